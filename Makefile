@@ -1,0 +1,38 @@
+.PHONY: app test quick demo bench fix
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNTIME := .venv/.runtime
+TESTING := .venv/.testing
+
+app: $(RUNTIME)  ## open the app on localhost, with the demo pool ready
+	$(BIN)/streamlit run app.py
+
+test: $(TESTING)  ## everything CI runs: style, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+quick: $(TESTING)  ## the fast tests only
+	$(BIN)/pytest -m "not slow and not browser"
+
+demo: $(RUNTIME)  ## every method on the embedded pool, headless
+	$(BIN)/python -m core demo
+
+bench: $(TESTING)  ## the benchmarks: ratios, measured in one run
+	$(BIN)/python -m bench
+
+fix: $(TESTING)  ## what tools can repair by themselves
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(RUNTIME): requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -r requirements.txt
+	touch $@
+
+$(TESTING): $(RUNTIME) tests/requirements.txt
+	$(BIN)/pip install --quiet -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,182 @@
+"""The nouns of Winnow. Plain frozen data, in the order one becomes the next.
+
+    Pool -> Measured -> Order -> Selection
+
+N is the number of rows of the pool; row i of every array is row i of the pool, always.
+Missing is NaN or null: counted, shown, never chosen.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from core.errors import MethodError
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Columns = Mapping[str, NDArray[Any]]
+Progress = Callable[[int, int], None]  # (done, total), in whatever unit the caller counts
+
+
+def ignore(done: int, total: int) -> None:
+    """Be told of progress and do nothing: the default `Progress`."""
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """Which fields of an original row mean what. Dotted names are not used: top-level fields only.
+
+    `schema` is one of core.intake.formats.SCHEMAS. `prompt` fields are joined with one newline, empty ones
+    left out. `turns` names a field holding a list of turns; it excludes `prompt` and `response`.
+    """
+
+    schema: str
+    prompt: tuple[str, ...] = ()
+    response: str | None = None
+    system: str | None = None
+    history: str | None = None
+    turns: str | None = None
+    tools: str | None = None
+    task: str | None = None
+    id: str | None = None
+
+    def view(self) -> dict[str, Any]:
+        """The part that decides what a model reads: all but `task` and `id`."""
+        return {k: v for k, v in asdict(self).items() if k not in ("task", "id")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as people read it."""
+
+    index: int  # 0-based place in the pool
+    id: str
+    line: int  # 1-based line (JSONL, CSV) or element number (arrays, Parquet) in the source
+    prompt: str
+    response: str | None
+    task: str | None
+    turns: tuple[dict[str, str], ...]  # {"role": system|user|assistant|tool, "content": str}, all of them
+    original: str  # the row's JSON text; verbatim for JSONL
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Good rows of one source, checked once, never changed. `rows` is memory-mapped Arrow.
+
+    Columns of `rows`, in order: id string, line int64, hash string (32 hex digits of the row's content),
+    prompt string, response string (null: none), task string (null: none), turns string (JSON list of
+    {"role", "content"}; null: one user turn, one assistant turn), original string (JSON text),
+    prompt_chars int32, response_chars int32 (0 where there is none),
+    duplicate_of int64 (index of the first row with the same prompt, turns and response; null: none).
+    Columns of `set_aside`: line int64, reason string, text string (the start of the offending text).
+    """
+
+    fingerprint: str  # 32 hex digits: content and view of the good rows, in order; not the file name
+    name: str  # what people call it: file name or hub id
+    source: str  # as it was given: path, hub id or "demo"
+    fields: FieldMap
+    rows: pa.Table
+    set_aside: pa.Table
+    notices: tuple[str, ...] = ()  # sentences about the pool as a whole, for people
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What is known about every row of one pool: token counts, and what models said.
+
+    Columns (each (N,)): prompt_tokens, response_tokens int64; truncated bool; nll, entropy float32
+    (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model).
+    Only those that were measured are there.
+    """
+
+    pool_id: str
+    columns: Columns
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise MethodError(f"Measured columns must have one value per row, got lengths {lengths}.")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def need(self, name: str) -> NDArray[Any]:
+        """One column; MethodError that says how to get it when it was not measured."""
+        if name not in self.columns:
+            raise MethodError(
+                f"This needs '{name}', which is not measured yet "
+                f"(measured: {', '.join(sorted(self.columns)) or 'nothing'}). Measure the pool with this method first."
+            )
+        return self.columns[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Eligible rows, best first; the selection at any budget is a prefix. Total: no ties are left open."""
+
+    rows: IntArray  # (M,) row numbers, no repeats, M <= N
+    excluded: Mapping[str, IntArray] = field(default_factory=dict)  # reason in words -> row numbers
+
+    def rank(self, n: int) -> IntArray:
+        """(n,) 0-based place of every row; -1 = not in the order."""
+        rank = np.full(n, -1, np.int64)
+        rank[self.rows] = np.arange(len(self.rows))
+        return rank
+
+
+class Method(Protocol):
+    """One way to put rows in order. A frozen dataclass; its fields are the parameters (core.methods.params)."""
+
+    name: ClassVar[str]  # stable id, written into recipes and manifests; never rename
+    label: ClassVar[str]  # what people read
+    summary: ClassVar[str]  # one sentence: what it keeps and why
+    needs: ClassVar[tuple[str, ...]]  # signals to measure, of core.measure.SIGNALS: tokens, base, calibrated
+
+    @property
+    def ranks_by(self) -> str:
+        """The column the order follows (of `scores` or of Measured)."""
+        ...
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """Which end of that column is taken first."""
+        ...
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """The method's own score columns, each (N,); NaN where it does not apply."""
+        ...
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows best first, out of those eligible (N,). Same input, same order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model that can be found again."""
+
+    name: str  # as given: "embedded", a folder or a hub id
+    path: str  # folder with config.json and *.safetensors, or the hub id
+    revision: str  # commit of the hub, or 32 hex digits over the folder's files
+    size_bytes: int  # of the weights; 0 = not known yet
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model is made to read a row. Every field is part of a measurement's key."""
+
+    model: str = "embedded"
+    revision: str | None = None
+    template: Literal["auto", "chat", "alpaca"] = "auto"
+    answers: Literal["last", "all"] = "last"  # which assistant turns count as the response
+    max_length: int = 2048  # tokens; overlong prompts lose their beginning
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
