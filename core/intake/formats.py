@@ -1,0 +1,288 @@
+"""Which schema a pool is in, and which of its fields mean what.
+
+`detect` looks at a sample and proposes a FieldMap; people see it and may change it. Rules are tried
+from the most particular to the plainest; names are compared without case, spaces and hyphens.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from core.errors import PoolError
+from core.intake.turns import ROLES, is_turn, parse_list, read_transcript
+from core.schema import FieldMap
+
+# Stable names -> what people read. Written into recipes; never rename.
+SCHEMAS: dict[str, str] = {
+    "alpaca": "instruction, input?, output (or response), system?, history?",
+    "dolly": "instruction, context, response, category",
+    "messages": "messages: a list of {role, content}; content may be a list of typed parts",
+    "sharegpt": "conversations: a list of {from, value}, system?, tools?",
+    "prompt_completion": "prompt and completion",
+    "question_answer": "question and answer",
+    "text_code": "text and code",
+    "input_output": "input and output, without an instruction",
+    "multiple_choice": "question, lettered choices, answer",
+    "self_instruct": "instruction and instances: a list of {input, output}",
+    "preference": "prompt, chosen and rejected; the chosen answer is the response",
+    "prompts_only": "no response",
+    "custom": "fields chosen by hand",
+}
+
+PROMPTS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
+TALKS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+RIVALS = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
+    "response_a": "response_b",  # two answers of which votes beside them prefer one
+    "response_j": "response_k",
+}
+ENOUGH = 0.1  # with fewer answers than this share of the sample, a pool is taken for prompts only
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One way to write a row. Of alternatives the first that is well filled counts."""
+
+    schema: str
+    prompt: tuple[str, ...] = ()  # alternatives
+    response: tuple[str, ...] = ()  # alternatives
+    turns: tuple[str, ...] = ()  # alternatives, each holding turns spelled as `spelling`
+    also: tuple[str, ...] = ()  # joined to the prompt where the pool has them
+    needs: tuple[str, ...] = ()  # must be there, empty or not
+    spelling: Literal["role", "from", "any", "text"] = "any"
+
+
+RULES = (
+    Rule("preference", turns=("chosen_messages",), needs=("rejected_messages",)),
+    Rule("preference", (*PROMPTS, *TALKS), ("chosen",), also=("input",), needs=("rejected",)),
+    Rule("preference", turns=("chosen",), needs=("rejected",)),
+    Rule("preference", PROMPTS, ("sft_target", "responses"), needs=("responses",)),
+    *(Rule("preference", PROMPTS, (a,), also=("input",), needs=(b,)) for a, b in RIVALS.items()),
+    Rule("messages", turns=TALKS, spelling="role"),
+    Rule("sharegpt", turns=TALKS, spelling="from"),
+    Rule("self_instruct", ("instruction",), ("instances",), also=("instances",)),
+    Rule("multiple_choice", ("question",), ("answer",), also=tuple("abcdefghij"), needs=("a", "b")),
+    Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("choices",), needs=("choices",)),
+    Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("options",), needs=("options",)),
+    Rule("dolly", ("instruction",), ("response",), also=("context",), needs=("context",)),
+    Rule("alpaca", ("instruction",), ("output", "response", "completion", "answer"), also=("input",)),
+    Rule("prompt_completion", ("prompt", "inputs"), ("completion", "response", "output", "answer", "targets")),
+    Rule(
+        "question_answer",
+        ("question", "query", "problem"),
+        ("answer", "std_answer", "response", "output", "solution", "answers"),
+    ),
+    Rule("text_code", ("text", "prompt", "docstring", "description"), ("code", "canonical_solution")),
+    Rule("input_output", ("input", "inputs"), ("output", "target", "targets", "response")),
+)
+BARE = (
+    Rule("prompts_only", turns=TALKS, spelling="any"),
+    Rule("prompts_only", turns=("turns", "prompts", "questions"), spelling="text"),
+    Rule("prompts_only", ("instruction", "prompt", "question", "query", "problem", "input", "text"), also=("input",)),
+)
+EXTRAS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
+
+OWN_IDS = ("id", "_id", "uid", "uuid", "guid")  # meant as ids: mapped even when they repeat, and that is said
+OTHER_IDS = (
+    *("row_id", "example_id", "sample_id", "question_id", "prompt_id", "conversation_id", "task_id"),
+    *("idx", "index"),
+)
+TASKS = (
+    *("task", "task_name", "task_type", "category", "class", "subject", "topic", "domain", "type", "skill"),
+    *("motivation_app", "subset", "source", "dataset", "template", "language", "lang"),
+)
+NO_TASKS = ("label", "split", "model", "rating", "score", "answer", "chosen", "rejected")
+LONGEST_LABEL = 80  # characters
+
+
+def detect(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
+    """The schema of these rows; PoolError naming the fields that were found when it is no pool."""
+    seen = _Sample(sample)
+    rule = seen.best(RULES)
+    if rule is None or (rule.turns and not seen.answered(rule)):
+        rule = seen.best(BARE) or _no_pool(seen)
+    fields = FieldMap(rule.schema, **seen.mapping(rule))
+    system, history, tools = (seen.filled_of(EXTRAS[part]) for part in ("system", "history", "tools"))
+    fields = replace(fields, system=system, history=history, tools=tools, id=seen.own_id())
+    return replace(fields, task=seen.task(taken=mapped(fields)))
+
+
+def mapped(fields: FieldMap) -> set[str]:
+    """Every field of a row that the mapping uses."""
+    named = {fields.response, fields.system, fields.history, fields.turns, fields.tools, fields.task, fields.id}
+    return {name for name in (*fields.prompt, *named) if name}
+
+
+def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
+    """PoolError when a mapping cannot apply to rows that begin like these.
+
+    Fields that need not be in every row are judged when all rows are read (`check_found`).
+    """
+    if fields.schema not in SCHEMAS:
+        raise PoolError(f"There is no schema '{fields.schema}'. Choose one of {', '.join(SCHEMAS)}.")
+    if fields.turns and (fields.prompt or fields.response):
+        raise PoolError("A field of turns holds prompt and response, so map either the one or the others.")
+    if not fields.turns and not fields.prompt:
+        raise PoolError("No field is mapped to the prompt. Name one or more, or one that holds a list of turns.")
+    found = list(dict.fromkeys(name for row in sample for name in row))
+    for wanted in ((fields.turns,), fields.prompt, (fields.response,)):
+        if any(wanted) and not set(wanted) & set(found):
+            raise _absent(str(wanted[0]), found)
+
+
+def check_found(fields: FieldMap, found: Sequence[str]) -> None:
+    """PoolError when no row at all has a field that is mapped."""
+    absent = sorted(mapped(fields) - set(found))
+    if absent:
+        raise _absent(absent[0], found)
+
+
+def _absent(name: str, found: Sequence[str]) -> PoolError:
+    return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(found)) or 'none'}.")
+
+
+def extra_fields(fields: FieldMap, found: Sequence[str]) -> list[str]:
+    """Fields of the same schema that are there but were not in the sample, so are not read."""
+    rules = [r for r in (*RULES, *BARE) if r.schema == fields.schema and fields.schema != "custom"]
+    known = {name for r in rules for name in r.also} | {name for names in EXTRAS.values() for name in names}
+    return [name for name in found if _plain(name) in known and name not in mapped(fields)]
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _no_pool(seen: "_Sample") -> Rule:
+    found = ", ".join(sorted(seen.names.values())[:30]) or "no fields"
+    raise PoolError(
+        f"This is no instruction pool that is known here: found {found}. "
+        "Map the prompt and response fields on the Pool page."
+    )
+
+
+def _blank(value: Any) -> bool:
+    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+
+
+def _spelled(value: Any, spelling: str) -> bool:
+    """Whether a value holds turns, spelled with this key."""
+    if isinstance(value, str):
+        if spelling == "any" and read_transcript(value):
+            return True
+        value = parse_list(value)
+    if is_turn(value):
+        value = [value]
+    if not isinstance(value, list) or not value:
+        return False
+    if spelling == "text":
+        return all(isinstance(turn, str) for turn in value)
+    return all(is_turn(turn) and (spelling == "any" or spelling in turn) for turn in value)
+
+
+class _Sample:
+    """Some rows of a pool under plain names."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.names: dict[str, str] = {}  # plain name -> as it is written
+        for row in rows:
+            for name in row:
+                self.names.setdefault(_plain(name), name)
+        self.rows = rows
+        self.filled = Counter(plain for row in rows for plain, name in self.names.items() if not _blank(row.get(name)))
+
+    def values(self, plain: str) -> Iterator[Any]:
+        """The values of one field that are not blank."""
+        name = self.names.get(plain, "")
+        return (row[name] for row in self.rows if not _blank(row.get(name)))
+
+    def filled_of(self, alternatives: tuple[str, ...]) -> str | None:
+        """The first of these fields that is at least half as often filled as the best of them."""
+        most = max((self.filled[a] for a in alternatives), default=0)
+        return next((self.names[a] for a in alternatives if most and 2 * self.filled[a] >= most), None)
+
+    def mapping(self, rule: Rule) -> dict[str, Any]:
+        """FieldMap's prompt, response and turns under a rule."""
+        if rule.turns:
+            return {"turns": self._talk(rule)}
+        prompt = self.filled_of(rule.prompt)
+        also = [self.names[a] for a in rule.also if a in self.names and self.names[a] != prompt]
+        return {"prompt": (str(prompt), *also), "response": self.filled_of(rule.response)}
+
+    def _talk(self, rule: Rule) -> str | None:
+        return next((self.names[t] for t in rule.turns if self._talks(t, rule.spelling)), None)
+
+    def _talks(self, plain: str, spelling: str) -> bool:
+        values = list(self.values(plain))
+        return sum(_spelled(v, spelling) for v in values) > 0.5 * len(values)
+
+    def fits(self, rule: Rule) -> int:
+        """How many rows hold all that a rule asks for."""
+        if any(need not in self.names for need in rule.needs):
+            return 0
+        asked = self._talk(rule) if rule.turns else self.filled_of(rule.prompt)
+        answer = self.filled_of(rule.response) if rule.response else asked
+        if asked is None or answer is None or (rule.response and answer == asked):
+            return 0
+        needs = [self.names[need] for need in rule.needs]
+        return sum(
+            not _blank(row.get(asked)) and not _blank(row.get(answer)) and all(n in row for n in needs)
+            for row in self.rows
+        )
+
+    def best(self, rules: Sequence[Rule]) -> Rule | None:
+        """The first rule that fits at least half as many rows as the one that fits most."""
+        counts = [self.fits(rule) for rule in rules]
+        most = max(counts, default=0)
+        if most < max(1, ENOUGH * len(self.rows)):
+            return None
+        return next(rule for rule, count in zip(rules, counts, strict=True) if 2 * count >= most)
+
+    def answered(self, rule: Rule) -> bool:
+        """Whether enough conversations hold a turn of the assistant."""
+        name = self._talk(rule) or ""
+        count = sum(_has_answer(row.get(name)) for row in self.rows)
+        return count >= max(1, ENOUGH * len(self.rows))
+
+    def own_id(self) -> str | None:
+        """The field of the user's ids."""
+        for plain in (*OWN_IDS, *OTHER_IDS):
+            values = list(self.values(plain))
+            scalar = all(isinstance(v, (str, int)) and not isinstance(v, bool) for v in values)
+            unique = len(set(map(str, values))) == len(self.rows)
+            if values and scalar and (unique or plain in OWN_IDS):
+                return self.names[plain]
+        return None
+
+    def task(self, taken: set[str]) -> str | None:
+        """A field of few distinct short values: by name first, else any text or yes/no field."""
+        for plain in TASKS:
+            if self.names.get(plain, "") not in taken and self._labels(plain, named=True):
+                return self.names[plain]
+        for plain, name in self.names.items():
+            skip = plain in NO_TASKS or plain.startswith("annotator") or plain.endswith(("_id", "score"))
+            if name not in taken and not skip and self._labels(plain, named=False):
+                return name
+        return None
+
+    def _labels(self, plain: str, *, named: bool) -> bool:
+        if 2 * self.filled[plain] < len(self.rows) or plain not in self.names:
+            return False
+        values = list(self.values(plain))
+        kinds = (str, int, bool) if named else (str, bool)
+        if not all(isinstance(v, kinds) and len(str(v)) <= LONGEST_LABEL for v in values):
+            return False
+        distinct = len(set(values))
+        if named:
+            return distinct <= max(20, len(values) // 3)
+        return 2 <= distinct <= min(50, len(values) // 5)
+
+
+def _has_answer(value: Any) -> bool:
+    if isinstance(value, str):
+        value = parse_list(value) or read_transcript(value)
+    if is_turn(value):
+        value = [value]
+    if not isinstance(value, list):
+        return False
+    speakers = (str(t.get("role", t.get("from"))).lower() for t in value if is_turn(t))
+    return any(ROLES.get(speaker) == "assistant" for speaker in speakers)

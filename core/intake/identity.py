@@ -1,0 +1,91 @@
+"""What a row is called, and which rows are the same. Content alone decides; file names never do."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.intake.view import View
+from core.schema import FieldMap, IntArray
+
+FORMAT = 1  # of hashes and fingerprints; a change makes every stored measurement another pool's
+ID_DIGITS = 16
+
+
+def content_hash(row: dict[str, Any]) -> str:
+    """32 hex digits of a row's content; the order of its keys does not matter.
+
+    TypeError (orjson's JSONEncodeError) when it is nested more than 254 levels deep.
+    """
+    return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+
+
+class Fingerprint:
+    """32 hex digits of how rows are read and of every row's hash, in order."""
+
+    def __init__(self, fields: FieldMap) -> None:
+        about = {"format": FORMAT, "fields": fields.view()}
+        self._sha = hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS))
+
+    def add(self, hashes: list[str]) -> None:
+        """Further rows."""
+        self._sha.update("".join(hashes).encode())
+
+    def __str__(self) -> str:
+        return self._sha.hexdigest()[:32]
+
+
+def text_digest(view: View) -> bytes:
+    """16 bytes, the same for rows that read the same."""
+    text = "\x00".join((view.prompt, view.response or "", view.turns or ""))
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def duplicates(digests: pa.ChunkedArray) -> pa.Array:
+    """(N,) the first row with the same digest; null for rows that repeat nothing."""
+    codes = _codes(digests)
+    first = np.empty(codes.max(initial=-1) + 1, np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last write wins: the earliest row
+    origin = first[codes]
+    return pa.array(origin, mask=origin == np.arange(len(codes)))
+
+
+def row_ids(own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None) -> tuple[pa.ChunkedArray, str | None]:
+    """The user's ids where every row has its own; else hashes, and a sentence that says why."""
+    if field is None:
+        return _hash_ids(hashes), None
+    if own.null_count:
+        why = f"Field '{field}' is missing, or no number or text, in {own.null_count:,} of {len(own):,} rows"
+        return _hash_ids(hashes), f"{why}; rows are named by a hash of their content."
+    counts = pc.value_counts(own)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if not len(repeated):
+        return own, None
+    why = f"Field '{field}' is not unique ({len(repeated):,} values repeat, as {repeated[0]['values'].as_py()!r} does)"
+    return _hash_ids(hashes), f"{why}; rows are named by a hash of their content."
+
+
+def _codes(values: pa.ChunkedArray) -> IntArray:
+    """(N,) equal numbers for equal values, 0 for the first."""
+    return np.asarray(values.combine_chunks().dictionary_encode().indices, np.int64)
+
+
+def _hash_ids(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The first digits of each hash; later rows with the same ones get "-2", "-3", …"""
+    short = pc.utf8_slice_codeunits(hashes, 0, ID_DIGITS)
+    codes = _codes(short)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    sizes = np.diff(np.append(starts, len(codes)))
+    nth = np.empty(len(codes), np.int64)  # (N,) how many equal rows come before
+    nth[order] = np.arange(len(codes)) - np.repeat(starts, sizes)
+    repeats = np.flatnonzero(nth)
+    if not len(repeats):
+        return short
+    ids = short.to_pylist()
+    for row in repeats:
+        ids[row] = f"{ids[row]}-{nth[row] + 1}"
+    return pa.chunked_array([ids], pa.string())

@@ -1,0 +1,108 @@
+"""Source -> the files of a pool, in one pass and in bounded memory.
+
+    rows.arrow       what each row says (core.intake.sorting.BODY), written block by block as the source is read
+    ids.arrow        id and duplicate_of, which need all rows to be known
+    set_aside.arrow  rows that could not be used, with the reason
+    pool.json        fingerprint, mapping, notices, counts
+
+rows.arrow and ids.arrow are in batches of the same sizes, so that they can be read side by side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from core.errors import PoolError
+from core.intake.formats import check_fields, check_found, detect
+from core.intake.identity import duplicates, row_ids
+from core.intake.records import Broken, Record, Source, from_json
+from core.intake.sorting import BODY, Intake
+from core.schema import FieldMap, Progress
+
+IDS = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
+SAMPLE = 1000  # rows looked at to detect the schema
+
+
+def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progress: Progress) -> dict[str, Any]:
+    """Read a source into `folder`; returns what pool.json should say. PoolError when no row is usable."""
+    first, sample = _peek(source)
+    try:
+        fields = fields or detect(sample)
+        check_fields(fields, sample)
+    except PoolError as error:
+        raise PoolError(f"{source.name}: {error}") from error
+    intake = Intake(fields)
+    sizes = []
+    with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, BODY) as writer:
+        for records, done in chain(first, source.blocks):
+            batch = intake.take(records)
+            if batch.num_rows:
+                writer.write_batch(batch)
+                sizes.append(batch.num_rows)
+            on_progress(done, source.total)
+    _check(source.name, intake)
+    keys, set_aside = intake.keys(), intake.set_aside()
+    ids, notice = row_ids(keys["own"], keys["hash"], fields.id)
+    _write(folder / "ids.arrow", pa.table([ids, duplicates(keys["text"])], schema=IDS), sizes)
+    _write(folder / "set_aside.arrow", set_aside, [set_aside.num_rows])
+    return {
+        "fingerprint": str(intake.fingerprint),
+        "name": source.name,
+        "fields": asdict(fields),
+        "found": list(intake.names),
+        "rows": keys.num_rows,
+        "set_aside": set_aside.num_rows,
+        "notices": [*source.notices, *([notice] if notice else []), *intake.notices()],
+    }
+
+
+def _check(name: str, intake: Intake) -> None:
+    """PoolError when, after all rows, there is nothing to work with or a mapped field was never seen."""
+    try:
+        check_found(intake.fields, list(intake.names))
+    except PoolError as error:
+        raise PoolError(f"{name}: {error}") from error
+    if not intake.keys().num_rows:
+        raise PoolError(f"{name}: {intake.why_none()}")
+
+
+def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
+    """Blocks up to the first that holds an object, and the objects at its beginning."""
+    first = []
+    for records, done in source.blocks:
+        first.append((records, done))
+        sample = _objects(records)
+        if sample:
+            return first, sample
+    number = sum(len(records) for records, _ in first)
+    what = f"none of its {number:,} lines or elements is a JSON object" if number else "it holds no rows"
+    raise PoolError(f"{source.name}: {what}.")
+
+
+def _objects(records: list[Record]) -> list[dict[str, Any]]:
+    sample: list[dict[str, Any]] = []
+    for _, raw in records:
+        if len(sample) == SAMPLE:
+            break
+        try:
+            value = None if isinstance(raw, Broken) else from_json(raw)[0]
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict):
+            sample.append(value)
+    return sample
+
+
+def _write(path: Path, table: pa.Table, sizes: Sequence[int]) -> None:
+    """An Arrow file in batches of these sizes, so that it lies row by row beside rows.arrow."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        start = 0
+        for size in sizes:
+            for batch in table.slice(start, size).combine_chunks().to_batches():
+                writer.write_batch(batch)
+            start += size

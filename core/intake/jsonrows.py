@@ -1,0 +1,247 @@
+"""Rows out of JSON text: one object a line, the elements of an array, or under a key of one object."""
+
+import codecs
+import json
+import re
+from typing import Any
+
+import orjson
+
+from core.errors import PoolError
+from core.intake.bytestream import BLOCK, ByteStream
+from core.intake.formats import detect
+from core.intake.records import BLOCK_BYTES, Blocks, Record, Source, from_json, row_blocks
+
+LINES_TRIED = 50  # lines looked at before a file is said to be no JSON Lines
+SMALL = 64 << 20  # up to this size, a file whose first line is no object is tried as one JSON value
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def any_object(lines: list[bytes]) -> bool:
+    """Whether one of the first lines is a JSON object."""
+    return any(_object(line) is not None for line in lines[:LINES_TRIED])
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value, _ = from_json(line)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def is_array(head: bytes) -> bool:
+    """Whether a file that begins with "[" is one array, and not lines of which the first is a list."""
+    first, _, rest = head.lstrip().partition(b"\n")
+    try:
+        orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return True
+    return not any_object(rest.split(b"\n"))
+
+
+def lines_or_object(stream: ByteStream, split: str | None) -> Source:
+    """JSON Lines, unless the file is one object that holds rows (under `split` where it has several)."""
+    first, _, rest = _first_line(stream).partition(b"\n")
+    whole = None
+    if not rest.strip():
+        whole = _object(first)
+    elif _object(first) is None and len(text := stream.head(SMALL)) < SMALL:
+        whole = _object(text)
+    if whole is None and not any_object([first, *rest.split(b"\n", LINES_TRIED)]):
+        whole = _only_object(stream)
+    held = None if whole is None else _held(stream.name, whole, split)
+    if split is not None and held is None:
+        raise no_split(stream.name, split)
+    if held is None and whole is not None and rest.strip():
+        return Source(stream.name, row_blocks([whole]), 1)  # one row over several lines
+    return held or Source(stream.name, _lines(stream), stream.total)
+
+
+def no_split(file: str, split: str) -> PoolError:
+    """For a file that is asked for a split and has none."""
+    return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
+
+
+def _first_line(stream: ByteStream) -> bytes:
+    """The beginning of the file, with its first line whole and something of the next."""
+    size = BLOCK
+    while True:
+        head = stream.head(size)
+        if head.lstrip().partition(b"\n")[2].strip() or len(head) < size:
+            return head.lstrip()
+        size *= 2
+
+
+def _only_object(stream: ByteStream) -> dict[str, Any]:
+    try:
+        return dict(orjson.loads(stream.read(-1)))
+    except orjson.JSONDecodeError as error:
+        raise PoolError(
+            f"{stream.name} is neither JSON Lines (one object on each line) nor one JSON value: "
+            f"{error.msg} in line {error.lineno}, column {error.colno}."
+        ) from error
+
+
+# ---- one object a line
+
+
+def _lines(stream: ByteStream) -> Blocks:
+    """Splits on \\n alone: U+2028 and U+0085 stand inside the strings of real pools."""
+    number = 0
+    rest: list[bytes] = []
+    while block := stream.read(BLOCK_BYTES):
+        head, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            rest.append(block)
+            continue
+        lines = b"".join((*rest, head)).split(b"\n")
+        rest = [tail]
+        yield _numbered(lines, number), stream.done()
+        number += len(lines)
+    yield _numbered([b"".join(rest)], number), stream.total
+
+
+def _numbered(lines: list[bytes], before: int) -> list[Record]:
+    """Lines without their ends; blank ones are no rows."""
+    return [(n, line.removesuffix(b"\r")) for n, line in enumerate(lines, before + 1) if line.strip()]
+
+
+# ---- elements of an array
+
+
+def array(stream: ByteStream) -> Source:
+    """The elements of a JSON array, verbatim."""
+    return Source(stream.name, _elements(stream), stream.total)
+
+
+def _elements(stream: ByteStream) -> Blocks:
+    window = _Window(stream)
+    records: list[Record] = []
+    number = 0
+    window.skip("[")
+    while not window.skip("]"):
+        if number:
+            window.comma()
+        number += 1
+        records.append((number, window.value()))
+        if window.passed + window.at > BLOCK_BYTES:
+            window.passed = -window.at
+            yield records, stream.done()
+            records = []
+    window.end()
+    yield records, stream.total
+
+
+class _Window:
+    """Decoded text of a stream from `at` on; more is read when a value does not end inside it.
+
+    The standard decoder finds where an element ends; it is the only one that can start in the middle.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.stream = stream
+        self.text = ""
+        self.at = 0
+        self.line = 1  # of the file, at the beginning of `text`
+        self.passed = 0  # characters dropped from `text` so far
+        # Undecodable bytes survive as surrogates, so that only the rows holding them are set aside.
+        self.utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self.json = json.JSONDecoder(strict=False)
+
+    def more(self, size: int = BLOCK) -> bool:
+        data = self.stream.read(size)
+        self.line += self.text.count("\n", 0, self.at)
+        self.passed += self.at
+        self.text = self.text[self.at :] + self.utf8.decode(data, final=not data)
+        self.at = 0
+        return bool(data)
+
+    def peek(self) -> str:
+        """The next character that is no white space; "" at the end of the file."""
+        while True:
+            found = _SPACE.match(self.text, self.at)
+            self.at = found.end() if found else self.at
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def skip(self, char: str) -> bool:
+        found = self.peek() == char
+        self.at += found
+        return found
+
+    def comma(self) -> None:
+        if not self.skip(","):
+            self.fail("a comma is missing between two elements" if self.peek() else "the array is not closed")
+
+    def end(self) -> None:
+        if self.peek():
+            self.fail("more text follows the end of the array")
+
+    def value(self) -> bytes:
+        """The text of the next element."""
+        self.peek()
+        size = BLOCK
+        while True:
+            try:
+                _, end = self.json.raw_decode(self.text, self.at)
+                if end < len(self.text):  # else a number may go on in the next block
+                    break
+                reason = "the array is not closed"
+            except json.JSONDecodeError as error:
+                reason = error.msg if self.at < len(self.text) else "the array is not closed"
+            except RecursionError:
+                self.fail("values are nested too deeply")
+            if not self.more(size):
+                self.fail(reason)
+            size *= 2  # so that a long element is scanned a few times only
+        raw = self.text[self.at : end].encode("utf-8", "surrogateescape")
+        self.at = end
+        return raw
+
+    def fail(self, reason: str) -> None:
+        line = self.line + self.text.count("\n", 0, self.at)
+        raise PoolError(
+            f"{self.stream.name}, line {line}: not valid JSON from here on ({reason}). Mend it or download it again."
+        )
+
+
+# ---- under a key of one object
+
+
+def _held(file: str, whole: dict[str, Any], split: str | None) -> Source | None:
+    """The rows of {"data": [row, …]}, {"train": [row, …], "test": […]} or {id or prompt: row, …}.
+
+    None when the object is a row itself.
+    """
+    if _is_row(whole):
+        return None
+    lists = {k: v for k, v in whole.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
+    if lists:
+        key = _pick(file, list(lists), split)
+        return Source(file, row_blocks(lists[key]), len(lists[key]), [f"The rows stand under '{key}' in one object."])
+    if len(whole) < 2 or not all(isinstance(row, dict) for row in whole.values()):
+        return None
+    asked = any(name in row for row in whole.values() for name in ("prompt", "instruction", "question"))
+    name = "id" if asked else "prompt"
+    rows = [{name: key} | row for key, row in whole.items()]
+    notice = f"The rows stand under keys in one object; each key is kept as '{name}'."
+    return Source(file, row_blocks(rows), len(rows), [notice])
+
+
+def _is_row(whole: dict[str, Any]) -> bool:
+    try:
+        fields = detect([whole])
+    except PoolError:
+        return False
+    return fields.schema != "prompts_only" or bool(fields.turns)
+
+
+def _pick(file: str, keys: list[str], split: str | None) -> str:
+    if split is not None and split not in keys:
+        raise PoolError(f"{file} holds no '{split}'. It holds {', '.join(keys)}.")
+    if split is None and len(keys) > 1 and "train" not in keys:
+        raise PoolError(f"{file} holds rows under {', '.join(keys)}. Name one of them as the split.")
+    return split or ("train" if "train" in keys else keys[0])

@@ -1,0 +1,65 @@
+"""What every reader of a source gives: the JSON text of its rows, a block at a time."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+
+BLOCK_BYTES = 2 << 20  # of text taken at a time
+BLOCK_ROWS = 2000  # taken at a time where rows are objects already
+
+
+class Broken(NamedTuple):
+    """A row that cannot be had as JSON; set aside with the reason."""
+
+    reason: str
+    text: str
+
+
+Record = tuple[int, bytes | Broken]  # line or element number, 1-based; JSON text
+Blocks = Iterator[tuple[list[Record], int]]  # rows, and how much of the source's total is read by now
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where rows come from, read once from front to end."""
+
+    name: str
+    blocks: Blocks
+    total: int  # bytes or rows, whatever `blocks` counts
+    notices: list[str] = field(default_factory=list)
+
+
+def from_json(text: bytes) -> tuple[Any, bool]:
+    """The value, and whether NaN or Infinity, which JSON does not have, had to be read as null.
+
+    Python writes them, so scored pools hold them. orjson.JSONDecodeError for anything else.
+    """
+    try:
+        return orjson.loads(text), False
+    except orjson.JSONDecodeError:
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise
+        try:
+            # dumped again, since this reader is laxer than orjson in other ways too
+            return orjson.loads(orjson.dumps(json.loads(text, parse_constant=lambda name: None))), True
+        except (ValueError, TypeError, RecursionError):
+            pass
+        raise
+
+
+def to_json(row: Any) -> bytes | Broken:
+    """The JSON text of a row of a table. Dates and decimals become text; NaN becomes null."""
+    try:
+        return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError as error:
+        return Broken(f"not JSON: {error}", repr(row))
+
+
+def row_blocks(rows: list[Any]) -> Blocks:
+    """The rows of a list that is in memory already."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        part = rows[start : start + BLOCK_ROWS]
+        yield [(n, to_json(row)) for n, row in enumerate(part, start + 1)], start + len(part)

@@ -1,0 +1,167 @@
+"""Records in, columns out: what each row says, and which rows had to be set aside and why.
+
+One `Intake` reads one source, a block at a time. Nothing of a row stays in memory after its block but
+its hash, its id and a digest of its text.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.intake.formats import RIVALS, extra_fields, mapped
+from core.intake.identity import Fingerprint, content_hash, text_digest
+from core.intake.records import Broken, Record, from_json
+from core.intake.turns import Unusable
+from core.intake.view import REMARKS, Viewer
+from core.schema import FieldMap
+
+SHOWN = 400  # characters kept of a row set aside
+
+BODY = pa.schema(
+    [
+        ("line", pa.int64()),
+        ("hash", pa.string()),
+        ("prompt", pa.string()),
+        ("response", pa.string()),
+        ("task", pa.string()),
+        ("turns", pa.string()),
+        ("original", pa.string()),
+        ("prompt_chars", pa.int32()),
+        ("response_chars", pa.int32()),
+    ]
+)
+# What is needed of all rows together, after the last one: digest of the text, the user's own id.
+KEYS = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
+ASIDE = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
+
+# UTF-8 read as Windows-1252 or Latin-1: é as Ã©, a curly quote as â€™
+_MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€[\u0080-\u00bf™œžšŸ“”˜’‘¦]|Â[\u00a0-\u00bf]")
+
+
+class Intake:
+    """Reads rows under one mapping."""
+
+    def __init__(self, fields: FieldMap) -> None:
+        self.fields = fields
+        self.view = Viewer(fields)
+        self.names: dict[str, None] = {}  # every field seen, in order of appearance
+        self.fingerprint = Fingerprint(fields)
+        self._keys: list[pa.RecordBatch] = []
+        self._aside: list[pa.RecordBatch] = []
+        self._garbled: list[int] = []  # lines
+
+    def take(self, records: list[Record]) -> pa.RecordBatch:
+        """The good rows of a block (schema BODY); the others are set aside."""
+        good: list[tuple[Any, ...]] = []
+        aside: list[tuple[int, str, str]] = []
+        for line, raw in records:
+            if isinstance(raw, Broken):
+                aside.append((line, raw.reason, raw.text[:SHOWN]))
+                continue
+            try:
+                good.append(self._row(line, raw))
+            except Unusable as reason:
+                # a character has at most 4 bytes
+                aside.append((line, str(reason), raw[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN]))
+        self._aside.append(_batch(aside, ASIDE))
+        block = _batch(good, pa.schema([*BODY, *(KEYS.field(name) for name in ("text", "own"))]))
+        self.fingerprint.add([row[1] for row in good])
+        self._keys.append(block.select(KEYS.names))
+        return block.select(BODY.names)
+
+    def _row(self, line: int, raw: bytes) -> tuple[Any, ...]:
+        """One row in the order of BODY, then text digest and own id."""
+        try:
+            row, changed = from_json(raw)
+        except orjson.JSONDecodeError as error:
+            raise Unusable(_why_not_json(raw, error)) from error
+        if type(row) is not dict:
+            raise Unusable("not an object")
+        if not row.keys() <= self.names.keys():
+            self.names |= dict.fromkeys(row)
+        view = self.view(row)
+        prompt, response, turns = view
+        try:
+            content = content_hash(row)
+        except orjson.JSONEncodeError as error:
+            raise Unusable("nested too deeply") from error
+        if not (prompt.isascii() and (response is None or response.isascii())):
+            self._look_for_mojibake(line, prompt, response)
+        self.view.remarks["nan"] += changed
+        original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
+        task = _plain(row.get(self.fields.task)) if self.fields.task else None
+        own = _plain(row.get(self.fields.id)) if self.fields.id else None
+        chars = (len(prompt), len(response or ""))
+        return (line, content, prompt, response, task, turns, original, *chars, text_digest(view), own)
+
+    def _look_for_mojibake(self, line: int, *texts: str | None) -> None:
+        if any(text and _MOJIBAKE.search(text) for text in texts):
+            self._garbled.append(line)
+
+    def keys(self) -> pa.Table:
+        """Schema KEYS, one row for each good row."""
+        return pa.Table.from_batches(self._keys, KEYS)
+
+    def set_aside(self) -> pa.Table:
+        """Schema ASIDE, one row for each row that could not be used."""
+        return pa.Table.from_batches(self._aside, ASIDE)
+
+    def notices(self) -> list[str]:
+        """What people should know about how the rows were read."""
+        counts = self.view.remarks
+        said = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
+        if self._garbled:
+            said.append(
+                f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
+                f"first in line {self._garbled[0]:,}; loaded as it is."
+            )
+        late = extra_fields(self.fields, list(self.names))
+        if late:
+            said.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
+        if self.fields.schema == "preference" and self.fields.response in RIVALS:
+            said.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
+        return said
+
+    def why_none(self) -> str:
+        """A sentence for a source without one usable row."""
+        aside = self.set_aside()
+        worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])
+        return (
+            f"none of {aside.num_rows:,} rows can be used with {', '.join(sorted(mapped(self.fields)))} as mapped "
+            f"({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
+            "Change the mapping on the Pool page."
+        )
+
+
+def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _count(n: int) -> str:
+    return "1 row" if n == 1 else f"{n:,} rows"
+
+
+def _plain(value: Any) -> str | None:
+    """A label or id as text; None for what is no plain value."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return orjson.dumps(value).decode() if isinstance(value, (int, float)) else None
+
+
+def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
+    """A reason in few words, the same for all rows with the same fault."""
+    try:
+        text = raw.decode().strip()
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (json.JSONDecodeError, RecursionError):
+        return f"not JSON: {error.msg}"
+    return "more than one JSON value on the line" if text[end:] else f"not JSON: {error.msg}"

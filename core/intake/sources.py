@@ -1,0 +1,116 @@
+"""What a source is: a file, a folder that `datasets` wrote, or a hub id; and how its rows are read.
+
+A file is told by its content, whatever its name says: JSON Lines, a JSON array, one object with the
+rows under a key, Parquet, each plain or gzipped. CSV alone needs its ending.
+"""
+
+import codecs
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from core.errors import PoolError
+from core.intake.bytestream import ByteStream
+from core.intake.hub import open_folder, open_hub
+from core.intake.jsonrows import any_object, array, is_array, lines_or_object, no_split
+from core.intake.records import Source
+from core.intake.tables import csv_rows, parquet_rows
+
+ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
+PACKED = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+MOST_FILES = 10_000  # in a folder; more is somebody's home, not a dataset
+SHOWN = 200  # characters of a source that is not there
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def identify(source: str) -> dict[str, Any]:
+    """What changes when the source does; PoolError when there is no such thing.
+
+    For files and folders: resolved path, size and time of last change. A hub id is its own identity.
+    """
+    path = local_path(source)
+    if path is None:
+        return {"hub": source}
+    try:
+        files = list(islice((p for p in path.rglob("*") if p.is_file()), MOST_FILES + 1)) if path.is_dir() else [path]
+        stamps = sorted((str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+    except OSError as error:
+        raise PoolError(f"{source}: cannot be read ({error.strerror}).") from error
+    if len(files) > MOST_FILES:
+        raise PoolError(f"{source} holds over {MOST_FILES:,} files. Name the folder of one dataset.")
+    return {"path": str(path.resolve()), "files": stamps}
+
+
+def local_path(source: str) -> Path | None:
+    """The file or folder that is meant; None for a hub id. PoolError when it is neither."""
+    if not source.strip():
+        raise PoolError("No pool is named. Give a path, or a hub id of the form owner/name.")
+    try:
+        path = Path(source).expanduser()
+        if path.is_file() or path.is_dir():
+            return path
+    except (OSError, RuntimeError):  # longer than a path can be; the home of nobody
+        pass
+    if _HUB_ID.fullmatch(source) and not source.lower().endswith(ENDINGS):
+        return None
+    shown = source if len(source) <= SHOWN else source[:SHOWN] + "…"
+    raise PoolError(f"There is no file or folder {shown}. Give a path, or a hub id of the form owner/name.")
+
+
+@contextmanager
+def open_source(
+    source: str, *, name: str | None, split: str | None, revision: str | None, cache: Path
+) -> Iterator[Source]:
+    """The rows of a source, while the block lasts; PoolError in one sentence when it has none.
+
+    `cache` is a folder for files that are needed only meanwhile.
+    """
+    path = local_path(source)
+    if path is None:
+        yield open_hub(source, name=name, split=split, revision=revision)
+        return
+    if revision is not None or (name is not None and path.is_file()):
+        raise PoolError(f"{source} is no dataset of the hub, so it has no revision or configuration to choose.")
+    if path.is_dir():
+        yield open_folder(path, name=name, split=split, cache=cache)
+        return
+    with ByteStream(path) as stream:
+        yield read_file(stream, split)
+
+
+def read_file(stream: ByteStream, split: str | None = None) -> Source:
+    """The rows of one file. `split` picks one of several lists of rows in one object."""
+    head = stream.head()
+    start = head.lstrip()[:1]
+    if not start:
+        raise PoolError(f"{stream.name} is empty.")
+    many = start == b"[" and is_array(head)
+    if not many and (start in (b"{", b"[") or any_object(head.split(b"\n"))):
+        return lines_or_object(stream, split)
+    if split is not None:
+        raise no_split(stream.name, split)
+    if many:
+        return array(stream)
+    if head.startswith(b"PAR1"):
+        return parquet_rows(stream)
+    _refuse_binary(stream.name, head)
+    if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
+        return csv_rows(stream)
+    begins = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
+    raise PoolError(
+        f"{stream.name} holds no rows that can be read: it begins with {begins!r}. "
+        "Winnow reads JSON Lines, a JSON array, CSV (.csv, .tsv), Parquet, and .gz of these."
+    )
+
+
+def _refuse_binary(name: str, head: bytes) -> None:
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise PoolError(f"{name} is UTF-16 text. Save it as UTF-8.")
+    for magic, kind in PACKED.items():
+        if head.startswith(magic):
+            raise PoolError(f"{name} is a {kind} file. Unpack it first; only gzip is read as it is.")
+    if b"\0" in head:
+        raise PoolError(f"{name} is a binary file and no Parquet; it holds no rows that can be read.")

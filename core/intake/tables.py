@@ -1,0 +1,108 @@
+"""Rows out of tables: CSV, Parquet and any other Arrow tables."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.errors import PoolError
+from core.intake.bytestream import BLOCK, ByteStream
+from core.intake.records import BLOCK_ROWS, Blocks, Broken, Record, Source, to_json
+
+
+def csv_rows(stream: ByteStream) -> Source:
+    """The rows of a CSV file, every cell as text; the separator is the one the header has most of."""
+    return Source(stream.name, _csv(stream), stream.total)
+
+
+def _csv(stream: ByteStream) -> Blocks:
+    csv.field_size_limit(2**31 - 1)  # the default refuses a cell of over 131,072 characters
+    lines = _text_lines(stream)
+    head = next(lines)
+    reader = csv.reader(chain([head], lines), delimiter=max(",;\t", key=head.count))
+    try:
+        header = next(reader)
+        if len(set(header)) < len(header):
+            raise PoolError(f"{stream.name}: the header names a column twice ({', '.join(header)}).")
+        yield from _csv_blocks(stream, reader, header)
+    except csv.Error as error:
+        raise PoolError(f"{stream.name}, line {reader.line_num}: not valid CSV ({error}).") from error
+
+
+def _csv_blocks(stream: ByteStream, reader: Any, header: list[str]) -> Blocks:
+    records: list[Record] = []
+    start = reader.line_num + 1
+    long = False
+    for cells in reader:
+        if cells:
+            records.append((start, _csv_row(header, cells)))
+            long = reader.line_num > start
+        start = reader.line_num + 1
+        if len(records) >= BLOCK_ROWS:
+            yield records, stream.done()
+            records = []
+    if records and long and isinstance(records[-1][1], Broken):  # it took the rest of the file for one cell
+        raise PoolError(f"{stream.name}, line {records[-1][0]}: a quote is opened in this row and never closed.")
+    yield records, stream.total
+
+
+def _csv_row(header: list[str], cells: list[str]) -> bytes | Broken:
+    reason = "not UTF-8"
+    if len(cells) != len(header):
+        reason = f"{'more' if len(cells) > len(header) else 'fewer'} cells than the header"
+    else:
+        with suppress(orjson.JSONEncodeError):  # a surrogate: bytes that were not UTF-8
+            return orjson.dumps(dict(zip(header, cells, strict=True)))
+    return Broken(reason, ", ".join(cells).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def _text_lines(stream: ByteStream) -> Iterator[str]:
+    """Lines with their ends, split on \\n alone. Undecodable bytes survive as surrogates."""
+    rest = b""
+    while block := stream.read(BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield (line + b"\n").decode("utf-8", "surrogateescape")
+    if rest:
+        yield rest.decode("utf-8", "surrogateescape")
+
+
+def parquet_rows(stream: ByteStream) -> Source:
+    """The rows of a Parquet file."""
+    # A gzipped one cannot be read from the middle, so it is unpacked in memory.
+    data = pa.BufferReader(stream.read(-1)) if stream.gzip else stream.path
+    try:
+        file = pq.ParquetFile(data)
+    except (pa.ArrowException, OSError) as error:
+        raise PoolError(f"{stream.name} is damaged and cannot be read as Parquet ({error}).") from error
+    tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size=BLOCK_ROWS))
+    return Source(stream.name, table_rows(stream.name, tables, file.schema_arrow), file.metadata.num_rows)
+
+
+def table_rows(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Blocks:
+    """The rows of Arrow tables, one block a table.
+
+    PoolError for a column of bytes (images, audio): JSON has no place for them.
+    """
+    for column in schema:
+        if _holds_bytes(column.type):
+            raise PoolError(f"{name}: column '{column.name}' holds binary data. Save the pool without it.")
+    done = 0
+    try:
+        for table in tables:
+            records: list[Record] = [(n, to_json(row)) for n, row in enumerate(table.to_pylist(), done + 1)]
+            done += len(records)
+            yield records, done
+    except (pa.ArrowException, OSError) as error:
+        raise PoolError(f"{name} is damaged after row {done:,} ({error}).") from error
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))

@@ -1,0 +1,142 @@
+"""What the value of a field says: text, or turns of a conversation.
+
+The same thing is written in many ways: a string, a list of typed parts, {"role", "content"} or
+{"from", "value"} objects, pairs of earlier questions and answers, one transcript with speakers in it.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+from core.errors import PoolError
+
+Turn = dict[str, str]  # {"role": system | user | assistant | tool, "content": text}
+
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",  # the model's own words: it must be scored as an answer
+    "tool_call": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+}
+
+# hh-rlhf: "\n\nHuman: …\n\nAssistant: …"; a speaker counts only at the start or after an empty line
+_SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+
+
+class Unusable(PoolError):
+    """One row cannot be read as mapped; it is set aside with these words as the reason."""
+
+
+def read_text(value: Any, name: str) -> str:
+    """The text of a value; "" where there is none. Numbers and true/false become their JSON text."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, (bool, int, float)):
+        return orjson.dumps(value).decode()
+    if isinstance(value, list):
+        return "\n".join(_part(part, name) for part in value)
+    raise Unusable(f"'{name}' holds an object, not text")
+
+
+def _part(part: Any, name: str) -> str:
+    """One typed part: {"type": "text" | "reasoning" | "tool_call" | …, "text" or "value": str}."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict):
+        for key in ("text", "value", "content"):
+            if isinstance(part.get(key), str):
+                return str(part[key])
+        raise Unusable(f"'{name}' holds a part without text ({part.get('type', 'no type')})")
+    raise Unusable(f"'{name}' holds a list of something else than text")
+
+
+def is_turn(value: Any) -> bool:
+    """Whether a value is one turn of a conversation."""
+    return isinstance(value, dict) and ("role" in value or "from" in value)
+
+
+def read_turn(value: Any, name: str) -> Turn:
+    """One turn in either spelling; Unusable for a speaker that is not known."""
+    if not is_turn(value):
+        raise Unusable(f"'{name}' holds something that is no turn (no 'role' and no 'from')")
+    speaker = value.get("role", value.get("from"))
+    role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
+    if role is None:
+        raise Unusable(f"'{name}' holds a turn of an unknown speaker")
+    content = value.get("content", value.get("value", value.get("text")))
+    text = read_text(content, name)
+    calls = value.get("tool_calls")
+    if calls:  # a model that calls a tool often says nothing else
+        text = "\n".join(filter(None, (text, orjson.dumps(calls).decode())))
+    return {"role": role, "content": text}
+
+
+def read_turns(value: Any, name: str) -> list[Turn]:
+    """The turns of a list, of one turn, of a list written as JSON text, or of a transcript."""
+    if isinstance(value, str):
+        listed = parse_list(value)
+        turns = read_transcript(value) if listed is None else None
+        if turns is not None:
+            return turns
+        value = listed
+    if is_turn(value):
+        return [read_turn(value, name)]
+    if not isinstance(value, list):
+        raise Unusable(f"'{name}' holds no list of turns")
+    if value and all(isinstance(turn, str) for turn in value):  # questions asked one after another
+        return [{"role": "user", "content": turn} for turn in value]
+    return [read_turn(turn, name) for turn in value]
+
+
+def parse_list(text: str) -> list[Any] | None:
+    """The list that a CSV cell spells out as JSON; None when it is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, list) else None
+
+
+def read_transcript(text: str) -> list[Turn] | None:
+    """The turns of an hh-rlhf transcript, a last empty one left out; None when it is none."""
+    if not _SPEAKER.match(text):
+        return None
+    _, *pieces = _SPEAKER.split(text)
+    turns = [
+        {"role": ROLES["human" if speaker == "Human" else "assistant"], "content": said.strip()}
+        for speaker, said in zip(pieces[::2], pieces[1::2], strict=True)
+    ]
+    return turns[:-1] if not turns[-1]["content"] else turns
+
+
+def read_history(value: Any, name: str) -> list[Turn]:
+    """Alpaca's `history`: a list of [question, answer] pairs."""
+    if value is None or value == "":
+        return []
+    pairs = parse_list(value) if isinstance(value, str) else value
+    if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+        raise Unusable(f"'{name}' is no list of [question, answer] pairs")
+    return [
+        {"role": role, "content": read_text(text, name)}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]

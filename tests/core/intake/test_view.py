@@ -1,0 +1,271 @@
+"""What a row says under a mapping: prompt, response, turns."""
+
+import orjson
+import pytest
+
+from core.intake.turns import Unusable, read_transcript
+from core.intake.view import View, Viewer
+from core.schema import FieldMap
+
+
+def view(row, schema="custom", prompt=(), response=None, **fields) -> View:
+    return Viewer(FieldMap(schema, tuple(prompt), response, **fields))(row)
+
+
+def turns_of(found: View) -> list[tuple[str, str]]:
+    return [(t["role"], t["content"]) for t in orjson.loads(found.turns or "[]")]
+
+
+def talk(*turns, key="messages", speaker="role", said="content"):
+    return {key: [{speaker: who, said: what} for who, what in turns]}
+
+
+def test_prompt_fields_are_joined_with_one_newline_and_blank_ones_left_out():
+    alpaca = {"prompt": ("instruction", "input"), "response": "output"}
+    assert view({"instruction": "Add", "input": "1 2", "output": "3"}, **alpaca) == ("Add\n1 2", "3", None)
+    assert view({"instruction": "Add", "input": " \n", "output": "3"}, **alpaca) == ("Add", "3", None)
+    assert view({"instruction": "Add", "output": "3"}, **alpaca) == ("Add", "3", None)
+
+
+def test_text_is_kept_to_the_last_space():
+    assert view({"a": " x \r\n", "b": "\ty "}, prompt="a", response="b") == (" x \r\n", "\ty ", None)
+
+
+def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
+    viewer = Viewer(FieldMap("custom", ("a",), "b"))
+    assert viewer({"a": "Is it?", "b": True}) == ("Is it?", "true", None)
+    assert viewer({"a": 7, "b": 4.5}) == ("7", "4.5", None)
+    assert viewer.remarks["number"] == 3
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"a": "Add", "b": ""}, "empty response"),
+        ({"a": "Add", "b": " \n\t\u00a0"}, "empty response"),
+        ({"a": "Add", "b": None}, "empty response"),
+        ({"a": "Add"}, "empty response"),
+        ({"a": "", "b": "3"}, "empty prompt"),
+        ({"b": "3"}, "empty prompt"),
+        ({"a": "Add", "b": {"x": 1}}, "'b' holds an object, not text"),
+        ({"a": {"x": 1}, "b": "3"}, "'a' holds an object, not text"),
+        ({"a": "Add", "b": [["x"]]}, "'b' holds a list of something else than text"),
+    ],
+)
+def test_a_row_without_text_says_why(row, reason):
+    with pytest.raises(Unusable) as error:
+        view(row, prompt="a", response="b")
+    assert str(error.value) == reason
+
+
+def test_a_pool_of_prompts_needs_no_response():
+    assert view({"a": "Add"}, "prompts_only", prompt="a") == ("Add", None, None)
+
+
+def test_one_question_and_one_answer_need_no_turns():
+    row = talk(("user", "Hi"), ("assistant", "Hello"))
+    assert view(row, "messages", turns="messages") == ("Hi", "Hello", None)
+
+
+def test_the_response_is_the_last_answer_and_the_prompt_all_before_it():
+    row = talk(("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "See you"))
+    found = view(row, "messages", turns="messages")
+    assert found.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
+    assert found.response == "See you"
+    assert turns_of(found)[-1] == ("assistant", "See you")
+    assert len(turns_of(found)) == 4
+
+
+def test_a_system_turn_is_read_but_is_not_the_question():
+    found = view(talk(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")), "messages", turns="messages")
+    assert found.prompt == "Hi"
+    assert turns_of(found)[0] == ("system", "Be brief")
+
+
+def test_turns_after_the_last_answer_are_not_read_and_are_counted():
+    viewer = Viewer(FieldMap("messages", turns="messages"))
+    found = viewer(talk(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?")))
+    assert found == ("Hi", "Hello", None)
+    assert viewer.remarks["unanswered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        ([("user", "Hi")], "empty response"),
+        ([("user", "Hi"), ("assistant", " ")], "empty response"),
+        ([("assistant", "Hello")], "empty prompt"),
+        ([("user", ""), ("assistant", "Hello")], "empty prompt"),
+        ([], "empty prompt"),
+        ([("narrator", "Once"), ("assistant", "Hello")], "'messages' holds a turn of an unknown speaker"),
+        ([(None, "Once"), ("assistant", "Hello")], "'messages' holds a turn of an unknown speaker"),
+        ([("user", 1), ("assistant", {"a": 1})], "'messages' holds an object, not text"),
+    ],
+)
+def test_a_conversation_without_text_says_why(turns, reason):
+    with pytest.raises(Unusable) as error:
+        view(talk(*turns), "messages", turns="messages")
+    assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("value", ["no list", 7, [7], [["user", "Hi"]], {"x": 1}])
+def test_what_is_no_conversation_is_not_read_as_one(value):
+    with pytest.raises(Unusable):
+        view({"messages": value}, "messages", turns="messages")
+
+
+def test_sharegpt_speakers_and_tools():
+    turns = [("human", "Weather?"), ("function_call", "{}"), ("observation", "rain"), ("gpt", "It rains.")]
+    row = talk(*turns, key="conversations", speaker="from", said="value") | {"system": "Be brief", "tools": "[weather]"}
+    found = view(row, "sharegpt", turns="conversations", system="system", tools="tools")
+    assert turns_of(found) == [
+        ("system", "Be brief\n\n[weather]"),
+        ("user", "Weather?"),
+        ("assistant", "{}"),
+        ("tool", "rain"),
+        ("assistant", "It rains."),
+    ]
+    assert found.prompt == "User: Weather?\n\nAssistant: {}\n\nTool: rain"
+
+
+def test_tools_join_the_system_turn_that_is_there():
+    row = talk(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")) | {"tools": [{"name": "weather"}]}
+    found = view(row, "messages", turns="messages", tools="tools")
+    assert turns_of(found)[0] == ("system", 'Be brief\n\n[{"name":"weather"}]')
+
+
+@pytest.mark.parametrize("tools", ["[]", "", None, []])
+def test_no_tools_leave_no_trace(tools):
+    row = talk(("user", "Hi"), ("assistant", "Hello")) | {"tools": tools}
+    assert view(row, "messages", turns="messages", tools="tools") == ("Hi", "Hello", None)
+
+
+def test_typed_parts_are_joined_line_by_line():
+    parts = [{"type": "reasoning", "value": "Hm."}, {"type": "text", "text": "Hello"}]
+    row = talk(("user", [{"type": "text", "value": "Hi"}]), ("assistant", parts))
+    assert view(row, "messages", turns="messages") == ("Hi", "Hm.\nHello", None)
+
+
+def test_an_image_part_is_no_text():
+    row = talk(("user", [{"type": "image_url", "image_url": {"url": "x"}}]), ("assistant", "A cat"))
+    with pytest.raises(Unusable, match="a part without text"):
+        view(row, "messages", turns="messages")
+
+
+def test_an_answer_that_only_calls_a_tool_is_an_answer():
+    row = {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": None, "tool_calls": [{"id": 1}]},
+        ]
+    }
+    assert view(row, "messages", turns="messages").response == '[{"id":1}]'
+
+
+def test_alpaca_with_system_and_history_is_a_conversation():
+    row = {
+        "instruction": "And",
+        "input": "this?",
+        "output": "Four",
+        "system": "Sums",
+        "history": [["Two and one?", "Three"]],
+    }
+    found = view(row, "alpaca", ("instruction", "input"), "output", system="system", history="history")
+    assert turns_of(found) == [
+        ("system", "Sums"),
+        ("user", "Two and one?"),
+        ("assistant", "Three"),
+        ("user", "And\nthis?"),
+        ("assistant", "Four"),
+    ]
+
+
+@pytest.mark.parametrize("history", [None, [], "", "[]"])
+def test_alpaca_without_history_is_one_turn(history):
+    row = {"instruction": "Add", "output": "3", "history": history}
+    assert view(row, "alpaca", ("instruction",), "output", history="history") == ("Add", "3", None)
+
+
+def test_a_transcript_is_split_at_its_speakers():
+    assert read_transcript("\n\nHuman: Hi\nthere\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:") == [
+        {"role": "user", "content": "Hi\nthere"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Bye"},
+    ]
+
+
+def test_speakers_in_the_middle_of_a_line_are_text():
+    assert read_transcript("Say Human: and Assistant: aloud") is None
+    (turn,) = read_transcript("Human: Say Assistant: aloud")
+    assert turn["content"] == "Say Assistant: aloud"
+
+
+class TestPreference:
+    def test_the_chosen_answer_is_the_response(self):
+        row = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go away"}
+        assert view(row, "preference", ("prompt",), "chosen") == ("Hi", "Hello", None)
+
+    @pytest.mark.parametrize(
+        "chosen",
+        [
+            {"from": "gpt", "value": "Hello"},
+            [{"role": "assistant", "content": "Hello"}],
+            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}],
+            "\n\nHuman: Hi\n\nAssistant: Hello",
+        ],
+    )
+    def test_it_may_be_a_turn_turns_the_whole_conversation_or_a_transcript(self, chosen):
+        assert view({"prompt": "Hi", "chosen": chosen}, "preference", ("prompt",), "chosen") == ("Hi", "Hello", None)
+
+    def test_the_prompt_may_be_a_conversation_or_a_transcript(self):
+        turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}, {"from": "human", "value": "Bye"}]
+        for prompt in (turns, "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"):
+            found = view({"p": prompt, "chosen": "See you"}, "preference", ("p",), "chosen")
+            assert found.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
+            assert found.response == "See you"
+
+    def test_a_whole_transcript_alone_is_enough(self):
+        found = view({"chosen": "\n\nHuman: Hi\n\nAssistant: Hello"}, "preference", turns="chosen")
+        assert found == ("Hi", "Hello", None)
+
+    @pytest.mark.parametrize(
+        ("pairs", "best"), [([[1, 0]], "b"), ([[0, 1]], "a"), ([], "a"), (None, "a"), ([[9, 0]], "a")]
+    )
+    def test_of_several_answers_the_winner_of_the_first_pair_is_read(self, pairs, best):
+        row = {"prompt": "Hi", "responses": ["a", "b"], "pairs": pairs}
+        assert view(row, "preference", ("prompt",), "responses").response == best
+
+
+class TestMultipleChoice:
+    def test_columns_are_lettered(self):
+        row = {"question": "1 + 2?", "A": "2", "B": "3", "answer": "B"}
+        assert view(row, "multiple_choice", ("question", "A", "B"), "answer") == ("1 + 2?\nA. 2\nB. 3", "B", None)
+
+    @pytest.mark.parametrize("choices", [["2", "3"], '["2", "3"]', {"text": ["2", "3"], "label": ["A", "B"]}])
+    def test_lists_are_lettered_and_a_numbered_answer_becomes_its_letter(self, choices):
+        row = {"question": "1 + 2?", "choices": choices, "answer": 1}
+        assert view(row, "multiple_choice", ("question", "choices"), "answer") == ("1 + 2?\nA. 2\nB. 3", "B", None)
+
+
+class TestSelfInstruct:
+    def test_the_first_instance_is_read_and_further_ones_are_counted(self):
+        viewer = Viewer(FieldMap("self_instruct", ("instruction", "instances"), "instances"))
+        row = {"instruction": "Add", "instances": [{"input": "1 2", "output": "3"}, {"input": "2 2", "output": "4"}]}
+        assert viewer(row) == ("Add\n1 2", "3", None)
+        assert viewer.remarks["instance"] == 1
+
+    @pytest.mark.parametrize("instances", [None, "none", [1], [], [{"input": "1", "output": ""}]])
+    def test_a_row_without_one_is_not_usable(self, instances):
+        with pytest.raises(Unusable):
+            view(
+                {"instruction": "Add", "instances": instances},
+                "self_instruct",
+                ("instruction", "instances"),
+                "instances",
+            )
+
+
+def test_questions_without_answers_are_all_the_prompt():
+    found = view({"turns": ["Write.", "Rewrite."]}, "prompts_only", turns="turns")
+    assert found[:2] == ("User: Write.\n\nUser: Rewrite.", None)
+    assert turns_of(found) == [("user", "Write."), ("user", "Rewrite.")]
