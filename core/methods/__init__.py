@@ -1,0 +1,35 @@
+"""All methods, by name. To add one: write its file, add it here; forms, recipes and contract tests follow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import MethodError
+from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
+from core.methods.entropy_shift import EntropyShift
+from core.methods.params import all_params, read_params
+from core.schema import Method
+
+METHODS: dict[str, type[Method]] = {
+    "entropy_shift": EntropyShift,
+    "random": Random,
+    "longest": Longest,
+    "lowest_nll": LowestNLL,
+    "highest_nll": HighestNLL,
+}
+
+
+def build(name: str, params: Mapping[str, Any]) -> Method:
+    """The method called `name`; parameters not given keep their defaults, text becomes numbers where needed.
+
+    MethodError, naming what is possible, for an unknown method or parameter and a value out of range.
+    """
+    if name not in METHODS:
+        raise MethodError(f"There is no method '{name}'. There are {', '.join(METHODS)}.")
+    make: Any = METHODS[name]
+    method: Method = make(**read_params(make, params))
+    return method
+
+
+def describe(method: Method) -> dict[str, Any]:
+    """The method as data, defaults included; `build(**describe(m))` is `m` again."""
+    return {"name": method.name, "params": all_params(method)}

@@ -1,0 +1,122 @@
+"""Controls: what any method has to beat before its choice means something.
+
+None has a parameter. The longest responses are a hard control: many scores follow length, and a long answer
+teaches more tokens for the same budget in rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
+from core.schema import BoolArray, Measured, Order
+
+
+@dataclass(frozen=True)
+class Random:
+    """Rows in a seeded random order."""
+
+    name: ClassVar[str] = "random"
+    label: ClassVar[str] = "Random"
+    summary: ClassVar[str] = "Takes rows at random: a method that does no better than this has chosen nothing."
+    needs: ClassVar[tuple[str, ...]] = ("tokens",)
+
+    @property
+    def ranks_by(self) -> str:
+        """Its own place in the order: there is no score behind it, and so no column in `scores`."""
+        return "random.rank"
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """The first places."""
+        return "low"
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """None: chance has no score."""
+        return {}
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """One shuffle of the whole pool, of which the eligible rows are kept: a filter takes rows out, and never
+        reorders the others.
+
+        Rows without a response are left out, as they are by every other method, unless no row has one.
+        """
+        n = len(measured)
+        answered = measured.need("response_tokens") > 0
+        lacking = ~answered if answered.any() else np.zeros(n, np.bool_)
+        candidates, excluded = sort_out({FILTERED: ~eligible, NO_RESPONSE: lacking})
+        kept = np.zeros(n, np.bool_)
+        kept[candidates] = True
+        shuffled = np.random.default_rng(seed).permutation(n)
+        return Order(shuffled[kept[shuffled]], excluded)
+
+
+@dataclass(frozen=True)
+class _ByColumn:
+    """Rows that have a response by one measured column. What is below says which, and from which end."""
+
+    column: ClassVar[str]
+    end: ClassVar[Literal["high", "low"]]
+
+    @property
+    def ranks_by(self) -> str:
+        """The measured column."""
+        return self.column
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """Its end that is taken first."""
+        return self.end
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """None of its own: what it goes by is measured."""
+        return {}
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows by the column; `seed` changes nothing."""
+        values = measured.need(self.column)
+        left_out = {
+            FILTERED: ~eligible,
+            NO_RESPONSE: measured.need("response_tokens") == 0,
+            NOT_MEASURED: ~np.isfinite(values),
+        }
+        candidates, excluded = sort_out(left_out)
+        return Order(ranked(values, candidates, prefer=self.end), excluded)
+
+
+@dataclass(frozen=True)
+class Longest(_ByColumn):
+    """Rows by the length of their response, longest first."""
+
+    name: ClassVar[str] = "longest"
+    label: ClassVar[str] = "Longest response"
+    summary: ClassVar[str] = "Takes the longest responses first: shows how much of a score is mere length."
+    needs: ClassVar[tuple[str, ...]] = ("tokens",)
+    column: ClassVar[str] = "response_tokens"
+    end: ClassVar[Literal["high", "low"]] = "high"
+
+
+@dataclass(frozen=True)
+class LowestNLL(_ByColumn):
+    """Rows by the base model's loss on the response, lowest first."""
+
+    name: ClassVar[str] = "lowest_nll"
+    label: ClassVar[str] = "Lowest NLL"
+    summary: ClassVar[str] = "Takes the responses first that the base model already predicts best."
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
+    column: ClassVar[str] = "nll"
+    end: ClassVar[Literal["high", "low"]] = "low"
+
+
+@dataclass(frozen=True)
+class HighestNLL(_ByColumn):
+    """Rows by the base model's loss on the response, highest first."""
+
+    name: ClassVar[str] = "highest_nll"
+    label: ClassVar[str] = "Highest NLL"
+    summary: ClassVar[str] = "Takes the responses first that surprise the base model most: new knowledge, and noise."
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
+    column: ClassVar[str] = "nll"
+    end: ClassVar[Literal["high", "low"]] = "high"

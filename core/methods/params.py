@@ -1,0 +1,104 @@
+"""Parameters of methods: what a form, a recipe and a check need to know of each.
+
+A method is a frozen dataclass; each of its fields is declared with `param`. So a new parameter is a new
+line in one file: the form draws it, the recipe keeps it, `check` refuses what it does not allow.
+
+Metadata of every field: `label` and `help` (words for people), `low` and `high` (both inclusive; None for
+choices), `choices` (None for numbers), `stage`.
+
+    stage "order"     changes the order only: array arithmetic, a live slider
+    stage "measure"   changes what has to be measured: part of a measurement's key, behind a button
+"""
+
+from collections.abc import Mapping
+from dataclasses import Field, field, fields
+from typing import Any, Literal
+
+from core.errors import MethodError
+from core.schema import Method
+
+Stage = Literal["order", "measure"]
+
+
+def param(
+    default: float | str,
+    help: str,
+    *,
+    label: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    stage: Stage = "order",
+) -> Any:
+    """A dataclass field for one parameter: an int, a float (with `low` and `high`) or a choice of words.
+
+    The kind is that of `default`: 1 is a whole number, 1.0 is not.
+    """
+    about = {"label": label, "help": help, "low": low, "high": high, "choices": choices, "stage": stage}
+    return field(default=default, metadata=about)
+
+
+def check(method: Method) -> None:
+    """Refuse values out of range; for `__post_init__`. Whole numbers in float fields become floats,
+    so that `gamma=0` and `gamma=0.0` are one method with one key."""
+    for f in _params(method):
+        value = getattr(method, f.name)
+        if type(value) is int and isinstance(f.default, float):
+            value = float(value)
+            object.__setattr__(method, f.name, value)
+        if not _allowed(f, value):
+            raise MethodError(f"{method.label}: {f.name} must be {_range(f)}, not {value!r}.")
+
+
+def read_params(cls: type[Method], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` with text turned into numbers where the field is one (`--set gamma=0.2`).
+
+    Raises MethodError for a parameter the method has not got and for text that is no number.
+    """
+    known = {f.name: f for f in _params(cls)}
+    for name in given:
+        if name not in known:
+            choices = f"It has {', '.join(known)}." if known else "It has none."
+            raise MethodError(f"{cls.label} has no parameter '{name}'. {choices}")
+    return {name: _read(cls, known[name], value) for name, value in given.items()}
+
+
+def measure_params(method: Method) -> dict[str, Any]:
+    """The parameters that decide what is measured, by name."""
+    stages = {f.name: f.metadata["stage"] for f in _params(method)}
+    return {name: getattr(method, name) for name, stage in stages.items() if stage == "measure"}
+
+
+def all_params(method: Method) -> dict[str, Any]:
+    """Every parameter by name, defaults included."""
+    return {f.name: getattr(method, f.name) for f in _params(method)}
+
+
+def _params(method: Method | type[Method]) -> tuple[Field[Any], ...]:
+    dataclass: Any = method  # the protocol cannot say that a method is a dataclass
+    return fields(dataclass)
+
+
+def _allowed(f: Field[Any], value: Any) -> bool:
+    if type(value) is not type(f.default):  # so True is no 1, and 1.5 no whole number
+        return False
+    if f.metadata["choices"] is not None:
+        return value in f.metadata["choices"]
+    return bool(f.metadata["low"] <= value <= f.metadata["high"])  # NaN is in no range
+
+
+def _range(f: Field[Any]) -> str:
+    if f.metadata["choices"] is not None:
+        return "one of " + ", ".join(f.metadata["choices"])
+    kind = "a whole number" if isinstance(f.default, int) else "a number"
+    return f"{kind} from {f.metadata['low']:g} to {f.metadata['high']:g}"
+
+
+def _read(cls: type[Method], f: Field[Any], value: Any) -> Any:
+    if not isinstance(value, str) or isinstance(f.default, str):
+        return value
+    kind: Any = type(f.default)
+    try:
+        return kind(value)
+    except ValueError:
+        raise MethodError(f"{cls.label}: {f.name} must be {_range(f)}, not {value!r}.") from None

@@ -1,0 +1,62 @@
+"""When a score should not be trusted: mostly length, constant, saturated, missing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from core.schema import IntArray
+
+MOSTLY_LENGTH = 0.6  # |Spearman| with response length from which a score says little else
+SATURATED = 0.5  # share of the scored rows on one value above which a score hardly orders
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whether a score says something of its own."""
+
+    length_rho: float  # Spearman with response tokens; NaN where it does not exist
+    missing: int  # rows without a score
+    constant: bool  # one value only (or none)
+    top_share: float  # share of the scored rows on the commonest value; 0 = no row is scored
+    warnings: tuple[str, ...]  # sentences for people
+
+
+def trust(values: NDArray[Any], response_tokens: IntArray) -> Trust:
+    """Look for the ways a score (N,) can mislead: mostly length, constant, saturated, missing."""
+    numbers = values.astype(np.float64)
+    scored = np.isfinite(numbers)
+    present = numbers[scored]
+    _, counts = np.unique(present, return_counts=True)
+    constant = len(counts) <= 1
+    top_share = float(counts.max() / len(present)) if len(present) else 0.0
+    rho = float("nan") if constant else _rank_correlation(present, response_tokens[scored])
+    missing = len(values) - len(present)
+    return Trust(rho, missing, constant, top_share, _warnings(rho, missing, len(values), constant, top_share))
+
+
+def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+    if len(a) < 3 or b.min() == b.max():
+        return float("nan")
+    return float(spearmanr(a, b).statistic)
+
+
+def _warnings(rho: float, missing: int, n: int, constant: bool, top_share: float) -> tuple[str, ...]:
+    said = []
+    if missing == n:
+        return ("No row has this score.",)
+    if missing:
+        said.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
+    if constant:
+        said.append("Every row has the same score: it orders nothing.")
+    elif top_share > SATURATED:
+        said.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
+    if abs(rho) >= MOSTLY_LENGTH:  # never true of NaN
+        longer = "longer" if rho > 0 else "shorter"
+        said.append(
+            f"This is mostly length: it is higher the {longer} the response "
+            f"(Spearman {rho:.2f}). Compare with Longest response before you trust it."
+        )
+    return tuple(said)

@@ -1,0 +1,194 @@
+"""What every method promises. A new method gets these for free by being in METHODS."""
+
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import numpy as np
+import pytest
+
+from core.errors import MethodError
+from core.methods import METHODS, build, describe
+from core.methods.params import measure_params
+from core.runs import SIGNALS
+from core.schema import Measured
+
+N = 60
+NO_RESPONSE = [3, 17, 18, 40]  # nothing to read
+NOT_MEASURED = [5, 29]  # a response, but a model that gave no number
+
+every_method = pytest.mark.parametrize("cls", METHODS.values(), ids=METHODS)
+PICKS = [
+    build(name, {f.name: choice})
+    for name, cls in METHODS.items()
+    for f in fields(cls)
+    for choice in f.metadata["choices"] or ()
+]
+DEFAULTS = [cls() for cls in METHODS.values() if not any(f.metadata["choices"] for f in fields(cls))]
+every_choice = pytest.mark.parametrize("method", DEFAULTS + PICKS, ids=repr)
+# a method that ranks by its own rank goes by place, not by a score: nothing to compare an order with
+BY_SCORE = [method for method in DEFAULTS + PICKS if method.ranks_by != f"{method.name}.rank"]
+every_score = pytest.mark.parametrize("method", BY_SCORE, ids=repr)
+
+
+def some_pool(seed: int = 0) -> Measured:
+    """No two rows alike in any column, so that no order hangs on a tie."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.permutation(np.arange(10, 10 + N))
+    columns = {name: rng.normal(2, 1, N).astype(np.float32) for name in ("nll", "entropy", "nll_cal", "entropy_cal")}
+    tokens[NO_RESPONSE] = 0
+    for values in columns.values():
+        values[NO_RESPONSE + NOT_MEASURED] = np.nan
+    columns |= {"prompt_tokens": np.full(N, 7), "response_tokens": tokens, "truncated": np.zeros(N, bool)}
+    return Measured("some", columns)
+
+
+def reordered(measured: Measured, order: np.ndarray) -> Measured:
+    return Measured(measured.pool_id, {name: values[order] for name, values in measured.columns.items()})
+
+
+ALL = np.ones(N, bool)
+SOME = np.arange(N) % 3 != 0
+
+
+@every_choice
+@pytest.mark.parametrize("eligible", [ALL, SOME, ~ALL], ids=["all", "some", "none"])
+def test_every_row_is_once_in_the_order_or_under_one_reason(method, eligible):
+    order = method.order(some_pool(), eligible, seed=1)
+    left_out = list(order.excluded.values())
+    assert sorted(np.concatenate([order.rows, *left_out]).tolist()) == list(range(N))
+    assert order.rows.dtype == np.int64
+    assert all(len(rows) for rows in left_out)
+
+
+@every_choice
+def test_no_filtered_row_is_ever_in_the_order(method):
+    order = method.order(some_pool(), SOME, seed=1)
+    assert SOME[order.rows].all()
+    assert order.excluded["filtered out"].tolist() == np.flatnonzero(~SOME).tolist()
+
+
+@every_score
+def test_no_row_without_a_value_is_ever_in_the_order(method):
+    measured = some_pool()
+    values = (measured.columns | method.scores(measured))[method.ranks_by]
+    order = method.order(measured, ALL, seed=1)
+    assert len(order.rows)
+    assert np.isfinite(values[order.rows]).all()
+
+
+@every_choice
+def test_no_row_without_a_response_is_ever_in_the_order(method):
+    order = method.order(some_pool(), ALL, seed=1)
+    assert not np.isin(NO_RESPONSE, order.rows).any()
+    assert order.excluded["no response"].tolist() == NO_RESPONSE
+
+
+@every_choice
+def test_the_same_input_gives_the_same_order(method):
+    one, other = (method.order(some_pool(), SOME, seed=4) for _ in range(2))
+    np.testing.assert_array_equal(one.rows, other.rows)
+
+
+@every_score
+def test_the_order_follows_the_rows_not_their_places(method):
+    measured, moved = some_pool(), np.random.default_rng(9).permutation(N)
+    straight = method.order(measured, SOME, seed=1)
+    shuffled = method.order(reordered(measured, moved), SOME[moved], seed=1)
+    np.testing.assert_array_equal(moved[shuffled.rows], straight.rows)
+
+
+@every_score
+def test_the_order_begins_at_the_end_it_says(method):
+    measured = some_pool()
+    known = measured.columns | method.scores(measured)
+    values = known[method.ranks_by][method.order(measured, ALL, seed=1).rows]
+    if method.prefer == "middle":
+        distance = np.abs(values.argsort().argsort() - (len(values) - 1) / 2)
+        assert (np.diff(distance) >= 0).all()
+    else:
+        assert (np.diff(values) * (1 if method.prefer == "low" else -1) > 0).all()
+
+
+@every_choice
+def test_scores_are_one_value_per_row_and_touch_nothing(method):
+    measured = some_pool()
+    for values in measured.columns.values():
+        values.flags.writeable = False  # as stored runs give them
+    before = {name: values.copy() for name, values in measured.columns.items()}
+    scores = method.scores(measured)
+    method.order(measured, ALL, seed=1)
+    assert all(values.shape == (N,) for values in scores.values())
+    assert not set(scores) & set(measured.columns)
+    for name, values in before.items():
+        np.testing.assert_array_equal(measured.columns[name], values)
+
+
+@every_choice
+def test_an_empty_pool_has_an_empty_order(method):
+    empty = Measured("none", {name: values[:0] for name, values in some_pool().columns.items()})
+    assert len(method.order(empty, np.ones(0, bool), seed=1).rows) == 0
+    assert all(len(values) == 0 for values in method.scores(empty).values())
+
+
+@every_choice
+def test_without_its_measurements_it_says_what_is_missing(method):
+    nothing = Measured("bare", {"prompt_tokens": np.full(N, 7)})
+    with pytest.raises(MethodError, match="not measured yet"):
+        method.order(nothing, ALL, seed=1)
+
+
+@every_choice
+def test_a_saved_description_makes_the_same_method(method):
+    assert build(**json.loads(json.dumps(describe(method)))) == method
+
+
+@every_method
+def test_what_it_needs_can_be_measured_and_is_enough(cls):
+    assert set(cls.needs) <= set(SIGNALS)
+    measured = some_pool()
+    given = {name: measured.columns[name] for signal in cls.needs for name in SIGNALS[signal]}
+    assert len(cls().order(Measured("some", given), ALL, seed=1).rows)
+
+
+@every_method
+def test_it_is_known_by_one_name_and_explained(cls):
+    assert METHODS[cls.name] is cls
+    assert cls.label and cls.summary.endswith(".")
+    assert cls.__doc__
+
+
+@every_method
+def test_its_parameters_cannot_be_changed_afterwards(cls):
+    for f in fields(cls):
+        with pytest.raises(FrozenInstanceError):
+            setattr(cls(), f.name, f.default)
+
+
+@every_method
+def test_every_parameter_can_be_shown_as_a_widget(cls):
+    for f in fields(cls):
+        about = f.metadata
+        assert about["help"].endswith(".")
+        assert about["stage"] in ("order", "measure")
+        if about["choices"] is not None:
+            assert f.default in about["choices"]
+        else:
+            assert about["low"] <= f.default <= about["high"]
+            assert about["low"] < about["high"]
+            assert type(f.default) in (int, float)
+
+
+@every_method
+def test_both_ends_of_every_range_are_allowed_and_nothing_beyond(cls):
+    for f in (f for f in fields(cls) if f.metadata["choices"] is None):
+        for edge in (f.metadata["low"], f.metadata["high"]):
+            assert getattr(build(cls.name, {f.name: edge}), f.name) == edge
+        for beyond in (f.metadata["low"] - 1, f.metadata["high"] + 1):
+            with pytest.raises(MethodError, match=f.name):
+                build(cls.name, {f.name: beyond})
+
+
+@every_method
+def test_order_parameters_do_not_change_what_is_measured(cls):
+    for f in fields(cls):
+        assert (f.name in measure_params(cls())) == (f.metadata["stage"] == "measure")

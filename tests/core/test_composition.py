@@ -1,0 +1,109 @@
+"""Counts over subsets, by hand, and beside chance."""
+
+import numpy as np
+import pytest
+
+from core.composition import LENGTH_EDGES, Chance, code_tasks, composition, random_band
+from core.methods.controls import Random
+from core.schema import Measured
+from core.selection import Budget
+
+TASKS = ["qa", "code", None, "qa", "art", "qa"]
+CODES, NAMES = code_tasks(TASKS)
+POOL = {
+    "response_tokens": np.array([0, 1, 7, 8, 100, 9000]),
+    "prompt_tokens": np.array([5, 5, 5, 5, 5, 10]),
+    "task_codes": CODES,
+    "n_tasks": len(NAMES),
+}
+
+
+def of(*rows: int, **more):
+    return composition(np.array(rows, np.int64), **POOL, **more)
+
+
+def test_tasks_are_coded_by_name_and_missing_ones_by_minus_one():
+    assert NAMES == ("art", "code", "qa")
+    assert CODES.tolist() == [2, 1, -1, 2, 0, 2]
+
+
+def test_the_whole_pool_is_counted_once():
+    whole = of(0, 1, 2, 3, 4, 5)
+    assert (whole.rows, whole.response_tokens, whole.prompt_tokens) == (6, 9116, 35)
+    assert dict(zip(NAMES, whole.tasks.tolist(), strict=True)) == {"art": 1, "code": 1, "qa": 3}
+    assert whole.no_task == 1
+
+
+def test_a_length_falls_in_the_bin_that_starts_at_or_below_it():
+    lengths = dict(zip(LENGTH_EDGES, of(0, 1, 2, 3, 4, 5).lengths.tolist(), strict=True))
+    assert {edge: n for edge, n in lengths.items() if n} == {0: 1, 1: 2, 8: 1, 64: 1, 8192: 1}
+
+
+def test_every_row_is_in_one_length_bin_however_long():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 20_000, 500)
+    counted = composition(
+        np.arange(500), response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(500, int), n_tasks=1
+    )
+    by_hand = np.histogram(tokens, bins=[*LENGTH_EDGES, 10**9])[0]
+    np.testing.assert_array_equal(counted.lengths, by_hand)
+
+
+def test_quantiles_are_lengths_that_rows_have():
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, 300, 101)
+    rows = rng.permutation(101)[:58]
+    counted = composition(rows, response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(101, int), n_tasks=1)
+    expected = np.quantile(tokens[rows], [0.05, 0.25, 0.5, 0.75, 0.95], method="lower")
+    assert counted.quantiles.tolist() == expected.tolist()
+
+
+def test_no_rows_have_no_quantiles_and_no_counts():
+    nothing = of(marks={"odd": np.ones(6, bool)})
+    assert (nothing.rows, nothing.response_tokens, nothing.lengths.sum(), nothing.tasks.sum()) == (0, 0, 0, 0)
+    assert np.isnan(nothing.quantiles).all()
+    assert nothing.marked == {"odd": 0}
+
+
+def test_marks_are_counted_among_the_rows():
+    marks = {"swapped": np.array([1, 0, 0, 1, 1, 0], bool), "none": np.zeros(6, bool)}
+    assert of(0, 1, 3, marks=marks).marked == {"swapped": 2, "none": 0}
+
+
+def a_pool(n: int = 300):
+    rng = np.random.default_rng(2)
+    tokens = rng.integers(1, 90, n)
+    codes = rng.integers(-1, 4, n)
+    about = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
+    measured = Measured("p", {"response_tokens": tokens})
+    orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
+    return about, Chance.of(orders, tokens), orders
+
+
+@pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])
+def test_the_band_is_the_composition_of_each_random_selection(budget):
+    about, chance, orders = a_pool()
+    marks = {"odd": np.arange(300) % 2 == 1}
+    band = random_band(chance, Budget.parse(budget), **about, marks=marks)
+    seventh = composition(orders[7][: band.rows[7]], **about, marks=marks)
+    assert band.response_tokens[7] == seventh.response_tokens
+    assert band.tasks[7].tolist() == seventh.tasks.tolist()
+    assert band.lengths[7].tolist() == seventh.lengths.tolist()
+    assert band.marked["odd"][7] == seventh.marked["odd"]
+    assert band.tasks.shape == (20, 4)
+
+
+def test_at_a_token_budget_no_random_selection_exceeds_it():
+    about, chance, _ = a_pool()
+    band = random_band(chance, Budget(3000, "tokens"), **about)
+    assert (band.response_tokens <= 3000).all()
+    assert (band.response_tokens > 3000 - 90).all()
+    assert len(set(band.rows.tolist())) > 1  # how many rows that buys differs from draw to draw
+
+
+def test_at_the_whole_budget_chance_is_the_pool():
+    about, chance, _ = a_pool()
+    band = random_band(chance, Budget(100, "percent"), **about)
+    whole = composition(np.arange(300), **about)
+    assert (band.tasks == whole.tasks).all()
+    assert (band.response_tokens == whole.response_tokens).all()

@@ -1,0 +1,239 @@
+"""Budgets, thresholds and pins on orders small enough to see."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import RecipeError
+from core.schema import Order
+from core.selection import (
+    Budget,
+    Pin,
+    choose,
+    cumulative_tokens,
+    cut_length,
+    prefix_length,
+    with_pins,
+)
+
+NONE = np.empty(0, np.int64)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount", "unit"),
+    [
+        ("500", 500, "rows"),
+        (" 1,500 ", 1500, "rows"),
+        ("1_000_000 rows", 1_000_000, "rows"),
+        ("0", 0, "rows"),
+        ("10%", 10, "percent"),
+        ("12.5 %", 12.5, "percent"),
+        ("100%", 100, "percent"),
+        ("200ktok", 200_000, "tokens"),
+        ("1.5Mtok", 1_500_000, "tokens"),
+        ("2000 tok", 2_000, "tokens"),
+        ("214.567ktok", 214_567, "tokens"),
+        ("3MTOK", 3_000_000, "tokens"),
+    ],
+)
+def test_a_budget_is_read_as_written(text, amount, unit):
+    assert Budget.parse(text) == Budget(amount, unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "cannot be read"),
+        ("ten", "cannot be read"),
+        ("-5", "cannot be read"),
+        ("10 %%", "cannot be read"),
+        ("1,5", "cannot be read"),  # a comma groups thousands; 1,5 could mean 1.5
+        ("5 GB", "cannot be read"),
+        ("nan", "cannot be read"),
+        ("0.5", "not a whole number.*write a percentage"),
+        ("0.5tok", "not a whole number"),
+        ("101%", "more than the whole pool"),
+    ],
+)
+def test_a_budget_that_says_nothing_possible_is_refused(text, reason):
+    with pytest.raises(RecipeError, match=reason):
+        Budget.parse(text)
+
+
+def test_a_budget_made_by_code_is_checked_as_well():
+    for amount, unit in [(-1, "rows"), (float("inf"), "tokens"), (float("nan"), "percent"), (3, "bytes")]:
+        with pytest.raises(RecipeError):
+            Budget(amount, unit)
+
+
+@pytest.mark.parametrize(
+    ("budget", "text"),
+    [
+        (Budget(500, "rows"), "500"),
+        (Budget(10, "percent"), "10%"),
+        (Budget(0.5, "percent"), "0.5%"),
+        (Budget(200_000, "tokens"), "200ktok"),
+        (Budget(1_500_000, "tokens"), "1.5Mtok"),
+        (Budget(2_500, "tokens"), "2.5ktok"),
+        (Budget(999, "tokens"), "999tok"),
+        (Budget(1_234_567, "tokens"), "1234567tok"),
+    ],
+)
+def test_a_budget_is_written_as_people_write_it(budget, text):
+    assert str(budget) == text
+
+
+@given(
+    st.one_of(
+        st.integers(0, 10**12).map(lambda n: Budget(n, "rows")),
+        st.integers(0, 10**15).map(lambda n: Budget(n, "tokens")),
+        st.floats(0, 100).map(lambda p: Budget(p, "percent")),
+    )
+)
+def test_every_budget_survives_being_written_and_read(budget):
+    assert Budget.parse(str(budget)) == budget
+
+
+ORDER = ints(3, 0, 4, 1)  # row 2 is not eligible
+TOKENS = ints(10, 40, 99, 30, 0)  # along the order: 30, 10, 0, 40
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("0", 0),
+        ("3", 3),
+        ("99", 4),
+        ("0%", 0),
+        ("39%", 1),  # 1.95 of five rows
+        ("40%", 2),
+        ("100%", 4),  # of five, four may be chosen
+        ("0tok", 0),
+        ("29tok", 0),
+        ("30tok", 1),
+        ("39tok", 1),
+        ("40tok", 3),  # 30 + 10 + 0: a row without tokens costs nothing
+        ("79tok", 3),
+        ("80tok", 4),
+        ("1Mtok", 4),
+    ],
+)
+def test_the_budget_pays_for_so_many_leading_rows(text, length):
+    budget = Budget.parse(text)
+    assert prefix_length(ORDER, budget, TOKENS, 5) == length
+    assert prefix_length(ORDER, budget, TOKENS, 5, cumulative=cumulative_tokens(ORDER, TOKENS)) == length
+
+
+def test_a_percentage_is_exact_where_the_machine_is_not():
+    assert 1000 * 32.3 / 100 < 323  # 322.99999999999994
+    assert prefix_length(np.arange(1000), Budget.parse("32.3%"), np.ones(1000, int), 1000) == 323
+
+
+@given(st.lists(st.integers(0, 50), max_size=30), st.integers(0, 600), st.integers(0, 200))
+def test_a_token_budget_is_never_exceeded_nor_left_unused(tokens, budget, more):
+    response_tokens = np.array(tokens, np.int64)
+    order = np.arange(len(tokens))[::-1]
+    length = prefix_length(order, Budget(budget, "tokens"), response_tokens, len(tokens))
+    assert response_tokens[order[:length]].sum() <= budget
+    assert length == len(tokens) or response_tokens[order[: length + 1]].sum() > budget
+    assert prefix_length(order, Budget(budget + more, "tokens"), response_tokens, len(tokens)) >= length
+
+
+def test_a_threshold_cuts_where_the_score_stops_being_good_enough():
+    values = np.float32([0.9, 0.1, np.nan, 0.5, 0.3])
+    falling, rising = ints(0, 3, 4, 1), ints(1, 4, 3, 0)
+    assert [cut_length(falling, values, "high", t) for t in (1.0, 0.5, 0.4, -1)] == [0, 2, 2, 4]
+    assert [cut_length(rising, values, "low", t) for t in (0.0, 0.3, 0.45, 2)] == [0, 2, 2, 4]
+    assert cut_length(NONE, values, "low", 0.5) == 0
+
+
+def test_an_order_around_the_median_has_no_threshold():
+    with pytest.raises(RecipeError, match="Use a budget instead"):
+        cut_length(ORDER, np.zeros(5), "middle", 0.5)
+
+
+def an_order() -> Order:
+    return Order(ints(3, 0, 4, 1, 6), {"filtered out": ints(2), "no response": ints(5, 7)})
+
+
+def test_pinned_rows_head_the_order_as_listed_or_leave_it():
+    pinned = with_pins(an_order(), ints(4, 1), ints(0))
+    assert pinned.rows.tolist() == [4, 1, 3, 6]
+    assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {
+        "filtered out": [2],
+        "no response": [5, 7],
+        "pinned out": [0],
+    }
+
+
+def test_a_pin_brings_in_a_row_that_the_method_left_out():
+    pinned = with_pins(an_order(), ints(2, 7), NONE)
+    assert pinned.rows.tolist() == [2, 7, 3, 0, 4, 1, 6]
+    assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {"no response": [5]}
+
+
+def test_a_row_left_out_and_pinned_out_is_pinned_out():
+    pinned = with_pins(an_order(), NONE, ints(5))
+    assert pinned.rows.tolist() == an_order().rows.tolist()
+    assert pinned.excluded["no response"].tolist() == [7]
+    assert pinned.excluded["pinned out"].tolist() == [5]
+
+
+def test_no_pins_change_nothing():
+    pinned = with_pins(an_order(), NONE, NONE)
+    assert pinned.rows.tolist() == an_order().rows.tolist()
+    assert set(pinned.excluded) == {"filtered out", "no response"}
+
+
+def test_a_row_pinned_twice_is_there_once():
+    assert with_pins(an_order(), ints(1, 4, 1), NONE).rows.tolist() == [1, 4, 3, 0, 6]
+
+
+def test_a_row_cannot_be_pinned_both_ways():
+    with pytest.raises(RecipeError, match="row number 4 is pinned in and out"):
+        with_pins(an_order(), ints(1, 4), ints(4))
+
+
+def test_a_pin_is_in_or_out():
+    assert Pin("a", "in").reason == ""
+    with pytest.raises(RecipeError, match="row 'a' must be pinned in or out, not 'up'"):
+        Pin("a", "up")
+
+
+def test_pins_count_against_the_budget():
+    order = with_pins(Order(ints(3, 0, 4, 1)), ints(1), NONE)
+    chosen = choose(order, Budget(2, "rows"), response_tokens=TOKENS, pool_id="p", n_pinned=1)
+    assert chosen.rows.tolist() == [1, 3]
+    assert (chosen.tokens, chosen.n_pinned, chosen.pool_id) == (70, 1, "p")
+
+
+def test_pinned_rows_stay_where_they_alone_exceed_the_budget_or_the_threshold():
+    order = with_pins(Order(ints(3, 0, 4, 1)), ints(1, 2), NONE)
+    for budget, limit in [("1", None), ("50tok", None), ("0", None), ("4", 0)]:
+        chosen = choose(order, Budget.parse(budget), response_tokens=TOKENS, pool_id="p", n_pinned=2, limit=limit)
+        assert chosen.rows.tolist() == [1, 2]
+
+
+def test_the_threshold_and_the_budget_both_hold():
+    order = Order(ORDER)
+    lengths = [
+        len(choose(order, Budget(rows, "rows"), response_tokens=TOKENS, pool_id="p", limit=limit).rows)
+        for rows, limit in [(3, 2), (2, 3), (3, None)]
+    ]
+    assert lengths == [2, 2, 3]
+
+
+@given(st.permutations(range(12)), st.integers(0, 12), st.integers(0, 12), st.sets(st.integers(0, 11), max_size=4))
+def test_selections_nest_as_the_budget_grows(rows, small, large, pinned):
+    order = with_pins(Order(np.array(rows)), np.array(sorted(pinned), np.int64), NONE)
+    tokens = np.arange(12)
+    one, other = (
+        choose(order, Budget(b, "rows"), response_tokens=tokens, pool_id="p", n_pinned=len(pinned)).rows.tolist()
+        for b in sorted((small, large))
+    )
+    assert other[: len(one)] == one
