@@ -1,0 +1,80 @@
+"""Activation states: which neurons are on in each row of a pool. Sparse and binary; arrays only.
+
+A neuron is a number: those of layer 0 first, then those of layer 1, and so on. What it means for one to be on is
+said where it is measured (core/activations.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from core.errors import MethodError
+from core.schema import IntArray
+
+ABSENT = np.uint32(0xFFFFFFFF)  # in a table of states: nothing is on at this place
+CHUNK = 1 << 22  # neurons read at once in a run over many rows
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Sorted lists of neurons, one for each row, end to end. `indices` may be memory-mapped."""
+
+    indptr: IntArray  # (N + 1,) row i holds indices[indptr[i] : indptr[i + 1]]
+    indices: NDArray[np.uint32]  # ascending inside a row, no repeats, below `neurons`
+    neurons: int  # how many there are in all, on or not
+
+    def __post_init__(self) -> None:
+        ends = self.indptr
+        if len(ends) == 0 or ends[0] != 0 or ends[-1] != len(self.indices) or (np.diff(ends) < 0).any():
+            raise MethodError("Activation states are damaged: their rows do not fill the list. Measure them again.")
+        for start in range(0, len(self.indices), CHUNK):
+            on = np.asarray(self.indices[start : start + CHUNK + 1])  # one more: pairs across the cut
+            falls = np.flatnonzero(on[1:] <= on[:-1]) + start + 1
+            if on.max() >= self.neurons or not np.isin(falls, ends).all():
+                raise MethodError(
+                    "Activation states are damaged: the neurons of a row must be ascending numbers below "
+                    f"{self.neurons:,}. Measure them again."
+                )
+
+    @classmethod
+    def of_table(cls, table: NDArray[np.uint32], neurons: int) -> "States":
+        """From a column of fixed width, (N, K), each row ascending; ABSENT, at the end of a row, is left out."""
+        present = table != ABSENT
+        indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
+        return cls(indptr, table.ravel() if present.all() else table[present], neurons)
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def row(self, row: int) -> NDArray[np.uint32]:
+        """Neurons that are on in this row, ascending."""
+        return self.indices[self.indptr[row] : self.indptr[row + 1]]
+
+    def take(self, rows: IntArray) -> "States":
+        """These rows by themselves, in this order; copied."""
+        ends = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[rows])]).astype(np.int64)
+        return States(ends, stretches(self.indices, self.indptr, rows), self.neurons)
+
+    def counts(self, rows: IntArray) -> IntArray:
+        """(neurons,) in how many of these rows each neuron is on."""
+        total = np.zeros(self.neurons, np.int64)
+        for some in self._chunks(rows):
+            total += np.bincount(stretches(self.indices, self.indptr, some), minlength=self.neurons)
+        return total
+
+    def _chunks(self, rows: IntArray) -> Iterator[IntArray]:
+        """`rows` in runs of about CHUNK neurons."""
+        size = max(1, CHUNK * len(self) // max(1, len(self.indices)))
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+
+def stretches(
+    values: NDArray[Any], ends: IntArray, which: NDArray[Any], dtype: DTypeLike | None = None
+) -> NDArray[Any]:
+    """values[ends[k] : ends[k + 1]] for each k of `which`, end to end; as they are, or as `dtype`."""
+    pieces = [values[a:b] for a, b in zip(ends[which].tolist(), ends[which + 1].tolist(), strict=True)]
+    return np.concatenate(pieces or [values[:0]], dtype=dtype, casting="unsafe")
