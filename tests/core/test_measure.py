@@ -1,0 +1,199 @@
+"""Measuring in stages: stored once, resumed to the bit, shared between methods."""
+
+import json
+import multiprocessing
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from core import measure as measuring
+from core.errors import ModelError
+from core.measure import measure, plan_parts
+from core.methods import build
+from core.pool import load_pool
+from core.progress import Silent
+from core.runs import find_run, list_runs, load_measured
+from core.schema import Reading
+from core.store import Parts, Workspace
+
+WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def pool_file(tmp_path_factory) -> Path:
+    """240 rows of 1 to 40 words; every tenth without a response would be set aside, so all have one."""
+    rng = random.Random(0)
+
+    def words(most: int) -> str:
+        return " ".join(rng.choices(WORDS, k=rng.randint(1, most)))
+
+    rows = [{"instruction": f"{words(30)} {i}", "output": words(40)} for i in range(240)]
+    file = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def reading(tiny_model_dir) -> Reading:
+    return Reading(model=str(tiny_model_dir), max_length=128)
+
+
+SHIFT = build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.2, "batch_size": 8})
+
+
+class Recorder(Silent):
+    def __init__(self):
+        self.stages, self.waits = [], 0
+
+    def stage(self, name, *, rows, work, done_rows=0, done_work=0):
+        self.stages.append((name, rows, done_rows))
+
+    def waiting(self, why):
+        self.waits += 1
+
+
+def run_on(pool_file, workspace, reading, method=SHIFT, report=None, seed=0):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    return measure(pool, method, reading, workspace, seed=seed, report=report or Silent())
+
+
+def same(a, b):
+    for name, values in load_measured(a).columns.items():
+        np.testing.assert_array_equal(values, load_measured(b).columns[name], err_msg=name)
+
+
+def test_entropy_shift_measures_both_states_of_the_model(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading)
+    columns = load_measured(run).columns
+    assert set(columns) == {"prompt_tokens", "response_tokens", "truncated", "nll", "entropy", "nll_cal", "entropy_cal"}
+    assert all(np.isfinite(columns[name]).all() for name in ("nll", "entropy", "nll_cal", "entropy_cal"))
+    assert (columns["nll_cal"] < columns["nll"]).mean() > 0.9  # it learned from a fifth of such rows
+    assert run.summary["rounds"][0]["rows"] == 48
+    assert len(run.summary["rounds"][0]["loss"]) == run.summary["rounds"][0]["steps"] == 6
+
+
+def test_a_second_call_measures_nothing(pool_file, workspace, reading):
+    first = run_on(pool_file, workspace, reading)
+    report = Recorder()
+    assert run_on(pool_file, workspace, reading, report=report).id == first.id
+    assert report.stages == []
+
+
+def test_methods_share_what_is_measured(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading)
+    for name in ("random", "longest", "lowest_nll", "highest_nll"):
+        assert find_run(workspace, run.pool_id, build(name, {}), reading, 5).id == run.id
+
+
+def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading):
+    first = run_on(pool_file, workspace, reading)
+    report = Recorder()
+    again = run_on(pool_file, workspace, reading, method=replace(SHIFT, alpha=0.3), report=report)
+    assert again.id != first.id
+    already = [(name, done) for name, _, done in report.stages if done]
+    assert already == [("Tokenising", 240), ("Reading with the base model", 240)]
+
+
+def test_another_seed_calibrates_on_other_rows(pool_file, workspace, reading):
+    first, second = (run_on(pool_file, workspace, reading, seed=s) for s in (0, 1))
+    a, b = (load_measured(r).columns for r in (first, second))
+    np.testing.assert_array_equal(a["nll"], b["nll"])
+    assert (a["nll_cal"] != b["nll_cal"]).any()
+
+
+def test_further_rounds_start_from_the_base_model(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading, method=replace(SHIFT, rounds=2, beta=0.1))
+    assert [r["rows"] for r in run.summary["rounds"]] == [48, 24]
+
+
+def test_changed_weights_are_another_measurement(pool_file, workspace, reading, tmp_path):
+    import shutil
+
+    copy = shutil.copytree(reading.model, tmp_path / "model")
+    reading = replace(reading, model=str(copy))
+    first = run_on(pool_file, workspace, reading, method=build("longest", {}))
+    (copy / "tokenizer_config.json").write_text((copy / "tokenizer_config.json").read_text() + "\n")
+    assert run_on(pool_file, workspace, reading, method=build("longest", {})).id != first.id
+    with pytest.raises(ModelError, match="revision"):
+        run_on(pool_file, workspace, replace(reading, revision=first.model["revision"]), method=build("lowest_nll", {}))
+
+
+def test_parts_hold_every_row_once_longest_first():
+    lengths = np.array([5, 90, 20, 20, 100, 1])
+    assert [p.tolist() for p in plan_parts(lengths, 110)] == [[4], [1, 2], [3, 0, 5]]
+    assert [p.tolist() for p in plan_parts(lengths, 10)] == [[4], [1], [2], [3], [0, 5]]
+    assert plan_parts(np.array([], np.int64), 10) == []
+
+
+def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> None:
+    """One attempt, in a process that may be killed at any moment; parts are small so that there are many.
+
+    `pause` seconds go by after each part, so that whoever watches the folder can stop the worker between any two.
+    """
+    measuring.PART_SECONDS = 1e-5
+    write = Parts.write
+
+    def slowly(parts: Parts, part: int, table: pa.Table) -> None:
+        write(parts, part, table)
+        time.sleep(pause)
+
+    Parts.write = slowly
+    run_on(pool_file, Workspace(root), reading)
+
+
+def parts(root: Path) -> dict[Path, tuple[int, int]]:
+    found = [*root.glob("measurements/*/part-*"), *root.glob("models/*/state/*")]
+    return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
+    monkeypatch.setattr(measuring, "PART_SECONDS", 1e-5)
+    whole = run_on(pool_file, Workspace(tmp_path / "whole"), reading)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["core.measure", "core.pool"])
+    root = tmp_path / "killed"
+    rng = random.Random(1)
+    done: dict[Path, tuple[int, int]] = {}
+    grown = 0
+    for _ in range(20):
+        process = context.Process(target=worker, args=(str(pool_file), str(root), reading, 0.05))
+        process.start()
+        enough = len(done) + rng.randint(1, 4)
+        while process.is_alive() and len(parts(root)) < enough:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))  # anywhere in the making of the next part
+        process.kill()
+        process.join()
+        now = parts(root)
+        assert {path: now.get(path) for path in done} == done  # nothing finished was lost or made again
+        grown += len(now) > len(done)
+        done = now
+    process = context.Process(target=worker, args=(str(pool_file), str(root), reading))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    now = parts(root)
+    assert {path: now[path] for path in done} == done
+    assert grown >= 10  # most attempts were killed in the middle of the work
+    same(whole, run_on(pool_file, Workspace(root), reading))
+
+
+@pytest.mark.slow
+def test_a_second_worker_waits_and_uses_the_first_ones_result(pool_file, tmp_path, reading):
+    context = multiprocessing.get_context("forkserver")
+    root = tmp_path / "shared"
+    both = [context.Process(target=worker, args=(str(pool_file), str(root), reading)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [p.exitcode for p in both] == [0, 0]
+    assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 1
+    stages = list(root.glob("measurements/*"))
+    assert len(stages) == 3  # tokens, base, calibrated: each made once
