@@ -1,0 +1,183 @@
+"""The dataset card of an export, and the entry that LLaMA-Factory wants for its file."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import yaml
+
+from core.filters import Filter
+from core.manifest import Manifest
+from core.methods import build
+from core.methods.params import all_params
+from core.schema import Method, Pool
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+MESSAGES_TAGS = {
+    "role_tag": "role",
+    "content_tag": "content",
+    "user_tag": "user",
+    "assistant_tag": "assistant",
+    "observation_tag": "tool",
+    "system_tag": "system",
+}
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
+
+
+def dataset_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
+    """README.md for a hub or a folder: front matter for machines, then the same in words.
+
+    `license` is carried over where it is known; where not, the card says that the source's holds.
+    """
+    front = yaml.safe_dump(_front_matter(manifest, license), sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
+
+
+def size_category(rows: int) -> str:
+    """The hub's word for a number of rows."""
+    return next((word for limit, word in SIZES if rows < limit), "n>1M")
+
+
+def _front_matter(manifest: Manifest, license: str | None) -> dict[str, Any]:
+    source, file = manifest.pool.source, manifest.output.file
+    front: dict[str, Any] = {"license": license} if license else {}
+    return front | {
+        "size_categories": [size_category(manifest.output.rows)],
+        "source_datasets": [source if _is_hub_id(source) else "extended|other"],
+        "task_categories": ["text-generation"],
+        "tags": ["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": "train", "path": file}]},
+        ],
+    }
+
+
+def _is_hub_id(source: str) -> bool:
+    """Whether a pool's source is owner/name rather than a path, which is nobody else's business."""
+    return bool(_HUB_ID.fullmatch(source)) and not source.lower().endswith(_FILE_ENDINGS)
+
+
+def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
+    output, recipe = manifest.output, manifest.recipe
+    method = _method(manifest)
+    stem = output.file.removesuffix(".jsonl")
+    return [
+        f"# {output.rows:,} rows chosen from {_code(pool.name)}",
+        "",
+        f"{output.rows:,} of {len(pool):,} rows ({output.rows / len(pool):.1%}), chosen with "
+        f"Winnow {manifest.tool.version}. {_layout(manifest)}",
+        "",
+        f"- **Method**: {method.label}. {method.summary}",
+        f"- **Parameters**: {_listed(all_params(method))}",
+        f"- **Model**: {_model(manifest)}",
+        f"- **Budget**: {_budget(recipe)}",
+        f"- **Seed**: {recipe['seed']}",
+        *_choices_by_hand(recipe),
+        f"- **Pool**: {_source(pool)}",
+        f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}",
+        "",
+        "## The same rows again",
+        "",
+        f"{_code(stem + '.manifest.json')} names every row and what it takes to choose it again. "
+        "With the pool and the model at hand,",
+        "",
+        f"    python -m core replay {stem}.manifest.json",
+        "",
+        "writes the same bytes, or says why that cannot be done.",
+    ]
+
+
+def _source(pool: Pool) -> str:
+    bad = pool.set_aside.num_rows
+    aside = f"; {bad:,} rows of its source could not be read and were set aside" if bad else ""
+    return f"fingerprint {_code(pool.fingerprint)}{aside}"
+
+
+def _layout(manifest: Manifest) -> str:
+    output = manifest.output
+    schema = "their original schema" if output.written_as == "original" else f"the {output.written_as} schema"
+    scores = " A field `winnow` holds each row's scores." if output.with_scores else ""
+    return f"They are in {schema}, in the order of the pool.{scores}"
+
+
+def _model(manifest: Manifest) -> str:
+    model, reading = manifest.model, manifest.recipe.get("reading", {})
+    if model is None:
+        return "none: the method needs none"
+    how = _listed({k: reading[k] for k in ("template", "answers", "max_length") if k in reading})
+    return f"{_code(model.name)}, revision {_code(model.revision)} ({how})"
+
+
+def _budget(recipe: Mapping[str, Any]) -> str:
+    threshold = recipe.get("threshold")
+    return str(recipe["budget"]) + (f", score threshold {threshold:g}" if threshold is not None else "")
+
+
+def _choices_by_hand(recipe: Mapping[str, Any]) -> list[str]:
+    """What a person decided beside the method; nothing where nothing was."""
+    filters = [_code(str(Filter(**given))) for given in recipe.get("filters", ())]
+    lines = [f"- **Filters**: {'; '.join(filters)}"] if filters else []
+    pins: Sequence[Mapping[str, str]] = recipe.get("pins", ())
+    for side in ("in", "out"):
+        pinned = [pin for pin in pins if pin["side"] == side]
+        if pinned:
+            lines.append(f"- **Pinned {side}** by hand: {len(pinned):,} {'row' if len(pinned) == 1 else 'rows'}")
+            lines += [f"  - {_code(p['id'])}" + (f": {_code(p['reason'])}" if p.get("reason") else "") for p in pinned]
+    return lines
+
+
+def _method(manifest: Manifest) -> Method:
+    return build(**manifest.recipe["method"])
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none"
+
+
+def _code(text: str) -> str:
+    """Words of others as inline code on one line, so that nothing in them is taken for markdown."""
+    return f"`{' '.join(text.replace('`', ' ').split())}`"
+
+
+def dataset_info_snippet(manifest: Manifest) -> str | None:
+    """The entry for LLaMA-Factory's data/dataset_info.json, under the file's name without its ending.
+
+    None where it could not read the file: a schema of ours that it does not know, or rows without a response.
+    """
+    output = manifest.output
+    if output.written_as == "original":
+        about = _original_entry(manifest.pool.fields)
+    else:
+        about = _converted_entry(output.written_as, output.fields)
+    if about is None:
+        return None
+    entry = {output.file.removesuffix(".jsonl"): {"file_name": output.file} | about}
+    return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
+
+
+def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
+    if schema == "messages":
+        columns = {"messages": "messages"}
+        return {"formatting": "sharegpt", "columns": columns, "tags": MESSAGES_TAGS}
+    optional = {name: name for name in ("system", "history", "tools") if name in fields}
+    if schema == "sharegpt":
+        return {"formatting": "sharegpt", "columns": {"messages": "conversations"} | optional}
+    return {"columns": {"prompt": "instruction", "query": "input", "response": "output"} | optional}
+
+
+def _original_entry(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`fields` is a core.schema.FieldMap as data."""
+    optional = {name: fields[name] for name in ("system", "history", "tools") if fields.get(name)}
+    if fields.get("turns"):
+        tags = {"messages": {"tags": MESSAGES_TAGS}, "sharegpt": {}}.get(fields["schema"])
+        if tags is None:
+            return None
+        columns = {"messages": fields["turns"]} | optional
+        return {"formatting": "sharegpt", "columns": columns} | tags
+    prompt, response = fields.get("prompt", ()), fields.get("response")
+    if response is None or not 1 <= len(prompt) <= 2:
+        return None
+    columns = dict(zip(("prompt", "query"), prompt, strict=False)) | {"response": response}
+    return {"columns": columns | optional}

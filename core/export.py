@@ -1,0 +1,212 @@
+"""Out of Winnow: the chosen rows as JSON lines, scores as a table.
+
+Rows are written in the pool's order, so that a file can be compared with its source and a trainer's own shuffle starts
+from the same place; the order of choice is the score column `<method>.rank`. Everything is streamed: a few
+thousand rows are in memory at a time. A file is whole or absent.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.convert import CONVERSIONS, one_line, to_object
+from core.errors import RecipeError
+from core.pool import read_rows
+from core.schema import IntArray, Pool
+from core.store import atomic_path
+
+SCORES_FIELD = "winnow"  # the one field that an export with scores adds to a row
+BATCH = 2048  # neighbouring rows of the pool that are looked at together
+
+Scores = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    rows: int
+    sha256: str  # over the bytes of `path`
+    rejected_path: Path | None
+    schema: str
+    with_scores: bool
+    fields: tuple[str, ...]  # top-level fields that occur, in a converted schema; () for the original
+
+
+class _Lines:
+    """A file of lines that knows its length and checksum."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.count = 0
+
+    def write(self, line: bytes) -> None:
+        self._digest.update(line)
+        self._digest.update(b"\n")
+        self._file.write(line)
+        self._file.write(b"\n")
+        self.count += 1
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[_Lines]:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield _Lines(file)
+
+
+def write_selection(
+    pool: Pool,
+    rows: IntArray,
+    out: Path,
+    *,
+    schema: str = "original",
+    scores: Scores | None = None,
+    rejected: bool = False,
+) -> Exported:
+    """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
+
+    scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN
+    rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl`
+
+    In the original schema each line is the row's own text; with scores, the same text with one more field.
+    RecipeError when nothing is chosen, a row cannot be said in the schema or has a field "winnow" already;
+    WorkspaceError when the disk will not. After either, no file has changed.
+    """
+    if not len(rows):
+        raise RecipeError("No row is chosen, so there is nothing to write. Raise the budget or loosen the filters.")
+    if schema != "original" and schema not in CONVERSIONS:
+        raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
+    chosen = np.sort(rows)
+    rejected_path = out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
+    seen: dict[str, None] = {}
+    with ExitStack() as files:
+        kept = files.enter_context(_lines(out))
+        own = schema == "original"
+        for line in _own_lines(pool, chosen, scores) if own else _converted_lines(pool, chosen, schema, scores, seen):
+            kept.write(line)
+        if rejected:
+            others = files.enter_context(_lines(rejected_path))
+            rest = np.setdiff1d(np.arange(len(pool)), chosen, assume_unique=True)
+            for line in _own_lines(pool, rest, scores):
+                others.write(line)
+    return Exported(
+        path=out,
+        rows=kept.count,
+        sha256=kept.sha256,
+        rejected_path=rejected_path if rejected else None,
+        schema=schema,
+        with_scores=scores is not None,
+        fields=tuple(seen),
+    )
+
+
+def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[bytes]:
+    """The rows (ascending) in their own words, without line ends."""
+    for some in _batches(rows):
+        texts = _originals(pool, some)
+        if scores is None:
+            yield from (one_line(text).encode() for text in texts)
+        else:
+            yield from map(_with_field, texts, _records(scores, some))
+
+
+def _converted_lines(
+    pool: Pool, rows: IntArray, schema: str, scores: Scores | None, seen: dict[str, None]
+) -> Iterator[bytes]:
+    """The rows (ascending) in another schema; notes in `seen` which fields occur.
+
+    Goes through all rows before it gives up, so that the RecipeError can say how many are in the way.
+    """
+    refused: list[RecipeError] = []
+    for some in _batches(rows):
+        added = _records(scores, some) if scores is not None else [{}] * len(some)
+        for row, values in zip(read_rows(pool, some.tolist()), added, strict=True):
+            try:
+                said = to_object(row, schema, pool.fields)
+            except RecipeError as error:
+                refused.append(error)
+                continue
+            said |= {SCORES_FIELD: values} if values else {}
+            seen.update(dict.fromkeys(said))
+            yield orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+    if len(refused) > 1:
+        raise RecipeError(f"{refused[0]} The same goes for {len(refused) - 1:,} more of the {len(rows):,} rows.")
+    if refused:
+        raise refused[0]
+
+
+def _batches(rows: IntArray) -> Iterator[IntArray]:
+    """Ascending rows in groups that lie close together, so that picking them touches little else."""
+    if len(rows):
+        yield from np.split(rows, np.flatnonzero(np.diff(rows // BATCH)) + 1)
+
+
+def _originals(pool: Pool, rows: IntArray) -> list[str]:
+    """Texts of one batch. A slice first: picking from a whole column may gather all of it, over 2 GB in large pools."""
+    start = int(rows[0])
+    near = pool.rows["original"].slice(start, int(rows[-1]) - start + 1)
+    texts: list[str] = near.take(pa.array(rows - start)).to_pylist()
+    return texts
+
+
+def _with_field(text: str, added: Mapping[str, Any]) -> bytes:
+    """The row's own text with one more field at its end, nothing else touched."""
+    line = one_line(text)
+    if SCORES_FIELD in orjson.loads(line):
+        raise RecipeError(
+            f"The pool's rows have a field '{SCORES_FIELD}' already, and an export never overwrites one. "
+            f"Export without scores, or rename that field."
+        )
+    value = orjson.dumps(added, option=orjson.OPT_SERIALIZE_NUMPY)
+    return line[:-1].rstrip().encode() + b', "' + SCORES_FIELD.encode() + b'": ' + value + b"}"
+
+
+def _records(columns: Scores, rows: IntArray) -> list[dict[str, Any]]:
+    """One dictionary per row, ready for JSON (NaN becomes null there)."""
+    values = [_plain(name, column[rows]) for name, column in columns.items()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _plain(name: str, values: NDArray[Any]) -> Sequence[Any]:
+    """Values of one column; ranks, kept as floats because some are missing, become whole numbers again."""
+    if name.endswith(".rank"):
+        return [None if np.isnan(v) else int(v) for v in values]
+    return list(values)
+
+
+def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
+    """Every row's id and score columns, by the suffix of `path`: .parquet or .jsonl. Missing is null."""
+    if path.suffix not in (".parquet", ".jsonl"):
+        raise RecipeError(f"{path}: scores are written as .parquet or .jsonl. Give the file one of these endings.")
+    ids = pool.rows["id"]
+    if path.suffix == ".parquet":
+        table = pa.table({"id": ids} | {name: _arrow(name, values) for name, values in columns.items()})
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        return
+    with _lines(path) as file:
+        for some in _batches(np.arange(len(pool))):
+            names = ids.slice(int(some[0]), len(some)).to_pylist()
+            for row_id, record in zip(names, _records(columns, some), strict=True):
+                file.write(orjson.dumps({"id": row_id} | record, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _arrow(name: str, values: NDArray[Any]) -> pa.Array:
+    if name.endswith(".rank"):
+        return pa.array(values, pa.int64(), from_pandas=True)
+    return pa.array(values, from_pandas=True)  # from_pandas: NaN becomes null

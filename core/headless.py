@@ -1,0 +1,291 @@
+"""What the commands do, without the terminal: recipe in, facts out.
+
+Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
+"""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.compute as pc
+
+from core import curate
+from core.embedded import with_suggestions
+from core.errors import RecipeError, ReplayError
+from core.export import write_scores
+from core.manifest import Manifest, read_manifest
+from core.methods import METHODS, describe
+from core.pool import answer_key, load_pool, open_pool
+from core.progress import Reporter
+from core.recipe import PoolPart, Recipe, make_recipe, plan_selection
+from core.runs import Run, find_run, load_measured
+from core.schema import FieldMap, Pool
+from core.store import Workspace
+
+WORKSPACE = Path("workspace")
+FINGERPRINT = re.compile(r"[0-9a-f]{32}")
+Facts = dict[str, Any]
+
+
+def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
+    """A recipe's pool part from command line options; `fields` is a JSON text."""
+    try:
+        mapping = orjson.loads(fields) if fields else None
+    except orjson.JSONDecodeError as error:
+        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
+    return {"source": source, "name": name, "split": split, "revision": revision, "fields": mapping}
+
+
+def spell(
+    workspace: Workspace,
+    report: Reporter,
+    *,
+    pool: Facts,
+    task: str | None,
+    method: str,
+    settings: Sequence[str],
+    reading: Facts,
+    **rest: Any,
+) -> tuple[Recipe, Pool]:
+    """The recipe that command line options spell, and its pool."""
+    params = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
+        params[key.strip()] = value.strip()
+    params = with_suggestions(method, params, reading["model"])
+    data = {"pool": pool, "method": {"name": method, "params": params}, "reading": reading}
+    recipe = make_recipe(data | rest, "command line")
+    opened = open_source(pool, workspace, report, task=task)
+    return recipe, opened
+
+
+def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
+    """The pool of a recipe's pool part; `task` overrides the field of the task label ("" = none).
+
+    The source may also be the fingerprint of a pool that was opened in this workspace before.
+    """
+    plan = PoolPart.model_validate(part)
+    report.stage("Reading the pool", rows=0, work=100)
+
+    def on_progress(done: int, total: int) -> None:
+        report.advance(0, done * 100 // max(total, 1))
+
+    def load(fields: FieldMap | None) -> Pool:
+        if FINGERPRINT.fullmatch(plan.source) and not Path(plan.source).exists():
+            return open_pool(plan.source, workspace=workspace.root)
+        return load_pool(
+            plan.source,
+            workspace=workspace.root,
+            fields=fields,
+            name=plan.name,
+            split=plan.split,
+            revision=plan.revision,
+            on_progress=on_progress,
+        )
+
+    pool = load(plan.field_map())
+    if task is not None and (task or None) != pool.fields.task:
+        pool = load(replace(pool.fields, task=task or None))
+    if plan.fingerprint not in (None, pool.fingerprint):
+        raise RecipeError(
+            f"{plan.source} is not the pool that the recipe was made on: its fingerprint is {pool.fingerprint}, "
+            f"the recipe says {plan.fingerprint}. Remove pool.fingerprint from the recipe to use it all the same."
+        )
+    return pool
+
+
+def open_pool_of(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool:
+    """The pool that a recipe starts from; RecipeError when it is another one now."""
+    return open_source(recipe.pool.model_dump(), workspace, report)
+
+
+def measured(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> Run:
+    """Measure what the recipe's method needs, or find it measured."""
+    from core.measure import measure  # brings torch, which the other commands can do without
+
+    method, reading = recipe.method.build(), recipe.reading.reading()
+    return measure(pool, method, reading, workspace, seed=recipe.seed, report=report)
+
+
+def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> Facts:
+    """What `measured` would cost."""
+    from core.estimate import estimate  # brings torch
+
+    method, reading = recipe.method.build(), recipe.reading.reading()
+    return asdict(estimate(pool, method, reading, workspace, report=report))
+
+
+def found(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
+    """The finished run that the recipe reads; RecipeError with the command that makes it when there is none."""
+    method, reading = recipe.method.build(), recipe.reading.reading()
+    run = find_run(workspace, pool.fingerprint, method, reading, recipe.seed)
+    if run is None:
+        raise RecipeError(
+            f"{method.label} is not measured on this pool with these settings. First run: "
+            f"{measure_command(recipe, workspace)}"
+        )
+    return run
+
+
+def measure_command(recipe: Recipe, workspace: Workspace) -> str:
+    """The command that measures what a recipe needs."""
+    return shlex.join(["python", "-m", "core", *measure_arguments(recipe, "measure", workspace)])
+
+
+def curated(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
+    """Choose and write; what was written, where, and how much."""
+    result = curate.curate(recipe, pool, run, out)
+    if scores is not None:
+        measured_ = load_measured(run)
+        order = plan_selection(recipe, pool, measured_).order
+        write_scores(scores, pool, curate.score_table(recipe.method.build(), measured_, order))
+    facts = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
+    return facts | ({"scores": str(scores)} if scores else {})
+
+
+def replayed(
+    path: Path,
+    workspace: Workspace,
+    report: Reporter,
+    out: Path | None,
+    pool_source: str | None,
+    *,
+    rows_only: bool,
+) -> Facts:
+    """Check a manifest and write its file again; ReplayError with the reason when that cannot be done."""
+    manifest = read_manifest(path)
+    recipe = make_recipe(manifest.recipe, str(path))
+    source = pool_source or recipe.pool.source
+    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
+    pool = open_source(part.model_dump(), workspace, report)
+    target = out or path.with_name(manifest.output.file)
+    run = None if rows_only else measured(recipe, pool_checked(pool, manifest), workspace, report)
+    exported = curate.replay(manifest, recipe, pool, run, target)
+    return {"chosen": str(exported.path), "rows": exported.rows, "sha256": exported.sha256, "identical": True}
+
+
+def pool_checked(pool: Pool, manifest: Manifest) -> Pool:
+    """The pool, if it is the manifest's; before anything slow is done."""
+    if pool.fingerprint != manifest.pool.fingerprint:
+        raise ReplayError(
+            f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
+            f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
+        )
+    return pool
+
+
+def demonstrated(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
+    """Every method on the demo pool; how many planted faults each keeps."""
+    rows, files = [], []
+    for name in METHODS:
+        params = with_suggestions(name, {}, "embedded")
+        data = {"pool": {"source": "demo"}, "method": {"name": name, "params": params}, "budget": budget}
+        recipe = make_recipe(data, "demo")
+        pool = open_pool_of(recipe, workspace, report)
+        run = measured(recipe, pool, workspace, report)
+        result = curate.curate(recipe, pool, run, out / f"{name}.jsonl")
+        selection = plan_selection(recipe, pool, load_measured(run))
+        kept = faults_in(pool, selection.rows)
+        rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | kept)
+        files.append(str(result.chosen))
+    return {
+        "pool": "demo",
+        "budget": budget,
+        "methods": rows,
+        "planted": faults_in(pool, np.arange(len(pool))),
+        "files": files,
+    }
+
+
+def faults_in(pool: Pool, rows: Any) -> dict[str, int]:
+    """Planted faults among these rows, by kind; every kind of the key is listed."""
+    key = answer_key(pool) or {}
+    chosen = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
+    return {kind: chosen[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
+
+
+def pool_facts(pool: Pool) -> Facts:
+    """What is in a pool, in numbers."""
+    prompts, responses = (pool.rows[f"{k}_chars"].to_numpy() for k in ("prompt", "response"))
+    tasks = pc.value_counts(pool.rows["task"]).to_pylist() if len(pool) else []
+    reasons = Counter(pool.set_aside["reason"].to_pylist())
+    return {
+        "pool": pool.name,
+        "schema": pool.fields.schema,
+        "fingerprint": pool.fingerprint,
+        "rows": len(pool),
+        "set_aside": dict(reasons.most_common()),
+        "duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
+        "without_response": pool.rows["response"].null_count,
+        "tasks": {
+            str(t["values"]): t["counts"] for t in sorted(tasks, key=lambda t: -t["counts"]) if t["values"] is not None
+        },
+        "prompt_chars": _spread(prompts),
+        "response_chars": _spread(responses),
+        "fields": {k: v for k, v in asdict(pool.fields).items() if v},
+        "notices": list(pool.notices),
+    }
+
+
+def _spread(values: Any) -> Facts:
+    if not len(values):
+        return {}
+    low, middle, high = np.percentile(values, [5, 50, 95])
+    return {"p5": int(low), "median": int(middle), "p95": int(high), "max": int(values.max())}
+
+
+def run_facts(run: Run) -> Facts:
+    """What a run measured, in numbers."""
+    measured_ = load_measured(run)
+    means = {
+        name: {"mean": float(np.nanmean(v)), "missing": int(np.isnan(v).sum())}
+        for name, v in measured_.columns.items()
+        if v.dtype.kind == "f" and not np.isnan(v).all()
+    }
+    return {
+        "run": run.id,
+        "rows": len(measured_),
+        "model": dict(run.model),
+        "columns": means,
+        "tokens": run.summary["tokens"],
+        "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
+        "warnings": list(run.summary["warnings"]),
+    }
+
+
+def measure_arguments(recipe: Recipe, command: str, workspace: Workspace | None = None) -> list[str]:
+    """The arguments of `python -m core` that measure or estimate what a recipe needs."""
+    defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
+    arguments = [command, recipe.pool.source, "--method", recipe.method.name]
+    changed = describe(recipe.method.build())["params"]
+    standard = describe(METHODS[recipe.method.name]())["params"]
+    for key, value in changed.items():
+        if value != with_suggestions(recipe.method.name, standard, recipe.reading.model)[key]:
+            arguments += ["--set", f"{key}={value}"]
+    for key, value in recipe.reading.model_dump().items():
+        if value != getattr(defaults.reading, key):
+            arguments += [f"--{key.replace('_', '-')}", str(value)]
+    if recipe.seed:
+        arguments += ["--seed", str(recipe.seed)]
+    arguments += _pool_arguments(recipe.pool)
+    if workspace is not None and workspace.root != WORKSPACE.absolute():
+        arguments += ["--workspace", str(workspace.root)]
+    return arguments
+
+
+def _pool_arguments(part: PoolPart) -> list[str]:
+    arguments = []
+    for key, option in (("name", "--name"), ("split", "--split"), ("revision", "--pool-revision")):
+        if getattr(part, key) is not None:
+            arguments += [option, str(getattr(part, key))]
+    if part.fields is not None:
+        arguments += ["--fields", orjson.dumps(part.fields).decode()]
+    return arguments

@@ -1,0 +1,176 @@
+"""The manifest: everything needed to get exactly these rows again, and to notice when that is impossible.
+
+It holds no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import RecipeError, ReplayError
+from core.export import Exported
+from core.schema import IntArray, Pool
+from core.store import disk_errors, write_json
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class PoolFacts(_Strict):
+    """The pool that was chosen from."""
+
+    name: str
+    source: str
+    fingerprint: str
+    fields: dict[str, Any]  # core.schema.FieldMap
+    rows: int
+
+
+class ModelFacts(_Strict):
+    """The model that measured it."""
+
+    name: str
+    revision: str
+
+
+class ToolFacts(_Strict):
+    """The Winnow that chose."""
+
+    version: str
+    commit: str | None  # None = not run from a repository
+
+
+class OutputFacts(_Strict):
+    """The file that was written."""
+
+    file: str  # its name, without a folder
+    sha256: str
+    rows: int
+    written_as: str = Field(alias="schema")
+    with_scores: bool
+    fields: list[str] = Field(default_factory=list)  # top-level ones of a converted schema
+    rejected: str | None = None  # name of the file of rows not chosen
+
+
+class RowKey(_Strict):
+    """One chosen row."""
+
+    id: str
+    hash: str  # of its content, as in core.schema.Pool
+
+
+class Manifest(_Strict):
+    """See above. Rows are in the file's order."""
+
+    format: Literal[1] = 1
+    tool: ToolFacts
+    pool: PoolFacts
+    model: ModelFacts | None  # None = the method needed none
+    encoder: str | None  # digest of tokenizer and template
+    recipe: dict[str, Any]  # core.recipe.Recipe, complete
+    output: OutputFacts
+    rows: list[RowKey]
+
+
+def build_manifest(
+    pool: Pool,
+    rows: IntArray,
+    exported: Exported,
+    *,
+    recipe: dict[str, Any],
+    model: dict[str, Any] | None,
+    encoder: str | None,
+    version: str,
+    commit: str | None,
+) -> Manifest:
+    """The manifest of `exported`, which holds `rows` (row numbers, any order) of the pool."""
+    chosen = pa.array(np.sort(rows))
+    ids, hashes = (pool.rows[name].take(chosen).to_pylist() for name in ("id", "hash"))
+    rejected = exported.rejected_path
+    return Manifest(
+        tool=ToolFacts(version=version, commit=commit),
+        pool=PoolFacts(
+            name=pool.name,
+            source=pool.source,
+            fingerprint=pool.fingerprint,
+            fields=orjson.loads(orjson.dumps(asdict(pool.fields))),
+            rows=len(pool),
+        ),
+        model=ModelFacts(**model) if model is not None else None,
+        encoder=encoder,
+        recipe=recipe,
+        output=OutputFacts(
+            file=exported.path.name,
+            sha256=exported.sha256,
+            rows=exported.rows,
+            schema=exported.schema,
+            with_scores=exported.with_scores,
+            fields=list(exported.fields),
+            rejected=rejected.name if rejected is not None else None,
+        ),
+        rows=[RowKey(id=i, hash=h) for i, h in zip(ids, hashes, strict=True)],
+    )
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write what `read_manifest` reads back as the same."""
+    write_json(path, manifest.model_dump(by_alias=True))
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A checked manifest; RecipeError with the field when the file is none."""
+    with disk_errors(path):
+        data = path.read_bytes()
+    try:
+        return Manifest.model_validate(orjson.loads(data))
+    except orjson.JSONDecodeError as error:
+        raise RecipeError(f"{path} is not JSON ({error}). Give the .manifest.json of an export.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecipeError(f"{path} is no manifest of this version: {place}: {first['msg']}.") from error
+
+
+def verify_rows(pool: Pool, manifest: Manifest) -> IntArray:
+    """Row numbers (ascending) of the manifest's rows; ReplayError with the reason when the pool is not the
+    manifest's: another fingerprint, a row that is gone, a row with other content."""
+    trouble = _row_trouble(pool, manifest)
+    made_from = manifest.pool
+    if pool.fingerprint != made_from.fingerprint:
+        fate = trouble or f"The {len(manifest.rows):,} chosen rows are all in it unchanged; others differ."
+        raise ReplayError(
+            f"This is not the pool that the rows were chosen from: '{made_from.name}' had fingerprint "
+            f"{made_from.fingerprint} ({made_from.rows:,} rows), '{pool.name}' has {pool.fingerprint} "
+            f"({len(pool):,} rows). {fate}"
+        )
+    if trouble:
+        raise ReplayError(f"The pool '{pool.name}' does not give the manifest's rows. {trouble}")
+    return _places(pool, manifest)
+
+
+def _places(pool: Pool, manifest: Manifest) -> IntArray:
+    """Row numbers of the manifest's rows in the manifest's order; -1 = no row has that id."""
+    wanted = pa.array([row.id for row in manifest.rows], pa.string())
+    found = pc.index_in(wanted, value_set=pool.rows["id"].combine_chunks())
+    return np.asarray(found.fill_null(-1), np.int64)
+
+
+def _row_trouble(pool: Pool, manifest: Manifest) -> str:
+    """The first row that is gone or has changed, in a sentence; empty when there is none."""
+    places = _places(pool, manifest)
+    gone = np.flatnonzero(places < 0)
+    if len(gone):
+        return f"Row '{manifest.rows[gone[0]].id}' is not in it ({len(gone):,} of {len(places):,} are not)."
+    hashes = pool.rows["hash"].take(pa.array(places)).to_pylist()
+    for place, row, found in zip(places, manifest.rows, hashes, strict=True):
+        if row.hash != found:
+            line = pool.rows["line"][int(place)].as_py()
+            return f"Row '{row.id}' (line {line}) has other content than when it was chosen."
+    return ""

@@ -1,0 +1,241 @@
+"""A selection as data: everything that decides which rows come out, in one file people can edit.
+
+A recipe is checked once, when it is read. `plan_selection` is the one place where method, filters, pins,
+budget and threshold meet; the app, the command line and `replay` all go through it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import RecipeError
+from core.filters import Filter, apply_filters
+from core.methods import build, describe
+from core.schema import FieldMap, IntArray, Measured, Method, Order, Pool, Reading
+from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
+from core.store import write_atomic
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class PoolPart(_Strict):
+    """Which rows to start from."""
+
+    source: str
+    fingerprint: str | None = None  # refuse another pool, when given
+    fields: dict[str, Any] | None = None  # a FieldMap; None = detect
+    name: str | None = None  # of a hub data set
+    split: str | None = None
+    revision: str | None = None
+
+    def field_map(self) -> FieldMap | None:
+        """The mapping, if one was fixed."""
+        if self.fields is None:
+            return None
+        try:
+            return FieldMap(**{**self.fields, "prompt": tuple(self.fields.get("prompt", ()))})
+        except TypeError as error:
+            raise RecipeError(f"pool.fields: {error}. Allowed are the fields of a mapping.") from error
+
+
+class MethodPart(_Strict):
+    """Which method, with which parameters."""
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    def build(self) -> Method:
+        """The method; MethodError when a parameter is wrong."""
+        return build(self.name, self.params)
+
+
+class ReadingPart(_Strict):
+    """How the model reads a row: core.schema.Reading."""
+
+    model: str = "embedded"
+    revision: str | None = None
+    template: Literal["auto", "chat", "alpaca"] = "auto"
+    answers: Literal["last", "all"] = "last"
+    max_length: int = Field(default=2048, ge=16, le=1_000_000)
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+
+    def reading(self) -> Reading:
+        """The same as the engine's own noun."""
+        return Reading(**self.model_dump())
+
+
+class FilterPart(_Strict):
+    """core.selection.Filter."""
+
+    column: str
+    low: float | None = None
+    high: float | None = None
+    values: list[str | float | bool | None] | None = None
+    exclude: bool = False
+    contains: str | None = None
+
+    def filter(self) -> Filter:
+        """The same as the engine's own noun."""
+        given = self.model_dump()
+        return Filter(**{**given, "values": tuple(self.values) if self.values is not None else None})
+
+
+class PinPart(_Strict):
+    """One row forced in or out by hand."""
+
+    id: str
+    side: Literal["in", "out"]
+    reason: str = ""
+
+
+class ExportPart(_Strict):
+    """What is written."""
+
+    format: Literal["original", "alpaca", "messages", "sharegpt"] = Field(default="original", alias="schema")
+    with_scores: bool = False
+    rejected: bool = False
+
+
+class Recipe(_Strict):
+    """Everything that decides which rows come out, and how they are written."""
+
+    winnow: Literal[1] = 1  # the recipe's format
+    pool: PoolPart
+    method: MethodPart
+    reading: ReadingPart = ReadingPart()
+    seed: int = Field(default=0, ge=0)
+    budget: str = "10%"
+    threshold: float | None = None  # on the column the method ranks by; rows worse than it are not taken
+    filters: list[FilterPart] = Field(default_factory=list)
+    pins: list[PinPart] = Field(default_factory=list)
+    export: ExportPart = ExportPart()
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data, defaults included, method parameters complete."""
+        data = self.model_dump(by_alias=True)
+        return data | {"method": describe(self.method.build())}
+
+
+def make_recipe(data: Mapping[str, Any], where: str) -> Recipe:
+    """A checked recipe; RecipeError with the field and what it must be. `where` names the file in the sentence."""
+    try:
+        recipe = Recipe.model_validate(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the recipe"
+        raise RecipeError(f"{where}, {place}: {first['msg']}.") from error
+    Budget.parse(recipe.budget)
+    recipe.method.build()
+    return recipe
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file (YAML or JSON)."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise RecipeError(f"{path} holds no recipe: it must be a mapping with pool, method, budget.")
+    return make_recipe(data, str(path))
+
+
+def dump_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe that `load_recipe` reads back as the same."""
+    text = yaml.safe_dump(recipe.as_data(), sort_keys=False, allow_unicode=True, width=100)
+    write_atomic(path, text.encode("utf-8"))
+
+
+def plan_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
+    """The rows that the recipe chooses from what was measured.
+
+    Filters decide who is eligible, the method orders them, pins head the order or leave it, the threshold
+    and the budget say where it ends. Raises RecipeError for a filter or pin on something that is not there.
+    """
+    method = recipe.method.build()
+    order = base_order(method, pool, measured, [f.filter() for f in recipe.filters], recipe.seed)
+    return finish(recipe, pool, measured, method, order)
+
+
+def base_order(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
+    """The method's order over the rows that the filters let pass."""
+    eligible = np.ones(len(pool), np.bool_)
+    if filters:
+        names = {f.column for f in filters}
+        eligible = apply_filters(list(filters), filter_columns(names, method, pool, measured))
+    return method.order(measured, eligible, seed=seed)
+
+
+def finish(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
+    """Pins, threshold and budget on an order that is there already."""
+    pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
+    pinned_in, pinned_out = pin_rows(pool, pins)
+    pinned = with_pins(order, pinned_in, pinned_out)
+    limit = None
+    if recipe.threshold is not None:
+        values = score_columns(method, measured).get(method.ranks_by)
+        if values is None:
+            raise RecipeError(f"threshold: {method.label} has no score to compare with {recipe.threshold:g}.")
+        after = pinned.rows[len(pinned_in) :]
+        limit = len(pinned_in) + cut_length(after, values, method.prefer, recipe.threshold)
+    return choose(
+        pinned,
+        Budget.parse(recipe.budget),
+        response_tokens=measured.need("response_tokens"),
+        pool_id=pool.fingerprint,
+        n_pinned=len(pinned_in),
+        limit=limit,
+    )
+
+
+def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]:
+    """Everything numeric that is known of each row: measured columns and the method's own."""
+    return dict(measured.columns) | method.scores(measured)
+
+
+def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, NDArray[Any]]:
+    """The columns that filters may name, only those asked for; RecipeError naming the possible ones."""
+    numbers = score_columns(method, measured)
+    texts = ("id", "task", "prompt", "response")
+    chars = ("prompt_chars", "response_chars", "duplicate_of")
+    found: dict[str, NDArray[Any]] = {}
+    for name in sorted(names):
+        if name in numbers:
+            found[name] = numbers[name]
+        elif name in texts or name in chars:
+            found[name] = pool.rows[name].to_numpy()
+        else:
+            possible = ", ".join((*texts, *chars, *sorted(numbers)))
+            raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
+    return found
+
+
+def pin_rows(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
+    """Row numbers pinned in (in the order pinned) and out; RecipeError for an id that the pool has not."""
+    if not pins:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    wanted = {pin.id: pin.side for pin in pins}
+    found = [pc.index(pool.rows["id"], pin_id).as_py() for pin_id in wanted]
+    places = dict(zip(wanted, found, strict=True))
+    lost = [pin_id for pin_id, place in places.items() if place < 0]
+    if lost:
+        raise RecipeError(f"pins: the pool has no row with id '{lost[0]}'. Remove the pin or open its pool.")
+    sides = {side: [places[i] for i, s in wanted.items() if s == side] for side in ("in", "out")}
+    return np.array(sides["in"], np.int64), np.array(sides["out"], np.int64)
+
+
+def reading_part(reading: Reading) -> ReadingPart:
+    """The recipe's form of a Reading."""
+    return ReadingPart(**asdict(reading))

@@ -1,0 +1,298 @@
+"""What is written: bytes, order, scores, and what happens when the disk will not."""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from core import export
+from core.errors import RecipeError, WorkspaceError
+from core.export import write_scores, write_selection
+from core.pool import load_pool, read_rows
+from core.schema import FieldMap
+from tests.core.pools import make_pool
+
+NAN = np.nan
+TEXTS = [
+    '{"id": "a", "instruction": "Add.", "input": "2, 2", "output": "4", "task": "sums"}',
+    '{ "output":"é\\u00e9\u2028", "instruction": "Say é." , "id":"b", "n": 12345678901234567890, "x": 1.0 }',
+    '{"id": "c", "instruction": "No answer", "output": null}',
+    '{"id": "d", "instruction": "Count.", "output": "1 2 3", "extra": {"deep": [1, {"b": null}]}}',
+]
+SCORES = {"nll": np.float32([0.1, NAN, 2.5, 3.0]), "in_nll_band": np.array([True, False, True, True])}
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+@pytest.fixture
+def pool():
+    return make_pool(TEXTS)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "chosen.jsonl"
+
+
+def lines_of(path) -> list[str]:
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def test_rows_go_out_byte_for_byte_in_the_order_of_the_pool(pool, out):
+    written = write_selection(pool, ints(3, 0, 1), out)
+    assert lines_of(out) == [TEXTS[0], TEXTS[1], TEXTS[3]]
+    assert (written.path, written.rows, written.rejected_path) == (out, 3, None)
+    assert written.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
+
+
+def test_every_line_ends_and_nothing_comes_after(pool, out):
+    write_selection(pool, ints(2), out)
+    assert out.read_bytes() == TEXTS[2].encode() + b"\n"
+
+
+def test_a_pool_larger_than_a_batch_comes_out_whole(out, monkeypatch):
+    monkeypatch.setattr(export, "BATCH", 7)
+    texts = [json.dumps({"id": str(k), "instruction": f"q{k}", "output": f"a{k}"}) for k in range(100)]
+    rows = np.random.default_rng(0).permutation(100)[:60]
+    write_selection(make_pool(texts), rows, out, rejected=True)
+    assert lines_of(out) == [texts[k] for k in sorted(rows)]
+    assert lines_of(out.with_name("chosen.rejected.jsonl")) == [t for k, t in enumerate(texts) if k not in set(rows)]
+
+
+def test_scores_are_one_more_field_and_the_rest_of_the_text_stays(pool, out):
+    written = write_selection(pool, ints(0, 1), out, scores=SCORES)
+    first, second = lines_of(out)
+    assert first == TEXTS[0][:-1] + ', "winnow": {"nll":0.1,"in_nll_band":true}}'
+    assert second == TEXTS[1][:-2] + ', "winnow": {"nll":null,"in_nll_band":false}}'
+    assert written.with_scores
+
+
+def test_ranks_are_whole_numbers_and_reasons_are_words(pool, out):
+    scores = {
+        "random.rank": np.array([2.0, NAN, 0.0, 1.0]),
+        "random.excluded": np.array([None, "filtered out", None, None], object),
+    }
+    write_selection(pool, ints(0, 1), out, scores=scores)
+    added = [json.loads(line)["winnow"] for line in lines_of(out)]
+    assert added == [
+        {"random.rank": 2, "random.excluded": None},
+        {"random.rank": None, "random.excluded": "filtered out"},
+    ]
+    assert '"random.rank":2,' in lines_of(out)[0]
+
+
+def test_a_users_own_field_is_never_overwritten(out):
+    pool = make_pool([*TEXTS, '{"instruction": "q", "output": "a", "w\\u0069nnow": 1}'])
+    write_selection(pool, ints(0, 4), out)  # without scores nothing is in the way
+    out.unlink()
+    scores = {"nll": np.zeros(5, np.float32)}
+    with pytest.raises(RecipeError, match="have a field 'winnow' already"):
+        write_selection(pool, ints(0, 4), out, scores=scores)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_nested_field_of_that_name_is_not_in_the_way(out):
+    pool = make_pool(['{"instruction": "q", "output": "winnow", "meta": {"winnow": 1}}'])
+    write_selection(pool, ints(0), out, scores={"nll": np.float32([1.5])})
+    assert json.loads(out.read_text())["winnow"] == {"nll": 1.5}
+
+
+def test_a_converted_row_is_written_as_the_schema_says_and_its_fields_are_told(pool, out):
+    written = write_selection(pool, ints(1, 0), out, schema="alpaca", scores=SCORES)
+    assert json.loads(lines_of(out)[0]) == {
+        "instruction": "Add.",
+        "input": "2, 2",
+        "output": "4",
+        "winnow": {"nll": pytest.approx(0.1), "in_nll_band": True},
+    }
+    assert written.fields == ("instruction", "input", "output", "winnow")
+    assert written.schema == "alpaca"
+
+
+def test_conversations_go_out_as_sharegpt(out):
+    turns = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a"},
+    ]
+    pool = make_pool([{"messages": turns}], fields=FieldMap("messages", turns="messages"))
+    write_selection(pool, ints(0), out, schema="sharegpt")
+    assert json.loads(out.read_text()) == {
+        "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+        "system": "s",
+    }
+
+
+def test_a_row_that_cannot_be_converted_leaves_no_file_and_is_named(pool, out):
+    with pytest.raises(RecipeError, match=r"Row 'c' \(line 3\) cannot be written as alpaca: it has no response"):
+        write_selection(pool, ints(0, 2), out, schema="alpaca", rejected=True)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_all_rows_that_stand_in_the_way_are_counted(out):
+    pool = make_pool([{"instruction": f"q{k}", "output": None if k % 3 else "a"} for k in range(10)])
+    with pytest.raises(RecipeError, match=r"Row 'r1' .* The same goes for 5 more of the 10 rows\."):
+        write_selection(pool, np.arange(10), out, schema="sharegpt")
+
+
+@pytest.mark.parametrize("schema", ["original", "messages", "sharegpt"])
+def test_what_goes_out_opens_again_as_the_same_conversations(out, workspace, schema):
+    rows = [
+        {
+            "system": "Be brief.",
+            "conversations": [
+                {"from": "human", "value": "2 + 2?"},
+                {"from": "function_call", "value": '{"name": "add", "arguments": {}}'},
+                {"from": "observation", "value": "4"},
+                {"from": "gpt", "value": "It is 4."},
+            ],
+            "tools": '[{"name":"add"}]',
+        },
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes?\n\u2028é"}]},
+    ] * 5
+    source = out.with_name("source.jsonl")
+    source.write_text("".join(json.dumps(row | {"id": str(k)}) + "\n" for k, row in enumerate(rows)))
+    pool = load_pool(str(source), workspace=workspace.root)
+    write_selection(pool, np.arange(10), out, schema=schema)
+    again = load_pool(str(out), workspace=workspace.root)
+    assert again.fields.schema == ("sharegpt" if schema == "original" else schema)
+    assert len(again.set_aside) == 0
+    before, after = (read_rows(p, range(10)) for p in (pool, again))
+    assert [row.turns for row in after] == [row.turns for row in before]
+    assert [row.response for row in after] == [row.response for row in before]
+    assert (again.fingerprint == pool.fingerprint) == (schema == "original")
+
+
+def test_what_goes_out_as_alpaca_opens_again_as_the_same_prompts(out, workspace):
+    rows = [
+        {"instruction": "Add.", "input": "2, 2", "output": "4"},
+        {"instruction": "Hi", "input": "", "output": "Yes?", "system": "Be brief.", "history": [["a", "b"]]},
+    ] * 5
+    source = out.with_name("source.jsonl")
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(source), workspace=workspace.root)
+    write_selection(pool, np.arange(10), out, schema="alpaca")
+    assert [json.loads(line) for line in lines_of(out)] == rows
+
+
+def test_real_tool_conversations_come_through_sharegpt_unchanged(shared_data, out, workspace):
+    pool = load_pool(str(shared_data / "formats" / "glaive_toolcall_en_demo.json"), workspace=workspace.root)
+    write_selection(pool, np.arange(len(pool)), out, schema="sharegpt")
+    for row, line in zip(read_rows(pool, range(len(pool))), lines_of(out), strict=True):
+        before, after = json.loads(row.original), json.loads(line)
+        assert after["conversations"] == before["conversations"]
+        assert after.get("tools", "[]") == before["tools"]
+
+
+def test_a_prompt_alone_can_go_out_as_messages(pool, out):
+    write_selection(pool, ints(2), out, schema="messages")
+    assert json.loads(out.read_text()) == {"messages": [{"role": "user", "content": "No answer"}]}
+
+
+def test_rows_not_chosen_go_to_a_file_beside_in_their_original_schema(pool, out):
+    written = write_selection(pool, ints(1), out, schema="messages", rejected=True)
+    assert written.rejected_path == out.with_name("chosen.rejected.jsonl")
+    assert lines_of(written.rejected_path) == [TEXTS[0], TEXTS[2], TEXTS[3]]
+
+
+def test_when_all_are_chosen_the_file_of_the_others_is_empty(pool, out):
+    written = write_selection(pool, ints(0, 1, 2, 3), out, rejected=True)
+    assert written.rejected_path.read_bytes() == b""
+
+
+def test_nothing_chosen_is_nothing_to_write(pool, out):
+    with pytest.raises(RecipeError, match="No row is chosen"):
+        write_selection(pool, ints(), out)
+    assert not out.exists()
+
+
+def test_an_unknown_schema_is_refused_before_anything_is_written(pool, out):
+    with pytest.raises(RecipeError, match="no schema 'xml'"):
+        write_selection(pool, ints(0), out, schema="xml")
+    assert list(out.parent.iterdir()) == []
+
+
+def test_the_same_rows_give_the_same_bytes_whatever_their_order(pool, out):
+    one = write_selection(pool, ints(0, 3, 1), out, scores=SCORES)
+    other = write_selection(pool, ints(1, 3, 0), out.with_name("again.jsonl"), scores=SCORES)
+    assert one.sha256 == other.sha256
+
+
+def test_an_older_export_stays_when_the_new_one_fails(pool, out):
+    write_selection(pool, ints(0), out)
+    with pytest.raises(RecipeError):
+        write_selection(pool, ints(2), out, schema="alpaca")
+    assert lines_of(out) == [TEXTS[0]]
+
+
+def test_a_folder_where_the_file_should_be_is_one_sentence(pool, out):
+    out.mkdir()
+    with pytest.raises(WorkspaceError, match="a folder stands where a file is needed"):
+        write_selection(pool, ints(0), out)
+    assert [p.name for p in out.parent.iterdir()] == ["chosen.jsonl"]
+
+
+def test_a_file_where_the_folder_should_be_is_one_sentence(pool, out):
+    out.write_text("")
+    with pytest.raises(WorkspaceError, match=r"a file stands where a folder is needed"):
+        write_selection(pool, ints(0), out / "deeper.jsonl")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(pool, out, monkeypatch):
+    real = export.atomic_path
+
+    def on_a_full_disk(path):
+        return _Full(real(path))
+
+    monkeypatch.setattr(export, "atomic_path", on_a_full_disk)
+    with pytest.raises(WorkspaceError, match="the disk is full"):
+        write_selection(pool, ints(0, 1), out)
+    assert list(out.parent.iterdir()) == []
+
+
+class _Full:
+    """The real temporary file, turned into a link to a device on which every write fails."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __enter__(self):
+        path = self.inner.__enter__()
+        path.unlink()
+        path.symlink_to("/dev/full")
+        return path
+
+    def __exit__(self, *error):
+        return self.inner.__exit__(*error)
+
+
+def test_scores_of_every_row_as_parquet(pool, tmp_path):
+    path = tmp_path / "scores.parquet"
+    write_scores(path, pool, SCORES | {"longest.rank": np.array([1, NAN, 0, 2])})
+    table = pq.read_table(path)
+    assert table.column_names == ["id", "nll", "in_nll_band", "longest.rank"]
+    assert table["id"].to_pylist() == ["a", "b", "c", "d"]
+    assert table["nll"].to_pylist() == [pytest.approx(0.1), None, 2.5, 3.0]  # missing is null
+    assert str(table.schema.field("longest.rank").type) == "int64"
+    assert table["longest.rank"].to_pylist() == [1, None, 0, 2]
+
+
+def test_scores_of_every_row_as_json_lines(pool, tmp_path):
+    path = tmp_path / "scores.jsonl"
+    write_scores(path, pool, SCORES)
+    assert lines_of(path)[:2] == [
+        '{"id":"a","nll":0.1,"in_nll_band":true}',
+        '{"id":"b","nll":null,"in_nll_band":false}',
+    ]
+    assert len(lines_of(path)) == 4
+
+
+def test_scores_have_two_endings(pool, tmp_path):
+    with pytest.raises(RecipeError, match=r"as .parquet or .jsonl"):
+        write_scores(tmp_path / "scores.csv", pool, SCORES)

@@ -1,0 +1,113 @@
+"""A recipe says everything that decides which rows come out."""
+
+import numpy as np
+import pytest
+import yaml
+
+from core.errors import MethodError, RecipeError
+from core.recipe import Recipe, dump_recipe, load_recipe, make_recipe, plan_selection
+from core.schema import Measured
+from tests.core.pools import make_pool
+
+LENGTHS = np.array([5, 50, 20, 40, 10, 30])
+
+
+@pytest.fixture
+def pool():
+    rows = [
+        {"instruction": f"Question {i}?", "output": "word " * int(n), "task": "ab"[i % 2]}
+        for i, n in enumerate(LENGTHS)
+    ]
+    return make_pool(rows)
+
+
+@pytest.fixture
+def measured(pool):
+    counts = {"prompt_tokens": np.full(6, 3), "response_tokens": LENGTHS, "truncated": np.zeros(6, bool)}
+    return Measured(pool.fingerprint, counts)
+
+
+def recipe(**changes) -> Recipe:
+    return make_recipe({"pool": {"source": "p.jsonl"}, "method": {"name": "longest"}} | changes, "test")
+
+
+def chosen(pool, measured, **changes):
+    return plan_selection(recipe(**changes), pool, measured).rows.tolist()
+
+
+def test_the_selection_is_the_orders_prefix(pool, measured):
+    assert chosen(pool, measured, budget="3") == [1, 3, 5]
+    assert chosen(pool, measured, budget="50%") == [1, 3, 5]
+    assert chosen(pool, measured, budget="95tok") == [1, 3]
+
+
+def test_filters_decide_before_the_order_is_made(pool, measured):
+    assert chosen(pool, measured, budget="2", filters=[{"column": "task", "values": ["a"]}]) == [2, 4]
+    short = [{"column": "response_tokens", "high": 30}]
+    assert chosen(pool, measured, budget="6", filters=short) == [5, 2, 4, 0]
+
+
+def test_pins_head_the_order_or_leave_it_and_count(pool, measured):
+    ids = pool.rows["id"].to_pylist()
+    pins = [{"id": ids[0], "side": "in", "reason": "a gem"}, {"id": ids[1], "side": "out"}]
+    assert chosen(pool, measured, budget="3", pins=pins) == [0, 3, 5]
+
+
+def test_a_threshold_ends_the_order_where_rows_get_worse(pool, measured):
+    assert chosen(pool, measured, budget="6", threshold=30) == [1, 3, 5]
+    assert chosen(pool, measured, budget="2", threshold=30) == [1, 3]
+
+
+def test_a_threshold_without_a_score_is_refused(pool, measured):
+    with pytest.raises(RecipeError, match="Random has no score"):
+        chosen(pool, measured, method={"name": "random"}, threshold=1.0)
+
+
+def test_a_pin_on_a_row_of_another_pool_is_named(pool, measured):
+    with pytest.raises(RecipeError, match="no row with id 'gone'"):
+        chosen(pool, measured, pins=[{"id": "gone", "side": "in"}])
+
+
+def test_a_filter_on_an_unknown_column_lists_those_there_are(pool, measured):
+    with pytest.raises(RecipeError, match=r"no column 'colour'.*response_tokens"):
+        chosen(pool, measured, filters=[{"column": "colour", "low": 1}])
+
+
+def test_a_written_recipe_reads_back_the_same(tmp_path):
+    made = recipe(
+        budget="200ktok",
+        seed=7,
+        threshold=0.5,
+        method={"name": "entropy_shift", "params": {"gamma": 0.2}},
+        filters=[{"column": "task", "values": ["a", None], "exclude": True}],
+        pins=[{"id": "x", "side": "out", "reason": "wrong: 2 + 2 = 5"}],
+        export={"schema": "messages", "with_scores": True},
+    )
+    dump_recipe(made, tmp_path / "r.yaml")
+    assert load_recipe(tmp_path / "r.yaml").as_data() == made.as_data()
+    assert yaml.safe_load((tmp_path / "r.yaml").read_text())["method"]["params"]["alpha"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- a\n- b", "holds no recipe"),
+        ("pool: {source: x", "is not a YAML file"),
+        ("pool: {source: x}\nmethod: {name: random}\nbudgt: 5", "budgt: Extra inputs are not permitted"),
+        ("pool: {source: x}", "method: Field required"),
+        ("pool: {source: x}\nmethod: {name: random}\nbudget: a lot", "a lot"),
+        ("pool: {source: x}\nmethod: {name: random}\nexport: {schema: csv}", "export.schema: Input should be"),
+        ("pool: {source: x}\nmethod: {name: random}\nreading: {max_length: 1}", "reading.max_length"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path, text, words):
+    file = tmp_path / "r.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=words) as caught:
+        load_recipe(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_method_that_does_not_exist_is_refused_on_reading():
+    with pytest.raises(MethodError, match="There is no method 'magic'"):
+        recipe(method={"name": "magic"})
