@@ -1,0 +1,16 @@
+"""What ships with the app: the demo pool's generator and a small base model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MODEL_PATH = Path(__file__).parent / "model"
+
+# The papers' learning rates are for models a thousand times larger; at 5 M parameters they change nothing.
+SUGGESTED: dict[str, dict[str, Any]] = {"entropy_shift": {"learning_rate": 5e-4}}
+
+
+def with_suggestions(method: str, params: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """`params`, completed for the embedded model with what suits its size; for any other model as they are."""
+    suggested = SUGGESTED.get(method, {}) if model == "embedded" else {}
+    return suggested | dict(params)

@@ -1,0 +1,69 @@
+"""The demo pool: rows drawn from task families by a seed, with known faults and their key apart.
+
+Pool rows are Alpaca rows with `id` and `task`. A key row is {"id", "fault"} and, where the fault
+involves another row, "of": the row whose response it holds, or which it repeats. Ids are numbered
+after shuffling, so neither an id nor a row's place says anything about a fault.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.embedded.closed_tasks import CLOSED
+from core.embedded.faults import DemoRow, plant
+from core.embedded.open_tasks import OPEN
+from core.store import write_atomic
+
+FAMILIES = CLOSED | OPEN
+ROWS_PER_FAMILY = 152  # with the duplicates 2 400 rows in all
+
+
+def clean_rows(seed: int) -> list[DemoRow]:
+    """Faultless rows, family after family, no two alike in instruction and input; no ids yet."""
+    return [row for task in FAMILIES for row in _draw(task, seed)]
+
+
+def demo_rows(seed: int = 0) -> tuple[list[DemoRow], list[DemoRow]]:
+    """Pool rows and answer key, both in pool order. The same seed gives the same rows."""
+    rng = random.Random(f"faults {seed}")
+    planted, faults = plant(rng, clean_rows(seed))
+    places = list(range(len(planted)))
+    rng.shuffle(places)
+    ids = {place: f"demo-{number:05d}" for number, place in enumerate(places, 1)}
+    pool = [{"id": ids[place]} | planted[place] for place in places]
+    key = [
+        {"id": ids[fault["row"]], "fault": fault["fault"]} | ({"of": ids[fault["of"]]} if "of" in fault else {})
+        for fault in faults
+    ]
+    return pool, sorted(key, key=lambda row: row["id"])
+
+
+def write_demo(folder: Path, seed: int = 0) -> Path:
+    """Write demo.jsonl, and demo.key.jsonl beside it, each whole or absent; the pool's path."""
+    pool, key = demo_rows(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / "demo.key.jsonl", _lines(key))
+    path = folder / "demo.jsonl"
+    write_atomic(path, _lines(pool))
+    return path
+
+
+def prompt_of(row: DemoRow) -> str:
+    """Instruction and input as one text."""
+    return "\n".join(filter(None, (row["instruction"], row["input"])))
+
+
+def _draw(task: str, seed: int) -> Iterator[DemoRow]:
+    """ROWS_PER_FAMILY different rows of one family."""
+    rng = random.Random(f"{task} {seed}")
+    seen: set[tuple[str, str]] = set()
+    while len(seen) < ROWS_PER_FAMILY:
+        instruction, given, output = FAMILIES[task](rng)
+        if (instruction, given) not in seen:
+            seen.add((instruction, given))
+            yield {"instruction": instruction, "input": given, "output": output, "task": task}
+
+
+def _lines(rows: list[DemoRow]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

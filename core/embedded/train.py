@@ -1,0 +1,285 @@
+"""Train the embedded tokenizer and base model: `python -m core.embedded.train --data DIR --out DIR --work DIR`.
+
+Plain language modelling over documents set end to end, each between BOS and EOS, cut into windows.
+The learning rate rises, stays, and falls in a straight line over the last DECAY_SHARE of the
+tokens, where the windows grow from a quarter of the context to all of it; a file named `stop` in
+the work folder ends the run early with the same fall. Hidden matrices learn with Muon, the rest
+with AdamW. Checkpoints are safetensors, and the same command goes on from the last one.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from core.embedded.corpus import REPEATS, SOURCES, Document, read_corpus
+from core.embedded.heldout import held_out
+from core.embedded.stream import Block, block, stream
+from core.embedded.vocabulary import (
+    BOS,
+    BOS_ID,
+    EOS,
+    EOS_ID,
+    PAD,
+    PAD_ID,
+    VOCABULARY,
+    TokenIds,
+    token_rows,
+    train_tokenizer,
+    unigram_nats,
+)
+
+CONTEXT = 1024  # positions
+BATCH_TOKENS = 8192  # tokens of one step
+PART_TOKENS = 2048  # tokens of one forward pass: more do not fit the processor's cache
+WARM_UP_STEPS = 50
+DECAY_SHARE = 0.25
+MUON_RATE = 0.02
+ADAM_RATE = 0.003
+REPORTED = ("gsm8k", "flan_cot", "t0", "roleplay", "demo")
+REPORTED_ROWS = 30  # held-out rows of each pool in a progress report
+
+Rows = dict[str, list[TokenIds]]  # token rows by source
+
+
+@dataclass
+class Progress:
+    """Where a run stands; kept in its checkpoint."""
+
+    steps: int  # the last step; fewer once a stop file was seen
+    decay_from: int
+    step: int = 0
+    consumed: int = 0  # tokens taken from the stream
+    seconds: float = 0.0
+
+    @classmethod
+    def over(cls, tokens: int) -> "Progress":
+        """A run from the start over that many tokens."""
+        steps = tokens // BATCH_TOKENS
+        return cls(steps=steps, decay_from=round(steps * (1 - DECAY_SHARE)))
+
+    def rate(self) -> float:
+        """Share of the full learning rate at this step: up, level, straight down to 0."""
+        rise = (self.step + 1) / WARM_UP_STEPS
+        left = (self.steps - self.step) / max(1, self.steps - self.decay_from)
+        return min(rise, 1.0, left)
+
+    def end_early(self) -> None:
+        """Fall from here, over a tail in proportion to what was learnt so far."""
+        self.decay_from = self.step
+        self.steps = self.step + math.ceil(self.step * DECAY_SHARE / (1 - DECAY_SHARE))
+
+    def window(self) -> int:
+        """Tokens of one training window at this step."""
+        return CONTEXT if self.step >= self.decay_from else CONTEXT // 4
+
+
+def new_model(seed: int) -> LlamaForCausalLM:
+    """A small Llama with fresh weights."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=CONTEXT,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=True,
+        bos_token_id=BOS_ID,
+        eos_token_id=EOS_ID,
+        pad_token_id=PAD_ID,
+    )
+    return LlamaForCausalLM(config)
+
+
+def mean_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean loss in fp32; shapes (B, T, V), (B, T)."""
+    return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+
+
+class Run:
+    """A model in training: weights, the two optimizers and where it stands."""
+
+    def __init__(self, progress: Progress, *, seed: int, compiled: bool) -> None:
+        self.progress = progress
+        self.model = new_model(seed)
+        self.model.set_attn_implementation("eager")  # sdpa's backward on a CPU costs three times as much
+        self.forward = torch.compile(self.model, dynamic=False) if compiled else self.model
+        self.loss = torch.compile(mean_nats, dynamic=False) if compiled else mean_nats
+        hidden = [p for n, p in self.model.named_parameters() if ".layers." in n and p.ndim == 2]
+        others = [p for n, p in self.model.named_parameters() if ".layers." not in n or p.ndim != 2]
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            torch.optim.Muon(hidden, lr=MUON_RATE, weight_decay=0.01),
+            torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0),
+        )
+
+    def step(self, batch: Block) -> float:
+        """Learn from (B, T + 1) tokens; the mean nats per token before the step."""
+        tokens = torch.from_numpy(batch)
+        total = 0.0
+        for part in torch.split(tokens, max(1, PART_TOKENS // (batch.shape[1] - 1))):
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = self.forward(input_ids=part[:, :-1], use_cache=False).logits
+            loss = self.loss(logits, part[:, 1:]) * (len(part) / len(tokens))
+            torch.autograd.backward(loss)
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer, full in zip(self.optimizers, (MUON_RATE, ADAM_RATE), strict=True):
+            optimizer.param_groups[0]["lr"] = full * self.progress.rate()
+            optimizer.step()
+            optimizer.zero_grad()
+        self.progress.step += 1
+        return total
+
+    def save(self, folder: Path) -> None:
+        """Weights, moments and progress in one file, whole or absent."""
+        found = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
+        for which, optimizer in enumerate(self.optimizers):
+            for i, state in optimizer.state_dict()["state"].items():
+                found |= {f"{which}.{i}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        facts = {"progress": json.dumps(asdict(self.progress))}
+        draft = folder / "next.safetensors"
+        save_file({name: t.contiguous() for name, t in found.items()}, draft, metadata=facts)
+        draft.replace(folder / "checkpoint.safetensors")
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the folder's checkpoint, where there is one."""
+        path = folder / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        tensors = load_file(path)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(tensors[f"model.{name}"])
+        for which, optimizer in enumerate(self.optimizers):
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name in (name for name in tensors if name.startswith(f"{which}.")):
+                _, i, key = name.split(".")
+                state.setdefault(int(i), {})[key] = tensors[name]
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+        with safe_open(path, "pt") as file:
+            self.progress = Progress(**json.loads(file.metadata()["progress"]))
+
+
+def export(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+    """Write the folder that transformers loads, weights in bf16; each file whole or absent."""
+    draft = out.with_name(f".{out.name}.draft")
+    half = LlamaForCausalLM(model.config)
+    half.load_state_dict(model.state_dict())
+    half.to(torch.bfloat16).save_pretrained(draft)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    ).save_pretrained(draft)
+    rules = json.loads((draft / "tokenizer.json").read_text("utf-8"))
+    (draft / "tokenizer.json").write_text(json.dumps(rules, ensure_ascii=False), "utf-8")  # half the size
+    out.mkdir(parents=True, exist_ok=True)
+    for file in draft.iterdir():
+        file.replace(out / file.name)
+    shutil.rmtree(draft)
+
+
+def by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
+    """Token rows of each source."""
+    texts: dict[str, list[str]] = {}
+    for doc in docs:
+        texts.setdefault(doc.source, []).append(doc.text)
+    return {source: token_rows(tokenizer, found) for source, found in texts.items()}
+
+
+def tokenizer_for(train: list[Document], work: Path) -> Tokenizer:
+    """The run's tokenizer: trained once, read back when the run goes on."""
+    path = work / "tokenizer.json"
+    if not path.exists():
+        train_tokenizer(doc.text for doc in train).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def report(
+    model: LlamaForCausalLM, rows: Rows, unigram: NDArray[np.float64], *, most: int | None = None
+) -> Mapping[str, str]:
+    """Held-out figures of each reported pool, over its first `most` rows."""
+    model.eval()
+    figures = {name: str(held_out(model, rows[name][:most], unigram)) for name in REPORTED if name in rows}
+    model.train()
+    return figures
+
+
+def learn(run: Run, rows: Rows, work: Path, seed: int, *, every: float, on_save: Callable[[], None]) -> None:
+    """Train to the last step; `on_save` follows each checkpoint, `every` seconds apart."""
+    tokens = islice(stream(rows, REPEATS, seed), run.progress.consumed, None)
+    losses: list[float] = []
+    started, saved = time.monotonic() - run.progress.seconds, time.monotonic()
+    while (now := run.progress).step < now.steps:
+        if (work / "stop").exists() and now.step < now.decay_from:
+            now.end_early()
+        batch = block(tokens, BATCH_TOKENS // now.window(), now.window())
+        now.consumed += batch.size
+        losses.append(run.step(batch))
+        now.seconds = time.monotonic() - started
+        if now.step % 20 == 0:
+            typer.echo(f"step {now.step}/{now.steps}  loss {np.mean(losses[-20:]):.3f}  {now.seconds:,.0f} s")
+        if time.monotonic() - saved > every:
+            run.save(work)
+            on_save()
+            saved = time.monotonic()
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with the pools that corpus.SOURCES names.")],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    work: Annotated[Path, typer.Option(help="Checkpoints; a file named stop here ends the run early.")],
+    tokens: Annotated[int, typer.Option(help="Tokens to learn from.")] = 12_000_000,
+    seed: Annotated[int, typer.Option(help="Split, first weights and order of rows.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 8.0,
+    compiled: Annotated[bool, typer.Option(help="torch.compile; needs a C++ compiler.")] = True,
+) -> None:
+    """Train the embedded tokenizer and base model."""
+    missing = [source.file for source in SOURCES if not (data / source.file).exists()]
+    if missing:
+        raise typer.BadParameter(f"{data} has no {', '.join(missing)}. --data names the folder of public pools.")
+    work.mkdir(parents=True, exist_ok=True)
+    train, kept = read_corpus(data, seed)
+    tokenizer = tokenizer_for(train, work)
+    rows, kept_rows = by_source(train, tokenizer), by_source(kept, tokenizer)
+    unigram = unigram_nats(rows, REPEATS)
+    run = Run(Progress.over(tokens), seed=seed, compiled=compiled)
+    run.resume(work)
+
+    def on_save() -> None:
+        export(run.model, tokenizer, out)
+        for name, figures in report(run.model, kept_rows, unigram, most=REPORTED_ROWS).items():
+            typer.echo(f"  {name:10} {figures}")
+
+    learn(run, rows, work, seed, every=minutes * 60, on_save=on_save)
+    export(run.model, tokenizer, out)
+    typer.echo(f"{run.progress.step * BATCH_TOKENS:,} tokens in {run.progress.seconds:,.0f} s; all held-out rows:")
+    shipped = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32)
+    for name, figures in report(shipped, kept_rows, unigram).items():
+        typer.echo(f"  {name:10} {figures}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
