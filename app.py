@@ -1,0 +1,27 @@
+"""Router: page set-up, navigation and the context bar; nothing else.
+
+`streamlit run app.py` reads this file twice: as a module, for the server around the pages, and as the script
+of every visit.
+"""
+
+import streamlit as st
+
+from core.errors import WinnowError
+from pages.ui import context, server, show, state
+
+if __name__ == "__main__":
+    st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)
+    st.logo(show.LOGO, size="large", icon_image=show.ICON)
+    page = st.navigation([st.Page(**about) for about in show.PAGES.values()])
+    try:
+        state.init()
+    except WinnowError as error:
+        show.error(error)
+        st.stop()
+    state.address()
+    context.bar(page.url_path)
+    show.note(state.told())
+    page.run()
+else:
+    server.check_address()
+    app = st.App(__file__, **server.around())

@@ -1,0 +1,1 @@
+"""One script per screen. What they share is in `pages.ui`."""

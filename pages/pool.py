@@ -1,0 +1,21 @@
+"""Pool: what do I have?"""
+
+import streamlit as st
+
+from pages.ui import contents, opening, show, state
+
+pool = state.need_pool()
+title, ways = st.columns([3, 2], vertical_alignment="bottom")
+title.title(show.md_escape(show.pool_name(pool.name, pool.source)), anchor=False)
+with ways.container(horizontal=True, horizontal_alignment="right"):
+    with st.popover("Open another pool", icon=":material/folder_open:", key="open.panel"):
+        opening.panel()
+    if st.button("Score it", icon=":material/speed:", type="primary", key="to.score"):
+        st.switch_page(show.PAGES["score"]["page"])
+
+contents.headline(pool)
+contents.pictures(pool)
+contents.problems(pool)
+contents.mapping(pool)
+st.subheader("Rows", anchor=False)
+contents.table(pool)

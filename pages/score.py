@@ -1,0 +1,32 @@
+"""Score: what shall be measured, and what will it cost?"""
+
+import streamlit as st
+
+from pages.ui import forms, jobs, measuring, state
+
+pool = state.need_pool()
+st.title("Score", anchor=False)
+st.caption("A model reads every row once. After that, choosing rows is arithmetic, and every slider is free.")
+
+choice, model = st.columns([3, 2], gap="large")
+with choice:
+    forms.choose_method()
+with model:
+    forms.choose_model(measuring.models_used(pool))
+    measuring.about_model()
+if forms.has_params("measure"):
+    with st.expander("Warm-up training", icon=":material/model_training:"):
+        forms.params("measure")
+        forms.suggestions()
+with st.expander("How a row is read", icon=":material/tune:"):
+    forms.reading()
+
+plan = jobs.plan(pool)
+run = state.run(pool)
+st.subheader("Measure", anchor=False)
+if run is not None:
+    measuring.finished(run)
+else:
+    measuring.offer(plan)
+measuring.headless(plan)
+measuring.others(pool, plan, run)

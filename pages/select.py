@@ -1,0 +1,45 @@
+"""Select: how much, and exactly which?"""
+
+import streamlit as st
+
+from core.errors import WinnowError
+from pages.ui import controls, show, state, subset, whatif
+
+pool = state.need_pool()
+
+
+@st.fragment
+def what_if() -> None:
+    """All that a move changes, and nothing else: sorted arrays in, a few kB out."""
+    top, back = st.columns([4, 1], vertical_alignment="center")
+    with back:
+        controls.history()
+    figures, panel = st.container(), st.container(border=True)
+    choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
+    with choice:
+        controls.method(pool)
+    if state.run(pool) is None:
+        top.title("Select", anchor=False)
+    run, recipe = state.need_run(), state.recipe(pool)
+    try:
+        answer = whatif.answer(pool, run, recipe)
+    except WinnowError as error:
+        show.error(error)
+        return
+    with amount:
+        controls.budget(pool, run, answer.selection)
+    with panel:
+        controls.limits(pool, run, answer.method)
+    band = whatif.chance(pool, run, recipe, state.budget())
+    top.title(subset.headline(pool, answer), anchor=False)
+    with figures:
+        subset.numbers(pool, run, answer, band)
+    if not len(answer.selection.rows):
+        subset.nothing(answer)
+        return
+    subset.score(run, answer)
+    subset.made_of(pool, run, answer, band)
+    subset.read(pool, run, answer)
+
+
+what_if()

@@ -1,0 +1,1 @@
+"""What the screens share: state, cached loading, forms, and how things are shown."""

@@ -1,0 +1,34 @@
+"""The narrow bar beside every page: what is open, with what it is read, how much is chosen, what is running."""
+
+import streamlit as st
+
+from core.methods import METHODS
+from pages.ui import cached, jobs, show, state
+
+
+def bar(page: str) -> None:
+    """Draw it. Reads small files only, so that it costs a page nothing.
+
+    The Select page shows the budget itself: there it moves with a slider, which draws nothing outside its own
+    fragment.
+    """
+    with st.sidebar:
+        pool = state.open_or_none()
+        now = state.settings()
+        if pool is None:
+            st.caption("No pool is open.")
+        else:
+            _entry("Pool", show.pool_name(pool.name, pool.source), f"{show.count(len(pool))} rows")
+            _entry("Method", METHODS[now.method].label)
+            _entry("Model", show.model_name(now.reading.model))
+            if page != "select":
+                _entry("Budget", show.budget_words(state.budget()))
+        jobs.badge(cached.live_jobs())
+
+
+def _entry(label: str, value: str, note: str = "") -> None:
+    with st.container(gap=None):
+        st.caption(label)
+        st.text(value)
+        if note:
+            st.caption(note)

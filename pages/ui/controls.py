@@ -1,0 +1,223 @@
+"""The controls of the Select page: method, budget, the method's live parameters, threshold, filters.
+
+As in `forms`, the settings are the only truth: a widget is given its value before it is drawn, its callback
+puts a change back as one step of undo.
+"""
+
+from collections.abc import Callable
+from dataclasses import Field, fields, replace
+from typing import Any
+
+import streamlit as st
+
+from core.methods import METHODS
+from core.runs import Run, fits, list_runs, reads_alike
+from core.schema import Method, Pool
+from core.selection import Budget, Selection
+from pages.ui import cached, filtering, state, whatif
+from pages.ui.words import meaning
+
+UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
+STEPS = 200  # places of the threshold slider
+
+
+# Method
+
+
+def method(pool: Pool) -> None:
+    """Which method orders the rows; those without a measurement say so."""
+    now = state.settings()
+    ready = _measured(pool)
+    key = state.set_widget("select.method", now.method)
+    st.selectbox(
+        "Method",
+        list(METHODS),
+        format_func=lambda name: METHODS[name].label + ("" if name in ready else " (not measured)"),
+        help=METHODS[now.method].summary,
+        key=key,
+        on_change=lambda: _take_method(state.widget(key)),
+    )
+
+
+def _take_method(name: str) -> None:
+    state.change(method=name, threshold=None)
+    st.rerun()  # all of the app: the bar beside the page shows the method
+
+
+def _measured(pool: Pool) -> set[str]:
+    """Methods that have what they need, as the settings stand."""
+    now = state.settings()
+    runs = [r for r in list_runs(cached.workspace(), pool.fingerprint) if reads_alike(r, now.reading)]
+    made = {name: state.method(replace(now, method=name)) for name in METHODS}
+    return {name for name, one in made.items() if any(fits(run, one, now.seed) for run in runs)}
+
+
+def limits(pool: Pool, run: Run, chosen: Method) -> None:
+    """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
+    declared: Any = type(chosen)
+    live = [f for f in fields(declared) if f.metadata["stage"] == "order"]
+    places = st.columns([2.2] * (len(live) + 1) + [1.1], vertical_alignment="bottom")
+    for f, place in zip(live, places, strict=False):
+        with place:
+            _parameter(chosen.name, f, getattr(chosen, f.name))
+    with places[-2]:
+        threshold(run, chosen)
+    with places[-1]:
+        filtering.panel(pool, run)
+    filtering.in_force()
+
+
+def _parameter(name: str, f: Field[Any], value: Any) -> None:
+    about = f.metadata
+    key = state.set_widget(f"select.{name}.{f.name}", value)
+    common: dict[str, Any] = {
+        "label": about["label"] or f.name.replace("_", " ").capitalize(),
+        "help": about["help"],
+        "key": key,
+    }
+    if about["choices"]:
+        # which end is taken decides what a threshold means, so it does not survive the change
+        st.segmented_control(
+            options=about["choices"],
+            required=True,
+            on_change=lambda: _take_parameter(f.name, state.widget(key), threshold=None),
+            **common,
+        )
+        return
+    kind = type(f.default)
+    st.slider(
+        min_value=kind(about["low"]),
+        max_value=kind(about["high"]),
+        step=1 if kind is int else 0.01,
+        on_change=lambda: _take_parameter(f.name, state.widget(key)),
+        **common,
+    )
+
+
+def _take_parameter(name: str, value: Any, **more: Any) -> None:
+    if value is None:
+        return
+    now = state.settings()
+    own = {**now.params.get(now.method, {}), name: value}
+    state.change(params={**now.params, now.method: own}, **more)
+
+
+# Budget
+
+
+def budget(pool: Pool, run: Run, selection: Selection) -> None:
+    """How much: a unit, a slider, and the same number to type."""
+    now = state.budget()
+    total = int(cached.measured(run).need("response_tokens").sum())
+    whole = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
+    unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
+    key = state.set_widget("select.unit", now.unit)
+    unit.segmented_control(
+        "Budget in",
+        list(UNITS),
+        format_func=UNITS.__getitem__,
+        required=True,
+        key=key,
+        on_change=lambda: _take_unit(state.widget(key), selection, len(pool)),
+    )
+    value = min(type(whole)(now.amount), whole)
+    bounds: dict[str, Any] = {"min_value": type(whole)(0), "max_value": whole}
+    step: Any = 0.1 if now.unit == "percent" else 1
+    moved = state.set_widget(f"select.slider.{now.unit}", value)
+    slider.slider(
+        "Budget",
+        key=moved,
+        step=step,
+        format="%.1f %%" if now.unit == "percent" else "%d",
+        help="Rows are taken from the top of the order until the budget is used up. Tokens are those of responses.",
+        on_change=lambda: _take_budget(state.widget(moved), now.unit),
+        **bounds,
+    )
+    typed = state.set_widget(f"select.exact.{now.unit}", value)
+    exact.number_input(
+        "Exactly",
+        key=typed,
+        step=step if now.unit != "tokens" else 1000,
+        format="%.2f" if now.unit == "percent" else "%d",
+        on_change=lambda: _take_budget(state.widget(typed), now.unit),
+        **bounds,
+    )
+
+
+def _take_budget(amount: float | None, unit: Any) -> None:
+    if amount is not None:
+        state.change(budget=str(Budget(round(amount, 4), unit)))
+
+
+def _take_unit(unit: Any, selection: Selection, n: int) -> None:
+    """The same selection in another unit, as nearly as the unit can say it."""
+    if unit is None:
+        return
+    rows = len(selection.rows)
+    amount = {"rows": rows, "percent": round(100 * rows / n, 2), "tokens": selection.tokens}[unit]
+    state.change(budget=str(Budget(amount, unit)))
+
+
+# Threshold
+
+
+def threshold(run: Run, chosen: Method) -> None:
+    """The worst score that is still taken; at its loosest it is off."""
+    known = chosen.ranks_by in cached.columns(run, chosen) and chosen.prefer != "middle"
+    bounds = whatif.reach(run, chosen, chosen.ranks_by) if known else None
+    if bounds is None:
+        return
+    low, high = bounds
+    loosest = high if chosen.prefer == "low" else low
+    now = state.settings().threshold
+    value = loosest if now is None else type(low)(min(max(now, low), high))
+    key = state.set_widget(f"select.threshold.{chosen.ranks_by}.{chosen.prefer}", value)
+    word = "at most" if chosen.prefer == "low" else "at least"
+    st.slider(
+        f"{meaning(chosen.ranks_by).label} {word}",
+        min_value=low,
+        max_value=high,
+        step=1 if isinstance(low, int) else round((high - low) / STEPS, 6),
+        format="%d" if isinstance(low, int) else "%.3f",
+        key=key,
+        help=f"Rows beyond this score are not taken, whatever the budget. Now: {_off(now)}",
+        on_change=lambda: _take_threshold(state.widget(key), loosest),
+    )
+
+
+def _off(now: float | None) -> str:
+    return "off." if now is None else f"{now:g}."
+
+
+def _take_threshold(value: float, loosest: float) -> None:
+    state.change(threshold=None if value == loosest else float(value))
+
+
+# Undo
+
+
+def history() -> None:
+    """One step back, one step forward."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.button(
+            "Undo",
+            icon=":material/undo:",
+            key="select.undo",
+            disabled=not state.can_undo(),
+            on_click=_again,
+            args=(state.undo,),
+            help="Takes back the last change of a slider, a filter or a pin.",
+        )
+        st.button(
+            "Redo",
+            icon=":material/redo:",
+            key="select.redo",
+            disabled=not state.can_redo(),
+            on_click=_again,
+            args=(state.redo,),
+        )
+
+
+def _again(step: Callable[[], None]) -> None:
+    step()
+    st.rerun()  # all of the app: the step may have changed anything

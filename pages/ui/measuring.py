@@ -1,0 +1,150 @@
+"""The parts of the Score page: what a measurement costs, how it is going, what came out."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.methods import METHODS
+from core.runs import Run, list_runs
+from core.schema import Pool, Reading
+from pages.ui import cached, figures, jobs, show, state
+
+EMBEDDED = (
+    "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
+    "knows little. For decisions about real training data choose a real model: ideally the one you will fine-tune, "
+    "or a small one of its family."
+)
+
+
+def models_used(pool: Pool) -> list[str]:
+    """Models that have measured this pool before, newest first."""
+    return list(dict.fromkeys(str(run.reading["model"]) for run in list_runs(cached.workspace(), pool.fingerprint)))
+
+
+def about_model() -> None:
+    """Plain words about the embedded model, while it is the one chosen."""
+    if state.settings().reading.model == "embedded":
+        st.caption(f":material/info: {EMBEDDED}")
+
+
+def offer(plan: jobs.Plan) -> None:
+    """Not measured yet: what it costs, and the button that starts it; or the job that is at it."""
+    job = jobs.latest(plan, "measure")
+    if job is not None and job.state != "done":
+        jobs.panel(job)
+        if job.live:
+            return
+    trial = jobs.latest(plan, "estimate")
+    if trial is not None and trial.state == "done":
+        _cost(trial.result)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if job is None or job.state == "done":
+            st.button(
+                "Start measuring",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="start",
+                on_click=jobs.start,
+                args=(plan, "measure"),
+            )
+        if trial is None or trial.state in ("cancelled", "interrupted"):
+            st.button(
+                "What will it cost?",
+                icon=":material/timer:",
+                key="estimate",
+                on_click=jobs.start,
+                args=(plan, "estimate"),
+                help="Reads a few rows with this model to find out: time, memory, disk.",
+            )
+        st.caption("It runs beside this app and can be stopped and resumed at any moment.")
+    if trial is not None and trial.state not in ("done", "cancelled", "interrupted"):
+        jobs.panel(trial)
+
+
+def _cost(result: Mapping[str, Any]) -> None:
+    with st.container(horizontal=True):
+        st.metric(
+            "Time on this machine",
+            f"≈ {show.duration(result['seconds'])}",
+            border=True,
+            help=f"From a trial of {result['trial_rows']:,} rows on {result['device']}.",
+        )
+        st.metric(
+            "Tokens to read",
+            show.count(result["tokens"] * result["passes"]),
+            border=True,
+            help=f"{result['tokens']:,} tokens, read {result['passes']} times.",
+        )
+        st.metric("Memory", show.size(result["memory_bytes"]), border=True, help="At its peak, the model included.")
+        st.metric(
+            "Disk",
+            show.size(result["disk_bytes"]),
+            border=True,
+            help=f"{show.size(result['disk_free_bytes'])} are free.",
+        )
+    if result["calibration_seconds"]:
+        st.caption(f"Of the time, about {show.duration(result['calibration_seconds'])} are warm-up training.")
+    if result["disk_bytes"] > result["disk_free_bytes"]:
+        st.warning("There is not enough free disk for this.", icon=":material/warning:")
+
+
+def finished(run: Run) -> None:
+    """What came out: size, time, what to doubt, and how the warm-up went."""
+    seconds = sum(run.summary.get("seconds", {}).values())
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("Measured", icon=":material/check:", color="green")
+            facts = f"{show.count(run.summary.get('tokens', 0))} tokens in {show.duration(seconds)}"
+            st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
+            if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
+                st.switch_page(show.PAGES["explore"]["page"])
+        for doubt in run.summary.get("warnings", ()):
+            st.warning(show.md_escape(doubt), icon=":material/warning:")
+        rounds = run.summary.get("rounds")
+        if rounds:
+            _warm_up(rounds)
+
+
+def _warm_up(rounds: list[Mapping[str, Any]]) -> None:
+    losses = [one["loss"] for one in rounds]
+    rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
+    st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
+    st.plotly_chart(figures.loss(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
+
+
+def headless(plan: jobs.Plan) -> None:
+    """The command that does the same without the app."""
+    with st.expander("The same without the app", icon=":material/terminal:"):
+        show.command(shlex.join(["python", "-m", "core", *plan.measure]))
+
+
+def others(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
+    """Other measurements: under way, stopped, or of this pool and finished, to be taken up again."""
+    unfinished = jobs.elsewhere(plan)
+    done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
+    if unfinished or done:
+        st.subheader("Other measurements", anchor=False)
+    for job in unfinished:
+        jobs.panel(job)
+    for one in done:
+        _other(one)
+
+
+def _other(run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
+        st.badge("Measured", icon=":material/check:", color="green")
+        st.text(f"{METHODS[run.method['name']].label} with {show.model_name(run.model['name'])}", width="stretch")
+        st.caption(f"seed {run.seed} · {show.count(run.summary.get('tokens', 0))} tokens")
+        st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
+
+
+def _use(run: Run) -> None:
+    name = run.method["name"]
+    state.change(
+        method=name,
+        params={**state.settings().params, name: dict(run.method["params"])},
+        reading=Reading(**run.reading),
+        seed=run.seed,
+    )

@@ -1,0 +1,143 @@
+"""Ways to open another pool: the demo, a path or hub id, an upload, or one opened before."""
+
+import hashlib
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import pool as pools
+from core.errors import PoolError, WinnowError
+from core.schema import FieldMap
+from core.store import write_atomic
+from pages.ui import cached, roots, show, state
+
+WAYS = {
+    "recent": ":material/history: Recent",
+    "source": ":material/folder_open: Path or hub id",
+    "upload": ":material/upload: Upload",
+    "demo": ":material/science: Demo",
+}
+UPLOADS = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz")
+MANY = 8  # recent pools shown
+
+
+def panel() -> None:
+    """The choice of ways, and the one chosen."""
+    way = st.segmented_control(
+        "Open from", list(WAYS), format_func=WAYS.get, default="recent", key="open.way", label_visibility="collapsed"
+    )
+    {"recent": _recent, "source": _source, "upload": _upload, "demo": _demo}[way or "recent"]()
+
+
+def load(source: str, **options: Any) -> None:
+    """Import a pool, with its progress on the page, and open it; a failure is shown in its own words."""
+    bar = st.progress(0.0, "Reading the pool")
+
+    def moved(done: int, total: int) -> None:
+        bar.progress(min(done / max(total, 1), 1.0), f"Reading the pool: {done / max(total, 1):.0%}")
+
+    try:
+        pool = pools.load_pool(source, workspace=cached.workspace().root, on_progress=moved, **options)
+        state.open_pool(pool.fingerprint)
+    except WinnowError as error:
+        bar.empty()
+        show.error(error)
+        return
+    st.rerun()
+
+
+def _recent() -> None:
+    recent = cached.recent()[:MANY]
+    for one in recent:
+        here = state.is_open(one["fingerprint"])
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                "Open", key=f"open.{one['fingerprint']}", on_click=_reopen, args=(one["fingerprint"],), disabled=here
+            )
+            st.text(show.pool_name(one["name"], one["source"]))
+            when = "open now" if here else _when(one["opened"])
+            st.caption(f"{one['rows']:,} rows · {show.md_escape(one['schema'])} · {when}")
+    if not recent:
+        st.caption("Nothing has been opened yet.")
+
+
+def _reopen(fingerprint: str) -> None:
+    try:
+        state.open_pool(fingerprint)
+    except WinnowError as error:
+        state.tell(str(error))
+
+
+def _when(moment: str) -> str:
+    return f"{datetime.fromisoformat(moment).astimezone():%d %b %Y, %H:%M}"
+
+
+def _source() -> None:
+    with st.form("open.source", border=False):
+        typed = st.text_input(
+            "Path or hub id", placeholder="~/data/pool.jsonl.gz or databricks/databricks-dolly-15k", key="open.typed"
+        )
+        columns = st.columns(3)
+        names = ("name", "split", "revision")
+        words = ("Configuration", "Split", "Revision")
+        hub = {
+            name: place.text_input(f"{word} (hub only)", key=f"open.{name}").strip() or None
+            for name, word, place in zip(names, words, columns, strict=True)
+        }
+        st.caption(
+            "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
+            + ", ".join(show.md_escape(root) for root in roots.roots())
+        )
+        asked = st.form_submit_button("Open", type="primary")
+    if asked:
+        try:
+            source = roots.checked_source(typed)
+        except WinnowError as error:
+            show.error(error)
+            return
+        load(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
+
+
+def _upload() -> None:
+    given = st.file_uploader(
+        "A small pool from this computer",
+        type=list(UPLOADS),
+        key="open.upload",
+        help="Kept in the workspace. For anything large give its path instead.",
+    )
+    if given is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
+        try:
+            kept = keep(given.name, given.getvalue())
+        except WinnowError as error:
+            show.error(error)
+            return
+        load(str(kept))
+
+
+def keep(name: str, data: bytes) -> Path:
+    """Keep an upload in the workspace, under its own name in a folder named after its content."""
+    safe = re.sub(r"[^\w.-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "upload"
+    if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
+        raise PoolError(f"{name}: not a kind of file that can be opened. Give one of {', '.join(UPLOADS)}.")
+    target = cached.workspace().root / "uploads" / hashlib.sha256(data).hexdigest()[:16] / safe
+    if not target.exists():
+        write_atomic(target, data)
+    return target
+
+
+def _demo() -> None:
+    st.caption(
+        "About 2,400 short rows of a dozen task families, made by a generator, with faults planted on purpose: "
+        "swapped and truncated responses, gibberish, duplicates. The answer key is kept apart, so you can see what "
+        "each method does with known faults."
+    )
+    if st.button("Open the demo pool", type="primary", key="open.demo"):
+        load("demo")
+
+
+def remap(source: str, fields: FieldMap) -> None:
+    """Open the same source with another mapping."""
+    load(source, fields=fields)

@@ -1,0 +1,186 @@
+"""Rows as a list to look through; each one opens to be read, and can be put in or out by hand."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.pool import read_rows
+from core.schema import IntArray, Method, Pool, Row
+from core.selection import Pin, Selection
+from pages.ui import show, state
+from pages.ui.scales import number
+from pages.ui.words import meaning, rows_word
+
+PAGE = 100  # rows in the table at once
+HEIGHT = 440
+ROW = 34  # height of a line
+START = 160  # characters of a text in a table cell
+SIDES = {"in": "pinned in", "out": "pinned out"}
+
+
+def reader(
+    pool: Pool,
+    rows: IntArray,
+    *,
+    key: str,
+    method: Method,
+    selection: Selection,
+    columns: Mapping[str, Any],
+    note: str = "",
+) -> None:
+    """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
+
+    `note` says what these rows are. `columns`: every score column of the pool, (N,).
+    """
+    if not len(rows):
+        st.caption(f"{note} No rows." if note else "No rows.")
+        return
+    if note:
+        st.caption(note)
+    start = PAGE * _page(len(rows), key)
+    shown = rows[start : start + PAGE]
+    opened = read_rows(pool, shown.tolist())
+    left, right = st.columns([7, 5])
+    with left:
+        place = _picked(_table(opened, shown, method, selection, columns), key, shown, method)
+    with right, st.container(height=HEIGHT, border=True):
+        _pin(opened[place], key)
+        show.row(opened[place], marks=_marks(opened[place].index, method, selection, columns))
+    st.caption(f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it.")
+
+
+def _picked(table: pd.DataFrame, key: str, shown: IntArray, method: Method) -> int:
+    """Draw the table; the place of the row that is ticked, else of the first."""
+    digest = zlib.crc32(np.ascontiguousarray(shown).tobytes())  # other rows: nothing is ticked
+    event = st.dataframe(
+        table,
+        key=f"{key}.rows.{digest}",
+        height=min(HEIGHT, ROW * (len(table) + 1) + 3),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        row_height=ROW,
+        column_config=_looks(method),
+        alt="Rows, one per line",
+    )
+    ticked = event["selection"]["rows"]
+    return int(ticked[0]) if ticked and ticked[0] < len(table) else 0
+
+
+def _page(n: int, key: str) -> int:
+    pages = -(-n // PAGE)
+    if pages == 1:
+        return 0
+    with st.container(horizontal_alignment="right"):
+        return int(st.pagination(pages, key=f"{key}.page.{pages}")) - 1
+
+
+def _table(
+    opened: list[Row],
+    shown: IntArray,
+    method: Method,
+    selection: Selection,
+    columns: Mapping[str, Any],
+) -> pd.DataFrame:
+    chosen = np.isin(shown, selection.rows)
+    pins = {pin.id: pin for pin in state.settings().pins}
+    scores = columns.get(method.ranks_by)
+    table: dict[str, Any] = {
+        "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
+        "Score": scores[shown] if scores is not None else None,
+        "Task": [row.task or "" for row in opened],
+        "Prompt": [_start(row.prompt) for row in opened],
+        "Response": [_start(row.response or "") for row in opened],
+        "Tokens": columns["response_tokens"][shown],
+        "Id": [row.id for row in opened],
+    }
+    if scores is None or method.ranks_by == "response_tokens":
+        del table["Score"]
+    return pd.DataFrame(table)
+
+
+def _state(pin: Pin | None, chosen: bool) -> str:
+    if pin is not None:
+        return SIDES[pin.side]
+    return "selected" if chosen else "not selected"
+
+
+def _start(text: str) -> str:
+    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+
+
+def _looks(method: Method) -> dict[str, Any]:
+    about = meaning(method.ranks_by)
+    return {
+        "State": st.column_config.TextColumn(width=90),
+        "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
+        "Task": st.column_config.TextColumn(width=105),
+        "Prompt": st.column_config.TextColumn(width=170),
+        "Response": st.column_config.TextColumn(width=170),
+        "Tokens": st.column_config.NumberColumn(width=65, format="%d", help="Response tokens"),
+        "Id": st.column_config.TextColumn(width=90),
+    }
+
+
+# The row that is open
+
+
+def _marks(index: int, method: Method, selection: Selection, columns: Mapping[str, Any]) -> list[str]:
+    """Where the row stands, in words: its place in the order or why it has none, and its scores."""
+    found = np.flatnonzero(selection.order.rows == index)
+    if len(found):
+        marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
+    else:
+        marks = [why for why, rows in selection.order.excluded.items() if index in rows]
+    wanted = dict.fromkeys((method.ranks_by, "delta_nll", "nll", "entropy"))
+    for name in wanted:
+        if name in columns and np.isfinite(columns[name][index]):
+            marks.append(f"{meaning(name).label} {number(float(columns[name][index]))}")
+    return marks
+
+
+def _pin(row: Row, key: str) -> None:
+    """Put this row in or out by hand, with a reason; or leave it to the method again."""
+    pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
+    if pinned is not None:
+        _pinned(pinned, key)
+        return
+    reason = f"{key}.reason.{row.index}"
+    st.text_input(
+        "Reason for a pin",
+        key=reason,
+        placeholder="Why? Kept with the pin, and in the manifest.",
+        label_visibility="collapsed",
+        on_change="ignore",
+    )
+    with st.container(horizontal=True):
+        for side, icon in (("in", ":material/keep:"), ("out", ":material/block:")):
+            st.button(
+                f"Pin {side}",
+                icon=icon,
+                key=f"{key}.pin.{side}",
+                help={"in": "Always chosen, first in line.", "out": "Never chosen."}[side],
+                on_click=_take_pin,
+                args=(row.id, side, reason),
+            )
+
+
+def _pinned(pin: Pin, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
+        st.text(pin.reason or "no reason given", width="stretch")
+        st.button(
+            "Remove the pin",
+            icon=":material/keep_off:",
+            key=f"{key}.unpin",
+            on_click=state.remove_pin,
+            args=(pin.id,),
+        )
+
+
+def _take_pin(row_id: str, side: str, reason: str) -> None:
+    state.add_pin(row_id, side, state.widget(reason).strip())

@@ -1,0 +1,158 @@
+"""The parts of the Explore page: one score column, two against each other, tasks, what follows what."""
+
+import numpy as np
+import streamlit as st
+from scipy.stats import spearmanr
+
+from core.runs import Run
+from core.schema import IntArray, Method, Pool
+from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
+from pages.ui import bins, cached, charts, figures, reader, scales, show, subset, whatif
+from pages.ui.bins import Values
+from pages.ui.whatif import Answer
+from pages.ui.words import direction, ends, meaning, rows_word
+
+FOLLOWS = ("delta_nll", "delta_entropy", "response_tokens", "prompt_tokens", "nll", "entropy")
+HEIGHT = 330  # of the histogram
+ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
+STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
+
+
+# One column
+
+
+def choose_column(run: Run, method: Method) -> str:
+    """Which score to look at; the one that the method ranks by first."""
+    columns = cached.columns(run, method)
+    own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
+    names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu"]
+    return str(
+        st.selectbox(
+            "Score",
+            names,
+            format_func=lambda name: meaning(name).label,
+            key=f"explore.column.{method.name}",
+            persist_state="session",
+        )
+    )
+
+
+def verdict(run: Run, answer: Answer, column: str) -> str:
+    """Can this score be trusted? The page's answer, in a few words."""
+    label, about = meaning(column).label, trusted(run, answer.method, column)
+    if about.constant:
+        return f"{label} orders nothing"
+    if about.top_share > SATURATED:
+        return f"{label} is mostly one value"
+    if abs(about.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
+        return f"{label} is mostly length"
+    names, values = correlated(run, answer.method, column)
+    strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG]
+    return f"{label} mostly follows {_listed(strong)}" if strong else f"{label} says something of its own"
+
+
+def _listed(words: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def says(answer: Answer, column: str) -> str:
+    """The direction of a column in words."""
+    if column == answer.method.ranks_by:
+        return direction(column, answer.method.prefer)
+    return ends(column)
+
+
+def counts(run: Run, answer: Answer, column: str) -> str:
+    """Measured, missing and excluded rows, in one line."""
+    values = cached.columns(run, answer.method)[column]
+    missing = int((~np.isfinite(values)).sum())
+    said = [f"{len(values) - missing:,} rows have this score"]
+    said += [f"{missing:,} have none"] if missing else []
+    out = answer.selection.order.excluded
+    said += [f"{len(rows):,} left out: {why}" for why, rows in out.items()]
+    return " · ".join(said) + "."
+
+
+def warnings(run: Run, method: Method, column: str) -> None:
+    """Reasons not to trust this score, if there are any."""
+    if column == "response_tokens":  # it is length
+        return
+    for warning in trusted(run, method, column).warnings:
+        st.warning(show.md_escape(warning), icon=":material/warning:")
+
+
+def trusted(run: Run, method: Method, column: str) -> Trust:
+    """What `core.trust` says of one column."""
+    return _trusted(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> Trust:
+    columns = cached.columns(_run, _method)
+    return trust(columns[column], columns["response_tokens"])
+
+
+def distribution(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
+    """The histogram; the rows of a bar that is clicked, and what they are."""
+    event = st.plotly_chart(
+        charts.histogram(**subset.layers(run, answer, column), height=HEIGHT),
+        key=f"explore.histogram.{column}",
+        config=figures.CONFIG,
+        on_select="rerun",
+        selection_mode="points",
+        alt="Rows by score, the chosen ones lit; click a bar to read its rows",
+    )
+    clicked = {point["customdata"][0] for point in event["selection"]["points"]}
+    if not clicked:
+        return None
+    binned, values = whatif.bins(run, answer.method, column), cached.columns(run, answer.method)[column]
+    words = f"{meaning(column).label} {scales.span(binned.edges, min(clicked))}"
+    return bins.by_value(binned.rows_in(min(clicked)), values), words
+
+
+def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, key: str) -> None:
+    """The rows behind what was clicked."""
+    reader.reader(
+        pool,
+        rows,
+        key=f"explore.{key}",
+        method=answer.method,
+        selection=answer.selection,
+        columns=cached.columns(run, answer.method),
+        note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
+    )
+
+
+# What follows what
+
+
+def follows(run: Run, method: Method, column: str) -> None:
+    """Rank correlations of one column with all that it might only be repeating."""
+    names, values = correlated(run, method, column)
+    if not names:
+        return
+    figure = charts.correlations([meaning(name).label for name in names], values, strong=STRONG)
+    st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
+    if len(cached.columns(run, method)[column]) > ENOUGH:
+        st.caption(f"From a fixed sample of {ENOUGH:,} rows.")
+
+
+def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
+    """The other columns and their Spearman correlation with this one; NaN where there is none."""
+    return _correlated(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
+    columns = cached.columns(_run, _method)
+    names = [name for name in FOLLOWS if name in columns and name != column]
+    return names, np.array([_spearman(columns[column], columns[name]) for name in names])
+
+
+def _spearman(a: Values, b: Values) -> float:
+    rows = bins.sample(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), ENOUGH)
+    a, b = a[rows], b[rows]
+    if len(a) < 3 or a.min() == a.max() or b.min() == b.max():
+        return float("nan")
+    return float(spearmanr(a, b).statistic)

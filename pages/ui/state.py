@@ -1,0 +1,347 @@
+"""What the user has open. The only module that touches `st.session_state` and the address bar.
+
+Three lifetimes:
+  on disk    pools, runs, jobs; and per pool the selection settings (workspace/selections/<pool>/current.json),
+             so that pins, budget and filters survive a reload, a restart and a change of page
+  address    pool, method, budget: a link or a reload opens the same view
+  session    which pool this tab has open, and what undo and redo go back to
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core import pool as pools
+from core.embedded import with_suggestions
+from core.errors import WinnowError, WorkspaceError
+from core.filters import Filter
+from core.methods import METHODS, build, describe
+from core.recipe import Recipe, make_recipe
+from core.runs import Run, find_run
+from core.schema import Method, Pool, Reading
+from core.selection import Budget, Pin
+from core.store import read_json, write_json
+from pages.ui import cached, show
+
+POOL = "winnow.pool"  # fingerprint of the open pool, or None
+SETTINGS = "winnow.settings"
+SEEN = "winnow.seen"  # mtime of current.json when it was last read or written
+PAST, FUTURE = "winnow.past", "winnow.future"
+TOLD = "winnow.told"  # a sentence to show once, on the next page drawn
+
+FORMAT = 1  # of current.json
+UNDO = 100  # steps remembered
+SHORT = 12  # digits of the fingerprint in the address bar
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a selection from one pool, as the user left it."""
+
+    method: str = "entropy_shift"
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by method; only what the user has set
+    reading: Reading = field(default_factory=Reading)
+    seed: int = 0
+    budget: str = "10%"
+    threshold: float | None = None
+    filters: tuple[Filter, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+
+def init() -> None:
+    """Give every key a value; app.py calls this before any page. May raise WinnowError."""
+    if POOL in st.session_state:
+        return
+    for key, value in ((SETTINGS, Settings()), (SEEN, 0), (PAST, ()), (FUTURE, ()), (TOLD, None)):
+        st.session_state.setdefault(key, value)
+    asked = dict(st.query_params)
+    open_pool(_asked_pool(asked.get("pool")))
+    known = {"method": asked.get("method"), "budget": asked.get("budget")}
+    if known["method"] not in METHODS:
+        known["method"] = None
+    if known["budget"] is not None and not _is_budget(known["budget"]):
+        known["budget"] = None
+    wanted = {name: value for name, value in known.items() if value is not None}
+    if any(getattr(settings(), name) != value for name, value in wanted.items()):
+        change(**wanted)
+
+
+def _asked_pool(prefix: str | None) -> str:
+    """The pool a link names; without one the last opened; on a new machine the demo pool."""
+    recent = cached.recent()
+    for one in recent:
+        if prefix and one["fingerprint"].startswith(prefix):
+            return str(one["fingerprint"])
+    if prefix:
+        tell("The link names a pool that is not in this workspace. Open it by its path or id.")
+    if recent:
+        return str(recent[0]["fingerprint"])
+    return pools.load_pool("demo", workspace=cached.workspace().root).fingerprint
+
+
+def _is_budget(text: str) -> bool:
+    try:
+        Budget.parse(text)
+    except WinnowError:
+        return False
+    return True
+
+
+def open_pool(fingerprint: str) -> None:
+    """Make an imported pool the open one, with the settings it was left with. Raises WinnowError."""
+    cached.pool(fingerprint)
+    st.session_state[POOL] = fingerprint
+    st.session_state[PAST] = st.session_state[FUTURE] = ()
+    st.session_state[SEEN] = 0
+    st.session_state[SETTINGS] = Settings()
+    _refresh()
+    _write_address()
+
+
+def address() -> None:
+    """Put what is open into the address bar again: a page change clears it."""
+    if st.session_state.get(POOL):
+        _write_address()
+
+
+def _write_address() -> None:
+    now = settings()
+    wanted = {"pool": st.session_state[POOL][:SHORT], "method": now.method, "budget": now.budget}
+    for name, value in wanted.items():
+        if st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+# What pages ask for
+
+
+def open_or_none() -> Pool | None:
+    """The open pool, for what is drawn beside every page."""
+    fingerprint = st.session_state.get(POOL)
+    try:
+        return cached.pool(fingerprint) if fingerprint else None
+    except WinnowError:
+        return None  # the page itself says why
+
+
+def is_open(fingerprint: str) -> bool:
+    """Is this the pool that is open?"""
+    return bool(st.session_state.get(POOL) == fingerprint)
+
+
+def need_pool() -> Pool:
+    """The open pool. Stops the page, with the way out, when there is none."""
+    if POOL not in st.session_state:  # app.py has not run: a link straight to this page
+        st.switch_page("app.py")
+    fingerprint = st.session_state[POOL]
+    if fingerprint is None:
+        show.nothing("No pool is open", "Open a file, a hub id or the demo pool first.", page="pool")
+    try:
+        pool = cached.pool(fingerprint)
+    except WinnowError as error:
+        show.error(error)
+        show.nothing("This pool cannot be opened", "Open another one.", page="pool")
+    _refresh()
+    return pool
+
+
+def need_run() -> Run:
+    """The measurement that the chosen method reads. Stops the page, with the way out, when there is none."""
+    pool = need_pool()
+    found = run(pool)
+    if found is None:
+        label = METHODS[settings().method].label
+        show.nothing(
+            f"{label} is not measured on this pool yet",
+            "A model has to read every row once; after that, every slider is free.",
+            page="score",
+        )
+    return found
+
+
+def run(pool: Pool, now: Settings | None = None) -> Run | None:
+    """The measurement that the chosen method reads, if it is there."""
+    now = now or settings()
+    return find_run(cached.workspace(), pool.fingerprint, method(now), now.reading, now.seed)
+
+
+def settings() -> Settings:
+    """All settings of the open pool."""
+    found: Settings = st.session_state[SETTINGS]
+    return found
+
+
+def method(now: Settings | None = None) -> Method:
+    """The chosen method: the user's parameters, else what suits the embedded model, else the method's defaults."""
+    now = now or settings()
+    return build(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
+
+
+def budget() -> Budget:
+    """How much is to be chosen."""
+    return Budget.parse(settings().budget)
+
+
+def before() -> Settings | None:
+    """All settings as they were before the last change; None when there was none in this tab."""
+    past: tuple[Settings, ...] = st.session_state[PAST]
+    return past[-1] if past else None
+
+
+def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
+    """Settings (None: the present ones) as the recipe that the command line runs; what `plan_selection` takes."""
+    now = now or settings()
+    return make_recipe(
+        {
+            "pool": {
+                "source": pool.source,
+                "fingerprint": pool.fingerprint,
+                "fields": {k: v for k, v in asdict(pool.fields).items() if v},
+            },
+            "method": describe(method(now)),
+            "reading": asdict(now.reading),
+            "seed": now.seed,
+            "budget": now.budget,
+            "threshold": now.threshold,
+            "filters": [asdict(one) for one in now.filters],
+            "pins": [asdict(one) for one in now.pins],
+        },
+        "the settings of this page",
+    )
+
+
+# What pages change
+
+
+def change(**changed: Any) -> None:
+    """Change some settings: remembered for undo, saved in the workspace, shown in the address bar."""
+    _refresh()  # another tab may have changed others of them
+    before = settings()
+    after = replace(before, **changed)
+    if after == before:
+        return
+    st.session_state[PAST] = (*st.session_state[PAST], before)[-UNDO:]
+    st.session_state[FUTURE] = ()
+    _keep(after)
+
+
+def set_params(**params: Any) -> None:
+    """Change parameters of the chosen method."""
+    now = settings()
+    change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}})
+
+
+def add_pin(row_id: str, side: str, reason: str = "") -> None:
+    """Put one row in or out by hand; a later pin of the same row replaces the earlier one."""
+    others = tuple(one for one in settings().pins if one.id != row_id)
+    change(pins=(*others, Pin(row_id, side, reason)))  # type: ignore[arg-type]
+
+
+def remove_pin(row_id: str) -> None:
+    """Leave one row to the method again."""
+    change(pins=tuple(one for one in settings().pins if one.id != row_id))
+
+
+def undo() -> None:
+    """Back to the settings before the last change."""
+    past = st.session_state[PAST]
+    if past:
+        st.session_state[FUTURE] = (settings(), *st.session_state[FUTURE])
+        st.session_state[PAST] = past[:-1]
+        _keep(past[-1])
+
+
+def redo() -> None:
+    """Forward again after an undo."""
+    future = st.session_state[FUTURE]
+    if future:
+        st.session_state[PAST] = (*st.session_state[PAST], settings())
+        st.session_state[FUTURE] = future[1:]
+        _keep(future[0])
+
+
+def can_undo() -> bool:
+    """Is there anything to go back to?"""
+    return bool(st.session_state[PAST])
+
+
+def can_redo() -> bool:
+    """Is there anything to go forward to?"""
+    return bool(st.session_state[FUTURE])
+
+
+def set_widget(key: str, value: Any) -> str:
+    """Make the widget with this key show `value`; call it before the widget is drawn. So undo moves sliders.
+
+    One that shows it already is left alone: telling it again would take back what has been typed or moved since.
+    """
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+    return key
+
+
+def widget(key: str) -> Any:
+    """What the widget with this key says; for callbacks."""
+    return st.session_state[key]
+
+
+def tell(sentence: str) -> None:
+    """Say what could not be done: shown once, above the next page drawn."""
+    st.session_state[TOLD] = sentence
+
+
+def told() -> str | None:
+    """What to say, once."""
+    sentence: str | None = st.session_state.get(TOLD)
+    st.session_state[TOLD] = None
+    return sentence
+
+
+# On disk
+
+
+def _file() -> Path:
+    return cached.workspace().folder("selections", st.session_state[POOL]) / "current.json"
+
+
+def _keep(now: Settings) -> None:
+    st.session_state[SETTINGS] = now
+    write_json(_file(), {"format": FORMAT, **asdict(now)})
+    st.session_state[SEEN] = _file().stat().st_mtime_ns
+    _write_address()
+
+
+def _refresh() -> None:
+    """Read the settings again if another tab or the command line has changed them."""
+    file = _file()
+    stamp = file.stat().st_mtime_ns if file.exists() else 0
+    if stamp == st.session_state[SEEN]:
+        return
+    try:
+        st.session_state[SETTINGS] = _from_json(read_json(file))
+    except (WinnowError, TypeError, KeyError) as error:
+        aside = file.with_name("unreadable.json")
+        file.replace(aside)
+        stamp = 0
+        tell(f"The saved selection of this pool could not be read ({error}). It is kept as {aside.name}.")
+    st.session_state[SEEN] = stamp
+
+
+def _from_json(saved: dict[str, Any]) -> Settings:
+    if saved.pop("format", None) != FORMAT:
+        raise WorkspaceError("written by another version")
+    return Settings(
+        **{
+            **saved,
+            "reading": Reading(**saved["reading"]),
+            "filters": tuple(Filter(**_tuples(one)) for one in saved["filters"]),
+            "pins": tuple(Pin(**one) for one in saved["pins"]),
+        }
+    )
+
+
+def _tuples(one: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}

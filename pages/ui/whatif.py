@@ -1,0 +1,204 @@
+"""What a move of a slider changes, answered from arrays that were sorted once.
+
+The order is cached by content ids: run, method with its parameters, filters, seed. A budget, a threshold or a
+pin only asks for another prefix of it. All of it goes through the functions that the command line uses
+(core.recipe), so what is seen here is what comes out there.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import streamlit as st
+
+from core.composition import Band, Chance, Composition, composition, random_band
+from core.methods import build
+from core.recipe import Recipe, base_order, finish
+from core.runs import Run
+from core.schema import BoolArray, IntArray, Method, Order, Pool
+from core.selection import Budget, Selection
+from pages.ui import bins as bins_of
+from pages.ui import cached
+from pages.ui.bins import POINTS, Binned, Grid, binned, grid, sample
+
+ORDERS = 24  # a γ slider asks for many
+DRAWS = 20  # random selections a subset is held against
+DRAWN_ROWS = 4_000_000  # over all draws: bounds their memory to 64 MB; pools above 200,000 rows get fewer
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One selection and what it is made of."""
+
+    method: Method
+    selection: Selection
+    subset: Composition
+    cut: float | None  # score of the last row taken by the method, not by a pin
+
+
+def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
+    """The method's order over the rows that the filters let pass, without pins."""
+    key = json.dumps([recipe.method.model_dump(), _filters(recipe)], sort_keys=True)
+    return _order(run.id, key, recipe.seed, pool, run, recipe)
+
+
+@st.cache_resource(show_spinner=False, max_entries=ORDERS)
+def _order(run_id: str, key: str, seed: int, _pool: Pool, _run: Run, _recipe: Recipe) -> Order:
+    filters = [part.filter() for part in _recipe.filters]
+    measured = cached.measured(_run)
+    return base_order(_recipe.method.build(), _pool, measured, filters, seed)
+
+
+def _filters(recipe: Recipe) -> list[dict[str, Any]]:
+    return [part.model_dump() for part in recipe.filters]
+
+
+def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:
+    """What the recipe chooses: equal to `core.recipe.plan_selection`, from the cached order."""
+    method = recipe.method.build()
+    return finish(recipe, pool, cached.measured(run), method, order(pool, run, recipe))
+
+
+def answer(pool: Pool, run: Run, recipe: Recipe) -> Answer:
+    """The selection, its composition and where it was cut. A few milliseconds at 50,000 rows."""
+    method = recipe.method.build()
+    selection = select(pool, run, recipe)
+    by_method = selection.rows[selection.n_pinned :]
+    values = cached.columns(run, method).get(method.ranks_by)
+    cut = float(values[by_method[-1]]) if len(by_method) and values is not None else None
+    return Answer(method, selection, made_of(pool, run, selection.rows), cut)
+
+
+def made_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
+    """Tokens, tasks, lengths and planted faults of some rows."""
+    return composition(rows, **_columns(pool, run))
+
+
+def whole(pool: Pool, run: Run) -> Composition:
+    """The same of the whole pool."""
+    return _whole(pool.fingerprint, run.id, pool, run)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
+def _whole(fingerprint: str, run_id: str, _pool: Pool, _run: Run) -> Composition:
+    return made_of(_pool, _run, np.arange(len(_pool)))
+
+
+def _columns(pool: Pool, run: Run) -> dict[str, Any]:
+    known = cached.measured(run)
+    names, codes = cached.tasks(pool)
+    return {
+        "response_tokens": known.need("response_tokens"),
+        "prompt_tokens": known.need("prompt_tokens"),
+        "task_codes": codes,
+        "n_tasks": len(names),
+        "marks": faults(pool),
+    }
+
+
+# Chance
+
+
+def chance(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> Band:
+    """Random selections at the same budget from the rows that the filters let pass: 20, fewer of huge pools."""
+    key = json.dumps(_filters(recipe), sort_keys=True)
+    return random_band(_chance(run.id, key, pool, run, recipe), budget, **_columns(pool, run))
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> Chance:
+    measured = cached.measured(_run)
+    filters = [part.filter() for part in _recipe.filters]
+    draws = max(2, min(DRAWS, DRAWN_ROWS // max(len(_pool), 1)))
+    random = build("random", {})
+    orders = [base_order(random, _pool, measured, filters, seed).rows for seed in range(draws)]
+    return Chance.of(orders, measured.need("response_tokens"))
+
+
+# Planted faults
+
+
+def faults(pool: Pool) -> Mapping[str, BoolArray]:
+    """Kind of planted fault -> mask of its rows; empty for pools without an answer key."""
+    return _faults(pool.fingerprint, pool)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
+def _faults(fingerprint: str, _pool: Pool) -> Mapping[str, BoolArray]:
+    key = cached.answer_key(_pool) or {}
+    kinds = [key[i]["fault"] if i in key else None for i in _pool.rows["id"].to_pylist()] if key else []
+    found = sorted({kind for kind in kinds if kind is not None})
+    return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in found}
+
+
+# Bins
+
+
+def bins(run: Run, method: Method, column: str) -> Binned:
+    """Every row's bin of one score column."""
+    return _bins(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _bins(run_id: str, key: str, column: str, _run: Run, _method: Method) -> Binned:
+    values = cached.columns(_run, _method)[column]
+    return binned(values, log=column.endswith("_tokens"))
+
+
+def quantiles(run: Run, method: Method, column: str) -> Mapping[float, float]:
+    """Share -> value, for the marks of one score column."""
+    return _quantiles(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _quantiles(run_id: str, key: str, column: str, _run: Run, _method: Method) -> dict[float, float]:
+    return bins_of.quantiles(cached.columns(_run, _method)[column])
+
+
+def density(run: Run, method: Method, names: tuple[str, str]) -> Grid:
+    """How many rows lie where in the plane of two score columns."""
+    return _density(run.id, cached.method_key(method), names, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _density(run_id: str, key: str, names: tuple[str, str], _run: Run, _method: Method) -> Grid:
+    columns = cached.columns(_run, _method)
+    return grid(columns[names[0]], columns[names[1]])
+
+
+def dots(run: Run, method: Method, names: tuple[str, str]) -> IntArray:
+    """A fixed sample of the rows that have both of two score columns."""
+    return _dots(run.id, cached.method_key(method), names, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _dots(run_id: str, key: str, names: tuple[str, str], _run: Run, _method: Method) -> IntArray:
+    x, y = (cached.columns(_run, _method)[name] for name in names)
+    return sample(np.flatnonzero(np.isfinite(x) & np.isfinite(y)), POINTS)
+
+
+def reach(run: Run, method: Method, column: str) -> tuple[Any, Any] | None:
+    """Lowest and highest value that a limit on this column can take; None where there are no two values."""
+    return _reach(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _reach(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[Any, Any] | None:
+    values = cached.columns(_run, _method)[column]
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() == finite.max():
+        return None
+    low, high = float(finite.min()), float(finite.max())
+    if finite.dtype.kind in "iu":
+        return int(low), int(high)
+    return float(np.floor(low * 1e3) / 1e3), float(np.ceil(high * 1e3) / 1e3)
+
+
+def rows_of(pool: Pool, ids: Collection[str]) -> IntArray:
+    """The rows with these ids, ascending."""
+    wanted = pa.array(list(ids), pa.string())
+    return np.flatnonzero(pc.is_in(pool.rows["id"], value_set=wanted).to_numpy())

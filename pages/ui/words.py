@@ -1,0 +1,116 @@
+"""What every column says, in words: its name, its unit, and what its two ends mean."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Prefer = Literal["high", "low", "middle"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """One column for people."""
+
+    label: str
+    unit: str  # "" = none
+    low: str  # what a low value says
+    high: str  # what a high value says
+    help: str  # formula or source
+
+    @property
+    def title(self) -> str:
+        """Label and unit, for an axis."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+NATS = "nats per response token"
+COLUMNS: dict[str, Meaning] = {
+    "delta_entropy": Meaning(
+        "ΔH",
+        NATS,
+        "the model grew less certain on these while it learned (expansion), or gained least certainty",
+        "the model grew more certain on these while it learned (compression)",
+        "Entropy of the base model minus entropy after the warm-up, mean over the response.",
+    ),
+    "delta_nll": Meaning(
+        "ΔNLL",
+        NATS,
+        "the warm-up made these much easier to predict: learnt easily",
+        "the warm-up made these harder to predict: not learnt",
+        "NLL after the warm-up minus NLL of the base model, mean over the response.",
+    ),
+    "nll": Meaning(
+        "NLL",
+        NATS,
+        "the base model predicts these responses well",
+        "these responses surprise the base model: new knowledge, or noise",
+        "Mean negative log-likelihood of the response under the base model.",
+    ),
+    "entropy": Meaning(
+        "H",
+        NATS,
+        "the base model sees hardly any alternative at each token",
+        "the base model sees many alternatives at each token",
+        "Mean entropy of the base model's next-token distribution over the response.",
+    ),
+    "nll_cal": Meaning(
+        "NLL after warm-up",
+        NATS,
+        "well predicted after the warm-up",
+        "still a surprise after the warm-up",
+        "Mean negative log-likelihood of the response under the calibrated model.",
+    ),
+    "entropy_cal": Meaning(
+        "H after warm-up",
+        NATS,
+        "few alternatives at each token after the warm-up",
+        "many alternatives at each token after the warm-up",
+        "Mean entropy of the calibrated model's next-token distribution over the response.",
+    ),
+    "response_tokens": Meaning(
+        "Response length",
+        "tokens",
+        "short responses",
+        "long responses",
+        "Tokens of the response, end of turn included, as the model reads it.",
+    ),
+    "prompt_tokens": Meaning(
+        "Prompt length",
+        "tokens",
+        "short prompts",
+        "long prompts",
+        "Tokens before the response, template included, as the model reads them.",
+    ),
+}
+
+
+def meaning(column: str) -> Meaning:
+    """Words for a column; an unknown one is shown by its name."""
+    known = COLUMNS.get(column)
+    plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
+    return known if known is not None else plain
+
+
+def direction(column: str, prefer: Prefer) -> str:
+    """Which end the method takes, and what that end means, as one sentence."""
+    about = meaning(column)
+    if prefer == "middle":
+        return "The middle is taken first: a control, neither end."
+    if prefer == "low":
+        return f"Lower is taken first: {about.low}."
+    return f"Higher is taken first: {about.high}."
+
+
+def ends(column: str) -> str:
+    """What both ends mean, for a column that the method does not rank by."""
+    about = meaning(column)
+    return f"Low: {about.low}. High: {about.high}."
+
+
+def task_name(name: str | None) -> str:
+    """A task label for people; rows without one have a name too."""
+    return "no task" if name is None else name
+
+
+def rows_word(n: int) -> str:
+    """1 row, 2 rows."""
+    return f"{n:,} row" if n == 1 else f"{n:,} rows"

@@ -1,0 +1,148 @@
+"""A workspace with a small pool in it, finished runs and jobs in every state, and the app started over it."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest, app_test
+
+from core.embedded import with_suggestions
+from core.jobs import Job, get_job
+from core.methods import build, describe
+from core.pool import load_pool
+from core.runs import Run, save_run
+from core.schema import Pool, Reading
+from core.store import Workspace, write_json
+
+ROOT = Path(__file__).parents[2]
+ROWS = 240
+
+
+def write_rows(path: Path, rows: int = ROWS) -> Path:
+    """Rows of three tasks with responses of growing length; the last repeats the first."""
+    made = [
+        {
+            "id": f"row-{i}",
+            "instruction": f"Question {i}: what is {i} plus {i}?",
+            "input": "",
+            "output": "It is " + " and ".join(["so"] * (i % 40)) + f" {2 * i}.",
+            "category": ("sums", "words", "facts")[i % 3],
+        }
+        for i in range(rows - 1)
+    ]
+    made.append({**made[0], "id": "again"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("WINNOW_DATA_ROOTS", str(tmp_path))
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def pool(workspace: Workspace, tmp_path: Path) -> Pool:
+    """The pool that the app opens by itself: the one opened last."""
+    return load_pool(str(write_rows(tmp_path / "small.jsonl")), workspace=workspace.root)
+
+
+@pytest.fixture
+def measure(workspace: Workspace, pool: Pool) -> Callable[..., Run]:
+    """Put a finished run into the workspace; what is given is added to its summary."""
+    return partial(finished_run, workspace, pool)
+
+
+@pytest.fixture
+def run(measure: Callable[..., Run]) -> Run:
+    """Entropy shift with the embedded model, measured: seeded figures, no model."""
+    return measure()
+
+
+def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
+    """A finished entropy shift run, as the app's own settings ask for it."""
+    random = np.random.default_rng(0)
+    n = len(pool)
+    method = build("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
+    nll, entropy = random.gamma(4, 0.5, n), random.gamma(3, 0.5, n)
+    columns = {
+        "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
+        "response_tokens": pool.rows["response_chars"].to_numpy().astype(np.int64) // 4,
+        "truncated": np.zeros(n, np.bool_),
+        "nll": nll.astype(np.float32),
+        "entropy": entropy.astype(np.float32),
+        "nll_cal": (nll - 0.3 + random.normal(0, 0.1, n)).astype(np.float32),
+        "entropy_cal": (entropy + random.normal(0, 0.2, n)).astype(np.float32),
+    }
+    about = {
+        "seconds": {"tokens": 1.0, "probe": 40.0, "warm-up": 20.0},
+        "tokens": 4321,
+        "rounds": [{"rows": 24, "loss": np.linspace(4, 3, 15).tolist(), "steps": 15}],
+        "warnings": [],
+    }
+    made = Run(
+        id="0123456789abcdef",
+        pool_id=pool.fingerprint,
+        method=describe(method),
+        reading=asdict(Reading()),
+        model={"name": "embedded", "revision": "0" * 32},
+        encoder="0" * 16,
+        seed=0,
+        columns=tuple(columns),
+        folder=workspace.folder("runs", "0123456789abcdef"),
+        summary=about | summary,
+    )
+    return save_run(workspace, made, columns)
+
+
+@pytest.fixture
+def job(workspace: Workspace) -> Callable[..., Job]:
+    """Put a job into the workspace as a worker would have left it, or, live, as this very process."""
+
+    def put(about: dict[str, Any], **progress: Any) -> Job:
+        folder = workspace.folder("jobs", "20260101-000000-00000000")
+        started = "2026-01-01T00:00:00+00:00"
+        write_json(folder / "job.json", {"title": "A job", "about": about, "command": ["x"], "created": started})
+        write_json(folder / "progress.json", progress | {"updated": started})
+        me = psutil.Process(os.getpid())
+        process = {"pid": me.pid, "born": me.create_time(), "started": started}
+        if progress["state"] not in ("queued", "running"):
+            process["born"] = 0.0
+        write_json(folder / "process.json", process)
+        return get_job(workspace, folder.name)
+
+    return put
+
+
+@pytest.fixture(autouse=True)
+def through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run app.py for every page, as the server does (pages.ui.server.warm); AppTest alone would leave it out."""
+
+    def manager(*args: Any, **options: Any) -> PagesManager:
+        PagesManager.uses_pages_directory = False
+        return PagesManager(*args, **options)
+
+    monkeypatch.setattr(app_test, "PagesManager", manager)
+
+
+@pytest.fixture
+def app(workspace: Workspace) -> Callable[[str], AppTest]:
+    """Start the app at its entry and go to one page."""
+
+    def started(page: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        at.run()
+        if page != "pool":
+            at.switch_page(f"pages/{page}.py").run()
+        return at
+
+    return started

@@ -1,0 +1,140 @@
+"""The Export page writes what the command line writes, and says how to get it there."""
+
+import hashlib
+import json
+
+import orjson
+import pytest
+
+from core.curate import curate
+from core.recipe import load_recipe
+from pages.ui import state
+
+
+def said(at) -> str:
+    parts = [*at.title, *at.caption, *at.text, *at.subheader, *at.error, *at.code]
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def links(at) -> list[str]:
+    return [link.proto.label for link in at.get("link_button")]
+
+
+def write(at):
+    at.button(key="export.write").click().run()
+    assert not at.exception
+    return at
+
+
+@pytest.fixture
+def folder(workspace):
+    """The only export there is."""
+
+    def only():
+        (found,) = (workspace.root / "exports").iterdir()
+        return found
+
+    return only
+
+
+def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+    at = app("export")
+    assert not at.exception
+    assert "not measured" in said(at)
+
+
+def test_with_nothing_chosen_it_leads_back_to_select(run, app):
+    at = app("export")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], budget="0")
+    at.run()
+    assert not at.exception
+    assert "No row is chosen" in said(at)
+    assert [button.label for button in at.button] == ["Go to Select"]
+
+
+def test_nothing_is_written_before_it_is_asked_for(run, app, workspace):
+    at = app("export")
+    assert not at.exception
+    assert not list((workspace.root / "exports").iterdir())
+    assert not links(at)
+    assert at.button(key="export.write").label == "Write 24 rows"
+
+
+def test_the_files_are_those_of_the_command_line(pool, run, app, folder, tmp_path):
+    write(app("export"))
+    recipe = load_recipe(folder() / "chosen.recipe.yaml")
+    again = curate(recipe, pool, run, tmp_path / "out" / "chosen.jsonl")
+    for name in ("chosen.jsonl", "chosen.manifest.json", "chosen.README.md", "chosen.recipe.yaml"):
+        assert (folder() / name).read_bytes() == (again.chosen.parent / name).read_bytes()
+
+
+def test_the_page_shows_what_was_written_and_links_to_it(run, app, folder):
+    at = write(app("export"))
+    data = (folder() / "chosen.jsonl").read_bytes()
+    assert hashlib.sha256(data).hexdigest() in said(at)
+    assert "24 rows · " in said(at)
+    assert links(at) == [
+        "Save chosen.jsonl",
+        "chosen.manifest.json",
+        "chosen.recipe.yaml",
+        "README.md (dataset card)",
+    ]
+
+
+def test_the_commands_name_the_files_that_were_written(run, app, folder, workspace):
+    words = said(write(app("export")))
+    recipe, manifest = folder() / "chosen.recipe.yaml", folder() / "chosen.manifest.json"
+    assert f"python -m core run {recipe} --out chosen.jsonl --workspace {workspace.root}" in words
+    assert f"python -m core replay {manifest} --out again.jsonl --workspace {workspace.root}" in words
+
+
+def test_what_is_written_already_is_shown_at_once(run, app, folder):
+    write(app("export"))
+    before = (folder() / "chosen.jsonl").stat().st_mtime_ns
+    at = app("export")
+    assert links(at)
+    assert "export.write" not in {button.key for button in at.button}
+    assert (folder() / "chosen.jsonl").stat().st_mtime_ns == before
+
+
+def test_another_schema_is_previewed_and_is_another_export(run, app, workspace):
+    at = write(app("export"))
+    at.get_by_key("export.schema").set_value("messages").run()
+    assert '"role": "user"' in at.code[0].value
+    write(at)
+    assert len(list((workspace.root / "exports").iterdir())) == 2
+
+
+def test_scores_and_rejected_rows_come_on_request(pool, run, app, folder):
+    at = app("export")
+    at.toggle(key="export.scores").set_value(True).run()
+    at.toggle(key="export.rejected").set_value(True).run()
+    write(at)
+    rows = [orjson.loads(line) for line in (folder() / "chosen.jsonl").read_bytes().splitlines()]
+    assert sorted(row["winnow"]["entropy_shift.rank"] for row in rows) == list(range(24))
+    assert len((folder() / "chosen.rejected.jsonl").read_bytes().splitlines()) == len(pool) - 24
+    assert "chosen.rejected.jsonl" in links(at)
+
+
+def test_pins_and_filters_reach_the_manifest(run, app, folder):
+    at = app("select")
+    at.multiselect(key="select.task").set_value(["words"]).run()
+    at.session_state[state.SETTINGS] = state.replace(
+        at.session_state[state.SETTINGS], pins=(state.Pin("row-6", "in", "kept by hand"),)
+    )
+    at.switch_page("pages/export.py").run()
+    write(at)
+    manifest = json.loads((folder() / "chosen.manifest.json").read_text())
+    assert manifest["recipe"]["filters"][0]["values"] == ["words"]
+    assert manifest["recipe"]["pins"] == [{"id": "row-6", "side": "in", "reason": "kept by hand"}]
+    assert "row-6" in {row["id"] for row in manifest["rows"]}
+
+
+def test_a_full_disk_is_one_sentence(run, app, workspace):
+    at = app("export")
+    exports = workspace.root / "exports"
+    exports.rmdir()
+    exports.write_text("a file where the folder should be")
+    at.button(key="export.write").click().run()
+    assert not at.exception
+    assert at.error and "exports" in at.error[0].value.replace("\\", "")

@@ -1,0 +1,164 @@
+"""The Pool page as people meet it."""
+
+import json
+
+import pytest
+
+from core.pool import load_pool
+
+
+def labels(at) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def text_of(at) -> str:
+    return "\n".join([*(c.value for c in at.caption), *(e.label for e in at.expander), *(t.value for t in at.title)])
+
+
+def button(at, label):
+    return next(b for b in at.button if b.label == label)
+
+
+def search(at, words):
+    next(box for box in at.text_input if box.label == "Search prompts and responses").set_value(words).run()
+
+
+def test_the_pool_opened_last_is_there_at_once(pool, app):
+    at = app("pool")
+    assert not at.exception
+    assert at.title[0].value == r"small\.jsonl"
+    assert labels(at) == {"Rows": "240", "Characters": "12,345", "Tasks": "3", "Repeated": "1", "Set aside": "0"} | {
+        "Characters": labels(at)["Characters"]
+    }
+
+
+def test_on_a_new_machine_the_demo_pool_is_open(workspace, app):
+    at = app("pool")
+    assert not at.exception
+    assert at.title[0].value == "Demo pool"
+    assert int(labels(at)["Rows"].replace(",", "")) > 0
+
+
+def test_what_is_open_stands_in_the_address_bar(pool, app):
+    at = app("pool")
+    assert at.query_params["pool"] == pool.fingerprint[:12]
+    assert at.query_params["method"] == "entropy_shift"
+    assert at.query_params["budget"] == "10%"
+
+
+def test_once_measured_it_counts_tokens(run, app):
+    at = app("pool")
+    assert "Response tokens" in labels(at)
+
+
+def test_the_mapping_is_said_in_words(pool, app):
+    assert "instruction + input → prompt, output → response, category → task, id → id" in text_of(app("pool")).replace(
+        "\\", ""
+    )
+
+
+def test_another_mapping_opens_another_pool(pool, app):
+    at = app("pool")
+    at.multiselect(key="map.prompt").set_value(["output"])
+    at.selectbox(key="map.response").set_value("instruction")
+    at.selectbox(key="map.schema").set_value("custom")
+    button(at, "Read the pool this way").click().run()
+    assert not at.exception
+    assert at.query_params["pool"] != pool.fingerprint[:12]
+
+
+def test_rows_set_aside_are_counted_with_their_reason_and_offered_as_a_file(workspace, tmp_path, app):
+    lines = [json.dumps({"instruction": f"do {i}", "output": f"done {i}"}) for i in range(20)]
+    path = tmp_path / "broken.jsonl"
+    path.write_text("\n".join([*lines, "{broken", '{"instruction": "", "output": ""}', *lines]))
+    load_pool(str(path), workspace=workspace.root)
+    at = app("pool")
+    assert labels(at)["Set aside"] == "2"
+    expander = next(e for e in at.expander if "set aside" in e.label)
+    assert expander.label.startswith("2 rows set aside")
+
+
+def test_a_search_shows_what_matches_only(pool, app):
+    at = app("pool")
+    search(at, "Question 17:")
+    assert not at.exception
+    shown = at.dataframe[0].value
+    assert shown["prompt"].tolist() == ["Question 17: what is 17 plus 17?"]
+    search(at, "no such words")
+    assert "No row matches" in text_of(at)
+
+
+def test_the_longest_response_can_come_first(pool, app):
+    at = app("pool")
+    next(box for box in at.selectbox if box.label == "Order").set_value("longest").run()
+    assert at.dataframe[0].value["line"].tolist()[0] == 80  # "so" 39 times and a sum of three digits
+
+
+def test_a_page_of_the_table_holds_a_hundred_rows(pool, app):
+    at = app("pool")
+    assert len(at.dataframe[0].value) == 100
+    next(box for box in at.number_input if box.label == "Page").set_value(3).run()
+    assert len(at.dataframe[0].value) == 40
+
+
+def test_the_row_beside_the_table_is_shown_as_text(workspace, tmp_path, app):
+    evil = "![x](http://evil/x.png) <img src=x onerror=alert(1)> $$x$$"
+    path = tmp_path / "evil.jsonl"
+    path.write_text(
+        "".join(json.dumps({"instruction": evil, "output": evil, "category": evil}) + "\n" for _ in range(3))
+    )
+    load_pool(str(path), workspace=workspace.root)
+    at = app("pool")
+    assert not at.exception
+    assert evil in [block.value for block in at.code]
+    for element in [*at.markdown, *at.caption, *at.title, *at.get("badge")]:
+        assert "![x](" not in element.value
+
+
+def test_a_path_outside_the_allowed_folders_is_one_sentence(pool, app):
+    at = app("pool")
+    at.segmented_control(key="open.way").set_value("source").run()
+    at.text_input(key="open.typed").set_value("/etc/passwd")
+    button(at, "Open").click().run()
+    assert not at.exception
+    assert "outside the folders" in at.error[0].value
+
+
+def test_a_path_inside_is_opened(pool, app, tmp_path):
+    (tmp_path / "other.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
+    at = app("pool")
+    at.segmented_control(key="open.way").set_value("source").run()
+    at.text_input(key="open.typed").set_value(str(tmp_path / "other.jsonl"))
+    next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
+    assert not at.exception
+    assert at.title[0].value == r"other\.jsonl"
+
+
+def test_an_upload_is_opened_and_kept_under_its_own_name(pool, app, workspace):
+    at = app("pool")
+    at.segmented_control(key="open.way").set_value("upload").run()
+    data = b'{"question": "a", "answer": "b"}\n' * 4
+    at.file_uploader(key="open.upload").upload("../../mine.jsonl", data).run()
+    at.button(key="open.uploaded").click().run()
+    assert not at.exception
+    assert at.title[0].value == r"mine\.jsonl"
+    kept = list(workspace.root.glob("uploads/*/*"))
+    assert [one.name for one in kept] == ["mine.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["x.exe", "x.pkl", "noending"])
+def test_an_upload_of_another_kind_is_refused_on_the_server(workspace, name):
+    from core.errors import PoolError
+    from pages.ui import opening
+
+    with pytest.raises(PoolError, match="not a kind of file"):
+        opening.keep(name, b"x")
+
+
+def test_a_recent_pool_opens_with_one_click(workspace, tmp_path, pool, app):
+    (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
+    load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
+    at = app("pool")
+    assert at.title[0].value == r"later\.jsonl"
+    at.button(key=f"open.{pool.fingerprint}").click().run()
+    assert at.title[0].value == r"small\.jsonl"

@@ -1,0 +1,224 @@
+"""The Score page in each of its states; jobs are folders in the workspace, as a worker leaves them."""
+
+import shlex
+
+import pytest
+
+from pages.ui import jobs
+
+
+def said(at) -> str:
+    parts = [*at.caption, *at.text, *at.title, *at.subheader, *at.error, *at.warning, *at.code, *at.get("badge")]
+    return "\n".join(str(part.value) for part in parts)
+
+
+def named(at) -> dict[str, object]:
+    return {button.label: button for button in at.button}
+
+
+def type_model(at, name):
+    """Type a model that is not in the list, as the box allows."""
+    box = at.selectbox(key="form.model")
+    box.options.append(name)
+    box.set_value(name).run()
+
+
+@pytest.fixture
+def key(monkeypatch):
+    """The key of the measurement that the page asks for."""
+    seen = []
+    original = jobs.plan
+
+    def plan(pool):
+        seen.append(original(pool))
+        return seen[-1]
+
+    monkeypatch.setattr(jobs, "plan", plan)
+    return lambda: seen[-1].key
+
+
+def test_unmeasured_it_offers_to_start_and_to_estimate(pool, app):
+    at = app("score")
+    assert not at.exception
+    assert {"Start measuring", "What will it cost?"} <= set(named(at))
+    assert "decisions about real training data choose a real model" in said(at)
+
+
+def test_the_command_without_the_app_is_there(pool, app):
+    at = app("score")
+    command = next(block.value for block in at.code if "core measure" in block.value)
+    assert command.startswith("python -m core measure ")
+    assert "--method entropy_shift" in command
+    assert str(pool.source) in command
+
+
+def test_every_method_can_be_chosen_and_stays_chosen(pool, app):
+    at = app("score")
+    for name in ("random", "longest", "lowest_nll", "highest_nll", "entropy_shift"):
+        at.radio(key="form.method").set_value(name).run()
+        assert not at.exception
+        assert at.query_params["method"] == name
+    at.switch_page("pages/pool.py").run()
+    at.switch_page("pages/score.py").run()
+    assert at.radio(key="form.method").value == "entropy_shift"
+
+
+def test_every_measuring_parameter_has_a_widget_and_is_kept(pool, app):
+    at = app("score")
+    names = {widget.key for widget in [*at.number_input, *at.selectbox]}
+    wanted = ("alpha", "rounds", "beta", "learning_rate", "epochs", "batch_size", "lora_rank")
+    assert {f"form.entropy_shift.{name}" for name in wanted} <= names
+    assert not {"form.entropy_shift.gamma"} & names  # a slider of Select, not a matter of measuring
+    at.number_input(key="form.entropy_shift.rounds").set_value(2).run()
+    assert "rounds=2" in next(block.value for block in at.code if "core measure" in block.value)
+
+
+def test_what_suits_the_embedded_model_is_in_use_and_said(pool, app):
+    at = app("score")
+    assert at.number_input(key="form.entropy_shift.learning_rate").value == 5e-4
+    assert "learning rate 0.0005" in said(at).replace("\\", "")
+
+
+def test_another_model_has_the_papers_learning_rate(pool, app):
+    at = app("score")
+    type_model(at, "Qwen/Qwen2.5-0.5B")
+    assert not at.exception
+    assert at.number_input(key="form.entropy_shift.learning_rate").value == 2e-5
+    assert "real training data" not in said(at)
+    assert "--model Qwen/Qwen2.5-0.5B" in next(b.value for b in at.code if "core measure" in b.value)
+
+
+def test_a_model_folder_outside_the_allowed_ones_is_refused(pool, app):
+    at = app("score")
+    type_model(at, "/etc")
+    assert not at.exception
+    assert "outside the folders" in at.warning[0].value
+    assert at.selectbox(key="form.model").value == "embedded"
+
+
+def test_an_estimate_is_shown_in_numbers(pool, app, job, key):
+    app("score")
+    result = {
+        "rows": 240, "tokens": 5000, "passes": 2, "seconds": 200.0, "calibration_seconds": 65.0, "memory_bytes": 1.9e9,
+        "disk_bytes": 5e6, "disk_free_bytes": 1e12, "trial_rows": 32, "trial_seconds": 1.0, "device": "cpu",
+        "dtype": "float32",
+    }  # fmt: skip
+    job({"key": key(), "kind": "estimate"}, state="done", result=result)
+    at = app("score")
+    assert not at.exception
+    shown = {metric.label: metric.value for metric in at.metric}
+    assert shown["Time on this machine"] == "≈ 3 min 20 s"
+    assert shown["Memory"] == "1.9 GB"
+    assert "1 min 5 s are warm-up training" in said(at)
+
+
+def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(pool, app, job, key):
+    app("score")
+    facts = {
+        "stage": "Reading with the base model",
+        "done": 9160,
+        "total": 15011,
+        "fraction": 0.61,
+        "rate": 6.6,
+        "eta": 840.0,
+    }
+    job({"key": key(), "kind": "measure"}, state="running", **facts)
+    at = app("score")
+    assert not at.exception
+    assert "61% · 9,160 of 15,011 · 6.6 a second · 14 min left in this stage · safe to close this tab" in said(at)
+    assert at.get("progress")[0].proto.text == "Reading with the base model"
+    assert "Cancel" in named(at)
+    assert "Start measuring" not in named(at)
+
+
+def test_a_waiting_job_says_for_what(pool, app, job, key):
+    app("score")
+    job({"key": key(), "kind": "measure"}, state="queued", message="Another job uses this device.")
+    assert "Another job uses this device" in said(app("score"))
+
+
+def test_a_running_job_is_seen_from_every_page(pool, app, job):
+    job({"key": "other", "kind": "measure"}, state="running")
+    at = app("pool")
+    assert "1 job at work" in [link.proto.label for link in at.sidebar.get("page_link")]
+
+
+def test_a_failed_job_says_why_shows_its_log_and_can_be_tried_again(pool, app, job, key):
+    app("score")
+    made = job({"key": key(), "kind": "measure"}, state="failed", message="The model needs 9 GB; 4 GB are free.")
+    (made.folder / "log.txt").write_text("loading\nout of memory ![x](http://evil)\n")
+    at = app("score")
+    assert "The model needs 9 GB" in at.error[0].value
+    assert any("out of memory ![x](http://evil)" in block.value for block in at.code)
+    assert "Try again" in named(at)
+
+
+@pytest.mark.parametrize("ended", ["cancelled", "running"])  # "running" without its process: it was killed
+def test_what_was_stopped_can_be_resumed(pool, app, job, key, ended):
+    app("score")
+    made = job({"key": key(), "kind": "measure"}, state="cancelled")
+    (made.folder / "progress.json").write_text(f'{{"state": "{ended}"}}')
+    at = app("score")
+    assert not at.exception
+    assert "Resume" in named(at)
+    assert "Start measuring" not in named(at)
+
+
+def test_a_job_for_other_settings_is_no_obstacle(pool, app, job):
+    job({"key": "other", "kind": "measure"}, state="failed", message="no")
+    at = app("score")
+    assert "Start measuring" in named(at)
+    assert not at.error
+
+
+def test_measured_it_shows_what_came_out_and_leads_on(run, app):
+    at = app("score")
+    assert not at.exception
+    assert "4,321 tokens in 1 min 1 s with embedded (small)" in said(at)
+    assert "24 rows" in said(at)
+    assert len(at.get("plotly_chart")) == 1
+    assert "See the scores" in named(at)
+    assert "Start measuring" not in named(at)
+
+
+def test_doubts_about_a_run_are_not_hidden(measure, app):
+    measure(warnings=["12 of 240 rows were longer than the model was allowed to read."])
+    at = app("score")
+    assert "12 of 240 rows" in at.warning[0].value
+
+
+def test_other_settings_than_measured_offer_the_measured_ones_back(run, app):
+    at = app("score")
+    at.number_input(key="form.entropy_shift.epochs").set_value(5).run()
+    assert "Start measuring" in named(at)
+    named(at)["Use this one"].click().run()
+    assert at.number_input(key="form.entropy_shift.epochs").value == 3
+    assert "See the scores" in named(at)
+
+
+def test_what_was_set_survives_a_new_visit(pool, app):
+    at = app("score")
+    at.radio(key="form.method").set_value("lowest_nll").run()
+    at.number_input(key="form.max_length").set_value(512).run()
+    again = app("score")
+    assert again.radio(key="form.method").value == "lowest_nll"
+    assert again.number_input(key="form.max_length").value == 512
+
+
+def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs, "start_job", lambda space, command, **about: started.append((command, about)))
+    at = app("score")
+    named(at)["Start measuring"].click().run()
+    command, about = started[0]
+    assert shlex.join(["python", "-m", "core", *command]) in [block.value for block in at.code]
+    assert about["about"]["pool"] == pool.fingerprint
+    assert not at.exception
+
+
+def test_what_stopped_under_other_settings_of_this_pool_can_still_be_resumed(pool, app, job):
+    job({"key": "other", "kind": "measure", "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
+    at = app("score")
+    assert {"Start measuring", "Resume"} <= set(named(at))
+    job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
+    assert "Resume" not in named(app("score"))

@@ -1,0 +1,201 @@
+"""The Select page as people meet it: what moves when something is moved. Numbers: the pool has 240 rows."""
+
+import pytest
+
+from pages.ui import state
+
+
+@pytest.fixture
+def page(run, app):
+    at = app("select")
+    assert not at.exception
+    return at
+
+
+def title(at) -> str:
+    return at.title[0].value
+
+
+def metric(at, label: str):
+    return next(one for one in at.metric if one.label == label)
+
+
+def badges(at) -> list[str]:
+    return [one.value for one in at.get("badge")] or [m.value for m in at.markdown if "-badge[" in m.value]
+
+
+def drawn(at) -> str:
+    return "".join(one.value for one in at.html)
+
+
+def press(at, key: str):
+    at.button(key=key).click().run()
+    assert not at.exception
+
+
+def view(at, name: str) -> str:
+    """Open one of the sets of rows; its whole label."""
+    control = at.get_by_key("select.view")
+    label = next(option for option in control.options if option.startswith(name))
+    control.set_value(name).run()
+    assert not at.exception
+    return label
+
+
+def test_the_answer_is_the_title(page):
+    assert title(page) == "24 of 240 rows, 10.0 %"
+
+
+def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+    at = app("select")
+    assert not at.exception
+    assert title(at) == "Select"
+    assert "not measured" in at.subheader[0].value
+    assert not at.slider
+
+
+def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
+    tokens, pictures = metric(page, "Response tokens").value, drawn(page)
+    page.slider(key="select.slider.percent").set_value(20.0).run()
+    assert title(page) == "48 of 240 rows, 20.0 %"
+    assert metric(page, "Response tokens").value != tokens
+    assert drawn(page) != pictures
+    assert page.number_input(key="select.exact.percent").value == 20.0
+
+
+def test_the_exact_field_says_what_the_slider_cannot(page):
+    page.number_input(key="select.exact.percent").set_value(12.92).run()
+    assert title(page).startswith("31 of 240")  # int(240 * 0.1292)
+    assert page.slider(key="select.slider.percent").value == 12.92
+
+
+def test_another_unit_keeps_the_selection(page):
+    page.get_by_key("select.unit").set_value("rows").run()
+    assert title(page).startswith("24 of 240")
+    assert page.slider(key="select.slider.rows").value == 24
+    page.get_by_key("select.unit").set_value("tokens").run()
+    assert title(page).startswith("24 of 240")
+    assert page.slider(key="select.slider.tokens").value == int(metric(page, "Response tokens").value.replace(",", ""))
+
+
+def test_the_nll_filter_leaves_rows_out_at_both_ends(page):
+    assert metric(page, "ΔH at the cut").delta == "192 rows to choose from"  # 240 - 2 * int(240 * 0.1)
+    page.slider(key="select.entropy_shift.gamma").set_value(0.2).run()
+    assert metric(page, "ΔH at the cut").delta == "144 rows to choose from"
+
+
+def test_highest_and_lowest_take_opposite_ends(page):
+    assert metric(page, "ΔH at the cut").value.startswith("−")
+    page.get_by_key("select.entropy_shift.pick").set_value("highest").run()
+    assert not metric(page, "ΔH at the cut").value.startswith("−")
+
+
+def test_a_score_limit_ends_the_selection_before_the_budget(page):
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    assert title(page).startswith("192 of 240")
+    page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
+    assert 0 < int(title(page).split()[0]) < 192
+    page.get_by_key("select.entropy_shift.pick").set_value("highest").run()  # what it limits is another end now
+    assert title(page).startswith("192 of 240")
+
+
+def test_a_task_filter_decides_who_is_eligible(page):
+    page.multiselect(key="select.task").set_value(["sums"]).run()
+    assert "task is sums" in "".join(badges(page)).replace("\\", "")
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    assert title(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
+    page.get_by_key("select.task.side").set_value("not").run()
+    assert title(page).startswith("129 of 240")  # 159, less 15 at each end
+
+
+def test_exact_duplicates_can_be_let_in_once(page):
+    page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
+    page.toggle(key="select.duplicate_of").set_value(True).run()
+    assert metric(page, "ΔH at the cut").delta == "239 rows to choose from"
+
+
+def test_nothing_left_says_why_and_undo_brings_it_back(page):
+    page.text_input(key="select.contains").set_value("no row says this").run()
+    assert title(page).startswith("0 of 240")
+    assert "No row is chosen" in page.warning[0].value
+    assert "filtered out 240" in page.warning[0].value
+    press(page, "select.undo")
+    assert title(page).startswith("24 of 240")
+    assert not page.warning
+
+
+def test_undo_and_redo_move_the_slider_too(page):
+    assert page.button(key="select.undo").disabled
+    page.slider(key="select.slider.percent").set_value(30.0).run()
+    press(page, "select.undo")
+    assert title(page).startswith("24 of 240")
+    assert page.slider(key="select.slider.percent").value == 10.0
+    press(page, "select.redo")
+    assert title(page).startswith("72 of 240")
+
+
+def test_what_the_last_move_let_in_and_put_out_can_be_read(page):
+    page.slider(key="select.slider.percent").set_value(20.0).run()
+    assert view(page, "Entered") == "Entered · 24"
+    assert view(page, "Left") == "Left · 0"
+    page.slider(key="select.slider.percent").set_value(15.0).run()
+    assert view(page, "Left") == "Left · 12"
+    assert len(page.dataframe[0].value) == 12
+
+
+def test_the_rows_at_the_cut_are_the_last_taken_and_the_next_in_line(page):
+    assert view(page, "At the cut") == "At the cut · 20"
+    table = page.dataframe[0].value
+    assert table["State"].tolist() == ["selected"] * 10 + ["not selected"] * 10
+    assert table["Score"].is_monotonic_increasing
+
+
+def test_a_row_pinned_out_leaves_and_the_next_takes_its_place(page):
+    view(page, "First taken")
+    best = page.dataframe[0].value["Id"][0]
+    page.text_input[-1].set_value("too easy").run()
+    press(page, "select.pin.out")
+    assert title(page).startswith("24 of 240")
+    assert best not in page.dataframe[0].value["Id"].tolist()
+    assert view(page, "Left") == "Left · 1"
+    assert view(page, "Pinned") == "Pinned · 1"
+    assert page.dataframe[0].value["State"].tolist() == ["pinned out"]
+    assert "too easy" in [text.value for text in page.get("text")]
+    press(page, "select.unpin")
+    assert view(page, "First taken") == "First taken · 24"
+    assert page.dataframe[0].value["Id"][0] == best
+
+
+def test_a_row_pinned_in_counts_against_the_budget(page):
+    page.slider(key="select.slider.percent").set_value(5.0).run()
+    view(page, "At the cut")
+    outside = page.dataframe[0].value["Id"].tolist()[-1]
+    page.session_state[state.SETTINGS] = state.replace(
+        page.session_state[state.SETTINGS], pins=(state.Pin(outside, "in", "a good example"),)
+    )
+    page.run()
+    assert title(page).startswith("12 of 240")
+    view(page, "First taken")
+    assert page.dataframe[0].value["Id"][0] == outside
+
+
+def test_every_method_that_is_measured_can_be_chosen(page):
+    for name in ("random", "longest", "lowest_nll", "highest_nll"):
+        page.selectbox(key="select.method").set_value(name).run()
+        assert not page.exception
+        assert title(page) == "24 of 240 rows, 10.0 %"
+
+
+def test_a_method_that_is_not_measured_says_so_and_another_can_be_chosen(run, app):
+    at = app("select")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], seed=5)  # not the run's
+    at.run()
+    assert "Entropy shift (not measured)" in at.selectbox(key="select.method").options
+    assert title(at) == "Select"
+    at.selectbox(key="select.method").set_value("longest").run()
+    assert title(at) == "24 of 240 rows, 10.0 %"
+
+
+def test_a_choice_survives_a_reload(run, app, page):
+    page.slider(key="select.slider.percent").set_value(25.0).run()
+    assert title(app("select")).startswith("60 of 240")
