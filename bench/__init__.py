@@ -1,0 +1,1 @@
+"""Benchmarks: whole runs, timed side by side; `make bench`."""

@@ -1,0 +1,29 @@
+"""Every benchmark, one after the other: `python -m bench [NAME ...]`. Ratios within one run; no verdicts."""
+
+import subprocess
+import sys
+
+BENCHES = {
+    "probe_pass": "one pass of a 0.5 B model against a row-by-row loop and the bare body",
+    "pool_load": "reading a large JSONL against datasets.load_dataset",
+    "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",
+    "slider": "a budget move in the browser at 52,002 rows",
+}
+
+
+def main() -> int:
+    """Run those asked for, all by default; the exit code is the first that is not 0."""
+    asked = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in asked if name not in BENCHES]
+    if unknown:
+        print(f"There is no benchmark '{unknown[0]}'. There are {', '.join(BENCHES)}.", file=sys.stderr)
+        return 2
+    codes = []
+    for name in asked:
+        print(f"\n== {name}: {BENCHES[name]}\n", flush=True)
+        codes.append(subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)
+    return next((code for code in codes if code), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""How fast a pool opens, and in how much memory, beside `datasets.load_dataset("json")` on the same file.
+
+    python -m bench.pool_load              100,000 rows of about 1 kB
+    python -m bench.pool_load --full       1,000,000 rows, about 1 GB
+    python -m bench.pool_load --rows 5000
+
+Each reader runs in a process of its own, on a file that was just written (so both read it from memory).
+Both end with rows in Arrow files that are memory-mapped. Winnow also hashes every row's content, finds exact
+duplicates, makes the canonical view and keeps the original text.
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL = 1_000_000
+PARAGRAPHS = 2000  # distinct pieces that responses are made of
+SAMPLE_READS = 2000
+
+
+def main() -> None:
+    """Write the file, time both readers, print one line each and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--full", action="store_true", help=f"{FULL:,} rows, about 1 GB")
+    parser.add_argument("--folder", type=Path, help="where the file and both caches go (default: temporary)")
+    parser.add_argument("--reader", choices=sorted(READERS), help=argparse.SUPPRESS)
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.reader:
+        print(json.dumps(READERS[options.reader](options.file)))
+        return
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        compare(Path(folder), FULL if options.full else options.rows)
+
+
+def compare(folder: Path, rows: int) -> None:
+    """Both readers on one generated file."""
+    file = folder / "pool.jsonl"
+    write_rows(file, rows)
+    print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB")
+    results = {name: measure(name, file) for name in READERS}
+    for name, result in results.items():
+        extra = "".join(f"   {k} {v}" for k, v in result.items() if k not in ("seconds", "cpu", "peak_mb"))
+        print(
+            f"{name:<13} {result['seconds']:7.1f} s   {result['cpu']:7.1f} s of processor"
+            f"   peak {result['peak_mb']:,.0f} MB{extra}"
+        )
+    ratio = results["winnow"]["seconds"] / results["load_dataset"]["seconds"]
+    cpu = results["winnow"]["cpu"] / results["load_dataset"]["cpu"]
+    print(f"winnow / load_dataset: {ratio:.2f} (wall clock), {cpu:.2f} (processor)")
+
+
+def write_rows(file: Path, rows: int, seed: int = 0) -> None:
+    """Rows of about 1 kB in the dolly schema with ids; one in a hundred repeats an earlier one's text."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(5000)]
+    pieces = [" ".join(rng.choices(words, k=25)) for _ in range(PARAGRAPHS)]
+    with file.open("w", encoding="utf-8") as out:
+        for k in range(rows):
+            seeded = random.Random(k - 50 if k % 100 == 99 else k)
+            row = {
+                "id": f"row-{k}",
+                "instruction": seeded.choice(pieces),
+                "context": "",
+                "response": "\n".join(seeded.choices(pieces, k=seeded.randint(1, 8))),
+                "category": f"task {k % 12}",
+            }
+            out.write(json.dumps(row) + "\n")
+
+
+def measure(reader: str, file: Path) -> dict[str, float]:
+    """Seconds and peak memory of one reader in a fresh process."""
+    command = [sys.executable, "-m", "bench.pool_load", "--reader", reader, "--file", str(file)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def read_with_winnow(file: Path) -> dict[str, float]:
+    """Import, then a few thousand rows picked at random."""
+    from core.pool import load_pool, read_rows
+
+    start = time.perf_counter()
+    pool = load_pool(str(file), workspace=file.parent / "workspace")
+    result = spent(start)
+    begin = time.perf_counter()
+    picks = random.Random(1).choices(range(len(pool)), k=SAMPLE_READS)
+    read_rows(pool, picks)
+    per_row = (time.perf_counter() - begin) / SAMPLE_READS
+    again = time.perf_counter()
+    load_pool(str(file), workspace=file.parent / "workspace")
+    return result | {
+        "µs_per_row_read": round(per_row * 1e6, 1),
+        "ms_to_reopen": round((time.perf_counter() - again) * 1e3, 1),
+    }
+
+
+def read_with_datasets(file: Path) -> dict[str, float]:
+    """What `datasets` does with the same file."""
+    from datasets import load_dataset
+
+    start = time.perf_counter()
+    load_dataset("json", data_files=str(file), split="train", cache_dir=str(file.parent / "datasets"))
+    return spent(start)
+
+
+def spent(start: float) -> dict[str, float]:
+    """Seconds since `start`, processor seconds and peak memory of this process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
+    }
+
+
+READERS = {"winnow": read_with_winnow, "load_dataset": read_with_datasets}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""One pass of `core.probe` against the plain way and against the bare transformer body.
+
+    python -m bench.probe_pass             64 real Alpaca rows; random weights in the shape of a 0.5 B model
+    python -m bench.probe_pass --rows 16
+    python -m bench.probe_pass --json
+
+In one process, by turns, batch after batch, so that whatever else the machine does falls on all alike:
+
+    loop    one row at a time, logits of every position, log-softmax, the same figures; float32
+    probe   core.probe.Probe in float32
+    auto    core.probe.Probe in the dtype the app picks by itself
+    body    the transformer body alone over the same batches; float32
+
+Memory: in a process of its own, the peak for prompts of 256 and of 1,024 tokens with the same responses. Logits of
+every position would grow by prompt × vocabulary; the pass does not have them.
+"""
+
+import argparse
+import gzip
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import log_softmax
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from core.embedded import MODEL_PATH
+from core.model import DTYPES, Model, pick_device, pick_dtype
+from core.probe import BATCH_TOKENS, Probe, layout, plan
+from core.schema import ModelRef, Reading
+from core.template import Encoder
+
+ALPACA = Path(__file__).resolve().parents[2] / "shared" / "data" / "alpaca_en_52k.jsonl.gz"
+SHAPE = {
+    "vocab_size": 151_936,
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32_768,
+    "tie_word_embeddings": True,
+}
+FIGURES = ("nll", "entropy", "prompt_embedding", "response_embedding")
+Batch = dict[str, list[Any]]
+
+
+def main() -> int:
+    """Time the four, measure the memory, print both."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of torch; as it chooses by default")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--peak", type=int, metavar="PROMPT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak:
+        print(peak_megabytes(options.peak))
+        return 0
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    if not ALPACA.exists():
+        print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
+        return 0
+    peaks = memory()  # first: a process forked off a large one would count that one's pages as its own
+    report = timings(alpaca_rows(options.rows), options.rounds) | {"memory": peaks}
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def alpaca_rows(n: int) -> Batch:
+    """Token ids of n rows drawn from the pool; the ids are the embedded tokenizer's, all below 151,936."""
+    with gzip.open(ALPACA, "rt", encoding="utf-8") as file:
+        pool = [json.loads(line) for line in file]
+    picked = np.random.default_rng(0).choice(len(pool), n, replace=False)
+    prompts = [f"{pool[i]['instruction']}\n{pool[i].get('input', '')}".strip() for i in picked]
+    encoder = Encoder(PreTrainedTokenizerFast.from_pretrained(MODEL_PATH), Reading())
+    out = encoder({"prompt": prompts, "response": [pool[i]["output"] for i in picked], "turns": [None] * n})
+    return {"tokens": out["tokens"], "spans": out["spans"]}
+
+
+def random_model(layers: int = SHAPE["num_hidden_layers"]) -> Model:
+    """The shape of Qwen2 0.5 B with random weights, in float32."""
+    torch.manual_seed(0)
+    network = Qwen2ForCausalLM(Qwen2Config(**SHAPE | {"num_hidden_layers": layers})).eval().to(pick_device())
+    return Model(
+        ref=ModelRef("random", "", "", 0),
+        network=network,
+        tokenizer=None,
+        device=pick_device(),
+        dtype="float32",
+        parameters=sum(p.numel() for p in network.parameters()),
+        hidden=SHAPE["hidden_size"],
+        vocabulary=SHAPE["vocab_size"],
+        max_length=SHAPE["max_position_embeddings"],
+    )
+
+
+def timings(rows: Batch, rounds: int) -> dict[str, Any]:
+    """Seconds of each of the four over all rows, and how far their figures are apart."""
+    model = random_model()
+    dtype = pick_dtype(model.device, model.parameters)
+    lower = (
+        model if dtype == "float32" else replace(model, network=deepcopy(model.network).to(DTYPES[dtype]), dtype=dtype)
+    )
+    probe, auto = Probe(model), Probe(lower)
+    contestants: dict[str, Callable[[Batch], Any]] = {
+        "loop": lambda batch: loop(model, batch),
+        "probe": probe,
+        "auto": auto,
+        "body": lambda batch: body(model, batch),
+    }
+    lengths = np.array([len(t) for t in rows["tokens"]])
+    batches = plan(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    seconds = dict.fromkeys(contestants, 0.0)
+    processor = dict.fromkeys(contestants, 0.0)
+    apart = dict.fromkeys(FIGURES, 0.0)
+    for turn in range(rounds + 1):  # the first, on the smallest batch, only to warm up
+        for picked in batches if turn else batches[-1:]:
+            batch = {name: [values[i] for i in picked] for name, values in rows.items()}
+            found = {}
+            for name, measure in contestants.items():
+                began, worked = time.perf_counter(), time.process_time()
+                found[name] = measure(batch)
+                if turn:
+                    seconds[name] += time.perf_counter() - began
+                    processor[name] += time.process_time() - worked
+            for name in FIGURES:
+                apart[name] = max(apart[name], difference(found["probe"][name], found["loop"][name]))
+    responses = int(sum(np.sum(s[1::2] - s[::2]) for s in rows["spans"]))
+    return {
+        "device": model.device,
+        "threads": torch.get_num_threads(),
+        "rows": len(lengths),
+        "tokens": int(lengths.sum()),
+        "response_tokens": responses,
+        "padding": 1 - lengths.sum() / sum(len(b) * int(lengths[b].max()) for b in batches),
+        "batches": len(batches),
+        "auto_dtype": dtype,
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "largest_difference": apart,
+    }
+
+
+@torch.inference_mode()
+def loop(model: Model, batch: Batch) -> dict[str, Any]:
+    """The plain way: one row at a time, logits of all its positions."""
+    rows: dict[str, list[Any]] = {name: [] for name in FIGURES}
+    for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
+        ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
+        hidden = model.network.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = model.network.lm_head(hidden)[0, :-1].float()
+        logp = log_softmax(logits, dim=-1)
+        nll = -logp.gather(1, ids[0, 1:, None])[:, 0]
+        entropy = -(logp.exp() * logp).sum(dim=-1)
+        rows["nll"].append(nll[start - 1 : stop - 1].mean().cpu())
+        rows["entropy"].append(entropy[start - 1 : stop - 1].mean().cpu())
+        rows["prompt_embedding"].append(hidden[0, :start].mean(dim=0).cpu())
+        rows["response_embedding"].append(hidden[0, start:stop].mean(dim=0).cpu())
+    return {name: torch.stack(values).numpy() for name, values in rows.items()}
+
+
+@torch.inference_mode()
+def body(model: Model, batch: Batch) -> None:
+    """The transformer body over one batch, and nothing else."""
+    ids, _, _ = layout(batch["tokens"], batch["spans"])
+    hidden = model.network.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
+    hidden.last_hidden_state[0, 0, 0].item()  # on a GPU: wait until it is there
+
+
+def difference(found: Any, expected: Any) -> float:
+    """Largest relative difference; of vectors, relative to their length."""
+    scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
+    return float(np.max(np.abs(found - expected) / scale))
+
+
+def memory() -> dict[str, float]:
+    """Peak megabytes for short and long prompts, and what logits of every position would have added."""
+    command = [sys.executable, "-m", "bench.probe_pass", "--peak"]
+    peaks = [
+        float(subprocess.run([*command, str(n)], capture_output=True, text=True, check=True).stdout)
+        for n in (256, 1024)
+    ]
+    return {
+        "prompt_256_mb": peaks[0],
+        "prompt_1024_mb": peaks[1],
+        "growth_mb": peaks[1] - peaks[0],
+        "full_logits_growth_mb": 4 * (1024 - 256) * SHAPE["vocab_size"] * 4 / 1e6,
+    }
+
+
+def peak_megabytes(prompt: int, response: int = 64) -> float:
+    """Peak of this process after one pass over four rows; one layer, so that the head is most of it."""
+    model = random_model(layers=1)
+    rng = np.random.default_rng(0)
+    tokens = [rng.integers(0, SHAPE["vocab_size"], prompt + response).astype(np.uint32) for _ in range(4)]
+    Probe(model)({"tokens": tokens, "spans": [np.array([prompt, prompt + response])] * 4})
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    wall, processor, peak = report["seconds"], report["processor_seconds"], report["memory"]
+    lines = [
+        f"{report['rows']} rows, {report['tokens']:,} tokens, {report['response_tokens']:,} of them response; "
+        f"{report['batches']} batches, {report['padding']:.1%} padding; "
+        f"{report['device']}, {report['threads']} threads",
+        "",
+        "                                     seconds   processor",
+        *(f"{label:<36} {wall[name]:7.1f}   {processor[name]:9.1f}" for name, label in labels(report).items()),
+        "",
+        "                                     measured  processor  wanted",
+        *(
+            f"{f'{above} / {below}':<36} {wall[above] / wall[below]:7.2f}   "
+            f"{processor[above] / processor[below]:9.2f}   {wanted}"
+            for above, below, wanted in (
+                ("loop", "probe", "at least 1.4"),
+                ("loop", "auto", "at least 3"),
+                ("probe", "body", "at most 1.5"),
+            )
+        ),
+        "",
+        f"peak memory, prompts of 256 and 1,024 tokens: {peak['prompt_256_mb']:,.0f} and "
+        f"{peak['prompt_1024_mb']:,.0f} MB, {peak['growth_mb']:+,.0f}; "
+        f"logits of every position would add {peak['full_logits_growth_mb']:,.0f}",
+        "largest relative difference probe - loop: "
+        + ", ".join(f"{name} {value:.1e}" for name, value in report["largest_difference"].items()),
+    ]
+    return "\n".join(lines)
+
+
+def labels(report: dict[str, Any]) -> dict[str, str]:
+    """What the four are, in words."""
+    return {
+        "loop": "loop: row by row, all logits, fp32",
+        "probe": "probe: float32",
+        "auto": f"probe: {report['auto_dtype']}, as the app picks",
+        "body": "body alone: float32",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""How long a move of the budget slider takes, seen from the browser: `python -m bench.slider [ROWS ...]`.
+
+Makes a pool and a measurement of so many rows, starts the app's own server on them, opens the Select page in
+headless Chromium and presses an arrow key on the slider. Per move two times, from the key press:
+
+    answered   the page's figures show the new selection, and the browser has painted them
+    settled    nothing on the page changes any more: every chart and table is drawn again
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import typer
+
+from core.embedded import with_suggestions
+from core.methods import build, describe
+from core.pool import load_pool
+from core.runs import Run, run_key, save_run
+from core.schema import ModelRef, Pool, Reading
+from core.store import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+TASKS = 12
+WARM_UP = 5  # moves that are not counted
+QUIET_MS = 350  # without any change of the page: settled
+
+WATCH = """
+() => {
+  const main = document.querySelector('[data-testid=stMain]');
+  const words = () => main.querySelector('h1').innerText;
+  const move = window.winnow = {start: null, answered: null, last: null, before: words()};
+  const note = () => {
+    if (move.start === null) return;
+    move.last = performance.now();
+    if (move.answered === null && words() !== move.before) {
+      move.answered = -1;
+      requestAnimationFrame(() => { move.answered = performance.now(); });
+    }
+  };
+  addEventListener('keydown', () => { move.start = performance.now(); }, {capture: true, once: true});
+  move.observer = new MutationObserver(note);
+  move.observer.observe(main, {subtree: true, childList: true, characterData: true, attributes: true});
+}
+"""
+SETTLED = f"""
+() => {{
+  const move = window.winnow;
+  if (!(move.answered > 0) || performance.now() - move.last < {QUIET_MS}) return null;
+  move.observer.disconnect();
+  return [move.answered - move.start, move.last - move.start];
+}}
+"""
+
+
+def fabricate(rows: int, folder: Path) -> tuple[Workspace, Pool]:
+    """A workspace with a pool of `rows` rows and a finished measurement of it; seeded."""
+    rng = np.random.default_rng(0)
+    workspace = Workspace(folder / "workspace")
+    source = folder / f"rows-{rows}.jsonl"
+    lengths = rng.integers(20, 90, rows)
+    with source.open("wb") as file:
+        for i in range(rows):
+            said = {"instruction": f"Question {i} about topic {i % 977}?", "output": f"word{i} " * int(lengths[i])}
+            file.write(orjson.dumps({"id": f"r{i}", **said, "task": f"task {i % TASKS}"}) + b"\n")
+    pool = load_pool(str(source), workspace=workspace.root)
+    tokens = lengths * 3 + 1
+    nll, entropy = np.abs(rng.normal(2.5, 0.6, (2, rows))).astype(np.float32)
+    shifts = rng.standard_t(4, (2, rows)).astype(np.float32) * 0.1
+    columns: dict[str, Any] = {
+        "prompt_tokens": rng.integers(8, 40, rows),
+        "response_tokens": tokens,
+        "truncated": np.zeros(rows, np.bool_),
+        "nll": nll,
+        "entropy": entropy,
+        "nll_cal": nll + shifts[0] - 0.1,
+        "entropy_cal": entropy - shifts[1],
+    }
+    save_run(workspace, _run(workspace, pool, columns), columns)
+    return workspace, pool
+
+
+def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
+    method = build("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
+    model = ModelRef("embedded", "embedded", "0" * 32, 0)
+    key = run_key(pool.fingerprint, method, Reading(), model, 0)
+    return Run(
+        id=key,
+        pool_id=pool.fingerprint,
+        method=describe(method),
+        reading=asdict(Reading()),
+        model={"name": model.name, "revision": model.revision},
+        encoder="0" * 16,
+        seed=0,
+        columns=tuple(columns),
+        folder=workspace.folder("runs", key),
+        summary={"tokens": int(columns["response_tokens"].sum()), "seconds": {}, "warnings": []},
+    )
+
+
+@contextmanager
+def served(workspace: Workspace) -> Iterator[str]:
+    """The app on a free port of this computer; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    environment = os.environ | {"WINNOW_WORKSPACE": str(workspace.root)}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{address}/_stcore/health", server)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(240):
+        if server.poll() is not None:
+            raise RuntimeError(f"The app ended at once with exit code {server.returncode}.")
+        try:
+            with urllib.request.urlopen(url, timeout=1):
+                return
+        except OSError:
+            time.sleep(0.25)
+    raise RuntimeError("The app did not come up within a minute.")
+
+
+def moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
+    """(count, 2) milliseconds: answered, settled."""
+    from playwright.sync_api import sync_playwright  # only needed, and only installed, for tests and benchmarks
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address)
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name="Select").click()
+        slider = page.get_by_role("slider", name="Budget")
+        slider.wait_for(timeout=60_000)
+        page.wait_for_timeout(3_000)
+        times = [_move(page, slider, back=i % 20 >= 10) for i in range(count + WARM_UP)]
+        browser.close()
+    return np.array(times[WARM_UP:])
+
+
+def _move(page: Any, slider: Any, *, back: bool) -> list[float]:
+    slider.focus()
+    page.evaluate(WATCH)
+    page.keyboard.press("ArrowLeft" if back else "ArrowRight")
+    found: list[float] = page.wait_for_function(SETTLED, timeout=30_000).json_value()
+    return found
+
+
+def main(rows: list[int] = typer.Argument(None), *, count: int = typer.Option(40, "--moves", min=30)) -> None:  # noqa: B008
+    """Print the median and the 95th percentile over at least 30 moves, for each number of rows."""
+    chromium = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if chromium is None:
+        print("bench.slider needs Chromium and found none; install it and run again.")
+        return
+    print(f"{'rows':>10}  {'answered, ms':>20}  {'settled, ms':>20}")
+    print(f"{'':>10}  {'median':>10}{'p95':>10}  {'median':>10}{'p95':>10}")
+    for n in rows or [52_002]:
+        with tempfile.TemporaryDirectory(prefix="winnow-bench-") as folder:
+            workspace, _ = fabricate(n, Path(folder))
+            with served(workspace) as address:
+                times = moves(address, chromium, count)
+        (a, s), (a95, s95) = np.median(times, axis=0), np.quantile(times, 0.95, axis=0)
+        print(f"{n:>10,}  {a:>10.0f}{a95:>10.0f}  {s:>10.0f}{s95:>10.0f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""The main journey in a real browser: demo pool, score, look, move the budget, pin, export, compare."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("score", "explore", "select", "export")
+expect.set_options(timeout=30_000)
+MEASURED = 600_000  # milliseconds that measuring the demo pool may take on a slow machine
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
+    quiet(page)
+
+
+def quiet(page: Page) -> None:
+    """Wait until the app has answered."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    page.wait_for_timeout(300)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    assert page.get_by_test_id("stException").count() == 0
+
+
+def headline_rows(page: Page) -> int:
+    """The number that the Select page's title begins with."""
+    expect(page.locator("h1")).to_have_text(re.compile(r"^[\d,]+ of [\d,]+ rows"))
+    return int(page.locator("h1").inner_text().split()[0].replace(",", ""))
+
+
+def saved(page: Page, label: str, folder: Path) -> Path:
+    with page.expect_download() as download:
+        page.get_by_role("link", name=label).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def core(*arguments: str) -> dict:
+    command = [sys.executable, "-m", "core", *arguments, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, serve, tmp_path):
+    workspace = tmp_path / "workspace"
+    with serve(workspace) as (address, _):
+        page.goto(address)
+        expect(page.get_by_text("Demo pool").first).to_be_visible()
+        quiet(page)
+
+        page.get_by_role("button", name="Score it").click()
+        page.get_by_role("button", name="Start measuring").click()
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        page.reload()  # the job is not the page's
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        expect(page.locator(".st-key-to\\.explore, .st-key-to-explore")).to_be_visible(timeout=MEASURED)
+
+        go(page, "Explore")
+        expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+
+        go(page, "Select")
+        assert headline_rows(page) == 240  # 10 % of 2,400
+        slider = page.get_by_role("slider", name="Budget")
+        slider.focus()
+        for _ in range(10):
+            slider.press("ArrowRight")  # 0.1 % each
+        expect(page.locator("h1")).to_have_text(re.compile(r"^264 "))
+        quiet(page)
+
+        page.get_by_text(re.compile("^First taken")).click()
+        page.get_by_placeholder("Why?").fill("read by hand")
+        page.get_by_role("button", name="Pin out").click()
+        expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
+        assert headline_rows(page) == 264  # the next row in the order took its place
+
+        page.reload()
+        quiet(page)
+        expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
+        assert headline_rows(page) == 264
+
+        go(page, "Export")
+        page.get_by_role("button", name=re.compile("Write 264 rows")).click()
+        chosen = saved(page, "chosen.jsonl", tmp_path)
+        recipe = saved(page, "chosen.recipe.yaml", tmp_path)
+        manifest = saved(page, "chosen.manifest.json", tmp_path)
+
+    lines = chosen.read_text().splitlines()
+    pins = json.loads(manifest.read_text())["recipe"]["pins"]
+    assert len(lines) == 264
+    assert [(pin["side"], pin["reason"]) for pin in pins] == [("out", "read by hand")]
+    assert pins[0]["id"] not in {json.loads(line)["id"] for line in lines}
+
+    headless = core("run", str(recipe), "--out", str(tmp_path / "headless.jsonl"), "--workspace", str(workspace))
+    assert headless["rows"] == 264
+    assert (tmp_path / "headless.jsonl").read_bytes() == chosen.read_bytes()
+    again = tmp_path / "again.jsonl"
+    core("replay", str(manifest), "--out", str(again), "--workspace", str(workspace))
+    assert again.read_bytes() == chosen.read_bytes()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_link_straight_to_a_page_on_a_fresh_server_leads_somewhere(page, serve, tmp_path, name):
+    with serve(tmp_path / "workspace") as (address, _):
+        page.goto(f"{address}/{name}")
+        quiet(page)
+        expect(page.get_by_test_id("stSidebarNav").get_by_text("Export", exact=True)).to_be_visible()
+        expect(page.get_by_test_id("stMain")).to_have_text(re.compile(r"\w"))
+
+
+def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
+    hostile = "![x](http://127.0.0.1:9/beacon.png) <img src=http://127.0.0.1:9/b.png onerror=alert(1)> $x^2$ :red[hi]"
+    rows = [{"instruction": hostile, "output": hostile, "category": hostile} for _ in range(3)]
+    file = tmp_path / "hostile.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: pytest.fail(f"a script in the pool ran: {dialog.message}"))
+    core("inspect", str(file), "--task", "category", "--workspace", str(tmp_path / "workspace"))
+    with serve(tmp_path / "workspace", WINNOW_DATA_ROOTS=str(tmp_path)) as (address, _):
+        page.goto(address)
+        quiet(page)
+        expect(page.get_by_text("hostile.jsonl").first).to_be_visible()
+        expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
+        for name in ("Score", "Pool"):
+            go(page, name)
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.removeprefix("http://")}
