@@ -7,6 +7,7 @@ response is three characters. Sizes are in characters here; core/template.py tur
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 
 from jinja2.exceptions import TemplateError
@@ -51,7 +52,8 @@ class Form(Protocol):
         ...
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """The turns laid out, up to the last counted one; with none counted, ready for an answer."""
+        """The turns laid out, up to the last counted one; with none counted, ready for an answer: the same pieces
+        that come before an answer which is there."""
         ...
 
 
@@ -69,6 +71,7 @@ class AlpacaForm:
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The turns as blocks under headings."""
+        turns = asked(turns)
         pieces = [Piece("", ids=(self.bos,))] if self.bos is not None else []
         end = [Piece("", counted=True, ids=(self.eos,))] if self.eos is not None else []
         head = "\n\n".join(t.content for t in turns if t.role == "system") or PREAMBLE
@@ -118,7 +121,7 @@ class ChatForm:
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The turns as the template lays them out."""
-        guarded = [t._replace(content=self._special.sub(self._guard, t.content)) for t in turns]
+        guarded = [t._replace(content=self._special.sub(self._guard, t.content)) for t in asked(turns)]
         try:
             return self._laid_out(guarded)
         except TemplateError:
@@ -134,7 +137,7 @@ class ChatForm:
     def _laid_out(self, turns: Sequence[Turn]) -> list[Piece]:
         counted = [number for number, turn in enumerate(turns) if turn.counted]
         if not counted:
-            return self._context(self._render(turns, ready=True))
+            return self._unanswered(turns)
         whole = self._render(turns)
         pieces: list[Piece] = []
         done = 0
@@ -148,6 +151,15 @@ class ChatForm:
             if end:
                 pieces.append(Piece(end.group(), control=True, counted=True))
         return pieces
+
+    def _unanswered(self, turns: Sequence[Turn]) -> list[Piece]:
+        """What comes before an answer, were there one: some templates have no generation prompt, others open a
+        thought in it that answers do not have. The generation prompt where the template prints no answers."""
+        try:
+            answered = self._laid_out([*turns, Turn("assistant", ANSWER, counted=True)])
+        except (ModelError, TemplateError):
+            return self._context(self._render(turns, ready=True))
+        return list(takewhile(lambda piece: not piece.counted, answered))
 
     def _place(self, turns: Sequence[Turn], number: int, whole: str) -> tuple[int, int]:
         """Where in `whole` the content of one turn stands, as [start, stop) characters."""
@@ -188,6 +200,14 @@ class ChatForm:
         for place, part in enumerate(parts):
             pieces.append(Piece(self._names[int(part)]) if place % 2 else Piece(part, control=True))
         return [piece for piece in pieces if piece.text]
+
+
+def asked(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """The turns without blank assistant turns at their end, which hold the place of an answer that is not there."""
+    size = len(turns)
+    while size and turns[size - 1]._replace(content=turns[size - 1].content.strip()) == Turn("assistant", ""):
+        size -= 1
+    return turns[:size]
 
 
 def plainer(turns: Sequence[Turn]) -> list[Turn]:

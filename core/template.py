@@ -16,7 +16,7 @@ from core.conversation import AlpacaForm, ChatForm, Form, Piece, Turn
 from core.errors import ModelError
 from core.schema import Reading
 
-FORMAT = 1  # raise when the same row would give other tokens
+FORMAT = 2  # raise when the same row would give other tokens
 LEAD = "\n"  # goes before a text that continues another, where the tokenizer would put a space before it
 
 

@@ -1,0 +1,135 @@
+"""Derived tasks: for a pool without task labels, clusters of its prompts stand in for them. Arrays and text only.
+
+1. Prompt embeddings less their mean, scaled to unit length. Hidden states of language models share one large
+   direction (Ethayarajh 2019, https://arxiv.org/abs/1909.00512), so as they are all prompts look alike.
+2. k-means on them (core.kmeans).
+3. Names by class-based TF-IDF (Grootendorst 2022, https://arxiv.org/abs/2203.05794), counting prompts, not
+   occurrences, so that no long prompt speaks for its cluster:
+
+       weight(w, c) = p(w, c) · ln(1 + A / Σ_c p(w, c))
+
+   p(w, c) = share of the cluster's sampled prompts that hold the word w; A = mean over clusters of Σ_w p(w, c).
+
+A name always begins with "derived", its words are only letters and digits whatever the prompts hold, and the number
+in it makes it unique.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from core.kmeans import kmeans, unit
+from core.schema import FloatArray, IntArray
+
+FEWEST, MOST = 2, 50  # tasks
+ROWS_EACH = 50
+PROMPTS = 200  # read per cluster for its name
+START = 4000  # characters read of a prompt
+LONGEST = 20  # characters of a word; longer ones are links and the like
+IN_NAME = 3  # words
+
+# Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Two characters stand for a word.
+UNSPACED = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+)"
+)
+
+
+class _Kept(dict[int, int]):
+    """For `str.translate`: letters, digits and the marks that belong to letters stay, all else becomes a space."""
+
+    def __missing__(self, code: int) -> int:
+        letter = chr(code).isalnum() or unicodedata.category(chr(code)) in ("Mn", "Mc")
+        self[code] = code if letter else ord(" ")
+        return self[code]
+
+
+KEPT = _Kept()
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """A task for every row that can have one."""
+
+    codes: IntArray  # (N,) into `names`, 0 = the largest; −1: the row has no embedding
+    names: tuple[str, ...]  # "derived 1: python, function, list"
+
+
+def tasks_for(n: int) -> int:
+    """How many tasks to derive from n rows: √(n / 50), so that tasks grow in number and in size, but 2 to 50."""
+    return min(MOST, max(FEWEST, round(sqrt(n / ROWS_EACH))))
+
+
+def derive_tasks(
+    embeddings: NDArray[np.floating], prompts: Callable[[IntArray], Sequence[str]], tasks: int, *, seed: int
+) -> Tasks:
+    """Tasks by clustering `embeddings` (N, d), any float type; a row with a NaN in it has none.
+
+    `prompts` gives the texts of some rows; it is asked for at most 200 at a time, once per task. There are fewer
+    tasks than asked for where fewer rows differ. Same seed, same tasks. In memory: about 12 bytes per number of
+    `embeddings`.
+    """
+    rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
+    codes = np.full(len(embeddings), -1, np.int64)
+    if len(rows) == 0:
+        return Tasks(codes, ())
+    codes[rows] = kmeans(_directions(embeddings[rows]), tasks, seed=seed)
+    return Tasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
+
+
+def _directions(embeddings: NDArray[np.floating]) -> FloatArray:
+    """Unit vectors from the mean of all."""
+    values = embeddings.astype(np.float32)
+    values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return unit(values)
+
+
+def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], draw: np.random.Generator) -> Iterator[str]:
+    """One name per task."""
+    shares = []
+    for code in range(int(codes.max()) + 1):
+        rows = np.flatnonzero(codes == code)
+        if len(rows) > PROMPTS:
+            rows = np.sort(draw.choice(rows, PROMPTS, replace=False))
+        shares.append(_shares(prompts(rows)))
+    for number, best in enumerate(distinctive(shares), start=1):
+        yield f"derived {number}: {', '.join(best)}" if best else f"derived {number}"
+
+
+def _shares(texts: Sequence[str]) -> dict[str, float]:
+    """In what share of the texts each word is."""
+    counts = Counter(word for text in texts for word in set(words(text)))
+    return {word: count / len(texts) for word, count in counts.items()}
+
+
+def distinctive(shares: Sequence[dict[str, float]]) -> list[list[str]]:
+    """For each cluster its words of most weight, best first; ties by the alphabet. Fewer where it has fewer."""
+    total: Counter[str] = Counter()
+    for share in shares:
+        total.update(share)
+    mean = total.total() / max(1, len(shares))
+    found = []
+    for share in shares:
+        weight = {word: p * log(1 + mean / total[word]) for word, p in share.items()}
+        found.append(sorted(weight, key=lambda word: (-weight[word], word))[:IN_NAME])
+    return found
+
+
+def words(text: str) -> Iterator[str]:
+    """Words that may stand in a name, as often as they occur: lower case, 2 to 20 letters and digits.
+
+    English stop words and bare numbers are left out. Text of a script without spaces gives its pairs of characters.
+    """
+    plain = unicodedata.normalize("NFKC", text[:START]).lower().translate(KEPT)
+    for run in plain.split():
+        for place, piece in enumerate(UNSPACED.split(run)):
+            if place % 2:
+                yield from (piece[i : i + 2] for i in range(max(1, len(piece) - 1)))
+            elif 2 <= len(piece) <= LONGEST and piece not in ENGLISH_STOP_WORDS and not piece.isnumeric():
+                yield piece
