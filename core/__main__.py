@@ -21,6 +21,7 @@ from core.jobs import JobReporter
 from core.methods import METHODS
 from core.progress import Reporter
 from core.recipe import load_recipe
+from core.schema import Method
 from core.store import Workspace
 from core.terminal import TerminalReporter, facts_text
 
@@ -55,6 +56,10 @@ SplitOpt = Annotated[str | None, typer.Option("--split", help="Split of a hub da
 PoolRevisionOpt = Annotated[str | None, typer.Option("--pool-revision", help="Commit of a hub data set.")]
 RevisionOpt = Annotated[str | None, typer.Option("--revision", help="Commit of a hub model.")]
 OutOpt = Annotated[Path, typer.Option("--out", help="The JSONL to write; its manifest and card go beside it.")]
+AlsoOpt = Annotated[
+    list[str] | None,
+    typer.Option("--also", help="Another method to measure for, in the same pass; repeatable; `all` for every one."),
+]
 ScoresOpt = Annotated[
     Path | None, typer.Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")
 ]
@@ -178,18 +183,23 @@ def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.command()
 @_with_recipe_options
-def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any]) -> None:
+def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Measure every row: the slow part. Resumable; safe to kill."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled)
-    session.done(headless.run_facts(headless.measured(recipe, pool, workspace, session.report)))
+    recipe, pool = headless.spell(workspace, session.report, **spelled, also=also or ())
+    runs = headless.measured(recipe, pool, workspace, session.report, _beside(spelled, also))
+    session.done(headless.runs_facts(runs))
 
 
 @app.command()
 @_with_recipe_options
-def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any]) -> None:
+def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled)
-    session.done(headless.estimated(recipe, pool, workspace, session.report))
+    recipe, pool = headless.spell(workspace, session.report, **spelled, also=also or ())
+    session.done(headless.estimated(recipe, pool, workspace, session.report, _beside(spelled, also)))
+
+
+def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
+    return headless.methods_beside(also or (), spelled["settings"], spelled["reading"]["model"])
 
 
 @app.command()
@@ -201,7 +211,9 @@ def select(
     *,
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
     out: OutOpt = Path("chosen.jsonl"),
-    schema: Annotated[str, typer.Option("--schema", help="original, alpaca, messages or sharegpt.")] = "original",
+    schema: Annotated[
+        str, typer.Option("--schema", help="original, alpaca, messages, sharegpt or annotation.")
+    ] = "original",
     with_scores: Annotated[bool, typer.Option("--with-scores", help="Add one object column.")] = False,
     rejected: Annotated[bool, typer.Option("--rejected", help="Also write the rows not chosen.")] = False,
     scores: ScoresOpt = None,
@@ -226,7 +238,7 @@ def run(
     with _command(job, as_json=as_json) as session:
         place, plan = Workspace(workspace), load_recipe(recipe)
         pool = headless.open_pool_of(plan, place, session.report)
-        measured = headless.measured(plan, pool, place, session.report)
+        measured = headless.measured(plan, pool, place, session.report)[0]
         session.done(headless.curated(plan, pool, measured, out, scores))
 
 

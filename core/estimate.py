@@ -1,21 +1,30 @@
 """What a measurement would cost here, from a trial on a few rows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow.compute as pc
 import torch
 
+from core.activations import Activations
+from core.confidence import Continuation
+from core.derived import tasks_for
+from core.measure import riding
 from core.methods.entropy_shift import EntropyShift
+from core.methods.task_confidence import TaskConfidence
 from core.model import load_model, load_tokenizer
 from core.modelref import resolve_model
 from core.probe import Probe
 from core.progress import Reporter
+from core.runs import DERIVED, task_source
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
+from core.statefile import COLUMN
 from core.store import Workspace
+from core.sweep import RIDES, TAKES
 from core.template import Encoder
 
 TRIAL_ROWS = 32
@@ -30,8 +39,11 @@ class Estimate:
     rows: int
     tokens: int  # of the whole pool once, as read; from the trial rows' tokens per character
     passes: int  # over the pool
+    takes: str  # what the pass of the base model gives
     seconds: float
     calibration_seconds: float  # of these, training
+    asked: int  # prompts that the model goes on with, at most
+    asking_seconds: float  # of these, for that
     memory_bytes: int  # peak, weights included
     disk_bytes: int  # in the workspace afterwards
     disk_free_bytes: int
@@ -47,42 +59,55 @@ class Trial:
 
     seconds_per_token: float = 0.0
     seconds: float = 0.0
+    seconds_per_prompt: float = 0.0  # of going on with it
     width: int = 0  # of an embedding
+    active: int = 0  # neurons on in a row
     parameters: int = 0
     peak_bytes: int = 0
     device: str = "cpu"
     dtype: str = "none"
 
+    @classmethod
+    def without(cls) -> "Trial":
+        """No model is needed."""
+        return cls(peak_bytes=psutil.Process().memory_info().rss)
+
 
 def estimate(
     pool: Pool,
-    method: Method,
+    methods: Sequence[Method],
     reading: Reading,
     workspace: Workspace,
     *,
     report: Reporter,
 ) -> Estimate:
-    """Read `TRIAL_ROWS` rows spread over the pool's lengths, and scale up by tokens."""
+    """Read `TRIAL_ROWS` rows spread over the pool's lengths, and scale up by tokens; what several methods need of the
+    base model is read once. Prompts to go on with are scaled up by their number."""
     ref = resolve_model(reading.model, reading.revision)
     encoder = Encoder(load_tokenizer(ref), reading)
     chars = pool.rows["prompt_chars"].to_numpy() + pool.rows["response_chars"].to_numpy().astype(np.int64)
     sample = spread_rows(chars, TRIAL_ROWS)
     batch = encoder(_columns(pool, sample))
-    read = sum(len(t) for t in batch["tokens"])
-    tokens = int(read / max(1, chars[sample].sum()) * chars.sum())
-    shares = calibration_shares(method)
-    passes = len(shares) + ("base" in method.needs)
-    trial = _try(ref, reading, batch, read, report) if passes else Trial(peak_bytes=psutil.Process().memory_info().rss)
-    epochs = method.epochs if isinstance(method, EntropyShift) else 0
-    training = TRAINING_COST * trial.seconds_per_token * tokens * epochs * sum(shares)
+    tokens = int(sum(len(t) for t in batch["tokens"]) / max(1, chars[sample].sum()) * chars.sum())
+    shares = [share for method in methods for share in calibration_shares(method)]
+    base = any(reads_pool(method, pool) for method in methods)
+    asked = max(prompts_asked(method, pool) for method in methods)
+    trial = _try(ref, reading, batch, methods, report) if base or asked else Trial.without()
+    training = trial.seconds_per_token * tokens * sum(training_cost(method) for method in methods)
+    passes, asking = len(shares) + base, asked * trial.seconds_per_prompt
     return Estimate(
         rows=len(pool),
         tokens=tokens,
         passes=passes,
-        seconds=trial.seconds_per_token * tokens * passes + training + len(pool) / TOKENISED_ROWS_PER_SECOND,
+        takes=", ".join(TAKES[kind] for kind in ("probe", *([RIDES] if riding(methods) else []))) if base else "",
+        seconds=trial.seconds_per_token * tokens * passes + training + asking + len(pool) / TOKENISED_ROWS_PER_SECOND,
         calibration_seconds=training,
+        asked=asked,
+        asking_seconds=asking,
         memory_bytes=trial.peak_bytes + (16 * trial.parameters if shares else 0),
-        disk_bytes=tokens * 4 + len(pool) * (4 * trial.width + 64) + 4 * trial.parameters * len(shares),
+        disk_bytes=tokens * 4
+        + len(pool) * (4 * trial.width * base + 4 * trial.active + 64)
+        + 4 * trial.parameters * len(shares),
         disk_free_bytes=psutil.disk_usage(str(workspace.root)).free,
         trial_rows=len(sample),
         trial_seconds=trial.seconds,
@@ -96,25 +121,63 @@ def calibration_shares(method: Method) -> list[float]:
     return [method.alpha] + [method.beta] * (method.rounds - 1) if isinstance(method, EntropyShift) else []
 
 
-def _try(ref: ModelRef, reading: Reading, batch: Mapping[str, Any], tokens: int, report: Reporter) -> Trial:
+def training_cost(method: Method) -> float:
+    """Warm-up training in passes over the pool."""
+    return TRAINING_COST * method.epochs * sum(calibration_shares(method)) if isinstance(method, EntropyShift) else 0.0
+
+
+def reads_pool(method: Method, pool: Pool) -> bool:
+    """Does the base model read every row for this method?"""
+    if "base" in method.needs:
+        return True
+    derived = isinstance(method, TaskConfidence) and task_source(method, pool) == DERIVED
+    return isinstance(method, TaskConfidence) and derived and not method.embeddings
+
+
+def prompts_asked(method: Method, pool: Pool) -> int:
+    """Prompts that the model goes on with for this method, at most; 0 for methods that ask nothing."""
+    if not isinstance(method, TaskConfidence) or "confidence" not in method.needs:
+        return 0
+    if task_source(method, pool) == DERIVED:
+        return min(len(pool), method.prompts_per_task * (method.derived_tasks or tasks_for(len(pool))))
+    held = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
+    return int(np.minimum(held, method.prompts_per_task).sum())
+
+
+def _try(
+    ref: ModelRef, reading: Reading, batch: Mapping[str, Any], methods: Sequence[Method], report: Reporter
+) -> Trial:
     report.stage("Loading the model", rows=0, work=1)
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
-    probe = Probe(model)
+    rides = riding(methods)
+    probe = Probe(model, riders=[Activations(model, **asdict(rides))] if rides else [])
     report.stage("Trial", rows=len(batch["tokens"]), work=1)
-    probe({name: batch[name][:2] for name in ("tokens", "spans")})  # the first pass pays for warming up
-    began = perf_counter()
-    out = probe(batch)
-    seconds = perf_counter() - began
+    few = {name: batch[name][:2] for name in ("tokens", "spans")}
+    out, seconds = _timed(probe, few, batch)
+    going_on = 0.0
+    for method in methods:
+        if isinstance(method, TaskConfidence) and "confidence" in method.needs:
+            _, going_on = _timed(Continuation(model, new_tokens=method.new_tokens), few, batch)
     on_gpu = model.device.startswith("cuda")
     return Trial(
-        seconds_per_token=seconds / max(1, tokens),
-        seconds=seconds,
+        seconds_per_token=seconds / max(1, sum(len(t) for t in batch["tokens"])),
+        seconds=seconds + going_on,
+        seconds_per_prompt=going_on / len(batch["tokens"]),
         width=out["prompt_embedding"].shape[1],
+        active=out[COLUMN].shape[1] if rides else 0,
         parameters=model.parameters,
         peak_bytes=torch.cuda.max_memory_allocated(model.device) if on_gpu else psutil.Process().memory_info().rss,
         device=model.device,
         dtype=model.dtype,
     )
+
+
+def _timed(measurement: Probe | Continuation, few: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, float]:
+    """What it says of the batch, and the seconds it took; the few before it pay for warming up."""
+    measurement(few)
+    began = perf_counter()
+    out = measurement(batch)
+    return out, perf_counter() - began
 
 
 def _columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:

@@ -20,12 +20,13 @@ from core.embedded import with_suggestions
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
 from core.manifest import Manifest, read_manifest
-from core.methods import METHODS, describe
+from core.methods import METHODS, build
+from core.methods.params import all_params
 from core.pool import answer_key, load_pool, open_pool
 from core.progress import Reporter
 from core.recipe import PoolPart, Recipe, make_recipe, plan_selection
 from core.runs import Run, find_run, load_measured
-from core.schema import FieldMap, Pool
+from core.schema import FieldMap, Method, Pool
 from core.store import Workspace
 
 WORKSPACE = Path("workspace")
@@ -51,20 +52,39 @@ def spell(
     method: str,
     settings: Sequence[str],
     reading: Facts,
+    also: Sequence[str] = (),
     **rest: Any,
 ) -> tuple[Recipe, Pool]:
-    """The recipe that command line options spell, and its pool."""
-    params = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
-        params[key.strip()] = value.strip()
-    params = with_suggestions(method, params, reading["model"])
+    """The recipe that command line options spell, and its pool. Settings of methods in `also` are not part of it."""
+    params = with_suggestions(method, read_settings(settings, also).get("", {}), reading["model"])
     data = {"pool": pool, "method": {"name": method, "params": params}, "reading": reading}
     recipe = make_recipe(data | rest, "command line")
     opened = open_source(pool, workspace, report, task=task)
     return recipe, opened
+
+
+def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+    """`key=value` and, for methods in `also`, `method.key=value`, as parameters by method; "" is that of `--method`."""
+    params: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
+        method, _, name = key.strip().rpartition(".")
+        if method and method not in _every(also):
+            raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
+        params.setdefault(method, {})[name] = value.strip()
+    return params
+
+
+def _every(names: Sequence[str]) -> list[str]:
+    return list(METHODS) if "all" in names else list(dict.fromkeys(names))
+
+
+def methods_beside(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
+    """The methods that `--also` names ("all": every one), with their settings."""
+    params = read_settings(settings, names)
+    return [build(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
 
 
 def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
@@ -107,26 +127,30 @@ def open_pool_of(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool
     return open_source(recipe.pool.model_dump(), workspace, report)
 
 
-def measured(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> Run:
-    """Measure what the recipe's method needs, or find it measured."""
-    from core.measure import measure  # brings torch, which the other commands can do without
+def measured(
+    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
+) -> list[Run]:
+    """Measure, or find measured, what the recipe's method and those beside it need: a run for each, its own first."""
+    from core.measure import measure_all  # brings torch, which the other commands can do without
 
     method, reading = recipe.method.build(), recipe.reading.reading()
-    return measure(pool, method, reading, workspace, seed=recipe.seed, report=report)
+    others = [other for other in also if other.name != method.name]
+    return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report)
 
 
-def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> Facts:
+def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()) -> Facts:
     """What `measured` would cost."""
     from core.estimate import estimate  # brings torch
 
     method, reading = recipe.method.build(), recipe.reading.reading()
-    return asdict(estimate(pool, method, reading, workspace, report=report))
+    others = [other for other in also if other.name != method.name]
+    return asdict(estimate(pool, [method, *others], reading, workspace, report=report))
 
 
 def found(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     """The finished run that the recipe reads; RecipeError with the command that makes it when there is none."""
     method, reading = recipe.method.build(), recipe.reading.reading()
-    run = find_run(workspace, pool.fingerprint, method, reading, recipe.seed)
+    run = find_run(workspace, pool, method, reading, recipe.seed)
     if run is None:
         raise RecipeError(
             f"{method.label} is not measured on this pool with these settings. First run: "
@@ -167,7 +191,7 @@ def replayed(
     part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
     pool = open_source(part.model_dump(), workspace, report)
     target = out or path.with_name(manifest.output.file)
-    run = None if rows_only else measured(recipe, pool_checked(pool, manifest), workspace, report)
+    run = None if rows_only else measured(recipe, pool_checked(pool, manifest), workspace, report)[0]
     exported = curate.replay(manifest, recipe, pool, run, target)
     return {"chosen": str(exported.path), "rows": exported.rows, "sha256": exported.sha256, "identical": True}
 
@@ -185,12 +209,13 @@ def pool_checked(pool: Pool, manifest: Manifest) -> Pool:
 def demonstrated(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
     """Every method on the demo pool; how many planted faults each keeps."""
     rows, files = [], []
+    also = methods_beside(["all"], [], "embedded")
     for name in METHODS:
         params = with_suggestions(name, {}, "embedded")
         data = {"pool": {"source": "demo"}, "method": {"name": name, "params": params}, "budget": budget}
         recipe = make_recipe(data, "demo")
         pool = open_pool_of(recipe, workspace, report)
-        run = measured(recipe, pool, workspace, report)
+        run = measured(recipe, pool, workspace, report, also)[0]
         result = curate.curate(recipe, pool, run, out / f"{name}.jsonl")
         selection = plan_selection(recipe, pool, load_measured(run))
         kept = faults_in(pool, selection.rows)
@@ -242,9 +267,16 @@ def _spread(values: Any) -> Facts:
     return {"p5": int(low), "median": int(middle), "p95": int(high), "max": int(values.max())}
 
 
+def runs_facts(runs: Sequence[Run]) -> Facts:
+    """What the first run measured; and which other runs there are now."""
+    others = [{"also": METHODS[run.method["name"]].label, "run": run.id} for run in runs[1:] if run.id != runs[0].id]
+    return run_facts(runs[0]) | ({"others": others} if others else {})
+
+
 def run_facts(run: Run) -> Facts:
     """What a run measured, in numbers."""
     measured_ = load_measured(run)
+    tasks = {"tasks": {"source": run.tasks.source, "names": list(run.tasks.names)}} if run.tasks else {}
     means = {
         name: {"mean": float(np.nanmean(v)), "missing": int(np.isnan(v).sum())}
         for name, v in measured_.columns.items()
@@ -255,21 +287,22 @@ def run_facts(run: Run) -> Facts:
         "rows": len(measured_),
         "model": dict(run.model),
         "columns": means,
+        **tasks,
         "tokens": run.summary["tokens"],
         "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
         "warnings": list(run.summary["warnings"]),
     }
 
 
-def measure_arguments(recipe: Recipe, command: str, workspace: Workspace | None = None) -> list[str]:
-    """The arguments of `python -m core` that measure or estimate what a recipe needs."""
+def measure_arguments(
+    recipe: Recipe, command: str, workspace: Workspace | None = None, also: Sequence[Method] = ()
+) -> list[str]:
+    """The arguments of `python -m core` that measure or estimate what a recipe, and other methods beside it, need."""
     defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
     arguments = [command, recipe.pool.source, "--method", recipe.method.name]
-    changed = describe(recipe.method.build())["params"]
-    standard = describe(METHODS[recipe.method.name]())["params"]
-    for key, value in changed.items():
-        if value != with_suggestions(recipe.method.name, standard, recipe.reading.model)[key]:
-            arguments += ["--set", f"{key}={value}"]
+    arguments += _settings(recipe.method.build(), recipe.reading.model)
+    for method in also:
+        arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
     for key, value in recipe.reading.model_dump().items():
         if value != getattr(defaults.reading, key):
             arguments += [f"--{key.replace('_', '-')}", str(value)]
@@ -279,6 +312,13 @@ def measure_arguments(recipe: Recipe, command: str, workspace: Workspace | None 
     if workspace is not None and workspace.root != WORKSPACE.absolute():
         arguments += ["--workspace", str(workspace.root)]
     return arguments
+
+
+def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
+    """`--set` for each parameter that is not what it would be anyway."""
+    standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
+    changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
+    return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]
 
 
 def _pool_arguments(part: PoolPart) -> list[str]:

@@ -1,313 +1,117 @@
-"""Measure a pool: the slow part, in stages that are stored part by part and never done twice.
+"""Measure a pool: the slow part, done once and kept as a run for each method.
 
-    tokens                every row -> token ids and counts             keyed by pool and encoder
-    base                  one pass of the model as it is                + model revision and dtype
-    warm-up, calibrated   train on a subset, then one pass of the result, once per round
-
-A stage is a folder in `workspace/measurements` (or `models`), under a lock: a second worker waits and
-then finds the work done. The plan of a stage is fixed before its first part, so a killed and resumed
-measurement gives the same bits as an uninterrupted one.
+What several methods need of the base model comes from one pass over the pool (core/sweep.py). What else a signal
+takes is in core/warmups.py (training), core/covering.py (greedy search) and core/asking.py (tasks and confidence).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from time import monotonic
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from core.asking import confidence_of, tasks_of
+from core.certainty import task_means
+from core.covering import cover
 from core.methods import describe
-from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows
-from core.model import count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
+from core.methods.activation_coverage import ActivationCoverage
+from core.methods.entropy_shift import EntropyShift
+from core.methods.task_confidence import TaskConfidence
 from core.modelref import resolve_model
-from core.probe import Probe
 from core.progress import Reporter
-from core.runs import SIGNALS, Run, find_run, run_key, save_run
-from core.schema import IntArray, Measured, Method, ModelRef, Pool, Reading
-from core.store import Parts, Workspace, content_key
-from core.template import Encoder
-from core.training import TrainSpec, train
-
-TOKEN_PART_ROWS = 8192
-FLOPS = {"cpu": 2e11, "cuda": 5e13}  # order of magnitude; only sets how long a part takes
-PART_SECONDS = 8
-MAX_PART_ROWS = 16384
+from core.runs import SIGNALS, Run, Tasks, find_run, run_key, save_run
+from core.schema import Method, Pool, Reading
+from core.store import Workspace
+from core.sweep import Riding, Sweep
+from core.warmups import calibrate
 
 
 def measure(
-    pool: Pool,
-    method: Method,
-    reading: Reading,
-    workspace: Workspace,
-    *,
-    seed: int = 0,
-    report: Reporter,
+    pool: Pool, method: Method, reading: Reading, workspace: Workspace, *, seed: int = 0, report: Reporter
 ) -> Run:
     """Measure all that `method` needs on `pool`, or find it measured. Resumable at any moment."""
+    return measure_all(pool, [method], reading, workspace, seed=seed, report=report)[0]
+
+
+def measure_all(
+    pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace, *, seed: int = 0, report: Reporter
+) -> list[Run]:
+    """A run for each method, in one pass of the base model for all that they need of it."""
     ref = resolve_model(reading.model, reading.revision)
     reading = replace(reading, revision=ref.revision)
-    found = find_run(workspace, pool.fingerprint, method, reading, seed)
-    if found is not None:
+    found = [find_run(workspace, pool, method, reading, seed) for method in methods]
+    wanted = [method for method, run in zip(methods, found, strict=True) if run is None]
+    if not wanted:
         report.note("Already measured: nothing to do.")
-        return found
-    sweep = Sweep(pool, reading, ref, workspace, report)
-    key = run_key(pool.fingerprint, method, reading, ref, seed)
+        return [run for run in found if run is not None]
+    sweep = Sweep(pool, reading, ref, workspace, report, riding=riding(wanted))
+    return [run or _measured(sweep, method, seed) for method, run in zip(methods, found, strict=True)]
+
+
+def riding(methods: Sequence[Method]) -> Riding | None:
+    """What the base pass takes along for these methods."""
+    states = [Riding(m.share, m.tokens) for m in methods if isinstance(m, ActivationCoverage)]
+    return states[0] if states else None
+
+
+def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
+    pool, workspace, report = sweep.pool, sweep.workspace, sweep.report
+    key = run_key(pool, method, sweep.reading, sweep.ref, seed)
     with workspace.hold(f"run-{key}", lambda: report.waiting("Another worker measures the same.")):
-        found = find_run(workspace, pool.fingerprint, method, reading, seed)
+        found = find_run(workspace, pool, method, sweep.reading, seed)
         if found is not None:
             return found
-        columns, summary = sweep.columns(method, seed)
+        sweep.seconds.clear()  # a run tells what it took itself, not what came before it
+        columns, rest = _columns(sweep, method, seed)
+        summary = rest.pop("summary") | {"warnings": doubts(columns, rest["tasks"])}
         return save_run(
             workspace,
             Run(
                 id=key,
                 pool_id=pool.fingerprint,
                 method=describe(method),
-                reading=asdict(reading),
-                model={"name": ref.name, "revision": ref.revision},
+                reading=asdict(sweep.reading),
+                model={"name": sweep.ref.name, "revision": sweep.ref.revision},
                 encoder=sweep.encoder.digest,
                 seed=seed,
                 columns=tuple(columns),
                 folder=workspace.folder("runs", key),
-                summary=summary | {"warnings": doubts(columns)},
+                summary=summary,
+                **rest,
             ),
             columns,
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """The token ids of a pool, memory-mapped: any rows, in any order, without loading the rest."""
-
-    parts: Parts
-    n: int
-
-    def batch(self, rows: IntArray) -> dict[str, list[Any]]:
-        """Token ids and response spans of these rows, as `Probe` takes them."""
-        tables: dict[int, pa.Table] = {}
-        tokens, spans = [], []
-        for row in rows.tolist():
-            part, place = divmod(row, TOKEN_PART_ROWS)
-            if part not in tables:
-                tables[part] = self.parts.read(part, ["tokens", "spans"])
-            tokens.append(tables[part]["tokens"].slice(place, 1).combine_chunks().flatten().to_numpy())
-            spans.append(tables[part]["spans"].slice(place, 1).combine_chunks().flatten().to_numpy())
-        return {"tokens": tokens, "spans": spans}
-
-    def columns(self) -> dict[str, Any]:
-        """The counts of SIGNALS['tokens'], one value per pool row."""
-        return {name: self.parts.column(name, self.n) for name in SIGNALS["tokens"]}
-
-
-class Sweep:
-    """The stages of one pool under one model and reading."""
-
-    def __init__(self, pool: Pool, reading: Reading, ref: ModelRef, workspace: Workspace, report: Reporter) -> None:
-        self.pool, self.reading, self.ref = pool, reading, ref
-        self.workspace, self.report = workspace, report
-        self.encoder = Encoder(load_tokenizer(ref), reading)
-        self.seconds: dict[str, float] = {}
-
-    @cached_property
-    def device(self) -> str:
-        """Where the model runs."""
-        return pick_device() if self.reading.device == "auto" else self.reading.device
-
-    @cached_property
-    def dtype(self) -> str:
-        """What it computes in: part of a measurement's key, the device is not."""
-        if self.reading.dtype != "auto":
-            return self.reading.dtype
-        return pick_dtype(self.device, count_parameters(fetch(self.ref)))
-
-    def columns(self, method: Method, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """All columns that `method` needs, and a summary of how they came about."""
-        tokens = self.tokens()
-        columns = tokens.columns()
-        summary: dict[str, Any] = {"tokens": int(columns["prompt_tokens"].sum() + columns["response_tokens"].sum())}
+def _columns(sweep: Sweep, method: Method, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All columns that `method` needs; and the run's summary, tasks and states."""
+    columns = sweep.tokens.columns()
+    summary: dict[str, Any] = {"tokens": int(columns["prompt_tokens"].sum() + columns["response_tokens"].sum())}
+    rest: dict[str, Any] = {"summary": summary, "tasks": None, "states": None}
+    if set(method.needs) <= {"tokens"}:
+        return columns, rest | {"summary": summary | {"seconds": dict(sweep.seconds)}}
+    with sweep.workspace.hold(
+        f"device-{sweep.device.replace(':', '-')}",
+        lambda: sweep.report.waiting("Another job uses this device."),
+    ):
         if "base" in method.needs:
-            with self.workspace.hold(
-                f"device-{self.device.replace(':', '-')}",
-                lambda: self.report.waiting("Another job uses this device."),
-            ):
-                columns |= self.probe(tokens, "Reading with the base model", None)
-                if isinstance(method, EntropyShift):
-                    calibrated, summary["rounds"] = self.calibrate(tokens, columns, method, seed)
-                    columns |= calibrated
-            summary |= {"device": self.device, "dtype": self.dtype}
-        return columns, summary | {"seconds": self.seconds}
-
-    def tokens(self) -> Tokens:
-        """Every row's token ids."""
-        n = len(self.pool)
-        plan = [np.arange(a, min(a + TOKEN_PART_ROWS, n)) for a in range(0, n, TOKEN_PART_ROWS)]
-        spec = {"kind": "tokens", "pool": self.pool.fingerprint, "encoder": self.encoder.digest}
-        with self._stage(spec, plan, mapped=True) as parts:
-            for part, rows in self._missing(parts, "Tokenising", np.ones(n, np.int64)):
-                parts.write(part, self._encode(rows))
-        return Tokens(parts, n)
-
-    def _encode(self, rows: IntArray) -> pa.Table:
-        view = self.pool.rows.slice(int(rows[0]), len(rows)).select(["prompt", "response", "turns"])
-        out = self.encoder(view.to_pydict())
-        return pa.table(
-            {
-                "tokens": pa.array(out["tokens"], pa.list_(pa.uint32())),
-                "spans": pa.array(out["spans"], pa.list_(pa.int32())),
-                **{name: pa.array(out[name]) for name in SIGNALS["tokens"]},
-            }
-        )
-
-    def probe(self, tokens: Tokens, stage: str, state: Path | None) -> dict[str, Any]:
-        """NLL and entropy of every row under one model state; embeddings are stored with the base pass."""
-        probe: Probe | None = None
-        spec = {
-            "kind": "probe",
-            "tokens": tokens.parts.folder.name,
-            "revision": self.ref.revision,
-            "state": state.parent.name if state else None,
-            "dtype": self.dtype,
-        }
-        counts = tokens.columns()
-        lengths = counts["prompt_tokens"] + counts["response_tokens"]
-        plan = plan_parts(lengths, self._part_tokens())
-        with self._stage(spec, plan) as parts:
-            for part, rows in self._missing(parts, stage, lengths):
-                if probe is None:
-                    model = load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
-                    probe = Probe(model)
-                parts.write(part, self._probe_part(probe, tokens, rows, keep_embeddings=state is None))
-        return {name: parts.column(name, tokens.n) for name in SIGNALS["base"]}
-
-    def _part_tokens(self) -> int:
-        flops = FLOPS["cuda" if self.device.startswith("cuda") else "cpu"]
-        return max(1024, int(flops * PART_SECONDS / (2 * count_parameters(fetch(self.ref)))))
-
-    def _probe_part(self, probe: Probe, tokens: Tokens, rows: IntArray, *, keep_embeddings: bool) -> pa.Table:
-        out = probe(tokens.batch(rows))
-        table = {"row": pa.array(rows)} | {name: pa.array(out[name]) for name in SIGNALS["base"]}
-        if keep_embeddings:
-            for name in ("prompt_embedding", "response_embedding"):
-                width = out[name].shape[1]
-                flat = pa.array(out[name].astype(np.float16).ravel(), pa.float16())
-                table[name] = pa.FixedSizeListArray.from_arrays(flat, width)
-        return pa.table(table)
-
-    def calibrate(
-        self, tokens: Tokens, columns: Mapping[str, Any], method: EntropyShift, seed: int
-    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """NLL and entropy under the calibrated model of the last round, and the story of each round.
-
-        Round 1 trains on a random share α of the rows with a response, round k + 1 on what round k would
-        choose. Every round starts from the base model.
-        """
-        answered = np.flatnonzero(columns["response_tokens"] > 0)
-        rows = calibration_rows(answered, method.alpha, seed)
-        story: list[dict[str, Any]] = []
-        calibrated: dict[str, Any] = {}
-        for number in range(1, method.rounds + 1):
-            of = f" (round {number} of {method.rounds})" if method.rounds > 1 else ""
-            state, losses = self._warm_up(tokens, rows, train_spec(method, seed), f"Warm-up training{of}")
-            after = self.probe(tokens, f"Reading with the calibrated model{of}", state)
-            calibrated = {f"{name}_cal": values for name, values in after.items()}
-            story.append({"rows": len(rows), "state": state.parent.name} | losses)
-            if number < method.rounds:
-                measured = Measured(self.pool.fingerprint, dict(columns) | calibrated)
-                rows = next_calibration_rows(measured, method.beta)
-        return calibrated, story
-
-    def _warm_up(self, tokens: Tokens, rows: IntArray, spec: TrainSpec, stage: str) -> tuple[Path, dict[str, Any]]:
-        key = content_key(
-            {
-                "kind": "warm-up",
-                "tokens": tokens.parts.folder.name,
-                "rows": rows.tolist(),
-                "revision": self.ref.revision,
-                "spec": asdict(spec),
-                "dtype": self.dtype,
-            }
-        )
-        folder = self.workspace.folder("models", key)
-        began = monotonic()
-        steps = -(-len(rows) // spec.batch_size) * spec.epochs
-        self.report.stage(stage, rows=steps, work=steps)
-        with self.workspace.hold(f"model-{key}", lambda: self.report.waiting("Another worker trains the same.")):
-            batch = tokens.batch(rows)
-            result = train(
-                self.ref,
-                batch["tokens"],
-                batch["spans"],
-                spec,
-                folder=folder,
-                dtype=self.dtype,
-                device=self.device,
-                on_step=lambda done, _total: self.report.advance(done, done),
-            )
-        self.seconds["warm-up"] = self.seconds.get("warm-up", 0.0) + monotonic() - began
-        return folder / "state", {"loss": result.losses.tolist(), "steps": result.steps}
-
-    @contextmanager
-    def _stage(self, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False) -> Iterator[Parts]:
-        """The stored parts of one stage, under its lock; its time is added to the summary."""
-        key = content_key(spec)
-        began = monotonic()
-        with self.workspace.hold(
-            f"measurement-{key}", lambda: self.report.waiting("Another worker measures the same.")
-        ):
-            folder = self.workspace.folder("measurements", key)
-            yield Parts.open(folder, spec, plan, mapped=mapped)
-        kind = str(spec["kind"])
-        self.seconds[kind] = self.seconds.get(kind, 0.0) + monotonic() - began
-
-    def _missing(self, parts: Parts, stage: str, work: IntArray) -> Iterator[tuple[int, IntArray]]:
-        """The parts still to be made; tells the reporter of each one that the caller has finished."""
-        missing = parts.missing()
-        total = int(work.sum())
-        to_do = np.concatenate([parts.plan[k] for k in missing]) if missing else np.empty(0, np.int64)
-        done_rows, done_work = len(work) - len(to_do), total - int(work[to_do].sum())
-        self.report.stage(stage, rows=len(work), work=total, done_rows=done_rows, done_work=done_work)
-        for part in missing:
-            rows = parts.plan[part]
-            yield part, rows
-            done_rows, done_work = done_rows + len(rows), done_work + int(work[rows].sum())
-            self.report.advance(done_rows, done_work)
-            self.report.note(f"{stage}: part {part + 1} of {len(parts.plan)} is stored ({len(rows)} rows).")
+            columns |= {name: sweep.base.column(name, len(sweep.pool)) for name in SIGNALS["base"]}
+        if isinstance(method, EntropyShift):
+            calibrated, summary["rounds"] = calibrate(sweep, method, columns, seed)
+            columns |= calibrated
+        if isinstance(method, ActivationCoverage):
+            columns |= cover(sweep, method, columns, seed)
+            rest["states"] = sweep.states.name
+        if isinstance(method, TaskConfidence):
+            columns["task_code"], rest["tasks"] = tasks_of(sweep, method, seed)
+            if "confidence" in method.needs:
+                columns["confidence"], facts = confidence_of(sweep, method, columns["task_code"], seed)
+                summary |= facts
+    summary |= {"device": sweep.device, "dtype": sweep.dtype, "seconds": dict(sweep.seconds)}
+    return columns, rest
 
 
-def plan_parts(lengths: IntArray, part_tokens: int) -> list[IntArray]:
-    """Rows by length, longest first, cut so that each part holds about `part_tokens` tokens.
-
-    Ties go to the earlier row. Longest first, so that a pool that does not fit fails at once.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    filled = np.cumsum(lengths[order])
-    parts: list[IntArray] = []
-    start = 0
-    while start < len(order):
-        base = int(filled[start - 1]) if start else 0
-        stop = int(np.searchsorted(filled, base + part_tokens, side="right"))
-        stop = min(max(stop, start + 1), start + MAX_PART_ROWS)
-        parts.append(order[start:stop])
-        start = stop
-    return parts
-
-
-def train_spec(method: EntropyShift, seed: int) -> TrainSpec:
-    """How the calibration model of `method` is trained; the rest is as the paper has it."""
-    return TrainSpec(
-        learning_rate=method.learning_rate,
-        epochs=method.epochs,
-        batch_size=method.batch_size,
-        lora_rank=method.lora_rank,
-        seed=seed,
-    )
-
-
-def doubts(columns: Mapping[str, Any]) -> list[str]:
+def doubts(columns: Mapping[str, Any], tasks: Tasks | None = None) -> list[str]:
     """What should make people look twice before they trust these columns."""
     found = []
     cut = int(columns["truncated"].sum())
@@ -323,4 +127,17 @@ def doubts(columns: Mapping[str, Any]) -> list[str]:
                 f"Warm-up hardly changed the model (mean |ΔNLL| {shift:.1e} nats). "
                 "Raise the learning rate or the epochs before you trust the order."
             )
+    if tasks is not None and "confidence" in columns:
+        found += _few(columns, tasks)
     return found
+
+
+def _few(columns: Mapping[str, Any], tasks: Tasks) -> list[str]:
+    """Tasks whose mean confidence comes from one prompt, or from none."""
+    _, _, asked = task_means(columns["confidence"], columns["task_code"], len(tasks.names))
+    few = int((asked < 2).sum())
+    return (
+        [f"{few} of {len(tasks.names)} tasks have fewer than two prompts, so their confidence has no error."]
+        if few
+        else []
+    )

@@ -101,7 +101,9 @@ class PinPart(_Strict):
 class ExportPart(_Strict):
     """What is written."""
 
-    format: Literal["original", "alpaca", "messages", "sharegpt"] = Field(default="original", alias="schema")
+    format: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = Field(
+        default="original", alias="schema"
+    )
     with_scores: bool = False
     rejected: bool = False
 
@@ -185,7 +187,7 @@ def finish(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order
     pinned = with_pins(order, pinned_in, pinned_out)
     limit = None
     if recipe.threshold is not None:
-        values = score_columns(method, measured).get(method.ranks_by)
+        values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
         if values is None:
             raise RecipeError(f"threshold: {method.label} has no score to compare with {recipe.threshold:g}.")
         after = pinned.rows[len(pinned_in) :]

@@ -13,16 +13,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import WorkspaceError
-from core.methods import describe
 from core.methods.params import measure_params
-from core.schema import Measured, Method, ModelRef, Reading
+from core.schema import Measured, Method, ModelRef, Pool, Reading
+from core.statefile import have_states, read_states
+from core.states import States
 from core.store import Workspace, atomic_path, content_key, read_json, write_json
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone
     "base": ("nll", "entropy"),  # one forward pass of the model as it is
     "calibrated": ("nll_cal", "entropy_cal"),  # warm-up training, then a second pass
+    "activations": ("coverage_gain", "activation_cluster"),  # ride on the base pass; then greedy search and k-means
+    "tasks": ("task_code",),  # labels of the pool, or derived from embeddings of the prompts
+    "confidence": ("confidence",),  # greedy continuation of some prompts of each task
 }
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What the numbers of `task_code` mean."""
+
+    names: tuple[Any, ...]  # text, or None: rows without a label
+    source: str  # "labels: FIELD" or "derived"
+    embeddings: str = ""  # by what they were derived: "" = the scoring model, else a sentence-transformer and revision
+
+    @property
+    def derived(self) -> bool:
+        """Are they Winnow's, and not the pool's own?"""
+        return self.source == DERIVED
+
+
+DERIVED = "derived"
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,8 @@ class Run:
     columns: tuple[str, ...]
     folder: Path
     summary: Mapping[str, Any] = field(default_factory=dict)  # seconds, tokens, rounds, warnings, dtype
+    tasks: Tasks | None = None
+    states: str | None = None  # key of the measurement that holds the activation states
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -46,19 +69,25 @@ class Run:
         return tuple(s for s, names in SIGNALS.items() if set(names) <= set(self.columns))
 
 
-def run_key(pool_id: str, method: Method, reading: Reading, ref: ModelRef, seed: int) -> str:
+def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: int) -> str:
     """The id of the run that measures this: changes with anything that changes a column."""
-    calibrated = "calibrated" in method.needs
-    return content_key(
-        {
-            "pool": pool_id,
-            "needs": sorted(method.needs),
-            "params": measure_params(method) if calibrated else {},
-            "seed": seed if calibrated else 0,
-            "reading": asdict(reading),
-            "revision": ref.revision,
-        }
-    )
+    params = measure_params(method)
+    spec = {
+        "pool": pool.fingerprint,
+        "needs": sorted(method.needs),
+        "params": params,
+        "seed": seed if params else 0,
+        "reading": asdict(reading),
+        "revision": ref.revision,
+    }
+    return content_key(spec | ({"tasks": task_source(method, pool)} if "tasks" in method.needs else {}))
+
+
+def task_source(method: Method, pool: Pool) -> str:
+    """Where this method's tasks come from: the pool's labels, if it has any and they are wanted; else derived."""
+    labelled = pool.rows["task"].null_count < len(pool)
+    wanted = measure_params(method).get("tasks") != DERIVED
+    return f"labels: {pool.fields.task}" if labelled and wanted else DERIVED
 
 
 def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
@@ -76,6 +105,9 @@ def open_run(workspace: Workspace, run_id: str) -> Run:
     if not (folder / "run.json").exists():
         raise WorkspaceError(f"There is no finished run '{run_id}' in {workspace.root}. Measure first.")
     document = read_json(folder / "run.json")
+    tasks = document.get("tasks")
+    if tasks is not None:
+        document["tasks"] = Tasks(**{**tasks, "names": tuple(tasks["names"])})
     return Run(**{**document, "columns": tuple(document["columns"]), "folder": folder})
 
 
@@ -86,14 +118,14 @@ def list_runs(workspace: Workspace, pool_id: str) -> list[Run]:
     return [run for run in runs if run.pool_id == pool_id]
 
 
-def find_run(workspace: Workspace, pool_id: str, method: Method, reading: Reading, seed: int) -> Run | None:
+def find_run(workspace: Workspace, pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
     """The newest run under this reading that holds all the method needs; None when there is none.
 
-    A method that needs a calibrated model finds only runs with its own measuring parameters and seed;
-    the others share any run of the same model and reading. A reading without a revision finds any.
+    A method with measuring parameters finds only runs with its own parameters and seed; the others share any run
+    of the same model and reading. A reading without a revision finds any.
     """
-    for run in list_runs(workspace, pool_id):
-        if reads_alike(run, reading) and fits(run, method, seed):
+    for run in list_runs(workspace, pool.fingerprint):
+        if reads_alike(run, reading) and fits(run, method, pool, seed):
             return run
     return None
 
@@ -104,15 +136,23 @@ def reads_alike(run: Run, reading: Reading) -> bool:
     return same and reading.revision in (None, run.model["revision"])
 
 
-def fits(run: Run, method: Method, seed: int) -> bool:
-    """Whether the run holds what this method, with these measuring parameters, needs."""
+def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
+    """Whether the run, of this pool, holds what this method, with these measuring parameters, needs."""
+    params = measure_params(method)
     if not set(method.needs) <= set(run.signals):
         return False
-    if "calibrated" not in method.needs:
+    if not params:
         return True
-    asked, made = describe(method), run.method
-    same = all(made["params"].get(k) == v for k, v in measure_params(method).items())
-    return bool(asked["name"] == made["name"] and same and run.seed == seed)
+    same = all(run.method["params"].get(k) == v for k, v in params.items())
+    tasks = run.tasks.source if run.tasks else None
+    alike = "tasks" not in method.needs or tasks == task_source(method, pool)
+    return bool(run.method["name"] == method.name and same and alike and run.seed == seed)
+
+
+def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
+    """The newest run under this reading that holds a signal, whatever method it was made for."""
+    runs = list_runs(workspace, pool.fingerprint)
+    return next((run for run in runs if signal in run.signals and reads_alike(run, reading)), None)
 
 
 def load_measured(run: Run) -> Measured:
@@ -121,4 +161,18 @@ def load_measured(run: Run) -> Measured:
     columns = {name: table[name].to_numpy() for name in run.columns}
     for values in columns.values():
         values.flags.writeable = False
-    return Measured(run.pool_id, columns)
+    derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
+    return Measured(run.pool_id, columns, load_states(run), derived)
+
+
+def load_states(run: Run) -> States | None:
+    """The activation states that the run was made with, memory-mapped; None where it has none.
+
+    WorkspaceError when they are no longer there.
+    """
+    if run.states is None:
+        return None
+    folder = run.folder.parents[1] / "measurements" / run.states
+    if not have_states(folder):
+        raise WorkspaceError(f"{folder}: the activation states of this run are gone. Measure again.")
+    return read_states(folder)

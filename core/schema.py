@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import MethodError
+from core.states import States
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -93,12 +94,16 @@ class Measured:
     """What is known about every row of one pool: token counts, and what models said.
 
     Columns (each (N,)): prompt_tokens, response_tokens int64; truncated bool; nll, entropy float32
-    (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model).
-    Only those that were measured are there.
+    (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model);
+    coverage_gain float64 (f of the rows up to and with this one less f without it, in the greedy order);
+    activation_cluster int64 (-1: none); task_code int64 (-1: no task known); confidence float32 in (0, 1], of
+    the prompts that were asked. Only those that were measured are there.
     """
 
     pool_id: str
     columns: Columns
+    states: States | None = None  # which neurons are on in each row; of N rows
+    derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -117,6 +122,21 @@ class Measured:
             )
         return self.columns[name]
 
+    def task_names(self) -> list[str | None] | None:
+        """(N,) derived task of each row, None for a row without one; None where tasks are the pool's own."""
+        if self.derived_tasks is None:
+            return None
+        names = (*self.derived_tasks, None)
+        return [names[code] for code in self.columns["task_code"].tolist()]
+
+    def need_states(self) -> States:
+        """The activation states; MethodError when they were not measured."""
+        if self.states is None:
+            raise MethodError(
+                "This needs activation states, which are not measured yet. Measure the pool with this method first."
+            )
+        return self.states
+
 
 @dataclass(frozen=True, eq=False)
 class Order:
@@ -124,6 +144,7 @@ class Order:
 
     rows: IntArray  # (M,) row numbers, no repeats, M <= N
     excluded: Mapping[str, IntArray] = field(default_factory=dict)  # reason in words -> row numbers
+    values: NDArray[Any] | None = None  # (N,) what it goes by, where that hangs on who is eligible; None: the column
 
     def rank(self, n: int) -> IntArray:
         """(n,) 0-based place of every row; -1 = not in the order."""
@@ -138,7 +159,11 @@ class Method(Protocol):
     name: ClassVar[str]  # stable id, written into recipes and manifests; never rename
     label: ClassVar[str]  # what people read
     summary: ClassVar[str]  # one sentence: what it keeps and why
-    needs: ClassVar[tuple[str, ...]]  # signals to measure, of core.measure.SIGNALS: tokens, base, calibrated
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Signals to measure, of core.runs.SIGNALS."""
+        ...
 
     @property
     def ranks_by(self) -> str:

@@ -133,7 +133,7 @@ def with_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
     excluded = {reason: rows for reason, rows in excluded.items() if len(rows)}
     if len(out):
         excluded[PINNED_OUT] = out
-    return Order(np.concatenate([head, rest]), excluded)
+    return Order(np.concatenate([head, rest]), excluded, order.values)
 
 
 def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArray:
@@ -201,9 +201,28 @@ def choose(
     """The prefix that the budget pays for, and no longer than `limit` (a threshold's `cut_length`).
 
     Pinned rows (the first `n_pinned`) count against the budget, and stay even where they alone exceed it.
+    RecipeError for a budget in tokens where no row has any: each would be free, so it would pay for all of them.
     """
+    if budget.unit == "tokens":
+        _check_tokens(order.rows, budget, response_tokens)
     length = prefix_length(order.rows, budget, response_tokens, len(response_tokens), cumulative=cumulative)
     if limit is not None:
         length = min(length, limit)
     rows = order.rows[: max(length, n_pinned)]
     return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order)
+
+
+def _check_tokens(order_rows: IntArray, budget: Budget, response_tokens: IntArray) -> None:
+    """RecipeError when the pool, or every row of an order (M,), has no response tokens; they are (N,)."""
+    if response_tokens[order_rows].any() or not len(response_tokens):
+        return
+    if not response_tokens.any():
+        whose = "No row of this pool"
+    elif len(order_rows):
+        whose = "No row that is left to choose from"
+    else:
+        return  # nothing to choose from, whatever the budget
+    raise RecipeError(
+        f"{whose} has a response, so a budget in response tokens ({budget}) says nothing. "
+        f"Give rows (500) or a share of the pool (10%)."
+    )

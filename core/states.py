@@ -5,14 +5,15 @@ said where it is measured (core/activations.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from core.errors import MethodError
-from core.schema import IntArray
+
+IntArray = NDArray[np.int64]
 
 ABSENT = np.uint32(0xFFFFFFFF)  # in a table of states: nothing is on at this place
 CHUNK = 1 << 22  # neurons read at once in a run over many rows
@@ -25,8 +26,13 @@ class States:
     indptr: IntArray  # (N + 1,) row i holds indices[indptr[i] : indptr[i + 1]]
     indices: NDArray[np.uint32]  # ascending inside a row, no repeats, below `neurons`
     neurons: int  # how many there are in all, on or not
+    check: InitVar[bool] = True  # False: whoever wrote them has looked; reads nothing of `indices`
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, check: bool) -> None:
+        if check:
+            self._refuse_damage()
+
+    def _refuse_damage(self) -> None:
         ends = self.indptr
         if len(ends) == 0 or ends[0] != 0 or ends[-1] != len(self.indices) or (np.diff(ends) < 0).any():
             raise MethodError("Activation states are damaged: their rows do not fill the list. Measure them again.")
@@ -64,6 +70,16 @@ class States:
         for some in self._chunks(rows):
             total += np.bincount(stretches(self.indices, self.indptr, some), minlength=self.neurons)
         return total
+
+    def sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
+        """(R,) Σ weight (neurons,) over what is on in each of these rows."""
+        out = np.zeros(len(rows))
+        done = 0
+        for some in self._chunks(rows):
+            own = np.repeat(np.arange(done, done + len(some)), np.diff(self.indptr)[some])
+            out += np.bincount(own, weight[stretches(self.indices, self.indptr, some)], minlength=len(rows))
+            done += len(some)
+        return out
 
     def _chunks(self, rows: IntArray) -> Iterator[IntArray]:
         """`rows` in runs of about CHUNK neurons."""

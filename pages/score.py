@@ -11,11 +11,12 @@ st.caption("A model reads every row once. After that, choosing rows is arithmeti
 choice, model = st.columns([3, 2], gap="large")
 with choice:
     forms.choose_method()
+    forms.choose_others()
 with model:
     forms.choose_model(measuring.models_used(pool))
     measuring.about_model()
 if forms.has_params("measure"):
-    with st.expander("Warm-up training", icon=":material/model_training:"):
+    with st.expander(f"How {state.method().label.lower()} is measured", icon=":material/model_training:"):
         forms.params("measure")
         forms.suggestions()
 with st.expander("How a row is read", icon=":material/tune:"):
@@ -24,9 +25,10 @@ with st.expander("How a row is read", icon=":material/tune:"):
 plan = jobs.plan(pool)
 run = state.run(pool)
 st.subheader("Measure", anchor=False)
+measuring.gives(pool)
 if run is not None:
     measuring.finished(run)
-else:
+if run is None or measuring.lacking(pool):
     measuring.offer(plan)
 measuring.headless(plan)
 measuring.others(pool, plan, run)

@@ -17,6 +17,8 @@ USES_TORCH = {
     "core/model.py",
     "core/probe.py",
     "core/activations.py",
+    "core/confidence.py",
+    "core/sentences.py",
     "core/prefix.py",
     "core/training.py",
     "core/checkpoints.py",
@@ -34,9 +36,21 @@ ARRAYS_ONLY = (
     "core/states.py",
     "core/coverage.py",
     "core/apportion.py",
+    "core/certainty.py",
+    "core/kmeans.py",
+    "core/clusters.py",
+    "core/derived.py",
 )
 ARRAYS = {"numpy", "scipy", "core.schema", "core.errors", "core.methods", "core.selection", "core.filters"}
-ARRAYS |= {"core.states", "core.coverage", "core.apportion"}
+ARRAYS |= {
+    "core.states",
+    "core.coverage",
+    "core.apportion",
+    "core.certainty",
+    "core.kmeans",
+    "sklearn",
+    "threadpoolctl",
+}
 
 
 @cache

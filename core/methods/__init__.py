@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import MethodError
+from core.methods.activation_coverage import ActivationCoverage
 from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
 from core.methods.entropy_shift import EntropyShift
 from core.methods.params import all_params, read_params
+from core.methods.task_confidence import TaskConfidence
 from core.schema import Method
 
 METHODS: dict[str, type[Method]] = {
     "entropy_shift": EntropyShift,
+    "activation_coverage": ActivationCoverage,
+    "task_confidence": TaskConfidence,
     "random": Random,
     "longest": Longest,
     "lowest_nll": LowestNLL,

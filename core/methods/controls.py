@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
 from core.schema import BoolArray, Measured, Order
 
 
@@ -44,9 +44,7 @@ class Random:
         Rows without a response are left out, as they are by every other method, unless no row has one.
         """
         n = len(measured)
-        answered = measured.need("response_tokens") > 0
-        lacking = ~answered if answered.any() else np.zeros(n, np.bool_)
-        candidates, excluded = sort_out({FILTERED: ~eligible, NO_RESPONSE: lacking})
+        candidates, excluded = sort_out({FILTERED: ~eligible, NO_RESPONSE: unanswered(measured)})
         kept = np.zeros(n, np.bool_)
         kept[candidates] = True
         shuffled = np.random.default_rng(seed).permutation(n)

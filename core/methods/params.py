@@ -4,7 +4,7 @@ A method is a frozen dataclass; each of its fields is declared with `param`. So 
 line in one file: the form draws it, the recipe keeps it, `check` refuses what it does not allow.
 
 Metadata of every field: `label` and `help` (words for people), `low` and `high` (both inclusive; None for
-choices), `choices` (None for numbers), `stage`.
+choices and text), `choices` (None for numbers and text), `stage`. Text is free: a name, an id or a path.
 
     stage "order"     changes the order only: array arithmetic, a live slider
     stage "measure"   changes what has to be measured: part of a measurement's key, behind a button
@@ -30,7 +30,7 @@ def param(
     choices: tuple[str, ...] | None = None,
     stage: Stage = "order",
 ) -> Any:
-    """A dataclass field for one parameter: an int, a float (with `low` and `high`) or a choice of words.
+    """A dataclass field for one parameter: an int, a float (with `low` and `high`), a choice of words, or text.
 
     The kind is that of `default`: 1 is a whole number, 1.0 is not.
     """
@@ -84,12 +84,16 @@ def _allowed(f: Field[Any], value: Any) -> bool:
         return False
     if f.metadata["choices"] is not None:
         return value in f.metadata["choices"]
+    if isinstance(value, str):
+        return value == value.strip()
     return bool(f.metadata["low"] <= value <= f.metadata["high"])  # NaN is in no range
 
 
 def _range(f: Field[Any]) -> str:
     if f.metadata["choices"] is not None:
         return "one of " + ", ".join(f.metadata["choices"])
+    if isinstance(f.default, str):
+        return "text without space around it"
     kind = "a whole number" if isinstance(f.default, int) else "a number"
     return f"{kind} from {f.metadata['low']:g} to {f.metadata['high']:g}"
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.schema import BoolArray, IntArray
+from core.schema import BoolArray, IntArray, Measured
 
 FILTERED = "filtered out"
 NO_RESPONSE = "no response"
@@ -30,6 +30,12 @@ def ranked(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high"
         return ascending
     places = np.arange(len(ascending))
     return ascending[np.argsort(np.abs(2 * places - (len(ascending) - 1)), kind="stable")]
+
+
+def unanswered(measured: Measured) -> BoolArray:
+    """(N,) rows without a response, for methods that can do without: none of them where no row has one."""
+    answered = measured.need("response_tokens") > 0
+    return ~answered if answered.any() else np.zeros(len(measured), np.bool_)
 
 
 def sort_out(left_out: Mapping[str, BoolArray]) -> tuple[IntArray, dict[str, IntArray]]:

@@ -13,7 +13,7 @@ import streamlit as st
 from core.embedded import SUGGESTED
 from core.errors import WinnowError
 from core.methods import METHODS
-from core.methods.params import Stage
+from core.methods.params import Stage, measure_params
 from core.schema import Reading
 from pages.ui import roots, show, state
 
@@ -45,6 +45,21 @@ def choose_method() -> None:
         captions=[METHODS[name].summary for name in METHODS],
         key=key,
         on_change=lambda: state.change(method=state.widget(key)),
+    )
+
+
+def choose_others() -> None:
+    """Further methods to measure for, so that one pass serves them all."""
+    now = state.settings()
+    options = [name for name, cls in METHODS.items() if measure_params(cls()) and name != now.method]
+    key = state.set_widget("form.also", [name for name in now.also if name in options])
+    st.pills(
+        "Measure for others too, in the same pass",
+        options,
+        selection_mode="multi",
+        format_func=lambda name: METHODS[name].label,
+        key=key,
+        on_change=lambda: state.change(also=tuple(state.widget(key))),
     )
 
 
@@ -103,6 +118,9 @@ def _param(method: str, f: Field[Any], value: Any) -> None:
     if about["choices"]:
         st.selectbox(options=about["choices"], **common)
         return
+    if isinstance(f.default, str):
+        st.text_input(**common | {"on_change": lambda: _take_text(f.name, state.widget(key))})
+        return
     bounds = {"min_value": about["low"], "max_value": about["high"]}
     st.number_input(**common, **_in_kind(bounds, f.default), **_steps(about, f.default))
 
@@ -110,6 +128,14 @@ def _param(method: str, f: Field[Any], value: Any) -> None:
 def _take_param(name: str, value: Any) -> None:
     if value is not None:
         state.set_params(**{name: value})
+
+
+def _take_text(name: str, typed: str) -> None:
+    """A model's id or folder, as all text parameters are: one that a browser may name."""
+    try:
+        state.set_params(**{name: roots.checked_model(typed.strip()) if typed.strip() else ""})
+    except WinnowError as error:
+        state.tell(str(error))
 
 
 def _in_kind(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
@@ -167,7 +193,7 @@ def _seed() -> None:
         min_value=0,
         step=1,
         key=key,
-        help="Decides every random choice: which rows the warm-up trains on, in which order, and the random method.",
+        help="Decides every random choice: what a warm-up trains on, which prompts are asked, which rows are drawn.",
         on_change=lambda: state.change(seed=int(state.widget(key) or 0)),
     )
 

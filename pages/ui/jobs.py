@@ -44,19 +44,22 @@ class Plan:
 
 def plan(pool: Pool) -> Plan:
     """The measurement that the present settings ask for."""
-    now, method, recipe = state.settings(), state.method(), state.recipe(pool)
-    decisive = measure_params(method)
+    now, recipe = state.settings(), state.recipe(pool)
+    methods = [state.method(), *state.beside()]
+    decisive = [measure_params(method) for method in methods]
     spec = {
         "pool": pool.fingerprint,
-        "needs": list(method.needs),
+        "tasks": pool.fields.task,
+        "needs": [list(method.needs) for method in methods],
         "params": decisive,
         "reading": asdict(now.reading),
-        "seed": now.seed if decisive else 0,
+        "seed": now.seed if any(decisive) else 0,
     }
     key = content_key(spec)
+    names = ", ".join(method.label for method in methods)
     return Plan(
         key=key,
-        title=f"{method.label} on {show.pool_name(pool.name, pool.source)} with {show.model_name(now.reading.model)}",
+        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {show.model_name(now.reading.model)}",
         about={
             "key": key,
             "pool": pool.fingerprint,
@@ -64,8 +67,8 @@ def plan(pool: Pool) -> Plan:
             "method": now.method,
             "model": now.reading.model,
         },
-        measure=tuple(measure_arguments(recipe, "measure", cached.workspace())),
-        estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace())),
+        measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
+        estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),
     )
 
 

@@ -2,15 +2,21 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from core.methods import METHODS
 from core.runs import Run, list_runs
-from core.schema import Pool, Reading
+from core.schema import Method, Pool, Reading
 from pages.ui import cached, figures, jobs, show, state
 
+ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
+AFTERWARDS = {
+    "calibrated": "warm-up training with a second pass",
+    "confidence": "a greedy continuation of some prompts of each task",
+}
 EMBEDDED = (
     "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
     "knows little. For decisions about real training data choose a real model: ideally the one you will fine-tune, "
@@ -27,6 +33,25 @@ def about_model() -> None:
     """Plain words about the embedded model, while it is the one chosen."""
     if state.settings().reading.model == "embedded":
         st.caption(f":material/info: {EMBEDDED}")
+
+
+def lacking(pool: Pool) -> list[Method]:
+    """Methods asked for beside the chosen one that are not measured yet."""
+    now = state.settings()
+    return [one for one in state.beside() if state.run(pool, replace(now, method=one.name)) is None]
+
+
+def gives(pool: Pool) -> None:
+    """What the model does for the methods that are asked for, in one sentence for all of them."""
+    methods = [state.method(), *state.beside()]
+    needs = {signal for method in methods for signal in method.needs}
+    once = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
+    after = [words for signal, words in AFTERWARDS.items() if signal in needs]
+    said = [f"One pass of the model over all rows gives: {once}."] if "base" in needs else []
+    said += [f"{'Then' if said else 'There is'} {' and '.join(after)}."] if after else []
+    if len(methods) > 1:
+        said.append(f"That serves {' and '.join(method.label.lower() for method in methods)} together.")
+    st.caption(" ".join(said) or "The tokenizer alone is enough: no model runs.")
 
 
 def offer(plan: jobs.Plan) -> None:
@@ -84,8 +109,13 @@ def _cost(result: Mapping[str, Any]) -> None:
             border=True,
             help=f"{show.size(result['disk_free_bytes'])} are free.",
         )
-    if result["calibration_seconds"]:
-        st.caption(f"Of the time, about {show.duration(result['calibration_seconds'])} are warm-up training.")
+    parts = {
+        "warm-up training": result["calibration_seconds"],
+        f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
+    }
+    words = [f"about {show.duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
+    if words:
+        st.caption(f"Of the time, {' and '.join(words)}.")
     if result["disk_bytes"] > result["disk_free_bytes"]:
         st.warning("There is not enough free disk for this.", icon=":material/warning:")
 
@@ -100,11 +130,23 @@ def finished(run: Run) -> None:
             st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
             if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
                 st.switch_page(show.PAGES["explore"]["page"])
+        if run.tasks is not None:
+            st.caption(show.md_escape(_tasks(run)))
         for doubt in run.summary.get("warnings", ()):
             st.warning(show.md_escape(doubt), icon=":material/warning:")
         rounds = run.summary.get("rounds")
         if rounds:
             _warm_up(rounds)
+
+
+def _tasks(run: Run) -> str:
+    """Where tasks and confidence come from."""
+    assert run.tasks is not None
+    by = show.model_name(run.tasks.embeddings or run.model["name"])
+    source = f"derived from embeddings by {by}" if run.tasks.derived else f"from the {run.tasks.source}"
+    asked = run.summary.get("asked")
+    words = f" {asked:,} prompts were continued by {run.summary['continued']:,} tokens." if asked else ""
+    return f"{len(run.tasks.names):,} tasks, {source}.{words}"
 
 
 def _warm_up(rounds: list[Mapping[str, Any]]) -> None:

@@ -49,6 +49,7 @@ class Settings:
     threshold: float | None = None
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
+    also: tuple[str, ...] = ()  # methods to measure for beside the chosen one, in the same pass
 
 
 def init() -> None:
@@ -165,13 +166,19 @@ def need_run() -> Run:
 def run(pool: Pool, now: Settings | None = None) -> Run | None:
     """The measurement that the chosen method reads, if it is there."""
     now = now or settings()
-    return find_run(cached.workspace(), pool.fingerprint, method(now), now.reading, now.seed)
+    return find_run(cached.workspace(), pool, method(now), now.reading, now.seed)
 
 
 def settings() -> Settings:
     """All settings of the open pool."""
     found: Settings = st.session_state[SETTINGS]
     return found
+
+
+def beside() -> list[Method]:
+    """The methods to measure for in the same pass, with their parameters."""
+    now = settings()
+    return [method(replace(now, method=name)) for name in now.also if name != now.method]
 
 
 def method(now: Settings | None = None) -> Method:
@@ -288,6 +295,11 @@ def widget(key: str) -> Any:
     return st.session_state[key]
 
 
+def noted(key: str) -> Any:
+    """What `set_widget` has kept under a key of no widget, in this tab; None: nothing yet."""
+    return st.session_state.get(key)
+
+
 def tell(sentence: str) -> None:
     """Say what could not be done: shown once, above the next page drawn."""
     st.session_state[TOLD] = sentence
@@ -339,6 +351,7 @@ def _from_json(saved: dict[str, Any]) -> Settings:
             "reading": Reading(**saved["reading"]),
             "filters": tuple(Filter(**_tuples(one)) for one in saved["filters"]),
             "pins": tuple(Pin(**one) for one in saved["pins"]),
+            "also": tuple(name for name in saved.get("also", ()) if name in METHODS),
         }
     )
 

@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core import measure as measuring
-from core.errors import ModelError
-from core.measure import measure, plan_parts
+from core import sweep as passes
+from core.coverage import coverage_order
+from core.errors import ModelError, WorkspaceError
+from core.measure import measure, measure_all
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import find_run, list_runs, load_measured
+from core.runs import find_run, fits, list_runs, load_measured
 from core.schema import Reading
 from core.store import Parts, Workspace
+from core.sweep import plan_parts
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 
@@ -86,8 +88,9 @@ def test_a_second_call_measures_nothing(pool_file, workspace, reading):
 
 def test_methods_share_what_is_measured(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading)
+    pool = load_pool(str(pool_file), workspace=workspace.root)
     for name in ("random", "longest", "lowest_nll", "highest_nll"):
-        assert find_run(workspace, run.pool_id, build(name, {}), reading, 5).id == run.id
+        assert find_run(workspace, pool, build(name, {}), reading, 5).id == run.id
 
 
 def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading):
@@ -96,7 +99,7 @@ def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading)
     again = run_on(pool_file, workspace, reading, method=replace(SHIFT, alpha=0.3), report=report)
     assert again.id != first.id
     already = [(name, done) for name, _, done in report.stages if done]
-    assert already == [("Tokenising", 240), ("Reading with the base model", 240)]
+    assert already == [("Tokenising", 240), ("Reading with the base model: NLL, entropy, embeddings", 240)]
 
 
 def test_another_seed_calibrates_on_other_rows(pool_file, workspace, reading):
@@ -135,7 +138,7 @@ def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> N
 
     `pause` seconds go by after each part, so that whoever watches the folder can stop the worker between any two.
     """
-    measuring.PART_SECONDS = 1e-5
+    passes.PART_SECONDS = 1e-5
     write = Parts.write
 
     def slowly(parts: Parts, part: int, table: pa.Table) -> None:
@@ -153,7 +156,7 @@ def parts(root: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
-    monkeypatch.setattr(measuring, "PART_SECONDS", 1e-5)
+    monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = run_on(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["core.measure", "core.pool"])
@@ -197,3 +200,122 @@ def test_a_second_worker_waits_and_uses_the_first_ones_result(pool_file, tmp_pat
     assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 1
     stages = list(root.glob("measurements/*"))
     assert len(stages) == 3  # tokens, base, calibrated: each made once
+
+
+# One pass for several methods
+
+
+COVER = build("activation_coverage", {"clusters": 4})
+ASK = build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
+
+
+def test_several_methods_are_measured_in_one_pass(pool_file, workspace, reading):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    report = Recorder()
+    runs = measure_all(pool, [SHIFT, COVER, ASK], reading, workspace, report=report)
+    passes = [name for name, _, _ in report.stages if name.startswith("Reading with the base model")]
+    assert passes == ["Reading with the base model: NLL, entropy, embeddings, activations"]
+    assert [run.method["name"] for run in runs] == ["entropy_shift", "activation_coverage", "task_confidence"]
+    assert [fits(run, method, pool, 0) for run, method in zip(runs, [SHIFT, COVER, ASK], strict=True)] == [True] * 3
+
+
+def test_riding_changes_nothing_that_the_pass_says(pool_file, workspace, reading, tmp_path):
+    alone = load_measured(run_on(pool_file, Workspace(tmp_path / "alone"), reading, build("lowest_nll", {})))
+    ridden = load_measured(run_on(pool_file, workspace, reading, COVER))
+    for name in ("nll", "entropy"):
+        np.testing.assert_allclose(ridden.columns[name], alone.columns[name], rtol=1e-6)
+
+
+def test_a_pass_made_before_is_made_again_for_the_activations_alone(pool_file, workspace, reading):
+    run_on(pool_file, workspace, reading, build("lowest_nll", {}))
+    base = {path: path.stat().st_mtime_ns for path in workspace.root.glob("measurements/*/part-*")}
+    report = Recorder()
+    run_on(pool_file, workspace, reading, COVER, report=report)
+    assert ("Reading with the base model: activations", 240, 0) in report.stages
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in base.items())
+
+
+def test_another_growth_or_number_of_clusters_runs_no_model(pool_file, workspace, reading):
+    first = load_measured(run_on(pool_file, workspace, reading, COVER))
+    report = Recorder()
+    other = run_on(pool_file, workspace, reading, replace(COVER, growth="once", clusters=6), report=report)
+    assert [done for name, _, done in report.stages if name.startswith("Reading")] == [240]
+    second = load_measured(other)
+    assert (second.columns["coverage_gain"] != first.columns["coverage_gain"]).any()
+    assert len(set(second.columns["activation_cluster"])) == 6
+
+
+def test_the_stored_gains_are_the_greedy_order_of_the_stored_states(pool_file, workspace, reading):
+    measured = load_measured(run_on(pool_file, workspace, reading, COVER))
+    cover = coverage_order(measured.states)
+    order = COVER.order(measured, np.ones(240, bool), seed=0)
+    np.testing.assert_array_equal(order.rows, cover.rows)
+    np.testing.assert_array_equal(measured.columns["coverage_gain"][order.rows], cover.gains)
+
+
+def test_states_that_were_taken_away_are_missed_in_words(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading, COVER)
+    (workspace.folder("measurements", run.states) / "states.json").unlink()
+    with pytest.raises(WorkspaceError, match="Measure again"):
+        load_measured(run)
+
+
+def test_without_labels_tasks_are_derived_and_named_so(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading, ASK)
+    measured = load_measured(run)
+    assert run.tasks.derived
+    assert len(run.tasks.names) == 3
+    assert all(name.startswith(f"derived {k + 1}") for k, name in enumerate(run.tasks.names))
+    assert measured.task_names()[0] == run.tasks.names[measured.columns["task_code"][0]]
+    asked = np.isfinite(measured.columns["confidence"])
+    assert np.bincount(measured.columns["task_code"][asked]).tolist() == [5, 5, 5]
+
+
+def labelled(tmp_path: Path) -> Path:
+    """240 rows: 160 of task "a", 60 of task "b", 20 without a label."""
+    tasks = ["a"] * 160 + ["b"] * 60 + [None] * 20
+    rows = [{"instruction": f"say {i}", "output": f"{i} it is", "task": task} for i, task in enumerate(tasks)]
+    file = tmp_path / "labelled.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_labels_are_the_tasks_and_rows_without_one_are_a_task_too(tmp_path, workspace, reading):
+    run = run_on(labelled(tmp_path), workspace, reading, ASK)
+    assert run.tasks.names == ("a", "b", None)
+    assert run.tasks.source == "labels: task"
+    assert load_measured(run).task_names() is None
+    assert run.summary["asked"] == 15
+    assert 15 <= run.summary["continued"] <= 60
+
+
+def test_other_labels_are_another_measurement(tmp_path, workspace, reading):
+    file = labelled(tmp_path)
+    run_on(file, workspace, reading, ASK)
+    pool = load_pool(str(file), workspace=workspace.root)
+    unlabelled = load_pool(str(file), workspace=workspace.root, fields=replace(pool.fields, task=None))
+    assert unlabelled.fingerprint == pool.fingerprint
+    assert find_run(workspace, pool, ASK, reading, 0) is not None
+    assert find_run(workspace, unlabelled, ASK, reading, 0) is None
+    assert find_run(workspace, pool, replace(ASK, tasks="derived"), reading, 0) is None
+
+
+def test_prompts_alone_have_tasks_and_a_confidence(tmp_path, workspace, reading):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"tell me about number {i}"}) + "\n" for i in range(40)))
+    run = run_on(file, workspace, reading, ASK)
+    measured = load_measured(run)
+    assert (measured.columns["response_tokens"] == 0).all()
+    order = ASK.order(measured, np.ones(40, bool), seed=0)
+    assert sorted(order.rows.tolist()) == list(range(40))
+
+
+def test_all_tokens_give_states_to_rows_without_a_response(tmp_path, workspace, reading):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"tell me about number {i}"}) + "\n" for i in range(40)))
+    measured = load_measured(run_on(file, workspace, reading, replace(COVER, tokens="all")))
+    assert np.isfinite(measured.columns["coverage_gain"]).all()
+    assert (measured.columns["activation_cluster"] >= 0).all()
+    with_responses = load_measured(run_on(file, workspace, reading, COVER))
+    assert np.isnan(with_responses.columns["coverage_gain"]).all()
+    assert (with_responses.columns["activation_cluster"] == -1).all()

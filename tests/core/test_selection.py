@@ -237,3 +237,27 @@ def test_selections_nest_as_the_budget_grows(rows, small, large, pinned):
         for b in sorted((small, large))
     )
     assert other[: len(one)] == one
+
+
+NO_TOKENS = "has a response, so a budget in response tokens \\(200ktok\\) says nothing. Give rows"
+
+
+@pytest.mark.parametrize("order", [Order(ORDER), Order(NONE), with_pins(Order(ORDER), ints(1), NONE)])
+def test_a_budget_in_tokens_says_nothing_about_a_pool_of_prompts(order):
+    nothing = np.zeros(5, np.int64)
+    with pytest.raises(RecipeError, match="^No row of this pool " + NO_TOKENS):
+        choose(order, Budget.parse("200ktok"), response_tokens=nothing, pool_id="p")
+    with pytest.raises(RecipeError, match="No row of this pool"):  # nor would no token buy all of it
+        choose(order, Budget.parse("0tok"), response_tokens=nothing, pool_id="p", cumulative=nothing[: len(order.rows)])
+    for text in ("2", "40%"):
+        chosen = choose(order, Budget.parse(text), response_tokens=nothing, pool_id="p")
+        assert (len(chosen.rows), chosen.tokens) == (min(2, len(order.rows)), 0)
+
+
+def test_nor_about_the_prompts_that_a_filter_leaves():
+    tokens = ints(0, 0, 99, 0, 0)
+    with pytest.raises(RecipeError, match="^No row that is left to choose from " + NO_TOKENS):
+        choose(Order(ORDER), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p")
+    assert not len(choose(Order(NONE), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p").rows)
+    one_answered = Order(ints(0, 2, 1))
+    assert len(choose(one_answered, Budget.parse("98tok"), response_tokens=tokens, pool_id="p").rows) == 1

@@ -6,13 +6,16 @@ from dataclasses import FrozenInstanceError, fields
 import numpy as np
 import pytest
 
+from core.coverage import coverage_gains
 from core.errors import MethodError
 from core.methods import METHODS, build, describe
 from core.methods.params import measure_params
 from core.runs import SIGNALS
 from core.schema import Measured
+from core.states import States
 
 N = 60
+TASKS = 4
 NO_RESPONSE = [3, 17, 18, 40]  # nothing to read
 NOT_MEASURED = [5, 29]  # a response, but a model that gave no number
 
@@ -39,11 +42,25 @@ def some_pool(seed: int = 0) -> Measured:
     for values in columns.values():
         values[NO_RESPONSE + NOT_MEASURED] = np.nan
     columns |= {"prompt_tokens": np.full(N, 7), "response_tokens": tokens, "truncated": np.zeros(N, bool)}
-    return Measured("some", columns)
+    columns["task_code"] = np.where(np.isin(np.arange(N), NOT_MEASURED), -1, np.arange(N) % TASKS)
+    columns["confidence"] = np.where(np.arange(N) % 3 == 0, rng.uniform(0.1, 0.9, N), np.nan).astype(np.float32)
+    states = some_states(rng, np.setdiff1d(np.arange(N), NO_RESPONSE + NOT_MEASURED))
+    columns["coverage_gain"] = coverage_gains(states, np.flatnonzero(np.diff(states.indptr)))
+    columns["activation_cluster"] = rng.integers(0, 5, N)
+    return Measured("some", columns, states)
+
+
+def some_states(rng: np.random.Generator, rows: np.ndarray) -> States:
+    """No two rows have equally many neurons on, and none shares one: all gains differ."""
+    sizes = np.zeros(N, np.int64)
+    sizes[rows] = rng.permutation(len(rows)) + 1
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    return States(ends, np.arange(ends[-1], dtype=np.uint32), int(ends[-1]))
 
 
 def reordered(measured: Measured, order: np.ndarray) -> Measured:
-    return Measured(measured.pool_id, {name: values[order] for name, values in measured.columns.items()})
+    columns = {name: values[order] for name, values in measured.columns.items()}
+    return Measured(measured.pool_id, columns, measured.states.take(order))
 
 
 ALL = np.ones(N, bool)
@@ -125,7 +142,8 @@ def test_scores_are_one_value_per_row_and_touch_nothing(method):
 
 @every_choice
 def test_an_empty_pool_has_an_empty_order(method):
-    empty = Measured("none", {name: values[:0] for name, values in some_pool().columns.items()})
+    nothing = np.empty(0, np.int64)
+    empty = reordered(some_pool(), nothing)
     assert len(method.order(empty, np.ones(0, bool), seed=1).rows) == 0
     assert all(len(values) == 0 for values in method.scores(empty).values())
 
@@ -144,9 +162,10 @@ def test_a_saved_description_makes_the_same_method(method):
 
 @every_method
 def test_what_it_needs_can_be_measured_and_is_enough(cls):
-    assert set(cls.needs) <= set(SIGNALS)
+    needs = cls().needs
+    assert set(needs) <= set(SIGNALS)
     measured = some_pool()
-    given = {name: measured.columns[name] for signal in cls.needs for name in SIGNALS[signal]}
+    given = {name: measured.columns[name] for signal in needs for name in SIGNALS[signal]}
     assert len(cls().order(Measured("some", given), ALL, seed=1).rows)
 
 
@@ -172,6 +191,8 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
         assert about["stage"] in ("order", "measure")
         if about["choices"] is not None:
             assert f.default in about["choices"]
+        elif type(f.default) is str:
+            assert about["low"] is about["high"] is None
         else:
             assert about["low"] <= f.default <= about["high"]
             assert about["low"] < about["high"]
@@ -180,7 +201,7 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
 
 @every_method
 def test_both_ends_of_every_range_are_allowed_and_nothing_beyond(cls):
-    for f in (f for f in fields(cls) if f.metadata["choices"] is None):
+    for f in (f for f in fields(cls) if f.metadata["low"] is not None):
         for edge in (f.metadata["low"], f.metadata["high"]):
             assert getattr(build(cls.name, {f.name: edge}), f.name) == edge
         for beyond in (f.metadata["low"] - 1, f.metadata["high"] + 1):

@@ -1,0 +1,92 @@
+"""The pass with activation states riding on it against the pass without.
+
+    python -m bench.activation_pass              64 real Alpaca rows; the embedded model, and the shape of a 0.5 B one
+    python -m bench.activation_pass --rows 16
+    python -m bench.activation_pass --json
+
+In one process, by turns, batch after batch. Ratios are of processor seconds, and of wall seconds beside them.
+"""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
+from core.activations import Activations
+from core.model import Model, load_model
+from core.modelref import resolve_model
+from core.probe import BATCH_TOKENS, Probe, plan
+
+WANTED = 1.2
+
+
+def main() -> int:
+    """Time both on both models; print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="of the large model; the embedded one gets ten times as many"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    options = parser.parse_args()
+    if not ALPACA.exists():
+        print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
+        return 0
+    rows = alpaca_rows(options.rows)
+    embedded = load_model(resolve_model("embedded", None), dtype="float32")
+    report = {
+        "embedded": timings(embedded, rows, 10 * options.rounds),
+        "0.5 B, random": timings(random_model(), rows, options.rounds),
+    }
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def timings(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
+    """Seconds of both over all rows."""
+    contestants = {"without": Probe(model), "with": Probe(model, riders=[Activations(model)])}
+    lengths = np.array([len(t) for t in rows["tokens"]])
+    batches = plan(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
+    for turn in range(rounds + 1):  # the first, on the smallest batch, only to warm up
+        for picked in batches if turn else batches[-1:]:
+            batch = {name: [values[i] for i in picked] for name, values in rows.items()}
+            for name, probe in contestants.items():
+                began, worked = time.perf_counter(), time.process_time()
+                probe(batch)
+                if turn:
+                    wall[name] += time.perf_counter() - began
+                    processor[name] += time.process_time() - worked
+    return {
+        "rows": len(lengths),
+        "tokens": int(lengths.sum()),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "seconds": wall,
+        "processor_seconds": processor,
+        "ratio": processor["with"] / processor["without"],
+        "wall_ratio": wall["with"] / wall["without"],
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = ["model            without     with    ratio   by the clock   wanted"]
+    for name, found in report.items():
+        used = found["processor_seconds"]
+        lines.append(
+            f"{name:<14} {used['without']:8.1f} {used['with']:8.1f} {found['ratio']:8.3f} "
+            f"{found['wall_ratio']:14.3f}   at most {WANTED}"
+        )
+    first = next(iter(report.values()))
+    lines += ["", f"{first['rows']} rows, {first['tokens']:,} tokens; {first['threads']} threads; processor seconds"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Activation coverage: rows that together have as many of the model's neurons on as possible.
+
+    on        the k neurons of each feed-forward layer with the highest mean over the row's response tokens;
+              k is a share of the layer's width (core/activations.py)
+    f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is on; g concave (core/coverage.py)
+    gain      f with the row less f without it, when greedy search chose it: high is early
+
+Greedy search takes the row with the highest gain, again and again; no subset of k rows has an f that is more than
+1 / (1 − 1/e) = 1.58 times that of its first k. A row like those chosen before it has little gain, however good it is by
+itself: the method asks for variety, not for quality.
+
+Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states" and "coverage-based" choice,
+and a core set of 15 %. The mean over response tokens, k = 1 % of a layer and g = √ are this project's reading.
+
+The gains of the whole pool are measured once, with the states; under a filter the search runs again, over the rows
+that are left: other rows make another order.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.coverage import coverage_gains
+from core.methods.params import check, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.schema import BoolArray, IntArray, Measured, Order, Progress, ignore
+from core.states import States
+
+
+@dataclass(frozen=True)
+class ActivationCoverage:
+    """Greedy coverage of the model's neurons (MADS)."""
+
+    name: ClassVar[str] = "activation_coverage"
+    label: ClassVar[str] = "Activation coverage"
+    summary: ClassVar[str] = (
+        "Keeps rows that together switch on as many different neurons of the model as possible, "
+        "and so repeat each other least."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "activations")
+
+    share: float = param(
+        0.01,
+        "Of each layer's neurons, the share with the highest values that counts as on in a row.",
+        label="Neurons on per layer",
+        low=0.0001,
+        high=0.5,
+        stage="measure",
+    )
+    tokens: Literal["response", "all"] = param(
+        "response",
+        "A neuron's value is its mean over these tokens. With all of them, rows need no response.",
+        label="Tokens",
+        choices=("response", "all"),
+        stage="measure",
+    )
+    growth: Literal["sqrt", "once", "capped"] = param(
+        "sqrt",
+        "What c rows with the same neuron count for: √c, or 1 however many (once), or c up to τ (capped).",
+        label="Growth g",
+        choices=("sqrt", "once", "capped"),
+        stage="measure",
+    )
+    tau: int = param(
+        8,
+        "Rows with the same neuron that count in full. For capped only.",
+        label="Cap τ",
+        low=1,
+        high=1000,
+        stage="measure",
+    )
+    clusters: int = param(
+        24, "Groups of rows with like neurons on, by k-means. They change no order.", low=2, high=1000, stage="measure"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def ranks_by(self) -> str:
+        """The gain of a row in the greedy order."""
+        return "coverage_gain"
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """The rows that added most."""
+        return "high"
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """None of its own: gains and clusters are measured."""
+        return {}
+
+    def candidates(self, states: States, measured: Measured) -> IntArray:
+        """Rows that can be chosen, ascending: those with neurons on and, unless no row has one, a response."""
+        return np.flatnonzero((np.diff(states.indptr) > 0) & ~unanswered(measured))
+
+    def gains(self, states: States, rows: IntArray, *, on_pick: Progress = ignore) -> NDArray[np.float64]:
+        """(N,) gains in the greedy order of `rows`; NaN for other rows."""
+        return coverage_gains(states, rows, g=self.growth, tau=self.tau, on_pick=on_pick)
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows by gain; `seed` changes nothing. Searches anew where a filter leaves some out."""
+        gains = measured.need("coverage_gain")
+        left_out = {FILTERED: ~eligible, NO_RESPONSE: unanswered(measured), NOT_MEASURED: ~np.isfinite(gains)}
+        candidates, excluded = sort_out(left_out)
+        values = None
+        if len(candidates) < np.isfinite(gains).sum():
+            gains = values = self.gains(measured.need_states(), candidates)
+        return Order(ranked(gains, candidates, prefer=self.prefer), excluded, values)

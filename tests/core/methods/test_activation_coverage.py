@@ -1,0 +1,65 @@
+"""Activation coverage: the stored order, and a new search where a filter leaves rows out."""
+
+import numpy as np
+import pytest
+
+from core.errors import MethodError
+from core.methods.activation_coverage import ActivationCoverage
+from core.schema import Measured
+from core.states import States
+
+# Neurons on: row 0 {0 1}, row 1 {0 1 2}, row 2 {3}, row 3 none, row 4 {0 1 2}
+ON = [[0, 1], [0, 1, 2], [3], [], [0, 1, 2]]
+
+
+def measured(growth="once", on=ON, responses=(5, 5, 5, 5, 5)) -> Measured:
+    method = ActivationCoverage(growth=growth)
+    states = States(np.cumsum([0, *map(len, on)]), np.array([n for row in on for n in row], np.uint32), 4)
+    columns = {"response_tokens": np.array(responses)}
+    rows = method.candidates(states, Measured("p", columns))
+    return Measured("p", columns | {"coverage_gain": method.gains(states, rows)}, states)
+
+
+def order(pool: Measured, eligible=(1, 1, 1, 1, 1), growth="once"):
+    return ActivationCoverage(growth=growth).order(pool, np.array(eligible, bool), seed=0)
+
+
+def test_each_row_gains_what_it_adds_to_those_before_it():
+    pool = measured()
+    np.testing.assert_array_equal(pool.columns["coverage_gain"], [0, 3, 1, np.nan, 0])
+    assert order(pool).rows.tolist() == [1, 2, 0, 4]
+    assert order(pool).excluded["not measured"].tolist() == [3]
+
+
+def test_with_roots_a_second_row_of_a_kind_still_counts():
+    pool = measured("sqrt")
+    second = np.sqrt(2) - 1
+    np.testing.assert_allclose(
+        pool.columns["coverage_gain"], [2 * (np.sqrt(3) - np.sqrt(2)), 3, 1, np.nan, 3 * second], rtol=1e-8
+    )
+    assert order(pool, growth="sqrt").rows.tolist() == [1, 4, 2, 0]  # 3, 1.24, 1, 0.64
+
+
+def test_a_filter_makes_the_search_begin_anew():
+    found = order(measured(), eligible=(1, 0, 1, 1, 1))
+    assert found.rows.tolist() == [4, 2, 0]
+    np.testing.assert_array_equal(found.values, [0, np.nan, 1, np.nan, 3])
+
+
+def test_a_filter_that_takes_only_rows_without_states_changes_nothing():
+    found = order(measured(), eligible=(1, 1, 1, 0, 1))
+    assert found.values is None
+    assert found.rows.tolist() == order(measured()).rows.tolist()
+
+
+def test_rows_without_a_response_are_chosen_only_where_no_row_has_one():
+    some = measured(responses=(5, 0, 5, 5, 5))
+    assert order(some).excluded["no response"].tolist() == [1]
+    assert order(some).rows.tolist() == [4, 2, 0]
+    assert order(measured(responses=(0, 0, 0, 0, 0))).rows.tolist() == [1, 2, 0, 4]
+
+
+def test_a_filtered_order_without_its_states_says_so():
+    bare = Measured("p", measured().columns)
+    with pytest.raises(MethodError, match="activation states"):
+        order(bare, eligible=(1, 0, 1, 1, 1))

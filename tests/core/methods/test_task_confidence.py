@@ -1,0 +1,100 @@
+"""Task confidence: rows per task by 1 / c, by hand; nested, exact, and with as many seats as rows."""
+
+import numpy as np
+import pytest
+
+from core.methods.task_confidence import NO_TASK, TaskConfidence
+from core.schema import Measured
+
+NAN = np.nan
+
+
+def pool(task, confidence, responses=None, nll=None) -> Measured:
+    n = len(task)
+    columns = {
+        "task_code": np.array(task),
+        "response_tokens": np.full(n, 3) if responses is None else np.array(responses),
+        "confidence": np.array(confidence, np.float32),
+    }
+    return Measured("p", columns | ({"nll": np.array(nll, np.float32)} if nll is not None else {}))
+
+
+# Three tasks of 6, 6 and 2 rows; mean confidence 0.2, 0.4, 0.8, so weights 4 : 2 : 1
+TASK = [0] * 6 + [1] * 6 + [2] * 2
+THREE = pool(TASK, [0.1, 0.3, NAN, NAN, NAN, NAN, 0.4, NAN, NAN, NAN, NAN, NAN, 0.8, 0.8])
+ALL = np.ones(14, bool)
+
+
+def held(order, budget: int) -> list[int]:
+    return np.bincount(THREE.columns["task_code"][order.rows[:budget]], minlength=3).tolist()
+
+
+def test_seats_follow_the_weights():
+    order = TaskConfidence().order(THREE, ALL, seed=0)
+    assert held(order, 7) == [4, 2, 1]
+    assert held(order, 14) == [6, 6, 2]
+    assert [held(order, b) for b in (1, 2, 3, 4)] == [[1, 0, 0], [1, 1, 0], [2, 1, 0], [2, 1, 1]]
+
+
+def test_what_a_task_has_not_goes_to_the_others():
+    assert held(TaskConfidence().order(THREE, ALL, seed=0), 12) == [6, 4, 2]
+
+
+def test_even_is_round_robin():
+    order = TaskConfidence(allocation="even").order(THREE, ALL, seed=0)
+    assert [held(order, b) for b in (3, 6, 8, 10)] == [[1, 1, 1], [2, 2, 2], [3, 3, 2], [4, 4, 2]]
+
+
+def test_every_budget_is_spent_to_the_row_and_nested():
+    order = TaskConfidence().order(THREE, ALL, seed=0)
+    counts = np.array([held(order, b) for b in range(15)])
+    assert counts.sum(axis=1).tolist() == list(range(15))
+    assert (np.diff(counts, axis=0) >= 0).all()
+
+
+def test_rows_inside_a_task_are_drawn_from_the_seed_and_a_filter_moves_none():
+    one, other = (TaskConfidence().order(THREE, ALL, seed=s).rows.tolist() for s in (0, 1))
+    assert one != other
+    some = ALL.copy()
+    some[2] = False
+    filtered = TaskConfidence().order(THREE, some, seed=0).rows
+    first = [row for row in one if TASK[row] == 0 and row != 2]
+    assert [row for row in filtered.tolist() if TASK[row] == 0] == first
+
+
+def test_scores_are_the_tasks_mean_and_its_share_of_the_weights():
+    scores = TaskConfidence().scores(THREE)
+    np.testing.assert_allclose(scores["task_confidence"], np.repeat([0.2, 0.4, 0.8], [6, 6, 2]), rtol=1e-6)
+    np.testing.assert_allclose(scores["task_weight"], np.repeat([4 / 7, 2 / 7, 1 / 7], [6, 6, 2]), rtol=1e-6)
+
+
+def test_the_error_of_a_mean_is_known_from_two_prompts_on():
+    mean, error, asked = TaskConfidence().by_task(THREE)
+    np.testing.assert_allclose(mean, [0.2, 0.4, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(error, [0.1, NAN, 0], atol=1e-6)
+    assert asked.tolist() == [2, 1, 2]
+
+
+def test_the_likelihood_of_responses_needs_no_prompt_to_be_asked():
+    method = TaskConfidence(confidence="response")
+    told = pool([0, 0, 1, 1], [NAN] * 4, nll=np.log([2, 4, 5, 5]))
+    assert method.needs == ("tokens", "tasks", "base")
+    scores = method.scores(told)
+    np.testing.assert_allclose(scores["response_confidence"], [1 / 2, 1 / 4, 1 / 5, 1 / 5], rtol=1e-6)
+    np.testing.assert_allclose(scores["task_confidence"], [3 / 8, 3 / 8, 1 / 5, 1 / 5], rtol=1e-6)
+
+
+def test_a_task_of_which_nothing_is_known_is_left_out_and_said():
+    order = TaskConfidence().order(pool([0, 1, -1, 1], [0.5, NAN, 0.5, NAN]), np.ones(4, bool), seed=0)
+    assert order.rows.tolist() == [0]
+    assert {why: rows.tolist() for why, rows in order.excluded.items()} == {NO_TASK: [2], "not measured": [1, 3]}
+
+
+def test_a_pool_without_any_response_is_put_in_order_all_the_same():
+    bare = pool([0, 0, 1], [0.5, NAN, 0.25], responses=[0, 0, 0])
+    assert sorted(TaskConfidence().order(bare, np.ones(3, bool), seed=0).rows.tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("text", ["all-MiniLM-L6-v2", ""])
+def test_embeddings_are_named_by_any_text(text):
+    assert TaskConfidence(embeddings=text).embeddings == text
