@@ -99,7 +99,9 @@ def _layout(manifest: Manifest) -> str:
     output = manifest.output
     schema = "their original schema" if output.written_as == "original" else f"the {output.written_as} schema"
     scores = " A field `winnow` holds each row's scores." if output.with_scores else ""
-    return f"They are in {schema}, in the order of the pool.{scores}"
+    blank = " It is a queue for people: every `response` is blank until someone fills it in."
+    queue = blank if output.written_as == "annotation" else ""
+    return f"They are in {schema}, in the order of the pool.{queue}{scores}"
 
 
 def _model(manifest: Manifest) -> str:
@@ -147,6 +149,8 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     None where it could not read the file: a schema of ours that it does not know, or rows without a response.
     """
     output = manifest.output
+    if output.written_as == "annotation" or not _answered(manifest.pool.fields):
+        return None
     if output.written_as == "original":
         about = _original_entry(manifest.pool.fields)
     else:
@@ -155,6 +159,11 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
         return None
     entry = {output.file.removesuffix(".jsonl"): {"file_name": output.file} | about}
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
+
+
+def _answered(fields: Mapping[str, Any]) -> bool:
+    """Whether a pool under this mapping has responses; `fields` is a core.schema.FieldMap as data."""
+    return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
 def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:

@@ -1,14 +1,16 @@
-"""One row in the schema another trainer reads.
+"""One row in the schema another trainer reads, or people answer.
 
     original   the row's own text, byte for byte
     alpaca     instruction, input, output; system and history (pairs) where the row has them
     messages   TRL: messages of role and content; tools where the row has them
     sharegpt   LLaMA-Factory: conversations of from and value; system, tools where the row has them
+    annotation a queue for people: id, prompt, task (or null) and a blank response; prompt_messages, all turns, where
+               the prompt is more than one turn of the user
 
 What a schema cannot say is a RecipeError, never a row bent to fit: LLaMA-Factory leaves out, with a line in its log,
 every conversation that does not alternate between human (or observation) and gpt (or function_call). Messages
 keep a tool call as the text of its turn. Fields that a schema does not know, such as a rejected answer, are not
-carried over.
+carried over. A queue asks for what is missing, so a row that is answered is refused, never blanked.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from core.schema import FieldMap, Row
 
 Turn = dict[str, str]
 _NOTHING = ("", "null", "[]", "{}")  # ways to say that there are no tools
+TURNS_FIELD = "prompt_messages"  # not "messages": a file with those is read as whole conversations, not as prompts
 _ALTERNATING = (("human", "observation"), ("gpt", "function_call"))  # at even and odd places, counted from 0
 
 
@@ -147,17 +150,25 @@ def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, s
     return parts[0], "\n".join(parts[1:])
 
 
+def _annotation(talk: _Talk, fields: FieldMap | None) -> dict[str, Any]:
+    row = talk.row
+    if row.response is not None or row.turns[-1]["role"] == "assistant":
+        raise _cannot(row, "annotation", "it has a response already, and a queue asks people for missing ones")
+    plain = [turn["role"] for turn in row.turns] == ["user"]
+    said: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "task": row.task}
+    return said | ({} if plain else {TURNS_FIELD: row.turns}) | {"response": ""}
+
+
 def _answered(talk: _Talk, schema: str) -> None:
     if talk.row.response is None:
-        raise _cannot(talk.row, schema, "it has no response")
+        raise _cannot(talk.row, schema, "it has no response", instead="the original schema, messages or annotation")
     if talk.turns[-1]["role"] != "assistant":
         raise _cannot(talk.row, schema, f"it ends with a turn of {talk.turns[-1]['role']}")
 
 
-def _cannot(row: Row, schema: str, why: str) -> RecipeError:
+def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original schema or messages") -> RecipeError:
     return RecipeError(
-        f"Row '{row.id}' (line {row.line}) cannot be written as {schema}: {why}. "
-        f"Export the original schema or messages, or pin this row out."
+        f"Row '{row.id}' (line {row.line}) cannot be written as {schema}: {why}. Export {instead}, or pin this row out."
     )
 
 
@@ -165,4 +176,5 @@ CONVERSIONS: dict[str, Callable[[_Talk, FieldMap | None], dict[str, Any]]] = {
     "alpaca": _alpaca,
     "messages": _messages,
     "sharegpt": _sharegpt,
+    "annotation": _annotation,
 }

@@ -24,6 +24,8 @@ from core.selection import Selection
 from core.store import atomic_path, write_atomic
 from core.version import commit
 
+QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
+
 
 @dataclass(frozen=True)
 class Curated:
@@ -93,7 +95,15 @@ def write_rows(recipe: Recipe, pool: Pool, measured: Measured, selection: Select
     """The chosen rows as the recipe's export part says."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
-    return write_selection(pool, selection.rows, out, schema=part.format, scores=scores, rejected=part.rejected)
+    return write_selection(
+        pool,
+        selection.rows,
+        out,
+        schema=part.format,
+        scores=scores,
+        rejected=part.rejected,
+        tasks=measured.task_names(),
+    )
 
 
 def score_table(method: Method, measured: Measured, order: Order) -> dict[str, NDArray[Any]]:
@@ -105,6 +115,9 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
     for reason, rows in order.excluded.items():
         why[rows] = reason
     columns = score_columns(method, measured)
+    names = measured.task_names()
+    if names is not None:
+        columns["derived_task"] = np.array(names, object)
     return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": why}
 
 
@@ -116,9 +129,9 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
     """
     promised = verify_rows(pool, manifest)
     if run is None:
-        if recipe.export.with_scores:
+        if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUES):
             raise ReplayError(
-                "This file has a scores column, so its rows alone do not make it. Replay without --rows-only."
+                "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
             )
         selection = Selection(pool.fingerprint, promised, 0, 0, Order(promised))
         measured = Measured(pool.fingerprint, {})

@@ -1,4 +1,4 @@
-"""Out of Winnow: the chosen rows as JSON lines, scores as a table.
+"""Out of Winnow: the chosen rows as JSON lines, for a trainer or for people to answer; scores as a table.
 
 Rows are written in the pool's order, so that a file can be compared with its source and a trainer's own shuffle starts
 from the same place; the order of choice is the score column `<method>.rank`. Everything is streamed: a few
@@ -6,28 +6,30 @@ thousand rows are in memory at a time. A file is whole or absent.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.convert import CONVERSIONS, one_line, to_object
+from core.convert import CONVERSIONS, TURNS_FIELD, one_line, to_object
 from core.errors import RecipeError
 from core.pool import read_rows
-from core.schema import IntArray, Pool
+from core.schema import IntArray, Pool, Row
 from core.store import atomic_path
 
 SCORES_FIELD = "winnow"  # the one field that an export with scores adds to a row
 BATCH = 2048  # neighbouring rows of the pool that are looked at together
 
 Scores = Mapping[str, NDArray[Any]]
+Tasks = Sequence[str | None]
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,14 @@ def write_selection(
     schema: str = "original",
     scores: Scores | None = None,
     rejected: bool = False,
+    tasks: Tasks | None = None,
 ) -> Exported:
     """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
 
     scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN
     rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl`
+    tasks      (N,) derived names instead of the pool's labels, in an annotation queue, which marks them as derived
+               with "task_derived"; the other schemas have no place for them
 
     In the original schema each line is the row's own text; with scores, the same text with one more field.
     RecipeError when nothing is chosen, a row cannot be said in the schema or has a field "winnow" already;
@@ -91,13 +96,18 @@ def write_selection(
         raise RecipeError("No row is chosen, so there is nothing to write. Raise the budget or loosen the filters.")
     if schema != "original" and schema not in CONVERSIONS:
         raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
+    if tasks is not None and len(tasks) != len(pool):
+        raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
     chosen = np.sort(rows)
     rejected_path = out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
     seen: dict[str, None] = {}
     with ExitStack() as files:
         kept = files.enter_context(_lines(out))
-        own = schema == "original"
-        for line in _own_lines(pool, chosen, scores) if own else _converted_lines(pool, chosen, schema, scores, seen):
+        if schema == "original":
+            lines = _own_lines(pool, chosen, scores)
+        else:
+            lines = _converted_lines(pool, _said(pool, chosen, schema, tasks), chosen, scores, seen)
+        for line in lines:
             kept.write(line)
         if rejected:
             others = files.enter_context(_lines(rejected_path))
@@ -125,8 +135,41 @@ def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[by
             yield from map(_with_field, texts, _records(scores, some))
 
 
+def first_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None = None) -> str:
+    """The first line that `write_selection` would write of these rows, without scores; RecipeError when it
+    cannot be said in the schema."""
+    first = np.array([rows.min()], np.int64)
+    if schema == "original":
+        return next(_own_lines(pool, first, None)).decode()
+    (row,) = read_rows(pool, first.tolist())
+    return orjson.dumps(_said(pool, rows, schema, tasks)(row)).decode()
+
+
+def _said(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Callable[[Row], dict[str, Any]]:
+    """How one of these rows is said in a schema other than its own."""
+    if schema != "annotation":
+        return lambda row: to_object(row, schema, pool.fields)
+    talks = bool(pc.is_valid(pool.rows["turns"]).to_numpy()[rows].any())
+    return lambda row: _queued(pool, row, tasks, talks=talks)
+
+
+def _queued(pool: Pool, row: Row, tasks: Tasks | None, *, talks: bool) -> dict[str, Any]:
+    """One row of an annotation queue. `talks`: some row of the file has several turns, so all rows get the field of
+    turns. Then one mapping reads them all, and no row's conversation is flattened or lost."""
+    named = row if tasks is None else replace(row, task=tasks[row.index])
+    said = to_object(named, "annotation", pool.fields)
+    blank = said.pop("response")  # put last, where people look for it
+    turns = {TURNS_FIELD: row.turns} if talks else {}
+    derived = {"task_derived": True} if tasks is not None else {}
+    return said | turns | derived | {"response": blank}
+
+
 def _converted_lines(
-    pool: Pool, rows: IntArray, schema: str, scores: Scores | None, seen: dict[str, None]
+    pool: Pool,
+    say: Callable[[Row], dict[str, Any]],
+    rows: IntArray,
+    scores: Scores | None,
+    seen: dict[str, None],
 ) -> Iterator[bytes]:
     """The rows (ascending) in another schema; notes in `seen` which fields occur.
 
@@ -137,7 +180,7 @@ def _converted_lines(
         added = _records(scores, some) if scores is not None else [{}] * len(some)
         for row, values in zip(read_rows(pool, some.tolist()), added, strict=True):
             try:
-                said = to_object(row, schema, pool.fields)
+                said = say(row)
             except RecipeError as error:
                 refused.append(error)
                 continue

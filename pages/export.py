@@ -32,7 +32,7 @@ with how:
     )
 with first:
     st.caption("The first row of the file")
-    exporting.preview(pool, rows, part)
+    exporting.preview(pool, run, rows, part)
 
 if pressed:
     try:

@@ -66,7 +66,11 @@ RULES = (
     Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("options",), needs=("options",)),
     Rule("dolly", ("instruction",), ("response",), also=("context",), needs=("context",)),
     Rule("alpaca", ("instruction",), ("output", "response", "completion", "answer"), also=("input",)),
-    Rule("prompt_completion", ("prompt", "inputs"), ("completion", "response", "output", "answer", "targets")),
+    Rule(
+        "prompt_completion",
+        ("prompt_messages", "prompt", "inputs"),
+        ("completion", "response", "output", "answer", "targets"),
+    ),
     Rule(
         "question_answer",
         ("question", "query", "problem"),
@@ -78,7 +82,11 @@ RULES = (
 BARE = (
     Rule("prompts_only", turns=TALKS, spelling="any"),
     Rule("prompts_only", turns=("turns", "prompts", "questions"), spelling="text"),
-    Rule("prompts_only", ("instruction", "prompt", "question", "query", "problem", "input", "text"), also=("input",)),
+    Rule(
+        "prompts_only",
+        ("prompt_messages", "instruction", "prompt", "question", "query", "problem", "input", "text"),
+        also=("input",),
+    ),
 )
 EXTRAS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
 

@@ -49,7 +49,7 @@ def _measured(pool: Pool) -> set[str]:
     now = state.settings()
     runs = [r for r in list_runs(cached.workspace(), pool.fingerprint) if reads_alike(r, now.reading)]
     made = {name: state.method(replace(now, method=name)) for name in METHODS}
-    return {name for name, one in made.items() if any(fits(run, one, now.seed) for run in runs)}
+    return {name for name, one in made.items() if any(fits(run, one, pool, now.seed) for run in runs)}
 
 
 def limits(pool: Pool, run: Run, chosen: Method) -> None:

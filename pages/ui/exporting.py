@@ -8,12 +8,11 @@ import orjson
 import streamlit as st
 
 from core.card import dataset_info_snippet
-from core.convert import to_schema
 from core.curate import Curated, beside, curate, settled
 from core.errors import WinnowError
+from core.export import first_line
 from core.headless import WORKSPACE
 from core.manifest import Manifest, read_manifest
-from core.pool import read_rows
 from core.recipe import ExportPart, Recipe
 from core.runs import Run
 from core.schema import IntArray, Pool
@@ -26,6 +25,7 @@ SCHEMAS = {
     "alpaca": "instruction, input, output",
     "messages": "a list of role and content, for TRL",
     "sharegpt": "a list of from and value, for LLaMA-Factory",
+    "annotation": "annotation queue: prompt, task and a blank response, for people to fill in",
 }
 CHOSEN = "chosen.jsonl"
 
@@ -79,11 +79,10 @@ def choose_part() -> ExportPart:
     return ExportPart(schema=schema, with_scores=scores, rejected=rejected)
 
 
-def preview(pool: Pool, rows: IntArray, part: ExportPart) -> None:
+def preview(pool: Pool, run: Run, rows: IntArray, part: ExportPart) -> None:
     """The first row of the file, as it will be written (scores left out)."""
-    first = read_rows(pool, [int(rows.min())])[0]
     try:
-        line = to_schema(first, part.format, pool.fields)
+        line = first_line(pool, rows, part.format, tasks=cached.measured(run).task_names())
     except WinnowError as error:
         show.error(error)
         return

@@ -178,6 +178,22 @@ def test_llama_factory_is_told_the_fields_of_an_original_file(tmp_path):
 def test_llama_factory_is_told_nothing_about_rows_it_cannot_read(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path)) is None
+    assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path, schema="messages")) is None
     choices = FieldMap("multiple_choice", prompt=("question", "A", "B"), response="answer")
     rows = [{"question": "q", "A": "1", "B": "2", "answer": "A"}] * 2
     assert entry(manifest_of(make_pool(rows, fields=choices), tmp_path)) is None
+
+
+def test_a_queue_says_that_people_have_to_fill_it_in(tmp_path):
+    prompts = FieldMap("prompts_only", prompt=("prompt",))
+    pool = make_pool([{"prompt": f"q{k}"} for k in range(4)], fields=prompts)
+    manifest = manifest_of(pool, tmp_path, schema="annotation")
+    card = dataset_card(pool, manifest)
+    assert (
+        "They are in the annotation schema, in the order of the pool. "
+        "It is a queue for people: every `response` is blank until someone fills it in."
+    ) in card
+    assert "2 of 4 rows (50.0%)" in card
+    assert "nan" not in card.lower()
+    assert manifest.output.fields == ["id", "prompt", "task", "response"]
+    assert entry(manifest) is None  # a trainer would learn to say nothing

@@ -1,6 +1,7 @@
 """Rows in other trainers' schemas, and what none of them can say."""
 
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -155,16 +156,59 @@ def test_whatever_the_others_cannot_say_messages_can(schema, turns, original, wh
 
 
 def test_an_unknown_schema_is_refused_with_the_choices():
-    with pytest.raises(RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt"):
+    with pytest.raises(
+        RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, annotation"
+    ):
         to_schema(make_row(ASKED, SAID), "csv")
 
 
-@pytest.mark.parametrize("schema", CONVERSIONS)
+ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
+
+
+@pytest.mark.parametrize("schema", [name for name in CONVERSIONS if name != "annotation"])
 def test_text_of_any_kind_comes_through_unchanged(schema):
-    odd = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
-    text = to_schema(make_row(("user", odd), ("assistant", odd[::-1])), schema)
-    assert odd in _texts(orjson.loads(text))
-    assert odd[::-1] in _texts(orjson.loads(text))
+    text = to_schema(make_row(("user", ODD), ("assistant", ODD[::-1])), schema)
+    assert ODD in _texts(orjson.loads(text))
+    assert ODD[::-1] in _texts(orjson.loads(text))
+
+
+def test_a_queue_asks_for_the_response_that_is_missing():
+    row = replace(make_row(("user", ODD)), task="sums")
+    assert said(row, "annotation") == {"id": "r0", "prompt": ODD, "task": "sums", "response": ""}
+    assert list(said(row, "annotation"))[-1] == "response"  # where people look for it
+    assert said(make_row(ASKED), "annotation")["task"] is None
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [("system", "Be brief."), ASKED],
+        [("user", "Hi"), ("assistant", "Yes?"), ASKED],
+        [("user", "Hi"), ASKED],
+    ],
+)
+def test_a_queue_keeps_the_turns_of_a_conversation_beside_its_prompt(turns):
+    row = replace(make_row(*turns), prompt="as people read it", response=None)
+    written = said(row, "annotation")
+    assert written["prompt"] == "as people read it"
+    assert written["prompt_messages"] == [{"role": role, "content": content} for role, content in turns]
+
+
+@pytest.mark.parametrize("dropped", [False, True])  # a mapping to prompts only drops the response, not the turn
+def test_a_queue_never_asks_for_an_answer_that_is_there(dropped):
+    row = make_row(ASKED, SAID)
+    with pytest.raises(RecipeError) as refused:
+        to_schema(replace(row, response=None) if dropped else row, "annotation")
+    assert str(refused.value) == (
+        "Row 'r0' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
+        "missing ones. Export the original schema or messages, or pin this row out."
+    )
+
+
+@pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
+def test_a_prompt_alone_is_pointed_to_the_schemas_that_can_say_it(schema):
+    with pytest.raises(RecipeError, match=r"no response\. Export the original schema, messages or annotation, or pin"):
+        to_schema(make_row(ASKED), schema)
 
 
 def _texts(value):

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core import export
+from core.convert import CONVERSIONS
 from core.errors import RecipeError, WorkspaceError
-from core.export import write_scores, write_selection
+from core.export import first_line, write_scores, write_selection
 from core.pool import load_pool, read_rows
 from core.schema import FieldMap
 from tests.core.pools import make_pool
@@ -192,6 +193,144 @@ def test_real_tool_conversations_come_through_sharegpt_unchanged(shared_data, ou
 def test_a_prompt_alone_can_go_out_as_messages(pool, out):
     write_selection(pool, ints(2), out, schema="messages")
     assert json.loads(out.read_text()) == {"messages": [{"role": "user", "content": "No answer"}]}
+
+
+PROMPTS = FieldMap("prompts_only", prompt=("prompt",), task="kind", id="id")
+ASKED = [{"id": f"q{k}", "prompt": f"Question {k}?", "kind": "sums" if k % 2 else None} for k in range(6)]
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Yes?"},
+    {"role": "user", "content": "2 + 2?"},
+]
+
+
+def objects_of(path) -> list[dict]:
+    return [json.loads(line) for line in lines_of(path)]
+
+
+def fill(path, count: int):
+    """The same file after people answered its first `count` rows."""
+    rows = objects_of(path)
+    for row in rows[:count]:
+        row["response"] = f"The answer to {row['id']}."
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_queue_holds_the_prompts_in_the_order_of_the_pool(out):
+    written = write_selection(make_pool(ASKED, fields=PROMPTS), ints(3, 0), out, schema="annotation", rejected=True)
+    assert lines_of(out) == [
+        '{"id":"q0","prompt":"Question 0?","task":null,"response":""}',
+        '{"id":"q3","prompt":"Question 3?","task":"sums","response":""}',
+    ]
+    assert written.fields == ("id", "prompt", "task", "response")
+    assert [row["id"] for row in objects_of(written.rejected_path)] == ["q1", "q2", "q4", "q5"]
+
+
+def test_derived_tasks_take_the_place_of_the_pools_and_are_marked(out):
+    pool = make_pool(ASKED, fields=PROMPTS)
+    tasks = ["derived 1", "derived 2", None, "derived 1", None, None]
+    scores = {"nll": np.arange(6, dtype=np.float32)}
+    write_selection(pool, ints(2, 1), out, schema="annotation", tasks=tasks, scores=scores)
+    assert lines_of(out) == [
+        '{"id":"q1","prompt":"Question 1?","task":"derived 2","task_derived":true,"response":"","winnow":{"nll":1.0}}',
+        '{"id":"q2","prompt":"Question 2?","task":null,"task_derived":true,"response":"","winnow":{"nll":2.0}}',
+    ]
+
+
+@pytest.mark.parametrize("schema", ["original", "alpaca", "messages", "sharegpt"])
+def test_other_schemas_have_no_place_for_derived_tasks(pool, out, schema):
+    one = write_selection(pool, ints(0, 3), out, schema=schema, tasks=["derived 1"] * 4)
+    assert one.sha256 == write_selection(pool, ints(0, 3), out, schema=schema).sha256
+
+
+def test_tasks_are_one_per_row_of_the_pool(pool, out):
+    with pytest.raises(RecipeError, match=r"There are 3 task names for 4 rows"):
+        write_selection(pool, ints(2), out, schema="annotation", tasks=["a", "b", "c"])
+
+
+def test_answered_rows_are_counted_and_never_queued(pool, out):
+    with pytest.raises(RecipeError) as refused:
+        write_selection(pool, ints(2, 1, 0, 3), out, schema="annotation")
+    assert str(refused.value) == (
+        "Row 'a' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
+        "missing ones. Export the original schema or messages, or pin this row out. "
+        "The same goes for 2 more of the 4 rows."
+    )
+    assert list(out.parent.iterdir()) == []
+    write_selection(pool, ints(2), out, schema="annotation")  # the one without
+    assert objects_of(out) == [{"id": "c", "prompt": "No answer", "task": None, "response": ""}]
+
+
+def test_a_queue_opens_again_as_prompts_and_once_filled_in_as_answered_ones(out, workspace):
+    pool = make_pool(ASKED, fields=PROMPTS)
+    write_selection(pool, np.arange(6), out, schema="annotation", tasks=["derived 1", "derived 2"] * 3)
+    blank = load_pool(str(out), workspace=workspace.root)
+    assert (blank.fields.schema, blank.fields.id, blank.fields.task) == ("prompts_only", "id", "task")
+    assert [row.prompt for row in read_rows(blank, range(6))] == [row["prompt"] for row in ASKED]
+    filled = load_pool(str(fill(out, 4)), workspace=workspace.root)
+    assert filled.fields == FieldMap("prompt_completion", prompt=("prompt",), response="response", task="task", id="id")
+    assert [(row.id, row.response) for row in read_rows(filled, range(4))] == [
+        (f"q{k}", f"The answer to q{k}.") for k in range(4)
+    ]
+    assert (len(filled), len(filled.set_aside)) == (4, 2)  # what nobody answered yet is set aside, not lost
+
+
+def test_a_queue_of_conversations_loses_no_turn(out, workspace):
+    source = out.with_name("source.jsonl")
+    rows = [{"id": "a", "messages": TALK[1:2]}, {"id": "b", "messages": TALK}, {"id": "c", "messages": TALK[:2]}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mapping = FieldMap("prompts_only", turns="messages", id="id")
+    pool = load_pool(str(source), workspace=workspace.root, fields=mapping)
+    write_selection(pool, np.arange(3), out, schema="annotation")
+    assert [row["prompt_messages"] for row in objects_of(out)] == [row["messages"] for row in rows]
+    assert [row["prompt"] for row in objects_of(out)] == ["Hi", "User: Hi\n\nAssistant: Yes?\n\nUser: 2 + 2?", "Hi"]
+    found = load_pool(str(fill(out, 3)), workspace=workspace.root)
+    assert found.fields.schema == "prompt_completion"
+    assert found.fields.response == "response"  # a field named messages would be read instead of it
+    mapping = FieldMap("prompt_completion", prompt=("prompt_messages",), response="response", id="id")
+    exact = load_pool(str(out), workspace=workspace.root, fields=mapping)
+    for before, after in zip(read_rows(pool, range(3)), read_rows(exact, range(3)), strict=True):
+        answer = {"role": "assistant", "content": f"The answer to {before.id}."}
+        assert (after.prompt, after.turns) == (before.prompt, (*before.turns, answer))
+
+
+def test_rows_that_are_no_conversations_need_no_field_for_turns(out, workspace):
+    source = out.with_name("source.jsonl")
+    source.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in (TALK[:2], TALK[1:2], TALK[3:])))
+    pool = load_pool(str(source), workspace=workspace.root)
+    write_selection(pool, ints(1, 2), out, schema="annotation")
+    assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "response"]] * 2
+    write_selection(pool, ints(0, 1), out, schema="annotation")
+    assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "prompt_messages", "response"]] * 2
+    assert "prompt_messages" in first_line(pool, ints(0, 1), "annotation")
+
+
+@pytest.mark.parametrize("schema", ["original", *CONVERSIONS])
+def test_the_first_line_is_known_before_anything_is_written(pool, out, schema):
+    rows = ints(3, 1)
+    if schema == "annotation":
+        pool, rows = make_pool(ASKED, fields=PROMPTS), ints(5, 2)
+    line = first_line(pool, rows, schema)
+    assert not out.exists()
+    write_selection(pool, rows, out, schema=schema)
+    assert lines_of(out)[0] == line
+
+
+def test_real_prompts_go_out_as_they_can(shared_data, out, workspace):
+    mapping = FieldMap("prompts_only", prompt=("instruction",), task="motivation_app", id="id")
+    source = str(shared_data / "selfinstruct_user_oriented_252.jsonl")
+    pool = load_pool(source, workspace=workspace.root, fields=mapping)
+    for schema in ("alpaca", "sharegpt"):
+        with pytest.raises(RecipeError, match=r"it has no response\..*annotation.* 251 more of the 252 rows"):
+            write_selection(pool, np.arange(252), out, schema=schema)
+    for schema in ("original", "messages", "annotation"):
+        assert write_selection(pool, np.arange(252), out, schema=schema).rows == 252
+    again = load_pool(str(out), workspace=workspace.root)
+    assert again.fields.schema == "prompts_only"
+    for name in ("id", "prompt", "task"):
+        assert again.rows[name].equals(pool.rows[name])
 
 
 def test_rows_not_chosen_go_to_a_file_beside_in_their_original_schema(pool, out):

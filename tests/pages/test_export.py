@@ -7,8 +7,10 @@ import orjson
 import pytest
 
 from core.curate import curate
+from core.pool import load_pool
 from core.recipe import load_recipe
 from pages.ui import state
+from tests.pages.conftest import finished_run
 
 
 def said(at) -> str:
@@ -138,3 +140,65 @@ def test_a_full_disk_is_one_sentence(run, app, workspace):
     at.button(key="export.write").click().run()
     assert not at.exception
     assert at.error and "exports" in at.error[0].value.replace("\\", "")
+
+
+def asked(workspace, tmp_path):
+    """A pool of prompts, open and measured, of which ten are chosen at random."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        "".join(json.dumps({"id": f"p{i}", "prompt": f"Why {i}?", "task": "ab"[i % 2]}) + "\n" for i in range(40))
+    )
+    pool = load_pool(str(path), workspace=workspace.root)
+    finished_run(workspace, pool)
+    return pool
+
+
+def test_prompts_without_answers_go_out_as_a_queue_for_people(workspace, tmp_path, app, folder):
+    asked(workspace, tmp_path)
+    at = app("select")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="random", budget="10")
+    at.switch_page("pages/export.py").run()
+    at.get_by_key("export.schema").set_value("annotation").run()
+    assert not at.exception
+    assert "Annotation queue: prompt, task and a blank response, for people to fill in." in said(at)
+    first = orjson.loads(at.code[0].value)
+    assert first["response"] == ""
+    write(at)
+    assert not at.error
+    assert "10 rows · 0 response tokens" in said(at)
+    rows = [orjson.loads(line) for line in (folder() / "chosen.jsonl").read_bytes().splitlines()]
+    assert rows[0] == first
+    assert {tuple(row) for row in rows} == {("id", "prompt", "task", "response")}
+    assert "nan" not in (folder() / "chosen.README.md").read_text().lower()
+
+
+@pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
+def test_prompts_cannot_go_out_as_answered_rows(workspace, tmp_path, app, schema):
+    asked(workspace, tmp_path)
+    at = app("select")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="random", budget="10")
+    at.switch_page("pages/export.py").run()
+    at.get_by_key("export.schema").set_value(schema).run()
+    assert not at.exception
+    assert "it has no response" in at.error[0].value
+
+
+def test_a_queue_of_answered_rows_is_one_sentence(run, app, workspace):
+    at = app("export")
+    at.get_by_key("export.schema").set_value("annotation").run()
+    assert not at.exception
+    assert "it has a response already" in at.error[0].value  # before it is written
+    at.button(key="export.write").click().run()
+    assert not at.exception
+    assert "The same goes for 23 more of the 24 rows" in at.error[-1].value
+    assert not links(at)
+
+
+def test_a_budget_in_tokens_of_prompts_is_one_sentence(workspace, tmp_path, app):
+    asked(workspace, tmp_path)
+    at = app("select")
+    settings = state.replace(at.session_state[state.SETTINGS], method="random", budget="2ktok")
+    at.session_state[state.SETTINGS] = settings
+    at.switch_page("pages/export.py").run()
+    assert not at.exception
+    assert "a budget in response tokens (2ktok) says nothing" in at.error[0].value.replace("\\", "")
