@@ -90,7 +90,7 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         "warnings": [],
     }
     made = Run(
-        id="0123456789abcdef",
+        id=pool.fingerprint[:16],  # caches are keyed by it
         pool_id=pool.fingerprint,
         method=describe(method),
         reading=asdict(Reading()),
@@ -98,7 +98,7 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         encoder="0" * 16,
         seed=0,
         columns=tuple(columns),
-        folder=workspace.folder("runs", "0123456789abcdef"),
+        folder=workspace.folder("runs", pool.fingerprint[:16]),
         summary=about | summary,
     )
     return save_run(workspace, made, columns)
