@@ -52,15 +52,21 @@ def choose_others() -> None:
     """Further methods to measure for, so that one pass serves them all."""
     now = state.settings()
     options = [name for name, cls in METHODS.items() if measure_params(cls()) and name != now.method]
-    key = state.set_widget("form.also", [name for name in now.also if name in options])
-    st.pills(
-        "Measure for others too, in the same pass",
-        options,
-        selection_mode="multi",
-        format_func=lambda name: METHODS[name].label,
-        key=key,
-        on_change=lambda: state.change(also=tuple(state.widget(key))),
-    )
+    chosen = [name for name in now.also if name in options]
+    key = state.set_widget("form.also", chosen)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.pills(
+            "Measure for others too, in the same pass",
+            options,
+            selection_mode="multi",
+            format_func=lambda name: METHODS[name].label,
+            key=key,
+            on_change=lambda: state.change(also=tuple(state.widget(key))),
+        )
+        if len(chosen) < len(options):
+            st.button(
+                "All at once", key="form.all", type="tertiary", on_click=state.change, kwargs={"also": tuple(options)}
+            )
 
 
 def choose_model(known: list[str]) -> None:

@@ -11,11 +11,12 @@ from core.methods import METHODS
 from core.runs import Run, list_runs
 from core.schema import Method, Pool, Reading
 from pages.ui import cached, figures, jobs, show, state
+from pages.ui.words import listed
 
 ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
 AFTERWARDS = {
-    "calibrated": "warm-up training with a second pass",
-    "confidence": "a greedy continuation of some prompts of each task",
+    "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
+    "confidence": "Some prompts of each task are continued, greedily.",
 }
 EMBEDDED = (
     "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
@@ -46,11 +47,10 @@ def gives(pool: Pool) -> None:
     methods = [state.method(), *state.beside()]
     needs = {signal for method in methods for signal in method.needs}
     once = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
-    after = [words for signal, words in AFTERWARDS.items() if signal in needs]
     said = [f"One pass of the model over all rows gives: {once}."] if "base" in needs else []
-    said += [f"{'Then' if said else 'There is'} {' and '.join(after)}."] if after else []
+    said += [words for signal, words in AFTERWARDS.items() if signal in needs]
     if len(methods) > 1:
-        said.append(f"That serves {' and '.join(method.label.lower() for method in methods)} together.")
+        said.append(f"That serves {listed([method.label.lower() for method in methods])}, together.")
     st.caption(" ".join(said) or "The tokenizer alone is enough: no model runs.")
 
 
@@ -146,7 +146,8 @@ def _tasks(run: Run) -> str:
     source = f"derived from embeddings by {by}" if run.tasks.derived else f"from the {run.tasks.source}"
     asked = run.summary.get("asked")
     words = f" {asked:,} prompts were continued by {run.summary['continued']:,} tokens." if asked else ""
-    return f"{len(run.tasks.names):,} tasks, {source}.{words}"
+    tasks = len(run.tasks.names)
+    return f"{tasks:,} {'task' if tasks == 1 else 'tasks'}, {source}.{words}"
 
 
 def _warm_up(rounds: list[Mapping[str, Any]]) -> None:

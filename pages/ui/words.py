@@ -1,5 +1,6 @@
 """What every column says, in words: its name, its unit, and what its two ends mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,3 +115,8 @@ def task_name(name: str | None) -> str:
 def rows_word(n: int) -> str:
     """1 row, 2 rows."""
     return f"{n:,} row" if n == 1 else f"{n:,} rows"
+
+
+def listed(words: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,9 +1,13 @@
 """The Score page in each of its states; jobs are folders in the workspace, as a worker leaves them."""
 
 import shlex
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from core.methods import build, describe
+from core.runs import Tasks, load_measured, save_run, task_source
 from pages.ui import jobs
 
 
@@ -222,3 +226,61 @@ def test_what_stopped_under_other_settings_of_this_pool_can_still_be_resumed(poo
     assert {"Start measuring", "Resume"} <= set(named(at))
     job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
     assert "Resume" not in named(app("score"))
+
+
+def test_several_methods_are_measured_at_once_and_the_page_says_so(pool, app):
+    at = app("score")
+    named(at)["All at once"].click().run()
+    assert not at.exception
+    assert "That serves entropy shift, activation coverage and task confidence, together." in said(at)
+    assert "One pass of the model over all rows gives: NLL, entropy, embeddings, activation states." in said(at)
+    command = next(block.value for block in at.code if "core measure" in block.value)
+    assert "--also activation_coverage --also task_confidence" in command
+    assert "All at once" not in named(at)
+
+
+def test_one_of_several_not_measured_is_still_offered(run, app):
+    at = app("score")
+    assert "Start measuring" not in named(at)
+    at.get_by_key("form.also").set_value(["task_confidence"]).run()
+    assert {"See the scores", "Start measuring"} <= set(named(at))
+
+
+def test_parameters_of_the_others_are_in_the_command(pool, app):
+    at = app("score")
+    at.radio(key="form.method").set_value("task_confidence").run()
+    at.number_input(key="form.task_confidence.new_tokens").set_value(8).run()
+    at.radio(key="form.method").set_value("entropy_shift").run()
+    at.get_by_key("form.also").set_value(["task_confidence"]).run()
+    command = next(block.value for block in at.code if "core measure" in block.value)
+    assert "--also task_confidence --set task_confidence.new_tokens=8" in command
+
+
+def test_embeddings_outside_the_allowed_folders_are_refused(pool, app):
+    at = app("score")
+    at.radio(key="form.method").set_value("task_confidence").run()
+    at.text_input(key="form.task_confidence.embeddings").set_value("/etc").run()
+    assert "outside the folders" in at.warning[0].value
+    at.text_input(key="form.task_confidence.embeddings").set_value("sentence-transformers/all-MiniLM-L6-v2").run()
+    assert not at.error
+    command = next(block.value for block in at.code if "core measure" in block.value)
+    assert "embeddings=sentence-transformers/all-MiniLM-L6-v2" in command
+
+
+def test_where_tasks_come_from_is_said(run, app, workspace, pool):
+    method = build("task_confidence", {})
+    columns = dict(load_measured(run).columns)
+    columns |= {"task_code": np.zeros(len(pool), np.int64), "confidence": np.full(len(pool), 0.5, np.float32)}
+    made = replace(
+        run,
+        id="f" * 16,
+        folder=workspace.folder("runs", "f" * 16),
+        method=describe(method),
+        columns=tuple(columns),
+        tasks=Tasks(("task",), task_source(method, pool)),
+        summary={**run.summary, "asked": 64, "continued": 2000},
+    )
+    save_run(workspace, made, columns)
+    at = app("score")
+    at.radio(key="form.method").set_value("task_confidence").run()
+    assert "1 task, from the labels: category. 64 prompts were continued by 2,000 tokens." in said(at).replace("\\", "")
