@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import random
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from core.measure import measure, measure_all
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import find_run, fits, list_runs, load_measured
+from core.runs import Run, find_run, fits, list_runs, load_measured
 from core.schema import Reading
 from core.store import Parts, Workspace
 from core.sweep import plan_parts
@@ -46,6 +47,8 @@ def reading(tiny_model_dir) -> Reading:
 
 
 SHIFT = build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.2, "batch_size": 8})
+COVER = build("activation_coverage", {"clusters": 4})
+ASK = build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
 
 
 class Recorder(Silent):
@@ -146,18 +149,30 @@ def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> N
         time.sleep(pause)
 
     Parts.write = slowly
-    run_on(pool_file, Workspace(root), reading)
+    all_on(pool_file, Workspace(root), reading)
+
+
+def all_on(pool_file, workspace, reading) -> list[Run]:
+    """Runs of all three methods that take long, from one pass."""
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    return measure_all(pool, [SHIFT, COVER, ASK], reading, workspace, report=Silent())
 
 
 def parts(root: Path) -> dict[Path, tuple[int, int]]:
+    """What is finished. Parts of activation states go when the whole of them is there, so that stands for them."""
     found = [*root.glob("measurements/*/part-*"), *root.glob("models/*/state/*")]
-    return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+    return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in found if not activations(p.parent)}
+
+
+def activations(folder: Path) -> bool:
+    spec = folder / "spec.json"
+    return spec.exists() and json.loads(spec.read_text())["kind"] == "activations"
 
 
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
-    whole = run_on(pool_file, Workspace(tmp_path / "whole"), reading)
+    whole = all_on(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["core.measure", "core.pool"])
     root = tmp_path / "killed"
@@ -184,7 +199,8 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     now = parts(root)
     assert {path: now[path] for path in done} == done
     assert grown >= 10  # most attempts were killed in the middle of the work
-    same(whole, run_on(pool_file, Workspace(root), reading))
+    for one, other in zip(whole, all_on(pool_file, Workspace(root), reading), strict=True):
+        same(one, other)
 
 
 @pytest.mark.slow
@@ -197,16 +213,13 @@ def test_a_second_worker_waits_and_uses_the_first_ones_result(pool_file, tmp_pat
     for process in both:
         process.join()
     assert [p.exitcode for p in both] == [0, 0]
-    assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 1
-    stages = list(root.glob("measurements/*"))
-    assert len(stages) == 3  # tokens, base, calibrated: each made once
+    assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 3
+    kinds = Counter(json.loads(spec.read_text())["kind"] for spec in root.glob("measurements/*/spec.json"))
+    once = dict.fromkeys(("tokens", "activations", "coverage", "clusters", "tasks", "confidence"), 1)
+    assert kinds == once | {"probe": 2}  # base and calibrated
 
 
 # One pass for several methods
-
-
-COVER = build("activation_coverage", {"clusters": 4})
-ASK = build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
 
 
 def test_several_methods_are_measured_in_one_pass(pool_file, workspace, reading):
