@@ -5,25 +5,19 @@ tasks        labels of the pool; or k-means over embeddings of the prompts: the 
 confidence   greedy continuation of up to s prompts per task, part by part, by the base model
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from core.certainty import prompts_to_ask
 from core.confidence import Continuation
 from core.derived import derive_tasks, tasks_for
+from core.embeddings import prompt_embeddings, prompts
 from core.methods.task_confidence import TaskConfidence
 from core.runs import DERIVED, Tasks, task_source
 from core.schema import FloatArray, IntArray, Pool
-from core.sentences import SentenceEncoder
 from core.store import read_json, write_json
 from core.sweep import Sweep, plan_parts
 
-SENTENCE_PART_ROWS = 2048
-Embeddings = Callable[[], NDArray[Any]]
 STEP_COST = 4  # a token that is generated costs about as much as so many that are read
 
 
@@ -51,43 +45,17 @@ def labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
 
 def _derived(sweep: Sweep, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
     count = method.derived_tasks or tasks_for(len(sweep.pool))
-    made_of, embeddings = _sentences(sweep, method.embeddings) if method.embeddings else _own(sweep)
+    made_of, embeddings = prompt_embeddings(sweep, method.embeddings)
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
     n = len(sweep.pool)
     with sweep.timed("tasks"), sweep.stage(spec, [np.arange(n)]) as parts:
         if parts.missing():
             sweep.report.stage("Deriving tasks from the prompts", rows=0, work=0)
-            found = derive_tasks(embeddings(), lambda rows: _prompts(sweep.pool, rows), count, seed=seed)
+            found = derive_tasks(embeddings(), lambda rows: prompts(sweep.pool, rows), count, seed=seed)
             write_json(parts.folder / "names.json", list(found.names))
             parts.write(0, pa.table({"task_code": pa.array(found.codes)}))
     names = tuple(read_json(parts.folder / "names.json"))
     return parts.column("task_code", n), Tasks(names, DERIVED, made_of if method.embeddings else "")
-
-
-def _own(sweep: Sweep) -> tuple[str, Embeddings]:
-    """The prompt embeddings of the base pass: their key, and a way to read them."""
-    parts = sweep.base
-    return parts.folder.name, lambda: parts.column("prompt_embedding", len(sweep.pool))
-
-
-def _sentences(sweep: Sweep, name: str) -> tuple[str, Embeddings]:
-    """Prompt embeddings by a sentence-transformer."""
-    encoder = SentenceEncoder(name, device=sweep.reading.device)
-    n = len(sweep.pool)
-    plan = [np.arange(a, min(a + SENTENCE_PART_ROWS, n)) for a in range(0, n, SENTENCE_PART_ROWS)]
-    made_of = f"{name}@{encoder.revision}"
-    spec = {"kind": "sentences", "pool": sweep.pool.fingerprint, "of": "prompt", "encoder": encoder.revision}
-    with sweep.timed("sentences"), sweep.stage(spec, plan) as parts:
-        for part, rows in sweep.missing([parts], "Embedding the prompts", np.ones(n, np.int64)):
-            vectors = encoder(_prompts(sweep.pool, rows))
-            flat = pa.array(vectors.astype(np.float16).ravel(), pa.float16())
-            parts.write(part, pa.table({"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}))
-    return made_of, lambda: parts.column("embedding", n)
-
-
-def _prompts(pool: Pool, rows: IntArray) -> list[str]:
-    texts: list[str] = pool.rows["prompt"].take(pa.array(rows)).to_pylist()
-    return texts
 
 
 def confidence_of(sweep: Sweep, method: TaskConfidence, task: IntArray, seed: int) -> tuple[FloatArray, dict[str, int]]:

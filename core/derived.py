@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from core.kmeans import kmeans, unit
-from core.schema import FloatArray, IntArray
+from core.kmeans import directions, kmeans
+from core.schema import IntArray
 
 FEWEST, MOST = 2, 50  # tasks
 ROWS_EACH = 50
@@ -79,15 +79,8 @@ def derive_tasks(
     codes = np.full(len(embeddings), -1, np.int64)
     if len(rows) == 0:
         return Tasks(codes, ())
-    codes[rows] = kmeans(_directions(embeddings[rows]), tasks, seed=seed)
+    codes[rows] = kmeans(directions(embeddings[rows]), tasks, seed=seed)
     return Tasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
-
-
-def _directions(embeddings: NDArray[np.floating]) -> FloatArray:
-    """Unit vectors from the mean of all."""
-    values = embeddings.astype(np.float32)
-    values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return unit(values)
 
 
 def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], draw: np.random.Generator) -> Iterator[str]:

@@ -9,6 +9,7 @@ import warnings
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -63,6 +64,13 @@ def unit(vectors: FloatArray) -> FloatArray:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: FloatArray = vectors / np.maximum(length, np.float32(1e-30))
     return scaled
+
+
+def directions(embeddings: NDArray[np.floating]) -> FloatArray:
+    """(N, d) unit vectors from the mean of all: the direction that hidden states share tells no row from another."""
+    values = embeddings.astype(np.float32)
+    values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return unit(values)
 
 
 def random_state(seed: int) -> np.random.RandomState:

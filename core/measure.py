@@ -84,10 +84,10 @@ def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
 
 
 def _columns(sweep: Sweep, method: Method, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All columns that `method` needs; and the run's summary, tasks and states."""
+    """All columns that `method` needs; and the run's summary, tasks and what is kept beside the columns."""
     columns = sweep.tokens.columns()
     summary: dict[str, Any] = {"tokens": int(columns["prompt_tokens"].sum() + columns["response_tokens"].sum())}
-    rest: dict[str, Any] = {"summary": summary, "tasks": None, "states": None}
+    rest: dict[str, Any] = {"summary": summary, "tasks": None, "kept": {}}
     if set(method.needs) <= {"tokens"}:
         return columns, rest | {"summary": summary | {"seconds": dict(sweep.seconds)}}
     with sweep.workspace.hold(
@@ -101,7 +101,7 @@ def _columns(sweep: Sweep, method: Method, seed: int) -> tuple[dict[str, Any], d
             columns |= calibrated
         if isinstance(method, ActivationCoverage):
             columns |= cover(sweep, method, columns, seed)
-            rest["states"] = sweep.states.name
+            rest["kept"] = {"states": sweep.states.name}
         if isinstance(method, TaskConfidence):
             columns["task_code"], rest["tasks"] = tasks_of(sweep, method, seed)
             if "confidence" in method.needs:

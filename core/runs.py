@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import WorkspaceError
 from core.methods.params import measure_params
-from core.schema import Measured, Method, ModelRef, Pool, Reading
+from core.schema import IntArray, Measured, Method, ModelRef, Pool, Reading
 from core.statefile import have_states, read_states
 from core.states import States
-from core.store import Workspace, atomic_path, content_key, read_json, write_json
+from core.store import Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone
@@ -26,6 +27,7 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "activations": ("coverage_gain", "activation_cluster"),  # ride on the base pass; then greedy search and k-means
     "tasks": ("task_code",),  # labels of the pool, or derived from embeddings of the prompts
     "confidence": ("confidence",),  # greedy continuation of some prompts of each task
+    "answers": ("dispersion", "anisotropy", "answers_counted", "semantic_bin"),  # K answers to each prompt
 }
 
 
@@ -44,6 +46,7 @@ class Tasks:
 
 
 DERIVED = "derived"
+MERGES = "merges.npy"
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Run:
     folder: Path
     summary: Mapping[str, Any] = field(default_factory=dict)  # seconds, tokens, rounds, warnings, dtype
     tasks: Tasks | None = None
-    states: str | None = None  # key of the measurement that holds the activation states
+    kept: Mapping[str, str] = field(default_factory=dict)  # measurements with more than a number a row: states, ...
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -162,7 +165,7 @@ def load_measured(run: Run) -> Measured:
     for values in columns.values():
         values.flags.writeable = False
     derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
-    return Measured(run.pool_id, columns, load_states(run), derived)
+    return Measured(run.pool_id, columns, load_states(run), derived, load_merges(run))
 
 
 def load_states(run: Run) -> States | None:
@@ -170,9 +173,30 @@ def load_states(run: Run) -> States | None:
 
     WorkspaceError when they are no longer there.
     """
-    if run.states is None:
+    folder = kept_folder(run, "states")
+    if folder is None:
         return None
-    folder = run.folder.parents[1] / "measurements" / run.states
     if not have_states(folder):
         raise WorkspaceError(f"{folder}: the activation states of this run are gone. Measure again.")
     return read_states(folder)
+
+
+def kept_folder(run: Run, what: str) -> Path | None:
+    """The measurement that holds states, answers, grams or bins of this run; None where it has none."""
+    return run.folder.parents[1] / "measurements" / run.kept[what] if what in run.kept else None
+
+
+def write_merges(folder: Path, merges: IntArray) -> None:
+    """Keep which semantic bins become one, beside the bins."""
+    with atomic_path(folder / MERGES) as temporary, temporary.open("wb") as file:
+        np.save(file, merges, allow_pickle=False)
+
+
+def load_merges(run: Run) -> IntArray | None:
+    """Which semantic bins become one as there are fewer; None where the run has no bins."""
+    folder = kept_folder(run, "bins")
+    if folder is None:
+        return None
+    with disk_errors(folder / MERGES):
+        merges: IntArray = np.load(folder / MERGES, allow_pickle=False)
+    return merges

@@ -104,6 +104,7 @@ class Measured:
     columns: Columns
     states: States | None = None  # which neurons are on in each row; of N rows
     derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
+    bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.semanticbins)
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -128,6 +129,15 @@ class Measured:
             return None
         names = (*self.derived_tasks, None)
         return [names[code] for code in self.columns["task_code"].tolist()]
+
+    def need_bin_merges(self) -> IntArray:
+        """Which semantic bins become one; MethodError when they were not measured."""
+        if self.bin_merges is None:
+            raise MethodError(
+                "This needs the merges of semantic bins, which are not measured yet. "
+                "Measure the pool with this method first."
+            )
+        return self.bin_merges
 
     def need_states(self) -> States:
         """The activation states; MethodError when they were not measured."""

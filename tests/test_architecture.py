@@ -19,6 +19,9 @@ USES_TORCH = {
     "core/activations.py",
     "core/confidence.py",
     "core/sentences.py",
+    "core/nucleus.py",
+    "core/sampling.py",
+    "core/upperlayers.py",
     "core/prefix.py",
     "core/training.py",
     "core/checkpoints.py",
@@ -40,6 +43,8 @@ ARRAYS_ONLY = (
     "core/kmeans.py",
     "core/clusters.py",
     "core/derived.py",
+    "core/geometry.py",
+    "core/semanticbins.py",
 )
 ARRAYS = {"numpy", "scipy", "core.schema", "core.errors", "core.methods", "core.selection", "core.filters"}
 ARRAYS |= {
@@ -48,6 +53,7 @@ ARRAYS |= {
     "core.apportion",
     "core.certainty",
     "core.kmeans",
+    "core.semanticbins",
     "sklearn",
     "threadpoolctl",
 }

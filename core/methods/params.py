@@ -4,7 +4,7 @@ A method is a frozen dataclass; each of its fields is declared with `param`. So 
 line in one file: the form draws it, the recipe keeps it, `check` refuses what it does not allow.
 
 Metadata of every field: `label` and `help` (words for people), `low` and `high` (both inclusive; None for
-choices and text), `choices` (None for numbers and text), `stage`. Text is free: a name, an id or a path.
+choices and text), `choices` (None for numbers and text), `stage`, `names` (of text: what it names, None for the rest).
 
     stage "order"     changes the order only: array arithmetic, a live slider
     stage "measure"   changes what has to be measured: part of a measurement's key, behind a button
@@ -18,6 +18,7 @@ from core.errors import MethodError
 from core.schema import Method
 
 Stage = Literal["order", "measure"]
+Names = Literal["model", "file", "server", "word"]  # id or folder; path; address; anything
 
 
 def param(
@@ -29,12 +30,13 @@ def param(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     stage: Stage = "order",
+    names: Names | None = None,
 ) -> Any:
     """A dataclass field for one parameter: an int, a float (with `low` and `high`), a choice of words, or text.
 
     The kind is that of `default`: 1 is a whole number, 1.0 is not.
     """
-    about = {"label": label, "help": help, "low": low, "high": high, "choices": choices, "stage": stage}
+    about = {"label": label, "help": help, "low": low, "high": high, "choices": choices, "stage": stage, "names": names}
     return field(default=default, metadata=about)
 
 

@@ -78,6 +78,7 @@ class TaskConfidence:
         "A sentence-transformer (id or folder) to derive tasks with. Empty: the scoring model's own hidden states.",
         label="Embeddings by",
         stage="measure",
+        names="model",
     )
 
     def __post_init__(self) -> None:

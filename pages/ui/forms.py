@@ -4,7 +4,7 @@ The settings in `state` are the only truth: a widget is given its value from the
 callback puts a change back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, replace
 from typing import Any, get_args, get_type_hints
 
@@ -125,7 +125,7 @@ def _param(method: str, f: Field[Any], value: Any) -> None:
         st.selectbox(options=about["choices"], **common)
         return
     if isinstance(f.default, str):
-        st.text_input(**common | {"on_change": lambda: _take_text(f.name, state.widget(key))})
+        st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget(key))})
         return
     bounds = {"min_value": about["low"], "max_value": about["high"]}
     st.number_input(**common, **_in_kind(bounds, f.default), **_steps(about, f.default))
@@ -136,10 +136,19 @@ def _take_param(name: str, value: Any) -> None:
         state.set_params(**{name: value})
 
 
-def _take_text(name: str, typed: str) -> None:
-    """A model's id or folder, as all text parameters are: one that a browser may name."""
+CHECKS: Mapping[str, Callable[[str], str]] = {
+    "model": roots.checked_model,
+    "file": lambda typed: str(roots.checked_path(typed)),
+    "server": roots.checked_server,
+    "word": str,
+}
+
+
+def _take_text(name: str, names: str, typed: str) -> None:
+    """The name of something, if a browser may name it."""
+    typed = typed.strip()
     try:
-        state.set_params(**{name: roots.checked_model(typed.strip()) if typed.strip() else ""})
+        state.set_params(**{name: CHECKS[names](typed) if typed else ""})
     except WinnowError as error:
         state.tell(str(error))
 

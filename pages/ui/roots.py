@@ -1,13 +1,16 @@
-"""Which files a browser may name. A path typed into a page is checked here before anything is opened.
+"""Which files and servers a browser may name. What is typed into a page is checked here before anything is opened.
 
 Allowed folders: WINNOW_DATA_ROOTS (separated as in PATH); without it the folder the app was started in and
 the user's home, or the starting folder alone where the app may be reached from other computers. Hidden
 files and folders are never opened: that is where keys and tokens live.
+Servers: those of this computer, and hosts named in WINNOW_SERVERS (separated by commas).
 """
 
+import ipaddress
 import os
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core.errors import PoolError
 
@@ -68,3 +71,29 @@ def checked_model(typed: str) -> str:
     """A hub id, or the folder of a model inside the allowed folders; PoolError otherwise."""
     name = typed.strip()
     return name if is_hub_id(name) else str(checked_path(name))
+
+
+def checked_server(typed: str) -> str:
+    """The address of a server that this app may ask: of this computer, or named in WINNOW_SERVERS; PoolError else.
+
+    Otherwise whoever reaches the app could reach, through it, what only this computer reaches.
+    """
+    url = urlsplit(typed.strip())
+    host = (url.hostname or "").lower()
+    if url.scheme not in ("http", "https") or not host or url.username is not None:
+        raise PoolError(f"{typed} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
+    named = {one.strip().lower() for one in os.environ.get("WINNOW_SERVERS", "").split(",")}
+    if host not in named and not _here(host):
+        raise PoolError(
+            f"{host} is not a server that this app may ask. Start the app with its host in WINNOW_SERVERS, or measure "
+            "from the command line."
+        )
+    return typed.strip()
+
+
+def _here(host: str) -> bool:
+    """Is this a name of this computer?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

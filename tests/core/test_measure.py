@@ -268,7 +268,7 @@ def test_the_stored_gains_are_the_greedy_order_of_the_stored_states(pool_file, w
 
 def test_states_that_were_taken_away_are_missed_in_words(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading, COVER)
-    (workspace.folder("measurements", run.states) / "states.json").unlink()
+    (workspace.folder("measurements", run.kept["states"]) / "states.json").unlink()
     with pytest.raises(WorkspaceError, match="Measure again"):
         load_measured(run)
 

@@ -193,6 +193,7 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
             assert f.default in about["choices"]
         elif type(f.default) is str:
             assert about["low"] is about["high"] is None
+            assert about["names"] in ("model", "file", "server", "word")
         else:
             assert about["low"] <= f.default <= about["high"]
             assert about["low"] < about["high"]

@@ -84,3 +84,24 @@ def test_a_model_folder_is_checked_like_a_pool(data):
     with pytest.raises(PoolError, match="outside"):
         roots.checked_model(str(data / "elsewhere"))
     assert roots.checked_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"])
+def test_servers_of_this_computer_may_be_asked(url):
+    assert roots.checked_server(f" {url} ") == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/v1", "https://api.example.com/v1", "http://127.0.0.1.evil.com"]
+)
+def test_other_servers_only_where_they_are_named(url, monkeypatch):
+    with pytest.raises(PoolError, match="WINNOW_SERVERS"):
+        roots.checked_server(url)
+    monkeypatch.setenv("WINNOW_SERVERS", "api.example.com, 169.254.169.254,127.0.0.1.evil.com")
+    assert roots.checked_server(url) == url
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(PoolError, match="no address"):
+        roots.checked_server(url)

@@ -1,0 +1,184 @@
+"""Answers embedded and their geometry against the plain way, one forward pass per answer.
+
+    python -m bench.answer_space                 64 real Alpaca rows and the embedded model, 8 and a 0.5 B shape
+    python -m bench.answer_space --rows 16 --large 2 --rounds 1
+    python -m bench.answer_space --words 200
+    python -m bench.answer_space --json
+
+An instruction's five answers are the outputs of five other rows, cut to so many words. In one process, by turns:
+
+    loop    one text at a time through the whole model with output_hidden_states, head and all; weights, mean, Gram
+            matrix, eigenvalues
+    body    the same through the body alone: what the head costs the loop is not counted
+    space   core.answerspace.AnswerSpace, then core.geometry
+
+All in float32, tokenizing included. Ratios are of processor seconds, and of wall seconds beside them.
+"""
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from bench.probe_pass import ALPACA, random_model
+from core.answerspace import AnswerSpace, token_weight
+from core.embedded import MODEL_PATH
+from core.geometry import divergence, grams
+from core.model import Model, load_model
+from core.modelref import resolve_model
+
+WANTED = 3
+ANSWERS = 5
+Batch = dict[str, list[Any]]
+
+
+def main() -> int:
+    """Time all on both models; print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=64, help="with the embedded model")
+    parser.add_argument("--large", type=int, default=8, help="rows with the large model; 0 leaves it out")
+    parser.add_argument("--words", type=int, default=20, help="of an answer, at most")
+    parser.add_argument("--rounds", type=int, default=3, help="of the embedded model; the large one gets one")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    options = parser.parse_args()
+    if not ALPACA.exists():
+        print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
+        return 0
+    embedded = load_model(resolve_model("embedded", None), dtype="float32")
+    report = {"embedded": timings(embedded, answered(options.rows, options.words), options.rounds)}
+    if options.large:
+        large = replace(random_model(), tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH))
+        report["0.5 B, random"] = timings(large, answered(options.large, options.words), 1)
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def answered(rows: int, words: int) -> Batch:
+    """Instructions drawn from the pool, each with the outputs of five other rows drawn with it."""
+    with gzip.open(ALPACA, "rt", encoding="utf-8") as file:
+        pool = [json.loads(line) for line in file]
+    picked = np.random.default_rng(0).choice(len(pool), rows + ANSWERS, replace=False)
+    instructions = [f"{pool[i]['instruction']}\n{pool[i].get('input', '')}".strip() for i in picked[:rows]]
+    outputs = [" ".join(pool[i]["output"].split()[:words]) for i in picked]
+    return {"instruction": instructions, "answers": [outputs[i + 1 : i + 1 + ANSWERS] for i in range(rows)]}
+
+
+def timings(model: Model, batch: Batch, rounds: int) -> dict[str, Any]:
+    """Seconds of all over the rows, and how far their figures are apart."""
+    space = AnswerSpace(model)
+    contestants: dict[str, Callable[[Batch], tuple[Any, Any]]] = {
+        "loop": lambda rows: loop(model, model.network, rows),
+        "body": lambda rows: loop(model, model.network.base_model, rows),
+        "space": lambda rows: measured(space, rows),
+    }
+    wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
+    apart = 0.0
+    for turn in range(rounds + 1):  # the first, on two rows, only to warm up
+        rows = batch if turn else {name: values[:2] for name, values in batch.items()}
+        found = {}
+        for name, measure in contestants.items():
+            began, worked = time.perf_counter(), time.process_time()
+            found[name] = measure(rows)
+            if turn:
+                wall[name] += time.perf_counter() - began
+                processor[name] += time.process_time() - worked
+        pairs = zip(found["space"], found["loop"], strict=True)
+        apart = max(apart, *(float(np.abs(ours - plain).max()) for ours, plain in pairs))
+    lengths = [len(ids) for ids in tokenized(model, batch)]
+    return {
+        "rows": len(batch["instruction"]),
+        "answers": len(lengths),
+        "tokens": int(np.sum(lengths)),
+        "tokens_run": tokens_run(space, batch),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "seconds": wall,
+        "processor_seconds": processor,
+        "ratio": {name: processor[name] / processor["space"] for name in ("loop", "body")},
+        "wall_ratio": {name: wall[name] / wall["space"] for name in ("loop", "body")},
+        "largest_difference": apart,
+    }
+
+
+def measured(space: AnswerSpace, batch: Batch) -> tuple[Any, Any]:
+    """Dispersion and anisotropy, (N,) each."""
+    found = divergence(grams(space(batch)["vectors"]))
+    return found.dispersion, found.anisotropy
+
+
+@torch.inference_mode()
+def loop(model: Model, network: Any, batch: Batch) -> tuple[Any, Any]:
+    """The same the plain way."""
+    weights: dict[int, float] = {}
+    figures = []
+    for instruction, answers in zip(batch["instruction"], batch["answers"], strict=True):
+        vectors = []
+        for answer in answers:
+            ids = model.tokenizer(f"{instruction} {answer}", add_special_tokens=False)["input_ids"][:1024]
+            for new in set(ids) - weights.keys():
+                weights[new] = token_weight(model.tokenizer.decode([new]))
+            given = torch.tensor([ids], device=model.device)
+            states = network(input_ids=given, output_hidden_states=True, use_cache=False).hidden_states
+            weight = torch.tensor([weights[k] for k in ids], device=model.device)
+            vector = (weight[:, None] * torch.stack(states[-4:-1]).mean(dim=0)[0]).sum(dim=0) / weight.sum()
+            vectors.append((vector / vector.norm()).double().cpu().numpy())
+        figures.append(spread(np.array(vectors)))
+    dispersion, anisotropy = np.array(figures).T
+    return dispersion, anisotropy
+
+
+def spread(vectors: Any) -> tuple[float, float]:
+    """Dispersion and anisotropy of one row's (K, d) vectors."""
+    apart = vectors - vectors.mean(axis=0)
+    values = np.linalg.eigvalsh(apart @ apart.T)
+    return (values.sum() / len(vectors), 1 - values[-1] / values.sum()) if values.sum() > 1e-12 else (0.0, 0.0)
+
+
+def tokenized(model: Model, batch: Batch) -> list[list[int]]:
+    """Tokens of every text."""
+    pairs = zip(batch["instruction"], batch["answers"], strict=True)
+    texts = [f"{instruction} {answer}" for instruction, answers in pairs for answer in answers]
+    found: list[list[int]] = model.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return found
+
+
+def tokens_run(space: AnswerSpace, batch: Batch) -> int:
+    """Tokens that the body is given for all texts, padding and beginnings included."""
+    seen: list[int] = []
+    handle = space.model.network.base_model.register_forward_pre_hook(
+        lambda _module, _args, given: seen.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    space(batch)
+    handle.remove()
+    return sum(seen)
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = ["model            loop     body    space   loop/space   by the clock   body/space   by the clock   wanted"]
+    for name, found in report.items():
+        used, ratio, wall = found["processor_seconds"], found["ratio"], found["wall_ratio"]
+        lines.append(
+            f"{name:<14} {used['loop']:6.1f} {used['body']:8.1f} {used['space']:8.1f} {ratio['loop']:12.2f} "
+            f"{wall['loop']:14.2f} {ratio['body']:12.2f} {wall['body']:14.2f}   at least {WANTED}"
+        )
+    lines.append("")
+    lines += [
+        f"{name}: {found['rows']} rows, {found['answers']} answers, {found['tokens']:,} tokens, "
+        f"{found['tokens_run']:,} of them run by space; {found['rounds']} rounds, {found['threads']} threads; "
+        f"largest difference of a figure {found['largest_difference']:.1e}"
+        for name, found in report.items()
+    ]
+    return "\n".join([*lines, "Processor seconds."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Answer divergence: instructions to which a model gives answers far apart, and in many directions, bin by bin.
+
+    K answers are drawn per instruction and embedded as unit vectors (core/answers.py, core/answerspace.py)
+    D       how far apart they lie                                    core/geometry.py
+    I       in how many directions: 0 = on one line
+    score   w · D + (1 − w) · I,  w = 0.6                             high is first
+
+Rows are taken from semantic bins, groups of like instructions (core/semanticbins.py), so that no subject is left out
+because a model is sure of it:
+
+    webster   (default) the next row comes from the bin with the highest  size / (rows taken + ½), its best one that is
+              left. Shares follow the sizes as closely as whole rows can, exactly, and a larger budget only adds rows.
+    release   for a budget of B of N rows: bins under 3 rows are skipped, each other gives its max(1, ⌊size · B / N⌋)
+              best rows, and of all these the B best are kept. Made for that one B: subsets of other budgets do not
+              nest, and rounding down mostly leaves a few rows less than B. In the order these come first, by score,
+              and then all other rows, by score: cut at `released` rows it is the release's selection.
+
+Sizes and N count the rows that can be chosen: those that pass the filters and have a score and a bin. A row whose
+instruction has no embedding is in no bin, so no quota can hold it: it is left out, and said.
+
+A row with fewer than K answers has the figures of those that are there, which are a little lower than they would be
+with all (core/geometry.py); `answers_counted` tells how many there are.
+
+Source: ADG, https://arxiv.org/abs/2604.10448, and the authors' released code, whose quota rule and 80-token limit on
+prompts are options here. There middle and bottom scores are the controls, and D or I alone did worse.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.apportion import interleaved
+from core.methods.params import check, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
+from core.semanticbins import BinTree
+
+NO_BIN = "no semantic bin"
+SMALLEST = 3  # rows of a bin that the release does not skip
+
+Prefer = Literal["high", "low", "middle"]
+
+
+@dataclass(frozen=True)
+class AnswerDivergence:
+    """Spread of a model's own answers to each instruction, within semantic bins (ADG)."""
+
+    name: ClassVar[str] = "answer_divergence"
+    label: ClassVar[str] = "Answer divergence"
+    summary: ClassVar[str] = (
+        "Keeps, among like instructions, those to which a model gives answers far apart and in several directions."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "answers")
+
+    dispersion_weight: float = param(
+        0.6,
+        "Weight of D, how far apart answers lie; the rest is that of I, in how many directions.",
+        label="Weight of D",
+        low=0.0,
+        high=1.0,
+    )
+    pick: Literal["top", "middle", "bottom"] = param(
+        "top",
+        "Which scores to take first inside each bin. Middle and bottom are there to compare with.",
+        label="Take scores from the",
+        choices=("top", "middle", "bottom"),
+    )
+    bins: int = param(
+        0,
+        "Semantic bins to take rows from: like ones are merged until so many are left. 0: all that were measured.",
+        label="Semantic bins",
+        low=0,
+        high=2000,
+    )
+    quota: Literal["webster", "release"] = param(
+        "webster",
+        "Webster: bins give rows in proportion to their size, at every budget. Release: the rule of the authors' code.",
+        label="Rows per bin",
+        choices=("webster", "release"),
+    )
+    released_rows: int = param(
+        10_000,
+        "The budget B in rows that the release's rule is worked out for. For release only.",
+        label="Released rows B",
+        low=1,
+        high=10_000_000,
+    )
+    source: Literal["local", "server", "file"] = param(
+        "local",
+        "Who answers: the model itself, a server that speaks the OpenAI API, or a file of answers made elsewhere.",
+        label="Answers from",
+        choices=("local", "server", "file"),
+        stage="measure",
+    )
+    answers: int = param(5, "Answers drawn per instruction.", label="Answers K", low=2, high=20, stage="measure")
+    temperature: float = param(
+        1.4,
+        "Of the draw: above 1 unlikely words come more often than the model thinks.",
+        low=0.01,
+        high=5.0,
+        stage="measure",
+    )
+    top_p: float = param(
+        0.9,
+        "Each token is drawn from the likeliest that have this probability together.",
+        label="Top-p",
+        low=0.01,
+        high=1.0,
+        stage="measure",
+    )
+    max_new_tokens: int = param(256, "Tokens of an answer, at most.", low=1, high=8192, stage="measure")
+    prompt_limit: int = param(
+        0,
+        "Tokens of a prompt that are read, as the release does with 80. 0: all.",
+        low=0,
+        high=100_000,
+        stage="measure",
+    )
+    embeddings: str = param(
+        "",
+        "A sentence-transformer (id or folder) to embed answers with. Empty: the scoring model's own hidden states.",
+        label="Embeddings by",
+        stage="measure",
+        names="model",
+    )
+    base_url: str = param(
+        "",
+        "Where the server listens, with its /v1. For server only.",
+        label="Server address",
+        stage="measure",
+        names="server",
+    )
+    served_model: str = param(
+        "",
+        "What the server calls the model. For server only.",
+        label="Model on the server",
+        stage="measure",
+        names="word",
+    )
+    answers_file: str = param(
+        "",
+        "JSONL with an id and generated_answers in each row. For file only.",
+        label="File of answers",
+        stage="measure",
+        names="file",
+    )
+    bins_measured: int = param(
+        0,
+        "Semantic bins to find by k-means, of which the bins in use are made. 0: one for every 50 rows, 1000 at most.",
+        low=0,
+        high=2000,
+        stage="measure",
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def ranks_by(self) -> str:
+        """Its own place in the order: quotas take a low score of one bin before a high one of another, so no limit
+        on the score cuts this order where it stands. To set one, filter by the column `divergence`."""
+        return "answer_divergence.rank"
+
+    @property
+    def prefer(self) -> Prefer:
+        """The first places, whatever `pick` says of scores."""
+        return "low"
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """divergence, w · D + (1 − w) · I in [0, 1]; NaN where fewer than two answers are there."""
+        return {"divergence": self._divergence(measured)}
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows by quota of their bins; `seed` is not used, the measurement has used it."""
+        score, bin_of = self._divergence(measured), self.bin_of(measured)
+        left_out = {
+            FILTERED: ~eligible,
+            NO_RESPONSE: unanswered(measured),
+            NOT_MEASURED: ~np.isfinite(score),
+            NO_BIN: bin_of < 0,
+        }
+        candidates, excluded = sort_out(left_out)
+        return Order(self._by_quota(score, bin_of, candidates), excluded)
+
+    def released(self, measured: Measured, order: Order) -> int:
+        """How many of the first rows of `order`, one of this method, are the release's selection: B at most."""
+        return len(self._release(self._divergence(measured), self.bin_of(measured), np.sort(order.rows)))
+
+    def bin_of(self, measured: Measured) -> IntArray:
+        """(N,) semantic bin in use, 0 = the largest of the pool; −1 for rows without one."""
+        fine: IntArray = measured.need("semantic_bin")
+        return BinTree(fine, measured.need_bin_merges()).cut(self.bins) if self.bins else fine
+
+    def _divergence(self, measured: Measured) -> FloatArray:
+        apart, shape = (measured.need(name).astype(np.float64) for name in ("dispersion", "anisotropy"))
+        score: NDArray[np.float64] = self.dispersion_weight * apart + (1 - self.dispersion_weight) * shape
+        return score.astype(np.float32)
+
+    def _by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
+        """`rows` (ascending), best first."""
+        if self.quota == "webster":
+            own = [ranked(score, some, prefer=self._scores_first) for some in by_bin(bin_of, rows)]
+            return interleaved(own, [float(len(some)) for some in own])
+        first = self._release(score, bin_of, rows)
+        rest = np.setdiff1d(rows, first, assume_unique=True)
+        return np.concatenate([first, ranked(score, rest, prefer=self._scores_first)])
+
+    def _release(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
+        return release_rows(score, by_bin(bin_of, rows), self.released_rows, prefer=self._scores_first)
+
+    @property
+    def _scores_first(self) -> Prefer:
+        ends: dict[str, Prefer] = {"top": "high", "middle": "middle", "bottom": "low"}
+        return ends[self.pick]
+
+
+def by_bin(bin_of: IntArray, rows: IntArray) -> list[IntArray]:
+    """`rows` (ascending) of each bin 0, 1, ..., ascending; bins without any are empty."""
+    grouped = rows[np.argsort(bin_of[rows], kind="stable")]
+    ends = np.searchsorted(bin_of[grouped], np.arange(bin_of.max(initial=-1) + 2))
+    return [grouped[a:b] for a, b in pairwise(ends.tolist())]
+
+
+def release_rows(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:
+    """What the release takes for `budget` rows, best first: of each bin of at least 3 rows max(1, ⌊size · B / N⌋), of
+    those the B best. `bins` hold rows (ascending); N is the number of them all. Mostly a few rows less than B."""
+    n = sum(len(rows) for rows in bins)
+    taken = [
+        ranked(score, rows, prefer=prefer)[: max(1, len(rows) * budget // n)] for rows in bins if len(rows) >= SMALLEST
+    ]
+    rows = np.sort(np.concatenate([np.empty(0, np.int64), *taken]))
+    return ranked(score, rows, prefer=prefer)[:budget]
