@@ -22,6 +22,8 @@ from core.schema import FieldMap, IntArray, Measured, Method, Order, Pool, Readi
 from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
 from core.store import write_atomic
 
+DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -211,6 +213,7 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
     """The columns that filters may name, only those asked for; RecipeError naming the possible ones."""
     numbers = score_columns(method, measured)
     texts = ("id", "task", "prompt", "response")
+    own = (DERIVED_TASK,) if measured.derived_tasks is not None else ()
     chars = ("prompt_chars", "response_chars", "duplicate_of")
     found: dict[str, NDArray[Any]] = {}
     for name in sorted(names):
@@ -218,8 +221,10 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             found[name] = numbers[name]
         elif name in texts or name in chars:
             found[name] = pool.rows[name].to_numpy()
+        elif name in own:
+            found[name] = np.array(measured.task_names(), object)
         else:
-            possible = ", ".join((*texts, *chars, *sorted(numbers)))
+            possible = ", ".join((*texts, *own, *chars, *sorted(numbers)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
     return found
 

@@ -1,64 +1,37 @@
-"""Explore: how are the scores distributed, and can I trust them?"""
+"""Explore: can I trust this score, how much does a selection cover, and which tasks is it made of?"""
 
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import controls, scores, shifts, show, state, whatif
+from pages.ui import controls, sections, show, state, whatif
 
 pool = state.need_pool()
-top = st.container()
-choice, picked, words = st.columns([2, 2, 4], vertical_alignment="bottom")
-with choice:
-    controls.method(pool)
-if state.run(pool) is None:
-    top.title("Explore", anchor=False)
-run = state.need_run()
-try:
-    answer = whatif.answer(pool, run, state.recipe(pool))
-except WinnowError as error:
-    show.error(error)
-    st.stop()
-method = answer.method
-with picked:
-    score = scores.choose_column(run, method)
-words.markdown(f"**{scores.says(answer, score)}**")
-top.title(scores.verdict(run, answer, score), anchor=False)
-scores.warnings(run, method, score)
 
 
 @st.fragment
-def one_score() -> None:
-    """Its own fragment: a click on a bar draws nothing else again."""
-    left, right = st.columns([7, 3])
+def explore() -> None:
+    """All that a move of the budget changes: one section."""
+    top, choice = st.container(), st.container()
+    left, right = st.container(border=True).columns([1, 3], vertical_alignment="bottom")
     with left:
-        st.caption("Rows per score, quantiles dotted; beyond the cut no row is taken. Click a bar to read its rows.")
-        clicked = scores.distribution(run, answer, score)
-    with right:
-        st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-        scores.follows(run, method, score)
-        st.caption(scores.counts(run, answer, score))
-    if clicked is not None:
-        scores.read(pool, run, answer, *clicked, key="bar")
+        controls.method(pool)
+    if state.run(pool) is None:
+        top.title("Explore", anchor=False)
+    run = state.need_run()
+    try:
+        answer = whatif.answer(pool, run, state.recipe(pool))
+        there = sections.found(pool, run, answer.method)
+        with right:
+            controls.budget(pool, run, answer.selection)
+        with choice:
+            opened = sections.choose(there, answer.method)
+        sections.DRAWN[opened](top, pool, run, answer)
+    except WinnowError as error:
+        show.error(error)
+        controls.way_out(run)
+        return
+    if sections.missing(there):
+        st.caption(sections.missing(there))
 
 
-@st.fragment
-def both_shifts() -> None:
-    """The two shifts against each other, and by task; picks in both are taken together."""
-    left, right = st.columns([6, 4])
-    with left:
-        st.subheader("What the warm-up changed", anchor=False)
-        st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
-        drawn_around = shifts.plane(pool, run, answer)
-    with right:
-        st.subheader("Expansion and compression by task", anchor=False)
-        st.caption("ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows.")
-        clicked = shifts.tasks(pool, run, answer)
-    st.caption(shifts.in_words(run, answer))
-    rows = shifts.both(drawn_around, clicked)
-    if rows is not None:
-        scores.read(pool, run, answer, *rows, key="shift")
-
-
-one_score()
-if shifts.has_shift(run, method):
-    both_shifts()
+explore()

@@ -25,11 +25,12 @@ def what_if() -> None:
         answer = whatif.answer(pool, run, recipe)
     except WinnowError as error:
         show.error(error)
+        controls.way_out(run)
         return
     with amount:
         controls.budget(pool, run, answer.selection)
     with panel:
-        controls.limits(pool, run, answer.method)
+        controls.limits(pool, run, answer)
     band = whatif.chance(pool, run, recipe, state.budget())
     top.title(subset.headline(pool, answer), anchor=False)
     with figures:

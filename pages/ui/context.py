@@ -9,8 +9,8 @@ from pages.ui import cached, jobs, show, state
 def bar(page: str) -> None:
     """Draw it. Reads small files only, so that it costs a page nothing.
 
-    The Select page shows the budget itself: there it moves with a slider, which draws nothing outside its own
-    fragment.
+    The Explore and Select pages show the budget themselves: there it moves with a slider, which draws nothing
+    outside its own fragment.
     """
     with st.sidebar:
         pool = state.open_or_none()
@@ -21,7 +21,7 @@ def bar(page: str) -> None:
             _entry("Pool", show.pool_name(pool.name, pool.source), f"{show.count(len(pool))} rows")
             _entry("Method", METHODS[now.method].label)
             _entry("Model", show.model_name(now.reading.model))
-            if page != "select":
+            if page not in ("explore", "select"):
                 _entry("Budget", show.budget_words(state.budget()))
         jobs.badge(cached.live_jobs())
 

@@ -12,12 +12,14 @@ import streamlit as st
 
 from core.methods import METHODS
 from core.runs import Run, fits, list_runs, reads_alike
-from core.schema import Method, Pool
+from core.schema import Pool
 from core.selection import Budget, Selection
-from pages.ui import cached, filtering, state, whatif
+from pages.ui import cached, distribution, filtering, state
+from pages.ui.whatif import Answer
 from pages.ui.words import meaning
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
+START = "10%"  # a budget that any pool can follow
 STEPS = 200  # places of the threshold slider
 
 
@@ -52,8 +54,9 @@ def _measured(pool: Pool) -> set[str]:
     return {name for name, one in made.items() if any(fits(run, one, pool, now.seed) for run in runs)}
 
 
-def limits(pool: Pool, run: Run, chosen: Method) -> None:
+def limits(pool: Pool, run: Run, answer: Answer) -> None:
     """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
+    chosen = answer.method
     declared: Any = type(chosen)
     live = [f for f in fields(declared) if f.metadata["stage"] == "order"]
     places = st.columns([2.2] * (len(live) + 1) + [1.1], vertical_alignment="bottom")
@@ -61,7 +64,7 @@ def limits(pool: Pool, run: Run, chosen: Method) -> None:
         with place:
             _parameter(chosen.name, f, getattr(chosen, f.name))
     with places[-2]:
-        threshold(run, chosen)
+        threshold(run, answer)
     with places[-1]:
         filtering.panel(pool, run)
     filtering.in_force()
@@ -107,14 +110,15 @@ def _take_parameter(name: str, value: Any, **more: Any) -> None:
 
 def budget(pool: Pool, run: Run, selection: Selection) -> None:
     """How much: a unit, a slider, and the same number to type."""
-    now = state.budget()
     total = int(cached.measured(run).need("response_tokens").sum())
+    units = [unit for unit in UNITS if total or unit != "tokens"]
+    now = state.budget()
     whole = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
     unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
     key = state.set_widget("select.unit", now.unit)
     unit.segmented_control(
         "Budget in",
-        list(UNITS),
+        units,
         format_func=UNITS.__getitem__,
         required=True,
         key=key,
@@ -161,10 +165,10 @@ def _take_unit(unit: Any, selection: Selection, n: int) -> None:
 # Threshold
 
 
-def threshold(run: Run, chosen: Method) -> None:
+def threshold(run: Run, answer: Answer) -> None:
     """The worst score that is still taken; at its loosest it is off."""
-    known = chosen.ranks_by in cached.columns(run, chosen) and chosen.prefer != "middle"
-    bounds = whatif.reach(run, chosen, chosen.ranks_by) if known else None
+    chosen = answer.method
+    bounds = distribution.reach(run, answer) if chosen.prefer != "middle" else None
     if bounds is None:
         return
     low, high = bounds
@@ -191,6 +195,24 @@ def _off(now: float | None) -> str:
 
 def _take_threshold(value: float, loosest: float) -> None:
     state.change(threshold=None if value == loosest else float(value))
+
+
+# Ways out
+
+
+def way_out(run: Run) -> None:
+    """After settings that could not be followed: what is in force, and buttons that take it back."""
+    filtering.in_force()
+    answered = cached.measured(run).need("response_tokens").any()
+    with st.container(horizontal=True):
+        if state.settings().filters:
+            _instead("Remove all filters", ":material/filter_alt_off:", "select.unfilter", filters=())
+        if state.budget().unit == "tokens" and not answered:
+            _instead(f"Take {START} of the rows", ":material/percent:", "select.percent", budget=START)
+
+
+def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
+    st.button(label, icon=icon, key=key, on_click=lambda: state.change(**changed))
 
 
 # Undo

@@ -1,6 +1,6 @@
 """Filters of the Select page: who may be chosen at all. As in `forms`, the settings are the only truth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -14,7 +14,9 @@ def panel(pool: Pool, run: Run) -> None:
     """Which rows may be chosen at all; each change makes a new order."""
     now = {one.column: one for one in state.settings().filters}
     with st.popover("Filters", icon=":material/filter_alt:", width="stretch"):
-        _tasks(pool, now.get("task"))
+        _tasks("task", "Tasks", [name for name in cached.tasks(pool)[0] if name is not None], now)
+        if run.tasks is not None and run.tasks.derived:
+            _tasks("derived_task", "Derived tasks", list(run.tasks.names), now)
         _length(run, now.get("response_tokens"))
         _contains(now.get("prompt"))
         _switch("Exact duplicates once", "duplicate_of", Filter("duplicate_of", low=0, exclude=True), now)
@@ -27,26 +29,29 @@ def _put(column: str, wanted: Filter | None) -> None:
     state.change(filters=others if wanted is None else (*others, wanted))
 
 
-def _tasks(pool: Pool, now: Filter | None) -> None:
-    names = [name for name in cached.tasks(pool)[0] if name is not None]
+def _tasks(column: str, label: str, names: Sequence[str], filters: Mapping[str, Filter]) -> None:
+    """Only some tasks, or all but some."""
     if not names:
         return
-    side = state.set_widget("select.task.side", "not" if now and now.exclude else "only")
-    key = state.set_widget("select.task", [v for v in (now.values if now else ()) or () if v in names])
+    now = filters.get(column)
+    side = state.set_widget(f"select.{column}.side", "not" if now and now.exclude else "only")
+    key = state.set_widget(f"select.{column}", [v for v in (now.values if now else ()) or () if v in names])
 
     def take() -> None:
         chosen, exclude = tuple(state.widget(key)), state.widget(side) == "not"
-        _put("task", Filter("task", values=chosen, exclude=exclude) if chosen else None)
+        _put(column, Filter(column, values=chosen, exclude=exclude) if chosen else None)
 
     st.segmented_control(
-        "Tasks",
+        label,
         ["only", "not"],
-        format_func={"only": "Only these tasks", "not": "All but these"}.__getitem__,
+        format_func={"only": f"Only these {label.lower()}", "not": "All but these"}.__getitem__,
         required=True,
         key=side,
         on_change=take,
     )
-    st.multiselect("Tasks", names, key=key, on_change=take, label_visibility="collapsed", placeholder="All tasks")
+    st.multiselect(
+        label, names, key=key, on_change=take, label_visibility="collapsed", placeholder=f"All {label.lower()}"
+    )
 
 
 def _length(run: Run, now: Filter | None) -> None:

@@ -12,6 +12,7 @@ from core.pool import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection import Pin, Selection
 from pages.ui import show, state
+from pages.ui.grouping import Grouping
 from pages.ui.scales import number
 from pages.ui.words import meaning, rows_word
 
@@ -30,11 +31,12 @@ def reader(
     method: Method,
     selection: Selection,
     columns: Mapping[str, Any],
+    groups: Grouping,
     note: str = "",
 ) -> None:
     """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
 
-    `note` says what these rows are. `columns`: every score column of the pool, (N,).
+    `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
@@ -46,14 +48,16 @@ def reader(
     opened = read_rows(pool, shown.tolist())
     left, right = st.columns([7, 5])
     with left:
-        place = _picked(_table(opened, shown, method, selection, columns), key, shown, method)
+        place = _picked(_table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups))
     with right, st.container(height=HEIGHT, border=True):
         _pin(opened[place], key)
-        show.row(opened[place], marks=_marks(opened[place].index, method, selection, columns))
+        row = opened[place]
+        task = groups.names[groups.codes[row.index]]
+        show.row(row, task=task, marks=_marks(row.index, method, selection, columns))
     st.caption(f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it.")
 
 
-def _picked(table: pd.DataFrame, key: str, shown: IntArray, method: Method) -> int:
+def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> int:
     """Draw the table; the place of the row that is ticked, else of the first."""
     digest = zlib.crc32(np.ascontiguousarray(shown).tobytes())  # other rows: nothing is ticked
     event = st.dataframe(
@@ -64,7 +68,7 @@ def _picked(table: pd.DataFrame, key: str, shown: IntArray, method: Method) -> i
         on_select="rerun",
         selection_mode="single-row",
         row_height=ROW,
-        column_config=_looks(method),
+        column_config=looks,
         alt="Rows, one per line",
     )
     ticked = event["selection"]["rows"]
@@ -85,21 +89,24 @@ def _table(
     method: Method,
     selection: Selection,
     columns: Mapping[str, Any],
+    groups: Grouping,
 ) -> pd.DataFrame:
     chosen = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
-    scores = columns.get(method.ranks_by)
+    scores, answered = columns.get(method.ranks_by), columns["response_tokens"].any()
     table: dict[str, Any] = {
         "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
         "Score": scores[shown] if scores is not None else None,
-        "Task": [row.task or "" for row in opened],
+        "Task": [groups.names[code] or "" for code in groups.codes[shown]],
         "Prompt": [_start(row.prompt) for row in opened],
         "Response": [_start(row.response or "") for row in opened],
-        "Tokens": columns["response_tokens"][shown],
+        "Tokens": columns["response_tokens" if answered else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
     if scores is None or method.ranks_by == "response_tokens":
         del table["Score"]
+    if not answered:
+        del table["Response"]
     return pd.DataFrame(table)
 
 
@@ -113,15 +120,17 @@ def _start(text: str) -> str:
     return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
 
 
-def _looks(method: Method) -> dict[str, Any]:
+def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
     about = meaning(method.ranks_by)
     return {
         "State": st.column_config.TextColumn(width=90),
         "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
-        "Task": st.column_config.TextColumn(width=105),
+        "Task": st.column_config.TextColumn(groups.noun.capitalize(), width=105),
         "Prompt": st.column_config.TextColumn(width=170),
         "Response": st.column_config.TextColumn(width=170),
-        "Tokens": st.column_config.NumberColumn(width=65, format="%d", help="Response tokens"),
+        "Tokens": st.column_config.NumberColumn(
+            width=65, format="%d", help="Of the response; of the prompt, where no row has one"
+        ),
         "Id": st.column_config.TextColumn(width=90),
     }
 
@@ -136,7 +145,7 @@ def _marks(index: int, method: Method, selection: Selection, columns: Mapping[st
         marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
-    wanted = dict.fromkeys((method.ranks_by, "delta_nll", "nll", "entropy"))
+    wanted = dict.fromkeys((method.ranks_by, "delta_nll", "nll", "entropy", "confidence"))
     for name in wanted:
         if name in columns and np.isfinite(columns[name][index]):
             marks.append(f"{meaning(name).label} {number(float(columns[name][index]))}")

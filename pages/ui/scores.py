@@ -7,12 +7,23 @@ from scipy.stats import spearmanr
 from core.runs import Run
 from core.schema import IntArray, Method, Pool
 from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
-from pages.ui import bins, cached, charts, figures, reader, scales, show, subset, whatif
+from pages.ui import bins, cached, charts, distribution, figures, reader, scales, show, subset, whatif
 from pages.ui.bins import Values
+from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import direction, ends, meaning, rows_word
+from pages.ui.words import direction, ends, listed, meaning, rows_word
 
-FOLLOWS = ("delta_nll", "delta_entropy", "response_tokens", "prompt_tokens", "nll", "entropy")
+FOLLOWS = (
+    "delta_nll",
+    "delta_entropy",
+    "coverage_gain",
+    "response_tokens",
+    "prompt_tokens",
+    "nll",
+    "entropy",
+    "task_confidence",
+)
+LABELS = ("activation_cluster", "semantic_bin", "task_code")  # numbers that name groups: no amounts
 HEIGHT = 330  # of the histogram
 ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
 STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
@@ -25,7 +36,8 @@ def choose_column(run: Run, method: Method) -> str:
     """Which score to look at; the one that the method ranks by first."""
     columns = cached.columns(run, method)
     own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
-    names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu"]
+    hidden = LABELS if columns["response_tokens"].any() else (*LABELS, "response_tokens")
+    names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     return str(
         st.selectbox(
             "Score",
@@ -48,12 +60,7 @@ def verdict(run: Run, answer: Answer, column: str) -> str:
         return f"{label} is mostly length"
     names, values = correlated(run, answer.method, column)
     strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG]
-    return f"{label} mostly follows {_listed(strong)}" if strong else f"{label} says something of its own"
-
-
-def _listed(words: list[str]) -> str:
-    """a, b and c."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"{label} mostly follows {listed(strong)}" if strong else f"{label} says something of its own"
 
 
 def says(answer: Answer, column: str) -> str:
@@ -65,7 +72,7 @@ def says(answer: Answer, column: str) -> str:
 
 def counts(run: Run, answer: Answer, column: str) -> str:
     """Measured, missing and excluded rows, in one line."""
-    values = cached.columns(run, answer.method)[column]
+    values = whatif.columns(run, answer)[column]
     missing = int((~np.isfinite(values)).sum())
     said = [f"{len(values) - missing:,} rows have this score"]
     said += [f"{missing:,} have none"] if missing else []
@@ -93,7 +100,7 @@ def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> 
     return trust(columns[column], columns["response_tokens"])
 
 
-def distribution(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
+def histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
     """The histogram; the rows of a bar that is clicked, and what they are."""
     event = st.plotly_chart(
         charts.histogram(**subset.layers(run, answer, column), height=HEIGHT),
@@ -106,7 +113,7 @@ def distribution(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] 
     clicked = {point["customdata"][0] for point in event["selection"]["points"]}
     if not clicked:
         return None
-    binned, values = whatif.bins(run, answer.method, column), cached.columns(run, answer.method)[column]
+    binned, values = distribution.bins(run, answer, column), whatif.columns(run, answer)[column]
     words = f"{meaning(column).label} {scales.span(binned.edges, min(clicked))}"
     return bins.by_value(binned.rows_in(min(clicked)), values), words
 
@@ -119,7 +126,8 @@ def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, ke
         key=f"explore.{key}",
         method=answer.method,
         selection=answer.selection,
-        columns=cached.columns(run, answer.method),
+        columns=whatif.columns(run, answer),
+        groups=grouping(pool, run),
         note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
     )
 
@@ -132,6 +140,7 @@ def follows(run: Run, method: Method, column: str) -> None:
     names, values = correlated(run, method, column)
     if not names:
         return
+    st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
     figure = charts.correlations([meaning(name).label for name in names], values, strong=STRONG)
     st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
     if len(cached.columns(run, method)[column]) > ENOUGH:
@@ -146,7 +155,7 @@ def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values
 @st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
 def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
-    names = [name for name in FOLLOWS if name in columns and name != column]
+    names = [name for name in FOLLOWS if name in columns and name != column and columns[name].any()]
     return names, np.array([_spearman(columns[column], columns[name]) for name in names])
 
 

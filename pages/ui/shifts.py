@@ -8,10 +8,11 @@ import streamlit as st
 
 from core.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui import bins, cached, drawn, figures, shiftcharts, state, whatif
+from pages.ui import bins, cached, distribution, drawn, figures, scales, shiftcharts, state, whatif
 from pages.ui.bins import Values
+from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import meaning, task_name
+from pages.ui.words import meaning
 
 SHIFT = ("delta_nll", "delta_entropy")
 TASKS = 16  # lines before the rest is put together
@@ -46,14 +47,16 @@ def plane(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
 
 def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> shiftcharts.Figure:
     pinned = whatif.rows_of(pool, {pin.id for pin in state.settings().pins})
-    drawn = np.union1d(whatif.dots(run, answer.method, SHIFT), pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])])
+    drawn = np.union1d(
+        distribution.dots(run, answer.method, SHIFT), pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
+    )
     chosen, order = answer.selection.rows, answer.selection.order.rows
     sets = {"selected": chosen, "not selected": order[len(chosen) :]}
     points = {name: drawn[np.isin(drawn, rows)] for name, rows in sets.items()}
     points["not eligible"] = np.setdiff1d(drawn, np.concatenate(list(points.values())))
     kept = whatif.order(pool, run, state.recipe(pool)).rows
     return shiftcharts.plane(
-        whatif.density(run, answer.method, SHIFT),
+        distribution.density(run, answer.method, SHIFT),
         {name: (x[rows], y[rows], rows) for name, rows in points.items()},
         band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
         cut=answer.cut if answer.method.ranks_by == SHIFT[1] else None,
@@ -88,17 +91,16 @@ class ByTask:
 
 def by_task(pool: Pool, run: Run, method: Method) -> ByTask:
     """Counted once per measurement."""
-    key = str(pool.fields.task)
-    return _by_task(run.id, cached.method_key(method), key, pool, run, method)
+    return _by_task(run.id, cached.method_key(method), grouping(pool, run).key, pool, run, method)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _by_task(run_id: str, key: str, task: str, _pool: Pool, _run: Run, _method: Method) -> ByTask:
-    names, codes = cached.tasks(_pool)
+def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method: Method) -> ByTask:
+    groups = grouping(_pool, _run)
     shifted = cached.columns(_run, _method)[SHIFT[1]]
     rows = np.flatnonzero(np.isfinite(shifted))
-    folded = np.minimum(codes, TASKS - 1) if len(names) > TASKS else codes
-    labels = tuple(bins.fold_names([task_name(name) for name in names], TASKS))
+    folded = np.minimum(groups.codes, TASKS - 1) if len(groups.names) > TASKS else groups.codes
+    labels = tuple(bins.fold_names(groups.labels, TASKS))
     held, expand = expanding(folded[rows], shifted[rows], len(labels))
     spread = bins.group_quantiles(folded[rows], shifted[rows], len(labels), SPREAD)
     return ByTask(labels, folded, rows, held, expand, spread)
@@ -177,6 +179,19 @@ def expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Value
     below = np.bincount(codes, weights=shifted < 0, minlength=n)
     with np.errstate(invalid="ignore"):
         return held, below / held
+
+
+def headline(run: Run, answer: Answer) -> str:
+    """The answer of the section, for the title."""
+    shifted = cached.columns(run, answer.method)[SHIFT[1]]
+    chosen, everything = (v[np.isfinite(v)] for v in (shifted[answer.selection.rows], shifted))
+    if not len(chosen):
+        return "No row is chosen"
+    below, all_below = float((chosen < 0).mean()), float((everything < 0).mean())
+    if FEW <= all_below <= 1 - FEW:
+        return f"{100 * below:.0f} % of the selected rows expand, {100 * all_below:.0f} % of all"
+    middle, of_all = (scales.number(float(np.median(v))) for v in (chosen, everything))
+    return f"Median ΔH of the selected rows is {middle}, of all {of_all}"
 
 
 def in_words(run: Run, answer: Answer) -> str:

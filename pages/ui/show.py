@@ -75,11 +75,11 @@ def text(content: str, *, height: int | None = None) -> None:
         st.caption(f"The first {LONG:,} of {len(content):,} characters. The export keeps all of them.")
 
 
-def row(opened: Row, *, marks: Sequence[str] = ()) -> None:
-    """One row with all its turns. `marks` are short words about it, shown as badges."""
+def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
+    """One row with all its turns. `marks` are short words about it, shown as badges. `task`: if not the pool's own."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.badge(f"line {opened.line:,}", color="gray")
-        st.badge(md_escape(opened.task or "no task"), color="gray")
+        st.badge(md_escape(task or opened.task or "no task"), color="gray")
         for mark in marks:
             st.badge(md_escape(mark), color="blue")
         st.text(opened.id)

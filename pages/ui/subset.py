@@ -8,16 +8,22 @@ import numpy as np
 import streamlit as st
 
 from core.composition import LENGTH_EDGES, Band, Composition
+from core.errors import WinnowError
 from core.runs import Run
 from core.schema import IntArray, Pool
-from pages.ui import bins, cached, drawn, reader, scales, show, state, theme, whatif
+from pages.ui import bins, cached, distribution, drawn, reader, scales, show, state, theme, whatif
 from pages.ui.bins import Values
+from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
 from pages.ui.words import meaning, task_name
 
 TASKS = 16  # lines before the rest is put together
 BORDER = 10  # rows shown on either side of the cut
 BEST = 200  # rows to look through from the top
+UNSCORED = {  # methods that rank by no column
+    "random": "Random has no score: its order is drawn from the seed.",
+    "task_confidence": "Task confidence shares rows out over tasks; inside a task they are drawn from the seed.",
+}
 KEY = {
     "subset": theme.SELECTED,
     "subset, no other than chance": theme.faint(theme.SELECTED, 0.45),
@@ -37,20 +43,21 @@ def headline(pool: Pool, answer: Answer) -> str:
 
 def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
     """The size of the subset in figures, each beside what random rows or the pool give."""
-    chosen, whole = answer.selection, whatif.whole(pool, run)
-    share = 100 * chosen.tokens / max(whole.response_tokens, 1)
+    whole, of = whatif.whole(pool, run), lengths_of(run)
+    tokens = answer.subset.response_tokens
+    share = 100 * tokens / max(whole.response_tokens, 1)
     with st.grid(3 + bool(band.marked), min_column_width=150):
         _number(
-            "Response tokens",
-            show.count(chosen.tokens),
+            f"{of.capitalize()} tokens",
+            show.count(tokens),
             f"random {_range(band.response_tokens)}",
-            f"{share:.1f} % of the pool's response tokens.",
+            f"{share:.1f} % of the pool's {of} tokens.",
         )
         _number(
-            "Median response",
+            f"Median {of}",
             _median(answer.subset),
             f"pool {_median(whole)}",
-            "Half of the responses are shorter.",
+            f"Half of the {of}s are shorter.",
         )
         _cut(answer)
         if band.marked:
@@ -62,6 +69,11 @@ def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
             )
 
 
+def lengths_of(run: Run) -> str:
+    """Of what lengths are shown: response, or prompt where no row has a response."""
+    return whatif.length_column(run).removesuffix("_tokens")
+
+
 def _number(label: str, value: str, beside: str, help: str) -> None:
     st.metric(label, value, beside, delta_color="off", delta_arrow="off", border=True, help=help)
 
@@ -69,7 +81,7 @@ def _number(label: str, value: str, beside: str, help: str) -> None:
 def _cut(answer: Answer) -> None:
     """The score of the last row taken, and how many rows there were to choose from."""
     about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
-    why = "Filters, the NLL band and missing responses decide which rows there are to choose from."
+    why = "Filters, pins and what the method needs decide which rows there are to choose from."
     if answer.cut is None:
         _number("Rows to choose from", free, "no score", why)
         return
@@ -98,7 +110,7 @@ def score(run: Run, answer: Answer) -> None:
     """Where the cut lies in the score that the method ranks by."""
     column = answer.method.ranks_by
     if column not in cached.columns(run, answer.method):
-        st.caption(f"{answer.method.label} has no score: its order is drawn from the seed.")
+        st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
     st.html(drawn.legend(scales.LAYERS, "Rows by score; beyond the cut none is taken."))
     st.html(drawn.histogram(**layers(run, answer, column)))
@@ -106,7 +118,7 @@ def score(run: Run, answer: Answer) -> None:
 
 def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
     """What a histogram of one column needs: rows chosen, rows that could be, rows that cannot; quantiles; the cut."""
-    binned = whatif.bins(run, answer.method, column)
+    binned = distribution.bins(run, answer, column)
     chosen = answer.selection.rows
     counts = {
         "selected": binned.counts(chosen),
@@ -117,7 +129,7 @@ def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
         "edges": binned.edges,
         "layers": counts,
         "title": meaning(column).title,
-        "marks": whatif.quantiles(run, answer.method, column),
+        "marks": distribution.quantiles(run, answer, column),
         "cut": answer.cut if column == answer.method.ranks_by else None,
         "log": binned.log,
     }
@@ -126,15 +138,17 @@ def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
 def made_of(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
     """Tasks, lengths and planted faults of the subset, against the pool and against chance."""
     st.html(drawn.legend(KEY, "Share of the subset's rows."))
-    names, _ = cached.tasks(pool)
-    panels = {"Tasks": _tasks(names, pool, run, answer, band)} if len(names) > 1 else {}
-    panels["Response length, in tokens"] = _lengths(pool, run, answer, band)
+    groups = grouping(pool, run)
+    panels = {groups.title: _tasks(groups.names, pool, run, answer, band)} if len(groups.names) > 1 else {}
+    panels[f"{lengths_of(run).capitalize()} length, in tokens"] = _lengths(pool, run, answer, band)
     if band.marked:
         panels["Planted faults"] = _faults(pool, run, answer, band)
     for place, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
         with place:
             st.markdown(f"**{title}**")
             st.html(drawn.against(*shares, label=f"{title}: share of the subset's rows"))
+    if groups.says:
+        st.caption(groups.says)
 
 
 Shares = tuple[Sequence[str], Values, Values, Values, Values]
@@ -212,7 +226,10 @@ def last_move(pool: Pool, answer: Answer) -> tuple[IntArray, IntArray] | None:
     run = state.run(pool, before) if before is not None else None
     if before is None or run is None:
         return None
-    earlier = whatif.select(pool, run, state.recipe(pool, before)).rows
+    try:
+        earlier = whatif.select(pool, run, state.recipe(pool, before)).rows
+    except WinnowError:  # settings that this page could not follow, and said so then
+        return None
     now = answer.selection.rows
     return now[~np.isin(now, earlier)], earlier[~np.isin(earlier, now)]
 
@@ -236,7 +253,8 @@ def read(pool: Pool, run: Run, answer: Answer) -> None:
             key="select",
             method=answer.method,
             selection=answer.selection,
-            columns=cached.columns(run, answer.method),
+            columns=whatif.columns(run, answer),
+            groups=grouping(pool, run),
         )
 
 

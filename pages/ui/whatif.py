@@ -21,9 +21,9 @@ from core.recipe import Recipe, base_order, finish
 from core.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection import Budget, Selection
-from pages.ui import bins as bins_of
 from pages.ui import cached
-from pages.ui.bins import POINTS, Binned, Grid, binned, grid, sample
+from pages.ui.bins import Values
+from pages.ui.grouping import grouping
 
 ORDERS = 24  # a γ slider asks for many
 DRAWS = 20  # random selections a subset is held against
@@ -46,7 +46,7 @@ def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
     return _order(run.id, key, recipe.seed, pool, run, recipe)
 
 
-@st.cache_resource(show_spinner=False, max_entries=ORDERS)
+@st.cache_resource(show_spinner="Putting the rows in order", max_entries=ORDERS)
 def _order(run_id: str, key: str, seed: int, _pool: Pool, _run: Run, _recipe: Recipe) -> Order:
     filters = [part.filter() for part in _recipe.filters]
     measured = cached.measured(_run)
@@ -68,9 +68,26 @@ def answer(pool: Pool, run: Run, recipe: Recipe) -> Answer:
     method = recipe.method.build()
     selection = select(pool, run, recipe)
     by_method = selection.rows[selection.n_pinned :]
-    values = cached.columns(run, method).get(method.ranks_by)
+    values = ranking(run, method, selection.order)
     cut = float(values[by_method[-1]]) if len(by_method) and values is not None else None
     return Answer(method, selection, made_of(pool, run, selection.rows), cut)
+
+
+def ranking(run: Run, method: Method, order: Order) -> Values | None:
+    """(N,) what an order goes by: its own values where they hang on who is eligible; None: a method without a score."""
+    return order.values if order.values is not None else cached.columns(run, method).get(method.ranks_by)
+
+
+def columns(run: Run, answer: Answer) -> Mapping[str, Values]:
+    """Every numeric column, the one that is ranked by as the order in force has it."""
+    known, values = cached.columns(run, answer.method), answer.selection.order.values
+    return known if values is None else {**known, answer.method.ranks_by: values}
+
+
+def order_key(run: Run, recipe: Recipe) -> str:
+    """A text that is equal for equal orders, pins included: for use as a cache argument."""
+    parts = [recipe.method.model_dump(), _filters(recipe), [pin.model_dump() for pin in recipe.pins]]
+    return json.dumps([run.id, recipe.seed, *parts], sort_keys=True)
 
 
 def made_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
@@ -80,24 +97,28 @@ def made_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
 
 def whole(pool: Pool, run: Run) -> Composition:
     """The same of the whole pool."""
-    return _whole(pool.fingerprint, run.id, pool, run)
+    return _whole(pool.fingerprint, run.id, grouping(pool, run).key, pool, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
-def _whole(fingerprint: str, run_id: str, _pool: Pool, _run: Run) -> Composition:
+def _whole(fingerprint: str, run_id: str, tasks: str, _pool: Pool, _run: Run) -> Composition:
     return made_of(_pool, _run, np.arange(len(_pool)))
 
 
 def _columns(pool: Pool, run: Run) -> dict[str, Any]:
-    known = cached.measured(run)
-    names, codes = cached.tasks(pool)
+    known, tasks = cached.measured(run), grouping(pool, run)
     return {
-        "response_tokens": known.need("response_tokens"),
+        "response_tokens": known.need(length_column(run)),
         "prompt_tokens": known.need("prompt_tokens"),
-        "task_codes": codes,
-        "n_tasks": len(names),
+        "task_codes": tasks.codes,
+        "n_tasks": len(tasks.names),
         "marks": faults(pool),
     }
+
+
+def length_column(run: Run) -> str:
+    """What lengths are of: responses; prompts, where no row has a response."""
+    return "response_tokens" if cached.measured(run).need("response_tokens").any() else "prompt_tokens"
 
 
 # Chance
@@ -107,6 +128,12 @@ def chance(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> Band:
     """Random selections at the same budget from the rows that the filters let pass: 20, fewer of huge pools."""
     key = json.dumps(_filters(recipe), sort_keys=True)
     return random_band(_chance(run.id, key, pool, run, recipe), budget, **_columns(pool, run))
+
+
+def at_random(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:
+    """The random orders that `chance` draws from: of the rows that the filters let pass."""
+    key = json.dumps(_filters(recipe), sort_keys=True)
+    return _chance(run.id, key, pool, run, recipe).orders
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
@@ -133,69 +160,6 @@ def _faults(fingerprint: str, _pool: Pool) -> Mapping[str, BoolArray]:
     kinds = [key[i]["fault"] if i in key else None for i in _pool.rows["id"].to_pylist()] if key else []
     found = sorted({kind for kind in kinds if kind is not None})
     return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in found}
-
-
-# Bins
-
-
-def bins(run: Run, method: Method, column: str) -> Binned:
-    """Every row's bin of one score column."""
-    return _bins(run.id, cached.method_key(method), column, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _bins(run_id: str, key: str, column: str, _run: Run, _method: Method) -> Binned:
-    values = cached.columns(_run, _method)[column]
-    return binned(values, log=column.endswith("_tokens"))
-
-
-def quantiles(run: Run, method: Method, column: str) -> Mapping[float, float]:
-    """Share -> value, for the marks of one score column."""
-    return _quantiles(run.id, cached.method_key(method), column, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _quantiles(run_id: str, key: str, column: str, _run: Run, _method: Method) -> dict[float, float]:
-    return bins_of.quantiles(cached.columns(_run, _method)[column])
-
-
-def density(run: Run, method: Method, names: tuple[str, str]) -> Grid:
-    """How many rows lie where in the plane of two score columns."""
-    return _density(run.id, cached.method_key(method), names, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _density(run_id: str, key: str, names: tuple[str, str], _run: Run, _method: Method) -> Grid:
-    columns = cached.columns(_run, _method)
-    return grid(columns[names[0]], columns[names[1]])
-
-
-def dots(run: Run, method: Method, names: tuple[str, str]) -> IntArray:
-    """A fixed sample of the rows that have both of two score columns."""
-    return _dots(run.id, cached.method_key(method), names, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _dots(run_id: str, key: str, names: tuple[str, str], _run: Run, _method: Method) -> IntArray:
-    x, y = (cached.columns(_run, _method)[name] for name in names)
-    return sample(np.flatnonzero(np.isfinite(x) & np.isfinite(y)), POINTS)
-
-
-def reach(run: Run, method: Method, column: str) -> tuple[Any, Any] | None:
-    """Lowest and highest value that a limit on this column can take; None where there are no two values."""
-    return _reach(run.id, cached.method_key(method), column, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _reach(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[Any, Any] | None:
-    values = cached.columns(_run, _method)[column]
-    finite = values[np.isfinite(values)]
-    if not len(finite) or finite.min() == finite.max():
-        return None
-    low, high = float(finite.min()), float(finite.max())
-    if finite.dtype.kind in "iu":
-        return int(low), int(high)
-    return float(np.floor(low * 1e3) / 1e3), float(np.ceil(high * 1e3) / 1e3)
 
 
 def rows_of(pool: Pool, ids: Collection[str]) -> IntArray:

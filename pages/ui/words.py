@@ -81,6 +81,55 @@ COLUMNS: dict[str, Meaning] = {
         "long prompts",
         "Tokens before the response, template included, as the model reads them.",
     ),
+    "coverage_gain": Meaning(
+        "Coverage gain",
+        "",
+        "what these switch on was covered by rows chosen before them: repeats",
+        "these switched on most that the rows chosen before them had not: they add most variety",
+        "f of the rows up to and with this one less f without it, in the greedy order over the model's neurons.",
+    ),
+    "activation_cluster": Meaning(
+        "Activation cluster",
+        "",
+        "a large cluster",
+        "a small cluster",
+        "A number that names a group of rows with like neurons on, 0 = the largest: a label, no amount.",
+    ),
+    "task_code": Meaning(
+        "Task number",
+        "",
+        "a large task",
+        "a small task",
+        "A number that names a task, 0 = the largest: a label, no amount.",
+    ),
+    "confidence": Meaning(
+        "Confidence",
+        "",
+        "the base model is unsure how to go on after these prompts",
+        "the base model goes on after these prompts without hesitation",
+        "exp of the mean log-likelihood of the base model's own greedy continuation, for the prompts that were asked.",
+    ),
+    "response_confidence": Meaning(
+        "Response confidence",
+        "",
+        "the base model would hardly have given these responses",
+        "the base model finds these responses likely",
+        "exp of minus the NLL of the pool's response under the base model.",
+    ),
+    "task_confidence": Meaning(
+        "Task confidence",
+        "",
+        "rows of tasks that the base model is unsure of: these get more rows",
+        "rows of tasks that the base model is sure of: these get fewer rows",
+        "Mean confidence over the prompts of the row's task that were asked; the same for all rows of a task.",
+    ),
+    "task_weight": Meaning(
+        "Task weight",
+        "",
+        "rows of tasks that get a small share of the budget",
+        "rows of tasks that get a large share of the budget",
+        "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
+    ),
 }
 
 

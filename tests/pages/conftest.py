@@ -14,13 +14,18 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
+from core.coverage import coverage_gains
 from core.embedded import with_suggestions
 from core.jobs import Job, get_job
+from core.kmeans import by_size
 from core.methods import build, describe
 from core.pool import load_pool
-from core.runs import Run, save_run
+from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
+from core.statefile import ABOUT, INDICES, INDPTR
+from core.states import States
 from core.store import Workspace, write_json
+from pages.ui import cached
 
 ROOT = Path(__file__).parents[2]
 ROWS = 240
@@ -102,6 +107,97 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         summary=about | summary,
     )
     return save_run(workspace, made, columns)
+
+
+NEURONS = 60
+
+
+def put_run(workspace: Workspace, pool: Pool, method: str, columns: dict[str, Any], **more: Any) -> Run:
+    """A finished run for any method, with these columns and the token counts."""
+    tokens = {
+        "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
+        "response_tokens": pool.rows["response_chars"].to_numpy().astype(np.int64) // 4,
+        "truncated": np.zeros(len(pool), np.bool_),
+    }
+    made = Run(
+        id=f"{method[:8]:0<8}{pool.fingerprint[:8]}",
+        pool_id=pool.fingerprint,
+        method=describe(build(method, {})),
+        reading=asdict(Reading()),
+        model={"name": "embedded", "revision": "0" * 32},
+        encoder="0" * 16,
+        seed=0,
+        columns=(*tokens, *columns),
+        folder=workspace.folder("runs", f"{method[:8]:0<8}{pool.fingerprint[:8]}"),
+        summary={"seconds": {}, "tokens": 0, "warnings": []},
+        **more,
+    )
+    return save_run(workspace, made, tokens | columns)
+
+
+def covering_run(workspace: Workspace, pool: Pool) -> Run:
+    """Activation coverage: rows of six kinds, each with five neurons on; the kinds are the clusters."""
+    random, n = np.random.default_rng(1), len(pool)
+    kind = np.sort(random.integers(0, 6, n))
+    table = np.stack([np.sort(random.choice(20, 5, replace=False)) + 8 * k for k in kind]).astype(np.uint32)
+    states = States.of_table(table, NEURONS)
+    folder = workspace.folder("measurements", "states0000000000")
+    folder.mkdir(parents=True)
+    np.save(folder / INDPTR, states.indptr)
+    np.save(folder / INDICES, states.indices)
+    write_json(folder / ABOUT, {"neurons": NEURONS})
+    columns = {
+        "nll": random.gamma(4, 0.5, n).astype(np.float32),
+        "entropy": random.gamma(3, 0.5, n).astype(np.float32),
+        "coverage_gain": coverage_gains(states, np.arange(n)),
+        "activation_cluster": by_size(kind),
+    }
+    return put_run(workspace, pool, "activation_coverage", columns, kept={"states": "states0000000000"})
+
+
+def asking_run(workspace: Workspace, pool: Pool) -> Run:
+    """Task confidence: of the pool's three tasks, or of three derived ones; 8 prompts asked of each, of the last 1."""
+    n = len(pool)
+    labelled = cached.tasks(pool)[0] != (None,)
+    names = cached.tasks(pool)[0] if labelled else ("derived 1: so, it", "derived 2: plus", "derived 3: is")
+    code = cached.tasks(pool)[1] if labelled else np.arange(n) % 3
+    confidence = np.full(n, np.nan, np.float32)
+    for task, (mean, asked) in enumerate(((0.5, 8), (0.25, 8), (0.8, 1))):
+        confidence[np.flatnonzero(code == task)[:asked]] = mean + (np.arange(asked) - (asked - 1) / 2) / 500
+    tasks = Tasks(names, "labels: category" if labelled else DERIVED)
+    columns = {"task_code": np.array(code), "confidence": confidence}
+    return put_run(workspace, pool, "task_confidence", columns, tasks=tasks)
+
+
+@pytest.fixture
+def covered(workspace: Workspace, pool: Pool) -> Run:
+    """Activation coverage of the small pool."""
+    return covering_run(workspace, pool)
+
+
+@pytest.fixture
+def asked(workspace: Workspace, pool: Pool) -> Run:
+    """Task confidence of the small pool, by its labels."""
+    return asking_run(workspace, pool)
+
+
+@pytest.fixture
+def unlabelled(workspace: Workspace, tmp_path: Path) -> Pool:
+    """The same rows without a task field."""
+    return _without(workspace, tmp_path, "category")
+
+
+@pytest.fixture
+def prompts_only(workspace: Workspace, tmp_path: Path) -> Pool:
+    """Neither tasks nor responses."""
+    return _without(workspace, tmp_path, "category", "output")
+
+
+def _without(workspace: Workspace, folder: Path, *fields: str) -> Pool:
+    rows = [json.loads(line) for line in write_rows(folder / "small.jsonl").read_text().splitlines()]
+    file = folder / "less.jsonl"
+    file.write_text("".join(json.dumps({k: v for k, v in row.items() if k not in fields}) + "\n" for row in rows))
+    return load_pool(str(file), workspace=workspace.root)
 
 
 @pytest.fixture

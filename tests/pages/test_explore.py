@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.coverage import coverage_curve
+from core.filters import Filter
+from core.methods import METHODS
 from core.runs import load_measured, save_run
-from pages.ui import state
+from pages.ui import cached, state
+from tests.pages.conftest import asking_run, covering_run, finished_run
 
 
 def said(at) -> str:
@@ -96,10 +100,18 @@ def test_a_pool_without_responses_is_shown_for_what_it_is(run, app, remeasure):
     assert [button.label for button in at.button] == ["Go to Select"]
 
 
+def opened(at, section):
+    at.get_by_key("explore.section").set_value(section).run()
+    assert not at.exception
+    return at
+
+
 def test_expansion_and_compression_are_counted_in_the_pool_and_among_the_selected(run, app):
     columns = load_measured(run).columns
     below = int((columns["entropy"] - columns["entropy_cal"] < 0).sum())
-    words = said(app("explore"))
+    at = opened(app("explore"), "Entropy shift")
+    words = said(at)
+    assert at.title[0].value == f"100 % of the selected rows expand, {100 * below / 240:.0f} % of all"
     assert f"All rows: {100 * below / 240:.0f} % expand ({below:,})" in words
     assert "Selected: 100 % expand (24), 0 % compress (0)" in words
 
@@ -142,7 +154,7 @@ def test_a_bar_gives_its_rows_lowest_score_first(run, app):
 
 
 def test_a_lasso_takes_all_rows_inside_it_and_not_only_the_dots(run, app):
-    at = app("explore")
+    at = opened(app("explore"), "Entropy shift")
     everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
     click(at, "explore.shift", lasso=[everything])
     assert "**240 rows** · inside what you drew" in said(at)
@@ -150,9 +162,10 @@ def test_a_lasso_takes_all_rows_inside_it_and_not_only_the_dots(run, app):
 
 def test_where_nearly_no_row_expands_the_spread_is_shown_instead_of_shares(run, app, remeasure):
     columns = load_measured(run).columns
-    assert app("explore").get_by_key(f"explore.view.{run.id}").value == "Share that expands"
+    assert opened(app("explore"), "Entropy shift").get_by_key(f"explore.view.{run.id}").value == "Share that expands"
     other = remeasure(entropy_cal=columns["entropy_cal"] - 5)  # all compress
-    at = app("explore")
+    at = opened(app("explore"), "Entropy shift")
+    assert at.title[0].value.startswith("Median ΔH of the selected rows is ")
     assert not at.exception
     assert at.get_by_key(f"explore.view.{other.id}").value == "Spread of ΔH"
     assert "All rows: 0 % expand (0), 100 % compress (240)" in said(at)
@@ -162,7 +175,7 @@ def test_where_nearly_no_row_expands_the_spread_is_shown_instead_of_shares(run, 
 
 
 def test_what_is_drawn_and_a_task_that_is_clicked_are_taken_together(run, app):
-    at = app("explore")
+    at = opened(app("explore"), "Entropy shift")
     below = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 0.0, 0.0]}
     click(at, "explore.shift", lasso=[below])
     click(at, "explore.tasks", [{"curve_number": 1, "point_index": 0}])  # compression: above 0
@@ -173,8 +186,220 @@ def test_what_is_drawn_and_a_task_that_is_clicked_are_taken_together(run, app):
 
 
 def test_a_row_can_be_pinned_from_here(run, app):
-    at = app("explore")
+    at = opened(app("explore"), "Entropy shift")
     click(at, "explore.shift", [{"customdata": 11}])
     assert at.dataframe[0].value["Id"].tolist() == ["row-11"]
     at.button(key="explore.shift.pin.in").click().run()
     assert [(pin.id, pin.side) for pin in at.session_state[state.SETTINGS].pins] == [("row-11", "in")]
+
+
+# Sections
+
+
+def choose(at, method):
+    at.selectbox(key="select.method").set_value(method).run()
+    assert not at.exception
+    return at
+
+
+def sections(at):
+    return at.get_by_key("explore.section").options
+
+
+def test_only_what_was_measured_has_a_section_and_one_line_says_how_to_get_more(run, app):
+    at = app("explore")
+    assert sections(at) == ["Score", "Entropy shift", "Tasks"]
+    assert "To see more here, measure Activation coverage for the coverage of neurons." in said(at)
+
+
+def test_every_method_sees_what_was_measured_for_another(run, covered, asked, app):
+    at = app("explore")
+    for method in METHODS:
+        choose(at, method)
+        assert {"Score", "Coverage", "Tasks"} <= set(sections(at)), method
+        for section in sections(at):
+            opened(at, section)
+            assert at.title[0].value, (method, section)
+    assert "To see more here" not in said(at)
+
+
+def test_a_section_is_what_the_method_is_about_until_one_is_opened_by_hand(run, covered, asked, app):
+    at = app("explore")
+    assert at.get_by_key("explore.section").value == "Score"
+    assert choose(at, "activation_coverage").get_by_key("explore.section").value == "Coverage"
+    assert choose(at, "task_confidence").get_by_key("explore.section").value == "Tasks"
+    opened(at, "Coverage")
+    for method in ("longest", "task_confidence", "entropy_shift"):
+        assert choose(at, method).get_by_key("explore.section").value == "Coverage"
+    at.switch_page("pages/select.py").run()
+    at.switch_page("pages/explore.py").run()
+    assert at.get_by_key("explore.section").value == "Coverage"
+
+
+def test_labels_are_not_offered_as_scores(covered, asked, app):
+    at = choose(app("explore"), "activation_coverage")
+    options = opened(at, "Score").selectbox(key="explore.column.activation_coverage").options
+    assert "Coverage gain" in options and "Activation cluster" not in options
+    options = choose(at, "task_confidence").selectbox(key="explore.column.task_confidence").options
+    assert options[0] == "Task confidence" and "Task number" not in options
+
+
+# Coverage
+
+
+@pytest.fixture
+def coverage(run, covered, app):
+    return choose(app("explore"), "activation_coverage")
+
+
+def traces(at, which=0):
+    return {trace.get("name", i): trace for i, trace in enumerate(figures(at)[which]["data"])}
+
+
+def test_what_the_budget_reaches_is_the_title_and_what_the_curve_says(coverage, covered):
+    measured = load_measured(covered)
+    order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
+    share = coverage_curve(measured.states, order, [24])[0]
+    assert coverage.title[0].value.startswith("10 % of the rows reach ")
+    assert coverage.title[0].value.endswith(" of what the whole pool switches on")
+    mark = figures(coverage)[0]["data"][-1]
+    assert (mark["x"], mark["y"]) == ([10], [pytest.approx(100 * share, abs=1e-3)])
+    assert "More than chance: random rows reach" in said(coverage)
+    assert "Band: 20 random orders." in said(coverage)
+
+
+def test_the_order_in_force_is_drawn_beside_greedy_search_where_it_is_another(coverage):
+    assert "Activation coverage" in traces(coverage)
+    assert not [name for name in traces(coverage) if "greedy" in str(name)]
+    choose(coverage, "longest")
+    opened(coverage, "Coverage")
+    own, greedy = (next(t for n, t in traces(coverage).items() if w in str(n)) for w in ("Longest", "greedy"))
+    assert own["y"][-1] == greedy["y"][-1] == pytest.approx(100)
+    assert max(np.interp(10, own["x"], own["y"]), 1) < np.interp(10, greedy["x"], greedy["y"])
+
+
+def test_the_slider_moves_the_mark_and_no_curve(coverage):
+    before = traces(coverage)["Activation coverage"]
+    coverage.slider(key="select.slider.percent").set_value(50.0).run()
+    assert not coverage.exception
+    assert coverage.title[0].value.startswith("50 % of the rows reach ")
+    assert traces(coverage)["Activation coverage"] == before
+    coverage.slider(key="select.slider.percent").set_value(0.0).run()
+    assert coverage.title[0].value == "No row is chosen"
+
+
+def test_under_a_filter_the_greedy_order_is_searched_anew_and_the_cut_goes_by_its_gains(coverage, covered, pool):
+    at = coverage
+    at.session_state[state.SETTINGS] = state.replace(
+        at.session_state[state.SETTINGS], filters=(Filter("task", values=("sums",)),)
+    )
+    at.run()
+    assert not at.exception
+    assert [name for name in traces(at) if "greedy" in str(name)]
+    own = traces(at)["Activation coverage"]
+    assert own["x"][-1] == pytest.approx(100 * 81 / 240, abs=1e-3)
+    opened(at, "Score")
+    histogram = figures(at)[0]
+    assert "81 rows have this score" in said(at)
+    cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
+    gains = METHODS["activation_coverage"]().gains(
+        load_measured(covered).states, np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums")
+    )
+    assert cut == pytest.approx(np.sort(gains[np.isfinite(gains)])[::-1][23])
+
+
+def test_a_filter_that_leaves_nothing_leaves_no_curve_and_no_crash(coverage):
+    coverage.session_state[state.SETTINGS] = state.replace(
+        coverage.session_state[state.SETTINGS], filters=(Filter("prompt", contains="no row says this"),)
+    )
+    for section in sections(coverage.run()):
+        assert opened(coverage, section).title[0].value
+
+
+def test_a_cluster_that_is_clicked_gives_its_rows(coverage, covered):
+    clusters = load_measured(covered).columns["activation_cluster"]
+    assert sum(traces(coverage, 1)[2]["y"]) == 240  # sizes
+    click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
+    held = int((clusters == 2).sum())
+    assert f"**{held} rows** · activation cluster 3" in said(coverage)
+    assert len(coverage.dataframe[0].value) == held
+
+
+# Tasks
+
+
+@pytest.fixture
+def tasks(run, asked, app):
+    return choose(app("explore"), "task_confidence")
+
+
+def test_the_least_and_the_surest_task_are_the_title(tasks, pool):
+    names = cached.tasks(pool)[0]  # confidence 0.5, 0.25, 0.8
+    assert tasks.title[0].value.replace("\\", "") == f"Least sure of {names[1]} (0.25), surest of {names[2]} (0.80)"
+
+
+def test_tasks_are_shown_least_sure_first_and_one_prompt_gives_no_error(tasks, pool):
+    names = cached.tasks(pool)[0]
+    chart = figures(tasks)[0]
+    assert chart["layout"]["yaxis"]["ticktext"] == [f"{names[1]} · 8", f"{names[0]} · 8", f"{names[2]} · 1, no error"]
+    assert [bool(e) for e in chart["data"][1]["error_x"]["array"]] == [True, True, False]
+    assert "Weights are 1 / confidence" in said(tasks)
+    assert "derived" not in said(tasks).lower()
+
+
+def test_a_task_that_is_clicked_gives_its_rows_those_that_were_asked_first(tasks, pool, asked):
+    click(tasks, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
+    shown = tasks.dataframe[0].value
+    least = cached.tasks(pool)[0][1]
+    assert set(shown["Task"]) == {least}
+    first = [int(i.removeprefix("row-")) for i in shown["Id"][:8]]
+    assert np.isfinite(load_measured(asked).columns["confidence"][first]).all()
+
+
+def test_bands_of_the_allocation_add_up_and_show_what_the_method_gives_each_task(tasks):
+    bands = [trace for trace in figures(tasks)[1]["data"] if trace["type"] == "scatter"]
+    assert len(bands) == 3
+    np.testing.assert_allclose(np.sum([band["y"] for band in bands], axis=0), 100, atol=0.02)
+    at = np.searchsorted(bands[0]["x"], 30)
+    shares = [band["y"][at] for band in bands]
+    weights = 1 / np.array([0.25, 0.5, 0.8])
+    np.testing.assert_allclose(shares, 100 * weights / weights.sum(), atol=1.5)
+
+
+def test_without_confidence_tasks_are_still_shared_out_for_any_method(run, app):
+    at = opened(app("explore"), "Tasks")
+    assert "% of the subset" in at.title[0].value
+    assert "Measure Task confidence to see how sure the model is of each task." in said(at)
+    assert len(at.get("plotly_chart")) == 1
+
+
+def test_derived_tasks_are_called_so_wherever_they_are_shown(unlabelled, workspace, app):
+    asking_run(workspace, unlabelled)
+    at = choose(app("explore"), "task_confidence")
+    assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
+    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by embedded (small)." in said(at)
+    assert "How sure the model is of its derived tasks" in [part.value for part in at.subheader]
+    click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
+    assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}
+
+
+def test_derived_tasks_are_seen_by_a_method_that_was_measured_elsewhere(unlabelled, workspace, app):
+    asking_run(workspace, unlabelled)
+    finished_run(workspace, unlabelled)
+    at = opened(app("explore"), "Tasks")
+    assert at.selectbox(key="select.method").value == "entropy_shift"
+    assert "Least sure of derived 2" in at.title[0].value
+    opened(at, "Entropy shift")
+    assert "Expansion and compression by derived task" in [part.value for part in at.subheader]
+
+
+def test_a_pool_of_prompts_alone_is_explored_without_a_word_on_responses(prompts_only, workspace, app):
+    asking_run(workspace, prompts_only)
+    covering_run(workspace, prompts_only)
+    at = choose(app("explore"), "task_confidence")
+    for method in ("task_confidence", "random"):
+        choose(at, method)
+        for section in sections(at):
+            opened(at, section)
+            assert "response" not in said(at).lower()
+        assert "Response length" not in opened(at, "Score").selectbox(key=f"explore.column.{method}").options

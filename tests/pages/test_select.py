@@ -3,6 +3,7 @@
 import pytest
 
 from pages.ui import state
+from tests.pages.conftest import asking_run, finished_run
 
 
 @pytest.fixture
@@ -199,3 +200,88 @@ def test_a_method_that_is_not_measured_says_so_and_another_can_be_chosen(run, ap
 def test_a_choice_survives_a_reload(run, app, page):
     page.slider(key="select.slider.percent").set_value(25.0).run()
     assert title(app("select")).startswith("60 of 240")
+
+
+# Derived tasks, other orders, prompts alone
+
+
+def choose(at, method):
+    at.selectbox(key="select.method").set_value(method).run()
+    assert not at.exception
+    return at
+
+
+def test_derived_tasks_stand_in_for_labels_and_are_called_so(unlabelled, workspace, app):
+    asking_run(workspace, unlabelled)
+    at = choose(app("select"), "task_confidence")
+    assert "**Derived tasks**" in [m.value for m in at.markdown]
+    assert "derived 1: so, it" in drawn(at)
+    assert any(part.value.startswith("Tasks are derived: groups of like prompts") for part in at.caption)
+
+
+def test_labels_are_never_called_derived(run, asked, app):
+    at = choose(app("select"), "task_confidence")
+    assert "**Tasks**" in [m.value for m in at.markdown]
+    assert "derived" not in drawn(at)
+
+
+def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace, app):
+    asking_run(workspace, unlabelled)
+    at = choose(app("select"), "task_confidence")
+    at.slider(key="select.slider.percent").set_value(100.0).run()
+    at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
+    assert not at.exception
+    assert title(at) == "80 of 240 rows, 33.3 %"
+    at.get_by_key("select.derived_task.side").set_value("not").run()
+    assert title(at) == "160 of 240 rows, 66.7 %"
+
+
+def test_a_filter_that_another_measurement_does_not_know_can_be_taken_away(unlabelled, workspace, app):
+    asking_run(workspace, unlabelled)
+    finished_run(workspace, unlabelled)
+    at = choose(app("select"), "task_confidence")
+    at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
+    choose(at, "entropy_shift")
+    assert "there is no column 'derived_task'" in at.error[0].value.replace("\\", "")
+    press(at, "select.unfilter")
+    assert title(at) == "24 of 240 rows, 10.0 %"
+
+
+def test_under_a_filter_cut_and_limit_go_by_the_gains_of_the_rows_that_are_left(run, covered, app):
+    at = choose(app("select"), "activation_coverage")
+    whole = metric(at, "Coverage gain at the cut").value
+    at.multiselect(key="select.task").set_value(["sums"]).run()
+    assert not at.exception
+    assert metric(at, "Coverage gain at the cut").value != whole
+    assert metric(at, "Coverage gain at the cut").delta == "81 rows to choose from"
+    at.slider(key="select.slider.percent").set_value(100.0).run()
+    limit = at.slider(key="select.threshold.coverage_gain.high")
+    limit.set_value((limit.min + limit.max) / 2).run()
+    assert not at.exception
+    assert 0 < int(title(at).split()[0]) < 81
+
+
+@pytest.mark.parametrize("method", ["task_confidence", "random"])
+def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app, method):
+    asking_run(workspace, prompts_only)
+    at = choose(app("select"), method)
+    assert title(at) == "24 of 240 rows, 10.0 %"
+    assert [one.label for one in at.metric] == ["Prompt tokens", "Median prompt", "Rows to choose from"]
+    assert "none" not in metric(at, "Median prompt").value
+    assert "**Prompt length, in tokens**" in [m.value for m in at.markdown]
+    assert at.get_by_key("select.unit").options == ["rows", "%"]
+    view(at, "First taken")
+    assert "Response" not in at.dataframe[0].value and at.dataframe[0].value["Tokens"].min() > 0
+    if method == "task_confidence":
+        assert set(at.dataframe[0].value["Task"]) == {"derived 1: so, it", "derived 2: plus", "derived 3: is"}
+
+
+def test_a_budget_in_tokens_that_no_row_has_is_refused_with_a_way_out(prompts_only, workspace, app):
+    asking_run(workspace, prompts_only)
+    at = choose(app("select"), "task_confidence")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], budget="5ktok")
+    at.run()
+    assert not at.exception
+    assert "No row of this pool has a response" in at.error[0].value
+    press(at, "select.percent")
+    assert title(at) == "24 of 240 rows, 10.0 %"

@@ -1,0 +1,176 @@
+"""The sections of the Explore page: which there are for what was measured, which one is open, and what each draws.
+
+Each puts its answer into the title as soon as it is known. What can be clicked is in a fragment of its own: a click
+draws nothing else again.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import streamlit as st
+
+from core.runs import Run
+from core.schema import Method, Pool
+from pages.ui import cached, clusters, coverage, scores, shifts, show, state, tasks
+from pages.ui.grouping import grouping
+from pages.ui.whatif import Answer
+
+SCORE, SHIFT, COVERAGE, TASKS = "Score", "Entropy shift", "Coverage", "Tasks"
+ABOUT = {"activation_coverage": COVERAGE, "task_confidence": TASKS}  # what a method is about; others: their score
+OPENED = "explore.opened"  # the section that was opened by hand, in this tab
+
+
+def found(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
+    """Every section, and whether there is anything to draw in it."""
+    groups = grouping(pool, run)
+    return {
+        SCORE: True,
+        SHIFT: shifts.has_shift(run, method),
+        COVERAGE: coverage.source(pool, run) is not None,
+        TASKS: tasks.names(groups) > 0 and len(groups.names) > 1,
+    }
+
+
+def choose(there: Mapping[str, bool], method: Method) -> str:
+    """The open section: the one opened by hand, else what the method in use is about."""
+    names = [name for name, drawn in there.items() if drawn]
+    wanted = state.noted(OPENED) or ABOUT.get(method.name, SCORE)
+    key = state.set_widget("explore.section", wanted if wanted in names else SCORE)
+    st.segmented_control(
+        "Show",
+        names,
+        required=True,
+        key=key,
+        on_change=lambda: state.set_widget(OPENED, state.widget(key)),
+        label_visibility="collapsed",
+    )
+    return str(state.widget(key))
+
+
+def missing(there: Mapping[str, bool]) -> str:
+    """Which method to measure to see more, as one sentence; nothing when all is there."""
+    wanted = {COVERAGE: "Activation coverage for the coverage of neurons", TASKS: "Task confidence for tasks"}
+    said = [words for name, words in wanted.items() if not there[name]]
+    return f"To see more here, measure {' and '.join(said)}." if said else ""
+
+
+# What they draw
+
+
+def score(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """One column: how it is distributed, and what it follows."""
+    picked, words = st.columns([1, 3], vertical_alignment="bottom")
+    with picked:
+        column = scores.choose_column(run, answer.method)
+    top.title(scores.verdict(run, answer, column), anchor=False)
+    words.markdown(f"**{scores.says(answer, column)}**")
+    scores.warnings(run, answer.method, column)
+    _score(pool, run, answer, column)
+
+
+@st.fragment
+def _score(pool: Pool, run: Run, answer: Answer, column: str) -> None:
+    left, right = st.columns([7, 3])
+    with left:
+        st.caption("Rows per score, quantiles dotted; beyond the cut no row is taken. Click a bar to read its rows.")
+        clicked = scores.histogram(run, answer, column)
+    with right:
+        scores.follows(run, answer.method, column)
+        st.caption(scores.counts(run, answer, column))
+    if clicked is not None:
+        scores.read(pool, run, answer, *clicked, key="bar")
+
+
+def shift(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """Both shifts against each other, and by task."""
+    top.title(shifts.headline(run, answer), anchor=False)
+    st.caption(shifts.in_words(run, answer))
+    _shift(pool, run, answer)
+
+
+@st.fragment
+def _shift(pool: Pool, run: Run, answer: Answer) -> None:
+    """Picks in the two pictures are taken together."""
+    left, right = st.columns([6, 4])
+    with left:
+        st.subheader("What the warm-up changed", anchor=False)
+        st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
+        drawn_around = shifts.plane(pool, run, answer)
+    clicked = None
+    groups = grouping(pool, run)
+    with right:
+        st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
+        st.caption(f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.says}")
+        clicked = shifts.tasks(pool, run, answer)
+    rows = shifts.both(drawn_around, clicked)
+    if rows is not None:
+        scores.read(pool, run, answer, *rows, key="shift")
+
+
+def covered(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """How far the selection reaches, and what it takes from each cluster."""
+    states, recipe = coverage.source(pool, run), state.recipe(pool)
+    assert states is not None
+    known = coverage.curves(pool, run, states, answer, recipe)
+    here = coverage.standing(known, len(answer.selection.rows), len(pool))
+    top.title(coverage.headline(here), anchor=False)
+    random = coverage.random_rows(pool, run, recipe, len(answer.selection.rows))
+    _covered(pool, run, answer, states, known, here, random)
+
+
+@st.fragment
+def _covered(
+    pool: Pool, run: Run, answer: Answer, states: Run, known: coverage.Curves, here: coverage.Standing, random: Any
+) -> None:
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("How far it reaches", anchor=False)
+        st.markdown(coverage.in_words(here, known))
+        coverage.curve(known, here, answer.method.label, len(pool))
+        st.caption(coverage.reading_help(known, states))
+    labels = cached.measured(states).need("activation_cluster")
+    counted = clusters.taken(labels, answer.selection.rows, random)
+    with right:
+        st.subheader("Rows with like neurons on", anchor=False)
+        st.markdown(clusters.in_words(counted))
+        clicked = clusters.bars(states, counted, grouping(pool, run))
+        st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
+    if clicked is not None:
+        scores.read(pool, run, answer, *clicked, key="cluster")
+
+
+def by_task(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """How sure the model is of each task, and what each gets of the budget."""
+    groups, known = grouping(pool, run), tasks.sure(pool, run)
+    top.title(tasks.headline(groups, known, answer, len(pool)), anchor=False)
+    words = [groups.says, "" if known is None else tasks.weights_in_words(groups, known, answer)]
+    st.markdown(" ".join(words))
+    _by_task(pool, run, answer, known)
+
+
+@st.fragment
+def _by_task(pool: Pool, run: Run, answer: Answer, known: tasks.Sure | None) -> None:
+    groups = grouping(pool, run)
+    stacked, clicked = tasks.stacked(groups, known), None
+    left, right = st.columns([5, 6], gap="medium")
+    with left:
+        st.subheader(f"How sure the model is of its {groups.noun}s", anchor=False)
+        if known is None:
+            st.caption("Measure Task confidence to see how sure the model is of each task.")
+        else:
+            st.caption(tasks.asked_in_words(known))
+            clicked = tasks.confidence(groups, known, stacked)
+    with right:
+        st.subheader("What each gets as the budget grows", anchor=False)
+        st.caption(f"In the order of {show.md_escape(answer.method.label)}, with filters and pins as they are.")
+        tasks.shared_out(answer, stacked, len(pool))
+    if clicked is not None:
+        scores.read(pool, run, answer, *clicked, key="task")
+
+
+DRAWN: dict[str, Callable[[Any, Pool, Run, Answer], None]] = {
+    SCORE: score,
+    SHIFT: shift,
+    COVERAGE: covered,
+    TASKS: by_task,
+}
