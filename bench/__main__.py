@@ -6,6 +6,7 @@ import sys
 BENCHES = {
     "probe_pass": "one pass of a 0.5 B model against a row-by-row loop and the bare body",
     "activation_pass": "the pass with activation states riding on it against the pass without",
+    "answer_space": "five answers of each row embedded, and their geometry, against one forward pass per answer",
     "pool_load": "reading a large JSONL against datasets.load_dataset",
     "geometry": "dispersion and anisotropy of a million rows' answers, from a memory-mapped file",
     "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",

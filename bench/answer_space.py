@@ -1,6 +1,6 @@
 """Answers embedded and their geometry against the plain way, one forward pass per answer.
 
-    python -m bench.answer_space                 64 real Alpaca rows and the embedded model, 8 and a 0.5 B shape
+    python -m bench.answer_space                 64 real Alpaca rows and the embedded model, 4 and a 0.5 B shape
     python -m bench.answer_space --rows 16 --large 2 --rounds 1
     python -m bench.answer_space --words 200
     python -m bench.answer_space --json
@@ -44,7 +44,7 @@ def main() -> int:
     """Time all on both models; print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=64, help="with the embedded model")
-    parser.add_argument("--large", type=int, default=8, help="rows with the large model; 0 leaves it out")
+    parser.add_argument("--large", type=int, default=4, help="rows with the large model; 0 leaves it out")
     parser.add_argument("--words", type=int, default=20, help="of an answer, at most")
     parser.add_argument("--rounds", type=int, default=3, help="of the embedded model; the large one gets one")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")

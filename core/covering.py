@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from core.clusters import activation_clusters
 from core.methods.activation_coverage import ActivationCoverage
+from core.progress import percent
 from core.runs import SIGNALS
 from core.schema import Columns, Measured, Progress
 from core.statefile import read_states
@@ -46,6 +47,6 @@ def _kept(sweep: Sweep, spec: dict[str, Any], name: str, stage: str, make: Calla
     with sweep.timed(str(spec["kind"])), sweep.stage(spec, [np.arange(n)]) as parts:
         if parts.missing():
             sweep.report.stage(stage, rows=0, work=100)
-            values = make(lambda done, total: sweep.report.advance(0, done * 100 // max(total, 1)))
+            values = make(percent(sweep.report))
             parts.write(0, pa.table({name: pa.array(values)}))
     return parts.column(name, n)

@@ -1,7 +1,7 @@
 """What a measurement would cost here, from a trial on a few rows."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -13,14 +13,17 @@ import torch
 from core.activations import Activations
 from core.confidence import Continuation
 from core.derived import tasks_for
+from core.diverging import sampling
 from core.measure import riding
+from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
 from core.methods.task_confidence import TaskConfidence
-from core.model import load_model, load_tokenizer
+from core.model import Model, load_model, load_tokenizer
 from core.modelref import resolve_model
 from core.probe import Probe
 from core.progress import Reporter
 from core.runs import DERIVED, task_source
+from core.sampling import Sampler
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
 from core.statefile import COLUMN
 from core.store import Workspace
@@ -29,6 +32,8 @@ from core.template import Encoder
 
 TRIAL_ROWS = 32
 TRAINING_COST = 3.0  # a training step costs about three forward passes over the same tokens
+DRAWN_ROWS, DRAWN_TOKENS = 4, 32  # of the trial answers; longer ones cost in proportion
+BYTES_PER_TOKEN = 3  # of an answer's text, compressed
 TOKENISED_ROWS_PER_SECOND = 4000  # tokenising, order of magnitude
 
 
@@ -44,6 +49,8 @@ class Estimate:
     calibration_seconds: float  # of these, training
     asked: int  # prompts that the model goes on with, at most
     asking_seconds: float  # of these, for that
+    generated: int  # tokens of answers that the model draws, at most
+    answering_seconds: float  # of these, for that: at most, for answers may end early
     memory_bytes: int  # peak, weights included
     disk_bytes: int  # in the workspace afterwards
     disk_free_bytes: int
@@ -60,6 +67,7 @@ class Trial:
     seconds_per_token: float = 0.0
     seconds: float = 0.0
     seconds_per_prompt: float = 0.0  # of going on with it
+    seconds_per_drawn: float = 0.0  # token of an answer
     width: int = 0  # of an embedding
     active: int = 0  # neurons on in a row
     parameters: int = 0
@@ -92,20 +100,25 @@ def estimate(
     shares = [share for method in methods for share in calibration_shares(method)]
     base = any(reads_pool(method, pool) for method in methods)
     asked = max(prompts_asked(method, pool) for method in methods)
+    drawn = len(pool) * sum(tokens_drawn(method) for method in methods)
     trial = _try(ref, reading, batch, methods, report) if base or asked else Trial.without()
     training = trial.seconds_per_token * tokens * sum(training_cost(method) for method in methods)
-    passes, asking = len(shares) + base, asked * trial.seconds_per_prompt
+    passes, asking, answering = len(shares) + base, asked * trial.seconds_per_prompt, drawn * trial.seconds_per_drawn
+    reading_all = trial.seconds_per_token * tokens * passes + len(pool) / TOKENISED_ROWS_PER_SECOND
     return Estimate(
         rows=len(pool),
         tokens=tokens,
         passes=passes,
         takes=", ".join(TAKES[kind] for kind in ("probe", *([RIDES] if riding(methods) else []))) if base else "",
-        seconds=trial.seconds_per_token * tokens * passes + training + asking + len(pool) / TOKENISED_ROWS_PER_SECOND,
+        seconds=reading_all + training + asking + answering,
         calibration_seconds=training,
         asked=asked,
         asking_seconds=asking,
+        generated=drawn,
+        answering_seconds=answering,
         memory_bytes=trial.peak_bytes + (16 * trial.parameters if shares else 0),
         disk_bytes=tokens * 4
+        + drawn * BYTES_PER_TOKEN
         + len(pool) * (4 * trial.width * base + 4 * trial.active + 64)
         + 4 * trial.parameters * len(shares),
         disk_free_bytes=psutil.disk_usage(str(workspace.root)).free,
@@ -134,6 +147,12 @@ def reads_pool(method: Method, pool: Pool) -> bool:
     return isinstance(method, TaskConfidence) and derived and not method.embeddings
 
 
+def tokens_drawn(method: Method) -> int:
+    """Tokens of answers that the model draws for each row, at most."""
+    own = isinstance(method, AnswerDivergence) and method.source == "local"
+    return method.answers * method.max_new_tokens if isinstance(method, AnswerDivergence) and own else 0
+
+
 def prompts_asked(method: Method, pool: Pool) -> int:
     """Prompts that the model goes on with for this method, at most; 0 for methods that ask nothing."""
     if not isinstance(method, TaskConfidence) or "confidence" not in method.needs:
@@ -154,14 +173,17 @@ def _try(
     report.stage("Trial", rows=len(batch["tokens"]), work=1)
     few = {name: batch[name][:2] for name in ("tokens", "spans")}
     out, seconds = _timed(probe, few, batch)
-    going_on = 0.0
+    going_on = drawing = 0.0
     for method in methods:
         if isinstance(method, TaskConfidence) and "confidence" in method.needs:
             _, going_on = _timed(Continuation(model, new_tokens=method.new_tokens), few, batch)
+        if isinstance(method, AnswerDivergence) and method.source == "local":
+            drawing = _drawing(model, method, batch)
     on_gpu = model.device.startswith("cuda")
     return Trial(
         seconds_per_token=seconds / max(1, sum(len(t) for t in batch["tokens"])),
         seconds=seconds + going_on,
+        seconds_per_drawn=drawing,
         seconds_per_prompt=going_on / len(batch["tokens"]),
         width=out["prompt_embedding"].shape[1],
         active=out[COLUMN].shape[1] if rides else 0,
@@ -172,7 +194,19 @@ def _try(
     )
 
 
-def _timed(measurement: Probe | Continuation, few: Mapping[str, Any], batch: Mapping[str, Any]) -> tuple[Any, float]:
+def _drawing(model: Model, method: AnswerDivergence, batch: Mapping[str, Any]) -> float:
+    """Seconds for each token of an answer, from short answers to a few prompts."""
+    settings = replace(sampling(method, 0), max_new_tokens=min(DRAWN_TOKENS, method.max_new_tokens))
+    few = {name: batch[name][:DRAWN_ROWS] for name in ("tokens", "spans")}
+    few["ids"] = [str(k) for k in range(len(few["tokens"]))]
+    out, seconds = _timed(Sampler(model, settings), few, few)
+    drawn = sum(tokens or 0 for row in out["answer_tokens"] for tokens in row)
+    return seconds / max(1, drawn)
+
+
+def _timed(
+    measurement: Callable[[Mapping[str, Any]], Any], few: Mapping[str, Any], batch: Mapping[str, Any]
+) -> tuple[Any, float]:
     """What it says of the batch, and the seconds it took; the few before it pay for warming up."""
     measurement(few)
     began = perf_counter()

@@ -23,7 +23,7 @@ from core.manifest import Manifest, read_manifest
 from core.methods import METHODS, build
 from core.methods.params import all_params
 from core.pool import answer_key, load_pool, open_pool
-from core.progress import Reporter
+from core.progress import Reporter, percent
 from core.recipe import PoolPart, Recipe, make_recipe, plan_selection
 from core.runs import Run, find_run, load_measured
 from core.schema import FieldMap, Method, Pool
@@ -95,9 +95,6 @@ def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: st
     plan = PoolPart.model_validate(part)
     report.stage("Reading the pool", rows=0, work=100)
 
-    def on_progress(done: int, total: int) -> None:
-        report.advance(0, done * 100 // max(total, 1))
-
     def load(fields: FieldMap | None) -> Pool:
         if FINGERPRINT.fullmatch(plan.source) and not Path(plan.source).exists():
             return open_pool(plan.source, workspace=workspace.root)
@@ -108,7 +105,7 @@ def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: st
             name=plan.name,
             split=plan.split,
             revision=plan.revision,
-            on_progress=on_progress,
+            on_progress=percent(report),
         )
 
     pool = load(plan.field_map())

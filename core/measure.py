@@ -1,7 +1,8 @@
 """Measure a pool: the slow part, done once and kept as a run for each method.
 
 What several methods need of the base model comes from one pass over the pool (core/sweep.py). What else a signal
-takes is in core/warmups.py (training), core/covering.py (greedy search) and core/asking.py (tasks and confidence).
+takes is in core/warmups.py (training), core/covering.py (greedy search), core/asking.py (tasks and confidence)
+and core/diverging.py (answers).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,10 @@ import numpy as np
 from core.asking import confidence_of, tasks_of
 from core.certainty import task_means
 from core.covering import cover
+from core.diverging import diverge
 from core.methods import describe
 from core.methods.activation_coverage import ActivationCoverage
+from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
 from core.methods.task_confidence import TaskConfidence
 from core.modelref import resolve_model
@@ -102,6 +105,9 @@ def _columns(sweep: Sweep, method: Method, seed: int) -> tuple[dict[str, Any], d
         if isinstance(method, ActivationCoverage):
             columns |= cover(sweep, method, columns, seed)
             rest["kept"] = {"states": sweep.states.name}
+        if isinstance(method, AnswerDivergence):
+            found, rest["kept"], summary["answers"] = diverge(sweep, method, seed)
+            columns |= found
         if isinstance(method, TaskConfidence):
             columns["task_code"], rest["tasks"] = tasks_of(sweep, method, seed)
             if "confidence" in method.needs:

@@ -1,5 +1,6 @@
 """How long work tells of itself. The engine reports; who listens decides what is shown."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -33,3 +34,8 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Ignore it."""
+
+
+def percent(report: Reporter) -> Callable[[int, int], None]:
+    """For a stage of 100: takes (done, total) in whatever unit the caller counts."""
+    return lambda done, total: report.advance(0, done * 100 // max(total, 1))

@@ -20,6 +20,7 @@ USES_TORCH = {
     "core/confidence.py",
     "core/sentences.py",
     "core/nucleus.py",
+    "core/rounds.py",
     "core/sampling.py",
     "core/upperlayers.py",
     "core/prefix.py",

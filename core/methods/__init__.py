@@ -5,6 +5,7 @@ from typing import Any
 
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
+from core.methods.answer_divergence import AnswerDivergence
 from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
 from core.methods.entropy_shift import EntropyShift
 from core.methods.params import all_params, read_params
@@ -15,6 +16,7 @@ METHODS: dict[str, type[Method]] = {
     "entropy_shift": EntropyShift,
     "activation_coverage": ActivationCoverage,
     "task_confidence": TaskConfidence,
+    "answer_divergence": AnswerDivergence,
     "random": Random,
     "longest": Longest,
     "lowest_nll": LowestNLL,

@@ -53,7 +53,7 @@ class AnswerDivergence:
     summary: ClassVar[str] = (
         "Keeps, among like instructions, those to which a model gives answers far apart and in several directions."
     )
-    needs: ClassVar[tuple[str, ...]] = ("tokens", "answers")
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "answers")
 
     dispersion_weight: float = param(
         0.6,
@@ -128,7 +128,7 @@ class AnswerDivergence:
     )
     base_url: str = param(
         "",
-        "Where the server listens, with its /v1. For server only.",
+        "Where the server listens, with its /v1. It is sent messages; with the Alpaca template, text. For server only.",
         label="Server address",
         stage="measure",
         names="server",

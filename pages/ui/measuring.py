@@ -17,6 +17,7 @@ ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation state
 AFTERWARDS = {
     "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
     "confidence": "Some prompts of each task are continued, greedily.",
+    "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
 }
 EMBEDDED = (
     "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
@@ -112,6 +113,7 @@ def _cost(result: Mapping[str, Any]) -> None:
     parts = {
         "warm-up training": result["calibration_seconds"],
         f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
+        f"drawing up to {show.count(result.get('generated', 0))} tokens of answers": result.get("answering_seconds", 0),
     }
     words = [f"about {show.duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
     if words:
@@ -132,11 +134,20 @@ def finished(run: Run) -> None:
                 st.switch_page(show.PAGES["explore"]["page"])
         if run.tasks is not None:
             st.caption(show.md_escape(_tasks(run)))
+        if "answers" in run.summary:
+            st.caption(show.md_escape(_answers(run.summary["answers"])))
         for doubt in run.summary.get("warnings", ()):
             st.warning(show.md_escape(doubt), icon=":material/warning:")
         rounds = run.summary.get("rounds")
         if rounds:
             _warm_up(rounds)
+
+
+def _answers(counts: Mapping[str, int]) -> str:
+    """How many answers there are, and how many are of little use."""
+    wrong = {"missing": "missing", "empty": "empty", "refused": "refusals, by how they begin", "truncated": "cut off"}
+    said = [f"{counts[name]:,} {words}" for name, words in wrong.items() if counts[name]]
+    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {listed(said)}." if said else ", all whole.")
 
 
 def _tasks(run: Run) -> str:

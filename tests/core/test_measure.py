@@ -14,12 +14,13 @@ import pytest
 
 from core import sweep as passes
 from core.coverage import coverage_order
-from core.errors import ModelError, WorkspaceError
+from core.errors import MethodError, ModelError, WorkspaceError
+from core.geometry import divergence
 from core.measure import measure, measure_all
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import Run, find_run, fits, list_runs, load_measured
+from core.runs import Run, find_run, fits, kept_folder, list_runs, load_measured
 from core.schema import Reading
 from core.store import Parts, Workspace
 from core.sweep import plan_parts
@@ -49,6 +50,7 @@ def reading(tiny_model_dir) -> Reading:
 SHIFT = build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.2, "batch_size": 8})
 COVER = build("activation_coverage", {"clusters": 4})
 ASK = build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
+SPREAD = build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6})
 
 
 class Recorder(Silent):
@@ -153,9 +155,9 @@ def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> N
 
 
 def all_on(pool_file, workspace, reading) -> list[Run]:
-    """Runs of all three methods that take long, from one pass."""
+    """Runs of all methods that take long, from one pass."""
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    return measure_all(pool, [SHIFT, COVER, ASK], reading, workspace, report=Silent())
+    return measure_all(pool, [SHIFT, COVER, ASK, SPREAD], reading, workspace, report=Silent())
 
 
 def parts(root: Path) -> dict[Path, tuple[int, int]]:
@@ -213,10 +215,10 @@ def test_a_second_worker_waits_and_uses_the_first_ones_result(pool_file, tmp_pat
     for process in both:
         process.join()
     assert [p.exitcode for p in both] == [0, 0]
-    assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 3
+    assert len(list_runs(Workspace(root), load_pool(str(pool_file), workspace=root).fingerprint)) == 4
     kinds = Counter(json.loads(spec.read_text())["kind"] for spec in root.glob("measurements/*/spec.json"))
-    once = dict.fromkeys(("tokens", "activations", "coverage", "clusters", "tasks", "confidence"), 1)
-    assert kinds == once | {"probe": 2}  # base and calibrated
+    once = ["tokens", "activations", "coverage", "clusters", "tasks", "confidence", "answers", "geometry", "bins"]
+    assert kinds == dict.fromkeys(once, 1) | {"probe": 2}  # base and calibrated
 
 
 # One pass for several methods
@@ -332,3 +334,58 @@ def test_all_tokens_give_states_to_rows_without_a_response(tmp_path, workspace, 
     with_responses = load_measured(run_on(file, workspace, reading, COVER))
     assert np.isnan(with_responses.columns["coverage_gain"]).all()
     assert (with_responses.columns["activation_cluster"] == -1).all()
+
+
+# Answers
+
+
+def test_answers_are_drawn_and_their_geometry_is_that_of_what_is_stored(pool_file, workspace, reading):
+    run = run_on(pool_file, workspace, reading, SPREAD)
+    measured = load_measured(run)
+    assert (measured.columns["answers_counted"] <= 3).all()
+    grams = Parts.open(kept_folder(run, "grams"), {}, []).column("gram", 240).reshape(240, 3, 3)
+    geometry = divergence(grams)
+    np.testing.assert_array_equal(measured.columns["dispersion"], geometry.dispersion.astype(np.float32))
+    np.testing.assert_array_equal(measured.columns["anisotropy"], geometry.anisotropy.astype(np.float32))
+    assert len(measured.bin_merges) == measured.columns["semantic_bin"].max() == 5
+    assert run.summary["answers"]["asked"] == 720
+    assert sorted(SPREAD.order(measured, np.ones(240, bool), seed=0).rows.tolist()) == list(
+        np.flatnonzero(np.isfinite(measured.columns["dispersion"]))
+    )
+
+
+def test_other_bins_draw_no_answer_again(pool_file, workspace, reading):
+    run_on(pool_file, workspace, reading, SPREAD)
+    report = Recorder()
+    run_on(pool_file, workspace, reading, replace(SPREAD, bins_measured=4), report=report)
+    already = dict((name, done) for name, _, done in report.stages)
+    assert already["Sampling answers"] == already["Embedding the answers"] == 240
+
+
+def test_another_seed_draws_other_answers(pool_file, workspace, reading):
+    one, other = (run_on(pool_file, workspace, reading, SPREAD, seed=s) for s in (0, 1))
+    assert load_measured(one).columns["dispersion"].tolist() != load_measured(other).columns["dispersion"].tolist()
+
+
+def answered_elsewhere(tmp_path, ids) -> str:
+    file = tmp_path / "answers.jsonl"
+    rows = [{"id": name, "generated_answers": [f"{k} it is", "a cat sat", "a cat sat"]} for k, name in enumerate(ids)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+def test_answers_made_elsewhere_are_joined_by_id(pool_file, workspace, reading, tmp_path):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    file = answered_elsewhere(tmp_path, pool.rows["id"].to_pylist()[:200][::-1])
+    run = run_on(pool_file, workspace, reading, replace(SPREAD, source="file", answers_file=file))
+    measured = load_measured(run)
+    assert np.isnan(measured.columns["dispersion"]).tolist() == [False] * 200 + [True] * 40
+    assert (measured.columns["answers_counted"] == [3] * 200 + [0] * 40).all()
+    np.testing.assert_allclose(measured.columns["anisotropy"][:200], 0, atol=1e-6)  # two alike, one apart: a line
+    assert run.summary["answers"]["missing"] == 120
+
+
+@pytest.mark.parametrize(("source", "said"), [("file", "answers_file"), ("server", "base_url, served_model")])
+def test_a_source_without_its_place_is_refused(pool_file, workspace, reading, source, said):
+    with pytest.raises(MethodError, match=said):
+        run_on(pool_file, workspace, reading, replace(SPREAD, source=source))

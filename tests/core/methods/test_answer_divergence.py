@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from core.apportion import seats
 from core.errors import MethodError
-from core.methods import METHODS
 from core.methods.answer_divergence import NO_BIN, AnswerDivergence
 from core.methods.params import measure_params
 from core.schema import Measured
-from tests.core.methods import test_contract as contract
 
 NAN = np.nan
 
@@ -193,61 +191,3 @@ def test_the_order_follows_the_rows_not_their_places():
 def test_what_is_measured_hangs_on_no_slider():
     sliders = {"dispersion_weight", "pick", "bins", "quota", "released_rows"}
     assert {f.name for f in fields(AnswerDivergence)} - set(measure_params(AnswerDivergence())) == sliders
-
-
-# The contract of all methods (test_contract.py), for this one
-
-
-@pytest.fixture
-def in_contract(monkeypatch):
-    """As if it were in METHODS and its columns in the contract's pool."""
-    monkeypatch.setitem(METHODS, AnswerDivergence.name, AnswerDivergence)
-    columns = ("dispersion", "anisotropy", "answers_counted", "semantic_bin")
-    monkeypatch.setitem(contract.SIGNALS, "answers", columns)
-    plain = contract.some_pool
-
-    def with_answers(seed=0):
-        measured, draw = plain(seed), np.random.default_rng(seed)
-        unknown = contract.NO_RESPONSE + contract.NOT_MEASURED
-        known = {name: draw.uniform(0, 0.7, contract.N).astype(np.float32) for name in ("dispersion", "anisotropy")}
-        for values in known.values():
-            values[unknown] = NAN
-        known |= {"answers_counted": draw.integers(2, 6, contract.N), "semantic_bin": np.arange(contract.N) % 7 - 1}
-        return Measured(measured.pool_id, dict(measured.columns) | known, measured.states)
-
-    monkeypatch.setattr(contract, "some_pool", with_answers)
-
-
-CHOICES = [AnswerDivergence()] + [
-    AnswerDivergence(**{f.name: choice}) for f in fields(AnswerDivergence) for choice in f.metadata["choices"] or ()
-]
-OF_METHOD = [
-    contract.test_no_filtered_row_is_ever_in_the_order,
-    contract.test_no_row_without_a_response_is_ever_in_the_order,
-    contract.test_the_same_input_gives_the_same_order,
-    contract.test_scores_are_one_value_per_row_and_touch_nothing,
-    contract.test_an_empty_pool_has_an_empty_order,
-    contract.test_without_its_measurements_it_says_what_is_missing,
-    contract.test_a_saved_description_makes_the_same_method,
-]
-OF_CLASS = [
-    contract.test_what_it_needs_can_be_measured_and_is_enough,
-    contract.test_it_is_known_by_one_name_and_explained,
-    contract.test_its_parameters_cannot_be_changed_afterwards,
-    contract.test_every_parameter_can_be_shown_as_a_widget,
-    contract.test_both_ends_of_every_range_are_allowed_and_nothing_beyond,
-    contract.test_order_parameters_do_not_change_what_is_measured,
-]
-
-
-@pytest.mark.parametrize("method", CHOICES, ids=repr)
-def test_what_every_method_promises_of_its_orders(in_contract, method):
-    for promise in OF_METHOD:
-        promise(method)
-    for eligible in (contract.ALL, contract.SOME, ~contract.ALL):
-        contract.test_every_row_is_once_in_the_order_or_under_one_reason(method, eligible)
-
-
-@pytest.mark.parametrize("promise", OF_CLASS, ids=lambda promise: promise.__name__)
-def test_what_every_method_promises_of_itself(in_contract, promise):
-    promise(AnswerDivergence)

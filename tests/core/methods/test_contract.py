@@ -47,6 +47,10 @@ def some_pool(seed: int = 0) -> Measured:
     states = some_states(rng, np.setdiff1d(np.arange(N), NO_RESPONSE + NOT_MEASURED))
     columns["coverage_gain"] = coverage_gains(states, np.flatnonzero(np.diff(states.indptr)))
     columns["activation_cluster"] = rng.integers(0, 5, N)
+    for name in ("dispersion", "anisotropy"):
+        columns[name] = np.where(np.isnan(columns["nll"]), np.nan, rng.uniform(0, 0.7, N)).astype(np.float32)
+    columns["answers_counted"] = np.where(np.isnan(columns["nll"]), 1, 5)
+    columns["semantic_bin"] = np.arange(N) % 7
     return Measured("some", columns, states)
 
 

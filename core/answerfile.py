@@ -1,0 +1,121 @@
+"""Answers made elsewhere: a file of rows {"id": ..., "generated_answers": [text, ...]}, joined to a pool by id.
+
+JSON Lines, plain or gzipped, one object a line; other fields are let be. Read in blocks: what is kept in memory is
+the answers themselves, as Arrow text, twice while they are put in order. Which end an answer came to is not known,
+so none counts as truncated.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from core.answers import COLUMNS
+from core.errors import PoolError
+from core.intake.bytestream import ByteStream
+from core.schema import IntArray, Progress, ignore
+
+BLOCK_BYTES = 4 << 20
+SLICE = 8192  # rows of one chunk of the table
+WIDE = pa.list_(pa.large_string())  # all answers of a file may be more than the 2 GiB that `string` holds
+ID, ANSWERS = "id", "generated_answers"
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerFile:
+    """Answers of a file, joined to N rows."""
+
+    table: pa.Table  # N rows of core.answers.COLUMNS, K values in each; null where there is none
+    found: int  # rows of the pool that the file has
+    lacking: int  # rows of the pool that it has not
+    unknown: int  # rows of the file whose id is not in the pool
+    short: int  # rows found with fewer than K answers: kept with what they have
+    long: int  # rows found with more than K answers: the first K are kept
+
+
+def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progress = ignore) -> AnswerFile:
+    """The answers (K at most) that a file holds for the rows with these ids, in the order of the ids.
+
+    `progress` is told of bytes. PoolError with the line's number for a line that is no such row, or the second of an
+    id in the pool; and when no id of the file is in the pool.
+    """
+    place = {name: row for row, name in enumerate(ids)}
+    line_of = np.zeros(len(ids), np.int64)  # where each row was met; 0: not yet
+    at = np.full(len(ids), -1, np.int64)  # its place among the rows that were met
+    kept: list[pa.Array] = []
+    counts = {"unknown": 0, "short": 0, "long": 0}
+    met = 0
+    with ByteStream(path) as stream:
+        for lines in _blocks(stream, progress):
+            texts: list[list[str | None]] = []
+            for number, line in lines:
+                name, given = _row(line, f"{path.name}, line {number}")
+                row = place.get(name)
+                if row is None:
+                    counts["unknown"] += 1
+                    continue
+                if line_of[row]:
+                    raise PoolError(
+                        f"{path.name}, line {number}: the id {_short(name)} is in line {line_of[row]} already. Leave "
+                        "one of the two out."
+                    )
+                line_of[row], at[row] = number, met
+                met += 1
+                present = sum(text is not None for text in given[:answers])
+                counts["short"] += present < answers
+                counts["long"] += len(given) > answers
+                texts.append([*given[:answers], *[None] * (answers - len(given))])
+            kept.append(pa.array(texts, WIDE))
+    if not met:
+        raise PoolError(
+            f"{path.name}: none of its {counts['unknown']} rows has an id of this pool. See that its field '{ID}' "
+            "holds the pool's own ids."
+        )
+    table = _joined(kept, at, answers)
+    return AnswerFile(table, met, len(ids) - met, **counts)
+
+
+def _joined(kept: list[pa.Array], at: IntArray, answers: int) -> pa.Table:
+    """The rows that were met, put in the pool's order; nulls where there are none."""
+    blank = pa.array([[None] * answers], WIDE)
+    rows = pa.concat_arrays([*kept, blank])
+    places = np.where(at < 0, len(rows) - 1, at)
+    parts = [rows.take(pa.array(places[n : n + SLICE])).cast(COLUMNS["answers"]) for n in range(0, len(at), SLICE)]
+    unknown = pa.nulls(len(at) * answers, pa.null())
+    offsets = pa.array(np.arange(len(at) + 1, dtype=np.int32) * np.int32(answers))
+    columns = {name: pa.ListArray.from_arrays(offsets, unknown.cast(kind.value_type)) for name, kind in COLUMNS.items()}
+    return pa.table(columns | {"answers": pa.chunked_array(parts, COLUMNS["answers"])})
+
+
+def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, bytes]]]:
+    """Numbered lines in blocks, blank ones left out. Split on \\n alone, as pools are."""
+    number, rest = 1, b""
+    while block := stream.read(BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        yield [(n, line) for n, line in enumerate(lines, number) if line.strip()]
+        number += len(lines)
+        progress(stream.done(), stream.total)
+    if rest.strip():
+        yield [(number, rest)]
+
+
+def _row(line: bytes, where: str) -> tuple[str, list[str | None]]:
+    """A line's id and answers. An id that is a number is taken as its digits, as pools do."""
+    try:
+        row: Any = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise PoolError(f"{where}: not valid JSON ({error.msg}). Mend the line or leave it out.") from error
+    name, given = (row.get(ID), row.get(ANSWERS)) if isinstance(row, dict) else (None, None)
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise PoolError(f"{where}: no '{ID}' that is text or a whole number. Each line needs the id of its row.")
+    if not isinstance(given, list) or not all(text is None or isinstance(text, str) for text in given):
+        raise PoolError(f"{where}: '{ANSWERS}' is not a list of texts. Each line needs one, as {ANSWERS}: [\"…\", …].")
+    return str(name), given
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:57]}...")

@@ -1,0 +1,179 @@
+"""One OpenAI-compatible server: JSON out, JSON back, with patience.
+
+Any http or https address is allowed that the user gives on the command line, on this machine or elsewhere. The key
+comes from an environment variable, is sent to that address alone (redirects are not followed), and is in no message,
+log, repr or manifest. Nor is anything of a request or of what the server says of it: servers repeat prompts.
+"""
+
+import os
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from random import random
+from threading import Event
+from typing import Any
+
+from httpx2 import URL, Client, HTTPError, InvalidURL, Limits, ReadTimeout, Response, Timeout
+
+from core.errors import ModelError
+
+KEY_VARIABLE = "WINNOW_API_KEY"
+AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # may go well another time
+BACK_OFF = 1.0  # seconds before the second try; doubled for each further one, less up to half of it at random
+LONGEST_WAIT = 60.0  # seconds, by our own choice
+PATIENCE = 600.0  # seconds, where the server asks for them
+NAMED = 5  # models that an error names
+
+
+class Refused(ModelError):
+    """The server understood and will not: 400 or 422."""
+
+
+class Endpoint:
+    """Asks one server; may be used by several threads at once. Close it, or use it in a `with` block."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key_variable: str = KEY_VARIABLE,
+        connections: int = 8,
+        timeout: float = 300.0,
+        tries: int = 6,
+        back_off: float = BACK_OFF,
+    ) -> None:
+        self.url = checked_url(url)
+        self.stop = Event()  # set: nobody waits any more
+        self.retried = 0  # requests that were sent again
+        self._tries, self._back_off, self._key_variable = tries, back_off, key_variable
+        self._timeout = timeout
+        self._client = Client(
+            headers=_authorization(key_variable),
+            timeout=Timeout(timeout, connect=min(timeout, 15.0)),
+            limits=Limits(max_connections=connections, max_keepalive_connections=connections),
+        )
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client.close()
+
+    def models(self) -> list[str]:
+        """Names of the models that the server says it has; none where it does not say."""
+        try:
+            data = self._client.get(f"{self.url}/models").json()["data"]
+            return [str(entry["id"]) for entry in data]
+        except (HTTPError, ValueError, KeyError, TypeError):
+            return []
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """What the server answers to this body; ModelError when it does not, after some tries."""
+        failure = ""
+        for attempt in range(self._tries):
+            wait = self._back_off * 2**attempt * (1 - random() / 2)
+            try:
+                response = self._client.post(f"{self.url}{path}", json=body)
+            except HTTPError as error:
+                failure = self._silence(error)
+            else:
+                if response.status_code not in AGAIN:
+                    return self._read(response, body)
+                failure = f"answers with status {response.status_code}"
+                wait = max(min(wait, LONGEST_WAIT), self._asked_to_wait(response))
+            if attempt + 1 < self._tries:
+                self.retried += 1
+                if self.stop.wait(min(wait, PATIENCE)):
+                    break
+        raise ModelError(
+            f"Server {self.url} {failure}, {attempt + 1} times in a row. See that it runs and what its log says, ask "
+            "it for less at once, and run the same command again: what is finished is kept."
+        )
+
+    def _silence(self, error: HTTPError) -> str:
+        if isinstance(error, ReadTimeout):
+            return f"gives no answer within {self._timeout:g} seconds"
+        return f"cannot be reached ({type(error).__name__})"
+
+    def _asked_to_wait(self, response: Response) -> float:
+        """Seconds that the server asks for, by Retry-After; 0 where it does not."""
+        seconds = _seconds(response.headers.get("Retry-After", ""))
+        if seconds > PATIENCE:
+            raise ModelError(
+                f"Server {self.url} asks to be left alone for {seconds:.0f} seconds (status {response.status_code}). "
+                "Run the same command again then: what is finished is kept."
+            )
+        return seconds
+
+    def _read(self, response: Response, body: dict[str, Any]) -> dict[str, Any]:
+        status = response.status_code
+        if status in (401, 403):
+            raise ModelError(
+                f"Server {self.url} does not accept the key (status {status}). Put it into the environment variable "
+                f"{self._key_variable}."
+            )
+        found = _json(response)
+        if status == 404 or _code(found) == "model_not_found":
+            offered = ", ".join(self.models()[:NAMED])
+            raise ModelError(
+                f"Server {self.url} has no model {body.get('model')!r}, or nothing at this address (status {status}). "
+                + (f"It has {offered}." if offered else "See that the address ends as its manual says, often in /v1.")
+            )
+        if status in (400, 422):
+            raise Refused(
+                f"Server {self.url} refuses the request (status {status}). See whether model {body.get('model')!r} "
+                "takes messages or plain prompts, reads prompts this long, and what the server's log says."
+            )
+        if not response.is_success or not isinstance(found, dict):
+            raise ModelError(
+                f"Server {self.url} answers with status {status} and no JSON object. See that it is an "
+                "OpenAI-compatible server and that the address ends as its manual says, often in /v1."
+            )
+        return found
+
+
+def checked_url(url: str) -> str:
+    """The address without a slash at its end, with /v1 where it names no path; ModelError when it is none."""
+    try:
+        parts = URL("" if any(c.isspace() for c in url.strip()) else url.strip())
+    except InvalidURL:
+        raise ModelError("The server's address is not a URL. Give one like http://127.0.0.1:8000/v1.") from None
+    if parts.userinfo or parts.query or parts.fragment:
+        raise ModelError(
+            "The server's address holds a name, password or question. Give it plain, like http://127.0.0.1:8000/v1, "
+            f"and a key in the environment variable {KEY_VARIABLE}."
+        )
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise ModelError(f"{url!r} is no server's address. Give one like http://127.0.0.1:8000/v1.")
+    return str(parts).rstrip("/") + ("" if parts.path.strip("/") else "/v1")
+
+
+def _authorization(variable: str) -> dict[str, str]:
+    """The header that holds the key; none where the variable is not set, as servers on one's own machine want none."""
+    key = os.environ.get(variable, "").strip()
+    if not key and variable != KEY_VARIABLE:
+        raise ModelError(f"The environment variable {variable} is not set; it is to hold the server's key.")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ModelError(f"The environment variable {variable} holds no key: only plain letters may be in one.")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _seconds(value: str) -> float:
+    """Retry-After, in seconds from now: a number or a date."""
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _json(response: Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _code(found: Any) -> Any:
+    error = found.get("error") if isinstance(found, dict) else None
+    return error.get("code") if isinstance(error, dict) else None
