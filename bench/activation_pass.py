@@ -18,9 +18,10 @@ import torch
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
 from core.activations import Activations
+from core.batches import plan
 from core.model import Model, load_model
 from core.modelref import resolve_model
-from core.probe import BATCH_TOKENS, Probe, plan
+from core.probe import BATCH_TOKENS, Probe
 
 WANTED = 1.2
 

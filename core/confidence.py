@@ -11,8 +11,9 @@ to themselves, is tried out first (`keeps_apart`); where they do not (RWKV), eac
 the same alone or in any batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import GenerationConfig
 
+from core.batches import fitted, in_halves, plan, prompt_of
 from core.conversation import ChatForm, Turn
 from core.errors import ModelError
 from core.model import Model
-from core.probe import out_of_memory, plan
 from core.schema import IntArray
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, those to come included
@@ -59,23 +60,21 @@ class Continuation:
         ModelError when a row does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
+
+        def named(row: int) -> str:
+            return f"A prompt of {len(prompts[row])} tokens with its continuation"
+
         lengths = np.array([len(p) for p in prompts], np.int64)
         confidence = np.full(len(prompts), np.nan, np.float32)
         continued = np.zeros(len(prompts), np.int64)
         for rows in self._plan(lengths):
-            for some, (mean, count) in self._measure(rows, prompts):
+            work = partial(self._pass, prompts)
+            for some, (mean, count) in in_halves(rows, work, self.model, name=named, lower="max_length"):
                 confidence[some], continued[some] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
-        """The tokens before the last answer; their end, behind a leading BOS, where all are too many."""
-        given = np.asarray(tokens, np.int64)[: spans[-2] if len(spans) else None]
-        if len(given) <= self._room:
-            return given
-        kept = given[-self._room :].copy()
-        if given[0] == self.model.tokenizer.bos_token_id:
-            kept[0] = given[0]
-        return kept
+        return fitted(prompt_of(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first."""
@@ -83,32 +82,9 @@ class Continuation:
         budget = self._batch_tokens if self.batches else 1
         return [asked[places] for places in plan(lengths[asked] + self._new_tokens, budget)]
 
-    def _measure(
-        self, rows: IntArray, prompts: Sequence[NDArray[np.int64]]
-    ) -> Iterator[tuple[IntArray, tuple[NDArray[np.float64], IntArray]]]:
-        """One batch; two halves of it instead when it does not fit into memory."""
-        found = None
-        try:
-            found = self._pass([prompts[i] for i in rows])
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        if found is not None:  # outside `except`, where the failed pass is let go of
-            yield rows, found
-            return
-        if torch.device(self.model.device).type == "cuda":
-            torch.cuda.empty_cache()
-        if len(rows) == 1:
-            raise ModelError(
-                f"A prompt of {len(prompts[rows[0]])} tokens and its continuation do not fit into the memory of "
-                f"{self.model.device} with model {self.model.ref.name!r}. Lower max_length, or choose a smaller model."
-            )
-        for half in np.array_split(rows, 2):
-            yield from self._measure(half, prompts)
-
-    def _pass(self, prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.float64], IntArray]:
+    def _pass(self, prompts: Sequence[NDArray[np.int64]], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
         """Mean log p (B,) of what is said up to its end, and how many tokens (B,) that is."""
-        said, logp = greedy(self._network, prompts, self._new_tokens, self.model.device)
+        said, logp = greedy(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
         ending = np.isin(said, self.ends)
         count = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, said.shape[1])
         counted = np.arange(said.shape[1]) < count[:, None]

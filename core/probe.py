@@ -9,9 +9,10 @@ rows have in common at their beginning runs once (core/prefix.py).
 Rows are padded on the right, where a causal model does not look: a row measures the same alone or in any batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,14 +21,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.batches import in_halves, plan
 from core.errors import ModelError
 from core.model import Model, check_head, logits_of
 from core.prefix import Prefix, can_share, common_start, run_prefix, states
 from core.schema import FloatArray, IntArray
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens in one pass of the body
-ENOUGH_TOKENS = 256  # a batch this small may be filled up with rows of any length
-WASTE = 0.05  # else the share of a batch that may be padding
 LOGIT_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}  # logits alive at once, as float32
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 512 << 20}  # of them reduced at once: what a processor's cache holds
 FLOOR = -100.0  # log-probabilities below it add nothing to an entropy, and −inf times 0 would be NaN
@@ -108,8 +108,13 @@ class Probe:
         lengths = np.array([len(t) for t in tokens], np.int64)
         out: dict[str, NDArray[Any]] = {}
         prefix = self._prefix(tokens)
+
+        def named(row: int) -> str:
+            return f"A row of {len(tokens[row])} tokens"
+
         for rows in plan(lengths, self._batch_tokens):
-            for some, found in self._measure(rows, tokens, spans, prefix):
+            work = partial(self._pass, tokens=tokens, spans=spans, prefix=prefix)
+            for some, found in in_halves(rows, work, self.model, name=named, lower="max_length"):
                 for name, values in found.items():
                     if name not in out:
                         out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)
@@ -129,29 +134,6 @@ class Probe:
         """What most of these rows begin with, run once for all; None where they share too little."""
         start = common_start(tokens if self._shares else [])
         return run_prefix(self.model.network, start, self.model.device) if len(start) else None
-
-    def _measure(
-        self, rows: IntArray, tokens: Sequence[Any], spans: Sequence[Any], prefix: Prefix | None
-    ) -> Iterator[tuple[IntArray, dict[str, NDArray[Any]]]]:
-        """One batch; two halves of it instead when it does not fit into memory."""
-        found = None
-        try:
-            found = self._pass(rows, tokens, spans, prefix)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        if found is not None:  # outside `except`, where the failed pass is let go of
-            yield rows, found
-            return
-        if torch.device(self.model.device).type == "cuda":
-            torch.cuda.empty_cache()
-        if len(rows) == 1:
-            raise ModelError(
-                f"A row of {len(tokens[rows[0]])} tokens does not fit into the memory of {self.model.device} with "
-                f"model {self.model.ref.name!r}. Lower max_length, or choose a smaller model."
-            )
-        for half in np.array_split(rows, 2):
-            yield from self._measure(half, tokens, spans, prefix)
 
     @torch.inference_mode()
     def _pass(
@@ -226,23 +208,6 @@ def row_means(values: FloatArray, row: IntArray, n: int) -> FloatArray:
     return means
 
 
-def plan(lengths: IntArray, budget: int) -> list[IntArray]:
-    """Rows in batches, longest first, ties to the earlier row: at most `budget` padded tokens in each, and at most
-    a share of WASTE of them padding, unless a batch has fewer than ENOUGH_TOKENS."""
-    order = np.argsort(-lengths, kind="stable")
-    batches: list[IntArray] = []
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        some = order[start : start + max(1, budget // longest)]
-        padded = longest * np.arange(1, len(some) + 1)
-        fits = (lengths[some].cumsum() >= (1 - WASTE) * padded) | (padded <= ENOUGH_TOKENS)
-        fits[0] = True
-        batches.append(some[: int(np.flatnonzero(fits)[-1]) + 1])
-        start += len(batches[-1])
-    return batches
-
-
 def layout(
     tokens: Sequence[NDArray[Any]], spans: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[np.int64], IntArray, NDArray[np.bool_]]:
@@ -262,8 +227,3 @@ def no_rows(kind: pa.DataType) -> NDArray[Any]:
     if pa.types.is_fixed_size_list(kind):
         return np.empty((0, kind.list_size), kind.value_type.to_pandas_dtype())
     return np.empty(0, kind.to_pandas_dtype())
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether this error says that memory ran out: CUDA's own class, or what the CPU allocator says."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

@@ -8,7 +8,8 @@ The K answers to a prompt share it, where the model can (core/rounds.py). Where 
 (RWKV), each answer runs by itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from core.answers import COLUMNS, LENGTH, STOP, Sampling, missing, streams
+from core.batches import fitted, in_halves, plan, prompt_of
 from core.confidence import ROOM, bare, end_tokens, keeps_apart
 from core.errors import ModelError
 from core.model import Model
-from core.probe import out_of_memory, plan
 from core.rounds import sampled, shares_prompts
 from core.schema import IntArray, Progress, ignore
 
@@ -54,12 +55,17 @@ class Sampler:
         leading BOS stays. `progress` is told of answers. ModelError when a row does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
+
+        def named(row: int) -> str:
+            return f"A prompt of {len(prompts[row])} tokens with its {self.settings.answers} answers"
+
         keys = streams(self.settings.seed, batch["ids"], self.settings.answers)
         found = missing(len(prompts), self.settings.answers)
         lengths = np.array([len(p) for p in prompts], np.int64)
         done, total = 0, int((lengths > 0).sum()) * self.settings.answers
         for rows in self._plan(lengths):
-            for some, said in self._sample(rows, prompts, keys):
+            work = partial(self._pass, prompts, keys)
+            for some, said in in_halves(rows, work, self.model, name=named, lower="max_new_tokens or max_length"):
                 for name, values in self._read(said).items():
                     for row, answers in zip(some.tolist(), values, strict=True):
                         found[name][row] = answers
@@ -68,15 +74,9 @@ class Sampler:
         return found
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
-        """The tokens before the last answer; the first of them where a limit is set; the end of these, behind a
-        leading BOS, where they are more than can be answered."""
-        given = np.asarray(tokens, np.int64)[: spans[-2] if len(spans) else None][: self.settings.prompt_tokens]
-        if len(given) <= self._room:
-            return given
-        kept = given[-self._room :].copy()
-        if given[0] == self.model.tokenizer.bos_token_id:
-            kept[0] = given[0]
-        return kept
+        """The tokens before the last answer; the first of them where a limit is set."""
+        given = prompt_of(tokens, spans)[: self.settings.prompt_tokens]
+        return fitted(given, self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first; each counts K times."""
@@ -85,34 +85,13 @@ class Sampler:
         work = (lengths[asked] + self.settings.max_new_tokens) * self.settings.answers
         return [asked[places] for places in plan(work, budget)]
 
-    def _sample(
-        self, rows: IntArray, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]
-    ) -> Iterator[tuple[IntArray, NDArray[np.int64]]]:
-        """One batch; two halves of it instead when it does not fit into memory."""
-        found = None
-        try:
-            found = self._pass([prompts[i] for i in rows], keys[rows])
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        if found is not None:  # outside `except`, where the failed pass is let go of
-            yield rows, found
-            return
-        if torch.device(self.model.device).type == "cuda":
-            torch.cuda.empty_cache()
-        if len(rows) == 1:
-            raise ModelError(
-                f"A prompt of {len(prompts[rows[0]])} tokens and its {self.settings.answers} answers do not fit into "
-                f"the memory of {self.model.device} with model {self.model.ref.name!r}. Lower max_new_tokens or "
-                "max_length, or choose a smaller model."
-            )
-        for half in np.array_split(rows, 2):
-            yield from self._sample(half, prompts, keys)
-
-    def _pass(self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def _pass(
+        self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64], rows: IntArray
+    ) -> NDArray[np.int64]:
         """(B, K, t) the tokens of the answers to B prompts, −1 behind the end of each."""
+        asked, keys = [prompts[i] for i in rows], keys[rows]
         together = [keys] if self.batches else np.split(keys, keys.shape[1], axis=1)
-        said, chances = zip(*(self._answers(prompts, some) for some in together), strict=True)
+        said, chances = zip(*(self._answers(asked, some) for some in together), strict=True)
         tokens = np.concatenate(said, axis=1)
         if np.isnan(np.concatenate(chances, axis=1)[tokens >= 0]).any():
             raise ModelError(

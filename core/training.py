@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from core.batches import out_of_memory, plan
 from core.checkpoints import check_key, restore, save, sync_files, write_tensors
 from core.errors import ModelError
 from core.lora import adapted
@@ -38,7 +39,7 @@ from core.model import (
     pick_device,
     pick_dtype,
 )
-from core.probe import LOGIT_BYTES, layout, out_of_memory, plan
+from core.probe import LOGIT_BYTES, layout
 from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore
 from core.store import atomic_folder, read_json, write_json
 

@@ -27,10 +27,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from core.activations import token_means
+from core.batches import in_halves, plan
 from core.errors import ModelError
 from core.model import Model
 from core.prefix import UNABLE
-from core.probe import layout, out_of_memory, plan
+from core.probe import layout
 from core.schema import FloatArray, IntArray
 
 LAYERS = slice(-4, -1)  # of hidden_states
@@ -111,25 +112,10 @@ class UpperLayers:
     def _fitting(
         self, work: Callable[[IntArray], Found], those: IntArray, texts: Texts
     ) -> Iterator[tuple[IntArray, Found]]:
-        """What `work` makes of these texts; of two halves of them instead when they do not fit into memory."""
-        found = None
-        try:
-            found = work(those)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-        if found is not None:  # outside `except`, where the failed pass is let go of
-            yield those, found
-            return
-        if torch.device(self.model.device).type == "cuda":
-            torch.cuda.empty_cache()
-        if len(those) == 1:
-            raise ModelError(
-                f"A text of {texts.lengths[those[0]]} tokens does not fit into the memory of {self.model.device} "
-                f"with model {self.model.ref.name!r}. Lower max_tokens, or choose a smaller model."
-            )
-        for half in np.array_split(those, 2):
-            yield from self._fitting(work, half, texts)
+        def named(text: int) -> str:
+            return f"A text of {texts.lengths[text]} tokens"
+
+        return in_halves(those, work, self.model, name=named, lower="max_tokens")
 
     def _whole(self, texts: Texts, those: IntArray) -> FloatArray:
         """Sums (B, d) of texts without a lent beginning."""

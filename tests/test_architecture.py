@@ -24,6 +24,7 @@ USES_TORCH = {
     "core/sampling.py",
     "core/upperlayers.py",
     "core/prefix.py",
+    "core/batches.py",
     "core/training.py",
     "core/checkpoints.py",
     "core/lora.py",

@@ -113,10 +113,10 @@ def test_a_row_is_as_sure_alone_and_in_any_batch_in_any_order(model, alone, budg
 def test_padding_that_grows_changes_nothing(model):
     short = prompts([9])["tokens"][0].astype(np.int64)
     continuation = Continuation(model, new_tokens=NEW)
-    expected, count = continuation._pass([short])
+    expected, count = continuation._pass([short], np.arange(1))
     for length in (10, 64, 300):  # together, which `plan` would not put them
         longer = prompts([length], seed=1)["tokens"][0].astype(np.int64)
-        found, counts = continuation._pass([longer, short])
+        found, counts = continuation._pass([longer, short], np.arange(2))
         np.testing.assert_allclose(found[1], expected[0], rtol=1e-4)
         assert counts[1] == count[0]
 
@@ -375,7 +375,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
 @pytest.mark.parametrize(
     ("error", "raised", "words"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), ModelError, "A prompt of 20 tokens and its .* memory of cpu"),
+        (torch.OutOfMemoryError("CUDA out of memory"), ModelError, "A prompt of 20 tokens with its .* memory of cpu"),
         (RuntimeError("something else"), RuntimeError, "something else"),
     ],
 )

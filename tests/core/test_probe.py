@@ -11,10 +11,11 @@ import torch
 from torch.nn.functional import log_softmax
 
 from core import probe as module
+from core.batches import plan
 from core.errors import ModelError
 from core.model import load_model
 from core.modelref import resolve_model
-from core.probe import Probe, plan, reduced, row_means
+from core.probe import Probe, reduced, row_means
 from tests.core.families import FAMILIES, every_family, network_of
 
 

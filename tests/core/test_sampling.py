@@ -190,7 +190,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, alone, error):
     try:
         assert sampler(prompts()) == alone
         most["rows"] = 2
-        with pytest.raises(ModelError, match="A prompt of 40 tokens and its 3 answers do not fit into the memory of"):
+        with pytest.raises(ModelError, match="A prompt of 40 tokens with its 3 answers does not fit into"):
             sampler(prompts())
     finally:
         handle.remove()
