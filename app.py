@@ -18,6 +18,7 @@ if __name__ == "__main__":
     except WinnowError as error:
         show.error(error)
         st.stop()
+    state.on_page(page.url_path)
     state.address()
     context.bar(page.url_path)
     show.note(state.told())

@@ -131,9 +131,13 @@ def _ticks(ticks: list[tuple[float, str]], to_x: Callable[[Values], Values]) -> 
 # Correlations
 
 
-def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6) -> Figure:
-    """Spearman correlations as bars from -1 to 1; those at least `strong` in the warning colour. NaN: no bar."""
-    colours = [WARNING if abs(v) >= strong else REST for v in values]
+def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, expected: Sequence[bool] = ()) -> Figure:
+    """Spearman correlations as bars from -1 to 1; those at least `strong` in the warning colour. NaN: no bar.
+
+    `expected`: which are no reason for a warning.
+    """
+    quiet = expected or [False] * len(names)
+    colours = [WARNING if abs(v) >= strong and not q else REST for v, q in zip(values, quiet, strict=True)]
     bars = {
         "type": "bar",
         "orientation": "h",

@@ -12,15 +12,17 @@ import streamlit as st
 
 from core.methods import METHODS
 from core.runs import Run, fits, list_runs, reads_alike
-from core.schema import Pool
+from core.schema import Method, Pool
 from core.selection import Budget, Selection
-from pages.ui import cached, distribution, filtering, state
+from pages.ui import cached, distribution, filtering, state, whatif
 from pages.ui.whatif import Answer
 from pages.ui.words import meaning
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
 START = "10%"  # a budget that any pool can follow
 STEPS = 200  # places of the threshold slider
+PLACES = 1000  # of a slider, at most: where there are more a number is typed
+ONLY = {"released_rows": ("quota", "release")}  # parameter -> another one, and the choice that it is for
 
 
 # Method
@@ -56,18 +58,51 @@ def _measured(pool: Pool) -> set[str]:
 
 def limits(pool: Pool, run: Run, answer: Answer) -> None:
     """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
-    chosen = answer.method
-    declared: Any = type(chosen)
-    live = [f for f in fields(declared) if f.metadata["stage"] == "order"]
-    places = st.columns([2.2] * (len(live) + 1) + [1.1], vertical_alignment="bottom")
-    for f, place in zip(live, places, strict=False):
-        with place:
-            _parameter(chosen.name, f, getattr(chosen, f.name))
-    with places[-2]:
-        threshold(run, answer)
-    with places[-1]:
+    limited = whatif.ranking(run, answer.method, answer.selection.order) is not None
+    *places, last = _live(answer.method, [2.2] * limited + [1.3])
+    if limited:
+        with places[0]:
+            threshold(run, answer)
+    with last:
         filtering.panel(pool, run)
     filtering.in_force()
+
+
+def live(chosen: Method) -> None:
+    """The method's live parameters, in one line."""
+    _live(chosen, [0.01])
+
+
+def _live(chosen: Method, more: list[float]) -> list[Any]:
+    """One widget per live parameter, and places beside them."""
+    declared: Any = type(chosen)
+    own = [f for f in fields(declared) if f.metadata["stage"] == "order" and _in_use(chosen, f.name)]
+    places = st.columns([*(_width(f) for f in own), *more], vertical_alignment="bottom")
+    for f, place in zip(own, places, strict=False):
+        with place:
+            _parameter(chosen.name, f, getattr(chosen, f.name))
+    return list(places[len(own) :])
+
+
+def _width(f: Field[Any]) -> float:
+    """What a widget takes of a line: choices by their letters, numbers to type less than sliders."""
+    if f.metadata["choices"]:
+        return sum(0.125 * len(choice) + 0.3 for choice in f.metadata["choices"])
+    return 2.2 if _slides(f) else 1.7
+
+
+def _slides(f: Field[Any]) -> bool:
+    return bool((f.metadata["high"] - f.metadata["low"]) / _step(f) <= PLACES)
+
+
+def _step(f: Field[Any]) -> float:
+    return 1 if isinstance(f.default, int) else 0.01
+
+
+def _in_use(chosen: Method, name: str) -> bool:
+    """Does this parameter change anything, as the others stand?"""
+    other, choice = ONLY.get(name, ("name", chosen.name))
+    return bool(getattr(chosen, other) == choice)
 
 
 def _parameter(name: str, f: Field[Any], value: Any) -> None:
@@ -88,10 +123,11 @@ def _parameter(name: str, f: Field[Any], value: Any) -> None:
         )
         return
     kind = type(f.default)
-    st.slider(
+    draw: Any = st.slider if _slides(f) else st.number_input
+    draw(
         min_value=kind(about["low"]),
         max_value=kind(about["high"]),
-        step=1 if kind is int else 0.01,
+        step=_step(f),
         on_change=lambda: _take_parameter(f.name, state.widget(key)),
         **common,
     )

@@ -1,7 +1,7 @@
 """Rows as a list to look through; each one opens to be read, and can be put in or out by hand."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from core.selection import Pin, Selection
 from pages.ui import show, state
 from pages.ui.grouping import Grouping
 from pages.ui.scales import number
-from pages.ui.words import meaning, rows_word
+from pages.ui.words import meaning, rows_word, shown_by
 
 PAGE = 100  # rows in the table at once
 HEIGHT = 440
@@ -33,10 +33,12 @@ def reader(
     columns: Mapping[str, Any],
     groups: Grouping,
     note: str = "",
+    below: Callable[[Row], None] | None = None,
 ) -> None:
     """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
 
     `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
+    `below` draws what else is known of the row that is open.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
@@ -55,6 +57,8 @@ def reader(
         task = groups.names[groups.codes[row.index]]
         show.row(row, task=task, marks=_marks(row.index, method, selection, columns))
     st.caption(f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it.")
+    if below is not None:
+        below(opened[place])
 
 
 def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> int:
@@ -93,7 +97,7 @@ def _table(
 ) -> pd.DataFrame:
     chosen = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
-    scores, answered = columns.get(method.ranks_by), columns["response_tokens"].any()
+    scores, answered = columns.get(shown_by(method)), columns["response_tokens"].any()
     table: dict[str, Any] = {
         "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
         "Score": scores[shown] if scores is not None else None,
@@ -103,7 +107,7 @@ def _table(
         "Tokens": columns["response_tokens" if answered else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
-    if scores is None or method.ranks_by == "response_tokens":
+    if scores is None or shown_by(method) == "response_tokens":
         del table["Score"]
     if not answered:
         del table["Response"]
@@ -121,7 +125,7 @@ def _start(text: str) -> str:
 
 
 def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
-    about = meaning(method.ranks_by)
+    about = meaning(shown_by(method))
     return {
         "State": st.column_config.TextColumn(width=90),
         "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
@@ -145,7 +149,7 @@ def _marks(index: int, method: Method, selection: Selection, columns: Mapping[st
         marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
-    wanted = dict.fromkeys((method.ranks_by, "delta_nll", "nll", "entropy", "confidence"))
+    wanted = dict.fromkeys((shown_by(method), "delta_nll", "nll", "entropy", "confidence"))
     for name in wanted:
         if name in columns and np.isfinite(columns[name][index]):
             marks.append(f"{meaning(name).label} {number(float(columns[name][index]))}")

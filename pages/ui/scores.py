@@ -1,5 +1,7 @@
 """The parts of the Explore page: one score column, two against each other, tasks, what follows what."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import streamlit as st
 from scipy.stats import spearmanr
@@ -7,11 +9,11 @@ from scipy.stats import spearmanr
 from core.runs import Run
 from core.schema import IntArray, Method, Pool
 from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
-from pages.ui import bins, cached, charts, distribution, figures, reader, scales, show, subset, whatif
+from pages.ui import answerrow, bins, cached, charts, distribution, figures, reader, scales, show, subset, whatif
 from pages.ui.bins import Values
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import direction, ends, listed, meaning, rows_word
+from pages.ui.words import direction, ends, listed, meaning, rows_word, shown_by, within_groups
 
 FOLLOWS = (
     "delta_nll",
@@ -22,7 +24,11 @@ FOLLOWS = (
     "nll",
     "entropy",
     "task_confidence",
+    "divergence",
+    "dispersion",
+    "anisotropy",
 )
+MADE_OF = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
 LABELS = ("activation_cluster", "semantic_bin", "task_code")  # numbers that name groups: no amounts
 HEIGHT = 330  # of the histogram
 ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
@@ -59,14 +65,21 @@ def verdict(run: Run, answer: Answer, column: str) -> str:
     if abs(about.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
         return f"{label} is mostly length"
     names, values = correlated(run, answer.method, column)
-    strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG]
+    strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not kin(n, column)]
     return f"{label} mostly follows {listed(strong)}" if strong else f"{label} says something of its own"
+
+
+def kin(a: str, b: str) -> bool:
+    """Is one of two columns made of the other?"""
+    return a in MADE_OF.get(b, ()) or b in MADE_OF.get(a, ())
 
 
 def says(answer: Answer, column: str) -> str:
     """The direction of a column in words."""
     if column == answer.method.ranks_by:
         return direction(column, answer.method.prefer)
+    if column == shown_by(answer.method):
+        return within_groups(column, answer.method)
     return ends(column)
 
 
@@ -129,6 +142,7 @@ def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, ke
         columns=whatif.columns(run, answer),
         groups=grouping(pool, run),
         note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
+        below=answerrow.below(pool, run),
     )
 
 
@@ -137,14 +151,20 @@ def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, ke
 
 def follows(run: Run, method: Method, column: str) -> None:
     """Rank correlations of one column with all that it might only be repeating."""
-    names, values = correlated(run, method, column)
-    if not names:
+    others, values = correlated(run, method, column)
+    if not others:
         return
     st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-    figure = charts.correlations([meaning(name).label for name in names], values, strong=STRONG)
+    own = [kin(name, column) for name in others]
+    figure = charts.correlations(labelled(others, column), values, strong=STRONG, expected=own)
     st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
     if len(cached.columns(run, method)[column]) > ENOUGH:
         st.caption(f"From a fixed sample of {ENOUGH:,} rows.")
+
+
+def labelled(others: Sequence[str], column: str) -> list[str]:
+    """Columns by their names for people; those that a column is made of are called so."""
+    return [meaning(name).label + (", a part" if name in MADE_OF.get(column, ()) else "") for name in others]
 
 
 def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
@@ -156,10 +176,11 @@ def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values
 def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
     names = [name for name in FOLLOWS if name in columns and name != column and columns[name].any()]
-    return names, np.array([_spearman(columns[column], columns[name]) for name in names])
+    return names, np.array([spearman(columns[column], columns[name]) for name in names])
 
 
-def _spearman(a: Values, b: Values) -> float:
+def spearman(a: Values, b: Values) -> float:
+    """Rank correlation over the rows that have both; NaN where there is none. Of huge pools from a fixed sample."""
     rows = bins.sample(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), ENOUGH)
     a, b = a[rows], b[rows]
     if len(a) < 3 or a.min() == a.max() or b.min() == b.max():

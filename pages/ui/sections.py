@@ -11,12 +11,27 @@ import streamlit as st
 
 from core.runs import Run
 from core.schema import Method, Pool
-from pages.ui import cached, clusters, coverage, scores, shifts, show, state, tasks
+from pages.ui import (
+    answerbins,
+    answered,
+    answers,
+    cached,
+    clusters,
+    controls,
+    coverage,
+    scores,
+    shifts,
+    show,
+    state,
+    tasks,
+)
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
+from pages.ui.words import listed
 
-SCORE, SHIFT, COVERAGE, TASKS = "Score", "Entropy shift", "Coverage", "Tasks"
-ABOUT = {"activation_coverage": COVERAGE, "task_confidence": TASKS}  # what a method is about; others: their score
+SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
+# what a method is about; others: their score
+ABOUT = {"activation_coverage": COVERAGE, "task_confidence": TASKS, "answer_divergence": ANSWERS}
 OPENED = "explore.opened"  # the section that was opened by hand, in this tab
 
 
@@ -28,6 +43,7 @@ def found(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
         SHIFT: shifts.has_shift(run, method),
         COVERAGE: coverage.source(pool, run) is not None,
         TASKS: tasks.names(groups) > 0 and len(groups.names) > 1,
+        ANSWERS: answered.source(pool, run) is not None,
     }
 
 
@@ -49,9 +65,13 @@ def choose(there: Mapping[str, bool], method: Method) -> str:
 
 def missing(there: Mapping[str, bool]) -> str:
     """Which method to measure to see more, as one sentence; nothing when all is there."""
-    wanted = {COVERAGE: "Activation coverage for the coverage of neurons", TASKS: "Task confidence for tasks"}
+    wanted = {
+        COVERAGE: "Activation coverage for the coverage of neurons",
+        TASKS: "Task confidence for tasks",
+        ANSWERS: "Answer divergence for the model's own answers",
+    }
     said = [words for name, words in wanted.items() if not there[name]]
-    return f"To see more here, measure {' and '.join(said)}." if said else ""
+    return f"To see more here, measure {listed(said)}." if said else ""
 
 
 # What they draw
@@ -72,7 +92,8 @@ def score(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
 def _score(pool: Pool, run: Run, answer: Answer, column: str) -> None:
     left, right = st.columns([7, 3])
     with left:
-        st.caption("Rows per score, quantiles dotted; beyond the cut no row is taken. Click a bar to read its rows.")
+        rule = "; beyond the cut no row is taken" if column == answer.method.ranks_by else ""
+        st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar to read its rows.")
         clicked = scores.histogram(run, answer, column)
     with right:
         scores.follows(run, answer.method, column)
@@ -168,9 +189,45 @@ def _by_task(pool: Pool, run: Run, answer: Answer, known: tasks.Sure | None) -> 
         scores.read(pool, run, answer, *clicked, key="task")
 
 
+def to_answers(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """How far apart the model's answers lie, in how many directions, and what is taken from each bin."""
+    source = answered.source(pool, run)
+    assert source is not None
+    known = answers.seen(source, answer)
+    top.title(answers.headline(known, answer), anchor=False)
+    st.caption(answers.reading_help(known))
+    if known.method is answer.method:
+        controls.live(known.method)
+    for warning in answers.trusted(known).warnings:
+        st.warning(show.md_escape(warning), icon=":material/warning:")
+    random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
+    _to_answers(pool, run, answer, known, random)
+
+
+@st.fragment
+def _to_answers(pool: Pool, run: Run, answer: Answer, known: answers.Seen, random: Any) -> None:
+    """The bin clicked last and what is drawn in the plane are taken together."""
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        st.subheader("How far apart, in how many directions", anchor=False)
+        st.caption(answers.score_in_words(known))
+        around = answers.plane(known, answer)
+    counted = answerbins.taken(answerbins.bin_of(known), answer.selection.rows, random)
+    with right:
+        st.subheader("What is taken from each semantic bin", anchor=False)
+        st.markdown(answerbins.in_words(counted))
+        inside = answerbins.picture(counted, pool, known)
+        answers.follows(known)
+    st.caption(answers.counts_in_words(known))
+    rows = shifts.both(around, inside)
+    if rows is not None:
+        scores.read(pool, run, answer, *rows, key="answers")
+
+
 DRAWN: dict[str, Callable[[Any, Pool, Run, Answer], None]] = {
     SCORE: score,
     SHIFT: shift,
     COVERAGE: covered,
     TASKS: by_task,
+    ANSWERS: to_answers,
 }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui import bins, cached, distribution, drawn, figures, scales, shiftcharts, state, whatif
+from pages.ui import bins, cached, distribution, drawn, figures, planes, scales, shiftcharts, state, whatif
 from pages.ui.bins import Values
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
@@ -41,7 +41,7 @@ def plane(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
         on_select="rerun",
         alt="ΔNLL against ΔH, the kept band shaded and the chosen rows lit",
     )
-    marked = _marked(event["selection"], x, y)
+    marked = planes.marked(event["selection"], x, y)
     return (bins.by_value(marked, y), "inside what you drew") if len(marked) else None
 
 
@@ -50,28 +50,15 @@ def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> shift
     drawn = np.union1d(
         distribution.dots(run, answer.method, SHIFT), pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
     )
-    chosen, order = answer.selection.rows, answer.selection.order.rows
-    sets = {"selected": chosen, "not selected": order[len(chosen) :]}
-    points = {name: drawn[np.isin(drawn, rows)] for name, rows in sets.items()}
-    points["not eligible"] = np.setdiff1d(drawn, np.concatenate(list(points.values())))
     kept = whatif.order(pool, run, state.recipe(pool)).rows
     return shiftcharts.plane(
         distribution.density(run, answer.method, SHIFT),
-        {name: (x[rows], y[rows], rows) for name, rows in points.items()},
+        planes.layers(answer, drawn, x, y),
         band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
         cut=answer.cut if answer.method.ranks_by == SHIFT[1] else None,
         titles=(meaning(SHIFT[0]).title, meaning(SHIFT[1]).title),
         ends=("expansion ↓", "compression ↑"),
     )
-
-
-def _marked(selection: Any, x: Values, y: Values) -> IntArray:
-    """All rows inside what was drawn, not only those that have a dot; or the dot that was clicked."""
-    if selection["lasso"]:
-        return bins.inside_lasso(x, y, selection["lasso"][0]["x"], selection["lasso"][0]["y"])
-    if selection["box"]:
-        return bins.inside_box(x, y, selection["box"][0]["x"], selection["box"][0]["y"])
-    return np.array(sorted({int(point["customdata"]) for point in selection["points"]}), np.int64)
 
 
 # Tasks

@@ -30,6 +30,8 @@ POOL = "winnow.pool"  # fingerprint of the open pool, or None
 SETTINGS = "winnow.settings"
 SEEN = "winnow.seen"  # mtime of current.json when it was last read or written
 PAST, FUTURE = "winnow.past", "winnow.future"
+PAGE = "winnow.page"  # the page that is drawn
+SHOWN = "winnow.shown"  # widget's key -> the page it was last told its value on
 TOLD = "winnow.told"  # a sentence to show once, on the next page drawn
 
 FORMAT = 1  # of current.json
@@ -56,7 +58,7 @@ def init() -> None:
     """Give every key a value; app.py calls this before any page. May raise WinnowError."""
     if POOL in st.session_state:
         return
-    for key, value in ((SETTINGS, Settings()), (SEEN, 0), (PAST, ()), (FUTURE, ()), (TOLD, None)):
+    for key, value in ((SETTINGS, Settings()), (SEEN, 0), (PAST, ()), (FUTURE, ()), (TOLD, None), (SHOWN, {})):
         st.session_state.setdefault(key, value)
     asked = dict(st.query_params)
     open_pool(_asked_pool(asked.get("pool")))
@@ -100,6 +102,11 @@ def open_pool(fingerprint: str) -> None:
     st.session_state[SETTINGS] = Settings()
     _refresh()
     _write_address()
+
+
+def on_page(path: str) -> None:
+    """This page is drawn now; app.py says so before it runs it."""
+    st.session_state[PAGE] = path
 
 
 def address() -> None:
@@ -284,9 +291,12 @@ def set_widget(key: str, value: Any) -> str:
     """Make the widget with this key show `value`; call it before the widget is drawn. So undo moves sliders.
 
     One that shows it already is left alone: telling it again would take back what has been typed or moved since.
+    On another page it is another widget, which knows nothing yet, though the key still holds what the first one said.
     """
-    if key not in st.session_state or st.session_state[key] != value:
+    page, shown = st.session_state.get(PAGE), st.session_state[SHOWN]
+    if st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
         st.session_state[key] = value
+        shown[key] = page
     return key
 
 

@@ -11,11 +11,11 @@ from core.composition import LENGTH_EDGES, Band, Composition
 from core.errors import WinnowError
 from core.runs import Run
 from core.schema import IntArray, Pool
-from pages.ui import bins, cached, distribution, drawn, reader, scales, show, state, theme, whatif
+from pages.ui import answerrow, bins, cached, distribution, drawn, reader, scales, show, state, theme, whatif
 from pages.ui.bins import Values
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import meaning, task_name
+from pages.ui.words import meaning, shown_by, task_name
 
 TASKS = 16  # lines before the rest is put together
 BORDER = 10  # rows shown on either side of the cut
@@ -83,7 +83,8 @@ def _cut(answer: Answer) -> None:
     about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
     why = "Filters, pins and what the method needs decide which rows there are to choose from."
     if answer.cut is None:
-        _number("Rows to choose from", free, "no score", why)
+        beside = "no score" if shown_by(answer.method) == answer.method.ranks_by else "the best of each bin"
+        _number("Rows to choose from", free, beside, why)
         return
     _number(
         f"{about.label} at the cut",
@@ -108,11 +109,12 @@ def _median(made: Composition) -> str:
 
 def score(run: Run, answer: Answer) -> None:
     """Where the cut lies in the score that the method ranks by."""
-    column = answer.method.ranks_by
+    column = shown_by(answer.method)
     if column not in cached.columns(run, answer.method):
         st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
-    st.html(drawn.legend(scales.LAYERS, "Rows by score; beyond the cut none is taken."))
+    rule = "beyond the cut none is taken" if column == answer.method.ranks_by else "the best of each bin are taken"
+    st.html(drawn.legend(scales.LAYERS, f"Rows by score; {rule}."))
     st.html(drawn.histogram(**layers(run, answer, column)))
 
 
@@ -255,6 +257,7 @@ def read(pool: Pool, run: Run, answer: Answer) -> None:
             selection=answer.selection,
             columns=whatif.columns(run, answer),
             groups=grouping(pool, run),
+            below=answerrow.below(pool, run),
         )
 
 

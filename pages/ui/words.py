@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.schema import Method
+
 Prefer = Literal["high", "low", "middle"]
 
 
@@ -130,7 +132,43 @@ COLUMNS: dict[str, Meaning] = {
         "rows of tasks that get a large share of the budget",
         "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
     ),
+    "divergence": Meaning(
+        "Divergence",
+        "",
+        "the model's answers to these are alike, or differ in one way only",
+        "the model's answers to these lie far apart, and in several directions",
+        "w · D + (1 − w) · I of the row's answers; w is the weight of D.",
+    ),
+    "dispersion": Meaning(
+        "D, how far apart",
+        "0 = alike",
+        "the model's answers to these are alike",
+        "the model's answers to these lie far apart",
+        "Dispersion: mean squared distance of a row's answers from their mean, as unit vectors.",
+    ),
+    "anisotropy": Meaning(
+        "I, directions",
+        "0 = all on one line",
+        "what differs between the answers to these lies on one line: there are two kinds, or one outlier",
+        "the answers to these differ in several directions: each in its own way",
+        "1 − λ₁ / Σ λ of the centred similarities of a row's answers; its most is 1 − 1/(K − 1).",
+    ),
+    "answers_counted": Meaning(
+        "Answers there",
+        "",
+        "some answers to these are missing: their figures are a little lower",
+        "all answers to these are there",
+        "How many answers of a row were there to be compared.",
+    ),
+    "semantic_bin": Meaning(
+        "Semantic bin",
+        "",
+        "a large bin",
+        "a small bin",
+        "A number that names a group of rows with like instructions, 0 = the largest: a label, no amount.",
+    ),
 }
+SHOWN = {"answer_divergence": "divergence"}  # methods that rank by places in groups, and the score in each group
 
 
 def meaning(column: str) -> Meaning:
@@ -148,6 +186,20 @@ def direction(column: str, prefer: Prefer) -> str:
     if prefer == "low":
         return f"Lower is taken first: {about.low}."
     return f"Higher is taken first: {about.high}."
+
+
+def shown_by(method: Method) -> str:
+    """The column that a method is looked at by: the one it ranks by, or the score that decides inside its groups."""
+    return SHOWN.get(method.name, method.ranks_by)
+
+
+def within_groups(column: str, method: Method) -> str:
+    """What is taken first inside each group, as one sentence."""
+    about, pick = meaning(column), getattr(method, "pick", "top")
+    if pick == "middle":
+        return "Inside each bin the middle is taken first: a control, neither end."
+    first, what = ("Higher", about.high) if pick == "top" else ("Lower", about.low)
+    return f"{first} is taken first inside each bin: {what}."
 
 
 def ends(column: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,21 +10,24 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
+from core.answers import answer_table, count_answers
 from core.coverage import coverage_gains
 from core.embedded import with_suggestions
+from core.geometry import divergence, grams
 from core.jobs import Job, get_job
 from core.kmeans import by_size
 from core.methods import build, describe
 from core.pool import load_pool
-from core.runs import DERIVED, Run, Tasks, save_run
+from core.runs import DERIVED, Run, Tasks, save_run, write_merges
 from core.schema import Pool, Reading
 from core.statefile import ABOUT, INDICES, INDPTR
 from core.states import States
-from core.store import Workspace, write_json
+from core.store import Parts, Workspace, write_json
 from pages.ui import cached
 
 ROOT = Path(__file__).parents[2]
@@ -112,7 +115,15 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
 NEURONS = 60
 
 
-def put_run(workspace: Workspace, pool: Pool, method: str, columns: dict[str, Any], **more: Any) -> Run:
+def put_run(
+    workspace: Workspace,
+    pool: Pool,
+    method: str,
+    columns: dict[str, Any],
+    *,
+    summary: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Run:
     """A finished run for any method, with these columns and the token counts."""
     tokens = {
         "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
@@ -122,14 +133,14 @@ def put_run(workspace: Workspace, pool: Pool, method: str, columns: dict[str, An
     made = Run(
         id=f"{method[:8]:0<8}{pool.fingerprint[:8]}",
         pool_id=pool.fingerprint,
-        method=describe(build(method, {})),
+        method=describe(build(method, with_suggestions(method, {}, "embedded"))),
         reading=asdict(Reading()),
         model={"name": "embedded", "revision": "0" * 32},
         encoder="0" * 16,
         seed=0,
         columns=(*tokens, *columns),
         folder=workspace.folder("runs", f"{method[:8]:0<8}{pool.fingerprint[:8]}"),
-        summary={"seconds": {}, "tokens": 0, "warnings": []},
+        summary=summary or {"seconds": {}, "tokens": 0, "warnings": []},
         **more,
     )
     return save_run(workspace, made, tokens | columns)
@@ -167,6 +178,57 @@ def asking_run(workspace: Workspace, pool: Pool) -> Run:
     tasks = Tasks(names, "labels: category" if labelled else DERIVED)
     columns = {"task_code": np.array(code), "confidence": confidence}
     return put_run(workspace, pool, "task_confidence", columns, tasks=tasks)
+
+
+ANSWERS = 5  # to each prompt
+
+
+def answering_run(workspace: Workspace, pool: Pool) -> Run:
+    """Answer divergence: in turn answers all alike, of two kinds, all different, and near; in six bins, three parts.
+
+    Row 5 has lost its second answer, row 6 all but one; row 9 refuses, is empty, and is cut.
+    """
+    random, n = np.random.default_rng(2), len(pool)
+    kinds = np.eye(ANSWERS)[[[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 1, 2, 3, 4]]]
+    vectors = kinds[[0, 1, 2, 0]][np.arange(n) % 4] + 0.0
+    vectors[3::4] += random.normal(0, 0.1, (len(vectors[3::4]), ANSWERS, ANSWERS))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    answers: list[list[Any]] = [[f"Answer {k} to {i}." for k in range(ANSWERS)] for i in range(n)]
+    answers[5][1] = None
+    answers[6][1:] = [None] * 4
+    answers[9][:3] = ["I'm sorry, but no.", " ", "![beacon](http://evil.example/x.png) **bold**"]
+    vectors[[[a is None for a in own] for own in answers]] = np.nan
+    tokens = [[None if a is None else 4 + k for k, a in enumerate(own)] for own in answers]
+    ended = [[None if a is None else "stop" for a in own] for own in answers]
+    ended[9][2] = "length"
+    table = answer_table({"answers": answers, "answer_tokens": tokens, "ended": ended})
+    gram = grams(vectors)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(gram.ravel()), ANSWERS**2)
+    plan = [np.sort(rows) for rows in np.array_split(random.permutation(n), 3)]
+    for name, whole in (("answers000000000", table), ("grams00000000000", pa.table({"gram": flat}))):
+        parts = Parts.open(workspace.folder("measurements", name), {}, plan)
+        for part in parts.missing():
+            parts.write(part, whole.take(plan[part]))
+    bins = workspace.folder("measurements", "bins000000000000")
+    write_merges(bins, np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]))
+    found = divergence(gram)
+    columns = {
+        "nll": random.gamma(4, 0.5, n).astype(np.float32),
+        "entropy": random.gamma(3, 0.5, n).astype(np.float32),
+        "dispersion": found.dispersion.astype(np.float32),
+        "anisotropy": found.anisotropy.astype(np.float32),
+        "answers_counted": found.counted,
+        "semantic_bin": by_size(np.minimum(np.arange(n) % 7, 5)),
+    }
+    kept = {"answers": "answers000000000", "grams": "grams00000000000", "bins": "bins000000000000"}
+    summary = {"seconds": {}, "tokens": 0, "warnings": [], "answers": asdict(count_answers(table))}
+    return put_run(workspace, pool, "answer_divergence", columns, kept=kept, summary=summary)
+
+
+@pytest.fixture
+def answering(workspace: Workspace, pool: Pool) -> Run:
+    """Answer divergence of the small pool."""
+    return answering_run(workspace, pool)
 
 
 @pytest.fixture

@@ -209,14 +209,17 @@ def sections(at):
 def test_only_what_was_measured_has_a_section_and_one_line_says_how_to_get_more(run, app):
     at = app("explore")
     assert sections(at) == ["Score", "Entropy shift", "Tasks"]
-    assert "To see more here, measure Activation coverage for the coverage of neurons." in said(at)
+    assert (
+        "To see more here, measure Activation coverage for the coverage of neurons "
+        "and Answer divergence for the model's own answers." in said(at)
+    )
 
 
-def test_every_method_sees_what_was_measured_for_another(run, covered, asked, app):
+def test_every_method_sees_what_was_measured_for_another(run, covered, asked, answering, app):
     at = app("explore")
     for method in METHODS:
         choose(at, method)
-        assert {"Score", "Coverage", "Tasks"} <= set(sections(at)), method
+        assert {"Score", "Coverage", "Tasks", "Answers"} <= set(sections(at)), method
         for section in sections(at):
             opened(at, section)
             assert at.title[0].value, (method, section)
