@@ -1,0 +1,190 @@
+"""A source -> pairs of answers, row by row: what is of no use is set aside, and `limit` pairs of each sub-task drawn.
+
+Nothing of a row stays in memory after its block but the pairs that may still be drawn and the rows set aside.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain, islice
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from core.errors import PoolError
+from core.intake.importer import SAMPLE
+from core.intake.pairs import Pair, PairReader, shape_of
+from core.intake.records import Broken, Record, Source, from_json
+from core.intake.sorting import ASIDE, SHOWN
+from core.intake.turns import Unusable
+from core.schema import Progress
+
+MOST_CHARS = 1 << 28  # of pairs in memory
+MOST_ASIDE = 10_000  # rows set aside that are kept to be read; all are counted
+MOST_REASONS = 50  # told apart; a row's own words may stand in a reason
+OTHER = "other reasons"
+PEEKED = 8  # blocks looked at for a first row
+
+Drawn = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
+
+
+class PairRows:
+    """Reads the rows of one source under the shape that its first rows have."""
+
+    def __init__(self, source: Source, subtask: str | None) -> None:
+        self.name = source.name
+        self._source, self._subtask = source, subtask
+        self._first, sample = _peek(source)
+        try:
+            self.shape = shape_of(sample)
+        except PoolError as error:
+            raise PoolError(f"{source.name}: {error}") from error
+        self._found = sorted({name for row in sample for name in row})
+        self._labelled = self._unlabelled = 0  # rows with pairs
+        self.problems: Counter[str] = Counter()
+        self._aside: list[tuple[int, str, str]] = []
+
+    def read(self, on_progress: Progress) -> Iterator[tuple[int, list[Pair], str | None]]:
+        """Line, good pairs and sub-task of each row that has such pairs."""
+        reader = PairReader(self.shape)
+        for records, done in chain(self._first, self._source.blocks):
+            for line, raw in records:
+                row, pairs = self._row(reader, line, raw)
+                if pairs:
+                    yield line, pairs, self._label(row)
+            on_progress(done, self._source.total)
+        if self._subtask is not None and not self._labelled:
+            found = ", ".join(self._found)
+            raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {found}.")
+
+    def _row(self, reader: PairReader, line: int, raw: bytes | Broken) -> tuple[dict[str, Any], list[Pair]]:
+        row: dict[str, Any] = {}
+        pairs: list[Pair] = []
+        try:
+            row = _object(raw)
+            for pair in reader(row):
+                if isinstance(pair, Pair):
+                    pairs.append(pair)
+                else:
+                    self._set_aside(line, pair, raw)
+        except Unusable as reason:
+            self._set_aside(line, str(reason), raw)
+        return row, pairs
+
+    def _set_aside(self, line: int, reason: str, raw: bytes | Broken) -> None:
+        reason = reason[:SHOWN]
+        known = reason in self.problems or len(self.problems) < MOST_REASONS
+        self.problems[reason if known else OTHER] += 1
+        if len(self._aside) < MOST_ASIDE:
+            # a character has at most 4 bytes
+            text = raw.text if isinstance(raw, Broken) else raw[: 4 * SHOWN].decode("utf-8", "replace")
+            self._aside.append((line, reason, text[:SHOWN]))
+
+    def _label(self, row: Mapping[str, Any]) -> str | None:
+        if self._subtask is None:
+            return None
+        value = row.get(self._subtask)
+        label = orjson.dumps(value).decode() if isinstance(value, (int, float)) else value
+        if isinstance(label, str) and label.strip():
+            self._labelled += 1
+            return label
+        self._unlabelled += 1
+        return None
+
+    def set_aside(self) -> pa.Table:
+        """Schema ASIDE: what was of no use, the first MOST_ASIDE of it."""
+        columns = zip(*self._aside, strict=True) if self._aside else ((),) * len(ASIDE)
+        return pa.table([pa.array(c, f.type) for c, f in zip(columns, ASIDE, strict=True)], schema=ASIDE)
+
+    def notices(self) -> list[str]:
+        """What people should know about how the rows were read."""
+        said = list(self._source.notices)
+        if self._unlabelled:
+            said.append(f"Rows without '{self._subtask}': {self._unlabelled:,}. They are a sub-task of their own.")
+        return said
+
+    def why_none(self) -> str:
+        """A sentence for a source without one usable pair."""
+        reason, count = self.problems.most_common(1)[0]
+        fields = f"{self.shape.chosen} and {self.shape.rejected}"
+        return (
+            f"{self.name}: none of its rows gives a pair from {fields}, read as {self.shape.name} ({reason}: "
+            f"{count:,}; line {self._aside[0][0]:,} is the first). Mend the rows, or give another file."
+        )
+
+
+def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
+    """Blocks up to the first that holds an object, and the objects at its beginning."""
+    first = []
+    for records, done in islice(source.blocks, PEEKED):
+        first.append((records, done))
+        sample = []
+        for _, raw in records[:SAMPLE]:
+            try:
+                sample.append(_object(raw))
+            except Unusable:
+                continue
+        if sample:
+            return first, sample
+    raise PoolError(
+        f"{source.name}: it does not begin with rows that are JSON objects, so it holds no pairs of answers."
+    )
+
+
+def _object(raw: bytes | Broken) -> dict[str, Any]:
+    if isinstance(raw, Broken):
+        raise Unusable(raw.reason)
+    try:
+        value, _ = from_json(raw)
+    except orjson.JSONDecodeError as error:
+        raise Unusable(f"not JSON: {error.msg}") from error
+    if not isinstance(value, dict):
+        raise Unusable("not an object")
+    return value
+
+
+class Draw:
+    """Keeps `limit` pairs of each sub-task (None: all), by seed and content alone.
+
+    One pair of each row goes before a second of any, for a question with twenty answers has 190 pairs. What a
+    smaller limit draws, a larger one draws too.
+    """
+
+    def __init__(self, limit: int | None, seed: int) -> None:
+        self.limit, self.seed = limit, seed
+        self.available = 0  # pairs met
+        self.chars = 0  # of the pairs kept
+        self._kept: dict[str | None, list[tuple[int, bytes, int, Drawn]]] = {}
+
+    def add(self, line: int, pairs: list[Pair], label: str | None) -> None:
+        """The pairs of one row, all of one prompt."""
+        prompt = orjson.dumps(pairs[0].prompt).decode()
+        placed = enumerate(pairs, self.available)
+        ranked = sorted((self._lot(prompt, pair), place, pair) for place, pair in placed)
+        self.available += len(pairs)
+        group = self._kept.setdefault(label, [])
+        for turn, (lot, place, pair) in enumerate(ranked):
+            group.append((turn, lot, place, (prompt, pair.chosen, pair.rejected, label, line)))
+        self.chars += sum(len(prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
+        if self.limit is not None and len(group) >= 2 * self.limit:
+            self._cut(group)
+
+    def _lot(self, prompt: str, pair: Pair) -> bytes:
+        if self.limit is None:
+            return b""
+        text = orjson.dumps([self.seed, prompt, pair.chosen, pair.rejected])
+        return hashlib.sha256(text).digest()[:16]
+
+    def _cut(self, group: list[tuple[int, bytes, int, Drawn]]) -> None:
+        group.sort()
+        self.chars -= sum(len(text) for *_, pair in group[self.limit :] for text in pair[:3])
+        del group[self.limit :]
+
+    def drawn(self) -> list[Drawn]:
+        """The pairs kept, in the order of the source."""
+        for group in self._kept.values():
+            if self.limit is not None:
+                self._cut(group)
+        kept = [(place, pair) for group in self._kept.values() for _, _, place, pair in group]
+        return [pair for _, pair in sorted(kept, key=lambda placed: placed[0])]

@@ -1,0 +1,206 @@
+"""Original row -> pairs of answers to one prompt, of which the first is preferred.
+
+Preference sets are written in the ways of SHAPES. `shape_of` finds a file's one shape from a sample, with the fields
+that `core.intake.formats.detect` maps; `PairReader` reads every row under it. Prompts are read as a pool's are, so a
+prompt is the same text in both. What an answer says is never searched for speakers, except in whole transcripts.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import orjson
+
+from core.errors import PoolError
+from core.intake.formats import RIVALS, detect
+from core.intake.turns import Turn, Unusable, is_turn, parse_list, read_text, read_transcript, read_turns
+from core.intake.view import Viewer
+from core.schema import FieldMap
+
+# Stable names -> what people read.
+SHAPES: dict[str, str] = {
+    "standard": "prompt, chosen and rejected as text",
+    "conversational": "chosen and rejected as lists of {role, content}, after a prompt or with it",
+    "sharegpt": "conversations, then chosen and rejected as {from, value}",
+    "transcripts": "chosen and rejected as whole transcripts of Human and Assistant",
+    "answers": "a prompt, several responses, and pairs of [better, worse]",
+    "votes": "two responses, and votes for one of them",
+}
+NEEDED = (
+    "Each row needs a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
+    "conversations), responses and pairs, or response1, response2 and annotator1."
+)
+PARTNERS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
+ALWAYS_FIRST = ("response_j",)  # of rival answers, the better one by name
+VOTE = re.compile(r"annotator_?\d*")
+FIRST, SECOND = 1, 2  # what a vote says; 0 is a tie
+
+SAME = "chosen equals rejected"
+NO_CHOSEN = "chosen holds no answer"
+NO_REJECTED = "rejected holds no answer"
+PROMPTS_DIFFER = "chosen and rejected differ before their last answer"
+UNDECIDED = "no answer has more than half of the votes"
+ANSWERED = "the prompt does not end with a question"
+PAIRLESS = "no pair of answers"
+PLACE = "."  # stands where the answer will be while the prompt is read
+
+
+class Pair(NamedTuple):
+    """Two answers to one prompt."""
+
+    prompt: list[Turn]  # ends with a user's turn, or a tool's
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a file's pairs are written, and in which of its fields."""
+
+    name: str  # one of SHAPES
+    fields: FieldMap  # of the prompt; its response, or turns, is the chosen side
+    chosen: str  # for "answers", the list of responses
+    rejected: str  # for "answers", the pairs
+    votes: tuple[str, ...] = ()
+
+
+def shape_of(sample: Sequence[Mapping[str, Any]]) -> Shape:
+    """The shape that most of these rows have; PoolError when they are no preference set."""
+    names = {_plain(name): name for row in sample for name in row}
+    found = ", ".join(sorted(names.values())[:30]) or "no fields"
+    try:
+        fields = detect(sample)
+    except PoolError:
+        fields = FieldMap("custom")
+    if fields.schema != "preference":
+        known = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
+        raise PoolError(f"no preference set: found {found}{known}. {NEEDED}")
+    first = _plain(fields.turns or fields.response or "")
+    if first in ("sft_target", "responses"):
+        if "pairs" not in names:
+            raise PoolError(f"no preference set: found {found}, so several answers but no 'pairs' of [better, worse].")
+        fields = replace(fields, response=names["responses"])
+        return Shape("answers", fields, names["responses"], names["pairs"])
+    chosen, rejected = names[first], names[PARTNERS.get(first) or RIVALS[first]]
+    if first in RIVALS and first not in ALWAYS_FIRST:
+        votes = tuple(name for plain, name in names.items() if VOTE.fullmatch(plain))
+        if not votes:
+            raise PoolError(f"no preference set: found {found}, so two answers but no votes (annotator1, …) for one.")
+        return Shape("votes", fields, chosen, rejected, votes)
+    spelled = Counter(_spelling(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
+    return Shape(spelled.most_common(1)[0][0], fields, chosen, rejected)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _spelling(value: Any) -> str:
+    """The shape that one chosen side speaks for."""
+    if isinstance(value, str):
+        listed = parse_list(value)
+        if not listed or not is_turn(listed[0]):
+            return "transcripts" if read_transcript(value) else "standard"
+        value = listed
+    first = value[0] if isinstance(value, list) and value else value
+    if not is_turn(first):
+        return "standard"
+    return "conversational" if "role" in first else "sharegpt"
+
+
+class PairReader:
+    """Reads rows of one shape."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._view = Viewer(shape.fields)
+        sides: dict[str, Callable[[dict[str, Any]], Iterator[Pair | str]]] = {
+            "standard": self._texts,
+            "answers": self._among,
+            "votes": self._voted,
+        }
+        self._read = sides.get(shape.name, self._talks)
+
+    def __call__(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """The pairs of a row; the reason instead of one that is of no use. Unusable: the whole row is not."""
+        try:
+            yield from self._read(row)
+        except orjson.JSONEncodeError as error:
+            raise Unusable("nested too deeply") from error
+
+    def _texts(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        sides = (read_text(row.get(name), name) for name in (self.shape.chosen, self.shape.rejected))
+        yield _pair(self._prompt(row), *self._bare(row, *sides))
+
+    def _voted(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """The answer that more than half of the votes are for is the chosen one."""
+        given = (row.get(name) for name in self.shape.votes)
+        votes = [str(vote).removesuffix(".0") for vote in given if vote not in (None, "")]  # 1.0 where some lack one
+        fields = (self.shape.chosen, self.shape.rejected)
+        if 2 * votes.count(str(SECOND)) > len(votes):
+            fields = fields[::-1]
+        elif 2 * votes.count(str(FIRST)) <= len(votes):
+            raise Unusable(UNDECIDED)
+        yield _pair(self._prompt(row), *self._bare(row, *(read_text(row.get(name), name) for name in fields)))
+
+    def _among(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """One pair for each [better, worse] of indices into the responses; a pair said twice counts once."""
+        cells = (row.get(self.shape.chosen), row.get(self.shape.rejected))
+        answers, listed = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
+        if not isinstance(answers, list) or not isinstance(listed, list) or not listed:
+            raise Unusable(PAIRLESS)
+        prompt = self._prompt(row)
+        said = self._bare(row, *(read_text(answer, self.shape.chosen) for answer in answers))
+        if not all(_is_pair(pair, len(said)) for pair in listed):
+            raise Unusable(f"'{self.shape.rejected}' holds something else than pairs of numbers of answers, from 0")
+        for better, worse in dict.fromkeys(map(tuple, listed)):
+            yield _pair(prompt, said[better], said[worse])
+
+    def _talks(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """What comes before the last answer on both sides is the prompt, or the end of it."""
+        before, chosen = _last_answer(row.get(self.shape.chosen), self.shape.chosen, NO_CHOSEN)
+        other, rejected = _last_answer(row.get(self.shape.rejected), self.shape.rejected, NO_REJECTED)
+        if before != other:
+            raise Unusable(PROMPTS_DIFFER)
+        whole = bool(self.shape.fields.turns) or any(turn["role"] == "user" for turn in before)
+        prompt = self._prompt(row, before) if whole else self._prompt(row) + before
+        yield _pair(prompt, chosen, rejected)
+
+    def _prompt(self, row: dict[str, Any], before: Sequence[Turn] | None = None) -> list[Turn]:
+        """The turns before the answer: those of the prompt's own fields, or `before` where a side repeats them all."""
+        answer = PLACE if before is None else [*before, {"role": "assistant", "content": PLACE}]
+        name = self.shape.fields.turns or self.shape.chosen
+        view = self._view(row | {name: answer})
+        return orjson.loads(view.turns)[:-1] if view.turns else [{"role": "user", "content": view.prompt}]
+
+    def _bare(self, row: dict[str, Any], *answers: str) -> list[str]:
+        """Answers without the space that a transcript puts after "Assistant:", where the prompt is one."""
+        asked = (row.get(name) for name in self.shape.fields.prompt)
+        if any(isinstance(value, str) and read_transcript(value) for value in asked):
+            return [answer.strip() for answer in answers]
+        return list(answers)
+
+
+def _last_answer(value: Any, name: str, empty: str) -> tuple[list[Turn], str]:
+    """The turns before the answer that a conversation ends with, and the answer."""
+    turns = read_turns(value, name) if value else []
+    if not turns or turns[-1]["role"] != "assistant":
+        raise Unusable(empty)
+    return turns[:-1], turns[-1]["content"]
+
+
+def _is_pair(pair: Any, count: int) -> bool:
+    return isinstance(pair, list) and len(pair) == 2 and all(type(n) is int and 0 <= n < count for n in pair)
+
+
+def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Pair | str:
+    """The pair, or why it is of no use."""
+    if prompt[-1]["role"] not in ("user", "tool"):
+        return ANSWERED
+    if not chosen.strip():
+        return NO_CHOSEN
+    if not rejected.strip():
+        return NO_REJECTED
+    return SAME if chosen.strip() == rejected.strip() else Pair(prompt, chosen, rejected)
