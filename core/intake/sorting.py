@@ -83,12 +83,12 @@ class Intake:
             raise Unusable("not an object")
         if not row.keys() <= self.names.keys():
             self.names |= dict.fromkeys(row)
-        view = self.view(row)
-        prompt, response, turns = view
         try:
+            view = self.view(row)
             content = content_hash(row)
         except orjson.JSONEncodeError as error:
             raise Unusable("nested too deeply") from error
+        prompt, response, turns = view
         if not (prompt.isascii() and (response is None or response.isascii())):
             self._look_for_mojibake(line, prompt, response)
         self.view.remarks["nan"] += changed

@@ -291,3 +291,13 @@ def test_options_of_the_hub_are_refused_for_a_file(tmp_path, option):
 def test_a_split_is_refused_where_there_is_none(opened, data):
     with pytest.raises(PoolError, match="is one list of rows, so there is no split 'test' to open"):
         opened(data, split="test")
+
+
+def test_calls_nested_too_deeply_set_their_row_aside(tmp_path):
+    turns = '[{"role": "user", "content": "add"}, {"role": "assistant", "content": "3", "tool_calls": %s}]'
+    deep = "[" * 300 + "]" * 300
+    file = tmp_path / "talk.jsonl"
+    file.write_text("".join('{"messages": ' + turns % calls + "}\n" for calls in ("[]", deep)))
+    pool = load_pool(str(file), workspace=tmp_path)
+    assert len(pool) == 1
+    assert pool.set_aside.to_pylist()[0]["reason"] == "nested too deeply"
