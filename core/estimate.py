@@ -49,8 +49,8 @@ class Estimate:
     calibration_seconds: float  # of these, training
     asked: int  # prompts that the model goes on with, at most
     asking_seconds: float  # of these, for that
-    generated: int  # tokens of answers that the model draws, at most
-    answering_seconds: float  # of these, for that: at most, for answers may end early
+    generated: int  # tokens of answers that are drawn, at most
+    answering_seconds: float  # of these, for that: at most, for answers may end early; 0 where a server draws them
     memory_bytes: int  # peak, weights included
     disk_bytes: int  # in the workspace afterwards
     disk_free_bytes: int
@@ -148,9 +148,9 @@ def reads_pool(method: Method, pool: Pool) -> bool:
 
 
 def tokens_drawn(method: Method) -> int:
-    """Tokens of answers that the model draws for each row, at most."""
-    own = isinstance(method, AnswerDivergence) and method.source == "local"
-    return method.answers * method.max_new_tokens if isinstance(method, AnswerDivergence) and own else 0
+    """Tokens of answers that a model draws for each row, at most: this one or a server's."""
+    drawn = isinstance(method, AnswerDivergence) and method.source != "file"
+    return method.answers * method.max_new_tokens if isinstance(method, AnswerDivergence) and drawn else 0
 
 
 def prompts_asked(method: Method, pool: Pool) -> int:

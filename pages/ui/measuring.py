@@ -118,6 +118,9 @@ def _cost(result: Mapping[str, Any]) -> None:
     words = [f"about {show.duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
     if words:
         st.caption(f"Of the time, {' and '.join(words)}.")
+    if result.get("generated") and not result["answering_seconds"]:
+        asked = show.count(result["generated"])
+        st.caption(f"The server is asked for up to {asked} tokens of answers; the time that takes is not part of this.")
     if result["disk_bytes"] > result["disk_free_bytes"]:
         st.warning("There is not enough free disk for this.", icon=":material/warning:")
 

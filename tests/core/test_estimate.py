@@ -1,0 +1,73 @@
+"""What a measurement would cost: counted exactly where it can be, timed on a few rows where not."""
+
+import json
+
+import pytest
+
+from core.estimate import estimate, prompts_asked, reads_pool, tokens_drawn
+from core.methods import METHODS, build
+from core.pool import load_pool
+from core.progress import Silent
+from core.schema import Reading
+from core.store import Workspace
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """40 rows of task a, 3 of task b."""
+    rows = [{"instruction": f"say {i}", "output": f"it is {i}", "task": "a" if i < 40 else "b"} for i in range(43)]
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_pool(str(file), workspace=tmp_path)
+
+
+@pytest.fixture
+def cost(pool, tmp_path, tiny_model_dir):
+    def of(*methods):
+        reading = Reading(model=str(tiny_model_dir), max_length=128)
+        return estimate(pool, methods, reading, Workspace(tmp_path), report=Silent())
+
+    return of
+
+
+def test_a_task_is_asked_as_many_prompts_as_it_has(pool):
+    assert prompts_asked(build("task_confidence", {"prompts_per_task": 10}), pool) == 10 + 3
+    assert prompts_asked(build("task_confidence", {"confidence": "response"}), pool) == 0
+    assert prompts_asked(build("task_confidence", {"tasks": "derived", "derived_tasks": 4}), pool) == 43
+    assert prompts_asked(build("entropy_shift", {}), pool) == 0
+
+
+def test_the_whole_pool_is_read_only_where_a_method_needs_it(pool):
+    assert not reads_pool(build("task_confidence", {}), pool)
+    assert reads_pool(build("task_confidence", {"tasks": "derived"}), pool)
+    assert not reads_pool(build("task_confidence", {"tasks": "derived", "embeddings": "some/encoder"}), pool)
+    assert reads_pool(build("activation_coverage", {}), pool)
+
+
+def test_answers_are_at_most_so_many_tokens():
+    assert tokens_drawn(build("answer_divergence", {"answers": 3, "max_new_tokens": 7})) == 21
+    assert tokens_drawn(build("answer_divergence", {"source": "file"})) == 0
+    assert tokens_drawn(build("random", {})) == 0
+
+
+def test_several_methods_share_one_pass(cost):
+    alone = cost(build("activation_coverage", {}))
+    together = cost(*(build(name, {}) for name in METHODS if name != "answer_divergence"))
+    assert alone.takes == together.takes == "NLL, entropy, embeddings, activations"
+    assert (alone.passes, together.passes) == (1, 2)  # the second is the calibrated model's
+    assert together.asked == 43
+    assert together.asking_seconds > 0 < together.calibration_seconds
+    assert together.seconds > together.asking_seconds + together.calibration_seconds
+
+
+def test_what_a_server_draws_is_counted_and_not_timed(cost):
+    method = {"answers": 2, "max_new_tokens": 4}
+    served = cost(build("answer_divergence", method | {"source": "server"}))
+    own = cost(build("answer_divergence", method))
+    assert served.generated == own.generated == 43 * 8
+    assert (served.answering_seconds, own.answering_seconds > 0) == (0, True)
+
+
+def test_the_tokenizer_alone_costs_no_pass(cost):
+    nothing = cost(build("random", {}))
+    assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
