@@ -127,11 +127,14 @@ def _cost(result: Mapping[str, Any]) -> None:
 
 def finished(run: Run) -> None:
     """What came out: size, time, what to doubt, and how the warm-up went."""
-    seconds = sum(run.summary.get("seconds", {}).values())
+    took = run.summary.get("seconds", {})
+    alone = "base" not in run.signals or took.get("probe", 0.0) > 0  # else its pass was made for another method
+    beside = "in" if alone else "read before, for another method;"
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Measured", icon=":material/check:", color="green")
-            facts = f"{show.count(run.summary.get('tokens', 0))} tokens in {show.duration(seconds)}"
+            tokens = show.count(run.summary.get("tokens", 0))
+            facts = f"{tokens} tokens {beside} {show.duration(sum(took.values()))}{'' if alone else ' more,'}"
             st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
             if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
                 st.switch_page(show.PAGES["explore"]["page"])

@@ -286,3 +286,8 @@ def test_where_tasks_come_from_is_said(run, app, workspace, pool):
     at = app("score")
     at.radio(key="form.method").set_value("task_confidence").run()
     assert "1 task, from the labels: category. 64 prompts were continued by 2,000 tokens." in said(at).replace("\\", "")
+
+
+def test_a_pass_made_for_another_method_is_not_counted_twice(measure, app):
+    measure(seconds={"coverage": 2.0})
+    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in said(app("score"))
