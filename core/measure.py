@@ -22,7 +22,7 @@ from core.methods.entropy_shift import EntropyShift
 from core.methods.task_confidence import TaskConfidence
 from core.modelref import resolve_model
 from core.progress import Reporter
-from core.runs import SIGNALS, Run, Tasks, find_run, run_key, save_run
+from core.runs import SIGNALS, Run, Tasks, find_run, given_file, run_key, save_run
 from core.schema import Method, Pool, Reading
 from core.store import Workspace
 from core.sweep import Riding, Sweep
@@ -67,6 +67,7 @@ def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
         sweep.seconds.clear()  # a run tells what it took itself, not what came before it
         columns, rest = _columns(sweep, method, seed)
         summary = rest.pop("summary") | {"warnings": doubts(columns, rest["tasks"])}
+        summary |= {"given": given_file(method)} if given_file(method) else {}
         return save_run(
             workspace,
             Run(

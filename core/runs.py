@@ -83,7 +83,19 @@ def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: i
         "reading": asdict(reading),
         "revision": ref.revision,
     }
+    given = given_file(method)
+    spec |= {"given": given} if given else {}
     return content_key(spec | ({"tasks": task_source(method, pool)} if "tasks" in method.needs else {}))
+
+
+def given_file(method: Method) -> list[int] | None:
+    """Size and time of the file that a method reads answers from; None where it reads none, or none is there now."""
+    name = measure_params(method).get("answers_file")
+    path = Path(name) if name else None
+    if path is None or not path.is_file():
+        return None
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns]
 
 
 def task_source(method: Method, pool: Pool) -> str:
@@ -149,6 +161,8 @@ def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
     same = all(run.method["params"].get(k) == v for k, v in params.items())
     tasks = run.tasks.source if run.tasks else None
     alike = "tasks" not in method.needs or tasks == task_source(method, pool)
+    given = given_file(method)
+    alike = alike and given in (None, run.summary.get("given"))
     return bool(run.method["name"] == method.name and same and alike and run.seed == seed)
 
 

@@ -385,6 +385,17 @@ def test_answers_made_elsewhere_are_joined_by_id(pool_file, workspace, reading, 
     assert run.summary["answers"]["missing"] == 120
 
 
+def test_a_changed_file_of_answers_is_another_measurement(pool_file, workspace, reading, tmp_path):
+    ids = load_pool(str(pool_file), workspace=workspace.root).rows["id"].to_pylist()
+    method = replace(SPREAD, source="file", answers_file=answered_elsewhere(tmp_path, ids))
+    first = run_on(pool_file, workspace, reading, method)
+    assert run_on(pool_file, workspace, reading, method).id == first.id
+    answered_elsewhere(tmp_path, ids[:100])
+    second = load_measured(run_on(pool_file, workspace, reading, method))
+    assert (second.columns["answers_counted"] == 0).sum() == 140
+    assert (load_measured(first).columns["answers_counted"] == 3).all()
+
+
 @pytest.mark.parametrize(("source", "said"), [("file", "answers_file"), ("server", "base_url, served_model")])
 def test_a_source_without_its_place_is_refused(pool_file, workspace, reading, source, said):
     with pytest.raises(MethodError, match=said):
