@@ -34,7 +34,7 @@ from core.probe import Batch
 from core.states import ABSENT
 
 FLOATS = 1 << 23  # converted to float32 at once
-NO_ACTIVATION = (TypeError, ValueError, AttributeError, IndexError, RuntimeError, NotImplementedError)
+NO_ACTIVATION = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,10 +103,9 @@ class AnswerServer:
                     for name, values in zip(COLUMNS, zip(*answers, strict=True), strict=True):
                         found[name][row] = list(values)
                     progress(done * k, len(prompts) * k)
-            except BaseException:
+            finally:  # after an error or a cancel too, so that nothing more is asked
                 self.endpoint.stop.set()
                 pool.shutdown(cancel_futures=True)
-                raise
         if self._refusal and not self.answered:
             raise self._refusal
         return found

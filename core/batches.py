@@ -78,3 +78,9 @@ def fitted(prompt: NDArray[np.int64], room: int, bos: int | None) -> NDArray[np.
     if prompt[0] == bos:
         kept[0] = prompt[0]
     return kept
+
+
+def predicted(spans: Sequence[int] | NDArray[np.integer]) -> int:
+    """Response tokens of a row that have a token before them, from which they are predicted."""
+    edges = np.asarray(spans)
+    return int(np.sum(edges[1::2] - np.maximum(edges[::2], 1)))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.adamform import Moments, Rule
-from core.batches import in_halves, plan
+from core.batches import in_halves, plan, predicted
 from core.errors import ModelError
 from core.model import Model
 from core.rowpass import RowPass
@@ -179,7 +179,7 @@ class RowGradients:
 
 def predicted_tokens(spans: Sequence[NDArray[Any]]) -> IntArray:
     """(N,) response tokens of each row that have a token before them, from which they are predicted."""
-    return np.array([int(np.sum(s[1::2] - np.maximum(s[::2], 1))) for s in map(np.asarray, spans)], np.int64)
+    return np.array([predicted(s) for s in spans], np.int64)
 
 
 def _answered(spans: Sequence[NDArray[Any]]) -> IntArray:

@@ -20,7 +20,7 @@ LEAST = 16  # shared tokens below which it does not pay
 LEAST_SHARE = 8  # nor where they are less than one in so many of the longest row: lent keys need a mask
 MOST = 1024  # no further is looked
 # What models raise that keep something else than keys and values of every token (recurrent and hybrid ones).
-UNABLE = (TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError)
+UNABLE = (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from core.batches import out_of_memory, plan
+from core.batches import out_of_memory, plan, predicted
 from core.checkpoints import check_key, restore, save, sync_files, write_tensors
 from core.errors import ModelError
 from core.lora import adapted
@@ -116,7 +116,7 @@ def train(
     `checkpoint_steps` if given. ModelError when no row has a response, the loss stops being a number, memory does
     not suffice for a single row, or `folder` holds another training.
     """
-    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if _predicted(s)]
+    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if predicted(s)]
     if not rows:
         raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
     place = check_device(pick_device() if device == "auto" else device)
@@ -211,7 +211,7 @@ def _gradients(run: _Run, rows: list[Any]) -> float | None:
     halved, when memory ran out."""
     run.optimizer.zero_grad(set_to_none=True)
     lengths = np.array([len(t) for t, _ in rows], np.int64)
-    total = sum(_predicted(s) for _, s in rows)
+    total = sum(predicted(s) for _, s in rows)
     try:
         loss = 0.0
         for some in plan(lengths, run.micro_tokens):
@@ -245,11 +245,6 @@ def _loss(run: _Run, rows: list[Any]) -> Tensor:
         again = partial(checkpoint, use_reentrant=False)  # logits are made again for the backward pass, not kept
         parts = [again(_lost, run, states[k : k + size], targets[k : k + size]) for k in range(0, len(states), size)]
     return torch.stack(parts).sum()
-
-
-def _predicted(spans: NDArray[Any]) -> int:
-    """Response tokens that have a token before them, from which they are predicted."""
-    return int(np.sum(spans[1::2] - np.maximum(spans[::2], 1)))
 
 
 def _lost(run: _Run, states: Tensor, targets: Tensor) -> Tensor:
