@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from core import sweep as passes
+from core.asking import labels
 from core.coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.geometry import divergence
@@ -400,3 +401,12 @@ def test_a_changed_file_of_answers_is_another_measurement(pool_file, workspace, 
 def test_a_source_without_its_place_is_refused(pool_file, workspace, reading, source, said):
     with pytest.raises(MethodError, match=said):
         run_on(pool_file, workspace, reading, replace(SPREAD, source=source))
+
+
+def test_tasks_are_numbered_by_size_and_rows_keep_theirs(tmp_path):
+    file = tmp_path / "few.jsonl"
+    tasks = ["x", "y", "y", None]
+    file.write_text("".join(json.dumps({"instruction": f"{t}", "output": "o", "task": t}) + "\n" for t in tasks))
+    names, codes = labels(load_pool(str(file), workspace=tmp_path))
+    assert [names[code] for code in codes] == tasks
+    assert names[0] == "y"

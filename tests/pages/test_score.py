@@ -291,3 +291,9 @@ def test_where_tasks_come_from_is_said(run, app, workspace, pool):
 def test_a_pass_made_for_another_method_is_not_counted_twice(measure, app):
     measure(seconds={"coverage": 2.0})
     assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in said(app("score"))
+
+
+def test_answers_of_little_use_are_counted(measure, app):
+    measure(answers={"asked": 50, "missing": 2, "empty": 0, "refused": 3, "truncated": 1})
+    shown = said(app("score")).replace("\\", "")
+    assert "48 answers; 2 missing, 3 refusals, by how they begin and 1 cut off." in shown
