@@ -7,8 +7,10 @@ step-00000120/weights.safetensors    the trained parameters
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -31,10 +33,9 @@ def save(
 ) -> None:
     """Write a checkpoint, then drop the one before: at every moment there is a whole one."""
     target = folder / f"step-{len(losses):08d}"
-    moments = {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENTS}
     with atomic_folder(target) as temporary:
         write_tensors(temporary / "weights.safetensors", parameters)
-        write_tensors(temporary / "moments.safetensors", moments)
+        write_tensors(temporary / "moments.safetensors", moments_of(parameters, optimizer))
         write_json(temporary / "progress.json", {"key": key, "losses": losses})
         sync_files(temporary)
     with disk_errors(folder):
@@ -69,6 +70,11 @@ def restore(
     return losses
 
 
+def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """AdamW's two averages of each parameter, as `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`."""
+    return {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENTS}
+
+
 def check_key(folder: Path, found: str, expected: str) -> None:
     """ModelError unless what `folder` holds was made with the same rows, model and settings."""
     if found != expected:
@@ -77,18 +83,33 @@ def check_key(folder: Path, found: str, expected: str) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file; WorkspaceError when the disk will not."""
-    try:
+    with _weights_into(path.parent):
         save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, path)
+
+
+def write_adapter(folder: Path, network: Any) -> None:
+    """Write a LoRA adapter as `core.model.load_model` takes it; WorkspaceError when the disk will not."""
+    with _weights_into(folder):
+        network.save_pretrained(str(folder))
+
+
+@contextmanager
+def _weights_into(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except SafetensorError as error:
         raise WorkspaceError(
-            f"{path.parent.parent}: weights cannot be written ({error}). Free some space and run the same command "
+            f"{folder.parent}: weights cannot be written ({error}). Free some space and run the same command "
             "again; it goes on from the last checkpoint."
         ) from error
 
 
 def sync_files(folder: Path) -> None:
-    """Put every file of the folder on the disk, before the folder gets its name."""
+    """Put every file of the folder and of those in it on the disk, before the folder gets its name."""
     for path in folder.iterdir():
+        if path.is_dir():
+            sync_files(path)
+            continue
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     sync_folder(folder)

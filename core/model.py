@@ -17,13 +17,13 @@ import torch
 from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import ModelError
+from core.lora import with_adapter
 from core.modelref import weight_files
 from core.schema import ModelRef
 
@@ -223,7 +223,7 @@ def _with_state(network: Any, state: Path) -> Any:
     """The network with a trained state in it: an adapter beside its weights, or all of them replaced."""
     try:
         if (state / ADAPTER).exists():
-            return PeftModel.from_pretrained(network, str(state)).get_base_model()
+            return with_adapter(network, state)
         weights = load_file(state / WEIGHTS)
     except UNREADABLE as error:
         raise ModelError(

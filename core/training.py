@@ -2,9 +2,9 @@
 
     step loss = −(Σ over the step's response tokens of log π(y_t | x, y_<t)) / (number of those tokens)
 
-AdamW, linear warm-up then cosine decay to 0, gradients clipped by norm; master weights in float32. Killed at any
-moment and started again with the same arguments it goes on from the last checkpoint; on a CPU in float32 it ends
-with the same bits as if it had never stopped.
+AdamW, linear warm-up then cosine or linear decay to 0, gradients clipped by norm; master weights in float32. Killed
+at any moment and started again with the same arguments it goes on from the last checkpoint; on a CPU in float32 it
+ends with the same bits as if it had never stopped.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.batches import out_of_memory, plan, predicted
-from core.checkpoints import check_key, restore, save, sync_files, write_tensors
+from core.checkpoints import check_key, moments_of, restore, save, sync_files, write_adapter, write_tensors
+from core.epochs import check_epochs, keep_epoch
 from core.errors import ModelError
-from core.lora import adapted
+from core.lora import Layers, adapted
 from core.model import (
     WEIGHTS,
     check_device,
@@ -61,6 +62,20 @@ class TrainSpec:
     lora_rank: int = 0  # 0: every parameter is trained
     lora_alpha: float = 2.0  # strength of the adapter, as a multiple of its rank
     seed: int = 0
+    schedule: Literal["cosine", "linear"] = "cosine"  # how the rate falls to 0 after the warm-up
+    lora_dropout: float = 0.0  # share of an adapter's inputs set to zero while it trains
+    lora_on: Layers = "all"  # layers an adapter goes on
+    epoch_checkpoints: bool = False  # keep the adapter and AdamW's averages of every epoch: see core.epochs
+
+
+LATER = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")  # fields that came after trainings were stored
+
+
+def view(spec: TrainSpec) -> dict[str, Any]:
+    """What goes into a key: the fields, without those of LATER that are at their defaults, so that a training
+    stored before there were any is found again."""
+    same = {f.name for f in fields(spec) if f.name in LATER and getattr(spec, f.name) == f.default}
+    return {name: value for name, value in asdict(spec).items() if name not in same}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +110,10 @@ class _Run:
     def steps(self) -> int:
         return self.per_epoch * self.spec.epochs
 
+    @property
+    def rates(self) -> list[float]:
+        return [learning_rate(self.spec, step, self.steps) for step in range(self.steps)]
+
 
 def train(
     ref: ModelRef,
@@ -116,6 +135,10 @@ def train(
     `checkpoint_steps` if given. ModelError when no row has a response, the loss stops being a number, memory does
     not suffice for a single row, or `folder` holds another training.
     """
+    if spec.epoch_checkpoints and not spec.lora_rank:
+        raise ModelError(
+            "Epochs are kept of LoRA adapters only. Train one (lora_rank 8), or do without epoch_checkpoints."
+        )
     rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if predicted(s)]
     if not rows:
         raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
@@ -127,18 +150,21 @@ def train(
     with torch.random.fork_rng(devices=[place] if place.startswith("cuda") else []):
         run = _begin(ref, rows, spec, place, kind, key)
         run.losses = restore(folder / "checkpoint", key, run.parameters, run.optimizer)
+        if spec.epoch_checkpoints:
+            check_epochs(folder, len(run.losses) // run.per_epoch, key)
         _steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
         _finish(run, folder)
     return _finished(folder, key)
 
 
 def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """The rate of step 0..steps-1: rises linearly to its full value over the warm-up, then falls as a cosine."""
+    """The rate of step 0..steps-1: rises linearly to its full value over the warm-up, then falls to 0."""
     rising = math.ceil(spec.warmup * steps)
     if step < rising:
         return spec.learning_rate * (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
-    return spec.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    left = 1 - done if spec.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return spec.learning_rate * left
 
 
 def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
@@ -147,7 +173,8 @@ def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     network = move(network, device, ref)
     check_head(network, device)
     if spec.lora_rank:
-        network = adapted(network, rank=spec.lora_rank, alpha=spec.lora_alpha * spec.lora_rank)
+        alpha = spec.lora_alpha * spec.lora_rank
+        network = adapted(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, on=spec.lora_on)
     network = network.train()
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     matrices = [p for p in parameters.values() if p.ndim >= 2]
@@ -164,16 +191,15 @@ def _steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: in
     while len(run.losses) < run.steps:
         _step(run)
         done = len(run.losses)
+        if run.spec.epoch_checkpoints and done % run.per_epoch == 0:
+            moments = moments_of(run.parameters, run.optimizer)
+            epoch, rates = done // run.per_epoch, run.rates[:done]
+            keep_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
         due = time.monotonic() - saved >= wait or (every is not None and done % every == 0)
         if due and done < run.steps:
             began = time.monotonic()
-            save(
-                folder / "checkpoint",
-                key=run.key,
-                losses=run.losses,
-                parameters=run.parameters,
-                optimizer=run.optimizer,
-            )
+            at = folder / "checkpoint"
+            save(at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer)
             saved = time.monotonic()
             wait = max(seconds, (saved - began) / WRITING)
         on_step(done, run.steps)
@@ -264,13 +290,12 @@ def _plain(network: Any) -> Any:
 
 
 def _finish(run: _Run, folder: Path) -> None:
-    rates = [learning_rate(run.spec, step, run.steps) for step in range(run.steps)]
-    curve = {"step": list(range(1, run.steps + 1)), "lr": rates, "loss": run.losses}
+    curve = {"step": list(range(1, run.steps + 1)), "lr": run.rates, "loss": run.losses}
     about = {"format": FORMAT, "key": run.key, "spec": asdict(run.spec), "rows": len(run.rows), "dtype": run.dtype}
     write_json(folder / "loss.json", about | curve)
     with atomic_folder(folder / "state") as temporary:
         if run.spec.lora_rank:
-            run.network.save_pretrained(str(temporary))
+            write_adapter(temporary, run.network)
         else:
             write_tensors(temporary / WEIGHTS, run.parameters)
         sync_files(temporary)
@@ -284,7 +309,7 @@ def _finished(folder: Path, key: str) -> TrainResult:
 
 
 def _key(ref: ModelRef, rows: list[Any], spec: TrainSpec, dtype: str) -> str:
-    digest = hashlib.sha256(repr((FORMAT, ref.revision, dtype, sorted(asdict(spec).items()))).encode())
+    digest = hashlib.sha256(repr((FORMAT, ref.revision, dtype, sorted(view(spec).items()))).encode())
     for tokens, spans in rows:
         for part in (np.asarray(tokens, np.uint32), np.asarray(spans, np.int32)):
             digest.update(len(part).to_bytes(8, "little") + part.tobytes())

@@ -27,6 +27,7 @@ USES_TORCH = {
     "core/batches.py",
     "core/training.py",
     "core/checkpoints.py",
+    "core/epochs.py",
     "core/lora.py",
     "core/adapters.py",
     "core/adamform.py",

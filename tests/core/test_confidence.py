@@ -192,7 +192,6 @@ def test_one_token_is_the_greatest_probability_of_the_next(model):
     assert found["continued"].tolist() == [1, 1]
 
 
-@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft's own
 def test_a_state_with_an_adapter_is_asked_and_not_its_base(model):
     base = network_of(FAMILIES["llama"])
     plain = Continuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())

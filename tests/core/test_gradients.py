@@ -27,7 +27,6 @@ from core.probe import LOGIT_BYTES, Probe
 from core.schema import ModelRef
 from tests.core.families import FAMILIES, GROUPED, every_family, network_of
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 checkpointing_too = pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
 RANK = 3
 CALM = LlamaConfig(**GROUPED | {"initializer_range": 0.1})  # rounding stays small: for comparisons to a millionth

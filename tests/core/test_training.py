@@ -14,19 +14,19 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from core.errors import ModelError, WorkspaceError
-from core.lora import targets
+from core.lora import adapted, targets
 from core.model import load_model
 from core.modelref import resolve_model
 from core.probe import LOGIT_BYTES, Probe
-from core.schema import Reading
+from core.schema import ModelRef, Reading
+from core.store import content_key
 from core.template import Encoder
-from core.training import TrainSpec, learning_rate, train
+from core.training import LATER, TrainSpec, _key, learning_rate, train, view
 from tests.core.conftest import make_tokenizer, save_model
 from tests.core.families import FAMILIES, every_family, network_of
 
 FAST = TrainSpec(learning_rate=1e-2, epochs=2, batch_size=4)
 lora_too = pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
-pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,12 @@ def test_the_rate_rises_over_the_warm_up_and_falls_as_a_cosine():
     assert learning_rate(TrainSpec(learning_rate=1.0, warmup=0.0), 0, 1) == 1.0
 
 
+def test_the_rate_may_fall_in_a_straight_line():
+    spec = TrainSpec(learning_rate=1.0, warmup=0.2, schedule="linear")
+    rates = [learning_rate(spec, step, 10) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
+
+
 def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(ref, data, tmp_path):
     still = with_(FAST, learning_rate=0.0, batch_size=1, epochs=3)  # so that a step's loss tells which row it took
     epochs = train(ref, **data, spec=still, folder=tmp_path / "t").losses.reshape(3, 10)
@@ -156,6 +162,46 @@ def test_every_setting_has_an_effect(ref, data, tmp_path, change):
     train(ref, **data, spec=FAST, folder=tmp_path / "a")
     train(ref, **data, spec=with_(FAST, **change), folder=tmp_path / "b")
     assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "change", [{"schedule": "linear"}, {"lora_dropout": 0.1}, {"lora_on": "attention"}, {"lora_alpha": 4.0}]
+)
+def test_every_setting_of_an_adapter_has_an_effect(ref, data, tmp_path, change):
+    spec = with_(FAST, lora_rank=2)
+    train(ref, **data, spec=spec, folder=tmp_path / "a")
+    train(ref, **data, spec=with_(spec, **change), folder=tmp_path / "b")
+    assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("spec", "own", "stored"),
+    [
+        (TrainSpec(), "083ddaceb7fdd6f367ac419014aa0881", "380a95701f636f21"),
+        (
+            TrainSpec(learning_rate=1e-4, epochs=1, batch_size=8, lora_rank=8, seed=3),
+            "eb11ca7ce1ee744b238f646cae112728",
+            "8921264f160429b4",
+        ),
+    ],
+)
+def test_trainings_stored_by_the_first_release_are_found_again(spec, own, stored):
+    ref = ModelRef(name="tiny", path="nowhere", revision="0123abcd", size_bytes=0)
+    rows = [
+        (np.array([5, 6, 7], np.uint32), np.array([1, 3], np.int32)),
+        (np.array([8, 9], np.uint32), np.array([1, 2], np.int32)),
+    ]
+    assert _key(ref, rows, spec, "float32") == own
+    assert content_key({"model": "m", "rows": [3, 1, 4], "spec": view(spec)}) == stored
+
+
+def test_a_key_tells_what_is_not_at_its_default():
+    changes = {"schedule": "linear", "lora_dropout": 0.1, "lora_on": "attention", "epoch_checkpoints": True}
+    assert changes.keys() == set(LATER)
+    assert not view(TrainSpec()).keys() & changes.keys()
+    for name, value in changes.items():
+        assert view(with_(FAST, **{name: value})) == view(FAST) | {name: value}
+    assert view(with_(FAST, lora_rank=8))["lora_rank"] == 8 and view(TrainSpec())["lora_rank"] == 0
 
 
 @lora_too
@@ -199,6 +245,37 @@ def test_an_adapter_goes_on_attention_and_feed_forward_and_nothing_else():
     assert names == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
+@pytest.mark.parametrize(
+    ("family", "attention", "feed_forward"),
+    [
+        (
+            "llama",
+            {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"},
+            {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"},
+        ),
+        ("gpt2", {"attn.c_attn", "attn.c_proj"}, {"mlp.c_fc", "mlp.c_proj"}),
+        (
+            "gpt-neox",
+            {"attention.query_key_value", "attention.dense"},
+            {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"},
+        ),
+        (
+            "phi with bias",
+            {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.dense"},
+            {"mlp.fc1", "mlp.fc2"},
+        ),
+    ],
+)
+def test_an_adapter_may_go_on_attention_alone(family, attention, feed_forward):
+    network = network_of(FAMILIES[family])
+    for on, expected in {"attention": attention, "all": attention | feed_forward}.items():
+        names = targets(network, on)
+        assert {".".join(name.split(".")[-2:]) for name in names} == expected
+        assert len(names) == 2 * len(expected)  # in both layers
+    parameters = adapted(network, rank=2, alpha=4.0, on="attention").named_parameters()
+    assert {".".join(n.split(".")[-5:-3]) for n, p in parameters if p.requires_grad} == attention
+
+
 def test_an_adapter_is_small_and_leaves_the_base_as_it_was(ref, data, tmp_path):
     train(ref, **data, spec=with_(FAST, lora_rank=2), folder=tmp_path / "t")
     sizes = sum(v.numel() for v in load_file(tmp_path / "t" / "state" / "adapter_model.safetensors").values())
@@ -224,6 +301,8 @@ def test_a_model_without_layers_known_by_name_is_refused():
             del module.dense
     with pytest.raises(ModelError, match="no attention or feed-forward layers known by name"):
         targets(network)
+    with pytest.raises(ModelError, match="no attention layers known by name"):
+        targets(network, "attention")
 
 
 # --- stopping and going on
