@@ -12,14 +12,17 @@ Source: ROSE, https://arxiv.org/abs/2412.00631, after LESS, https://arxiv.org/ab
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from core.adapters import plain_name
 from core.checkpoints import MOMENTS
 from core.errors import ModelError
+from core.store import disk_errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,14 @@ class Moments:
             for end in (f".{moment}" for moment in MOMENTS)
         )
         return cls(first, second, steps, form=form, momentum=momentum)
+
+    @classmethod
+    def of_checkpoint(
+        cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
+    ) -> "Moments":
+        """From a moments.safetensors file."""
+        with disk_errors(path):
+            return cls.of_file(load_file(path), steps, form=form, momentum=momentum)
 
     def rule(self, shapes: Mapping[str, Iterable[int]], device: str) -> "Rule":
         """Ready for gradients of these parameters. ModelError when one has no moments, or moments of another shape."""

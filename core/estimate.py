@@ -14,9 +14,12 @@ from core.activations import Activations
 from core.confidence import Continuation
 from core.derived import tasks_for
 from core.diverging import sampling
+from core.gradients import RowGradients
+from core.lora import adapted
 from core.measure import riding
 from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
+from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
 from core.model import Model, load_model, load_tokenizer
 from core.modelref import resolve_model
@@ -29,6 +32,7 @@ from core.statefile import COLUMN
 from core.store import Workspace
 from core.sweep import RIDES, TAKES
 from core.template import Encoder
+from core.warmups import adapter_share, adapter_spec
 
 TRIAL_ROWS = 32
 TRAINING_COST = 3.0  # a training step costs about three forward passes over the same tokens
@@ -47,6 +51,8 @@ class Estimate:
     takes: str  # what the pass of the base model gives
     seconds: float
     calibration_seconds: float  # of these, training
+    epochs: int  # of warm-ups after which every row's gradient is taken
+    gradient_seconds: float  # of these, for gradients
     asked: int  # prompts that the model goes on with, at most
     asking_seconds: float  # of these, for that
     generated: int  # tokens of answers that are drawn, at most
@@ -66,6 +72,7 @@ class Trial:
 
     seconds_per_token: float = 0.0
     seconds: float = 0.0
+    seconds_per_gradient: float = 0.0  # token, of a row's gradient and its cosines
     seconds_per_prompt: float = 0.0  # of going on with it
     seconds_per_drawn: float = 0.0  # token of an answer
     width: int = 0  # of an embedding
@@ -101,17 +108,21 @@ def estimate(
     base = any(reads_pool(method, pool) for method in methods)
     asked = max(prompts_asked(method, pool) for method in methods)
     drawn = len(pool) * sum(tokens_drawn(method) for method in methods)
-    trial = _try(ref, reading, batch, methods, report) if base or asked else Trial.without()
-    training = trial.seconds_per_token * tokens * sum(training_cost(method) for method in methods)
+    epochs = sum(gradient_passes(method) for method in methods)
+    trial = _try(ref, reading, batch, methods, report) if base or asked or epochs else Trial.without()
+    training = trial.seconds_per_token * tokens * sum(training_cost(method, len(pool)) for method in methods)
     passes, asking, answering = len(shares) + base, asked * trial.seconds_per_prompt, drawn * trial.seconds_per_drawn
     reading_all = trial.seconds_per_token * tokens * passes + len(pool) / TOKENISED_ROWS_PER_SECOND
+    gradients = trial.seconds_per_gradient * tokens * epochs
     return Estimate(
         rows=len(pool),
         tokens=tokens,
         passes=passes,
         takes=", ".join(TAKES[kind] for kind in ("probe", *([RIDES] if riding(methods) else []))) if base else "",
-        seconds=reading_all + training + asking + answering,
+        seconds=reading_all + training + gradients + asking + answering,
         calibration_seconds=training,
+        epochs=epochs,
+        gradient_seconds=gradients,
         asked=asked,
         asking_seconds=asking,
         generated=drawn,
@@ -134,9 +145,16 @@ def calibration_shares(method: Method) -> list[float]:
     return [method.alpha] + [method.beta] * (method.rounds - 1) if isinstance(method, EntropyShift) else []
 
 
-def training_cost(method: Method) -> float:
-    """Warm-up training in passes over the pool."""
+def training_cost(method: Method, rows: int) -> float:
+    """Warm-up training in passes over a pool of so many rows."""
+    if isinstance(method, PreferenceInfluence):
+        return TRAINING_COST * method.epochs * adapter_share(method, rows)
     return TRAINING_COST * method.epochs * sum(calibration_shares(method)) if isinstance(method, EntropyShift) else 0.0
+
+
+def gradient_passes(method: Method) -> int:
+    """How often every row's gradient is taken for this method."""
+    return method.epochs if isinstance(method, PreferenceInfluence) else 0
 
 
 def reads_pool(method: Method, pool: Pool) -> bool:
@@ -180,9 +198,11 @@ def _try(
         if isinstance(method, AnswerDivergence) and method.source == "local":
             drawing = _drawing(model, method, batch)
     on_gpu = model.device.startswith("cuda")
+    gradient = _gradient(model, few, batch) if any(gradient_passes(method) for method in methods) else 0.0
     return Trial(
         seconds_per_token=seconds / max(1, sum(len(t) for t in batch["tokens"])),
         seconds=seconds + going_on,
+        seconds_per_gradient=gradient,
         seconds_per_drawn=drawing,
         seconds_per_prompt=going_on / len(batch["tokens"]),
         width=out["prompt_embedding"].shape[1],
@@ -192,6 +212,17 @@ def _try(
         device=model.device,
         dtype=model.dtype,
     )
+
+
+def _gradient(model: Model, few: Mapping[str, Any], batch: Mapping[str, Any]) -> float:
+    """Seconds for each token of a row's gradient. Puts an adapter on the model: the last thing to do with it."""
+    spec = adapter_spec(PreferenceInfluence(), 0, len(batch["tokens"]), model.parameters)
+    alpha = spec.lora_alpha * spec.lora_rank
+    network = adapted(model.network, rank=spec.lora_rank, alpha=alpha, on=spec.lora_on).eval()
+    gradients = RowGradients(replace(model, network=network.get_base_model()))
+    some = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
+    _, seconds = _timed(lambda rows: gradients.scores(rows, [some]), few, batch)
+    return seconds / max(1, sum(len(t) for t in batch["tokens"]))
 
 
 def _drawing(model: Model, method: AnswerDivergence, batch: Mapping[str, Any]) -> float:

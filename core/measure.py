@@ -1,12 +1,12 @@
 """Measure a pool: the slow part, done once and kept as a run for each method.
 
 What several methods need of the base model comes from one pass over the pool (core/sweep.py). What else a signal
-takes is in core/warmups.py (training), core/covering.py (greedy search), core/asking.py (tasks and confidence)
-and core/diverging.py (answers).
+takes is in core/warmups.py (training), core/covering.py (greedy search), core/asking.py (tasks and confidence),
+core/diverging.py (answers) and core/influencing.py (gradients).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,21 @@ from core.asking import confidence_of, tasks_of
 from core.certainty import task_means
 from core.covering import cover
 from core.diverging import diverge
+from core.importing import doubts_of_numbers, read_numbers
+from core.influencing import influence
 from core.methods import describe
 from core.methods.activation_coverage import ActivationCoverage
 from core.methods.answer_divergence import AnswerDivergence
+from core.methods.combined import Combined, singles
 from core.methods.entropy_shift import EntropyShift
+from core.methods.imported import Imported
+from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
 from core.modelref import resolve_model
+from core.pairing import doubts_of_targets
 from core.progress import Reporter
-from core.runs import SIGNALS, Run, Tasks, find_run, given_file, run_key, save_run
-from core.schema import Method, Pool, Reading
+from core.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run
+from core.schema import Columns, Method, ModelRef, Pool, Reading
 from core.store import Workspace
 from core.sweep import Riding, Sweep
 from core.warmups import calibrate
@@ -42,13 +48,36 @@ def measure_all(
     """A run for each method, in one pass of the base model for all that they need of it."""
     ref = resolve_model(reading.model, reading.revision)
     reading = replace(reading, revision=ref.revision)
+    alone = singles(methods)
+    made = dict(zip(alone, _measure_all(pool, alone, reading, ref, workspace, seed, report), strict=True))
+    return [joined(m, [made[part] for part in m.parts]) if isinstance(m, Combined) else made[m] for m in methods]
+
+
+def _measure_all(
+    pool: Pool,
+    methods: Sequence[Method],
+    reading: Reading,
+    ref: ModelRef,
+    workspace: Workspace,
+    seed: int,
+    report: Reporter,
+) -> list[Run]:
     found = [find_run(workspace, pool, method, reading, seed) for method in methods]
     wanted = [method for method, run in zip(methods, found, strict=True) if run is None]
     if not wanted:
         report.note("Already measured: nothing to do.")
         return [run for run in found if run is not None]
     sweep = Sweep(pool, reading, ref, workspace, report, riding=riding(wanted))
-    return [run or _measured(sweep, method, seed) for method, run in zip(methods, found, strict=True)]
+    found_or_not = zip(methods, found, strict=True)
+    return [run or _measured(_riding_with(sweep, method), method, seed) for method, run in found_or_not]
+
+
+def _riding_with(sweep: Sweep, method: Method) -> Sweep:
+    """The sweep, or a second one where the method needs other states than those that ride on the first."""
+    other = riding([method])
+    if other in (None, sweep.riding):
+        return sweep
+    return Sweep(sweep.pool, sweep.reading, sweep.ref, sweep.workspace, sweep.report, riding=other)
 
 
 def riding(methods: Sequence[Method]) -> Riding | None:
@@ -66,8 +95,9 @@ def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
             return found
         sweep.seconds.clear()  # a run tells what it took itself, not what came before it
         columns, rest = _columns(sweep, method, seed)
-        summary = rest.pop("summary") | {"warnings": doubts(columns, rest["tasks"])}
-        summary |= {"given": given_file(method)} if given_file(method) else {}
+        summary = rest.pop("summary")
+        summary |= {"warnings": doubts(columns, rest["tasks"]) + doubts_of_targets(summary.get("targets", ()))}
+        summary |= {"given": given_files(method)} if given_files(method) else {}
         return save_run(
             workspace,
             Run(
@@ -90,32 +120,67 @@ def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
 def _columns(sweep: Sweep, method: Method, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """All columns that `method` needs; and the run's summary, tasks and what is kept beside the columns."""
     columns = sweep.tokens.columns()
-    summary: dict[str, Any] = {"tokens": int(columns["prompt_tokens"].sum() + columns["response_tokens"].sum())}
-    rest: dict[str, Any] = {"summary": summary, "tasks": None, "kept": {}}
-    if set(method.needs) <= {"tokens"}:
-        return columns, rest | {"summary": summary | {"seconds": dict(sweep.seconds)}}
-    with sweep.workspace.hold(
-        f"device-{sweep.device.replace(':', '-')}",
-        lambda: sweep.report.waiting("Another job uses this device."),
-    ):
-        if "base" in method.needs:
-            columns |= {name: sweep.base.column(name, len(sweep.pool)) for name in SIGNALS["base"]}
-        if isinstance(method, EntropyShift):
-            calibrated, summary["rounds"] = calibrate(sweep, method, columns, seed)
-            columns |= calibrated
-        if isinstance(method, ActivationCoverage):
-            columns |= cover(sweep, method, columns, seed)
-            rest["kept"] = {"states": sweep.states.name}
-        if isinstance(method, AnswerDivergence):
-            found, rest["kept"], summary["answers"] = diverge(sweep, method, seed)
-            columns |= found
-        if isinstance(method, TaskConfidence):
-            columns["task_code"], rest["tasks"] = tasks_of(sweep, method, seed)
-            if "confidence" in method.needs:
-                columns["confidence"], facts = confidence_of(sweep, method, columns["task_code"], seed)
-                summary |= facts
-    summary |= {"device": sweep.device, "dtype": sweep.dtype, "seconds": dict(sweep.seconds)}
-    return columns, rest
+    told: dict[str, Any] = {"tokens": int(columns["prompt_tokens"].sum() + columns["response_tokens"].sum())}
+    found = Found({})
+    if isinstance(method, Imported):
+        columns["imported"] = read_numbers(sweep.pool, method.field)
+    elif not set(method.needs) <= {"tokens"}:
+        with sweep.workspace.hold(
+            f"device-{sweep.device.replace(':', '-')}",
+            lambda: sweep.report.waiting("Another job uses this device."),
+        ):
+            if "base" in method.needs:
+                columns |= {name: sweep.base.column(name, len(sweep.pool)) for name in SIGNALS["base"]}
+            if type(method) in MORE:
+                found = MORE[type(method)](sweep, method, columns, seed)
+        told |= {"device": sweep.device, "dtype": sweep.dtype}
+    summary = told | found.told | {"seconds": dict(sweep.seconds)}
+    return columns | found.columns, {"summary": summary, "tasks": found.tasks, "kept": found.kept}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method's own measurement gives, beside the base pass."""
+
+    columns: dict[str, Any]
+    kept: dict[str, str] = field(default_factory=dict)  # measurements with more than a number a row
+    told: dict[str, Any] = field(default_factory=dict)  # for the run's summary
+    tasks: Tasks | None = None
+
+
+def _shifted(sweep: Sweep, method: EntropyShift, columns: Columns, seed: int) -> Found:
+    calibrated, rounds = calibrate(sweep, method, columns, seed)
+    return Found(calibrated, told={"rounds": rounds})
+
+
+def _covered(sweep: Sweep, method: ActivationCoverage, columns: Columns, seed: int) -> Found:
+    return Found(cover(sweep, method, columns, seed), {"states": sweep.states.name})
+
+
+def _confident(sweep: Sweep, method: TaskConfidence, _columns: Columns, seed: int) -> Found:
+    codes, tasks = tasks_of(sweep, method, seed)
+    if "confidence" not in method.needs:
+        return Found({"task_code": codes}, tasks=tasks)
+    confidence, facts = confidence_of(sweep, method, codes, seed)
+    return Found({"task_code": codes, "confidence": confidence}, told=dict(facts), tasks=tasks)
+
+
+def _answered(sweep: Sweep, method: AnswerDivergence, _columns: Columns, seed: int) -> Found:
+    columns, kept, counts = diverge(sweep, method, seed)
+    return Found(columns, kept, {"answers": counts})
+
+
+def _influenced(sweep: Sweep, method: PreferenceInfluence, _columns: Columns, seed: int) -> Found:
+    return Found(*influence(sweep, method, seed))
+
+
+MORE: Mapping[type, Callable[[Sweep, Any, Columns, int], Found]] = {
+    EntropyShift: _shifted,
+    ActivationCoverage: _covered,
+    TaskConfidence: _confident,
+    AnswerDivergence: _answered,
+    PreferenceInfluence: _influenced,
+}
 
 
 def doubts(columns: Mapping[str, Any], tasks: Tasks | None = None) -> list[str]:
@@ -127,6 +192,8 @@ def doubts(columns: Mapping[str, Any], tasks: Tasks | None = None) -> list[str]:
     unanswered = int((columns["response_tokens"] == 0).sum())
     if unanswered:
         found.append(f"{unanswered:,} rows have no response to measure.")
+    if "imported" in columns:
+        found += doubts_of_numbers(columns["imported"])
     if "nll_cal" in columns:
         shift = float(np.nanmean(np.abs(columns["nll_cal"] - columns["nll"])))
         if not shift > 1e-3:

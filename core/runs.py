@@ -4,8 +4,9 @@ A run is written once, when all of its measurements are complete, and read in mi
 and by `select`. It knows nothing of models, so neither needs torch.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import WorkspaceError
+from core.influence import Influences
+from core.methods import describe
+from core.methods.combined import Combined, beside
 from core.methods.params import measure_params
+from core.methods.preference_influence import named_targets
 from core.schema import IntArray, Measured, Method, ModelRef, Pool, Reading
 from core.statefile import have_states, read_states
 from core.states import States
@@ -27,7 +32,9 @@ SIGNALS: dict[str, tuple[str, ...]] = {
     "activations": ("coverage_gain", "activation_cluster"),  # ride on the base pass; then greedy search and k-means
     "tasks": ("task_code",),  # labels of the pool, or derived from embeddings of the prompts
     "confidence": ("confidence",),  # greedy continuation of some prompts of each task
+    "influence": ("nll_adapted",),  # LoRA warm-up; agreement of every row's gradient with those of target sets
     "answers": ("dispersion", "anisotropy", "answers_counted", "semantic_bin"),  # K answers to each prompt
+    "imported": ("imported",),  # a number in the rows themselves
 }
 
 
@@ -47,6 +54,7 @@ class Tasks:
 
 DERIVED = "derived"
 MERGES = "merges.npy"
+INFLUENCES, SUBTASKS = "influences", "subtasks.json"
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class Run:
     summary: Mapping[str, Any] = field(default_factory=dict)  # seconds, tokens, rounds, warnings, dtype
     tasks: Tasks | None = None
     kept: Mapping[str, str] = field(default_factory=dict)  # measurements with more than a number a row: states, ...
+    members: tuple["Run", ...] = ()  # of a combination, which stores nothing itself
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -83,19 +92,24 @@ def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: i
         "reading": asdict(reading),
         "revision": ref.revision,
     }
-    given = given_file(method)
+    given = given_files(method)
     spec |= {"given": given} if given else {}
     return content_key(spec | ({"tasks": task_source(method, pool)} if "tasks" in method.needs else {}))
 
 
-def given_file(method: Method) -> list[int] | None:
-    """Size and time of the file that a method reads answers from; None where it reads none, or none is there now."""
-    name = measure_params(method).get("answers_file")
-    path = Path(name) if name else None
-    if path is None or not path.is_file():
-        return None
-    about = path.stat()
-    return [about.st_size, about.st_mtime_ns]
+def given_files(method: Method) -> dict[str, list[int]]:
+    """Size and time of every file that a method reads beside the pool, of those that are there now."""
+    params = measure_params(method)
+    names = [target.source for target in named_targets(params["targets"])] if "targets" in params else []
+    paths = [Path(name) for name in [*names, params.get("answers_file")] if name]
+    abouts = {str(path): path.stat() for path in paths if path.is_file()}
+    return {name: [about.st_size, about.st_mtime_ns] for name, about in abouts.items()}
+
+
+def unchanged(run: Run, method: Method) -> bool:
+    """Are the files that a method reads those that the run was made from? One that is gone counts as unchanged."""
+    then = run.summary.get("given") or {}
+    return all(then.get(name) == about for name, about in given_files(method).items())
 
 
 def task_source(method: Method, pool: Pool) -> str:
@@ -109,7 +123,7 @@ def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
     """Keep a finished run; `run.json` is written last, so a run is whole or absent."""
     with atomic_path(run.folder / "columns.parquet") as temporary:
         pq.write_table(pa.table({name: pa.array(v) for name, v in columns.items()}), temporary)
-    document = {k: v for k, v in asdict(run).items() if k != "folder"}
+    document = {k: v for k, v in asdict(run).items() if k not in ("folder", "members")}
     write_json(run.folder / "run.json", document)
     return run
 
@@ -137,12 +151,43 @@ def find_run(workspace: Workspace, pool: Pool, method: Method, reading: Reading,
     """The newest run under this reading that holds all the method needs; None when there is none.
 
     A method with measuring parameters finds only runs with its own parameters and seed; the others share any run
-    of the same model and reading. A reading without a revision finds any.
+    of the same model and reading. A reading without a revision finds any. A combination's is that of its members.
     """
-    for run in list_runs(workspace, pool.fingerprint):
-        if reads_alike(run, reading) and fits(run, method, pool, seed):
-            return run
-    return None
+    return pick_run(list_runs(workspace, pool.fingerprint), pool, method, reading, seed)
+
+
+def pick_run(runs: Sequence[Run], pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
+    """The same among these runs of the pool, newest first: for who asks for many methods."""
+    if not isinstance(method, Combined):
+        return next((run for run in runs if reads_alike(run, reading) and fits(run, method, pool, seed)), None)
+    members: list[Run] = []
+    for part in method.parts:
+        found = pick_run(runs, pool, part, reading, seed)
+        if found is None:
+            return None
+        members.append(found)
+        reading = replace(reading, revision=found.model["revision"])  # all from one model
+    return joined(method, members)
+
+
+def joined(method: Combined, members: Sequence[Run]) -> Run:
+    """A combination's run: those of its members side by side. Nothing is stored, so what is measured needs no more."""
+    first = members[0]
+    once = {run.id: run for run in members}.values()
+    seconds: Counter[str] = Counter()
+    for run in once:
+        seconds.update(run.summary.get("seconds", {}))
+    warnings = dict.fromkeys(sentence for run in once for sentence in run.summary.get("warnings", ()))
+    return replace(
+        first,
+        id=content_key({"members": [run.id for run in members]}),
+        method=describe(method),
+        columns=tuple(dict.fromkeys(name for run in members for name in run.columns)),
+        summary={"tokens": first.summary.get("tokens", 0), "seconds": dict(seconds), "warnings": list(warnings)},
+        tasks=next((run.tasks for run in members if run.tasks is not None), None),
+        kept={},
+        members=tuple(members),
+    )
 
 
 def reads_alike(run: Run, reading: Reading) -> bool:
@@ -161,9 +206,7 @@ def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
     same = all(run.method["params"].get(k) == v for k, v in params.items())
     tasks = run.tasks.source if run.tasks else None
     alike = "tasks" not in method.needs or tasks == task_source(method, pool)
-    given = given_file(method)
-    alike = alike and given in (None, run.summary.get("given"))
-    return bool(run.method["name"] == method.name and same and alike and run.seed == seed)
+    return bool(run.method["name"] == method.name and same and alike and run.seed == seed and unchanged(run, method))
 
 
 def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
@@ -174,12 +217,22 @@ def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading)
 
 def load_measured(run: Run) -> Measured:
     """The run's columns as read-only arrays, one value per pool row."""
+    if run.members:
+        return _load_joined(run)
     table = pq.read_table(run.folder / "columns.parquet")
     columns = {name: table[name].to_numpy() for name in run.columns}
     for values in columns.values():
         values.flags.writeable = False
     derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
-    return Measured(run.pool_id, columns, load_states(run), derived, load_merges(run))
+    return Measured(run.pool_id, columns, load_states(run), derived, load_merges(run), load_influences(run))
+
+
+def _load_joined(run: Run) -> Measured:
+    """What all members read, in one table; and what each reads."""
+    once = {member.id: load_measured(member) for member in run.members}
+    members = tuple(once[member.id] for member in run.members)
+    derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
+    return Measured(run.pool_id, beside([each.columns for each in members]), derived_tasks=derived, members=members)
 
 
 def load_states(run: Run) -> States | None:
@@ -214,3 +267,16 @@ def load_merges(run: Run) -> IntArray | None:
     with disk_errors(folder / MERGES):
         merges: IntArray = np.load(folder / MERGES, allow_pickle=False)
     return merges
+
+
+def load_influences(run: Run) -> Influences | None:
+    """Influence of every row on every target, as it was summed over checkpoints; None where it was not measured."""
+    folder = kept_folder(run, INFLUENCES)
+    if folder is None:
+        return None
+    with disk_errors(folder):
+        table = pq.read_table(folder / "part-00000.parquet")
+    subtasks = {name: tuple(names) for name, names in read_json(folder / SUBTASKS).items()}
+    width = sum(map(len, subtasks.values()))
+    values = (table[side].combine_chunks().flatten().to_numpy().reshape(-1, width) for side in ("preference", "sft"))
+    return Influences(subtasks, *values)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import MethodError
+from core.influence import Influences
 from core.states import States
 
 FloatArray = NDArray[np.float32]
@@ -105,6 +106,8 @@ class Measured:
     states: States | None = None  # which neurons are on in each row; of N rows
     derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
     bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.semanticbins)
+    influences: Influences | None = None  # of N rows on every sub-task of every target
+    members: tuple["Measured", ...] = ()  # of a combination: what each of its methods reads
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -138,6 +141,14 @@ class Measured:
                 "Measure the pool with this method first."
             )
         return self.bin_merges
+
+    def need_influences(self) -> Influences:
+        """Influence on every target; MethodError when it was not measured."""
+        if self.influences is None:
+            raise MethodError(
+                "This needs influences, which are not measured yet. Measure the pool with this method first."
+            )
+        return self.influences
 
     def need_states(self) -> States:
         """The activation states; MethodError when they were not measured."""

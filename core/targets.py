@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.embedded.pairs import write_pairs
 from core.errors import MethodError, PoolError
 from core.intake.pairrows import MOST_CHARS, Draw, Drawn, PairRows
 from core.intake.sources import identify, open_source
@@ -25,6 +26,7 @@ from core.intake.view import Viewer
 from core.pool import iter_text
 from core.schema import FieldMap, IntArray, Pool, Progress, ignore
 
+DEMO = "demo"
 FORMAT = 1  # of the fingerprint
 PAIRS = pa.schema(
     [
@@ -41,8 +43,8 @@ PAIRS = pa.schema(
 class Targets:
     """P pairs of one preference set, in the order of the source."""
 
-    name: str  # what people call it: file name or hub id
-    source: str  # resolved path, or hub id
+    name: str  # what people call it: file name, hub id or "demo"
+    source: str  # resolved path, hub id or "demo"
     shape: str  # how the pairs are written, one of core.intake.pairs.SHAPES
     pairs: pa.Table  # P rows of PAIRS
     set_aside: pa.Table  # line, reason, text of what was of no use: a row, or one of its pairs
@@ -84,17 +86,18 @@ def load_targets(
     revision: str | None = None,
     on_progress: Progress = ignore,
 ) -> Targets:
-    """The pairs of a path or hub id; `name`, `split` and `revision` are those of `datasets`.
+    """The pairs of a path, a hub id or "demo"; `name`, `split` and `revision` are those of `datasets`.
 
     `subtask` is the field whose value names a row's sub-task. Of each sub-task `limit` pairs are drawn, by seed and
     content; a larger limit only adds to a smaller one's. PoolError when the source holds no pairs, with what was found.
     """
     if limit is not None and limit < 1:
         raise MethodError(f"{limit} pairs of each sub-task are asked for. Ask for 1 or more, or set no limit.")
-    identity = identify(source)
+    identity = source_identity(source)
     with tempfile.TemporaryDirectory() as cache:
+        place = str(write_pairs(Path(cache))) if source == DEMO else source
         options = {"name": name, "split": split, "revision": revision}
-        with open_source(source, **options, cache=Path(cache)) as opened:
+        with open_source(place, **options, cache=Path(cache)) as opened:
             draw, rows = Draw(limit, seed), PairRows(opened, subtask)
             _fill(draw, rows, on_progress)
     kept = draw.drawn()
@@ -109,6 +112,11 @@ def load_targets(
         fingerprint=_fingerprint(kept),
         notices=(*rows.notices(), *_repeats(kept)),
     )
+
+
+def source_identity(source: str) -> Mapping[str, Any]:
+    """What changes when a set's pairs may have; PoolError when there is no such source."""
+    return {"embedded": DEMO} if source == DEMO else identify(source)
 
 
 def _fill(draw: Draw, rows: PairRows, on_progress: Progress) -> None:

@@ -6,9 +6,12 @@ from typing import Any
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
 from core.methods.answer_divergence import AnswerDivergence
+from core.methods.combined import Combined
 from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
 from core.methods.entropy_shift import EntropyShift
+from core.methods.imported import Imported
 from core.methods.params import all_params, read_params
+from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
 from core.schema import Method
 
@@ -16,12 +19,21 @@ METHODS: dict[str, type[Method]] = {
     "entropy_shift": EntropyShift,
     "activation_coverage": ActivationCoverage,
     "task_confidence": TaskConfidence,
+    "preference_influence": PreferenceInfluence,
     "answer_divergence": AnswerDivergence,
     "random": Random,
     "longest": Longest,
     "lowest_nll": LowestNLL,
     "highest_nll": HighestNLL,
+    "imported": Imported,
+    "combined": Combined,
 }
+TOLD = ("imported", "combined")  # say nothing before they are told what to read or what to put together
+
+
+def standing() -> list[str]:
+    """The methods that stand by themselves: what `--also all`, the demo and a first comparison mean by every method."""
+    return [name for name in METHODS if name not in TOLD]
 
 
 def build(name: str, params: Mapping[str, Any]) -> Method:

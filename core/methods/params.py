@@ -18,7 +18,8 @@ from core.errors import MethodError
 from core.schema import Method
 
 Stage = Literal["order", "measure"]
-Names = Literal["model", "file", "server", "word"]  # id or folder; path; address; anything
+# id or folder; path; address; anything; ...
+Names = Literal["model", "file", "server", "word", "targets", "target", "methods"]
 
 
 def param(

@@ -17,6 +17,8 @@ ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation state
 AFTERWARDS = {
     "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
     "confidence": "Some prompts of each task are continued, greedily.",
+    "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the target "
+    "sets. Nothing is stored of a gradient.",
     "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
 }
 EMBEDDED = (
@@ -112,6 +114,7 @@ def _cost(result: Mapping[str, Any]) -> None:
         )
     parts = {
         "warm-up training": result["calibration_seconds"],
+        f"gradients of every row, after {result.get('epochs', 0)} epochs": result.get("gradient_seconds", 0),
         f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
         f"drawing up to {show.count(result.get('generated', 0))} tokens of answers": result.get("answering_seconds", 0),
     }

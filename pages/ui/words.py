@@ -1,7 +1,7 @@
 """What every column says, in words: its name, its unit, and what its two ends mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.schema import Method
@@ -26,6 +26,21 @@ class Meaning:
 
 
 NATS = "nats per response token"
+INFLUENCE = Meaning(
+    "Influence",
+    "cosine",
+    "training on these would move the model away from what the target set prefers",
+    "training on these would move the model towards what the target set prefers",
+    "Cosine of the row's step with the target's direction, mean over pairs, weighted over checkpoints; of several "
+    "sub-tasks the highest.",
+)
+LESS = Meaning(
+    "Influence on chosen answers (LESS)",
+    "cosine",
+    "training on these would make the target's chosen answers less likely",
+    "training on these would make the target's chosen answers more likely",
+    "As influence, but the target's loss is that of its chosen answers alone: the control.",
+)
 COLUMNS: dict[str, Meaning] = {
     "delta_entropy": Meaning(
         "ΔH",
@@ -68,6 +83,14 @@ COLUMNS: dict[str, Meaning] = {
         "few alternatives at each token after the warm-up",
         "many alternatives at each token after the warm-up",
         "Mean entropy of the calibrated model's next-token distribution over the response.",
+    ),
+    "influence": INFLUENCE,
+    "nll_adapted": Meaning(
+        "NLL after the adapter",
+        NATS,
+        "well predicted after the LoRA warm-up",
+        "still a surprise after the LoRA warm-up",
+        "Mean negative log-likelihood of the response under the model with the adapter of the last epoch.",
     ),
     "response_tokens": Meaning(
         "Response length",
@@ -167,12 +190,31 @@ COLUMNS: dict[str, Meaning] = {
         "a small bin",
         "A number that names a group of rows with like instructions, 0 = the largest: a label, no amount.",
     ),
+    "combined": Meaning(
+        "Combined place",
+        "1 = first for all",
+        "the methods together place these low",
+        "the methods together place these high",
+        "1 − place / rows, where the place is the mean, best or worst one in the methods' orders, as the rule says.",
+    ),
+    "imported": Meaning(
+        "Imported score",
+        "",
+        "the other tool gave these a low number",
+        "the other tool gave these a high number",
+        "The number that the rows brought along; what it means, and which end is good, is the other tool's to say.",
+    ),
 }
-SHOWN = {"answer_divergence": "divergence"}  # methods that rank by places in groups, and the score in each group
+FOR_TARGETS = {"influence": INFLUENCE, "less": LESS}  # one column for each target: <word>.<target>
+# methods that rank by places in groups, and the score in each group
+SHOWN = {"answer_divergence": "divergence", "preference_influence": "influence"}
 
 
 def meaning(column: str) -> Meaning:
     """Words for a column; an unknown one is shown by its name."""
+    word, _, target = column.partition(".")
+    if target and word in FOR_TARGETS:
+        return replace(FOR_TARGETS[word], label=f"{FOR_TARGETS[word].label}: {target}")
     known = COLUMNS.get(column)
     plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
     return known if known is not None else plain

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.estimate import estimate, prompts_asked, reads_pool, tokens_drawn
+from core.estimate import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
 from core.methods import METHODS, build
 from core.pool import load_pool
 from core.progress import Silent
@@ -71,3 +71,13 @@ def test_what_a_server_draws_is_counted_and_not_timed(cost):
 def test_the_tokenizer_alone_costs_no_pass(cost):
     nothing = cost(build("random", {}))
     assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
+
+
+def test_gradients_of_every_row_are_counted_once_an_epoch(cost):
+    method = {"epochs": 3, "warmup": 0.5}
+    one, three = (cost(build("preference_influence", method | {"epochs": epochs})) for epochs in (1, 3))
+    assert (one.epochs, three.epochs, three.passes) == (1, 3, 0)
+    assert three.gradient_seconds > 0 < three.calibration_seconds
+    assert three.seconds > three.gradient_seconds + three.calibration_seconds
+    assert training_cost(build("preference_influence", method), 43) == TRAINING_COST * 3  # 256 rows at least: all
+    assert training_cost(build("preference_influence", method), 10_000) == TRAINING_COST * 3 * 0.5

@@ -20,7 +20,7 @@ from core.intake.pairs import (
     UNDECIDED,
 )
 from core.pool import load_pool
-from core.targets import PAIRS, lengths, load_targets, overlap
+from core.targets import PAIRS, lengths, load_targets, overlap, source_identity
 
 
 def user(text):
@@ -154,6 +154,33 @@ def test_the_same_pair_is_read_however_it_is_written(row, shape, prompt, written
 
 def test_every_shape_is_tried():
     assert {shape for _, shape, _ in WRITTEN.values()} == set(SHAPES)
+
+
+class TestEmbedded:
+    def test_the_demo_set_needs_no_file(self):
+        targets = load_targets("demo", subtask="fault")
+        assert (targets.name, targets.source, targets.shape) == ("demo", "demo", "standard")
+        assert targets.subtasks() == {"swapped": 8, "truncated": 8, "gibberish": 8}
+        assert (targets.problems, targets.notices) == ({}, ())
+        assert load_targets("demo", subtask="fault").fingerprint == targets.fingerprint
+
+    def test_without_a_field_named_it_is_one_task(self):
+        assert load_targets("demo").subtasks() == {None: 24}
+        assert len(load_targets("demo", subtask="fault", limit=2)) == 6
+
+    def test_it_shares_no_prompt_with_the_demo_pool(self, workspace):
+        shared = overlap(load_targets("demo"), load_pool("demo", workspace=workspace.root))
+        assert (len(shared.rows), len(shared.pairs)) == (0, 0)
+
+
+def test_a_source_is_another_one_when_its_file_changes(written):
+    path = written(STANDARD)
+    before = source_identity(path)
+    assert source_identity(path) == before != source_identity("demo")
+    written(STANDARD, STANDARD)
+    assert source_identity(path) != before
+    with pytest.raises(PoolError, match="There is no file"):
+        source_identity(f"{path}.gone")
 
 
 # file: shape, pairs, set aside, notices, share of pairs whose chosen answer is longer

@@ -1,0 +1,64 @@
+"""Influences: how training on each row would move a model towards each sub-task of each target. Arrays only.
+
+    influence of row i on sub-task s = Σ_c η̄_c · mean_{j∈s} cos(Γ_i^c, v_j^c)      -1 to 1; high is towards
+
+over the checkpoints c of a warm-up, η̄_c their mean learning rates made to sum to 1 (core/influencing.py measures it).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Objective = Literal["preference", "sft"]
+
+
+@dataclass(frozen=True, eq=False)
+class Influences:
+    """Of N rows on the sub-tasks of T targets; NaN for rows without a response token."""
+
+    subtasks: Mapping[str, tuple[str, ...]]  # target -> names of its sub-tasks, K over all targets
+    preference: FloatArray  # (N, K): directions of the preference loss (ROSE)
+    sft: FloatArray  # (N, K): directions of the loss on chosen answers (LESS)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Their names, in the order given."""
+        return tuple(self.subtasks)
+
+    def of(self, target: str, objective: Objective) -> FloatArray:
+        """(N, S) influence on each sub-task of one target."""
+        start = 0
+        for name, subtasks in self.subtasks.items():
+            if name == target:
+                values: FloatArray = getattr(self, objective)[:, start : start + len(subtasks)]
+                return values
+            start += len(subtasks)
+        raise KeyError(target)
+
+    def best(self, target: str, objective: Objective) -> FloatArray:
+        """(N,) the highest influence over a target's sub-tasks."""
+        values: FloatArray = self.of(target, objective).max(axis=1)
+        return values
+
+
+def in_turn(orders: Sequence[IntArray]) -> IntArray:
+    """One order of several of the same rows: each in turn gives its best row that is not taken yet."""
+    orders = [order for order in orders if len(order)]
+    if not orders:
+        return np.empty(0, np.int64)
+    taken = np.zeros(int(max(order.max() for order in orders)) + 1, np.bool_)
+    places, found = [0] * len(orders), []
+    for turn in range(len(orders[0])):
+        which = turn % len(orders)
+        order = orders[which]
+        while taken[order[places[which]]]:
+            places[which] += 1
+        row = order[places[which]]
+        taken[row] = True
+        found.append(row)
+    return np.array(found, np.int64)

@@ -1,0 +1,62 @@
+"""Imported score: rows by a number that some other tool has left in them.
+
+    imported    the number in `field` of the original row, a field of a field with a dot between (metadata.score)
+
+Which end is good is the other tool's to say: `end` says which is taken first. A row without a number there is not
+measured, and never chosen.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.methods.params import check, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.schema import BoolArray, Measured, Order
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Another tool's score."""
+
+    name: ClassVar[str] = "imported"
+    label: ClassVar[str] = "Imported score"
+    summary: ClassVar[str] = "Puts rows in order by a number that they brought along: another tool's score."
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "imported")
+
+    field: str = param(
+        "",
+        "The field of the rows that holds the number, such as ifd_ppl; of a field in a field: metadata.score.",
+        label="Field",
+        stage="measure",
+        names="word",
+    )
+    end: Literal["high", "low", "middle"] = param(
+        "high", "Which end of the score is taken first.", label="Take first", choices=("high", "low", "middle")
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def ranks_by(self) -> str:
+        """The number as it was found."""
+        return "imported"
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """What `end` says."""
+        return self.end
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """None of its own: the number is read with the measurement."""
+        return {}
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows by the number; `seed` changes nothing."""
+        values = measured.need("imported")
+        left_out = {FILTERED: ~eligible, NO_RESPONSE: unanswered(measured), NOT_MEASURED: ~np.isfinite(values)}
+        candidates, excluded = sort_out(left_out)
+        return Order(ranked(values, candidates, prefer=self.prefer), excluded)

@@ -1,0 +1,213 @@
+"""Preference influence: rows whose training would move the model towards preferred answers.
+
+    Γ_i^c     what Adam makes of the gradient of row i's mean NLL at checkpoint c (core/adamform.py)
+    v_j^c     unit gradient of the loss of pair j: preference (ROSE), or the NLL of its chosen answer (LESS)
+    Inf(i)    max_s Σ_c η̄_c · mean_{j∈s} cos(Γ_i^c, v_j^c)      -1 to 1; high: towards the target
+
+over sub-tasks s of a target and checkpoints c of a LoRA warm-up on a random share of the pool, weighted by their mean
+learning rates. Each target is a score of its own; both losses are measured in the same pass, so LESS, the control that
+the paper compares with, is a choice and no new measurement.
+
+A summed log-probability favours the longer of two answers: where chosen answers are longer, so does the score.
+
+Sources: ROSE, https://arxiv.org/abs/2412.00631, which takes 5 % of a pool; LESS, https://arxiv.org/abs/2402.04333.
+Nothing is projected or stored, as their releases do: a row's cosines are exact (core/gradients.py).
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import MethodError
+from core.influence import Influences, in_turn
+from core.methods.params import check, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
+from core.schema import BoolArray, Measured, Order
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+ENDINGS = re.compile(r"(\.(jsonl?|ndjson|csv|tsv|parquet|gz))+$", re.IGNORECASE)
+
+
+class TargetName(NamedTuple):
+    """One target set: what it is called, and where its pairs are."""
+
+    name: str
+    source: str  # a path, a hub id or "demo"
+
+
+def named_targets(text: str) -> tuple[TargetName, ...]:
+    """`name=source; source; ...` as targets; one without a name is called after its file. MethodError otherwise."""
+    given = [part.strip() for part in text.split(";") if part.strip()]
+    targets = [_named(part) for part in given]
+    names = [target.name for target in targets]
+    if not targets:
+        raise MethodError(f"{LABEL} needs a target set: pairs of a preferred and a rejected answer. Give its path.")
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
+        if names.count(name) > 1:
+            raise MethodError(f"Two target sets are called '{name}'. Give one of them another name: name=path.")
+    return tuple(targets)
+
+
+def _named(part: str) -> TargetName:
+    name, equals, source = part.partition("=")
+    if equals and NAME.fullmatch(name.strip()):
+        return TargetName(name.strip(), source.strip())
+    return TargetName(re.sub(r"[^A-Za-z0-9_.-]+", "-", ENDINGS.sub("", PurePath(part).name)).strip("-."), part)
+
+
+def spell_targets(targets: Iterable[TargetName]) -> str:
+    """The text that `named_targets` reads."""
+    return "; ".join(f"{target.name}={target.source}" for target in targets)
+
+
+LABEL = "Preference influence"
+
+
+@dataclass(frozen=True)
+class PreferenceInfluence:
+    """Influence of each row on a preference loss (ROSE), or on the loss of chosen answers (LESS)."""
+
+    name: ClassVar[str] = "preference_influence"
+    label: ClassVar[str] = LABEL
+    summary: ClassVar[str] = (
+        "Keeps rows whose training would move the model towards the preferred answers of a target set you give, "
+        "and away from the rejected ones."
+    )
+    needs: ClassVar[tuple[str, ...]] = ("tokens", "influence")
+
+    targets: str = param(
+        "sound=demo",
+        "Target sets: name=path, several with ';' between. Pairs of a preferred and a rejected answer to one prompt.",
+        label="Target sets",
+        stage="measure",
+        names="targets",
+    )
+    subtask: str = param(
+        "",
+        "Field of the pairs that names their sub-task. Empty: each set is one task.",
+        label="Sub-task field",
+        stage="measure",
+        names="word",
+    )
+    pairs: int = param(
+        0, "Pairs of each sub-task that are used, drawn by seed. 0: all.", low=0, high=10_000, stage="measure"
+    )
+    warmup: float = param(
+        0.05,
+        "Share of the pool that the LoRA warm-up trains on, drawn by seed; at least 256 rows where there are as many.",
+        label="Warm-up share",
+        low=0.001,
+        high=1.0,
+        stage="measure",
+    )
+    epochs: int = param(
+        4, "Passes over the warm-up rows; influence is measured after each.", low=1, high=20, stage="measure"
+    )
+    learning_rate: float = param(
+        0.0,
+        "Highest learning rate of the warm-up. 0: by the model's size, from 5e-4 (tiny) to 2e-5 (3 B and more).",
+        label="Learning rate",
+        low=0.0,
+        high=0.1,
+        stage="measure",
+    )
+    lora_rank: int = param(
+        0,
+        "Rank of the adapter on the attention's projections. 0: by the model's size, from 8 to 128.",
+        label="LoRA rank",
+        low=0,
+        high=512,
+        stage="measure",
+    )
+    batch_size: int = param(
+        0,
+        "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128.",
+        label="Batch size",
+        low=0,
+        high=4096,
+        stage="measure",
+    )
+    form: Literal["adam", "release"] = param(
+        "adam",
+        "What Adam makes of a gradient: as in the papers (adam), or as their code computes it (release).",
+        label="Adam form",
+        choices=("adam", "release"),
+        stage="measure",
+    )
+    momentum: Literal["on", "off"] = param(
+        "on",
+        "Off: a row's own gradient stands in place of the average that the optimizer had.",
+        choices=("on", "off"),
+        stage="measure",
+    )
+    target: str = param("", "Which target's score puts the rows in order. Empty: the first.", names="target")
+    objective: Literal["preference", "sft"] = param(
+        "preference",
+        "The targets' loss: of preference pairs (ROSE), or of the chosen answers alone (sft: LESS, the control).",
+        label="Loss",
+        choices=("preference", "sft"),
+    )
+    subtasks: Literal["max", "in turn"] = param(
+        "max",
+        "Several sub-tasks: a row's highest influence counts (max), or each takes its best row in turn.",
+        label="Sub-tasks",
+        choices=("max", "in turn"),
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        known = named_targets(self.targets)
+        object.__setattr__(self, "targets", spell_targets(known))  # one spelling, one key
+        names = [target.name for target in known]
+        if self.target and self.target not in names:
+            raise MethodError(f"{self.label}: target must be one of {', '.join(names)}, not '{self.target}'.")
+
+    @property
+    def chosen(self) -> str:
+        """The target that rows are put in order for."""
+        return self.target or named_targets(self.targets)[0].name
+
+    @property
+    def ranks_by(self) -> str:
+        """The influence; by turns no one column."""
+        return "influence" if self.subtasks == "max" else f"{self.name}.rank"
+
+    @property
+    def prefer(self) -> Literal["high", "low", "middle"]:
+        """The most helpful."""
+        return "high"
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """influence: in use; influence.<target> and less.<target>: of every target, by either loss. -1 to 1."""
+        known = self._known(measured)
+        rose = {f"influence.{target}": known.best(target, "preference") for target in known.targets}
+        less = {f"less.{target}": known.best(target, "sft") for target in known.targets}
+        return {"influence": known.best(self.chosen, self.objective)} | rose | less
+
+    def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
+        """Rows by influence, or sub-tasks in turn; `seed` changes nothing."""
+        values = self._known(measured).of(self.chosen, self.objective)
+        left_out = {
+            FILTERED: ~eligible,
+            NO_RESPONSE: measured.need("response_tokens") == 0,
+            NOT_MEASURED: ~np.isfinite(values).all(axis=1),
+        }
+        candidates, excluded = sort_out(left_out)
+        if self.subtasks == "max":
+            return Order(ranked(values.max(axis=1), candidates, prefer="high"), excluded)
+        return Order(in_turn([ranked(column, candidates, prefer="high") for column in values.T]), excluded)
+
+    def _known(self, measured: Measured) -> Influences:
+        known = measured.need_influences()
+        if self.chosen not in known.targets:
+            raise MethodError(
+                f"{self.label} is measured for {', '.join(known.targets)}, not for '{self.chosen}'. Measure it first."
+            )
+        return known

@@ -1,0 +1,40 @@
+"""Influences by target and sub-task, and one order of several."""
+
+import numpy as np
+import pytest
+
+from core.influence import Influences, in_turn
+
+TWO = Influences(
+    {"a": ("x", "y"), "b": ("z",)},
+    np.array([[0.1, 0.3, -0.5], [0.2, 0.0, 0.5], [np.nan] * 3], np.float32),
+    np.array([[1, 2, 3], [4, 5, 6], [np.nan] * 3], np.float32),
+)
+
+
+def test_a_target_has_its_own_subtasks():
+    assert TWO.targets == ("a", "b")
+    np.testing.assert_allclose(TWO.of("a", "preference"), [[0.1, 0.3], [0.2, 0.0], [np.nan, np.nan]], rtol=1e-6)
+    np.testing.assert_allclose(TWO.of("b", "sft"), [[3], [6], [np.nan]])
+    with pytest.raises(KeyError):
+        TWO.of("c", "sft")
+
+
+def test_the_best_subtask_counts_and_missing_stays_missing():
+    np.testing.assert_allclose(TWO.best("a", "preference"), [0.3, 0.2, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(TWO.best("a", "sft"), [2, 5, np.nan])
+
+
+def test_orders_give_their_best_row_that_is_left_in_turn():
+    # first gives 3, second 1 (3 is gone), first 1 is gone: 0, second 2
+    assert in_turn([np.array([3, 1, 0, 2]), np.array([3, 1, 2, 0])]).tolist() == [3, 1, 0, 2]
+    assert in_turn([np.array([4, 9])]).tolist() == [4, 9]
+    assert in_turn([]).tolist() == in_turn([np.empty(0, np.int64)]).tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_row_comes_once(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.choice(100, 40, replace=False)
+    merged = in_turn([rng.permutation(rows) for _ in range(3)])
+    assert sorted(merged.tolist()) == sorted(rows.tolist())

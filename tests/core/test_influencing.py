@@ -1,0 +1,264 @@
+"""From target sets to influences: equal to a loop over rows and pairs, stored once, resumed to the bit."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+from core.adapters import adapter_matrices
+from core.epochs import epoch_checkpoints
+from core.errors import Cancelled, MethodError, PoolError
+from core.measure import measure
+from core.methods import build
+from core.methods.preference_influence import PreferenceInfluence
+from core.model import load_model
+from core.modelref import resolve_model
+from core.pairing import read_pairs
+from core.pool import load_pool
+from core.progress import Silent
+from core.runs import find_run, load_measured
+from core.schema import Reading
+from core.sweep import Sweep
+
+WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
+ROWS = 30
+
+
+def words(rng, most):
+    return " ".join(rng.choices(WORDS, k=rng.randint(1, most)))
+
+
+@pytest.fixture(scope="module")
+def pool_file(tmp_path_factory):
+    """Rows of 1 to 20 words; the first asks what a pair asks."""
+    rng = random.Random(0)
+    rows = [{"instruction": f"{words(rng, 20)} {i}", "output": words(rng, 20)} for i in range(ROWS)]
+    rows[0]["instruction"] = "prompt 0"
+    file = tmp_path_factory.mktemp("pool") / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def write_pairs(file, count, seed, **more):
+    rng = random.Random(seed)
+    rows = [
+        {"prompt": f"prompt {k}", "chosen": words(rng, 12) + " yes", "rejected": words(rng, 6), "kind": "ab"[k % 2]}
+        for k in range(count)
+    ]
+    file.write_text("".join(json.dumps(row | more) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def targets(tmp_path):
+    return write_pairs(tmp_path / "wanted.jsonl", 5, 1), write_pairs(tmp_path / "other.jsonl", 3, 2)
+
+
+@pytest.fixture
+def reading(tiny_model_dir):
+    return Reading(model=str(tiny_model_dir), max_length=128)
+
+
+QUICK = {"epochs": 2, "lora_rank": 4, "learning_rate": 1e-3, "batch_size": 8}
+
+
+def method_of(file, **params):
+    return build("preference_influence", {"targets": f"wanted={file}", **QUICK, **params})
+
+
+def run_on(pool_file, workspace, reading, method, report=None):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    return measure(pool, method, reading, workspace, seed=0, report=report or Silent())
+
+
+class Stages(Silent):
+    """Remembers what was begun, and how many rows of it were done already."""
+
+    def __init__(self, stop_at=None):
+        self.begun, self.stop_at = [], stop_at
+
+    def stage(self, name, *, rows, work, done_rows=0, done_work=0):
+        self.begun.append((name, done_rows))
+
+    def note(self, text):
+        if self.stop_at and self.stop_at in text:
+            raise Cancelled("stopped by the test")
+
+
+# The formula, by the simplest loop there is
+
+
+def loss_gradient(model, tokens, spans, mean):
+    """∇ of the NLL of one row over the LoRA matrices: {name: tensor}."""
+    ids = torch.tensor(np.asarray(tokens, np.int64))[None]
+    parameters = {name: module.weight for name, module in adapter_matrices(model.network).items()}
+    for weight in parameters.values():
+        weight.requires_grad_()
+    logits = model.network(input_ids=ids).logits[0].float()
+    places = np.concatenate([np.arange(a, b) for a, b in np.reshape(spans, (-1, 2))])
+    nll = functional.cross_entropy(logits[places - 1], ids[0, places], reduction="mean" if mean else "sum")
+    return dict(zip(parameters, torch.autograd.grad(nll, list(parameters.values())), strict=True))
+
+
+def flat(gradient):
+    return torch.cat([g.double().flatten() for g in gradient.values()])
+
+
+def unit(vector):
+    return vector / vector.norm()
+
+
+def adam_step(gradient, moments, steps):
+    parts = []
+    for name, g in gradient.items():
+        m, v = (
+            next(t for k, t in moments.items() if k.endswith(f"{name}.{kind}")) for kind in ("exp_avg", "exp_avg_sq")
+        )
+        m, v = 0.9 * m.double() + 0.1 * g.double(), 0.999 * v.double() + 0.001 * g.double() ** 2
+        parts.append((m / (1 - 0.9 ** (steps + 1)) / ((v / (1 - 0.999 ** (steps + 1))).sqrt() + 1e-8)).flatten())
+    return torch.cat(parts)
+
+
+def by_hand(pool, pairs, checkpoints, sweep):
+    """(N, S) by one row and one pair at a time, for both losses."""
+    rates = np.array([c.learning_rate for c in checkpoints])
+    total = {"preference": 0.0, "sft": 0.0}
+    for weight, checkpoint in zip(rates / rates.sum(), checkpoints, strict=True):
+        model, moments = sweep.model(checkpoint.state), load_file(checkpoint.moments)
+        towards = {"preference": [], "sft": []}
+        for j in range(len(pairs.subtasks)):
+            good, bad = ((side["tokens"][j], side["spans"][j]) for side in (pairs.chosen, pairs.rejected))
+            towards["preference"].append(
+                unit(flat(loss_gradient(model, *good, False)) - flat(loss_gradient(model, *bad, False)))
+            )
+            towards["sft"].append(unit(flat(loss_gradient(model, *good, True))))
+        cosines = {loss: np.full((len(pool), len(pairs.names)), np.nan) for loss in towards}
+        for i in range(len(pool)):
+            row = sweep.tokens.batch(np.array([i]))
+            if len(row["spans"][0]):
+                step = adam_step(
+                    loss_gradient(model, row["tokens"][0], row["spans"][0], True), moments, checkpoint.steps
+                )
+                for loss, units in towards.items():
+                    for s, name in enumerate(pairs.names):
+                        mine = [unit(step) @ u for u, of in zip(units, pairs.subtasks, strict=True) if of == name]
+                        cosines[loss][i, s] = torch.stack(mine).mean()
+        total = {loss: total[loss] + weight * cosines[loss] for loss in total}
+    return total
+
+
+def test_influences_are_those_of_a_loop_over_rows_pairs_and_checkpoints(pool_file, workspace, reading, targets):
+    method = method_of(targets[0], subtask="kind")
+    run = run_on(pool_file, workspace, reading, method)
+    found = load_measured(run).influences
+    assert found.subtasks == {"wanted": ("a", "b")}
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    sweep = Sweep(pool, reading, resolve_model(reading.model, None), workspace, Silent())
+    checkpoints = epoch_checkpoints(next(workspace.root.glob("models/*")))
+    wanted = by_hand(pool, read_pairs(sweep, method, str(targets[0]), 0), checkpoints, sweep)
+    for loss in ("preference", "sft"):
+        np.testing.assert_allclose(getattr(found, loss), wanted[loss], atol=2e-5)
+
+
+# Stored once
+
+
+def test_what_was_stopped_goes_on_and_gives_the_same_bits(pool_file, workspace, reading, targets, tmp_path):
+    method = method_of(targets[0])
+    whole = load_measured(run_on(pool_file, workspace, reading, method)).influences
+    other = type(workspace)(tmp_path / "other")
+    for place in ("after epoch 1", "after epoch 2"):
+        with pytest.raises(Cancelled):
+            run_on(pool_file, other, reading, method, Stages(f"Influence of each row {place}"))
+    report = Stages()
+    again = load_measured(run_on(pool_file, other, reading, method, report)).influences
+    np.testing.assert_array_equal(again.preference, whole.preference)
+    assert ("Influence of each row after epoch 1 of 2", 0) not in report.begun  # done before, so not begun again
+
+
+def test_another_target_repeats_nothing_of_the_first(pool_file, workspace, reading, targets):
+    first = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0]))).influences
+    stamps = {f: f.stat().st_mtime_ns for f in workspace.root.glob("measurements/*/part-*")}
+    both = method_of(targets[0], targets=f"wanted={targets[0]}; other={targets[1]}")
+    found = load_measured(run_on(pool_file, workspace, reading, both)).influences
+    assert found.targets == ("wanted", "other")
+    np.testing.assert_array_equal(found.of("wanted", "preference"), first.preference)
+    assert {f: f.stat().st_mtime_ns for f in stamps} == stamps
+    assert len(list(workspace.root.glob("models/*"))) == 1
+
+
+def test_the_form_of_adam_and_momentum_change_influences_not_the_warm_up(pool_file, workspace, reading, targets):
+    made = [
+        load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], **choice))).influences.preference
+        for choice in ({}, {"form": "release"}, {"momentum": "off"})
+    ]
+    assert not np.allclose(made[0], made[1], equal_nan=True) and not np.allclose(made[0], made[2], equal_nan=True)
+    assert len(list(workspace.root.glob("models/*"))) == 1
+
+
+def test_a_pairs_file_that_has_changed_is_measured_anew(pool_file, workspace, reading, targets):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    method = method_of(targets[1])
+    run_on(pool_file, workspace, reading, method)
+    assert find_run(workspace, pool, method, reading, 0) is not None
+    write_pairs(targets[1], 3, 99)
+    assert find_run(workspace, pool, method, reading, 0) is None
+    targets[1].unlink()  # gone: what was measured still stands
+    assert find_run(workspace, pool, method, reading, 0) is not None
+
+
+# What is told
+
+
+def test_a_run_tells_of_its_targets_and_of_the_warm_up(pool_file, workspace, reading, targets):
+    run = run_on(pool_file, workspace, reading, method_of(targets[0], subtask="kind", pairs=2))
+    (told,) = run.summary["targets"]
+    assert (told["name"], told["pairs"], told["available"], told["subtasks"]) == ("wanted", 4, 5, {"a": 2, "b": 2})
+    assert len(told["accuracy"]) == 1 + 2 and len(told["margin_accuracy"]) == 2
+    assert all(0 <= share <= 1 for share in told["accuracy"])
+    story = run.summary["warm_up"]
+    assert (story["rows"], story["rank"], len(story["loss"])) == (ROWS, 4, story["steps"])
+    assert story["epoch_rates"][0] > story["epoch_rates"][1] > 0
+    assert any("longer one" in doubt for doubt in run.summary["warnings"])
+
+
+def test_rows_that_ask_what_a_pair_asks_are_counted(pool_file, workspace, reading, targets):
+    run = run_on(pool_file, workspace, reading, method_of(targets[0]))
+    (told,) = run.summary["targets"]
+    assert (told["shared_rows"], told["shared_pairs"]) == (1, 1)
+    assert any("1 rows of the pool ask the same as 1 pairs" in doubt for doubt in run.summary["warnings"])
+
+
+def test_pairs_of_which_none_can_be_used_are_refused(pool_file, workspace, reading, tmp_path):
+    file = tmp_path / "same.jsonl"
+    file.write_text(json.dumps({"prompt": "p", "chosen": "x " * 400 + "a", "rejected": "x " * 400 + "b"}) + "\n")
+    with pytest.raises(MethodError, match="no pair has two different answers within 16 tokens"):
+        run_on(pool_file, workspace, Reading(model=reading.model, max_length=16), method_of(file))
+    with pytest.raises(PoolError):
+        run_on(pool_file, workspace, reading, method_of(tmp_path / "absent.jsonl"))
+
+
+def test_a_pool_without_responses_is_refused(workspace, reading, targets, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(9)))
+    with pytest.raises(MethodError, match="No row of this pool has a response"):
+        run_on(file, workspace, reading, method_of(targets[0]))
+
+
+def test_each_target_is_a_score_of_its_own(pool_file, workspace, reading, targets):
+    both = f"wanted={targets[0]}; other={targets[1]}"
+    measured = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], targets=both)))
+    scores = PreferenceInfluence(targets=both, target="other").scores(measured)
+    assert set(scores) == {"influence", "influence.wanted", "influence.other", "less.wanted", "less.other"}
+    np.testing.assert_array_equal(scores["influence"], scores["influence.other"])
+    assert not np.allclose(scores["influence.wanted"], scores["less.wanted"], equal_nan=True)
+
+
+def test_what_is_loaded_reads_as_a_state_of_the_model(pool_file, workspace, reading, targets):
+    run_on(pool_file, workspace, reading, method_of(targets[0]))
+    last = epoch_checkpoints(next(workspace.root.glob("models/*")))[-1]
+    assert adapter_matrices(load_model(resolve_model(reading.model, None), state=last.state).network)
