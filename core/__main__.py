@@ -60,6 +60,15 @@ AlsoOpt = Annotated[
     list[str] | None,
     typer.Option("--also", help="Another method to measure for, in the same pass; repeatable; `all` for every one."),
 ]
+FilterOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter",
+        metavar="FILTER",
+        help="Who may be chosen at all; repeatable: 'nll<=2', 'response_tokens in 10..200', 'task=qa|code', "
+        "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
+    ),
+]
 ScoresOpt = Annotated[
     Path | None, typer.Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")
 ]
@@ -121,6 +130,28 @@ def inspect(
         part = headless.pool_part(pool, name, split, pool_revision, fields)
         opened = headless.open_source(part, Workspace(workspace), session.report, task=task)
         session.done(headless.pool_facts(opened))
+
+
+@app.command()
+def duplicates(
+    pool: PoolArg,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
+    ] = 0.8,
+    fields: FieldsOpt = None,
+    name: NameOpt = None,
+    split: SplitOpt = None,
+    pool_revision: PoolRevisionOpt = None,
+    workspace: WorkspaceOpt = headless.WORKSPACE,
+    as_json: JsonOpt = False,
+    job: JobOpt = None,
+) -> None:
+    """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
+    with _command(job, as_json=as_json) as session:
+        place = Workspace(workspace)
+        part = headless.pool_part(pool, name, split, pool_revision, fields)
+        opened = headless.open_source(part, place, session.report)
+        session.done(headless.duplicates_facts(opened, place, threshold, session.report))
 
 
 def _spelled(
@@ -198,6 +229,39 @@ def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *
     session.done(headless.estimated(recipe, pool, workspace, session.report, _beside(spelled, also)))
 
 
+@app.command()
+@_with_recipe_options
+def tokens(
+    session: _Session,
+    workspace: Workspace,
+    spelled: dict[str, Any],
+    *,
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
+    number: Annotated[
+        list[int] | None, typer.Option("--number", metavar="N", help="Or its number, counted from 0; repeatable.")
+    ] = None,
+) -> None:
+    """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
+    recipe, pool = headless.spell(workspace, session.report, **spelled)
+    rows = headless.rows_called(pool, row or (), number or ())
+    session.done(headless.viewed(recipe, pool, workspace, session.report, rows, strips=session.as_json))
+
+
+@app.command()
+@_with_recipe_options
+def project(
+    session: _Session,
+    workspace: Workspace,
+    spelled: dict[str, Any],
+    *,
+    of: Annotated[str, typer.Option("--of", help="prompt, response or activations: what is measured.")] = "prompt",
+    layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
+) -> None:
+    """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
+    recipe, pool = headless.spell(workspace, session.report, **spelled)
+    session.done(headless.projected(recipe, pool, workspace, session.report, of, layout))
+
+
 def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
     return headless.methods_beside(also or (), spelled["settings"], spelled["reading"]["model"])
 
@@ -210,18 +274,28 @@ def select(
     spelled: dict[str, Any],
     *,
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    filters: FilterOpt = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="No row with a worse score, whatever the budget.")
+    ] = None,
     out: OutOpt = Path("chosen.jsonl"),
     schema: Annotated[
         str, typer.Option("--schema", help="original, alpaca, messages, sharegpt or annotation.")
     ] = "original",
     with_scores: Annotated[bool, typer.Option("--with-scores", help="Add one object column.")] = False,
     rejected: Annotated[bool, typer.Option("--rejected", help="Also write the rows not chosen.")] = False,
+    held_out: Annotated[
+        str, typer.Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
+    ] = "0%",
     scores: ScoresOpt = None,
 ) -> None:
     """Choose rows from what is measured, and write them with their manifest."""
-    export = {"schema": schema, "with_scores": with_scores, "rejected": rejected}
-    recipe, pool = headless.spell(workspace, session.report, **spelled, budget=budget, export=export)
+    export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
+    chosen: dict[str, Any] = {"budget": budget, "filters": headless.read_filters(filters or ()), "threshold": threshold}
+    recipe, pool = headless.spell(workspace, session.report, **spelled, **chosen, export=export)
     run = headless.found(recipe, pool, workspace)
+    recipe = headless.kept_apart(recipe, pool, workspace)
+    headless.near_found(recipe, pool, workspace, session.report)
     session.done(headless.curated(recipe, pool, run, out, scores))
 
 
@@ -239,6 +313,7 @@ def run(
         place, plan = Workspace(workspace), load_recipe(recipe)
         pool = headless.open_pool_of(plan, place, session.report)
         measured = headless.measured(plan, pool, place, session.report)[0]
+        headless.near_found(plan, pool, place, session.report)
         session.done(headless.curated(plan, pool, measured, out, scores))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
-from core.filters import Filter
+from core.filters import NEAR, Filter
 from core.manifest import Manifest
 from core.methods import build
 from core.methods.params import all_params
@@ -43,15 +43,20 @@ def size_category(rows: int) -> str:
 def _front_matter(manifest: Manifest, license: str | None) -> dict[str, Any]:
     source, file = manifest.pool.source, manifest.output.file
     front: dict[str, Any] = {"license": license} if license else {}
+    second = manifest.output.held_out
+    files = [{"split": "train", "path": file}] + ([{"split": "test", "path": second.file}] if second else [])
     return front | {
-        "size_categories": [size_category(manifest.output.rows)],
+        "size_categories": [size_category(_rows(manifest))],
         "source_datasets": [source if _is_hub_id(source) else "extended|other"],
         "task_categories": ["text-generation"],
         "tags": ["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": "train", "path": file}]},
-        ],
+        "configs": [{"config_name": "default", "data_files": files}],
     }
+
+
+def _rows(manifest: Manifest) -> int:
+    """How many rows were chosen, in both files."""
+    return len(manifest.rows) + len(manifest.held_out)
 
 
 def _is_hub_id(source: str) -> bool:
@@ -62,11 +67,11 @@ def _is_hub_id(source: str) -> bool:
 def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
     output, recipe = manifest.output, manifest.recipe
     method = _method(manifest)
-    stem = output.file.removesuffix(".jsonl")
+    stem, rows = output.file.removesuffix(".jsonl"), _rows(manifest)
     return [
-        f"# {output.rows:,} rows chosen from {_code(pool.name)}",
+        f"# {rows:,} rows chosen from {_code(pool.name)}",
         "",
-        f"{output.rows:,} of {len(pool):,} rows ({output.rows / len(pool):.1%}), chosen with "
+        f"{rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}), chosen with "
         f"Winnow {manifest.tool.version}. {_layout(manifest)}",
         "",
         f"- **Method**: {method.label}. {method.summary}",
@@ -75,6 +80,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Budget**: {_budget(recipe)}",
         f"- **Seed**: {recipe['seed']}",
         *_choices_by_hand(recipe),
+        *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
         f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}",
         "",
@@ -130,6 +136,20 @@ def _choices_by_hand(recipe: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _held_out(manifest: Manifest) -> list[str]:
+    """What is kept from training, and what it has not in common with the rest."""
+    second = manifest.output.held_out
+    if second is None:
+        return []
+    column = str(manifest.recipe["export"]["apart"])
+    alike = column.removeprefix(NEAR)
+    kind = f"near duplicates (alike from {alike})" if column.startswith(NEAR) else "exact duplicates"
+    return [
+        f"- **Held out**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; drawn with the "
+        f"seed, from every task in proportion. No row has its {kind} in the other file."
+    ]
+
+
 def _method(manifest: Manifest) -> Method:
     return build(**manifest.recipe["method"])
 
@@ -157,7 +177,8 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
         about = _converted_entry(output.written_as, output.fields)
     if about is None:
         return None
-    entry = {output.file.removesuffix(".jsonl"): {"file_name": output.file} | about}
+    files = [output.file] + ([output.held_out.file] if output.held_out else [])
+    entry = {file.removesuffix(".jsonl"): {"file_name": file} | about for file in files}
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
 
 

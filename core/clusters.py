@@ -36,7 +36,7 @@ def activation_clusters(
     labels = np.full(len(states), -1, np.int64)
     rows = np.unique(rows)
     if len(rows):
-        labels[rows] = kmeans(_project(states, rows, seed, on_part), clusters, seed=seed)
+        labels[rows] = kmeans(project_states(states, rows, seed, on_part), clusters, seed=seed)
     return labels
 
 
@@ -54,7 +54,7 @@ def touched(labels: IntArray, rows: IntArray, clusters: int) -> tuple[int, float
     return len(share), float(abs((share * np.log(share)).sum()) / np.log(clusters))  # abs: no −0
 
 
-def _project(states: States, rows: IntArray, seed: int, on_part: Progress) -> FloatArray:
+def project_states(states: States, rows: IntArray, seed: int, on_part: Progress) -> FloatArray:
     """(K, ≤ WIDTH) unit vectors of `rows`, in their order."""
     with one_thread():
         column, directions = _directions(states, rows, seed)

@@ -1,9 +1,10 @@
 """From a finished run to files: the chosen rows, their manifest, card and recipe. Needs no model.
 
 Beside `chosen.jsonl` come `chosen.manifest.json`, `chosen.recipe.yaml`, `chosen.README.md` (the dataset card)
-and, on request, `chosen.rejected.jsonl`.
+and, on request, `chosen.heldout.jsonl` (chosen rows that are kept from training) and `chosen.rejected.jsonl`.
 """
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,12 +17,14 @@ from core import __version__
 from core.card import dataset_card
 from core.errors import ReplayError
 from core.export import Exported, write_selection
+from core.filters import EXACT
 from core.manifest import Manifest, build_manifest, verify_rows, write_manifest
-from core.recipe import Recipe, dump_recipe, plan_selection, score_columns
+from core.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
 from core.runs import Run, load_measured
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection import Selection
-from core.store import atomic_path, write_atomic
+from core.split import held_out
+from core.store import disk_errors, write_atomic
 from core.version import commit
 
 QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
@@ -36,10 +39,12 @@ class Curated:
     recipe: Path
     card: Path
     rejected: Path | None
-    rows: int
-    tokens: int
+    rows: int  # of `chosen`
+    tokens: int  # of all chosen rows, held out or not
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows that the order left out
+    held_out: Path | None = None
+    held_out_rows: int = 0
 
 
 def beside(out: Path, suffix: str) -> Path:
@@ -63,11 +68,13 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> Curated:
     measured = load_measured(run)
     selection = plan_selection(recipe, pool, measured)
     recipe = settled(recipe, pool, run)
-    exported = write_rows(recipe, pool, measured, selection, out)
+    apart = rows_apart(recipe, pool, measured, selection.rows)
+    exported = write_rows(recipe, pool, measured, selection, out, apart)
     manifest = build_manifest(
         pool,
         selection.rows,
         exported,
+        held_out=apart,
         recipe=recipe.as_data(),
         model=dict(run.model),
         encoder=run.encoder,
@@ -88,11 +95,40 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> Curated:
         tokens=selection.tokens,
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
+        held_out=exported.held_out.path if exported.held_out else None,
+        held_out_rows=len(apart),
     )
 
 
-def write_rows(recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path) -> Exported:
-    """The chosen rows as the recipe's export part says."""
+def rows_apart(recipe: Recipe, pool: Pool, measured: Measured, rows: IntArray) -> IntArray:
+    """Which of the chosen rows the recipe holds out; none unless it says so."""
+    part = recipe.export
+    if not part.held_out:
+        return np.empty(0, np.int64)
+    repeats = duplicates_of(part.apart, pool, measured)
+    groups = np.where(repeats < 0, np.arange(len(pool)), repeats)
+    return held_out(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
+
+
+def duplicates_of(column: str, pool: Pool, measured: Measured) -> IntArray:
+    """(N,) the row that each row repeats, -1: none, by a column of exact or near duplicates."""
+    if column == EXACT:
+        return np.asarray(pool.rows[EXACT].combine_chunks().fill_null(-1), np.int64)
+    return np.asarray(near_column(column, pool, measured))
+
+
+def _task_codes(pool: Pool, measured: Measured) -> IntArray:
+    """(N,) a number per task, derived ones where tasks are derived; -1: no task."""
+    if measured.derived_tasks is not None:
+        return np.asarray(measured.columns["task_code"])
+    coded = pool.rows["task"].combine_chunks().dictionary_encode()
+    return np.asarray(coded.indices.fill_null(-1), np.int64)
+
+
+def write_rows(
+    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, apart: IntArray
+) -> Exported:
+    """The chosen rows as the recipe's export part says; those `apart` to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
     return write_selection(
@@ -103,6 +139,7 @@ def write_rows(recipe: Recipe, pool: Pool, measured: Measured, selection: Select
         scores=scores,
         rejected=part.rejected,
         tasks=measured.task_names(),
+        held_out=apart,
     )
 
 
@@ -115,6 +152,8 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
     for reason, rows in order.excluded.items():
         why[rows] = reason
     columns = score_columns(method, measured)
+    if order.values is not None:
+        columns[method.ranks_by] = order.values
     names = measured.task_names()
     if names is not None:
         columns["derived_task"] = np.array(names, object)
@@ -127,7 +166,7 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
     With a run, the rows are chosen anew and must be the manifest's; without, its list of rows is taken at
     its word. ReplayError says what differs.
     """
-    promised = verify_rows(pool, manifest)
+    promised, apart = verify_rows(pool, manifest)
     if run is None:
         if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUES):
             raise ReplayError(
@@ -139,15 +178,27 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
         measured = load_measured(run)
         selection = plan_selection(recipe, pool, measured)
         _same_rows(selection.rows, promised, pool)
-    with atomic_path(out) as temporary:
-        exported = write_rows(recipe, pool, measured, selection, temporary)
-        if exported.sha256 != manifest.output.sha256:
+        _same_rows(rows_apart(recipe, pool, measured, promised), apart, pool)
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, apart)
+        _same_bytes(exported, manifest)
+        for file in Path(folder).iterdir():
+            file.replace(out.with_name(file.name))
+    second = exported.held_out
+    return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
+
+
+def _same_bytes(exported: Exported, manifest: Manifest) -> None:
+    made, promised = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
+    for one, other in zip(made, promised, strict=True):
+        if one is not None and other is not None and one.sha256 != other.sha256:
             raise ReplayError(
-                f"The rows are the same, but the file is not: sha256 {exported.sha256}, the manifest says "
-                f"{manifest.output.sha256}. The scores column differs in its last digits, or the file was made by "
+                f"The rows are the same, but the file {other.file} is not: sha256 {one.sha256}, the manifest says "
+                f"{other.sha256}. The scores column differs in its last digits, or the file was made by "
                 f"another version ({manifest.tool.version}; this is {__version__})."
             )
-    return replace(exported, path=out)
 
 
 def _same_rows(chosen: IntArray, promised: IntArray, pool: Pool) -> None:

@@ -6,7 +6,7 @@ thousand rows are in memory at a time. A file is whole or absent.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,16 @@ class Exported:
     schema: str
     with_scores: bool
     fields: tuple[str, ...]  # top-level fields that occur, in a converted schema; () for the original
+    held_out: "HeldOut | None" = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The second file, of chosen rows that are kept from training."""
+
+    path: Path
+    rows: int
+    sha256: str
 
 
 class _Lines:
@@ -59,6 +69,10 @@ class _Lines:
         self._file.write(line)
         self._file.write(b"\n")
         self.count += 1
+
+    def fill(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.write(line)
 
     @property
     def sha256(self) -> str:
@@ -80,9 +94,11 @@ def write_selection(
     scores: Scores | None = None,
     rejected: bool = False,
     tasks: Tasks | None = None,
+    held_out: IntArray | None = None,
 ) -> Exported:
     """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
 
+    held_out   those of `rows` that go, in the same way, to `<out>.heldout.jsonl` instead
     scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN
     rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl`
     tasks      (N,) derived names instead of the pool's labels, in an annotation queue, which marks them as derived
@@ -98,22 +114,24 @@ def write_selection(
         raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
     if tasks is not None and len(tasks) != len(pool):
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
-    chosen = np.sort(rows)
-    rejected_path = out.with_name(out.name.removesuffix(".jsonl") + ".rejected.jsonl")
+    kept_out = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
+    chosen = np.setdiff1d(rows, kept_out)
+    rejected_path, held_path = (
+        out.with_name(out.name.removesuffix(".jsonl") + s) for s in (".rejected.jsonl", ".heldout.jsonl")
+    )
     seen: dict[str, None] = {}
+    say = None if schema == "original" else _said(pool, rows, schema, tasks)
     with ExitStack() as files:
         kept = files.enter_context(_lines(out))
-        if schema == "original":
-            lines = _own_lines(pool, chosen, scores)
-        else:
-            lines = _converted_lines(pool, _said(pool, chosen, schema, tasks), chosen, scores, seen)
-        for line in lines:
-            kept.write(line)
+        kept.fill(_lines_of(pool, chosen, scores, say, seen))
+        second = None
+        if len(kept_out):
+            apart = files.enter_context(_lines(held_path))
+            apart.fill(_lines_of(pool, kept_out, scores, say, seen))
+            second = HeldOut(held_path, apart.count, apart.sha256)
         if rejected:
-            others = files.enter_context(_lines(rejected_path))
-            rest = np.setdiff1d(np.arange(len(pool)), chosen, assume_unique=True)
-            for line in _own_lines(pool, rest, scores):
-                others.write(line)
+            rest = np.setdiff1d(np.arange(len(pool)), rows)
+            files.enter_context(_lines(rejected_path)).fill(_own_lines(pool, rest, scores))
     return Exported(
         path=out,
         rows=kept.count,
@@ -122,7 +140,19 @@ def write_selection(
         schema=schema,
         with_scores=scores is not None,
         fields=tuple(seen),
+        held_out=second,
     )
+
+
+def _lines_of(
+    pool: Pool,
+    rows: IntArray,
+    scores: Scores | None,
+    say: Callable[[Row], dict[str, Any]] | None,
+    seen: dict[str, None],
+) -> Iterator[bytes]:
+    """The rows (ascending), in their own words or as `say` says them."""
+    return _own_lines(pool, rows, scores) if say is None else _converted_lines(pool, say, rows, scores, seen)
 
 
 def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """Filters: which rows may be chosen at all, decided before any method orders them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from typing import Any
@@ -9,14 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.schema import BoolArray, Columns
+from core.schema import BoolArray
+from core.textmatch import check_pattern, holds, is_one_of, matches
+
+EXACT = "duplicate_of"  # column: the row that a row repeats word for word
+NEAR = "near_duplicate_of@"  # and that it nearly repeats; how alike they are at least stands behind the @, from 0 to 1
+ALIKE = f"{NEAR}0.8"  # how alike, where nobody has said
 
 _BOOLS = {"true": True, "false": False}
+
+MOST_SAID = 12  # values that are named in words
 
 
 @dataclass(frozen=True)
 class Filter:
-    """One condition on one column: a range, a list of values, a piece of text, or several at once (and).
+    """One condition on one column: a range, a list of values, a piece of text, a pattern, or several at once (and).
 
     A missing value (NaN, null) is in no range and holds no text; it equals only None in `values`. `exclude` takes
     the complement: it leaves out exactly the rows that match, so a row without a value stays.
@@ -28,21 +35,29 @@ class Filter:
     values: tuple[str | float | bool | None, ...] | None = None
     exclude: bool = False
     contains: str | None = None  # anywhere in the text, upper and lower case alike
+    matches: str | None = None  # a regular expression (RE2) found anywhere in the text; case counts, (?i) lets it not
 
     def __post_init__(self) -> None:
         if self.values is not None:
             object.__setattr__(self, "values", tuple(self.values))
-        if all(c is None for c in (self.low, self.high, self.values, self.contains)):
-            raise RecipeError(f"The filter on '{self.column}' says nothing: give low, high, values or contains.")
+        if all(c is None for c in (self.low, self.high, self.values, self.contains, self.matches)):
+            raise RecipeError(
+                f"The filter on '{self.column}' says nothing: give low, high, values, contains or matches."
+            )
         if any(c is not None and isnan(c) for c in (self.low, self.high)):
             raise RecipeError(f"The filter on '{self.column}' has a limit that is no number.")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise RecipeError(
                 f"The filter on '{self.column}' lets nothing pass: low {self.low:g} is above high {self.high:g}."
             )
+        if self.matches is not None:
+            check_pattern(self.matches)
 
     def __str__(self) -> str:
-        """In words: 'nll from 0.5 to 2', 'except task is closed_qa'."""
+        """In words: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
+        if self == once(self.column):
+            alike = self.column.removeprefix(NEAR)
+            return "exact duplicates once" if self.column == EXACT else f"near duplicates once (alike from {alike})"
         said = []
         if self.low is not None and self.high is not None:
             said.append(f"from {self.low:g} to {self.high:g}")
@@ -51,31 +66,53 @@ class Filter:
         elif self.high is not None:
             said.append(f"at most {self.high:g}")
         if self.values is not None:
-            said.append("is " + " or ".join("missing" if v is None else str(v) for v in self.values))
+            some = ["missing" if v is None else str(v) for v in self.values]
+            said.append("is " + (" or ".join(some) if len(some) <= MOST_SAID else f"one of {len(some):,} values"))
         if self.contains is not None:
             said.append(f"contains '{self.contains}'")
+        if self.matches is not None:
+            said.append(f"matches '{self.matches}'")
         return f"{'except ' if self.exclude else ''}{self.column} {' and '.join(said)}"
 
 
-def apply_filters(filters: Sequence[Filter], columns: Columns) -> BoolArray:
-    """(N,) which rows pass every filter. Text columns are object arrays of str and None.
+def once(column: str) -> Filter | None:
+    """The filter that lets each group of duplicates in once: its earliest row, whatever the order makes of the others,
+    for filters decide before there is an order. None for a column that does not say what a row repeats."""
+    return Filter(column, low=0, exclude=True) if column == EXACT or column.startswith(NEAR) else None
 
-    RecipeError for a column that is not there and for a range on text or text in numbers.
+
+def apply_filters(filters: Sequence[Filter], columns: Mapping[str, Any]) -> BoolArray:
+    """(N,) which rows pass every filter. Columns of text are Arrow's, or NumPy arrays of str and None.
+
+    RecipeError for a column that is not there, for a range on text or text in numbers, and for a search that takes
+    too long (core.textmatch).
     """
     n = len(next(iter(columns.values())))
     passed = np.ones(n, np.bool_)
     for f in filters:
         if f.column not in columns:
             raise RecipeError(f"There is no column '{f.column}' to filter by. There are {', '.join(sorted(columns))}.")
-        passed &= _matches(f, columns[f.column]) ^ f.exclude
+        column = columns[f.column]
+        is_text = not isinstance(column, np.ndarray) or column.dtype.kind in "OUST"
+        passed &= (_text_matches if is_text else _number_matches)(f, column) ^ f.exclude
     return passed
 
 
-def _matches(f: Filter, column: NDArray[Any]) -> BoolArray:
-    is_text = column.dtype.kind in "OUST"
-    if is_text and (f.low is not None or f.high is not None):
+def _text_matches(f: Filter, column: Any) -> BoolArray:
+    if f.low is not None or f.high is not None:
         raise RecipeError(f"'{f.column}' holds text: filter it by values or by what it contains, not by a range.")
-    if not is_text and f.contains is not None:
+    match = np.ones(len(column), np.bool_)
+    if f.values is not None:
+        match &= is_one_of(column, [v if v is None else str(v) for v in f.values])
+    if f.contains is not None:
+        match &= holds(column, f.contains)
+    if f.matches is not None:
+        match &= matches(column, f.matches)
+    return match
+
+
+def _number_matches(f: Filter, column: NDArray[Any]) -> BoolArray:
+    if f.contains is not None or f.matches is not None:
         raise RecipeError(f"'{f.column}' holds numbers: filter it by a range or by values, not by text.")
     match = np.ones(len(column), np.bool_)
     if f.low is not None:
@@ -83,24 +120,9 @@ def _matches(f: Filter, column: NDArray[Any]) -> BoolArray:
     if f.high is not None:
         match &= column <= f.high
     if f.values is not None:
-        match &= _is_one_of(column, f.values, is_text, f.column)
-    if f.contains is not None:
-        wanted = f.contains.casefold()
-        found = (isinstance(text, str) and wanted in text.casefold() for text in column)
-        match &= np.fromiter(found, np.bool_, len(column))
-    return match
-
-
-def _is_one_of(
-    column: NDArray[Any], values: Sequence[str | float | bool | None], is_text: bool, name: str
-) -> BoolArray:
-    if is_text:
-        wanted = {v if v is None else str(v) for v in values}
-        return np.fromiter((text in wanted for text in column), np.bool_, len(column))
-    numbers = [_number(v, name) for v in values if v is not None]
-    match = np.isin(column, numbers)
-    if None in values and column.dtype.kind == "f":
-        match |= np.isnan(column)
+        match &= np.isin(column, [_number(v, f.column) for v in f.values if v is not None])
+        if None in f.values and column.dtype.kind == "f":
+            match |= np.isnan(column)
     return match
 
 

@@ -16,18 +16,22 @@ import orjson
 import pyarrow.compute as pc
 
 from core import curate
+from core.duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.embedded import with_suggestions
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
+from core.filterline import read_filter, write_filter
 from core.manifest import Manifest, read_manifest
-from core.methods import METHODS, build
+from core.methods import METHODS, build, standing
+from core.methods.combined import singles
 from core.methods.params import all_params
 from core.pool import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
-from core.recipe import PoolPart, Recipe, make_recipe, plan_selection
-from core.runs import Run, find_run, load_measured
+from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
+from core.runs import Run, find_run, find_signal, load_measured
 from core.schema import FieldMap, Method, Pool
 from core.store import Workspace
+from core.tokenfile import view_means
 
 WORKSPACE = Path("workspace")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
@@ -77,8 +81,13 @@ def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str
     return params
 
 
+def read_filters(lines: Sequence[str]) -> list[Facts]:
+    """What `--filter` says, as a recipe holds it."""
+    return [asdict(read_filter(line)) for line in lines]
+
+
 def _every(names: Sequence[str]) -> list[str]:
-    return list(METHODS) if "all" in names else list(dict.fromkeys(names))
+    return standing() if "all" in names else list(dict.fromkeys(names))
 
 
 def methods_beside(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
@@ -141,7 +150,83 @@ def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
-    return asdict(estimate(pool, [method, *others], reading, workspace, report=report))
+    return asdict(estimate(pool, singles([method, *others]), reading, workspace, report=report))
+
+
+def viewed(
+    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, rows: Sequence[int], *, strips: bool
+) -> Facts:
+    """Rows token by token, with the base model and with the calibrated one where the recipe's method has trained it.
+
+    Their means; with `strips` every token as well. RecipeError when no run has read the pool in this way.
+    """
+    from core.tokenview import view_states  # brings torch
+
+    reading = recipe.reading.reading()
+    own = find_run(workspace, pool, recipe.method.build(), reading, recipe.seed)
+    holds = own is not None and "base" in own.signals and not own.members
+    run = own if holds else find_signal(workspace, pool, "base", reading)
+    if run is None:
+        raise RecipeError(f"No model has read this pool in this way. First run: {measure_command(recipe, workspace)}")
+    views = view_states(run, rows, workspace, calibrated=holds, device=reading.device, report=report)
+    ids = [pool.rows["id"][row].as_py() for row in rows]
+    means = [{"id": name} | own for name, own in zip(ids, view_means(views), strict=True)]
+    if not strips:
+        return {"rows": means}
+    return {"rows": [one | {state: asdict(read[k]) for state, read in views.items()} for k, one in enumerate(means)]}
+
+
+def projected(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
+    """Lay the pool out as a map; where its coordinates are. RecipeError where there is nothing to lay out."""
+    from core import mapping  # brings sklearn, which the other commands can do without
+
+    if layout not in mapping.LAYOUTS:
+        raise RecipeError(f"--layout {layout}: choose one of {', '.join(mapping.LAYOUTS)}.")
+    source = mapping.need_source(workspace, pool, recipe.reading.reading(), of)
+    folder = mapping.make_map(workspace, source, layout, recipe.seed, report)
+    about = mapping.about_map(workspace, source, recipe.seed)
+    facts = {"map": of, "model": source.by, "rows": source.rows, "without": source.rows - about["placed"]}
+    return facts | {name: str(folder / f"{name}.npy") for name in mapping.LAYOUTS if (folder / f"{name}.npy").exists()}
+
+
+def rows_called(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
+    """Rows by id and by number, each once; RecipeError for one that the pool has not."""
+    places = [*(pc.index(pool.rows["id"], name).as_py() for name in ids), *numbers]
+    for name, place in zip([*ids, *numbers], places, strict=True):
+        if not 0 <= place < len(pool):
+            raise RecipeError(f"{pool.name} has no row '{name}'. Its {len(pool):,} rows are counted from 0.")
+    if not places:
+        raise RecipeError("No row is named. Give --row ID or --number N.")
+    return list(dict.fromkeys(places))
+
+
+def kept_apart(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
+    """The recipe with the duplicates that its held-out rows are kept apart by: near ones, where they are known."""
+    if not recipe.export.held_out:
+        return recipe
+    apart = finest(near_duplicates(workspace.root, pool.fingerprint))
+    return recipe.model_copy(update={"export": recipe.export.model_copy(update={"apart": apart})})
+
+
+def near_found(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
+    """Find the near duplicates that a recipe names, where they are not known yet: a measurement without a model."""
+    for column in sorted(near_columns(recipe)):
+        find_near_duplicates(pool, workspace, likeness(column) or 1.0, report)
+
+
+def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report: Reporter) -> Facts:
+    """How many rows nearly repeat an earlier one; found now, or before."""
+    repeats = find_near_duplicates(pool, workspace, threshold, report)
+    sizes = np.bincount(repeats[repeats >= 0]) + 1
+    return {
+        "pool": pool.name,
+        "column": column_of(threshold),
+        "rows": len(pool),
+        "near_duplicates": int((repeats >= 0).sum()),
+        "exact_duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
+        "groups": int((sizes > 1).sum()),
+        "largest_group": int(sizes.max(initial=1)),
+    }
 
 
 def found(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
@@ -189,6 +274,8 @@ def replayed(
     pool = open_source(part.model_dump(), workspace, report)
     target = out or path.with_name(manifest.output.file)
     run = None if rows_only else measured(recipe, pool_checked(pool, manifest), workspace, report)[0]
+    if run is not None:
+        near_found(recipe, pool, workspace, report)
     exported = curate.replay(manifest, recipe, pool, run, target)
     return {"chosen": str(exported.path), "rows": exported.rows, "sha256": exported.sha256, "identical": True}
 
@@ -207,7 +294,7 @@ def demonstrated(workspace: Workspace, report: Reporter, out: Path, budget: str)
     """Every method on the demo pool; how many planted faults each keeps."""
     rows, files = [], []
     also = methods_beside(["all"], [], "embedded")
-    for name in METHODS:
+    for name in standing():
         params = with_suggestions(name, {}, "embedded")
         data = {"pool": {"source": "demo"}, "method": {"name": name, "params": params}, "budget": budget}
         recipe = make_recipe(data, "demo")
@@ -308,6 +395,25 @@ def measure_arguments(
     arguments += _pool_arguments(recipe.pool)
     if workspace is not None and workspace.root != WORKSPACE.absolute():
         arguments += ["--workspace", str(workspace.root)]
+    return arguments
+
+
+def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
+    """The arguments of `python -m core` that choose what a recipe chooses; None where it has pins, which need the
+    recipe itself."""
+    if recipe.pins:
+        return None
+    arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
+    for part in recipe.filters:
+        arguments += ["--filter", write_filter(part.filter())]
+    if recipe.threshold is not None:
+        arguments += ["--threshold", str(recipe.threshold)]
+    export = recipe.export
+    if export.format != "original":
+        arguments += ["--schema", export.format]
+    arguments += ["--with-scores"] * export.with_scores + ["--rejected"] * export.rejected
+    if export.held_out:
+        arguments += ["--held-out", f"{100 * export.held_out:.10g}%"]
     return arguments
 
 

@@ -3,6 +3,7 @@
 It holds no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +48,14 @@ class ToolFacts(_Strict):
     commit: str | None  # None = not run from a repository
 
 
+class HeldOutFacts(_Strict):
+    """The file of chosen rows that were held out."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
 class OutputFacts(_Strict):
     """The file that was written."""
 
@@ -57,6 +66,7 @@ class OutputFacts(_Strict):
     with_scores: bool
     fields: list[str] = Field(default_factory=list)  # top-level ones of a converted schema
     rejected: str | None = None  # name of the file of rows not chosen
+    held_out: HeldOutFacts | None = None
 
 
 class RowKey(_Strict):
@@ -67,7 +77,7 @@ class RowKey(_Strict):
 
 
 class Manifest(_Strict):
-    """See above. Rows are in the file's order."""
+    """See above. Rows are in their files' order."""
 
     format: Literal[1] = 1
     tool: ToolFacts
@@ -77,6 +87,7 @@ class Manifest(_Strict):
     recipe: dict[str, Any]  # core.recipe.Recipe, complete
     output: OutputFacts
     rows: list[RowKey]
+    held_out: list[RowKey] = Field(default_factory=list)  # of the second file
 
 
 def build_manifest(
@@ -89,11 +100,11 @@ def build_manifest(
     encoder: str | None,
     version: str,
     commit: str | None,
+    held_out: IntArray | None = None,
 ) -> Manifest:
-    """The manifest of `exported`, which holds `rows` (row numbers, any order) of the pool."""
-    chosen = pa.array(np.sort(rows))
-    ids, hashes = (pool.rows[name].take(chosen).to_pylist() for name in ("id", "hash"))
-    rejected = exported.rejected_path
+    """The manifest of `exported`, which holds `rows` (row numbers, any order) of the pool, some of them held out."""
+    apart = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
+    rejected, second = exported.rejected_path, exported.held_out
     return Manifest(
         tool=ToolFacts(version=version, commit=commit),
         pool=PoolFacts(
@@ -114,9 +125,18 @@ def build_manifest(
             with_scores=exported.with_scores,
             fields=list(exported.fields),
             rejected=rejected.name if rejected is not None else None,
+            held_out=None
+            if second is None
+            else HeldOutFacts(file=second.path.name, sha256=second.sha256, rows=second.rows),
         ),
-        rows=[RowKey(id=i, hash=h) for i, h in zip(ids, hashes, strict=True)],
+        rows=_keys(pool, np.setdiff1d(rows, apart)),
+        held_out=_keys(pool, apart),
     )
+
+
+def _keys(pool: Pool, rows: IntArray) -> list[RowKey]:
+    ids, hashes = (pool.rows[name].take(pa.array(rows)).to_pylist() for name in ("id", "hash"))
+    return [RowKey(id=i, hash=h) for i, h in zip(ids, hashes, strict=True)]
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -138,13 +158,15 @@ def read_manifest(path: Path) -> Manifest:
         raise RecipeError(f"{path} is no manifest of this version: {place}: {first['msg']}.") from error
 
 
-def verify_rows(pool: Pool, manifest: Manifest) -> IntArray:
-    """Row numbers (ascending) of the manifest's rows; ReplayError with the reason when the pool is not the
-    manifest's: another fingerprint, a row that is gone, a row with other content."""
-    trouble = _row_trouble(pool, manifest)
+def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
+    """Row numbers (ascending) of all chosen rows, and of those held out; ReplayError with the reason when the pool is
+    not the manifest's: another fingerprint, a row that is gone, a row with other content."""
+    every = [*manifest.rows, *manifest.held_out]
+    places = _places(pool, every)
+    trouble = _row_trouble(pool, every, places)
     made_from = manifest.pool
     if pool.fingerprint != made_from.fingerprint:
-        fate = trouble or f"The {len(manifest.rows):,} chosen rows are all in it unchanged; others differ."
+        fate = trouble or f"The {len(every):,} chosen rows are all in it unchanged; others differ."
         raise ReplayError(
             f"This is not the pool that the rows were chosen from: '{made_from.name}' had fingerprint "
             f"{made_from.fingerprint} ({made_from.rows:,} rows), '{pool.name}' has {pool.fingerprint} "
@@ -152,24 +174,23 @@ def verify_rows(pool: Pool, manifest: Manifest) -> IntArray:
         )
     if trouble:
         raise ReplayError(f"The pool '{pool.name}' does not give the manifest's rows. {trouble}")
-    return _places(pool, manifest)
+    return np.sort(places), places[len(manifest.rows) :]
 
 
-def _places(pool: Pool, manifest: Manifest) -> IntArray:
-    """Row numbers of the manifest's rows in the manifest's order; -1 = no row has that id."""
-    wanted = pa.array([row.id for row in manifest.rows], pa.string())
+def _places(pool: Pool, rows: Sequence[RowKey]) -> IntArray:
+    """Row numbers of these rows, in their order; -1 = no row has that id."""
+    wanted = pa.array([row.id for row in rows], pa.string())
     found = pc.index_in(wanted, value_set=pool.rows["id"].combine_chunks())
     return np.asarray(found.fill_null(-1), np.int64)
 
 
-def _row_trouble(pool: Pool, manifest: Manifest) -> str:
+def _row_trouble(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> str:
     """The first row that is gone or has changed, in a sentence; empty when there is none."""
-    places = _places(pool, manifest)
     gone = np.flatnonzero(places < 0)
     if len(gone):
-        return f"Row '{manifest.rows[gone[0]].id}' is not in it ({len(gone):,} of {len(places):,} are not)."
+        return f"Row '{rows[gone[0]].id}' is not in it ({len(gone):,} of {len(places):,} are not)."
     hashes = pool.rows["hash"].take(pa.array(places)).to_pylist()
-    for place, row, found in zip(places, manifest.rows, hashes, strict=True):
+    for place, row, found in zip(places, rows, hashes, strict=True):
         if row.hash != found:
             line = pool.rows["line"][int(place)].as_py()
             return f"Row '{row.id}' (line {line}) has other content than when it was chosen."

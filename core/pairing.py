@@ -20,7 +20,7 @@ from core.sweep import Sweep
 from core.targets import Targets, lengths, load_targets, overlap
 from core.template import Encoder
 
-MOSTLY = 0.65  # share of pairs with the longer answer chosen from which length may be what is learnt
+MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt
 WHOLE = "all pairs"  # the one sub-task of a set without any
 Sides = Mapping[str, list[Any]]
 LIKELIHOODS = ("chosen", "rejected")

@@ -4,25 +4,31 @@ A recipe is checked once, when it is read. `plan_selection` is the one place whe
 budget and threshold meet; the app, the command line and `replay` all go through it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from core.duplicates import column_of, likeness
 from core.errors import RecipeError
-from core.filters import Filter, apply_filters
+from core.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
 from core.methods import build, describe
-from core.schema import FieldMap, IntArray, Measured, Method, Order, Pool, Reading
+from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
 from core.store import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
+POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, so any field of it
+POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 class _Strict(BaseModel):
@@ -76,8 +82,15 @@ class ReadingPart(_Strict):
         return Reading(**self.model_dump())
 
 
+def _one_name(column: str) -> str:
+    """near_duplicate_of, and 0.80 behind its @, are other ways to write near_duplicate_of@0.8."""
+    column = ALIKE if column == NEAR.removesuffix("@") else column
+    alike = likeness(column)
+    return column if alike is None else column_of(alike)
+
+
 class FilterPart(_Strict):
-    """core.selection.Filter."""
+    """core.filters.Filter."""
 
     column: str
     low: float | None = None
@@ -85,6 +98,12 @@ class FilterPart(_Strict):
     values: list[str | float | bool | None] | None = None
     exclude: bool = False
     contains: str | None = None
+    matches: str | None = None
+
+    @field_validator("column")
+    @classmethod
+    def _named(cls, column: str) -> str:
+        return _one_name(column)
 
     def filter(self) -> Filter:
         """The same as the engine's own noun."""
@@ -108,6 +127,23 @@ class ExportPart(_Strict):
     )
     with_scores: bool = False
     rejected: bool = False
+    held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the chosen rows that go to a second file
+    apart: str = EXACT  # the column of duplicates that are never parted by it
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _read_share(cls, share: Any) -> Any:
+        """5% is another way to write 0.05."""
+        percent = _PERCENT.fullmatch(share.strip()) if isinstance(share, str) else None
+        return float(percent[1]) / 100 if percent else share
+
+    @field_validator("apart")
+    @classmethod
+    def _names_duplicates(cls, column: str) -> str:
+        column = _one_name(column)
+        if column != EXACT and not column.startswith(NEAR):
+            raise ValueError(f"'{column}' is no column of duplicates; there are {EXACT} and {ALIKE}")
+        return column
 
 
 class Recipe(_Strict):
@@ -175,11 +211,15 @@ def plan_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
 
 def base_order(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
     """The method's order over the rows that the filters let pass."""
-    eligible = np.ones(len(pool), np.bool_)
-    if filters:
-        names = {f.column for f in filters}
-        eligible = apply_filters(list(filters), filter_columns(names, method, pool, measured))
-    return method.order(measured, eligible, seed=seed)
+    return method.order(measured, eligible_rows(method, pool, measured, filters), seed=seed)
+
+
+def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter]) -> BoolArray:
+    """(N,) which rows the filters let pass; they may name the method's own scores."""
+    if not filters:
+        return np.ones(len(pool), np.bool_)
+    names = {f.column for f in filters}
+    return apply_filters(list(filters), filter_columns(names, method, pool, measured))
 
 
 def finish(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
@@ -209,22 +249,43 @@ def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]
     return dict(measured.columns) | method.scores(measured)
 
 
-def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, NDArray[Any]]:
-    """The columns that filters may name, only those asked for; RecipeError naming the possible ones."""
+def near_column(name: str, pool: Pool, measured: Measured) -> IntArray:
+    """(N,) the row that each row nearly repeats, -1: none; RecipeError with the command where it is not known yet."""
+    if name not in measured.near_duplicates:
+        raise RecipeError(
+            f"Near duplicates are not known yet for '{name}'. First run: python -m core duplicates "
+            f"{pool.source} --threshold {name.removeprefix(NEAR)}"
+        )
+    return measured.near_duplicates[name]
+
+
+def near_columns(recipe: Recipe) -> set[str]:
+    """The columns of near duplicates that a recipe needs."""
+    named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
+    return {column for column in named if column.startswith(NEAR)}
+
+
+def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, Any]:
+    """The columns that filters may name, only those asked for; RecipeError naming the possible ones.
+
+    Texts of the pool stay as they are mapped into memory, for core.textmatch to search.
+    """
     numbers = score_columns(method, measured)
-    texts = ("id", "task", "prompt", "response")
     own = (DERIVED_TASK,) if measured.derived_tasks is not None else ()
-    chars = ("prompt_chars", "response_chars", "duplicate_of")
-    found: dict[str, NDArray[Any]] = {}
+    found: dict[str, Any] = {}
     for name in sorted(names):
         if name in numbers:
             found[name] = numbers[name]
-        elif name in texts or name in chars:
+        elif name in POOL_TEXTS:
+            found[name] = pool.rows[name]
+        elif name in POOL_NUMBERS:
             found[name] = pool.rows[name].to_numpy()
         elif name in own:
             found[name] = np.array(measured.task_names(), object)
+        elif name.startswith(NEAR):
+            found[name] = near_column(name, pool, measured)
         else:
-            possible = ", ".join((*texts, *own, *chars, *sorted(numbers)))
+            possible = ", ".join((*POOL_TEXTS, *own, *POOL_NUMBERS, *sorted(numbers)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
     return found
 
@@ -234,9 +295,10 @@ def pin_rows(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
     if not pins:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     wanted = {pin.id: pin.side for pin in pins}
-    found = [pc.index(pool.rows["id"], pin_id).as_py() for pin_id in wanted]
-    places = dict(zip(wanted, found, strict=True))
-    lost = [pin_id for pin_id, place in places.items() if place < 0]
+    ids = pool.rows["id"]
+    rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(list(wanted), pa.string())).to_numpy())
+    places = dict(zip(ids.take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
+    lost = [pin_id for pin_id in wanted if pin_id not in places]
     if lost:
         raise RecipeError(f"pins: the pool has no row with id '{lost[0]}'. Remove the pin or open its pool.")
     sides = {side: [places[i] for i, s in wanted.items() if s == side] for side in ("in", "out")}

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.duplicates import near_duplicates
 from core.errors import WorkspaceError
 from core.influence import Influences
 from core.methods import describe
@@ -216,9 +217,12 @@ def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading)
 
 
 def load_measured(run: Run) -> Measured:
-    """The run's columns as read-only arrays, one value per pool row."""
-    if run.members:
-        return _load_joined(run)
+    """The run's columns as read-only arrays, one value per pool row; and what is known of near duplicates."""
+    measured = _load_joined(run) if run.members else _load_one(run)
+    return replace(measured, near_duplicates=near_duplicates(run.folder.parents[1], run.pool_id))
+
+
+def _load_one(run: Run) -> Measured:
     table = pq.read_table(run.folder / "columns.parquet")
     columns = {name: table[name].to_numpy() for name in run.columns}
     for values in columns.values():

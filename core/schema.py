@@ -108,6 +108,7 @@ class Measured:
     bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.semanticbins)
     influences: Influences | None = None  # of N rows on every sub-task of every target
     members: tuple["Measured", ...] = ()  # of a combination: what each of its methods reads
+    near_duplicates: Columns = field(default_factory=dict)  # for filters: column -> (N,) row repeated, -1 (duplicates)
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self.columns.items()}

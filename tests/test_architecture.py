@@ -35,6 +35,7 @@ USES_TORCH = {
     "core/gradients.py",
     "core/directions.py",
     "core/estimate.py",
+    "core/tokenview.py",
     "core/embedded/train.py",
     "core/embedded/heldout.py",
 }
@@ -53,6 +54,9 @@ ARRAYS_ONLY = (
     "core/derived.py",
     "core/geometry.py",
     "core/semanticbins.py",
+    "core/influence.py",
+    "core/neighbours.py",
+    "core/comparison.py",
 )
 ARRAYS = {"numpy", "scipy", "core.schema", "core.errors", "core.methods", "core.selection", "core.filters"}
 ARRAYS |= {
@@ -62,6 +66,8 @@ ARRAYS |= {
     "core.certainty",
     "core.kmeans",
     "core.semanticbins",
+    "core.influence",
+    "core.textmatch",
     "sklearn",
     "threadpoolctl",
 }

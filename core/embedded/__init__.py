@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.methods import build
+from core.methods.combined import DEFAULT, NAME, named_members, spell_members
+
 MODEL_PATH = Path(__file__).parent / "model"
 
 # The papers' learning rates are for models a thousand times larger; at 5 M parameters they change nothing.
@@ -15,6 +18,11 @@ SUGGESTED: dict[str, dict[str, Any]] = {
 
 
 def with_suggestions(method: str, params: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """`params`, completed for the embedded model with what suits its size; for any other model as they are."""
+    """`params`, completed for the embedded model with what suits its size; for any other model as they are. Those of a
+    combination's members are completed likewise."""
     suggested = SUGGESTED.get(method, {}) if model == "embedded" else {}
-    return suggested | dict(params)
+    if method != NAME or model != "embedded":
+        return suggested | dict(params)
+    members = named_members(params.get("members", DEFAULT))
+    made = [build(name, with_suggestions(name, own, model)) for name, own in members]
+    return dict(params) | {"members": spell_members(made)}

@@ -168,28 +168,31 @@ class Combined:
 
 def read_members(text: str) -> tuple[Method, ...]:
     """The methods that a JSON list names; MethodError where it is none, has fewer than two, or nests."""
+    from core.methods import build  # the table of methods, which names this one
+
+    return tuple(build(name, params) for name, params in named_members(text))
+
+
+def named_members(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Name and parameters of each, as they were written."""
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
         raise MethodError(f"{LABEL}: members is not JSON ({error}). {HOW}") from error
     if not isinstance(given, list) or len(given) < 2:
         raise MethodError(f"{LABEL} needs at least two methods. {HOW}")
-    return tuple(_member(one) for one in given)
+    return [_member({"name": one} if isinstance(one, str) else one) for one in given]
 
 
-def _member(one: object) -> Method:
-    from core.methods import build  # the table of methods, which names this one
-
-    if isinstance(one, str):
-        one = {"name": one}
+def _member(one: object) -> tuple[str, dict[str, Any]]:
     if not isinstance(one, dict) or not isinstance(one.get("name"), str) or set(one) - {"name", "params"}:
         raise MethodError(f"{LABEL}: a member is a method's name, or an object with name and params. {HOW}")
-    params = one.get("params", {})
+    name, params = one["name"], one.get("params", {})
     if not isinstance(params, dict):
-        raise MethodError(f"{LABEL}: the params of {one['name']} are no object. {HOW}")
-    if one["name"] == NAME:
+        raise MethodError(f"{LABEL}: the params of {name} are no object. {HOW}")
+    if name == NAME:
         raise MethodError(f"{LABEL}: a member cannot be a combination itself. Name its members instead.")
-    return build(one["name"], params)
+    return name, params
 
 
 def spell_members(methods: Iterable[Method]) -> str:

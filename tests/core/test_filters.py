@@ -1,10 +1,11 @@
 """Filters: what passes, what a missing value does, and what cannot be asked."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from core.errors import RecipeError
-from core.filters import Filter, apply_filters
+from core.filters import Filter, apply_filters, once
 
 NAN = np.nan
 COLUMNS = {
@@ -56,6 +57,39 @@ def test_contained_text_ignores_case_in_any_script():
     assert passed(Filter("prompt", contains="+ 2?")) == [0]  # text, not a pattern
 
 
+def test_a_pattern_is_found_anywhere_and_minds_case():
+    assert passed(Filter("prompt", matches="code")) == [1]
+    assert passed(Filter("prompt", matches="write")) == []
+    assert passed(Filter("prompt", matches="(?i)^write .*e$")) == [1]
+    assert passed(Filter("prompt", matches=r"\d \+ \d\?$")) == [0]
+    assert passed(Filter("prompt", matches=".", exclude=True)) == [2, 4]
+    assert passed(Filter("prompt", matches="^É|^é")) == [3]
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"column": "nll", "low": 1.0},
+        {"column": "nll", "values": (None,)},
+        {"column": "task", "values": ("qa", None)},
+        {"column": "prompt", "contains": "e"},
+        {"column": "prompt", "matches": "[a-z]$"},
+        {"column": "duplicate_of", "low": 0},
+    ],
+)
+def test_a_filter_and_its_complement_together_are_all_rows_and_share_none(about):
+    kept, left = passed(Filter(**about)), passed(Filter(**about, exclude=True))
+    assert sorted(kept + left) == [0, 1, 2, 3, 4]
+    assert 0 < len(kept) < 5
+
+
+def test_text_is_the_same_as_arrow_maps_it_or_as_an_array():
+    arrow = pa.chunked_array([["What is 2 + 2?", "WRITE code"], ["", "écrire", None]])
+    for about in ({"contains": "CODE"}, {"matches": "^."}, {"values": ("", None)}, {"contains": "e", "exclude": True}):
+        f = Filter("prompt", **about)
+        np.testing.assert_array_equal(apply_filters([f], {"prompt": arrow}), apply_filters([f], COLUMNS))
+
+
 def test_several_conditions_and_several_filters_must_all_hold():
     assert passed(Filter("task", values=("qa", "code"), contains="q")) == [0, 3]
     assert passed(Filter("task", values=("qa",)), Filter("nll", high=1)) == [0]
@@ -74,6 +108,7 @@ def test_a_filter_leaves_the_columns_as_they_were():
         ({"column": "nll"}, "says nothing"),
         ({"column": "nll", "low": 2, "high": 1}, "low 2 is above high 1"),
         ({"column": "nll", "low": NAN}, "no number"),
+        ({"column": "task", "matches": "("}, r"pattern '\(' cannot be used: missing \)"),
     ],
 )
 def test_a_filter_that_cannot_mean_anything_is_refused(about, reason):
@@ -87,6 +122,7 @@ def test_a_filter_that_cannot_mean_anything_is_refused(about, reason):
         (Filter("entropy", low=1), "no column 'entropy'.*duplicate_of, nll, prompt, task, truncated"),
         (Filter("task", low=1), "'task' holds text"),
         (Filter("nll", contains="1"), "'nll' holds numbers"),
+        (Filter("nll", matches="1"), "'nll' holds numbers"),
         (Filter("nll", values=("high",)), "value 'high' never matches"),
     ],
 )
@@ -103,6 +139,9 @@ def test_a_filter_that_does_not_fit_its_column_is_refused(filter, reason):
         (Filter("nll", high=2, exclude=True), "except nll at most 2"),
         (Filter("task", values=("qa", None)), "task is qa or missing"),
         (Filter("prompt", contains="sum"), "prompt contains 'sum'"),
+        (Filter("prompt", matches="^a", exclude=True), "except prompt matches '^a'"),
+        (once("duplicate_of"), "exact duplicates once"),
+        (once("near_duplicate_of@0.75"), "near duplicates once (alike from 0.75)"),
     ],
 )
 def test_a_filter_says_what_it_does(filter, words):

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from core.__main__ import app
+from core.embedded import with_suggestions
 from core.errors import MethodError
 from core.methods import METHODS, build, standing
 from core.methods.combined import Combined, beside, singles, spell_members
@@ -216,3 +217,11 @@ def test_what_its_members_have_measured_is_enough(pool_file, tiny_model_dir, tmp
     assert len(method.order(both, np.ones(60, bool), seed=0).rows) == 60
     lacking = Combined('["longest", "entropy_shift"]')
     assert find_run(workspace, pool, lacking, reading, 0) is None
+
+
+def test_members_too_get_what_suits_the_embedded_model():
+    made = build("combined", with_suggestions("combined", {}, "embedded"))
+    assert made.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
+    told = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'
+    assert build("combined", with_suggestions("combined", {"members": told}, "embedded")).parts[1].learning_rate == 1e-3
+    assert with_suggestions("combined", {"members": told}, "another") == {"members": told}

@@ -1,0 +1,124 @@
+"""Near duplicates of a pool, found once and kept in the workspace. Needs no model.
+
+One folder per pool in `workspace/measurements`: the signatures in parts (the slow half, resumable), and beside them
+one array for every likeness that was asked for: near-0.8.npy, (N,) int64, the earliest row of the group that a row
+repeats, -1 where it repeats none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from core import minhash
+from core.errors import RecipeError
+from core.filters import ALIKE, EXACT, NEAR
+from core.progress import Reporter, percent
+from core.schema import IntArray, Pool
+from core.store import Parts, Workspace, atomic_path, content_key
+
+PART = 8192  # rows
+LOWEST = 0.3  # likeness below which almost anything is found
+KIND = "near-duplicates"
+
+
+def column_of(alike: float) -> str:
+    """The column to filter by for one likeness: near_duplicate_of@0.8."""
+    if not LOWEST <= alike <= 1:
+        raise RecipeError(f"Near duplicates are alike from {LOWEST:g} to 1, not from {alike:g}.")
+    return f"{NEAR}{alike:g}"
+
+
+def likeness(column: str) -> float | None:
+    """How alike the near duplicates of a column are at least; None for any other column. RecipeError for no number."""
+    if not column.startswith(NEAR):
+        return None
+    try:
+        alike = float(column.removeprefix(NEAR))
+    except ValueError:
+        raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
+    column_of(alike)
+    return alike
+
+
+def find_near_duplicates(pool: Pool, workspace: Workspace, alike: float, report: Reporter) -> IntArray:
+    """(N,) the earliest row of the group that each row repeats, -1: none; worked out, or read where it is known."""
+    folder = _folder(workspace.root, pool.fingerprint)
+    file = folder / f"{column_of(alike).removeprefix(NEAR)}.npy"
+    with workspace.hold(f"measurement-{folder.name}", lambda: report.waiting("Another worker looks for the same.")):
+        if not file.exists():
+            signed = _signed(pool, folder, report)
+            report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
+            first = minhash.group(signed, lambda row: _text(pool, row), alike, percent(report))
+            repeats = np.where(first == np.arange(len(pool)), -1, first)
+            with atomic_path(file) as temporary, temporary.open("wb") as opened:
+                np.save(opened, repeats, allow_pickle=False)
+    return _load(file)
+
+
+def near_duplicates(root: Path, fingerprint: str) -> dict[str, IntArray]:
+    """What is known of a pool's near duplicates in the workspace at `root`, by column, memory-mapped."""
+    files = sorted(_folder(root, fingerprint).glob("*.npy"))
+    return {f"{NEAR}{file.stem}": _load(file) for file in files}
+
+
+def finest(known: Mapping[str, IntArray]) -> str:
+    """The column to keep duplicates apart by: near ones of the usual likeness, else the loosest known; else exact."""
+    return ALIKE if ALIKE in known else min(known, default=EXACT)
+
+
+def stamp(root: Path, fingerprint: str) -> int:
+    """A number that changes when more becomes known; for caches."""
+    folder = _folder(root, fingerprint)
+    return folder.stat().st_mtime_ns if folder.exists() else 0
+
+
+def _load(file: Path) -> IntArray:
+    repeats: IntArray = np.load(file, mmap_mode="r", allow_pickle=False)
+    return repeats
+
+
+def _folder(root: Path, fingerprint: str) -> Path:
+    return root / "measurements" / content_key(_spec(fingerprint))
+
+
+def _spec(fingerprint: str) -> dict[str, Any]:
+    how = {"words": minhash.WORDS, "places": minhash.PLACES, "seed": minhash.SEED, "by": minhash.VERSION}
+    return {"kind": KIND, "pool": fingerprint, **how}
+
+
+def _signed(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
+    """Every row's signature; what is stored already is not made again."""
+    n = len(pool)
+    plan = [np.arange(a, min(a + PART, n)) for a in range(0, n, PART)]
+    parts = Parts.open(folder, _spec(pool.fingerprint), plan, mapped=True)
+    missing = parts.missing()
+    done = n - sum(len(plan[k]) for k in missing)
+    report.stage("Reading rows for near duplicates", rows=n, work=n, done_rows=done, done_work=done)
+    for part in missing:
+        signed = minhash.signatures([_said(*row) for row in _rows(pool, plan[part])])
+        flat = pa.array(signed.ravel(), pa.uint32())
+        parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.PLACES)}))
+        done += len(plan[part])
+        report.advance(done, done)
+    every: minhash.Signatures = parts.column("signature", n)
+    return every
+
+
+def _rows(pool: Pool, rows: IntArray) -> Iterator[Sequence[str | None]]:
+    some = pool.rows.select(["prompt", "response", "turns"]).slice(int(rows[0]), len(rows))
+    return zip(*(column.to_pylist() for column in some.columns), strict=True)
+
+
+def _text(pool: Pool, row: int) -> str:
+    return _said(*(pool.rows[name][row].as_py() for name in ("prompt", "response", "turns")))
+
+
+def _said(prompt: str | None, response: str | None, turns: str | None) -> str:
+    """All that is said in a row: its turns where it has several, else prompt and response."""
+    if turns:
+        return "\n".join(turn["content"] for turn in orjson.loads(turns))
+    return f"{prompt}\n{response or ''}"

@@ -1,0 +1,199 @@
+"""The map of a pool as a stage: which embeddings a pool has, and where each row lies, stored once.
+
+    measurements/<key>/pca.npy     (N, 2) float32, seconds                 keyed by the measurement that holds the
+    measurements/<key>/umap.npy    (N, 2) float32, a minute, as a job      embeddings, which of them, and the seed
+    measurements/<key>/about.json  what can be said of them; written with each
+
+A row without an embedding (no response, no neuron on) is NaN. Knows nothing of models, so pages can use it too.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import projection
+from core.basepass import base_parts
+from core.clusters import project_states
+from core.errors import RecipeError, WorkspaceError
+from core.progress import Reporter, Silent, percent
+from core.projection import Axes
+from core.runs import Run, list_runs, reads_alike
+from core.schema import FloatArray, IntArray, Pool, Reading
+from core.statefile import have_states, read_states
+from core.store import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+
+FORMAT = 1  # of what is stored here: raised when core.projection gives other coordinates
+COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}
+STATES = "activations"
+OF = (*COLUMNS, STATES)
+LAYOUTS = ("pca", "umap")
+ABOUT = "about.json"
+NO_ANSWERS = (
+    "There is no map of sampled answers: what is kept of them is how alike the answers to one prompt are, "
+    "not where they lie."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Embeddings that can be laid out."""
+
+    of: str  # one of OF
+    held: Path  # the measurement that holds them
+    by: str  # the model they are of
+    rows: int  # of the pool
+
+    def size(self) -> int:
+        """Bytes on disk: tells what can be read at once."""
+        return sum(file.stat().st_size for file in self.held.iterdir())
+
+
+def sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, Source]:
+    """What the measurements under this reading hold, by kind in the order of OF; of each the newest."""
+    found: dict[str, Source] = {}
+    for run in list_runs(workspace, pool.fingerprint):
+        if reads_alike(run, reading):
+            for of, held in _held(workspace, run):
+                found.setdefault(of, Source(of, held, str(run.model["name"]), len(pool)))
+    if pool.rows["response"].null_count == len(pool):  # prompts only
+        found.pop("response", None)
+    return {of: found[of] for of in OF if of in found}
+
+
+def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
+    if "dtype" in run.summary:  # a model has read the pool
+        with suppress(WorkspaceError):  # it is gone, or there has been no base pass
+            parts = base_parts(workspace, run)
+            if not parts.missing():
+                yield from ((of, parts.folder) for of in COLUMNS)
+    if "states" in run.kept:
+        folder = workspace.folder("measurements", run.kept["states"])
+        if have_states(folder):
+            yield STATES, folder
+
+
+def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> Source:
+    """The embeddings of one kind; RecipeError with the reason where there are none."""
+    if of not in OF:
+        raise RecipeError(NO_ANSWERS if of == "answers" else f"--of {of}: choose one of {', '.join(OF)}.")
+    found = sources(workspace, pool, reading).get(of)
+    if found is None:
+        method = "activation_coverage" if of == STATES else "entropy_shift"
+        raise RecipeError(
+            f"No {of} embeddings of this pool are measured with this model. First run measure, for example with "
+            f"--method {method}."
+        )
+    return found
+
+
+# What is stored
+
+
+def map_folder(workspace: Workspace, source: Source, seed: int) -> Path:
+    """Where the coordinates are or will be."""
+    return workspace.folder("measurements", content_key(_spec(source, seed)))
+
+
+def _spec(source: Source, seed: int) -> dict[str, Any]:
+    return {"kind": "map", "held": source.held.name, "of": source.of, "seed": seed, "map_format": FORMAT}
+
+
+def load_map(workspace: Workspace, source: Source, layout: str, seed: int) -> FloatArray | None:
+    """(N, 2) stored coordinates, read-only; None where there are none yet."""
+    file = map_folder(workspace, source, seed) / f"{layout}.npy"
+    if not file.exists():
+        return None
+    with disk_errors(file):
+        xy: FloatArray = np.load(file, allow_pickle=False)
+    xy.flags.writeable = False
+    return xy
+
+
+def about_map(workspace: Workspace, source: Source, seed: int) -> Mapping[str, Any]:
+    """What is known of stored coordinates: `share` of all variance in each of the two axes of PCA; rows `placed`."""
+    about: dict[str, Any] = read_json(map_folder(workspace, source, seed) / ABOUT)
+    return about
+
+
+def make_map(workspace: Workspace, source: Source, layout: str, seed: int, report: Reporter | None = None) -> Path:
+    """Store the PCA map, and with layout "umap" the UMAP as well; the folder. What is there is not made again."""
+    report, folder = report or Silent(), map_folder(workspace, source, seed)
+    wanted = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
+    if not wanted:
+        return folder
+    with workspace.hold(f"map-{folder.name}-{layout}", lambda: report.waiting("Another worker makes the same map.")):
+        rows, placed, axes = reduced(source, seed, report)
+        about = {"share": axes.share[:2].tolist(), "placed": len(rows), "laid": min(len(rows), projection.FITTED_MAP)}
+        write_json(folder / "spec.json", _spec(source, seed))
+        write_json(folder / ABOUT, about)
+        _keep(folder / "pca.npy", source.rows, rows, projection.two(placed))
+        if "umap" in wanted and not (folder / "umap.npy").exists():
+            report.stage("Laying out the map (UMAP)", rows=0, work=100)
+            xy = projection.umap(placed, seed=seed, on_step=percent(report))
+            _keep(folder / "umap.npy", source.rows, rows, xy)
+    return folder
+
+
+def _keep(file: Path, n: int, rows: IntArray, xy: FloatArray) -> None:
+    whole = np.full((n, 2), np.nan, np.float32)
+    whole[rows] = xy
+    with atomic_path(file) as temporary, temporary.open("wb") as out:
+        np.save(out, whole, allow_pickle=False)
+
+
+# From what is measured to a few axes
+
+
+def reduced(source: Source, seed: int, report: Reporter) -> tuple[IntArray, FloatArray, Axes]:
+    """Rows that have an embedding (K,), where they lie on the axes (K, ≤ WIDTH), and the axes.
+
+    In memory: the sample that axes are fitted to, one part of the embeddings, and K · WIDTH numbers.
+    """
+    report.stage("Reading the embeddings", rows=0, work=100)
+    if source.of == STATES:
+        states = read_states(source.held)
+        rows = np.flatnonzero(np.diff(states.indptr))
+        if not len(rows):
+            raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")
+        on = project_states(states, rows, seed, percent(report))
+        axes = projection.axes(on, seed=seed)
+        return rows, axes.place(on), axes
+    blocks = _Blocks(source)
+    axes = projection.axes(blocks.sample(seed), seed=seed)
+    whole = np.full((source.rows, axes.directions.shape[1]), np.nan, np.float32)
+    for done, (some, vectors) in enumerate(blocks):
+        whole[some] = axes.place(vectors)
+        percent(report)(done + 1, len(blocks.parts.plan))
+    rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
+    return rows, whole[rows], axes
+
+
+class _Blocks:
+    """Embeddings of the base pass, part by part."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.column = source, COLUMNS[source.of]
+        self.parts = Parts.open(source.held, {}, [])
+
+    def __iter__(self) -> Iterator[tuple[IntArray, NDArray[np.float16]]]:
+        for part, rows in enumerate(self.parts.plan):
+            column = self.parts.read(part, [self.column])[self.column].combine_chunks()
+            yield rows, np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
+
+    def sample(self, seed: int) -> NDArray[np.float16]:
+        """A seeded sample of rows that have an embedding: what axes are fitted to."""
+        one_group = np.zeros(self.source.rows, np.int64)
+        wanted = np.zeros(self.source.rows, np.bool_)
+        wanted[projection.spread(one_group, projection.FITTED_AXES, seed=seed)] = True
+        taken = [(rows[wanted[rows]], vectors[wanted[rows]]) for rows, vectors in self]
+        rows, vectors = (np.concatenate(v) for v in zip(*taken, strict=True))
+        there = np.isfinite(vectors).all(axis=1)
+        if not there.any():
+            raise WorkspaceError(f"{self.source.held}: no row has a {self.source.of} embedding to lay out.")
+        found: NDArray[np.float16] = vectors[there][np.argsort(rows[there])]
+        return found

@@ -1,0 +1,45 @@
+"""What lies nearest to a row, by the embeddings of the base pass.
+
+    similarity(a, b) = <a, b> / (|a| |b|)        in −1..1, 1 = the same direction
+
+Embeddings come in blocks, so what is held at once is one block of them and a number for each row. The mean states of
+a language model point much the same way for any text: whether a similarity is high is told by those of the others.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.schema import FloatArray, IntArray
+
+Block = tuple[IntArray, NDArray[np.floating]]  # (n,) row numbers and (n, d) their embeddings
+AT_ONCE = 4096  # embeddings turned to float32 at once
+
+
+def similarities(blocks: Iterable[Block], query: NDArray[np.floating], n: int) -> FloatArray:
+    """(n,) similarity of every row to the query (d,); NaN for rows in no block, and without an embedding."""
+    found = np.full(n, np.nan, np.float32)
+    target = query.astype(np.float32)
+    length = np.linalg.norm(target)
+    if not length > 0:  # nor where it is NaN
+        return found
+    target /= length
+    for rows, vectors in blocks:
+        for start in range(0, len(rows), AT_ONCE):
+            some = vectors[start : start + AT_ONCE].astype(np.float32)
+            lengths = np.sqrt(np.einsum("nd,nd->n", some, some))
+            dots = some @ target
+            found[rows[start : start + AT_ONCE]] = np.divide(
+                dots, lengths, out=np.full(len(some), np.nan, np.float32), where=lengths > 0
+            )
+    return found
+
+
+def nearest(similarity: FloatArray, among: IntArray, k: int, *, but: int) -> IntArray:
+    """Of the rows `among`, the `k` most similar ones, most similar first, without row `but`; ties to the earlier row.
+
+    Rows without a similarity are in none of them.
+    """
+    rows = np.sort(among[(among != but) & np.isfinite(similarity[among])])
+    return rows[np.argsort(-similarity[rows], kind="stable")[:k]]

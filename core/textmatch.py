@@ -1,0 +1,90 @@
+"""Which texts of a column hold some words or match a pattern, without one Python string per row.
+
+Arrow searches with RE2, in time linear in the text whatever the pattern (https://github.com/google/re2), so no pattern
+can hang on a text; it knows no look-ahead and no back-references. What a pattern costs per character grows with what
+it repeats by count, so that is bounded too. Long columns go block by block, with a limit on the time of them all.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.errors import RecipeError
+from core.schema import BoolArray
+
+LIMIT_S = 30.0  # for one column; a million rows of a thousand characters take about 2 s
+FIRST, LAST = 16, 65_536  # rows of a block: it grows while blocks are quick
+QUICK_S, SLOW_S = 0.1, 0.5
+LONGEST = 1_000  # characters of a pattern
+REPEATED = 5_000  # its length times all that it repeats by count
+
+_COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+
+
+def arrow_text(column: Any) -> pa.ChunkedArray:
+    """A column of text as Arrow has it; NumPy arrays of str and None are taken too."""
+    if isinstance(column, np.ndarray):
+        return pa.chunked_array([pa.array(column, pa.string(), from_pandas=True)])
+    return column
+
+
+def holds(column: Any, words: str, *, limit_s: float = LIMIT_S) -> BoolArray:
+    """(N,) whether each text holds these words somewhere, upper and lower case alike; never where it is missing."""
+    find = partial(pc.match_substring, pattern=words, ignore_case=True)
+    return _in_blocks(arrow_text(column), find, f"The search for '{words}'", limit_s)
+
+
+def matches(column: Any, pattern: str, *, limit_s: float = LIMIT_S) -> BoolArray:
+    """(N,) whether the pattern, a regular expression, is found somewhere in each text; never where it is missing."""
+    find = partial(pc.match_substring_regex, pattern=pattern)
+    return _in_blocks(arrow_text(column), find, f"The pattern '{pattern}'", limit_s)
+
+
+def is_one_of(column: Any, values: Sequence[str | None]) -> BoolArray:
+    """(N,) whether each text is one of these; None among them stands for a missing one."""
+    texts = arrow_text(column)
+    match = pc.is_in(texts, value_set=pa.array([v for v in values if v is not None], texts.type))
+    return np.asarray(pc.or_(match, texts.is_null()) if None in values else match)
+
+
+def check_pattern(pattern: str) -> None:
+    """RecipeError when a pattern cannot be used, with what is wrong with it."""
+    if len(pattern) > LONGEST:
+        raise RecipeError(f"A pattern may have {LONGEST:,} characters; this one has {len(pattern):,}.")
+    counted = sum(int(most or least) for least, most in _COUNTED.findall(pattern))
+    if len(pattern) * counted > REPEATED:
+        raise RecipeError(
+            f"The pattern '{pattern}' repeats too much by count ({counted:,} times in all) to be searched for quickly. "
+            "Use * or + instead of {n}."
+        )
+    try:
+        pc.match_substring_regex(pa.array([""]), pattern)
+    except pa.ArrowInvalid as error:
+        reason = str(error).removeprefix("Invalid regular expression: ")
+        raise RecipeError(
+            f"The pattern '{pattern}' cannot be used: {reason}. "
+            "Look-ahead and back-references are not known; a \\ makes . ( [ { * + ? | ^ $ plain characters."
+        ) from error
+
+
+def _in_blocks(texts: pa.ChunkedArray, find: Callable[[pa.ChunkedArray], Any], what: str, limit_s: float) -> BoolArray:
+    """`find` over all texts; RecipeError when it takes longer than `limit_s`, seen between two blocks."""
+    found = np.zeros(len(texts), np.bool_)
+    began, size, start = monotonic(), FIRST, 0
+    while start < len(texts):
+        if (now := monotonic()) - began > limit_s:
+            raise RecipeError(
+                f"{what} takes more than {limit_s:g} s on these {len(texts):,} texts. Nothing was changed; "
+                "search for something simpler."
+            )
+        found[start : start + size] = pc.fill_null(find(texts.slice(start, size)), False)
+        start += size
+        took = monotonic() - now
+        size = min(2 * size, LAST) if took < QUICK_S else max(1, size // 4) if took > SLOW_S else size
+    return found

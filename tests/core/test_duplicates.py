@@ -1,0 +1,129 @@
+"""Near duplicates of a pool: found once, kept, known to filters, and the demo pool's planted ones found."""
+
+import json
+
+import numpy as np
+import pytest
+
+from core import duplicates
+from core.curate import curate
+from core.duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
+from core.errors import Cancelled, RecipeError
+from core.headless import duplicates_facts, near_found
+from core.pool import answer_key, load_pool
+from core.progress import Silent
+from core.recipe import make_recipe, near_columns
+from core.store import Workspace
+from tests.pages.conftest import finished_run, write_rows
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def pool(place, tmp_path):
+    """240 rows; row 100 + k nearly repeats row k, k below 20, the last repeats the first."""
+    rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
+    for k in range(20):
+        rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
+    rows[-1] = {**rows[0], "id": "again"}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_pool(str(tmp_path / "rows.jsonl"), workspace=place.root)
+
+
+def find(pool, place, alike=0.8, report=None):
+    return find_near_duplicates(pool, place, alike, report or Silent())
+
+
+class Counting(Silent):
+    def __init__(self, stop_after=None):
+        self.advanced, self.stop_after = [], stop_after
+
+    def advance(self, rows, work):
+        self.advanced.append(rows)
+        if self.stop_after is not None and len(self.advanced) >= self.stop_after:
+            raise Cancelled("stop")
+
+
+def test_the_demo_pools_planted_copies_are_found(place):
+    demo = load_pool("demo", workspace=place.root)
+    at = {name: k for k, name in enumerate(demo.rows["id"].to_pylist())}
+    repeats = find(demo, place)
+    first = np.where(repeats < 0, np.arange(len(demo)), repeats)
+    share = {}
+    for fault in ("exact_duplicate", "near_duplicate"):
+        pairs = [(at[i], at[about["of"]]) for i, about in answer_key(demo).items() if about["fault"] == fault]
+        share[fault] = np.mean([first[a] == first[b] for a, b in pairs])
+    assert share["exact_duplicate"] == 1
+    assert share["near_duplicate"] == pytest.approx(58 / 72)  # as many as are 0.8 alike, all pairs compared
+
+
+def test_a_row_repeats_an_earlier_one_that_repeats_none(pool, place):
+    expected = np.full(240, -1)
+    expected[100:120], expected[-1] = np.arange(20), 0
+    assert find(pool, place, 0.6).tolist() == expected.tolist()
+
+
+def test_what_is_found_is_kept_and_found_again_at_once(pool, place):
+    before = stamp(place.root, pool.fingerprint)
+    first = find(pool, place)
+    report = Counting()
+    np.testing.assert_array_equal(find(pool, place, report=report), first)
+    assert report.advanced == []
+    assert stamp(place.root, pool.fingerprint) != before
+    known = near_duplicates(place.root, pool.fingerprint)
+    assert list(known) == ["near_duplicate_of@0.8"]
+    np.testing.assert_array_equal(known["near_duplicate_of@0.8"], first)
+
+
+def test_a_stopped_worker_repeats_no_finished_part(pool, place, tmp_path, monkeypatch):
+    monkeypatch.setattr(duplicates, "PART", 50)
+    with pytest.raises(Cancelled):
+        find(pool, place, report=Counting(stop_after=2))
+    report = Counting()
+    resumed = find(pool, place, report=report)
+    assert report.advanced[0] == 150  # two parts were there
+    np.testing.assert_array_equal(resumed, find(pool, Workspace(tmp_path / "other")))
+
+
+def test_turns_are_read_where_a_row_has_several():
+    turns = '[{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]'
+    assert duplicates._said("b", "c", turns) == "a b\nc"
+    assert duplicates._said("b", None, None) == "b\n"
+
+
+@pytest.mark.parametrize("column", ["near_duplicate_of@x", "near_duplicate_of@0.1", "near_duplicate_of@1.5"])
+def test_a_likeness_that_means_nothing_is_refused(column):
+    with pytest.raises(RecipeError):
+        likeness(column)
+
+
+def test_columns_name_their_likeness_and_others_have_none():
+    assert column_of(0.8) == "near_duplicate_of@0.8" and likeness("near_duplicate_of@0.75") == 0.75
+    assert likeness("nll") is None
+
+
+def recipe(column):
+    filters = [{"column": column, "low": 0, "exclude": True}]
+    return make_recipe({"pool": {"source": "p"}, "method": {"name": "longest"}, "filters": filters}, "test")
+
+
+def test_a_filter_says_how_alike_in_one_way_only():
+    for column in ("near_duplicate_of", "near_duplicate_of@0.80", "near_duplicate_of@0.8"):
+        assert near_columns(recipe(column)) == {"near_duplicate_of@0.8"}
+
+
+def test_a_filter_on_near_duplicates_is_followed_once_they_are_known(pool, place, tmp_path):
+    run, plan = finished_run(place, pool), recipe("near_duplicate_of@0.6").model_copy(update={"budget": "240"})
+    with pytest.raises(RecipeError, match=r"not known yet .*python -m core duplicates .* --threshold 0\.6"):
+        curate(plan, pool, run, tmp_path / "chosen.jsonl")
+    near_found(plan, pool, place, Silent())
+    facts = duplicates_facts(pool, place, 0.6, Silent())
+    assert (facts["near_duplicates"], facts["groups"], facts["largest_group"]) == (21, 20, 3)
+    written = curate(plan, pool, run, tmp_path / "chosen.jsonl")
+    assert written.rows == 240 - 21
+    assert facts["exact_duplicates"] == 1
+    assert "near duplicates once (alike from 0.6)" in (tmp_path / "chosen.README.md").read_text()
+    assert "near_duplicate_of@0.6" in (tmp_path / "chosen.manifest.json").read_text()

@@ -1,0 +1,192 @@
+"""The map as a stage: what a measurement holds is found, laid out once, and found again."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from core import mapping, projection
+from core.__main__ import app
+from core.basepass import base_parts
+from core.errors import RecipeError, WorkspaceError
+from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
+from core.measure import measure
+from core.methods import build
+from core.pool import load_pool
+from core.progress import Silent
+from core.runs import load_states
+from core.schema import Reading
+from core.store import Parts, Workspace
+
+WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
+ROWS = 80
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_model_dir):
+    """A measured pool of 80 rows: its workspace, pool, run and reading."""
+    place = tmp_path_factory.mktemp("mapped")
+    draw = random.Random(0)
+    rows = [
+        {
+            "instruction": " ".join(draw.choices(WORDS, k=draw.randint(2, 12))) + f" {i}",
+            "output": " ".join(draw.choices(WORDS, k=draw.randint(2, 12))),
+        }
+        for i in range(ROWS)
+    ]
+    (place / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    workspace, reading = Workspace(place / "workspace"), Reading(model=str(tiny_model_dir), max_length=128)
+    pool = load_pool(str(place / "pool.jsonl"), workspace=workspace.root)
+    run = measure(pool, build("activation_coverage", {"clusters": 3}), reading, workspace, report=Silent())
+    return workspace, pool, run, reading
+
+
+def project(made, *words):
+    workspace, _, _, reading = made
+    source = workspace.root.parent / "pool.jsonl"
+    options = ["--model", reading.model, "--max-length", 128, "--workspace", workspace.root]
+    return CliRunner().invoke(app, ["project", *map(str, [source, *options, *words])])
+
+
+def test_all_that_was_measured_is_found(made):
+    workspace, pool, _, reading = made
+    found = sources(workspace, pool, reading)
+    assert list(found) == ["prompt", "response", "activations"]
+    assert {source.rows for source in found.values()} == {len(pool)}
+    assert found["prompt"].size() > 0
+
+
+def test_nothing_is_found_for_another_model(made):
+    workspace, pool, _, _ = made
+    assert sources(workspace, pool, Reading(model="other")) == {}
+
+
+def test_the_pca_map_is_that_of_the_stored_embeddings(made):
+    workspace, pool, run, reading = made
+    source = need_source(workspace, pool, reading, "prompt")
+    make_map(workspace, source, "pca", 0)
+    stored = base_parts(workspace, run).column("prompt_embedding", len(pool))
+    whole = projection.axes(stored, seed=0)
+    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
+    about = mapping.about_map(workspace, source, 0)
+    assert about["share"] == pytest.approx(whole.share[:2].tolist(), abs=1e-5) and about["placed"] == len(pool)
+
+
+@pytest.fixture
+def gaps(tmp_path):
+    """A stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float16)
+    vectors[[3, 40]] = np.nan
+    workspace, order = Workspace(tmp_path), np.random.default_rng(1).permutation(60)
+    parts = Parts.open(workspace.folder("measurements", "held"), {}, [order[:25], order[25:]])
+    for part, rows in enumerate(parts.plan):
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors[rows].ravel()), 8)
+        parts.write(part, pa.table({"prompt_embedding": column}))
+    return workspace, Source("prompt", parts.folder, "by hand", 60), vectors
+
+
+@pytest.mark.parametrize("layout", mapping.LAYOUTS)
+def test_rows_without_an_embedding_are_not_on_the_map(gaps, layout):
+    workspace, source, _ = gaps
+    make_map(workspace, source, layout, 0)
+    xy = load_map(workspace, source, layout, 0)
+    assert np.flatnonzero(np.isnan(xy).any(axis=1)).tolist() == [3, 40]
+    assert mapping.about_map(workspace, source, 0)["placed"] == 58
+    with pytest.raises(ValueError, match="read-only"):
+        xy[0] = 0
+
+
+def test_where_no_row_has_an_embedding_there_is_no_map(gaps):
+    workspace = gaps[0]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.full(25 * 8, np.nan, np.float16)), 8)
+    only = Parts.open(workspace.folder("measurements", "none"), {}, [np.arange(25)])
+    only.write(0, pa.table({"prompt_embedding": column}))
+    with pytest.raises(WorkspaceError, match="no row has a prompt embedding"):
+        make_map(workspace, Source("prompt", only.folder, "by hand", 25), "pca", 0)
+
+
+def test_rows_with_the_same_neurons_on_lie_upon_each_other(made):
+    workspace, pool, run, reading = made
+    source = need_source(workspace, pool, reading, "activations")
+    make_map(workspace, source, "pca", 0)
+    xy, states = load_map(workspace, source, "pca", 0), load_states(run)
+    placed = np.flatnonzero(np.diff(states.indptr))
+    assert np.isfinite(xy).all(axis=1).nonzero()[0].tolist() == placed.tolist()
+    alike = [(a, b) for a in placed for b in placed if a < b and np.array_equal(states.row(a), states.row(b))]
+    assert all(xy[a] == pytest.approx(xy[b], abs=1e-4) for a, b in alike)
+
+
+def test_a_map_is_made_once(made):
+    workspace, pool, _, reading = made
+    source = need_source(workspace, pool, reading, "prompt")
+    folder = make_map(workspace, source, "umap", 0)
+    stamps = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert set(stamps) == {"spec.json", "about.json", "pca.npy", "umap.npy"}
+    make_map(workspace, source, "umap", 0)
+    make_map(workspace, source, "pca", 0)
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == stamps
+
+
+def test_a_map_lost_half_way_is_made_again_to_the_bit(made):
+    workspace, pool, _, reading = made
+    source = need_source(workspace, pool, reading, "prompt")
+    folder = make_map(workspace, source, "umap", 0)
+    before = (folder / "umap.npy").read_bytes()
+    (folder / "umap.npy").unlink()
+    assert load_map(workspace, source, "umap", 0) is None
+    make_map(workspace, source, "umap", 0)
+    assert (folder / "umap.npy").read_bytes() == before
+
+
+def test_another_seed_is_another_map(made):
+    workspace, pool, _, reading = made
+    source = need_source(workspace, pool, reading, "prompt")
+    assert map_folder(workspace, source, 0) != map_folder(workspace, source, 1)
+    assert map_folder(workspace, source, 0) != map_folder(
+        workspace, need_source(workspace, pool, reading, "response"), 0
+    )
+
+
+def test_reading_part_by_part_is_reading_the_whole(made, monkeypatch):
+    workspace, pool, run, reading = made
+    parts = base_parts(workspace, run)
+    blocks = mapping._Blocks(need_source(workspace, pool, reading, "prompt"))
+    whole = np.empty((len(pool), parts.column("prompt_embedding", len(pool)).shape[1]), np.float16)
+    for rows, vectors in blocks:
+        whole[rows] = vectors
+    assert np.array_equal(whole, parts.column("prompt_embedding", len(pool)))
+    assert np.array_equal(blocks.sample(0), whole)  # few rows: all of them, in the pool's order
+    monkeypatch.setattr(projection, "FITTED_AXES", 10)
+    some = blocks.sample(0)
+    assert len(some) == 10 and (some[:, None] == whole[None]).all(axis=2).any(axis=1).all()
+
+
+def test_the_command_makes_the_map_and_finds_it(made):
+    first = project(made, "--of", "prompt", "--json")
+    assert first.exit_code == 0, first.output
+    facts = json.loads(first.stdout)
+    assert facts["rows"] == len(made[1]) and facts["without"] == 0
+    assert np.load(facts["umap"]).shape == (len(made[1]), 2)
+    assert json.loads(project(made, "--of", "prompt", "--json").stdout) == facts
+
+
+def test_the_command_says_why_there_is_no_map_of_answers(made):
+    result = project(made, "--of", "answers")
+    assert result.exit_code == 2 and "how alike the answers to one prompt are" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("--of", "nothing"), ("--layout", "flat")])
+def test_the_command_names_what_there_is_to_choose_from(made, words):
+    result = project(made, *words)
+    assert result.exit_code == 2 and "choose one of" in result.stderr
+
+
+def test_a_pool_that_no_model_has_read_has_no_map(made, tmp_path):
+    _, pool, _, reading = made
+    with pytest.raises(RecipeError, match="First run measure"):
+        need_source(Workspace(tmp_path), pool, reading, "prompt")
+    with pytest.raises(RecipeError, match="--method activation_coverage"):
+        need_source(Workspace(tmp_path), pool, reading, "activations")

@@ -1,0 +1,48 @@
+"""The nearest rows: cosine by hand, in any blocks, ties and gaps."""
+
+import numpy as np
+import pytest
+
+from core.neighbours import nearest, similarities
+
+VECTORS = np.array([[1, 0], [3, 4], [0, 2], [-2, 0], [np.nan, np.nan], [0, 0], [10, 0]], np.float16)
+
+
+def blocks(*cuts):
+    rows = np.array([5, 0, 3, 6, 1, 4, 2])  # in no order
+    return [(own, VECTORS[own]) for own in np.split(rows, cuts)]
+
+
+@pytest.mark.parametrize("cuts", [(), (3,), (1, 2, 3, 4, 5, 6)])
+def test_similarity_is_the_cosine_whatever_the_blocks(cuts):
+    found = similarities(blocks(*cuts), VECTORS[0], 8)
+    np.testing.assert_allclose(found, [1, 0.6, 0, -1, np.nan, np.nan, 1, np.nan], atol=1e-6)
+
+
+def test_it_is_the_cosine_of_a_plain_computation(monkeypatch):
+    monkeypatch.setattr("core.neighbours.AT_ONCE", 7)
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(50, 16)).astype(np.float16)
+    whole = vectors.astype(np.float64)
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    found = similarities([(np.arange(50), vectors)], vectors[7], 50)
+    np.testing.assert_allclose(found, whole @ whole[7], atol=1e-6)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("query", [VECTORS[4], VECTORS[5]])
+def test_a_row_without_an_embedding_is_like_nothing(query):
+    assert np.isnan(similarities(blocks(), query, 7)).all()
+
+
+def test_the_nearest_are_found_among_those_asked_for_without_the_row_itself():
+    similarity = similarities(blocks(), VECTORS[0], 7)
+    assert nearest(similarity, np.arange(7), 3, but=0).tolist() == [6, 1, 2]
+    assert nearest(similarity, np.array([3, 2]), 5, but=0).tolist() == [2, 3]
+    assert nearest(similarity, np.array([4, 5]), 1, but=0).tolist() == []
+    assert nearest(similarity, np.empty(0, np.int64), 1, but=0).tolist() == []
+
+
+def test_ties_go_to_the_earlier_row():
+    similarity = np.array([0.5, 0.9, 0.9, np.nan, 0.9], np.float32)
+    assert nearest(similarity, np.array([4, 3, 2, 0]), 2, but=1).tolist() == [2, 4]

@@ -1,0 +1,204 @@
+"""Held-out rows: a partition, by groups, in proportion, the same for the same seed; written, told, and replayed."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from core.card import dataset_info_snippet
+from core.curate import curate, replay
+from core.duplicates import find_near_duplicates
+from core.errors import RecipeError, ReplayError
+from core.manifest import read_manifest
+from core.pool import load_pool
+from core.progress import Silent
+from core.recipe import load_recipe, make_recipe
+from core.split import held_out
+from core.store import Workspace
+from tests.pages.conftest import finished_run, write_rows
+
+
+def alone(n):
+    return np.arange(n)
+
+
+def one_task(n):
+    return np.zeros(n, np.int64)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.333, 0.5])
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_groups_are_never_parted_and_the_share_is_met(share, seed):
+    random = np.random.default_rng(seed)
+    n = 1000
+    groups = np.minimum(np.arange(n), random.integers(0, n, n))  # of many sizes
+    groups = groups[groups]
+    rows = random.permutation(n)[:600]
+    apart = held_out(rows, groups, random.integers(0, 5, n), share, seed=seed)
+    kept = np.setdiff1d(rows, apart)
+    assert len(np.intersect1d(rows, apart)) == len(apart) == len(rows) - len(kept)
+    assert not set(groups[apart]) & set(groups[kept])
+    assert len(apart) == round(share * 600)
+
+
+def test_every_task_is_held_out_in_proportion():
+    tasks = np.repeat([0, 1, 2], [100, 60, 40])
+    apart = held_out(alone(200), alone(200), tasks, 0.1, seed=0)
+    assert np.bincount(tasks[apart]).tolist() == [10, 6, 4]
+
+
+def test_a_task_too_small_for_its_share_leaves_it_to_the_others():
+    tasks, groups = np.array([0] * 10 + [1] * 10), np.array([0] * 10 + list(range(10, 20)))
+    assert held_out(alone(20), groups, tasks, 0.25, seed=0).min() >= 10  # task 0 is one group of ten
+    assert len(held_out(alone(20), groups, tasks, 0.25, seed=0)) == 5
+
+
+def test_the_seed_decides_and_the_order_of_rows_does_not():
+    rows = np.random.default_rng(0).permutation(300)[:200]
+    first = held_out(rows, alone(300), one_task(300), 0.1, seed=3)
+    np.testing.assert_array_equal(first, held_out(np.sort(rows), alone(300), one_task(300), 0.1, seed=3))
+    assert first.tolist() == sorted(first)
+    assert first.tolist() != held_out(rows, alone(300), one_task(300), 0.1, seed=4).tolist()
+
+
+def test_where_the_share_is_less_than_any_group_the_smallest_goes():
+    groups = np.array([0, 0, 0, 3, 3, 5, 5, 5])
+    assert held_out(alone(8), groups, one_task(8), 0.05, seed=0).tolist() == [3, 4]
+    assert len(held_out(alone(3), alone(3), one_task(3), 0.01, seed=0)) == 1
+
+
+def test_one_group_cannot_be_parted():
+    with pytest.raises(RecipeError, match="None of the 4 chosen rows can be held out"):
+        held_out(alone(4), one_task(4), one_task(4), 0.5, seed=0)
+
+
+# Written
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def pool(place, tmp_path):
+    """240 rows; row 100 + k nearly repeats row k, k below 30, and row 239 is row 0 once more."""
+    rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
+    for k in range(30):
+        rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
+    rows[-1] = {**rows[0], "id": "again"}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_pool(str(tmp_path / "rows.jsonl"), workspace=place.root)
+
+
+@pytest.fixture
+def run(place, pool):
+    return finished_run(place, pool)
+
+
+def recipe(**export):
+    data = {"pool": {"source": "p"}, "method": {"name": "longest"}, "budget": "60%", "seed": 5}
+    return make_recipe(data | {"export": export}, "test")
+
+
+def ids(path):
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def made(place, pool, run, tmp_path):
+    find_near_duplicates(pool, place, 0.8, Silent())
+    plan = recipe(held_out="20%", apart="near_duplicate_of", rejected=True, with_scores=True)
+    return curate(plan, pool, run, tmp_path / "out" / "chosen.jsonl")
+
+
+def test_train_held_out_and_rejected_are_the_pool(made, pool):
+    files = [ids(file) for file in (made.chosen, made.held_out, made.rejected)]
+    assert [len(one) for one in files] == [115, 29, 96]
+    assert sorted(one for file in files for one in file) == sorted(pool.rows["id"].to_pylist())
+    assert (made.rows, made.held_out_rows) == (115, 29)
+
+
+def test_no_near_duplicate_lies_in_both_files(made):
+    train, apart = set(ids(made.chosen)), set(ids(made.held_out))
+    pairs = [(f"row-{k}", f"row-{100 + k}") for k in range(30)]
+    both = [pair for pair in pairs if set(pair) <= train | apart]
+    assert len(both) == 30
+    assert not [pair for pair in both if len(set(pair) & train) == 1]
+
+
+def test_the_manifest_names_both_files_and_every_row(made):
+    manifest = read_manifest(made.manifest)
+    second = manifest.output.held_out
+    assert (second.file, second.rows) == ("chosen.heldout.jsonl", 29)
+    assert second.sha256 == hashlib.sha256(made.held_out.read_bytes()).hexdigest()
+    assert [row.id for row in manifest.rows] == ids(made.chosen)
+    assert [row.id for row in manifest.held_out] == ids(made.held_out)
+    assert manifest.recipe["export"]["apart"] == "near_duplicate_of@0.8"
+
+
+def test_the_card_and_the_trainers_entry_say_so(made, pool):
+    card = made.card.read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["configs"][0]["data_files"] == [
+        {"split": "train", "path": "chosen.jsonl"},
+        {"split": "test", "path": "chosen.heldout.jsonl"},
+    ]
+    assert "# 144 rows chosen" in card
+    assert "29 of the 144 rows, in `chosen.heldout.jsonl`" in card
+    assert "near duplicates (alike from 0.8)" in card
+    entry = json.loads(dataset_info_snippet(read_manifest(made.manifest)))
+    assert {name: about["file_name"] for name, about in entry.items()} == {
+        "chosen": "chosen.jsonl",
+        "chosen.heldout": "chosen.heldout.jsonl",
+    }
+
+
+def again(made, pool, run, out):
+    return replay(read_manifest(made.manifest), load_recipe(made.recipe), pool, run, out)
+
+
+def test_replay_gives_every_file_again(made, pool, run, tmp_path):
+    replayed = again(made, pool, run, tmp_path / "again" / "chosen.jsonl")
+    for name in ("chosen.jsonl", "chosen.heldout.jsonl", "chosen.rejected.jsonl"):
+        assert (tmp_path / "again" / name).read_bytes() == (made.chosen.parent / name).read_bytes()
+    assert len(list((tmp_path / "again").iterdir())) == 3
+    assert replayed.held_out.path == tmp_path / "again" / "chosen.heldout.jsonl"
+
+
+def test_the_rows_alone_give_both_files_too(place, pool, run, tmp_path):
+    made = curate(recipe(held_out=0.1), pool, run, tmp_path / "out" / "chosen.jsonl")
+    replayed = again(made, pool, None, tmp_path / "again.jsonl")
+    assert replayed.path.read_bytes() == made.chosen.read_bytes()
+    assert replayed.held_out.path.read_bytes() == made.held_out.read_bytes()
+
+
+def test_another_split_is_refused_and_leaves_nothing(made, pool, run, tmp_path):
+    manifest = read_manifest(made.manifest)
+    other = load_recipe(made.recipe)
+    other = other.model_copy(update={"export": other.export.model_copy(update={"held_out": 0.1})})
+    with pytest.raises(ReplayError, match="The recipe chooses other rows here"):
+        replay(manifest, other, pool, run, tmp_path / "again" / "chosen.jsonl")
+    assert not (tmp_path / "again").exists()
+
+
+def test_without_a_share_nothing_is_held_out(pool, run, tmp_path):
+    made = curate(recipe(), pool, run, tmp_path / "chosen.jsonl")
+    assert made.held_out is None and made.rows == 144
+    assert not (tmp_path / "chosen.heldout.jsonl").exists()
+    assert "Held out" not in made.card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("export", "reason"),
+    [
+        ({"held_out": "a few"}, "held_out: Input should be a valid number"),
+        ({"held_out": 0.9}, "held_out: Input should be less than or equal to 0.5"),
+        ({"held_out": 0.1, "apart": "nll"}, "'nll' is no column of duplicates"),
+    ],
+)
+def test_a_share_that_cannot_be_is_one_sentence(export, reason):
+    with pytest.raises(RecipeError, match=reason):
+        recipe(**export)
