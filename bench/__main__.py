@@ -7,6 +7,8 @@ BENCHES = {
     "probe_pass": "one pass of a 0.5 B model against a row-by-row loop and the bare body",
     "activation_pass": "the pass with activation states riding on it against the pass without",
     "answer_space": "five answers of each row embedded, and their geometry, against one forward pass per answer",
+    "row_gradients": "gradients of single rows, scored, against a plain batch backward and the releases' way",
+    "planted_influence": "share of planted rows that preference influence finds, against LESS and chance",
     "pool_load": "reading a large JSONL against datasets.load_dataset",
     "geometry": "dispersion and anisotropy of a million rows' answers, from a memory-mapped file",
     "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",

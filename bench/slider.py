@@ -35,7 +35,7 @@ from core.store import Workspace
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-TASKS = 12
+TASKS, TOPICS = 12, 977
 WARM_UP = 5  # moves that are not counted
 QUIET_MS = 350  # without any change of the page: settled
 
@@ -75,7 +75,7 @@ def fabricate(rows: int, folder: Path) -> tuple[Workspace, Pool]:
     lengths = rng.integers(20, 90, rows)
     with source.open("wb") as file:
         for i in range(rows):
-            said = {"instruction": f"Question {i} about topic {i % 977}?", "output": f"word{i} " * int(lengths[i])}
+            said = {"instruction": f"Question {i} about topic {i % TOPICS}?", "output": f"word{i} " * int(lengths[i])}
             file.write(orjson.dumps({"id": f"r{i}", **said, "task": f"task {i % TASKS}"}) + b"\n")
     pool = load_pool(str(source), workspace=workspace.root)
     tokens = lengths * 3 + 1
@@ -97,7 +97,7 @@ def fabricate(rows: int, folder: Path) -> tuple[Workspace, Pool]:
 def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
     method = build("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
     model = ModelRef("embedded", "embedded", "0" * 32, 0)
-    key = run_key(pool.fingerprint, method, Reading(), model, 0)
+    key = run_key(pool, method, Reading(), model, 0)
     return Run(
         id=key,
         pool_id=pool.fingerprint,
@@ -113,8 +113,8 @@ def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
 
 
 @contextmanager
-def served(workspace: Workspace) -> Iterator[str]:
-    """The app on a free port of this computer; its address."""
+def served(workspace: Workspace) -> Iterator[tuple[str, int]]:
+    """The app on a free port of this computer: its address, and the number of its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -124,7 +124,7 @@ def served(workspace: Workspace) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(f"{address}/_stcore/health", server)
-        yield address
+        yield address, server.pid
     finally:
         server.terminate()
         server.wait(30)
@@ -154,12 +154,13 @@ def moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
         slider = page.get_by_role("slider", name="Budget")
         slider.wait_for(timeout=60_000)
         page.wait_for_timeout(3_000)
-        times = [_move(page, slider, back=i % 20 >= 10) for i in range(count + WARM_UP)]
+        times = [press(page, slider, back=i % 20 >= 10) for i in range(count + WARM_UP)]
         browser.close()
     return np.array(times[WARM_UP:])
 
 
-def _move(page: Any, slider: Any, *, back: bool) -> list[float]:
+def press(page: Any, slider: Any, *, back: bool) -> list[float]:
+    """One key on the slider: milliseconds until it is answered, and until the page is settled."""
     slider.focus()
     page.evaluate(WATCH)
     page.keyboard.press("ArrowLeft" if back else "ArrowRight")
@@ -178,7 +179,7 @@ def main(rows: list[int] = typer.Argument(None), *, count: int = typer.Option(40
     for n in rows or [52_002]:
         with tempfile.TemporaryDirectory(prefix="winnow-bench-") as folder:
             workspace, _ = fabricate(n, Path(folder))
-            with served(workspace) as address:
+            with served(workspace) as (address, _):
                 times = moves(address, chromium, count)
         (a, s), (a95, s95) = np.median(times, axis=0), np.quantile(times, 0.95, axis=0)
         print(f"{n:>10,}  {a:>10.0f}{a95:>10.0f}  {s:>10.0f}{s95:>10.0f}")

@@ -1,0 +1,229 @@
+"""Does preference influence find what was planted? The acceptance experiment, through the whole measurement.
+
+    python -m bench.planted_influence                    three seeds
+    python -m bench.planted_influence --seeds 5 --noise words --steps 600
+    python -m bench.planted_influence --json
+
+    topics   eight, each with words of its own and a grammar: which three words may follow a word
+    base     a small Llama that has read clean rows of all topics, enough to know the topics and to have begun on
+             their grammar; with more `--steps` it knows that too, and clean rows have nothing left to teach
+    pool     640 rows, 80 of each topic, half of them with noise in place of the response
+    target   three topics, five pairs of each, clean against noise; sub-task = topic
+    noise    order: the words of the clean response, shuffled; words: any words of the topic; all: of any topic
+
+Share of the top 5 % (32 rows) that is clean and of a target topic; chance is 120 / 640 = 0.19. All is made from the
+seed: grammar, base, pool, pairs, warm-up. ROSE and LESS come from one measurement, so they differ in the loss alone.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from core.measure import measure
+from core.methods import build
+from core.pool import load_pool
+from core.progress import Silent
+from core.runs import load_measured
+from core.schema import Reading
+from core.store import Workspace
+
+TOPICS = 8
+WORDS = 24  # of a topic
+FOLLOW = 3  # words that may follow a word
+ASKED = 6  # words of a prompt
+ANSWERED = (6, 12)  # words of a response, from and to
+ROWS, TARGETS, PAIRS = 640, 3, 5
+SHARE = 0.05
+STEPS = 60  # of 64 rows, of the base
+RATE = 2e-3  # of the warm-up: the papers' would change nothing in so small a model
+WANTED = 0.8
+SPECIAL = ("<unk>", "<s>", "</s>", "<q>", "<a>")
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'user' %}<q> {{ m.content }} <a>{% else %} {{ m.content }} </s>{% endif %}"
+    "{% endfor %}"
+)
+Triple = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Language:
+    """Eight topics; seeded."""
+
+    seed: int
+    noise: str = "order"  # order | words | all
+
+    @cached_property
+    def follow(self) -> np.ndarray[Any, Any]:
+        """(TOPICS, WORDS, FOLLOW) words that may follow a word."""
+        rng = np.random.default_rng([self.seed, 0])
+        one = [rng.choice(WORDS, FOLLOW, replace=False) for _ in range(TOPICS * WORDS)]
+        return np.stack(one).reshape(TOPICS, WORDS, FOLLOW)
+
+    def triple(self, rng: np.random.Generator, topic: int) -> Triple:
+        """A prompt, its clean response, and noise of the same length."""
+        size = ASKED + int(rng.integers(*ANSWERED, endpoint=True))
+        chain = [int(rng.integers(WORDS))]
+        while len(chain) < size:
+            chain.append(int(rng.choice(self.follow[topic, chain[-1]])))
+        words = [_word(topic, i) for i in chain]
+        return _said(words[:ASKED]), _said(words[ASKED:]), _said(self._noise(rng, topic, words[ASKED:]))
+
+    def _noise(self, rng: np.random.Generator, topic: int, clean: list[str]) -> list[str]:
+        if self.noise == "order":
+            return [clean[i] for i in rng.permutation(len(clean))]
+        topics = rng.integers(TOPICS, size=len(clean)) if self.noise == "all" else [topic] * len(clean)
+        return [_word(t, int(rng.integers(WORDS))) for t in topics]
+
+
+def _word(topic: int, i: int) -> str:
+    return f"{chr(97 + topic)}{i}"
+
+
+def _said(words: list[str]) -> str:
+    return " ".join(words)
+
+
+def make_base(language: Language, folder: Path, steps: int = STEPS) -> Path:
+    """Train a small Llama on clean rows, every row new to it, and write it with its tokenizer."""
+    logging.disable_progress_bar()
+    tokenizer = _tokenizer()
+    torch.manual_seed(language.seed)
+    network = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            bos_token_id=SPECIAL.index("<s>"),
+            eos_token_id=SPECIAL.index("</s>"),
+        )
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: min((k + 1) / 30, 1.2 * (1 - k / steps), 1.0))
+    rng = np.random.default_rng([language.seed, 1])
+    for _ in range(steps):
+        rows = [language.triple(rng, int(topic)) for topic in rng.integers(TOPICS, size=64)]
+        ids = tokenizer([f"<q> {asked} <a> {clean} </s>" for asked, clean, _ in rows])["input_ids"]
+        length = max(map(len, ids))
+        tokens = torch.tensor([row + [0] * (length - len(row)) for row in ids])
+        loss = network(input_ids=tokens, labels=tokens.masked_fill(tokens == 0, -100)).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        falling.step()
+    network.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word."""
+    words = [*SPECIAL, *(_word(t, i) for t in range(TOPICS) for i in range(WORDS))]
+    rules = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    rules.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=rules, additional_special_tokens=["<q>", "<a>"], **names)
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def plant(language: Language, seed: int, folder: Path) -> tuple[Path, Path, np.ndarray[Any, Any]]:
+    """Write a pool and a target set; (ROWS,) which rows are clean and of a target topic."""
+    rng = np.random.default_rng([language.seed, seed, 2])
+    wanted = rng.choice(TOPICS, TARGETS, replace=False)
+    rows, good = [], []
+    for i in rng.permutation(ROWS):
+        topic, clean = int(i) % TOPICS, i < ROWS // 2
+        asked, right, wrong = language.triple(rng, topic)
+        rows.append({"instruction": asked, "output": right if clean else wrong})
+        good.append(clean and topic in wanted)
+    pairs = []
+    for topic in np.repeat(wanted, PAIRS):
+        asked, right, wrong = language.triple(rng, int(topic))
+        pairs.append({"prompt": asked, "chosen": right, "rejected": wrong, "topic": f"topic {topic}"})
+    folder.mkdir(parents=True)
+    return _written(folder / "pool.jsonl", rows), _written(folder / "pairs.jsonl", pairs), np.array(good)
+
+
+def _written(path: Path, rows: list[dict[str, str]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def found(language: Language, base: Path, seed: int, folder: Path) -> dict[str, float]:
+    """Share of the top 5 % that is clean and of a target topic: by ROSE, by LESS, at random."""
+    source, pairs, good = plant(language, seed, folder)
+    workspace = Workspace(folder / "workspace")
+    pool = load_pool(str(source), workspace=workspace.root)
+    settings = {"targets": f"planted={pairs}", "subtask": "topic", "epochs": 4, "lora_rank": 8, "learning_rate": RATE}
+    method = build("preference_influence", settings)
+    run = measure(pool, method, Reading(model=str(base)), workspace, seed=seed, report=Silent())
+    scores = method.scores(load_measured(run))
+    orders = {name: np.argsort(-scores[f"{column}.planted"], kind="stable") for name, column in NAMES.items()}
+    orders["random"] = np.random.default_rng(seed).permutation(ROWS)
+    return {name: float(good[order[: round(SHARE * ROWS)]].mean()) for name, order in orders.items()}
+
+
+NAMES = {"ROSE": "influence", "LESS": "less"}
+
+
+def main() -> int:
+    """Plant, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--noise", choices=("order", "words", "all"), default="order")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of 64 rows, that the base is trained")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    options = parser.parse_args()
+    report = []
+    for seed in range(options.seeds):
+        began = time.perf_counter()
+        language = Language(seed, options.noise)
+        with tempfile.TemporaryDirectory() as folder:
+            base = make_base(language, Path(folder) / "base", options.steps)
+            shares = found(language, base, seed, Path(folder) / "pool")
+        report.append({"seed": seed, **shares, "seconds": time.perf_counter() - began})
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def table(report: list[dict[str, float]]) -> str:
+    """The report for people."""
+    names = ("ROSE", "LESS", "random")
+    spread = {name: np.array([row[name] for row in report]) for name in names}
+    lines = [
+        f"share of the top {round(SHARE * ROWS)} of {ROWS} rows that is clean and of a target topic",
+        "",
+        "seed       " + "".join(f"{name:>8}" for name in names) + "   seconds",
+        *(
+            f"{row['seed']:<11}" + "".join(f"{row[name]:8.2f}" for name in names) + f"{row['seconds']:10.1f}"
+            for row in report
+        ),
+        "",
+        *(
+            f"{label:<11}" + "".join(f"{float(of(spread[name])):8.2f}" for name in names)
+            for label, of in (("mean", np.mean), ("lowest", np.min), ("highest", np.max))
+        ),
+        "",
+        f"wanted: ROSE at least {WANTED} for every seed, its mean above that of LESS and of random",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""Gradients of single rows, scored while they are alive, against what a batch costs anyway and the releases' way.
+
+    python -m bench.row_gradients              64 real Alpaca rows, embedded model; 8 on a 0.5 B one's shape
+    python -m bench.row_gradients --rows 16 --large 0
+    python -m bench.row_gradients --json
+
+In one process, by turns, round after round; of each the fastest round counts, so that whatever else the machine does
+falls on none. A LoRA adapter of rank 8 is on the attention's projections:
+
+    scores    core.gradients.RowGradients.scores: Adam's form of each row's gradient, its cosines with 4 directions
+    plain     the same batches forward and backward, one gradient for all rows, logits of every position
+    head      likewise, with logits of response positions only
+    loop      the releases' way: one row at a time by autograd, logits of every position, Adam's form of it
+    draw      and the random signs of a Rademacher projection to 8,192 dimensions, in blocks of parameters; for every 16
+              rows they are drawn again, as the releases do, since for larger models they would fit into no memory
+    project   and the projection of these 16 rows by them
+
+The last three run once, on 16 rows, or as many of the large model's as there are; `release` is their sum.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, cross_entropy
+
+from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
+from core.adamform import Moments
+from core.adapters import adapter_matrices
+from core.batches import plan
+from core.gradients import BATCH_TOKENS, RowGradients
+from core.lora import adapted
+from core.model import Model, load_model, logits_of
+from core.modelref import resolve_model
+from core.probe import layout
+
+RANK = 8
+DIRECTIONS = 4
+PROJECTED = 8192  # dimensions
+TOGETHER = 16  # rows projected at once, as the releases do
+BLOCK = 4096  # parameters whose signs are alive at once
+WANTED = {
+    "plain / scores": "at least 0.9",
+    "head / scores": "at least 0.9",
+    "release / scores": "at least 5",
+    "loop / scores": "",
+}
+
+
+class Clock:
+    """Wall and processor seconds by name."""
+
+    def __init__(self) -> None:
+        self.wall: dict[str, float] = {}
+        self.processor: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count what is done meanwhile."""
+        began, worked = time.perf_counter(), time.process_time()
+        yield
+        self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - began
+        self.processor[name] = self.processor.get(name, 0.0) + time.process_time() - worked
+
+
+def main() -> int:
+    """Time all on both models; print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--large", type=int, default=8, help="rows for the shape of a 0.5 B model; 0: without it")
+    parser.add_argument("--rounds", type=int, default=8, help="of the embedded model; the large one gets a quarter")
+    parser.add_argument("--threads", type=int, help="of torch; as it chooses by default")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
+    options = parser.parse_args()
+    if not ALPACA.exists():
+        print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
+        return 0
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    rows = alpaca_rows(options.rows)
+    embedded = load_model(resolve_model("embedded", None), dtype="float32")
+    report = {"embedded": measured(with_adapter(embedded), rows, options.rounds)}
+    if options.large:
+        few = some(rows, np.arange(min(options.large, options.rows)))
+        report["0.5 B, random"] = measured(with_adapter(random_model()), few, max(1, options.rounds // 4))
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def with_adapter(model: Model) -> Model:
+    """The model with an adapter in it whose every matrix is random, B too."""
+    torch.manual_seed(0)
+    adapted(model.network, rank=RANK, alpha=4 * RANK, on="attention")
+    with torch.no_grad():
+        for matrix in adapter_matrices(model.network).values():
+            matrix.weight.copy_(0.02 * torch.randn_like(matrix.weight))
+    return model
+
+
+def measured(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
+    """Seconds per row of each, ratios of them, and how far apart their cosines are."""
+    gradients = RowGradients(model)
+    first, *directions = random_vectors(gradients, 1 + DIRECTIONS)
+    moments = Moments(first, {name: m.square() for name, m in first.items()}, steps=10)
+    lengths = np.array([len(t) for t in rows["tokens"]])
+    batches = [some(rows, b) for b in plan(lengths, BATCH_TOKENS[torch.device(model.device).type])]
+    contestants: dict[str, Callable[[], Any]] = {
+        "scores": lambda: gradients.scores(rows, directions, moments),
+        "plain": lambda: [backward(model, batch, every=True) for batch in batches],
+        "head": lambda: [backward(model, batch, every=False) for batch in batches],
+    }
+    backward(model, batches[-1], every=False)  # only to warm up
+    clocks = by_turns(contestants, rounds)
+    n = len(lengths)
+    seconds = {name: min(clock.wall[name] for clock in clocks) / n for name in contestants}
+    used = {name: min(clock.processor[name] for clock in clocks) / n for name in contestants}
+    released = release(model, some(rows, np.arange(min(n, TOGETHER))), directions, moments)
+    cosines = gradients.scores(rows, directions, moments).cosines[: len(released["cosines"])]
+    for clock, own in ((seconds, "seconds"), (used, "processor_seconds")):
+        clock |= released[own] | {"release": sum(released[own].values())}
+    return {
+        "rows": n,
+        "tokens": int(lengths.sum()),
+        "parameters": sum(o * i for o, i in gradients.shapes.values()),
+        "rounds": rounds,
+        "device": model.device,
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+        "processor_seconds": used,
+        "ratios": ratios(seconds),
+        "processor_ratios": ratios(used),
+        "cosines_apart": float(np.abs(cosines - released["cosines"]).max()),
+        "projected_apart": float(np.abs(cosines - released["projected"]).max()),
+    }
+
+
+def random_vectors(gradients: RowGradients, n: int) -> list[dict[str, Tensor]]:
+    """Unit vectors of the adapter's parameters."""
+    generator = torch.Generator().manual_seed(1)
+    found = [{k: torch.randn(shape, generator=generator) for k, shape in gradients.shapes.items()} for _ in range(n)]
+    lengths = [torch.cat([v.flatten() for v in one.values()]).norm() for one in found]
+    device = gradients.model.device
+    return [{k: (v / size).to(device) for k, v in one.items()} for one, size in zip(found, lengths, strict=True)]
+
+
+def ratios(seconds: dict[str, float]) -> dict[str, float]:
+    """Above 1: scores are the faster."""
+    return {name: seconds[name.split(" / ")[0]] / seconds["scores"] for name in WANTED}
+
+
+def by_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[Clock]:
+    """What each took in each round."""
+    clocks = [Clock() for _ in range(rounds)]
+    for clock in clocks:
+        for name, work in contestants.items():
+            with clock(name):
+                work()
+    return clocks
+
+
+def backward(model: Model, batch: Batch, *, every: bool) -> None:
+    """The plain way: one batch forward and backward, gradients in the adapter's parameters. The loss is the same."""
+    with trainable(model) as parameters:
+        ids, _, response = layout(batch["tokens"], batch["spans"])
+        padded = torch.from_numpy(ids).to(model.device)
+        at = tuple(torch.from_numpy(x).to(model.device) for x in np.nonzero(response[:, 1:]))
+        if every:
+            logits = model.network(input_ids=padded, use_cache=False).logits[at]
+        else:
+            hidden = model.network.base_model(input_ids=padded, use_cache=False).last_hidden_state
+            logits = logits_of(model.network, hidden[at])
+        nll = cross_entropy(logits.float(), padded[:, 1:][at], reduction="none")
+        (nll / torch.bincount(at[0])[at[0]]).sum().backward()
+        parameters[0].grad.flatten()[0].item()  # on a GPU: wait until it is there
+
+
+@contextmanager
+def trainable(model: Model) -> Iterator[list[Any]]:
+    """The adapter's parameters, and no other, have gradients for as long as the context lasts."""
+    parameters = [matrix.weight for matrix in adapter_matrices(model.network).values()]
+    model.network.requires_grad_(False)
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    yield parameters
+    for parameter in parameters:
+        parameter.grad = None
+        parameter.requires_grad_(False)
+
+
+def release(model: Model, batch: Batch, directions: list[dict[str, Tensor]], moments: Moments) -> dict[str, Any]:
+    """Seconds per row of the releases' steps, and the cosines before and after the projection."""
+    clock = Clock()
+    with clock("loop"):
+        steps = torch.stack(list(stepped(model, batch, moments)))
+    n = len(steps)
+    towards = torch.stack([torch.cat([d.flatten() for d in direction.values()]) for direction in directions])
+    small, small_towards = project(steps, towards, clock)
+    return {
+        "seconds": {name: spent / n for name, spent in clock.wall.items()},
+        "processor_seconds": {name: spent / n for name, spent in clock.processor.items()},
+        "cosines": cosines_of(steps, towards),
+        "projected": cosines_of(small, small_towards),
+    }
+
+
+def stepped(model: Model, batch: Batch, moments: Moments) -> Iterator[Tensor]:
+    """(P,) Adam's form of each row's gradient, by autograd, one row at a time."""
+    shapes = {name: matrix.weight.shape for name, matrix in adapter_matrices(model.network).items()}
+    rule = moments.rule(shapes, model.device)
+    with trainable(model) as parameters:
+        for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
+            ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
+            logits = model.network(input_ids=ids, use_cache=False).logits[0, start - 1 : stop - 1].float()
+            found = torch.autograd.grad(cross_entropy(logits, ids[0, start:stop]), parameters)
+            yield torch.cat([rule(name, g.float()).flatten() for name, g in zip(shapes, found, strict=True)])
+
+
+def project(vectors: Tensor, towards: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    """(n, P) and (S, P) to (n, PROJECTED) and (S, PROJECTED) by the same random signs, drawn as traker's BasicProjector
+    does; the clock counts what the first take."""
+    generator = torch.Generator(vectors.device).manual_seed(0)
+    found, also = (v.new_zeros(len(v), PROJECTED) for v in (vectors, towards))
+    for start in range(0, vectors.shape[1], BLOCK):
+        block = vectors[:, start : start + BLOCK]
+        with clock("draw"):
+            signs = vectors.new_empty(block.shape[1], PROJECTED).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+        with clock("project"):
+            found += block @ signs
+        also += towards[:, start : start + BLOCK] @ signs
+    return found, also
+
+
+def cosines_of(vectors: Tensor, directions: Tensor) -> np.ndarray[Any, Any]:
+    """(n, P) and (S, P) to (n, S)."""
+    return cosine_similarity(vectors[:, None], directions[None], dim=2).cpu().numpy()
+
+
+def some(batch: Batch, rows: Any) -> Batch:
+    """These rows of a batch."""
+    return {name: [values[i] for i in rows] for name, values in batch.items()}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = []
+    for name, found in report.items():
+        lines += [
+            f"{name}: {found['rows']} rows, {found['tokens']:,} tokens, {found['parameters']:,} adapter parameters; "
+            f"{found['rounds']} rounds; {found['device']}, {found['threads']} threads",
+            "",
+            "milliseconds per row    by the clock   processor",
+            *(
+                f"{label:<22} {1e3 * seconds:13.1f} {1e3 * found['processor_seconds'][label]:11.1f}"
+                for label, seconds in found["seconds"].items()
+            ),
+            "",
+            "                        by the clock   processor   wanted",
+            *(
+                f"{label:<22} {ratio:13.2f} {found['processor_ratios'][label]:11.2f}   {WANTED[label]}"
+                for label, ratio in found["ratios"].items()
+            ),
+            "",
+            f"largest difference of a cosine from the loop's: {found['cosines_apart']:.1e}; "
+            f"of a projected one: {found['projected_apart']:.1e}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
