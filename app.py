@@ -7,7 +7,7 @@ of every visit.
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import context, server, show, state
+from pages.ui import context, server, show, state, tour
 
 if __name__ == "__main__":
     st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)
@@ -22,6 +22,7 @@ if __name__ == "__main__":
     state.address()
     context.bar(page.url_path)
     show.note(state.told())
+    tour.strip(page.url_path)
     page.run()
 else:
     server.check_address()

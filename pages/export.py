@@ -23,8 +23,9 @@ st.caption(
 
 how, first = st.columns([2, 3], gap="large")
 with how:
-    part = exporting.choose_part()
-    recipe = exporting.recipe_of(pool, run, state.recipe(pool), part)
+    part = exporting.choose_part(pool)
+    asked = state.recipe(pool).model_copy(update={"export": part})
+    recipe = exporting.recipe_of(pool, run, asked)
     folder = exporting.folder_of(recipe, run)
     done = exporting.finished(folder)
     pressed = done is None and st.button(
@@ -32,7 +33,7 @@ with how:
     )
 with first:
     st.caption("The first row of the file")
-    exporting.preview(pool, run, rows, part)
+    exporting.preview(pool, run, rows, asked)
 
 if pressed:
     try:
@@ -44,4 +45,4 @@ if pressed:
 if done is not None:
     exporting.files(done, answer)
     exporting.trainer(done)
-    exporting.headless(folder)
+    exporting.headless(folder, asked)

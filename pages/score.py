@@ -15,6 +15,7 @@ with choice:
 with model:
     forms.choose_model(measuring.models_used(pool))
     measuring.about_model()
+forms.target_sets(pool)
 if forms.has_params("measure"):
     with st.expander(f"How {state.method().label.lower()} is measured", icon=":material/model_training:"):
         forms.params("measure")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import controls, show, state, subset, whatif
+from pages.ui import controls, saved, show, state, subset, whatif
 
 pool = state.need_pool()
 
@@ -11,9 +11,8 @@ pool = state.need_pool()
 @st.fragment
 def what_if() -> None:
     """All that a move changes, and nothing else: sorted arrays in, a few kB out."""
-    top, back = st.columns([4, 1], vertical_alignment="center")
-    with back:
-        controls.history()
+    top, back = st.columns([5, 3], vertical_alignment="center")
+    kept = controls.history(back)
     figures, panel = st.container(), st.container(border=True)
     choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
     with choice:
@@ -26,7 +25,9 @@ def what_if() -> None:
     except WinnowError as error:
         show.error(error)
         controls.way_out(run)
+        saved.panel(pool, None, kept)
         return
+    saved.panel(pool, answer, kept)
     with amount:
         controls.budget(pool, run, answer.selection)
     with panel:

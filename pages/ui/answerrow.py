@@ -59,10 +59,11 @@ Standing = tuple[float, float]  # value, and share of the pool's rows that have 
 
 def standing(values: Values, row: int) -> Standing:
     """A row among all that have this figure; ties count half. NaN where it has none."""
-    value, finite = float(values[row]), values[np.isfinite(values)]
+    value = float(values[row])
     if not np.isfinite(value):
         return value, float("nan")
-    return value, float(((finite < value).mean() + (finite <= value).mean()) / 2)
+    lower, same = np.count_nonzero(values < value), np.count_nonzero(values == value)
+    return value, float((lower + same / 2) / np.count_nonzero(np.isfinite(values)))
 
 
 def verdict(known: Answered, apart: Standing, shape: Standing) -> str:

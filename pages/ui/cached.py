@@ -16,14 +16,18 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core import pool as pools
+from core.duplicates import stamp
 from core.jobs import Job, list_jobs
 from core.methods import build, describe
 from core.runs import Run, load_measured
 from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.store import Workspace
+from core.targets import Targets, load_targets, source_identity
 
 POOLS = 3  # open at the same time, over all visitors
 TABLES = 12
+RUNS = 8  # one row's scores are those of every method
+SETS = 2  # target sets whose pairs are in memory
 
 
 def workspace() -> Workspace:
@@ -65,11 +69,12 @@ def _pool(fingerprint: str, key: str, root: str) -> Pool:
 
 def measured(run: Run) -> Measured:
     """What models said about every row; arrays are read-only."""
-    return _measured(run.id, str(workspace().root), run)
+    root = workspace().root
+    return _measured(run.id, stamp(root, run.pool_id), str(root), run)
 
 
-@st.cache_resource(show_spinner=False, max_entries=POOLS)
-def _measured(run_id: str, root: str, _run: Run) -> Measured:
+@st.cache_resource(show_spinner=False, max_entries=RUNS)
+def _measured(run_id: str, known: int, root: str, _run: Run) -> Measured:
     loaded = load_measured(_run)
     _freeze(loaded.columns)
     return loaded
@@ -178,6 +183,16 @@ def answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
 @st.cache_resource(show_spinner=False, max_entries=POOLS)
 def _answer_key(fingerprint: str, _pool: Pool) -> dict[str, dict[str, Any]] | None:
     return pools.answer_key(_pool)
+
+
+def targets(source: str, subtask: str | None, limit: int | None, seed: int) -> Targets:
+    """The pairs of a target set; WinnowError when it has none. Read again when its file changes."""
+    return _targets(json.dumps(source_identity(source), sort_keys=True), source, subtask, limit, seed)
+
+
+@st.cache_resource(show_spinner="Reading the target set", max_entries=SETS)
+def _targets(identity: str, source: str, subtask: str | None, limit: int | None, seed: int) -> Targets:
+    return load_targets(source, subtask=subtask, limit=limit, seed=seed)
 
 
 def live_jobs() -> list[Job]:

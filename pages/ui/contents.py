@@ -16,7 +16,7 @@ from core.intake.formats import SCHEMAS
 from core.runs import list_runs
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.store import atomic_path, content_key
-from pages.ui import cached, figures, opening, show
+from pages.ui import answerrow, cached, duplicates, figures, inspector, opening, show, state
 
 PAGE = 100  # rows of the table sent to the browser at once
 FOUND = 10_000  # rows a search gives at most
@@ -50,6 +50,9 @@ def headline(pool: Pool) -> None:
         st.metric(
             "Repeated",
             show.count(cached.repeated(pool)),
+            duplicates.counted(pool),
+            delta_color="off",
+            delta_arrow="off",
             border=True,
             help="Rows with the same prompt and response as an earlier one: tagged, not removed.",
         )
@@ -239,9 +242,12 @@ def table(pool: Pool) -> None:
     with left:
         chosen = opened[_picked(opened, f"{view}.{start}")]
     with right, st.container(height=HEIGHT, border=True):
-        show.row(chosen, marks=_marks(pool, chosen.index))
+        show.row(chosen, marks=duplicates.said(pool, chosen.index))
     limit = f"; a search gives at most {FOUND:,}" if text.strip() and len(rows) == FOUND else ""
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
+    run = state.run(pool)
+    if run is not None:
+        inspector.inspect(pool, chosen, key=own, answers=answerrow.below(pool, run))
 
 
 def found(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
@@ -289,8 +295,3 @@ def _picked(rows: Sequence[Row], key: str) -> int:
     )
     picked = event["selection"]["rows"]
     return picked[0] if picked and picked[0] < len(rows) else 0
-
-
-def _marks(pool: Pool, index: int) -> list[str]:
-    repeats = pool.rows["duplicate_of"][index].as_py()
-    return [] if repeats is None else [f"repeats line {pool.rows['line'][repeats].as_py():,}"]

@@ -9,7 +9,7 @@ from pages.ui import cached, jobs, show, state
 def bar(page: str) -> None:
     """Draw it. Reads small files only, so that it costs a page nothing.
 
-    The Explore and Select pages show the budget themselves: there it moves with a slider, which draws nothing
+    The Explore, Compare and Select pages show the budget themselves: there it moves with a slider, which draws nothing
     outside its own fragment.
     """
     with st.sidebar:
@@ -21,7 +21,7 @@ def bar(page: str) -> None:
             _entry("Pool", show.pool_name(pool.name, pool.source), f"{show.count(len(pool))} rows")
             _entry("Method", METHODS[now.method].label)
             _entry("Model", show.model_name(now.reading.model))
-            if page not in ("explore", "select"):
+            if page not in ("explore", "compare", "select"):
                 _entry("Budget", show.budget_words(state.budget()))
         jobs.badge(cached.live_jobs())
 

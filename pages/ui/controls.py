@@ -9,20 +9,30 @@ from dataclasses import Field, fields, replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from core.methods import METHODS
-from core.runs import Run, fits, list_runs, reads_alike
+from core.errors import WinnowError
+from core.methods import METHODS, build
+from core.methods.params import all_params
+from core.methods.preference_influence import PreferenceInfluence, named_targets
+from core.runs import Run, list_runs, pick_run
 from core.schema import Method, Pool
 from core.selection import Budget, Selection
 from pages.ui import cached, distribution, filtering, state, whatif
 from pages.ui.whatif import Answer
-from pages.ui.words import meaning
+from pages.ui.words import meaning, option
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
 START = "10%"  # a budget that any pool can follow
 STEPS = 200  # places of the threshold slider
+LETTERS = 60  # of all choices together that still stand side by side
+WIDEST = 5.0  # of a line, for choices
 PLACES = 1000  # of a slider, at most: where there are more a number is typed
-ONLY = {"released_rows": ("quota", "release")}  # parameter -> another one, and the choice that it is for
+ONLY = {  # parameter -> another one, and the choice that it is for
+    "released_rows": ("quota", "release"),
+    "weights": ("rule", "rank average"),
+    "keep": ("rule", "filtered"),
+}
 
 
 # Method
@@ -51,15 +61,15 @@ def _take_method(name: str) -> None:
 def _measured(pool: Pool) -> set[str]:
     """Methods that have what they need, as the settings stand."""
     now = state.settings()
-    runs = [r for r in list_runs(cached.workspace(), pool.fingerprint) if reads_alike(r, now.reading)]
+    runs = list_runs(cached.workspace(), pool.fingerprint)
     made = {name: state.method(replace(now, method=name)) for name in METHODS}
-    return {name for name, one in made.items() if any(fits(run, one, pool, now.seed) for run in runs)}
+    return {name for name, one in made.items() if pick_run(runs, pool, one, now.reading, now.seed)}
 
 
 def limits(pool: Pool, run: Run, answer: Answer) -> None:
     """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
     limited = whatif.ranking(run, answer.method, answer.selection.order) is not None
-    *places, last = _live(answer.method, [2.2] * limited + [1.3])
+    *places, last = _live(run, answer.method, [2.2] * limited + [1.3])
     if limited:
         with places[0]:
             threshold(run, answer)
@@ -68,27 +78,35 @@ def limits(pool: Pool, run: Run, answer: Answer) -> None:
     filtering.in_force()
 
 
-def live(chosen: Method) -> None:
+def live(run: Run, chosen: Method) -> None:
     """The method's live parameters, in one line."""
-    _live(chosen, [0.01])
+    _live(run, chosen, [0.01])
 
 
-def _live(chosen: Method, more: list[float]) -> list[Any]:
+def _live(run: Run, chosen: Method, more: list[float]) -> list[Any]:
     """One widget per live parameter, and places beside them."""
     declared: Any = type(chosen)
-    own = [f for f in fields(declared) if f.metadata["stage"] == "order" and _in_use(chosen, f.name)]
-    places = st.columns([*(_width(f) for f in own), *more], vertical_alignment="bottom")
+    own = [f for f in fields(declared) if f.metadata["stage"] == "order" and _in_use(run, chosen, f.name)]
+    places = st.columns([*(_width(chosen, f) for f in own), *more], vertical_alignment="bottom")
     for f, place in zip(own, places, strict=False):
         with place:
-            _parameter(chosen.name, f, getattr(chosen, f.name))
+            _parameter(chosen, f)
     return list(places[len(own) :])
 
 
-def _width(f: Field[Any]) -> float:
+def _choices(chosen: Any, f: Field[Any]) -> tuple[str, ...]:
+    """What there is to choose from: as declared, or the names of the method's target sets; nothing for the rest."""
+    if f.metadata["names"] == "target":
+        return tuple(target.name for target in named_targets(chosen.targets))
+    return f.metadata["choices"] or ()
+
+
+def _width(chosen: Method, f: Field[Any]) -> float:
     """What a widget takes of a line: choices by their letters, numbers to type less than sliders."""
-    if f.metadata["choices"]:
-        return sum(0.125 * len(choice) + 0.3 for choice in f.metadata["choices"])
-    return 2.2 if _slides(f) else 1.7
+    choices = _choices(chosen, f)
+    if choices:
+        return min(sum(0.125 * len(option(name)) + 0.3 for name in choices), WIDEST)
+    return 2.2 if not isinstance(f.default, str) and _slides(f) else 1.7
 
 
 def _slides(f: Field[Any]) -> bool:
@@ -99,28 +117,36 @@ def _step(f: Field[Any]) -> float:
     return 1 if isinstance(f.default, int) else 0.01
 
 
-def _in_use(chosen: Method, name: str) -> bool:
+def _in_use(run: Run, chosen: Method, name: str) -> bool:
     """Does this parameter change anything, as the others stand?"""
+    if isinstance(chosen, PreferenceInfluence) and name in ("target", "subtasks"):
+        known = cached.measured(run).need_influences().subtasks
+        several = len(known) > 1 if name == "target" else len(known.get(chosen.chosen, ())) > 1
+        return several or (name, chosen.subtasks) == ("subtasks", "in turn")
     other, choice = ONLY.get(name, ("name", chosen.name))
     return bool(getattr(chosen, other) == choice)
 
 
-def _parameter(name: str, f: Field[Any], value: Any) -> None:
-    about = f.metadata
-    key = state.set_widget(f"select.{name}.{f.name}", value)
+def _parameter(chosen: Any, f: Field[Any]) -> None:
+    about, choices = f.metadata, _choices(chosen, f)
+    value = chosen.chosen if about["names"] == "target" else getattr(chosen, f.name)
+    key = state.set_widget(f"select.{chosen.name}.{f.name}", value)
     common: dict[str, Any] = {
         "label": about["label"] or f.name.replace("_", " ").capitalize(),
         "help": about["help"],
         "key": key,
     }
-    if about["choices"]:
-        # which end is taken decides what a threshold means, so it does not survive the change
-        st.segmented_control(
-            options=about["choices"],
-            required=True,
-            on_change=lambda: _take_parameter(f.name, state.widget(key), threshold=None),
-            **common,
-        )
+    if choices:
+        # which end is taken, and of which score, decides what a threshold means: it does not survive the change
+        common |= {"options": choices, "format_func": option}
+        common["on_change"] = lambda: _take_parameter(f.name, state.widget(key), threshold=None)
+        if len("".join(choices)) > LETTERS:
+            st.selectbox(**common)
+        else:
+            st.segmented_control(required=True, **common)
+        return
+    if isinstance(f.default, str):
+        st.text_input(on_change=lambda: _take_text(f.name, state.widget(key)), **common)
         return
     kind = type(f.default)
     draw: Any = st.slider if _slides(f) else st.number_input
@@ -131,6 +157,17 @@ def _parameter(name: str, f: Field[Any], value: Any) -> None:
         on_change=lambda: _take_parameter(f.name, state.widget(key)),
         **common,
     )
+
+
+def _take_text(name: str, typed: str) -> None:
+    """A parameter that is typed, if the method can be told so."""
+    now = state.method()
+    try:
+        value = getattr(build(now.name, all_params(now) | {name: typed.strip()}), name)
+    except WinnowError as error:
+        state.tell(str(error))
+        st.rerun()  # all of the app: what went wrong is said above the page
+    _take_parameter(name, value)
 
 
 def _take_parameter(name: str, value: Any, **more: Any) -> None:
@@ -254,9 +291,9 @@ def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
 # Undo
 
 
-def history() -> None:
-    """One step back, one step forward."""
-    with st.container(horizontal=True, horizontal_alignment="right"):
+def history(place: DeltaGenerator) -> DeltaGenerator:
+    """One step back, one step forward; a place beside them."""
+    with place.container(horizontal=True, horizontal_alignment="right"):
         st.button(
             "Undo",
             icon=":material/undo:",
@@ -274,6 +311,7 @@ def history() -> None:
             on_click=_again,
             args=(state.redo,),
         )
+        return st.container(width="content")
 
 
 def _again(step: Callable[[], None]) -> None:

@@ -4,20 +4,23 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import orjson
 import streamlit as st
 
 from core.card import dataset_info_snippet
-from core.curate import Curated, beside, curate, settled
+from core.curate import Curated, beside, curate, rows_apart, settled
+from core.duplicates import finest
 from core.errors import WinnowError
 from core.export import first_line
-from core.headless import WORKSPACE
+from core.filters import EXACT, NEAR
+from core.headless import WORKSPACE, select_arguments
 from core.manifest import Manifest, read_manifest
 from core.recipe import ExportPart, Recipe
 from core.runs import Run
 from core.schema import IntArray, Pool
 from core.store import content_key
-from pages.ui import cached, show
+from pages.ui import cached, duplicates, show
 from pages.ui.whatif import Answer
 
 SCHEMAS = {
@@ -28,6 +31,11 @@ SCHEMAS = {
     "annotation": "annotation queue: prompt, task and a blank response, for people to fill in",
 }
 CHOSEN = "chosen.jsonl"
+MOST_HELD_OUT = 50  # percent
+APART = {
+    True: "Exact duplicates stay together. To keep near ones together as well, find them on the Select page (Filters).",
+    False: "Near duplicates, alike from {alike}, stay together.",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,12 @@ class Files:
         return self.folder / self.manifest.output.file
 
     @property
+    def held_out(self) -> Path | None:
+        """The rows that are kept from training, where they were asked for."""
+        second = self.manifest.output.held_out
+        return self.folder / second.file if second else None
+
+    @property
     def rejected(self) -> Path | None:
         """The other rows, where they were asked for."""
         name = self.manifest.output.rejected
@@ -52,8 +66,8 @@ class Files:
 # What is written
 
 
-def choose_part() -> ExportPart:
-    """Schema, scores, rejected rows."""
+def choose_part(pool: Pool) -> ExportPart:
+    """Schema, scores, rejected rows, the share that is held out."""
     schema = st.segmented_control(
         "Write rows as",
         list(SCHEMAS),
@@ -76,13 +90,28 @@ def choose_part() -> ExportPart:
         persist_state="session",
         help="In a second file, in the pool's own schema.",
     )
-    return ExportPart(schema=schema, with_scores=scores, rejected=rejected)
+    share = st.slider(
+        "Held out of training",
+        0,
+        MOST_HELD_OUT,
+        format="%d %%",
+        key="export.held_out",
+        persist_state="session",
+        help="This share of the rows goes to a second file, to test on: drawn with the seed, from every task in "
+        "proportion. Rows that repeat each other are never in both files.",
+    )
+    apart = finest(duplicates.known(pool))
+    if share:
+        st.caption(APART[apart == EXACT].format(alike=apart.removeprefix(NEAR)))
+    return ExportPart(schema=schema, with_scores=scores, rejected=rejected, held_out=share / 100, apart=apart)
 
 
-def preview(pool: Pool, run: Run, rows: IntArray, part: ExportPart) -> None:
+def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
     """The first row of the file, as it will be written (scores left out)."""
+    measured = cached.measured(run)
     try:
-        line = first_line(pool, rows, part.format, tasks=cached.measured(run).task_names())
+        kept = np.setdiff1d(rows, rows_apart(recipe, pool, measured, rows))
+        line = first_line(pool, kept, recipe.export.format, tasks=measured.task_names())
     except WinnowError as error:
         show.error(error)
         return
@@ -93,9 +122,9 @@ def preview(pool: Pool, run: Run, rows: IntArray, part: ExportPart) -> None:
 # Writing
 
 
-def recipe_of(pool: Pool, run: Run, recipe: Recipe, part: ExportPart) -> Recipe:
+def recipe_of(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
     """The recipe that the file will carry."""
-    return settled(recipe.model_copy(update={"export": part}), pool, run)
+    return settled(recipe, pool, run)
 
 
 def folder_of(recipe: Recipe, run: Run) -> Path:
@@ -125,19 +154,24 @@ def files(done: Files, answer: Answer) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
             size = show.size(done.chosen.stat().st_size)
+            apart = f" + {output.held_out.rows:,} held out" if output.held_out else ""
             st.text(
-                f"{output.rows:,} rows · {show.count(answer.selection.tokens)} response tokens · {size}",
+                f"{output.rows:,} rows{apart} · {show.count(answer.selection.tokens)} response tokens · {size}",
                 width="stretch",
             )
         with st.container(horizontal=True):
             show.download(f"Save {done.chosen.name}", done.chosen, primary=True)
+            if done.held_out is not None:
+                show.download(done.held_out.name, done.held_out)
             for suffix in (".manifest.json", ".recipe.yaml"):
                 show.download(beside(done.chosen, suffix).name, beside(done.chosen, suffix))
             show.download("README.md (dataset card)", beside(done.chosen, ".README.md"), "README.md")
             if done.rejected is not None:
                 show.download(done.rejected.name, done.rejected)
-        st.caption("Checksum (SHA-256) of chosen.jsonl, and where the files lie")
-        show.text(f"{output.sha256}\n{_short(done.folder)}")
+        st.caption("Checksums (SHA-256), and where the files lie")
+        sums = [(output.sha256, output.file)]
+        sums += [(output.held_out.sha256, output.held_out.file)] if output.held_out else []
+        show.text("\n".join([*(f"{digest}  {file}" for digest, file in sums), _short(done.folder)]))
 
 
 def _short(path: Path) -> str:
@@ -146,12 +180,16 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def headless(folder: Path) -> None:
-    """The commands that do the same, and that prove it."""
+def headless(folder: Path, recipe: Recipe) -> None:
+    """The commands that do the same, and that prove it. `recipe`: as the page has it, without what is settled."""
     st.subheader("The same without the app", anchor=False)
     st.caption("Measures what is missing, chooses, writes: the same bytes as above.")
-    recipe = _short(beside(folder / CHOSEN, ".recipe.yaml"))
-    show.command(_command("run", recipe, "--out", CHOSEN))
+    file = _short(beside(folder / CHOSEN, ".recipe.yaml"))
+    show.command(_command("run", file, "--out", CHOSEN))
+    spelled = select_arguments(recipe, cached.workspace())
+    if spelled is not None:
+        st.caption("The same choice spelled out, to change a part of it: from what is measured already.")
+        show.command(shlex.join(["python", "-m", "core", *spelled, "--out", CHOSEN]))
     st.caption("Checks pool, model and outcome against the manifest, or says what differs.")
     manifest = _short(beside(folder / CHOSEN, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", "again.jsonl"))

@@ -12,12 +12,14 @@ import streamlit as st
 
 from core.embedded import SUGGESTED
 from core.errors import WinnowError
-from core.methods import METHODS
+from core.methods import METHODS, standing
+from core.methods.combined import Combined
 from core.methods.params import Stage, measure_params
-from core.schema import Reading
-from pages.ui import roots, show, state
+from core.schema import Pool, Reading
+from pages.ui import roots, show, state, targetfacts, targetpairs, targets
 
 COLUMNS = 4  # of small widgets side by side
+OF_TARGETS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
 LABELS = {
     "template": "Prompt template",
     "answers": "Response",
@@ -51,7 +53,7 @@ def choose_method() -> None:
 def choose_others() -> None:
     """Further methods to measure for, so that one pass serves them all."""
     now = state.settings()
-    options = [name for name, cls in METHODS.items() if measure_params(cls()) and name != now.method]
+    options = [name for name in standing() if measure_params(METHODS[name]()) and name != now.method]
     chosen = [name for name in now.also if name in options]
     key = state.set_widget("form.also", chosen)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -97,13 +99,32 @@ def _take_model(typed: str | None) -> None:
 
 
 def params(stage: Stage) -> None:
-    """One widget per parameter that the chosen method declares for this stage."""
+    """One widget per parameter that the chosen method declares for this stage, but for those of target sets."""
     method = state.method()
     declared: Any = type(method)
     with st.grid(COLUMNS):
         for f in fields(declared):
-            if f.metadata["stage"] == stage:
+            if f.metadata["stage"] == stage and f.name not in OF_TARGETS:
                 _param(method.name, f, getattr(method, f.name))
+
+
+def target_sets(pool: Pool) -> None:
+    """The target sets of a method that has some, what decides which of their pairs are used, and their pairs."""
+    method = state.method()
+    declared: Any = type(method)
+    known = {f.name: f for f in fields(declared)}
+    if "targets" not in known:
+        return
+    st.subheader("Target sets", anchor=False)
+    in_use, more = st.columns([3, 2], gap="large")
+    with in_use:
+        targets.choose(pool)
+    with more:
+        for name, place in zip(OF_TARGETS[1:], st.columns(2), strict=True):
+            with place:
+                _param(method.name, known[name], getattr(method, name))
+        targets.add(pool)
+    targetpairs.reader(targets.in_use(), targetfacts.loaded)
 
 
 def has_params(stage: Stage) -> bool:
@@ -141,6 +162,7 @@ CHECKS: Mapping[str, Callable[[str], str]] = {
     "file": lambda typed: str(roots.checked_path(typed)),
     "server": roots.checked_server,
     "word": str,
+    "methods": lambda typed: Combined(typed).members,
 }
 
 

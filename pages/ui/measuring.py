@@ -145,11 +145,43 @@ def finished(run: Run) -> None:
             st.caption(show.md_escape(_tasks(run)))
         if "answers" in run.summary:
             st.caption(show.md_escape(_answers(run.summary["answers"])))
+        for target in run.summary.get("targets", ()):
+            st.caption(show.md_escape(_target(target)))
         for doubt in run.summary.get("warnings", ()):
             st.warning(show.md_escape(doubt), icon=":material/warning:")
         rounds = run.summary.get("rounds")
         if rounds:
             _warm_up(rounds)
+        if "warm_up" in run.summary:
+            _adapter(run.summary["warm_up"])
+
+
+def _target(told: Mapping[str, Any]) -> str:
+    """One target set: pairs used and left out, how the model takes them, and what the pool has of them."""
+    used, subtasks = told["pairs"] - told["unused"], len(told["subtasks"])
+    left_out = {**told["problems"], "nothing different to read": told["unused"]}
+    before, after = (_percent(told["accuracy"][end]) for end in (0, -1))
+    said = (
+        f"{used:,} of {told['available']:,} pairs used" + (f", of {subtasks:,} sub-tasks" if subtasks > 1 else ""),
+        f"left out: {listed([f'{n:,} × {why}' for why, n in left_out.items() if n]) or 'none'}",
+        f"the chosen answer is the likelier one in {before} before the warm-up, in {after} after it",
+        f"prompts that the pool asks too: {told['shared_pairs']:,}",
+    )
+    return f"Target {told['name']}: {'; '.join(said)}."
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def _adapter(told: Mapping[str, Any]) -> None:
+    """The LoRA warm-up: on what, how, and its loss."""
+    st.caption(
+        f"Warm-up of an adapter of rank {told['rank']:,} on {told['rows']:,} rows, {told['steps']:,} steps of "
+        f"{told['batch_size']:,} rows in {len(told['epoch_rates']):,} epochs, learning rate up to "
+        f"{told['learning_rate']:.2g}: loss by step, its running mean drawn over it."
+    )
+    _loss([told["loss"]])
 
 
 def _answers(counts: Mapping[str, int]) -> str:
@@ -174,6 +206,10 @@ def _warm_up(rounds: list[Mapping[str, Any]]) -> None:
     losses = [one["loss"] for one in rounds]
     rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
     st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
+    _loss(losses)
+
+
+def _loss(losses: list[list[float]]) -> None:
     st.plotly_chart(figures.loss(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from core.pool import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection import Pin, Selection
-from pages.ui import show, state
+from pages.ui import duplicates, inspector, show, state
 from pages.ui.grouping import Grouping
 from pages.ui.scales import number
 from pages.ui.words import meaning, rows_word, shown_by
@@ -38,35 +38,82 @@ def reader(
     """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
 
     `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
-    `below` draws what else is known of the row that is open.
+    `below` draws the answers of the row that is open, where some were drawn. What else is known of it is there too.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
         return
     if note:
         st.caption(note)
-    start = PAGE * _page(len(rows), key)
+    start = PAGE * _page(rows, key)
     shown = rows[start : start + PAGE]
     opened = read_rows(pool, shown.tolist())
     left, right = st.columns([7, 5])
     with left:
-        place = _picked(_table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups))
+        place, ticked = _picked(
+            _table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups)
+        )
     with right, st.container(height=HEIGHT, border=True):
-        _pin(opened[place], key)
+        pin(opened[place], key)
         row = opened[place]
         task = groups.names[groups.codes[row.index]]
-        show.row(row, task=task, marks=_marks(row.index, method, selection, columns))
-    st.caption(f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it.")
-    if below is not None:
-        below(opened[place])
+        marks = _marks(row.index, method, selection, columns)
+        show.row(row, task=task, marks=[*marks, *duplicates.said(pool, row.index)])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        said = f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it."
+        st.caption(said, width="stretch")
+        _steps(rows, start + place, key)
+    inspector.inspect(
+        pool,
+        opened[place],
+        key=key,
+        selection=selection,
+        ahead=rows[start + place + 1 : start + PAGE].tolist(),
+        picked=ticked or len(rows) == 1,
+        answers=below,
+    )
 
 
-def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> int:
-    """Draw the table; the place of the row that is ticked, else of the first."""
-    digest = zlib.crc32(np.ascontiguousarray(shown).tobytes())  # other rows: nothing is ticked
+def _steps(rows: IntArray, at: int, key: str) -> None:
+    """Row after row, by hand or by key."""
+    for name, icon, shortcut, step in (
+        ("Previous", ":material/keyboard_arrow_up:", "K", -1),
+        ("Next", ":material/keyboard_arrow_down:", "J", 1),
+    ):
+        st.button(
+            f"{name} row",
+            icon=icon,
+            shortcut=shortcut,
+            key=f"{key}.{name.lower()}",
+            disabled=not 0 <= at + step < len(rows),
+            on_click=_open,
+            args=(rows, at + step, key),
+        )
+
+
+def _open(rows: IntArray, at: int, key: str) -> None:
+    """Tick the row at this place of the list, on whichever page of it that is."""
+    page, place = divmod(at, PAGE)
+    if len(rows) > PAGE:
+        state.set_widget(_page_key(rows, key), page + 1)
+    ticked = {"selection": {"rows": [place], "columns": [], "cells": []}}
+    state.set_widget(_table_key(rows[PAGE * page : PAGE * (page + 1)], key), ticked)
+
+
+def _table_key(shown: IntArray, key: str) -> str:
+    """Other rows: another table, where nothing is ticked."""
+    return f"{key}.rows.{zlib.crc32(np.ascontiguousarray(shown).tobytes())}"
+
+
+def _page_key(rows: IntArray, key: str) -> str:
+    return f"{key}.page.{-(-len(rows) // PAGE)}"
+
+
+def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> tuple[int, bool]:
+    """Draw the table; the place of the row that is ticked, else of the first; and whether one is."""
     event = st.dataframe(
         table,
-        key=f"{key}.rows.{digest}",
+        key=_table_key(shown, key),
         height=min(HEIGHT, ROW * (len(table) + 1) + 3),
         hide_index=True,
         on_select="rerun",
@@ -76,15 +123,14 @@ def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, 
         alt="Rows, one per line",
     )
     ticked = event["selection"]["rows"]
-    return int(ticked[0]) if ticked and ticked[0] < len(table) else 0
+    return (int(ticked[0]), True) if ticked and ticked[0] < len(table) else (0, False)
 
 
-def _page(n: int, key: str) -> int:
-    pages = -(-n // PAGE)
-    if pages == 1:
+def _page(rows: IntArray, key: str) -> int:
+    if len(rows) <= PAGE:
         return 0
     with st.container(horizontal_alignment="right"):
-        return int(st.pagination(pages, key=f"{key}.page.{pages}")) - 1
+        return int(st.pagination(-(-len(rows) // PAGE), key=_page_key(rows, key))) - 1
 
 
 def _table(
@@ -156,7 +202,7 @@ def _marks(index: int, method: Method, selection: Selection, columns: Mapping[st
     return marks
 
 
-def _pin(row: Row, key: str) -> None:
+def pin(row: Row, key: str) -> None:
     """Put this row in or out by hand, with a reason; or leave it to the method again."""
     pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
     if pinned is not None:

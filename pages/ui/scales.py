@@ -52,6 +52,18 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
+def spans(edges: Values, first: int, last: int) -> str:
+    """What several neighbouring bins hold, in words; the outermost are open."""
+    end = len(edges) - 2
+    if first == last:
+        return span(edges, first)
+    if first == 0:
+        return "of any value" if last == end else f"below {number(edges[last + 1])}"
+    if last == end:
+        return f"{number(edges[first])} and above"
+    return f"{number(edges[first])} to {number(edges[last + 1])}"
+
+
 def span(edges: Values, bin_number: int) -> str:
     """What one bin holds, in words; the outermost are open."""
     if len(edges) == 2:

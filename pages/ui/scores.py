@@ -9,11 +9,11 @@ from scipy.stats import spearmanr
 from core.runs import Run
 from core.schema import IntArray, Method, Pool
 from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
-from pages.ui import answerrow, bins, cached, charts, distribution, figures, reader, scales, show, subset, whatif
+from pages.ui import answerrow, bins, cached, charts, dragging, figures, reader, show, subset, whatif
 from pages.ui.bins import Values
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import direction, ends, listed, meaning, rows_word, shown_by, within_groups
+from pages.ui.words import FOR_TARGETS, LABELS, direction, ends, listed, meaning, rows_word, shown_by, within_groups
 
 FOLLOWS = (
     "delta_nll",
@@ -29,7 +29,6 @@ FOLLOWS = (
     "anisotropy",
 )
 MADE_OF = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
-LABELS = ("activation_cluster", "semantic_bin", "task_code")  # numbers that name groups: no amounts
 HEIGHT = 330  # of the histogram
 ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
 STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
@@ -70,7 +69,9 @@ def verdict(run: Run, answer: Answer, column: str) -> str:
 
 
 def kin(a: str, b: str) -> bool:
-    """Is one of two columns made of the other?"""
+    """Is one of two columns made of the other, or are both of them influence?"""
+    if all(name.partition(".")[0] in FOR_TARGETS for name in (a, b)):
+        return True
     return a in MADE_OF.get(b, ()) or b in MADE_OF.get(a, ())
 
 
@@ -114,21 +115,20 @@ def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> 
 
 
 def histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
-    """The histogram; the rows of a bar that is clicked, and what they are."""
+    """The histogram; the rows of a bar that is clicked or of those dragged over, and what they are."""
+    figure = charts.histogram(**subset.layers(run, answer, column), height=HEIGHT)
+    figure["layout"] |= dragging.LAYOUT
     event = st.plotly_chart(
-        charts.histogram(**subset.layers(run, answer, column), height=HEIGHT),
+        figure,
         key=f"explore.histogram.{column}",
         config=figures.CONFIG,
         on_select="rerun",
-        selection_mode="points",
-        alt="Rows by score, the chosen ones lit; click a bar to read its rows",
+        selection_mode=("points", "box"),
+        alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
     )
-    clicked = {point["customdata"][0] for point in event["selection"]["points"]}
-    if not clicked:
-        return None
-    binned, values = distribution.bins(run, answer, column), whatif.columns(run, answer)[column]
-    words = f"{meaning(column).label} {scales.span(binned.edges, min(clicked))}"
-    return bins.by_value(binned.rows_in(min(clicked)), values), words
+    marked = dragging.bars(event)
+    dragging.offer(run, answer, column, marked)
+    return None if marked is None else dragging.rows(run, answer, column, *marked)
 
 
 def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, key: str) -> None:
@@ -175,7 +175,9 @@ def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values
 @st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
 def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
-    names = [name for name in FOLLOWS if name in columns and name != column and columns[name].any()]
+    every = [*FOLLOWS, *(name for name in columns if name.startswith("influence."))]
+    others = [name for name in every if name in columns and name != column and columns[name].any()]
+    names = [name for name in others if not np.array_equal(columns[name], columns[column], equal_nan=True)]
     return names, np.array([spearman(columns[column], columns[name]) for name in names])
 
 

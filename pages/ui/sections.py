@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from core.mapping import Source
 from core.runs import Run
 from core.schema import Method, Pool
 from pages.ui import (
@@ -19,6 +20,16 @@ from pages.ui import (
     clusters,
     controls,
     coverage,
+    influence,
+    influenceagree,
+    influencerows,
+    influencespread,
+    mapcharts,
+    mapcolours,
+    mapdrawn,
+    mapjob,
+    mapset,
+    mapview,
     scores,
     shifts,
     show,
@@ -30,8 +41,14 @@ from pages.ui.whatif import Answer
 from pages.ui.words import listed
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
+INFLUENCE, MAP = "Influence", "Map"
 # what a method is about; others: their score
-ABOUT = {"activation_coverage": COVERAGE, "task_confidence": TASKS, "answer_divergence": ANSWERS}
+ABOUT = {
+    "activation_coverage": COVERAGE,
+    "task_confidence": TASKS,
+    "answer_divergence": ANSWERS,
+    "preference_influence": INFLUENCE,
+}
 OPENED = "explore.opened"  # the section that was opened by hand, in this tab
 
 
@@ -44,6 +61,8 @@ def found(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
         COVERAGE: coverage.source(pool, run) is not None,
         TASKS: tasks.names(groups) > 0 and len(groups.names) > 1,
         ANSWERS: answered.source(pool, run) is not None,
+        INFLUENCE: influence.source(pool, run) is not None,
+        MAP: bool(mapview.found(pool, run)),
     }
 
 
@@ -69,6 +88,7 @@ def missing(there: Mapping[str, bool]) -> str:
         COVERAGE: "Activation coverage for the coverage of neurons",
         TASKS: "Task confidence for tasks",
         ANSWERS: "Answer divergence for the model's own answers",
+        INFLUENCE: "Preference influence for what helps towards a target set",
     }
     said = [words for name, words in wanted.items() if not there[name]]
     return f"To see more here, measure {listed(said)}." if said else ""
@@ -93,7 +113,7 @@ def _score(pool: Pool, run: Run, answer: Answer, column: str) -> None:
     left, right = st.columns([7, 3])
     with left:
         rule = "; beyond the cut no row is taken" if column == answer.method.ranks_by else ""
-        st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar to read its rows.")
+        st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar, or drag over several, to read or filter.")
         clicked = scores.histogram(run, answer, column)
     with right:
         scores.follows(run, answer.method, column)
@@ -197,7 +217,7 @@ def to_answers(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
     top.title(answers.headline(known, answer), anchor=False)
     st.caption(answers.reading_help(known))
     if known.method is answer.method:
-        controls.live(known.method)
+        controls.live(run, known.method)
     for warning in answers.trusted(known).warnings:
         st.warning(show.md_escape(warning), icon=":material/warning:")
     random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
@@ -224,10 +244,86 @@ def _to_answers(pool: Pool, run: Run, answer: Answer, known: answers.Seen, rando
         scores.read(pool, run, answer, *rows, key="answers")
 
 
+def influences(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """What helps towards each target, what that follows, whether targets agree, and how the model takes their pairs."""
+    source = influence.source(pool, run)
+    assert source is not None
+    known = influence.seen(source, answer)
+    if known.method is answer.method:
+        controls.live(run, known.method)
+    else:
+        known = influence.pick(known)
+    top.title(influence.headline(known), anchor=False)
+    st.caption(influence.reading_help(known))
+    for doubt in influence.doubts(known):
+        st.warning(show.md_escape(doubt), icon=":material/warning:")
+    _influences(pool, run, answer, known)
+    influencerows.side_by_side(pool, known, answer)
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        influenceagree.agreements(pool, known, answer)
+    with right:
+        influenceagree.accuracy(known)
+    influenceagree.pairs(known)
+
+
+@st.fragment
+def _influences(pool: Pool, run: Run, answer: Answer, known: influence.Seen) -> None:
+    """The bar clicked last and what is drawn around are taken together."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Rows by influence", anchor=False)
+        st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
+        clicked = influencespread.ridges(known, answer)
+    with right:
+        st.subheader("Beside response length", anchor=False)
+        st.caption(f"{influencespread.length_in_words(known)} Draw around dots to read the rows there.")
+        around = influencespread.length(known, answer)
+    rows = shifts.both(around, clicked)
+    if rows is not None:
+        scores.read(pool, run, answer, *rows, key="influence")
+
+
+def mapped(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+    """Where the rows lie, the chosen ones among them."""
+    source, layout = mapview.choose(mapview.found(pool, run))
+    where = mapview.placed(source, layout)
+    if where is None:
+        top.title("The map is not made yet", anchor=False)
+        mapjob.pending(pool, run, source, "pca")
+        return
+    if layout == mapview.UMAP and where.layout != "umap":
+        mapjob.pending(pool, run, source, "umap")
+    random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
+    top.title(mapview.headline(where, answer, random), anchor=False)
+    _mapped(pool, run, answer, source, where)
+
+
+@st.fragment
+def _mapped(pool: Pool, run: Run, answer: Answer, source: Source, where: mapview.Placed) -> None:
+    """What is drawn around stays while colours change."""
+    known = mapdrawn.dots(pool, where, grouping(pool, run), mapcolours.pinned(pool))
+    left, right = st.columns([7, 3], gap="medium")
+    with right:
+        colours, bright = mapdrawn.colour(pool, run, answer)
+        st.caption(mapview.in_words(where, source, len(known.rows), pool))
+    with left:
+        around = mapdrawn.draw(pool, where, known, colours, bright)
+    if around is None:
+        right.caption("Draw around some rows to read, pin, filter or compare them; point at one for its first words.")
+        return
+    rows = mapcharts.inside(around, where.x, where.y)
+    with right:
+        what = mapset.choose(answer, rows, clear=mapdrawn.clear)
+    mapset.panel(what, pool, run, answer, source, rows)
+
+
 DRAWN: dict[str, Callable[[Any, Pool, Run, Answer], None]] = {
     SCORE: score,
     SHIFT: shift,
     COVERAGE: covered,
     TASKS: by_task,
     ANSWERS: to_answers,
+    INFLUENCE: influences,
+    MAP: mapped,
 }

@@ -35,6 +35,12 @@ PAGES = {  # in the order of the work; `help` is the tooltip of the menu
         "icon": ":material/query_stats:",
         "help": "How the scores are distributed, what they follow, and the rows behind every bar.",
     },
+    "compare": {
+        "page": "pages/compare.py",
+        "title": "Compare",
+        "icon": ":material/compare_arrows:",
+        "help": "Methods side by side: what they share, where they part, and one made of several.",
+    },
     "select": {
         "page": "pages/select.py",
         "title": "Select",
@@ -83,14 +89,19 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
         for mark in marks:
             st.badge(md_escape(mark), color="blue")
         st.text(opened.id)
-    for turn in opened.turns:
-        role = turn["role"]
-        st.caption(f"{ROLES.get(role, ':material/chat:')} {md_escape(role)} · {len(turn['content']):,} characters")
-        text(turn["content"])
+    turns(opened)
     if opened.response is None:
         st.caption("No response: this row can be annotated, and is never selected by a method that reads responses.")
     with st.expander("The row as it is in the file", icon=":material/data_object:"):
         text(opened.original)
+
+
+def turns(opened: Row) -> None:
+    """What is said in a row, each turn under who says it."""
+    for turn in opened.turns:
+        role = turn["role"]
+        st.caption(f"{ROLES.get(role, ':material/chat:')} {md_escape(role)} · {len(turn['content']):,} characters")
+        text(turn["content"])
 
 
 # States of a page

@@ -2,28 +2,31 @@
 
 Three lifetimes:
   on disk    pools, runs, jobs; and per pool the selection settings (workspace/selections/<pool>/current.json),
-             so that pins, budget and filters survive a reload, a restart and a change of page
-  address    pool, method, budget: a link or a reload opens the same view
+             so that pins, budget and filters survive a reload, a restart and a change of page; and those saved
+             under a name (saved/<id>.json beside it), which every tab sees
+  address    pool, method, budget, and the name of a saved selection while it is unchanged: a link or a reload opens
+             the same view
   session    which pool this tab has open, and what undo and redo go back to
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import streamlit as st
 
 from core import pool as pools
 from core.embedded import with_suggestions
-from core.errors import WinnowError, WorkspaceError
+from core.errors import RecipeError, WinnowError, WorkspaceError
 from core.filters import Filter
 from core.methods import METHODS, build, describe
 from core.recipe import Recipe, make_recipe
 from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading
 from core.selection import Budget, Pin
-from core.store import read_json, write_json
+from core.store import content_key, read_json, write_json
 from pages.ui import cached, show
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None
@@ -37,6 +40,17 @@ TOLD = "winnow.told"  # a sentence to show once, on the next page drawn
 FORMAT = 1  # of current.json
 UNDO = 100  # steps remembered
 SHORT = 12  # digits of the fingerprint in the address bar
+LONGEST_NAME = 80  # characters of a saved selection's name
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to compare: a method as it is set, one with parameters of its own, or a saved selection."""
+
+    method: str = ""
+    params: Mapping[str, Any] | None = None  # None: as the method is set
+    label: str = ""  # "": the method's
+    saved: str = ""  # name of a saved selection, which then says all
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class Settings:
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
     also: tuple[str, ...] = ()  # methods to measure for beside the chosen one, in the same pass
+    contenders: tuple[Contender, ...] = ()  # what the Compare page compares; none: what is measured
 
 
 def init() -> None:
@@ -62,6 +77,8 @@ def init() -> None:
         st.session_state.setdefault(key, value)
     asked = dict(st.query_params)
     open_pool(_asked_pool(asked.get("pool")))
+    if asked.get("saved") and _open_saved(asked["saved"]):
+        return
     known = {"method": asked.get("method"), "budget": asked.get("budget")}
     if known["method"] not in METHODS:
         known["method"] = None
@@ -83,6 +100,11 @@ def _asked_pool(prefix: str | None) -> str:
     if recent:
         return str(recent[0]["fingerprint"])
     return pools.load_pool("demo", workspace=cached.workspace().root).fingerprint
+
+
+def _open_saved(name: str) -> bool:
+    """Take the saved selection that a link names, if it is there."""
+    return load_saved(name)
 
 
 def _is_budget(text: str) -> bool:
@@ -118,6 +140,11 @@ def address() -> None:
 def _write_address() -> None:
     now = settings()
     wanted = {"pool": st.session_state[POOL][:SHORT], "method": now.method, "budget": now.budget}
+    called = saved_name()
+    if called is not None:
+        wanted["saved"] = called
+    elif "saved" in st.query_params:
+        del st.query_params["saved"]
     for name, value in wanted.items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
@@ -254,6 +281,12 @@ def add_pin(row_id: str, side: str, reason: str = "") -> None:
     change(pins=(*others, Pin(row_id, side, reason)))  # type: ignore[arg-type]
 
 
+def add_pins(pins: Sequence[Pin]) -> None:
+    """Put many rows in or out by hand, as one step of undo; earlier pins of the same rows are replaced."""
+    again = {one.id for one in pins}
+    change(pins=(*(one for one in settings().pins if one.id not in again), *pins))
+
+
 def remove_pin(row_id: str) -> None:
     """Leave one row to the method again."""
     change(pins=tuple(one for one in settings().pins if one.id != row_id))
@@ -287,14 +320,15 @@ def can_redo() -> bool:
     return bool(st.session_state[FUTURE])
 
 
-def set_widget(key: str, value: Any) -> str:
+def set_widget(key: str, value: Any, *, again: bool = False) -> str:
     """Make the widget with this key show `value`; call it before the widget is drawn. So undo moves sliders.
 
     One that shows it already is left alone: telling it again would take back what has been typed or moved since.
     On another page it is another widget, which knows nothing yet, though the key still holds what the first one said.
+    `again`: tell it all the same. In a closed popover a widget is not there to be told, and is told before it opens.
     """
     page, shown = st.session_state.get(PAGE), st.session_state[SHOWN]
-    if st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
+    if again or st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
         st.session_state[key] = value
         shown[key] = page
     return key
@@ -320,6 +354,83 @@ def told() -> str | None:
     sentence: str | None = st.session_state.get(TOLD)
     st.session_state[TOLD] = None
     return sentence
+
+
+# Saved under a name
+
+
+def saved(pool: Pool) -> Mapping[str, Settings]:
+    """The selections of a pool that were saved, by name in alphabetical order: read from disk every time."""
+    return _saved(pool.fingerprint)
+
+
+def saved_name() -> str | None:
+    """The saved selection that the present settings are; None where they are none of them, or not any more."""
+    now = _as_data(settings())
+    return next((name for name, one in _saved(st.session_state[POOL]).items() if _as_data(one) == now), None)
+
+
+def save_as(name: str) -> None:
+    """Keep the present settings under a name; one that is there already is replaced. RecipeError for a bad name."""
+    _keep_saved(name.strip(), settings())
+
+
+def load_saved(name: str) -> bool:
+    """Make a saved selection the present one: one step of undo. False, and a sentence to tell, where it is gone."""
+    wanted = _saved(st.session_state[POOL]).get(name)
+    if wanted is None:
+        tell(f"There is no saved selection '{name}' of this pool (any more).")
+        return False
+    change(**{one.name: getattr(wanted, one.name) for one in fields(Settings) if one.name != "contenders"})
+    return True
+
+
+def rename_saved(name: str, other: str) -> None:
+    """Give a saved selection another name. RecipeError for a bad one, for one that is taken, and where it is gone."""
+    known, other = _saved(st.session_state[POOL]), other.strip()
+    if name not in known:
+        raise RecipeError(f"There is no saved selection '{name}' of this pool any more.")
+    if other in known and other != name:
+        raise RecipeError(f"There is a saved selection '{other}' already. Choose another name.")
+    _keep_saved(other, known[name])
+    if other != name:
+        delete_saved(name)
+
+
+def delete_saved(name: str) -> None:
+    """Forget a saved selection; the present settings stay."""
+    _saved_file(name).unlink(missing_ok=True)
+    _write_address()
+
+
+def _saved(fingerprint: str) -> dict[str, Settings]:
+    found: dict[str, Settings] = {}
+    for file in (cached.workspace().folder("selections", fingerprint) / "saved").glob("*.json"):
+        try:
+            about = read_json(file)
+            name = str(about.pop("name"))
+            found[name] = _from_json(about)
+        except (WinnowError, TypeError, KeyError, AttributeError) as error:
+            aside = file.with_suffix(".unreadable")
+            file.replace(aside)
+            tell(f"A saved selection could not be read ({error}). It is kept as {aside.name}.")
+    return dict(sorted(found.items(), key=lambda one: (one[0].casefold(), one[0])))
+
+
+def _keep_saved(name: str, what: Settings) -> None:
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise RecipeError(f"A saved selection needs a name of 1 to {LONGEST_NAME} characters.")
+    write_json(_saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(what, contenders=()))})
+    _write_address()
+
+
+def _saved_file(name: str) -> Path:
+    return _file().parent / "saved" / f"{content_key({'name': name})}.json"  # no name of a user's becomes a path
+
+
+def _as_data(one: Settings) -> bytes:
+    """All but what is compared on the Compare page, which is no part of a selection; a list is equal to a tuple."""
+    return orjson.dumps(asdict(replace(one, contenders=())), option=orjson.OPT_SORT_KEYS)
 
 
 # On disk
@@ -362,6 +473,7 @@ def _from_json(saved: dict[str, Any]) -> Settings:
             "filters": tuple(Filter(**_tuples(one)) for one in saved["filters"]),
             "pins": tuple(Pin(**one) for one in saved["pins"]),
             "also": tuple(name for name in saved.get("also", ()) if name in METHODS),
+            "contenders": tuple(Contender(**one) for one in saved.get("contenders", ())),
         }
     )
 

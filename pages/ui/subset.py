@@ -15,7 +15,7 @@ from pages.ui import answerrow, bins, cached, distribution, drawn, reader, scale
 from pages.ui.bins import Values
 from pages.ui.grouping import grouping
 from pages.ui.whatif import Answer
-from pages.ui.words import meaning, shown_by, task_name
+from pages.ui.words import best_of, meaning, shown_by, task_name
 
 TASKS = 16  # lines before the rest is put together
 BORDER = 10  # rows shown on either side of the cut
@@ -83,7 +83,7 @@ def _cut(answer: Answer) -> None:
     about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
     why = "Filters, pins and what the method needs decide which rows there are to choose from."
     if answer.cut is None:
-        beside = "no score" if shown_by(answer.method) == answer.method.ranks_by else "the best of each bin"
+        beside = "no score" if shown_by(answer.method) == answer.method.ranks_by else best_of(answer.method)
         _number("Rows to choose from", free, beside, why)
         return
     _number(
@@ -113,7 +113,7 @@ def score(run: Run, answer: Answer) -> None:
     if column not in cached.columns(run, answer.method):
         st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
-    rule = "beyond the cut none is taken" if column == answer.method.ranks_by else "the best of each bin are taken"
+    rule = "beyond the cut none is taken" if column == answer.method.ranks_by else f"{best_of(answer.method)} are taken"
     st.html(drawn.legend(scales.LAYERS, f"Rows by score; {rule}."))
     st.html(drawn.histogram(**layers(run, answer, column)))
 
@@ -168,10 +168,11 @@ def _lengths(pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
     used = np.flatnonzero(whole.lengths)
     held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
     counts = (answer.subset.lengths[held], whole.lengths[held], band.lengths[:, held])
-    return _against(_length_names()[held], answer.subset.rows, whole.rows, band.rows, *counts)
+    return _against(length_names()[held], answer.subset.rows, whole.rows, band.rows, *counts)
 
 
-def _length_names() -> list[str]:
+def length_names() -> list[str]:
+    """What the bins of lengths hold, in tokens."""
     names = ["none"]
     for low, high in pairwise(LENGTH_EDGES[1:]):
         names.append(f"{low:,} to {high - 1:,}")

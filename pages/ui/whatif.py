@@ -6,8 +6,9 @@ pin only asks for another prefix of it. All of it goes through the functions tha
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import streamlit as st
 
 from core.composition import Band, Chance, Composition, composition, random_band
 from core.methods import build
-from core.recipe import Recipe, base_order, finish
+from core.recipe import Recipe, eligible_rows, finish
 from core.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection import Budget, Selection
@@ -48,9 +49,23 @@ def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
 
 @st.cache_resource(show_spinner="Putting the rows in order", max_entries=ORDERS)
 def _order(run_id: str, key: str, seed: int, _pool: Pool, _run: Run, _recipe: Recipe) -> Order:
+    return _recipe.method.build().order(cached.measured(_run), eligible(_pool, _run, _recipe), seed=seed)
+
+
+def eligible(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
+    """(N,) which rows the filters let pass, read-only; looked for once, whatever the method's parameters become."""
+    method, filters = recipe.method.build(), _filters(recipe)
+    own = {one["column"] for one in filters} & set(cached.scores(run, method)) if filters else set()
+    key = json.dumps([filters, recipe.method.model_dump() if own else None], sort_keys=True)
+    return _eligible(run.id, key, pool, run, recipe)
+
+
+@st.cache_resource(show_spinner="Filtering", max_entries=ORDERS)
+def _eligible(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> BoolArray:
     filters = [part.filter() for part in _recipe.filters]
-    measured = cached.measured(_run)
-    return base_order(_recipe.method.build(), _pool, measured, filters, seed)
+    passed = eligible_rows(_recipe.method.build(), _pool, cached.measured(_run), filters)
+    passed.flags.writeable = False
+    return passed
 
 
 def _filters(recipe: Recipe) -> list[dict[str, Any]]:
@@ -95,6 +110,12 @@ def made_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
     return composition(rows, **_columns(pool, run))
 
 
+def each_made_of(pool: Pool, run: Run, subsets: Sequence[IntArray]) -> list[Composition]:
+    """The same of several sets of rows."""
+    columns = _columns(pool, run)
+    return [composition(rows, **columns) for rows in subsets]
+
+
 def whole(pool: Pool, run: Run) -> Composition:
     """The same of the whole pool."""
     return _whole(pool.fingerprint, run.id, grouping(pool, run).key, pool, run)
@@ -126,23 +147,25 @@ def length_column(run: Run) -> str:
 
 def chance(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> Band:
     """Random selections at the same budget from the rows that the filters let pass: 20, fewer of huge pools."""
-    key = json.dumps(_filters(recipe), sort_keys=True)
-    return random_band(_chance(run.id, key, pool, run, recipe), budget, **_columns(pool, run))
+    return random_band(_chances(pool, run, recipe), budget, **_columns(pool, run))
 
 
 def at_random(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:
     """The random orders that `chance` draws from: of the rows that the filters let pass."""
-    key = json.dumps(_filters(recipe), sort_keys=True)
-    return _chance(run.id, key, pool, run, recipe).orders
+    return _chances(pool, run, recipe).orders
+
+
+def _chances(pool: Pool, run: Run, recipe: Recipe) -> Chance:
+    passed = eligible(pool, run, recipe)
+    return _chance(run.id, sha256(np.packbits(passed)).hexdigest(), pool, run, passed)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> Chance:
+def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _passed: BoolArray) -> Chance:
     measured = cached.measured(_run)
-    filters = [part.filter() for part in _recipe.filters]
     draws = max(2, min(DRAWS, DRAWN_ROWS // max(len(_pool), 1)))
     random = build("random", {})
-    orders = [base_order(random, _pool, measured, filters, seed).rows for seed in range(draws)]
+    orders = [random.order(measured, _passed, seed=seed).rows for seed in range(draws)]
     return Chance.of(orders, measured.need("response_tokens"))
 
 

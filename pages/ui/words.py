@@ -26,6 +26,7 @@ class Meaning:
 
 
 NATS = "nats per response token"
+LABELS = ("activation_cluster", "semantic_bin", "task_code")  # columns whose numbers name groups: no amounts
 INFLUENCE = Meaning(
     "Influence",
     "cosine",
@@ -206,8 +207,10 @@ COLUMNS: dict[str, Meaning] = {
     ),
 }
 FOR_TARGETS = {"influence": INFLUENCE, "less": LESS}  # one column for each target: <word>.<target>
+OPTIONS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}  # choices not called as people do
 # methods that rank by places in groups, and the score in each group
 SHOWN = {"answer_divergence": "divergence", "preference_influence": "influence"}
+GROUPS = {"preference_influence": "sub-task"}  # and what these groups are; others: bins
 
 
 def meaning(column: str) -> Meaning:
@@ -218,6 +221,11 @@ def meaning(column: str) -> Meaning:
     known = COLUMNS.get(column)
     plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
     return known if known is not None else plain
+
+
+def option(name: str) -> str:
+    """One choice of a parameter, for people."""
+    return OPTIONS.get(name, name)
 
 
 def direction(column: str, prefer: Prefer) -> str:
@@ -235,13 +243,18 @@ def shown_by(method: Method) -> str:
     return SHOWN.get(method.name, method.ranks_by)
 
 
+def best_of(method: Method) -> str:
+    """What is taken by a method that ranks by places in groups."""
+    return f"the best of each {GROUPS.get(method.name, 'bin')}"
+
+
 def within_groups(column: str, method: Method) -> str:
     """What is taken first inside each group, as one sentence."""
     about, pick = meaning(column), getattr(method, "pick", "top")
     if pick == "middle":
         return "Inside each bin the middle is taken first: a control, neither end."
     first, what = ("Higher", about.high) if pick == "top" else ("Lower", about.low)
-    return f"{first} is taken first inside each bin: {what}."
+    return f"{first} is taken first inside each {GROUPS.get(method.name, 'bin')}: {what}."
 
 
 def ends(column: str) -> str:

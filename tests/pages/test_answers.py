@@ -146,6 +146,8 @@ def test_a_row_opened_under_another_method_shows_its_answers_too(answering, run,
     inside = figures(at)[0]["data"][0]
     bar = int(np.argmax(inside["y"]))
     click(at, "explore.histogram.delta_entropy", [{"customdata": [bar, ""]}])
+    assert "Its answers" not in [part.value for part in at.subheader]
+    at.get_by_key("explore.bar.part").set_value("Answers").run()
     assert "Its answers" in at.subheader[-1].value
     opened(at, "Answers")
     assert at.title[0].value.startswith("Answers to the chosen rows lie ")

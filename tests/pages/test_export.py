@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import shlex
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
+from core.__main__ import app as commands
 from core.curate import curate
 from core.pool import load_pool
 from core.recipe import load_recipe
@@ -118,6 +121,26 @@ def test_scores_and_rejected_rows_come_on_request(pool, run, app, folder):
     assert "chosen.rejected.jsonl" in links(at)
 
 
+def test_a_share_is_held_out_and_the_command_says_so(pool, run, app, folder, workspace):
+    at = app("select")
+    at.multiselect(key="select.task").set_value(["words", "sums"]).run()
+    at.switch_page("pages/export.py").run()
+    at.slider(key="export.held_out").set_value(25).run()
+    assert "Exact duplicates stay together" in said(at)
+    write(at)
+    first, second = ((folder() / name).read_bytes().splitlines() for name in ("chosen.jsonl", "chosen.heldout.jsonl"))
+    assert (len(first), len(second)) == (18, 6)
+    assert orjson.loads(first[0]) == orjson.loads(at.code[0].value)
+    assert "chosen.heldout.jsonl" in links(at)
+    assert "18 rows + 6 held out" in said(at)
+    line = next(code.value for code in at.code if " core select " in code.value)
+    assert "--filter 'task=words|sums'" in line
+    made = CliRunner().invoke(commands, [*shlex.split(line)[3:-1], str(folder() / "again.jsonl")])
+    assert made.exit_code == 0, made.output
+    assert (folder() / "again.jsonl").read_bytes().splitlines() == first
+    assert (folder() / "again.heldout.jsonl").read_bytes().splitlines() == second
+
+
 def test_pins_and_filters_reach_the_manifest(run, app, folder):
     at = app("select")
     at.multiselect(key="select.task").set_value(["words"]).run()
@@ -125,11 +148,12 @@ def test_pins_and_filters_reach_the_manifest(run, app, folder):
         at.session_state[state.SETTINGS], pins=(state.Pin("row-6", "in", "kept by hand"),)
     )
     at.switch_page("pages/export.py").run()
-    write(at)
+    at = write(at)
     manifest = json.loads((folder() / "chosen.manifest.json").read_text())
     assert manifest["recipe"]["filters"][0]["values"] == ["words"]
     assert manifest["recipe"]["pins"] == [{"id": "row-6", "side": "in", "reason": "kept by hand"}]
     assert "row-6" in {row["id"] for row in manifest["rows"]}
+    assert not [code for code in at.code if " core select " in code.value]  # no option holds a pin
 
 
 def test_a_full_disk_is_one_sentence(run, app, workspace):

@@ -232,12 +232,11 @@ def test_several_methods_are_measured_at_once_and_the_page_says_so(pool, app):
     at = app("score")
     named(at)["All at once"].click().run()
     assert not at.exception
-    assert "That serves entropy shift, activation coverage, task confidence and answer divergence, together." in said(
-        at
-    )
+    others = "activation coverage, task confidence, preference influence and answer divergence"
+    assert f"That serves entropy shift, {others}, together." in said(at)
     assert "One pass of the model over all rows gives: NLL, entropy, embeddings, activation states." in said(at)
     command = next(block.value for block in at.code if "core measure" in block.value)
-    assert "--also activation_coverage --also task_confidence --also answer_divergence" in command
+    assert "--also activation_coverage --also task_confidence --also preference_influence" in command
     assert "All at once" not in named(at)
 
 

@@ -21,8 +21,9 @@ def metric(at, label: str):
     return next(one for one in at.metric if one.label == label)
 
 
-def badges(at) -> list[str]:
-    return [one.value for one in at.get("badge")] or [m.value for m in at.markdown if "-badge[" in m.value]
+def in_force(at) -> list[str]:
+    """The filters that are listed, in words."""
+    return [one.label.replace("\\", "") for one in at.button if one.key.startswith("filter.remove")]
 
 
 def drawn(at) -> str:
@@ -102,7 +103,7 @@ def test_a_score_limit_ends_the_selection_before_the_budget(page):
 
 def test_a_task_filter_decides_who_is_eligible(page):
     page.multiselect(key="select.task").set_value(["sums"]).run()
-    assert "task is sums" in "".join(badges(page)).replace("\\", "")
+    assert in_force(page) == ["task is sums"]
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert title(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
     page.get_by_key("select.task.side").set_value("not").run()
@@ -113,6 +114,66 @@ def test_exact_duplicates_can_be_let_in_once(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     page.toggle(key="select.duplicate_of").set_value(True).run()
     assert metric(page, "ΔH at the cut").delta == "239 rows to choose from"
+
+
+def add(at, column, kind=None, **values):
+    """Add a filter in words, as the panel lets it be done."""
+    at.selectbox(key="filter.column").set_value(column).run()
+    if kind is not None:
+        at.get_by_key(f"filter.kind.{'text' if kind in ('contains', 'matches') else 'number'}").set_value(kind).run()
+    for name, value in values.items():
+        widget = at.text_input if isinstance(value, str) else at.number_input
+        widget(key=f"filter.{name}").set_value(value)
+    at.button(key="filter.add").click().run()
+    assert not at.exception
+
+
+def test_several_filters_on_one_column_hold_together_and_each_can_be_removed(page):
+    page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
+    add(page, "prompt", "matches", matches="^Question 1")
+    add(page, "prompt", "matches", matches=r"\d\?$")
+    add(page, "prompt", "contains", contains="7")
+    assert in_force(page) == ["prompt matches '^Question 1'", "prompt matches 'd?$'", "prompt contains '7'"]
+    assert metric(page, "ΔH at the cut").delta == "20 rows to choose from"  # 17, nineteen of 100 to 199
+    press(page, "filter.remove.2")
+    assert metric(page, "ΔH at the cut").delta == "111 rows to choose from"  # 1, 10 to 19, 100 to 199
+    press(page, "select.undo")
+    assert len(in_force(page)) == 3
+
+
+def test_a_pattern_that_cannot_be_used_is_one_sentence_and_changes_nothing(page):
+    before = title(page), page.session_state[state.SETTINGS]
+    for pattern in ("(", "(?=x)", "(a{500}){900}"):
+        add(page, "response", "matches", matches=pattern)
+        assert len(page.error) == 1
+        assert (title(page), page.session_state[state.SETTINGS]) == before
+    add(page, "nll", "range")
+    assert "says nothing" in page.error[0].value
+    add(page, "response", "matches", matches="(a+)+$")
+    assert not page.error and title(page).startswith("0 of 240")
+
+
+def test_any_score_can_be_held_to_a_range_and_left_out(page):
+    page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
+    add(page, "nll", "range", high=2.0)
+    kept = int(metric(page, "ΔH at the cut").delta.split()[0])
+    press(page, "select.undo")
+    page.toggle(key="filter.exclude").set_value(True)
+    add(page, "nll", "range", high=2.0)
+    assert metric(page, "ΔH at the cut").delta == f"{240 - kept} rows to choose from"
+
+
+def test_the_methods_own_score_can_be_filtered_by(page):
+    page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
+    add(page, "delta_entropy", "range", high=0.0)
+    kept = int(metric(page, "ΔH at the cut").delta.split()[0])
+    assert 0 < kept < 240
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    assert title(page).startswith(f"{kept} of 240")
+    page.selectbox(key="select.method").set_value("longest").run()  # knows no such score
+    assert "there is no column 'delta_entropy'" in page.error[0].value.replace("\\", "")
+    press(page, "filter.remove.0")
+    assert title(page).startswith("240 of 240")
 
 
 def test_nothing_left_says_why_and_undo_brings_it_back(page):

@@ -1,0 +1,143 @@
+"""All methods on one small pool, measured by the embedded model, and every page of the app in a real browser."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.embedded.demo import clean_rows
+from core.pool import load_pool
+from core.schema import Reading
+from core.store import write_json
+from tests.browser.test_journey import core, go, quiet, saved
+
+ROWS = 120
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+QUICK: dict[str, dict[str, Any]] = {  # what is measured, in little
+    "entropy_shift": {"epochs": 1},
+    "task_confidence": {"prompts_per_task": 4, "new_tokens": 4},
+    "answer_divergence": {"answers": 2, "max_new_tokens": 6},
+    "preference_influence": {"epochs": 1, "warmup": 0.2, "pairs": 4, "subtask": "fault"},
+}
+SECTIONS = ("Score", "Entropy shift", "Coverage", "Tasks", "Influence", "Answers", "Map")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> tuple[Path, str]:
+    """A workspace whose pool, every 19th clean row of the demo, is measured for every method; its fingerprint."""
+    folder = tmp_path_factory.mktemp("every")
+    file, workspace = folder / "small.jsonl", folder / "workspace"
+    rows = clean_rows(0)[::19][:ROWS]
+    file.write_text("".join(json.dumps({"id": f"row-{i}"} | row) + "\n" for i, row in enumerate(rows)))
+    words = [f"{method}.{name}={value}" for method, own in QUICK.items() for name, value in own.items()]
+    words = [word.removeprefix("entropy_shift.") for word in words]
+    options = [part for word in words for part in ("--set", word)]
+    core("measure", str(file), "--also", "all", *options, "--workspace", str(workspace))
+    core("duplicates", str(file), "--workspace", str(workspace))
+    pool = load_pool(str(file), workspace=workspace)
+    settings = {"format": 1, "method": "entropy_shift", "params": QUICK, "reading": asdict(Reading())}
+    settings |= {"seed": 0, "budget": "25%", "threshold": None, "filters": [], "pins": [], "also": []}
+    write_json(workspace / "selections" / pool.fingerprint / "current.json", settings)
+    return workspace, pool.fingerprint
+
+
+def title(page: Page) -> str:
+    return page.locator("h1").inner_text()
+
+
+def press(page: Page, name: str | re.Pattern[str]) -> None:
+    page.get_by_role("button", name=name).first.click()
+    quiet(page)
+
+
+def charts(page: Page) -> None:
+    expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
+
+
+def test_every_method_on_every_page(page, serve, measured, tmp_path):
+    workspace, _ = measured
+    with serve(workspace) as (address, _process):
+        page.goto(address)
+        expect(page.locator("h1")).to_have_text("small.jsonl")
+        charts(page)
+
+        go(page, "Score")
+        expect(page.get_by_role("button", name="See the scores")).to_be_visible()
+
+        go(page, "Explore")
+        said = set()
+        for section in SECTIONS:
+            page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
+            quiet(page)
+            charts(page)
+            said.add(title(page))
+        assert len(said) == len(SECTIONS)  # each says something of its own
+
+        drawn_around_on_the_map(page)
+        compared(page)
+        selected(page)
+        exported(page, workspace, tmp_path)
+
+
+def drawn_around_on_the_map(page: Page) -> None:
+    """A box over the middle of the map gives rows to read."""
+    box = page.get_by_test_id("stPlotlyChart").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x - 140, y - 140)
+    page.mouse.down()
+    for x_to, y_to in ((x + 140, y - 140), (x + 140, y + 140), (x - 140, y + 140), (x - 140, y - 140)):
+        page.mouse.move(x_to, y_to, steps=6)
+    page.mouse.up()
+    quiet(page)
+    expect(page.get_by_text(re.compile(r"rows? inside"))).to_be_visible()
+    page.get_by_test_id("stButtonGroup").last.get_by_text("Compare", exact=True).click()
+    quiet(page)
+    press(page, "Clear")
+
+
+def compared(page: Page) -> None:
+    """Two methods are put together, and the combination is in use."""
+    go(page, "Compare")
+    expect(page.locator("h1")).to_have_text(re.compile("At 25 %"))
+    charts(page)
+    press(page, "Use it as the method")
+    expect(page.get_by_test_id("stSidebar").get_by_text("Combination")).to_be_visible()
+
+
+def selected(page: Page) -> None:
+    """A row is looked into, and the selection is kept under a name."""
+    go(page, "Select")
+    expect(page.locator("h1")).to_have_text(re.compile("^30 of 120 rows"))
+    press(page, re.compile("^First taken"))
+    for part in ("Ranks", "Scores"):
+        press(page, re.compile(f"^{part}$"))
+        expect(page.get_by_text("Entropy shift").first).to_be_visible()
+    press(page, "Saved")
+    page.get_by_role("textbox", name="Save the present selection as").fill("a mixture")
+    page.get_by_role("textbox", name="Save the present selection as").press("Enter")
+    press(page, "Save")
+    assert "saved=a" in page.url
+    page.keyboard.press("Escape")
+
+
+def exported(page: Page, workspace: Path, folder: Path) -> None:
+    """Files with rows held out, the same again headless, and from their manifest."""
+    go(page, "Export")
+    slider = page.get_by_role("slider", name="Held out of training")
+    for _ in range(10):
+        slider.press("ArrowRight")
+    quiet(page)
+    press(page, re.compile("Write"))
+    chosen, held = saved(page, "chosen.jsonl", folder), saved(page, "chosen.heldout.jsonl", folder)
+    recipe, manifest = (saved(page, f"chosen.{kind}", folder) for kind in ("recipe.yaml", "manifest.json"))
+    train, test = ([json.loads(line)["id"] for line in file.read_text().splitlines()] for file in (chosen, held))
+    assert (len(train), len(test), len({*train, *test})) == (27, 3, 30)
+    core("run", str(recipe), "--out", str(folder / "headless.jsonl"), "--workspace", str(workspace))
+    core("replay", str(manifest), "--out", str(folder / "again.jsonl"), "--workspace", str(workspace))
+    for name in ("headless", "again"):
+        assert (folder / f"{name}.jsonl").read_bytes() == chosen.read_bytes()
+        assert (folder / f"{name}.heldout.jsonl").read_bytes() == held.read_bytes()

@@ -1,0 +1,316 @@
+"""The Compare page as people meet it. Numbers: the pool has 240 rows, of three tasks in turn."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from core.methods import build
+from core.methods.combined import Combined
+from core.pool import load_pool
+from core.runs import list_runs, load_measured
+from pages.ui import state
+from tests.pages.conftest import asking_run, covering_run, finished_run
+
+SHIFT, NLL = "Entropy shift", "Lowest NLL"
+
+
+@pytest.fixture
+def page(run, app):
+    at = app("compare")
+    assert not at.exception
+    return at
+
+
+def title(at) -> str:
+    return at.title[0].value
+
+
+def words(at) -> str:
+    return " ".join(one.value for one in (*at.markdown, *at.caption))
+
+
+def tables(at) -> list:
+    return [one.value for one in at.dataframe]
+
+
+def subsets(at):
+    """The figures of every subset."""
+    return next(one for one in tables(at) if "Rows" in one)
+
+
+def pick(at, key: str, value):
+    at.get_by_key(key).set_value(value).run()
+    assert not at.exception
+
+
+def find(elements, start: str):
+    """The one widget whose key begins so: some keys hang on who is compared."""
+    return next(one for one in elements if (one.key or "").startswith(start))
+
+
+def press(at, key: str):
+    at.button(key=key).click().run()
+    assert not at.exception
+
+
+def who(at) -> list[str]:
+    return list(at.multiselect(key="compare.who").value)
+
+
+def brute(run, k: int) -> tuple[int, int]:
+    """Rows shared by the first k of entropy shift and of the longest, with sets."""
+    measured, every = load_measured(run), np.ones(240, bool)
+    orders = [build(name, {}).order(measured, every, seed=0).rows[:k] for name in ("entropy_shift", "longest")]
+    return len(set(orders[0].tolist()) & set(orders[1].tolist())), k
+
+
+def test_what_is_measured_is_compared_with_random_and_longest(page):
+    assert who(page) == [SHIFT, "Random", "Longest response"]
+    assert title(page).startswith("At 10 %, Entropy shift")
+    assert "without pins" in words(page)
+
+
+def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+    at = app("compare")
+    assert not at.exception
+    assert "Nothing is measured" in at.subheader[0].value
+
+
+def test_the_matrix_has_the_overlap_that_sets_give(page, run):
+    shared, k = brute(run, 24)
+    html = "".join(one.value for one in page.html)
+    assert f"Entropy shift and Longest response: overlap {100 * shared / (2 * k - shared):.1f} %" in html
+
+
+def test_the_curves_are_there_as_figures_too(page, run):
+    shares = next(one for one in tables(page) if "Budget" in one)
+    shared, k = brute(run, 120)
+    at_half = shares[shares["Budget"] == "50 %"]["Longest response"].iloc[0]
+    assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f} % (")
+
+
+def test_moving_the_budget_moves_the_answer_and_the_figures(page):
+    before = title(page), subsets(page)
+    page.slider(key="select.slider.percent").set_value(50.0).run()
+    assert not page.exception
+    assert title(page).startswith("At 50 %")
+    assert subsets(page)["Rows"].tolist()[:3] == ["120", "120", "120"]
+    assert before[1]["Rows"].tolist() == ["24", "24", "24", "24", "240"]
+
+
+def test_a_budget_in_tokens_gives_each_as_many_rows_as_it_pays_for(page):
+    pick(page, "select.unit", "tokens")
+    rows = [int(n) for n in subsets(page)["Rows"].tolist()[:3]]
+    assert min(rows) == rows[2] < max(rows)  # the longest get the fewest
+
+
+def test_contenders_are_kept_and_undone(page):
+    page.multiselect(key="compare.who").set_value([NLL, "Longest response"]).run()
+    assert not page.exception
+    assert title(page).startswith(f"At 10 %, {NLL}")
+    page.switch_page("pages/pool.py").run().switch_page("pages/compare.py").run()
+    assert who(page) == [NLL, "Longest response"]
+
+
+def test_one_contender_is_no_comparison(page):
+    page.multiselect(key="compare.who").set_value([NLL]).run()
+    assert not page.exception
+    assert "at least two" in page.info[0].value
+
+
+def test_any_of_them_can_be_the_one_that_others_are_held_against(page):
+    pick(page, find(page.selectbox, "compare.reference").key, "Longest response")
+    assert title(page).startswith("At 10 %, Longest response")
+
+
+def test_a_method_is_kept_as_it_is_and_compared_with_what_it_becomes(page):
+    press(page, "compare.keep")
+    kept = who(page)[-1]
+    assert kept == "Entropy shift (learning rate 0.0005)"
+    page.switch_page("pages/select.py").run()
+    page.slider(key="select.entropy_shift.gamma").set_value(0.3).run()
+    page.switch_page("pages/compare.py").run()
+    page.multiselect(key="compare.who").set_value([SHIFT, kept]).run()
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    assert subsets(page)["Rows"].tolist()[:2] == ["96", "192"]  # 240 less 2 · 72, less 2 · 24
+
+
+def test_filters_hold_for_all_and_pins_for_none(run, app):
+    at = app("select")
+    at.multiselect(key="select.task").set_value(["sums"]).run()
+    at.switch_page("pages/compare.py").run()
+    at.slider(key="select.slider.percent").set_value(100.0).run()
+    assert not at.exception
+    assert subsets(at)["Rows"].tolist()[:3] == ["65", "81", "81"]  # less int(81 * 0.1) at each end
+    assert "1 filter in force" in words(at)
+
+
+def test_what_only_one_takes_and_what_all_take_can_be_read(page, run):
+    options = find(page.selectbox, "compare.rows").options
+    assert options[0] == "Where two part most"
+    assert options[1].startswith("All take · ")
+    alone = next(one for one in options if one.startswith("Only Entropy shift · "))
+    pick(page, find(page.selectbox, "compare.rows").key, alone)
+    listed = tables(page)[-1]
+    assert len(listed) == int(alone.split(" · ")[1].split()[0])
+    assert set(listed["State"]) == {"selected"}
+
+
+def test_the_strongest_disagreements_lie_side_by_side(page, run):
+    high, low = tables(page)[-2:]
+    measured, every = load_measured(run), np.ones(240, bool)
+    order = build("entropy_shift", {}).order(measured, every, seed=0)
+    name = f"In {SHIFT}"
+    assert high[name].iloc[0] < low[name].iloc[0]
+    assert len(order.rows) == 192
+    assert high.columns[2:].tolist() == [name, "In Random"]
+
+
+def test_groups_are_drawn_and_tabled(page, workspace, pool, app):
+    covering_run(workspace, pool)
+    asking_run(workspace, pool)
+    at = app("compare")
+    assert not at.exception
+    assert who(at) == [SHIFT, "Activation coverage", "Task confidence", "Random", "Longest response"]
+    first = subsets(at)
+    assert first["Clusters"].iloc[-1] == "6"
+    assert first["Coverage"].iloc[-1] == "100.0 %"
+    for kind in ("Tasks", "Lengths", "Clusters"):
+        pick(at, "compare.by", kind)
+        shares = next(one for one in tables(at) if "the pool" in one)
+        assert shares[SHIFT].sum() == pytest.approx(100)
+        assert shares["the pool"].sum() == pytest.approx(100)
+
+
+def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool):
+    pick(page, "compare.rule", "union")
+    press(page, "compare.use")
+    assert page.button(key="compare.use").disabled
+    page.switch_page("pages/select.py").run()
+    assert not page.exception
+    assert title(page) == "24 of 240 rows, 10.0 %"
+    pick(page, "select.combined.rule", "intersection")
+    assert title(page) == "24 of 240 rows, 10.0 %"
+    page.switch_page("pages/export.py").run()
+    assert not page.exception
+    page.button(key="export.write").click().run()
+    assert not page.exception
+    manifest = json.loads(next(workspace.root.glob("exports/*/chosen.manifest.json")).read_text())
+    assert manifest["recipe"]["method"]["name"] == "combined"
+    assert manifest["recipe"]["method"]["params"]["rule"] == "intersection"
+
+
+def test_weights_that_cannot_be_are_refused_where_they_are_typed(page):
+    press(page, "compare.use")
+    page.switch_page("pages/select.py").run()
+    page.text_input(key="select.combined.weights").set_value("1, 2, 3").run()
+    assert not page.exception
+    assert "weights must be 2 numbers" in page.warning[0].value.replace("\\", "")
+    page.text_input(key="select.combined.weights").set_value("1, 3").run()
+    assert not page.exception
+    assert not page.warning
+
+
+def test_a_combination_can_be_compared_with_its_members(page):
+    pick(page, "compare.rule", "filtered")
+    press(page, "compare.too")
+    assert who(page)[-1] == "Entropy shift among the best of Random"
+    assert subsets(page)["Rows"].tolist()[3] == "24"
+
+
+def test_a_saved_selection_keeps_its_own_filters(run, app):
+    at = app("select")
+    at.multiselect(key="select.task").set_value(["words"]).run()
+    for _ in range(2):  # AppTest does not send back that a popover is open
+        at.session_state["saved.panel"] = True
+        at.run()
+    at.session_state["saved.panel"] = True
+    at.text_input(key="saved.name").set_value("words only")
+    press(at, "saved.save")
+    at.multiselect(key="select.task").set_value([]).run()
+    at.switch_page("pages/compare.py").run()
+    at.multiselect(key="compare.who").set_value([SHIFT, "saved: words only"]).run()
+    at.slider(key="select.slider.percent").set_value(100.0).run()
+    assert not at.exception
+    assert subsets(at)["Rows"].tolist()[:2] == ["192", "64"]  # 80 words, less 8 at each end
+    assert "Saved selections keep their own filters" in words(at)
+
+
+def test_scores_that_rows_brought_along_are_added_without_a_model(workspace, tmp_path, app):
+    file = tmp_path / "scored.jsonl"
+    rows = [{"instruction": f"q {i}", "output": "a " * (1 + i % 7), "ifd_ppl": (i * 7) % 100} for i in range(100)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(file), workspace=workspace.root)
+    finished_run(workspace, pool)
+    at = app("compare")
+    assert at.selectbox(key="compare.field").options == ["ifd_ppl"]
+    press(at, "compare.import")
+    assert who(at)[-1] == "ifd_ppl, high first"
+    run = next(run for run in list_runs(workspace, pool.fingerprint) if run.method["name"] == "imported")
+    assert load_measured(run).columns["imported"].tolist() == [(i * 7) % 100 for i in range(100)]
+    pick(at, find(at.selectbox, "compare.reference").key, "ifd_ppl, high first")
+    assert title(at).startswith("At 10 %, ifd_ppl, high first")
+
+
+def test_settings_of_before_still_load():
+    old = asdict(state.Settings())
+    del old["contenders"]
+    assert state._from_json({"format": state.FORMAT, **old}).contenders == ()
+    params = {"members": Combined('["longest", "random"]').members, "rule": "union"}
+    new = state.Settings(contenders=(state.Contender("combined", params, "both"), state.Contender(saved="a")))
+    assert state._from_json({"format": state.FORMAT, **json.loads(json.dumps(asdict(new)))}) == new
+
+
+def test_the_score_page_knows_a_combination_and_refuses_members_that_cannot_be(page):
+    press(page, "compare.use")
+    page.switch_page("pages/score.py").run()
+    assert not page.exception
+    members = page.text_input(key="form.combined.members")
+    assert json.loads(members.value)[0]["name"] == "entropy_shift"
+    members.set_value('["longest"]').run()
+    assert not page.exception
+    assert "at least two methods" in page.warning[0].value
+    page.text_input(key="form.combined.members").set_value('["longest", "lowest_nll"]').run()
+    assert not page.exception
+    assert not page.warning
+    page.radio(key="form.method").set_value("imported").run()
+    assert not page.exception
+    page.switch_page("pages/explore.py").run()
+    assert not page.exception
+    assert "Imported score is not measured" in page.subheader[0].value
+
+
+def test_nothing_and_everything_can_be_compared(page):
+    page.slider(key="select.slider.percent").set_value(0.0).run()
+    assert not page.exception
+    assert title(page) == "Entropy shift takes no row at this budget"
+    page.slider(key="select.slider.percent").set_value(100.0).run()
+    assert not page.exception
+    assert "no more than by chance with Random and Longest response" in words(page)
+
+
+def test_prompts_without_responses_are_compared_by_the_methods_that_can_do_without(workspace, prompts_only, app):
+    asking_run(workspace, prompts_only)
+    at = app("compare")
+    assert not at.exception
+    assert who(at) == ["Task confidence", "Random", "Longest response"]
+    assert subsets(at)["Rows"].tolist()[:3] == ["24", "24", "0"]
+    assert at.get_by_key("select.unit").options == ["rows", "%"]
+
+
+def test_a_filter_that_lets_nothing_pass_is_survived(run, app):
+    at = app("select")
+    at.text_input(key="select.contains").set_value("no row says this").run()
+    at.switch_page("pages/compare.py").run()
+    assert not at.exception
+    assert title(at) == "Entropy shift takes no row at this budget"
+
+
+def test_random_repeats_no_draw_of_another_method(workspace, pool, app):
+    asking_run(workspace, pool)
+    at = app("compare")
+    html = "".join(one.value for one in at.html)
+    rho = float(html.split("Task confidence and Random: ")[2].split('"')[0].replace("−", "-"))
+    assert abs(rho) < 0.3  # at one seed they shuffle alike: 0.9 and more

@@ -1,0 +1,325 @@
+"""Influence: on every target, beside length, its two ends as text, agreement, pair accuracy; each target a score."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.methods import build, describe
+from core.recipe import plan_selection
+from core.runs import SUBTASKS, given_files, load_measured, save_run
+from core.store import read_json, write_json
+from pages.ui import state
+from tests.pages.conftest import put_run
+from tests.pages.test_answers import drawn, html
+from tests.pages.test_explore import choose, click, opened, said, sections
+
+EVIL = "![i](http://evil.example/x.png) <b>y</b>"
+ROWS = np.arange(240)
+UP, DOWN = (ROWS - 60) / 1000, (100 - ROWS) / 1000
+
+
+def flat(columns):
+    """(N,) columns side by side as lists."""
+    values = np.column_stack(columns).astype(np.float32)
+    values[3] = np.nan
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def told(name, **more):
+    about = {"name": name, "pairs": 11, "unused": 1, "available": 40, "truncated": 0, "subtasks": {"all pairs": 10}}
+    about |= {"problems": {"chosen equals rejected": 2}, "shared_pairs": 3, "shared_rows": 4}
+    return about | {"accuracy": [0.5, 0.6, 0.7], "margin_accuracy": [0.4, None]} | more
+
+
+def influencing_run(workspace, pool, source, *, other="other"):
+    """Preference influence, in use: of `good`, with a sub-task that is always lower, and of `other` unless it is "".
+
+    On good the later the row the higher, on other the lower; by LESS alike on good, and on other the longer the higher.
+    """
+    targets = f"good={source}" + (f"; {other}=demo" if other else "")
+    made = build("preference_influence", {"targets": targets})
+    length = pool.rows["response_chars"].to_numpy() / 1e4
+    preference, sft = [UP, -0.1 - ROWS / 1e5, DOWN], [UP / 2, -0.1 - ROWS / 1e5, length]
+    folder = workspace.folder("measurements", "influences00000")
+    folder.mkdir(parents=True)
+    write_json(folder / SUBTASKS, {"good": ["x", EVIL]} | ({other: ["all pairs"]} if other else {}))
+    wide = 3 if other else 2
+    pq.write_table(
+        pa.table({"preference": flat(preference[:wide]), "sft": flat(sft[:wide])}), folder / "part-00000.parquet"
+    )
+    summary = {
+        "seconds": {},
+        "tokens": 0,
+        "given": given_files(made),
+        "warnings": ["good: the chosen answer is the longer one in 90% of the pairs.", "other: nothing of yours."],
+        "targets": [told(name) for name in ("good", other) if name],
+        "warm_up": {
+            "rows": 24, "rank": 8, "learning_rate": 5e-4, "batch_size": 8, "steps": 6, "epoch_rates": [4e-4, 1e-4],
+            "loss": [3.0, 2.9, 2.8, 2.8, 2.7, 2.6],
+        },
+    }  # fmt: skip
+    run = put_run(
+        workspace,
+        pool,
+        "preference_influence",
+        {"nll_adapted": np.linspace(1, 2, 240, dtype=np.float32)},
+        kept={"influences": folder.name},
+        summary=summary,
+    )
+    columns = load_measured(run).columns
+    key = f"{run.id[:-2]}{len(other):02d}"
+    run = save_run(
+        workspace, replace(run, id=key, method=describe(made), folder=workspace.folder("runs", key)), dict(columns)
+    )
+    use(workspace, pool, {"targets": targets})
+    return run
+
+
+def use(workspace, pool, params):
+    """The settings that a person would have left."""
+    settings = state.Settings(method="preference_influence", params={"preference_influence": params})
+    write_json(workspace.folder("selections", pool.fingerprint) / "current.json", {"format": 1, **asdict(settings)})
+
+
+def kept(workspace, pool):
+    return read_json(workspace.folder("selections", pool.fingerprint) / "current.json")
+
+
+@pytest.fixture
+def source(tmp_path):
+    file = tmp_path / "good.jsonl"
+    pair = {"prompt": "Ask", "chosen": "A good answer", "rejected": "No"}
+    file.write_text(json.dumps(pair) + "\n")
+    return str(file)
+
+
+@pytest.fixture
+def influencing(workspace, pool, source):
+    return influencing_run(workspace, pool, source)
+
+
+@pytest.fixture
+def at(influencing, app):
+    at = app("explore")
+    assert not at.exception
+    return at
+
+
+def target(at, name):
+    at.get_by_key("select.preference_influence.target").set_value(name).run()
+    assert not at.exception
+
+
+def test_the_title_says_how_many_rows_help(at):
+    assert at.title[0].value == "Influence on good: 75 % of rows help"  # 179 of 239
+    assert "towards what the target set prefers" in said(at) and "1 row without a response: no score" in said(at)
+
+
+def test_each_target_has_its_histogram_and_only_the_one_in_use_a_cut(at):
+    figure = drawn(at, "explore.influence.ridges")
+    counted = {}
+    for trace in figure["data"]:
+        counted[trace["yaxis"]] = counted.get(trace["yaxis"], 0) + sum(trace["y"])
+    assert counted == {"y": 239, "y2": 239}
+    words = [note["text"] for note in figure["layout"]["annotations"]]
+    assert words == ["<b>good</b> · 75 % help, median 0.06", "cut 0.156", "<b>other</b> · 41 % help, median −0.02"]
+
+
+def test_the_chosen_rows_are_lit_in_every_target(at):
+    lit = [t for t in drawn(at, "explore.influence.ridges")["data"] if t["name"] == "selected"]
+    assert [sum(trace["y"]) for trace in lit] == [24, 24]
+    assert lit[0]["y"][-1] > 0 and not lit[1]["y"][-1]  # what good prefers is what other does not
+
+
+def test_a_bar_gives_its_rows_most_helpful_first(at):
+    bars = [t["y"] for t in drawn(at, "explore.influence.ridges")["data"] if t["yaxis"] == "y2"]
+    counts = np.sum(bars, axis=0)
+    fullest = int(np.argmax(counts))
+    click(at, "explore.influence.ridges", [{"customdata": [1, fullest, ""]}])
+    places = [int(one.removeprefix("row-").replace("again", "239")) for one in at.dataframe[0].value["Id"]]
+    assert len(places) == counts[fullest] > 1
+    assert places == list(range(places[0], places[0] + len(places)))
+    assert f"**{len(places)} rows** · influence on other" in said(at)
+
+
+def test_a_lasso_beside_length_takes_all_rows_inside_it(at):
+    square = {"x": [-1, 9, 9, -1], "y": [0.1495, 0.1495, 9, 9]}
+    click(at, "explore.influence.length", lasso=[square])
+    assert "**30 rows** · inside what you drew, most helpful first" in said(at)  # 210 to 239
+    assert at.dataframe[0].value["Id"].tolist()[0] == "again"
+
+
+def test_both_ends_are_read_beside_each_other_row_by_row(at):
+    def texts():
+        return [block.value for block in at.code if block.value.startswith("Question")]
+
+    assert [one.value for one in at.subheader if one.value.startswith("Most")] == ["Most helpful", "Most harmful"]
+    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # the last row repeats the first
+    badges = ("influence 0.179", "influence −0.06", "highest for x", "selected", "not selected")
+    assert all(f"-badge[{words}]" in said(at) for words in badges)
+    at.button(key="explore.influence.best.next").click().run()
+    assert not at.exception
+    assert [text.split(":")[0] for text in texts()] == ["Question 238", "Question 0"]
+    target(at, "other")
+    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # another score begins afresh
+
+
+def test_a_row_is_pinned_where_it_is_read(at, workspace, pool):
+    at.button(key="explore.influence.worst.pin.out").click().run()
+    assert not at.exception
+    assert [(pin["id"], pin["side"]) for pin in kept(workspace, pool)["pins"]] == [("row-0", "out")]
+
+
+def test_agreement_is_said_of_targets_of_the_control_and_of_subtasks(at):
+    words = said(at)
+    apart = "Spearman **−1.00**; of their top 24 rows they share **0** (overlap 0 %, by chance 5 %)."
+    assert f"good and other: {apart}" in words
+    assert "ROSE and LESS: Spearman **1.00**; of their top 24 rows they share **24** (overlap 100 %" in words
+    assert "The rejected answers change next to nothing here." in words
+    assert f"x and {EVIL}: {apart}" in words
+    assert "Overlap of their top 24 rows" in words
+
+
+def test_names_of_subtasks_are_never_markup(at):
+    marked = "\n".join(str(one.value) for kind in ("markdown", "caption") for one in at.get(kind))
+    assert "![i](" not in marked and "evil.example" in said(at)
+    assert "<b>y" not in html(at) and "&lt;b&gt;y" in html(at)
+
+
+def test_without_a_selected_row_there_is_no_overlap_to_tell(at):
+    at.get_by_key("select.unit").set_value("rows").run()
+    at.number_input(key="select.exact.rows").set_value(0).run()
+    assert not at.exception
+    assert "good and other: Spearman **−1.00**." in said(at)
+
+
+def test_one_target_has_none_to_agree_with_and_none_to_choose(workspace, pool, source, app):
+    influencing_run(workspace, pool, source, other="")
+    at = app("explore")
+    assert not at.exception
+    assert "One target was measured, good: there is no other to agree with." in said(at)
+    assert "ROSE and LESS: Spearman **1.00**" in said(at)
+    assert "select.preference_influence.target" not in {one.key for one in at.get("button_group")}
+
+
+def test_pair_accuracy_is_told_before_and_after_the_warm_up(at):
+    assert "likelier than the rejected one in 50 % of 10 pairs before the warm-up, 70 % after." in said(at)
+    figure = drawn(at, "explore.influence.accuracy")
+    solid, dashed = figure["data"][:2]
+    assert solid["y"] == [50, 60, 70] and solid["x"] == [0, 1, 2]
+    assert dashed["y"] == [40, None] and dashed["x"] == [1, 2]
+
+
+def test_the_pairs_can_be_read(at):
+    at.session_state["targets.pairs"] = True
+    at.run()
+    assert not at.exception
+    assert {"A good answer", "No"} <= {block.value for block in at.code}
+
+
+def test_what_the_run_says_of_the_target_in_use_is_a_warning(at):
+    assert [one.value.replace("\\", "") for one in at.warning] == [
+        "1 of 240 rows (0.4%) have no score and cannot be chosen by it.",
+        "good: the chosen answer is the longer one in 90% of the pairs.",
+    ]
+
+
+def test_influence_that_follows_length_is_called_so(at):
+    assert "Follows length **hardly at all**" in said(at)
+    target(at, "other")
+    at.get_by_key("select.preference_influence.objective").set_value("sft").run()
+    assert not at.exception
+    assert at.title[0].value == "Influence on other's chosen answers (LESS) mostly follows response length"
+    assert "**mostly: it is higher the longer the response**" in said(at)
+    assert any("This is mostly length" in one.value for one in at.warning)
+
+
+def test_another_target_is_another_score_and_forgets_the_threshold(influencing, app, workspace, pool):
+    at = app("select")
+    assert not at.exception
+    at.slider(key="select.threshold.influence.high").set_value(0.17).run()
+    assert at.title[0].value == "10 of 240 rows, 4.2 %" and kept(workspace, pool)["threshold"] == 0.17
+    assert "cut 0.17" in html(at)
+    target(at, "other")
+    assert at.title[0].value == "24 of 240 rows, 10.0 %" and kept(workspace, pool)["threshold"] is None
+    assert "cut 0.076" in html(at)  # of row 24, as row 3 has no score
+    at.get_by_key("select.view").set_value("First taken").run()
+    taken = [i for i in range(25) if i != 3]
+    assert at.dataframe[0].value["Id"].tolist() == [f"row-{i}" for i in taken]
+    at.slider(key="select.threshold.influence.high").set_value(0.09).run()
+    assert at.title[0].value == "10 of 240 rows, 4.2 %"
+    at.button(key="select.undo").click().run()
+    at.button(key="select.undo").click().run()
+    assert not at.exception
+    assert at.title[0].value == "10 of 240 rows, 4.2 %" and kept(workspace, pool)["threshold"] == 0.17
+
+
+def test_names_too_long_to_stand_side_by_side_are_a_list(workspace, pool, source, app):
+    name = "a-target-set-of-answers-with-a-name-that-will-not-end-before-the-line"
+    influencing_run(workspace, pool, source, other=name)
+    at = app("select")
+    at.selectbox(key="select.preference_influence.target").set_value(name).run()
+    assert not at.exception
+    assert kept(workspace, pool)["params"]["preference_influence"]["target"] == name
+    assert "cut 0.076" in html(at)
+
+
+def test_the_recipe_of_a_target_chooses_the_rows_that_are_seen(influencing, app, pool):
+    at = app("select")
+    target(at, "other")
+    recipe = state_recipe(at, pool)
+    assert recipe.method.params["target"] == "other"
+    rows = plan_selection(recipe, pool, load_measured(influencing)).rows
+    assert rows.tolist() == [i for i in range(25) if i != 3]
+
+
+def state_recipe(at, pool):
+    return state.recipe(pool, at.session_state[state.SETTINGS])
+
+
+def test_subtasks_in_turn_take_the_best_of_each(influencing, app):
+    at = app("select")
+    keys = {one.key for one in at.get("button_group")}
+    assert {f"select.preference_influence.{name}" for name in ("target", "objective", "subtasks")} <= keys
+    at.get_by_key("select.preference_influence.subtasks").set_value("in turn").run()
+    assert not at.exception
+    assert "the best of each sub-task are taken" in html(at)
+    assert not [one for one in at.slider if one.key.startswith("select.threshold")]
+    at.get_by_key("select.preference_influence.subtasks").set_value("max").run()
+    target(at, "other")  # which has no sub-tasks
+    assert "select.preference_influence.subtasks" not in {one.key for one in at.get("button_group")}
+
+
+def test_the_score_section_knows_that_influences_go_together(at):
+    opened(at, "Score")
+    assert at.title[0].value == "Influence says something of its own"
+    labels = drawn(at, "explore.follows")["data"][0]["y"]
+    assert "Influence: other" in labels and "Influence: good" not in labels  # which is the score itself
+
+
+def test_under_another_method_it_is_there_as_it_was_measured(influencing, run, app):
+    at = choose(app("explore"), "entropy_shift")
+    assert "Influence" in sections(at)
+    opened(at, "Influence")
+    assert at.title[0].value == "Influence on good: 75 % of rows help"
+    at.selectbox(key=f"explore.influence.{influencing.id}").set_value("other").run()
+    assert not at.exception
+    assert at.title[0].value == "Influence on other: 41 % of rows help"
+    assert "cut" not in json.dumps(drawn(at, "explore.influence.ridges")["layout"]["annotations"])
+
+
+def test_the_score_page_tells_of_pairs_and_of_the_warm_up(influencing, app):
+    at = app("score")
+    assert not at.exception
+    words = said(at)
+    assert (
+        "Target good: 10 of 40 pairs used; left out: 2 × chosen equals rejected and 1 × nothing different to read; the "
+        "chosen answer is the likelier one in 50 % before the warm-up, in 70 % after it; prompts that the pool asks "
+        "too: 3." in words
+    )
+    assert "rank 8 on 24 rows, 6 steps of 8 rows in 2 epochs, learning rate up to 0.0005" in words
+    assert drawn(at, "loss")["data"][0]["y"] == [3.0, 2.9, 2.8, 2.8, 2.7, 2.6]

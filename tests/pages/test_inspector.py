@@ -1,0 +1,358 @@
+"""One row, opened from anywhere: its scores, tokens, places, neighbours and answers, each as it is asked for."""
+
+import json
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from core.basepass import about, trained_state
+from core.duplicates import find_near_duplicates
+from core.filters import Filter
+from core.jobs import list_jobs
+from core.measure import measure as measure_pool
+from core.methods import build
+from core.pool import load_pool
+from core.progress import Silent
+from core.runs import load_measured
+from core.schema import Reading
+from core.selection import Pin
+from core.store import Parts, content_key
+from core.tokenfile import TokenView, token_file, view_means, write_view
+from core.tokenview import view_states
+from pages.ui import inspectscores, inspecttokens, state
+from tests.pages.conftest import finished_run
+from tests.pages.test_explore import click, said
+from tests.pages.ui.test_inspectdrawn import Read
+
+BEACON = "![beacon](http://evil.example/x.png)"
+HOSTILE = f'{BEACON} <script>alert(1)</script> <img src="http://evil.example/y.png"> **bold** :red[x] $x$'
+STATE = "feedfeedfeedfeed"
+
+
+def html(at):
+    return "\n".join(str(one.value) for one in at.get("html"))
+
+
+def shown(at):
+    """The words of all that is drawn as HTML."""
+    return Read(html(at)).text
+
+
+def part(at, name):
+    keys = [one.key for one in at.get("button_group") if str(one.key).endswith(".part")]
+    at.get_by_key(keys[0]).set_value(name).run()
+    assert not at.exception
+    return at
+
+
+def open_row(at, row):
+    """By a click on its dot."""
+    at.get_by_key("explore.section").set_value("Entropy shift").run()
+    click(at, "explore.shift", points=[{"customdata": row}])
+    return at
+
+
+@pytest.fixture
+def read(measure, workspace, pool):
+    """Entropy shift with what a real one leaves: embeddings (rows in turn of four directions), and a trained state."""
+    (workspace.folder("models", STATE) / "state").mkdir(parents=True)
+    run = measure(dtype="float32", rounds=[{"rows": 24, "loss": [4.0, 3.0], "steps": 15, "state": STATE}])
+    n = len(pool)
+    vectors = np.eye(4, dtype=np.float16)[np.arange(n) % 4] + np.linspace(0, 0.5, n, dtype=np.float16)[:, None]
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
+    plan = [np.arange(n)[::2], np.arange(n)[1::2]]
+    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    parts = Parts.open(folder, {}, plan)
+    table = pa.table({"prompt_embedding": flat, "response_embedding": flat})
+    for number, rows in enumerate(plan):
+        parts.write(number, table.take(rows))
+    return run
+
+
+def view(workspace, run, row, texts):
+    n = len(texts)
+    for where, scale in ((None, 1.0), (trained_state(workspace, run), 0.5)):
+        figures = np.linspace(1, 3, n, dtype=np.float32) * scale
+        write_view(token_file(workspace, run, row, where), TokenView(tuple(texts), figures, figures, (0,)))
+
+
+# Scores
+
+
+def test_scores_are_open_at_once_each_with_its_place_in_the_pool_and_what_that_says(run, asked, app):
+    at = open_row(app("explore"), 11)
+    columns = load_measured(run).columns
+    below = round(100 * (columns["nll"] < columns["nll"][11]).mean())
+    assert "NLL" in shown(at) and f"{below} %" in shown(at)
+    assert all(name in shown(at) for name in ("ΔH", "ΔNLL", "Response length", "Task confidence"))
+    assert "Task number" not in shown(at)
+
+
+@pytest.fixture
+def at(read, app):
+    return open_row(app("explore"), 11)
+
+
+def test_low_high_and_middle_are_told_apart(run):
+    values = load_measured(run).columns["nll"]
+    order = np.argsort(values)
+    words = {
+        0: "the base model predicts these responses well",
+        120: inspectscores.MIDDLE,
+        239: "these responses surprise the base model: new knowledge, or noise",
+    }
+    for place, expected in words.items():
+        assert inspectscores._standing("nll", values, int(order[place])).says == expected
+
+
+def test_a_score_that_is_the_same_everywhere_says_nothing():
+    one = inspectscores._standing("nll", np.full(5, 2.0), 3)
+    assert one.share is None and "tells no row from another" in one.says
+
+
+# Ranks
+
+
+def test_places_are_those_of_each_methods_order(read, asked, app):
+    at = part(open_row(app("explore"), 11), "Ranks")
+    columns = load_measured(read).columns
+    longest = np.argsort(-columns["response_tokens"], kind="stable")
+    place = int(np.flatnonzero(longest == 11)[0]) + 1
+    assert f"Longest response{place} of 240" in shown(at)
+    for label in ("Entropy shift", "Task confidence", "Random", "Lowest NLL", "Highest NLL"):
+        assert label in shown(at)
+    assert "Answer divergence" not in shown(at)  # not measured
+    assert "At 10 %" in shown(at)
+
+
+def test_a_row_that_is_not_eligible_says_why(at, read):
+    columns = load_measured(read).columns
+    outside = int(np.argmax(columns["nll_cal"] - columns["nll"]))
+    part(open_row(at, outside), "Ranks")
+    assert "not selected · not eligible: " in shown(at)
+
+
+def test_a_row_that_a_filter_leaves_out_and_a_filter_that_a_method_does_not_know_are_said(read, asked, app):
+    at = app("pool")
+    filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], filters=filters)
+    part(at.run(), "Ranks")  # of row 0, whose task is sums
+    assert "Entropy shift–not selected · not eligible: filtered out" in shown(at)
+    assert "Task confidence–not selected · filters: there is no column 'delta_nll'" in shown(at)
+
+
+def test_a_pin_stands_at_the_head_of_every_order(at):
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], pins=(Pin("row-11", "in"),))
+    part(open_row(at, 11), "Ranks")
+    assert "Longest response1 of 240" in shown(at)
+    assert shown(at).count("selected · pinned in") >= 5
+
+
+# Neighbours
+
+
+def test_the_nearest_selected_row_is_shown_beside_it_with_how_near_that_is(at, read, pool):
+    part(at, "Neighbours")
+    assert "No exact copies of this row" in said(at)
+    assert "**Nearest selected row: not a copy**" in said(at)
+    assert "Similarity of the responses 0.99" in said(at) or "Similarity of the responses 1.000" in said(at)
+    told = [text.value for text in at.text if text.value.startswith("row-")]
+    other = int(told[-1].removeprefix("row-"))
+    assert other % 4 == 11 % 4 and other != 11
+    code = [block.value for block in at.code]
+    assert pool.rows["prompt"][other].as_py() in code and pool.rows["response"][other].as_py() in code
+
+
+def test_a_row_that_nobody_picked_has_its_nearest_row_looked_for_only_on_demand(read, app):
+    at = app("explore")
+    at.get_by_key("explore.section").set_value("Entropy shift").run()
+    click(at, "explore.shift", lasso=[{"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}])
+    part(at, "Neighbours")
+    assert "Nearest selected row" not in said(at)
+    at.button(key="explore.shift.nearest").click().run()
+    assert not at.exception and "**Nearest selected row:" in said(at)
+    at.button(key="explore.shift.next").click().run()
+    assert "**Nearest selected row:" in said(at)
+
+
+def test_copies_are_listed_with_what_became_of_them(at, pool):
+    part(open_row(at, 239), "Neighbours")  # repeats row 0
+    assert "**2 rows are exact copies**" in said(at)
+    table = at.dataframe[-1].value
+    assert table["Id"].tolist() == ["row-0", "again"]
+    assert table["Which"].tolist() == ["", "this row"]
+
+
+def test_near_copies_are_listed_once_they_are_known(workspace, tmp_path, app):
+    words = " ".join(f"word{i}" for i in range(60))
+    rows = [{"instruction": "Say it.", "output": text} for text in (words, f"{words} too", "Something else.")]
+    file = tmp_path / "near.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(file), workspace=workspace.root)
+    finished_run(workspace, pool, dtype="float32")
+    at = part(app("pool"), "Neighbours")
+    assert "near copies" not in said(at)
+    find_near_duplicates(pool, workspace, 0.8, Silent())
+    part(at, "Neighbours")
+    assert "No exact copies" in said(at)
+    assert "**2 rows are near copies, alike by 0.8 or more**" in said(at)
+    assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
+
+
+def test_embeddings_that_are_gone_are_said_to_be(at, workspace):
+    for file in workspace.root.glob("measurements/*/plan.parquet"):
+        file.unlink()
+    part(at, "Neighbours")
+    assert "Measure again" in at.error[0].value.replace("\\", "")
+
+
+# Tokens
+
+
+def test_tokens_are_drawn_as_they_are_kept_and_switch_to_entropy(at, read, workspace):
+    view(workspace, read, 11, ["It", " is", " so", "."])
+    part(at, "Tokens")
+    assert "surprise in nats" in shown(at) and "It is so." in shown(at)
+    assert "Mean NLL 2.000 → 1.000 after the warm-up" in said(at)
+    at.get_by_key("explore.shift.measure").set_value("entropy").run()
+    assert not at.exception
+    assert "entropy in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in said(at)
+    assert not list_jobs(workspace)
+
+
+def test_a_long_response_is_cut_and_that_is_said(at, read, workspace):
+    view(workspace, read, 11, ["so "] * 700)
+    part(at, "Tokens")
+    assert "the first 600 of 700 tokens are shown" in said(at)
+    assert shown(at).count("so ") == 600
+
+
+def test_what_is_not_read_yet_is_offered_and_nothing_starts_by_itself(at, workspace):
+    part(at, "Tokens")
+    assert "Read this row token by token" in [button.label for button in at.button]
+    assert not list_jobs(workspace)
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        ({"state": "running", "stage": "Starting"}, "Loading the model"),
+        ({"state": "queued", "message": "Another job uses this device."}, "Another job uses this device."),
+        ({"state": "failed", "message": "The tokens of this run are gone."}, "The tokens of this run are gone."),
+    ],
+)
+def test_a_job_that_reads_this_row_is_shown(at, read, job, progress, words):
+    job({"kind": inspecttokens.KIND, "run": read.id, "rows": [10, 11]}, **progress)
+    part(at, "Tokens")
+    bars = [bar.proto.text for bar in at.get("progress")]
+    assert words in "\n".join([*bars, said(at), *(error.value.replace("\\", "") for error in at.error)])
+    assert (progress["state"] == "failed") == bool([b for b in at.button if b.label.startswith("Read this row")])
+
+
+def test_a_job_for_another_row_is_not_this_rows(at, read, job):
+    job({"kind": inspecttokens.KIND, "run": read.id, "rows": [12]}, state="running", stage="Starting")
+    part(at, "Tokens")
+    assert "Read this row token by token" in [button.label for button in at.button]
+
+
+@pytest.mark.slow
+def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path, app):
+    rows = [{"instruction": f"Say {i}", "output": f"It is {i} and {2 * i}."} for i in range(12)]
+    file = tmp_path / "few.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(file), workspace=workspace.root)
+    run = measure_pool(pool, build("lowest_nll", {}), Reading(), workspace, report=Silent())
+    at = app("pool")
+    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="lowest_nll")
+    part(at.run(), "Tokens")
+    next(button for button in at.button if button.label.startswith("Read this row")).click().run()
+    deadline = time.monotonic() + 120
+    while list_jobs(workspace)[0].live and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert list_jobs(workspace)[0].state == "done"
+    at.run()
+    assert not at.exception
+    assert "It is 0 and 0." in shown(at)
+    first = inspecttokens.stored(inspecttokens.Source(run, calibrated=False), 0)
+    mean = view_means({name: [one] for name, one in first.items()})[0]["nll"]
+    assert mean == pytest.approx(load_measured(run).columns["nll"][0], abs=1e-4)
+    ahead = view_states(run, [7], workspace, calibrated=False, device="cpu", report=Silent())
+    assert len(ahead["base"][0]) == load_measured(run).columns["response_tokens"][7]
+
+
+# Anywhere
+
+
+def test_the_part_that_was_opened_stays_open_for_the_next_row_and_page(at, read):
+    part(at, "Ranks")
+    open_row(at, 12)
+    assert at.get_by_key("explore.shift.part").value == "Ranks"
+    at.switch_page("pages/pool.py").run()
+    assert not at.exception
+    assert "Longest response" in shown(at) and "At 10 %" in shown(at)
+
+
+def test_the_pool_page_has_it_once_a_model_has_read_the_pool(pool, app):
+    at = app("pool")
+    assert not [one for one in at.get("button_group") if str(one.key).endswith(".part")]
+
+
+def test_row_after_row_by_button_and_over_the_end_of_a_page(read, app):
+    at = app("explore")
+    at.get_by_key("explore.section").set_value("Entropy shift").run()
+    everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
+    click(at, "explore.shift", lasso=[everything])
+
+    def opened():
+        return next(text.value for text in at.text if text.value.startswith(("row-", "again")))
+
+    ids = at.dataframe[0].value["Id"].tolist()
+    assert opened() == ids[0]
+    assert at.button(key="explore.shift.previous").disabled
+    at.button(key="explore.shift.next").click().run()
+    at.button(key="explore.shift.next").click().run()
+    assert not at.exception and opened() == ids[2]
+    at.button(key="explore.shift.previous").click().run()
+    assert opened() == ids[1]
+    at.session_state[at.dataframe[0].key] = {"selection": {"rows": [99], "columns": [], "cells": []}}
+    at.run()
+    at.button(key="explore.shift.next").click().run()
+    second = at.dataframe[0].value["Id"].tolist()
+    assert second != ids and opened() == second[0]
+    at.button(key="explore.shift.previous").click().run()
+    assert opened() == ids[99]
+
+
+# Text of a stranger
+
+
+def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
+    rows = [
+        {"id": f"{HOSTILE} {i}", "instruction": f"{HOSTILE} {i}", "output": HOSTILE, "category": HOSTILE}
+        for i in range(8)
+    ]
+    rows.append({**rows[0], "id": f"{HOSTILE} again"})
+    file = tmp_path / "hostile.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(file), workspace=workspace.root)
+    run = finished_run(workspace, pool, dtype="float32")
+    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(2 * len(pool), np.float16)), 2)
+    parts = Parts.open(folder, {}, [np.arange(len(pool))])
+    parts.write(0, pa.table({"prompt_embedding": flat, "response_embedding": flat}))
+    text = TokenView((HOSTILE, "<script>"), np.ones(2, np.float32), np.ones(2, np.float32), (0,))
+    write_view(token_file(workspace, run, 0, None), text)
+    at = app("pool")
+    for name in ("Scores", "Tokens", "Ranks", "Neighbours"):
+        part(at, name)
+        labels = [one.label for kind in ("button", "button_group", "expander") for one in at.get(kind)]
+        interpreted = [
+            *(str(one.value) for kind in (at.markdown, at.caption, at.title, at.error) for one in kind),
+            *labels,
+        ]
+        assert not [one for one in interpreted if BEACON in one or "<script" in one or "<img" in one], name
+        assert {tag for tag, _ in Read(html(at)).tags} <= {"div", "span", "br"}
+    part(at, "Tokens")
+    assert HOSTILE in shown(at) and "<script>" in shown(at)

@@ -1,0 +1,372 @@
+"""The map: what is drawn, what is drawn around, and what can be done with the rows inside."""
+
+from base64 import b64decode
+from collections import Counter
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from core import mapping
+from core.basepass import about
+from core.jobs import cancel_job, list_jobs
+from core.runs import load_measured
+from core.schema import Reading
+from core.selection import Pin
+from core.store import Parts, content_key
+from pages.ui import mapcompare, mapdots, mapdrawn, mapraster, state
+from pages.ui.mapcolours import KINDS, Amount, Kinds
+from pages.ui.mapdots import SCALE, Dots, layers
+from pages.ui.mapdrawn import Drawn, settle
+from pages.ui.mapraster import HEIGHT, SIDE, WIDTH, Layer
+from pages.ui.theme import REST
+from tests.pages.conftest import finished_run
+from tests.pages.test_explore import click, figures, opened, said
+
+CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # of embeddings: one for each of the three tasks
+PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # of the map made by hand: one for each task
+AROUND = 0.2 * SIDE
+CHART = "explore.map.0"
+
+
+@pytest.fixture
+def embedded(workspace, pool):
+    """Entropy shift measured, with embeddings of prompts and responses: of three kinds, by task; a map by hand."""
+    run = finished_run(workspace, pool, dtype="float32")
+    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    kind = np.arange(len(pool)) % 3
+    vectors = (CORNERS[kind] + np.random.default_rng(0).normal(0, 0.01, (len(pool), 4))).astype(np.float16)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
+    parts = Parts.open(folder, {}, [np.arange(len(pool))])
+    parts.write(0, pa.table(dict.fromkeys(mapping.COLUMNS.values(), flat)))
+    source = mapping.need_source(workspace, pool, Reading(**run.reading), "prompt")
+    by_hand = mapping.make_map(workspace, source, "pca", 0) / "umap.npy"
+    np.save(by_hand, (PLACES[kind] + np.random.default_rng(1).normal(0, 0.1, (len(pool), 2))).astype(np.float32))
+    return run
+
+
+@pytest.fixture
+def at(embedded, app):
+    return opened(app("explore"), "Map")
+
+
+def square(x, y, side=AROUND):
+    """A lasso around one place, 0..SIDE."""
+    low, high = (x - side, y - side), (x + side, y + side)
+    return {"x": [low[0], high[0], high[0], low[0]], "y": [low[1], low[1], high[1], high[1]]}
+
+
+def chart(at):
+    return figures(at)[0]
+
+
+def outlines(at):
+    return chart(at)["layout"].get("shapes", [])
+
+
+def do(at, what):
+    at.get_by_key("explore.map.do").set_value(what).run()
+    assert not at.exception
+    return at
+
+
+# What is seen
+
+
+def test_there_is_a_map_only_where_there_are_embeddings(run, app):
+    assert "Map" not in app("explore").get_by_key("explore.section").options
+
+
+def test_the_title_holds_the_selection_against_random_rows(at):
+    assert at.title[0].value.startswith("The chosen rows reach 1") or "of the map, random rows" in at.title[0].value
+    assert "All 240 rows shown" in said(at)
+    assert at.get_by_key("explore.map.of").options == ["Prompts", "Responses"]
+
+
+def test_what_answers_the_mouse_is_no_dot(at):
+    # every dot inside a lasso would be sent back with every click: what is not drawn is not
+    shade, words, none = chart(at)["data"]
+    assert shade["type"] == "heatmap" and words["mode"] == "none"
+    assert none["mode"] == "markers" and none["x"] == [None]
+
+
+def test_the_words_of_a_row_are_text_to_plotly(workspace, pool):
+    table = pa.table({"prompt": ["<b>a</b> & b", "one\ntwo   three", "x" * 200]})
+    words = mapdrawn.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
+    assert words == ["x" * 55 + "…", "one two three", "&lt;b&gt;a&lt;/b&gt; &amp; b"]
+
+
+def test_long_words_of_many_rows_are_cut_to_what_may_be_sent(monkeypatch):
+    monkeypatch.setattr(mapdrawn, "WORDS", 100)
+    table = pa.table({"prompt": ["漢" * 100] * 10})  # 3 bytes each
+    words = mapdrawn.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
+    assert sum(len(text.encode()) for text in words) <= 100
+
+
+def test_pca_says_how_much_of_the_difference_it_shows(at):
+    assert "near rows are alike" in said(at)
+    at.get_by_key("explore.map.layout").set_value("PCA").run()
+    assert not at.exception
+    assert "the two directions in which they differ most, 100 % of all difference" in said(at)  # three corners: a plane
+
+
+def test_few_rows_of_many_are_said_to_be_so_and_pinned_ones_are_among_them(embedded, app, monkeypatch):
+    monkeypatch.setattr(mapdrawn, "MOST", 30)
+    at = opened(app("explore"), "Map")
+    assert "30 of 240 rows shown over the density of all" in said(at)
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    assert "**80 rows** inside" in said(at)  # sent or not
+    sent = set(chart(at)["data"][1]["text"])
+    lacking = next(k for k in range(1, 240, 3) if f"Question {k}: what is {k} plus {k}?" not in sent)
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin(f"row-{lacking}", "in"),))
+    at.run()
+    assert not at.exception
+    sent = set(chart(at)["data"][1]["text"])
+    assert len(sent) == 30 and f"Question {lacking}: what is {lacking} plus {lacking}?" in sent
+
+
+# What is drawn around
+
+
+def test_a_lasso_holds_the_rows_inside_it(at):
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    assert "**80 rows** inside" in said(at)
+    assert set(at.dataframe[0].value["Task"]) == {"words"}
+
+
+def test_a_box_does_too(at):
+    at.session_state[CHART] = {"selection": {"points": [], "lasso": [], "box": [{"x": [0, SIDE], "y": [0, AROUND]}]}}
+    at.run()
+    assert not at.exception and "**160 rows** inside" in said(at)
+
+
+def test_what_was_drawn_stays_when_colours_change(at):
+    click(at, CHART, lasso=[square(0.03 * SIDE, 0.97 * SIDE)])
+    assert outlines(at) == []  # Plotly shows it itself
+    at.selectbox(key="explore.map.colour").set_value("task").run()
+    assert not at.exception
+    assert "**80 rows** inside" in said(at)
+    assert len(outlines(at)) == 1
+    at.button(key="explore.map.clear").click().run()
+    assert "inside" not in said(at) and outlines(at) == []
+
+
+def test_an_empty_place_says_so(at):
+    click(at, CHART, lasso=[square(0.9 * SIDE, 0.9 * SIDE, 0.05 * SIDE)])
+    assert "No row lies inside what you drew" in said(at)
+
+
+def test_rows_are_pinned_together_with_one_reason_and_let_go_in_one_step(at):
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    do(at, "Pin")
+    at.text_input(key="explore.map.reason").set_value("all about words")
+    at.button(key="explore.map.all.in").click().run()
+    assert not at.exception
+    pins = at.session_state[state.SETTINGS].pins
+    assert len(pins) == 80 and {pin.reason for pin in pins} == {"all about words"} and {p.side for p in pins} == {"in"}
+    at.button(key="explore.map.undo").click().run()
+    assert at.session_state[state.SETTINGS].pins == ()
+
+
+def test_rows_become_a_filter(at, pool):
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    do(at, "Filter")
+    at.button(key="explore.map.filter.True").click().run()
+    assert not at.exception
+    (found,) = at.session_state[state.SETTINGS].filters
+    assert (found.column, found.exclude) == ("id", True)
+    assert sorted(found.values) == sorted(pool.rows["id"].to_pylist()[1::3])
+
+
+def test_too_many_rows_are_not_taken_one_by_one(at, monkeypatch):
+    monkeypatch.setattr("pages.ui.mapset.MOST", 50)
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    assert "At most 50 rows are pinned" in said(do(at, "Pin"))
+
+
+def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
+    click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
+    do(at, "Compare")
+    scores, tasks = (table.value for table in at.dataframe)
+    assert "No word is more in these rows than in the rest." in said(at)  # all prompts read alike
+    assert tasks["Task"].tolist()[0] == "words" and tasks["here"].tolist()[0] == 100 and tasks["rest"].tolist()[0] == 0
+    columns = load_measured(embedded).columns
+    nll, inside = columns["nll"].astype(float), np.arange(240) % 3 == 1
+    row = scores.set_index("Score").loc["NLL"]
+    assert row["here"] == pytest.approx(nll[inside].mean()) and row["rest"] == pytest.approx(nll[~inside].mean())
+    assert row["difference"] == pytest.approx((nll[inside].mean() - nll[~inside].mean()) / nll.std())
+
+
+# Laying out
+
+
+@pytest.fixture
+def unmade(embedded, workspace):
+    """Without the UMAP."""
+    for file in workspace.root.glob("measurements/*/umap.npy"):
+        file.unlink()
+    return embedded
+
+
+def key_of(workspace, pool, run):
+    source = mapping.need_source(workspace, pool, Reading(**run.reading), "prompt")
+    return f"{mapping.map_folder(workspace, source, 0).name} umap"
+
+
+def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):
+    progress = {"state": "running", "stage": "Laying out the map (UMAP)", "fraction": 0.4}
+    job({"key": key_of(workspace, pool, unmade), "kind": "map"}, **progress)
+    at = opened(app("explore"), "Map")
+    assert "the two directions in which they differ most" in said(at)
+    assert len(chart(at)["data"][1]["text"]) == 240
+
+
+def test_a_map_that_was_not_made_says_why_and_can_be_tried_again(unmade, workspace, pool, job, app):
+    job({"key": key_of(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
+    at = opened(app("explore"), "Map")
+    assert "The map was not made: The disk is full." in said(at)
+    assert at.button(key="explore.map.begin").label == "Try again"
+
+
+def test_a_small_map_is_begun_by_itself_with_the_command_that_makes_it(unmade, workspace, pool, app):
+    opened(app("explore"), "Map")
+    (begun,) = list_jobs(workspace)
+    cancel_job(workspace, begun)
+    assert begun.command[:2] == ("project", pool.fingerprint) and begun.command[-2:] == ("--of", "prompt")
+
+
+def test_too_much_to_read_in_the_page_is_left_to_a_job(unmade, workspace, app, monkeypatch):
+    monkeypatch.setattr("pages.ui.mapview.AT_ONCE", 10)
+    for file in workspace.root.glob("measurements/*/pca.npy"):
+        file.unlink()
+    at = opened(app("explore"), "Map")
+    (begun,) = list_jobs(workspace)
+    cancel_job(workspace, begun)
+    assert at.title[0].value == "The map is not made yet" and begun.command[-2:] == ("--layout", "pca")
+
+
+# By themselves
+
+
+def test_what_is_drawn_is_kept_cleared_and_drawn_anew():
+    one, two = ([0.0, 1.0, 1.0], [0.0, 0.0, 1.0]), ([5.0, 6.0, 6.0], [0.0, 0.0, 1.0])
+
+    def event(*lassos):
+        return {"selection": {"points": [], "box": [], "lasso": [{"x": x, "y": y} for x, y in lassos]}}
+
+    first = settle(None, event(one), 1, "map")
+    assert first == Drawn(one, "map", 1)
+    assert settle(first, event(one), 1, "map") == first  # any other click
+    assert settle(first, event(), 1, "map") is None  # cleared in the chart
+    other = settle(first, event(one), 2, "map")
+    assert other == Drawn(one, "map", None)  # another figure: an outline in it
+    assert settle(other, event(), 2, "map") == other  # of which Plotly knows nothing
+    assert settle(other, event(), 1, "map") == other  # back to the first
+    assert settle(other, event(two), 2, "map") == Drawn(two, "map", None)  # the old outline goes
+    assert settle(first, event(two), 1, "map") == Drawn(two, "map", 1)
+    assert settle(first, None, 1, "map") == other  # the section was closed and opened again
+
+
+def test_dots_by_hand():
+    canvas = np.zeros((3, 5), np.uint8)
+    corners = np.array([0, SIDE, 0], np.uint16), np.array([0, SIDE, SIDE], np.uint16)
+    layer = Layer(*corners, ["#000000"] * 3, np.arange(3), 0.5)
+    mapraster.stamp(canvas, layer, np.array([1, 2, 3], np.uint8))
+    assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # line 0 is the top
+    mapraster.stamp(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
+    assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # cut off at the edges
+
+
+def test_a_disc_and_a_ring():
+    assert sorted(mapraster.offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
+    assert sorted(mapraster.offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
+    assert mapraster.offsets(0.5) == [(0, 0)]
+
+
+def test_the_picture_is_a_png_with_nothing_between_the_dots():
+    middle = np.array([SIDE // 2], np.uint16)
+    address = mapraster.picture([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
+    assert address.startswith("data:image/png;base64,")
+    image = np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGBA"))
+    assert image.shape == (HEIGHT, WIDTH, 4)
+    ((y, x),) = np.argwhere(image[:, :, 3])
+    assert image[y, x].tolist() == [0x10, 0x20, 0x30, 128] and (x, y) == pytest.approx((WIDTH / 2, HEIGHT / 2), abs=1)
+
+
+def five(codes, bright=(1, 1, 1, 1, 1)):
+    places = np.arange(5, dtype=np.uint16)
+    return Dots(np.arange(5), places, places, [""] * 5), np.array(codes), np.array(bright, bool)
+
+
+def test_rows_of_no_kind_and_those_not_selected_are_grey_beneath():
+    dots, codes, bright = five([1, 0, -1, 0, 2], [1, 1, 1, 0, 1])
+    grey, own = layers(dots, Kinds({"a": KINDS[0], "b": KINDS[1], "3 others": REST}, codes), bright)
+    assert grey.x.tolist() == [2, 3, 4] and grey.colours == [REST]
+    assert own.x.tolist() == [1, 0] and [own.colours[k] for k in own.place] == [KINDS[0], KINDS[1]]
+
+
+def test_numbers_run_over_the_scale_and_missing_ones_are_grey():
+    dots, values, bright = five([0.0, 1.0, np.nan, 0.5, 9.0])
+    grey, own = layers(dots, Amount("x", values), bright)
+    assert grey.x.tolist() == [2]
+    assert own.place[0] == 0 and own.place[-1] == mapdots.STEPS - 1 and 0 < own.place[2] < own.place[1] < 63
+
+
+def lightness(colour):
+    """CIE L* of an sRGB colour."""
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return 116 * float(linear @ [0.2126, 0.7152, 0.0722]) ** (1 / 3) - 16
+
+
+def test_the_scale_grows_lighter_all_the_way_and_is_seen_on_both_backgrounds():
+    light = [lightness(colour) for colour in SCALE]
+    assert (np.diff(light) > 3).all()
+    assert light[0] > lightness("#14181D") + 25 and light[-1] < lightness("#FFFFFF") - 20
+
+
+# Linear RGB as those see it who lack one kind of cone: Machado, Oliveira, Fernandes 2009, severity 1
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+
+
+def lab(colours, eye):
+    """(C, 3) CIE L*a*b* of sRGB colours as an eye sees them."""
+    parts = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colours])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = np.clip(linear @ np.transpose(eye), 0, 1) @ to_xyz.T / [0.95047, 1, 1.08883]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize("eye", SEEN_BY)
+def test_kinds_are_told_apart_by_every_eye(eye):
+    seen = lab([*KINDS, REST], SEEN_BY[eye])
+    apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+    assert apart[~np.eye(len(seen), dtype=bool)].min() > 25
+
+
+def test_differences_by_hand():
+    columns = {"a": np.array([1.0, 3, 1, 3]), "b": np.array([5.0, 5, 5, 5]), "c": np.array([0, 0, 2, np.nan])}
+    found = mapcompare.differences(columns, np.array([0, 1]), np.array([2, 3]))
+    # c: 0 and 0 against 2; over all three the standard deviation is √(8/9)
+    assert found == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
+
+
+def test_telling_words_are_those_of_the_set_not_those_of_all():
+    inside, outside = Counter({"the": 90, "poem": 60, "rare": 1}), Counter({"the": 90, "poem": 5})
+    found = mapcompare.telling(inside, 100, outside, 100)
+    assert [word for word, *_ in found] == ["poem", "rare"]
+    assert found[0][1:3] == (0.6, 0.05) and found[0][3] > 5 > found[1][3]
+
+
+def test_a_word_counts_once_a_row():
+    assert mapcompare.counted(["poem poem poem", "a poem"]) == Counter({"poem": 2})

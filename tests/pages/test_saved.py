@@ -1,0 +1,174 @@
+"""Selections saved under a name: what is saved comes back the same, in every tab, by a link, after a restart."""
+
+from dataclasses import asdict
+
+import orjson
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.errors import RecipeError
+from core.filters import Filter
+from pages.ui import cached, state
+from pages.ui.state import Settings
+from tests.pages.conftest import ROOT
+
+
+@pytest.fixture
+def page(run, app):
+    at = app("select")
+    assert not at.exception
+    return at
+
+
+def again(at):
+    """Draw the page once more with the list open: AppTest does not send back that a popover is."""
+    at.session_state["saved.panel"] = True
+    at.run()
+    assert not at.exception
+    return at
+
+
+def press(at, key):
+    at.session_state["saved.panel"] = True
+    at.button(key=key).click().run()
+    assert not at.exception
+    return again(at)
+
+
+def save(at, name):
+    again(at)
+    at.session_state["saved.panel"] = True
+    at.text_input(key="saved.name").set_value(name)
+    return press(at, "saved.save")
+
+
+def budget(at, percent):
+    at.slider(key="select.slider.percent").set_value(percent).run()
+    assert not at.exception
+    return at
+
+
+def title(at):
+    return at.title[0].value
+
+
+def said(at):
+    return "\n".join(str(one.value) for one in [*at.caption, *at.error, *at.warning]).replace("\\", "")
+
+
+def test_what_is_saved_comes_back_the_same_in_one_step_of_undo(page, pool):
+    page.text_input(key="select.contains").set_value("1").run()
+    save(page, "a few")
+    before = page.session_state[state.SETTINGS]
+    budget(page, 50.0)
+    page.text_input(key="select.contains").set_value("2").run()
+    changed = page.session_state[state.SETTINGS]
+    press(again(page), "saved.a few.load")
+    assert page.session_state[state.SETTINGS] == before == state.saved(pool)["a few"]
+    page.button(key="select.undo").click().run()
+    assert page.session_state[state.SETTINGS] == changed
+
+
+def test_every_field_of_the_settings_survives_the_file(page, pool):
+    full = Settings(
+        method="longest",
+        params={"entropy_shift": {"gamma": 0.2}},
+        seed=3,
+        budget="200ktok",
+        threshold=1.5,
+        filters=(
+            Filter("nll", low=1, high=2, exclude=True),
+            Filter("task", values=("a", None)),
+            Filter("p", matches="x"),
+        ),
+        pins=(state.Pin("row-3", "out", "wrong"),),
+        also=("random",),
+    )
+    page.session_state[state.SETTINGS] = full
+    save(page, "full")
+    assert asdict(state.saved(pool)["full"]) == asdict(full)
+
+
+def test_another_tab_sees_it_at_once_and_so_does_one_after_a_restart(page, app):
+    other = app("select")
+    save(page, "mine")
+    assert "saved.mine.load" in {b.key for b in again(other).button}
+    assert "saved.mine.load" in {b.key for b in again(app("select")).button}
+
+
+def test_a_line_says_how_many_rows_it_has_and_how_many_are_chosen_now(page):
+    save(page, "small")
+    assert "24 rows, chosen now" in said(page)
+    again(budget(page, 50.0))
+    assert "24 rows, 24 of them chosen now" in said(page)
+
+
+def test_a_link_opens_exactly_the_saved_selection(page, pool):
+    budget(page, 35.0)
+    save(page, "of 35 %")
+    assert page.query_params["saved"] == "of 35 %"
+    budget(page, 5.0)
+    assert "saved" not in page.query_params  # it is no longer that
+    link = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    link.query_params["pool"] = pool.fingerprint[:12]
+    link.query_params["saved"] = "of 35 %"
+    link.run()
+    link.switch_page("pages/select.py").run()
+    assert title(link) == "84 of 240 rows, 35.0 %"
+
+
+def test_a_link_to_one_that_is_gone_says_so(run, pool):
+    link = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    link.query_params["saved"] = "gone"
+    link.run()
+    assert not link.exception
+    assert "There is no saved selection 'gone'" in said(link)
+
+
+def test_a_name_that_is_taken_is_replaced_only_by_saving(page, pool):
+    save(page, "one")
+    save(budget(page, 20.0), "two")
+    with_two = state.saved(pool)
+    assert [one.budget for one in with_two.values()] == ["10%", "20%"]
+    press(page, "saved.two.rename")
+    page.session_state["saved.panel"] = True
+    page.text_input(key="saved.two.other").set_value("one")
+    page.session_state["saved.panel"] = True
+    page.button(key="saved.two.renamed").click().run()
+    assert "There is a saved selection 'one' already" in said(page)
+    assert state.saved(pool) == with_two
+    save(page, "one")
+    assert [one.budget for one in state.saved(pool).values()] == ["20%", "20%"]
+
+
+def test_renaming_keeps_what_it_holds_and_deleting_asks_first(page, pool):
+    save(page, "old")
+    held = state.saved(pool)["old"]
+    press(page, "saved.old.rename")
+    page.text_input(key="saved.old.other").set_value("new/../name")
+    press(page, "saved.old.renamed")
+    assert state.saved(pool) == {"new/../name": held}
+    folder = cached.workspace().folder("selections", pool.fingerprint) / "saved"
+    assert [file.parent for file in folder.rglob("*.json")] == [folder]
+    press(page, "saved.new/../name.delete")
+    assert state.saved(pool)
+    press(page, "saved.new/../name.deleted")
+    assert state.saved(pool) == {}
+    assert title(page) == "24 of 240 rows, 10.0 %"
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\nb"])
+def test_a_bad_name_is_one_sentence(page, pool, monkeypatch, name):
+    monkeypatch.setattr(state.st, "session_state", {state.POOL: pool.fingerprint, state.SETTINGS: Settings()})
+    with pytest.raises(RecipeError, match="needs a name of 1 to 80 characters"):
+        state.save_as(name)
+
+
+def test_a_file_that_cannot_be_read_is_put_aside_and_the_rest_is_there(page, pool, workspace):
+    save(page, "good")
+    folder = workspace.folder("selections", pool.fingerprint) / "saved"
+    (folder / "bad.json").write_text("{")
+    (folder / "worse.json").write_bytes(orjson.dumps([1]))
+    again(page)
+    assert list(state.saved(pool)) == ["good"]
+    assert sorted(f.name for f in folder.glob("*.unreadable")) == ["bad.unreadable", "worse.unreadable"]

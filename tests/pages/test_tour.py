@@ -1,0 +1,55 @@
+"""The first look: above every page of the demo pool, until it was seen."""
+
+import pytest
+
+from core.jobs import cancel_job, list_jobs
+from core.pool import load_pool
+from pages.ui import show
+from pages.ui.tour import STEPS, everything
+
+
+@pytest.fixture
+def demo(workspace):
+    return load_pool("demo", workspace=workspace.root)
+
+
+def markdown(at):
+    return " ".join(block.value for block in at.markdown)
+
+
+def test_it_leads_through_every_page():
+    assert [step.page for step in STEPS] == list(show.PAGES)
+
+
+def test_it_says_how_many_faults_are_planted(demo, app):
+    at = app("pool")
+    assert not at.exception
+    assert f"{len(demo):,} short ones" in markdown(at)
+    assert "336 of them carry a fault" in markdown(at)
+
+
+def test_every_method_is_measured_by_one_button(demo, app, workspace):
+    at = app("score")
+    at.button(key="tour.all").click().run()
+    assert not at.exception
+    (job,) = list_jobs(workspace)
+    cancel_job(workspace, job)
+    assert all(name in job.command for name in everything())
+
+
+def test_once_closed_it_does_not_come_again(demo, app):
+    at = app("pool")
+    at.button(key="tour.close").click().run()
+    assert not any(button.key == "tour.close" for button in at.button)
+    assert not any(button.key == "tour.close" for button in app("pool").button)
+
+
+def test_it_ends_on_the_last_page(demo, app):
+    at = app("export")
+    at.button(key="tour.done").click().run()
+    assert not at.exception
+    assert not any(button.key == "tour.done" for button in at.button)
+
+
+def test_other_pools_are_left_alone(pool, app):
+    assert "First look" not in " ".join(str(badge.value) for badge in app("pool").markdown)
