@@ -176,7 +176,8 @@ def _is_activation(module: nn.Module) -> bool:
     """Whether it maps each number by itself, and not to itself: tried out on a few."""
     if next(module.children(), None) is not None or _projection(module):
         return False
-    some = torch.linspace(-2, 2, 6)[None]
+    own = next(module.parameters(), None)  # Apertus learns its activation
+    some = torch.linspace(-2, 2, 6, device="cpu" if own is None else own.device)[None]
     try:
         with torch.inference_mode():
             whole, first = module(some), module(some[:, :1])

@@ -48,9 +48,9 @@ def adapted(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: 
 
 
 def with_adapter(network: Any, state: Path) -> Any:
-    """The network with a trained adapter in it, beside its weights."""
-    with _quiet():
-        return PeftModel.from_pretrained(network, str(state)).get_base_model()
+    """The network, on the CPU, with a trained adapter in it, beside its weights."""
+    with _quiet():  # peft would read the adapter into a GPU wherever there is one
+        return PeftModel.from_pretrained(network, str(state), torch_device="cpu").get_base_model()
 
 
 @contextmanager

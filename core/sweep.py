@@ -91,8 +91,9 @@ class Sweep:
 
     @cached_property
     def device(self) -> str:
-        """Where the model runs."""
-        return pick_device() if self.reading.device == "auto" else self.reading.device
+        """Where the model runs; one name for each card, as jobs wait for it by its name."""
+        wanted = pick_device() if self.reading.device == "auto" else self.reading.device
+        return "cuda:0" if wanted == "cuda" else wanted
 
     @cached_property
     def dtype(self) -> str:

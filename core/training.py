@@ -220,9 +220,22 @@ def _step(run: _Run) -> None:
         raise ModelError(
             f"Training: the loss of step {step + 1} is {loss}. Lower the learning rate ({run.spec.learning_rate:g})."
         )
-    nn.utils.clip_grad_norm_(run.parameters.values(), run.spec.clip)
-    run.optimizer.step()
+    _update(run)
     run.losses.append(loss)
+
+
+def _update(run: _Run) -> None:
+    """Move the parameters by the gradient in them; ModelError when AdamW's averages, new in step 1, do not fit."""
+    try:
+        nn.utils.clip_grad_norm_(run.parameters.values(), run.spec.clip)
+        run.optimizer.step()
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise ModelError(
+            f"AdamW's averages do not fit into the memory of {run.device} beside the model. Train a LoRA adapter "
+            "(lora_rank 8), or choose a smaller model."
+        ) from error
 
 
 def _step_rows(run: _Run, step: int) -> IntArray:

