@@ -8,7 +8,7 @@ import pytest
 from core.store import Workspace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for a hub
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # same bits everywhere; with 0, test_cuda.py runs where there is a GPU
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same bits everywhere; test_cuda.py wants it set to 0
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads that wait for each other cost more than they do
 
