@@ -5,7 +5,7 @@ and, on request, `chosen.heldout.jsonl` (chosen rows that are kept from training
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from core.card import dataset_card
 from core.errors import ReplayError
 from core.export import Exported, write_selection
 from core.filters import EXACT
-from core.manifest import Manifest, build_manifest, verify_rows, write_manifest
+from core.manifest import Manifest, TargetFacts, build_manifest, verify_rows, write_manifest
 from core.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
 from core.runs import Run, load_measured
 from core.schema import IntArray, Measured, Method, Order, Pool
@@ -75,6 +75,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> Curated:
         selection.rows,
         exported,
         held_out=apart,
+        targets=targets_of(run),
         recipe=recipe.as_data(),
         model=dict(run.model),
         encoder=run.encoder,
@@ -175,6 +176,7 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
         selection = Selection(pool.fingerprint, promised, 0, 0, Order(promised))
         measured = Measured(pool.fingerprint, {})
     else:
+        _same_targets(targets_of(run), manifest.targets)
         measured = load_measured(run)
         selection = plan_selection(recipe, pool, measured)
         _same_rows(selection.rows, promised, pool)
@@ -188,6 +190,22 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
             file.replace(out.with_name(file.name))
     second = exported.held_out
     return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
+
+
+def targets_of(run: Run) -> list[TargetFacts]:
+    """The target sets that a run, or a run that it is made of, was measured on."""
+    told = [target for one in (run, *run.members) for target in one.summary.get("targets", ())]
+    return [TargetFacts(**{name: target[name] for name in TargetFacts.model_fields}) for target in told]
+
+
+def _same_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> None:
+    prints = {target.name: target.fingerprint for target in now}
+    for target in then:
+        if prints.get(target.name) != target.fingerprint:
+            raise ReplayError(
+                f"The target set '{target.name}' ({target.source}) does not hold the pairs that the rows were chosen "
+                "by. Put the pairs back, or write the manifest's own rows with --rows-only."
+            )
 
 
 def _same_bytes(exported: Exported, manifest: Manifest) -> None:

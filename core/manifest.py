@@ -48,6 +48,15 @@ class ToolFacts(_Strict):
     commit: str | None  # None = not run from a repository
 
 
+class TargetFacts(_Strict):
+    """A target set that influence was measured on."""
+
+    name: str
+    source: str
+    fingerprint: str  # of its pairs, as in core.targets.Targets
+    pairs: int
+
+
 class HeldOutFacts(_Strict):
     """The file of chosen rows that were held out."""
 
@@ -84,6 +93,7 @@ class Manifest(_Strict):
     pool: PoolFacts
     model: ModelFacts | None  # None = the method needed none
     encoder: str | None  # digest of tokenizer and template
+    targets: list[TargetFacts] = Field(default_factory=list)
     recipe: dict[str, Any]  # core.recipe.Recipe, complete
     output: OutputFacts
     rows: list[RowKey]
@@ -101,12 +111,14 @@ def build_manifest(
     version: str,
     commit: str | None,
     held_out: IntArray | None = None,
+    targets: Sequence[TargetFacts] = (),
 ) -> Manifest:
     """The manifest of `exported`, which holds `rows` (row numbers, any order) of the pool, some of them held out."""
     apart = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
     rejected, second = exported.rejected_path, exported.held_out
     return Manifest(
         tool=ToolFacts(version=version, commit=commit),
+        targets=list(targets),
         pool=PoolFacts(
             name=pool.name,
             source=pool.source,

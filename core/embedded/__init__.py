@@ -10,10 +10,12 @@ from core.methods.combined import DEFAULT, NAME, named_members, spell_members
 MODEL_PATH = Path(__file__).parent / "model"
 
 # The papers' learning rates are for models a thousand times larger; at 5 M parameters they change nothing.
-# Nor does so small a model say anything in 256 tokens that it does not in 32.
+# Nor does so small a model say anything in 256 tokens that it does not in 32, and it shows what influence is after
+# two epochs in half the time of four.
 SUGGESTED: dict[str, dict[str, Any]] = {
     "entropy_shift": {"learning_rate": 5e-4},
     "answer_divergence": {"max_new_tokens": 32},
+    "preference_influence": {"epochs": 2},
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,16 +11,19 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from core.adapters import adapter_matrices
+from core.curate import curate, replay
 from core.epochs import epoch_checkpoints
-from core.errors import Cancelled, MethodError, PoolError
+from core.errors import Cancelled, MethodError, PoolError, ReplayError
+from core.manifest import read_manifest
 from core.measure import measure
-from core.methods import build
+from core.methods import build, describe
 from core.methods.preference_influence import PreferenceInfluence
 from core.model import load_model
 from core.modelref import resolve_model
 from core.pairing import read_pairs
 from core.pool import load_pool
 from core.progress import Silent
+from core.recipe import make_recipe
 from core.runs import find_run, load_measured
 from core.schema import Reading
 from core.sweep import Sweep
@@ -256,6 +260,29 @@ def test_each_target_is_a_score_of_its_own(pool_file, workspace, reading, target
     assert set(scores) == {"influence", "influence.wanted", "influence.other", "less.wanted", "less.other"}
     np.testing.assert_array_equal(scores["influence"], scores["influence.other"])
     assert not np.allclose(scores["influence.wanted"], scores["less.wanted"], equal_nan=True)
+
+
+def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, reading, targets, tmp_path):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    method = method_of(targets[1])
+    plan = make_recipe(
+        {
+            "pool": {"source": str(pool_file)},
+            "method": describe(method),
+            "reading": asdict(reading),
+            "budget": "20%",
+        },
+        "test",
+    )
+    written = curate(plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "chosen.jsonl")
+    manifest = read_manifest(written.manifest)
+    (target,) = manifest.targets
+    assert (target.name, target.source, target.pairs) == ("wanted", str(targets[1]), 3)
+    again = replay(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
+    assert again.sha256 == manifest.output.sha256
+    write_pairs(targets[1], 3, 99)
+    with pytest.raises(ReplayError, match=r"The target set 'wanted' .* does not hold the pairs"):
+        replay(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
 
 
 def test_what_is_loaded_reads_as_a_state_of_the_model(pool_file, workspace, reading, targets):
