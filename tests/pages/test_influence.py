@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.embedded import with_suggestions
 from core.methods import build, describe
 from core.recipe import plan_selection
 from core.runs import SUBTASKS, given_files, load_measured, save_run
@@ -41,7 +42,7 @@ def influencing_run(workspace, pool, source, *, other="other"):
     On good the later the row the higher, on other the lower; by LESS alike on good, and on other the longer the higher.
     """
     targets = f"good={source}" + (f"; {other}=demo" if other else "")
-    made = build("preference_influence", {"targets": targets})
+    made = build("preference_influence", with_suggestions("preference_influence", {"targets": targets}, "embedded"))
     length = pool.rows["response_chars"].to_numpy() / 1e4
     preference, sft = [UP, -0.1 - ROWS / 1e5, DOWN], [UP / 2, -0.1 - ROWS / 1e5, length]
     folder = workspace.folder("measurements", "influences00000")
