@@ -5,7 +5,8 @@ Chromium:
 
     open         from the address of a fresh server to the first chart of the Pool page, of Explore, of Select
     slider       a move of the budget until the figures show it and are painted (as bench.slider measures it)
-    table        to the last page of a table of all chosen rows; a search over the text of all rows
+    table page   to the last page of the table of all rows
+    search       over the text of all rows
     two at once  the same moves while a second visitor, on the same server, makes his
     sent         the most that the server sent for one page or one move
     server       its memory at the end, at its highest
@@ -30,6 +31,7 @@ from bench.slider import CHROMIUM, FLAGS, ROOT, TOPICS, WARM_UP, fabricate, pres
 
 ROWS = (52_002, 1_000_000)
 WAIT_MS = 120_000
+PAGE = 100  # rows of a page of that table
 CHARTS = {  # what is waited for on each page
     "Pool": "[data-testid=stMain] .js-plotly-plot",
     "Explore": "[class*=st-key-explore-histogram] .js-plotly-plot",
@@ -91,32 +93,31 @@ def moved(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
     return np.array(times[WARM_UP:])
 
 
-def searched(seen: Visitor, n: int) -> float:
-    """Seconds until a search over the text of all rows has found its rows, on the Pool page."""
+def browsed(seen: Visitor, n: int) -> dict[str, float]:
+    """Seconds until the last page of the table of all rows is there, and until a search over all texts has its rows."""
     page = seen.page
     page.get_by_test_id("stSidebarNav").get_by_role("link", name="Pool").click()
-    box = page.get_by_role("textbox", name="Search prompts and responses")
-    box.wait_for(timeout=WAIT_MS)
+    number = page.get_by_role("spinbutton", name="Page")
+    number.wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(2_000)
-    began = time.perf_counter()
-    with seen.sent("a search"):
-        box.fill("topic 976?")
-        box.press("Enter")
-        page.get_by_text(f"of {len(range(976, n, TOPICS)):,} rows", exact=False).first.wait_for(timeout=WAIT_MS)
-        return time.perf_counter() - began
+    times = {}
+    asked = (
+        ("table page", number, str(-(-n // PAGE)), f"to {n:,} of {n:,} rows"),
+        ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {found(n):,} rows"),
+    )
+    for name, box, typed, answer in asked:
+        began = time.perf_counter()
+        with seen.sent(name):
+            box.fill(typed)
+            box.press("Enter")
+            page.get_by_text(answer, exact=False).first.wait_for(timeout=WAIT_MS)
+            times[name] = time.perf_counter() - began
+    return times
 
 
-def read_on(seen: Visitor) -> float:
-    """Seconds until the last page of a table of all chosen rows is drawn, on Select."""
-    page = seen.page
-    page.get_by_role("button", name="First taken").click()
-    page.get_by_test_id("stDataFrame").first.wait_for(timeout=WAIT_MS)
-    page.wait_for_timeout(1_000)
-    began = time.perf_counter()
-    with seen.sent("a table page"):
-        page.get_by_role("button", name="2", exact=True).first.click()
-        page.get_by_text("101 to 200 of", exact=False).wait_for(timeout=WAIT_MS)
-        return time.perf_counter() - began
+def found(n: int) -> int:
+    """How many of `n` rows are about topic 976."""
+    return len(range(976, n, TOPICS))
 
 
 @contextmanager
@@ -174,8 +175,8 @@ def report(n: int, address: str, server: psutil.Process, seen: Visitor, count: i
     _spread("slider", moved(seen, count))
     with crowd(address):
         _spread("two at once", moved(seen, count))
-    print(f"  table page    {read_on(seen):7.2f} s")
-    print(f"  search        {searched(seen, n):7.2f} s")
+    for name, took in browsed(seen, n).items():
+        print(f"  {name:<13} {took:7.2f} s", flush=True)
     for name, size in seen.largest.items():
         print(f"  sent, {name:<13} {size / 1e6:6.2f} MB")
     print(f"  server memory {server.memory_info().rss / 1e9:7.2f} GB", flush=True)

@@ -4,8 +4,8 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.selection import Selection
-from pages.ui import (
-    cached,
+from pages.ui import cached, show, state
+from pages.ui.compare import (
     combining,
     comparedifference,
     comparefield,
@@ -14,10 +14,8 @@ from pages.ui import (
     compareread,
     comparing,
     contenders,
-    controls,
-    show,
-    state,
 )
+from pages.ui.select import controls
 
 pool = state.need_pool()
 

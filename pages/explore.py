@@ -3,7 +3,9 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import controls, sections, show, state, whatif
+from pages.ui import show, state, whatif
+from pages.ui.explore import sections
+from pages.ui.select import controls
 
 pool = state.need_pool()
 

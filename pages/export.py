@@ -3,7 +3,8 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import exporting, show, state, whatif
+from pages.ui import show, state, whatif
+from pages.ui.select import exporting
 
 pool = state.need_pool()
 run = state.need_run()

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import contents, opening, show, state
+from pages.ui import show, state
+from pages.ui.pool import contents, opening
 
 pool = state.need_pool()
 title, ways = st.columns([3, 2], vertical_alignment="bottom")

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import forms, jobs, measuring, state
+from pages.ui import jobs, state
+from pages.ui.score import forms, measuring
 
 pool = state.need_pool()
 st.title("Score", anchor=False)

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import controls, saved, show, state, subset, whatif
+from pages.ui import show, state, whatif
+from pages.ui.select import controls, saved, subset
 
 pool = state.need_pool()
 

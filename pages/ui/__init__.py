@@ -1,1 +1,1 @@
-"""What the screens share: state, cached loading, forms, and how things are shown."""
+"""What the screens share, and in a folder for each subject their parts: state, cached loading, how things are shown."""

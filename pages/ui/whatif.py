@@ -23,8 +23,8 @@ from core.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection import Budget, Selection
 from pages.ui import cached
-from pages.ui.bins import Values
 from pages.ui.grouping import grouping
+from pages.ui.plots.bins import Values
 
 ORDERS = 24  # a γ slider asks for many
 DRAWS = 20  # random selections a subset is held against

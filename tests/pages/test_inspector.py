@@ -21,10 +21,11 @@ from core.selection import Pin
 from core.store import Parts, content_key
 from core.tokenfile import TokenView, token_file, view_means, write_view
 from core.tokenview import view_states
-from pages.ui import inspectscores, inspecttokens, state
+from pages.ui import state
+from pages.ui.row import inspectscores, inspecttokens
 from tests.pages.conftest import finished_run
 from tests.pages.test_explore import click, said
-from tests.pages.ui.test_inspectdrawn import Read
+from tests.pages.ui.row.test_inspectdrawn import Read
 
 BEACON = "![beacon](http://evil.example/x.png)"
 HOSTILE = f'{BEACON} <script>alert(1)</script> <img src="http://evil.example/y.png"> **bold** :red[x] $x$'

@@ -17,11 +17,12 @@ from core.runs import load_measured
 from core.schema import Reading
 from core.selection import Pin
 from core.store import Parts, content_key
-from pages.ui import mapcompare, mapdots, mapdrawn, mapraster, state
-from pages.ui.mapcolours import KINDS, Amount, Kinds
-from pages.ui.mapdots import SCALE, Dots, layers
-from pages.ui.mapdrawn import Drawn, settle
-from pages.ui.mapraster import HEIGHT, SIDE, WIDTH, Layer
+from pages.ui import state
+from pages.ui.map import mapcompare, mapdots, mapdrawn, mapraster
+from pages.ui.map.mapcolours import KINDS, Amount, Kinds
+from pages.ui.map.mapdots import SCALE, Dots, layers
+from pages.ui.map.mapdrawn import Drawn, settle
+from pages.ui.map.mapraster import HEIGHT, SIDE, WIDTH, Layer
 from pages.ui.theme import REST
 from tests.pages.conftest import finished_run
 from tests.pages.test_explore import click, figures, opened, said
@@ -182,7 +183,7 @@ def test_rows_become_a_filter(at, pool):
 
 
 def test_too_many_rows_are_not_taken_one_by_one(at, monkeypatch):
-    monkeypatch.setattr("pages.ui.mapset.MOST", 50)
+    monkeypatch.setattr("pages.ui.map.mapset.MOST", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "At most 50 rows are pinned" in said(do(at, "Pin"))
 
@@ -239,7 +240,7 @@ def test_a_small_map_is_begun_by_itself_with_the_command_that_makes_it(unmade, w
 
 
 def test_too_much_to_read_in_the_page_is_left_to_a_job(unmade, workspace, app, monkeypatch):
-    monkeypatch.setattr("pages.ui.mapview.AT_ONCE", 10)
+    monkeypatch.setattr("pages.ui.map.mapview.AT_ONCE", 10)
     for file in workspace.root.glob("measurements/*/pca.npy"):
         file.unlink()
     at = opened(app("explore"), "Map")

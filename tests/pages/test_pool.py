@@ -149,7 +149,7 @@ def test_an_upload_is_opened_and_kept_under_its_own_name(pool, app, workspace):
 @pytest.mark.parametrize("name", ["x.exe", "x.pkl", "noending"])
 def test_an_upload_of_another_kind_is_refused_on_the_server(workspace, name):
     from core.errors import PoolError
-    from pages.ui import opening
+    from pages.ui.pool import opening
 
     with pytest.raises(PoolError, match="not a kind of file"):
         opening.keep(name, b"x")

@@ -1,0 +1,203 @@
+"""The part of the Explore page about answers: how far apart they lie, in how many directions, what that follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.answers import AnswerCounts
+from core.methods import build
+from core.methods.answer_divergence import AnswerDivergence
+from core.runs import Run
+from core.schema import IntArray, Method
+from core.trust import Trust
+from pages.ui import cached
+from pages.ui.explore import answercharts, scores, shiftcharts
+from pages.ui.plots import bins, charts, figures, planes
+from pages.ui.plots.bins import Values
+from pages.ui.row.answered import counts
+from pages.ui.select import distribution
+from pages.ui.whatif import Answer
+from pages.ui.words import meaning, rows_word
+
+PLANE = ("dispersion", "anisotropy")
+SCORE = "divergence"
+ALONE = 0.9  # Spearman with one part from which the score is that part, if it is not the other
+ENDS = (0.01, 0.99)  # quantiles of the score between which lines of equal score are drawn
+BESIDE = ("response_tokens", "prompt_tokens", "nll", "entropy")  # what the score might only be repeating
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The run that holds answers, and the method that scores them: the one in use, or as it was measured."""
+
+    run: Run
+    method: AnswerDivergence
+
+    @property
+    def measured(self) -> Method:
+        """The method as it was measured, whatever the sliders say: D and I do not move with them."""
+        return build(self.run.method["name"], self.run.method["params"])
+
+    @property
+    def columns(self) -> dict[str, Values]:
+        """Measured and scored, (N,) each."""
+        return cached.columns(self.run, self.method)
+
+
+def seen(run: Run, answer: Answer) -> Seen:
+    """`run` holds answers; scored with the weight of the sliders, where they are this method's."""
+    method = answer.method
+    if not isinstance(method, AnswerDivergence):
+        method = build(run.method["name"], run.method["params"])
+        assert isinstance(method, AnswerDivergence)
+    return Seen(run, method)
+
+
+# What is said
+
+
+def directions(anisotropy: Values) -> Values:
+    """1 / (1 − I): over so many directions would the same spread lie evenly. 1 = on one line, K − 1 at most."""
+    return 1 / (1 - anisotropy)
+
+
+def headline(known: Seen, answer: Answer) -> str:
+    """The answer of the section, for the title."""
+    chosen, everything = (medians(known, rows) for rows in (answer.selection.rows, None))
+    if everything is None:
+        return "No row has two answers to compare"
+    if chosen is None:
+        return "No row with answers is chosen" if len(answer.selection.rows) else "No row is chosen"
+    (apart, ways), (all_apart, all_ways) = chosen, everything
+    return (
+        f"Answers to the chosen rows lie {apart:.2f} apart, in {ways:.1f} directions; "
+        f"to all rows {all_apart:.2f}, in {all_ways:.1f}"
+    )
+
+
+def medians(known: Seen, rows: IntArray | None = None) -> tuple[float, float] | None:
+    """Median D, and as directions the median I, of some rows (None: all); None where none of them has any."""
+    apart, shape = (v if rows is None else v[rows] for v in (known.columns[name] for name in PLANE))
+    if not np.isfinite(apart).any():
+        return None
+    return float(np.nanmedian(apart)), float(directions(np.nanmedian(shape)))
+
+
+def reading_help(known: Seen) -> str:
+    """What the two numbers of the title are."""
+    k = known.run.method["params"]["answers"]
+    return (
+        f"Medians over rows. Apart: D, mean squared distance of a row's answers from their mean; 0 = alike, "
+        f"{1 - 1 / k:.2g} = unrelated. Directions: 1 / (1 − I), over how many the same spread would lie evenly; "
+        f"1 = all on one line, {k - 1} at most."
+    )
+
+
+def counted_in_words(found: AnswerCounts, k: int) -> str:
+    """What is wrong with the answers, as one line; what is not there is not said."""
+    parts = {
+        "missing": found.missing,
+        "empty": found.empty,
+        "begin like a refusal": found.refused,
+        "cut at their longest": found.truncated,
+    }
+    wrong = [f"{n:,} {what} ({_share(n, found.asked)})" for what, n in parts.items() if n]
+    said = [f"{found.asked:,} answers to {rows_word(found.rows)}", *(wrong or ["none missing, empty, refused or cut"])]
+    if found.short_rows:
+        said.append(
+            f"{rows_word(found.short_rows)} with fewer than {k} answers: scored by those that are there, a little lower"
+        )
+    if found.lone_rows:
+        said.append(f"{rows_word(found.lone_rows)} with fewer than two: no score")
+    return " · ".join(said) + "."
+
+
+def _share(n: int, of: int) -> str:
+    share = 100 * n / max(of, 1)
+    return "under 0.1 %" if share < 0.1 else f"{share:.1f} %"
+
+
+def counts_in_words(known: Seen) -> str:
+    """Missing, empty, refused and cut answers; from the columns alone where the run does not tell."""
+    k, found = known.run.method["params"]["answers"], counts(known.run)
+    if found is not None:
+        return counted_in_words(found, k)
+    own = known.columns["answers_counted"]
+    return counted_in_words(
+        AnswerCounts(len(own), k * len(own), int((k - own).sum()), 0, 0, 0, int((own < k).sum()), int((own < 2).sum())),
+        k,
+    )
+
+
+# D against I
+
+
+def plane(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
+    """The map of D and I; the rows of a dot that is clicked or of what is drawn around, and what they are."""
+    x, y = (known.columns[name] for name in PLANE)
+    low, high = np.nanquantile(known.columns[SCORE], ENDS)
+    figure = answercharts.divergence(
+        distribution.density(known.run, known.measured, PLANE),
+        planes.layers(answer, distribution.dots(known.run, known.measured, PLANE), x, y),
+        weight=known.method.dispersion_weight,
+        score=(float(low), float(high)),
+        titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
+    )
+    event = st.plotly_chart(
+        figure,
+        key="explore.answers",
+        config=shiftcharts.LASSO,
+        on_select="rerun",
+        alt="How far apart answers lie against in how many directions, the chosen rows lit",
+    )
+    rows = planes.marked(event["selection"], x, y)
+    if not len(rows):
+        return None
+    words = "inside what you drew, highest divergence first" if len(rows) > 1 else "the row that you clicked"
+    return bins.by_value(rows, -known.columns[SCORE]), words
+
+
+def score_in_words(known: Seen) -> str:
+    """What dotted lines are, and what decides beside them; markdown."""
+    w = known.method.dispersion_weight
+    return (
+        f"Dotted: equal score {w:.2g} · D + {1 - w:.2g} · I. Shade: all rows; dots: a fixed sample. "
+        "Click a dot or draw around some to read the rows there."
+    )
+
+
+# What it follows
+
+
+def follows(known: Seen) -> None:
+    """Spearman correlations of the score, as bars; and whether one of its two parts decides alone."""
+    every = dict(zip(*scores.correlated(known.run, known.method, SCORE), strict=True))
+    some = {name: value for name, value in every.items() if name in (*BESIDE, *PLANE)}
+    st.caption(
+        " ".join(["Rank correlation (Spearman) of the score: near ±1 it says nothing of its own.", alone(every)])
+    )
+    own = [scores.kin(name, SCORE) for name in some]
+    st.plotly_chart(
+        charts.correlations(
+            scores.labelled(list(some), SCORE), np.array(list(some.values())), strong=scores.STRONG, expected=own
+        ),
+        key="explore.answers.follows",
+        config=figures.CONFIG,
+        alt="Spearman correlations of the divergence",
+    )
+
+
+def alone(found: Mapping[str, float]) -> str:
+    """Which of D and I decides alone, as one sentence of markdown; nothing where both do."""
+    for one, other in (PLANE, PLANE[::-1]):
+        if found.get(one, 0.0) >= ALONE and not abs(found.get(other, 1.0)) >= scores.STRONG:
+            name, rest = (meaning(column).label[0] for column in (one, other))
+            return f"**Here it is {name} nearly alone**: {rest} differs too little between rows to weigh."
+    return ""
+
+
+def trusted(known: Seen) -> Trust:
+    """What `core.trust` says of the score."""
+    return scores.trusted(known.run, known.method, SCORE)

@@ -1,0 +1,115 @@
+"""The part of the Explore page that holds a subset against the clusters of rows with like neurons on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.clusters import touched
+from core.runs import Run
+from core.schema import IntArray
+from pages.ui import cached
+from pages.ui.explore import coveragecharts
+from pages.ui.grouping import Grouping
+from pages.ui.plots import bins, drawn, figures
+from pages.ui.plots.bins import Values
+
+BARS = 40  # clusters before the small ones are put together
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What a subset takes from each cluster, the largest first; those beyond BARS together. All (T,)."""
+
+    names: tuple[str, ...]
+    codes: IntArray  # (N,) place in `names`; −1: in no cluster
+    sizes: IntArray
+    subset: IntArray
+    low: IntArray  # least and most that random subsets of the same size take
+    high: IntArray
+    clusters: int  # before any were put together
+    touches: tuple[int, float]  # clusters the subset touches, evenness
+    random: Values  # (S, 2) the same of random subsets
+
+
+def taken(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> Taken:
+    """Count `rows` and random ones by cluster; labels (N,), 0 = the largest, −1: none."""
+    count = int(labels.max(initial=-1)) + 1
+    codes = np.minimum(labels, BARS - 1) if count > BARS else labels
+    names = tuple(bins.fold_names([str(k + 1) for k in range(count)], BARS))
+
+    def counted(some: IntArray) -> IntArray:
+        inside = codes[some]
+        return np.bincount(inside[inside >= 0], minlength=len(names))
+
+    draws = np.array([counted(some) for some in random]).reshape(-1, len(names))
+    return Taken(
+        names,
+        codes,
+        counted(np.arange(len(labels))),
+        counted(rows),
+        draws.min(axis=0, initial=len(labels)) if len(draws) else np.zeros(len(names), np.int64),
+        draws.max(axis=0, initial=0),
+        count,
+        touched(labels, rows, count),
+        np.array([touched(labels, some, count) for some in random]).reshape(-1, 2),
+    )
+
+
+def in_words(known: Taken) -> str:
+    """How many clusters are touched and how evenly, beside chance; markdown."""
+    some, even = known.touches
+    said = f"The subset touches **{some} of {known.clusters}** clusters"
+    if not np.isfinite(even):
+        return said + "."
+    said += f", evenness **{even:.2f}**"
+    if not len(known.random):
+        return said + "."
+    (least, low), (most, high) = known.random.min(axis=0), known.random.max(axis=0)
+    numbers = f"{least:.0f}" if least == most else f"{least:.0f} to {most:.0f}"
+    evenness = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+    return f"{said}; random rows touch {numbers}, evenness {evenness}."
+
+
+def bars(run: Run, known: Taken, tasks: Grouping | None) -> tuple[IntArray, str] | None:
+    """The figure; the rows of a cluster that is clicked, and what they are."""
+    share = float(known.subset.sum() / max(int((known.codes >= 0).sum()), 1))
+    *others, (line, colour) = coveragecharts.TAKEN.items()
+    st.html(drawn.legend({**dict(others), f"{coveragecharts.said(share)} {line}": colour}))
+    figure = coveragecharts.clusters(
+        known.names,
+        known.sizes,
+        known.subset,
+        known.low,
+        known.high,
+        share=share,
+        hover=mostly(known.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
+        height=coveragecharts.HEIGHT - 20,
+    )
+    event = st.plotly_chart(
+        figure,
+        key="explore.clusters",
+        config=figures.CONFIG,
+        on_select="rerun",
+        selection_mode="points",
+        alt="Share of each activation cluster that the subset takes; click a bar to read its rows",
+    )
+    clicked = [point["point_index"] for point in event["selection"]["points"]]
+    if not clicked:
+        return None
+    place = clicked[0]
+    rows = np.flatnonzero(known.codes == place)
+    gains = cached.measured(run).need("coverage_gain")
+    return bins.by_value(rows, -gains), f"activation cluster {known.names[place]}, most coverage gain first"
+
+
+def mostly(codes: IntArray, tasks: Grouping) -> list[str]:
+    """For each cluster the task that most of its rows have."""
+    count = int(codes.max(initial=-1)) + 1
+    both = np.zeros((count, len(tasks.names)), np.int64)
+    inside = codes >= 0
+    np.add.at(both, (codes[inside], tasks.codes[inside]), 1)
+    most = both.argmax(axis=1)
+    share = both.max(axis=1) / np.maximum(both.sum(axis=1), 1)
+    return [f"{100 * s:.0f} % {tasks.labels[k]}" for s, k in zip(share, most, strict=True)]

@@ -1,0 +1,194 @@
+"""The parts of the Explore page: one score column, two against each other, tasks, what follows what."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from scipy.stats import spearmanr
+
+from core.runs import Run
+from core.schema import IntArray, Method, Pool
+from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
+from pages.ui import cached, show, whatif
+from pages.ui.explore import dragging
+from pages.ui.grouping import grouping
+from pages.ui.plots import bins, charts, figures
+from pages.ui.plots.bins import Values
+from pages.ui.row import answerrow, reader
+from pages.ui.select import subset
+from pages.ui.whatif import Answer
+from pages.ui.words import FOR_TARGETS, LABELS, direction, ends, listed, meaning, rows_word, shown_by, within_groups
+
+FOLLOWS = (
+    "delta_nll",
+    "delta_entropy",
+    "coverage_gain",
+    "response_tokens",
+    "prompt_tokens",
+    "nll",
+    "entropy",
+    "task_confidence",
+    "divergence",
+    "dispersion",
+    "anisotropy",
+)
+MADE_OF = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
+HEIGHT = 330  # of the histogram
+ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
+STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
+
+
+# One column
+
+
+def choose_column(run: Run, method: Method) -> str:
+    """Which score to look at; the one that the method ranks by first."""
+    columns = cached.columns(run, method)
+    own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
+    hidden = LABELS if columns["response_tokens"].any() else (*LABELS, "response_tokens")
+    names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
+    return str(
+        st.selectbox(
+            "Score",
+            names,
+            format_func=lambda name: meaning(name).label,
+            key=f"explore.column.{method.name}",
+            persist_state="session",
+        )
+    )
+
+
+def verdict(run: Run, answer: Answer, column: str) -> str:
+    """Can this score be trusted? The page's answer, in a few words."""
+    label, about = meaning(column).label, trusted(run, answer.method, column)
+    if about.constant:
+        return f"{label} orders nothing"
+    if about.top_share > SATURATED:
+        return f"{label} is mostly one value"
+    if abs(about.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
+        return f"{label} is mostly length"
+    names, values = correlated(run, answer.method, column)
+    strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not kin(n, column)]
+    return f"{label} mostly follows {listed(strong)}" if strong else f"{label} says something of its own"
+
+
+def kin(a: str, b: str) -> bool:
+    """Is one of two columns made of the other, or are both of them influence?"""
+    if all(name.partition(".")[0] in FOR_TARGETS for name in (a, b)):
+        return True
+    return a in MADE_OF.get(b, ()) or b in MADE_OF.get(a, ())
+
+
+def says(answer: Answer, column: str) -> str:
+    """The direction of a column in words."""
+    if column == answer.method.ranks_by:
+        return direction(column, answer.method.prefer)
+    if column == shown_by(answer.method):
+        return within_groups(column, answer.method)
+    return ends(column)
+
+
+def counts(run: Run, answer: Answer, column: str) -> str:
+    """Measured, missing and excluded rows, in one line."""
+    values = whatif.columns(run, answer)[column]
+    missing = int((~np.isfinite(values)).sum())
+    said = [f"{len(values) - missing:,} rows have this score"]
+    said += [f"{missing:,} have none"] if missing else []
+    out = answer.selection.order.excluded
+    said += [f"{len(rows):,} left out: {why}" for why, rows in out.items()]
+    return " · ".join(said) + "."
+
+
+def warnings(run: Run, method: Method, column: str) -> None:
+    """Reasons not to trust this score, if there are any."""
+    if column == "response_tokens":  # it is length
+        return
+    for warning in trusted(run, method, column).warnings:
+        st.warning(show.md_escape(warning), icon=":material/warning:")
+
+
+def trusted(run: Run, method: Method, column: str) -> Trust:
+    """What `core.trust` says of one column."""
+    return _trusted(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> Trust:
+    columns = cached.columns(_run, _method)
+    return trust(columns[column], columns["response_tokens"])
+
+
+def histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
+    """The histogram; the rows of a bar that is clicked or of those dragged over, and what they are."""
+    figure = charts.histogram(**subset.layers(run, answer, column), height=HEIGHT)
+    figure["layout"] |= dragging.LAYOUT
+    event = st.plotly_chart(
+        figure,
+        key=f"explore.histogram.{column}",
+        config=figures.CONFIG,
+        on_select="rerun",
+        selection_mode=("points", "box"),
+        alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
+    )
+    marked = dragging.bars(event)
+    dragging.offer(run, answer, column, marked)
+    return None if marked is None else dragging.rows(run, answer, column, *marked)
+
+
+def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, key: str) -> None:
+    """The rows behind what was clicked."""
+    reader.reader(
+        pool,
+        rows,
+        key=f"explore.{key}",
+        method=answer.method,
+        selection=answer.selection,
+        columns=whatif.columns(run, answer),
+        groups=grouping(pool, run),
+        note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
+        below=answerrow.below(pool, run),
+    )
+
+
+# What follows what
+
+
+def follows(run: Run, method: Method, column: str) -> None:
+    """Rank correlations of one column with all that it might only be repeating."""
+    others, values = correlated(run, method, column)
+    if not others:
+        return
+    st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
+    own = [kin(name, column) for name in others]
+    figure = charts.correlations(labelled(others, column), values, strong=STRONG, expected=own)
+    st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
+    if len(cached.columns(run, method)[column]) > ENOUGH:
+        st.caption(f"From a fixed sample of {ENOUGH:,} rows.")
+
+
+def labelled(others: Sequence[str], column: str) -> list[str]:
+    """Columns by their names for people; those that a column is made of are called so."""
+    return [meaning(name).label + (", a part" if name in MADE_OF.get(column, ()) else "") for name in others]
+
+
+def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
+    """The other columns and their Spearman correlation with this one; NaN where there is none."""
+    return _correlated(run.id, cached.method_key(method), column, run, method)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
+    columns = cached.columns(_run, _method)
+    every = [*FOLLOWS, *(name for name in columns if name.startswith("influence."))]
+    others = [name for name in every if name in columns and name != column and columns[name].any()]
+    names = [name for name in others if not np.array_equal(columns[name], columns[column], equal_nan=True)]
+    return names, np.array([spearman(columns[column], columns[name]) for name in names])
+
+
+def spearman(a: Values, b: Values) -> float:
+    """Rank correlation over the rows that have both; NaN where there is none. Of huge pools from a fixed sample."""
+    rows = bins.sample(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), ENOUGH)
+    a, b = a[rows], b[rows]
+    if len(a) < 3 or a.min() == a.max() or b.min() == b.max():
+        return float("nan")
+    return float(spearmanr(a, b).statistic)

@@ -1,0 +1,186 @@
+"""The part of the Explore page about tasks: how sure the model is of each, and what each gets of the budget."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.methods import build
+from core.methods.task_confidence import TaskConfidence
+from core.runs import Run, find_signal
+from core.schema import IntArray, Pool, Reading
+from pages.ui import cached, show
+from pages.ui.explore import allocation, taskcharts
+from pages.ui.explore.allocation import Allocation, Bands
+from pages.ui.grouping import Grouping, grouping
+from pages.ui.plots import bins, figures
+from pages.ui.plots.bins import Values
+from pages.ui.whatif import Answer
+
+SHOWN = 60  # tasks drawn, the least sure first
+APART = 2  # standard errors between two means before they are told apart; never true of NaN
+TALL = 640  # pixels: the picture of more tasks is scrolled in a box of this height
+
+
+@dataclass(frozen=True, eq=False)
+class Sure:
+    """How sure the base model is in each task; all (T,), in the order of the grouping's names."""
+
+    run: Run
+    method: TaskConfidence
+    mean: Values  # NaN: not asked
+    error: Values  # NaN: fewer than two prompts
+    asked: IntArray
+
+
+def sure(pool: Pool, run: Run) -> Sure | None:
+    """From the run in use or the newest that knows its tasks' confidence; None where none does, or of other tasks."""
+    found = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
+    if found is None or found.tasks is None:
+        return None
+    if set(grouping(pool, run).names) != set(grouping(pool, found).names):  # the one derived, the other labelled
+        return None
+    return _sure(found.id, str(cached.workspace().root), found, grouping(pool, run))
+
+
+def _newest(pool: Pool, run: Run) -> Run | None:
+    return find_signal(cached.workspace(), pool, "tasks", Reading(**run.reading))
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
+def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> Sure:
+    method = build(_run.method["name"], _run.method["params"])
+    assert isinstance(method, TaskConfidence) and _run.tasks is not None
+    mean, error, asked = method.by_task(cached.measured(_run))
+    code = {name: k for k, name in enumerate(_run.tasks.names)}
+    place = np.array([code.get(name, len(mean)) for name in _groups.names])
+    nan = np.full(1, np.nan)
+    return Sure(
+        _run,
+        method,
+        np.append(mean, nan)[place],
+        np.append(error, nan)[place],
+        np.append(asked, 0)[place],
+    )
+
+
+# What is said
+
+
+def headline(groups: Grouping, known: Sure | None, answer: Answer, rows: int) -> str:
+    """The answer of the section, for the title: markdown."""
+    if known is not None and np.isfinite(known.mean).sum() > 1:
+        least, most = int(np.nanargmin(known.mean)), int(np.nanargmax(known.mean))
+        if known.mean[most] - known.mean[least] <= APART * np.hypot(known.error[least], known.error[most]):
+            ends = f"{known.mean[least]:.2f} to {known.mean[most]:.2f}"
+            return f"About as sure of one {groups.noun} as of another ({ends})"
+        unsure, certain = (_name(groups, k) for k in (least, most))
+        return f"Least sure of {unsure} ({known.mean[least]:.2f}), surest of {certain} ({known.mean[most]:.2f})"
+    n = len(answer.selection.rows)
+    if not n:
+        return "No row is chosen"
+    share = np.bincount(groups.codes[answer.selection.rows], minlength=len(groups.names)) / n
+    pool = np.bincount(groups.codes, minlength=len(groups.names)) / max(rows, 1)
+    task = int(np.argmax(np.abs(share - pool)))
+    return f"{_name(groups, task)} is {100 * share[task]:.0f} % of the subset, {100 * pool[task]:.0f} % of the pool"
+
+
+def _name(groups: Grouping, task: int) -> str:
+    """One task in a sentence of markdown; a derived one by its number alone."""
+    label = groups.labels[task] if groups.by is None else groups.labels[task].partition(":")[0]
+    return show.md_escape(label if len(label) <= 40 else label[:39] + "…")
+
+
+def weights_in_words(groups: Grouping, known: Sure, answer: Answer) -> str:
+    """What the weights of task confidence come to, for the method that goes by them; markdown."""
+    method = answer.method
+    if not isinstance(method, TaskConfidence):
+        return ""
+    if method.allocation == "even":
+        return "Even: every task gets one row in turn, until it has no more."
+    weight = 1 / known.mean
+    weight /= np.nansum(weight)
+    least, most = int(np.nanargmin(weight)), int(np.nanargmax(weight))
+    return (
+        f"Weights are 1 / confidence: {_name(groups, most)} is due {100 * weight[most]:.1f} % of the rows, "
+        f"{_name(groups, least)} {100 * weight[least]:.1f} %; even would be "
+        f"{100 / np.isfinite(weight).sum():.1f} %. A task that has no rows left leaves its part to the others."
+    )
+
+
+# What is drawn
+
+
+def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray, str] | None:
+    """Tasks by confidence, the least sure first; the rows of a task that is clicked, and what they are."""
+    order = np.argsort(known.mean, kind="stable")[:SHOWN]  # NaN last
+    colour = dict(zip(stacked.names, taskcharts.shades(len(stacked.names), stacked.ranked), strict=True))
+    labels = groups.labels
+    figure = taskcharts.confidence(
+        [labels[k] for k in order],
+        known.mean[order],
+        known.error[order],
+        known.asked[order],
+        [colour.get(labels[k], taskcharts.REST) for k in order],
+    )
+    tall = figure["layout"]["height"] > TALL
+    with st.container(height=TALL if tall else "content", border=False):
+        event = st.plotly_chart(
+            figure,
+            key="explore.confidence",
+            config=figures.CONFIG,
+            on_select="rerun",
+            selection_mode="points",
+            alt="Mean confidence of the base model per task with its standard error; click a bar to read its rows",
+        )
+    if len(labels) > SHOWN:
+        st.caption(f"The {SHOWN} least sure of {len(labels):,} tasks.")
+    clicked = [point["point_index"] for point in event["selection"]["points"]]
+    if not clicked:
+        return None
+    task = int(order[clicked[0]])
+    values = cached.measured(known.run).columns.get("confidence")
+    rows = np.flatnonzero(groups.codes == task)
+    return (rows if values is None else bins.by_value(rows, values)), labels[task]
+
+
+def shared_out(answer: Answer, stacked: Bands, rows: int) -> None:
+    """What each task gets of the selection, at every budget."""
+    known = _allocation(answer, stacked)
+    figure = taskcharts.allocation(
+        stacked.names,
+        known.at,
+        known.counts,
+        known.shares,
+        taskcharts.shades(len(stacked.names), stacked.ranked),
+        rows=rows,
+        budget=len(answer.selection.rows),
+    )
+    st.plotly_chart(
+        figure,
+        key="explore.allocation",
+        config=figures.CONFIG,
+        alt="Share of the subset that each task has, over all budgets",
+    )
+
+
+def _allocation(answer: Answer, stacked: Bands) -> Allocation:
+    order = answer.selection.order.rows
+    return allocation.allocation(order, stacked.codes, len(stacked.names), allocation.budgets(len(order)))
+
+
+def stacked(groups: Grouping, known: Sure | None) -> Bands:
+    """Tasks as they are stacked: the least sure at the bottom; by size where that is not known."""
+    return allocation.bands(groups.labels, groups.codes, None if known is None else known.mean)
+
+
+def names(groups: Grouping) -> int:
+    """How many tasks there are, rows without one not counted."""
+    return len([name for name in groups.names if name is not None])
+
+
+def asked_in_words(known: Sure) -> str:
+    """From how many prompts, and of what."""
+    if known.method.confidence == "response":
+        return f"Mean likelihood of the responses of {known.asked.sum():,} rows, ± its standard error."
+    return f"From {known.asked.sum():,} prompts that the model continued, ± standard error; beside each name how many."

@@ -1,0 +1,300 @@
+"""What is in a pool, part by part: headline, notices, figures, problems, mapping, table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.compute as pc
+import streamlit as st
+
+from core import pool as pools
+from core.errors import WinnowError
+from core.intake.formats import SCHEMAS
+from core.runs import list_runs
+from core.schema import FieldMap, IntArray, Pool, Row
+from core.store import atomic_path, content_key
+from pages.ui import cached, show, state
+from pages.ui.plots import figures
+from pages.ui.pool import duplicates, opening
+from pages.ui.row import answerrow, inspector
+
+PAGE = 100  # rows of the table sent to the browser at once
+FOUND = 10_000  # rows a search gives at most
+SEEN = 300  # characters of a text in the table
+HEIGHT = 520  # pixels of the table and of the row beside it
+
+
+def headline(pool: Pool) -> None:
+    """The answer to "what do I have?", largest first."""
+    names, _ = cached.tasks(pool)
+    known = len([name for name in names if name is not None])
+    prompt, response = cached.total(pool, "prompt_chars"), cached.total(pool, "response_chars")
+    with st.grid(5, min_column_width=130):
+        st.metric("Rows", show.count(len(pool)), border=True)
+        tokens = _tokens(pool)
+        if tokens is None:
+            st.metric(
+                "Characters",
+                show.count(prompt + response),
+                border=True,
+                help=f"Prompts {prompt:,}, responses {response:,}. Tokens are counted when a model reads the pool.",
+            )
+        else:
+            st.metric(
+                "Response tokens",
+                show.count(tokens[0]),
+                border=True,
+                help=f"As counted for {tokens[1]}. Characters: {prompt + response:,}.",
+            )
+        st.metric("Tasks", show.count(known) if known else "none", border=True)
+        st.metric(
+            "Repeated",
+            show.count(cached.repeated(pool)),
+            duplicates.counted(pool),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            help="Rows with the same prompt and response as an earlier one: tagged, not removed.",
+        )
+        st.metric(
+            "Set aside",
+            show.count(pool.set_aside.num_rows),
+            border=True,
+            help="Lines that are no usable row. They are listed below with their reason.",
+        )
+    st.caption(
+        f"{show.md_escape(pool.fields.schema)} schema · fingerprint {pool.fingerprint[:12]} · "
+        f"{show.md_escape(pool.source)}"
+    )
+    for notice in pool.notices:
+        st.caption(f":material/info: {show.md_escape(notice)}")
+
+
+def _tokens(pool: Pool) -> tuple[int, str] | None:
+    runs = list_runs(cached.workspace(), pool.fingerprint)
+    if not runs:
+        return None
+    counted = cached.measured(runs[0]).columns["response_tokens"]
+    return int(counted.sum()), show.model_name(str(runs[0].model["name"]))
+
+
+def pictures(pool: Pool) -> None:
+    """Lengths and tasks, side by side."""
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown("**Lengths** of prompts and responses")
+        st.plotly_chart(
+            _lengths(pool.fingerprint, pool),
+            key="lengths",
+            config=figures.CONFIG,
+            alt="Histogram of prompt and response lengths in characters",
+        )
+    with right.container(border=True):
+        st.markdown("**Tasks** by number of rows")
+        names, codes = cached.tasks(pool)
+        if names == (None,):
+            st.caption("No field is mapped as the task label. Any field can be: see the mapping below.")
+            return
+        counts = np.bincount(codes, minlength=len(names))
+        st.plotly_chart(figures.tasks(names, counts), key="tasks", config=figures.CONFIG, alt="Rows per task")
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _lengths(fingerprint: str, _pool: Pool) -> dict[str, Any]:
+    return figures.lengths(cached.number(_pool, "prompt_chars"), cached.number(_pool, "response_chars"))
+
+
+def problems(pool: Pool) -> None:
+    """Rows set aside: how many for which reason, which they are, and all of them as a file."""
+    if not pool.set_aside.num_rows:
+        st.caption(":material/check_circle: Every line of the source is a usable row; nothing was set aside.")
+        return
+    counted = pc.value_counts(pool.set_aside["reason"]).to_pylist()
+    ranked = sorted(counted, key=lambda one: (-one["counts"], one["values"]))
+    words = ", ".join(f"{one['counts']:,} × {show.md_escape(one['values'])}" for one in ranked[:4])
+    more = f" and {len(ranked) - 4} more reasons" if len(ranked) > 4 else ""
+    opened = st.expander(
+        f"{pool.set_aside.num_rows:,} rows set aside: {words}{more}",
+        icon=":material/report:",
+        key="set.aside",
+        on_change="rerun",
+    )
+    if opened.open:
+        with opened:
+            st.dataframe(
+                pool.set_aside.slice(0, PAGE).to_pandas(),
+                hide_index=True,
+                key="set.aside.table",
+                alt="Rows set aside, with the reason",
+                column_config={
+                    "line": st.column_config.NumberColumn("line", format="%d", width="small"),
+                    "reason": st.column_config.TextColumn("reason", width="medium"),
+                    "text": st.column_config.TextColumn("how it begins", width="large"),
+                },
+            )
+            if pool.set_aside.num_rows > PAGE:
+                st.caption(f"The first {PAGE} of {pool.set_aside.num_rows:,}; the file has all.")
+            show.download("Rows set aside, as JSONL", set_aside_file(pool), f"{pool.name}.set-aside.jsonl")
+
+
+def set_aside_file(pool: Pool) -> Path:
+    """All rows set aside as JSONL, written once."""
+    path = cached.workspace().folder("exports", pool.fingerprint) / "set-aside.jsonl"
+    if not path.exists():
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            for batch in pool.set_aside.to_batches(max_chunksize=10_000):
+                file.writelines(orjson.dumps(one) + b"\n" for one in batch.to_pylist())
+    return path
+
+
+# Mapping
+
+
+def mapping(pool: Pool) -> None:
+    """Which field means what, and the form to change it."""
+    with st.expander(f"Mapping: {show.md_escape(mapping_words(pool.fields))}", icon=":material/schema:"):
+        names = pools.field_names(pool)
+        with st.form("mapping", border=False):
+            given = _mapping_form(pool.fields, names)
+            if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
+                opening.remap(pool.source, given)
+
+
+def mapping_words(mapped: FieldMap) -> str:
+    """instruction + input → prompt, output → response, category → task."""
+    if mapped.turns:
+        parts = [f"{mapped.turns} → turns"]
+    else:
+        parts = [f"{' + '.join(mapped.prompt)} → prompt", f"{mapped.response or 'nothing'} → response"]
+    for name in ("system", "history", "tools", "task", "id"):
+        if getattr(mapped, name):
+            parts.append(f"{getattr(mapped, name)} → {name}")
+    return ", ".join(parts)
+
+
+def _mapping_form(mapped: FieldMap, names: list[str]) -> FieldMap:
+    now = asdict(mapped)
+    names = list(
+        dict.fromkeys([*names, *mapped.prompt, *(v for v in now.values() if isinstance(v, str) and v != mapped.schema)])
+    )
+    first, second, third = st.columns(3)
+    with first:
+        schema = st.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key="map.schema")
+    with second:
+        prompt = st.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key="map.prompt")
+    with third:
+        response = _one_of("Response", names, mapped.response, "response")
+    places = st.columns(6)
+    chosen: dict[str, str | None] = {"response": response}
+    for place, name in zip(places, ("turns", "system", "history", "tools", "task", "id"), strict=True):
+        with place:
+            chosen[name] = _one_of(name.capitalize(), names, now[name], name)
+    return replace(mapped, schema=schema, prompt=tuple(prompt), **chosen)
+
+
+def _one_of(label: str, names: list[str], value: str | None, name: str) -> str | None:
+    options = ["", *names]
+    chosen = st.selectbox(
+        label, options, index=options.index(value or ""), key=f"map.{name}", format_func=lambda one: one or "none"
+    )
+    return chosen or None
+
+
+# Table
+
+SORTS = {
+    "file": ("as in the file", None, False),
+    "longest": ("longest response first", "response_chars", True),
+    "shortest": ("shortest response first", "response_chars", False),
+    "long_prompt": ("longest prompt first", "prompt_chars", True),
+    "short_prompt": ("shortest prompt first", "prompt_chars", False),
+}
+
+
+@st.fragment
+def table(pool: Pool) -> None:
+    """All rows, a page at a time; the one ticked is open beside it."""
+    names, _ = cached.tasks(pool)
+    own = f"browse.{pool.fingerprint[:8]}"  # another pool begins afresh
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input("Search prompts and responses", key=f"{own}.text", icon=":material/search:")
+        task = st.selectbox(
+            "Task",
+            ["all", *range(len(names))],
+            key=f"{own}.task",
+            format_func=lambda one: "all" if one == "all" else names[one] or "no task",
+        )
+        sort = st.selectbox("Order", list(SORTS), key=f"{own}.sort", format_func=lambda one: SORTS[one][0])
+        number = st.container(width=130)
+    try:
+        rows = found(pool, text, task, sort)
+    except WinnowError as error:
+        show.error(error)
+        return
+    if not len(rows):
+        st.caption("No row matches. Loosen the search.")
+        return
+    pages = -(-len(rows) // PAGE)
+    view = f"{own}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view begins on page 1
+    start = PAGE * (number.number_input("Page", 1, pages, key=f"{view}.page", disabled=pages == 1) - 1)
+    opened = pools.read_rows(pool, rows[start : start + PAGE].tolist())
+    left, right = st.columns([7, 5])
+    with left:
+        chosen = opened[_picked(opened, f"{view}.{start}")]
+    with right, st.container(height=HEIGHT, border=True):
+        show.row(chosen, marks=duplicates.said(pool, chosen.index))
+    limit = f"; a search gives at most {FOUND:,}" if text.strip() and len(rows) == FOUND else ""
+    st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
+    run = state.run(pool)
+    if run is not None:
+        inspector.inspect(pool, chosen, key=own, answers=answerrow.below(pool, run))
+
+
+def found(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
+    """The rows that match, in the order asked for."""
+    _, column, descending = SORTS[sort]
+    order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
+    keep = np.ones(len(pool), np.bool_)
+    if task != "all":
+        keep &= cached.tasks(pool)[1] == task
+    if text.strip():
+        hit = np.zeros(len(pool), np.bool_)
+        hit[cached.found(pool, text.strip(), FOUND)] = True
+        keep &= hit
+    return order[keep[order]]
+
+
+def _picked(rows: Sequence[Row], key: str) -> int:
+    """Draw one page of rows as a table; the place of the one ticked, else of the first."""
+    event = st.dataframe(
+        [
+            {
+                "line": row.line,
+                "task": row.task,
+                "prompt": row.prompt[:SEEN],
+                "response": row.response and row.response[:SEEN],
+                "characters": len(row.prompt) + len(row.response or ""),
+            }
+            for row in rows
+        ],
+        hide_index=True,
+        alt="Rows of the pool",
+        height=HEIGHT,
+        key=key,
+        on_select="rerun",
+        selection_mode="single-row",
+        row_height=34,
+        column_order=["line", *(["task"] if any(row.task for row in rows) else []), "prompt", "response", "characters"],
+        column_config={
+            "line": st.column_config.NumberColumn(format="%d", width=50),
+            "task": st.column_config.TextColumn(width=105),
+            "prompt": st.column_config.TextColumn(width=180),
+            "response": st.column_config.TextColumn(width=180),
+            "characters": st.column_config.NumberColumn(format="localized", width=80),
+        },
+    )
+    picked = event["selection"]["rows"]
+    return picked[0] if picked and picked[0] < len(rows) else 0

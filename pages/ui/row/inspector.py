@@ -1,0 +1,67 @@
+"""What is known of one row, in parts, wherever a row is opened. Only the part that is open is computed and drawn."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from core.errors import WinnowError
+from core.schema import Pool, Row
+from core.selection import Selection
+from pages.ui import show, state, whatif
+from pages.ui.row import inspectnear, inspectscores, inspecttokens
+
+SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
+ABOUT = {"answer_divergence": ANSWERS}  # what a method is about; others: their scores
+OPENED = "row.opened"  # the part that was opened by hand, in this tab
+
+
+@st.fragment
+def inspect(
+    pool: Pool,
+    row: Row,
+    *,
+    key: str,
+    selection: Selection | None = None,
+    ahead: Sequence[int] = (),
+    picked: bool = True,
+    answers: Callable[[Row], None] | None = None,
+) -> None:
+    """The parts of one row.
+
+    `selection`: what neighbours are looked for in; None = the present settings'. `ahead`: the rows read next.
+    `picked`: this row was picked by hand; one that merely comes first changes with every slider, and what takes long
+    waits for a button. `answers` draws its answers; None where none were measured.
+    """
+    opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if answers else [])], key)
+    try:
+        if opened == SCORES:
+            inspectscores.draw_scores(pool, row)
+        elif opened == TOKENS:
+            inspecttokens.draw(pool, row, ahead, key=key)
+        elif opened == RANKS:
+            inspectscores.draw_ranks(pool, row)
+        elif opened == NEAR:
+            inspectnear.draw(pool, row, selection or _selected(pool), key=key, picked=picked)
+        elif answers is not None:
+            answers(row)
+    except WinnowError as error:
+        show.error(error)
+
+
+def _choose(names: Sequence[str], key: str) -> str:
+    wanted = state.noted(OPENED) or ABOUT.get(state.settings().method, SCORES)
+    widget = state.set_widget(f"{key}.part", wanted if wanted in names else SCORES)
+    st.segmented_control(
+        "About this row",
+        names,
+        required=True,
+        key=widget,
+        on_change=lambda: state.set_widget(OPENED, state.widget(widget)),
+        label_visibility="collapsed",
+    )
+    return str(state.widget(widget))
+
+
+def _selected(pool: Pool) -> Selection:
+    """What the present settings choose."""
+    return whatif.select(pool, state.need_run(), state.recipe(pool))

@@ -1,0 +1,247 @@
+"""Rows as a list to look through; each one opens to be read, and can be put in or out by hand."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.pool import read_rows
+from core.schema import IntArray, Method, Pool, Row
+from core.selection import Pin, Selection
+from pages.ui import show, state
+from pages.ui.grouping import Grouping
+from pages.ui.plots.scales import number
+from pages.ui.pool import duplicates
+from pages.ui.row import inspector
+from pages.ui.words import meaning, rows_word, shown_by
+
+PAGE = 100  # rows in the table at once
+HEIGHT = 440
+ROW = 34  # height of a line
+START = 160  # characters of a text in a table cell
+SIDES = {"in": "pinned in", "out": "pinned out"}
+
+
+def reader(
+    pool: Pool,
+    rows: IntArray,
+    *,
+    key: str,
+    method: Method,
+    selection: Selection,
+    columns: Mapping[str, Any],
+    groups: Grouping,
+    note: str = "",
+    below: Callable[[Row], None] | None = None,
+) -> None:
+    """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
+
+    `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
+    `below` draws the answers of the row that is open, where some were drawn. What else is known of it is there too.
+    """
+    if not len(rows):
+        st.caption(f"{note} No rows." if note else "No rows.")
+        return
+    if note:
+        st.caption(note)
+    start = PAGE * _page(rows, key)
+    shown = rows[start : start + PAGE]
+    opened = read_rows(pool, shown.tolist())
+    left, right = st.columns([7, 5])
+    with left:
+        place, ticked = _picked(
+            _table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups)
+        )
+    with right, st.container(height=HEIGHT, border=True):
+        pin(opened[place], key)
+        row = opened[place]
+        task = groups.names[groups.codes[row.index]]
+        marks = _marks(row.index, method, selection, columns)
+        show.row(row, task=task, marks=[*marks, *duplicates.said(pool, row.index)])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        said = f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it."
+        st.caption(said, width="stretch")
+        _steps(rows, start + place, key)
+    inspector.inspect(
+        pool,
+        opened[place],
+        key=key,
+        selection=selection,
+        ahead=rows[start + place + 1 : start + PAGE].tolist(),
+        picked=ticked or len(rows) == 1,
+        answers=below,
+    )
+
+
+def _steps(rows: IntArray, at: int, key: str) -> None:
+    """Row after row, by hand or by key."""
+    for name, icon, shortcut, step in (
+        ("Previous", ":material/keyboard_arrow_up:", "K", -1),
+        ("Next", ":material/keyboard_arrow_down:", "J", 1),
+    ):
+        st.button(
+            f"{name} row",
+            icon=icon,
+            shortcut=shortcut,
+            key=f"{key}.{name.lower()}",
+            disabled=not 0 <= at + step < len(rows),
+            on_click=_open,
+            args=(rows, at + step, key),
+        )
+
+
+def _open(rows: IntArray, at: int, key: str) -> None:
+    """Tick the row at this place of the list, on whichever page of it that is."""
+    page, place = divmod(at, PAGE)
+    if len(rows) > PAGE:
+        state.set_widget(_page_key(rows, key), page + 1)
+    ticked = {"selection": {"rows": [place], "columns": [], "cells": []}}
+    state.set_widget(_table_key(rows[PAGE * page : PAGE * (page + 1)], key), ticked)
+
+
+def _table_key(shown: IntArray, key: str) -> str:
+    """Other rows: another table, where nothing is ticked."""
+    return f"{key}.rows.{zlib.crc32(np.ascontiguousarray(shown).tobytes())}"
+
+
+def _page_key(rows: IntArray, key: str) -> str:
+    return f"{key}.page.{-(-len(rows) // PAGE)}"
+
+
+def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> tuple[int, bool]:
+    """Draw the table; the place of the row that is ticked, else of the first; and whether one is."""
+    event = st.dataframe(
+        table,
+        key=_table_key(shown, key),
+        height=min(HEIGHT, ROW * (len(table) + 1) + 3),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        row_height=ROW,
+        column_config=looks,
+        alt="Rows, one per line",
+    )
+    ticked = event["selection"]["rows"]
+    return (int(ticked[0]), True) if ticked and ticked[0] < len(table) else (0, False)
+
+
+def _page(rows: IntArray, key: str) -> int:
+    if len(rows) <= PAGE:
+        return 0
+    with st.container(horizontal_alignment="right"):
+        return int(st.pagination(-(-len(rows) // PAGE), key=_page_key(rows, key))) - 1
+
+
+def _table(
+    opened: list[Row],
+    shown: IntArray,
+    method: Method,
+    selection: Selection,
+    columns: Mapping[str, Any],
+    groups: Grouping,
+) -> pd.DataFrame:
+    chosen = np.isin(shown, selection.rows)
+    pins = {pin.id: pin for pin in state.settings().pins}
+    scores, answered = columns.get(shown_by(method)), columns["response_tokens"].any()
+    table: dict[str, Any] = {
+        "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
+        "Score": scores[shown] if scores is not None else None,
+        "Task": [groups.names[code] or "" for code in groups.codes[shown]],
+        "Prompt": [_start(row.prompt) for row in opened],
+        "Response": [_start(row.response or "") for row in opened],
+        "Tokens": columns["response_tokens" if answered else "prompt_tokens"][shown],
+        "Id": [row.id for row in opened],
+    }
+    if scores is None or shown_by(method) == "response_tokens":
+        del table["Score"]
+    if not answered:
+        del table["Response"]
+    return pd.DataFrame(table)
+
+
+def _state(pin: Pin | None, chosen: bool) -> str:
+    if pin is not None:
+        return SIDES[pin.side]
+    return "selected" if chosen else "not selected"
+
+
+def _start(text: str) -> str:
+    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+
+
+def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
+    about = meaning(shown_by(method))
+    return {
+        "State": st.column_config.TextColumn(width=90),
+        "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
+        "Task": st.column_config.TextColumn(groups.noun.capitalize(), width=105),
+        "Prompt": st.column_config.TextColumn(width=170),
+        "Response": st.column_config.TextColumn(width=170),
+        "Tokens": st.column_config.NumberColumn(
+            width=65, format="%d", help="Of the response; of the prompt, where no row has one"
+        ),
+        "Id": st.column_config.TextColumn(width=90),
+    }
+
+
+# The row that is open
+
+
+def _marks(index: int, method: Method, selection: Selection, columns: Mapping[str, Any]) -> list[str]:
+    """Where the row stands, in words: its place in the order or why it has none, and its scores."""
+    found = np.flatnonzero(selection.order.rows == index)
+    if len(found):
+        marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
+    else:
+        marks = [why for why, rows in selection.order.excluded.items() if index in rows]
+    wanted = dict.fromkeys((shown_by(method), "delta_nll", "nll", "entropy", "confidence"))
+    for name in wanted:
+        if name in columns and np.isfinite(columns[name][index]):
+            marks.append(f"{meaning(name).label} {number(float(columns[name][index]))}")
+    return marks
+
+
+def pin(row: Row, key: str) -> None:
+    """Put this row in or out by hand, with a reason; or leave it to the method again."""
+    pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
+    if pinned is not None:
+        _pinned(pinned, key)
+        return
+    reason = f"{key}.reason.{row.index}"
+    st.text_input(
+        "Reason for a pin",
+        key=reason,
+        placeholder="Why? Kept with the pin, and in the manifest.",
+        label_visibility="collapsed",
+        on_change="ignore",
+    )
+    with st.container(horizontal=True):
+        for side, icon in (("in", ":material/keep:"), ("out", ":material/block:")):
+            st.button(
+                f"Pin {side}",
+                icon=icon,
+                key=f"{key}.pin.{side}",
+                help={"in": "Always chosen, first in line.", "out": "Never chosen."}[side],
+                on_click=_take_pin,
+                args=(row.id, side, reason),
+            )
+
+
+def _pinned(pin: Pin, key: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
+        st.text(pin.reason or "no reason given", width="stretch")
+        st.button(
+            "Remove the pin",
+            icon=":material/keep_off:",
+            key=f"{key}.unpin",
+            on_click=state.remove_pin,
+            args=(pin.id,),
+        )
+
+
+def _take_pin(row_id: str, side: str, reason: str) -> None:
+    state.add_pin(row_id, side, state.widget(reason).strip())

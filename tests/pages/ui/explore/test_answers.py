@@ -1,0 +1,87 @@
+"""What is said of answers: of a pool's, of a bin's, of one row's."""
+
+import numpy as np
+import pytest
+
+from core.answers import AnswerCounts
+from pages.ui.explore import answerbins, answers
+from pages.ui.row import answerrow
+from pages.ui.row.answered import Answered
+
+
+@pytest.mark.parametrize(("shape", "ways"), [(0, 1), (0.5, 2), (2 / 3, 3), (0.75, 4)])
+def test_as_many_directions_as_hold_the_spread_evenly(shape, ways):
+    assert answers.directions(np.float64(shape)) == pytest.approx(ways)
+
+
+def test_what_is_wrong_with_answers_is_counted_and_the_rest_not_said():
+    fine = AnswerCounts(10, 50, 0, 0, 0, 0, 0, 0)
+    assert answers.counted_in_words(fine, 5) == "50 answers to 10 rows · none missing, empty, refused or cut."
+    some = answers.counted_in_words(AnswerCounts(1000, 5000, 7, 0, 1, 2500, 4, 1), 5)
+    assert "7 missing (0.1 %) · 1 begin like a refusal (under 0.1 %) · 2,500 cut at their longest (50.0 %)" in some
+    assert "empty" not in some and "4 rows with fewer than 5 answers" in some
+    assert some.endswith("1 row with fewer than two: no score.")
+
+
+def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
+    assert "Here it is I nearly alone" in answers.alone({"dispersion": 0.1, "anisotropy": 0.97})
+    assert "Here it is D nearly alone" in answers.alone({"dispersion": 0.95, "anisotropy": float("nan")})
+    assert not answers.alone({"dispersion": 0.7, "anisotropy": 0.92})
+    assert not answers.alone({"dispersion": 0.5, "anisotropy": 0.8})
+    assert not answers.alone({})
+
+
+# Bins
+
+
+def test_bins_are_counted_beside_random_rows():
+    bin_of = np.array([0, 0, 0, 1, 1, 2, -1])
+    known = answerbins.taken(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
+    assert known.sizes.tolist() == [3, 2, 1] and known.subset.tolist() == [2, 0, 0]
+    assert known.share == pytest.approx(1 / 3)
+    assert answerbins.in_words(known) == (
+        "The subset takes from **1 of 3** bins; random rows touch 2 to 3. Untouched: **2**, with 3 rows."
+    )
+
+
+def test_no_untouched_bins_are_not_said():
+    known = answerbins.taken(np.array([0, 0]), np.array([1]), [])
+    assert answerbins.in_words(known) == "The subset takes from **1 of 1** bins."
+
+
+# One row
+
+
+def row(*texts):
+    k = len(texts)
+    return Answered(texts, (1,) * k, ("stop",) * k, np.eye(k))
+
+
+@pytest.mark.parametrize(
+    ("apart", "shape", "words"),
+    [
+        ((0.5, 0.9), (0.7, 0.9), "far apart, in several directions"),
+        ((0.5, 0.9), (0.1, 0.1), "far apart, all on one line"),
+        ((0.5, 0.9), (0.3, 0.5), "far apart, in few directions"),
+        ((0.3, 0.5), (0.7, 0.9), "some way apart, in several directions"),
+        ((0.1, 0.1), (0.7, 0.9), "nearly alike"),
+        ((0.0, 0.5), (0.0, 0.5), "all alike"),
+    ],
+)
+def test_the_score_is_said_in_words(apart, shape, words):
+    assert answerrow.verdict(row("a", "b", "c"), apart, shape) == words
+
+
+def test_few_answers_are_said_for_what_they_are():
+    nothing = (float("nan"), float("nan"))
+    assert answerrow.verdict(row(None, None), nothing, nothing) == "none to compare"
+    assert answerrow.verdict(row("a", None), nothing, nothing) == "a single one, none to compare it with"
+    assert answerrow.verdict(row("a", "b", None), (0.4, 0.9), (0, 0.1)) == "far apart"  # two are always on one line
+
+
+def test_a_row_stands_among_those_that_have_the_figure_and_ties_count_half():
+    values = np.array([0.1, 0.2, 0.2, 0.4, np.nan])
+    assert answerrow.standing(values, 0) == (0.1, pytest.approx(1 / 8))
+    assert answerrow.standing(values, 1) == (0.2, pytest.approx(1 / 2))
+    assert answerrow.standing(values, 3) == (0.4, pytest.approx(7 / 8))
+    assert np.isnan(answerrow.standing(values, 4)).all()
