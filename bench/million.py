@@ -3,8 +3,9 @@
 Makes a pool and a finished measurement of so many rows, starts the app's own server on them and drives headless
 Chromium:
 
-    open         from the address of a fresh server to the first chart of the Pool page, of Explore, of Select
-    slider       a move of the budget until the figures show it and are painted (as bench.slider measures it)
+    open         from the address of a fresh server to the first chart of the Pool page; then of three more pages
+    slider       a move of the budget until the figures show it and are painted (as bench.slider measures it), on Select
+    compared     the same on Compare
     table page   to the last page of the table of all rows
     search       over the text of all rows
     two at once  the same moves while a second visitor, on the same server, makes his
@@ -35,6 +36,7 @@ PAGE = 100  # rows of a page of that table
 CHARTS = {  # what is waited for on each page
     "Pool": "[data-testid=stMain] .js-plotly-plot",
     "Explore": "[class*=st-key-explore-histogram] .js-plotly-plot",
+    "Compare": "[class*=st-key-compare] .js-plotly-plot",
     "Select": "[data-testid=stHtml]",
 }
 
@@ -67,8 +69,13 @@ def visitor(browser: Any) -> Visitor:
     return seen
 
 
+def go(page: Any, name: str) -> None:
+    """To the page of this name."""
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+
+
 def opened(seen: Visitor, address: str) -> dict[str, float]:
-    """Seconds to the first chart of three pages, the first of them on a server that nobody has visited."""
+    """Seconds to the first chart of four pages, the first of them on a server that nobody has visited."""
     page, times = seen.page, {}
     for name, chart in CHARTS.items():
         page.wait_for_timeout(2_000)
@@ -77,14 +84,14 @@ def opened(seen: Visitor, address: str) -> dict[str, float]:
             if not times:
                 page.goto(address)
             else:
-                page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+                go(page, name)
             page.locator(chart).first.wait_for(timeout=WAIT_MS)
             times[name] = time.perf_counter() - began
     return times
 
 
 def moved(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
-    """(count,) milliseconds until a move of the budget is answered, on Select."""
+    """(count,) milliseconds until a move of the budget is answered, on the page that is open."""
     slider = seen.page.get_by_role("slider", name="Budget")
     times = []
     for i in range(count + WARM_UP):
@@ -96,7 +103,7 @@ def moved(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
 def browsed(seen: Visitor, n: int) -> dict[str, float]:
     """Seconds until the last page of the table of all rows is there, and until a search over all texts has its rows."""
     page = seen.page
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Pool").click()
+    go(page, "Pool")
     number = page.get_by_role("spinbutton", name="Page")
     number.wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(2_000)
@@ -173,6 +180,9 @@ def report(n: int, address: str, server: psutil.Process, seen: Visitor, count: i
     for name, took in opened(seen, address).items():
         print(f"  open {name:<8} {took:7.2f} s", flush=True)
     _spread("slider", moved(seen, count))
+    go(seen.page, "Compare")
+    _spread("compared", moved(seen, count))
+    go(seen.page, "Select")
     with crowd(address):
         _spread("two at once", moved(seen, count))
     for name, took in browsed(seen, n).items():
