@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from opacus.grad_sample import GradSampleModule
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from torch.nn.functional import cross_entropy, logsigmoid
@@ -160,7 +161,6 @@ def test_on_one_grouped_query_model_they_agree_to_a_millionth(model, gradients):
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
 def test_they_equal_those_of_opacus(model, gradients):
-    opacus = pytest.importorskip("opacus.grad_sample")
     batch = some(rows_of(), [0, 1, 5])
     length = min(len(t) for t in batch["tokens"])
     batch = {"tokens": [t[:length] for t in batch["tokens"]], "spans": [np.array([2, length])] * 3}
@@ -168,7 +168,7 @@ def test_they_equal_those_of_opacus(model, gradients):
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
     parameters = trained(copied)
-    sampled = opacus.GradSampleModule(copied, loss_reduction="sum", strict=False)
+    sampled = GradSampleModule(copied, loss_reduction="sum", strict=False)
     ids = torch.from_numpy(np.stack(batch["tokens"]).astype(np.int64))
     logits = sampled(input_ids=ids, use_cache=False).logits[:, 1:-1]
     (cross_entropy(logits.transpose(1, 2), ids[:, 2:], reduction="sum") / (length - 2)).backward()
