@@ -20,7 +20,7 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
@@ -53,6 +53,11 @@ async def download(request: Request) -> Response:
     if path is None or not path.is_file():
         return PlainTextResponse("This link is no longer valid. Make a new one on its page.", status_code=404)
     return FileResponse(path, filename=name, media_type="application/octet-stream")
+
+
+async def front(request: Request) -> Response:
+    """The Pool page is the front page: its name leads there too, where Streamlit would say it knows no such page."""
+    return RedirectResponse(f"{_base()}/" + (f"?{request.url.query}" if request.url.query else ""))
 
 
 # Headers
@@ -162,7 +167,10 @@ def own_fault(fault: Exception) -> bool:
 def around() -> dict[str, Any]:
     """What `st.App` takes beside the script."""
     return {
-        "routes": [Route(f"{_base()}{ROUTE}/{{key}}", download, methods=["GET", "HEAD"])],
+        "routes": [
+            Route(f"{_base()}{ROUTE}/{{key}}", download, methods=["GET", "HEAD"]),
+            Route(f"{_base()}/pool", front),
+        ],
         "middleware": [Middleware(Headers)],
         "lifespan": warm,
         "on_script_error": own_fault,

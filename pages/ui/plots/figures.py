@@ -143,9 +143,9 @@ def loss(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:
-    """The mean of each value and those just before it, over a window of 1/share of all."""
+    """The mean of each value and those just before it, over a window of 1/share of all, at least 5."""
     given = np.asarray(values, np.float64)
-    window = max(1, len(given) // share)
+    window = max(5, len(given) // share)
     total = np.cumsum(np.concatenate([[0.0], given]))
     at = np.arange(1, len(given) + 1)
     start = np.maximum(at - window, 0)

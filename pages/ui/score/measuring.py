@@ -236,7 +236,7 @@ def _other(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
         st.badge("Measured", icon=":material/check:", color="green")
         st.text(f"{METHODS[run.method['name']].label} with {show.model_name(run.model['name'])}", width="stretch")
-        st.caption(f"seed {run.seed} · {show.count(run.summary.get('tokens', 0))} tokens")
+        st.caption(f"seed {run.seed} · {show.count(run.summary.get('tokens', 0))} tokens", width="content")
         st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
 
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from pages.ui import server
 
 
-def fetch(path: str) -> tuple[int, dict[str, str], bytes]:
+def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     """What the server's own routes and middleware answer to one GET."""
     around = server.around()
     app = Starlette(
@@ -31,7 +31,7 @@ def fetch(path: str) -> tuple[int, dict[str, str], bytes]:
     async def send(message: dict) -> None:
         said.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": query}
     asyncio.run(app(scope, receive, send))
     headers = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
     return said[0]["status"], headers, b"".join(part.get("body", b"") for part in said[1:])
@@ -67,6 +67,12 @@ def test_an_offered_file_that_is_gone_says_so(tmp_path):
     link = server.offer(file)
     file.unlink()
     assert fetch(link)[0] == 404
+
+
+def test_the_name_of_the_front_page_leads_to_it_with_all_that_was_asked():
+    status, headers, _ = fetch("/pool", b"method=a%20b&row=%3Cb%3E")
+    assert (status, headers["location"]) == (307, "/?method=a%20b&row=%3Cb%3E")
+    assert fetch("/pool")[1]["location"] == "/"
 
 
 def test_every_answer_forbids_loading_from_elsewhere():
