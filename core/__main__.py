@@ -254,7 +254,7 @@ def project(
     workspace: Workspace,
     spelled: dict[str, Any],
     *,
-    of: Annotated[str, typer.Option("--of", help="prompt, response or activations: what is measured.")] = "prompt",
+    of: Annotated[str, typer.Option("--of", help="prompt, response, answers or activations.")] = "prompt",
     layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
 ) -> None:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""

@@ -1,7 +1,7 @@
 """From answers to figures: K answers to each instruction, the geometry of their embeddings, bins of instructions.
 
     answers    drawn by the model itself or by a server, part by part; or read from a file made elsewhere
-    geometry   Gram matrix of each row's answers: K² numbers, all that is kept of their embeddings
+    geometry   of the embeddings of each row's answers: their Gram matrix, K² numbers, and their mean, for a map
     bins       k-means over embeddings of the instructions, and the merges that make fewer bins of them
 
 Each is a stage of its own: answers are never drawn again for another embedding or another number of bins.
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from core.answerfile import read_answers
 from core.answers import Sampling, answer_table, count_answers
@@ -23,7 +24,7 @@ from core.answerspace import Answers, AnswerSpace, encoded_answers
 from core.asking import STEP_COST
 from core.embeddings import prompt_embeddings, prompts
 from core.errors import MethodError
-from core.geometry import divergence, grams
+from core.geometry import CENTRE, centres, divergence, grams
 from core.kmeans import directions
 from core.methods.answer_divergence import AnswerDivergence
 from core.progress import percent
@@ -142,18 +143,22 @@ def sampling(method: AnswerDivergence, seed: int) -> Sampling:
 
 
 def _geometry(sweep: Sweep, method: AnswerDivergence, answers: Parts) -> Parts:
-    """The Gram matrix of each row's answers."""
+    """The Gram matrix of each row's answers, and where their middle lies."""
     embed: Embed | None = None
-    spec = {"kind": "geometry", "answers": answers.folder.name} | _embedder(sweep, method)
+    spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | _embedder(sweep, method)
     work = np.ones(len(sweep.pool), np.int64)
     with sweep.timed("geometry"), sweep.stage(spec, answers.plan) as parts:
         for part, rows in sweep.missing([parts], "Embedding the answers", work):
             embed = embed or _embed(sweep, method)
             given = answers.read(part, ["answers"])["answers"].to_pylist()
-            flat = grams(embed(prompts(sweep.pool, rows), given)).reshape(len(rows), -1)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-            parts.write(part, pa.table({"gram": column}))
+            vectors = embed(prompts(sweep.pool, rows), given)
+            gram, centre = grams(vectors).reshape(len(rows), -1), centres(vectors).astype(np.float16)
+            parts.write(part, pa.table({"gram": _lists(gram), CENTRE: _lists(centre)}))
     return parts
+
+
+def _lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
 def _embedder(sweep: Sweep, method: AnswerDivergence) -> dict[str, Any]:

@@ -13,8 +13,9 @@ An answer that is missing has NaN for a vector. The figures are those of the K' 
 K' for K, so such a row is not quite comparable with whole ones: of alike drawn answers D is (K' − 1) / K' of their
 variance, and two answers always lie on one line, I = 0. How many were there is told beside them.
 
-The Gram matrix is all that is kept of the vectors: K² numbers a row. In float32 it carries D to about 1e-7, so I says
-nothing where D is smaller than that and not 0; equal vectors give entries equal to the last bit, and so 0 and 0.
+Of the vectors the Gram matrix is kept, K² numbers a row, and their mean, for a map. In float32 it carries D to about
+1e-7, so I says nothing where D is smaller than that and not 0; equal vectors give entries equal to the last bit, and so
+0 and 0.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from core.schema import BoolArray, FloatArray, IntArray
 Float64Array = NDArray[np.float64]
 
 CHUNK = 1 << 20  # numbers of float64 worked on at once: 8 MiB, a few times over
+CENTRE = "answer_centre"  # the column that `centres` are stored in
 ALIKE = 1e-12  # tr(S_c) below this is rounding
 TIE = 1e-6  # of two parts of an eigenvector that differ by less, neither is the larger
 
@@ -52,6 +54,22 @@ def grams(vectors: NDArray[np.floating]) -> FloatArray:
         part = np.asarray(vectors[some], np.float64)
         # one dot product per pair, unlike a matrix product, sums in the same order whichever the pair
         found[some] = np.vecdot(part[:, :, None], part[:, None])
+    return found
+
+
+def centres(vectors: NDArray[np.floating]) -> FloatArray:
+    """(N, d) mean of the answers that are there, from (N, K, d) unit vectors: where a row's answers lie.
+
+    NaN without any. Its length is √(1 − D): answers that differ more lie nearer to the middle.
+    """
+    n, k, width = vectors.shape
+    found = np.full((n, width), np.nan, np.float32)
+    for some in _chunks(n, k * width):
+        part = np.asarray(vectors[some], np.float64)
+        there: BoolArray = np.asarray(np.isfinite(part).all(axis=2))
+        count = there.sum(axis=1)
+        total = np.where(there[:, :, None], part, 0).sum(axis=1)
+        found[some] = np.where(count[:, None], total / np.maximum(count, 1)[:, None], np.nan)
     return found
 
 

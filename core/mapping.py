@@ -4,7 +4,8 @@
     measurements/<key>/umap.npy    (N, 2) float32, a minute, as a job      embeddings, which of them, and the seed
     measurements/<key>/about.json  what can be said of them; written with each
 
-A row without an embedding (no response, no neuron on) is NaN. Knows nothing of models, so pages can use it too.
+A row without an embedding (no response, no answer, no neuron on) is NaN. Knows nothing of models, so pages can use it
+too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core import projection
 from core.basepass import base_parts
 from core.clusters import project_states
 from core.errors import RecipeError, WorkspaceError
+from core.geometry import CENTRE
 from core.progress import Reporter, Silent, percent
 from core.projection import Axes
 from core.runs import Run, list_runs, reads_alike
@@ -28,15 +31,13 @@ from core.statefile import have_states, read_states
 from core.store import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 FORMAT = 1  # of what is stored here: raised when core.projection gives other coordinates
-COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}
-STATES = "activations"
+BASE = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass
+ANSWERS, STATES = "answers", "activations"
+COLUMNS = BASE | {ANSWERS: CENTRE}
 OF = (*COLUMNS, STATES)
 LAYOUTS = ("pca", "umap")
 ABOUT = "about.json"
-NO_ANSWERS = (
-    "There is no map of sampled answers: what is kept of them is how alike the answers to one prompt are, "
-    "not where they lie."
-)
+MEASURED_BY = {ANSWERS: "answer_divergence", STATES: "activation_coverage"}  # others: by any method with a model
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, Sou
     for run in list_runs(workspace, pool.fingerprint):
         if reads_alike(run, reading):
             for of, held in _held(workspace, run):
-                found.setdefault(of, Source(of, held, str(run.model["name"]), len(pool)))
+                found.setdefault(of, Source(of, held, _embedder(run, of), len(pool)))
     if pool.rows["response"].null_count == len(pool):  # prompts only
         found.pop("response", None)
     return {of: found[of] for of in OF if of in found}
@@ -70,20 +71,38 @@ def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
         with suppress(WorkspaceError):  # it is gone, or there has been no base pass
             parts = base_parts(workspace, run)
             if not parts.missing():
-                yield from ((of, parts.folder) for of in COLUMNS)
+                yield from ((of, parts.folder) for of in BASE)
+    if "grams" in run.kept:
+        folder = workspace.folder("measurements", run.kept["grams"])
+        if _has_centres(folder):
+            yield ANSWERS, folder
     if "states" in run.kept:
         folder = workspace.folder("measurements", run.kept["states"])
         if have_states(folder):
             yield STATES, folder
 
 
+def _has_centres(folder: Path) -> bool:
+    """Measurements made before there was a map of answers hold none."""
+    if not (folder / "plan.parquet").exists():
+        return False
+    first = Parts.open(folder, {}, []).path(0)
+    return first.exists() and CENTRE in pq.read_schema(first).names
+
+
+def _embedder(run: Run, of: str) -> str:
+    """What the embeddings are of: the model, or for answers the sentence encoder that was asked for."""
+    named = run.method["params"].get("embeddings") if of == ANSWERS else None
+    return str(named or run.model["name"])
+
+
 def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> Source:
     """The embeddings of one kind; RecipeError with the reason where there are none."""
     if of not in OF:
-        raise RecipeError(NO_ANSWERS if of == "answers" else f"--of {of}: choose one of {', '.join(OF)}.")
+        raise RecipeError(f"--of {of}: choose one of {', '.join(OF)}.")
     found = sources(workspace, pool, reading).get(of)
     if found is None:
-        method = "activation_coverage" if of == STATES else "entropy_shift"
+        method = MEASURED_BY.get(of, "entropy_shift")
         raise RecipeError(
             f"No {of} embeddings of this pool are measured with this model. First run measure, for example with "
             f"--method {method}."
@@ -174,7 +193,7 @@ def reduced(source: Source, seed: int, report: Reporter) -> tuple[IntArray, Floa
 
 
 class _Blocks:
-    """Embeddings of the base pass, part by part."""
+    """Stored embeddings, part by part."""
 
     def __init__(self, source: Source) -> None:
         self.source, self.column = source, COLUMNS[source.of]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import geometry
-from core.geometry import coordinates, divergence, grams
+from core.geometry import centres, coordinates, divergence, grams
 
 NAN = np.nan
 ALONG, UP = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
@@ -213,3 +213,17 @@ def test_the_map_of_answers_all_alike_is_one_point(k):
     flat = coordinates(np.ones((k, k), np.float32))
     np.testing.assert_allclose(flat, np.zeros((k, 2)), atol=1e-7)
     assert np.isnan(coordinates(np.full((k, k), NAN, np.float32))).all()
+
+
+def test_the_middle_of_answers_is_the_mean_of_those_that_are_there():
+    found = centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
+    width = len(UP)
+    np.testing.assert_allclose(found[0], (np.float32(ALONG) + np.float32(UP)) / 2)
+    assert np.isnan(found[1]).all() and found.shape == (3, width)
+    np.testing.assert_array_equal(found[2], np.float32(UP))
+
+
+def test_answers_that_differ_more_lie_nearer_to_the_middle():
+    vectors = unit_vectors(40, 5, 16)
+    lengths = np.linalg.norm(centres(vectors), axis=1)
+    np.testing.assert_allclose(lengths**2, 1 - divergence(grams(vectors)).dispersion, atol=1e-6)

@@ -2,6 +2,8 @@
 
 import json
 import random
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +14,13 @@ from core import mapping, projection
 from core.__main__ import app
 from core.basepass import base_parts
 from core.errors import RecipeError, WorkspaceError
+from core.geometry import CENTRE
 from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
 from core.measure import measure
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import load_states
+from core.runs import load_measured, load_states, save_run
 from core.schema import Reading
 from core.store import Parts, Workspace
 
@@ -173,9 +176,34 @@ def test_the_command_makes_the_map_and_finds_it(made):
     assert json.loads(project(made, "--of", "prompt", "--json").stdout) == facts
 
 
-def test_the_command_says_why_there_is_no_map_of_answers(made):
+def test_a_map_of_answers_wants_answers(made):
     result = project(made, "--of", "answers")
-    assert result.exit_code == 2 and "how alike the answers to one prompt are" in result.stderr
+    assert result.exit_code == 2 and "--method answer_divergence" in result.stderr
+
+
+def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
+    _, pool, _, reading = made
+    workspace = Workspace(tmp_path)
+    method = build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
+    run = measure(pool, method, reading, workspace, report=Silent())
+    source = need_source(workspace, pool, reading, "answers")
+    assert (source.held.name, source.by) == (run.kept["grams"], run.model["name"])
+    stored = Parts.open(source.held, {}, []).column(CENTRE, len(pool))
+    assert np.linalg.norm(stored, axis=1) ** 2 == pytest.approx(1 - load_measured(run).need("dispersion"), abs=2e-3)
+    make_map(workspace, source, "pca", 0)
+    whole = projection.axes(stored, seed=0)
+    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
+
+
+def test_answers_measured_before_their_middle_was_kept_have_no_map(made, tmp_path):
+    workspace, pool, run, reading = made
+    old = Parts.open(workspace.folder("measurements", "grams-of-old"), {}, [np.arange(len(pool))])
+    old.write(0, pa.table({"gram": np.zeros(len(pool), np.float32)}))
+    folder = workspace.folder("runs", "with-old-answers")
+    aged = replace(run, id="with-old-answers", folder=folder, kept={**run.kept, "grams": "grams-of-old"})
+    save_run(workspace, aged, dict(load_measured(run).columns))
+    assert "answers" not in sources(workspace, pool, reading)
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("words", [("--of", "nothing"), ("--layout", "flat")])

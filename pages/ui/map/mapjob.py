@@ -18,7 +18,7 @@ from pages.ui.jobs import POLL_S
 
 SEED = 0  # of every map that the app shows
 BY_ITSELF = 100_000  # rows up to which a UMAP is begun unasked
-NAMES = {"prompt": "Prompts", "response": "Responses", "activations": "Activations"}
+NAMES = {"prompt": "Prompts", "response": "Responses", "answers": "Answers", "activations": "Activations"}
 
 
 def arguments(pool: Pool, run: Run, source: Source, layout: str) -> list[str]:
