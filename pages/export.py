@@ -22,7 +22,7 @@ st.caption(
     "the recipe that chose them and a dataset card."
 )
 
-how, first = st.columns([2, 3], gap="large")
+how, first = st.columns(2, gap="large")
 with how:
     part = exporting.choose_part(pool)
     asked = state.recipe(pool).model_copy(update={"export": part})

@@ -135,7 +135,8 @@ def _cut(left: float, value: float) -> str:
     return (
         f'<div data-cut="{left:.2f}" style="position:absolute;left:{left:.2f}%;margin-left:-1px;top:0;height:100%;'
         f'width:2px;background:{WARNING}"></div>'
-        f'<div style="position:absolute;{side};top:0;color:{WARNING};font-weight:600">cut {number(value)}</div>'
+        f'<div style="position:absolute;{side};top:0;background:{WARNING};color:#fff;padding:0 4px;'
+        f'border-radius:3px;font-weight:600">cut {number(value)}</div>'
     )
 
 
