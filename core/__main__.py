@@ -3,6 +3,7 @@
 Exit 0 done, 2 the user's mistake (one sentence on stderr), 130 cancelled.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch comes: beside other work, spinning costs all
 
 from core import headless
 from core.errors import Cancelled, WinnowError

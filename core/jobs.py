@@ -92,8 +92,7 @@ def _launch(workspace: Workspace, folder: Path) -> Job:
     command = read_json(folder / "job.json")["command"]
     argv = [sys.executable, "-m", "core", *command, "--job", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ  # beside other work, spinning threads cost all of them
-    environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     with disk_errors(folder):
         pid = os.posix_spawn(
