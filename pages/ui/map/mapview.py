@@ -52,7 +52,7 @@ def _found(
 
 def choose(there: dict[str, Source]) -> tuple[Source, str]:
     """Of which embeddings, and laid out how."""
-    left, right, _ = st.columns([4, 3, 5], vertical_alignment="bottom")
+    left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
     with left:
         of = st.segmented_control(
             "Map of", list(there), default=next(iter(there)), required=True, key="explore.map.of",
