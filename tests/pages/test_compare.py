@@ -91,6 +91,11 @@ def test_the_curves_are_there_as_figures_too(page, run):
     assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f} % (")
 
 
+def test_the_curves_say_whose_mark_is_whose_but_for_the_one_they_are_held_against(page):
+    (key,) = (one.value for one in page.html if "random subsets of the same sizes" in one.value)
+    assert [name in key for name in who(page)] == [False, *[True] * (len(who(page)) - 1)]
+
+
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):
     before = title(page), subsets(page)
     page.slider(key="select.slider.percent").set_value(50.0).run()

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.comparison import Patterns
 from pages.ui.plots.bins import Values
-from pages.ui.plots.charts import Figure, base, fixed, line, note, nullable
+from pages.ui.plots.charts import Figure, base, fixed, flag, line, nullable
 from pages.ui.plots.figures import plain
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
@@ -27,7 +27,7 @@ USUAL = (  # methods that keep their look
     "longest",
     "random",
 )
-HEIGHT = 380
+HEIGHT = 340
 COLUMNS = 14  # combinations drawn, the largest first
 LONG = 30  # characters of a name
 
@@ -80,14 +80,10 @@ def overlap(
         yaxis=fixed("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
         hovermode="x unified",
         shapes=[line(x=at, color=WARNING, width=2)],
-        annotations=[
-            note(f"budget {at:.3g} %", x=at, y=1, yref="y domain", yanchor="top",
-                 xanchor="right" if at > 70 else "left", xshift=-5 if at > 70 else 5,
-                 font={"size": 12, "color": WARNING})
-        ],
-        margin={"l": 4, "r": 12, "t": 8, "b": 4},
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
-    )  # fmt: skip
+        annotations=[flag(f"budget {at:.3g} %", left=at > 70, x=at, y=1, yref="y domain", yanchor="top")],
+        margin={"l": 4, "r": 20, "t": 8, "b": 4},
+        showlegend=False,
+    )
 
 
 def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:

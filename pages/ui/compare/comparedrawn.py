@@ -133,16 +133,21 @@ def made_of(
     return f'<div role="img" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}{_axis(top)}</div>'
 
 
-def key(looks: Sequence[Look]) -> str:
-    """What the marks stand for."""
-    marks = [f"{_glyph(look)} {escape(look.name)}" for look in looks]
-    band = f"display:inline-block;width:12px;height:10px;background:{faint(RANDOM, 0.38)}"
-    marks += [
-        f'<span style="{band}"></span> random subsets',
-        f'<span style="color:{REST};font-weight:700">|</span> the pool',
-    ]
+def key(looks: Sequence[Look], *others: str) -> str:
+    """What the marks stand for; `others`: what else is drawn, as `swatch` and POOL give it."""
+    marks = [*(f"{_glyph(look)} {escape(look.name)}" for look in looks), *others]
     items = "".join(f'<span style="{ITEM}">{mark}</span>' for mark in marks)
     return f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 16px">{items}</div>'
+
+
+def swatch(colour: str, text: str) -> str:
+    """A band of this colour, in the key."""
+    return f'<span style="display:inline-block;width:12px;height:10px;background:{colour}"></span> {escape(text)}'
+
+
+RANDOM_ROWS = swatch(faint(RANDOM, 0.38), "random subsets")
+POOL = f'<span style="color:{REST};font-weight:700">|</span> the pool'
+CHANCE = swatch(faint(REST, 0.35), "random subsets of the same sizes")
 
 
 def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:

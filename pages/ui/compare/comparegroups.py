@@ -49,7 +49,7 @@ def by_group(pool: Pool, known: Field, here: Standing, looks: Sequence[Look], ki
     pooled = whole / max(here.whole.rows, 1)
     low, high = (drawn.min(axis=0), drawn.max(axis=0)) if len(drawn) else (pooled, pooled)
     label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
-    st.html(comparedrawn.key(looks))
+    st.html(comparedrawn.key(looks, comparedrawn.RANDOM_ROWS, comparedrawn.POOL))
     marks = [(look, own[:GROUPS]) for look, own in zip(looks, shares, strict=True)]
     drawn_of = (pooled[:GROUPS], low[:GROUPS], high[:GROUPS])
     st.html(comparedrawn.made_of(names[:GROUPS], marks, *drawn_of, label=label))

@@ -81,6 +81,7 @@ def curves(pool: Pool, known: Field, first: Entry, named: Sequence[Look]) -> Non
     tokens = known.tokens if known.budget.unit == "tokens" else None
     pairs = [(e, look) for e, look in zip(known.entries, named, strict=True) if e is not first]
     found = [comparefield.curve(first, entry, tokens, len(pool)) for entry, _ in pairs]
+    st.html(comparedrawn.key([look for _, look in pairs], comparedrawn.CHANCE))
     st.plotly_chart(
         comparecharts.overlap(
             comparefield.SHARES,

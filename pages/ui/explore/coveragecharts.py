@@ -8,7 +8,7 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.plots.bins import Values
-from pages.ui.plots.charts import Figure, base, fixed, line, note, nullable
+from pages.ui.plots.charts import Figure, base, fixed, flag, line, nullable
 from pages.ui.plots.figures import plain
 from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
@@ -43,7 +43,7 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
-    right = budget > 0.7
+    late = budget > 0.7
     return base(
         traces,
         HEIGHT,
@@ -51,9 +51,7 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
         yaxis=fixed("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
         shapes=[line(x=100 * budget, color=WARNING, width=2)],
         annotations=[
-            note(f"budget {said(budget)}", x=100 * budget, y=0, yref="y domain", yanchor="bottom",
-                 xanchor="right" if right else "left", xshift=-5 if right else 5,
-                 font={"size": 12, "color": WARNING})
+            flag(f"budget {said(budget)}", left=late, x=100 * budget, y=0, yref="y domain", yanchor="bottom", yshift=4)
         ],
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
         margin={"l": 4, "r": 26, "t": 44, "b": 4},

@@ -9,7 +9,7 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.explore.shiftcharts import plane
 from pages.ui.plots.bins import Grid, Values
-from pages.ui.plots.charts import Figure, base, fixed, line, note, nullable
+from pages.ui.plots.charts import Figure, base, fixed, flag, line, note, nullable
 from pages.ui.plots.figures import plain
 from pages.ui.plots.planes import Points
 from pages.ui.plots.scales import LAYERS, number, span, tick_values
@@ -57,8 +57,8 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
         if target.cut is not None:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
             shapes.append(line(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
-            notes.append(note(f"cut {number(target.cut)}", x=x, y=1, yref=f"{axis} domain", yanchor="top", xshift=4,
-                              xanchor="left", font={"size": 12, "color": WARNING}))  # fmt: skip
+            late = x > 0.15 * edges[0] + 0.85 * edges[-1]
+            notes.append(flag(f"cut {number(target.cut)}", left=late, x=x, y=1, yref=f"{axis} domain", yanchor="top"))
     ticks = tick_values(edges, False)
     axes["xaxis"] = fixed(
         title,

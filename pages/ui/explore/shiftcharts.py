@@ -7,7 +7,7 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.plots.bins import Grid, Values
-from pages.ui.plots.charts import Figure, base, fixed, line, note, nullable
+from pages.ui.plots.charts import Figure, base, fixed, flag, line, note, nullable
 from pages.ui.plots.figures import plain
 from pages.ui.plots.scales import LAYERS, number
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
@@ -60,8 +60,7 @@ def plane(
                            yanchor="top", font={"size": 12, "color": BAND}))  # fmt: skip
     if cut is not None and y_low <= cut <= y_high:
         shapes.append(line(y=cut, color=WARNING, width=2))
-        notes.append(note(f"cut {number(cut)}", y=cut, x=0, xref="x domain", xanchor="left", xshift=3,
-                           yanchor="bottom", font={"size": 12, "color": WARNING}))  # fmt: skip
+        notes.append(flag(f"cut {number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2))
     return base(
         [heat, *dots],
         height,

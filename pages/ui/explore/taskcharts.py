@@ -8,7 +8,7 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.explore.coveragecharts import said
 from pages.ui.plots.bins import Values
-from pages.ui.plots.charts import Figure, base, fixed, line, note, nullable
+from pages.ui.plots.charts import Figure, base, fixed, flag, line, note, nullable
 from pages.ui.plots.figures import plain
 from pages.ui.theme import REST, WARNING, faint
 
@@ -133,9 +133,8 @@ def allocation(
     touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     mark = 100 * budget / rows
-    right = mark > 0.6 * end
-    told = note(f"budget {said(mark / 100)}", x=mark, y=1, yref="y domain", yanchor="bottom",
-                xanchor="right" if right else "left", font={"size": 12, "color": WARNING})  # fmt: skip
+    late = mark > 0.6 * end
+    told = flag(f"budget {said(mark / 100)}", left=late, x=mark, y=1, yref="y domain", yanchor="bottom", xshift=0)
     return base(
         [*areas, *touch],
         HEIGHT,

@@ -75,6 +75,13 @@ def test_quantiles_are_marked_and_the_median_keeps_its_name_in_a_crowd():
     assert names == ["median", "95%"]
 
 
+@pytest.mark.parametrize(("cut", "side"), [(0.11, "left"), (0.3, "left"), (0.79, "right")])
+def test_the_cut_is_named_within_the_plot(cut, side):
+    (name,) = scores(cut=cut)["layout"]["annotations"]
+    assert name["text"] == f"cut {cut}" and name["xanchor"] == side
+    assert name["xshift"] == (5 if side == "left" else -5)
+
+
 @pytest.mark.parametrize(("place", "words"), [(0, "below 0.275"), (1, "0.275 to 0.45"), (3, "0.625 and above")])
 def test_a_bin_is_named_by_its_limits(place, words):
     assert scales.span(np.array([0.1, 0.275, 0.45, 0.625, 0.8]), place) == words
