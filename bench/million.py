@@ -34,7 +34,7 @@ ROWS = (52_002, 1_000_000)
 WAIT_MS = 120_000
 PAGE = 100  # rows of a page of that table
 CHARTS = {  # what is waited for on each page
-    "Pool": "[data-testid=stMain] .js-plotly-plot",
+    "Pool": "[data-testid=stMain] [role=img]",
     "Explore": "[class*=st-key-explore-histogram] .js-plotly-plot",
     "Compare": "[class*=st-key-compare] .js-plotly-plot",
     "Select": "[data-testid=stHtml]",

@@ -94,7 +94,7 @@ def histogram(
     placed = spaced({share: left(value) for share, value in marks.items()}, 100)
     lines = "".join(_mark(place, name) for place, name in placed)
     lines += "" if cut is None else _cut(left(cut), cut)
-    ticks = "".join(_tick(left(value), text) for value, text in tick_values(edges, log))
+    ticks = "".join(tick(left(value), text) for value, text in tick_values(edges, log))
     return (
         f'<div role="img" aria-label="{escape(_said(layers, title, cut))}" style="{FONT}">'
         f'<div style="position:relative;height:{height}px;margin-top:18px;border-bottom:1px solid {GRID}">'
@@ -110,12 +110,12 @@ def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
     top = max(int(sums.max()), 1)
     return "".join(
         f'<div style="position:absolute;inset:0;background:{LAYERS[name]};'
-        f'clip-path:polygon({_steps(total / top)})"></div>'
+        f'clip-path:polygon({steps(total / top)})"></div>'
         for (name, _), total in reversed(list(zip(layers, sums, strict=True)))
     )
 
 
-def _steps(heights: Values) -> str:
+def steps(heights: Values) -> str:
     """Corners of a stepped outline from heights (B,) in 0..1, as percentages of the box."""
     x = np.repeat(np.linspace(0, 100, len(heights) + 1), 2)
     y = 100 * (1 - np.concatenate([[0.0], np.repeat(heights, 2), [0.0]]))
@@ -140,7 +140,8 @@ def _cut(left: float, value: float) -> str:
     )
 
 
-def _tick(left: float, text: str) -> str:
+def tick(left: float, text: str) -> str:
+    """What an axis says at `left` percent of its width."""
     return f'<div style="position:absolute;left:{left:.2f}%;top:3px;transform:translateX(-50%)">{escape(text)}</div>'
 
 

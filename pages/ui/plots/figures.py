@@ -1,7 +1,6 @@
-"""Figures of the Pool and Score pages: aggregates in, Plotly figures as plain data out."""
+"""What all Plotly figures share, and the loss of a training: plain data out."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,7 @@ from numpy.typing import NDArray
 
 from pages.ui import theme
 
-BINS = 48
 CONFIG = {"displayModeBar": False}  # no tool bar over the figure
-TASKS = 12  # bars before the rest is put together
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
@@ -31,77 +28,6 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 def axis(**more: Any) -> dict[str, Any]:
     """An axis with a quiet grid that makes room for its own labels."""
     return {"gridcolor": theme.GRID, "zerolinecolor": theme.GRID, "automargin": True, **more}
-
-
-def lengths(prompt: NDArray[Any], response: NDArray[Any]) -> dict[str, Any]:
-    """How long prompts and responses are, in characters, on a logarithmic axis; empty ones left out."""
-    both = np.concatenate([prompt[prompt > 0], response[response > 0]])
-    top = float(both.max()) if len(both) else 1.0
-    low = float(both.min()) if len(both) else 1.0
-    edges = np.geomspace(max(low, 1.0), max(top, low * 1.5, 2.0) * 1.0001, BINS + 1)
-    middle = np.sqrt(edges[:-1] * edges[1:])
-    words = [f"{a:,.0f} to {b:,.0f} characters" for a, b in pairwise(edges)]
-    series = (("prompt", prompt, theme.REST), ("response", response, theme.SELECTED))
-    return {
-        "data": [
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": name,
-                "x": middle,
-                "y": np.histogram(values[values > 0], edges)[0],
-                "line": {"shape": "hvh", "color": colour, "width": 1.5},
-                "fill": "tozeroy",
-                "fillcolor": theme.faint(colour, 0.25),
-                "text": words,
-                "hovertemplate": "%{y:,} rows, %{text}",
-            }
-            for name, values, colour in series
-        ],
-        "layout": layout(
-            260,
-            xaxis=axis(type="log", title={"text": "characters"}, hoverformat=",.0f", dtick=1),
-            yaxis=axis(title={"text": "rows"}, rangemode="tozero"),
-        ),
-    }
-
-
-def tasks(names: Sequence[str | None], counts: NDArray[Any]) -> dict[str, Any]:
-    """Rows per task, largest first; what does not fit is one bar at the end."""
-    shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
-    if len(shown) > TASKS:
-        rest = sum(n for _, n in shown[TASKS - 1 :])
-        shown = [*shown[: TASKS - 1], (f"{len(names) - TASKS + 1:,} more tasks", rest)]
-    labels = [plain(name) for name, _ in shown]
-    return {
-        "data": [
-            {
-                "type": "bar",
-                "orientation": "h",
-                "x": [n for _, n in shown],
-                "y": list(range(len(shown))),
-                "marker": {"color": theme.SELECTED},
-                "text": [f"{n:,}" for _, n in shown],
-                "textposition": "auto",
-                "cliponaxis": False,
-                "hovertext": labels,
-                "hovertemplate": "%{hovertext}: %{x:,} rows<extra></extra>",
-            }
-        ],
-        "layout": layout(
-            260,
-            hovermode="closest",
-            xaxis=axis(rangemode="tozero", showticklabels=False, showgrid=False),
-            yaxis=axis(
-                autorange="reversed",
-                tickmode="array",
-                tickvals=list(range(len(shown))),
-                ticktext=labels,
-                showgrid=False,
-                zeroline=False,
-            ),
-        ),
-    }
 
 
 def loss(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:

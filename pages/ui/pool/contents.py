@@ -17,8 +17,7 @@ from core.runs import list_runs
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.store import atomic_path, content_key
 from pages.ui import cached, show, state
-from pages.ui.plots import figures
-from pages.ui.pool import duplicates, opening
+from pages.ui.pool import duplicates, opening, pooldrawn
 from pages.ui.row import answerrow, inspector
 
 PAGE = 100  # rows of the table sent to the browser at once
@@ -84,27 +83,22 @@ def _tokens(pool: Pool) -> tuple[int, str] | None:
 def pictures(pool: Pool) -> None:
     """Lengths and tasks, side by side."""
     left, right = st.columns(2)
-    with left.container(border=True):
+    with left.container(border=True, height="stretch"):
         st.markdown("**Lengths** of prompts and responses")
-        st.plotly_chart(
-            _lengths(pool.fingerprint, pool),
-            key="lengths",
-            config=figures.CONFIG,
-            alt="Histogram of prompt and response lengths in characters",
-        )
-    with right.container(border=True):
+        st.html(_lengths(pool.fingerprint, pool))
+    with right.container(border=True, height="stretch"):
         st.markdown("**Tasks** by number of rows")
         names, codes = cached.tasks(pool)
         if names == (None,):
             st.caption("No field is mapped as the task label. Any field can be: see the mapping below.")
             return
         counts = np.bincount(codes, minlength=len(names))
-        st.plotly_chart(figures.tasks(names, counts), key="tasks", config=figures.CONFIG, alt="Rows per task")
+        st.html(pooldrawn.tasks(names, counts))
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _lengths(fingerprint: str, _pool: Pool) -> dict[str, Any]:
-    return figures.lengths(cached.number(_pool, "prompt_chars"), cached.number(_pool, "response_chars"))
+def _lengths(fingerprint: str, _pool: Pool) -> str:
+    return pooldrawn.lengths(cached.number(_pool, "prompt_chars"), cached.number(_pool, "response_chars"))
 
 
 def problems(pool: Pool) -> None:
