@@ -91,14 +91,14 @@ def latest(what: Plan, kind: str) -> Job | None:
 
 
 def elsewhere(what: Plan) -> list[Job]:
-    """Other measurements under way, on any pool, and those of this pool that stopped before their end."""
-    newest: dict[str, Job] = {}
+    """All other jobs under way, on any pool, and measurements of this pool that stopped before their end."""
+    newest: dict[tuple[Any, ...], Job] = {}
     for job in list_jobs(cached.workspace()):
-        if job.about.get("kind") == "measure" and job.about.get("key") != what.key:
-            newest.setdefault(str(job.about.get("key")), job)
+        if job.about.get("key") != what.key:
+            newest.setdefault(tuple(job.about.get(name) for name in ("kind", "key", "pool")), job)
     live = [job for job in newest.values() if job.live]
-    here = what.about["pool"]
-    stopped = [job for job in newest.values() if not job.live and job.state != "done" and job.about.get("pool") == here]
+    ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == what.about["pool"]]
+    stopped = [job for job in ended if not job.live and job.state != "done"]
     return [*live, *stopped[:STOPPED]]
 
 

@@ -221,11 +221,21 @@ def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
 
 
 def test_what_stopped_under_other_settings_of_this_pool_can_still_be_resumed(pool, app, job):
+    job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
+    assert "Resume" not in named(app("score"))
     job({"key": "other", "kind": "measure", "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
     at = app("score")
     assert {"Start measuring", "Resume"} <= set(named(at))
-    job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
-    assert "Resume" not in named(app("score"))
+
+
+@pytest.mark.parametrize("kind", ["map", "duplicates", "measure", "estimate"])
+def test_every_job_at_work_can_be_found_and_cancelled_where_the_side_bar_leads(pool, app, job, kind):
+    made = job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="running")
+    at = app("score")
+    assert not at.exception
+    assert f"cancel.{made.id}" in {button.key for button in at.button}
+    job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="done")
+    assert "Cancel" not in named(app("score"))
 
 
 def test_several_methods_are_measured_at_once_and_the_page_says_so(pool, app):

@@ -221,7 +221,7 @@ def headless(plan: jobs.Plan) -> None:
 
 
 def others(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
-    """Other measurements: under way, stopped, or of this pool and finished, to be taken up again."""
+    """Other jobs at work; measurements of this pool that stopped or are finished, to be taken up again."""
     unfinished = jobs.elsewhere(plan)
     done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
     if unfinished or done:
