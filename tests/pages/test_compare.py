@@ -96,6 +96,11 @@ def test_the_curves_say_whose_mark_is_whose_but_for_the_one_they_are_held_agains
     assert [name in key for name in who(page)] == [False, *[True] * (len(who(page)) - 1)]
 
 
+def test_it_says_which_orders_leave_rows_out(page):
+    (said,) = (one.value for one in page.caption if one.value.startswith("Overlap with"))
+    assert said.endswith("Not every row has a place in Entropy shift.")
+
+
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):
     before = title(page), subsets(page)
     page.slider(key="select.slider.percent").set_value(50.0).run()

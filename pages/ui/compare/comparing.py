@@ -95,10 +95,12 @@ def curves(pool: Pool, known: Field, first: Entry, named: Sequence[Look]) -> Non
         config=figures.CONFIG,
         alt=f"Overlap with {first.label} by budget, for each contender, with chance as a grey band",
     )
+    partial = [entry.label for entry in known.entries if len(entry.order.rows) < len(pool)]
     st.caption(
         f"Overlap with {show.md_escape(first.label)} at every budget: of the rows that either takes, the share that "
         "both take. In the grey band lie 95 % of random subsets of the same sizes, over all pairs drawn; the table "
         "below has it for each pair."
+        + (f" Not every row has a place in {show.md_escape(listed(partial))}." if partial else "")
     )
     _tabled({entry.label: one for (entry, _), one in zip(pairs, found, strict=True)})
 
