@@ -69,10 +69,13 @@ def _rim(heights: Values) -> str:
 
 def _bins(edges: Values, counts: dict[str, IntArray]) -> str:
     boxes = []
-    for k, (start, end) in enumerate(pairwise(edges)):
+    for k, (start, end) in enumerate(pairwise(np.ceil(edges).astype(np.int64))):
+        if start == end:
+            continue  # too narrow for a whole number of characters
+        span = f"{start:,}" if end == start + 1 else f"{start:,} to {end - 1:,}"
         words = ", ".join(f"{int(bins[k]):,} {name}s" for name, bins in counts.items())
         boxes.append(
-            f'<div title="{start:,.0f} to {end:,.0f} characters: {words}" style="position:absolute;top:0;bottom:0;'
+            f'<div title="{span} characters: {words}" style="position:absolute;top:0;bottom:0;'
             f'left:{100 * k / BINS:.3f}%;width:{100 / BINS:.3f}%"></div>'
         )
     return "".join(boxes)

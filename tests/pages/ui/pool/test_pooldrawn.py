@@ -25,11 +25,15 @@ def heights(html):
 
 def test_every_row_with_a_text_is_in_one_bin():
     found = bins(pooldrawn.lengths(PROMPT, RESPONSE))
-    assert len(found) == pooldrawn.BINS
     assert found.sum(axis=0).tolist() == [4, 5]
     assert found[0].tolist() == [2, 0] and found[-1].tolist() == [1, 3]
-    # ten lies half way from 1 to 100 on a logarithmic axis, the last edge is a ten thousandth beyond
-    assert found[pooldrawn.BINS // 2 - 1].tolist() == [1, 2]
+
+
+def test_a_bin_is_named_by_the_whole_numbers_in_it():
+    named = re.findall(r'title="([\d, to]+) characters', pooldrawn.lengths(PROMPT, RESPONSE))
+    ends = [[int(n.replace(",", "")) for n in name.split(" to ")] for name in named]
+    assert named[:2] == ["1", "2"] and named[-1] == "91 to 100"  # 100.01 / 100.01 ** (1 / 48) is 90.9
+    assert [n for first, *last in ends for n in range(first, (last or [first])[0] + 1)] == list(range(1, 101))
 
 
 def test_heights_are_in_proportion_and_the_highest_bin_fits():
