@@ -12,10 +12,11 @@ test: $(TESTING)  ## everything CI runs: style, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not browser" -n 2 --dist loadfile
+	$(BIN)/pytest -m browser
 
 quick: $(TESTING)  ## the fast tests only
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest -m "not slow and not browser" -n 2 --dist loadfile
 
 demo: $(RUNTIME)  ## every method on the embedded pool, headless
 	$(BIN)/python -m core demo
