@@ -18,7 +18,8 @@ def bar(page: str) -> None:
         if pool is None:
             st.caption("No pool is open.")
         else:
-            _entry("Pool", show.pool_name(pool.name, pool.source), f"{show.count(len(pool))} rows")
+            rows = f"{show.count(len(pool))} {'row' if len(pool) == 1 else 'rows'}"
+            _entry("Pool", show.pool_name(pool.name, pool.source), rows)
             _entry("Method", METHODS[now.method].label)
             _entry("Model", show.model_name(now.reading.model))
             if page not in ("explore", "compare", "select"):

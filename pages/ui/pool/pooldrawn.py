@@ -19,6 +19,7 @@ from pages.ui.theme import GRID, REST, SELECTED, faint
 
 BINS = 48
 HEIGHT = 186  # pixels of the box that lengths are drawn in
+FEW = 3  # ticks that hardly make an axis: a short one is named in even steps
 NAMED = 7  # ticks of an axis that all have room; of more only 1, 10, 100 ...
 TASKS = 12  # bars before the rest is put together
 
@@ -83,17 +84,24 @@ def _bins(edges: Values, counts: dict[str, IntArray]) -> str:
 
 def _grid(top: float) -> str:
     lines = []
-    for value, text in tick_values(np.array([0.0, top]), log=False, count=4):
-        if value == int(value):  # of rows there are no halves
-            up = f"bottom:{100 * value / top:.2f}%"
-            name = f"position:absolute;right:100%;margin-right:8px;{up};transform:translateY(50%);{QUIET}{NUMBERS}"
-            lines.append(f'<div style="position:absolute;left:0;right:0;{up};border-bottom:1px solid {GRID}"></div>')
-            lines.append(f'<div style="{name}">{text.split(".")[0]}</div>')
+    for value, text in _whole(0.0, top, 4):
+        up = f"bottom:{100 * value / top:.2f}%"
+        name = f"position:absolute;right:100%;margin-right:8px;{up};transform:translateY(50%);{QUIET}{NUMBERS}"
+        lines.append(f'<div style="position:absolute;left:0;right:0;{up};border-bottom:1px solid {GRID}"></div>')
+        lines.append(f'<div style="{name}">{text}</div>')
     return "".join(lines)
+
+
+def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
+    """About `count` round whole numbers: of rows and of characters there are no halves."""
+    ticks = tick_values(np.array([low, high]), log=False, count=count)
+    return [(value, f"{value:,.0f}") for value, _ in ticks if abs(value - round(value)) < 1e-9]
 
 
 def _ticks(edges: Values) -> str:
     ticks = tick_values(edges, log=True)
+    if len(ticks) < FEW:
+        ticks = _whole(edges[0], edges[-1], 6)
     if len(ticks) > NAMED:
         ticks = [(value, text) for value, text in ticks if text.startswith("1")]
     wide = np.log(edges[-1] / edges[0])

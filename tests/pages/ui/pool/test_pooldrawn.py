@@ -63,6 +63,13 @@ def test_an_axis_of_many_decades_names_its_powers_of_ten():
     assert named == ["1", "10", "100", "1,000", "10,000", "100,000"]
 
 
+def test_a_short_axis_is_named_in_even_steps_of_whole_characters():
+    short = pooldrawn.lengths(np.array([32]), np.array([71]))
+    assert re.findall(r"translateX\(-50%\)\">([\d,.]+)<", short) == ["40", "50", "60", "70"]
+    tiny = pooldrawn.lengths(np.array([2]), np.array([3]))
+    assert re.findall(r"translateX\(-50%\)\">([\d,.]+)<", tiny) == ["2", "3"]
+
+
 def rows(html):
     return re.findall(r'title="([^"]*): ([\d,]+) rows"', html)
 
