@@ -12,7 +12,7 @@ import numpy as np
 from core.comparison import Patterns
 from pages.ui.plots.bins import Values
 from pages.ui.plots.charts import Figure, base, fixed, flag, line, nullable
-from pages.ui.plots.figures import plain
+from pages.ui.plots.figures import plain, short
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 COLOURS = ("#2F7FC1", "#9A6B3F", "#3B8F6B", "#7B5BD0", "#C0558F", "#4E9AA8", "#8A8B1E", "#5F6B7A")
@@ -41,6 +41,11 @@ class Look:
     mark: str
     dash: str
 
+    @property
+    def label(self) -> str:
+        """The name as Plotly is to read it."""
+        return plain(self.name, LONG)
+
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
     """One for each contender. `methods`: its method where it is one as it is set, else "": these look the same whoever
@@ -49,7 +54,7 @@ def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
     free = iter([place for place in range(len(MARKS)) if place not in own])
     places = [next(free) if place is None else place for place in own]
     return [
-        Look(plain(label, LONG), RANDOM if name == "random" else COLOURS[k], MARKS[k], DASHES[k])
+        Look(short(label, LONG), RANDOM if name == "random" else COLOURS[k], MARKS[k], DASHES[k])
         for label, name, k in zip(labels, methods, places, strict=True)
     ]
 
@@ -93,7 +98,7 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
         "mode": "lines+markers",
         "x": x.tolist(),
         "y": nullable(np.round(100 * y, 2)),
-        "name": look.name,
+        "name": look.label,
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
         "marker": {"symbol": look.mark, "color": look.colour, "size": [size or 0 for size in marked]},
         "hovertemplate": "%{y:.1f} %",
@@ -111,7 +116,7 @@ def combinations(known: Patterns, named: Sequence[Look]) -> Figure:
     there = known.exclusive()[:COLUMNS]
     codes, counts = [code for code, _ in there], [count for _, count in there]
     every = (1 << known.subsets) - 1
-    words = [" + ".join(named[c].name for c in known.members(code)) for code in codes]
+    words = [" + ".join(named[c].label for c in known.members(code)) for code in codes]
     bars = {
         "type": "bar",
         "x": list(range(len(there))),
@@ -131,7 +136,7 @@ def combinations(known: Patterns, named: Sequence[Look]) -> Figure:
         yaxis=fixed(
             domain=[0, _below(named)],
             tickvals=list(range(len(named))),
-            ticktext=[look.name for look in named],
+            ticktext=[look.label for look in named],
             range=[len(named) - 0.5, -0.5],
             showgrid=False,
         ),

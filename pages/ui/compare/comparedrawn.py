@@ -11,6 +11,7 @@ import numpy as np
 from pages.ui.compare.comparecharts import Look
 from pages.ui.plots.bins import Values
 from pages.ui.plots.drawn import FONT, NUMBERS, QUIET
+from pages.ui.plots.figures import short
 from pages.ui.plots.scales import tick_values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
@@ -27,7 +28,6 @@ GLYPHS = {  # the marks of comparecharts as letters, with a size in pixels that 
 }
 LINE = 26  # pixels
 ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
-NAME = 24  # characters of a name at the side
 
 
 def overlaps(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
@@ -66,7 +66,7 @@ def _table(names: Sequence[str], cell: Cell, label: str) -> str:
     letters = [letter(place) for place in range(len(names))]
     head = "".join(_head(one, names[place], "center") for place, one in enumerate(letters))
     lines = "".join(
-        f"<tr>{_head(f'{letters[i]} · {_short(name)}', name, 'left')}"
+        f"<tr>{_head(f'{letters[i]} · {short(name)}', name, 'left')}"
         f"{''.join(cell(i, j) for j in range(len(names)))}</tr>"
         for i, name in enumerate(names)
     )
@@ -79,10 +79,6 @@ def _table(names: Sequence[str], cell: Cell, label: str) -> str:
 def letter(place: int) -> str:
     """A, B, C ... for the columns."""
     return chr(ord("A") + place)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= NAME else name[: NAME - 1] + "…"
 
 
 def _head(text: str, title: str, align: str) -> str:

@@ -78,7 +78,11 @@ def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:
     return (total[at] - total[start]) / (at - start)
 
 
+def short(label: str, longest: int = 24) -> str:
+    """The beginning of a label that is too long."""
+    return label if len(label) <= longest else label[: longest - 1] + "…"
+
+
 def plain(label: str, longest: int = 24) -> str:
     """Data as an axis label: Plotly would read < and & as markup."""
-    short = label if len(label) <= longest else label[: longest - 1] + "…"
-    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return short(label, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,32 @@
+"""Names of contenders, which users choose, in drawings and in figures."""
+
+import html
+import re
+
+import numpy as np
+import pytest
+
+from pages.ui.compare import comparecharts, comparedrawn
+
+NAMES = ["tom & jerry", "<b>bold</b>", 'said "so"', "x" * 100]
+
+
+@pytest.fixture
+def looks():
+    return comparecharts.looks(NAMES, [""] * len(NAMES))
+
+
+def shown(label):
+    return label if len(label) <= comparecharts.LONG else label[: comparecharts.LONG - 1] + "…"
+
+
+def test_the_key_shows_names_as_they_are(looks):
+    items = re.findall(r"</span> (.*?)</span>", comparedrawn.key(looks))
+    assert [html.unescape(item) for item in items] == [shown(name) for name in NAMES]
+
+
+def test_figures_show_names_as_they_are(looks):
+    x = np.array([0.0, 100.0])
+    curves = comparecharts.overlap(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]
+    assert [html.unescape(curve["name"]) for curve in curves] == [shown(name) for name in NAMES]
+    assert not any("<" in curve["name"] for curve in curves)
