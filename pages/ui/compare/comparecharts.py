@@ -85,7 +85,7 @@ def overlap(
         yaxis=fixed("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
         hovermode="x unified",
         shapes=[line(x=at, color=WARNING, width=2)],
-        annotations=[flag(f"budget {at:.3g} %", left=at > 70, x=at, y=1, yref="y domain", yanchor="top")],
+        annotations=[flag(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")],
         margin={"l": 4, "r": 20, "t": 8, "b": 4},
         showlegend=False,
     )

@@ -43,7 +43,6 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
-    late = budget > 0.7
     return base(
         traces,
         HEIGHT,
@@ -51,7 +50,15 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
         yaxis=fixed("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
         shapes=[line(x=100 * budget, color=WARNING, width=2)],
         annotations=[
-            flag(f"budget {said(budget)}", left=late, x=100 * budget, y=0, yref="y domain", yanchor="bottom", yshift=4)
+            flag(
+                f"budget {said(budget)}",
+                across=budget,
+                x=100 * budget,
+                y=0,
+                yref="y domain",
+                yanchor="bottom",
+                yshift=4,
+            )
         ],
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
         margin={"l": 4, "r": 26, "t": 44, "b": 4},

@@ -57,8 +57,8 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
         if target.cut is not None:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
             shapes.append(line(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
-            late = x > 0.15 * edges[0] + 0.85 * edges[-1]
-            notes.append(flag(f"cut {number(target.cut)}", left=late, x=x, y=1, yref=f"{axis} domain", yanchor="top"))
+            place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
+            notes.append(flag(f"cut {number(target.cut)}", **place, yanchor="top"))
     ticks = tick_values(edges, False)
     axes["xaxis"] = fixed(
         title,

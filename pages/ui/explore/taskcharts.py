@@ -133,8 +133,9 @@ def allocation(
     touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     mark = 100 * budget / rows
-    late = mark > 0.6 * end
-    told = flag(f"budget {said(mark / 100)}", left=late, x=mark, y=1, yref="y domain", yanchor="bottom", xshift=0)
+    told = flag(
+        f"budget {said(mark / 100)}", across=mark / end, x=mark, y=1, yref="y domain", yanchor="bottom", xshift=0
+    )
     return base(
         [*areas, *touch],
         HEIGHT,

@@ -52,8 +52,12 @@ def note(text: str, **more: Any) -> dict[str, Any]:
     return {"text": text, "showarrow": False, "font": {"size": 11}} | more
 
 
-def flag(text: str, *, left: bool = False, **place: Any) -> dict[str, Any]:
-    """The name of a red line, on the right of it or on the `left`: it can be read on whatever is drawn beneath."""
+def flag(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
+    """The name of a red line that stands at `across` of the plot's width (0..1), on the side of it that has room.
+
+    It can be read on whatever is drawn beneath.
+    """
+    left = across > 0.7
     look = {"bgcolor": WARNING, "borderpad": 2, "font": {"size": 11, "color": "#fff"}}
     return note(text, xanchor="right" if left else "left", xshift=-5 if left else 5, **look) | place
 
@@ -103,8 +107,8 @@ def histogram(
     if cut is not None:
         x = float(np.clip(to_x(np.array([cut]))[0], low[0], high[-1]))
         shapes.append(line(x=x, color=WARNING, width=2))
-        late = x > 0.15 * low[0] + 0.85 * high[-1]
-        notes.append(flag(f"cut {number(cut)}", left=late, x=x, y=1, yref="y domain", yanchor="top"))
+        across = (x - low[0]) / (high[-1] - low[0])
+        notes.append(flag(f"cut {number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top"))
     return base(
         bars,
         height,

@@ -110,16 +110,16 @@ def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
     top = max(int(sums.max()), 1)
     return "".join(
         f'<div style="position:absolute;inset:0;background:{LAYERS[name]};'
-        f'clip-path:polygon({steps(total / top)})"></div>'
+        f'clip-path:polygon({",".join(steps(total / top))})"></div>'
         for (name, _), total in reversed(list(zip(layers, sums, strict=True)))
     )
 
 
-def steps(heights: Values) -> str:
-    """Corners of a stepped outline from heights (B,) in 0..1, as percentages of the box."""
+def steps(heights: Values) -> list[str]:
+    """Corners of a stepped outline from heights (B,) in 0..1, each as two percentages of the box."""
     x = np.repeat(np.linspace(0, 100, len(heights) + 1), 2)
     y = 100 * (1 - np.concatenate([[0.0], np.repeat(heights, 2), [0.0]]))
-    return ",".join(f"{a:.4g}% {b:.4g}%" for a, b in zip(x, y, strict=True))
+    return [f"{a:.4g}% {b:.4g}%" for a, b in zip(x, y, strict=True)]
 
 
 def _mark(left: float, name: str) -> str:

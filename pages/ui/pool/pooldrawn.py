@@ -55,17 +55,12 @@ def _said(name: str, values: IntArray) -> str:
 
 def _area(heights: Values, colour: str) -> str:
     """A stepped outline with a pale filling; `heights` (B,) in 0..1."""
+    there = drawn.steps(heights)
+    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(there)]
     return "".join(
-        f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({shape})"></div>'
-        for paint, shape in ((faint(colour, 0.25), drawn.steps(heights)), (colour, _rim(heights)))
+        f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
+        for paint, shape in ((faint(colour, 0.25), there), (colour, there + back))  # a line goes there, and back beside
     )
-
-
-def _rim(heights: Values) -> str:
-    """The outline of `drawn.steps` as a line: there, and back again a little to the right and lower."""
-    corners = [corner.split() for corner in drawn.steps(heights).split(",")]
-    back = [f"calc({x} + 1.5px) calc({y} + 1.5px)" for x, y in reversed(corners)]
-    return ",".join([*(f"{x} {y}" for x, y in corners), *back])
 
 
 def _bins(edges: Values, counts: dict[str, IntArray]) -> str:

@@ -224,10 +224,12 @@ def others(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
     """Other jobs at work; measurements of this pool that stopped or are finished, to be taken up again."""
     unfinished = jobs.elsewhere(plan)
     done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
-    if unfinished or done:
-        st.subheader("Other measurements", anchor=False)
+    if unfinished:
+        st.subheader("Other jobs", anchor=False)
     for job in unfinished:
         jobs.panel(job)
+    if done:
+        st.subheader("Other measurements", anchor=False)
     for one in done:
         _other(one)
 
