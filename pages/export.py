@@ -7,6 +7,8 @@ from pages.ui import show, state, whatif
 from pages.ui.select import exporting
 
 pool = state.need_pool()
+title = st.empty()
+title.title("Export", anchor=False)
 run = state.need_run()
 try:
     answer = whatif.answer(pool, run, state.recipe(pool))
@@ -16,7 +18,7 @@ except WinnowError as error:
 rows = answer.selection.rows
 if not len(rows):
     show.nothing("No row is chosen", "Raise the budget or loosen the filters first.", page="select")
-st.title(f"{len(rows):,} rows for your trainer", anchor=False)
+title.title(f"{len(rows):,} rows for your trainer", anchor=False)
 st.caption(
     f"Of {len(pool):,}, as one file, with a manifest that gives exactly these rows again, "
     "the recipe that chose them and a dataset card."

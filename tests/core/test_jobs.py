@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
 import pytest
 
 from core.errors import WorkspaceError
-from core.jobs import JobReporter, cancel_job, get_job, list_jobs, restart_job, start_job
+from core.jobs import ROOT, JobReporter, cancel_job, get_job, list_jobs, restart_job, start_job
 from core.store import read_json, write_json
 
 
@@ -91,3 +93,11 @@ def test_rate_and_remaining_time_follow_the_work_not_the_rows(tmp_path, monkeypa
     state = read_json(tmp_path / "progress.json")
     assert (state["done"], state["total"], state["fraction"]) == (4, 10, 0.5)
     assert (state["rate"], state["eta"]) == (0.2, 50.0)
+
+
+@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_give_their_core_away_unless_told_otherwise(given, found):
+    code = "import os, sys, core.__main__; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean | given, capture_output=True, text=True)
+    assert done.stdout.split() == [found, "False"]  # torch reads it when it comes

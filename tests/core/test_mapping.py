@@ -194,6 +194,12 @@ def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
     whole = projection.axes(stored, seed=0)
     assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
 
+    encoded = run.method | {"params": run.method["params"] | {"embeddings": "an-encoder"}}
+    other = replace(run, id="encoded", folder=workspace.folder("runs", "encoded"), method=encoded)
+    save_run(workspace, other, dict(load_measured(run).columns))
+    shutil.rmtree(run.folder)
+    assert need_source(workspace, pool, reading, "answers").by == "an-encoder"
+
 
 def test_answers_measured_before_their_middle_was_kept_have_no_map(made, tmp_path):
     workspace, pool, run, reading = made

@@ -31,6 +31,11 @@ def test_every_page_opens_on_a_measured_pool(run, app, page):
     assert not app(page).exception
 
 
+@pytest.mark.parametrize("page", [*PAGES, "compare"])
+def test_every_page_has_a_title_before_anything_is_measured(pool, app, page):
+    assert len(app(page).title) == 1
+
+
 def test_a_page_that_needs_scores_says_so_and_leads_to_them(pool, app):
     at = app("explore")
     assert "Entropy shift is not measured on this pool yet" in [s.value for s in at.subheader]
@@ -47,6 +52,13 @@ def test_the_bar_beside_every_page_says_what_is_open(run, app):
         "embedded (small)",
         "10 %",
     ]
+
+
+def test_one_row_is_one_row(workspace, tmp_path):
+    (tmp_path / "one.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    load_pool(str(tmp_path / "one.jsonl"), workspace=workspace.root)
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert "1 row" in [caption.value for caption in at.sidebar.caption]
 
 
 def test_a_link_opens_the_pool_method_and_budget_it_names(pool, tmp_path, workspace):

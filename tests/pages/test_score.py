@@ -238,6 +238,12 @@ def test_every_job_at_work_can_be_found_and_cancelled_where_the_side_bar_leads(p
     assert "Cancel" not in named(app("score"))
 
 
+@pytest.mark.parametrize("kind", ["map", "duplicates", "estimate"])
+def test_what_stopped_is_taken_up_again_where_it_was_begun(pool, app, job, kind):
+    job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
+    assert "Resume" not in named(app("score"))
+
+
 def test_several_methods_are_measured_at_once_and_the_page_says_so(pool, app):
     at = app("score")
     named(at)["All at once"].click().run()

@@ -33,7 +33,7 @@ def lengths(prompt: IntArray, response: IntArray) -> str:
     low, high = (float(both.min()), float(both.max())) if len(both) else (1.0, 1.0)
     edges = np.geomspace(low, max(high, low * 1.5, 2.0) * 1.0001, BINS + 1)
     series = {"prompt": (prompt, REST), "response": (response, SELECTED)}
-    counts = {name: np.histogram(values[values > 0], edges)[0] for name, (values, _) in series.items()}
+    counts = {name: np.histogram(values, edges)[0] for name, (values, _) in series.items()}
     top = 1.04 * max(1, *(int(bins.max()) for bins in counts.values()))
     areas = "".join(_area(bins / top, series[name][1]) for name, bins in counts.items())
     said = "; ".join(_said(name, values[values > 0]) for name, (values, _) in series.items())

@@ -25,6 +25,13 @@ def test_the_key_shows_names_as_they_are(looks):
     assert [html.unescape(item) for item in items] == [shown(name) for name in NAMES]
 
 
+@pytest.mark.parametrize(("at", "side"), [(10, "left"), (95, "right")])
+def test_the_budget_is_named_within_the_plot(looks, at, side):
+    x = np.array([0.0, 100.0])
+    (name,) = comparecharts.overlap(x, [(looks[0], x)], x, x, at=at, unit="rows")["layout"]["annotations"]
+    assert (name["text"], name["xanchor"]) == (f"budget {at} %", side)
+
+
 def test_figures_show_names_as_they_are(looks):
     x = np.array([0.0, 100.0])
     curves = comparecharts.overlap(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]

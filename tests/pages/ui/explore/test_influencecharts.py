@@ -50,6 +50,12 @@ def test_the_cut_stands_in_its_own_histogram_and_inside_the_frame(cut, x):
     assert [(shape["x0"], shape["yref"]) for shape in red] == [(x, "y2 domain")]
 
 
+@pytest.mark.parametrize(("cut", "side"), [(-0.15, "left"), (0.05, "right"), (0.7, "right")])
+def test_the_cut_is_named_within_the_frame(cut, side):
+    figure = influencecharts.ridges(EDGES, [ridge("a", cut)], title="Influence")
+    assert [note["xanchor"] for note in figure["layout"]["annotations"] if note["text"].startswith("cut")] == [side]
+
+
 def test_a_name_is_shown_as_text():
     figure = influencecharts.ridges(EDGES, [ridge("<i>a</i>")], title="Influence")
     assert "<i>" not in str(figure) and "&lt;i&gt;" in figure["layout"]["annotations"][0]["text"]

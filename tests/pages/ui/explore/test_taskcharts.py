@@ -106,6 +106,23 @@ def test_only_bands_with_room_for_it_carry_their_name():
     assert [note["text"] for note in figure["layout"]["annotations"]] == ["budget 10 %", "thick"]
 
 
+@pytest.mark.parametrize(("budget", "side"), [(10, "left"), (95, "right")])
+def test_the_budget_is_named_within_the_plot(budget, side):
+    whole = np.full((1, 2), 100)
+    figure = taskcharts.allocation(
+        ["all"], np.array([50, 100]), whole, whole / 100, taskcharts.shades(1, 1), rows=100, budget=budget
+    )
+    (name,) = (note for note in figure["layout"]["annotations"] if note["text"].startswith("budget"))
+    assert name["xanchor"] == side
+
+
+@pytest.mark.parametrize(("budget", "side"), [(0.1, "left"), (0.95, "right")])
+def test_the_budget_is_named_beside_the_climb(budget, side):
+    own = Line("a", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+    figure = coveragecharts.climb({"own": own}, own.y, own.y, own.x, budget=budget, reached=budget)
+    assert [note["xanchor"] for note in figure["layout"]["annotations"]] == [side]
+
+
 def test_colours_run_from_dark_to_light_and_what_is_not_ranked_is_grey():
     found = taskcharts.shades(6, 5)
     light = [int(c[1:3], 16) + int(c[3:5], 16) + int(c[5:7], 16) for c in found[:5]]

@@ -43,6 +43,14 @@ def test_heights_are_in_proportion_and_the_highest_bin_fits():
     assert response == pytest.approx(100 / 1.04, rel=1e-3)
 
 
+def test_an_outline_goes_there_and_back_again_beside():
+    shapes = re.findall(r"clip-path:polygon\(([^\"]*)\)\"", pooldrawn.lengths(PROMPT, RESPONSE))
+    for area, rim in zip(shapes[::2], shapes[1::2], strict=True):
+        there = area.split(",")
+        back = [corner.replace("calc(", "").replace(" + 1.5px)", "") for corner in rim.split(",")[len(there) :]]
+        assert back == there[::-1] and rim.startswith(area)
+
+
 def test_lengths_are_told_in_words_too():
     html = pooldrawn.lengths(PROMPT, RESPONSE)
     assert "prompt 1 to 100, half of them up to 6; response 10 to 100, half of them up to 100" in html
