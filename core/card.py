@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-import yaml
+from huggingface_hub import DatasetCardData
 
 from core.filters import NEAR, Filter
 from core.manifest import Manifest
@@ -31,8 +31,8 @@ def dataset_card(pool: Pool, manifest: Manifest, *, license: str | None = None) 
 
     `license` is carried over where it is known; where not, the card says that the source's holds.
     """
-    front = yaml.safe_dump(_front_matter(manifest, license), sort_keys=False, allow_unicode=True)
-    return f"---\n{front}---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
+    front = _front_matter(manifest, license).to_yaml()
+    return f"---\n{front}\n---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
 
 
 def size_category(rows: int) -> str:
@@ -40,18 +40,18 @@ def size_category(rows: int) -> str:
     return next((word for limit, word in SIZES if rows < limit), "n>1M")
 
 
-def _front_matter(manifest: Manifest, license: str | None) -> dict[str, Any]:
+def _front_matter(manifest: Manifest, license: str | None) -> DatasetCardData:
     source, file = manifest.pool.source, manifest.output.file
-    front: dict[str, Any] = {"license": license} if license else {}
     second = manifest.output.held_out
     files = [{"split": "train", "path": file}] + ([{"split": "test", "path": second.file}] if second else [])
-    return front | {
-        "size_categories": [size_category(_rows(manifest))],
-        "source_datasets": [source if _is_hub_id(source) else "extended|other"],
-        "task_categories": ["text-generation"],
-        "tags": ["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
-        "configs": [{"config_name": "default", "data_files": files}],
-    }
+    return DatasetCardData(
+        license=license or None,
+        size_categories=[size_category(_rows(manifest))],
+        source_datasets=[source if _is_hub_id(source) else "extended|other"],
+        task_categories=["text-generation"],
+        tags=["winnow", "data-selection", "instruction-tuning", _method(manifest).name],
+        configs=[{"config_name": "default", "data_files": files}],
+    )
 
 
 def _rows(manifest: Manifest) -> int:
