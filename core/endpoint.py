@@ -68,7 +68,7 @@ class Endpoint:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """What the server answers to this body; ModelError when it does not, after some tries."""
-        failure = ""
+        failure = ""  # no retry library: tenacity sends one more request after `stop`, stamina logs the prompt
         for attempt in range(self._tries):
             wait = self._back_off * 2**attempt * (1 - random() / 2)
             try:

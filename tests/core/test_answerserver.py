@@ -6,6 +6,7 @@ import socket
 import time
 from dataclasses import asdict, replace
 from itertools import chain
+from threading import Timer
 
 import pytest
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -233,6 +234,16 @@ def test_a_server_that_says_when_to_come_back_is_left_alone_until_then(model):
     assert time.monotonic() - began >= 1
     later = Response(status_code=429, headers={"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})
     assert "asks to be left alone for " in failing(AnswerApp(model, behave=lambda number, body: later))
+
+
+def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
+    app = AnswerApp(model, behave=lambda number, body: Response(status_code=429, headers={"Retry-After": "60"}))
+    with serving(app) as url, Endpoint(url) as endpoint:
+        began = time.monotonic()
+        Timer(0.3, endpoint.stop.set).start()
+        with pytest.raises(ModelError, match="answers with status 429, 1 times in a row"):
+            endpoint.post("/chat/completions", {"model": "embedded"})
+    assert time.monotonic() - began < 30 and len(app.asked) == 1
 
 
 def test_a_server_that_always_fails_is_an_error_after_some_tries(model):
