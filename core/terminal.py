@@ -4,7 +4,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Column, Table
 from tqdm import tqdm
+
+WIDE = 100_000  # columns: more than any line has
 
 
 class TerminalReporter:
@@ -55,18 +59,34 @@ def _of(done: int, total: int) -> str:
 
 
 def facts_text(facts: Mapping[str, Any]) -> str:
-    """Facts for people: one line each; mappings in columns, lists of mappings as tables."""
-    lines: list[str] = []
-    width = max((len(name) for name in facts), default=0)
+    """Return facts for people: a line each, lists of mappings as tables, empty lists left out.
+
+    Fits the terminal; where stdout is none, no line is wrapped and no cell cut.
+    """
+    grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
     for name, value in facts.items():
-        label = f"{name.replace('_', ' '):<{width}}  "
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            lines += ["", table(list(value[0]), [list(row.values()) for row in value]), ""]
-        elif isinstance(value, list):
-            lines += [f"{label if k == 0 else ' ' * len(label)}{_text(v)}" for k, v in enumerate(value)]
-        else:
-            lines.append(f"{label}{_text(value)}")
-    return "\n".join(lines)
+        if value != []:
+            grid.add_row(name.replace("_", " "), _shown(value))
+    console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _shown(value: Any) -> str | Table:
+    if not isinstance(value, list):
+        return _text(value)
+    return _table(value) if isinstance(value[0], Mapping) else "\n".join(map(_text, value))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table under the names of the first row; numbers to the right."""
+    table = Table(box=None, pad_edge=False)
+    for name, value in rows[0].items():
+        table.add_column(name, justify="right" if isinstance(value, int | float) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(_text, row.values()))
+    return table
 
 
 def _text(value: Any) -> str:
@@ -77,14 +97,3 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A plain table; numbers to the right."""
-    cells = [[_text(cell) for cell in row] for row in (head, *rows)]
-    numeric = [isinstance(value, int | float) for value in rows[0]] if rows else [False] * len(head)
-    widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
-    return "\n".join(
-        "  ".join(f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(row, widths, numeric, strict=True)).rstrip()
-        for row in cells
-    )
