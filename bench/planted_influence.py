@@ -31,11 +31,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from core.basepass import load_measured
 from core.measure import measure
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import load_measured
 from core.schema import Reading
 from core.store import Workspace
 

@@ -33,10 +33,9 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
 from core.adamform import Moments
-from core.adapters import adapter_matrices
 from core.batches import plan
 from core.gradients import BATCH_TOKENS, RowGradients
-from core.lora import adapted
+from core.lora import adapted, adapter_matrices
 from core.model import Model, load_model, logits_of
 from core.modelref import resolve_model
 from core.probe import layout

@@ -19,9 +19,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from core.adapters import plain_name
 from core.checkpoints import MOMENTS
 from core.errors import ModelError
+from core.lora import plain_name
 from core.store import disk_errors
 
 

@@ -8,11 +8,10 @@ confidence   greedy continuation of up to s prompts per task, part by part, by t
 import numpy as np
 import pyarrow as pa
 
-from core.certainty import prompts_to_ask
 from core.confidence import Continuation
 from core.derived import derive_tasks, tasks_for
 from core.embeddings import prompt_embeddings, prompts
-from core.methods.task_confidence import TaskConfidence
+from core.methods.task_confidence import TaskConfidence, prompts_to_ask
 from core.runs import DERIVED, Tasks, task_source
 from core.schema import FloatArray, IntArray, Pool
 from core.store import read_json, write_json

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from core.basepass import read_states
 from core.clusters import activation_clusters
 from core.methods.activation_coverage import ActivationCoverage
 from core.progress import percent
 from core.runs import SIGNALS
 from core.schema import Columns, Measured, Progress
-from core.statefile import read_states
 from core.sweep import Sweep
 
 

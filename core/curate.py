@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import __version__
+from core.basepass import load_measured
 from core.card import dataset_card
 from core.errors import ReplayError
 from core.export import Exported, write_selection
 from core.filters import EXACT
-from core.manifest import Manifest, TargetFacts, build_manifest, verify_rows, write_manifest
+from core.manifest import Manifest, TargetFacts, build_manifest, commit, verify_rows, write_manifest
 from core.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
-from core.runs import Run, load_measured
+from core.runs import Run
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection import Selection
 from core.split import held_out
 from core.store import disk_errors, write_atomic
-from core.version import commit
 
 QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.adapters import without_adapter
 from core.gradients import RowGradients, Stacked, predicted_tokens
+from core.lora import without_adapter
 from core.model import Model
 from core.probe import Probe
 from core.schema import IntArray

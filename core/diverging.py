@@ -22,13 +22,14 @@ from core.answers import Sampling, answer_table, count_answers
 from core.answerserver import AnswerServer, Served
 from core.answerspace import Answers, AnswerSpace, encoded_answers
 from core.asking import STEP_COST
+from core.basepass import write_merges
 from core.embeddings import prompt_embeddings, prompts
 from core.errors import MethodError
 from core.geometry import CENTRE, centres, divergence, grams
 from core.kmeans import directions
 from core.methods.answer_divergence import AnswerDivergence
 from core.progress import percent
-from core.runs import SIGNALS, write_merges
+from core.runs import SIGNALS
 from core.sampling import Sampler
 from core.schema import FloatArray, IntArray
 from core.semanticbins import bin_tree, bins_for

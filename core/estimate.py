@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import torch
 
 from core.activations import Activations
+from core.basepass import COLUMN
 from core.confidence import Continuation
 from core.derived import tasks_for
 from core.diverging import sampling
@@ -28,7 +29,6 @@ from core.progress import Reporter
 from core.runs import DERIVED, task_source
 from core.sampling import Sampler
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
-from core.statefile import COLUMN
 from core.store import Workspace
 from core.sweep import RIDES, TAKES
 from core.template import Encoder

@@ -16,6 +16,7 @@ import orjson
 import pyarrow.compute as pc
 
 from core import curate
+from core.basepass import load_measured, view_means
 from core.duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.embedded import with_suggestions
 from core.errors import RecipeError, ReplayError
@@ -28,10 +29,9 @@ from core.methods.params import all_params
 from core.pool import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
 from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
-from core.runs import Run, find_run, find_signal, load_measured
+from core.runs import Run, find_run, find_signal
 from core.schema import FieldMap, Method, Pool
 from core.store import Workspace
-from core.tokenfile import view_means
 
 WORKSPACE = Path("workspace")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")

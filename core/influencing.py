@@ -18,8 +18,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.adamform import Moments
+from core.checkpoints import Checkpoint
 from core.directions import preference_directions, sft_directions
-from core.epochs import Checkpoint
 from core.gradients import RowGradients
 from core.methods.preference_influence import PreferenceInfluence, named_targets
 from core.model import Model

@@ -1,10 +1,14 @@
 """The manifest: everything needed to get exactly these rows again, and to notice when that is impossible.
 
 It holds no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
+
+Which Winnow this is, for manifests.
 """
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -207,3 +211,22 @@ def _row_trouble(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> str:
             line = pool.rows["line"][int(place)].as_py()
             return f"Row '{row.id}' (line {line}) has other content than when it was chosen."
     return ""
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the checkout this code runs from, "+" appended when it was changed; None outside git."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:  # no git on this machine
+        return None
+    return found.stdout.strip() or None if (ROOT / ".git").exists() else None

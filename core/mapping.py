@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core import projection
-from core.basepass import base_parts
+from core.basepass import base_parts, have_states, read_states
 from core.clusters import project_states
 from core.errors import RecipeError, WorkspaceError
 from core.geometry import CENTRE
@@ -27,7 +27,6 @@ from core.progress import Reporter, Silent, percent
 from core.projection import Axes
 from core.runs import Run, list_runs, reads_alike
 from core.schema import FloatArray, IntArray, Pool, Reading
-from core.statefile import have_states, read_states
 from core.store import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 FORMAT = 1  # of what is stored here: raised when core.projection gives other coordinates

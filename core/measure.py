@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from core.asking import confidence_of, tasks_of
-from core.certainty import task_means
 from core.covering import cover
 from core.diverging import diverge
 from core.importing import doubts_of_numbers, read_numbers
@@ -24,7 +23,7 @@ from core.methods.combined import Combined, singles
 from core.methods.entropy_shift import EntropyShift
 from core.methods.imported import Imported
 from core.methods.preference_influence import PreferenceInfluence
-from core.methods.task_confidence import TaskConfidence
+from core.methods.task_confidence import TaskConfidence, task_means
 from core.modelref import resolve_model
 from core.pairing import doubts_of_targets
 from core.progress import Reporter

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.batches import predicted
+from core.checkpoints import Checkpoint
 from core.directions import log_likelihoods, margins, pair_accuracy
-from core.epochs import Checkpoint
 from core.errors import MethodError
 from core.methods.preference_influence import PreferenceInfluence
 from core.model import load_tokenizer

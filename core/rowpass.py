@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from core.adapters import adapter_matrices
 from core.errors import ModelError
+from core.lora import adapter_matrices
 from core.model import Model, check_head, logits_of
 from core.probe import LOGIT_BYTES, layout
 

@@ -10,21 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.duplicates import near_duplicates
 from core.errors import WorkspaceError
-from core.influence import Influences
 from core.methods import describe
-from core.methods.combined import Combined, beside
+from core.methods.combined import Combined
 from core.methods.params import measure_params
 from core.methods.preference_influence import named_targets
-from core.schema import IntArray, Measured, Method, ModelRef, Pool, Reading
-from core.statefile import have_states, read_states
-from core.states import States
-from core.store import Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+from core.schema import Method, ModelRef, Pool, Reading
+from core.store import Workspace, atomic_path, content_key, read_json, write_json
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone
@@ -54,7 +49,6 @@ class Tasks:
 
 
 DERIVED = "derived"
-MERGES = "merges.npy"
 INFLUENCES, SUBTASKS = "influences", "subtasks.json"
 
 
@@ -214,73 +208,3 @@ def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading)
     """The newest run under this reading that holds a signal, whatever method it was made for."""
     runs = list_runs(workspace, pool.fingerprint)
     return next((run for run in runs if signal in run.signals and reads_alike(run, reading)), None)
-
-
-def load_measured(run: Run) -> Measured:
-    """The run's columns as read-only arrays, one value per pool row; and what is known of near duplicates."""
-    measured = _load_joined(run) if run.members else _load_one(run)
-    return replace(measured, near_duplicates=near_duplicates(run.folder.parents[1], run.pool_id))
-
-
-def _load_one(run: Run) -> Measured:
-    table = pq.read_table(run.folder / "columns.parquet")
-    columns = {name: table[name].to_numpy() for name in run.columns}
-    for values in columns.values():
-        values.flags.writeable = False
-    derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
-    return Measured(run.pool_id, columns, load_states(run), derived, load_merges(run), load_influences(run))
-
-
-def _load_joined(run: Run) -> Measured:
-    """What all members read, in one table; and what each reads."""
-    once = {member.id: load_measured(member) for member in run.members}
-    members = tuple(once[member.id] for member in run.members)
-    derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
-    return Measured(run.pool_id, beside([each.columns for each in members]), derived_tasks=derived, members=members)
-
-
-def load_states(run: Run) -> States | None:
-    """The activation states that the run was made with, memory-mapped; None where it has none.
-
-    WorkspaceError when they are no longer there.
-    """
-    folder = kept_folder(run, "states")
-    if folder is None:
-        return None
-    if not have_states(folder):
-        raise WorkspaceError(f"{folder}: the activation states of this run are gone. Measure again.")
-    return read_states(folder)
-
-
-def kept_folder(run: Run, what: str) -> Path | None:
-    """The measurement that holds states, answers, grams or bins of this run; None where it has none."""
-    return run.folder.parents[1] / "measurements" / run.kept[what] if what in run.kept else None
-
-
-def write_merges(folder: Path, merges: IntArray) -> None:
-    """Keep which semantic bins become one, beside the bins."""
-    with atomic_path(folder / MERGES) as temporary, temporary.open("wb") as file:
-        np.save(file, merges, allow_pickle=False)
-
-
-def load_merges(run: Run) -> IntArray | None:
-    """Which semantic bins become one as there are fewer; None where the run has no bins."""
-    folder = kept_folder(run, "bins")
-    if folder is None:
-        return None
-    with disk_errors(folder / MERGES):
-        merges: IntArray = np.load(folder / MERGES, allow_pickle=False)
-    return merges
-
-
-def load_influences(run: Run) -> Influences | None:
-    """Influence of every row on every target, as it was summed over checkpoints; None where it was not measured."""
-    folder = kept_folder(run, INFLUENCES)
-    if folder is None:
-        return None
-    with disk_errors(folder):
-        table = pq.read_table(folder / "part-00000.parquet")
-    subtasks = {name: tuple(names) for name, names in read_json(folder / SUBTASKS).items()}
-    width = sum(map(len, subtasks.values()))
-    values = (table[side].combine_chunks().flatten().to_numpy().reshape(-1, width) for side in ("preference", "sft"))
-    return Influences(subtasks, *values)

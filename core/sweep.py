@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 
 from core.activations import Activations
+from core.basepass import COLUMN, NEURONS, gather_states, have_states
 from core.model import Model, count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
 from core.probe import Probe
 from core.progress import Reporter
 from core.runs import SIGNALS
 from core.schema import IntArray, ModelRef, Pool, Reading
-from core.statefile import COLUMN, NEURONS, gather_states, have_states
 from core.store import Parts, Workspace, content_key
 from core.template import Encoder
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.basepass import token_parts, trained_state
+from core.basepass import BASE, CALIBRATED, TokenView, read_view, token_file, token_parts, trained_state, write_view
 from core.batches import in_halves
 from core.model import Model, check_head, load_model, logits_of, pick_device
 from core.modelref import resolve_model
@@ -24,7 +24,6 @@ from core.runs import Run
 from core.schema import FloatArray, ModelRef
 from core.store import Workspace
 from core.sweep import Tokens
-from core.tokenfile import BASE, CALIBRATED, TokenView, read_view, token_file, write_view
 
 BEFORE = 4  # tokens before a stretch that its first text is read after: whether a space leads it hangs on them
 HELD = 8  # tokens that may make up one letter; more than that is no text

@@ -24,8 +24,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.batches import out_of_memory, plan, predicted
-from core.checkpoints import check_key, moments_of, restore, save, sync_files, write_adapter, write_tensors
-from core.epochs import check_epochs, keep_epoch
+from core.checkpoints import (
+    check_epochs,
+    check_key,
+    keep_epoch,
+    moments_of,
+    restore,
+    save,
+    sync_files,
+    write_adapter,
+    write_tensors,
+)
 from core.errors import ModelError
 from core.lora import Layers, adapted
 from core.model import (
@@ -65,7 +74,7 @@ class TrainSpec:
     schedule: Literal["cosine", "linear"] = "cosine"  # how the rate falls to 0 after the warm-up
     lora_dropout: float = 0.0  # share of an adapter's inputs set to zero while it trains
     lora_on: Layers = "all"  # layers an adapter goes on
-    epoch_checkpoints: bool = False  # keep the adapter and AdamW's averages of every epoch: see core.epochs
+    epoch_checkpoints: bool = False  # keep the adapter and AdamW's averages of every epoch: see core.checkpoints
 
 
 LATER = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")  # fields that came after trainings were stored

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.epochs import Checkpoint, epoch_checkpoints
+from core.checkpoints import Checkpoint, epoch_checkpoints
 from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows
 from core.methods.preference_influence import PreferenceInfluence
 from core.model import count_parameters, fetch

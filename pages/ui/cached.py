@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core import pool as pools
+from core.basepass import load_measured
 from core.duplicates import stamp
 from core.jobs import Job, list_jobs
 from core.methods import build, describe
-from core.runs import Run, load_measured
+from core.runs import Run
 from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.store import Workspace
 from core.targets import Targets, load_targets, source_identity

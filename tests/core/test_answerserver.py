@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from core import diverging
 from core.answers import Sampling, answer_table, count_answers
 from core.answerserver import AnswerServer, Served
+from core.basepass import load_measured
 from core.embedded import MODEL_PATH
 from core.endpoint import Endpoint, checked_url
 from core.errors import Cancelled, ModelError
@@ -23,7 +24,6 @@ from core.model import load_model
 from core.modelref import resolve_model
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import load_measured
 from core.schema import Reading
 from core.store import Workspace
 from tests.core.answerapp import KEY, AnswerApp, serving

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.certainty import prompts_to_ask, task_means
+from core.methods.task_confidence import prompts_to_ask, task_means
 
 NAN = np.nan
 

@@ -21,8 +21,9 @@ from core.activations import Activations
 from core.adamform import Moments
 from core.answers import Sampling
 from core.answerspace import AnswerSpace
+from core.basepass import kept_folder, load_measured
+from core.checkpoints import epoch_checkpoints
 from core.confidence import Continuation
-from core.epochs import epoch_checkpoints
 from core.errors import ModelError
 from core.estimate import estimate
 from core.gradients import RowGradients
@@ -34,7 +35,7 @@ from core.nucleus import gumbel
 from core.pool import load_pool
 from core.probe import Probe
 from core.progress import Silent
-from core.runs import INFLUENCES, kept_folder, load_measured
+from core.runs import INFLUENCES
 from core.sampling import Sampler
 from core.schema import Reading
 from core.sentences import SentenceEncoder

@@ -12,11 +12,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from core.adamform import Moments
-from core.adapters import adapter_matrices
-from core.checkpoints import MOMENTS
-from core.epochs import epoch_checkpoints
+from core.checkpoints import MOMENTS, epoch_checkpoints
 from core.errors import ModelError, WorkspaceError
 from core.gradients import RowGradients
+from core.lora import adapter_matrices
 from core.model import load_model
 from core.modelref import resolve_model
 from core.schema import Reading
@@ -138,7 +137,7 @@ def test_stopped_anywhere_and_resumed_the_epochs_hold_the_same_bits(ref, data, w
 
 
 def test_killed_between_the_last_step_of_an_epoch_and_its_folder(ref, data, whole, tmp_path, monkeypatch):
-    import core.epochs as module
+    import core.checkpoints as module
 
     def killed(path, data):
         raise Stopped

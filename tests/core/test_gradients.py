@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import LlamaConfig
 
 from core.adamform import Moments
-from core.adapters import adapter_matrices, plain_name, without_adapter
 from core.checkpoints import MOMENTS
 from core.directions import (
     log_likelihoods,
@@ -23,6 +22,7 @@ from core.directions import (
 )
 from core.errors import ModelError
 from core.gradients import RowGradients, predicted_tokens
+from core.lora import adapter_matrices, plain_name, without_adapter
 from core.model import Model
 from core.probe import LOGIT_BYTES, Probe
 from core.schema import ModelRef

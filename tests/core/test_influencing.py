@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from core.adapters import adapter_matrices
+from core.basepass import load_measured
+from core.checkpoints import epoch_checkpoints
 from core.curate import curate, replay
-from core.epochs import epoch_checkpoints
 from core.errors import Cancelled, MethodError, PoolError, ReplayError
+from core.lora import adapter_matrices
 from core.manifest import read_manifest
 from core.measure import measure
 from core.methods import build, describe
@@ -24,7 +25,7 @@ from core.pairing import read_pairs
 from core.pool import load_pool
 from core.progress import Silent
 from core.recipe import make_recipe
-from core.runs import find_run, load_measured
+from core.runs import find_run
 from core.schema import Reading
 from core.sweep import Sweep
 

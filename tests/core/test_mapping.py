@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from core import mapping, projection
 from core.__main__ import app
-from core.basepass import base_parts
+from core.basepass import base_parts, load_measured, load_states
 from core.errors import RecipeError, WorkspaceError
 from core.geometry import CENTRE
 from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
@@ -20,7 +20,7 @@ from core.measure import measure
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import load_measured, load_states, save_run
+from core.runs import save_run
 from core.schema import Reading
 from core.store import Parts, Workspace
 

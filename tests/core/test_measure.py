@@ -14,6 +14,7 @@ import pytest
 
 from core import sweep as passes
 from core.asking import labels
+from core.basepass import kept_folder, load_measured
 from core.coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.geometry import divergence
@@ -21,7 +22,7 @@ from core.measure import measure, measure_all
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import Run, find_run, fits, kept_folder, list_runs, load_measured
+from core.runs import Run, find_run, fits, list_runs
 from core.schema import Reading
 from core.store import Parts, Workspace
 from core.sweep import plan_parts

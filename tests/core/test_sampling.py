@@ -15,8 +15,7 @@ from core.errors import ModelError
 from core.model import load_model
 from core.modelref import resolve_model
 from core.nucleus import Draw
-from core.rounds import shares_prompts
-from core.sampling import Sampler
+from core.sampling import Sampler, shares_prompts
 from core.schema import Reading
 from core.template import Encoder
 from tests.core.conftest import make_tokenizer

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.statefile import COLUMN, NEURONS, gather_states, have_states, read_states
+from core.basepass import COLUMN, NEURONS, gather_states, have_states, read_states
 from core.states import ABSENT
 from core.store import Parts
 

@@ -12,7 +12,17 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast
 
 from core import headless
-from core.basepass import base_parts, token_parts, trained_state
+from core.basepass import (
+    BASE,
+    CALIBRATED,
+    base_parts,
+    load_measured,
+    read_view,
+    token_file,
+    token_parts,
+    trained_state,
+    view_means,
+)
 from core.errors import RecipeError, WorkspaceError
 from core.measure import measure
 from core.methods import build
@@ -21,10 +31,8 @@ from core.modelref import resolve_model
 from core.pool import load_pool
 from core.progress import Silent
 from core.recipe import make_recipe
-from core.runs import load_measured
 from core.schema import Reading
 from core.store import Workspace
-from core.tokenfile import BASE, CALIBRATED, read_view, token_file, view_means
 from core.tokenview import pieces, view, view_states
 from tests.core.families import every_family, network_of
 

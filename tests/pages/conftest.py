@@ -16,6 +16,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
 from core.answers import answer_table, count_answers
+from core.basepass import ABOUT, INDICES, INDPTR, write_merges
 from core.coverage import coverage_gains
 from core.embedded import with_suggestions
 from core.geometry import divergence, grams
@@ -23,9 +24,8 @@ from core.jobs import Job, get_job
 from core.kmeans import by_size
 from core.methods import build, describe
 from core.pool import load_pool
-from core.runs import DERIVED, Run, Tasks, save_run, write_merges
+from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
-from core.statefile import ABOUT, INDICES, INDPTR
 from core.states import States
 from core.store import Parts, Workspace, write_json
 from pages.ui import cached

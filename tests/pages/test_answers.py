@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.runs import load_measured, save_run
+from core.basepass import load_measured
+from core.runs import save_run
 from tests.pages.test_explore import choose, click, figures, opened, said
 
 

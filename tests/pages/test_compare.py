@@ -6,10 +6,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from core.basepass import load_measured
 from core.methods import build
 from core.methods.combined import Combined
 from core.pool import load_pool
-from core.runs import list_runs, load_measured
+from core.runs import list_runs
 from pages.ui import state
 from tests.pages.conftest import asking_run, covering_run, finished_run
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.basepass import load_measured
 from core.coverage import coverage_curve
 from core.filters import Filter
 from core.methods import METHODS
-from core.runs import load_measured, save_run
+from core.runs import save_run
 from pages.ui import cached, state
 from tests.pages.conftest import asking_run, covering_run, finished_run
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.basepass import load_measured
 from core.embedded import with_suggestions
 from core.methods import build, describe
 from core.recipe import plan_selection
-from core.runs import SUBTASKS, given_files, load_measured, save_run
+from core.runs import SUBTASKS, given_files, save_run
 from core.store import read_json, write_json
 from pages.ui import state
 from tests.pages.conftest import put_run

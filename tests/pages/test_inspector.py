@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.basepass import about, trained_state
+from core.basepass import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
 from core.duplicates import find_near_duplicates
 from core.filters import Filter
 from core.jobs import list_jobs
@@ -15,11 +15,9 @@ from core.measure import measure as measure_pool
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import load_measured
 from core.schema import Reading
 from core.selection import Pin
 from core.store import Parts, content_key
-from core.tokenfile import TokenView, token_file, view_means, write_view
 from core.tokenview import view_states
 from pages.ui import state
 from pages.ui.row import inspectscores, inspecttokens

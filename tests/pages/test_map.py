@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from core import mapping
-from core.basepass import about
+from core.basepass import about, load_measured
 from core.jobs import cancel_job, list_jobs
-from core.runs import load_measured
 from core.schema import Reading
 from core.selection import Pin
 from core.store import Parts, content_key

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.basepass import load_measured
 from core.methods import build, describe
-from core.runs import Tasks, load_measured, save_run, task_source
+from core.runs import Tasks, save_run, task_source
 from pages.ui import jobs
 
 

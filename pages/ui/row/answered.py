@@ -12,8 +12,9 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.answers import COLUMNS, AnswerCounts
+from core.basepass import kept_folder
 from core.errors import WorkspaceError
-from core.runs import Run, find_signal, kept_folder
+from core.runs import Run, find_signal
 from core.schema import Pool, Reading
 from core.store import Parts
 from pages.ui import cached

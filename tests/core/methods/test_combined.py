@@ -8,12 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from core.__main__ import app
+from core.basepass import load_measured
 from core.embedded import with_suggestions
 from core.errors import MethodError
 from core.methods import METHODS, build, standing
 from core.methods.combined import Combined, beside, singles, spell_members
 from core.pool import load_pool
-from core.runs import find_run, list_runs, load_measured
+from core.runs import find_run, list_runs
 from core.schema import Measured, Reading
 
 PAIR = '["longest", "lowest_nll"]'

@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from core.basepass import load_measured
 from core.errors import MethodError
 from core.importing import numeric_fields, read_numbers
 from core.measure import measure
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
-from core.runs import find_run, load_measured
+from core.runs import find_run
 from core.schema import Measured, Reading
 from tests.core.pools import make_pool
 

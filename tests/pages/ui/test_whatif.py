@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from core.basepass import load_measured
 from core.pool import load_pool
 from core.recipe import make_recipe, plan_selection
-from core.runs import load_measured
 from pages.ui import cached, whatif
 
 MOVES = {
