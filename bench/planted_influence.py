@@ -37,7 +37,7 @@ from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
 from core.schema import Reading
-from core.store import Workspace
+from core.workspace.files import Workspace
 
 TOPICS = 8
 WORDS = 24  # of a topic

@@ -30,7 +30,7 @@ from core.methods import build, describe
 from core.pool import load_pool
 from core.runs import Run, run_key, save_run
 from core.schema import ModelRef, Pool, Reading
-from core.store import Workspace
+from core.workspace.files import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -20,13 +20,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch comes: be
 
 from core import headless
 from core.errors import Cancelled, WinnowError
-from core.jobs import JobReporter
 from core.methods import METHODS
 from core.progress import Reporter
 from core.recipe import load_recipe
 from core.schema import Method
-from core.store import Workspace
 from core.terminal import TerminalReporter, facts_text
+from core.workspace.files import Workspace
+from core.workspace.jobs import JobReporter
 
 app = typer.Typer(
     add_completion=False,

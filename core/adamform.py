@@ -22,7 +22,7 @@ from torch import Tensor
 from core.checkpoints import MOMENTS
 from core.errors import ModelError
 from core.lora import plain_name
-from core.store import disk_errors
+from core.workspace.files import disk_errors
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from core.embeddings import prompt_embeddings, prompts
 from core.methods.task_confidence import TaskConfidence, prompts_to_ask
 from core.runs import DERIVED, Tasks, task_source
 from core.schema import FloatArray, IntArray, Pool
-from core.store import read_json, write_json
 from core.sweep import Sweep, plan_parts
+from core.workspace.files import read_json, write_json
 
 STEP_COST = 4  # a token that is generated costs about as much as so many that are read
 

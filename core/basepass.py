@@ -38,7 +38,7 @@ from core.runs import (
 )
 from core.schema import FloatArray, IntArray, Measured
 from core.states import ABSENT, States
-from core.store import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 
 def about(run: Run, kind: str) -> dict[str, Any]:

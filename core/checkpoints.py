@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkspaceError
-from core.store import atomic_folder, disk_errors, read_json, sync_folder, write_json
+from core.workspace.files import atomic_folder, disk_errors, read_json, sync_folder, write_json
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

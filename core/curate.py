@@ -25,7 +25,7 @@ from core.runs import Run
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection import Selection
 from core.split import held_out
-from core.store import disk_errors, write_atomic
+from core.workspace.files import disk_errors, write_atomic
 
 QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
 

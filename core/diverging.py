@@ -34,8 +34,8 @@ from core.sampling import Sampler
 from core.schema import FloatArray, IntArray
 from core.semanticbins import bin_tree, bins_for
 from core.sentences import SentenceEncoder
-from core.store import Parts, disk_errors
 from core.sweep import Sweep, plan_parts
+from core.workspace.files import Parts, disk_errors
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096

@@ -18,7 +18,7 @@ from core.errors import RecipeError
 from core.filters import ALIKE, EXACT, NEAR
 from core.progress import Reporter, percent
 from core.schema import IntArray, Pool
-from core.store import Parts, Workspace, atomic_path, content_key
+from core.workspace.files import Parts, Workspace, atomic_path, content_key
 
 PART = 8192  # rows
 LOWEST = 0.3  # likeness below which almost anything is found

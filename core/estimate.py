@@ -29,10 +29,10 @@ from core.progress import Reporter
 from core.runs import DERIVED, task_source
 from core.sampling import Sampler
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
-from core.store import Workspace
 from core.sweep import RIDES, TAKES
 from core.template import Encoder
 from core.warmups import adapter_share, adapter_spec
+from core.workspace.files import Workspace
 
 TRIAL_ROWS = 32
 TRAINING_COST = 3.0  # a training step costs about three forward passes over the same tokens

@@ -23,7 +23,7 @@ from core.convert import CONVERSIONS, TURNS_FIELD, one_line, to_object
 from core.errors import RecipeError
 from core.pool import read_rows
 from core.schema import IntArray, Pool, Row
-from core.store import atomic_path
+from core.workspace.files import atomic_path
 
 SCORES_FIELD = "winnow"  # the one field that an export with scores adds to a row
 BATCH = 2048  # neighbouring rows of the pool that are looked at together

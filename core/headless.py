@@ -31,7 +31,7 @@ from core.progress import Reporter, percent
 from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
 from core.runs import Run, find_run, find_signal
 from core.schema import FieldMap, Method, Pool
-from core.store import Workspace
+from core.workspace.files import Workspace
 
 WORKSPACE = Path("workspace")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")

@@ -16,7 +16,7 @@ from core.methods import describe
 from core.methods.imported import Imported
 from core.runs import SIGNALS, Run, run_key, save_run
 from core.schema import ModelRef, Pool, Reading
-from core.store import Workspace
+from core.workspace.files import Workspace
 
 BLOCK = 4096  # rows read at a time
 LOOKED_AT = 2000  # rows, for the names of fields with numbers

@@ -25,9 +25,9 @@ from core.methods.preference_influence import PreferenceInfluence, named_targets
 from core.model import Model
 from core.pairing import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
 from core.runs import INFLUENCES, SIGNALS, SUBTASKS
-from core.store import Parts, write_json
 from core.sweep import Sweep, plan_parts
 from core.warmups import adapter_epochs
+from core.workspace.files import Parts, write_json
 
 GRADIENT_COST = 4  # a row's gradient takes about as long as so many passes over it
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.errors import RecipeError, ReplayError
 from core.export import Exported
 from core.schema import IntArray, Pool
-from core.store import disk_errors, write_json
+from core.workspace.files import disk_errors, write_json
 
 
 class _Strict(BaseModel):

@@ -27,7 +27,7 @@ from core.progress import Reporter, Silent, percent
 from core.projection import Axes
 from core.runs import Run, list_runs, reads_alike
 from core.schema import FloatArray, IntArray, Pool, Reading
-from core.store import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 FORMAT = 1  # of what is stored here: raised when core.projection gives other coordinates
 BASE = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass

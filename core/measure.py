@@ -29,9 +29,9 @@ from core.pairing import doubts_of_targets
 from core.progress import Reporter
 from core.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run
 from core.schema import Columns, Method, ModelRef, Pool, Reading
-from core.store import Workspace
 from core.sweep import Riding, Sweep
 from core.warmups import calibrate
+from core.workspace.files import Workspace
 
 
 def measure(

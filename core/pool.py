@@ -23,7 +23,7 @@ from core.intake.identity import FORMAT
 from core.intake.importer import import_pool
 from core.intake.sources import identify, open_source
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore
-from core.store import atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
+from core.workspace.files import atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
 
 DEMO = "demo"
 COLUMNS = (

@@ -23,7 +23,7 @@ from core.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
 from core.methods import build, describe
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
-from core.store import write_atomic
+from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
 POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, so any field of it

@@ -19,7 +19,7 @@ from core.methods.combined import Combined
 from core.methods.params import measure_params
 from core.methods.preference_influence import named_targets
 from core.schema import Method, ModelRef, Pool, Reading
-from core.store import Workspace, atomic_path, content_key, read_json, write_json
+from core.workspace.files import Workspace, atomic_path, content_key, read_json, write_json
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone

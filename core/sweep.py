@@ -27,8 +27,8 @@ from core.probe import Probe
 from core.progress import Reporter
 from core.runs import SIGNALS
 from core.schema import IntArray, ModelRef, Pool, Reading
-from core.store import Parts, Workspace, content_key
 from core.template import Encoder
+from core.workspace.files import Parts, Workspace, content_key
 
 TOKEN_PART_ROWS = 8192
 FLOPS = {"cpu": 2e11, "cuda": 5e13}  # order of magnitude; only sets how long a part takes

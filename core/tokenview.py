@@ -22,8 +22,8 @@ from core.probe import BLOCK_BYTES, LOGIT_BYTES, layout, reduced
 from core.progress import Reporter
 from core.runs import Run
 from core.schema import FloatArray, ModelRef
-from core.store import Workspace
 from core.sweep import Tokens
+from core.workspace.files import Workspace
 
 BEFORE = 4  # tokens before a stretch that its first text is read after: whether a space leads it hangs on them
 HELD = 8  # tokens that may make up one letter; more than that is no text

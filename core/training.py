@@ -51,7 +51,7 @@ from core.model import (
 )
 from core.probe import LOGIT_BYTES, layout
 from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore
-from core.store import atomic_folder, read_json, write_json
+from core.workspace.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward

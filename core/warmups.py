@@ -17,9 +17,9 @@ from core.methods.entropy_shift import EntropyShift, calibration_rows, next_cali
 from core.methods.preference_influence import PreferenceInfluence
 from core.model import count_parameters, fetch
 from core.schema import IntArray, Measured
-from core.store import content_key
 from core.sweep import Sweep
 from core.training import TrainSpec, train, view
+from core.workspace.files import content_key
 
 
 def calibrate(

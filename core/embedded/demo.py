@@ -13,7 +13,7 @@ from pathlib import Path
 from core.embedded.closed_tasks import CLOSED
 from core.embedded.faults import DemoRow, plant
 from core.embedded.open_tasks import OPEN
-from core.store import write_atomic
+from core.workspace.files import write_atomic
 
 FAMILIES = CLOSED | OPEN
 ROWS_PER_FAMILY = 152  # with the duplicates 2 400 rows in all

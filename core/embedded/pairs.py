@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.embedded.demo import FAMILIES, demo_rows, prompt_of
 from core.embedded.faults import CHANGES, LONG_ENOUGH, DemoRow
-from core.store import write_atomic
+from core.workspace.files import write_atomic
 
 PAIRS_PER_FAULT = 8
 

@@ -18,12 +18,12 @@ import streamlit as st
 from core import pool as pools
 from core.basepass import load_measured
 from core.duplicates import stamp
-from core.jobs import Job, list_jobs
 from core.methods import build, describe
 from core.runs import Run
 from core.schema import Columns, IntArray, Measured, Method, Pool
-from core.store import Workspace
 from core.targets import Targets, load_targets, source_identity
+from core.workspace.files import Workspace
+from core.workspace.jobs import Job, list_jobs
 
 POOLS = 3  # open at the same time, over all visitors
 TABLES = 12

@@ -1,6 +1,7 @@
 """Jobs as people see them: what one would do, how it is going, how to stop or resume it.
 
-The truth is in the workspace (core.jobs), so a reload, a closed tab or a restarted server changes nothing here.
+The truth is in the workspace (core.workspace.jobs), so a reload, a closed tab or a restarted server changes nothing
+here.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.headless import measure_arguments
-from core.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
 from core.methods.params import measure_params
 from core.schema import Pool
-from core.store import content_key
+from core.workspace.files import content_key
+from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
 from pages.ui import cached, show, state
 
 POLL_S = 2.0  # and only while a job is live

@@ -26,7 +26,7 @@ from core.recipe import Recipe, make_recipe
 from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading
 from core.selection import Budget, Pin
-from core.store import content_key, read_json, write_json
+from core.workspace.files import content_key, read_json, write_json
 from pages.ui import cached, show
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None

@@ -12,7 +12,7 @@ import streamlit as st
 from core.methods import METHODS, standing
 from core.methods.params import measure_params
 from core.schema import Pool
-from core.store import write_json
+from core.workspace.files import write_json
 from pages.ui import cached, jobs, show, state
 
 SEEN = "tour.json"  # in the workspace: there once the strip was closed or followed to its end

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from core.embedded.demo import clean_rows
 from core.pool import load_pool
 from core.schema import Reading
-from core.store import write_json
+from core.workspace.files import write_json
 from tests.browser.test_journey import core, go, quiet, saved
 
 ROWS = 120

@@ -25,7 +25,7 @@ from core.modelref import resolve_model
 from core.pool import load_pool
 from core.progress import Silent
 from core.schema import Reading
-from core.store import Workspace
+from core.workspace.files import Workspace
 from tests.core.answerapp import KEY, AnswerApp, serving
 
 QUICK = Sampling(answers=3, max_new_tokens=6)

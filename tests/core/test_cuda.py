@@ -39,9 +39,9 @@ from core.runs import INFLUENCES
 from core.sampling import Sampler
 from core.schema import Reading
 from core.sentences import SentenceEncoder
-from core.store import Parts, Workspace
 from core.tokenview import view
 from core.training import TrainSpec, train
+from core.workspace.files import Parts, Workspace
 from tests.core.families import FAMILIES, GROUPED, every_family, network_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

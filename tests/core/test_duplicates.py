@@ -13,7 +13,7 @@ from core.headless import duplicates_facts, near_found
 from core.pool import answer_key, load_pool
 from core.progress import Silent
 from core.recipe import make_recipe, near_columns
-from core.store import Workspace
+from core.workspace.files import Workspace
 from tests.pages.conftest import finished_run, write_rows
 
 

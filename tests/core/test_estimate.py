@@ -9,7 +9,7 @@ from core.methods import METHODS, build
 from core.pool import load_pool
 from core.progress import Silent
 from core.schema import Reading
-from core.store import Workspace
+from core.workspace.files import Workspace
 
 
 @pytest.fixture

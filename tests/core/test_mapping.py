@@ -22,7 +22,7 @@ from core.pool import load_pool
 from core.progress import Silent
 from core.runs import save_run
 from core.schema import Reading
-from core.store import Parts, Workspace
+from core.workspace.files import Parts, Workspace
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 ROWS = 80

@@ -24,8 +24,8 @@ from core.pool import load_pool
 from core.progress import Silent
 from core.runs import Run, find_run, fits, list_runs
 from core.schema import Reading
-from core.store import Parts, Workspace
 from core.sweep import plan_parts
+from core.workspace.files import Parts, Workspace
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 

@@ -16,7 +16,7 @@ from core.pool import load_pool
 from core.progress import Silent
 from core.recipe import load_recipe, make_recipe
 from core.split import held_out
-from core.store import Workspace
+from core.workspace.files import Workspace
 from tests.pages.conftest import finished_run, write_rows
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.basepass import COLUMN, NEURONS, gather_states, have_states, read_states
 from core.states import ABSENT
-from core.store import Parts
+from core.workspace.files import Parts
 
 
 def stored(folder, plan, rows, neurons=9) -> Parts:

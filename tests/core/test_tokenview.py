@@ -32,8 +32,8 @@ from core.pool import load_pool
 from core.progress import Silent
 from core.recipe import make_recipe
 from core.schema import Reading
-from core.store import Workspace
 from core.tokenview import pieces, view, view_states
+from core.workspace.files import Workspace
 from tests.core.families import every_family, network_of
 
 SHIFT = {"name": "entropy_shift", "params": {"learning_rate": 1e-2, "epochs": 1, "alpha": 0.5, "batch_size": 8}}

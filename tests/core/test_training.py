@@ -19,9 +19,9 @@ from core.model import load_model
 from core.modelref import resolve_model
 from core.probe import LOGIT_BYTES, Probe
 from core.schema import ModelRef, Reading
-from core.store import content_key
 from core.template import Encoder
 from core.training import LATER, TrainSpec, _key, learning_rate, train, view
+from core.workspace.files import content_key
 from tests.core.conftest import make_tokenizer, save_model
 from tests.core.families import FAMILIES, every_family, network_of
 

@@ -20,14 +20,14 @@ from core.basepass import ABOUT, INDICES, INDPTR, write_merges
 from core.coverage import coverage_gains
 from core.embedded import with_suggestions
 from core.geometry import divergence, grams
-from core.jobs import Job, get_job
 from core.kmeans import by_size
 from core.methods import build, describe
 from core.pool import load_pool
 from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
 from core.states import States
-from core.store import Parts, Workspace, write_json
+from core.workspace.files import Parts, Workspace, write_json
+from core.workspace.jobs import Job, get_job
 from pages.ui import cached
 
 ROOT = Path(__file__).parents[2]

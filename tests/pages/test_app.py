@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.pool import load_pool
-from core.store import read_json
+from core.workspace.files import read_json
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("pool", "score", "explore", "select", "export")

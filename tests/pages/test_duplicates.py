@@ -6,10 +6,10 @@ import time
 import pytest
 
 from core.duplicates import find_near_duplicates
-from core.jobs import list_jobs
 from core.pool import load_pool
 from core.progress import Silent
-from core.store import read_json
+from core.workspace.files import read_json
+from core.workspace.jobs import list_jobs
 from pages.ui import state
 from tests.pages.conftest import write_rows
 

@@ -13,7 +13,7 @@ from core.embedded import with_suggestions
 from core.methods import build, describe
 from core.recipe import plan_selection
 from core.runs import SUBTASKS, given_files, save_run
-from core.store import read_json, write_json
+from core.workspace.files import read_json, write_json
 from pages.ui import state
 from tests.pages.conftest import put_run
 from tests.pages.test_answers import drawn, html

@@ -10,15 +10,15 @@ import pytest
 from core.basepass import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
 from core.duplicates import find_near_duplicates
 from core.filters import Filter
-from core.jobs import list_jobs
 from core.measure import measure as measure_pool
 from core.methods import build
 from core.pool import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.selection import Pin
-from core.store import Parts, content_key
 from core.tokenview import view_states
+from core.workspace.files import Parts, content_key
+from core.workspace.jobs import list_jobs
 from pages.ui import state
 from pages.ui.row import inspectscores, inspecttokens
 from tests.pages.conftest import finished_run

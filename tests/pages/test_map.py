@@ -12,10 +12,10 @@ from PIL import Image
 
 from core import mapping
 from core.basepass import about, load_measured
-from core.jobs import cancel_job, list_jobs
 from core.schema import Reading
 from core.selection import Pin
-from core.store import Parts, content_key
+from core.workspace.files import Parts, content_key
+from core.workspace.jobs import cancel_job, list_jobs
 from pages.ui import state
 from pages.ui.map import mapcompare, mapdots, mapdrawn, mapraster
 from pages.ui.map.mapcolours import KINDS, Amount, Kinds

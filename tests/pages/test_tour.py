@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.jobs import cancel_job, list_jobs
 from core.pool import load_pool
+from core.workspace.jobs import cancel_job, list_jobs
 from pages.ui import show
 from pages.ui.tour import STEPS, everything
 

@@ -15,7 +15,7 @@ from core.errors import WinnowError
 from core.intake.formats import SCHEMAS
 from core.runs import list_runs
 from core.schema import FieldMap, IntArray, Pool, Row
-from core.store import atomic_path, content_key
+from core.workspace.files import atomic_path, content_key
 from pages.ui import cached, show, state
 from pages.ui.pool import duplicates, opening, pooldrawn
 from pages.ui.row import answerrow, inspector

@@ -6,8 +6,8 @@ from core.duplicates import LOWEST, column_of, finest, near_duplicates, stamp
 from core.errors import WinnowError
 from core.filters import ALIKE, EXACT, NEAR
 from core.headless import WORKSPACE
-from core.jobs import get_job, start_job
 from core.schema import IntArray, Pool
+from core.workspace.jobs import get_job, start_job
 from pages.ui import cached, jobs, show, state
 
 JOB = "near.job"  # the job that this tab has begun

@@ -11,7 +11,7 @@ import streamlit as st
 from core import pool as pools
 from core.errors import PoolError, WinnowError
 from core.schema import FieldMap
-from core.store import write_atomic
+from core.workspace.files import write_atomic
 from pages.ui import cached, roots, show, state
 
 WAYS = {

@@ -16,7 +16,7 @@ from core.basepass import kept_folder
 from core.errors import WorkspaceError
 from core.runs import Run, find_signal
 from core.schema import Pool, Reading
-from core.store import Parts
+from core.workspace.files import Parts
 from pages.ui import cached
 
 GRAM = "gram"

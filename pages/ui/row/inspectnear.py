@@ -14,7 +14,7 @@ from core.pool import read_rows
 from core.runs import Run, find_signal
 from core.schema import FloatArray, IntArray, Pool, Row
 from core.selection import Selection
-from core.store import Parts
+from core.workspace.files import Parts
 from pages.ui import cached, show, state
 from pages.ui.words import rows_word
 

@@ -19,7 +19,7 @@ from core.manifest import Manifest, read_manifest
 from core.recipe import ExportPart, Recipe
 from core.runs import Run
 from core.schema import IntArray, Pool
-from core.store import content_key
+from core.workspace.files import content_key
 from pages.ui import cached, show
 from pages.ui.pool import duplicates
 from pages.ui.whatif import Answer

@@ -5,7 +5,7 @@ import pytest
 
 from core.basepass import load_measured
 from core.errors import WorkspaceError
-from core.store import Parts
+from core.workspace.files import Parts
 from pages.ui.row import answered
 from tests.pages.conftest import finished_run
 

@@ -12,9 +12,18 @@ import pyarrow as pa
 import pytest
 
 from core.errors import WorkspaceError
-from core.store import Parts, Workspace, atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
+from core.workspace.files import (
+    Parts,
+    Workspace,
+    atomic_folder,
+    content_key,
+    disk_errors,
+    read_json,
+    write_atomic,
+    write_json,
+)
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -107,7 +116,7 @@ def test_a_part_of_the_wrong_length_is_refused(tmp_path):
 def test_a_lock_dies_with_its_holder(workspace):
     code = f"""
         import time
-        from core.store import Workspace
+        from core.workspace.files import Workspace
         with Workspace({str(workspace.root)!r}).hold("job"):
             print("held", flush=True)
             time.sleep(60)

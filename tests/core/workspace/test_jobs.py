@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from core.errors import WorkspaceError
-from core.jobs import ROOT, JobReporter, cancel_job, get_job, list_jobs, restart_job, start_job
-from core.store import read_json, write_json
+from core.workspace.files import read_json, write_json
+from core.workspace.jobs import ROOT, JobReporter, cancel_job, get_job, list_jobs, restart_job, start_job
 
 
 def wait(workspace, job, *states, seconds=60):

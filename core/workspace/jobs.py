@@ -26,11 +26,11 @@ from typing import Any
 import psutil
 
 from core.errors import WorkspaceError
-from core.store import Workspace, disk_errors, read_json, write_json
+from core.workspace.files import Workspace, disk_errors, read_json, write_json
 
 LIVE = ("queued", "running")
 GRACE_S = 8.0  # between asking a worker to stop and making it stop
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
