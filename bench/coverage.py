@@ -8,7 +8,8 @@
 Two made-up pools: `kinds` has rows of 200 kinds over neurons some of which are on nearly everywhere, as models give
 them; in `uniform` any neuron is as likely as any other, which no model gives and which is hardest for a lazy search.
 
-    order     core.coverage.coverage_order to 15 % of the rows: seconds, and the peak memory of the process
+    order     core.algorithms.greedy_coverage.coverage_order to 15 % of the rows: seconds, and the peak memory of the
+    process
     parts     what partition and merge lose of that coverage
     ratios    on fewer rows, one after the other in one process: the order by plain numpy, which asks every row each
               time, and by apricot-select (`pip install apricot-select`), where that is installed
@@ -28,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from core.coverage import coverage_curve, coverage_order, partitioned_order, steps
-from core.states import States
+from core.algorithms.active_neurons import States
+from core.algorithms.greedy_coverage import coverage_curve, coverage_order, partitioned_order, steps
 
 try:
     import apricot

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.geometry import Geometry, divergence, grams
+from core.algorithms.answer_geometry import Geometry, divergence, grams
 
 WANTED_SECONDS = 60
 CHUNK = 5000

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from core.algorithms.active_neurons import ABSENT
 from core.errors import ModelError
 from core.model import Model
 from core.probe import Batch
-from core.states import ABSENT
 
 FLOATS = 1 << 23  # converted to float32 at once
 NO_ACTIVATION = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)

@@ -8,8 +8,8 @@ confidence   greedy continuation of up to s prompts per task, part by part, by t
 import numpy as np
 import pyarrow as pa
 
+from core.algorithms.task_clusters import derive_tasks, tasks_for
 from core.confidence import Continuation
-from core.derived import derive_tasks, tasks_for
 from core.embeddings import prompt_embeddings, prompts
 from core.methods.task_confidence import TaskConfidence, prompts_to_ask
 from core.runs import DERIVED, Tasks, task_source

@@ -27,9 +27,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.algorithms.active_neurons import ABSENT, States
+from core.algorithms.influences import Influences
 from core.duplicates import near_duplicates
 from core.errors import WorkspaceError
-from core.influence import Influences
 from core.methods.combined import beside
 from core.runs import (
     INFLUENCES,
@@ -37,7 +38,6 @@ from core.runs import (
     Run,
 )
 from core.schema import FloatArray, IntArray, Measured
-from core.states import ABSENT, States
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 

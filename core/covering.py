@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from core.algorithms.activation_clusters import activation_clusters
 from core.basepass import read_states
-from core.clusters import activation_clusters
 from core.methods.activation_coverage import ActivationCoverage
 from core.progress import percent
 from core.runs import SIGNALS

@@ -17,6 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.algorithms.answer_geometry import CENTRE, centres, divergence, grams
+from core.algorithms.kmeans import directions
+from core.algorithms.semantic_bins import bin_tree, bins_for
 from core.answerfile import read_answers
 from core.answers import Sampling, answer_table, count_answers
 from core.answerserver import AnswerServer, Served
@@ -25,14 +28,11 @@ from core.asking import STEP_COST
 from core.basepass import write_merges
 from core.embeddings import prompt_embeddings, prompts
 from core.errors import MethodError
-from core.geometry import CENTRE, centres, divergence, grams
-from core.kmeans import directions
 from core.methods.answer_divergence import AnswerDivergence
 from core.progress import percent
 from core.runs import SIGNALS
 from core.sampling import Sampler
 from core.schema import FloatArray, IntArray
-from core.semanticbins import bin_tree, bins_for
 from core.sentences import SentenceEncoder
 from core.sweep import Sweep, plan_parts
 from core.workspace.files import Parts, disk_errors

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import torch
 
 from core.activations import Activations
+from core.algorithms.task_clusters import tasks_for
 from core.basepass import COLUMN
 from core.confidence import Continuation
-from core.derived import tasks_for
 from core.diverging import sampling
 from core.gradients import RowGradients
 from core.lora import adapted

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core import projection
+from core.algorithms.activation_clusters import project_states
+from core.algorithms.answer_geometry import CENTRE
 from core.basepass import base_parts, have_states, read_states
-from core.clusters import project_states
 from core.errors import RecipeError, WorkspaceError
-from core.geometry import CENTRE
 from core.progress import Reporter, Silent, percent
 from core.projection import Axes
 from core.runs import Run, list_runs, reads_alike

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from core.kmeans import one_thread, random_state, unit
+from core.algorithms.kmeans import one_thread, random_state, unit
 from core.schema import FloatArray, IntArray, Progress, ignore
 
 WIDTH = 50  # axes that UMAP is given

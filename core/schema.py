@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.algorithms.active_neurons import States
+from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.influence import Influences
-from core.states import States
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -105,7 +105,7 @@ class Measured:
     columns: Columns
     states: States | None = None  # which neurons are on in each row; of N rows
     derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
-    bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.semanticbins)
+    bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.algorithms.semantic_bins)
     influences: Influences | None = None  # of N rows on every sub-task of every target
     members: tuple["Measured", ...] = ()  # of a combination: what each of its methods reads
     near_duplicates: Columns = field(default_factory=dict)  # for filters: column -> (N,) row repeated, -1 (duplicates)

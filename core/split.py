@@ -8,7 +8,7 @@ from math import floor
 
 import numpy as np
 
-from core.apportion import turns
+from core.algorithms.apportionment import turns
 from core.errors import RecipeError
 from core.schema import IntArray
 

@@ -2,7 +2,8 @@
 
     on        the k neurons of each feed-forward layer with the highest mean over the row's response tokens;
               k is a share of the layer's width (core/activations.py)
-    f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is on; g concave (core/coverage.py)
+    f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is on; g concave
+    (core/algorithms/greedy_coverage.py)
     gain      f with the row less f without it, when greedy search chose it: high is early
 
 Greedy search takes the row with the highest gain, again and again; no subset of k rows has an f that is more than
@@ -22,11 +23,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.coverage import coverage_gains
+from core.algorithms.active_neurons import States
+from core.algorithms.greedy_coverage import coverage_gains
 from core.methods.params import check, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
 from core.schema import BoolArray, IntArray, Measured, Order, Progress, ignore
-from core.states import States
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """Answer divergence: instructions to which a model gives answers far apart, and in many directions, bin by bin.
 
     K answers are drawn per instruction and embedded as unit vectors (core/answers.py, core/answerspace.py)
-    D       how far apart they lie                                    core/geometry.py
+    D       how far apart they lie                                    core/algorithms/answer_geometry.py
     I       in how many directions: 0 = on one line
     score   w · D + (1 − w) · I,  w = 0.6                             high is first
 
-Rows are taken from semantic bins, groups of like instructions (core/semanticbins.py), so that no subject is left out
+Rows are taken from semantic bins, groups of like instructions (core/algorithms/semantic_bins.py), so that no subject
+is left out
 because a model is sure of it:
 
     webster   (default) the next row comes from the bin with the highest  size / (rows taken + ½), its best one that is
@@ -19,7 +20,7 @@ Sizes and N count the rows that can be chosen: those that pass the filters and h
 instruction has no embedding is in no bin, so no quota can hold it: it is left out, and said.
 
 A row with fewer than K answers has the figures of those that are there, which are a little lower than they would be
-with all (core/geometry.py); `answers_counted` tells how many there are.
+with all (core/algorithms/answer_geometry.py); `answers_counted` tells how many there are.
 
 Source: ADG, https://arxiv.org/abs/2604.10448, and the authors' released code, whose quota rule and 80-token limit on
 prompts are options here. There middle and bottom scores are the controls, and D or I alone did worse.
@@ -32,11 +33,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.apportion import interleaved
+from core.algorithms.apportionment import interleaved
+from core.algorithms.semantic_bins import BinTree
 from core.methods.params import check, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
-from core.semanticbins import BinTree
 
 NO_BIN = "no semantic bin"
 SMALLEST = 3  # rows of a bin that the release does not skip

@@ -23,8 +23,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from core.algorithms.influences import Influences, in_turn
 from core.errors import MethodError
-from core.influence import Influences, in_turn
 from core.methods.params import check, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
 from core.schema import BoolArray, Measured, Order

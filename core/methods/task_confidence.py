@@ -2,7 +2,8 @@
 
     c_t   mean confidence of the base model over prompts of task t, in (0, 1]
     w_t   ∝ 1 / c_t
-    n_t   rows of task t under a budget of B: Webster seats by w_t, at most what the task has (core/apportion.py)
+    n_t   rows of task t under a budget of B: Webster seats by w_t, at most what the task has
+    (core/algorithms/apportionment.py)
 
 Confidence of a prompt: the model continues it greedily by up to m tokens, exp(mean_t log p(ŷ_t)). Up to s prompts of
 each task are asked, drawn from the seed. Or, where rows have responses, exp(−NLL) of each response: no further pass.
@@ -11,7 +12,8 @@ Rows inside a task come in a random order, drawn from the seed. Σ n_t = min(B, 
 ever adds rows. `even` is round robin: every task one row in turn (task diversity without weights).
 
 Tasks are the labels of the pool; rows without a label are a task of their own. A pool without labels has tasks derived
-from its prompts' embeddings by k-means (core/derived.py), and they are called derived wherever they are shown.
+from its prompts' embeddings by k-means (core/algorithms/task_clusters.py), and they are called derived wherever they
+are shown.
 
 Source: (Weighted) Task Diversity, https://arxiv.org/abs/2507.21482. Its abstract fixes the principle, weights inverse
 to confidence; the formula of the confidence, the caps and the rounding to whole rows are this project's reading.
@@ -32,7 +34,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.apportion import drawn, interleaved
+from core.algorithms.apportionment import drawn, interleaved
 from core.methods.params import check, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, sort_out, unanswered
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order

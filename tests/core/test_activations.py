@@ -24,11 +24,11 @@ from transformers import (
 
 from core import activations as module
 from core.activations import Activations, down_projections, highest, token_means
+from core.algorithms.active_neurons import ABSENT, States
 from core.errors import ModelError
 from core.model import load_model
 from core.modelref import resolve_model
 from core.probe import Probe
-from core.states import ABSENT, States
 from tests.core.families import FAMILIES, GROUPED, SIZE, network_of
 from tests.core.test_probe import one, rows
 

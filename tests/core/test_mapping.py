@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from core import mapping, projection
 from core.__main__ import app
+from core.algorithms.answer_geometry import CENTRE
 from core.basepass import base_parts, load_measured, load_states
 from core.errors import RecipeError, WorkspaceError
-from core.geometry import CENTRE
 from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
 from core.measure import measure
 from core.methods import build

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from core import sweep as passes
+from core.algorithms.answer_geometry import divergence
+from core.algorithms.greedy_coverage import coverage_order
 from core.asking import labels
 from core.basepass import kept_folder, load_measured
-from core.coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
-from core.geometry import divergence
 from core.measure import measure, measure_all
 from core.methods import build
 from core.pool import load_pool

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from core.algorithms.active_neurons import ABSENT
 from core.basepass import COLUMN, NEURONS, gather_states, have_states, read_states
-from core.states import ABSENT
 from core.workspace.files import Parts
 
 

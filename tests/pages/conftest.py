@@ -15,17 +15,17 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
+from core.algorithms.active_neurons import States
+from core.algorithms.answer_geometry import divergence, grams
+from core.algorithms.greedy_coverage import coverage_gains
+from core.algorithms.kmeans import by_size
 from core.answers import answer_table, count_answers
 from core.basepass import ABOUT, INDICES, INDPTR, write_merges
-from core.coverage import coverage_gains
 from core.embedded import with_suggestions
-from core.geometry import divergence, grams
-from core.kmeans import by_size
 from core.methods import build, describe
 from core.pool import load_pool
 from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
-from core.states import States
 from core.workspace.files import Parts, Workspace, write_json
 from core.workspace.jobs import Job, get_job
 from pages.ui import cached

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.algorithms.greedy_coverage import coverage_curve
 from core.basepass import load_measured
-from core.coverage import coverage_curve
 from core.filters import Filter
 from core.methods import METHODS
 from core.runs import save_run

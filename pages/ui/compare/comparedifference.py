@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.clusters import touched
+from core.algorithms.activation_clusters import touched
 from core.comparison import distance
 from core.composition import Band, Composition
 from core.runs import Run

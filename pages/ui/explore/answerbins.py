@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.clusters import touched
-from core.derived import PROMPTS, distinctive, words
+from core.algorithms.activation_clusters import touched
+from core.algorithms.task_clusters import PROMPTS, distinctive, words
 from core.pool import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import cached, theme

@@ -1,6 +1,6 @@
 """How much of what the whole pool switches on the first k rows of an order reach, for any k. Arrays only.
 
-    f(S) / f(pool),  f(S) = Σ_n g(count_n(S))      (core/coverage.py)
+    f(S) / f(pool),  f(S) = Σ_n g(count_n(S))      (core/algorithms/greedy_coverage.py)
 
 Counting is the slow part, and goes once along an order, with the counts kept at some lengths: what lies between two
 of them is counted when it is asked for.
@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from core.coverage import Growth, steps
+from core.algorithms.active_neurons import States
+from core.algorithms.greedy_coverage import Growth, steps
 from core.schema import IntArray
-from core.states import States
 from pages.ui.plots.bins import Values
 
 KNOTS = 25

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.clusters import touched
+from core.algorithms.activation_clusters import touched
 from core.runs import Run
 from core.schema import IntArray
 from pages.ui import cached

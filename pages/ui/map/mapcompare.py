@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.derived import words
+from core.algorithms.task_clusters import words
 from core.pool import read_rows
 from core.schema import IntArray, Pool, Row
 from pages.ui.grouping import Grouping

@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from core.algorithms.answer_geometry import coordinates
 from core.answers import LENGTH, STOP
 from core.errors import WinnowError
-from core.geometry import coordinates
 from core.runs import Run
 from core.schema import Pool, Row
 from pages.ui import cached, show

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from core.algorithms.active_neurons import States
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
 from core.schema import Measured
-from core.states import States
 
 # Neurons on: row 0 {0 1}, row 1 {0 1 2}, row 2 {3}, row 3 none, row 4 {0 1 2}
 ON = [[0, 1], [0, 1, 2], [3], [], [0, 1, 2]]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.apportion import seats
+from core.algorithms.apportionment import seats
 from core.errors import MethodError
 from core.methods.answer_divergence import NO_BIN, AnswerDivergence
 from core.methods.params import measure_params

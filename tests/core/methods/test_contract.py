@@ -7,14 +7,14 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from core.coverage import coverage_gains
+from core.algorithms.active_neurons import States
+from core.algorithms.greedy_coverage import coverage_gains
+from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.influence import Influences
 from core.methods import METHODS, build, describe
 from core.methods.params import Names, measure_params
 from core.runs import SIGNALS
 from core.schema import Measured
-from core.states import States
 
 N = 60
 TASKS = 4

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.influence import Influences
 from core.methods.preference_influence import PreferenceInfluence, TargetName, named_targets, spell_targets
 from core.schema import Measured
 

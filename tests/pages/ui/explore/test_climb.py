@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from core.coverage import coverage_curve
+from core.algorithms.greedy_coverage import coverage_curve
 from pages.ui.explore import climb
-from tests.core.test_coverage import clustered
-from tests.core.test_states import states_of
+from tests.core.algorithms.test_active_neurons import states_of
+from tests.core.algorithms.test_greedy_coverage import clustered
 
 ROOT2 = 2**0.5
 

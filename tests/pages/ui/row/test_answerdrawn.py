@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from core.geometry import coordinates, grams
+from core.algorithms.answer_geometry import coordinates, grams
 from pages.ui.row import answerdrawn
 
 

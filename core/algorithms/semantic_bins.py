@@ -1,6 +1,6 @@
 """Semantic bins: rows with like instructions, at every number of bins from one k-means. Arrays only.
 
-1. Fine bins by k-means on the instructions' embeddings (core.kmeans).
+1. Fine bins by k-means on the instructions' embeddings (core.algorithms.kmeans).
 2. For one bin less, the two are merged whose merging adds least to the spread inside bins (Ward 1963):
 
        Δ(a, b) = n_a n_b / (n_a + n_b) · |c_a − c_b|²      n: rows of a bin, c: mean of its embeddings
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.algorithms.kmeans import by_size, kmeans
 from core.errors import MethodError
-from core.kmeans import by_size, kmeans
 from core.schema import FloatArray, IntArray
 
 ROWS_EACH = 50

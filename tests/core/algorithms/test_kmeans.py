@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from core.kmeans import by_size, distinct, kmeans, unit
+from core.algorithms.kmeans import by_size, distinct, kmeans, unit
 
 
 def planted(sizes, width=8, spread=0.05, seed=0):
@@ -35,7 +35,7 @@ def test_groups_are_numbered_by_size_and_then_by_where_they_begin():
 
 @pytest.mark.parametrize("whole", [1 << 23, 0])  # Lloyd, and by batches
 def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads(monkeypatch, whole):
-    monkeypatch.setattr("core.kmeans.WHOLE", whole)
+    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", whole)
     cloud = np.random.default_rng(0).normal(size=(5000, 16)).astype(np.float32)  # no clusters: every border is open
     found = []
     for threads in (1, 2, 4):
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads(monkeypatc
 
 def test_batches_find_the_same_clouds(monkeypatch):
     vectors, truth = planted([300, 200, 100])
-    monkeypatch.setattr("core.kmeans.WHOLE", 0)
+    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", 0)
     assert kmeans(vectors, 3, seed=0).tolist() == truth.tolist()
 
 
@@ -60,7 +60,7 @@ def test_other_order_of_rows_same_clouds():
 
 @pytest.mark.parametrize("whole", [1 << 23, 0])
 def test_fewer_distinct_vectors_than_clusters_are_fewer_clusters(monkeypatch, whole):
-    monkeypatch.setattr("core.kmeans.WHOLE", whole)
+    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", whole)
     twice = np.float32([[0, 0], [1, 1], [-0.0, 0], [1, 1], [1, 1]])
     assert kmeans(twice, 4, seed=0).tolist() == [1, 0, 1, 0, 0]
     assert kmeans(np.zeros((4, 2), np.float32), 3, seed=0).tolist() == [0] * 4
@@ -97,6 +97,6 @@ def test_unit_vectors_by_hand():
 
 
 def test_many_bins_are_found_in_batches(monkeypatch):
-    monkeypatch.setattr("core.kmeans.WHOLE", 0)
+    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", 0)
     vectors, truth = planted([50] * 200, width=200, spread=0.02)
     assert adjusted_rand_score(truth, kmeans(vectors, 200, seed=0)) > 0.9

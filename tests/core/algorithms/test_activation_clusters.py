@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from core.clusters import activation_clusters, touched
-from core.states import States
+from core.algorithms.activation_clusters import activation_clusters, touched
+from core.algorithms.active_neurons import States
 
 
 def states_of(rows, neurons):
@@ -43,7 +43,7 @@ def test_a_row_with_many_neurons_on_does_not_weigh_more():
 
 @pytest.mark.parametrize("sample", [20_000, 300])
 def test_planted_clusters_are_found(monkeypatch, sample):
-    monkeypatch.setattr("core.clusters.SAMPLE", sample)
+    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE", sample)
     states, truth = planted(2000, 8)
     labels = activation_clusters(states, np.arange(2000), 8, seed=0)
     assert adjusted_rand_score(truth, labels) > 0.97
@@ -51,7 +51,7 @@ def test_planted_clusters_are_found(monkeypatch, sample):
 
 
 def test_neurons_that_the_sample_never_has_on_do_no_harm(monkeypatch):
-    monkeypatch.setattr("core.clusters.SAMPLE_ON", 200)  # 50 of these rows
+    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE_ON", 200)  # 50 of these rows
     states = states_of([[0, 1, 10 + i] if i % 2 else [2, 3, 10 + i] for i in range(400)], 500)
     labels = activation_clusters(states, np.arange(400), 2, seed=0)
     assert labels.tolist() == [0, 1] * 200
@@ -61,7 +61,7 @@ def test_neurons_that_the_sample_never_has_on_do_no_harm(monkeypatch):
 def test_how_much_is_read_at_once_changes_nothing(monkeypatch, chunk):
     states, _ = planted(300, 4)
     whole = activation_clusters(states, np.arange(300), 4, seed=0)
-    monkeypatch.setattr("core.clusters.CHUNK", chunk)
+    monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", chunk)
     told = []
     found = activation_clusters(states, np.arange(300), 4, seed=0, on_part=lambda *at: told.append(at))
     assert found.tolist() == whole.tolist()
@@ -104,8 +104,8 @@ def test_no_rows_are_in_no_cluster():
 
 
 def test_memory_follows_rows_not_neurons_on(monkeypatch):
-    monkeypatch.setattr("core.clusters.SAMPLE_ON", 1 << 16)
-    monkeypatch.setattr("core.clusters.CHUNK", 1 << 16)
+    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE_ON", 1 << 16)
+    monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", 1 << 16)
     states, _ = planted(8000, 4, on=200)  # 1.6 M neurons on: 12 MiB as a sparse matrix of float32
     tracemalloc.start()
     activation_clusters(states, np.arange(8000), 4, seed=0)

@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from core.algorithms.active_neurons import States, stretches
 from core.errors import MethodError
 from core.schema import IntArray, Progress, ignore
-from core.states import States, stretches
 
 Growth = Literal["sqrt", "once", "capped"]
 Exact = NDArray[np.float64]

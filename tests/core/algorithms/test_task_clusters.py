@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
-from core.derived import derive_tasks, distinctive, tasks_for, words
+from core.algorithms.task_clusters import derive_tasks, distinctive, tasks_for, words
 from core.sentences import SentenceEncoder
 
 POOL = [

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 from sklearn.metrics import adjusted_rand_score
 
+from core.algorithms.semantic_bins import BinTree, bin_tree, bins_for, ward
 from core.errors import MethodError
-from core.semanticbins import BinTree, bin_tree, bins_for, ward
 
 # Bins of 4, 2, 2 and 1 rows at 0, 10, 11 and 30 on a line. Δ of neighbours: 4·2/6·100, 2·2/4·1, 2·1/3·361
 LINE = np.float64([[0], [10], [11], [30]])

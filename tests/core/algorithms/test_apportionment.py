@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.apportion import drawn, interleaved, seats, seats_at, turns
+from core.algorithms.apportionment import drawn, interleaved, seats, seats_at, turns
 from core.errors import MethodError
 
 PLENTY = 1000

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import geometry
-from core.geometry import centres, coordinates, divergence, grams
+from core.algorithms import answer_geometry
+from core.algorithms.answer_geometry import centres, coordinates, divergence, grams
 
 NAN = np.nan
 ALONG, UP = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
@@ -147,7 +147,7 @@ def test_how_much_is_worked_on_at_once_changes_no_bit(monkeypatch):
     vectors[7, 2] = NAN
     one = grams(vectors)
     figures = divergence(one)
-    monkeypatch.setattr(geometry, "CHUNK", 500)
+    monkeypatch.setattr(answer_geometry, "CHUNK", 500)
     np.testing.assert_array_equal(grams(vectors), one)
     again = divergence(one)
     np.testing.assert_array_equal(again.dispersion, figures.dispersion)
@@ -156,7 +156,7 @@ def test_how_much_is_worked_on_at_once_changes_no_bit(monkeypatch):
 
 
 def test_a_file_is_read_a_part_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(geometry, "CHUNK", 1 << 16)
+    monkeypatch.setattr(answer_geometry, "CHUNK", 1 << 16)
     rows, k, width = 20_000, 5, 96
     vectors = unit_vectors(rows, k, width, dtype=np.float16)
     vectors.tofile(tmp_path / "vectors")
@@ -165,7 +165,7 @@ def test_a_file_is_read_a_part_at_a_time(tmp_path, monkeypatch):
     found = divergence(grams(mapped))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < rows * (k * k * 4 + 24) + 8 * 8 * geometry.CHUNK
+    assert peak < rows * (k * k * 4 + 24) + 8 * 8 * answer_geometry.CHUNK
     np.testing.assert_array_equal(found.dispersion, divergence(grams(vectors)).dispersion)
 
 

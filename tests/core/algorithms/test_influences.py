@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.influence import Influences, in_turn
+from core.algorithms.influences import Influences, in_turn
 
 TWO = Influences(
     {"a": ("x", "y"), "b": ("z",)},

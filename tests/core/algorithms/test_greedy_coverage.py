@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import coverage
-from core.coverage import Cover, coverage_curve, coverage_order, partitioned_order, steps, value
+from core.algorithms import greedy_coverage
+from core.algorithms.active_neurons import States
+from core.algorithms.greedy_coverage import Cover, coverage_curve, coverage_order, partitioned_order, steps, value
 from core.errors import MethodError
-from core.states import States
-from tests.core.test_states import states_of
+from tests.core.algorithms.test_active_neurons import states_of
 
 GROWTHS = [("sqrt", 1), ("once", 1), ("capped", 2), ("capped", 3.5)]
 every_growth = pytest.mark.parametrize(("g", "tau"), GROWTHS)
@@ -71,8 +71,8 @@ def test_it_is_the_plain_greedy_order_in_thousands_of_small_cases(g, tau, seed):
 @every_growth
 @pytest.mark.parametrize(("asked", "chunk"), [(1, 1), (3, 40), (8, 1 << 17)])
 def test_it_is_the_plain_greedy_order_however_many_rows_are_asked_at_once(monkeypatch, g, tau, asked, chunk):
-    monkeypatch.setattr(coverage, "FIRST_ASKED", asked)
-    monkeypatch.setattr(coverage, "CHUNK", chunk)
+    monkeypatch.setattr(greedy_coverage, "FIRST_ASKED", asked)
+    monkeypatch.setattr(greedy_coverage, "CHUNK", chunk)
     states = clustered(150, seed=asked)
     order, _ = plain_greedy([states.row(i).tolist() for i in range(150)], 400, g, tau)
     assert coverage_order(states, g=g, tau=tau).rows.tolist() == order
@@ -236,7 +236,7 @@ def test_what_is_no_growth_is_refused(g, tau, words):
 
 
 def test_a_row_too_large_to_count_exactly_is_refused(monkeypatch):
-    monkeypatch.setattr(coverage, "MOST_ON", 3)
+    monkeypatch.setattr(greedy_coverage, "MOST_ON", 3)
     with pytest.raises(MethodError, match="a row has 3 neurons on, and at most 2"):
         coverage_order(HAND)
 

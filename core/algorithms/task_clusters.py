@@ -2,7 +2,7 @@
 
 1. Prompt embeddings less their mean, scaled to unit length. Hidden states of language models share one large
    direction (Ethayarajh 2019, https://arxiv.org/abs/1909.00512), so as they are all prompts look alike.
-2. k-means on them (core.kmeans).
+2. k-means on them (core.algorithms.kmeans).
 3. Names by class-based TF-IDF (Grootendorst 2022, https://arxiv.org/abs/2203.05794), counting prompts, not
    occurrences, so that no long prompt speaks for its cluster:
 
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from core.kmeans import directions, kmeans
+from core.algorithms.kmeans import directions, kmeans
 from core.schema import IntArray
 
 FEWEST, MOST = 2, 50  # tasks

@@ -3,7 +3,7 @@
 1. A row is a binary vector over the neurons, scaled to unit length: rows with more of them on do not weigh more.
 2. Truncated SVD, fitted to a seeded sample of rows (Halko, Martinsson, Tropp 2011, https://arxiv.org/abs/0909.4061):
    the directions in which neurons go together. Neurons that the sample never has on have no part in them.
-3. Every row, projected and scaled to unit length again, goes to a cluster by k-means (core.kmeans).
+3. Every row, projected and scaled to unit length again, goes to a cluster by k-means (core.algorithms.kmeans).
 
 In memory at once: the sample, a chunk of rows, and (N, WIDTH) numbers, of which k-means makes one copy.
 """
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.utils.extmath import randomized_svd
 
-from core.kmeans import kmeans, one_thread, random_state, unit
+from core.algorithms.active_neurons import States, stretches
+from core.algorithms.kmeans import kmeans, one_thread, random_state, unit
 from core.schema import FloatArray, IntArray, Progress, ignore
-from core.states import States, stretches
 
 WIDTH = 32  # directions kept
 SAMPLE = 20_000  # rows they are fitted to, at most

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from core.algorithms.active_neurons import ABSENT, States, stretches
 from core.errors import MethodError
-from core.states import ABSENT, States, stretches
 
 
 def states_of(rows, neurons):
@@ -34,7 +34,7 @@ def test_rows_are_taken_in_the_order_asked_for():
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_counts_are_of_the_rows_asked_for_whatever_is_read_at_once(monkeypatch, chunk):
-    monkeypatch.setattr("core.states.CHUNK", chunk)
+    monkeypatch.setattr("core.algorithms.active_neurons.CHUNK", chunk)
     states = states_of(ROWS, 7)
     assert states.counts(np.arange(4)).tolist() == [2, 1, 1, 0, 0, 2, 0]
     assert states.counts(np.array([3, 2])).tolist() == [1, 1, 0, 0, 0, 1, 0]
@@ -51,7 +51,7 @@ def test_a_mapped_file_will_do(tmp_path):
 @pytest.mark.parametrize("chunk", [1, 2, 1000])
 @pytest.mark.parametrize("rows", [[[2, 0]], [[1, 1]], [[0, 6]], [[3], [0, 1, 5, 4]]])
 def test_rows_that_do_not_ascend_below_the_number_of_neurons_are_refused(monkeypatch, rows, chunk):
-    monkeypatch.setattr("core.states.CHUNK", chunk)
+    monkeypatch.setattr("core.algorithms.active_neurons.CHUNK", chunk)
     with pytest.raises(MethodError, match="ascending numbers below 6"):
         states_of(rows, 6)
 
