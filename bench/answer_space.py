@@ -31,7 +31,7 @@ from transformers import AutoTokenizer
 from bench.probe_pass import ALPACA, random_model
 from core.algorithms.answer_geometry import divergence, grams
 from core.answerspace import AnswerSpace, token_weight
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.model import Model, load_model
 from core.modelref import resolve_model
 

@@ -34,7 +34,7 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from core.batches import plan
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.model import DTYPES, Model, pick_device, pick_dtype
 from core.probe import BATCH_TOKENS, Probe, layout
 from core.schema import ModelRef, Reading

@@ -25,8 +25,8 @@ import numpy as np
 import orjson
 import typer
 
-from core.embedded import with_suggestions
 from core.methods import build, describe
+from core.methods.suggestions import with_suggestions
 from core.pool import load_pool
 from core.runs import Run, run_key, save_run
 from core.schema import ModelRef, Pool, Reading

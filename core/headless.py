@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from core import curate
 from core.basepass import load_measured, view_means
 from core.duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
-from core.embedded import with_suggestions
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
 from core.filterline import read_filter, write_filter
@@ -26,6 +25,7 @@ from core.manifest import Manifest, read_manifest
 from core.methods import METHODS, build, standing
 from core.methods.combined import singles
 from core.methods.params import all_params
+from core.methods.suggestions import with_suggestions
 from core.pool import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
 from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.errors import ModelError
 from core.schema import ModelRef
 

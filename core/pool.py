@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.embedded.demo import write_demo
+from core.demo.pool import write_demo
 from core.errors import PoolError, WorkspaceError
 from core.intake.identity import FORMAT
 from core.intake.importer import import_pool

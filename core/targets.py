@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.embedded.pairs import write_pairs
+from core.demo.pairs import write_pairs
 from core.errors import MethodError, PoolError
 from core.intake.pairrows import MOST_CHARS, Draw, Drawn, PairRows
 from core.intake.sources import identify, open_source

@@ -33,8 +33,8 @@ USES_TORCH = {
     "core/directions.py",
     "core/estimate.py",
     "core/tokenview.py",
-    "core/embedded/train.py",
-    "core/embedded/heldout.py",
+    "core/demo/training/train.py",
+    "core/demo/training/heldout.py",
 }
 ARRAYS_ONLY = (
     "core/methods/",

@@ -18,10 +18,10 @@ import orjson
 import streamlit as st
 
 from core import pool as pools
-from core.embedded import with_suggestions
 from core.errors import RecipeError, WinnowError, WorkspaceError
 from core.filters import Filter
 from core.methods import METHODS, build, describe
+from core.methods.suggestions import with_suggestions
 from core.recipe import Recipe, make_recipe
 from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading

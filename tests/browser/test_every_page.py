@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.embedded.demo import clean_rows
+from core.demo.pool import clean_rows
 from core.pool import load_pool
 from core.schema import Reading
 from core.workspace.files import write_json

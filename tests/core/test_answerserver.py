@@ -15,7 +15,7 @@ from core import diverging
 from core.answers import Sampling, answer_table, count_answers
 from core.answerserver import AnswerServer, Served
 from core.basepass import load_measured
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.endpoint import Endpoint, checked_url
 from core.errors import Cancelled, ModelError
 from core.measure import measure

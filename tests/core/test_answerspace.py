@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from core.answerspace import AnswerSpace, encoded_answers, token_weight
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.model import load_model
 from core.modelref import resolve_model
 from core.sentences import SentenceEncoder

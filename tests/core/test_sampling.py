@@ -10,7 +10,7 @@ from transformers import RwkvConfig
 
 from core.answers import Sampling, answer_table, count_answers, streams
 from core.confidence import Continuation
-from core.embedded import MODEL_PATH
+from core.demo import MODEL_PATH
 from core.errors import ModelError
 from core.model import load_model
 from core.modelref import resolve_model

@@ -21,8 +21,8 @@ from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.kmeans import by_size
 from core.answers import answer_table, count_answers
 from core.basepass import ABOUT, INDICES, INDPTR, write_merges
-from core.embedded import with_suggestions
 from core.methods import build, describe
+from core.methods.suggestions import with_suggestions
 from core.pool import load_pool
 from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading

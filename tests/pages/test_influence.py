@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.basepass import load_measured
-from core.embedded import with_suggestions
 from core.methods import build, describe
+from core.methods.suggestions import with_suggestions
 from core.recipe import plan_selection
 from core.runs import SUBTASKS, given_files, save_run
 from core.workspace.files import read_json, write_json

@@ -10,11 +10,11 @@ from typing import Any, get_args, get_type_hints
 
 import streamlit as st
 
-from core.embedded import SUGGESTED
 from core.errors import WinnowError
 from core.methods import METHODS, standing
 from core.methods.combined import Combined
 from core.methods.params import Stage, measure_params
+from core.methods.suggestions import SUGGESTED
 from core.schema import Pool, Reading
 from pages.ui import roots, show, state
 from pages.ui.score import targetfacts, targetpairs, targets

@@ -9,8 +9,8 @@ import random
 from collections.abc import Set
 from pathlib import Path
 
-from core.embedded.demo import FAMILIES, demo_rows, prompt_of
-from core.embedded.faults import CHANGES, LONG_ENOUGH, DemoRow
+from core.demo.faults import CHANGES, LONG_ENOUGH, DemoRow
+from core.demo.pool import FAMILIES, demo_rows, prompt_of
 from core.workspace.files import write_atomic
 
 PAIRS_PER_FAULT = 8

@@ -1,13 +1,10 @@
-"""What ships with the app: the demo pool's generator and a small base model."""
+"""Parameters that suit the embedded model, which is far smaller than those the methods were published with."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from core.methods import build
 from core.methods.combined import DEFAULT, NAME, named_members, spell_members
-
-MODEL_PATH = Path(__file__).parent / "model"
 
 # The papers' learning rates are for models a thousand times larger; at 5 M parameters they change nothing.
 # Nor does so small a model say anything in 256 tokens that it does not in 32, and it shows what influence is after

@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.embedded.closed_tasks import CLOSED
-from core.embedded.faults import DemoRow, plant
-from core.embedded.open_tasks import OPEN
+from core.demo.closed_tasks import CLOSED
+from core.demo.faults import DemoRow, plant
+from core.demo.open_tasks import OPEN
 from core.workspace.files import write_atomic
 
 FAMILIES = CLOSED | OPEN

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from core.embedded.demo import clean_rows, prompt_of
+from core.demo.pool import clean_rows, prompt_of
 
 Row = dict[str, Any]
 Pair = tuple[str, str]  # prompt, response

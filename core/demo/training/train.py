@@ -1,4 +1,4 @@
-"""Train the embedded tokenizer and base model: `python -m core.embedded.train --data DIR --out DIR --work DIR`.
+"""Train the embedded tokenizer and base model: `python -m core.demo.training.train --data DIR --out DIR --work DIR`.
 
 Plain language modelling over documents set end to end, each between BOS and EOS, cut into windows.
 The learning rate rises, stays, and falls in a straight line over the last DECAY_SHARE of the
@@ -27,10 +27,10 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from core.embedded.corpus import REPEATS, SOURCES, Document, read_corpus
-from core.embedded.heldout import held_out
-from core.embedded.stream import Block, block, stream
-from core.embedded.vocabulary import (
+from core.demo.training.corpus import REPEATS, SOURCES, Document, read_corpus
+from core.demo.training.heldout import held_out
+from core.demo.training.stream import Block, block, stream
+from core.demo.training.vocabulary import (
     BOS,
     BOS_ID,
     EOS,

@@ -6,9 +6,9 @@ import torch
 import typer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.embedded.stream import block, stream
-from core.embedded.train import CONTEXT, WARM_UP_STEPS, Progress, Run, export, main
-from core.embedded.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, train_tokenizer, unigram_nats
+from core.demo.training.stream import block, stream
+from core.demo.training.train import CONTEXT, WARM_UP_STEPS, Progress, Run, export, main
+from core.demo.training.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, train_tokenizer, unigram_nats
 
 PAGE = ["A small page of text, with 12 numbers.", "Ein kleiner Text: größer.", "def f(x): return x"] * 5
 

@@ -6,10 +6,10 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from core.embedded.closed_tasks import CLOSED
-from core.embedded.demo import FAMILIES, clean_rows, demo_rows, write_demo
-from core.embedded.faults import SHARES
-from core.embedded.open_tasks import OPEN
+from core.demo.closed_tasks import CLOSED
+from core.demo.faults import SHARES
+from core.demo.open_tasks import OPEN
+from core.demo.pool import FAMILIES, clean_rows, demo_rows, write_demo
 
 TEXT = ("instruction", "input", "output", "task")
 

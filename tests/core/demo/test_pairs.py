@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from core.embedded.demo import FAMILIES, demo_rows, prompt_of
-from core.embedded.pairs import demo_pairs, write_pairs
+from core.demo.pairs import demo_pairs, write_pairs
+from core.demo.pool import FAMILIES, demo_rows, prompt_of
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from core.embedded.corpus import (
+from core.demo.pool import demo_rows, prompt_of
+from core.demo.training.corpus import (
     HELD_OUT_SHARE,
     PASSAGE_WORDS,
     SOURCES,
@@ -16,7 +17,6 @@ from core.embedded.corpus import (
     split,
     without_leaks,
 )
-from core.embedded.demo import demo_rows, prompt_of
 
 SOURCE = {source.name: source for source in SOURCES}
 PASSAGE = " ".join(f"w{i}" for i in range(PASSAGE_WORDS))

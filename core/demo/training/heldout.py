@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-from core.embedded.vocabulary import PAD_ID, TokenIds
+from core.demo.training.vocabulary import PAD_ID, TokenIds
 
 BATCH_TOKENS = 4096  # padded tokens in one batch: bounds the logits to 128 MB
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from core.embedded.words import WORDS
+from core.demo.words import WORDS
 
 DemoRow = dict[str, Any]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.embedded import MODEL_PATH
-from core.embedded.corpus import REPEATS, SOURCES, demo_documents, documents, split
-from core.embedded.demo import clean_rows, demo_rows, prompt_of
-from core.embedded.heldout import held_out, model_nats
-from core.embedded.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, unigram_nats
+from core.demo import MODEL_PATH
+from core.demo.pool import clean_rows, demo_rows, prompt_of
+from core.demo.training.corpus import REPEATS, SOURCES, demo_documents, documents, split
+from core.demo.training.heldout import held_out, model_nats
+from core.demo.training.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, unigram_nats
 
 ODD = [
     "",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embedded.vocabulary import TokenIds
+from core.demo.training.vocabulary import TokenIds
 
 Block = NDArray[np.int64]
 

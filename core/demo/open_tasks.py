@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from core.embedded.words import fill
+from core.demo.words import fill
 
 Drawn = tuple[str, str, str]  # instruction, input, output
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from core.embedded.words import WORDS, fill
+from core.demo.words import WORDS, fill
 
 Drawn = tuple[str, str, str]  # instruction, input, output
 
