@@ -34,7 +34,7 @@ from transformers.utils import logging
 from core.basepass import load_measured
 from core.measure import measure
 from core.methods import build
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.workspace.files import Workspace

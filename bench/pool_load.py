@@ -85,7 +85,7 @@ def measure(reader: str, file: Path) -> dict[str, float]:
 
 def read_with_winnow(file: Path) -> dict[str, float]:
     """Import, then a few thousand rows picked at random."""
-    from core.pool import load_pool, read_rows
+    from core.pool.pools import load_pool, read_rows
 
     start = time.perf_counter()
     pool = load_pool(str(file), workspace=file.parent / "workspace")

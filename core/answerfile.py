@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from core.answers import COLUMNS
 from core.errors import PoolError
-from core.intake.bytestream import ByteStream
+from core.pool.readers.bytestream import ByteStream
 from core.schema import IntArray, Progress, ignore
 
 BLOCK_BYTES = 4 << 20

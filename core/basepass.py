@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ABSENT, States
 from core.algorithms.influences import Influences
-from core.duplicates import near_duplicates
 from core.errors import WorkspaceError
 from core.methods.combined import beside
+from core.pool.near_duplicates import near_duplicates
 from core.runs import (
     INFLUENCES,
     SUBTASKS,

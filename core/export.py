@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from core.convert import CONVERSIONS, TURNS_FIELD, one_line, to_object
 from core.errors import RecipeError
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
 

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from core import curate
 from core.basepass import load_measured, view_means
-from core.duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
 from core.filterline import read_filter, write_filter
@@ -26,7 +25,8 @@ from core.methods import METHODS, build, standing
 from core.methods.combined import singles
 from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
-from core.pool import answer_key, load_pool, open_pool
+from core.pool.near_duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
+from core.pool.pools import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
 from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
 from core.runs import Run, find_run, find_signal

@@ -57,7 +57,7 @@ class TargetFacts(_Strict):
 
     name: str
     source: str
-    fingerprint: str  # of its pairs, as in core.targets.Targets
+    fingerprint: str  # of its pairs, as in core.pool.preference.target_sets.Targets
     pairs: int
 
 

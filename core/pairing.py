@@ -15,9 +15,9 @@ from core.directions import log_likelihoods, margins, pair_accuracy
 from core.errors import MethodError
 from core.methods.preference_influence import PreferenceInfluence
 from core.model import load_tokenizer
+from core.pool.preference.target_sets import Targets, lengths, load_targets, overlap
 from core.schema import IntArray
 from core.sweep import Sweep
-from core.targets import Targets, lengths, load_targets, overlap
 from core.template import Encoder
 
 MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt

@@ -17,10 +17,10 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.duplicates import column_of, likeness
 from core.errors import RecipeError
 from core.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
 from core.methods import build, describe
+from core.pool.near_duplicates import column_of, likeness
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
 from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
 from core.workspace.files import write_atomic

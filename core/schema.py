@@ -33,7 +33,7 @@ def ignore(done: int, total: int) -> None:
 class FieldMap:
     """Which fields of an original row mean what. Dotted names are not used: top-level fields only.
 
-    `schema` is one of core.intake.formats.SCHEMAS. `prompt` fields are joined with one newline, empty ones
+    `schema` is one of core.pool.schema_detection.SCHEMAS. `prompt` fields are joined with one newline, empty ones
     left out. `turns` names a field holding a list of turns; it excludes `prompt` and `response`.
     """
 

@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from core import pool as pools
 from core.basepass import load_measured
-from core.duplicates import stamp
 from core.methods import build, describe
+from core.pool import pools
+from core.pool.near_duplicates import stamp
+from core.pool.preference.target_sets import Targets, load_targets, source_identity
 from core.runs import Run
 from core.schema import Columns, IntArray, Measured, Method, Pool
-from core.targets import Targets, load_targets, source_identity
 from core.workspace.files import Workspace
 from core.workspace.jobs import Job, list_jobs
 

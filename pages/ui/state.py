@@ -17,11 +17,11 @@ from typing import Any
 import orjson
 import streamlit as st
 
-from core import pool as pools
 from core.errors import RecipeError, WinnowError, WorkspaceError
 from core.filters import Filter
 from core.methods import METHODS, build, describe
 from core.methods.suggestions import with_suggestions
+from core.pool import pools
 from core.recipe import Recipe, make_recipe
 from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading

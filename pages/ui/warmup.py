@@ -1,7 +1,7 @@
 """What every first visit needs, loaded before the first one comes."""
 
-from core import pool as pools
 from core.errors import WinnowError
+from core.pool import pools
 from pages.ui import cached
 
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.demo.pool import clean_rows
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.schema import Reading
 from core.workspace.files import write_json
 from tests.browser.test_journey import core, go, quiet, saved

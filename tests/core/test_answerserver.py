@@ -22,7 +22,7 @@ from core.measure import measure
 from core.methods import build
 from core.model import load_model
 from core.modelref import resolve_model
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.workspace.files import Workspace

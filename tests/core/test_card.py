@@ -10,7 +10,7 @@ from core.card import dataset_card, dataset_info_snippet, size_category
 from core.export import write_selection
 from core.manifest import build_manifest
 from core.schema import FieldMap
-from tests.core.pools import make_pool
+from tests.core.pool.pools import make_pool
 
 RECIPE = {
     "method": {"name": "entropy_shift", "params": {"gamma": 0.2}},

@@ -9,7 +9,7 @@ import pytest
 from core.convert import CONVERSIONS, to_schema
 from core.errors import RecipeError
 from core.schema import FieldMap
-from tests.core.pools import ALPACA, make_row
+from tests.core.pool.pools import ALPACA, make_row
 
 ASKED = ("user", "What is 2 + 2?")
 SAID = ("assistant", "4")

@@ -32,7 +32,7 @@ from core.methods import build
 from core.model import load_model, pick_dtype
 from core.modelref import resolve_model
 from core.nucleus import gumbel
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.probe import Probe
 from core.progress import Silent
 from core.runs import INFLUENCES

@@ -6,7 +6,7 @@ import pytest
 
 from core.estimate import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
 from core.methods import METHODS, build
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.workspace.files import Workspace

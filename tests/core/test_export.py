@@ -12,9 +12,9 @@ from core import export
 from core.convert import CONVERSIONS
 from core.errors import RecipeError, WorkspaceError
 from core.export import first_line, write_scores, write_selection
-from core.pool import load_pool, read_rows
+from core.pool.pools import load_pool, read_rows
 from core.schema import FieldMap
-from tests.core.pools import make_pool
+from tests.core.pool.pools import make_pool
 
 NAN = np.nan
 TEXTS = [

@@ -22,7 +22,7 @@ from core.methods.preference_influence import PreferenceInfluence
 from core.model import load_model
 from core.modelref import resolve_model
 from core.pairing import read_pairs
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.recipe import make_recipe
 from core.runs import find_run

@@ -9,7 +9,7 @@ from core.errors import RecipeError, ReplayError
 from core.export import write_selection
 from core.manifest import build_manifest, read_manifest, verify_rows, write_manifest
 from core.schema import Pool
-from tests.core.pools import make_pool
+from tests.core.pool.pools import make_pool
 
 RECIPE = {"method": {"name": "random", "params": {}}, "seed": 3, "budget": "2"}
 

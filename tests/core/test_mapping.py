@@ -18,7 +18,7 @@ from core.errors import RecipeError, WorkspaceError
 from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
 from core.measure import measure
 from core.methods import build
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.runs import save_run
 from core.schema import Reading

@@ -20,7 +20,7 @@ from core.basepass import kept_folder, load_measured
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measure import measure, measure_all
 from core.methods import build
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.runs import Run, find_run, fits, list_runs
 from core.schema import Reading
@@ -178,7 +178,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = all_on(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["core.measure", "core.pool"])
+    context.set_forkserver_preload(["core.measure", "core.pool.pools"])
     root = tmp_path / "killed"
     rng = random.Random(1)
     done: dict[Path, tuple[int, int]] = {}

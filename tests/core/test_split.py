@@ -9,10 +9,10 @@ import yaml
 
 from core.card import dataset_info_snippet
 from core.curate import curate, replay
-from core.duplicates import find_near_duplicates
 from core.errors import RecipeError, ReplayError
 from core.manifest import read_manifest
-from core.pool import load_pool
+from core.pool.near_duplicates import find_near_duplicates
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.recipe import load_recipe, make_recipe
 from core.split import held_out

@@ -23,7 +23,7 @@ from core.answers import answer_table, count_answers
 from core.basepass import ABOUT, INDICES, INDPTR, write_merges
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
 from core.workspace.files import Parts, Workspace, write_json

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.workspace.files import read_json
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from core.basepass import load_measured
 from core.methods import build
 from core.methods.combined import Combined
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.runs import list_runs
 from pages.ui import state
 from tests.pages.conftest import asking_run, covering_run, finished_run

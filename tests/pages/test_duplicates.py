@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from core.duplicates import find_near_duplicates
-from core.pool import load_pool
+from core.pool.near_duplicates import find_near_duplicates
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.workspace.files import read_json
 from core.workspace.jobs import list_jobs

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from core.__main__ import app as commands
 from core.curate import curate
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.recipe import load_recipe
 from pages.ui import state
 from tests.pages.conftest import finished_run

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.pool import load_pool
+from core.pool.pools import load_pool
 
 
 def labels(at) -> dict[str, str]:

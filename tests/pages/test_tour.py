@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.workspace.jobs import cancel_job, list_jobs
 from pages.ui import show
 from pages.ui.tour import STEPS, everything

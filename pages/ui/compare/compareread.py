@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.comparison import disagreements
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from core.selection import Selection
 from pages.ui import cached, show

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.algorithms.activation_clusters import touched
 from core.algorithms.task_clusters import PROMPTS, distinctive, words
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import cached, theme
 from pages.ui.explore import answercharts

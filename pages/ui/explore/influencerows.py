@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import cached, show, state
 from pages.ui.explore.influence import SCORE, Seen

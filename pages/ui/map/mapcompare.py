@@ -17,7 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from core.algorithms.task_clusters import words
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from pages.ui.grouping import Grouping
 from pages.ui.plots import bins

@@ -10,9 +10,9 @@ import orjson
 import pyarrow.compute as pc
 import streamlit as st
 
-from core import pool as pools
 from core.errors import WinnowError
-from core.intake.formats import SCHEMAS
+from core.pool import pools
+from core.pool.schema_detection import SCHEMAS
 from core.runs import list_runs
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.workspace.files import atomic_path, content_key

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from core.duplicates import LOWEST, column_of, finest, near_duplicates, stamp
 from core.errors import WinnowError
 from core.filters import ALIKE, EXACT, NEAR
 from core.headless import WORKSPACE
+from core.pool.near_duplicates import LOWEST, column_of, finest, near_duplicates, stamp
 from core.schema import IntArray, Pool
 from core.workspace.jobs import get_job, start_job
 from pages.ui import cached, jobs, show, state

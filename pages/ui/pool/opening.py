@@ -8,8 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from core import pool as pools
 from core.errors import PoolError, WinnowError
+from core.pool import pools
 from core.schema import FieldMap
 from core.workspace.files import write_atomic
 from pages.ui import cached, roots, show, state

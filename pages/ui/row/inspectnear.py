@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.basepass import base_parts
-from core.duplicates import likeness, near_duplicates
 from core.neighbours import Block, nearest, similarities
-from core.pool import read_rows
+from core.pool.near_duplicates import likeness, near_duplicates
+from core.pool.pools import read_rows
 from core.runs import Run, find_signal
 from core.schema import FloatArray, IntArray, Pool, Row
 from core.selection import Selection

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.pool import read_rows
+from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection import Pin, Selection
 from pages.ui import show, state

@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from core.intake.pairs import SHAPES
+from core.pool.preference.formats import SHAPES
+from core.pool.preference.target_sets import Lengths, Targets, lengths, overlap, source_identity
 from core.schema import Pool
-from core.targets import Lengths, Targets, lengths, overlap, source_identity
 from pages.ui import cached, state
 
 KNOWN = 64  # sets whose figures are kept

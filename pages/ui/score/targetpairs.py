@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.methods.preference_influence import TargetName
-from core.targets import Targets
+from core.pool.preference.target_sets import Targets
 from pages.ui import show
 
 PAGE = 100  # pairs, or rows set aside, in a table at once

@@ -11,10 +11,10 @@ from typing import Any
 import streamlit as st
 
 from core.errors import MethodError, WinnowError
-from core.intake.pairs import SHAPES
 from core.methods.preference_influence import NAME, TargetName, named_targets, spell_targets
+from core.pool.preference.formats import SHAPES
+from core.pool.preference.target_sets import DEMO
 from core.schema import Pool
-from core.targets import DEMO
 from pages.ui import roots, show, state
 from pages.ui.pool import opening
 from pages.ui.score import targetfacts

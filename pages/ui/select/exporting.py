@@ -10,12 +10,12 @@ import streamlit as st
 
 from core.card import dataset_info_snippet
 from core.curate import Curated, beside, curate, rows_apart, settled
-from core.duplicates import finest
 from core.errors import WinnowError
 from core.export import first_line
 from core.filters import EXACT, NEAR
 from core.headless import WORKSPACE, select_arguments
 from core.manifest import Manifest, read_manifest
+from core.pool.near_duplicates import finest
 from core.recipe import ExportPart, Recipe
 from core.runs import Run
 from core.schema import IntArray, Pool

@@ -13,7 +13,7 @@ from core.errors import MethodError
 from core.methods import METHODS, build, standing
 from core.methods.combined import Combined, beside, singles, spell_members
 from core.methods.suggestions import with_suggestions
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.runs import find_run, list_runs
 from core.schema import Measured, Reading
 

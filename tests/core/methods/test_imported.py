@@ -10,11 +10,11 @@ from core.errors import MethodError
 from core.importing import numeric_fields, read_numbers
 from core.measure import measure
 from core.methods import build
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.progress import Silent
 from core.runs import find_run
 from core.schema import Measured, Reading
-from tests.core.pools import make_pool
+from tests.core.pool.pools import make_pool
 
 ROWS = [
     {"instruction": "a", "output": "x", "ifd_ppl": 0.5, "metadata": {"score": 3}, "odd.name": 1},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.basepass import load_measured
-from core.pool import load_pool
+from core.pool.pools import load_pool
 from core.recipe import make_recipe, plan_selection
 from pages.ui import cached, whatif
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.pool import load_pool, read_rows
+from core.pool.pools import load_pool, read_rows
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).filter(lambda t: t.strip())
 VALUES = st.recursive(
@@ -114,7 +114,7 @@ def test_other_rows_make_another_pool(rows):
 
 
 def test_hashes_and_fingerprint_are_what_they_were_when_measurements_were_stored():
-    """Change these numbers only together with core.intake.identity.FORMAT."""
+    """Change these numbers only together with core.pool.fingerprint.FORMAT."""
     pool = pool_of(lines(BASE))
     assert pool.rows["hash"].to_pylist() == ["870f691b7ac36e5f3d9d8dae9553154f", "e125e7e91073ef17a06b29dc21cbdc8f"]
     assert pool.fingerprint == "c02d70fd2bb0e5a885da3e1a201d2dd1"

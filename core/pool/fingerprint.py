@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.intake.view import View
+from core.pool.row_view import View
 from core.schema import FieldMap, IntArray
 
 FORMAT = 1  # of hashes and fingerprints; a change makes every stored measurement another pool's

@@ -13,9 +13,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from core import minhash
 from core.errors import RecipeError
 from core.filters import ALIKE, EXACT, NEAR
+from core.pool import minhash
 from core.progress import Reporter, percent
 from core.schema import IntArray, Pool
 from core.workspace.files import Parts, Workspace, atomic_path, content_key

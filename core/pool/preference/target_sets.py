@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 
 from core.demo.pairs import write_pairs
 from core.errors import MethodError, PoolError
-from core.intake.pairrows import MOST_CHARS, Draw, Drawn, PairRows
-from core.intake.sources import identify, open_source
-from core.intake.view import Viewer
-from core.pool import iter_text
+from core.pool.pools import iter_text
+from core.pool.preference.reader import MOST_CHARS, Draw, Drawn, PairRows
+from core.pool.readers.sources import identify, open_source
+from core.pool.row_view import Viewer
 from core.schema import FieldMap, IntArray, Pool, Progress, ignore
 
 DEMO = "demo"
@@ -45,7 +45,7 @@ class Targets:
 
     name: str  # what people call it: file name, hub id or "demo"
     source: str  # resolved path, hub id or "demo"
-    shape: str  # how the pairs are written, one of core.intake.pairs.SHAPES
+    shape: str  # how the pairs are written, one of core.pool.preference.formats.SHAPES
     pairs: pa.Table  # P rows of PAIRS
     set_aside: pa.Table  # line, reason, text of what was of no use: a row, or one of its pairs
     problems: Mapping[str, int]  # reason -> how many were set aside for it

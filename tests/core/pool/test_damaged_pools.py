@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.errors import PoolError
-from core.pool import load_pool, read_rows
+from core.pool.pools import load_pool, read_rows
 
 GOOD = b'{"instruction": "Add", "output": "3"}'
 

@@ -1,6 +1,6 @@
 """Pools: opened once from any source, kept in the workspace, read a few rows at a time.
 
-A pool lies memory-mapped in workspace/pools/<key>/, whole or not at all (core.intake.importer says which
+A pool lies memory-mapped in workspace/pools/<key>/, whole or not at all (core.pool.importer says which
 files). The key changes with the source's path, size and time of change, and with the mapping.
 """
 
@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 
 from core.demo.pool import write_demo
 from core.errors import PoolError, WorkspaceError
-from core.intake.identity import FORMAT
-from core.intake.importer import import_pool
-from core.intake.sources import identify, open_source
+from core.pool.fingerprint import FORMAT
+from core.pool.importer import import_pool
+from core.pool.readers.sources import identify, open_source
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore
 from core.workspace.files import atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from core.errors import PoolError
-from core.intake.turns import ROLES, is_turn, parse_list, read_transcript
+from core.pool.turns import ROLES, is_turn, parse_list, read_transcript
 from core.schema import FieldMap
 
 # Stable names -> what people read. Written into recipes; never rename.

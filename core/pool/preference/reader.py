@@ -13,11 +13,11 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.intake.importer import SAMPLE
-from core.intake.pairs import Pair, PairReader, shape_of
-from core.intake.records import Broken, Record, Source, from_json
-from core.intake.sorting import ASIDE, SHOWN
-from core.intake.turns import Unusable
+from core.pool.importer import SAMPLE
+from core.pool.preference.formats import Pair, PairReader, shape_of
+from core.pool.readers.records import Broken, Record, Source, from_json
+from core.pool.turns import Unusable
+from core.pool.validation import ASIDE, SHOWN
 from core.schema import Progress
 
 MOST_CHARS = 1 << 28  # of pairs in memory

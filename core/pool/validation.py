@@ -12,11 +12,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.intake.formats import RIVALS, extra_fields, mapped
-from core.intake.identity import Fingerprint, content_hash, text_digest
-from core.intake.records import Broken, Record, from_json
-from core.intake.turns import Unusable
-from core.intake.view import REMARKS, Viewer
+from core.pool.fingerprint import Fingerprint, content_hash, text_digest
+from core.pool.readers.records import Broken, Record, from_json
+from core.pool.row_view import REMARKS, Viewer
+from core.pool.schema_detection import RIVALS, extra_fields, mapped
+from core.pool.turns import Unusable
 from core.schema import FieldMap
 
 SHOWN = 400  # characters kept of a row set aside

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from core import minhash
-from core.minhash import bands, group, shingles, signatures
+from core.pool import minhash
+from core.pool.minhash import bands, group, shingles, signatures
 
 
 def likeness(a: str, b: str) -> float:

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from core import duplicates
 from core.curate import curate
-from core.duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
 from core.errors import Cancelled, RecipeError
 from core.headless import duplicates_facts, near_found
-from core.pool import answer_key, load_pool
+from core.pool import near_duplicates as duplicates
+from core.pool.near_duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
+from core.pool.pools import answer_key, load_pool
 from core.progress import Silent
 from core.recipe import make_recipe, near_columns
 from core.workspace.files import Workspace

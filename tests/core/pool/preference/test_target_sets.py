@@ -8,8 +8,9 @@ import orjson
 import pytest
 
 from core.errors import MethodError, PoolError
-from core.intake import pairrows
-from core.intake.pairs import (
+from core.pool.pools import load_pool
+from core.pool.preference import reader
+from core.pool.preference.formats import (
     ANSWERED,
     NO_CHOSEN,
     NO_REJECTED,
@@ -19,8 +20,7 @@ from core.intake.pairs import (
     SHAPES,
     UNDECIDED,
 )
-from core.pool import load_pool
-from core.targets import PAIRS, lengths, load_targets, overlap, source_identity
+from core.pool.preference.target_sets import PAIRS, lengths, load_targets, overlap, source_identity
 
 
 def user(text):
@@ -310,7 +310,7 @@ class TestProblems:
     def test_reasons_that_rows_write_themselves_are_kept_short_and_few(self, written):
         odd = [STANDARD | {"chosen": [{"type": f"{n}" * 900}]} for n in range(80)]
         targets = load_targets(written(STANDARD, *odd))
-        assert len(targets.problems) == pairrows.MOST_REASONS + 1
+        assert len(targets.problems) == reader.MOST_REASONS + 1
         assert max(map(len, targets.problems)) <= 400
         assert sum(targets.problems.values()) == targets.set_aside.num_rows == 80
 
@@ -363,7 +363,7 @@ class TestRefused:
             load_targets(written(STANDARD), subtask="tone")
 
     def test_more_text_than_a_target_set_can_hold(self, written, monkeypatch):
-        monkeypatch.setattr("core.targets.MOST_CHARS", 1000)
+        monkeypatch.setattr("core.pool.preference.target_sets.MOST_CHARS", 1000)
         rows = [
             STANDARD | {"prompt": f"{n:02} {'x' * 10}"} for n in range(20)
         ]  # 58 characters each, the prompt as JSON

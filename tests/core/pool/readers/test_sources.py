@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import PoolError
-from core.pool import load_pool, read_rows
+from core.pool.pools import load_pool, read_rows
 
 ROWS = [{"instruction": f"Add {k}", "output": str(k), "tags": ["x", None], "score": k / 4} for k in range(5)]
 

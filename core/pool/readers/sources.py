@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import PoolError
-from core.intake.bytestream import ByteStream
-from core.intake.jsonrows import any_object, array, is_array, lines_or_object, no_split
-from core.intake.records import Source
-from core.intake.tables import csv_rows, open_folder, open_hub, parquet_rows
+from core.pool.readers.bytestream import ByteStream
+from core.pool.readers.json_rows import any_object, array, is_array, lines_or_object, no_split
+from core.pool.readers.records import Source
+from core.pool.readers.tables import csv_rows, open_folder, open_hub, parquet_rows
 
 ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 PACKED = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}

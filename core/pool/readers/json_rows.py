@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from core.errors import PoolError
-from core.intake.bytestream import BLOCK, ByteStream
-from core.intake.formats import detect
-from core.intake.records import BLOCK_BYTES, Blocks, Record, Source, from_json, row_blocks
+from core.pool.readers.bytestream import BLOCK, ByteStream
+from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, from_json, row_blocks
+from core.pool.schema_detection import detect
 
 LINES_TRIED = 50  # lines looked at before a file is said to be no JSON Lines
 SMALL = 64 << 20  # up to this size, a file whose first line is no object is tried as one JSON value

@@ -3,8 +3,8 @@
 import pytest
 
 from core.errors import PoolError
-from core.intake.formats import RULES, SCHEMAS, check_fields, detect, mapped
-from core.pool import load_pool
+from core.pool.pools import load_pool
+from core.pool.schema_detection import RULES, SCHEMAS, check_fields, detect, mapped
 from core.schema import FieldMap
 
 USER = {"role": "user", "content": "Hi"}

@@ -1,7 +1,8 @@
 """Original row -> pairs of answers to one prompt, of which the first is preferred.
 
 Preference sets are written in the ways of SHAPES. `shape_of` finds a file's one shape from a sample, with the fields
-that `core.intake.formats.detect` maps; `PairReader` reads every row under it. Prompts are read as a pool's are, so a
+that `core.pool.schema_detection.detect` maps; `PairReader` reads every row under it. Prompts are read as a pool's are,
+so a
 prompt is the same text in both. What an answer says is never searched for speakers, except in whole transcripts.
 """
 
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.errors import PoolError
-from core.intake.formats import RIVALS, detect
-from core.intake.turns import Turn, Unusable, is_turn, parse_list, read_text, read_transcript, read_turns
-from core.intake.view import Viewer
+from core.pool.row_view import Viewer
+from core.pool.schema_detection import RIVALS, detect
+from core.pool.turns import Turn, Unusable, is_turn, parse_list, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
 # Stable names -> what people read.

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from core.intake.turns import Unusable, read_transcript
-from core.intake.view import View, Viewer
+from core.pool.row_view import View, Viewer
+from core.pool.turns import Unusable, read_transcript
 from core.schema import FieldMap
 
 

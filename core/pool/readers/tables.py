@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import PoolError
-from core.intake.bytestream import BLOCK, ByteStream
-from core.intake.records import BLOCK_ROWS, Blocks, Broken, Record, Source, to_json
+from core.pool.readers.bytestream import BLOCK, ByteStream
+from core.pool.readers.records import BLOCK_ROWS, Blocks, Broken, Record, Source, to_json
 
 
 def csv_rows(stream: ByteStream) -> Source:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import Cancelled, PoolError, WorkspaceError
-from core.pool import (
+from core.pool.pools import (
     COLUMNS,
     answer_key,
     field_names,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from core.intake.turns import (
+from core.pool.turns import (
     Turn,
     Unusable,
     is_turn,

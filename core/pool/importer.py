@@ -1,6 +1,6 @@
 """Source -> the files of a pool, in one pass and in bounded memory.
 
-    rows.arrow       what each row says (core.intake.sorting.BODY), written block by block as the source is read
+    rows.arrow       what each row says (core.pool.validation.BODY), written block by block as the source is read
     ids.arrow        id and duplicate_of, which need all rows to be known
     set_aside.arrow  rows that could not be used, with the reason
     pool.json        fingerprint, mapping, notices, counts
@@ -18,10 +18,10 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.intake.formats import check_fields, check_found, detect
-from core.intake.identity import duplicates, row_ids
-from core.intake.records import Broken, Record, Source, from_json
-from core.intake.sorting import BODY, Intake
+from core.pool.fingerprint import duplicates, row_ids
+from core.pool.readers.records import Broken, Record, Source, from_json
+from core.pool.schema_detection import check_fields, check_found, detect
+from core.pool.validation import BODY, Intake
 from core.schema import FieldMap, Progress
 
 IDS = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])

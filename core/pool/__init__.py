@@ -4,5 +4,5 @@
     formats, view, turns                                   a JSON text -> prompt, response, turns
     sorting, identity, importer                            good rows with their ids -> the files of a pool
 
-`core.pool` is the door; nothing else needs to know what is in here.
+`core.pool.pools` is the door; nothing else needs to know what is in here.
 """
