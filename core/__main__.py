@@ -22,8 +22,8 @@ from core import headless
 from core.errors import Cancelled, WinnowError
 from core.methods import METHODS
 from core.progress import Reporter
-from core.recipe import load_recipe
 from core.schema import Method
+from core.selection.recipe import load_recipe
 from core.terminal import TerminalReporter, facts_text
 from core.workspace.files import Workspace
 from core.workspace.jobs import JobReporter

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.filters import NEAR, Filter
 from core.manifest import Manifest
 from core.methods import build
 from core.methods.params import all_params
 from core.schema import Method, Pool
+from core.selection.filters import NEAR, Filter
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MESSAGES_TAGS = {

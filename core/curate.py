@@ -18,13 +18,13 @@ from core.basepass import load_measured
 from core.card import dataset_card
 from core.errors import ReplayError
 from core.export import Exported, write_selection
-from core.filters import EXACT
 from core.manifest import Manifest, TargetFacts, build_manifest, commit, verify_rows, write_manifest
-from core.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
 from core.runs import Run
 from core.schema import IntArray, Measured, Method, Order, Pool
-from core.selection import Selection
-from core.split import held_out
+from core.selection.filters import EXACT
+from core.selection.holdout import held_out
+from core.selection.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
+from core.selection.selection import Selection
 from core.workspace.files import disk_errors, write_atomic
 
 QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows

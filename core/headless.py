@@ -19,7 +19,6 @@ from core import curate
 from core.basepass import load_measured, view_means
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
-from core.filterline import read_filter, write_filter
 from core.manifest import Manifest, read_manifest
 from core.methods import METHODS, build, standing
 from core.methods.combined import singles
@@ -28,9 +27,10 @@ from core.methods.suggestions import with_suggestions
 from core.pool.near_duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.pool.pools import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
-from core.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
 from core.runs import Run, find_run, find_signal
 from core.schema import FieldMap, Method, Pool
+from core.selection.filter_syntax import read_filter, write_filter
+from core.selection.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
 from core.workspace.files import Workspace
 
 WORKSPACE = Path("workspace")

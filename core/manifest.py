@@ -98,7 +98,7 @@ class Manifest(_Strict):
     model: ModelFacts | None  # None = the method needed none
     encoder: str | None  # digest of tokenizer and template
     targets: list[TargetFacts] = Field(default_factory=list)
-    recipe: dict[str, Any]  # core.recipe.Recipe, complete
+    recipe: dict[str, Any]  # core.selection.recipe.Recipe, complete
     output: OutputFacts
     rows: list[RowKey]
     held_out: list[RowKey] = Field(default_factory=list)  # of the second file

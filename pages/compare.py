@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from core.selection import Selection
+from core.selection.selection import Selection
 from pages.ui import cached, show, state
 from pages.ui.compare import (
     combining,

@@ -38,8 +38,8 @@ USES_TORCH = {
 }
 ARRAYS_ONLY = (
     "core/methods/",
-    "core/selection.py",
-    "core/filters.py",
+    "core/selection/selection.py",
+    "core/selection/filters.py",
     "core/composition.py",
     "core/trust.py",
     "core/algorithms/active_neurons.py",
@@ -55,7 +55,15 @@ ARRAYS_ONLY = (
     "core/neighbours.py",
     "core/comparison.py",
 )
-ARRAYS = {"numpy", "scipy", "core.schema", "core.errors", "core.methods", "core.selection", "core.filters"}
+ARRAYS = {
+    "numpy",
+    "scipy",
+    "core.schema",
+    "core.errors",
+    "core.methods",
+    "core.selection.selection",
+    "core.selection.filters",
+}
 ARRAYS |= {
     "core.algorithms.active_neurons",
     "core.algorithms.greedy_coverage",
@@ -64,7 +72,7 @@ ARRAYS |= {
     "core.algorithms.kmeans",
     "core.algorithms.semantic_bins",
     "core.algorithms.influences",
-    "core.textmatch",
+    "core.selection.text_search",
     "sklearn",
     "threadpoolctl",
 }

@@ -17,7 +17,7 @@ differ, and what we do:
 - The release stores the negative of delta_nll. The filter takes the same number of rows from both ends, so
   the rows it keeps are the same; we keep the paper's sign.
 - The paper takes beta * N rows; the release takes rows until their response tokens reach beta * all tokens.
-  The budget is not part of the order here: any prefix, in rows, percent or tokens (core.selection).
+  The budget is not part of the order here: any prefix, in rows, percent or tokens (core.selection.selection).
 - Warm-up on alpha * N random rows, alpha = 0.1. The paper's learning rates: 5e-5 mathematics, 2e-5 general and
   medical, 1e-5 code; 3 to 10 epochs; full-parameter. Beta 0.1, for code 0.2.
 

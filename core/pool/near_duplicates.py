@@ -14,10 +14,10 @@ import orjson
 import pyarrow as pa
 
 from core.errors import RecipeError
-from core.filters import ALIKE, EXACT, NEAR
 from core.pool import minhash
 from core.progress import Reporter, percent
 from core.schema import IntArray, Pool
+from core.selection.filters import ALIKE, EXACT, NEAR
 from core.workspace.files import Parts, Workspace, atomic_path, content_key
 
 PART = 8192  # rows

@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.schema import Row
-from core.selection import Budget
+from core.selection.selection import Budget
 from pages.ui import server
 
 HERE = Path(__file__).parent

@@ -18,14 +18,14 @@ import orjson
 import streamlit as st
 
 from core.errors import RecipeError, WinnowError, WorkspaceError
-from core.filters import Filter
 from core.methods import METHODS, build, describe
 from core.methods.suggestions import with_suggestions
 from core.pool import pools
-from core.recipe import Recipe, make_recipe
 from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading
-from core.selection import Budget, Pin
+from core.selection.filters import Filter
+from core.selection.recipe import Recipe, make_recipe
+from core.selection.selection import Budget, Pin
 from core.workspace.files import content_key, read_json, write_json
 from pages.ui import cached, show
 

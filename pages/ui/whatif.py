@@ -2,7 +2,7 @@
 
 The order is cached by content ids: run, method with its parameters, filters, seed. A budget, a threshold or a
 pin only asks for another prefix of it. All of it goes through the functions that the command line uses
-(core.recipe), so what is seen here is what comes out there.
+(core.selection.recipe), so what is seen here is what comes out there.
 """
 
 import json
@@ -18,10 +18,10 @@ import streamlit as st
 
 from core.composition import Band, Chance, Composition, composition, random_band
 from core.methods import build
-from core.recipe import Recipe, eligible_rows, finish
 from core.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
-from core.selection import Budget, Selection
+from core.selection.recipe import Recipe, eligible_rows, finish
+from core.selection.selection import Budget, Selection
 from pages.ui import cached
 from pages.ui.grouping import grouping
 from pages.ui.plots.bins import Values
@@ -73,7 +73,7 @@ def _filters(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:
-    """What the recipe chooses: equal to `core.recipe.plan_selection`, from the cached order."""
+    """What the recipe chooses: equal to `core.selection.recipe.plan_selection`, from the cached order."""
     method = recipe.method.build()
     return finish(recipe, pool, cached.measured(run), method, order(pool, run, recipe))
 

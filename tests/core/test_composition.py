@@ -6,7 +6,7 @@ import pytest
 from core.composition import LENGTH_EDGES, Chance, code_tasks, composition, random_band
 from core.methods.controls import Random
 from core.schema import Measured
-from core.selection import Budget
+from core.selection.selection import Budget
 
 TASKS = ["qa", "code", None, "qa", "art", "qa"]
 CODES, NAMES = code_tasks(TASKS)

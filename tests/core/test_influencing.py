@@ -24,9 +24,9 @@ from core.modelref import resolve_model
 from core.pairing import read_pairs
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.recipe import make_recipe
 from core.runs import find_run
 from core.schema import Reading
+from core.selection.recipe import make_recipe
 from core.sweep import Sweep
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905

@@ -30,8 +30,8 @@ from core.model import load_model
 from core.modelref import resolve_model
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.recipe import make_recipe
 from core.schema import Reading
+from core.selection.recipe import make_recipe
 from core.tokenview import pieces, view, view_states
 from core.workspace.files import Workspace
 from tests.core.families import every_family, network_of

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from core.__main__ import app as commands
 from core.curate import curate
 from core.pool.pools import load_pool
-from core.recipe import load_recipe
+from core.selection.recipe import load_recipe
 from pages.ui import state
 from tests.pages.conftest import finished_run
 

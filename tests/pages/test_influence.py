@@ -11,8 +11,8 @@ import pytest
 from core.basepass import load_measured
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
-from core.recipe import plan_selection
 from core.runs import SUBTASKS, given_files, save_run
+from core.selection.recipe import plan_selection
 from core.workspace.files import read_json, write_json
 from pages.ui import state
 from tests.pages.conftest import put_run

@@ -13,7 +13,7 @@ from PIL import Image
 from core import mapping
 from core.basepass import about, load_measured
 from core.schema import Reading
-from core.selection import Pin
+from core.selection.selection import Pin
 from core.workspace.files import Parts, content_key
 from core.workspace.jobs import cancel_job, list_jobs
 from pages.ui import state

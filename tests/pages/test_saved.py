@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RecipeError
-from core.filters import Filter
+from core.selection.filters import Filter
 from pages.ui import cached, state
 from pages.ui.state import Settings
 from tests.pages.conftest import ROOT

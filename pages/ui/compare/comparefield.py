@@ -11,10 +11,10 @@ import streamlit as st
 
 from core.comparison import Overlap, Patterns, correlations, overlap
 from core.errors import WinnowError
-from core.recipe import Recipe
 from core.runs import Run
 from core.schema import IntArray, Method, Order, Pool
-from core.selection import Budget, cumulative_tokens, prefix_length
+from core.selection.recipe import Recipe
+from core.selection.selection import Budget, cumulative_tokens, prefix_length
 from pages.ui import cached, state, whatif
 from pages.ui.compare.contenders import MOST, by_label, find, settings_of
 from pages.ui.plots.bins import Values

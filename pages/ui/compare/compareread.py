@@ -10,7 +10,7 @@ import streamlit as st
 from core.comparison import disagreements
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
-from core.selection import Selection
+from core.selection.selection import Selection
 from pages.ui import cached, show
 from pages.ui.compare import contenders
 from pages.ui.compare.comparefield import Entry, Field

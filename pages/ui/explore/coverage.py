@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from core.methods.ranking import ranked
-from core.recipe import Recipe
 from core.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
+from core.selection.recipe import Recipe
 from pages.ui import cached, whatif
 from pages.ui.explore import climb, coveragecharts
 from pages.ui.explore.climb import Climb, Yardstick

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.filters import Filter
 from core.runs import Run
 from core.schema import IntArray
+from core.selection.filters import Filter
 from pages.ui import cached, state, whatif
 from pages.ui.plots import bins, scales
 from pages.ui.select import controls, distribution

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from core.filters import Filter
 from core.mapping import Source
 from core.runs import Run
 from core.schema import IntArray, Pool, Row
-from core.selection import Pin
+from core.selection.filters import Filter
+from core.selection.selection import Pin
 from pages.ui import show, state, whatif
 from pages.ui.explore import scores
 from pages.ui.grouping import grouping

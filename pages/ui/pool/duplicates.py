@@ -3,10 +3,10 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from core.filters import ALIKE, EXACT, NEAR
 from core.headless import WORKSPACE
 from core.pool.near_duplicates import LOWEST, column_of, finest, near_duplicates, stamp
 from core.schema import IntArray, Pool
+from core.selection.filters import ALIKE, EXACT, NEAR
 from core.workspace.jobs import get_job, start_job
 from pages.ui import cached, jobs, show, state
 

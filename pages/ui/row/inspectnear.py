@@ -13,7 +13,7 @@ from core.pool.near_duplicates import likeness, near_duplicates
 from core.pool.pools import read_rows
 from core.runs import Run, find_signal
 from core.schema import FloatArray, IntArray, Pool, Row
-from core.selection import Selection
+from core.selection.selection import Selection
 from core.workspace.files import Parts
 from pages.ui import cached, show, state
 from pages.ui.words import rows_word

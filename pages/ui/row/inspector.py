@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.schema import Pool, Row
-from core.selection import Selection
+from core.selection.selection import Selection
 from pages.ui import show, state, whatif
 from pages.ui.row import inspectnear, inspectscores, inspecttokens
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
-from core.selection import Pin, Selection
+from core.selection.selection import Pin, Selection
 from pages.ui import show, state
 from pages.ui.grouping import Grouping
 from pages.ui.plots.scales import number

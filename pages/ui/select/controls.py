@@ -17,7 +17,7 @@ from core.methods.params import all_params
 from core.methods.preference_influence import PreferenceInfluence, named_targets
 from core.runs import Run, list_runs, pick_run
 from core.schema import Method, Pool
-from core.selection import Budget, Selection
+from core.selection.selection import Budget, Selection
 from pages.ui import cached, state, whatif
 from pages.ui.select import distribution, filtering
 from pages.ui.whatif import Answer

@@ -12,13 +12,13 @@ from core.card import dataset_info_snippet
 from core.curate import Curated, beside, curate, rows_apart, settled
 from core.errors import WinnowError
 from core.export import first_line
-from core.filters import EXACT, NEAR
 from core.headless import WORKSPACE, select_arguments
 from core.manifest import Manifest, read_manifest
 from core.pool.near_duplicates import finest
-from core.recipe import ExportPart, Recipe
 from core.runs import Run
 from core.schema import IntArray, Pool
+from core.selection.filters import EXACT, NEAR
+from core.selection.recipe import ExportPart, Recipe
 from core.workspace.files import content_key
 from pages.ui import cached, show
 from pages.ui.pool import duplicates

@@ -11,10 +11,10 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
-from core.filters import EXACT, Filter, once
-from core.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
 from core.runs import Run
 from core.schema import Pool
+from core.selection.filters import EXACT, Filter, once
+from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
 from pages.ui import cached, show, state, whatif
 from pages.ui.pool import duplicates
 from pages.ui.words import meaning

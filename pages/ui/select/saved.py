@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import WinnowError
 from core.methods import METHODS
 from core.schema import IntArray, Pool
-from core.selection import Budget
+from core.selection.selection import Budget
 from pages.ui import show, state, whatif
 from pages.ui.state import Settings
 from pages.ui.whatif import Answer

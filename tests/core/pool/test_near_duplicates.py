@@ -12,7 +12,7 @@ from core.pool import near_duplicates as duplicates
 from core.pool.near_duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
 from core.pool.pools import answer_key, load_pool
 from core.progress import Silent
-from core.recipe import make_recipe, near_columns
+from core.selection.recipe import make_recipe, near_columns
 from core.workspace.files import Workspace
 from tests.pages.conftest import finished_run, write_rows
 

@@ -5,7 +5,7 @@ import pytest
 
 from core.basepass import load_measured
 from core.pool.pools import load_pool
-from core.recipe import make_recipe, plan_selection
+from core.selection.recipe import make_recipe, plan_selection
 from pages.ui import cached, whatif
 
 MOVES = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.filters import Filter
+from core.selection.filters import Filter
 from pages.ui import cached, state
 from pages.ui.explore.dragging import bars
 from pages.ui.plots import scales

@@ -3,8 +3,8 @@
 import pytest
 
 from core.errors import RecipeError
-from core.filterline import read_filter, write_filter
-from core.filters import Filter, once
+from core.selection.filter_syntax import read_filter, write_filter
+from core.selection.filters import Filter, once
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core import textmatch
 from core.errors import RecipeError
-from core.textmatch import check_pattern, holds, is_one_of, matches
+from core.selection import text_search
+from core.selection.text_search import check_pattern, holds, is_one_of, matches
 
 WORDS = ["apple", "Pear", None, "pineapple", "", "a|b", "1+1=2", "ÄPFEL"] * 40
 
@@ -33,8 +33,8 @@ def test_words_are_text_and_case_does_not_matter(words):
 
 def test_blocks_and_chunks_change_nothing(monkeypatch):
     whole = matches(column(), "ap"), holds(column(), "P"), is_one_of(column(), ["", None])
-    monkeypatch.setattr(textmatch, "FIRST", 3)
-    monkeypatch.setattr(textmatch, "LAST", 7)
+    monkeypatch.setattr(text_search, "FIRST", 3)
+    monkeypatch.setattr(text_search, "LAST", 7)
     cut = column(1, 2, 100)
     for a, b in zip(whole, (matches(cut, "ap"), holds(cut, "P"), is_one_of(cut, ["", None])), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from core.errors import RecipeError
 from core.schema import Order
-from core.selection import (
+from core.selection.selection import (
     Budget,
     Pin,
     choose,

@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from core.errors import MethodError, RecipeError
-from core.recipe import Recipe, dump_recipe, load_recipe, make_recipe, plan_selection
 from core.schema import Measured
+from core.selection.recipe import Recipe, dump_recipe, load_recipe, make_recipe, plan_selection
 from tests.core.pool.pools import make_pool
 
 LENGTHS = np.array([5, 50, 20, 40, 10, 30])

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.filters import Filter, apply_filters
 from core.schema import IntArray, Order
+from core.selection.filters import Filter, apply_filters
 
 __all__ = [
     "Budget",

@@ -14,8 +14,8 @@ from core.manifest import read_manifest
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.recipe import load_recipe, make_recipe
-from core.split import held_out
+from core.selection.holdout import held_out
+from core.selection.recipe import load_recipe, make_recipe
 from core.workspace.files import Workspace
 from tests.pages.conftest import finished_run, write_rows
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from core.errors import RecipeError
-from core.filters import ALIKE, EXACT, Filter, once
+from core.selection.filters import ALIKE, EXACT, Filter, once
 
 HOW = (
     "Write nll<=2, response_tokens in 10..200, task=qa|code, task!=qa, prompt contains text, prompt~pattern, "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import RecipeError
 from core.schema import BoolArray
-from core.textmatch import check_pattern, holds, is_one_of, matches
+from core.selection.text_search import check_pattern, holds, is_one_of, matches
 
 EXACT = "duplicate_of"  # column: the row that a row repeats word for word
 NEAR = "near_duplicate_of@"  # and that it nearly repeats; how alike they are at least stands behind the @, from 0 to 1
@@ -85,7 +85,7 @@ def apply_filters(filters: Sequence[Filter], columns: Mapping[str, Any]) -> Bool
     """(N,) which rows pass every filter. Columns of text are Arrow's, or NumPy arrays of str and None.
 
     RecipeError for a column that is not there, for a range on text or text in numbers, and for a search that takes
-    too long (core.textmatch).
+    too long (core.selection.text_search).
     """
     n = len(next(iter(columns.values())))
     passed = np.ones(n, np.bool_)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from core.errors import RecipeError
-from core.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
 from core.methods import build, describe
 from core.pool.near_duplicates import column_of, likeness
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
-from core.selection import Budget, Pin, Selection, choose, cut_length, with_pins
+from core.selection.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
+from core.selection.selection import Budget, Pin, Selection, choose, cut_length, with_pins
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
@@ -90,7 +90,7 @@ def _one_name(column: str) -> str:
 
 
 class FilterPart(_Strict):
-    """core.filters.Filter."""
+    """core.selection.filters.Filter."""
 
     column: str
     low: float | None = None
@@ -268,7 +268,7 @@ def near_columns(recipe: Recipe) -> set[str]:
 def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, Any]:
     """The columns that filters may name, only those asked for; RecipeError naming the possible ones.
 
-    Texts of the pool stay as they are mapped into memory, for core.textmatch to search.
+    Texts of the pool stay as they are mapped into memory, for core.selection.text_search to search.
     """
     numbers = score_columns(method, measured)
     own = (DERIVED_TASK,) if measured.derived_tasks is not None else ()

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import RecipeError
-from core.filters import Filter, apply_filters, once
+from core.selection.filters import Filter, apply_filters, once
 
 NAN = np.nan
 COLUMNS = {
