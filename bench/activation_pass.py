@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
-from core.activations import Activations
-from core.batches import plan
-from core.model import Model, load_model
-from core.modelref import resolve_model
-from core.probe import BATCH_TOKENS, Probe
+from core.models.activations import Activations
+from core.models.batching import plan
+from core.models.forward_pass import BATCH_TOKENS, Probe
+from core.models.loading import Model, load_model
+from core.models.reference import resolve_model
 
 WANTED = 1.2
 

@@ -10,7 +10,7 @@ An instruction's five answers are the outputs of five other rows, cut to so many
     loop    one text at a time through the whole model with output_hidden_states, head and all; weights, mean, Gram
             matrix, eigenvalues
     body    the same through the body alone: what the head costs the loop is not counted
-    space   core.answerspace.AnswerSpace, then core.algorithms.answer_geometry
+    space   core.models.answer_embeddings.AnswerSpace, then core.algorithms.answer_geometry
 
 All in float32, tokenizing included. Ratios are of processor seconds, and of wall seconds beside them.
 """
@@ -30,10 +30,10 @@ from transformers import AutoTokenizer
 
 from bench.probe_pass import ALPACA, random_model
 from core.algorithms.answer_geometry import divergence, grams
-from core.answerspace import AnswerSpace, token_weight
 from core.demo import MODEL_PATH
-from core.model import Model, load_model
-from core.modelref import resolve_model
+from core.models.answer_embeddings import AnswerSpace, token_weight
+from core.models.loading import Model, load_model
+from core.models.reference import resolve_model
 
 WANTED = 3
 ANSWERS = 5

@@ -1,4 +1,4 @@
-"""One pass of `core.probe` against the plain way and against the bare transformer body.
+"""One pass of `core.models.forward_pass` against the plain way and against the bare transformer body.
 
     python -m bench.probe_pass             64 real Alpaca rows; random weights in the shape of a 0.5 B model
     python -m bench.probe_pass --rows 16
@@ -7,8 +7,8 @@
 In one process, by turns, batch after batch, so that whatever else the machine does falls on all alike:
 
     loop    one row at a time, logits of every position, log-softmax, the same figures; float32
-    probe   core.probe.Probe in float32
-    auto    core.probe.Probe in the dtype the app picks by itself
+    probe   core.models.forward_pass.Probe in float32
+    auto    core.models.forward_pass.Probe in the dtype the app picks by itself
     body    the transformer body alone over the same batches; float32
 
 Memory: in a process of its own, the peak for prompts of 256 and of 1,024 tokens with the same responses. Logits of
@@ -33,12 +33,12 @@ import torch
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from core.batches import plan
 from core.demo import MODEL_PATH
-from core.model import DTYPES, Model, pick_device, pick_dtype
-from core.probe import BATCH_TOKENS, Probe, layout
+from core.models.batching import plan
+from core.models.encoder import Encoder
+from core.models.forward_pass import BATCH_TOKENS, Probe, layout
+from core.models.loading import DTYPES, Model, pick_device, pick_dtype
 from core.schema import ModelRef, Reading
-from core.template import Encoder
 
 ALPACA = Path(__file__).resolve().parents[2] / "shared" / "data" / "alpaca_en_52k.jsonl.gz"
 SHAPE = {

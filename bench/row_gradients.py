@@ -7,7 +7,8 @@
 In one process, by turns, round after round; of each the fastest round counts, so that whatever else the machine does
 falls on none. A LoRA adapter of rank 8 is on the attention's projections:
 
-    scores    core.gradients.RowGradients.scores: Adam's form of each row's gradient, its cosines with 4 directions
+    scores    core.models.training.row_gradients.RowGradients.scores: Adam's form of each row's gradient, its cosines
+    with 4 directions
     plain     the same batches forward and backward, one gradient for all rows, logits of every position
     head      likewise, with logits of response positions only
     loop      the releases' way: one row at a time by autograd, logits of every position, Adam's form of it
@@ -32,13 +33,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
-from core.adamform import Moments
-from core.batches import plan
-from core.gradients import BATCH_TOKENS, RowGradients
-from core.lora import adapted, adapter_matrices
-from core.model import Model, load_model, logits_of
-from core.modelref import resolve_model
-from core.probe import layout
+from core.models.batching import plan
+from core.models.forward_pass import layout
+from core.models.loading import Model, load_model, logits_of
+from core.models.lora import adapted, adapter_matrices
+from core.models.reference import resolve_model
+from core.models.training.adam_update import Moments
+from core.models.training.row_gradients import BATCH_TOKENS, RowGradients
 
 RANK = 8
 DIRECTIONS = 4

@@ -14,8 +14,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from core.answers import COLUMNS
 from core.errors import PoolError
+from core.models.generation.answers import COLUMNS
 from core.pool.readers.bytestream import ByteStream
 from core.schema import IntArray, Progress, ignore
 
@@ -29,7 +29,7 @@ ID, ANSWERS = "id", "generated_answers"
 class AnswerFile:
     """Answers of a file, joined to N rows."""
 
-    table: pa.Table  # N rows of core.answers.COLUMNS, K values in each; null where there is none
+    table: pa.Table  # N rows of core.models.generation.answers.COLUMNS, K values in each; null where there is none
     found: int  # rows of the pool that the file has
     lacking: int  # rows of the pool that it has not
     unknown: int  # rows of the file whose id is not in the pool

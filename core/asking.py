@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from core.algorithms.task_clusters import derive_tasks, tasks_for
-from core.confidence import Continuation
 from core.embeddings import prompt_embeddings, prompts
 from core.methods.task_confidence import TaskConfidence, prompts_to_ask
+from core.models.generation.greedy import Continuation
 from core.runs import DERIVED, Tasks, task_source
 from core.schema import FloatArray, IntArray, Pool
 from core.sweep import Sweep, plan_parts

@@ -15,7 +15,7 @@ One row, token by token, as it is kept: a small file for each row and state of t
 
     NLL_t = −log π(y_t | x, y_<t)        H_t = −Σ_v π(v | x, y_<t) log π(v | x, y_<t)        nats
 
-Their means over the row are its nll and entropy (core/probe.py). Written by core/tokenview.py.
+Their means over the row are its nll and entropy (core/models/forward_pass.py). Written by core/tokenview.py.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

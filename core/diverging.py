@@ -21,19 +21,19 @@ from core.algorithms.answer_geometry import CENTRE, centres, divergence, grams
 from core.algorithms.kmeans import directions
 from core.algorithms.semantic_bins import bin_tree, bins_for
 from core.answerfile import read_answers
-from core.answers import Sampling, answer_table, count_answers
-from core.answerserver import AnswerServer, Served
-from core.answerspace import Answers, AnswerSpace, encoded_answers
 from core.asking import STEP_COST
 from core.basepass import write_merges
 from core.embeddings import prompt_embeddings, prompts
 from core.errors import MethodError
 from core.methods.answer_divergence import AnswerDivergence
+from core.models.answer_embeddings import Answers, AnswerSpace, encoded_answers
+from core.models.generation.answers import Sampling, answer_table, count_answers
+from core.models.generation.sampler import Sampler
+from core.models.generation.server import AnswerServer, Served
+from core.models.sentence_encoder import SentenceEncoder
 from core.progress import percent
 from core.runs import SIGNALS
-from core.sampling import Sampler
 from core.schema import FloatArray, IntArray
-from core.sentences import SentenceEncoder
 from core.sweep import Sweep, plan_parts
 from core.workspace.files import Parts, disk_errors
 

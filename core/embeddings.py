@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.models.sentence_encoder import SentenceEncoder
 from core.schema import IntArray, Pool
-from core.sentences import SentenceEncoder
 from core.sweep import Sweep
 
 SENTENCE_PART_ROWS = 2048

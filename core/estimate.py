@@ -10,27 +10,27 @@ import psutil
 import pyarrow.compute as pc
 import torch
 
-from core.activations import Activations
 from core.algorithms.task_clusters import tasks_for
 from core.basepass import COLUMN
-from core.confidence import Continuation
 from core.diverging import sampling
-from core.gradients import RowGradients
-from core.lora import adapted
 from core.measure import riding
 from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
-from core.model import Model, load_model, load_tokenizer
-from core.modelref import resolve_model
-from core.probe import Probe
+from core.models.activations import Activations
+from core.models.encoder import Encoder
+from core.models.forward_pass import Probe
+from core.models.generation.greedy import Continuation
+from core.models.generation.sampler import Sampler
+from core.models.loading import Model, load_model, load_tokenizer
+from core.models.lora import adapted
+from core.models.reference import resolve_model
+from core.models.training.row_gradients import RowGradients
 from core.progress import Reporter
 from core.runs import DERIVED, task_source
-from core.sampling import Sampler
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
 from core.sweep import RIDES, TAKES
-from core.template import Encoder
 from core.warmups import adapter_share, adapter_spec
 from core.workspace.files import Workspace
 

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.adamform import Moments
-from core.checkpoints import Checkpoint
-from core.directions import preference_directions, sft_directions
-from core.gradients import RowGradients
 from core.methods.preference_influence import PreferenceInfluence, named_targets
-from core.model import Model
+from core.models.loading import Model
+from core.models.training.adam_update import Moments
+from core.models.training.checkpoints import Checkpoint
+from core.models.training.row_gradients import RowGradients
+from core.models.training.target_directions import preference_directions, sft_directions
 from core.pairing import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
 from core.runs import INFLUENCES, SIGNALS, SUBTASKS
 from core.sweep import Sweep, plan_parts

@@ -24,7 +24,7 @@ from core.methods.entropy_shift import EntropyShift
 from core.methods.imported import Imported
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence, task_means
-from core.modelref import resolve_model
+from core.models.reference import resolve_model
 from core.pairing import doubts_of_targets
 from core.progress import Reporter
 from core.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run

@@ -9,16 +9,16 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.batches import predicted
-from core.checkpoints import Checkpoint
-from core.directions import log_likelihoods, margins, pair_accuracy
 from core.errors import MethodError
 from core.methods.preference_influence import PreferenceInfluence
-from core.model import load_tokenizer
+from core.models.batching import predicted
+from core.models.encoder import Encoder
+from core.models.loading import load_tokenizer
+from core.models.training.checkpoints import Checkpoint
+from core.models.training.target_directions import log_likelihoods, margins, pair_accuracy
 from core.pool.preference.target_sets import Targets, lengths, load_targets, overlap
 from core.schema import IntArray
 from core.sweep import Sweep
-from core.template import Encoder
 
 MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt
 WHOLE = "all pairs"  # the one sub-task of a set without any

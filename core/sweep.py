@@ -20,14 +20,14 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from core.activations import Activations
 from core.basepass import COLUMN, NEURONS, gather_states, have_states
-from core.model import Model, count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
-from core.probe import Probe
+from core.models.activations import Activations
+from core.models.encoder import Encoder
+from core.models.forward_pass import Probe
+from core.models.loading import Model, count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
 from core.progress import Reporter
 from core.runs import SIGNALS
 from core.schema import IntArray, ModelRef, Pool, Reading
-from core.template import Encoder
 from core.workspace.files import Parts, Workspace, content_key
 
 TOKEN_PART_ROWS = 8192
@@ -41,7 +41,7 @@ EMBEDDINGS = ("prompt_embedding", "response_embedding")
 
 @dataclass(frozen=True)
 class Riding:
-    """Activation states that ride on the base pass: the parameters of core.activations."""
+    """Activation states that ride on the base pass: the parameters of core.models.activations."""
 
     share: float
     tokens: Literal["response", "all"]

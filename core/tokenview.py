@@ -1,7 +1,7 @@
 """Read a few rows token by token: which words of a response surprise the model, and where it is sure.
 
 A row runs by itself, so that what it takes is what that one row takes. The means over a row are the nll and entropy
-of the pass over the pool (core/probe.py), up to rounding.
+of the pass over the pool (core/models/forward_pass.py), up to rounding.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from core.basepass import BASE, CALIBRATED, TokenView, read_view, token_file, token_parts, trained_state, write_view
-from core.batches import in_halves
-from core.model import Model, check_head, load_model, logits_of, pick_device
-from core.modelref import resolve_model
-from core.prefix import states
-from core.probe import BLOCK_BYTES, LOGIT_BYTES, layout, reduced
+from core.models.batching import in_halves
+from core.models.forward_pass import BLOCK_BYTES, LOGIT_BYTES, layout, reduced
+from core.models.loading import Model, check_head, load_model, logits_of, pick_device
+from core.models.reference import resolve_model
+from core.models.shared_prefix import states
 from core.progress import Reporter
 from core.runs import Run
 from core.schema import FloatArray, ModelRef
@@ -81,7 +81,7 @@ def _view_alone(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> Toke
 
 @torch.inference_mode()
 def view(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> TokenView:
-    """One row, as `core.template.Encoder` gives it; without a response a view of no tokens."""
+    """One row, as `core.models.encoder.Encoder` gives it; without a response a view of no tokens."""
     padded, _, response = layout([tokens], [spans])
     places = np.flatnonzero(response[0, 1:])  # token place + 1 is predicted at place
     nll, entropy = _likelihoods(model, padded, places)

@@ -1,7 +1,7 @@
 """Activation states: which neurons are on in each row of a pool. Sparse and binary; arrays only.
 
 A neuron is a number: those of layer 0 first, then those of layer 1, and so on. What it means for one to be on is
-said where it is measured (core/activations.py).
+said where it is measured (core/models/activations.py).
 """
 
 from collections.abc import Iterator

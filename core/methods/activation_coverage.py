@@ -1,7 +1,7 @@
 """Activation coverage: rows that together have as many of the model's neurons on as possible.
 
     on        the k neurons of each feed-forward layer with the highest mean over the row's response tokens;
-              k is a share of the layer's width (core/activations.py)
+              k is a share of the layer's width (core/models/activations.py)
     f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is on; g concave
     (core/algorithms/greedy_coverage.py)
     gain      f with the row less f without it, when greedy search chose it: high is early

@@ -1,6 +1,7 @@
 """Answer divergence: instructions to which a model gives answers far apart, and in many directions, bin by bin.
 
-    K answers are drawn per instruction and embedded as unit vectors (core/answers.py, core/answerspace.py)
+    K answers are drawn per instruction and embedded as unit vectors (core/models/generation/answers.py,
+    core/models/answer_embeddings.py)
     D       how far apart they lie                                    core/algorithms/answer_geometry.py
     I       in how many directions: 0 = on one line
     score   w · D + (1 − w) · I,  w = 0.6                             high is first

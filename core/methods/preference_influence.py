@@ -1,6 +1,6 @@
 """Preference influence: rows whose training would move the model towards preferred answers.
 
-    Γ_i^c     what Adam makes of the gradient of row i's mean NLL at checkpoint c (core/adamform.py)
+    Γ_i^c     what Adam makes of the gradient of row i's mean NLL at checkpoint c (core/models/training/adam_update.py)
     v_j^c     unit gradient of the loss of pair j: preference (ROSE), or the NLL of its chosen answer (LESS)
     Inf(i)    max_s Σ_c η̄_c · mean_{j∈s} cos(Γ_i^c, v_j^c)      -1 to 1; high: towards the target
 
@@ -11,7 +11,7 @@ the paper compares with, is a choice and no new measurement.
 A summed log-probability favours the longer of two answers: where chosen answers are longer, so does the score.
 
 Sources: ROSE, https://arxiv.org/abs/2412.00631, which takes 5 % of a pool; LESS, https://arxiv.org/abs/2402.04333.
-Nothing is projected or stored, as their releases do: a row's cosines are exact (core/gradients.py).
+Nothing is projected or stored, as their releases do: a row's cosines are exact (core/models/training/row_gradients.py).
 """
 
 import re

@@ -23,7 +23,8 @@ How sure a model is in each task, from a few of its prompts: which rows to ask, 
     c_t = mean confidence over the rows of task t that were asked
     its standard error = s / √n,  with s² = Σ (c − c_t)² / (n − 1)
 
-The confidence of one prompt is that of core/confidence.py, in (0, 1], high = sure. Of many prompts a few per task
+The confidence of one prompt is that of core/models/generation/greedy.py, in (0, 1], high = sure. Of many prompts a few
+per task
 are enough, and the standard error says how far the mean is to be trusted. As the rows of a task are drawn without
 replacement and all of them could be asked, it is on the safe side: with every row asked there is no error left.
 """

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from core.answerfile import read_answers
-from core.answers import COLUMNS, count_answers
 from core.errors import PoolError
+from core.models.generation.answers import COLUMNS, count_answers
 
 
 def write(path, *lines):

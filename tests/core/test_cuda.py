@@ -17,32 +17,32 @@ import torch
 from safetensors.torch import load_file
 from transformers import ApertusConfig
 
-from core.activations import Activations
-from core.adamform import Moments
-from core.answers import Sampling
-from core.answerspace import AnswerSpace
 from core.basepass import kept_folder, load_measured
-from core.checkpoints import epoch_checkpoints
-from core.confidence import Continuation
 from core.errors import ModelError
 from core.estimate import estimate
-from core.gradients import RowGradients
 from core.measure import measure_all
 from core.methods import build
-from core.model import load_model, pick_dtype
-from core.modelref import resolve_model
-from core.nucleus import gumbel
+from core.models.activations import Activations
+from core.models.answer_embeddings import AnswerSpace
+from core.models.forward_pass import Probe
+from core.models.generation.answers import Sampling
+from core.models.generation.greedy import Continuation
+from core.models.generation.sampler import Sampler
+from core.models.generation.top_p import gumbel
+from core.models.loading import load_model, pick_dtype
+from core.models.reference import resolve_model
+from core.models.sentence_encoder import SentenceEncoder
+from core.models.training.adam_update import Moments
+from core.models.training.checkpoints import epoch_checkpoints
+from core.models.training.finetune import TrainSpec, train
+from core.models.training.row_gradients import RowGradients
 from core.pool.pools import load_pool
-from core.probe import Probe
 from core.progress import Silent
 from core.runs import INFLUENCES
-from core.sampling import Sampler
 from core.schema import Reading
-from core.sentences import SentenceEncoder
 from core.tokenview import view
-from core.training import TrainSpec, train
 from core.workspace.files import Parts, Workspace
-from tests.core.families import FAMILIES, GROUPED, every_family, network_of
+from tests.core.models.families import FAMILIES, GROUPED, every_family, network_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

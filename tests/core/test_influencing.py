@@ -11,16 +11,16 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from core.basepass import load_measured
-from core.checkpoints import epoch_checkpoints
 from core.curate import curate, replay
 from core.errors import Cancelled, MethodError, PoolError, ReplayError
-from core.lora import adapter_matrices
 from core.manifest import read_manifest
 from core.measure import measure
 from core.methods import build, describe
 from core.methods.preference_influence import PreferenceInfluence
-from core.model import load_model
-from core.modelref import resolve_model
+from core.models.loading import load_model
+from core.models.lora import adapter_matrices
+from core.models.reference import resolve_model
+from core.models.training.checkpoints import epoch_checkpoints
 from core.pairing import read_pairs
 from core.pool.pools import load_pool
 from core.progress import Silent

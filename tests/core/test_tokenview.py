@@ -26,15 +26,15 @@ from core.basepass import (
 from core.errors import RecipeError, WorkspaceError
 from core.measure import measure
 from core.methods import build
-from core.model import load_model
-from core.modelref import resolve_model
+from core.models.loading import load_model
+from core.models.reference import resolve_model
 from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.selection.recipe import make_recipe
 from core.tokenview import pieces, view, view_states
 from core.workspace.files import Workspace
-from tests.core.families import every_family, network_of
+from tests.core.models.families import every_family, network_of
 
 SHIFT = {"name": "entropy_shift", "params": {"learning_rate": 1e-2, "epochs": 1, "alpha": 0.5, "batch_size": 8}}
 TEXTS = ["Zwölf Boxkämpfer", "日本語 and 한국어", "a 👩‍👩‍👧 b", "one\n\n  two\tthree", "x" * 40, "�", "</s> said"]

@@ -19,10 +19,10 @@ from core.algorithms.active_neurons import States
 from core.algorithms.answer_geometry import divergence, grams
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.kmeans import by_size
-from core.answers import answer_table, count_answers
 from core.basepass import ABOUT, INDICES, INDPTR, write_merges
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
+from core.models.generation.answers import answer_table, count_answers
 from core.pool.pools import load_pool
 from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading

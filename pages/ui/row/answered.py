@@ -11,9 +11,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.answers import COLUMNS, AnswerCounts
 from core.basepass import kept_folder
 from core.errors import WorkspaceError
+from core.models.generation.answers import COLUMNS, AnswerCounts
 from core.runs import Run, find_signal
 from core.schema import Pool, Reading
 from core.workspace.files import Parts
@@ -28,7 +28,7 @@ class Answered:
 
     texts: tuple[str | None, ...]  # K; None: missing
     tokens: tuple[int | None, ...]  # K; None: not known
-    ended: tuple[str | None, ...]  # K; core.answers.STOP or LENGTH; None: not known
+    ended: tuple[str | None, ...]  # K; core.models.generation.answers.STOP or LENGTH; None: not known
     gram: NDArray[Any]  # (K, K) similarities; NaN with a missing answer
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import streamlit as st
 
 from core.algorithms.answer_geometry import coordinates
-from core.answers import LENGTH, STOP
 from core.errors import WinnowError
+from core.models.generation.answers import LENGTH, STOP
 from core.runs import Run
 from core.schema import Pool, Row
 from pages.ui import cached, show

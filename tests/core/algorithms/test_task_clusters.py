@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
 from core.algorithms.task_clusters import derive_tasks, distinctive, tasks_for, words
-from core.sentences import SentenceEncoder
+from core.models.sentence_encoder import SentenceEncoder
 
 POOL = [
     "Sort this list in Python.",

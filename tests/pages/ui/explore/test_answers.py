@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.answers import AnswerCounts
+from core.models.generation.answers import AnswerCounts
 from pages.ui.explore import answerbins, answers
 from pages.ui.row import answerrow
 from pages.ui.row.answered import Answered

@@ -1,0 +1,197 @@
+"""Which feed-forward neurons a model has on while it reads a row: a rider on the pass of core/models/forward_pass.py.
+
+    neuron (l, f)   place f of what the down projection of layer l is given: act(gate) ⊙ up, or act(up); one per token
+    a[l, f]         mean of it over a row's response tokens (option: over all its tokens), summed in float32
+    on              the k neurons of each layer with the highest a; k = share · width, rounded, at least 1
+
+Neurons are numbered through the layers: (l, f) is f plus the widths of the layers before l. Of equal values the lower
+f is on. The same row gives the same a alone, in any batch and under any padding, up to rounding of floats; so where
+the k-th and the next value of a layer are equal to that rounding, one may be on for the other.
+
+Down projections are found from what the modules are, not from what the model is called (`down_projections`).
+Only a batch's means are ever kept: memory does not grow with the pool.
+
+Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states"; the mean over response tokens
+and the share of neurons are this project's reading.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from core.algorithms.active_neurons import ABSENT
+from core.errors import ModelError
+from core.models.forward_pass import Batch
+from core.models.loading import Model
+
+FLOATS = 1 << 23  # converted to float32 at once
+NO_ACTIVATION = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one batch left behind: for each layer that has run, (B, width) means and (B, width) whether on."""
+
+    weights: Tensor  # (B, T) float32, of each row's tokens to its mean; sums to 1, or NaN without a token
+    on: dict[str, Tensor] = field(default_factory=dict)
+    damaged: dict[str, Tensor] = field(default_factory=dict)  # (B,) rows with a mean that is no number
+
+
+class Activations:
+    """The neurons that are on, as a column of ascending numbers: `States.of_table` reads it.
+
+    A row without a token to read, or with a value that is no number, is ABSENT throughout.
+    """
+
+    def __init__(self, model: Model, *, share: float = 0.01, tokens: Literal["response", "all"] = "response") -> None:
+        widths = down_projections(model.network)
+        self.neurons = sum(widths.values())
+        self._every_token = tokens == "all"
+        self._on = {name: min(width, max(1, round(share * width))) for name, width in widths.items()}
+        self._first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
+
+    @property
+    def columns(self) -> Mapping[str, pa.DataType]:
+        """One list per row, of as many neurons as are on in all layers together."""
+        return {"active_neurons": pa.list_(pa.uint32(), sum(self._on.values()))}
+
+    @property
+    def every_token(self) -> bool:
+        """Only where means are over all tokens."""
+        return self._every_token
+
+    @contextmanager
+    def watch(self, network: Any, response: Tensor, prompt: Tensor) -> Iterator[Seen]:
+        """Hook the down projections for one pass; see `Rider`."""
+        mask = response | prompt if self._every_token else response
+        seen = Seen(mask.float() / mask.sum(dim=1, keepdim=True))
+        with ExitStack() as hooks:
+            for name in self._on:
+                down = network.base_model.get_submodule(name)
+                handle = down.register_forward_pre_hook(partial(self._note, seen, name))
+                hooks.callback(handle.remove)
+            yield seen
+
+    def _note(self, seen: Seen, name: str, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if name in seen.on:
+            raise ModelError(
+                f"{name} of this model runs more than once in a pass, so its neurons have no one value for a token. "
+                "Choose a model whose layers run once each."
+            )
+        means = token_means(given[0], seen.weights)
+        seen.damaged[name] = ~means.isfinite().all(dim=1)
+        seen.on[name] = highest(means.nan_to_num(), self._on[name])
+
+    def read(self, seen: Seen, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """active_neurons, (B, K) uint32."""
+        if asleep := [name for name in self._on if name not in seen.on]:
+            raise ModelError(
+                f"{asleep[0]} of this model did not run, so its neurons were not seen. Choose another model."
+            )
+        missing = torch.stack(list(seen.damaged.values())).any(dim=0).cpu().numpy()
+        tables = []
+        for name, k in self._on.items():
+            place = seen.on[name].nonzero()[:, 1].reshape(-1, k).cpu().numpy()
+            tables.append(place + self._first[name])
+        table = np.concatenate(tables, axis=1).astype(np.uint32)
+        table[missing] = ABSENT
+        return {"active_neurons": table}
+
+
+def token_means(values: Tensor, weights: Tensor) -> Tensor:
+    """(B, T', F), or (B · T', F), with weights (B, T) to (B, F) float32: the weighted sum over the last T' tokens."""
+    rows = len(weights)
+    values = values.reshape(rows, -1, values.shape[-1])
+    weights = weights[:, weights.shape[1] - values.shape[1] :]
+    size = max(1, FLOATS // max(1, values[0].numel()))
+    parts = [
+        torch.bmm(weights[start : start + size, None], values[start : start + size].float())[:, 0]
+        for start in range(0, rows, size)
+    ]
+    return torch.cat(parts)
+
+
+def highest(values: Tensor, k: int) -> Tensor:
+    """(B, F) whether a value is one of the k highest of its row; of equal ones the first are."""
+    least = values.topk(k, dim=1).values[:, -1:]
+    above, level = values > least, values == least
+    room = k - above.sum(dim=1, keepdim=True)
+    return above | (level & (level.cumsum(dim=1) <= room))
+
+
+def down_projections(network: Any) -> dict[str, int]:
+    """Name (inside the body) and width of the down projection of every layer, in the order of the layers.
+
+    A feed-forward block is a module that directly holds an activation function and projections, from the hidden
+    width d to F (to 2 F where gate and up are one) and from F back to d; the latter is its down projection.
+    ModelError unless there is exactly one for each layer, and no experts.
+    """
+    layers = int(network.config.get_text_config().num_hidden_layers)
+    hidden = int(network.get_input_embeddings().weight.shape[1])
+    found: dict[str, int] = {}
+    for name, module in network.base_model.named_modules():
+        children = list(module.children())
+        mixes = any(isinstance(child, nn.Conv1d) for child in children)  # tokens, as a state-space block does
+        if not mixes and any(_is_activation(child) for child in children):
+            found |= {f"{name}.{own}": width for own, width in _downs(module, hidden).items()}
+    if len(found) != layers or _has_experts(network):
+        raise ModelError(
+            f"{type(network).__name__} has not exactly one feed-forward block in each of its {layers} layers "
+            f"({len(found)} found; mixtures of experts have several), so its neurons cannot be read. "
+            "Choose a dense model, such as one of the Llama, Qwen, Mistral, Gemma, Phi or GPT kind."
+        )
+    return found
+
+
+def _downs(block: nn.Module, hidden: int) -> dict[str, int]:
+    """Of the projections that a module directly holds, those from F to d beside one from d to F or 2 F."""
+    shapes = {name: shape for name, child in block.named_children() if (shape := _projection(child))}
+    return {
+        name: width
+        for name, (width, out) in shapes.items()
+        if out == hidden
+        and any(up in ((hidden, width), (hidden, 2 * width)) for other, up in shapes.items() if other != name)
+    }
+
+
+def _projection(module: nn.Module) -> tuple[int, int] | None:
+    """Its input and output width, if it is a matrix product."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    if isinstance(module, Conv1D):
+        return module.nx, module.nf
+    return None
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """Whether it maps each number by itself, and not to itself: tried out on a few."""
+    if next(module.children(), None) is not None or _projection(module):
+        return False
+    own = next(module.parameters(), None)  # Apertus learns its activation
+    some = torch.linspace(-2, 2, 6, device="cpu" if own is None else own.device)[None]
+    try:
+        with torch.inference_mode():
+            whole, first = module(some), module(some[:, :1])
+    except NO_ACTIVATION:
+        return False
+    same = isinstance(whole, Tensor) and whole.shape == some.shape and torch.allclose(whole[:, :1], first, atol=1e-6)
+    return same and not torch.allclose(whole, some)
+
+
+def _has_experts(network: Any) -> bool:
+    """Whether any module but a convolution has weights in three dimensions: those of several experts in one."""
+    return any(
+        weight.ndim > 2
+        for module in network.base_model.modules()
+        if not isinstance(module, nn.Conv1d)
+        for weight in module.parameters(recurse=False)
+    )

@@ -1,0 +1,163 @@
+"""LoRA: small trainable matrices beside the frozen linear layers of attention and feed-forward blocks.
+
+The LoRA adapter inside a network: its matrices by name, and the network as it is without them.
+
+    y = W x + (α / r) B A x        one pair (A, B) for each layer that the adapter is on
+
+Names are those of the transformers model, `model.layers.0.self_attn.q_proj.lora_A.default.weight`; peft's own begin
+with `base_model.model.`, which `plain_name` takes off.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear, LoraLayer
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from core.errors import ModelError
+
+# The layers meant, by the names that model families give them.
+TARGETS = frozenset(
+    [
+        *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),  # Llama's relatives, Phi
+        *("gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2"),
+        *("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),  # GPT-NeoX, Bloom, Falcon
+        *("c_attn", "c_proj", "c_fc", "fc_in", "fc_out"),  # GPT-2, GPT-J
+        *("Wqkv", "wq", "wk", "wv", "wo", "w1", "w2", "w3"),
+    ]
+)
+
+
+Layers = Literal["all", "attention"]
+ATTENTION = ("attn", "attention")  # in the name of the block that holds attention's layers, in every family
+
+
+def adapted(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: Layers = "all") -> Any:
+    """The network with a fresh adapter (its random start comes from torch's seed); only that is trainable.
+
+    Each layer becomes W + (alpha / rank) B A, with A random and B zero, so nothing changes before training. While it
+    trains, a share `dropout` of what A reads is set to zero.
+    """
+    names = targets(network, on)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=names,
+        fan_in_fan_out=isinstance(network.get_submodule(names[0]), Conv1D),
+        task_type="CAUSAL_LM",
+    )
+    with _quiet():
+        return get_peft_model(network, config)
+
+
+def with_adapter(network: Any, state: Path) -> Any:
+    """The network, on the CPU, with a trained adapter in it, beside its weights."""
+    with _quiet():  # peft would read the adapter into a GPU wherever there is one
+        return PeftModel.from_pretrained(network, str(state), torch_device="cpu").get_base_model()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Peft asks transformers for a name that has a newer one; nobody can do anything about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        yield
+
+
+def targets(network: Any, on: Layers = "all") -> list[str]:
+    """Full names of the layers an adapter goes on: attention and feed-forward, or attention (queries, keys, values,
+    output) by itself. ModelError when none is known."""
+    head = network.get_output_embeddings()
+    found = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and _meant(name, on)
+    ]
+    if not found:
+        kind = "attention or feed-forward" if on == "all" else "attention"
+        raise ModelError(
+            f"{type(network).__name__} has no {kind} layers known by name, so LoRA cannot be "
+            "put on it. Train all parameters instead (lora_rank 0)."
+        )
+    return found
+
+
+def _meant(name: str, on: Layers) -> bool:
+    """Some names (`dense`, `c_proj`, `out_proj`) stand in either block: which one, the name of the block tells."""
+    *blocks, last = name.split(".")
+    return last in TARGETS and (on == "all" or any(part in block for block in blocks for part in ATTENTION))
+
+
+PREFIX = "base_model.model."
+HALF = 2  # bytes of the smallest numbers that a gradient may go through
+
+
+def plain_name(name: str) -> str:
+    """A parameter's name without what peft puts before it."""
+    return name.removeprefix(PREFIX)
+
+
+def adapter_matrices(network: Any) -> dict[str, nn.Linear]:
+    """Every A and B of the adapter, by the name of its weight, in the order of the layers.
+
+    ModelError when there is none, or one whose gradient is not that of two plain matrices: DoRA and other variants,
+    quantised or tied layers, biases, several adapters at once.
+    """
+    plain = network.get_base_model() if hasattr(network, "get_base_model") else network
+    layers = {name: module for name, module in plain.named_modules() if isinstance(module, LoraLayer)}
+    if not layers:
+        raise ModelError(f"{type(plain).__name__} has no LoRA adapter in it. Load it in a state trained with LoRA.")
+    uses = Counter(id(p) for _, p in plain.named_parameters(remove_duplicate=False))
+    found: dict[str, nn.Linear] = {}
+    for name, layer in layers.items():
+        if reason := _unreadable(layer, uses):
+            raise ModelError(
+                f"{name} of this model {reason}, so the gradient of a row cannot be read from it. "
+                "Train a plain LoRA adapter on an unquantised model (see core.models.lora)."
+            )
+        (adapter,) = layer.active_adapters
+        found[f"{name}.lora_A.{adapter}.weight"] = layer.lora_A[adapter]
+        found[f"{name}.lora_B.{adapter}.weight"] = layer.lora_B[adapter]
+    return found
+
+
+def _unreadable(layer: Any, uses: Mapping[int, int]) -> str | None:
+    """Why the gradients of a layer's matrices cannot be read by themselves; None where they can."""
+    base = layer.get_base_layer()
+    weight = base.weight
+    known = type(layer) is Linear and isinstance(base, (nn.Linear, Conv1D))
+    if not known or not weight.is_floating_point() or weight.element_size() < HALF or type(weight) is not nn.Parameter:
+        return f"is a quantised or unusual layer ({type(base).__name__}, {weight.dtype})"
+    adapters = [name for name in layer.active_adapters if name in layer.lora_A]
+    if len(adapters) != 1 or len(layer.active_adapters) != 1 or layer.merged or layer.disable_adapters:
+        return "has not exactly one adapter that is on and unmerged"
+    if layer.lora_variant:
+        return "has an adapter of the DoRA kind, or another variant of LoRA"
+    a, b = layer.lora_A[adapters[0]], layer.lora_B[adapters[0]]
+    if a.bias is not None or b.bias is not None:
+        return "has an adapter with a bias"
+    if any(uses[id(p)] > 1 for p in (weight, a.weight, b.weight)):
+        return "is tied to another layer"
+    return None
+
+
+@contextmanager
+def without_adapter(network: Any) -> Iterator[None]:
+    """The base model for as long as the context lasts: B A x counts as 0."""
+    with ExitStack() as hooks:
+        for name, module in adapter_matrices(network).items():
+            if ".lora_B." in name:
+                hooks.callback(module.register_forward_hook(_nothing).remove)
+        yield
+
+
+def _nothing(_module: nn.Module, _given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+    return torch.zeros_like(out)

@@ -1,0 +1,140 @@
+"""Find a model and pin it down: which files, which revision. Imports neither torch nor transformers.
+
+A folder's revision is a hash of its content, a hub model's is its commit, so a measurement can always name the
+weights that made it. Nothing is downloaded here: `core.models.loading` does that when the model is loaded.
+"""
+
+import hashlib
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from core.demo import MODEL_PATH
+from core.errors import ModelError
+from core.schema import ModelRef
+
+EMBEDDED = "embedded"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+INDEX = "model.safetensors.index.json"
+# What decides the numbers: weights, shape, and how text becomes tokens. Cards and licences do not.
+DECISIVE = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+)
+
+
+def resolve_model(name: str, revision: str | None = None) -> ModelRef:
+    """The model called `name`: "embedded", a folder, or a hub id (with a branch, tag or commit as `revision`).
+
+    A hub model whose files are in the local cache is taken from there and the hub is not asked, so the same name
+    means the same commit until the cache is cleared. For a folder `revision` is a promise to check, not a choice.
+    ModelError when there is no such model, it has no safetensors, or the hub cannot be reached.
+    """
+    if name == EMBEDDED:
+        return _from_folder(name, MODEL_PATH, revision)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _from_folder(name, folder, revision)
+    if not HUB_ID.fullmatch(name):
+        raise ModelError(f"Model {name!r}: no such folder, and not a hub id like 'owner/model' either.")
+    return _from_cache(name, revision) or _from_hub(name, revision)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a model folder; ModelError when there are none or one of them is missing."""
+    index = folder / INDEX
+    if index.exists():
+        files = [folder / name for name in sorted(set(_json(index).get("weight_map", {}).values()))]
+    else:
+        files = [p for p in sorted(folder.glob("*.safetensors")) if not p.name.startswith("consolidated")]
+    missing = [p.name for p in files if not p.exists()]
+    if missing or not files:
+        what = f"{missing[0]} is missing" if missing else "no *.safetensors"
+        raise ModelError(
+            f"Model folder {folder}: {what}. Only safetensors weights are read; save the model again with "
+            "save_pretrained, and merge an adapter into its base first."
+        )
+    return files
+
+
+def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"Model {name!r}: {folder} has no config.json, so it is not a model folder.")
+    size = sum(p.stat().st_size for p in weight_files(folder))
+    paths = sorted({p for pattern in DECISIVE for p in folder.glob(pattern) if p.is_file()})
+    digest = hashlib.sha256()
+    for path in paths:
+        stat = path.stat()
+        digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
+    found = digest.hexdigest()[:32]
+    if revision is not None and revision != found:
+        raise ModelError(f"Model {name!r}: its files are revision {found}, not {revision} as asked; they have changed.")
+    return ModelRef(name, str(folder.absolute()), found, size)
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
+    """Content hash; size and time are there to key the cache, so that gigabytes are read once per process."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _from_cache(name: str, revision: str | None) -> ModelRef | None:
+    """The model in the local hub cache; None when it is not there whole."""
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent  # .../snapshots/<commit>
+    try:
+        size = sum(p.stat().st_size for p in weight_files(folder))
+    except ModelError:
+        return None
+    return ModelRef(name, str(folder), folder.name, size)
+
+
+def _from_hub(name: str, revision: str | None) -> ModelRef:
+    """What the hub says about the model; its files stay there for now."""
+    at = f" at revision {revision!r}" if revision else ""
+    try:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
+    except GatedRepoError as error:
+        raise ModelError(f"Model {name!r} is gated: accept its terms on the hub and log in there first.") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ModelError(f"Model {name!r}{at}: no such folder, and the hub has no such model.") from error
+    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+        raise ModelError(
+            f"Model {name!r}{at}: no such folder, not in the local cache, and the hub cannot be reached "
+            f"({type(error).__name__}). Give a folder, or go online."
+        ) from error
+    sizes = [s.size or 0 for s in info.siblings or [] if s.rfilename.endswith(".safetensors")]
+    if not sizes:
+        raise ModelError(f"Model {name!r}{at}: the hub holds no *.safetensors for it; no other weights are read.")
+    return ModelRef(name, name, str(info.sha), sum(sizes))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not valid JSON ({error}). Save or download the model again.") from error
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,100 @@
+"""What Adam would make of a gradient: the step that one row, by itself, would have the optimizer take.
+
+With m, v the optimizer's averages after t steps, and g the gradient of one row:
+
+    m' = β1·m + (1−β1)·g      v' = β2·v + (1−β2)·g²
+    adam      Γ = (m' / (1−β1^{t+1})) / (sqrt(v' / (1−β2^{t+1})) + ε)      AdamW's step without decay, over its rate
+    release   Γ = m' / sqrt(v' + ε)                                        what the code released with ROSE computes
+
+Without momentum β1 is 0: g stands in place of m' (and of its bias-corrected form); v' is the same.
+Source: ROSE, https://arxiv.org/abs/2412.00631, after LESS, https://arxiv.org/abs/2402.04333.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from core.errors import ModelError
+from core.models.lora import plain_name
+from core.models.training.checkpoints import MOMENTS
+from core.workspace.files import disk_errors
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """An optimizer's averages by parameter name (never by position), and how they shape a gradient."""
+
+    first: Mapping[str, Tensor]  # m
+    second: Mapping[str, Tensor]  # v
+    steps: int  # t, steps that the optimizer had taken
+    form: Literal["adam", "release"] = "adam"
+    momentum: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+    @classmethod
+    def of_file(
+        cls,
+        tensors: Mapping[str, Tensor],
+        steps: int,
+        *,
+        form: Literal["adam", "release"] = "adam",
+        momentum: bool = True,
+    ) -> "Moments":
+        """From what `core.models.training.checkpoints.save` wrote into moments.safetensors."""
+        first, second = (
+            {plain_name(name.removesuffix(end)): value for name, value in tensors.items() if name.endswith(end)}
+            for end in (f".{moment}" for moment in MOMENTS)
+        )
+        return cls(first, second, steps, form=form, momentum=momentum)
+
+    @classmethod
+    def of_checkpoint(
+        cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
+    ) -> "Moments":
+        """From a moments.safetensors file."""
+        with disk_errors(path):
+            return cls.of_file(load_file(path), steps, form=form, momentum=momentum)
+
+    def rule(self, shapes: Mapping[str, Iterable[int]], device: str) -> "Rule":
+        """Ready for gradients of these parameters. ModelError when one has no moments, or moments of another shape."""
+        beta1, beta2 = self.betas if self.momentum else (0.0, self.betas[1])
+        adam = self.form == "adam"
+        size1 = 1 - beta1 ** (self.steps + 1) if adam else 1.0
+        size2 = 1 - beta2 ** (self.steps + 1) if adam else 1.0
+        made = Rule((1 - beta1) / size1, (1 - beta2) / size2, self.epsilon if adam else 0.0)
+        for name, shape in shapes.items():
+            m, v = (self._of(moments, name, tuple(shape)).to(device) for moments in (self.first, self.second))
+            made.above[name] = m * (beta1 / size1)
+            made.below[name] = v * (beta2 / size2) + (0.0 if adam else self.epsilon)
+        return made
+
+    def _of(self, moments: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+        moment = moments.get(name)
+        if moment is None or tuple(moment.shape) != shape:
+            raise ModelError(
+                f"The optimizer's moments hold nothing of the shape {shape} for {name}. "
+                "Take the moments and the adapter from the same checkpoint."
+            )
+        return moment.float()
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Γ = (above + c·g) / (sqrt(below + d·g²) + e), the common shape of all forms."""
+
+    c: float
+    d: float
+    e: float
+    above: dict[str, Tensor] = field(default_factory=dict)
+    below: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, name: str, gradient: Tensor) -> Tensor:
+        """(…, o, i) float32 to Γ of the same shape. The gradient is used up."""
+        scale = torch.addcmul(self.below[name], gradient, gradient, value=self.d).sqrt_().add_(self.e)
+        return gradient.mul_(self.c).add_(self.above[name]).div_(scale)

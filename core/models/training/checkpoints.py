@@ -1,0 +1,194 @@
+"""Where a training stands, on disk: one folder per checkpoint, whole or absent, the last one kept.
+
+step-00000120/weights.safetensors    the trained parameters
+              moments.safetensors    AdamW's two averages of each
+              progress.json          the losses so far, and the key of the training
+
+What is kept of every epoch of a training, for good: the adapter, AdamW's averages, the rate it was trained at.
+
+epochs/1/state/                 the adapter, as `core.models.loading.load_model` takes it
+         moments.safetensors    AdamW's two averages of each parameter, by its name
+         epoch.json             epoch, steps taken so far, mean learning rate of its steps, key of the training
+
+A folder is whole or absent. It is written before any checkpoint of a later step, so a training that goes on from a
+checkpoint has those of all epochs behind it, and comes by the others again.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from core.errors import ModelError, WorkspaceError
+from core.workspace.files import atomic_folder, disk_errors, read_json, sync_folder, write_json
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save(
+    folder: Path,
+    *,
+    key: str,
+    losses: list[float],
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.AdamW,
+) -> None:
+    """Write a checkpoint, then drop the one before: at every moment there is a whole one."""
+    target = folder / f"step-{len(losses):08d}"
+    with atomic_folder(target) as temporary:
+        write_tensors(temporary / "weights.safetensors", parameters)
+        write_tensors(temporary / "moments.safetensors", moments_of(parameters, optimizer))
+        write_json(temporary / "progress.json", {"key": key, "losses": losses})
+        sync_files(temporary)
+    with disk_errors(folder):
+        for old in folder.glob("step-*"):
+            if old != target:
+                shutil.rmtree(old)
+
+
+def restore(
+    folder: Path, key: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
+) -> list[float]:
+    """Put parameters and optimizer back to the last checkpoint; its losses, [] where there is none.
+
+    ModelError when the checkpoint is of another training.
+    """
+    found = sorted(folder.glob("step-*"))
+    if not found:
+        return []
+    progress = read_json(found[-1] / "progress.json")
+    check_key(folder, progress["key"], key)
+    with disk_errors(found[-1]):
+        weights = load_file(found[-1] / "weights.safetensors")
+        moments = load_file(found[-1] / "moments.safetensors")
+    losses: list[float] = progress["losses"]
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+            optimizer.state[parameter] = {
+                "step": torch.tensor(float(len(losses))),
+                **{moment: moments[f"{name}.{moment}"].to(parameter.device) for moment in MOMENTS},
+            }
+    return losses
+
+
+def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    """AdamW's two averages of each parameter, as `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`."""
+    return {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENTS}
+
+
+def check_key(folder: Path, found: str, expected: str) -> None:
+    """ModelError unless what `folder` holds was made with the same rows, model and settings."""
+    if found != expected:
+        raise ModelError(f"{folder} holds a training on other rows, model or settings. Train in another folder.")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file; WorkspaceError when the disk will not."""
+    with _weights_into(path.parent):
+        save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, path)
+
+
+def write_adapter(folder: Path, network: Any) -> None:
+    """Write a LoRA adapter as `core.models.loading.load_model` takes it; WorkspaceError when the disk will not."""
+    with _weights_into(folder):
+        network.save_pretrained(str(folder))
+
+
+@contextmanager
+def _weights_into(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise WorkspaceError(
+            f"{folder.parent}: weights cannot be written ({error}). Free some space and run the same command "
+            "again; it goes on from the last checkpoint."
+        ) from error
+
+
+def sync_files(folder: Path) -> None:
+    """Put every file of the folder and of those in it on the disk, before the folder gets its name."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            sync_files(path)
+            continue
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training as it stood at the end of one epoch."""
+
+    epoch: int  # 1, 2, ...
+    state: Path  # for core.models.loading.load_model
+    moments: Path  # for core.models.training.adam_update.Moments.of_file
+    steps: int  # optimizer steps taken since the start of the training
+    learning_rate: float  # mean over the steps of this epoch
+
+
+def keep_epoch(
+    folder: Path, epoch: int, *, key: str, network: Any, moments: Mapping[str, Tensor], rates: Sequence[float]
+) -> None:
+    """Keep epoch 1, 2, ... as it stands after its last step; `rates` are those of all steps up to here.
+
+    One that is there already stays as it is: the training was interrupted after it, and has come by again.
+    """
+    target = _place(folder, epoch)
+    if target.exists():
+        return
+    own = rates[-(len(rates) // epoch) :]  # every epoch has as many steps
+    about = {"epoch": epoch, "steps": len(rates), "learning_rate": float(np.mean(own))}
+    with atomic_folder(target) as temporary:
+        write_adapter(temporary / "state", network)
+        write_tensors(temporary / "moments.safetensors", moments)
+        write_json(temporary / "epoch.json", about | {"key": key})
+        sync_files(temporary)
+
+
+def check_epochs(folder: Path, finished: int, key: str) -> None:
+    """Before a training goes on: its first `finished` epochs are kept, and none of another training is.
+
+    What an interrupted writing left behind is removed. ModelError for another training, WorkspaceError for a gap.
+    """
+    with disk_errors(folder):
+        for half in folder.glob("epochs/.*"):
+            shutil.rmtree(half)
+    expected = {_place(folder, epoch) for epoch in range(1, finished + 1)}
+    for place in sorted(expected.union(folder.glob("epochs/*"))):
+        _checkpoint(place, key)
+
+
+def epoch_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+    """One for each epoch of the finished training in `folder`, in order; WorkspaceError when any is missing."""
+    if not (folder / "loss.json").exists():
+        raise WorkspaceError(f"{folder} holds no finished training. Run the training again; it goes on where it was.")
+    about = read_json(folder / "loss.json")
+    if not about["spec"].get("epoch_checkpoints", False):
+        raise WorkspaceError(f"{folder}: this training kept none of its epochs. Train again with epoch_checkpoints.")
+    epochs = range(1, about["spec"]["epochs"] + 1)
+    return tuple(_checkpoint(_place(folder, epoch), about["key"]) for epoch in epochs)
+
+
+def _checkpoint(place: Path, key: str) -> Checkpoint:
+    folder = place.parent.parent
+    state, moments, about = place / "state", place / "moments.safetensors", place / "epoch.json"
+    if not (state.is_dir() and moments.exists() and about.exists()):
+        raise WorkspaceError(f"{place} is not there or not whole any more. Remove {folder} and train again.")
+    told = read_json(about)
+    check_key(folder, told["key"], key)
+    return Checkpoint(told["epoch"], state, moments, told["steps"], told["learning_rate"])
+
+
+def _place(folder: Path, epoch: int) -> Path:
+    return folder / "epochs" / str(epoch)

@@ -1,0 +1,340 @@
+"""Warm-up: fine-tune a model on rows of tokens, with the loss on response tokens only.
+
+    step loss = −(Σ over the step's response tokens of log π(y_t | x, y_<t)) / (number of those tokens)
+
+AdamW, linear warm-up then cosine or linear decay to 0, gradients clipped by norm; master weights in float32. Killed
+at any moment and started again with the same arguments it goes on from the last checkpoint; on a CPU in float32 it
+ends with the same bits as if it had never stopped.
+"""
+
+import hashlib
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from core.errors import ModelError
+from core.models.batching import out_of_memory, plan, predicted
+from core.models.forward_pass import LOGIT_BYTES, layout
+from core.models.loading import (
+    WEIGHTS,
+    check_device,
+    check_head,
+    count_parameters,
+    fetch,
+    load_network,
+    logits_of,
+    move,
+    pick_device,
+    pick_dtype,
+)
+from core.models.lora import Layers, adapted
+from core.models.training.checkpoints import (
+    check_epochs,
+    check_key,
+    keep_epoch,
+    moments_of,
+    restore,
+    save,
+    sync_files,
+    write_adapter,
+    write_tensors,
+)
+from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore
+from core.workspace.files import atomic_folder, read_json, write_json
+
+FORMAT = 1
+MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
+WRITING = 0.1  # share of the time that checkpoints may take, however often they were asked for
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How to train. Everything here, with the rows and the model, decides the outcome."""
+
+    learning_rate: float = 2e-5
+    epochs: int = 3
+    batch_size: int = 16  # rows in one optimizer step
+    warmup: float = 0.05  # share of the steps over which the rate rises
+    weight_decay: float = 0.01  # of matrices; vectors (norms, biases) are not decayed
+    clip: float = 1.0  # largest norm of a step's gradient
+    lora_rank: int = 0  # 0: every parameter is trained
+    lora_alpha: float = 2.0  # strength of the adapter, as a multiple of its rank
+    seed: int = 0
+    schedule: Literal["cosine", "linear"] = "cosine"  # how the rate falls to 0 after the warm-up
+    lora_dropout: float = 0.0  # share of an adapter's inputs set to zero while it trains
+    lora_on: Layers = "all"  # layers an adapter goes on
+    epoch_checkpoints: bool = (
+        False  # keep the adapter and AdamW's averages of every epoch: see core.models.training.checkpoints
+    )
+
+
+LATER = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")  # fields that came after trainings were stored
+
+
+def view(spec: TrainSpec) -> dict[str, Any]:
+    """What goes into a key: the fields, without those of LATER that are at their defaults, so that a training
+    stored before there were any is found again."""
+    same = {f.name for f in fields(spec) if f.name in LATER and getattr(spec, f.name) == f.default}
+    return {name: value for name, value in asdict(spec).items() if name not in same}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """A finished training; `folder`/state is what `core.models.loading.load_model` takes."""
+
+    losses: FloatArray  # (steps,) mean nats per response token of each step, before its update
+    steps: int
+    folder: Path
+
+
+@dataclass(eq=False)
+class _Run:
+    """A training under way: what is fixed, and what changes with every step."""
+
+    spec: TrainSpec
+    network: Any
+    device: str
+    dtype: str
+    rows: list[tuple[NDArray[Any], NDArray[Any]]]  # (tokens, spans) of the rows with a response
+    key: str  # of everything that decides the outcome; a checkpoint with another is not ours
+    parameters: dict[str, nn.Parameter]
+    optimizer: torch.optim.AdamW
+    micro_tokens: int
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def per_epoch(self) -> int:
+        return math.ceil(len(self.rows) / self.spec.batch_size)
+
+    @property
+    def steps(self) -> int:
+        return self.per_epoch * self.spec.epochs
+
+    @property
+    def rates(self) -> list[float]:
+        return [learning_rate(self.spec, step, self.steps) for step in range(self.steps)]
+
+
+def train(
+    ref: ModelRef,
+    tokens: Sequence[NDArray[Any]],
+    spans: Sequence[NDArray[Any]],
+    spec: TrainSpec,
+    *,
+    folder: Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    on_step: Progress = ignore,
+    checkpoint_seconds: float = 60,
+    checkpoint_steps: int | None = None,
+) -> TrainResult:
+    """Train `ref` on the rows that have a response; the outcome is in `folder`/state, the curve in loss.json.
+
+    Rows are as `core.models.encoder.Encoder` gives them. Finished before: returns at once. Checkpoints are written
+    every `checkpoint_seconds` (less often where writing would take over a tenth of the time) and every
+    `checkpoint_steps` if given. ModelError when no row has a response, the loss stops being a number, memory does
+    not suffice for a single row, or `folder` holds another training.
+    """
+    if spec.epoch_checkpoints and not spec.lora_rank:
+        raise ModelError(
+            "Epochs are kept of LoRA adapters only. Train one (lora_rank 8), or do without epoch_checkpoints."
+        )
+    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if predicted(s)]
+    if not rows:
+        raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
+    place = check_device(pick_device() if device == "auto" else device)
+    kind = pick_dtype(place, count_parameters(fetch(ref))) if dtype == "auto" else dtype
+    key = _key(ref, rows, spec, kind)
+    if (folder / "state").exists():
+        return _finished(folder, key)
+    with torch.random.fork_rng(devices=[place] if place.startswith("cuda") else []):
+        run = _begin(ref, rows, spec, place, kind, key)
+        run.losses = restore(folder / "checkpoint", key, run.parameters, run.optimizer)
+        if spec.epoch_checkpoints:
+            check_epochs(folder, len(run.losses) // run.per_epoch, key)
+        _steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
+        _finish(run, folder)
+    return _finished(folder, key)
+
+
+def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
+    """The rate of step 0..steps-1: rises linearly to its full value over the warm-up, then falls to 0."""
+    rising = math.ceil(spec.warmup * steps)
+    if step < rising:
+        return spec.learning_rate * (step + 1) / rising
+    done = (step - rising) / max(1, steps - rising)
+    left = 1 - done if spec.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return spec.learning_rate * left
+
+
+def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
+    torch.manual_seed(spec.seed)  # a LoRA adapter begins with random numbers
+    network = load_network(ref, dtype if spec.lora_rank else "float32")
+    network = move(network, device, ref)
+    check_head(network, device)
+    if spec.lora_rank:
+        alpha = spec.lora_alpha * spec.lora_rank
+        network = adapted(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, on=spec.lora_on)
+    network = network.train()
+    parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    vectors = [p for p in parameters.values() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": spec.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=spec.learning_rate)
+    kind = torch.device(device).type
+    micro = MICRO_TOKENS.get(kind, MICRO_TOKENS["cpu"])
+    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, micro)
+
+
+def _steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
+    saved, wait = time.monotonic(), seconds
+    while len(run.losses) < run.steps:
+        _step(run)
+        done = len(run.losses)
+        if run.spec.epoch_checkpoints and done % run.per_epoch == 0:
+            moments = moments_of(run.parameters, run.optimizer)
+            epoch, rates = done // run.per_epoch, run.rates[:done]
+            keep_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
+        due = time.monotonic() - saved >= wait or (every is not None and done % every == 0)
+        if due and done < run.steps:
+            began = time.monotonic()
+            at = folder / "checkpoint"
+            save(at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer)
+            saved = time.monotonic()
+            wait = max(seconds, (saved - began) / WRITING)
+        on_step(done, run.steps)
+
+
+def _step(run: _Run) -> None:
+    """One update. Seeded by its number, so that dropout does the same after a resume."""
+    step = len(run.losses)
+    rate = learning_rate(run.spec, step, run.steps)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    rows = [run.rows[i] for i in _step_rows(run, step)]
+    loss = None
+    while loss is None:
+        torch.manual_seed(run.spec.seed * 1_000_003 + step)
+        loss = _gradients(run, rows)
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"Training: the loss of step {step + 1} is {loss}. Lower the learning rate ({run.spec.learning_rate:g})."
+        )
+    _update(run)
+    run.losses.append(loss)
+
+
+def _update(run: _Run) -> None:
+    """Move the parameters by the gradient in them; ModelError when AdamW's averages, new in step 1, do not fit."""
+    try:
+        nn.utils.clip_grad_norm_(run.parameters.values(), run.spec.clip)
+        run.optimizer.step()
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise ModelError(
+            f"AdamW's averages do not fit into the memory of {run.device} beside the model. Train a LoRA adapter "
+            "(lora_rank 8), or choose a smaller model."
+        ) from error
+
+
+def _step_rows(run: _Run, step: int) -> IntArray:
+    """The rows of one step: each epoch has an order of its own, drawn from the seed."""
+    epoch, place = divmod(step, run.per_epoch)
+    order = np.random.default_rng([run.spec.seed, epoch]).permutation(len(run.rows))
+    return order[place * run.spec.batch_size :][: run.spec.batch_size]
+
+
+def _gradients(run: _Run, rows: list[Any]) -> float | None:
+    """Leave the step's gradient in the parameters and return its loss; None, with the micro-batch budget
+    halved, when memory ran out."""
+    run.optimizer.zero_grad(set_to_none=True)
+    lengths = np.array([len(t) for t, _ in rows], np.int64)
+    total = sum(predicted(s) for _, s in rows)
+    try:
+        loss = 0.0
+        for some in plan(lengths, run.micro_tokens):
+            part = _loss(run, [rows[i] for i in some]) / total
+            torch.autograd.backward(part)
+            loss += part.item()
+        return loss
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        if run.micro_tokens <= int(lengths.max()):
+            raise ModelError(
+                f"Training on a row of {int(lengths.max())} tokens does not fit into the memory of {run.device}. "
+                "Lower max_length, train a LoRA adapter (lora_rank 8), or choose a smaller model."
+            ) from error
+    run.micro_tokens = max(run.micro_tokens // 2, int(lengths.max()))
+    return None
+
+
+def _loss(run: _Run, rows: list[Any]) -> Tensor:
+    """Sum over response tokens of −log π, for the rows of one micro-batch."""
+    ids, _, response = layout([t for t, _ in rows], [s for _, s in rows])
+    padded = torch.from_numpy(ids).to(run.device)
+    row, place = (torch.from_numpy(x).to(run.device) for x in np.nonzero(response[:, 1:]))
+    with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
+        hidden = _plain(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
+        states, targets = hidden[row, place], padded[row, place + 1]
+        size = _chunk(run)
+        if len(states) <= size:
+            return _lost(run, states, targets)
+        again = partial(checkpoint, use_reentrant=False)  # logits are made again for the backward pass, not kept
+        parts = [again(_lost, run, states[k : k + size], targets[k : k + size]) for k in range(0, len(states), size)]
+    return torch.stack(parts).sum()
+
+
+def _lost(run: _Run, states: Tensor, targets: Tensor) -> Tensor:
+    logits = logits_of(_plain(run.network), states).float()
+    return nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+def _chunk(run: _Run) -> int:
+    """Positions whose logits may be alive at once."""
+    width = _plain(run.network).get_output_embeddings().weight.shape[0]
+    return max(1, LOGIT_BYTES.get(torch.device(run.device).type, LOGIT_BYTES["cpu"]) // (4 * int(width)))
+
+
+def _plain(network: Any) -> Any:
+    """The transformers model, with or without adapters in it."""
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
+def _finish(run: _Run, folder: Path) -> None:
+    curve = {"step": list(range(1, run.steps + 1)), "lr": run.rates, "loss": run.losses}
+    about = {"format": FORMAT, "key": run.key, "spec": asdict(run.spec), "rows": len(run.rows), "dtype": run.dtype}
+    write_json(folder / "loss.json", about | curve)
+    with atomic_folder(folder / "state") as temporary:
+        if run.spec.lora_rank:
+            write_adapter(temporary, run.network)
+        else:
+            write_tensors(temporary / WEIGHTS, run.parameters)
+        sync_files(temporary)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+
+
+def _finished(folder: Path, key: str) -> TrainResult:
+    curve = read_json(folder / "loss.json")
+    check_key(folder, curve["key"], key)
+    return TrainResult(np.array(curve["loss"], np.float32), len(curve["loss"]), folder)
+
+
+def _key(ref: ModelRef, rows: list[Any], spec: TrainSpec, dtype: str) -> str:
+    digest = hashlib.sha256(repr((FORMAT, ref.revision, dtype, sorted(view(spec).items()))).encode())
+    for tokens, spans in rows:
+        for part in (np.asarray(tokens, np.uint32), np.asarray(spans, np.int32)):
+            digest.update(len(part).to_bytes(8, "little") + part.tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,91 @@
+"""Settings of sampling, the names of streams, and what is counted."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from core.errors import MethodError
+from core.models.generation.answers import (
+    COLUMNS,
+    AnswerCounts,
+    Sampling,
+    answer_table,
+    count_answers,
+    missing,
+    refused,
+    streams,
+)
+
+
+def test_the_defaults_are_those_of_the_paper():
+    s = Sampling()
+    assert (s.answers, s.temperature, s.top_p, s.max_new_tokens, s.prompt_tokens) == (5, 1.4, 0.9, 256, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"answers": 1}, "Answers must be between 2 and 64, not 1"),
+        ({"answers": 65}, "between 2 and 64"),
+        ({"temperature": 0.0}, "Temperature must be above 0"),
+        ({"temperature": float("nan")}, "not nan"),
+        ({"top_p": 0.0}, "Top_p must be above 0"),
+        ({"top_p": 1.1}, "at most 1, not 1.1"),
+        ({"max_new_tokens": 0}, "Max_new_tokens must be at least 1"),
+        ({"seed": -1}, "Seed must be 0 or more"),
+        ({"prompt_tokens": 0}, "Prompt_tokens must be at least 1, not 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, words):
+    with pytest.raises(MethodError, match=words):
+        Sampling(**wrong)
+
+
+def test_a_stream_hangs_on_seed_id_and_k_alone():
+    names = streams(3, ["a", "b", "c"], 4)
+    assert names.shape == (3, 4) and names.dtype == np.uint64 and len(np.unique(names)) == 12
+    np.testing.assert_array_equal(streams(3, ["c", "a"], 4), names[[2, 0]])
+    np.testing.assert_array_equal(streams(3, ["b"], 2), names[1:2, :2])
+    assert not np.isin(streams(4, ["a", "b", "c"], 4), names).any()
+    assert streams(0, [], 5).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("  “I’m sorry”", False),  # a curly quote before it: a quotation
+        ("I’m sorry, no.", True),
+        ("As an AI language model, I have no body.", True),
+        ("\nSorry, I will not.", True),
+        ("Sorry is a word of five letters.", False),
+        ("The assistant said: I'm sorry", False),
+        ("I apologise for that.", True),
+        ("Icannot", False),
+        ("", False),
+    ],
+)
+def test_a_refusal_is_known_by_how_it_begins(text, is_one):
+    assert refused(pa.array([text, None])).to_pylist() == [is_one, None]
+
+
+def test_what_is_there_and_what_is_wrong_with_it():
+    table = answer_table(
+        {
+            "answers": [["Yes.", " \n", "I cannot"], ["No.", None, None], [None, None, None], ["a", "", "I won't"]],
+            "answer_tokens": [[3, 1, 9], [2, None, None], [None] * 3, [1, 1, 9]],
+            "ended": [["stop", "stop", "length"], [None] * 3, [None] * 3, ["stop", "stop", "length"]],
+        }
+    )
+    assert {name: table[name].type for name in table.column_names} == dict(COLUMNS)
+    assert count_answers(table) == AnswerCounts(
+        rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2
+    )
+    chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 2), table.slice(3)])
+    assert count_answers(chunks) == count_answers(table)
+    assert count_answers(table.slice(2, 1)).missing == 3  # a slice counts what is in it
+
+
+def test_no_rows_count_nothing():
+    assert count_answers(answer_table(missing(0, 5))) == AnswerCounts(*[0] * 8)
+    assert count_answers(answer_table(missing(2, 5))) == AnswerCounts(2, 10, 10, 0, 0, 0, 2, 2)

@@ -1,0 +1,409 @@
+"""Confidence: equal to a plain loop that runs the whole network for each token, and the same for a row wherever."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import log_softmax
+from transformers import RwkvConfig
+
+from core.errors import ModelError
+from core.models.encoder import Encoder
+from core.models.forward_pass import Probe
+from core.models.generation.greedy import Continuation, end_of_turn, end_tokens
+from core.models.loading import load_model
+from core.models.reference import resolve_model
+from core.schema import Reading
+from tests.core.conftest import CHATML, make_tokenizer
+from tests.core.models.families import FAMILIES, every_family, network_of
+
+LENGTHS = (60, 7, 30, 12, 50, 20, 3, 33, 1, 59)
+NEW = 12
+CLEAR = 2e-4  # the likeliest token of the rows here is so much ahead, in logits; rounding is below 2e-5
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
+
+
+def prompts(lengths=LENGTHS, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
+    return {"tokens": tokens, "spans": [np.empty(0, np.int32)] * len(tokens)}
+
+
+def pick(batch, rows):
+    return {name: [values[i] for i in rows] for name, values in batch.items()}
+
+
+def with_ends(model, ends, network=None):
+    """The model (with another network) whose generation config names these ends, and its tokenizer none."""
+    network = network or network_of(FAMILIES["llama"])
+    network.generation_config.eos_token_id = ends
+    tokenizer = make_tokenizer()
+    tokenizer.eos_token = None
+    return replace(model, network=network, tokenizer=tokenizer)
+
+
+@torch.inference_mode()
+def naive(network, prompt, new_tokens, ends):
+    """One row, everything run again for each token: what is said, its confidence, how clear its closest step was."""
+    ids, logp, clear = torch.from_numpy(np.asarray(prompt, np.int64))[None], [], np.inf
+    for _ in range(new_tokens):
+        logits = network(ids, use_cache=False).logits[0, -1].float()
+        token = logits.argmax()
+        logp.append(log_softmax(logits, dim=-1)[token].item())
+        first, second = logits.topk(2).values.tolist()
+        clear = min(clear, first - second)
+        ids = torch.cat([ids, token[None, None]], dim=1)
+        if token in ends:
+            break
+    return ids[0, len(prompt) :].tolist(), np.exp(np.mean(logp)), clear
+
+
+def assert_equals_naive(continuation, batch, new_tokens=NEW):
+    found = continuation(batch)
+    expected = [naive(continuation.model.network, t, new_tokens, continuation.ends) for t in batch["tokens"]]
+    assert min(clear for *_, clear in expected) > CLEAR, "choose other rows: two tokens are too close to call"
+    assert found["continued"].tolist() == [len(said) for said, *_ in expected]
+    np.testing.assert_allclose(found["confidence"], [c for _, c, _ in expected], rtol=1e-4)
+    return found
+
+
+# --- the law
+
+
+@every_family
+@pytest.mark.parametrize("budget", [100, 400])
+def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, budget):
+    continuation = Continuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
+    assert continuation.batches
+    found = assert_equals_naive(continuation, prompts())
+    assert (found["confidence"] > 0).all() and (found["confidence"] <= 1).all()
+
+
+def test_a_network_whose_rows_mind_each_other_continues_each_by_itself(model):
+    network = network_of(
+        RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
+    )
+    continuation = Continuation(with_ends(model, None, network), new_tokens=4)
+    assert not continuation.batches
+    assert [rows.tolist() for rows in continuation._plan(np.array([3, 9, 0, 3, 9]))] == [[1], [4], [0], [3]]
+    assert_equals_naive(continuation, prompts([9, 4, 9, 4, 20]), 4)
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    continuation = Continuation(model, new_tokens=NEW)
+    return np.concatenate([continuation(pick(prompts(), [k]))["confidence"] for k in range(len(LENGTHS))])
+
+
+@pytest.mark.parametrize("budget", [1, 150, 100_000])
+def test_a_row_is_as_sure_alone_and_in_any_batch_in_any_order(model, alone, budget):
+    batch, order = prompts(), np.random.default_rng(3).permutation(len(LENGTHS))
+    continuation = Continuation(model, new_tokens=NEW, batch_tokens=budget)
+    np.testing.assert_allclose(continuation(batch)["confidence"], alone, rtol=1e-4)
+    np.testing.assert_allclose(continuation(pick(batch, order))["confidence"], alone[order], rtol=1e-4)
+
+
+def test_padding_that_grows_changes_nothing(model):
+    short = prompts([9])["tokens"][0].astype(np.int64)
+    continuation = Continuation(model, new_tokens=NEW)
+    expected, count = continuation._pass([short], np.arange(1))
+    for length in (10, 64, 300):  # together, which `plan` would not put them
+        longer = prompts([length], seed=1)["tokens"][0].astype(np.int64)
+        found, counts = continuation._pass([longer, short], np.arange(2))
+        np.testing.assert_allclose(found[1], expected[0], rtol=1e-4)
+        assert counts[1] == count[0]
+
+
+def test_the_same_call_gives_the_same_bits(model):
+    first, second = (Continuation(model, new_tokens=NEW)(prompts()) for _ in range(2))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+# --- what is said
+
+
+def test_a_model_that_knows_nothing_is_as_sure_as_chance_and_says_the_lowest_token(model):
+    network = network_of(FAMILIES["llama"])
+    torch.nn.init.zeros_(network.lm_head.weight)
+    for ends, said in ([5], 32), ([0], 1), (None, 32):
+        found = Continuation(with_ends(model, ends, network))(prompts([5, 9]))
+        np.testing.assert_allclose(found["confidence"], 1 / 300, rtol=1e-5)
+        assert found["continued"].tolist() == [said, said]
+
+
+def test_a_model_that_can_say_but_one_thing_is_sure(model):
+    network = network_of(FAMILIES["llama"])
+    head = torch.nn.Linear(32, 300)
+    torch.nn.init.zeros_(head.weight)
+    head.bias.data = torch.where(torch.arange(300) == 7, 0.0, -200.0)
+    network.lm_head = head
+    found = Continuation(with_ends(model, None, network))(prompts([5, 9]))
+    assert found["confidence"].tolist() == [1, 1]
+
+
+def test_an_answer_counts_up_to_its_end_and_a_row_that_goes_on_is_not_cut(model):
+    batch = prompts([8, 20, 33])
+    saying = [naive(network_of(FAMILIES["llama"]), t, NEW, ())[0] for t in batch["tokens"]]
+    end = next(t for t in saying[0][2:] if t not in saying[0][:2] and t not in saying[1] + saying[2])
+    found = assert_equals_naive(Continuation(with_ends(model, end), new_tokens=NEW), batch)
+    assert found["continued"].tolist() == [saying[0].index(end) + 1, NEW, NEW]
+    several = [end, saying[1][0]]  # the first that is said, of several
+    found = assert_equals_naive(Continuation(with_ends(model, several), new_tokens=NEW), batch)
+    assert found["continued"][1] == 1
+
+
+def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model):
+    own = with_ends(model, [1])
+    expected = Continuation(own, new_tokens=NEW)(prompts())
+    own.network.generation_config.update(
+        do_sample=True,
+        temperature=3.0,
+        top_k=2,
+        num_beams=3,
+        repetition_penalty=5.0,
+        no_repeat_ngram_size=1,
+        min_new_tokens=5,
+        suppress_tokens=list(range(2, 100)),
+        forced_eos_token_id=1,
+        max_length=20,
+    )
+    before = own.network.generation_config.to_dict()
+    found = Continuation(own, new_tokens=NEW)(prompts())
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+    assert own.network.generation_config.to_dict() == before
+
+
+def test_one_token_is_the_greatest_probability_of_the_next(model):
+    batch = prompts([9, 30])
+    found = Continuation(model, new_tokens=1)(batch)
+    for tokens, confidence in zip(batch["tokens"], found["confidence"], strict=True):
+        with torch.inference_mode():
+            logits = model.network(torch.from_numpy(tokens.astype(np.int64))[None]).logits[0, -1]
+        assert confidence == pytest.approx(logits.softmax(-1).max().item(), rel=1e-5)
+    assert found["continued"].tolist() == [1, 1]
+
+
+def test_a_state_with_an_adapter_is_asked_and_not_its_base(model):
+    base = network_of(FAMILIES["llama"])
+    plain = Continuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())
+    torch.manual_seed(1)
+    tuned = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)).get_base_model()
+    found = assert_equals_naive(Continuation(with_ends(model, [1], tuned.eval()), new_tokens=NEW), prompts())
+    assert not np.allclose(found["confidence"], plain["confidence"], rtol=1e-3)
+
+
+# --- where an answer ends
+
+
+def test_an_answer_ends_with_whatever_the_model_the_tokenizer_or_the_template_says(model):
+    tokenizer = make_tokenizer()  # </s> is 1, <|im_end|> is 3
+    own = replace(with_ends(model, [17, 9]), tokenizer=tokenizer)
+    assert end_tokens(own) == (1, 9, 17)
+    tokenizer.chat_template = CHATML
+    assert end_tokens(own) == (1, 3, 9, 17)
+    assert end_tokens(with_ends(model, 5)) == (5,)
+    assert end_tokens(with_ends(model, None)) == ()
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (None, None),
+        (CHATML, 3),
+        ("{% for m in messages %}{{ m.role }} {{ m.content }} </s>\n{% endfor %}", 1),
+        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", None),  # no control token
+        ("{{ messages[0].content }}", None),  # shows no answer
+        ("{{ raise_exception('never') }}", None),
+    ],
+)
+def test_the_end_of_turn_is_the_last_token_of_a_response_where_that_is_a_control_token(tokenizer, template, end):
+    tokenizer.chat_template = template
+    assert end_of_turn(tokenizer) == end
+    if end is not None:
+        row = Encoder(tokenizer, Reading())({"prompt": ["Say hi."], "response": ["hi"], "turns": [None]})
+        assert row["tokens"][0][row["spans"][0][-1] - 1] == end
+
+
+# --- where it begins
+
+NO_READY = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"  # knows no generation prompt
+THOUGHT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+TALKS = [
+    [("user", "Say hi.")],
+    [("system", "Be brief."), ("user", "A?")],
+    [("user", "A?"), ("assistant", "1"), ("user", "B<|im_end|>?")],
+]
+
+
+def encoded(encoder, talk, response):
+    said = [*talk, ("assistant", response)] if response else talk
+    turns = json.dumps([{"role": r, "content": c} for r, c in said])
+    out = encoder({"prompt": ["x"], "response": [response], "turns": [turns]})
+    return {"tokens": out["tokens"], "spans": out["spans"]}
+
+
+@pytest.mark.parametrize("talk", TALKS)
+@pytest.mark.parametrize(
+    ("template", "opening"),
+    [
+        (None, "\n\n### Response:\n"),
+        (CHATML, "<|im_end|>\n<|im_start|>assistant\n"),
+        (NO_READY, "</s>assistant:"),
+        (THOUGHT, "<|im_end|>\n<|im_start|>assistant\n"),
+    ],
+)
+def test_the_prompt_is_the_same_with_a_response_or_without_and_ends_where_an_answer_begins(
+    model, tokenizer, template, opening, talk
+):
+    tokenizer.chat_template = template
+    encoder, continuation = Encoder(tokenizer, Reading()), Continuation(model)
+    asked, answered = encoded(encoder, talk, None), encoded(encoder, talk, "hi")
+    prompt = continuation._prompt(asked["tokens"][0], asked["spans"][0])
+    assert tokenizer.decode(prompt).endswith(opening)
+    assert not tokenizer.decode(prompt).endswith(opening * 2)
+    assert continuation._prompt(answered["tokens"][0], answered["spans"][0]).tolist() == prompt.tolist()
+
+
+@pytest.mark.parametrize("template", [None, CHATML])
+def test_a_blank_turn_that_waits_for_an_answer_is_not_an_answer(tokenizer, template):
+    tokenizer.chat_template = template
+    encoder = Encoder(tokenizer, Reading())
+    waiting = encoded(encoder, [("user", "A?"), ("assistant", " ")], None)
+    np.testing.assert_array_equal(waiting["tokens"][0], encoded(encoder, [("user", "A?")], None)["tokens"][0])
+
+
+def test_a_template_that_prints_no_answers_still_makes_prompts(tokenizer):
+    tokenizer.chat_template = "{{ messages[0].content }}{% if add_generation_prompt %} ->{% endif %}"
+    row = encoded(Encoder(tokenizer, Reading()), [("user", "A?")], None)
+    assert tokenizer.decode(row["tokens"][0]) == "A? ->"
+
+
+def test_a_response_plays_no_part(model):
+    batch = prompts([40])
+    row = batch["tokens"][0]
+    spans = [np.array(s, np.int32) for s in ([30, 40], [5, 9, 30, 40], [])]
+    found = Continuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
+    np.testing.assert_allclose(found["confidence"], found["confidence"][2], rtol=1e-4)
+
+
+def test_a_row_without_a_prompt_is_nan_and_no_other_is(model):
+    row = prompts([12])["tokens"][0]
+    spans = [np.array(s, np.int32) for s in ([0, 12], [5, 12], [])]
+    found = Continuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
+    assert np.isnan(found["confidence"]).tolist() == [True, False, True]
+    assert (found["continued"] == 0).tolist() == [True, False, True]
+
+
+def test_columns_are_as_declared(model):
+    continuation = Continuation(model, new_tokens=2)
+    for given in (prompts(), prompts([4]), {"tokens": [], "spans": []}):
+        found = continuation(given)
+        assert found.keys() == continuation.columns.keys()
+        for name, kind in continuation.columns.items():
+            assert (found[name].shape, found[name].dtype) == ((len(given["tokens"]),), kind.to_pandas_dtype())
+
+
+# --- what does not fit
+
+
+@pytest.mark.parametrize("bos", [0, None])
+def test_a_prompt_that_is_too_long_to_be_continued_loses_its_beginning_but_not_a_bos(model, bos):
+    tokenizer = make_tokenizer()
+    tokenizer.bos_token = None if bos is None else "<s>"
+    tight = replace(model, tokenizer=tokenizer, max_length=40)
+    row = np.concatenate([[0], prompts([60])["tokens"][0]])
+    kept = row[-28:] if bos is None else np.concatenate([[0], row[-27:]])
+    continuation = Continuation(tight, new_tokens=12)
+    assert continuation._prompt(row, np.empty(0, np.int32)).tolist() == kept.tolist()
+    found = continuation({"tokens": [row, kept, row[:28]], "spans": [np.empty(0, np.int32)] * 3})
+    assert found["confidence"][0] == pytest.approx(found["confidence"][1], rel=1e-4)
+
+
+def test_a_row_as_long_as_the_model_reads_is_continued_by_a_network_with_so_many_places(model):
+    network = network_of(FAMILIES["gpt2"])  # 256 learned positions, and an error beyond
+    own = replace(with_ends(model, None, network), max_length=256)
+    found = Continuation(own, new_tokens=16)(prompts([256, 240]))
+    assert found["continued"].tolist() == [16, 16]
+
+
+@pytest.mark.parametrize("new_tokens", [0, 39, 4000])
+def test_a_continuation_that_leaves_no_room_for_a_prompt_is_refused(model, new_tokens):
+    with pytest.raises(ModelError, match=rf"{new_tokens} tokens .* reads at most 40 .* between 1 and 38\."):
+        Continuation(replace(model, max_length=40), new_tokens=new_tokens)
+    Continuation(replace(model, max_length=40), new_tokens=38)
+
+
+def failing_above(network, rows_at_most, error):
+    """The network's body, out of memory for batches of more rows than this."""
+
+    def hook(_module, _args, kwargs):
+        if len(kwargs["input_ids"]) > rows_at_most:
+            raise error
+
+    return network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
+    batch = prompts([20] * 7)
+    continuation = Continuation(model, new_tokens=4)
+    expected = continuation(batch)
+    hook = failing_above(model.network, 2, error)
+    try:
+        found = continuation(batch)
+    finally:
+        hook.remove()
+    np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=1e-4)
+    np.testing.assert_array_equal(found["continued"], expected["continued"])
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), ModelError, "A prompt of 20 tokens with its .* memory of cpu"),
+        (RuntimeError("something else"), RuntimeError, "something else"),
+    ],
+)
+def test_what_fails_even_alone_or_for_another_reason_is_said(model, error, raised, words):
+    continuation = Continuation(model, new_tokens=4)
+    hook = failing_above(model.network, 0, error)
+    try:
+        with pytest.raises(raised, match=words):
+            continuation(prompts([20]))
+    finally:
+        hook.remove()
+
+
+# --- the model's own state
+
+
+def test_it_leaves_the_model_as_it_was(model):
+    before = Probe(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
+    attributes = set(vars(model.network))
+    Continuation(model)(prompts())
+    after = Probe(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
+    assert set(vars(model.network)) == attributes and not model.network.training
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_bfloat16_logits_are_reduced_in_float32(model):
+    lower = load_model(model.ref, dtype="bfloat16", device="cpu")
+    found = Continuation(lower, new_tokens=1)(prompts([9, 30]))
+    expected = Continuation(model, new_tokens=1)(prompts([9, 30]))
+    np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=0.1)
+    assert found["confidence"].dtype == np.float32

@@ -1,0 +1,224 @@
+"""Sampled answers: equal to a plain loop that runs everything again for each token, the same for a row wherever."""
+
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from transformers import RwkvConfig
+
+from core.demo import MODEL_PATH
+from core.errors import ModelError
+from core.models.encoder import Encoder
+from core.models.generation.answers import Sampling, answer_table, count_answers, streams
+from core.models.generation.greedy import Continuation
+from core.models.generation.sampler import Sampler, shares_prompts
+from core.models.generation.top_p import Draw
+from core.models.loading import load_model
+from core.models.reference import resolve_model
+from core.schema import Reading
+from tests.core.conftest import make_tokenizer
+from tests.core.models.families import every_family, network_of
+
+LENGTHS = (40, 7, 30, 12, 40, 20, 3, 33, 1, 39)
+WARM = Sampling(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very sure
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
+
+
+def prompts(lengths=LENGTHS, seed=0):
+    rng = np.random.default_rng(seed)
+    tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
+    return {
+        "tokens": tokens,
+        "spans": [np.empty(0, np.int32)] * len(tokens),
+        "ids": [f"row {k}" for k in range(len(tokens))],
+    }
+
+
+def pick(batch, rows):
+    return {name: [values[i] for i in rows] for name, values in batch.items()}
+
+
+def with_network(model, network, ends=None):
+    network.generation_config.eos_token_id = ends
+    tokenizer = make_tokenizer()
+    tokenizer.eos_token = None
+    return replace(model, network=network, tokenizer=tokenizer)
+
+
+@torch.inference_mode()
+def naive(network, prompt, settings, stream, ends):
+    """One answer, everything run again for each token."""
+    draw, ids = Draw(np.array([stream], np.uint64), settings), torch.from_numpy(np.asarray(prompt, np.int64))[None]
+    for _ in range(settings.max_new_tokens):
+        token = draw(None, network(ids, use_cache=False).logits[:, -1]).argmax(dim=1)
+        ids = torch.cat([ids, token[None]], dim=1)
+        if int(token) in ends:
+            break
+    return ids[0, len(prompt) :].tolist()
+
+
+def assert_equals_naive(sampler, batch, settings):
+    found = sampler(batch)
+    keys = streams(settings.seed, batch["ids"], settings.answers)
+    for row, prompt in enumerate(batch["tokens"]):
+        for k in range(settings.answers):
+            said = naive(sampler.model.network, prompt, settings, keys[row, k], sampler.ends)
+            stopped = said[-1] in sampler.ends
+            text = sampler.model.tokenizer.decode(said[: len(said) - stopped], skip_special_tokens=True)
+            got = tuple(found[name][row][k] for name in sampler.columns)
+            assert got == (text, len(said), "stop" if stopped else "length")
+    return found
+
+
+# --- the law
+
+
+@every_family
+@pytest.mark.parametrize("shares", [True, False])
+def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, shares):
+    settings = replace(WARM, answers=2, max_new_tokens=36)  # more than a round
+    ends = [int(t) for t in range(1, 300, 25)]  # many, so that answers end
+    sampler = Sampler(with_network(model, network_of(config), ends), settings, batch_tokens=500)
+    assert sampler.batches and sampler.shares
+    sampler.shares = shares
+    found = assert_equals_naive(sampler, prompts(LENGTHS[:4]), settings)
+    ended = {e for row in found["ended"] for e in row}
+    assert "stop" in ended
+
+
+def test_a_network_whose_rows_mind_each_other_answers_each_by_itself(model):
+    network = network_of(
+        RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
+    )
+    settings = replace(WARM, answers=2, max_new_tokens=4)
+    sampler = Sampler(with_network(model, network), settings)
+    assert not sampler.batches and not sampler.shares and not shares_prompts(network, "cpu")
+    assert_equals_naive(sampler, prompts([9, 4, 9]), settings)
+
+
+def test_near_no_temperature_all_answers_are_the_greedy_continuation(model):
+    found = Sampler(model, Sampling(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
+    greedy = Continuation(model, new_tokens=12)(prompts())
+    for answers, tokens, count in zip(found["answers"], found["answer_tokens"], greedy["continued"], strict=True):
+        assert len(set(answers)) == 1 and tokens == [count] * 3
+
+
+# --- the same for a row wherever
+
+
+@pytest.fixture(scope="module")
+def alone(model):
+    sampler = Sampler(model, WARM)
+    rows = [sampler(pick(prompts(), [k])) for k in range(len(LENGTHS))]
+    return {name: [row[name][0] for row in rows] for name in sampler.columns}
+
+
+@pytest.mark.parametrize("budget", [1, 700, 100_000])
+def test_a_row_has_the_same_answers_alone_and_in_any_batch_in_any_order(model, alone, budget):
+    batch, order = prompts(), np.random.default_rng(3).permutation(len(LENGTHS)).tolist()
+    sampler = Sampler(model, WARM, batch_tokens=budget)
+    assert sampler(batch) == alone
+    assert sampler(pick(batch, order)) == pick(alone, order)
+
+
+def test_another_seed_or_id_gives_other_answers_and_fewer_answers_are_the_first_of_more(model, alone):
+    batch = pick(prompts(), [0, 2])
+    other = Sampler(model, replace(WARM, seed=1))(batch)["answers"]
+    renamed = Sampler(model, WARM)(batch | {"ids": ["x", "y"]})["answers"]
+    fewer = Sampler(model, replace(WARM, answers=2))(batch)["answers"]
+    kept = pick(alone, [0, 2])["answers"]
+    assert all(set(a).isdisjoint(b) for a, b in zip(kept * 2, other + renamed, strict=True))
+    assert fewer == [row[:2] for row in kept]
+    assert len(set(kept[0])) == 3
+
+
+def test_a_response_plays_no_part_and_a_row_without_a_prompt_has_no_answers(model, alone):
+    row = prompts()["tokens"][0]
+    longer = np.concatenate([row, [9, 8, 7]]).astype(np.uint32)
+    spans = [np.array(s, np.int32) for s in ([40, 43], [5, 9, 40, 43], [0, 43], [])]
+    tokens = [longer, longer, longer, row[:0]]
+    told = []
+    found = Sampler(model, WARM)(
+        {"tokens": tokens, "spans": spans, "ids": ["row 0"] * 4}, lambda *told_of: told.append(told_of)
+    )
+    assert found["answers"] == [alone["answers"][0]] * 2 + [[None] * 3] * 2
+    assert found["ended"][2:] == found["answer_tokens"][2:] == [[None] * 3] * 2
+    assert told[-1] == (6, 6)
+    counts = count_answers(answer_table(found))
+    assert (counts.missing, counts.lone_rows) == (6, 2)
+
+
+def test_nothing_asked_is_nothing_answered(model):
+    assert Sampler(model, WARM)(prompts([])) == {"answers": [], "answer_tokens": [], "ended": []}
+
+
+# --- what does not fit
+
+
+def test_a_prompt_keeps_its_first_tokens_where_a_limit_is_set_and_else_its_last(model):
+    row = np.concatenate([[0], prompts([60])["tokens"][0]]).astype(np.int64)
+    tight = replace(model, max_length=46)
+    assert Sampler(tight, WARM)._prompt(row, []).tolist() == [0, *row[-11:]]
+    assert Sampler(model, replace(WARM, prompt_tokens=20))._prompt(row, []).tolist() == row[:20].tolist()
+    assert Sampler(tight, replace(WARM, prompt_tokens=20))._prompt(row, []).tolist() == [0, *row[9:20]]
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused(model):
+    with pytest.raises(ModelError, match=r"34 tokens .* at most 35 with the prompt\. Set max_new_tokens to 33 or less"):
+        Sampler(replace(model, max_length=35), WARM)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, alone, error):
+    sampler = Sampler(model, WARM)
+    most = {"rows": 6}
+
+    def hook(_module, _args, kwargs):
+        if len(kwargs["input_ids"]) > most["rows"]:
+            raise error
+
+    handle = model.network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        assert sampler(prompts()) == alone
+        most["rows"] = 2
+        with pytest.raises(ModelError, match="A prompt of 40 tokens with its 3 answers does not fit into"):
+            sampler(prompts())
+    finally:
+        handle.remove()
+
+
+def test_logits_that_are_not_numbers_are_an_error_and_the_model_is_left_as_it_was(model):
+    before = set(vars(model.network))
+    sampler = Sampler(model, WARM)
+    head = model.network.get_output_embeddings()
+    handle = head.register_forward_hook(lambda _module, _args, out: out * torch.nan)
+    try:
+        with pytest.raises(ModelError, match="logits that are not numbers in float32"):
+            sampler(prompts([5]))
+    finally:
+        handle.remove()
+    assert set(vars(model.network)) == before and not model.network.training
+
+
+# --- the embedded model
+
+
+def test_the_embedded_model_answers_and_ends_its_answers():
+    model = load_model(resolve_model(str(MODEL_PATH)), dtype="float32", device="cpu")
+    questions = ["What is the capital of France?", "Add 2 and 3.", "Name a colour."]
+    batch = Encoder(model.tokenizer, Reading())({"prompt": questions, "response": [None] * 3, "turns": [None] * 3})
+    settings = Sampling(answers=4, temperature=0.5, max_new_tokens=80)
+    found = Sampler(model, settings)(batch | {"ids": ["a", "b", "c"]})
+    counts = count_answers(answer_table(found))
+    assert (counts.asked, counts.missing) == (12, 0) and counts.truncated < 12
+    for tokens, ended in zip(chain(*found["answer_tokens"]), chain(*found["ended"]), strict=True):
+        assert tokens == 80 or ended == "stop"
+    assert "<|eos|>" not in "".join(chain(*found["answers"]))

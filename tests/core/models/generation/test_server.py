@@ -1,0 +1,381 @@
+"""Answers from a real server on loopback that runs the embedded model, and from one that behaves badly."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, replace
+from itertools import chain
+from threading import Timer
+
+import pytest
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from core import diverging
+from core.basepass import load_measured
+from core.demo import MODEL_PATH
+from core.errors import Cancelled, ModelError
+from core.measure import measure
+from core.methods import build
+from core.models.generation.answers import Sampling, answer_table, count_answers
+from core.models.generation.openai_client import Endpoint, checked_url
+from core.models.generation.server import AnswerServer, Served
+from core.models.loading import load_model
+from core.models.reference import resolve_model
+from core.pool.pools import load_pool
+from core.progress import Silent
+from core.schema import Reading
+from core.workspace.files import Workspace
+from tests.core.models.generation.answer_app import KEY, AnswerApp, serving
+
+QUICK = Sampling(answers=3, max_new_tokens=6)
+QUESTIONS = ["What is the capital of France?", "Add 2 and 3.", "Name a colour.", "SECRET-PROMPT, say something."]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(resolve_model(str(MODEL_PATH)), dtype="float32", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv("WINNOW_API_KEY", raising=False)
+
+
+def batch(questions=QUESTIONS, **more):
+    n = len(questions)
+    return {
+        "prompt": questions,
+        "response": [None] * n,
+        "turns": [None] * n,
+        "ids": [f"id {q}" for q in questions],
+    } | more
+
+
+def served(url, **more):
+    return Served(url, "embedded", **({"tries": 3, "concurrency": 3} | more))
+
+
+def ask(app, given=None, settings=QUICK, **more):
+    with serving(app) as url, AnswerServer(served(url, **more), settings, back_off=0.01) as server:
+        return server(given or batch()), server
+
+
+def failing(app, given=None, **more):
+    with pytest.raises(ModelError) as caught:
+        ask(app, given, **more)
+    text = str(caught.value)
+    assert text.count("http://127.0.0.1") == 1 and "SECRET" not in text and KEY not in text
+    return text
+
+
+# --- asking
+
+
+@pytest.mark.parametrize("form", ["chat", "completions"])
+def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
+    app = AnswerApp(model)
+    found, server = ask(app, form=form)
+    assert len(app.asked) == len(QUESTIONS) and app.most_at_once <= 3
+    counts = count_answers(answer_table(found))
+    assert (counts.rows, counts.asked, counts.missing) == (4, 12, 0)
+    assert all(len(set(answers)) == 3 for answers in found["answers"])
+    assert {e for row in found["ended"] for e in row} <= {"stop", "length"}
+    assert 12 <= server.generated <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # it gives but the sum
+    body = next(b for b in app.asked if "France" in json.dumps(b))
+    assert {k: body[k] for k in ("model", "n", "temperature", "top_p", "max_tokens")} == {
+        "model": "embedded",
+        "n": 3,
+        "temperature": 1.4,
+        "top_p": 0.9,
+        "max_tokens": 6,
+    }
+    assert 0 <= body["seed"] < 2**31 and len({b["seed"] for b in app.asked}) == 4
+    if form == "chat":
+        assert body["messages"] == [{"role": "user", "content": QUESTIONS[0]}]
+    else:
+        assert body["prompt"].startswith("Below is an instruction")
+        assert body["prompt"].endswith("France?\n\n### Response:\n")
+
+
+def test_a_row_has_the_same_answers_in_any_batch_and_order_from_a_server_that_keeps_to_its_seed(model):
+    app = AnswerApp(model)
+    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+        whole = server(batch())["answers"]
+        assert server(batch(QUESTIONS[::-1]))["answers"] == whole[::-1]
+        assert server(batch(QUESTIONS[2:3]))["answers"] == whole[2:3]
+        assert server(batch([])) == {"answers": [], "answer_tokens": [], "ended": []}
+
+
+@pytest.mark.parametrize("fault", ["ignores_n", "refuses_n"])
+def test_a_server_that_minds_n_is_asked_k_times_and_this_is_remembered(model, fault):
+    app = AnswerApp(model, **{fault: True})
+    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+        found = server(batch())
+        extra = fault == "refuses_n"
+        assert len(app.asked) == 12 + extra and not server.together
+        assert ["n" in body for body in app.asked] == [True] + [False] * (11 + extra)
+        assert all(len(set(answers)) == 3 for answers in found["answers"])
+        assert all(1 <= tokens <= 6 for row in found["answer_tokens"] for tokens in row)
+        assert len({body["seed"] for body in app.asked}) == 12
+        server(batch(QUESTIONS[:1]))
+        assert len(app.asked) == 15 + extra
+
+
+def test_turns_before_the_last_answer_are_sent_and_a_response_is_not(model):
+    app = AnswerApp(model)
+    turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "Gone")]
+    tools = [("user", "Weather?"), ("assistant", "Asking."), ("tool", "Rain"), ("assistant", "It rains.")]
+    told = [json.dumps([{"role": r, "content": c} for r, c in said]) for said in (turns, tools)]
+    given = batch(["Hi", "Weather?", "One?"]) | {"response": ["Gone", "It rains.", "Uno"], "turns": [*told, None]}
+    ask(app, given, concurrency=1)
+    said = [[(m["role"], m["content"]) for m in body["messages"]] for body in app.asked]
+    plain = [("user", "Weather?"), ("assistant", "Asking."), ("user", "Rain")]
+    assert sorted(said) == sorted([turns[:4], plain, [("user", "One?")]])
+
+
+def test_progress_is_told_of_answers_and_what_it_raises_ends_the_work(model):
+    app, told = AnswerApp(model), []
+    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+        server(batch(), lambda *so_far: told.append(so_far))
+        assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
+
+        def stop(done, total):
+            raise Cancelled("enough")
+
+        asked = len(app.asked)
+        with pytest.raises(Cancelled):
+            server(batch([f"Question {k}" for k in range(40)]), stop)
+        assert len(app.asked) == asked + 1
+
+
+# --- the key
+
+
+def test_the_key_is_sent_and_is_nowhere_else(model, monkeypatch, caplog):
+    monkeypatch.setenv("MY_KEY", KEY)
+    caplog.set_level(0)
+    app = AnswerApp(model)
+    _, server = ask(app, key_variable="MY_KEY")
+    assert set(app.keys) == {f"Bearer {KEY}"}
+    for text in (repr(server), repr(server.served), repr(server.served.view), repr(server.endpoint), caplog.text):
+        assert KEY not in text and "SECRET" not in text
+    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
+    for status in (401, 403):
+        text = failing(AnswerApp(model, behave=lambda n, b, s=status: s), key_variable="MY_KEY")
+        assert f"does not accept the key (status {status}). Put it into the environment variable MY_KEY." in text
+
+
+def test_without_a_key_none_is_sent_and_one_that_is_named_must_be_there(model, monkeypatch):
+    app = AnswerApp(model)
+    ask(app, batch(QUESTIONS[:1]))
+    assert app.keys == [None]
+    with pytest.raises(ModelError, match="The environment variable MY_KEY is not set"):
+        Endpoint("http://127.0.0.1:1/v1", key_variable="MY_KEY")
+    monkeypatch.setenv("WINNOW_API_KEY", "sk-one\nsk-two")
+    with pytest.raises(ModelError, match="WINNOW_API_KEY holds no key") as caught:
+        Endpoint("http://127.0.0.1:1/v1")
+    assert "sk-" not in str(caught.value)
+
+
+def test_a_key_does_not_follow_a_redirect(model, monkeypatch):
+    monkeypatch.setenv("WINNOW_API_KEY", KEY)
+    other = AnswerApp(model)
+    with serving(other) as elsewhere:
+        away = RedirectResponse(f"{elsewhere}/chat/completions", 307)
+        assert "status 307 and no JSON object" in failing(AnswerApp(model, behave=lambda n, b: away))
+    assert other.keys == []
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1"),
+        ("https://host.example/api/v1/", "https://host.example/api/v1"),
+        (" http://[::1]:80/openai ", "http://[::1]/openai"),
+    ],
+)
+def test_an_address_is_http_or_https_and_ends_in_v1_where_it_names_no_path(given, url):
+    assert checked_url(given) == url
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8000", "file:///etc/passwd", "http://", "ftp://host/v1", "http://a b"])
+def test_what_is_no_address_is_said(url):
+    with pytest.raises(ModelError, match=r"http://127\.0\.0\.1:8000/v1"):
+        checked_url(url)
+
+
+@pytest.mark.parametrize("url", ["http://me:sk-mine@host/v1", "http://host/v1?key=sk-mine", "http://host/#sk-mine"])
+def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(url):
+    with pytest.raises(ModelError, match="WINNOW_API_KEY") as caught:
+        checked_url(url)
+    assert "sk-mine" not in str(caught.value)
+
+
+# --- patience
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_may_go_well_another_time_is_tried_again(model, status):
+    app = AnswerApp(model, behave=lambda number, body: status if number in (1, 2, 5) else None)
+    found, server = ask(app)
+    assert count_answers(answer_table(found)).missing == 0
+    assert len(app.asked) == 7 and server.endpoint.retried == 3
+
+
+def test_a_server_that_says_when_to_come_back_is_left_alone_until_then(model):
+    busy = Response(status_code=429, headers={"Retry-After": "1"})
+    began = time.monotonic()
+    ask(AnswerApp(model, behave=lambda number, body: busy if number == 1 else None), batch(QUESTIONS[:1]))
+    assert time.monotonic() - began >= 1
+    later = Response(status_code=429, headers={"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})
+    assert "asks to be left alone for " in failing(AnswerApp(model, behave=lambda number, body: later))
+
+
+def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
+    app = AnswerApp(model, behave=lambda number, body: Response(status_code=429, headers={"Retry-After": "60"}))
+    with serving(app) as url, Endpoint(url) as endpoint:
+        began = time.monotonic()
+        Timer(0.3, endpoint.stop.set).start()
+        with pytest.raises(ModelError, match="answers with status 429, 1 times in a row"):
+            endpoint.post("/chat/completions", {"model": "embedded"})
+    assert time.monotonic() - began < 30 and len(app.asked) == 1
+
+
+def test_a_server_that_always_fails_is_an_error_after_some_tries(model):
+    app = AnswerApp(model, behave=lambda number, body: 500)
+    assert "answers with status 500, 3 times in a row. See that it runs" in failing(app)
+    assert len(app.asked) == 3  # the first row alone: no other is begun
+
+
+def test_a_failure_among_many_ends_the_others(model):
+    app = AnswerApp(model, behave=lambda number, body: 401 if "Question 7" in str(body) else None)
+    text = failing(app, batch([f"Question {k}." for k in range(60)]), concurrency=2)
+    assert "does not accept the key (status 401)" in text and len(app.asked) < 30
+
+
+def test_a_row_that_is_refused_has_no_answers_while_others_have(model):
+    app = AnswerApp(model, behave=lambda number, body: 400 if "France" in str(body) else None)
+    found, server = ask(app)
+    assert found["answers"][0] == [None] * 3 and None not in chain(*found["answers"][1:])
+    assert (server.refused, server.answered, server.together) == (1, 3, True)
+
+
+@pytest.mark.parametrize(("rows", "asked"), [(1, 2), (2, 4), (4, 6)])
+def test_a_server_that_refuses_all_is_an_error(model, rows, asked):
+    app = AnswerApp(model, behave=lambda number, body: 422)
+    text = failing(app, batch(QUESTIONS[:rows]), concurrency=1)
+    assert "refuses the request (status 422). See whether model 'embedded'" in text
+    assert asked <= len(app.asked) <= asked + 2  # the next row may have begun when the third failed
+
+
+def test_a_connection_cut_in_the_middle_is_tried_again(model):
+    cut = Response("{", headers={"Content-Length": "1000"})
+    app = AnswerApp(model, behave=lambda number, body: cut if number == 1 else None)
+    found, server = ask(app, batch(QUESTIONS[:1]))
+    assert server.endpoint.retried == 1 and count_answers(answer_table(found)).missing == 0
+
+
+def test_a_server_that_is_slow_or_not_there_is_said(model):
+    app = AnswerApp(model, behave=lambda number, body: time.sleep(0.6))
+    text = failing(app, batch(QUESTIONS[:1]), timeout=0.2, tries=2)
+    assert "gives no answer within 0.2 seconds, 2 times in a row" in text
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+        with (
+            AnswerServer(served(url), QUICK, back_off=0.01) as server,
+            pytest.raises(ModelError, match=r"/v1 cannot be reached \(ConnectError\), 3 times in a row"),
+        ):
+            server(batch())
+
+
+# --- answers that are none
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>busy</html>",
+        "[]",
+        "{}",
+        '{"choices": []}',
+        '{"choices": [{}]}',
+        '{"choices": 3}',
+        '{"choices": [{"text": 3}]}',
+    ],
+)
+def test_json_of_another_shape_is_an_error(model, text):
+    said = failing(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
+    assert "no JSON object" in said or "JSON that holds no answer" in said
+
+
+def test_an_unknown_model_is_named_with_those_that_are_there(model):
+    with serving(AnswerApp(model)) as url, AnswerServer(Served(url, "other"), QUICK) as server:
+        with pytest.raises(ModelError, match=r"has no model 'other', .* \(status 404\)\. It has embedded\.") as caught:
+            server(batch())
+        assert "SECRET" not in str(caught.value)
+
+
+def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(model):
+    choices = [
+        {"index": 0, "message": {"content": None}, "finish_reason": "content_filter"},
+        {"index": 1, "message": {"content": None, "refusal": "I can't."}, "finish_reason": "stop"},
+        {"index": 2, "message": {"content": "Yes"}, "finish_reason": "length"},
+        {"index": 3, "message": {"content": "More"}, "finish_reason": "length"},
+    ]
+    text = json.dumps({"choices": choices[::-1], "usage": None})
+    found, server = ask(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)), batch(QUESTIONS[:1]))
+    assert found == {
+        "answers": [["", "I can't.", "Yes"]],
+        "answer_tokens": [[None] * 3],
+        "ended": [[None, "stop", "length"]],
+    }
+    assert server.generated == 0 and server.together
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "words"),
+    [
+        ({"form": "text"}, QUICK, "chat or completions"),
+        ({"concurrency": 0}, QUICK, "above 0"),
+        ({}, Sampling(prompt_tokens=80), "prompt_tokens is for models that run here"),
+    ],
+)
+def test_what_a_server_cannot_do_is_refused_at_once(more, settings, words):
+    with pytest.raises(ModelError, match=words):
+        AnswerServer(served("http://127.0.0.1:1", **more), settings)
+
+
+def test_the_environment_is_left_as_it_was():
+    assert "WINNOW_API_KEY" not in os.environ
+
+
+# --- as part of a measurement
+
+
+def test_a_stopped_server_loses_no_answer_that_was_given(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(diverging, "SERVED_PART_ROWS", 2)
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps({"instruction": q, "output": "yes"}) + "\n" for q in QUESTIONS))
+    pool = load_pool(str(file), workspace=tmp_path)
+    method = build(
+        "answer_divergence", {"source": "server", "served_model": "embedded", "answers": 2, "max_new_tokens": 4}
+    )
+    app = AnswerApp(model, behave=lambda number, body: 401 if number > 2 else None)
+    with serving(app) as url:
+        asked = replace(method, base_url=url)
+        with pytest.raises(ModelError, match="401"):
+            measure(pool, asked, Reading(), Workspace(tmp_path), report=Silent())
+        assert len(app.asked) > 2
+        app.behave = lambda number, body: None
+        app.asked.clear()
+        run = measure(pool, asked, Reading(), Workspace(tmp_path), report=Silent())
+    assert len(app.asked) == 2  # the first part, of two rows, was kept
+    measured = load_measured(run)
+    assert (measured.columns["answers_counted"] == 2).all()
+    assert run.summary["answers"]["asked"] == 8

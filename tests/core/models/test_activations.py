@@ -1,0 +1,289 @@
+"""Neurons are those that feed the down projections, the highest by their mean, the same wherever a row stands."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    ApertusConfig,
+    BloomConfig,
+    DeepseekV3Config,
+    FalconConfig,
+    GemmaConfig,
+    GPTJConfig,
+    MambaConfig,
+    MixtralConfig,
+    MptConfig,
+    OPTConfig,
+    Phi3Config,
+    Qwen2MoeConfig,
+)
+
+from core.algorithms.active_neurons import ABSENT, States
+from core.errors import ModelError
+from core.models import activations as module
+from core.models.activations import Activations, down_projections, highest, token_means
+from core.models.forward_pass import Probe
+from core.models.loading import load_model
+from core.models.reference import resolve_model
+from tests.core.models.families import FAMILIES, GROUPED, SIZE, network_of
+from tests.core.models.test_forward_pass import one, rows
+
+OPT = OPTConfig(
+    vocab_size=300,
+    hidden_size=32,
+    ffn_dim=64,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=256,
+    word_embed_proj_dim=32,
+)
+MORE = {
+    "gemma": GemmaConfig(**GROUPED),
+    "phi3: gate and up in one": Phi3Config(**GROUPED | {"pad_token_id": 0}),
+    "opt: no module of its own": OPT,
+    "apertus: an activation that learns": ApertusConfig(**GROUPED),
+    "bloom": BloomConfig(vocab_size=300, hidden_size=32, n_layer=2, n_head=4),
+    "falcon": FalconConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=4),
+    "gpt-j": GPTJConfig(vocab_size=300, n_embd=32, n_layer=2, n_head=4, rotary_dim=4),
+    "mpt": MptConfig(vocab_size=300, d_model=32, n_layers=2, n_heads=4),
+}
+DENSE = FAMILIES | MORE
+every_dense = pytest.mark.parametrize("config", DENSE.values(), ids=DENSE)
+REFUSED = {
+    "mixtral": MixtralConfig(**GROUPED),
+    "qwen2-moe with a shared expert": Qwen2MoeConfig(**GROUPED),
+    "deepseek: dense, then experts": DeepseekV3Config(**SIZE | {"num_hidden_layers": 4}, n_routed_experts=8, n_group=1),
+    "mamba": MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2),
+    "as wide as the model": FAMILIES["llama"].__class__(**GROUPED | {"intermediate_size": 32}),
+}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """A long and a short row, one response token, no response, several answers, no prompt, everything at once."""
+    lengths = [60, 7, 30, 12, 50, 20, 3, 33, 2]
+    spans = [
+        [(20, 60)],
+        [(3, 7)],
+        [(29, 30)],
+        [],
+        [(5, 9), (20, 31), (49, 50)],
+        [(0, 20)],
+        [(1, 3)],
+        [(8, 33)],
+        [(1, 2)],
+    ]
+    return rows(lengths, spans)
+
+
+def active(model, batch, share=0.1, tokens="response", **options):
+    rider = Activations(model, share=share, tokens=tokens)
+    return Probe(model, riders=[rider], **options)(batch)["active_neurons"]
+
+
+@torch.inference_mode()
+def by_hand(network, batch, share, tokens):
+    """Row by row: what the feed-forward blocks compute, with their own modules; the k highest means, sorted."""
+    states = []
+    for ids, spans in zip(batch["tokens"], batch["spans"], strict=True):
+        seen = []
+        hooks = [
+            layer.mlp.register_forward_pre_hook(lambda _m, given, s=seen: s.append(given[0][0]))
+            for layer in network.base_model.layers
+        ]
+        network(torch.from_numpy(ids.astype(np.int64))[None])
+        for hook in hooks:
+            hook.remove()
+        read = [any(a <= t < b for a, b in spans.reshape(-1, 2)) or tokens == "all" for t in range(len(ids))]
+        on = []
+        for number, (layer, given) in enumerate(zip(network.base_model.layers, seen, strict=True)):
+            block = layer.mlp
+            values = (block.act_fn(block.gate_proj(given)) * block.up_proj(given))[torch.tensor(read)].double().mean(0)
+            width = len(values)
+            best = sorted(range(width), key=lambda f, v=values: (-v[f], f))[: max(1, round(share * width))]
+            on += [number * width + f for f in sorted(best)]
+        states.append(on if any(read) else [int(ABSENT)] * len(on))
+    return states
+
+
+# --- what is on
+
+
+@pytest.mark.parametrize("tokens", ["response", "all"])
+@pytest.mark.parametrize("share", [0.01, 0.1, 1.0])
+def test_neurons_on_are_those_of_the_plain_loop_over_single_rows(model, batch, tokens, share):
+    assert active(model, batch, share, tokens).tolist() == by_hand(model.network, batch, share, tokens)
+
+
+def test_a_hand_made_block_has_the_neurons_on_that_it_is_made_to_have(model):
+    """Neuron f of each layer gives f times the same positive number: the last ones are on."""
+    network = network_of(FAMILIES["gpt-neox"])
+    for layer in network.base_model.layers:
+        nn.init.zeros_(layer.mlp.dense_h_to_4h.weight)
+        layer.mlp.dense_h_to_4h.bias.data = torch.arange(64.0)
+    found = active(replace(model, network=network), rows([9, 5], [[(4, 9)], [(2, 5)]]), share=0.05)
+    assert found.tolist() == [[61, 62, 63, 125, 126, 127]] * 2
+
+
+@every_dense
+def test_every_kind_of_model_gives_as_many_neurons_of_each_layer_as_asked_for(config, model, batch):
+    network = network_of(config)
+    some = replace(model, network=network, hidden=32)
+    widths = down_projections(network)
+    assert set(widths.values()) in ({64}, {128})
+    k, width = round(0.05 * max(widths.values())), max(widths.values())
+    found = active(some, one(batch, 0), share=0.05)
+    assert (np.diff(found.astype(np.int64)) > 0).all()
+    assert np.bincount(found[0] // width).tolist() == [k, k]
+
+
+@every_dense
+def test_a_down_projection_gives_the_hidden_states_from_an_activation(config):
+    """Set to nothing, they take all feed-forward blocks out of the model: its output no longer hangs on them."""
+    network = network_of(config)
+    ids = torch.arange(9)[None]
+    for name in down_projections(network):
+        nn.init.zeros_(network.base_model.get_submodule(name).weight)
+    once = network.base_model(ids).last_hidden_state
+    ups = [p for n, p in network.base_model.named_parameters() if p.ndim == 2 and any(up in n for up in UPS)]
+    assert len(ups) >= 2
+    for weight in ups:
+        nn.init.normal_(weight)
+    torch.testing.assert_close(network.base_model(ids).last_hidden_state, once)
+
+
+UPS = ("up_proj", "gate_proj", "fc1", "c_fc", "fc_in", "dense_h_to_4h")
+
+
+# --- the law
+
+
+@every_dense
+def test_a_row_has_the_same_neurons_on_alone_and_in_any_batch_under_any_padding(config, model, batch):
+    some = replace(model, network=network_of(config), hidden=32)
+    alone = [active(some, one(batch, k))[0].tolist() for k in range(len(batch["tokens"]))]
+    for budget in (1, 64, 100_000):
+        assert active(some, batch, batch_tokens=budget).tolist() == alone
+
+
+def test_padding_that_grows_changes_nothing(model):
+    short = rows([9], [[(4, 9)]])
+    expected = active(model, short)
+    for length in (10, 64, 300):
+        longer = rows([length], [[(1, length)]], seed=1)
+        probe = Probe(model, riders=[Activations(model, share=0.1)], batch_tokens=10_000)
+        found = probe._pass(  # together, which `plan` would not put them
+            np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
+        )
+        assert found["active_neurons"][1:].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("start", [40, 24])  # the response begins after what rows share, and inside of it
+def test_a_beginning_that_is_run_once_for_all_rows_changes_nothing(model, start):
+    batch = rows([60, 50, 48, 57], [[(start, n)] for n in (60, 50, 48, 57)])
+    for row in batch["tokens"]:
+        row[:32] = np.arange(4, 36)
+    alone = [active(model, one(batch, k))[0].tolist() for k in range(4)]
+    assert active(model, batch).tolist() == alone
+    assert active(model, batch, tokens="all").tolist() == by_hand(model.network, batch, 0.1, "all")
+
+
+def test_what_else_the_pass_measures_is_the_same_with_neurons(model, batch):
+    plain, ridden = Probe(model)(batch), Probe(model, riders=[Activations(model)])(batch)
+    for name in plain:
+        np.testing.assert_array_equal(ridden[name], plain[name])
+
+
+def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batch):
+    probe = Probe(model, riders=[Activations(model)])
+    probe(batch)
+
+    def fail(*_):
+        raise KeyError("in the middle")
+
+    hook = model.network.base_model.layers[1].register_forward_pre_hook(fail)
+    with pytest.raises(KeyError, match="in the middle"):
+        probe(batch)
+    hook.remove()
+    assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.network.modules())
+
+
+# --- the column
+
+
+def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, batch):
+    rider = Activations(model, share=0.1)
+    probe = Probe(model, riders=[rider])
+    assert probe.columns["active_neurons"] == pa.list_(pa.uint32(), 12)
+    found = probe(batch)["active_neurons"]
+    assert (found.shape, found.dtype) == ((9, 12), np.uint32)
+    assert probe({"tokens": [], "spans": []})["active_neurons"].shape == (0, 12)
+    states = States.of_table(found, rider.neurons)
+    assert np.diff(states.indptr).tolist() == [0 if k == 3 else 12 for k in range(9)]
+    assert states.row(4).tolist() == found[4].tolist()
+
+
+def test_at_least_one_neuron_of_a_layer_is_on(model, batch):
+    assert active(model, batch, share=0.0001).shape == (9, 2)
+
+
+def test_a_row_with_a_value_that_is_no_number_is_absent(model, batch):
+    network = network_of(FAMILIES["llama"])
+    word = int(batch["tokens"][0][30])
+    network.base_model.embed_tokens.weight.data[word] = torch.nan
+    found = active(replace(model, network=network), batch)
+    spoilt = [word in row.tolist() or k == 3 for k, row in enumerate(batch["tokens"])]
+    assert sum(spoilt) < 9
+    assert (found == ABSENT).all(axis=1).tolist() == spoilt
+    assert (found == ABSENT).any(axis=1).tolist() == spoilt
+
+
+# --- models that have no such neurons
+
+
+@pytest.mark.parametrize("config", REFUSED.values(), ids=REFUSED)
+def test_a_model_without_one_dense_block_in_each_layer_is_refused(config, model):
+    with pytest.raises(ModelError, match=r"has not exactly one feed-forward block in each of its [24] layers .*Choose"):
+        Activations(replace(model, network=network_of(config)))
+
+
+def test_a_layer_that_runs_twice_is_refused(model, batch):
+    network = network_of(FAMILIES["llama"])
+    down = network.base_model.layers[1].mlp.down_proj
+    network.base_model.layers[1].mlp.register_forward_hook(lambda _m, _i, out: down(torch.zeros(1, 1, 64)) * 0 + out)
+    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.down_proj of this model runs more than once"):
+        active(replace(model, network=network), batch)
+
+
+# --- the arithmetic
+
+
+def test_the_highest_are_marked_and_of_equal_ones_the_first():
+    values = torch.tensor([[0.0, 3.0, 1.0, 1.0, 2.0, 1.0], [0.0] * 6, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
+    expected = [[0, 1, 1, 0, 1, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    assert highest(values, 3).int().tolist() == expected
+    assert highest(values, 6).all()
+
+
+@pytest.mark.parametrize("floats", [1, 30, 1 << 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_means_are_over_marked_tokens_however_many_are_converted_at_once(monkeypatch, floats, dtype):
+    monkeypatch.setattr(module, "FLOATS", floats)
+    values = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
+    weights = torch.zeros(5, 10)
+    weights[0, 2:6], weights[1, 9], weights[2, [3, 7]] = 0.25, 1.0, 0.5
+    found = token_means(values, weights)
+    expected = torch.stack([values[0, 0:4].double().mean(0), values[1, 7].double(), values[2, [1, 5]].double().mean(0)])
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found[:3].double(), expected, rtol=1e-6, atol=1e-6)
+    assert not found[3:].any()
+    torch.testing.assert_close(token_means(values.reshape(40, 3), weights), found)

@@ -1,0 +1,112 @@
+"""What rows have in common at their beginning is run once, and nothing else changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from transformers import AutoModelForCausalLM, MambaConfig, RecurrentGemmaConfig
+
+from core.models.forward_pass import Probe
+from core.models.loading import load_model
+from core.models.reference import resolve_model
+from core.models.shared_prefix import can_share, common_start
+from tests.core.models.families import every_family, network_of
+
+START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows have in common
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model_dir):
+    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Rows that begin alike, of many lengths; one that parts early, one altogether different, one all beginning."""
+    rng = np.random.default_rng(0)
+    tails = [rng.integers(4, 300, n).astype(np.uint32) for n in (30, 9, 28, 2, 60, 33, 31, 8)]
+    tokens = [np.concatenate([START, tail]) for tail in tails]
+    tokens += [np.concatenate([START[:20], tails[0]]), rng.integers(4, 300, 70).astype(np.uint32), START]
+    spans = [
+        [41, 70],
+        [45, 49],
+        [20, 68],
+        [41, 42],
+        [50, 60, 70, 100],
+        [40, 73],
+        [70, 71],
+        [],
+        [21, 50],
+        [1, 70],
+        [39, 40],
+    ]
+    return {"tokens": tokens, "spans": [np.array(s, np.int32) for s in spans]}
+
+
+def alone(probe, batch):
+    """Each row by itself, which shares with nobody."""
+    parts = [probe({name: values[k : k + 1] for name, values in batch.items()}) for k in range(len(batch["tokens"]))]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@every_family
+@pytest.mark.parametrize("budget", [100, 10_000])
+def test_a_lent_beginning_changes_no_figure(config, model, batch, budget):
+    network = network_of(config)
+    assert can_share(network, "cpu")
+    probe = Probe(replace(model, network=network), batch_tokens=budget)
+    found, expected = probe(batch), alone(probe, batch)
+    for name in expected:
+        scale = np.abs(expected[name]) if expected[name].ndim == 1 else np.linalg.norm(expected[name], axis=1)[:, None]
+        assert np.isnan(found[name]).tolist() == np.isnan(expected[name]).tolist()
+        assert np.nanmax(np.abs(found[name] - expected[name]) / scale) < 1e-5
+
+
+def test_the_beginning_is_run_once_and_the_rest_as_often_as_there_are_rows(model, batch):
+    shapes = []
+
+    def seen(_module, _args, kwargs):
+        shapes.append(tuple(kwargs["input_ids"].shape))
+
+    probe = Probe(model)
+    hook = model.network.base_model.register_forward_pre_hook(seen, with_kwargs=True)
+    try:
+        probe({name: values[:8] for name, values in batch.items()})
+    finally:
+        hook.remove()
+    assert shapes[0] == (1, 40)
+    assert sum(rows for rows, _ in shapes[1:]) == 8
+    assert max(width for _, width in shapes[1:]) == 60
+
+
+def test_the_beginning_is_what_most_neighbours_share():
+    def rows(*lengths):
+        return [np.concatenate([START[:n], np.full(9, 200 + n, np.uint32)]) for n in lengths]
+
+    assert common_start(rows(40, 39, 38, 37)).tolist() == START[:38].tolist()
+    assert common_start(rows(40, 39, 5, 38, 37, 36)).tolist() == START[:36].tolist()
+    assert len(common_start(rows(10, 11, 12, 13))) == 0  # too little to pay
+    assert len(common_start(rows(40))) == len(common_start([])) == 0
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2),
+        RecurrentGemmaConfig(
+            vocab_size=300,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            lru_width=32,
+        ),
+    ],
+    ids=["mamba", "recurrent gemma"],
+)
+def test_a_model_that_keeps_something_else_than_keys_and_values_runs_its_rows_whole(config, model, batch):
+    network = AutoModelForCausalLM.from_config(config).eval()
+    assert not can_share(network, "cpu")
+    probe = Probe(replace(model, network=network))
+    found, expected = probe(batch), alone(probe, batch)
+    np.testing.assert_allclose(found["nll"], expected["nll"], rtol=1e-5)
