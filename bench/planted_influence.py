@@ -31,8 +31,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from core.basepass import load_measured
-from core.measure import measure
+from core.measurement.measure import measure
+from core.measurement.run_data import load_measured
 from core.methods import build
 from core.pool.pools import load_pool
 from core.progress import Silent

@@ -25,10 +25,10 @@ import numpy as np
 import orjson
 import typer
 
+from core.measurement.runs import Run, run_key, save_run
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
-from core.runs import Run, run_key, save_run
 from core.schema import ModelRef, Pool, Reading
 from core.workspace.files import Workspace
 

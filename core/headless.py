@@ -16,10 +16,11 @@ import orjson
 import pyarrow.compute as pc
 
 from core import curate
-from core.basepass import load_measured, view_means
 from core.errors import RecipeError, ReplayError
 from core.export import write_scores
 from core.manifest import Manifest, read_manifest
+from core.measurement.run_data import load_measured, view_means
+from core.measurement.runs import Run, find_run, find_signal
 from core.methods import METHODS, build, standing
 from core.methods.combined import singles
 from core.methods.params import all_params
@@ -27,7 +28,6 @@ from core.methods.suggestions import with_suggestions
 from core.pool.near_duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.pool.pools import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent
-from core.runs import Run, find_run, find_signal
 from core.schema import FieldMap, Method, Pool
 from core.selection.filter_syntax import read_filter, write_filter
 from core.selection.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
@@ -137,7 +137,7 @@ def measured(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
 ) -> list[Run]:
     """Measure, or find measured, what the recipe's method and those beside it need: a run for each, its own first."""
-    from core.measure import measure_all  # brings torch, which the other commands can do without
+    from core.measurement.measure import measure_all  # brings torch, which the other commands can do without
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
@@ -146,7 +146,7 @@ def measured(
 
 def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()) -> Facts:
     """What `measured` would cost."""
-    from core.estimate import estimate  # brings torch
+    from core.measurement.cost import estimate  # brings torch
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
@@ -160,7 +160,7 @@ def viewed(
 
     Their means; with `strips` every token as well. RecipeError when no run has read the pool in this way.
     """
-    from core.tokenview import view_states  # brings torch
+    from core.measurement.token_view import view_states  # brings torch
 
     reading = recipe.reading.reading()
     own = find_run(workspace, pool, recipe.method.build(), reading, recipe.seed)

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from core import projection
 from core.algorithms.activation_clusters import project_states
 from core.algorithms.answer_geometry import CENTRE
-from core.basepass import base_parts, have_states, read_states
 from core.errors import RecipeError, WorkspaceError
+from core.measurement.run_data import base_parts, have_states, read_states
+from core.measurement.runs import Run, list_runs, reads_alike
 from core.progress import Reporter, Silent, percent
 from core.projection import Axes
-from core.runs import Run, list_runs, reads_alike
 from core.schema import FloatArray, IntArray, Pool, Reading
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 

@@ -184,7 +184,7 @@ class Method(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Signals to measure, of core.runs.SIGNALS."""
+        """Signals to measure, of core.measurement.runs.SIGNALS."""
         ...
 
     @property

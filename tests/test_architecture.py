@@ -31,8 +31,8 @@ USES_TORCH = {
     "core/models/training/backward_pass.py",
     "core/models/training/row_gradients.py",
     "core/models/training/target_directions.py",
-    "core/estimate.py",
-    "core/tokenview.py",
+    "core/measurement/cost.py",
+    "core/measurement/token_view.py",
     "core/demo/training/train.py",
     "core/demo/training/heldout.py",
 }

@@ -2,7 +2,8 @@
 
     influence of row i on sub-task s = Σ_c η̄_c · mean_{j∈s} cos(Γ_i^c, v_j^c)      -1 to 1; high is towards
 
-over the checkpoints c of a warm-up, η̄_c their mean learning rates made to sum to 1 (core/influencing.py measures it).
+over the checkpoints c of a warm-up, η̄_c their mean learning rates made to sum to 1
+(core/measurement/preference_influence.py measures it).
 """
 
 from collections.abc import Mapping, Sequence

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
 from core.methods import build, describe
 from core.pool import pools
 from core.pool.near_duplicates import stamp
 from core.pool.preference.target_sets import Targets, load_targets, source_identity
-from core.runs import Run
 from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.workspace.files import Workspace
 from core.workspace.jobs import Job, list_jobs

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.runs import Run, find_signal
+from core.measurement.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
 from pages.ui import cached, show
 from pages.ui.words import task_name

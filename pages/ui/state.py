@@ -18,10 +18,10 @@ import orjson
 import streamlit as st
 
 from core.errors import RecipeError, WinnowError, WorkspaceError
+from core.measurement.runs import Run, find_run
 from core.methods import METHODS, build, describe
 from core.methods.suggestions import with_suggestions
 from core.pool import pools
-from core.runs import Run, find_run
 from core.schema import Method, Pool, Reading
 from core.selection.filters import Filter
 from core.selection.recipe import Recipe, make_recipe

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core.composition import Band, Chance, Composition, composition, random_band
+from core.measurement.runs import Run
 from core.methods import build
-from core.runs import Run
 from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection.recipe import Recipe, eligible_rows, finish
 from core.selection.selection import Budget, Selection

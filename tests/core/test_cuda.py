@@ -17,10 +17,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import ApertusConfig
 
-from core.basepass import kept_folder, load_measured
 from core.errors import ModelError
-from core.estimate import estimate
-from core.measure import measure_all
+from core.measurement.cost import estimate
+from core.measurement.measure import measure_all
+from core.measurement.run_data import kept_folder, load_measured
+from core.measurement.runs import INFLUENCES
+from core.measurement.token_view import view
 from core.methods import build
 from core.models.activations import Activations
 from core.models.answer_embeddings import AnswerSpace
@@ -38,9 +40,7 @@ from core.models.training.finetune import TrainSpec, train
 from core.models.training.row_gradients import RowGradients
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.runs import INFLUENCES
 from core.schema import Reading
-from core.tokenview import view
 from core.workspace.files import Parts, Workspace
 from tests.core.models.families import FAMILIES, GROUPED, every_family, network_of
 

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from core import mapping, projection
 from core.__main__ import app
 from core.algorithms.answer_geometry import CENTRE
-from core.basepass import base_parts, load_measured, load_states
 from core.errors import RecipeError, WorkspaceError
 from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
-from core.measure import measure
+from core.measurement.measure import measure
+from core.measurement.run_data import base_parts, load_measured, load_states
+from core.measurement.runs import save_run
 from core.methods import build
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.runs import save_run
 from core.schema import Reading
 from core.workspace.files import Parts, Workspace
 

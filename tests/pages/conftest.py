@@ -19,12 +19,12 @@ from core.algorithms.active_neurons import States
 from core.algorithms.answer_geometry import divergence, grams
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.kmeans import by_size
-from core.basepass import ABOUT, INDICES, INDPTR, write_merges
+from core.measurement.run_data import ABOUT, INDICES, INDPTR, write_merges
+from core.measurement.runs import DERIVED, Run, Tasks, save_run
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
 from core.models.generation.answers import answer_table, count_answers
 from core.pool.pools import load_pool
-from core.runs import DERIVED, Run, Tasks, save_run
 from core.schema import Pool, Reading
 from core.workspace.files import Parts, Workspace, write_json
 from core.workspace.jobs import Job, get_job

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
-from core.runs import save_run
+from core.measurement.run_data import load_measured
+from core.measurement.runs import save_run
 from tests.pages.test_explore import choose, click, figures, opened, said
 
 

@@ -6,11 +6,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
+from core.measurement.runs import list_runs
 from core.methods import build
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
-from core.runs import list_runs
 from pages.ui import state
 from tests.pages.conftest import asking_run, covering_run, finished_run
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from core.algorithms.greedy_coverage import coverage_curve
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
+from core.measurement.runs import save_run
 from core.methods import METHODS
-from core.runs import save_run
 from core.selection.filters import Filter
 from pages.ui import cached, state
 from tests.pages.conftest import asking_run, covering_run, finished_run

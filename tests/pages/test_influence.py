@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
+from core.measurement.runs import SUBTASKS, given_files, save_run
 from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
-from core.runs import SUBTASKS, given_files, save_run
 from core.selection.recipe import plan_selection
 from core.workspace.files import read_json, write_json
 from pages.ui import state

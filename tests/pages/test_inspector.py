@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.basepass import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
-from core.measure import measure as measure_pool
+from core.measurement.measure import measure as measure_pool
+from core.measurement.run_data import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
+from core.measurement.token_view import view_states
 from core.methods import build
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
@@ -16,7 +17,6 @@ from core.progress import Silent
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
-from core.tokenview import view_states
 from core.workspace.files import Parts, content_key
 from core.workspace.jobs import list_jobs
 from pages.ui import state

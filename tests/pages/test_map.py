@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from core import mapping
-from core.basepass import about, load_measured
+from core.measurement.run_data import about, load_measured
 from core.schema import Reading
 from core.selection.selection import Pin
 from core.workspace.files import Parts, content_key

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Tasks, save_run, task_source
 from core.methods import build, describe
-from core.runs import Tasks, save_run, task_source
 from pages.ui import jobs
 
 

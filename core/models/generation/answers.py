@@ -3,7 +3,7 @@
 A row has K answers, always: one that is not there is null. Three ways lead to them, and all give these columns:
 a local model (core/models/generation/sampler.py), a server (core/models/generation/server.py), a file of answers made
 elsewhere
-(core/answerfile.py).
+(core/measurement/answer_file.py).
 """
 
 import hashlib

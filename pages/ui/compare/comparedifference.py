@@ -11,7 +11,7 @@ import streamlit as st
 from core.algorithms.activation_clusters import touched
 from core.comparison import distance
 from core.composition import Band, Composition
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui import cached, show, state, whatif
 from pages.ui.compare import comparefield

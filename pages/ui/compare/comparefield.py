@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.comparison import Overlap, Patterns, correlations, overlap
 from core.errors import WinnowError
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool
 from core.selection.recipe import Recipe
 from core.selection.selection import Budget, cumulative_tokens, prefix_length

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
-from core.importing import import_score, numeric_fields
+from core.measurement.imported import import_score, numeric_fields
+from core.measurement.runs import Run, reads_alike
 from core.methods import build
-from core.runs import Run, reads_alike
 from core.schema import Pool
 from pages.ui import cached, show, state
 from pages.ui.compare import contenders

@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import WinnowError
+from core.measurement.runs import Run, list_runs, pick_run
 from core.methods import METHODS, TOLD, build, standing
 from core.methods.params import all_params
-from core.runs import Run, list_runs, pick_run
 from core.schema import Method, Pool
 from pages.ui import cached, state
 from pages.ui.state import Contender, Settings

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.measurement.runs import Run
 from core.methods import build
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
-from core.runs import Run
 from core.schema import IntArray, Method
 from core.trust import Trust
 from pages.ui import cached

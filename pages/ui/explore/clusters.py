@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from core.algorithms.activation_clusters import touched
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray
 from pages.ui import cached
 from pages.ui.explore import coveragecharts

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.measurement.runs import Run, find_signal
 from core.methods.ranking import ranked
-from core.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
 from core.selection.recipe import Recipe
 from pages.ui import cached, whatif

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray
 from core.selection.filters import Filter
 from pages.ui import cached, state, whatif

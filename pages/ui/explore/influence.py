@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
+from core.measurement.runs import INFLUENCES, Run, find_signal
 from core.methods import build
 from core.methods.preference_influence import PreferenceInfluence
-from core.runs import INFLUENCES, Run, find_signal
 from core.schema import Pool, Reading
 from core.trust import MOSTLY_LENGTH, SATURATED, Trust
 from pages.ui import cached, show

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from scipy.stats import spearmanr
 
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
 from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
 from pages.ui import cached, show, whatif

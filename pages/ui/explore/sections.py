@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.mapping import Source
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import Method, Pool
 from pages.ui import cached, show, state
 from pages.ui.explore import (

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
 from pages.ui import cached, state, whatif
 from pages.ui.explore import shiftcharts

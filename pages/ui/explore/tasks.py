@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.measurement.runs import Run, find_signal
 from core.methods import build
 from core.methods.task_confidence import TaskConfidence
-from core.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
 from pages.ui import cached, show
 from pages.ui.explore import allocation, taskcharts

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui import cached, state, whatif
 from pages.ui.explore import coverage, scores

@@ -9,7 +9,7 @@ import streamlit as st
 from core import mapping
 from core.headless import measure_arguments
 from core.mapping import Source
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import Pool, Reading
 from core.selection.recipe import MethodPart, PoolPart, Recipe, reading_part
 from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job

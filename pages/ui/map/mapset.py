@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.mapping import Source
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Row
 from core.selection.filters import Filter
 from core.selection.selection import Pin

@@ -8,8 +8,8 @@ import streamlit as st
 from core import mapping
 from core.errors import WorkspaceError
 from core.mapping import Source
+from core.measurement.runs import Run
 from core.projection import frame, raster
-from core.runs import Run
 from core.schema import IntArray, Pool, Reading
 from pages.ui import cached, show
 from pages.ui.map import mapjob

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core.errors import WinnowError
+from core.measurement.runs import list_runs
 from core.pool import pools
 from core.pool.schema_detection import SCHEMAS
-from core.runs import list_runs
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.workspace.files import atomic_path, content_key
 from pages.ui import cached, show, state

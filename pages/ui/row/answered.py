@@ -11,10 +11,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.basepass import kept_folder
 from core.errors import WorkspaceError
+from core.measurement.run_data import kept_folder
+from core.measurement.runs import Run, find_signal
 from core.models.generation.answers import COLUMNS, AnswerCounts
-from core.runs import Run, find_signal
 from core.schema import Pool, Reading
 from core.workspace.files import Parts
 from pages.ui import cached

@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.algorithms.answer_geometry import coordinates
 from core.errors import WinnowError
+from core.measurement.runs import Run
 from core.models.generation.answers import LENGTH, STOP
-from core.runs import Run
 from core.schema import Pool, Row
 from pages.ui import cached, show
 from pages.ui.plots.bins import Values

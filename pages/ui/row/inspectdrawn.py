@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from core.basepass import BASE, CALIBRATED, TokenView
+from core.measurement.run_data import BASE, CALIBRATED, TokenView
 from pages.ui.plots.drawn import FONT, NUMBERS, QUIET
 from pages.ui.plots.scales import number
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint

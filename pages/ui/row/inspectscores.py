@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import methods
 from core.errors import WinnowError
-from core.runs import Run, list_runs, pick_run, reads_alike
+from core.measurement.runs import Run, list_runs, pick_run, reads_alike
 from core.schema import Method, Pool, Row
 from pages.ui import cached, show, state, whatif
 from pages.ui.plots.bins import Values

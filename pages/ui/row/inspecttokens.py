@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from core.basepass import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
 from core.errors import WinnowError
 from core.headless import measure_arguments
-from core.runs import Run, find_run, find_signal
+from core.measurement.run_data import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
+from core.measurement.runs import Run, find_run, find_signal
 from core.schema import Pool, Reading, Row
 from core.workspace.jobs import Job, get_job, list_jobs, start_job
 from pages.ui import cached, show, state

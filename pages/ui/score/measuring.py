@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.measurement.runs import Run, list_runs
 from core.methods import METHODS
-from core.runs import Run, list_runs
 from core.schema import Method, Pool, Reading
 from pages.ui import cached, jobs, show, state
 from pages.ui.plots import figures

@@ -12,10 +12,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
+from core.measurement.runs import Run, list_runs, pick_run
 from core.methods import METHODS, build
 from core.methods.params import all_params
 from core.methods.preference_influence import PreferenceInfluence, named_targets
-from core.runs import Run, list_runs, pick_run
 from core.schema import Method, Pool
 from core.selection.selection import Budget, Selection
 from pages.ui import cached, state, whatif

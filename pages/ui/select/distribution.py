@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Method
 from pages.ui import cached
 from pages.ui.plots import bins as bins_of

@@ -14,8 +14,8 @@ from core.errors import WinnowError
 from core.export import first_line
 from core.headless import WORKSPACE, select_arguments
 from core.manifest import Manifest, read_manifest
+from core.measurement.runs import Run
 from core.pool.near_duplicates import finest
-from core.runs import Run
 from core.schema import IntArray, Pool
 from core.selection.filters import EXACT, NEAR
 from core.selection.recipe import ExportPart, Recipe

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import Pool
 from core.selection.filters import EXACT, Filter, once
 from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS

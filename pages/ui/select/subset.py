@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.composition import LENGTH_EDGES, Band, Composition
 from core.errors import WinnowError
-from core.runs import Run
+from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui import cached, show, state, theme, whatif
 from pages.ui.grouping import grouping

@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from core.__main__ import app
-from core.basepass import load_measured
 from core.errors import MethodError
+from core.measurement.run_data import load_measured
+from core.measurement.runs import find_run, list_runs
 from core.methods import METHODS, build, standing
 from core.methods.combined import Combined, beside, singles, spell_members
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
-from core.runs import find_run, list_runs
 from core.schema import Measured, Reading
 
 PAIR = '["longest", "lowest_nll"]'

@@ -11,9 +11,9 @@ from core.algorithms.active_neurons import States
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
 from core.errors import MethodError
+from core.measurement.runs import SIGNALS
 from core.methods import METHODS, build, describe
 from core.methods.params import Names, measure_params
-from core.runs import SIGNALS
 from core.schema import Measured
 
 N = 60

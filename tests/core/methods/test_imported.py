@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
 from core.errors import MethodError
-from core.importing import numeric_fields, read_numbers
-from core.measure import measure
+from core.measurement.imported import numeric_fields, read_numbers
+from core.measurement.measure import measure
+from core.measurement.run_data import load_measured
+from core.measurement.runs import find_run
 from core.methods import build
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.runs import find_run
 from core.schema import Measured, Reading
 from tests.core.pool.pools import make_pool
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
+from core.measurement.run_data import load_measured
 from core.pool.pools import load_pool
 from core.selection.recipe import make_recipe, plan_selection
 from pages.ui import cached, whatif

@@ -11,11 +11,11 @@ from threading import Timer
 import pytest
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from core import diverging
-from core.basepass import load_measured
 from core.demo import MODEL_PATH
 from core.errors import Cancelled, ModelError
-from core.measure import measure
+from core.measurement import answer_divergence
+from core.measurement.measure import measure
+from core.measurement.run_data import load_measured
 from core.methods import build
 from core.models.generation.answers import Sampling, answer_table, count_answers
 from core.models.generation.openai_client import Endpoint, checked_url
@@ -359,7 +359,7 @@ def test_the_environment_is_left_as_it_was():
 
 
 def test_a_stopped_server_loses_no_answer_that_was_given(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(diverging, "SERVED_PART_ROWS", 2)
+    monkeypatch.setattr(answer_divergence, "SERVED_PART_ROWS", 2)
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps({"instruction": q, "output": "yes"}) + "\n" for q in QUESTIONS))
     pool = load_pool(str(file), workspace=tmp_path)

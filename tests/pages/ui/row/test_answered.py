@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from core.basepass import load_measured
 from core.errors import WorkspaceError
+from core.measurement.run_data import load_measured
 from core.workspace.files import Parts
 from pages.ui.row import answered
 from tests.pages.conftest import finished_run

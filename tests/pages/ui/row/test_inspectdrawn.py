@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.basepass import BASE, CALIBRATED, TokenView
+from core.measurement.run_data import BASE, CALIBRATED, TokenView
 from pages.ui.row import inspectdrawn
 from pages.ui.row.inspectdrawn import Place, Standing
 

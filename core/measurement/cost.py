@@ -11,9 +11,12 @@ import pyarrow.compute as pc
 import torch
 
 from core.algorithms.task_clusters import tasks_for
-from core.basepass import COLUMN
-from core.diverging import sampling
-from core.measure import riding
+from core.measurement.answer_divergence import sampling
+from core.measurement.measure import riding
+from core.measurement.run_data import COLUMN
+from core.measurement.runs import DERIVED, task_source
+from core.measurement.stages import RIDES, TAKES
+from core.measurement.warm_up import adapter_share, adapter_spec
 from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
 from core.methods.preference_influence import PreferenceInfluence
@@ -28,10 +31,7 @@ from core.models.lora import adapted
 from core.models.reference import resolve_model
 from core.models.training.row_gradients import RowGradients
 from core.progress import Reporter
-from core.runs import DERIVED, task_source
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
-from core.sweep import RIDES, TAKES
-from core.warmups import adapter_share, adapter_spec
 from core.workspace.files import Workspace
 
 TRIAL_ROWS = 32

@@ -13,16 +13,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.basepass import BASE, CALIBRATED, TokenView, read_view, token_file, token_parts, trained_state, write_view
+from core.measurement.run_data import (
+    BASE,
+    CALIBRATED,
+    TokenView,
+    read_view,
+    token_file,
+    token_parts,
+    trained_state,
+    write_view,
+)
+from core.measurement.runs import Run
+from core.measurement.stages import Tokens
 from core.models.batching import in_halves
 from core.models.forward_pass import BLOCK_BYTES, LOGIT_BYTES, layout, reduced
 from core.models.loading import Model, check_head, load_model, logits_of, pick_device
 from core.models.reference import resolve_model
 from core.models.shared_prefix import states
 from core.progress import Reporter
-from core.runs import Run
 from core.schema import FloatArray, ModelRef
-from core.sweep import Tokens
 from core.workspace.files import Workspace
 
 BEFORE = 4  # tokens before a stretch that its first text is read after: whether a space leads it hangs on them

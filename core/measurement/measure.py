@@ -1,8 +1,10 @@
 """Measure a pool: the slow part, done once and kept as a run for each method.
 
-What several methods need of the base model comes from one pass over the pool (core/sweep.py). What else a signal
-takes is in core/warmups.py (training), core/covering.py (greedy search), core/asking.py (tasks and confidence),
-core/diverging.py (answers) and core/influencing.py (gradients).
+What several methods need of the base model comes from one pass over the pool (core/measurement/stages.py). What else a
+signal
+takes is in core/measurement/warm_up.py (training), core/measurement/activation_coverage.py (greedy search),
+core/measurement/task_confidence.py (tasks and confidence),
+core/measurement/answer_divergence.py (answers) and core/measurement/preference_influence.py (gradients).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from core.asking import confidence_of, tasks_of
-from core.covering import cover
-from core.diverging import diverge
-from core.importing import doubts_of_numbers, read_numbers
-from core.influencing import influence
+from core.measurement.activation_coverage import cover
+from core.measurement.answer_divergence import diverge
+from core.measurement.imported import doubts_of_numbers, read_numbers
+from core.measurement.preference_influence import influence
+from core.measurement.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run
+from core.measurement.stages import Riding, Sweep
+from core.measurement.target_pairs import doubts_of_targets
+from core.measurement.task_confidence import confidence_of, tasks_of
+from core.measurement.warm_up import calibrate
 from core.methods import describe
 from core.methods.activation_coverage import ActivationCoverage
 from core.methods.answer_divergence import AnswerDivergence
@@ -25,12 +31,8 @@ from core.methods.imported import Imported
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence, task_means
 from core.models.reference import resolve_model
-from core.pairing import doubts_of_targets
 from core.progress import Reporter
-from core.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run
 from core.schema import Columns, Method, ModelRef, Pool, Reading
-from core.sweep import Riding, Sweep
-from core.warmups import calibrate
 from core.workspace.files import Workspace
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from core.estimate import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
+from core.measurement.cost import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
 from core.methods import METHODS, build
 from core.pool.pools import load_pool
 from core.progress import Silent

@@ -12,19 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core import sweep as passes
 from core.algorithms.answer_geometry import divergence
 from core.algorithms.greedy_coverage import coverage_order
-from core.asking import labels
-from core.basepass import kept_folder, load_measured
 from core.errors import MethodError, ModelError, WorkspaceError
-from core.measure import measure, measure_all
+from core.measurement import stages as passes
+from core.measurement.measure import measure, measure_all
+from core.measurement.run_data import kept_folder, load_measured
+from core.measurement.runs import Run, find_run, fits, list_runs
+from core.measurement.stages import plan_parts
+from core.measurement.task_confidence import labels
 from core.methods import build
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.runs import Run, find_run, fits, list_runs
 from core.schema import Reading
-from core.sweep import plan_parts
 from core.workspace.files import Parts, Workspace
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
@@ -178,7 +178,7 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = all_on(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["core.measure", "core.pool.pools"])
+    context.set_forkserver_preload(["core.measurement.measure", "core.pool.pools"])
     root = tmp_path / "killed"
     rng = random.Random(1)
     done: dict[Path, tuple[int, int]] = {}

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from core.algorithms.task_clusters import derive_tasks, tasks_for
-from core.embeddings import prompt_embeddings, prompts
+from core.measurement.prompt_embeddings import prompt_embeddings, prompts
+from core.measurement.runs import DERIVED, Tasks, task_source
+from core.measurement.stages import Sweep, plan_parts
 from core.methods.task_confidence import TaskConfidence, prompts_to_ask
 from core.models.generation.greedy import Continuation
-from core.runs import DERIVED, Tasks, task_source
 from core.schema import FloatArray, IntArray, Pool
-from core.sweep import Sweep, plan_parts
 from core.workspace.files import read_json, write_json
 
 STEP_COST = 4  # a token that is generated costs about as much as so many that are read

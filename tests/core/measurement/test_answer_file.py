@@ -6,8 +6,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from core.answerfile import read_answers
 from core.errors import PoolError
+from core.measurement.answer_file import read_answers
 from core.models.generation.answers import COLUMNS, count_answers
 
 
@@ -50,8 +50,8 @@ def test_a_gzipped_file_of_many_blocks_is_read_the_same_and_progress_is_told(tmp
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     ids = [str(k) for k in range(499, -1, -1)]
     whole = read_answers(plain, ids, 2).table
-    monkeypatch.setattr("core.answerfile.BLOCK_BYTES", 100)
-    monkeypatch.setattr("core.answerfile.SLICE", 7)
+    monkeypatch.setattr("core.measurement.answer_file.BLOCK_BYTES", 100)
+    monkeypatch.setattr("core.measurement.answer_file.SLICE", 7)
     told = []
     found = read_answers(packed, ids, 2, lambda done, total: told.append((done, total))).table
     assert found.equals(whole) and found["answers"].num_chunks == 72

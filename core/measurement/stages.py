@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from core.basepass import COLUMN, NEURONS, gather_states, have_states
+from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states
+from core.measurement.runs import SIGNALS
 from core.models.activations import Activations
 from core.models.encoder import Encoder
 from core.models.forward_pass import Probe
 from core.models.loading import Model, count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
 from core.progress import Reporter
-from core.runs import SIGNALS
 from core.schema import IntArray, ModelRef, Pool, Reading
 from core.workspace.files import Parts, Workspace, content_key
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from core.measurement.stages import Sweep
 from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows
 from core.methods.preference_influence import PreferenceInfluence
 from core.models.loading import count_parameters, fetch
 from core.models.training.checkpoints import Checkpoint, epoch_checkpoints
 from core.models.training.finetune import TrainSpec, train, view
 from core.schema import IntArray, Measured
-from core.sweep import Sweep
 from core.workspace.files import content_key
 
 

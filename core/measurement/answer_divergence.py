@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from core.algorithms.answer_geometry import CENTRE, centres, divergence, grams
 from core.algorithms.kmeans import directions
 from core.algorithms.semantic_bins import bin_tree, bins_for
-from core.answerfile import read_answers
-from core.asking import STEP_COST
-from core.basepass import write_merges
-from core.embeddings import prompt_embeddings, prompts
 from core.errors import MethodError
+from core.measurement.answer_file import read_answers
+from core.measurement.prompt_embeddings import prompt_embeddings, prompts
+from core.measurement.run_data import write_merges
+from core.measurement.runs import SIGNALS
+from core.measurement.stages import Sweep, plan_parts
+from core.measurement.task_confidence import STEP_COST
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.answer_embeddings import Answers, AnswerSpace, encoded_answers
 from core.models.generation.answers import Sampling, answer_table, count_answers
@@ -32,9 +34,7 @@ from core.models.generation.sampler import Sampler
 from core.models.generation.server import AnswerServer, Served
 from core.models.sentence_encoder import SentenceEncoder
 from core.progress import percent
-from core.runs import SIGNALS
 from core.schema import FloatArray, IntArray
-from core.sweep import Sweep, plan_parts
 from core.workspace.files import Parts, disk_errors
 
 SERVED_PART_ROWS = 64

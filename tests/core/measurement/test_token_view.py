@@ -12,7 +12,9 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast
 
 from core import headless
-from core.basepass import (
+from core.errors import RecipeError, WorkspaceError
+from core.measurement.measure import measure
+from core.measurement.run_data import (
     BASE,
     CALIBRATED,
     base_parts,
@@ -23,8 +25,7 @@ from core.basepass import (
     trained_state,
     view_means,
 )
-from core.errors import RecipeError, WorkspaceError
-from core.measure import measure
+from core.measurement.token_view import pieces, view, view_states
 from core.methods import build
 from core.models.loading import load_model
 from core.models.reference import resolve_model
@@ -32,7 +33,6 @@ from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading
 from core.selection.recipe import make_recipe
-from core.tokenview import pieces, view, view_states
 from core.workspace.files import Workspace
 from tests.core.models.families import every_family, network_of
 

@@ -10,24 +10,24 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from core.basepass import load_measured
 from core.curate import curate, replay
 from core.errors import Cancelled, MethodError, PoolError, ReplayError
 from core.manifest import read_manifest
-from core.measure import measure
+from core.measurement.measure import measure
+from core.measurement.run_data import load_measured
+from core.measurement.runs import find_run
+from core.measurement.stages import Sweep
+from core.measurement.target_pairs import read_pairs
 from core.methods import build, describe
 from core.methods.preference_influence import PreferenceInfluence
 from core.models.loading import load_model
 from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
 from core.models.training.checkpoints import epoch_checkpoints
-from core.pairing import read_pairs
 from core.pool.pools import load_pool
 from core.progress import Silent
-from core.runs import find_run
 from core.schema import Reading
 from core.selection.recipe import make_recipe
-from core.sweep import Sweep
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 ROWS = 30

@@ -1,7 +1,7 @@
 """From target sets to influences: how training on each row would move the model towards what each set prefers.
 
     pairs        each set's pairs as tokens, under the pool's own template; those without a use are counted
-    warm-up      a LoRA adapter, kept after each epoch with the optimizer's moments (core/warmups.py)
+    warm-up      a LoRA adapter, kept after each epoch with the optimizer's moments (core/measurement/warm_up.py)
     influence    at each of these checkpoints: the targets' directions, and each row's cosines with them, part by part
     influences   Σ_c η̄_c · cosines, of all targets side by side
 
@@ -17,16 +17,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.measurement.runs import INFLUENCES, SIGNALS, SUBTASKS
+from core.measurement.stages import Sweep, plan_parts
+from core.measurement.target_pairs import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
+from core.measurement.warm_up import adapter_epochs
 from core.methods.preference_influence import PreferenceInfluence, named_targets
 from core.models.loading import Model
 from core.models.training.adam_update import Moments
 from core.models.training.checkpoints import Checkpoint
 from core.models.training.row_gradients import RowGradients
 from core.models.training.target_directions import preference_directions, sft_directions
-from core.pairing import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
-from core.runs import INFLUENCES, SIGNALS, SUBTASKS
-from core.sweep import Sweep, plan_parts
-from core.warmups import adapter_epochs
 from core.workspace.files import Parts, write_json
 
 GRADIENT_COST = 4  # a row's gradient takes about as long as so many passes over it

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from core.algorithms.active_neurons import ABSENT
-from core.basepass import COLUMN, NEURONS, gather_states, have_states, read_states
+from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states, read_states
 from core.workspace.files import Parts
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import MethodError
+from core.measurement.stages import Sweep
 from core.methods.preference_influence import PreferenceInfluence
 from core.models.batching import predicted
 from core.models.encoder import Encoder
@@ -18,7 +19,6 @@ from core.models.training.checkpoints import Checkpoint
 from core.models.training.target_directions import log_likelihoods, margins, pair_accuracy
 from core.pool.preference.target_sets import Targets, lengths, load_targets, overlap
 from core.schema import IntArray
-from core.sweep import Sweep
 
 MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt
 WHOLE = "all pairs"  # the one sub-task of a set without any

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from core.algorithms.activation_clusters import activation_clusters
-from core.basepass import read_states
+from core.measurement.run_data import read_states
+from core.measurement.runs import SIGNALS
+from core.measurement.stages import Sweep
 from core.methods.activation_coverage import ActivationCoverage
 from core.progress import percent
-from core.runs import SIGNALS
 from core.schema import Columns, Measured, Progress
-from core.sweep import Sweep
 
 
 def cover(sweep: Sweep, method: ActivationCoverage, columns: Columns, seed: int) -> dict[str, Any]:

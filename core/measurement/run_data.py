@@ -1,6 +1,7 @@
 """Where the base pass of a run lies, and its tokens and trained state: found from what the run says of itself.
 
-The keys are those of core/sweep.py, which needs the model's tokenizer to make them; a finished run has kept its digest.
+The keys are those of core/measurement/stages.py, which needs the model's tokenizer to make them; a finished run has
+kept its digest.
 So nothing here needs a model, and all of it is what that run was made of, whatever was measured since.
 
 Activation states on disk: from the parts of a measurement to two memory-mapped lists in the order of the pool.
@@ -15,7 +16,8 @@ One row, token by token, as it is kept: a small file for each row and state of t
 
     NLL_t = −log π(y_t | x, y_<t)        H_t = −Σ_v π(v | x, y_<t) log π(v | x, y_<t)        nats
 
-Their means over the row are its nll and entropy (core/models/forward_pass.py). Written by core/tokenview.py.
+Their means over the row are its nll and entropy (core/models/forward_pass.py). Written by
+core/measurement/token_view.py.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +32,13 @@ from numpy.typing import NDArray
 from core.algorithms.active_neurons import ABSENT, States
 from core.algorithms.influences import Influences
 from core.errors import WorkspaceError
-from core.methods.combined import beside
-from core.pool.near_duplicates import near_duplicates
-from core.runs import (
+from core.measurement.runs import (
     INFLUENCES,
     SUBTASKS,
     Run,
 )
+from core.methods.combined import beside
+from core.pool.near_duplicates import near_duplicates
 from core.schema import FloatArray, IntArray, Measured
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 

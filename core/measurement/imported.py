@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from core.basepass import load_measured
 from core.errors import MethodError
+from core.measurement.run_data import load_measured
+from core.measurement.runs import SIGNALS, Run, run_key, save_run
 from core.methods import describe
 from core.methods.imported import Imported
-from core.runs import SIGNALS, Run, run_key, save_run
 from core.schema import ModelRef, Pool, Reading
 from core.workspace.files import Workspace
 

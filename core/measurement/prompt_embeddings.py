@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from core.measurement.stages import Sweep
 from core.models.sentence_encoder import SentenceEncoder
 from core.schema import IntArray, Pool
-from core.sweep import Sweep
 
 SENTENCE_PART_ROWS = 2048
 Embeddings = Callable[[], NDArray[Any]]  # (N, d) float16, NaN where a row has none
