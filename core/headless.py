@@ -41,10 +41,10 @@ Facts = dict[str, Any]
 def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
     """A recipe's pool part from command line options; `fields` is a JSON text."""
     try:
-        mapping = orjson.loads(fields) if fields else None
+        maps = orjson.loads(fields) if fields else None
     except orjson.JSONDecodeError as error:
         raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
-    return {"source": source, "name": name, "split": split, "revision": revision, "fields": mapping}
+    return {"source": source, "name": name, "split": split, "revision": revision, "fields": maps}
 
 
 def spell(
@@ -178,15 +178,15 @@ def viewed(
 
 def projected(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
     """Lay the pool out as a map; where its coordinates are. RecipeError where there is nothing to lay out."""
-    from core import mapping  # brings sklearn, which the other commands can do without
+    from core.analysis import maps  # brings sklearn, which the other commands can do without
 
-    if layout not in mapping.LAYOUTS:
-        raise RecipeError(f"--layout {layout}: choose one of {', '.join(mapping.LAYOUTS)}.")
-    source = mapping.need_source(workspace, pool, recipe.reading.reading(), of)
-    folder = mapping.make_map(workspace, source, layout, recipe.seed, report)
-    about = mapping.about_map(workspace, source, recipe.seed)
+    if layout not in maps.LAYOUTS:
+        raise RecipeError(f"--layout {layout}: choose one of {', '.join(maps.LAYOUTS)}.")
+    source = maps.need_source(workspace, pool, recipe.reading.reading(), of)
+    folder = maps.make_map(workspace, source, layout, recipe.seed, report)
+    about = maps.about_map(workspace, source, recipe.seed)
     facts = {"map": of, "model": source.by, "rows": source.rows, "without": source.rows - about["placed"]}
-    return facts | {name: str(folder / f"{name}.npy") for name in mapping.LAYOUTS if (folder / f"{name}.npy").exists()}
+    return facts | {name: str(folder / f"{name}.npy") for name in maps.LAYOUTS if (folder / f"{name}.npy").exists()}
 
 
 def rows_called(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:

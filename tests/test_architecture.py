@@ -40,8 +40,8 @@ ARRAYS_ONLY = (
     "core/methods/",
     "core/selection/selection.py",
     "core/selection/filters.py",
-    "core/composition.py",
-    "core/trust.py",
+    "core/analysis/composition.py",
+    "core/analysis/score_checks.py",
     "core/algorithms/active_neurons.py",
     "core/algorithms/greedy_coverage.py",
     "core/algorithms/apportionment.py",
@@ -52,8 +52,8 @@ ARRAYS_ONLY = (
     "core/algorithms/answer_geometry.py",
     "core/algorithms/semantic_bins.py",
     "core/algorithms/influences.py",
-    "core/neighbours.py",
-    "core/comparison.py",
+    "core/analysis/nearest_rows.py",
+    "core/analysis/comparison.py",
 )
 ARRAYS = {
     "numpy",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from core.composition import Band, Chance, Composition, composition, random_band
+from core.analysis.composition import Band, Chance, Composition, composition, random_band
 from core.measurement.runs import Run
 from core.methods import build
 from core.schema import BoolArray, IntArray, Method, Order, Pool

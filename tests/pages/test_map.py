@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from core import mapping
+from core.analysis import maps
 from core.measurement.run_data import about, load_measured
 from core.schema import Reading
 from core.selection.selection import Pin
@@ -41,9 +41,9 @@ def embedded(workspace, pool):
     vectors = (CORNERS[kind] + np.random.default_rng(0).normal(0, 0.01, (len(pool), 4))).astype(np.float16)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
     parts = Parts.open(folder, {}, [np.arange(len(pool))])
-    parts.write(0, pa.table(dict.fromkeys(mapping.COLUMNS.values(), flat)))
-    source = mapping.need_source(workspace, pool, Reading(**run.reading), "prompt")
-    by_hand = mapping.make_map(workspace, source, "pca", 0) / "umap.npy"
+    parts.write(0, pa.table(dict.fromkeys(maps.COLUMNS.values(), flat)))
+    source = maps.need_source(workspace, pool, Reading(**run.reading), "prompt")
+    by_hand = maps.make_map(workspace, source, "pca", 0) / "umap.npy"
     np.save(by_hand, (PLACES[kind] + np.random.default_rng(1).normal(0, 0.1, (len(pool), 2))).astype(np.float32))
     return run
 
@@ -212,8 +212,8 @@ def unmade(embedded, workspace):
 
 
 def key_of(workspace, pool, run):
-    source = mapping.need_source(workspace, pool, Reading(**run.reading), "prompt")
-    return f"{mapping.map_folder(workspace, source, 0).name} umap"
+    source = maps.need_source(workspace, pool, Reading(**run.reading), "prompt")
+    return f"{maps.map_folder(workspace, source, 0).name} umap"
 
 
 def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from core.comparison import Patterns
+from core.analysis.comparison import Patterns
 from pages.ui.plots.bins import Values
 from pages.ui.plots.charts import Figure, base, fixed, flag, line, nullable
 from pages.ui.plots.figures import plain, short

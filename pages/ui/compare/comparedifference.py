@@ -9,8 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from core.algorithms.activation_clusters import touched
-from core.comparison import distance
-from core.composition import Band, Composition
+from core.analysis.comparison import distance
+from core.analysis.composition import Band, Composition
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui import cached, show, state, whatif

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.comparison import Overlap, Patterns, correlations, overlap
+from core.analysis.comparison import Overlap, Patterns, correlations, overlap
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool

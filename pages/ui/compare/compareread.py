@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.comparison import disagreements
+from core.analysis.comparison import disagreements
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from core.selection.selection import Selection

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.comparison import Overlap, by_chance, jaccard
+from core.analysis.comparison import Overlap, by_chance, jaccard
 from core.schema import Pool
 from pages.ui import show, state
 from pages.ui.compare import comparecharts, comparedrawn, comparefield, contenders

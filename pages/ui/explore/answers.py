@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.analysis.score_checks import Trust
 from core.measurement.runs import Run
 from core.methods import build
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
-from core.trust import Trust
 from pages.ui import cached
 from pages.ui.explore import answercharts, scores, shiftcharts
 from pages.ui.plots import bins, charts, figures, planes
@@ -199,5 +199,5 @@ def alone(found: Mapping[str, float]) -> str:
 
 
 def trusted(known: Seen) -> Trust:
-    """What `core.trust` says of the score."""
+    """What `core.analysis.score_checks` says of the score."""
     return scores.trusted(known.run, known.method, SCORE)

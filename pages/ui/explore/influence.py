@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
+from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, Trust
 from core.measurement.runs import INFLUENCES, Run, find_signal
 from core.methods import build
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
-from core.trust import MOSTLY_LENGTH, SATURATED, Trust
 from pages.ui import cached, show
 from pages.ui.explore import scores
 from pages.ui.plots.bins import Values
@@ -120,7 +120,7 @@ def reading_help(known: Seen) -> str:
 
 
 def trusted(known: Seen) -> Trust:
-    """What `core.trust` says of the score in use."""
+    """What `core.analysis.score_checks` says of the score in use."""
     return scores.trusted(known.run, known.method, SCORE)
 
 

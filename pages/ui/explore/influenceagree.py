@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.comparison import Patterns, by_chance, correlations
+from core.analysis.comparison import Patterns, by_chance, correlations
 from core.methods.preference_influence import named_targets
 from core.methods.ranking import ranked
 from core.schema import IntArray, Order, Pool

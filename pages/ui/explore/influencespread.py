@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.analysis.score_checks import MOSTLY_LENGTH
 from core.schema import IntArray
-from core.trust import MOSTLY_LENGTH
 from pages.ui import cached, show
 from pages.ui.explore import influencecharts, scores, shiftcharts
 from pages.ui.explore.influence import SCORE, WORD, Seen, trusted

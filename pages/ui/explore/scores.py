@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 from scipy.stats import spearmanr
 
+from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, Trust, trust
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from core.trust import MOSTLY_LENGTH, SATURATED, Trust, trust
 from pages.ui import cached, show, whatif
 from pages.ui.explore import dragging
 from pages.ui.grouping import grouping
@@ -108,7 +108,7 @@ def warnings(run: Run, method: Method, column: str) -> None:
 
 
 def trusted(run: Run, method: Method, column: str) -> Trust:
-    """What `core.trust` says of one column."""
+    """What `core.analysis.score_checks` says of one column."""
     return _trusted(run.id, cached.method_key(method), column, run, method)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.mapping import Source
+from core.analysis.maps import Source
 from core.measurement.runs import Run
 from core.schema import Method, Pool
 from pages.ui import cached, show, state

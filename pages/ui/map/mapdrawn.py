@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
+from core.analysis.projection import spread
 from core.measurement.runs import Run
-from core.projection import spread
 from core.schema import BoolArray, IntArray, Pool
 from pages.ui import cached, state
 from pages.ui.grouping import Grouping

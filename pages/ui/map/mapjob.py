@@ -6,9 +6,9 @@ works there too. When the job ends the page is drawn again, with the map.
 
 import streamlit as st
 
-from core import mapping
+from core.analysis import maps
+from core.analysis.maps import Source
 from core.headless import measure_arguments
-from core.mapping import Source
 from core.measurement.runs import Run
 from core.schema import Pool, Reading
 from core.selection.recipe import MethodPart, PoolPart, Recipe, reading_part
@@ -36,7 +36,7 @@ def _latest(source: Source, layout: str) -> Job | None:
 
 
 def _key(source: Source, layout: str) -> str:
-    return f"{mapping.map_folder(cached.workspace(), source, SEED).name} {layout}"
+    return f"{maps.map_folder(cached.workspace(), source, SEED).name} {layout}"
 
 
 def _start(pool: Pool, run: Run, source: Source, layout: str) -> Job:

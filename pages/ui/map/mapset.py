@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from core.mapping import Source
+from core.analysis.maps import Source
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Row
 from core.selection.filters import Filter

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core import mapping
+from core.analysis import maps
+from core.analysis.maps import Source
+from core.analysis.projection import frame, raster
 from core.errors import WorkspaceError
-from core.mapping import Source
 from core.measurement.runs import Run
-from core.projection import frame, raster
 from core.schema import IntArray, Pool, Reading
 from pages.ui import cached, show
 from pages.ui.map import mapjob
@@ -47,7 +47,7 @@ def found(pool: Pool, run: Run) -> dict[str, Source]:
 def _found(
     fingerprint: str, run_id: str, runs: tuple[str, ...], root: str, _pool: Pool, _run: Run
 ) -> dict[str, Source]:
-    return mapping.sources(cached.workspace(), _pool, Reading(**_run.reading))
+    return maps.sources(cached.workspace(), _pool, Reading(**_run.reading))
 
 
 def choose(there: dict[str, Source]) -> tuple[Source, str]:
@@ -68,23 +68,23 @@ def choose(there: dict[str, Source]) -> tuple[Source, str]:
 
 def placed(source: Source, layout: str) -> Placed | None:
     """Where rows lie, by UMAP if it is wanted and made, else by PCA; None: not even that, and too much to read here."""
-    folder = mapping.map_folder(cached.workspace(), source, mapjob.SEED)
+    folder = maps.map_folder(cached.workspace(), source, mapjob.SEED)
     if layout == UMAP and (folder / "umap.npy").exists():
         return _placed(str(folder), "umap", source)
     if not (folder / "pca.npy").exists():
         if source.size() > AT_ONCE:
             return None
         with st.spinner("Laying out the map by PCA"):
-            mapping.make_map(cached.workspace(), source, "pca", mapjob.SEED)
+            maps.make_map(cached.workspace(), source, "pca", mapjob.SEED)
     return _placed(str(folder), "pca", source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2 * cached.POOLS)
 def _placed(folder: str, layout: str, _source: Source) -> Placed:
-    xy = mapping.load_map(cached.workspace(), _source, layout, mapjob.SEED)
+    xy = maps.load_map(cached.workspace(), _source, layout, mapjob.SEED)
     if xy is None:
         raise WorkspaceError(f"{folder}: the map is gone. Open this page again.")
-    about = mapping.about_map(cached.workspace(), _source, mapjob.SEED)
+    about = maps.about_map(cached.workspace(), _source, mapjob.SEED)
     left, right, low, high = frame(xy)
     scaled = SIDE * (xy - np.float32([left, low])) / np.float32([right - left, high - low])
     rows = np.flatnonzero(np.isfinite(scaled).all(axis=1))

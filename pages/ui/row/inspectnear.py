@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.analysis.nearest_rows import Block, nearest, similarities
 from core.measurement.run_data import base_parts
 from core.measurement.runs import Run, find_signal
-from core.neighbours import Block, nearest, similarities
 from core.pool.near_duplicates import likeness, near_duplicates
 from core.pool.pools import read_rows
 from core.schema import FloatArray, IntArray, Pool, Row

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.composition import LENGTH_EDGES, Band, Composition
+from core.analysis.composition import LENGTH_EDGES, Band, Composition
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool

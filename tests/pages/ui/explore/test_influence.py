@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.comparison import correlations
+from core.analysis.comparison import correlations
 from core.schema import Order
 from pages.ui.explore import influence, influenceagree, influencespread
 from pages.ui.explore.influence import MOST

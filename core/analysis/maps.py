@@ -18,18 +18,18 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core import projection
 from core.algorithms.activation_clusters import project_states
 from core.algorithms.answer_geometry import CENTRE
+from core.analysis import projection
+from core.analysis.projection import Axes
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.run_data import base_parts, have_states, read_states
 from core.measurement.runs import Run, list_runs, reads_alike
 from core.progress import Reporter, Silent, percent
-from core.projection import Axes
 from core.schema import FloatArray, IntArray, Pool, Reading
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
-FORMAT = 1  # of what is stored here: raised when core.projection gives other coordinates
+FORMAT = 1  # of what is stored here: raised when core.analysis.projection gives other coordinates
 BASE = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass
 ANSWERS, STATES = "answers", "activations"
 COLUMNS = BASE | {ANSWERS: CENTRE}

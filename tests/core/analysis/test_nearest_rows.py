@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.neighbours import nearest, similarities
+from core.analysis.nearest_rows import nearest, similarities
 
 VECTORS = np.array([[1, 0], [3, 4], [0, 2], [-2, 0], [np.nan, np.nan], [0, 0], [10, 0]], np.float16)
 
@@ -20,7 +20,7 @@ def test_similarity_is_the_cosine_whatever_the_blocks(cuts):
 
 
 def test_it_is_the_cosine_of_a_plain_computation(monkeypatch):
-    monkeypatch.setattr("core.neighbours.AT_ONCE", 7)
+    monkeypatch.setattr("core.analysis.nearest_rows.AT_ONCE", 7)
     random = np.random.default_rng(0)
     vectors = random.normal(size=(50, 16)).astype(np.float16)
     whole = vectors.astype(np.float64)

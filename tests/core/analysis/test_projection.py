@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from core import projection
-from core.projection import Axes, axes, frame, pca, raster, spread, two, umap
+from core.analysis import projection
+from core.analysis.projection import Axes, axes, frame, pca, raster, spread, two, umap
 
 
 def planted(n, groups=4, width=20, seed=0):

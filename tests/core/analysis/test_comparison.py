@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.comparison import Patterns, correlations, disagreements, distance, heights, overlap
+from core.analysis.comparison import Patterns, correlations, disagreements, distance, heights, overlap
 from core.schema import Order
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.trust import trust
+from core.analysis.score_checks import trust
 
 LENGTHS = np.arange(1, 101)
 RNG = np.random.default_rng(0)

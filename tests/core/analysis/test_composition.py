@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.composition import LENGTH_EDGES, Chance, code_tasks, composition, random_band
+from core.analysis.composition import LENGTH_EDGES, Chance, code_tasks, composition, random_band
 from core.methods.controls import Random
 from core.schema import Measured
 from core.selection.selection import Budget

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from core import mapping, projection
 from core.__main__ import app
 from core.algorithms.answer_geometry import CENTRE
+from core.analysis import maps, projection
+from core.analysis.maps import Source, load_map, make_map, map_folder, need_source, sources
 from core.errors import RecipeError, WorkspaceError
-from core.mapping import Source, load_map, make_map, map_folder, need_source, sources
 from core.measurement.measure import measure
 from core.measurement.run_data import base_parts, load_measured, load_states
 from core.measurement.runs import save_run
@@ -74,7 +74,7 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(made):
     stored = base_parts(workspace, run).column("prompt_embedding", len(pool))
     whole = projection.axes(stored, seed=0)
     assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
-    about = mapping.about_map(workspace, source, 0)
+    about = maps.about_map(workspace, source, 0)
     assert about["share"] == pytest.approx(whole.share[:2].tolist(), abs=1e-5) and about["placed"] == len(pool)
 
 
@@ -91,13 +91,13 @@ def gaps(tmp_path):
     return workspace, Source("prompt", parts.folder, "by hand", 60), vectors
 
 
-@pytest.mark.parametrize("layout", mapping.LAYOUTS)
+@pytest.mark.parametrize("layout", maps.LAYOUTS)
 def test_rows_without_an_embedding_are_not_on_the_map(gaps, layout):
     workspace, source, _ = gaps
     make_map(workspace, source, layout, 0)
     xy = load_map(workspace, source, layout, 0)
     assert np.flatnonzero(np.isnan(xy).any(axis=1)).tolist() == [3, 40]
-    assert mapping.about_map(workspace, source, 0)["placed"] == 58
+    assert maps.about_map(workspace, source, 0)["placed"] == 58
     with pytest.raises(ValueError, match="read-only"):
         xy[0] = 0
 
@@ -156,7 +156,7 @@ def test_another_seed_is_another_map(made):
 def test_reading_part_by_part_is_reading_the_whole(made, monkeypatch):
     workspace, pool, run, reading = made
     parts = base_parts(workspace, run)
-    blocks = mapping._Blocks(need_source(workspace, pool, reading, "prompt"))
+    blocks = maps._Blocks(need_source(workspace, pool, reading, "prompt"))
     whole = np.empty((len(pool), parts.column("prompt_embedding", len(pool)).shape[1]), np.float16)
     for rows, vectors in blocks:
         whole[rows] = vectors
