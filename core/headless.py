@@ -15,16 +15,16 @@ import numpy as np
 import orjson
 import pyarrow.compute as pc
 
-from core import curate
 from core.errors import RecipeError, ReplayError
-from core.export import write_scores
-from core.manifest import Manifest, read_manifest
 from core.measurement.run_data import load_measured, view_means
 from core.measurement.runs import Run, find_run, find_signal
 from core.methods import METHODS, build, standing
 from core.methods.combined import singles
 from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
+from core.output import curate
+from core.output.manifest import Manifest, read_manifest
+from core.output.writer import write_scores
 from core.pool.near_duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
 from core.pool.pools import answer_key, load_pool, open_pool
 from core.progress import Reporter, percent

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from core.__main__ import app as commands
-from core.curate import curate
+from core.output.curate import curate
 from core.pool.pools import load_pool
 from core.selection.recipe import load_recipe
 from pages.ui import state

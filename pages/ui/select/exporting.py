@@ -8,13 +8,13 @@ import numpy as np
 import orjson
 import streamlit as st
 
-from core.card import dataset_info_snippet
-from core.curate import Curated, beside, curate, rows_apart, settled
 from core.errors import WinnowError
-from core.export import first_line
 from core.headless import WORKSPACE, select_arguments
-from core.manifest import Manifest, read_manifest
 from core.measurement.runs import Run
+from core.output.curate import Curated, beside, curate, rows_apart, settled
+from core.output.dataset_card import dataset_info_snippet
+from core.output.manifest import Manifest, read_manifest
+from core.output.writer import first_line
 from core.pool.near_duplicates import finest
 from core.schema import IntArray, Pool
 from core.selection.filters import EXACT, NEAR

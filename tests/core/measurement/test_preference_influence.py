@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from core.curate import curate, replay
 from core.errors import Cancelled, MethodError, PoolError, ReplayError
-from core.manifest import read_manifest
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
 from core.measurement.runs import find_run
@@ -24,6 +22,8 @@ from core.models.loading import load_model
 from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
 from core.models.training.checkpoints import epoch_checkpoints
+from core.output.curate import curate, replay
+from core.output.manifest import read_manifest
 from core.pool.pools import load_pool
 from core.progress import Silent
 from core.schema import Reading

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 
-from core.card import dataset_info_snippet
-from core.curate import curate, replay
 from core.errors import RecipeError, ReplayError
-from core.manifest import read_manifest
+from core.output.curate import curate, replay
+from core.output.dataset_card import dataset_info_snippet
+from core.output.manifest import read_manifest
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
 from core.progress import Silent

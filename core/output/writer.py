@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.convert import CONVERSIONS, TURNS_FIELD, one_line, to_object
 from core.errors import RecipeError
+from core.output.formats import CONVERSIONS, TURNS_FIELD, one_line, to_object
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path

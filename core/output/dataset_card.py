@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.manifest import Manifest
 from core.methods import build
 from core.methods.params import all_params
+from core.output.manifest import Manifest
 from core.schema import Method, Pool
 from core.selection.filters import NEAR, Filter
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from core.card import dataset_card, dataset_info_snippet, size_category
-from core.export import write_selection
-from core.manifest import build_manifest
+from core.output.dataset_card import dataset_card, dataset_info_snippet, size_category
+from core.output.manifest import build_manifest
+from core.output.writer import write_selection
 from core.schema import FieldMap
 from tests.core.pool.pools import make_pool
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import RecipeError, ReplayError
-from core.export import Exported
+from core.output.writer import Exported
 from core.schema import IntArray, Pool
 from core.workspace.files import disk_errors, write_json
 

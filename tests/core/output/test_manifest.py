@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.errors import RecipeError, ReplayError
-from core.export import write_selection
-from core.manifest import build_manifest, read_manifest, verify_rows, write_manifest
+from core.output.manifest import build_manifest, read_manifest, verify_rows, write_manifest
+from core.output.writer import write_selection
 from core.schema import Pool
 from tests.core.pool.pools import make_pool
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import __version__
-from core.card import dataset_card
 from core.errors import ReplayError
-from core.export import Exported, write_selection
-from core.manifest import Manifest, TargetFacts, build_manifest, commit, verify_rows, write_manifest
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
+from core.output.dataset_card import dataset_card
+from core.output.manifest import Manifest, TargetFacts, build_manifest, commit, verify_rows, write_manifest
+from core.output.writer import Exported, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.filters import EXACT
 from core.selection.holdout import held_out

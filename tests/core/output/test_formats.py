@@ -6,8 +6,8 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from core.convert import CONVERSIONS, to_schema
 from core.errors import RecipeError
+from core.output.formats import CONVERSIONS, to_schema
 from core.schema import FieldMap
 from tests.core.pool.pools import ALPACA, make_row
 

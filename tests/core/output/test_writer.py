@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from core import export
-from core.convert import CONVERSIONS
 from core.errors import RecipeError, WorkspaceError
-from core.export import first_line, write_scores, write_selection
+from core.output import writer
+from core.output.formats import CONVERSIONS
+from core.output.writer import first_line, write_scores, write_selection
 from core.pool.pools import load_pool, read_rows
 from core.schema import FieldMap
 from tests.core.pool.pools import make_pool
@@ -57,7 +57,7 @@ def test_every_line_ends_and_nothing_comes_after(pool, out):
 
 
 def test_a_pool_larger_than_a_batch_comes_out_whole(out, monkeypatch):
-    monkeypatch.setattr(export, "BATCH", 7)
+    monkeypatch.setattr(writer, "BATCH", 7)
     texts = [json.dumps({"id": str(k), "instruction": f"q{k}", "output": f"a{k}"}) for k in range(100)]
     rows = np.random.default_rng(0).permutation(100)[:60]
     write_selection(make_pool(texts), rows, out, rejected=True)
@@ -384,12 +384,12 @@ def test_a_file_where_the_folder_should_be_is_one_sentence(pool, out):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(pool, out, monkeypatch):
-    real = export.atomic_path
+    real = writer.atomic_path
 
     def on_a_full_disk(path):
         return _Full(real(path))
 
-    monkeypatch.setattr(export, "atomic_path", on_a_full_disk)
+    monkeypatch.setattr(writer, "atomic_path", on_a_full_disk)
     with pytest.raises(WorkspaceError, match="the disk is full"):
         write_selection(pool, ints(0, 1), out)
     assert list(out.parent.iterdir()) == []
