@@ -18,13 +18,13 @@ import typer
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch comes: beside other work, spinning costs all
 
-from core import headless
+from core.cli import commands
+from core.cli.terminal import TerminalReporter, facts_text
 from core.errors import Cancelled, WinnowError
 from core.methods import METHODS
 from core.progress import Reporter
 from core.schema import Method
 from core.selection.recipe import load_recipe
-from core.terminal import TerminalReporter, facts_text
 from core.workspace.files import Workspace
 from core.workspace.jobs import JobReporter
 
@@ -124,15 +124,15 @@ def inspect(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Say what is in a pool: format, rows, rows set aside, tasks, lengths."""
     with _command(job, as_json=as_json) as session:
-        part = headless.pool_part(pool, name, split, pool_revision, fields)
-        opened = headless.open_source(part, Workspace(workspace), session.report, task=task)
-        session.done(headless.pool_facts(opened))
+        part = commands.pool_part(pool, name, split, pool_revision, fields)
+        opened = commands.open_source(part, Workspace(workspace), session.report, task=task)
+        session.done(commands.pool_facts(opened))
 
 
 @app.command()
@@ -145,16 +145,16 @@ def duplicates(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
     with _command(job, as_json=as_json) as session:
         place = Workspace(workspace)
-        part = headless.pool_part(pool, name, split, pool_revision, fields)
-        opened = headless.open_source(part, place, session.report)
-        session.done(headless.duplicates_facts(opened, place, threshold, session.report))
+        part = commands.pool_part(pool, name, split, pool_revision, fields)
+        opened = commands.open_source(part, place, session.report)
+        session.done(commands.duplicates_facts(opened, place, threshold, session.report))
 
 
 def _spelled(
@@ -174,13 +174,13 @@ def _spelled(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> dict[str, Any]:
     """The options that every command on a recipe shares, as `headless.spell` takes them."""
     return {
-        "pool": headless.pool_part(pool, name, split, pool_revision, fields),
+        "pool": commands.pool_part(pool, name, split, pool_revision, fields),
         "task": task,
         "method": method,
         "settings": set_ or [],
@@ -219,17 +219,17 @@ def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_recipe_options
 def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Measure every row: the slow part. Resumable; safe to kill."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled, also=also or ())
-    runs = headless.measured(recipe, pool, workspace, session.report, _beside(spelled, also))
-    session.done(headless.runs_facts(runs))
+    recipe, pool = commands.spell(workspace, session.report, **spelled, also=also or ())
+    runs = commands.measured(recipe, pool, workspace, session.report, _beside(spelled, also))
+    session.done(commands.runs_facts(runs))
 
 
 @app.command()
 @_with_recipe_options
 def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled, also=also or ())
-    session.done(headless.estimated(recipe, pool, workspace, session.report, _beside(spelled, also)))
+    recipe, pool = commands.spell(workspace, session.report, **spelled, also=also or ())
+    session.done(commands.estimated(recipe, pool, workspace, session.report, _beside(spelled, also)))
 
 
 @app.command()
@@ -245,9 +245,9 @@ def tokens(
     ] = None,
 ) -> None:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled)
-    rows = headless.rows_called(pool, row or (), number or ())
-    session.done(headless.viewed(recipe, pool, workspace, session.report, rows, strips=session.as_json))
+    recipe, pool = commands.spell(workspace, session.report, **spelled)
+    rows = commands.rows_called(pool, row or (), number or ())
+    session.done(commands.viewed(recipe, pool, workspace, session.report, rows, strips=session.as_json))
 
 
 @app.command()
@@ -261,12 +261,12 @@ def project(
     layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
 ) -> None:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
-    recipe, pool = headless.spell(workspace, session.report, **spelled)
-    session.done(headless.projected(recipe, pool, workspace, session.report, of, layout))
+    recipe, pool = commands.spell(workspace, session.report, **spelled)
+    session.done(commands.projected(recipe, pool, workspace, session.report, of, layout))
 
 
 def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
-    return headless.methods_beside(also or (), spelled["settings"], spelled["reading"]["model"])
+    return commands.methods_beside(also or (), spelled["settings"], spelled["reading"]["model"])
 
 
 @app.command()
@@ -294,12 +294,12 @@ def select(
 ) -> None:
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
-    chosen: dict[str, Any] = {"budget": budget, "filters": headless.read_filters(filters or ()), "threshold": threshold}
-    recipe, pool = headless.spell(workspace, session.report, **spelled, **chosen, export=export)
-    run = headless.found(recipe, pool, workspace)
-    recipe = headless.kept_apart(recipe, pool, workspace)
-    headless.near_found(recipe, pool, workspace, session.report)
-    session.done(headless.curated(recipe, pool, run, out, scores))
+    chosen: dict[str, Any] = {"budget": budget, "filters": commands.read_filters(filters or ()), "threshold": threshold}
+    recipe, pool = commands.spell(workspace, session.report, **spelled, **chosen, export=export)
+    run = commands.found(recipe, pool, workspace)
+    recipe = commands.kept_apart(recipe, pool, workspace)
+    commands.near_found(recipe, pool, workspace, session.report)
+    session.done(commands.curated(recipe, pool, run, out, scores))
 
 
 @app.command()
@@ -307,17 +307,17 @@ def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoresOpt = None,
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Measure, choose and write, all from one file."""
     with _command(job, as_json=as_json) as session:
         place, plan = Workspace(workspace), load_recipe(recipe)
-        pool = headless.open_pool_of(plan, place, session.report)
-        measured = headless.measured(plan, pool, place, session.report)[0]
-        headless.near_found(plan, pool, place, session.report)
-        session.done(headless.curated(plan, pool, measured, out, scores))
+        pool = commands.open_pool_of(plan, place, session.report)
+        measured = commands.measured(plan, pool, place, session.report)[0]
+        commands.near_found(plan, pool, place, session.report)
+        session.done(commands.curated(plan, pool, measured, out, scores))
 
 
 @app.command()
@@ -328,26 +328,26 @@ def replay(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Check a manifest against pool and model, and write the same bytes again."""
     with _command(job, as_json=as_json) as session:
         place = Workspace(workspace)
-        session.done(headless.replayed(manifest, place, session.report, out, pool, rows_only=rows_only))
+        session.done(commands.replayed(manifest, place, session.report, out, pool, rows_only=rows_only))
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated files.")] = Path("demo"),
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
-    workspace: WorkspaceOpt = headless.WORKSPACE,
+    workspace: WorkspaceOpt = commands.WORKSPACE,
     as_json: JsonOpt = False,
 ) -> None:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
     with _command(None, as_json=as_json) as session:
-        session.done(headless.demonstrated(Workspace(workspace), session.report, out, budget))
+        session.done(commands.demonstrated(Workspace(workspace), session.report, out, budget))
 
 
 if __name__ == "__main__":

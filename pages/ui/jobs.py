@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.cli.commands import measure_arguments
 from core.errors import WinnowError
-from core.headless import measure_arguments
 from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.files import content_key

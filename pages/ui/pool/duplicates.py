@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from core.cli.commands import WORKSPACE
 from core.errors import WinnowError
-from core.headless import WORKSPACE
 from core.pool.near_duplicates import LOWEST, column_of, finest, near_duplicates, stamp
 from core.schema import IntArray, Pool
 from core.selection.filters import ALIKE, EXACT, NEAR

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
+from core.cli.commands import measure_arguments
 from core.errors import WinnowError
-from core.headless import measure_arguments
 from core.measurement.run_data import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
 from core.measurement.runs import Run, find_run, find_signal
 from core.schema import Pool, Reading, Row

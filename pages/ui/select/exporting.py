@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 import streamlit as st
 
+from core.cli.commands import WORKSPACE, select_arguments
 from core.errors import WinnowError
-from core.headless import WORKSPACE, select_arguments
 from core.measurement.runs import Run
 from core.output.curate import Curated, beside, curate, rows_apart, settled
 from core.output.dataset_card import dataset_info_snippet

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast
 
-from core import headless
+from core.cli import commands
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.measure import measure
 from core.measurement.run_data import (
@@ -148,21 +148,21 @@ def recipe(pool, tiny_model_dir, **method):
 
 
 def test_the_command_takes_rows_by_id_and_by_number(pool):
-    assert headless.rows_called(pool, ["r3", "r1"], [3, 0]) == [3, 1, 0]
+    assert commands.rows_called(pool, ["r3", "r1"], [3, 0]) == [3, 1, 0]
     for ids, numbers in ((["r99"], []), ([], [24]), ([], [-1])):
         with pytest.raises(RecipeError, match="has no row"):
-            headless.rows_called(pool, ids, numbers)
+            commands.rows_called(pool, ids, numbers)
     with pytest.raises(RecipeError, match="No row is named"):
-        headless.rows_called(pool, [], [])
+        commands.rows_called(pool, [], [])
 
 
 def test_the_calibrated_state_is_read_only_where_these_settings_made_it(pool, run, place, tiny_model_dir):
-    said = headless.viewed(recipe(pool, tiny_model_dir), pool, place, Silent(), [4], strips=True)["rows"][0]
+    said = commands.viewed(recipe(pool, tiny_model_dir), pool, place, Silent(), [4], strips=True)["rows"][0]
     assert said["id"] == "r4" and len(said[CALIBRATED]["texts"]) == len(said[BASE]["nll"]) == said["tokens"]
     other = recipe(pool, tiny_model_dir, params={"learning_rate": 5e-3})
-    said = headless.viewed(other, pool, place, Silent(), [4], strips=True)["rows"][0]
+    said = commands.viewed(other, pool, place, Silent(), [4], strips=True)["rows"][0]
     assert BASE in said and CALIBRATED not in said
-    said = headless.viewed(
+    said = commands.viewed(
         recipe(pool, tiny_model_dir, name="random", params={}), pool, place, Silent(), [4], strips=False
     )
     assert said["rows"][0]["nll"] == pytest.approx(load_measured(run).columns["nll"][4], abs=1e-4)
@@ -170,7 +170,7 @@ def test_the_calibrated_state_is_read_only_where_these_settings_made_it(pool, ru
 
 def test_a_pool_that_no_model_has_read_is_refused_with_the_command_that_does(pool, tiny_model_dir, workspace):
     with pytest.raises(RecipeError, match="First run: python -m core measure"):
-        headless.viewed(recipe(pool, tiny_model_dir), pool, workspace, Silent(), [0], strips=False)
+        commands.viewed(recipe(pool, tiny_model_dir), pool, workspace, Silent(), [0], strips=False)
 
 
 # Text

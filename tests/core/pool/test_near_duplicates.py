@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from core.cli.commands import duplicates_facts, near_found
 from core.errors import Cancelled, RecipeError
-from core.headless import duplicates_facts, near_found
 from core.output.curate import curate
 from core.pool import near_duplicates as duplicates
 from core.pool.near_duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
