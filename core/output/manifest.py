@@ -213,7 +213,7 @@ def _row_trouble(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> str:
     return ""
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
