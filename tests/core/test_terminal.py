@@ -1,7 +1,6 @@
 """What the command line prints: whole when piped, folded in a terminal."""
 
 import pytest
-
 from core.terminal import facts_text
 
 FACTS = {
