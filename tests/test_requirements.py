@@ -27,7 +27,9 @@ def listed(file: str) -> dict[str, tuple[str, str]]:
     lines = [line for line in (ROOT / file).read_text().splitlines() if line and not line.startswith("#")]
     found = [re.fullmatch(r"([\w.-]+)==(\S+) +# (.+)", line) for line in lines]
     assert all(found), f"{file}: NAME==VERSION  # REASON, not {lines[found.index(None)]!r}"
-    return {same(match[1]): (match[2], match[3]) for match in found}
+    names = [same(match[1]) for match in found]
+    assert len(set(names)) == len(names), f"{file} lists one of {sorted(names)} twice"
+    return {name: (match[2], match[3]) for name, match in zip(names, found, strict=True)}
 
 
 def imported(*patterns: str) -> set[str]:

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from apportionpy.methods.webster import calculate_webster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,12 @@ def test_one_task_gets_all_and_no_task_nothing():
 def test_any_seats_are_those_worked_one_by_one_in_fractions(some, house):
     weights, caps = split(some)
     assert seats(weights, caps, house).tolist() == by_hand(weights, caps, house)
+
+
+def test_seats_are_those_that_another_library_finds_by_its_search_for_a_divisor():
+    votes = [53_123, 24_011, 23_456, 9_001]  # no two of them tie
+    for house in range(1, 200):
+        assert seats(votes, [PLENTY] * 4, house).tolist() == calculate_webster(house, votes)[1]
 
 
 @given(parties, st.integers(0, 90))
