@@ -1,7 +1,8 @@
 """What the command line prints: whole when piped, folded in a terminal."""
 
 import pytest
-from core.terminal import facts_text
+
+from core.cli.terminal import facts_text
 
 FACTS = {
     "pool": "a [bold]pool[/bold] :smile:",
