@@ -7,7 +7,7 @@ of every visit.
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import context, server, show, state, tour
+from pages.ui.shell import context, server, show, state, tour
 
 if __name__ == "__main__":
     st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)

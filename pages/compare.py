@@ -4,18 +4,10 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.selection.selection import Selection
-from pages.ui import cached, show, state
-from pages.ui.compare import (
-    combining,
-    comparedifference,
-    comparefield,
-    comparegroups,
-    comparepicks,
-    compareread,
-    comparing,
-    contenders,
-)
-from pages.ui.select import controls
+from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
+from pages.ui.controls import budget
+from pages.ui.data import cached
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 
@@ -32,50 +24,50 @@ def compare() -> None:
     picked, panel = contenders.chosen(there), st.container(border=True)
     who, against, more = panel.columns([6, 2, 1], vertical_alignment="bottom")
     with who:
-        comparepicks.choose(there, picked)
+        picker.choose(there, picked)
     with more:
-        comparepicks.more(pool, runs, picked)
-    found, refused = comparefield.entries(pool, runs, picked)
+        picker.more(pool, runs, picked)
+    found, refused = entries.entries(pool, runs, picked)
     if len(found) < 2:
         top.title("Compare", anchor=False)
-        comparepicks.refused(refused)
+        picker.refused(refused)
         st.info("Choose at least two to compare.", icon=":material/compare_arrows:")
         return
     with against:
-        first = comparepicks.reference(found)
-    known = comparefield.field(found, state.budget(), len(pool))
+        first = picker.reference(found)
+    known = entries.field(found, state.budget(), len(pool))
     with panel:
         _budget(known, first)
-        st.caption(comparing.rules(found))
-    comparepicks.refused(refused)
-    top.title(comparing.headline(known, first), anchor=False)
-    top.markdown(comparing.in_words(known, first))
+        st.caption(overlap.rules(found))
+    picker.refused(refused)
+    top.title(overlap.headline(known, first), anchor=False)
+    top.markdown(overlap.in_words(known, first))
     _draw(known, first)
 
 
-def _budget(known: comparefield.Field, first: comparefield.Entry) -> None:
+def _budget(known: entries.Field, first: entries.Entry) -> None:
     """The one budget of all pages."""
-    base = comparefield.base_of(known.entries)
+    base = entries.base_of(known.entries)
     rows = known.rows(list(known.entries).index(first))
     tokens = cached.measured(base.run).need("response_tokens")
-    controls.budget(pool, base.run, Selection(pool.fingerprint, rows, 0, int(tokens[rows].sum()), first.order))
+    budget.budget(pool, base.run, Selection(pool.fingerprint, rows, 0, int(tokens[rows].sum()), first.order))
 
 
-def _draw(known: comparefield.Field, first: comparefield.Entry) -> None:
-    named = comparing.looks(known.entries)
+def _draw(known: entries.Field, first: entries.Entry) -> None:
+    named = overlap.looks(known.entries)
     left, right = st.columns([11, 9], gap="medium")
     with left:
         st.subheader("What they share, at every budget", anchor=False)
-        comparing.curves(pool, known, first, named)
+        overlap.curves(pool, known, first, named)
     with right:
         st.subheader("Who takes which rows", anchor=False)
-        clicked = comparing.sets(known, named)
-    comparing.pairs(known)
-    here = comparedifference.standing(pool, known)
-    comparedifference.section(pool, known, here)
-    comparegroups.section(pool, known, here, named)
-    compareread.read(pool, known, first, clicked)
-    combining.panel(pool, known.entries)
+        clicked = overlap.sets(known, named)
+    overlap.pairs(known)
+    here = difference.standing(pool, known)
+    difference.section(pool, known, here)
+    groups.section(pool, known, here, named)
+    read.read(pool, known, first, clicked)
+    combine.panel(pool, known.entries)
 
 
 try:

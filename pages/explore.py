@@ -3,9 +3,10 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import show, state, whatif
+from pages.ui.controls import budget
+from pages.ui.data import live_selection
 from pages.ui.explore import sections
-from pages.ui.select import controls
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 
@@ -16,21 +17,21 @@ def explore() -> None:
     top, choice = st.container(), st.container()
     left, right = st.container(border=True).columns([1, 3], vertical_alignment="bottom")
     with left:
-        controls.method(pool)
+        budget.method(pool)
     if state.run(pool) is None:
         top.title("Explore", anchor=False)
     run = state.need_run()
     try:
-        answer = whatif.answer(pool, run, state.recipe(pool))
+        answer = live_selection.answer(pool, run, state.recipe(pool))
         there = sections.found(pool, run, answer.method)
         with right:
-            controls.budget(pool, run, answer.selection)
+            budget.budget(pool, run, answer.selection)
         with choice:
             opened = sections.choose(there, answer.method)
         sections.DRAWN[opened](top, pool, run, answer)
     except WinnowError as error:
         show.error(error)
-        controls.way_out(run)
+        budget.way_out(run)
         return
     if sections.missing(there):
         st.caption(sections.missing(there))

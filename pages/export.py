@@ -3,15 +3,16 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import show, state, whatif
-from pages.ui.select import exporting
+from pages.ui.data import live_selection
+from pages.ui.export import download
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 title = st.empty()
 title.title("Export", anchor=False)
 run = state.need_run()
 try:
-    answer = whatif.answer(pool, run, state.recipe(pool))
+    answer = live_selection.answer(pool, run, state.recipe(pool))
 except WinnowError as error:
     show.error(error)
     st.stop()
@@ -26,26 +27,26 @@ st.caption(
 
 how, first = st.columns(2, gap="large")
 with how:
-    part = exporting.choose_part(pool)
+    part = download.choose_part(pool)
     asked = state.recipe(pool).model_copy(update={"export": part})
-    recipe = exporting.recipe_of(pool, run, asked)
-    folder = exporting.folder_of(recipe, run)
-    done = exporting.finished(folder)
+    recipe = download.recipe_of(pool, run, asked)
+    folder = download.folder_of(recipe, run)
+    done = download.finished(folder)
     pressed = done is None and st.button(
         f"Write {len(rows):,} rows", type="primary", icon=":material/save:", key="export.write"
     )
 with first:
     st.caption("The first row of the file")
-    exporting.preview(pool, run, rows, asked)
+    download.preview(pool, run, rows, asked)
 
 if pressed:
     try:
         with st.spinner(f"Writing {len(rows):,} rows"):
-            exporting.write(recipe, pool, run, folder)
-        done = exporting.finished(folder)
+            download.write(recipe, pool, run, folder)
+        done = download.finished(folder)
     except WinnowError as error:
         show.error(error)
 if done is not None:
-    exporting.files(done, answer)
-    exporting.trainer(done)
-    exporting.headless(folder, asked)
+    download.files(done, answer)
+    download.trainer(done)
+    download.headless(folder, asked)

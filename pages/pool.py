@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import show, state
 from pages.ui.pool import contents, opening
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 title, ways = st.columns([3, 2], vertical_alignment="bottom")

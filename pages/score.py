@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import jobs, state
-from pages.ui.score import forms, measuring
+from pages.ui.measure import forms, start
+from pages.ui.shell import jobs, state
 
 pool = state.need_pool()
 st.title("Score", anchor=False)
@@ -14,8 +14,8 @@ with choice:
     forms.choose_method()
     forms.choose_others()
 with model:
-    forms.choose_model(measuring.models_used(pool))
-    measuring.about_model()
+    forms.choose_model(start.models_used(pool))
+    start.about_model()
 forms.target_sets(pool)
 if forms.has_params("measure"):
     with st.expander(f"How {state.method().label.lower()} is measured", icon=":material/model_training:"):
@@ -27,10 +27,10 @@ with st.expander("How a row is read", icon=":material/tune:"):
 plan = jobs.plan(pool)
 run = state.run(pool)
 st.subheader("Measure", anchor=False)
-measuring.gives(pool)
+start.gives(pool)
 if run is not None:
-    measuring.finished(run)
-if run is None or measuring.lacking(pool):
-    measuring.offer(plan)
-measuring.headless(plan)
-measuring.others(pool, plan, run)
+    start.finished(run)
+if run is None or start.lacking(pool):
+    start.offer(plan)
+start.headless(plan)
+start.others(pool, plan, run)

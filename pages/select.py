@@ -3,8 +3,10 @@
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui import show, state, whatif
-from pages.ui.select import controls, saved, subset
+from pages.ui.controls import budget
+from pages.ui.data import live_selection
+from pages.ui.select import saved, subset
+from pages.ui.shell import show, state
 
 pool = state.need_pool()
 
@@ -13,27 +15,27 @@ pool = state.need_pool()
 def what_if() -> None:
     """All that a move changes, and nothing else: sorted arrays in, a few kB out."""
     top, back = st.columns([5, 3], vertical_alignment="center")
-    kept = controls.history(back)
+    kept = budget.history(back)
     figures, panel = st.container(), st.container(border=True)
     choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
     with choice:
-        controls.method(pool)
+        budget.method(pool)
     if state.run(pool) is None:
         top.title("Select", anchor=False)
     run, recipe = state.need_run(), state.recipe(pool)
     try:
-        answer = whatif.answer(pool, run, recipe)
+        answer = live_selection.answer(pool, run, recipe)
     except WinnowError as error:
         show.error(error)
-        controls.way_out(run)
+        budget.way_out(run)
         saved.panel(pool, None, kept)
         return
     saved.panel(pool, answer, kept)
     with amount:
-        controls.budget(pool, run, answer.selection)
+        budget.budget(pool, run, answer.selection)
     with panel:
-        controls.limits(pool, run, answer)
-    band = whatif.chance(pool, run, recipe, state.budget())
+        budget.limits(pool, run, answer)
+    band = live_selection.chance(pool, run, recipe, state.budget())
     top.title(subset.headline(pool, answer), anchor=False)
     with figures:
         subset.numbers(pool, run, answer, band)

@@ -28,7 +28,7 @@ from core.pool.pools import load_pool
 from core.schema import Pool, Reading
 from core.workspace.files import Parts, Workspace, write_json
 from core.workspace.jobs import Job, get_job
-from pages.ui import cached
+from pages.ui.data import cached
 
 ROOT = Path(__file__).parents[2]
 ROWS = 240
@@ -283,7 +283,7 @@ def job(workspace: Workspace) -> Callable[..., Job]:
 
 @pytest.fixture(autouse=True)
 def through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run app.py for every page, as the server does (pages.ui.server.warm); AppTest alone would leave it out."""
+    """Run app.py for every page, as the server does (pages.ui.shell.server.warm); AppTest alone would leave it out."""
 
     def manager(*args: Any, **options: Any) -> PagesManager:
         PagesManager.uses_pages_directory = False

@@ -11,7 +11,7 @@ from core.measurement.runs import list_runs
 from core.methods import build
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
-from pages.ui import state
+from pages.ui.shell import state
 from tests.pages.conftest import asking_run, covering_run, finished_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"

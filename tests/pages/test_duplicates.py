@@ -10,7 +10,7 @@ from core.pool.pools import load_pool
 from core.progress import Silent
 from core.workspace.files import read_json
 from core.workspace.jobs import list_jobs
-from pages.ui import state
+from pages.ui.shell import state
 from tests.pages.conftest import write_rows
 
 

@@ -12,7 +12,8 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
 from core.methods import METHODS
 from core.selection.filters import Filter
-from pages.ui import cached, state
+from pages.ui.data import cached
+from pages.ui.shell import state
 from tests.pages.conftest import asking_run, covering_run, finished_run
 
 

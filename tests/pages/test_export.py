@@ -12,7 +12,7 @@ from core.__main__ import app as commands
 from core.output.curate import curate
 from core.pool.pools import load_pool
 from core.selection.recipe import load_recipe
-from pages.ui import state
+from pages.ui.shell import state
 from tests.pages.conftest import finished_run
 
 

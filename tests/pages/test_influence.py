@@ -14,7 +14,7 @@ from core.methods import build, describe
 from core.methods.suggestions import with_suggestions
 from core.selection.recipe import plan_selection
 from core.workspace.files import read_json, write_json
-from pages.ui import state
+from pages.ui.shell import state
 from tests.pages.conftest import put_run
 from tests.pages.test_answers import drawn, html
 from tests.pages.test_explore import choose, click, opened, said, sections

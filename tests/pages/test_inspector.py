@@ -19,11 +19,11 @@ from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.files import Parts, content_key
 from core.workspace.jobs import list_jobs
-from pages.ui import state
-from pages.ui.row import inspectscores, inspecttokens
+from pages.ui.row import scores, tokens
+from pages.ui.shell import state
 from tests.pages.conftest import finished_run
 from tests.pages.test_explore import click, said
-from tests.pages.ui.row.test_inspectdrawn import Read
+from tests.pages.ui.row.test_drawings import Read
 
 BEACON = "![beacon](http://evil.example/x.png)"
 HOSTILE = f'{BEACON} <script>alert(1)</script> <img src="http://evil.example/y.png"> **bold** :red[x] $x$'
@@ -99,15 +99,15 @@ def test_low_high_and_middle_are_told_apart(run):
     order = np.argsort(values)
     words = {
         0: "the base model predicts these responses well",
-        120: inspectscores.MIDDLE,
+        120: scores.MIDDLE,
         239: "these responses surprise the base model: new knowledge, or noise",
     }
     for place, expected in words.items():
-        assert inspectscores._standing("nll", values, int(order[place])).says == expected
+        assert scores._standing("nll", values, int(order[place])).says == expected
 
 
 def test_a_score_that_is_the_same_everywhere_says_nothing():
-    one = inspectscores._standing("nll", np.full(5, 2.0), 3)
+    one = scores._standing("nll", np.full(5, 2.0), 3)
     assert one.share is None and "tells no row from another" in one.says
 
 
@@ -243,7 +243,7 @@ def test_what_is_not_read_yet_is_offered_and_nothing_starts_by_itself(at, worksp
     ],
 )
 def test_a_job_that_reads_this_row_is_shown(at, read, job, progress, words):
-    job({"kind": inspecttokens.KIND, "run": read.id, "rows": [10, 11]}, **progress)
+    job({"kind": tokens.KIND, "run": read.id, "rows": [10, 11]}, **progress)
     part(at, "Tokens")
     bars = [bar.proto.text for bar in at.get("progress")]
     assert words in "\n".join([*bars, said(at), *(error.value.replace("\\", "") for error in at.error)])
@@ -251,7 +251,7 @@ def test_a_job_that_reads_this_row_is_shown(at, read, job, progress, words):
 
 
 def test_a_job_for_another_row_is_not_this_rows(at, read, job):
-    job({"kind": inspecttokens.KIND, "run": read.id, "rows": [12]}, state="running", stage="Starting")
+    job({"kind": tokens.KIND, "run": read.id, "rows": [12]}, state="running", stage="Starting")
     part(at, "Tokens")
     assert "Read this row token by token" in [button.label for button in at.button]
 
@@ -274,7 +274,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     at.run()
     assert not at.exception
     assert "It is 0 and 0." in shown(at)
-    first = inspecttokens.stored(inspecttokens.Source(run, calibrated=False), 0)
+    first = tokens.stored(tokens.Source(run, calibrated=False), 0)
     mean = view_means({name: [one] for name, one in first.items()})[0]["nll"]
     assert mean == pytest.approx(load_measured(run).columns["nll"][0], abs=1e-4)
     ahead = view_states(run, [7], workspace, calibrated=False, device="cpu", report=Silent())

@@ -16,12 +16,14 @@ from core.schema import Reading
 from core.selection.selection import Pin
 from core.workspace.files import Parts, content_key
 from core.workspace.jobs import cancel_job, list_jobs
-from pages.ui import state
-from pages.ui.map import mapcompare, mapdots, mapdrawn, mapraster
-from pages.ui.map.mapcolours import KINDS, Amount, Kinds
-from pages.ui.map.mapdots import SCALE, Dots, layers
-from pages.ui.map.mapdrawn import Drawn, settle
-from pages.ui.map.mapraster import HEIGHT, SIDE, WIDTH, Layer
+from pages.ui.charts import raster
+from pages.ui.charts.raster import HEIGHT, SIDE, WIDTH, Layer
+from pages.ui.map import dots as mapdots
+from pages.ui.map import lasso_compare, picture
+from pages.ui.map.colours import KINDS, Amount, Kinds
+from pages.ui.map.dots import SCALE, Dots, layers
+from pages.ui.map.picture import Drawn, settle
+from pages.ui.shell import state
 from pages.ui.theme import REST
 from tests.pages.conftest import finished_run
 from tests.pages.test_explore import click, figures, opened, said
@@ -95,14 +97,14 @@ def test_what_answers_the_mouse_is_no_dot(at):
 
 def test_the_words_of_a_row_are_text_to_plotly(workspace, pool):
     table = pa.table({"prompt": ["<b>a</b> & b", "one\ntwo   three", "x" * 200]})
-    words = mapdrawn.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
+    words = picture.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
     assert words == ["x" * 55 + "…", "one two three", "&lt;b&gt;a&lt;/b&gt; &amp; b"]
 
 
 def test_long_words_of_many_rows_are_cut_to_what_may_be_sent(monkeypatch):
-    monkeypatch.setattr(mapdrawn, "WORDS", 100)
+    monkeypatch.setattr(picture, "WORDS", 100)
     table = pa.table({"prompt": ["漢" * 100] * 10})  # 3 bytes each
-    words = mapdrawn.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
+    words = picture.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
     assert sum(len(text.encode()) for text in words) <= 100
 
 
@@ -114,7 +116,7 @@ def test_pca_says_how_much_of_the_difference_it_shows(at):
 
 
 def test_few_rows_of_many_are_said_to_be_so_and_pinned_ones_are_among_them(embedded, app, monkeypatch):
-    monkeypatch.setattr(mapdrawn, "MOST", 30)
+    monkeypatch.setattr(picture, "MOST", 30)
     at = opened(app("explore"), "Map")
     assert "30 of 240 rows shown over the density of all" in said(at)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
@@ -182,7 +184,7 @@ def test_rows_become_a_filter(at, pool):
 
 
 def test_too_many_rows_are_not_taken_one_by_one(at, monkeypatch):
-    monkeypatch.setattr("pages.ui.map.mapset.MOST", 50)
+    monkeypatch.setattr("pages.ui.map.lasso.MOST", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "At most 50 rows are pinned" in said(do(at, "Pin"))
 
@@ -239,7 +241,7 @@ def test_a_small_map_is_begun_by_itself_with_the_command_that_makes_it(unmade, w
 
 
 def test_too_much_to_read_in_the_page_is_left_to_a_job(unmade, workspace, app, monkeypatch):
-    monkeypatch.setattr("pages.ui.map.mapview.AT_ONCE", 10)
+    monkeypatch.setattr("pages.ui.map.view.AT_ONCE", 10)
     for file in workspace.root.glob("measurements/*/pca.npy"):
         file.unlink()
     at = opened(app("explore"), "Map")
@@ -274,21 +276,21 @@ def test_dots_by_hand():
     canvas = np.zeros((3, 5), np.uint8)
     corners = np.array([0, SIDE, 0], np.uint16), np.array([0, SIDE, SIDE], np.uint16)
     layer = Layer(*corners, ["#000000"] * 3, np.arange(3), 0.5)
-    mapraster.stamp(canvas, layer, np.array([1, 2, 3], np.uint8))
+    raster.stamp(canvas, layer, np.array([1, 2, 3], np.uint8))
     assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # line 0 is the top
-    mapraster.stamp(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
+    raster.stamp(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
     assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # cut off at the edges
 
 
 def test_a_disc_and_a_ring():
-    assert sorted(mapraster.offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
-    assert sorted(mapraster.offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
-    assert mapraster.offsets(0.5) == [(0, 0)]
+    assert sorted(raster.offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
+    assert sorted(raster.offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
+    assert raster.offsets(0.5) == [(0, 0)]
 
 
 def test_the_picture_is_a_png_with_nothing_between_the_dots():
     middle = np.array([SIDE // 2], np.uint16)
-    address = mapraster.picture([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
+    address = raster.picture([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
     assert address.startswith("data:image/png;base64,")
     image = np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGBA"))
     assert image.shape == (HEIGHT, WIDTH, 4)
@@ -356,17 +358,17 @@ def test_kinds_are_told_apart_by_every_eye(eye):
 
 def test_differences_by_hand():
     columns = {"a": np.array([1.0, 3, 1, 3]), "b": np.array([5.0, 5, 5, 5]), "c": np.array([0, 0, 2, np.nan])}
-    found = mapcompare.differences(columns, np.array([0, 1]), np.array([2, 3]))
+    found = lasso_compare.differences(columns, np.array([0, 1]), np.array([2, 3]))
     # c: 0 and 0 against 2; over all three the standard deviation is √(8/9)
     assert found == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
 
 
 def test_telling_words_are_those_of_the_set_not_those_of_all():
     inside, outside = Counter({"the": 90, "poem": 60, "rare": 1}), Counter({"the": 90, "poem": 5})
-    found = mapcompare.telling(inside, 100, outside, 100)
+    found = lasso_compare.telling(inside, 100, outside, 100)
     assert [word for word, *_ in found] == ["poem", "rare"]
     assert found[0][1:3] == (0.6, 0.05) and found[0][3] > 5 > found[1][3]
 
 
 def test_a_word_counts_once_a_row():
-    assert mapcompare.counted(["poem poem poem", "a poem"]) == Counter({"poem": 2})
+    assert lasso_compare.counted(["poem poem poem", "a poem"]) == Counter({"poem": 2})

@@ -8,8 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import RecipeError
 from core.selection.filters import Filter
-from pages.ui import cached, state
-from pages.ui.state import Settings
+from pages.ui.data import cached
+from pages.ui.shell import state
+from pages.ui.shell.state import Settings
 from tests.pages.conftest import ROOT
 
 

@@ -9,7 +9,7 @@ import pytest
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Tasks, save_run, task_source
 from core.methods import build, describe
-from pages.ui import jobs
+from pages.ui.shell import jobs
 
 
 def said(at) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.ui import state
+from pages.ui.shell import state
 from tests.pages.conftest import asking_run, finished_run
 
 

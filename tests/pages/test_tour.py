@@ -4,8 +4,8 @@ import pytest
 
 from core.pool.pools import load_pool
 from core.workspace.jobs import cancel_job, list_jobs
-from pages.ui import show
-from pages.ui.tour import STEPS, everything
+from pages.ui.shell import show
+from pages.ui.shell.tour import STEPS, everything
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from core.measurement.runs import Run, list_runs, pick_run
 from core.methods import METHODS, TOLD, build, standing
 from core.methods.params import all_params
 from core.schema import Method, Pool
-from pages.ui import cached, state
-from pages.ui.state import Contender, Settings
+from pages.ui.data import cached
+from pages.ui.shell import state
+from pages.ui.shell.state import Contender, Settings
 
 MOST = 8  # side by side
 CONTROLS = ("random", "longest", "lowest_nll", "highest_nll")

@@ -12,13 +12,12 @@ from core.methods import build
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
-from pages.ui import cached
-from pages.ui.explore import answercharts, scores, shiftcharts
-from pages.ui.plots import bins, charts, figures, planes
-from pages.ui.plots.bins import Values
-from pages.ui.row.answered import counts
-from pages.ui.select import distribution
-from pages.ui.whatif import Answer
+from pages.ui.charts import answer_divergence, bins, entropy_shift, figures, histogram
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached, distribution, planes
+from pages.ui.data.live_selection import Answer
+from pages.ui.explore import scores
+from pages.ui.row.answer_source import counts
 from pages.ui.words import meaning, rows_word
 
 PLANE = ("dispersion", "anisotropy")
@@ -138,7 +137,7 @@ def plane(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
     """The map of D and I; the rows of a dot that is clicked or of what is drawn around, and what they are."""
     x, y = (known.columns[name] for name in PLANE)
     low, high = np.nanquantile(known.columns[SCORE], ENDS)
-    figure = answercharts.divergence(
+    figure = answer_divergence.divergence(
         distribution.density(known.run, known.measured, PLANE),
         planes.layers(answer, distribution.dots(known.run, known.measured, PLANE), x, y),
         weight=known.method.dispersion_weight,
@@ -148,7 +147,7 @@ def plane(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
     event = st.plotly_chart(
         figure,
         key="explore.answers",
-        config=shiftcharts.LASSO,
+        config=entropy_shift.LASSO,
         on_select="rerun",
         alt="How far apart answers lie against in how many directions, the chosen rows lit",
     )
@@ -180,7 +179,7 @@ def follows(known: Seen) -> None:
     )
     own = [scores.kin(name, SCORE) for name in some]
     st.plotly_chart(
-        charts.correlations(
+        histogram.correlations(
             scores.labelled(list(some), SCORE), np.array(list(some.values())), strong=scores.STRONG, expected=own
         ),
         key="explore.answers.follows",

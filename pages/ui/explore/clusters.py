@@ -9,11 +9,10 @@ import streamlit as st
 from core.algorithms.activation_clusters import touched
 from core.measurement.runs import Run
 from core.schema import IntArray
-from pages.ui import cached
-from pages.ui.explore import coveragecharts
-from pages.ui.grouping import Grouping
-from pages.ui.plots import bins, drawn, figures
-from pages.ui.plots.bins import Values
+from pages.ui.charts import bins, coverage, figures, html_bars
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached
+from pages.ui.data.grouping import Grouping
 
 BARS = 40  # clusters before the small ones are put together
 
@@ -75,9 +74,9 @@ def in_words(known: Taken) -> str:
 def bars(run: Run, known: Taken, tasks: Grouping | None) -> tuple[IntArray, str] | None:
     """The figure; the rows of a cluster that is clicked, and what they are."""
     share = float(known.subset.sum() / max(int((known.codes >= 0).sum()), 1))
-    *others, (line, colour) = coveragecharts.TAKEN.items()
-    st.html(drawn.legend({**dict(others), f"{coveragecharts.said(share)} {line}": colour}))
-    figure = coveragecharts.clusters(
+    *others, (line, colour) = coverage.TAKEN.items()
+    st.html(html_bars.legend({**dict(others), f"{coverage.said(share)} {line}": colour}))
+    figure = coverage.clusters(
         known.names,
         known.sizes,
         known.subset,
@@ -85,7 +84,7 @@ def bars(run: Run, known: Taken, tasks: Grouping | None) -> tuple[IntArray, str]
         known.high,
         share=share,
         hover=mostly(known.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
-        height=coveragecharts.HEIGHT - 20,
+        height=coverage.HEIGHT - 20,
     )
     event = st.plotly_chart(
         figure,

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.analysis import coverage_curve
+from core.analysis.coverage_curve import Climb, Yardstick
 from core.measurement.runs import Run, find_signal
 from core.methods.ranking import ranked
 from core.schema import IntArray, Pool, Reading
 from core.selection.recipe import Recipe
-from pages.ui import cached, whatif
-from pages.ui.explore import climb, coveragecharts
-from pages.ui.explore.climb import Climb, Yardstick
-from pages.ui.explore.coveragecharts import said
-from pages.ui.plots import figures
-from pages.ui.plots.bins import Values
-from pages.ui.whatif import Answer
+from pages.ui.charts import coverage, figures
+from pages.ui.charts.bins import Values
+from pages.ui.charts.coverage import said
+from pages.ui.data import cached, live_selection
+from pages.ui.data.live_selection import Answer
 
 CLOSE = 0.01  # to random rows: then a digit more is said
 CURVES = 3  # orders kept with their counts, over all visitors: up to some 40 MB each
@@ -42,13 +42,20 @@ class Curves:
 
     def random_at(self, k: int) -> Values:
         """(S,) what random rows reach."""
-        return climb.between(self.own.at, self.random, k)
+        return coverage_curve.between(self.own.at, self.random, k)
 
 
 def curves(pool: Pool, run: Run, states: Run, answer: Answer, recipe: Recipe) -> Curves:
     """Count along all orders, or find them counted."""
     return _curves(
-        states.id, whatif.order_key(run, recipe), str(cached.workspace().root), pool, run, states, answer, recipe
+        states.id,
+        live_selection.order_key(run, recipe),
+        str(cached.workspace().root),
+        pool,
+        run,
+        states,
+        answer,
+        recipe,
     )
 
 
@@ -58,10 +65,14 @@ def _curves(
 ) -> Curves:
     yard, rows = _yardstick(_states.id, root, _states), _answer.selection.order.rows
     greedy = _greedy(_states.id, root, _states)
-    own = greedy if np.array_equal(greedy.rows, rows) else climb.climb(yard, rows, climb.knots(len(rows)))
-    orders = whatif.at_random(_pool, _run, _recipe)
+    own = (
+        greedy
+        if np.array_equal(greedy.rows, rows)
+        else coverage_curve.climb(yard, rows, coverage_curve.knots(len(rows)))
+    )
+    orders = live_selection.at_random(_pool, _run, _recipe)
     at = own.at[: np.searchsorted(own.at, len(orders[0]), side="right")]  # pins may make it longer
-    return Curves(own, greedy, climb.chance(yard, orders, at), len(orders))
+    return Curves(own, greedy, coverage_curve.chance(yard, orders, at), len(orders))
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
@@ -74,7 +85,7 @@ def _yardstick(run_id: str, root: str, _run: Run) -> Yardstick:
 def _greedy(run_id: str, root: str, _run: Run) -> Climb:
     gains = cached.measured(_run).need("coverage_gain")
     rows = ranked(gains, np.flatnonzero(np.isfinite(gains)), prefer="high")
-    return climb.climb(_yardstick(run_id, root, _run), rows, climb.knots(len(rows)))
+    return coverage_curve.climb(_yardstick(run_id, root, _run), rows, coverage_curve.knots(len(rows)))
 
 
 # What is said
@@ -97,7 +108,7 @@ def standing(known: Curves, chosen: int, rows: int) -> Standing:
     ends = (float(random.min()), float(random.max())) if len(random) else (float("nan"), float("nan"))
     own = known.own.reached(chosen)
     mean = known.random.mean(axis=0) if len(known.random) else np.empty(0)
-    worth = climb.length_for(known.own.at[: len(mean)], mean, own) / rows
+    worth = coverage_curve.length_for(known.own.at[: len(mean)], mean, own) / rows
     greedy = own if known.greedy is known.own else known.greedy.reached(min(chosen, len(known.greedy.rows)))
     return Standing(chosen / rows, own, ends, greedy, worth)
 
@@ -144,12 +155,12 @@ def _range(low: float, high: float) -> str:
 
 def curve(known: Curves, here: Standing, label: str, rows: int) -> None:
     """The figure, and what it takes to read it."""
-    lines = {"own": coveragecharts.Line(label, known.own.at / rows, known.own.shares)}
+    lines = {"own": coverage.Line(label, known.own.at / rows, known.own.shares)}
     if known.greedy is not known.own:
-        lines["greedy"] = coveragecharts.Line(coveragecharts.GREEDY, known.greedy.at / rows, known.greedy.shares)
+        lines["greedy"] = coverage.Line(coverage.GREEDY, known.greedy.at / rows, known.greedy.shares)
     band = known.random if len(known.random) else np.empty((1, 0))
     st.plotly_chart(
-        coveragecharts.climb(
+        coverage.climb(
             lines,
             band.min(axis=0),
             band.max(axis=0),
@@ -174,4 +185,4 @@ def reading_help(known: Curves, states: Run) -> str:
 
 def random_rows(pool: Pool, run: Run, recipe: Recipe, k: int) -> list[IntArray]:
     """The first k rows of each random order."""
-    return [rows[:k] for rows in whatif.at_random(pool, run, recipe)]
+    return [rows[:k] for rows in live_selection.at_random(pool, run, recipe)]

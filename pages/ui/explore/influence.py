@@ -11,10 +11,11 @@ from core.measurement.runs import INFLUENCES, Run, find_signal
 from core.methods import build
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
-from pages.ui import cached, show
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached
+from pages.ui.data.live_selection import Answer
 from pages.ui.explore import scores
-from pages.ui.plots.bins import Values
-from pages.ui.whatif import Answer
+from pages.ui.shell import show
 from pages.ui.words import meaning, rows_word
 
 SCORE = "influence"

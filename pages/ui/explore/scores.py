@@ -9,14 +9,15 @@ from scipy.stats import spearmanr
 from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, Trust, trust
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui import cached, show, whatif
-from pages.ui.explore import dragging
-from pages.ui.grouping import grouping
-from pages.ui.plots import bins, charts, figures
-from pages.ui.plots.bins import Values
-from pages.ui.row import answerrow, reader
+from pages.ui.charts import bins, figures, histogram
+from pages.ui.charts.bins import Values
+from pages.ui.controls import dragging
+from pages.ui.data import cached, live_selection
+from pages.ui.data.grouping import grouping
+from pages.ui.data.live_selection import Answer
+from pages.ui.row import answers, reader
 from pages.ui.select import subset
-from pages.ui.whatif import Answer
+from pages.ui.shell import show
 from pages.ui.words import FOR_TARGETS, LABELS, direction, ends, listed, meaning, rows_word, shown_by, within_groups
 
 FOLLOWS = (
@@ -90,7 +91,7 @@ def says(answer: Answer, column: str) -> str:
 
 def counts(run: Run, answer: Answer, column: str) -> str:
     """Measured, missing and excluded rows, in one line."""
-    values = whatif.columns(run, answer)[column]
+    values = live_selection.columns(run, answer)[column]
     missing = int((~np.isfinite(values)).sum())
     said = [f"{len(values) - missing:,} rows have this score"]
     said += [f"{missing:,} have none"] if missing else []
@@ -118,9 +119,9 @@ def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> 
     return trust(columns[column], columns["response_tokens"])
 
 
-def histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
+def show_histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
     """The histogram; the rows of a bar that is clicked or of those dragged over, and what they are."""
-    figure = charts.histogram(**subset.layers(run, answer, column), height=HEIGHT)
+    figure = histogram.histogram(**subset.layers(run, answer, column), height=HEIGHT)
     figure["layout"] |= dragging.LAYOUT
     event = st.plotly_chart(
         figure,
@@ -143,10 +144,10 @@ def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, ke
         key=f"explore.{key}",
         method=answer.method,
         selection=answer.selection,
-        columns=whatif.columns(run, answer),
+        columns=live_selection.columns(run, answer),
         groups=grouping(pool, run),
         note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
-        below=answerrow.below(pool, run),
+        below=answers.below(pool, run),
     )
 
 
@@ -160,7 +161,7 @@ def follows(run: Run, method: Method, column: str) -> None:
         return
     st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
     own = [kin(name, column) for name in others]
-    figure = charts.correlations(labelled(others, column), values, strong=STRONG, expected=own)
+    figure = histogram.correlations(labelled(others, column), values, strong=STRONG, expected=own)
     st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
     if len(cached.columns(run, method)[column]) > ENOUGH:
         st.caption(f"From a fixed sample of {ENOUGH:,} rows.")

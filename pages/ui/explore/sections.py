@@ -12,25 +12,27 @@ import streamlit as st
 from core.analysis.maps import Source
 from core.measurement.runs import Run
 from core.schema import Method, Pool
-from pages.ui import cached, show, state
+from pages.ui.controls import budget
+from pages.ui.data import cached
+from pages.ui.data.grouping import grouping
+from pages.ui.data.live_selection import Answer
 from pages.ui.explore import (
-    answerbins,
+    answer_bins,
     answers,
     clusters,
     coverage,
     influence,
-    influenceagree,
-    influencerows,
-    influencespread,
+    influence_agreement,
+    influence_extremes,
+    influence_spread,
     scores,
     shifts,
     tasks,
 )
-from pages.ui.grouping import grouping
-from pages.ui.map import mapcharts, mapcolours, mapdrawn, mapjob, mapset, mapview
-from pages.ui.row import answered
-from pages.ui.select import controls
-from pages.ui.whatif import Answer
+from pages.ui.map import colours as mapcolours
+from pages.ui.map import figure, job, lasso, picture, view
+from pages.ui.row import answer_source
+from pages.ui.shell import show, state
 from pages.ui.words import listed
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
@@ -53,9 +55,9 @@ def found(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
         SHIFT: shifts.has_shift(run, method),
         COVERAGE: coverage.source(pool, run) is not None,
         TASKS: tasks.names(groups) > 0 and len(groups.names) > 1,
-        ANSWERS: answered.source(pool, run) is not None,
+        ANSWERS: answer_source.source(pool, run) is not None,
         INFLUENCE: influence.source(pool, run) is not None,
-        MAP: bool(mapview.found(pool, run)),
+        MAP: bool(view.found(pool, run)),
     }
 
 
@@ -107,7 +109,7 @@ def _score(pool: Pool, run: Run, answer: Answer, column: str) -> None:
     with left:
         rule = "; beyond the cut no row is taken" if column == answer.method.ranks_by else ""
         st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar, or drag over several, to read or filter.")
-        clicked = scores.histogram(run, answer, column)
+        clicked = scores.show_histogram(run, answer, column)
     with right:
         scores.follows(run, answer.method, column)
         st.caption(scores.counts(run, answer, column))
@@ -204,13 +206,13 @@ def _by_task(pool: Pool, run: Run, answer: Answer, known: tasks.Sure | None) -> 
 
 def to_answers(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
     """How far apart the model's answers lie, in how many directions, and what is taken from each bin."""
-    source = answered.source(pool, run)
+    source = answer_source.source(pool, run)
     assert source is not None
     known = answers.seen(source, answer)
     top.title(answers.headline(known, answer), anchor=False)
     st.caption(answers.reading_help(known))
     if known.method is answer.method:
-        controls.live(run, known.method)
+        budget.live(run, known.method)
     for warning in answers.trusted(known).warnings:
         st.warning(show.md_escape(warning), icon=":material/warning:")
     random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
@@ -225,11 +227,11 @@ def _to_answers(pool: Pool, run: Run, answer: Answer, known: answers.Seen, rando
         st.subheader("How far apart, in how many directions", anchor=False)
         st.caption(answers.score_in_words(known))
         around = answers.plane(known, answer)
-    counted = answerbins.taken(answerbins.bin_of(known), answer.selection.rows, random)
+    counted = answer_bins.taken(answer_bins.bin_of(known), answer.selection.rows, random)
     with right:
         st.subheader("What is taken from each semantic bin", anchor=False)
-        st.markdown(answerbins.in_words(counted))
-        inside = answerbins.picture(counted, pool, known)
+        st.markdown(answer_bins.in_words(counted))
+        inside = answer_bins.picture(counted, pool, known)
         answers.follows(known)
     st.caption(answers.counts_in_words(known))
     rows = shifts.both(around, inside)
@@ -243,7 +245,7 @@ def influences(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
     assert source is not None
     known = influence.seen(source, answer)
     if known.method is answer.method:
-        controls.live(run, known.method)
+        budget.live(run, known.method)
     else:
         known = influence.pick(known)
     top.title(influence.headline(known), anchor=False)
@@ -251,13 +253,13 @@ def influences(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
     for doubt in influence.doubts(known):
         st.warning(show.md_escape(doubt), icon=":material/warning:")
     _influences(pool, run, answer, known)
-    influencerows.side_by_side(pool, known, answer)
+    influence_extremes.side_by_side(pool, known, answer)
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        influenceagree.agreements(pool, known, answer)
+        influence_agreement.agreements(pool, known, answer)
     with right:
-        influenceagree.accuracy(known)
-    influenceagree.pairs(known)
+        influence_agreement.accuracy(known)
+    influence_agreement.show_pairs(known)
 
 
 @st.fragment
@@ -267,11 +269,11 @@ def _influences(pool: Pool, run: Run, answer: Answer, known: influence.Seen) -> 
     with left:
         st.subheader("Rows by influence", anchor=False)
         st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
-        clicked = influencespread.ridges(known, answer)
+        clicked = influence_spread.ridges(known, answer)
     with right:
         st.subheader("Beside response length", anchor=False)
-        st.caption(f"{influencespread.length_in_words(known)} Draw around dots to read the rows there.")
-        around = influencespread.length(known, answer)
+        st.caption(f"{influence_spread.length_in_words(known)} Draw around dots to read the rows there.")
+        around = influence_spread.length(known, answer)
     rows = shifts.both(around, clicked)
     if rows is not None:
         scores.read(pool, run, answer, *rows, key="influence")
@@ -279,36 +281,36 @@ def _influences(pool: Pool, run: Run, answer: Answer, known: influence.Seen) -> 
 
 def mapped(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
     """Where the rows lie, the chosen ones among them."""
-    source, layout = mapview.choose(mapview.found(pool, run))
-    where = mapview.placed(source, layout)
+    source, layout = view.choose(view.found(pool, run))
+    where = view.placed(source, layout)
     if where is None:
         top.title("The map is not made yet", anchor=False)
-        mapjob.pending(pool, run, source, "pca")
+        job.pending(pool, run, source, "pca")
         return
-    if layout == mapview.UMAP and where.layout != "umap":
-        mapjob.pending(pool, run, source, "umap")
+    if layout == view.UMAP and where.layout != "umap":
+        job.pending(pool, run, source, "umap")
     random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
-    top.title(mapview.headline(where, answer, random), anchor=False)
+    top.title(view.headline(where, answer, random), anchor=False)
     _mapped(pool, run, answer, source, where)
 
 
 @st.fragment
-def _mapped(pool: Pool, run: Run, answer: Answer, source: Source, where: mapview.Placed) -> None:
+def _mapped(pool: Pool, run: Run, answer: Answer, source: Source, where: view.Placed) -> None:
     """What is drawn around stays while colours change."""
-    known = mapdrawn.dots(pool, where, grouping(pool, run), mapcolours.pinned(pool))
+    known = picture.dots(pool, where, grouping(pool, run), mapcolours.pinned(pool))
     left, right = st.columns([7, 3], gap="medium")
     with right:
-        colours, bright = mapdrawn.colour(pool, run, answer)
-        st.caption(mapview.in_words(where, source, len(known.rows), pool))
+        colours, bright = picture.colour(pool, run, answer)
+        st.caption(view.in_words(where, source, len(known.rows), pool))
     with left:
-        around = mapdrawn.draw(pool, where, known, colours, bright)
+        around = picture.draw(pool, where, known, colours, bright)
     if around is None:
         right.caption("Draw around some rows to read, pin, filter or compare them; point at one for its first words.")
         return
-    rows = mapcharts.inside(around, where.x, where.y)
+    rows = figure.inside(around, where.x, where.y)
     with right:
-        what = mapset.choose(answer, rows, clear=mapdrawn.clear)
-    mapset.panel(what, pool, run, answer, source, rows)
+        what = lasso.choose(answer, rows, clear=picture.clear)
+    lasso.panel(what, pool, run, answer, source, rows)
 
 
 DRAWN: dict[str, Callable[[Any, Pool, Run, Answer], None]] = {

@@ -8,13 +8,12 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui import cached, state, whatif
-from pages.ui.explore import shiftcharts
-from pages.ui.grouping import grouping
-from pages.ui.plots import bins, drawn, figures, planes, scales
-from pages.ui.plots.bins import Values
-from pages.ui.select import distribution
-from pages.ui.whatif import Answer
+from pages.ui.charts import bins, entropy_shift, figures, html_bars, scales
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached, distribution, live_selection, planes
+from pages.ui.data.grouping import grouping
+from pages.ui.data.live_selection import Answer
+from pages.ui.shell import state
 from pages.ui.words import meaning
 
 SHIFT = ("delta_nll", "delta_entropy")
@@ -40,7 +39,7 @@ def plane(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
     event = st.plotly_chart(
         _figure(pool, run, answer, x, y),
         key="explore.shift",
-        config=shiftcharts.LASSO,
+        config=entropy_shift.LASSO,
         on_select="rerun",
         alt="ΔNLL against ΔH, the kept band shaded and the chosen rows lit",
     )
@@ -48,15 +47,15 @@ def plane(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
     return (bins.by_value(marked, y), "inside what you drew") if len(marked) else None
 
 
-def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> shiftcharts.Figure:
-    pinned = whatif.rows_of(pool, {pin.id for pin in state.settings().pins})
-    drawn = np.union1d(
+def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> entropy_shift.Figure:
+    pinned = live_selection.rows_of(pool, {pin.id for pin in state.settings().pins})
+    html_bars = np.union1d(
         distribution.dots(run, answer.method, SHIFT), pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
     )
-    kept = whatif.order(pool, run, state.recipe(pool)).rows
-    return shiftcharts.plane(
+    kept = live_selection.order(pool, run, state.recipe(pool)).rows
+    return entropy_shift.plane(
         distribution.density(run, answer.method, SHIFT),
-        planes.layers(answer, drawn, x, y),
+        planes.layers(answer, html_bars, x, y),
         band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
         cut=answer.cut if answer.method.ranks_by == SHIFT[1] else None,
         titles=(meaning(SHIFT[0]).title, meaning(SHIFT[1]).title),
@@ -126,8 +125,8 @@ def _shares(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray,
     _, among = expanding(known.codes[chosen], shifted[chosen], len(known.labels))
     order = np.argsort(-known.expand, kind="stable")
     names = [known.labels[i] for i in order]
-    st.html(drawn.legend(shiftcharts.PARTS))
-    figure = shiftcharts.expansion(names, known.expand[order], known.held[order], among[order], height=HEIGHT)
+    st.html(html_bars.legend(entropy_shift.PARTS))
+    figure = entropy_shift.expansion(names, known.expand[order], known.held[order], among[order], height=HEIGHT)
     points = _clicked(figure, "explore.tasks", "Share of rows that expand, per task")
     if not points:
         return None
@@ -140,8 +139,8 @@ def _spread(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray,
     middle = bins.group_quantiles(known.codes[chosen], shifted[chosen], len(known.labels), (0.5,))[0]
     order = np.argsort(known.spread[2], kind="stable")
     names = [known.labels[i] for i in order]
-    st.html(drawn.legend(shiftcharts.SPREAD))
-    figure = shiftcharts.spread(
+    st.html(html_bars.legend(entropy_shift.SPREAD))
+    figure = entropy_shift.spread(
         names, known.spread[:, order], known.expand[order], known.held[order], middle[order], height=HEIGHT
     )
     points = _clicked(figure, "explore.spread", "ΔH of each task: its middle half and its median")
@@ -151,7 +150,7 @@ def _spread(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray,
     return bins.by_value(known.rows[known.codes[known.rows] == task], shifted), known.labels[task]
 
 
-def _clicked(figure: shiftcharts.Figure, key: str, alt: str) -> list[Any]:
+def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
     event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
     return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # not the diamonds
 

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from core.analysis import allocation
+from core.analysis.allocation import Allocation, Bands
 from core.measurement.runs import Run, find_signal
 from core.methods import build
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading
-from pages.ui import cached, show
-from pages.ui.explore import allocation, taskcharts
-from pages.ui.explore.allocation import Allocation, Bands
-from pages.ui.grouping import Grouping, grouping
-from pages.ui.plots import bins, figures
-from pages.ui.plots.bins import Values
-from pages.ui.whatif import Answer
+from pages.ui.charts import bins, figures, tasks
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached
+from pages.ui.data.grouping import Grouping, grouping
+from pages.ui.data.live_selection import Answer
+from pages.ui.shell import show
 
 SHOWN = 60  # tasks drawn, the least sure first
 APART = 2  # standard errors between two means before they are told apart; never true of NaN
@@ -114,14 +115,14 @@ def weights_in_words(groups: Grouping, known: Sure, answer: Answer) -> str:
 def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray, str] | None:
     """Tasks by confidence, the least sure first; the rows of a task that is clicked, and what they are."""
     order = np.argsort(known.mean, kind="stable")[:SHOWN]  # NaN last
-    colour = dict(zip(stacked.names, taskcharts.shades(len(stacked.names), stacked.ranked), strict=True))
+    colour = dict(zip(stacked.names, tasks.shades(len(stacked.names), stacked.ranked), strict=True))
     labels = groups.labels
-    figure = taskcharts.confidence(
+    figure = tasks.confidence(
         [labels[k] for k in order],
         known.mean[order],
         known.error[order],
         known.asked[order],
-        [colour.get(labels[k], taskcharts.REST) for k in order],
+        [colour.get(labels[k], tasks.REST) for k in order],
     )
     tall = figure["layout"]["height"] > TALL
     with st.container(height=TALL if tall else "content", border=False):
@@ -147,12 +148,12 @@ def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray,
 def shared_out(answer: Answer, stacked: Bands, rows: int) -> None:
     """What each task gets of the selection, at every budget."""
     known = _allocation(answer, stacked)
-    figure = taskcharts.allocation(
+    figure = tasks.allocation(
         stacked.names,
         known.at,
         known.counts,
         known.shares,
-        taskcharts.shades(len(stacked.names), stacked.ranked),
+        tasks.shades(len(stacked.names), stacked.ranked),
         rows=rows,
         budget=len(answer.selection.rows),
     )

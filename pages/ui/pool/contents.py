@@ -16,9 +16,11 @@ from core.pool import pools
 from core.pool.schema_detection import SCHEMAS
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.workspace.files import atomic_path, content_key
-from pages.ui import cached, show, state
-from pages.ui.pool import duplicates, opening, pooldrawn
-from pages.ui.row import answerrow, inspector
+from pages.ui.charts import pool as pooldrawn
+from pages.ui.data import cached
+from pages.ui.pool import opening
+from pages.ui.row import answers, duplicates, inspector
+from pages.ui.shell import show, state
 
 PAGE = 100  # rows of the table sent to the browser at once
 FOUND = 10_000  # rows a search gives at most
@@ -244,7 +246,7 @@ def table(pool: Pool) -> None:
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
     run = state.run(pool)
     if run is not None:
-        inspector.inspect(pool, chosen, key=own, answers=answerrow.below(pool, run))
+        inspector.inspect(pool, chosen, key=own, answers=answers.below(pool, run))
 
 
 def found(pool: Pool, text: str, task: Any, sort: str) -> IntArray:

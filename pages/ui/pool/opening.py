@@ -12,7 +12,8 @@ from core.errors import PoolError, WinnowError
 from core.pool import pools
 from core.schema import FieldMap
 from core.workspace.files import write_atomic
-from pages.ui import cached, roots, show, state
+from pages.ui.data import cached
+from pages.ui.shell import roots, show, state
 
 WAYS = {
     "recent": ":material/history: Recent",

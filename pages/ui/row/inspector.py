@@ -7,8 +7,9 @@ import streamlit as st
 from core.errors import WinnowError
 from core.schema import Pool, Row
 from core.selection.selection import Selection
-from pages.ui import show, state, whatif
-from pages.ui.row import inspectnear, inspectscores, inspecttokens
+from pages.ui.data import live_selection
+from pages.ui.row import neighbours, scores, tokens
+from pages.ui.shell import show, state
 
 SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
 ABOUT = {"answer_divergence": ANSWERS}  # what a method is about; others: their scores
@@ -35,13 +36,13 @@ def inspect(
     opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if answers else [])], key)
     try:
         if opened == SCORES:
-            inspectscores.draw_scores(pool, row)
+            scores.draw_scores(pool, row)
         elif opened == TOKENS:
-            inspecttokens.draw(pool, row, ahead, key=key)
+            tokens.draw(pool, row, ahead, key=key)
         elif opened == RANKS:
-            inspectscores.draw_ranks(pool, row)
+            scores.draw_ranks(pool, row)
         elif opened == NEAR:
-            inspectnear.draw(pool, row, selection or _selected(pool), key=key, picked=picked)
+            neighbours.draw(pool, row, selection or _selected(pool), key=key, picked=picked)
         elif answers is not None:
             answers(row)
     except WinnowError as error:
@@ -64,4 +65,4 @@ def _choose(names: Sequence[str], key: str) -> str:
 
 def _selected(pool: Pool) -> Selection:
     """What the present settings choose."""
-    return whatif.select(pool, state.need_run(), state.recipe(pool))
+    return live_selection.select(pool, state.need_run(), state.recipe(pool))

@@ -11,11 +11,10 @@ import streamlit as st
 from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection.selection import Pin, Selection
-from pages.ui import show, state
-from pages.ui.grouping import Grouping
-from pages.ui.plots.scales import number
-from pages.ui.pool import duplicates
-from pages.ui.row import inspector
+from pages.ui.charts.scales import number
+from pages.ui.data.grouping import Grouping
+from pages.ui.row import duplicates, inspector
+from pages.ui.shell import show, state
 from pages.ui.words import meaning, rows_word, shown_by
 
 PAGE = 100  # rows in the table at once

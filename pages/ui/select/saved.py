@@ -10,9 +10,10 @@ from core.errors import WinnowError
 from core.methods import METHODS
 from core.schema import IntArray, Pool
 from core.selection.selection import Budget
-from pages.ui import show, state, whatif
-from pages.ui.state import Settings
-from pages.ui.whatif import Answer
+from pages.ui.data import live_selection
+from pages.ui.data.live_selection import Answer
+from pages.ui.shell import show, state
+from pages.ui.shell.state import Settings
 
 ASKED = "saved.asked"  # (what, name): the row that is asked about, between one run and the next
 
@@ -89,7 +90,7 @@ def _size(pool: Pool, one: Settings, present: IntArray | None, *, now: bool) -> 
     if run is None:
         return "not measured"
     try:
-        rows = whatif.select(pool, run, state.recipe(pool, one)).rows
+        rows = live_selection.select(pool, run, state.recipe(pool, one)).rows
     except WinnowError as error:
         return show.md_escape(error)
     if now:

@@ -11,13 +11,14 @@ from core.analysis.composition import LENGTH_EDGES, Band, Composition
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
-from pages.ui import cached, show, state, theme, whatif
-from pages.ui.grouping import grouping
-from pages.ui.plots import bins, drawn, scales
-from pages.ui.plots.bins import Values
-from pages.ui.row import answerrow, reader
-from pages.ui.select import distribution
-from pages.ui.whatif import Answer
+from pages.ui import theme
+from pages.ui.charts import bins, html_bars, scales
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached, distribution, live_selection
+from pages.ui.data.grouping import grouping
+from pages.ui.data.live_selection import Answer
+from pages.ui.row import answers, reader
+from pages.ui.shell import show, state
 from pages.ui.words import best_of, meaning, shown_by, task_name
 
 TASKS = 16  # lines before the rest is put together
@@ -46,7 +47,7 @@ def headline(pool: Pool, answer: Answer) -> str:
 
 def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
     """The size of the subset in figures, each beside what random rows or the pool give."""
-    whole, of = whatif.whole(pool, run), lengths_of(run)
+    whole, of = live_selection.whole(pool, run), lengths_of(run)
     tokens = answer.subset.response_tokens
     share = 100 * tokens / max(whole.response_tokens, 1)
     with st.grid(3 + bool(band.marked), min_column_width=150):
@@ -74,7 +75,7 @@ def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
 
 def lengths_of(run: Run) -> str:
     """Of what lengths are shown: response, or prompt where no row has a response."""
-    return whatif.length_column(run).removesuffix("_tokens")
+    return live_selection.length_column(run).removesuffix("_tokens")
 
 
 def _number(label: str, value: str, beside: str, help: str) -> None:
@@ -117,8 +118,8 @@ def score(run: Run, answer: Answer) -> None:
         st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
     rule = "beyond the cut none is taken" if column == answer.method.ranks_by else f"{best_of(answer.method)} are taken"
-    st.html(drawn.legend(scales.LAYERS, f"Rows by score; {rule}."))
-    st.html(drawn.histogram(**layers(run, answer, column)))
+    st.html(html_bars.legend(scales.LAYERS, f"Rows by score; {rule}."))
+    st.html(html_bars.histogram(**layers(run, answer, column)))
 
 
 def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
 
 def made_of(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
     """Tasks, lengths and planted faults of the subset, against the pool and against chance."""
-    st.html(drawn.legend(KEY, "Share of the subset's rows."))
+    st.html(html_bars.legend(KEY, "Share of the subset's rows."))
     groups = grouping(pool, run)
     panels = {groups.title: _tasks(groups.names, pool, run, answer, band)} if len(groups.names) > 1 else {}
     panels[f"{lengths_of(run).capitalize()} length, in tokens"] = _lengths(pool, run, answer, band)
@@ -151,7 +152,7 @@ def made_of(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
     for place, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
         with place:
             st.markdown(f"**{title}**")
-            st.html(drawn.against(*shares, label=f"{title}: share of the subset's rows"))
+            st.html(html_bars.against(*shares, label=f"{title}: share of the subset's rows"))
     if groups.says:
         st.caption(groups.says)
 
@@ -160,14 +161,14 @@ Shares = tuple[Sequence[str], Values, Values, Values, Values]
 
 
 def _tasks(names: Sequence[str | None], pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = whatif.whole(pool, run)
+    whole = live_selection.whole(pool, run)
     labels = bins.fold_names([task_name(n) for n in names], TASKS)
     counts = [bins.fold(c, TASKS) for c in (answer.subset.tasks, whole.tasks, band.tasks)]
     return _against(labels, answer.subset.rows, whole.rows, band.rows, *counts)
 
 
 def _lengths(pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = whatif.whole(pool, run)
+    whole = live_selection.whole(pool, run)
     used = np.flatnonzero(whole.lengths)
     held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
     counts = (answer.subset.lengths[held], whole.lengths[held], band.lengths[:, held])
@@ -183,7 +184,7 @@ def length_names() -> list[str]:
 
 
 def _faults(pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = whatif.whole(pool, run)
+    whole = live_selection.whole(pool, run)
     kinds = list(whole.marked)
     subset = np.array([answer.subset.marked[k] for k in kinds])
     everything = np.array([whole.marked[k] for k in kinds])
@@ -222,7 +223,7 @@ def views(pool: Pool, answer: Answer) -> Mapping[str, IntArray]:
     if moved is not None:
         found["Entered"], found["Left"] = moved
     if pins:
-        found["Pinned"] = whatif.rows_of(pool, pins)
+        found["Pinned"] = live_selection.rows_of(pool, pins)
     return found
 
 
@@ -233,7 +234,7 @@ def last_move(pool: Pool, answer: Answer) -> tuple[IntArray, IntArray] | None:
     if before is None or run is None:
         return None
     try:
-        earlier = whatif.select(pool, run, state.recipe(pool, before)).rows
+        earlier = live_selection.select(pool, run, state.recipe(pool, before)).rows
     except WinnowError:  # settings that this page could not follow, and said so then
         return None
     now = answer.selection.rows
@@ -259,9 +260,9 @@ def read(pool: Pool, run: Run, answer: Answer) -> None:
             key="select",
             method=answer.method,
             selection=answer.selection,
-            columns=whatif.columns(run, answer),
+            columns=live_selection.columns(run, answer),
             groups=grouping(pool, run),
-            below=answerrow.below(pool, run),
+            below=answers.below(pool, run),
         )
 
 

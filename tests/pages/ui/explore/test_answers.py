@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.models.generation.answers import AnswerCounts
-from pages.ui.explore import answerbins, answers
-from pages.ui.row import answerrow
-from pages.ui.row.answered import Answered
+from pages.ui.explore import answer_bins, answers
+from pages.ui.row import answers as answerrow
+from pages.ui.row.answer_source import Answered
 
 
 @pytest.mark.parametrize(("shape", "ways"), [(0, 1), (0.5, 2), (2 / 3, 3), (0.75, 4)])
@@ -36,17 +36,17 @@ def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
 
 def test_bins_are_counted_beside_random_rows():
     bin_of = np.array([0, 0, 0, 1, 1, 2, -1])
-    known = answerbins.taken(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
+    known = answer_bins.taken(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
     assert known.sizes.tolist() == [3, 2, 1] and known.subset.tolist() == [2, 0, 0]
     assert known.share == pytest.approx(1 / 3)
-    assert answerbins.in_words(known) == (
+    assert answer_bins.in_words(known) == (
         "The subset takes from **1 of 3** bins; random rows touch 2 to 3. Untouched: **2**, with 3 rows."
     )
 
 
 def test_no_untouched_bins_are_not_said():
-    known = answerbins.taken(np.array([0, 0]), np.array([1]), [])
-    assert answerbins.in_words(known) == "The subset takes from **1 of 1** bins."
+    known = answer_bins.taken(np.array([0, 0]), np.array([1]), [])
+    assert answer_bins.in_words(known) == "The subset takes from **1 of 1** bins."
 
 
 # One row

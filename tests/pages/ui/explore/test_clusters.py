@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pages.ui.data.grouping import Grouping
 from pages.ui.explore import clusters
-from pages.ui.grouping import Grouping
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2, -1])
 

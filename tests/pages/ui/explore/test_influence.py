@@ -5,9 +5,9 @@ import pytest
 
 from core.analysis.comparison import correlations
 from core.schema import Order
-from pages.ui.explore import influence, influenceagree, influencespread
+from pages.ui.explore import influence, influence_agreement, influence_spread
 from pages.ui.explore.influence import MOST
-from pages.ui.explore.influenceagree import Agreement
+from pages.ui.explore.influence_agreement import Agreement
 
 
 def agreement(*orders, pool=20, names="abc"):
@@ -19,7 +19,7 @@ def agreement(*orders, pool=20, names="abc"):
 def test_a_shared_beginning_is_counted_beside_chance():
     one = np.arange(10)
     known = agreement(one, np.concatenate([[1, 0], one[2:]]))
-    assert influenceagree.in_words(known, (0, 1), 2).endswith("they share **2** (overlap 100 %, by chance 11 %).")
+    assert influence_agreement.in_words(known, (0, 1), 2).endswith("they share **2** (overlap 100 %, by chance 11 %).")
     # of 2 out of 10 on average 0.4 are shared: 0.4 / 3.6
     assert known.chance(2)[0] == pytest.approx(0.4 / 3.6)
     assert known.top(1).shared()[0, 1] == 0
@@ -28,19 +28,21 @@ def test_a_shared_beginning_is_counted_beside_chance():
 def test_an_order_turned_round_is_minus_one():
     known = agreement(np.arange(10), np.arange(10)[::-1])
     assert known.rho[0, 1] == pytest.approx(-1)
-    assert "Spearman **−1.00**" in influenceagree.in_words(known, (0, 1), 3)
+    assert "Spearman **−1.00**" in influence_agreement.in_words(known, (0, 1), 3)
 
 
 def test_too_few_rows_have_no_correlation():
     known = agreement([4, 7], [7, 4])
-    assert influenceagree.in_words(known, (0, 1), 0) == "a and b: no rank correlation."
-    assert influenceagree.in_words(known, (0, 1), 2).startswith("a and b: no rank correlation; of their top 2 rows")
+    assert influence_agreement.in_words(known, (0, 1), 0) == "a and b: no rank correlation."
+    assert influence_agreement.in_words(known, (0, 1), 2).startswith(
+        "a and b: no rank correlation; of their top 2 rows"
+    )
 
 
 def test_accuracy_that_does_not_move_is_said_once():
     told = {"name": "t", "pairs": 12, "unused": 2, "accuracy": [0.5, 0.6, 0.5], "margin_accuracy": [0.4, 0.6]}
-    assert "in 50 % of 10 pairs before the warm-up and after." in influenceagree.accuracy_in_words(told)
-    moved = influenceagree.accuracy_in_words(told | {"accuracy": [0.5, 0.6]})
+    assert "in 50 % of 10 pairs before the warm-up and after." in influence_agreement.accuracy_in_words(told)
+    moved = influence_agreement.accuracy_in_words(told | {"accuracy": [0.5, 0.6]})
     assert "in 50 % of 10 pairs before the warm-up, 60 % after." in moved
 
 
@@ -52,5 +54,5 @@ def test_of_many_targets_the_one_in_use_is_always_shown():
 
 
 def test_no_token_has_no_logarithm():
-    assert influencespread.decades(np.array([1, 1000])).tolist() == pytest.approx([0, 3])
-    assert np.isnan(influencespread.decades(np.array([0]))[0])
+    assert influence_spread.decades(np.array([1, 1000])).tolist() == pytest.approx([0, 3])
+    assert np.isnan(influence_spread.decades(np.array([0]))[0])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.methods.task_confidence import TaskConfidence
+from pages.ui.data.grouping import Grouping
 from pages.ui.explore import tasks
 from pages.ui.explore.coverage import Standing, headline, in_words
-from pages.ui.grouping import Grouping
 
 NAMES = Grouping("labels", ("su_ms", "words"), np.array([0, 0, 1]))
 

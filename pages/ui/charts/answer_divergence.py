@@ -1,0 +1,179 @@
+"""Figures of answer divergence: how far against in how many directions, and what each semantic bin gives."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Grid
+from pages.ui.charts.entropy_shift import plane
+from pages.ui.charts.histogram import Figure, base, fixed, line, note, nullable
+from pages.ui.charts.scales import number, tick_values
+from pages.ui.data.planes import Points
+from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
+
+HEIGHT = 500  # of the plane
+BINS = 270  # of the picture of bins
+LINES = 5  # of equal score, about
+SHORT = 0.25  # of a side of the frame: shorter lines cut a corner off and are left out
+LIKE_CHANCE = "#86A3BE"  # SELECTED without its force, on either background
+WORDS = 0.09  # of the frame, above it and below: where the words of the corners stand
+CORNERS = {  # where in the plane, and what answers are like there
+    (0.01, 0.01): "answers alike",
+    (0.99, 0.01): "far apart, all on one line",
+    (0.99, 0.99): "far apart, in several directions",
+}
+TAKEN = {
+    "more or less than chance": SELECTED,
+    "no other than chance": LIKE_CHANCE,
+    "none taken": faint(REST, 0.9),
+    "95 of 100 random subsets": faint(RANDOM, 0.25),
+}
+CHANCE = 1.96  # standard deviations to either side that hold 95 % of them
+Point = tuple[float, float]
+Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
+
+
+# D against I
+
+
+def divergence(
+    density: Grid, points: Points, *, weight: float, score: tuple[float, float], titles: tuple[str, str]
+) -> Figure:
+    """D (x) against I (y) of all rows, with lines of equal  weight · D + (1 − weight) · I  between the scores given."""
+    figure = plane(density, points, band=None, cut=None, titles=titles, height=HEIGHT)
+    layout = figure["layout"]
+    layout["shapes"], frame = [], _roomy(density.frame)
+    layout["yaxis"]["range"] = list(frame[2:])
+    layout["xaxis"]["showgrid"] = layout["yaxis"]["showgrid"] = False
+    lines = [(name, chord(weight, value, frame)) for value, name in _levels(score)]
+    drawn = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > SHORT]
+    figure["data"][1:1] = [_straight(*ends) for _, ends in drawn]
+    layout["annotations"] = [_name(name, ends[0], frame) for name, ends in drawn] + [
+        note(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
+             yanchor="bottom" if y < 0.5 else "top", font={"size": 13, "weight": 600})
+        for (x, y), text in CORNERS.items()
+    ]  # fmt: skip
+    return figure
+
+
+def _roomy(frame: Frame) -> Frame:
+    """The frame with room for words above and below."""
+    left, right, low, high = frame
+    room = WORDS * (high - low)
+    return left, right, low - room, high + room
+
+
+def _levels(score: tuple[float, float]) -> list[tuple[float, str]]:
+    """Round scores between the two given."""
+    low, high = score
+    return tick_values(np.array([low, high]), False, count=LINES) if high > low else [(low, number(low))]
+
+
+def chord(weight: float, value: float, frame: Frame) -> tuple[Point, Point] | None:
+    """Where  weight · x + (1 − weight) · y = value  runs through a frame (x low, x high, y low, y high).
+
+    Its upper left end and its lower right one; None: not through the frame, or only through a corner.
+    """
+    left, right, low, high = frame
+    rest = 1 - weight
+    if rest == 0:
+        return ((value, high), (value, low)) if left < value < right else None
+    if weight == 0:
+        return ((left, value), (right, value)) if low < value < high else None
+    start = max(left, (value - rest * high) / weight)
+    end = min(right, (value - rest * low) / weight)
+    return ((start, (value - weight * start) / rest), (end, (value - weight * end) / rest)) if start < end else None
+
+
+def _straight(a: Point, b: Point) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [a[0], b[0]],
+        "y": [a[1], b[1]],
+        "line": {"color": EXTRA[1], "width": 2, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _length(a: Point, b: Point, frame: Frame) -> float:
+    """Of a line, where the frame is a square of side 1."""
+    return float(np.hypot((b[0] - a[0]) / (frame[1] - frame[0]), (b[1] - a[1]) / (frame[3] - frame[2])))
+
+
+def _name(text: str, end: Point, frame: Frame) -> Figure:
+    """The score of a line, inside the frame above its upper left end."""
+    look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
+    return note(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
+
+
+# Bins
+
+
+def taken(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
+    """Each bin by its size (x, logarithmic) and the share of it that is taken (y), beside chance.
+
+    All (B,), any number of bins; `share` of all rows together is the line. The band is where 95 % of random
+    subsets lie, share ± 1.96 √(share (1 − share) / size): about, and small bins go in steps of a row.
+    """
+    groups = _groups(sizes, counts, share)
+    x_low, x_high = 0.8 * float(sizes.min()), 1.25 * float(sizes.max())
+    dots = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": name,
+            "x": sizes[own].tolist(),
+            "y": (100 * counts[own] / sizes[own]).round(3).tolist(),
+            "customdata": own.tolist(),
+            "hovertext": [f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in own],
+            "hovertemplate": "%{hovertext}<extra></extra>",
+            "marker": {
+                "size": 8,
+                "opacity": 0.85,
+                "color": TAKEN[name],
+                "symbol": "circle-open" if name == "none taken" else "circle",
+                "line": {"width": 2 if name == "none taken" else 0},
+            },
+            "unselected": {"marker": {"opacity": 0.3}},
+        }
+        for name, own in groups.items()
+    ]
+    usual = share + CHANCE * np.sqrt(share * (1 - share) / np.median(sizes))  # where the band ends in the middle
+    top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
+    return base(
+        [*_funnel(share, x_low, x_high), *dots],
+        BINS,
+        xaxis=fixed("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
+                    **_decades(x_low, x_high)),
+        yaxis=fixed("taken of them", ticksuffix=" %", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6),
+        shapes=[line(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
+        showlegend=False,
+        clickmode="event+select",
+        margin={"l": 4, "r": 8, "t": 10, "b": 4},
+    )  # fmt: skip
+
+
+def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArray]:
+    """Words (of TAKEN) -> the bins they are true of."""
+    apart = np.abs(counts - share * sizes) > CHANCE * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
+    some = counts > 0
+    masks = {"no other than chance": some & ~apart, "more or less than chance": some & apart, "none taken": ~some}
+    return {name: np.flatnonzero(mask & (sizes > 0)) for name, mask in masks.items()}
+
+
+def _funnel(share: float, low: float, high: float) -> list[Figure]:
+    x = np.geomspace(low, high, 60)
+    apart = CHANCE * np.sqrt(share * (1 - share) / x)
+    ends = {"type": "scatter", "mode": "lines", "x": x.round(3).tolist(), "hoverinfo": "skip", "line": {"width": 0}}
+    bottom, top = (nullable(100 * np.clip(share + s * apart, 0, 1)) for s in (-1, 1))
+    return [ends | {"y": bottom}, ends | {"y": top, "fill": "tonexty", "fillcolor": TAKEN["95 of 100 random subsets"]}]
+
+
+def _decades(low: float, high: float) -> dict[str, list[float] | list[str]]:
+    """Ticks at 1, 2, 5, 10, ...; every other one where there would be many."""
+    values = [float(t * 10**p) for p in range(7) for t in (1, 2, 5) if low <= t * 10**p <= high]
+    values = values if len(values) <= 9 else [v for v in values if str(v)[0] == "1"]
+    return {"tickvals": values, "ticktext": [f"{v:,.0f}" for v in values]}

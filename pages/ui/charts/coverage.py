@@ -1,0 +1,175 @@
+"""Figures of activation coverage: how far an order reaches, and what a subset takes from each cluster. Plain dicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Values
+from pages.ui.charts.figures import plain
+from pages.ui.charts.histogram import Figure, base, fixed, flag, line, nullable
+from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
+
+HEIGHT = 380
+GREEDY = "greedy search: about the most there is to reach"
+CHANCE = "random rows"
+LIKE_CHANCE = "#86A3BE"  # SELECTED without its force, on either background
+TAKEN = {
+    "taken from the cluster": SELECTED,
+    "no other than chance": LIKE_CHANCE,
+    "random subsets of the same size": faint(RANDOM, 0.38),
+    "of all rows": WARNING,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One curve: share of the pool's rows (A,) and share reached (A,), both 0..1."""
+
+    name: str
+    x: Values
+    y: Values
+
+
+def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, budget: float, reached: float) -> Figure:
+    """What each order reaches by budget, random rows as a band from `low` to `high` over `x`, the budget marked.
+
+    `lines`: "own" for the order in use, "greedy" where that is another one. All shares 0..1.
+    """
+    traces = [*_band(x, low, high)]
+    if "greedy" in lines:
+        traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
+    traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
+    traces.append(_mark(budget, reached))
+    return base(
+        traces,
+        HEIGHT,
+        xaxis=fixed("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
+        yaxis=fixed("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
+        shapes=[line(x=100 * budget, color=WARNING, width=2)],
+        annotations=[
+            flag(
+                f"budget {said(budget)}",
+                across=budget,
+                x=100 * budget,
+                y=0,
+                yref="y domain",
+                yanchor="bottom",
+                yshift=4,
+            )
+        ],
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        margin={"l": 4, "r": 26, "t": 44, "b": 4},
+    )  # fmt: skip
+
+
+def said(share: float) -> str:
+    """A share as people read it; small ones with a digit more."""
+    value = 100 * share
+    return f"{value:.1f} %" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f} %"
+
+
+def _line(one: Line, look: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": plain(one.name, 60),
+        "x": _percent(np.append(0, one.x)),
+        "y": _percent(np.append(0, one.y)),
+        "line": look | {"shape": "spline", "smoothing": 0.6},
+        "hovertemplate": "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>",
+    }
+
+
+def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
+    """The area between the lowest and the highest random order."""
+    if not len(x):
+        return []
+    ends = {"type": "scatter", "mode": "lines", "x": _percent(np.append(0, x)), "hoverinfo": "skip"}
+    edge = {"color": faint(RANDOM, 0.9), "width": 1}
+    return [
+        ends | {"y": _percent(np.append(0, low)), "line": edge, "showlegend": False},
+        ends
+        | {
+            "y": _percent(np.append(0, high)),
+            "line": edge,
+            "fill": "tonexty",
+            "fillcolor": faint(RANDOM, 0.45),
+            "name": CHANCE,
+        },
+    ]
+
+
+def _mark(budget: float, reached: float) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [round(100 * budget, 3)],
+        "y": nullable(np.array([round(100 * reached, 3)])),
+        "marker": {"color": SELECTED, "size": 11, "line": {"color": "white", "width": 2}},
+        "showlegend": False,
+        "hovertemplate": "now: %{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>",
+    }
+
+
+def _percent(shares: Values) -> list[float | None]:
+    return nullable(np.round(100 * np.asarray(shares, np.float64), 3))
+
+
+def clusters(
+    names: Sequence[str],
+    sizes: IntArray,
+    taken: IntArray,
+    low: IntArray,
+    high: IntArray,
+    *,
+    share: float,
+    hover: Sequence[str] | None = None,
+    height: int = HEIGHT,
+) -> Figure:
+    """Per cluster, left to right: what share of its rows is taken, where chance falls, and below it how large it is.
+
+    All (T,); `low` to `high` rows taken by random subsets; `share` taken of all rows together. `hover`: further words.
+    """
+    places = list(range(len(names)))
+    whole = np.maximum(sizes, 1)
+    words = [
+        f"cluster {plain(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{more}"
+        for name, n, size, a, b, more in zip(
+            names,
+            taken,
+            sizes,
+            low,
+            high,
+            [f"<br>{plain(h, 60)}" for h in hover or ()] or [""] * len(names),
+            strict=True,
+        )
+    ]
+    common = {"x": places, "hovertext": words, "hovertemplate": "%{hovertext}<extra></extra>", "type": "bar"}
+    flat = {"line": {"width": 0}}
+    colours = [LIKE_CHANCE if a <= n <= b else SELECTED for n, a, b in zip(taken, low, high, strict=True)]
+    band = {
+        "base": _percent(low / whole),
+        "y": _percent(np.maximum(high - low, 0) / whole),
+        "width": 0.96,
+        "marker": {"color": TAKEN["random subsets of the same size"]} | flat,
+    }
+    bars = {"y": _percent(taken / whole), "width": 0.5, "marker": {"color": colours} | flat}
+    below = {"y": sizes.tolist(), "yaxis": "y2", "width": 0.5, "marker": {"color": faint(REST, 0.75)} | flat}
+    traces = [common | band, common | bars, common | below]
+    tops = [100 * float(v) for v in (np.max(np.maximum(taken, high) / whole, initial=0.0), share)]
+    return base(
+        traces,
+        height,
+        barmode="overlay",
+        showlegend=False,
+        xaxis=fixed("activation cluster, largest first", tickvals=places, ticktext=[plain(n) for n in names],
+                    showgrid=False, tickangle=0, anchor="y2", tickfont={"size": 11 if len(names) <= 30 else 9}),
+        yaxis=fixed("taken of its rows", domain=[0.34, 1], ticksuffix=" %", nticks=5, range=[0, 1.12 * max(tops)],
+                    rangemode="tozero"),
+        yaxis2=fixed("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
+        shapes=[line(y=100 * share, color=WARNING, width=2)],
+        margin={"l": 4, "r": 8, "t": 10, "b": 4},
+    )  # fmt: skip

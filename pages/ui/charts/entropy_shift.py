@@ -1,0 +1,188 @@
+"""Figures of ΔNLL and ΔH: against each other, and task by task. As in `charts`, plain dicts from aggregates."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Grid, Values
+from pages.ui.charts.figures import plain
+from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
+from pages.ui.charts.scales import LAYERS, number
+from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
+
+LASSO = {
+    "displaylogo": False,
+    "scrollZoom": False,
+    "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+}
+
+
+# Two columns against each other
+
+
+def plane(
+    density: Grid,
+    points: Mapping[str, tuple[Values, Values, IntArray]],
+    *,
+    band: tuple[float, float] | None,
+    cut: float | None,
+    titles: tuple[str, str],
+    ends: tuple[str, str] = ("", ""),
+    height: int = 420,
+) -> Figure:
+    """Density of all rows, a sample of dots over it, the kept band of x shaded, a line where y is cut.
+
+    `points`: layer (of LAYERS) -> x, y and row numbers, the dots' customdata. `ends`: words for low and high y.
+    """
+    x_low, x_high, y_low, y_high = density.frame
+    counts = density.counts.tolist()
+    heat = {
+        "type": "heatmap",
+        "x": density.x.tolist(),
+        "y": density.y.tolist(),
+        "z": [[round(float(np.log10(n + 1)), 3) if n else None for n in line] for line in counts],
+        "colorscale": [[0, faint(REST, 0.06)], [1, faint(REST, 0.7)]],
+        "showscale": False,
+        "hoverinfo": "skip",
+    }
+    dots = [_dots(name, *points[name]) for name in reversed(LAYERS) if name in points]
+    shapes = [line(y=0, color=faint(REST, 0.9)), line(x=0, color=faint(REST, 0.9))]
+    notes = [
+        note(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
+        for text, y, anchor in ((ends[0], 0.0, "bottom"), (ends[1], 1.0, "top"))
+        if text
+    ]
+    if band is not None:
+        shapes.insert(0, _band(max(band[0], x_low), min(band[1], x_high)))
+        notes.append(note("kept band", x=max(band[0], x_low), xanchor="left", xshift=3, y=1, yref="y domain",
+                           yanchor="top", font={"size": 12, "color": BAND}))  # fmt: skip
+    if cut is not None and y_low <= cut <= y_high:
+        shapes.append(line(y=cut, color=WARNING, width=2))
+        notes.append(flag(f"cut {number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2))
+    return base(
+        [heat, *dots],
+        height,
+        xaxis=fixed(titles[0], range=[x_low, x_high], fixedrange=False),
+        yaxis=fixed(titles[1], range=[y_low, y_high], fixedrange=False),
+        shapes=shapes,
+        annotations=notes,
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        dragmode="lasso",
+        hovermode="closest",
+        clickmode="event+select",
+    )
+
+
+def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
+    chosen = name == "selected"
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": np.round(x.astype(np.float64), 5).tolist(),
+        "y": np.round(y.astype(np.float64), 5).tolist(),
+        "customdata": rows.tolist(),
+        "marker": {"size": 5 if chosen else 4, "color": LAYERS[name], "opacity": 0.9 if chosen else 0.7},
+        "unselected": {"marker": {"opacity": 0.15}},
+        "hovertemplate": f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>",
+    }
+
+
+def _band(low: float, high: float) -> dict[str, Any]:
+    area = {"type": "rect", "x0": low, "x1": high, "y0": 0, "y1": 1, "yref": "y domain", "layer": "below"}
+    return area | {"fillcolor": faint(BAND, 0.13), "line": {"color": faint(BAND, 0.7), "width": 1}}
+
+
+# Parts of a whole, one line per task
+
+
+PARTS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
+
+
+def expansion(
+    names: Sequence[str], shares: Values, counts: IntArray, chosen: Values, *, height: int | None = None
+) -> Figure:
+    """Per task: the share of its rows that expand (ΔH < 0), the rest compresses; a diamond for the chosen ones.
+
+    All (T,), top to bottom; shares are of rows with a ΔH, `counts` how many those are; NaN: none. Colours: PARTS.
+    """
+    places = list(range(len(names)))
+    labels = [f"{plain(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+    percent = np.round(100 * shares, 1)
+    diamonds = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": nullable(np.round(100 * chosen, 1)),
+        "marker": {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}},
+        "cliponaxis": False,
+    }
+    text = {"text": [f"{p:.0f} %" if np.isfinite(p) else "" for p in percent], "textangle": 0}
+    bar = {"type": "bar", "orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
+    traces = [bar | {"x": nullable(percent)} | text, bar | {"x": nullable(100 - percent)}, diamonds]
+    for (name, colour), trace in zip(PARTS.items(), traces, strict=True):
+        trace |= {"name": name, "y": places, "hovertext": labels}
+        trace["marker"] = {"color": colour, "line": {"width": 0}} | trace.get("marker", {})
+        trace["hovertemplate"] = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
+    return base(
+        traces,
+        height or 50 + 24 * max(len(labels), 2),
+        xaxis=fixed(ticksuffix=" %", nticks=6, range=[0, 100]),
+        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        showlegend=False,
+        margin={"l": 4, "r": 10, "t": 8, "b": 4},
+    )
+
+
+SPREAD = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
+
+
+def spread(
+    names: Sequence[str],
+    quantiles: Values,
+    shares: Values,
+    counts: IntArray,
+    chosen: Values,
+    *,
+    height: int | None = None,
+) -> Figure:
+    """Per task: ΔH from its 25 % to its 75 % quantile as a bar, 5 to 95 % as a line, medians as marks.
+
+    quantiles (5, T); shares (T,) of rows that expand, printed; chosen (T,) medians of the selected. NaN: none.
+    """
+    places = list(range(len(names)))
+    labels = [f"{plain(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+    low, first, middle, third, high = quantiles
+    hover = [
+        f"{label}<br>median {number(m)}, {100 * share:.1f} % expand"
+        for label, m, share in zip(labels, middle, shares, strict=True)
+    ]
+    ends = {"type": "data", "array": nullable(high - middle), "arrayminus": nullable(middle - low)}
+    common = {"y": places, "hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"}
+    marks = common | {"type": "scatter", "mode": "markers"}
+    bar = {"type": "bar", "orientation": "h", "base": nullable(first), "x": nullable(third - first), "width": 0.6}
+    colours = list(SPREAD.values())
+    traces = [
+        common | bar | {"marker": {"color": colours[0], "line": {"width": 0}}},
+        marks
+        | {
+            "x": nullable(middle),
+            "marker": {"symbol": "line-ns-open", "size": 13, "color": colours[1], "line": {"width": 2}},
+            "error_x": ends | {"color": faint(REST, 0.8), "thickness": 1, "width": 0},
+        },
+        marks
+        | {
+            "x": nullable(chosen),
+            "marker": {"symbol": "diamond", "size": 9, "color": colours[2], "line": {"width": 1, "color": "white"}},
+        },
+    ]
+    return base(
+        traces,
+        height or 50 + 24 * max(len(labels), 2),
+        xaxis=fixed("ΔH", nticks=6),
+        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        shapes=[line(x=0, color=faint(REST, 0.9))],
+        showlegend=False,
+        margin={"l": 4, "r": 10, "t": 8, "b": 4},
+    )

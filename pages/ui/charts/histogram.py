@@ -1,0 +1,171 @@
+"""Figures: aggregates in, Plotly figures as plain dicts out. No data is fetched and nothing is drawn here.
+
+Text colours are left to the theme; colours with a meaning come from `pages.ui.theme`. Names that come from
+a pool are shown as text: Plotly would read tags in them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Values
+from pages.ui.charts.figures import axis, layout
+from pages.ui.charts.scales import LAYERS, number, positions, spaced, span, tick_values
+from pages.ui.theme import REST, WARNING, faint
+
+Figure = dict[str, Any]
+
+
+def base(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
+    """A figure of these traces in the pages' common look; `more` goes into its layout."""
+    look = {
+        "margin": {"l": 4, "r": 8, "t": 34, "b": 4},
+        "barmode": "stack",
+        "dragmode": False,
+        "hovermode": "closest",
+        "showlegend": True,
+        "uirevision": "fixed",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+    }
+    return {"data": traces, "layout": layout(height, **(look | more))}
+
+
+def fixed(title: str = "", **more: Any) -> dict[str, Any]:
+    """An axis that cannot be dragged or zoomed."""
+    return axis(**({"title": {"text": title}, "zeroline": False, "fixedrange": True} | more))
+
+
+def line(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
+    """A straight line across the whole plot, at one x or one y."""
+    ends: dict[str, Any]
+    if x is not None:
+        ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain"}
+    else:
+        ends = {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "x domain"}
+    return {"type": "line", "line": {"width": 1} | line} | ends
+
+
+def note(text: str, **more: Any) -> dict[str, Any]:
+    """A few words in the plot; `more` says where."""
+    return {"text": text, "showarrow": False, "font": {"size": 11}} | more
+
+
+def flag(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
+    """The name of a red line that stands at `across` of the plot's width (0..1), on the side of it that has room.
+
+    It can be read on whatever is drawn beneath.
+    """
+    left = across > 0.7
+    look = {"bgcolor": WARNING, "borderpad": 2, "font": {"size": 11, "color": "#fff"}}
+    return note(text, xanchor="right" if left else "left", xshift=-5 if left else 5, **look) | place
+
+
+def nullable(values: Values) -> list[float | None]:
+    """Values for JSON, which has no NaN."""
+    return [float(v) if np.isfinite(v) else None for v in values]
+
+
+# One column of scores
+
+
+def histogram(
+    edges: Values,
+    layers: Mapping[str, IntArray],
+    *,
+    title: str,
+    marks: Mapping[float, float] | None = None,
+    cut: float | None = None,
+    log: bool = False,
+    height: int = 320,
+) -> Figure:
+    """Rows per bin, one colour per layer (of LAYERS), stacked.
+
+    `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to point out. `cut`: the score of
+    the last row taken. Bars carry their bin number as customdata.
+    """
+    to_x = positions(log)
+    low, high = to_x(edges[:-1]), to_x(edges[1:])
+    ticks = tick_values(edges, log)
+    spans = [f"{span(edges, i)}" for i in range(len(edges) - 1)]
+    data = [[i, text] for i, text in enumerate(spans)]
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": ((low + high) / 2).tolist(),
+            "width": (high - low).tolist(),
+            "y": counts.tolist(),
+            "customdata": data,
+            "marker": {"color": LAYERS[name], "line": {"width": 0}},
+            "hovertemplate": f"%{{customdata[1]}}<br>%{{y:,}} {name}<extra></extra>",
+        }
+        for name, counts in layers.items()
+    ]
+    shapes, notes = _marks(marks or {}, to_x, float(high[-1] - low[0]))
+    if cut is not None:
+        x = float(np.clip(to_x(np.array([cut]))[0], low[0], high[-1]))
+        shapes.append(line(x=x, color=WARNING, width=2))
+        across = (x - low[0]) / (high[-1] - low[0])
+        notes.append(flag(f"cut {number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top"))
+    return base(
+        bars,
+        height,
+        xaxis=fixed(title, range=[float(low[0]), float(high[-1])], showgrid=False, **_ticks(ticks, to_x)),
+        yaxis=fixed("rows", nticks=5),
+        bargap=0.04,
+        shapes=shapes,
+        annotations=notes,
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1.1, "yanchor": "bottom", "traceorder": "normal"},
+        margin={"l": 4, "r": 8, "t": 44, "b": 4},
+    )
+
+
+def _marks(
+    marks: Mapping[float, float], to_x: Callable[[Values], Values], width: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Dotted lines at quantiles, with their names above."""
+    placed = spaced({share: float(to_x(np.array([value]))[0]) for share, value in marks.items()}, width)
+    shapes = [line(x=x, color=faint(REST, 0.9), dash="dot") for x, _ in placed]
+    notes = [note(name, x=x, y=1, yref="y domain", yanchor="bottom") for x, name in placed if name]
+    return shapes, notes
+
+
+def _ticks(ticks: list[tuple[float, str]], to_x: Callable[[Values], Values]) -> dict[str, Any]:
+    values = to_x(np.array([value for value, _ in ticks], np.float64))
+    return {"tickvals": values.tolist(), "ticktext": [name for _, name in ticks]}
+
+
+# Correlations
+
+
+def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, expected: Sequence[bool] = ()) -> Figure:
+    """Spearman correlations as bars from -1 to 1; those at least `strong` in the warning colour. NaN: no bar.
+
+    `expected`: which are no reason for a warning.
+    """
+    quiet = expected or [False] * len(names)
+    colours = [WARNING if abs(v) >= strong and not q else REST for v, q in zip(values, quiet, strict=True)]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(names),
+        "x": nullable(np.round(values, 3)),
+        "text": [f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "not measured" for v in values],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": colours, "line": {"width": 0}},
+        "hoverinfo": "skip",
+    }
+    lines = {-strong: faint(REST, 0.3), 0.0: faint(REST, 0.9), strong: faint(REST, 0.3)}
+    return base(
+        [bars],
+        60 + 26 * len(names),
+        xaxis=fixed(range=[-1.4, 1.4], tickvals=[-1, 0, 1]),
+        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6),
+        shapes=[line(x=x, color=colour) for x, colour in lines.items()],
+        showlegend=False,
+        margin={"l": 4, "r": 8, "t": 8, "b": 4},
+    )

@@ -1,0 +1,161 @@
+"""Small drawings that follow a slider: aggregates in, plain HTML out, sanitised again by the browser.
+
+A Plotly figure costs the browser 40 to 100 ms each time it changes, these cost one or two: so the Select page,
+where everything moves at once, draws with them; where bars are clicked (Explore), Plotly does. Sizes are
+percentages, so they fill any column; text takes the theme's colour and font. Names from a pool are escaped here.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Values
+from pages.ui.charts.scales import LAYERS, number, positions, spaced, tick_values
+from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
+
+FONT = "font-size:0.8rem;line-height:1.2;"
+NUMBERS = "font-variant-numeric:tabular-nums;"
+QUIET = "opacity:0.65;"
+
+
+# Parts of a whole
+
+
+def against(names: Sequence[str], subset: Values, pool: Values, low: Values, high: Values, *, label: str) -> str:
+    """Shares of the subset as bars with their figure, of the pool as ticks, random subsets as a pale band.
+
+    All (T,) in 0..1, top to bottom; `low` to `high` is where random subsets of the same budget fall. A bar is
+    pale where it ends inside that band. `label` names the table for screen readers.
+    """
+    top = max(float(np.max([subset, pool, high], initial=0.0)), 1e-9)
+    lines = [
+        _line(name, *(float(v) for v in values), top)
+        for name, *values in zip(names, subset, pool, low, high, strict=True)
+    ]
+    return f'<div role="table" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}</div>'
+
+
+def _line(name: str, subset: float, pool: float, low: float, high: float, top: float) -> str:
+    colour = faint(SELECTED, 0.45) if low - 1e-12 <= subset <= high + 1e-12 else SELECTED
+    hover = (
+        f"{name}: {100 * subset:.1f} % of the subset, {100 * pool:.1f} % of the pool, "
+        f"random {100 * low:.1f} to {100 * high:.1f} %"
+    )
+    band = _box(low / top, max((high - low) / top, 0.004), faint(RANDOM, 0.38), "top:0;height:100%")
+    bar = _box(0, subset / top, colour, "top:22%;height:56%")
+    tick = _box(pool / top, 0, REST, "top:0;height:100%;width:2px;margin-left:-1px")
+    return (
+        f'<div role="row" title="{escape(hover)}" style="display:flex;align-items:center;height:22px;gap:8px">'
+        f'<div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
+        f'text-overflow:ellipsis">{escape(name)}</div>'
+        f'<div style="flex:1 1 auto;position:relative;height:16px">{band}{bar}{tick}</div>'
+        f'<div role="cell" style="flex:0 0 3.4em;text-align:right;{NUMBERS}">{_share(subset)}</div></div>'
+    )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %" if value else f'<span style="{QUIET}">0 %</span>'
+
+
+def _box(left: float, width: float, colour: str, more: str) -> str:
+    return (
+        f'<div style="position:absolute;left:{100 * left:.2f}%;width:{100 * width:.2f}%;'
+        f'background:{colour};{more}"></div>'
+    )
+
+
+# One column of scores
+
+
+def histogram(
+    edges: Values,
+    layers: Mapping[str, IntArray],
+    *,
+    title: str,
+    marks: Mapping[float, float],
+    cut: float | None,
+    log: bool = False,
+    height: int = 150,
+) -> str:
+    """Rows per bin, stacked in the order of `layers` (names of LAYERS), with quantiles and the cut.
+
+    The same figure as `charts.histogram`, for where nothing is clicked.
+    """
+    to_x = positions(log)
+    x = to_x(edges.astype(np.float64))
+    wide = float(x[-1] - x[0])
+
+    def left(value: float) -> float:
+        place = (float(to_x(np.array([value]))[0]) - float(x[0])) / wide
+        return 100 * min(max(place, 0.0), 1.0)
+
+    placed = spaced({share: left(value) for share, value in marks.items()}, 100)
+    lines = "".join(_mark(place, name) for place, name in placed)
+    lines += "" if cut is None else _cut(left(cut), cut)
+    ticks = "".join(tick(left(value), text) for value, text in tick_values(edges, log))
+    return (
+        f'<div role="img" aria-label="{escape(_said(layers, title, cut))}" style="{FONT}">'
+        f'<div style="position:relative;height:{height}px;margin-top:18px;border-bottom:1px solid {GRID}">'
+        f"{_areas(list(layers.items()))}{lines}</div>"
+        f'<div style="position:relative;height:18px;{QUIET}">{ticks}</div>'
+        f'<div style="text-align:center;{QUIET}">{escape(title)}</div></div>'
+    )
+
+
+def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
+    """One stepped shape per layer, the tallest behind, clipped out of a box; so it fills whatever size there is."""
+    sums = np.cumsum([counts for _, counts in layers], axis=0)
+    top = max(int(sums.max()), 1)
+    return "".join(
+        f'<div style="position:absolute;inset:0;background:{LAYERS[name]};'
+        f'clip-path:polygon({",".join(steps(total / top))})"></div>'
+        for (name, _), total in reversed(list(zip(layers, sums, strict=True)))
+    )
+
+
+def steps(heights: Values) -> list[str]:
+    """Corners of a stepped outline from heights (B,) in 0..1, each as two percentages of the box."""
+    x = np.repeat(np.linspace(0, 100, len(heights) + 1), 2)
+    y = 100 * (1 - np.concatenate([[0.0], np.repeat(heights, 2), [0.0]]))
+    return [f"{a:.4g}% {b:.4g}%" for a, b in zip(x, y, strict=True)]
+
+
+def _mark(left: float, name: str) -> str:
+    return (
+        f'<div style="position:absolute;left:{left:.2f}%;top:0;height:100%;border-left:1px dotted {REST}"></div>'
+        f'<div style="position:absolute;left:{left:.2f}%;top:-17px;transform:translateX(-50%);{QUIET}">{name}</div>'
+    )
+
+
+def _cut(left: float, value: float) -> str:
+    """The cut with its value; on whichever side there is room."""
+    side = f"right:{100 - left:.2f}%;margin-right:6px" if left > 80 else f"left:{left:.2f}%;margin-left:6px"
+    return (
+        f'<div data-cut="{left:.2f}" style="position:absolute;left:{left:.2f}%;margin-left:-1px;top:0;height:100%;'
+        f'width:2px;background:{WARNING}"></div>'
+        f'<div style="position:absolute;{side};top:0;background:{WARNING};color:#fff;padding:0 4px;'
+        f'border-radius:3px;font-weight:600">cut {number(value)}</div>'
+    )
+
+
+def tick(left: float, text: str) -> str:
+    """What an axis says at `left` percent of its width."""
+    return f'<div style="position:absolute;left:{left:.2f}%;top:3px;transform:translateX(-50%)">{escape(text)}</div>'
+
+
+def _said(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
+    parts = ", ".join(f"{int(counts.sum()):,} {name}" for name, counts in layers.items())
+    return f"{title}: {parts}" + ("" if cut is None else f"; cut at {number(cut)}")
+
+
+def legend(names: Mapping[str, str], lead: str = "") -> str:
+    """Coloured squares with what they mean, after a few words about the whole."""
+    items = [
+        f'<span style="white-space:nowrap"><span style="display:inline-block;width:10px;height:10px;'
+        f'background:{colour};margin-right:5px"></span>{escape(name)}</span>'
+        for name, colour in names.items()
+    ]
+    words = f'<span style="{QUIET}">{escape(lead)}</span>' if lead else ""
+    return f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 16px">{words}{"".join(items)}</div>'

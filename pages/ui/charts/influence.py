@@ -1,0 +1,193 @@
+"""Figures of influence: a histogram for each target, the score against length, pair accuracy around the warm-up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Grid, Values
+from pages.ui.charts.entropy_shift import plane
+from pages.ui.charts.figures import plain
+from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
+from pages.ui.charts.scales import LAYERS, number, span, tick_values
+from pages.ui.data.planes import Points
+from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
+
+EACH, AROUND = 112, 96  # heights: of each of many histograms, of what stands around them
+NAME = 26  # of the height, above a histogram: for its name
+LENGTH = 400  # height, and the least of the histograms beside it
+PAIRS = 210
+SIDE = 0.05  # of the width, between two pictures
+SIGMAS = 1.96
+LINES = {"chosen likelier than rejected": SELECTED, "gained on rejected": EXTRA[1]}
+GUESSING = {"95 of 100 who guess": faint(RANDOM, 0.3)}
+
+
+# Every target
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """One target's histogram."""
+
+    name: str
+    said: str  # beside the name
+    layers: Mapping[str, IntArray]  # of LAYERS -> rows in each bin
+    cut: float | None  # the score of the last row taken, where rows are taken by this one
+
+
+def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
+    """Rows per bin for each target, over the same bins `edges` (B + 1,), each as high as its own highest.
+
+    Bars carry the target's number and that of the bin as customdata.
+    """
+    bars, axes, shapes, notes = [], {}, [], []
+    height = max(LENGTH, AROUND + EACH * len(targets))
+    for k, target in enumerate(targets):
+        axis, bottom = f"y{k + 1}" if k else "y", 1 - (k + 1) / len(targets)
+        top = bottom + 1 / len(targets) - NAME / (height - AROUND)
+        axes[f"yaxis{k + 1}" if k else "yaxis"] = fixed(
+            domain=[round(bottom, 4), round(top, 4)], nticks=3, rangemode="tozero", anchor="x"
+        )
+        shapes.append(line(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
+        bars += _bars(edges, k, target, axis)
+        notes.append(_name(target.name, target.said, x=0, y=top))
+        if target.cut is not None:
+            x = float(np.clip(target.cut, edges[0], edges[-1]))
+            shapes.append(line(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
+            place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
+            notes.append(flag(f"cut {number(target.cut)}", **place, yanchor="top"))
+    ticks = tick_values(edges, False)
+    axes["xaxis"] = fixed(
+        title,
+        range=[float(edges[0]), float(edges[-1])],
+        showgrid=False,
+        anchor="free",
+        position=0,
+        tickvals=[value for value, _ in ticks],
+        ticktext=[name for _, name in ticks],
+    )
+    return base(
+        bars,
+        height,
+        **axes,
+        bargap=0.04,
+        shapes=shapes,
+        annotations=notes,
+        margin={"l": 4, "r": 8, "t": 44, "b": 4},
+    )
+
+
+def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str, Any]]:
+    data = [[number, i, span(edges, i)] for i in range(len(edges) - 1)]
+    return [
+        {
+            "type": "bar",
+            "name": name,
+            "legendgroup": name,
+            "showlegend": number == 0,
+            "yaxis": axis,
+            "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
+            "width": np.diff(edges).tolist(),
+            "y": counts.tolist(),
+            "customdata": data,
+            "marker": {"color": LAYERS[name], "line": {"width": 0}},
+            "hovertemplate": f"{plain(target.name)} %{{customdata[2]}}<br>%{{y:,}} {name}<extra></extra>",
+        }
+        for name, counts in target.layers.items()
+    ]
+
+
+def _name(name: str, said: str, *, x: float, y: float) -> dict[str, Any]:
+    """A target's name over its picture, at x and y of the whole."""
+    look = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
+    return note(f"<b>{plain(name)}</b> · {said}", x=x, y=y, **look)
+
+
+# Beside length
+
+
+def length(density: Grid, points: Points, *, cut: float | None) -> Figure:
+    """Influence (y) of all rows against log10 of their response tokens (x), in `density` and `points` alike."""
+    figure = plane(density, points, band=None, cut=cut, titles=("response tokens", "influence"),
+                   ends=("away from the target ↓", "towards it ↑"), height=LENGTH)  # fmt: skip
+    layout = figure["layout"]
+    layout["shapes"] = [shape for shape in layout["shapes"] if shape["y0"] == shape["y1"]]
+    low, high = (10.0**x for x in density.frame[:2])
+    ticks = tick_values(np.array([low, high]), True)
+    layout["xaxis"] |= {"tickvals": [np.log10(v) for v, _ in ticks], "ticktext": [name for _, name in ticks]}
+    for dots in figure["data"][1:]:
+        dots["text"] = [f"{10**x:,.0f} tokens" for x in dots["x"]]
+        dots["hovertemplate"] = f"influence %{{y:.3g}}, %{{text}}<br>{dots['name']}<extra></extra>"
+    return figure
+
+
+# Around the warm-up
+
+
+@dataclass(frozen=True, eq=False)
+class Accuracy:
+    """How a model takes one target's pairs, before the warm-up and after each epoch."""
+
+    name: str
+    pairs: int
+    likelier: Values  # (E + 1,) share of pairs with the chosen answer likelier than the rejected one
+    gained: Values  # (E,) after each epoch: share where it has gained on the rejected one
+
+
+def accuracies(targets: Sequence[Accuracy]) -> Figure:
+    """A picture for each target, side by side: shares of its pairs in percent, 50 % = guessing."""
+    wide = (1 - SIDE * (len(targets) - 1)) / len(targets)
+    shapes, notes = [line(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
+    traces, axes = [], {}
+    for k, target in enumerate(targets):
+        axis, left = f"x{k + 1}" if k else "x", k * (wide + SIDE)
+        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed(
+            "epochs of the warm-up",
+            domain=[round(left, 4), round(left + wide, 4)],
+            dtick=1,
+            showgrid=False,
+            range=[-0.3, len(target.likelier) - 0.7],
+            anchor="y",
+        )
+        traces += _lines(axis, target)
+        shapes.insert(0, _guessing(axis, target.pairs))
+        notes.append(_name(target.name, f"{target.pairs:,} pairs", x=left, y=1))
+    return base(
+        traces,
+        PAIRS,
+        **axes,
+        yaxis=fixed(range=[0, 103], ticksuffix=" %", dtick=25),
+        shapes=shapes,
+        annotations=notes,
+        showlegend=False,
+        margin={"l": 4, "r": 8, "t": 24, "b": 4},
+    )
+
+
+def _guessing(axis: str, pairs: int) -> dict[str, Any]:
+    reach = 100 * SIGMAS * np.sqrt(0.25 / max(pairs, 1))
+    place = {"xref": f"{axis} domain", "x0": 0, "x1": 1, "y0": max(50 - reach, 0), "y1": min(50 + reach, 100)}
+    look = {"layer": "below", "line": {"width": 0}, "fillcolor": GUESSING["95 of 100 who guess"]}
+    return {"type": "rect"} | place | look
+
+
+def _lines(axis: str, target: Accuracy) -> list[dict[str, Any]]:
+    about, epochs = plain(target.name), np.arange(len(target.likelier))
+    both = (epochs, target.likelier, "solid", "circle"), (epochs[1:], target.gained, "dash", "diamond")
+    return [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": name,
+            "xaxis": axis,
+            "x": x.tolist(),
+            "y": nullable(np.round(100 * y, 1)),
+            "line": {"color": colour, "width": 2, "dash": dash},
+            "marker": {"color": colour, "symbol": mark, "size": 7},
+            "hovertemplate": f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>",
+        }
+        for (name, colour), (x, y, dash, mark) in zip(LINES.items(), both, strict=True)
+    ]

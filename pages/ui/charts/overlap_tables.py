@@ -1,0 +1,174 @@
+"""What moves with the budget on the Compare page, as plain HTML: tables of pairs, and what subsets are made of.
+
+As in `drawn`: a Plotly figure costs the browser 40 to 100 ms each time it changes, these one or two.
+"""
+
+from collections.abc import Callable, Sequence
+from html import escape
+
+import numpy as np
+
+from pages.ui.charts.bins import Values
+from pages.ui.charts.figures import short
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.charts.overlap import Look
+from pages.ui.charts.scales import tick_values
+from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
+
+Cell = Callable[[int, int], str]
+GLYPHS = {  # the marks of comparecharts as letters, with a size in pixels that makes them look alike
+    "circle": ("●", 17),
+    "square": ("■", 17),
+    "diamond": ("◆", 16),
+    "triangle-up": ("▲", 15),
+    "cross": ("✚", 12),
+    "x": ("✖", 12),
+    "star": ("★", 14),
+    "hexagon": ("⬢", 15),
+}
+LINE = 26  # pixels
+ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
+
+
+def overlaps(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
+    """Overlap (C, C) of each two, with what is expected by chance: blue beyond the band that random subsets of these
+    sizes fall into, red below it, grey within."""
+
+    def cell(i: int, j: int) -> str:
+        value, usual = float(share[i, j]), float(chance[i, j])
+        if i == j or not np.isfinite(value):
+            return _cell("" if i == j else "–", faint(REST, 0.12), "")
+        colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > usual else WARNING
+        strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
+        words = f"{names[i]} and {names[j]}: overlap {100 * value:.1f} %, by chance {100 * usual:.1f} %"
+        text = f'{_percent(value)} <span style="{QUIET}">({_percent(usual)})</span>'
+        return _cell(text, faint(colour, round(strength, 3)), words)
+
+    return _table(names, cell, "Overlap of each two, and by chance")
+
+
+def correlations(names: Sequence[str], rho: Values) -> str:
+    """Rank correlation (C, C) of each two orders: blue where they go together, red where they go against each other."""
+
+    def cell(i: int, j: int) -> str:
+        value = float(rho[i, j])
+        if i == j or not np.isfinite(value):
+            return _cell("" if i == j else "–", faint(REST, 0.12), "")
+        colour = faint(SELECTED if value > 0 else WARNING, round(0.6 * abs(value), 3))
+        return _cell(
+            f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"), colour, f"{names[i]} and {names[j]}: {value:.3f}"
+        )
+
+    return _table(names, cell, "Rank correlation of each two orders")
+
+
+def _table(names: Sequence[str], cell: Cell, label: str) -> str:
+    letters = [letter(place) for place in range(len(names))]
+    head = "".join(_head(one, names[place], "center") for place, one in enumerate(letters))
+    lines = "".join(
+        f"<tr>{_head(f'{letters[i]} · {short(name)}', name, 'left')}"
+        f"{''.join(cell(i, j) for j in range(len(names)))}</tr>"
+        for i, name in enumerate(names)
+    )
+    return (
+        f'<table aria-label="{escape(label)}" style="{FONT}{NUMBERS}border-collapse:separate;border-spacing:2px;'
+        f'border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>{lines}</table>'
+    )
+
+
+def letter(place: int) -> str:
+    """A, B, C ... for the columns."""
+    return chr(ord("A") + place)
+
+
+def _head(text: str, title: str, align: str) -> str:
+    return (
+        f'<th title="{escape(title)}" style="border:0;padding:2px 4px;text-align:{align};font-weight:400;'
+        f'white-space:nowrap">{escape(text)}</th>'
+    )
+
+
+def _cell(html: str, colour: str, title: str) -> str:
+    return (
+        f'<td title="{escape(title)}" style="border:0;padding:4px 2px;text-align:center;white-space:nowrap;'
+        f'background:{colour};border-radius:3px">{html}</td>'
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}" if value >= 0.0995 or value == 0 else f"{100 * value:.1f}"
+
+
+# What subsets are made of
+
+
+def made_of(
+    groups: Sequence[str],
+    subsets: Sequence[tuple[Look, Values]],
+    pool: Values,
+    low: Values,
+    high: Values,
+    *,
+    label: str,
+) -> str:
+    """Shares (T,) of each subset in each group as marks; of the pool as ticks, random subsets as pale bands. 0..1."""
+    top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
+    lines = []
+    for k, group in enumerate(groups):
+        marks = "".join(_mark(look, float(shares[k]), top, c, len(subsets)) for c, (look, shares) in enumerate(subsets))
+        band = _bar(low[k] / top, max((high[k] - low[k]) / top, 0.003), faint(RANDOM, 0.38), "top:3px;bottom:3px")
+        tick = _bar(pool[k] / top, 0, REST, "top:0;bottom:0;width:2px;margin-left:-1px")
+        said = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
+        words = f"{group}: {said}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
+        lines.append(
+            f'<div title="{escape(words)}" style="display:flex;align-items:center;height:{LINE}px;gap:8px">'
+            f'<div style="flex:0 0 16%;text-align:right;overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'
+            f'{escape(group)}</div><div style="flex:1 1 auto;position:relative;height:{LINE}px;'
+            f'border-bottom:1px solid {GRID}">{band}{tick}{marks}</div></div>'
+        )
+    return f'<div role="img" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}{_axis(top)}</div>'
+
+
+def key(looks: Sequence[Look], *others: str) -> str:
+    """What the marks stand for; `others`: what else is drawn, as `swatch` and POOL give it."""
+    marks = [*(f"{_glyph(look)} {escape(look.name)}" for look in looks), *others]
+    items = "".join(f'<span style="{ITEM}">{mark}</span>' for mark in marks)
+    return f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 16px">{items}</div>'
+
+
+def swatch(colour: str, text: str) -> str:
+    """A band of this colour, in the key."""
+    return f'<span style="display:inline-block;width:12px;height:10px;background:{colour}"></span> {escape(text)}'
+
+
+RANDOM_ROWS = swatch(faint(RANDOM, 0.38), "random subsets")
+POOL = f'<span style="color:{REST};font-weight:700">|</span> the pool'
+CHANCE = swatch(faint(REST, 0.35), "random subsets of the same sizes")
+
+
+def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
+    down = 50 if count < 2 else 26 + 48 * place / (count - 1)  # percent of the line, so that equal shares stay apart
+    at = f"position:absolute;left:{100 * share / top:.2f}%;top:{down:.0f}%;transform:translate(-50%,-50%)"
+    return _glyph(look, at)
+
+
+def _glyph(look: Look, more: str = "") -> str:
+    letter, size = GLYPHS[look.mark]
+    return f'<span style="color:{look.colour};font-size:{size}px;line-height:1;{more}">{letter}</span>'
+
+
+def _bar(left: float, width: float, colour: str, more: str) -> str:
+    place = f"left:{100 * left:.2f}%;width:{100 * width:.2f}%"
+    return f'<div style="position:absolute;{place};background:{colour};{more}"></div>'
+
+
+def _axis(top: float) -> str:
+    ticks = tick_values(np.array([0.0, 100 * top]), log=False)
+    names = "".join(
+        f'<span style="position:absolute;left:{at / top:.2f}%;transform:translateX(-50%)">{escape(name)} %</span>'
+        for at, name in ticks
+    )
+    return (
+        f'<div style="display:flex;gap:8px;{QUIET}"><div style="flex:0 0 16%"></div>'
+        f'<div style="flex:1 1 auto;position:relative;height:18px">{names}</div></div>'
+    )

@@ -1,0 +1,124 @@
+"""Pictures of a pool as plain HTML: how long its texts are, and which tasks it has.
+
+They are the first thing that a visitor sees, and nothing on them is clicked: as in `drawn`, the browser need not
+load Plotly before it can show them.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts import html_bars
+from pages.ui.charts.bins import Values
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.charts.scales import tick_values
+from pages.ui.theme import GRID, REST, SELECTED, faint
+
+BINS = 48
+HEIGHT = 186  # pixels of the box that lengths are drawn in
+FEW = 3  # ticks that hardly make an axis: a short one is named in even steps
+NAMED = 7  # ticks of an axis that all have room; of more only 1, 10, 100 ...
+TASKS = 12  # bars before the rest is put together
+
+
+def lengths(prompt: IntArray, response: IntArray) -> str:
+    """Rows by the characters of their prompt and of their response (N,), on a logarithmic axis; empty ones left out.
+
+    A bin says its numbers when the mouse is over it.
+    """
+    both = np.concatenate([prompt[prompt > 0], response[response > 0]])
+    low, high = (float(both.min()), float(both.max())) if len(both) else (1.0, 1.0)
+    edges = np.geomspace(low, max(high, low * 1.5, 2.0) * 1.0001, BINS + 1)
+    series = {"prompt": (prompt, REST), "response": (response, SELECTED)}
+    counts = {name: np.histogram(values, edges)[0] for name, (values, _) in series.items()}
+    top = 1.04 * max(1, *(int(bins.max()) for bins in counts.values()))
+    areas = "".join(_area(bins / top, series[name][1]) for name, bins in counts.items())
+    said = "; ".join(_said(name, values[values > 0]) for name, (values, _) in series.items())
+    return (
+        f'<div role="img" aria-label="Lengths in characters: {escape(said)}" style="{FONT}">'
+        f"{html_bars.legend({name: colour for name, (_, colour) in series.items()}, 'Rows by length.')}"
+        f'<div style="position:relative;height:{HEIGHT}px;margin:10px 8px 0 46px;border-bottom:1px solid {GRID}">'
+        f"{_grid(top)}{areas}{_bins(edges, counts)}</div>"
+        f'<div style="position:relative;height:18px;margin:0 8px 0 46px;{QUIET}">{_ticks(edges)}</div>'
+        f'<div style="text-align:center;{QUIET}">characters</div></div>'
+    )
+
+
+def _said(name: str, values: IntArray) -> str:
+    if not len(values):
+        return f"no {name} has any"
+    return f"{name} {values.min():,} to {values.max():,}, half of them up to {np.median(values):,.0f}"
+
+
+def _area(heights: Values, colour: str) -> str:
+    """A stepped outline with a pale filling; `heights` (B,) in 0..1."""
+    there = html_bars.steps(heights)
+    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(there)]
+    return "".join(
+        f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
+        for paint, shape in ((faint(colour, 0.25), there), (colour, there + back))  # a line goes there, and back beside
+    )
+
+
+def _bins(edges: Values, counts: dict[str, IntArray]) -> str:
+    boxes = []
+    for k, (start, end) in enumerate(pairwise(np.ceil(edges).astype(np.int64))):
+        if start == end:
+            continue  # too narrow for a whole number of characters
+        span = f"{start:,}" if end == start + 1 else f"{start:,} to {end - 1:,}"
+        words = ", ".join(f"{int(bins[k]):,} {name}s" for name, bins in counts.items())
+        boxes.append(
+            f'<div title="{span} characters: {words}" style="position:absolute;top:0;bottom:0;'
+            f'left:{100 * k / BINS:.3f}%;width:{100 / BINS:.3f}%"></div>'
+        )
+    return "".join(boxes)
+
+
+def _grid(top: float) -> str:
+    lines = []
+    for value, text in _whole(0.0, top, 4):
+        up = f"bottom:{100 * value / top:.2f}%"
+        name = f"position:absolute;right:100%;margin-right:8px;{up};transform:translateY(50%);{QUIET}{NUMBERS}"
+        lines.append(f'<div style="position:absolute;left:0;right:0;{up};border-bottom:1px solid {GRID}"></div>')
+        lines.append(f'<div style="{name}">{text}</div>')
+    return "".join(lines)
+
+
+def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
+    """About `count` round whole numbers: of rows and of characters there are no halves."""
+    ticks = tick_values(np.array([low, high]), log=False, count=count)
+    return [(value, f"{value:,.0f}") for value, _ in ticks if abs(value - round(value)) < 1e-9]
+
+
+def _ticks(edges: Values) -> str:
+    ticks = tick_values(edges, log=True)
+    if len(ticks) < FEW:
+        ticks = _whole(edges[0], edges[-1], 6)
+    if len(ticks) > NAMED:
+        ticks = [(value, text) for value, text in ticks if text.startswith("1")]
+    wide = np.log(edges[-1] / edges[0])
+    return "".join(html_bars.tick(100 * float(np.log(value / edges[0]) / wide), text) for value, text in ticks)
+
+
+def tasks(names: Sequence[str | None], counts: IntArray) -> str:
+    """Rows per task, the largest first as they come; what does not fit is one bar at the end."""
+    shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
+    if len(shown) > TASKS:
+        rest = sum(n for _, n in shown[TASKS - 1 :])
+        shown = [*shown[: TASKS - 1], (f"{len(names) - TASKS + 1:,} more tasks", rest)]
+    top = max(1, *(n for _, n in shown))
+    lines = "".join(_task(name, n, n / top) for name, n in shown)
+    return f'<div role="table" aria-label="Rows per task" style="{FONT}">{lines}</div>'
+
+
+def _task(name: str, rows: int, share: float) -> str:
+    bar = f"height:14px;width:{100 * share:.2f}%;background:{SELECTED}"
+    return (
+        f'<div role="row" title="{escape(name)}: {rows:,} rows" style="display:flex;align-items:center;height:21px;'
+        f'gap:8px"><div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
+        f'text-overflow:ellipsis">{escape(name)}</div><div style="flex:1 1 auto"><div style="{bar}"></div></div>'
+        f'<div role="cell" style="flex:0 0 4.5em;text-align:right;{NUMBERS}">{rows:,}</div></div>'
+    )

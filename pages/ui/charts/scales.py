@@ -1,0 +1,75 @@
+"""Where values lie on an axis, how they are written there, and the colours of rows: for charts and drawings alike."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pages.ui.charts.bins import Values
+from pages.ui.theme import REST, SELECTED, faint
+
+LAYERS = {
+    "selected": SELECTED,
+    "not selected": faint(REST, 0.75),
+    "not eligible": faint(REST, 0.28),
+}
+ROOM = 0.05  # of the width: what the name of a quantile takes
+
+
+def positions(log: bool) -> Callable[[Values], Values]:
+    """Where values lie on an axis: as they are, or so that bins of equal ratio are drawn equally wide."""
+    return np.log10 if log else np.asarray
+
+
+def tick_values(edges: Values, log: bool, *, count: int = 8) -> list[tuple[float, str]]:
+    """Round values between the outer edges, with their names: about `count`, or 1, 2, 5, 10 ... with `log`."""
+    low, high = float(edges[0]), float(edges[-1])
+    if log:
+        powers = [t * 10**p for p in range(8) for t in (1, 2, 5)]
+        return [(t, f"{t:,}") for t in powers if low <= t <= high]
+    raw = (high - low) / count
+    size = 10.0 ** np.floor(np.log10(raw))
+    step = size * next(m for m in (1, 2, 5, 10) if m * size >= raw * 0.999)
+    places = np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+    digits = max(0, -int(np.floor(np.log10(step))))
+    names = [f"{p * step + 0.0:,.{digits}f}".replace("-", "−") for p in places]  # + 0.0: no minus nought
+    return [(float(p * step), name) for p, name in zip(places, names, strict=True)]
+
+
+def spaced(marks: Mapping[float, float], width: float) -> list[tuple[float, str]]:
+    """Place and name of each quantile (share -> place); no name where it would run into one nearer the median."""
+    placed: list[tuple[float, str]] = []
+    for share in sorted(marks, key=lambda s: abs(s - 0.5)):
+        near = any(name and abs(marks[share] - other) < ROOM * width for other, name in placed)
+        name = "median" if share == 0.5 else f"{share:.0%}"
+        placed.append((marks[share], "" if near else name))
+    return placed
+
+
+def number(value: float) -> str:
+    """A score with as many digits as tell it from its neighbours."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}".replace("-", "−")
+
+
+def spans(edges: Values, first: int, last: int) -> str:
+    """What several neighbouring bins hold, in words; the outermost are open."""
+    end = len(edges) - 2
+    if first == last:
+        return span(edges, first)
+    if first == 0:
+        return "of any value" if last == end else f"below {number(edges[last + 1])}"
+    if last == end:
+        return f"{number(edges[first])} and above"
+    return f"{number(edges[first])} to {number(edges[last + 1])}"
+
+
+def span(edges: Values, bin_number: int) -> str:
+    """What one bin holds, in words; the outermost are open."""
+    if len(edges) == 2:
+        return f"{number(edges.mean())}"
+    if bin_number == 0:
+        return f"below {number(edges[1])}"
+    if bin_number == len(edges) - 2:
+        return f"{number(edges[-2])} and above"
+    return f"{number(edges[bin_number])} to {number(edges[bin_number + 1])}"

@@ -1,0 +1,210 @@
+"""Figures of tasks: how sure the model is of each, and what each gets as the budget grows. Plain dicts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from core.schema import IntArray
+from pages.ui.charts.bins import Values
+from pages.ui.charts.coverage import said
+from pages.ui.charts.figures import plain
+from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
+from pages.ui.theme import REST, WARNING, faint
+
+LINE = 24  # height of one task
+HEIGHT = 420
+ROOM = 0.045  # share of the subset below which a band has no room for its name
+LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4)  # where names may stand, the right side first
+# From dark to light: lightness alone tells bands apart, whatever the eye or the background.
+RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
+INK = ("#FFFFFF", "#16202B")  # of a name on a dark and on a light band
+
+
+def confidence(
+    names: Sequence[str],
+    mean: Values,
+    error: Values,
+    asked: IntArray,
+    colours: Sequence[str],
+    *,
+    height: int | None = None,
+) -> Figure:
+    """Mean confidence of each task with its standard error, top to bottom; tasks without an error say so.
+
+    All (T,); mean in 0..1, error NaN where fewer than two prompts were asked. The whole line of a task can be clicked.
+    """
+    places = list(range(len(names)))
+    labels = [f"{plain(name, 40)} · {n:,}{'' if n > 1 else ', no error'}" for name, n in zip(names, asked, strict=True)]
+    hover = [_hover(label, *values) for label, *values in zip(names, mean, error, asked, strict=True)]
+    low, high = _frame(mean, error)
+    touch = {
+        "type": "bar",
+        "orientation": "h",
+        "y": places,
+        "base": low,
+        "x": [high - low] * len(places),
+        "width": 1,
+        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"width": 0}},
+        "selected": {"marker": {"color": faint(REST, 0.25), "opacity": 1}},
+        "unselected": {"marker": {"opacity": 1}},
+        "hovertext": hover,
+        "hovertemplate": "%{hovertext}<extra></extra>",
+    }
+    dots = {
+        "type": "scatter",
+        "mode": "markers",
+        "y": places,
+        "x": nullable(np.round(mean, 4)),
+        "marker": {"color": list(colours), "size": 12, "opacity": 1, "line": {"width": 1, "color": "white"}},
+        "error_x": {"type": "data", "array": nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5},
+        "unselected": {"marker": {"opacity": 1}},
+        "hoverinfo": "skip",
+    }
+    figures = {
+        "type": "scatter",
+        "mode": "text",
+        "y": places,
+        "x": [high] * len(places),
+        "text": [f"{m:.2f}" if np.isfinite(m) else "not asked" for m in mean],
+        "textposition": "middle left",
+        "hoverinfo": "skip",
+        "unselected": {"textfont": {"color": REST}},
+    }
+    return base(
+        [touch, dots, figures],
+        height or 50 + LINE * max(len(names), 3),
+        xaxis=fixed("mean confidence (1 = sure)", range=[low, high], nticks=6),
+        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        showlegend=False,
+        margin={"l": 4, "r": 10, "t": 4, "b": 4},
+    )
+
+
+def _frame(mean: Values, error: Values) -> tuple[float, float]:
+    """All points with their errors, and room for a figure on the right."""
+    known = np.isfinite(mean)
+    if not known.any():
+        return 0.0, 1.0
+    reach = np.nan_to_num(error[known])
+    low, high = float((mean[known] - reach).min()), float((mean[known] + reach).max())
+    room = max(high - low, 0.02)
+    return max(0.0, low - 0.08 * room), high + 0.25 * room
+
+
+def _hover(name: str, mean: float, error: float, asked: int) -> str:
+    if not np.isfinite(mean):
+        return f"{plain(name, 60)}<br>no prompt was asked"
+    words = f"{plain(name, 60)}<br>{mean:.3f}"
+    if np.isfinite(error):
+        return f"{words} ± {error:.3f}, from {asked:,} prompts"
+    return f"{words} from {asked} prompt: no error known"
+
+
+def allocation(
+    names: Sequence[str],
+    at: IntArray,
+    counts: IntArray,
+    shares: Values,
+    colours: Sequence[str],
+    *,
+    rows: int,
+    budget: int,
+) -> Figure:
+    """Shares of the selection over all budgets, one band per task, the first at the bottom; the budget marked.
+
+    counts and shares (T, H) at lengths `at` (H,); `rows` of the pool, `budget` of them chosen.
+    """
+    x = np.round(100 * at / rows, 3)
+    share = np.round(100 * shares, 2)
+    areas = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": x.tolist(),
+            "y": nullable(one),
+            "stackgroup": "tasks",
+            "line": {"width": 0.8, "color": "rgba(255, 255, 255, 0.75)"},
+            "fillcolor": colour,
+            "hoverinfo": "skip",
+        }
+        for one, colour in zip(share, colours, strict=True)
+    ]
+    touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
+    end = float(x[-1]) if len(x) else 100.0
+    mark = 100 * budget / rows
+    told = flag(
+        f"budget {said(mark / 100)}", across=mark / end, x=mark, y=1, yref="y domain", yanchor="bottom", xshift=0
+    )
+    return base(
+        [*areas, *touch],
+        HEIGHT,
+        xaxis=fixed("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
+        yaxis=fixed("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
+        shapes=[line(x=mark, color="#FFFFFF", width=4), line(x=mark, color=WARNING, width=2)],
+        annotations=[told, *_names(names, x, share, colours)],
+        bargap=0,
+        showlegend=False,
+        margin={"l": 4, "r": 26, "t": 24, "b": 4},
+    )
+
+
+def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
+    """Bars that are not seen, one at each budget: what the pointer meets."""
+    edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
+    label = plain(name, 60)
+    return {
+        "type": "bar",
+        "x": np.round((edges[1:] + edges[:-1]) / 2, 3).tolist(),
+        "width": np.round(np.diff(edges), 3).tolist(),
+        "y": nullable(share),
+        "customdata": [[int(n), float(p)] for n, p in zip(counts, x, strict=True)],
+        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"width": 0}},
+        "hovertemplate": f"<b>{label}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}} % of the subset"
+        "<br>at a budget of %{customdata[1]:.3g} %<extra></extra>",
+        "hoverlabel": {"namelength": 0},
+    }
+
+
+def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:
+    """The name of each band that is thick enough, inside it, where bands are most level."""
+    if not len(x):
+        return []
+    tops = np.cumsum(np.nan_to_num(share), axis=0)
+    place = _level(x / x[-1], tops)
+    found = []
+    for name, top, thick, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
+        if thick >= 100 * ROOM:
+            found.append(
+                note(plain(name, 44), x=float(x[place]), y=float(top - thick / 2), yanchor="middle",
+                     font={"size": 11, "color": ink(colour)})
+            )  # fmt: skip
+    return found
+
+
+def _level(x: Values, tops: Values) -> int:
+    """The place between 40 and 80 % of the way, (H,), around which the tops (T, H) of the bands move least."""
+    moves = []
+    for at in LEVELS:
+        a, b = np.searchsorted(x, (at - 0.15, at + 0.15))
+        moves.append(float(np.ptp(tops[:, a : b + 1], axis=1).sum()))
+    return int(np.searchsorted(x, LEVELS[int(np.argmin(moves))]))
+
+
+def ramp(n: int) -> list[str]:
+    """n colours from dark to light."""
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP], np.float64)
+    at = np.linspace(0, len(RAMP) - 1, n) if n > 1 else np.zeros(n)
+    mixed = np.stack([np.interp(at, np.arange(len(RAMP)), stops[:, i]) for i in range(3)], axis=1)
+    return ["#" + "".join(f"{round(float(v)):02X}" for v in colour) for colour in mixed]
+
+
+def shades(tasks: int, ranked: int) -> list[str]:
+    """Colours of stacked tasks: the first `ranked` from dark to light, the rest grey."""
+    return [*ramp(ranked), *[REST] * (tasks - ranked)]
+
+
+def ink(colour: str) -> str:
+    """The colour of text that is read best on this one."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return INK[0] if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else INK[1]

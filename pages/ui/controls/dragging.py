@@ -1,0 +1,95 @@
+"""A range of scores dragged over a histogram: rows to read, to keep alone, to leave out, or where to cut."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.measurement.runs import Run
+from core.schema import IntArray
+from core.selection.filters import Filter
+from pages.ui.charts import bins, scales
+from pages.ui.controls import budget
+from pages.ui.data import cached, distribution, live_selection
+from pages.ui.data.live_selection import Answer
+from pages.ui.shell import state
+from pages.ui.words import meaning
+
+LAYOUT = {"dragmode": "select", "selectdirection": "h"}
+
+
+def bars(event: Any) -> tuple[int, int] | None:
+    """The first and last bar that are clicked or lie in what was dragged over; None: nothing is marked."""
+    marked = [point["customdata"][0] for point in event["selection"]["points"]]
+    return (min(marked), max(marked)) if marked else None
+
+
+def rows(run: Run, answer: Answer, column: str, first: int, last: int) -> tuple[IntArray, str]:
+    """The rows in these bars, by their score, and what they are."""
+    binned, values = distribution.bins(run, answer, column), live_selection.columns(run, answer)[column]
+    inside = np.flatnonzero((binned.place >= first) & (binned.place <= last))
+    return bins.by_value(inside, values), f"{meaning(column).label} {scales.spans(binned.edges, first, last)}"
+
+
+def offer(run: Run, answer: Answer, column: str, marked: tuple[int, int] | None) -> None:
+    """What can be done with the rows in the bars that are marked, and how to take it back."""
+    inside = rows(run, answer, column, *marked)[0] if marked else []
+    with st.container(horizontal=True):
+        if marked and len(inside):
+            _filters(run, answer, column, *marked, inside)
+            _cut(run, answer, column, inside)
+        if state.can_undo() or state.can_redo():
+            budget.history(st.container(width="content"))
+
+
+def _filters(run: Run, answer: Answer, column: str, first: int, last: int, inside: IntArray) -> None:
+    """Not where an order has found values of its own: a filter goes by those that were measured."""
+    if distribution.anew(answer, column) is not None:
+        return
+    values = cached.columns(run, answer.method)[column][inside]
+    end = len(distribution.bins(run, answer, column).edges) - 2
+    low = None if first == 0 else float(values.min())
+    high = None if last == end else float(values.max())
+    if low is None and high is None:
+        return
+    for exclude, label, icon in (
+        (False, "Keep only these", ":material/filter_alt:"),
+        (True, "Leave these out", ":material/block:"),
+    ):
+        wanted = Filter(column, low, high, exclude=exclude)
+        st.button(
+            f"{label} ({len(inside):,})",
+            icon=icon,
+            key=f"drag.{'out' if exclude else 'only'}",
+            disabled=wanted in state.settings().filters,
+            help="As a filter: it decides who may be chosen at all. The Select page lists it.",
+            on_click=_add,
+            args=(wanted,),
+        )
+
+
+def _add(wanted: Filter) -> None:
+    _change(filters=(*state.settings().filters, wanted))
+
+
+def _change(**changed: Any) -> None:
+    state.change(**changed)
+    st.rerun()  # all of the page: the selection that is drawn was handed down from there
+
+
+def _cut(run: Run, answer: Answer, column: str, inside: IntArray) -> None:
+    """As a limit on the score that is ranked by: no row beyond the worse end of the range."""
+    method = answer.method
+    if column != method.ranks_by or method.prefer == "middle":
+        return
+    values = live_selection.columns(run, answer)[column][inside]
+    worst = float(values.max() if method.prefer == "low" else values.min())
+    word = "at most" if method.prefer == "low" else "at least"
+    st.button(
+        f"Cut here: {word} {scales.number(worst)}",
+        icon=":material/content_cut:",
+        key="drag.cut",
+        disabled=state.settings().threshold == worst,
+        help="No row beyond this score is taken, whatever the budget.",
+        on_click=lambda: _change(threshold=worst),
+    )

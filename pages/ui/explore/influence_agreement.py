@@ -1,0 +1,216 @@
+"""Do targets agree on which rows help, does the control, do sub-tasks; and how the model takes their pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.analysis.comparison import Patterns, by_chance, correlations
+from core.methods.preference_influence import named_targets
+from core.methods.ranking import ranked
+from core.schema import IntArray, Order, Pool
+from pages.ui.charts import figures, influence, overlap_tables
+from pages.ui.charts.bins import Values
+from pages.ui.charts.html_bars import legend
+from pages.ui.charts.influence import Accuracy
+from pages.ui.data import cached, live_selection
+from pages.ui.data.live_selection import Answer
+from pages.ui.explore.influence import MOST, SCORE, WORD, Seen
+from pages.ui.shell import show, state
+from pages.ui.targets import pairs
+from pages.ui.words import rows_word
+
+ROSE, LESS = "ROSE", "LESS"
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """The same M rows in the orders of several scores, best first."""
+
+    names: tuple[str, ...]
+    orders: tuple[IntArray, ...]  # C times (M,) row numbers
+    rho: Values  # (C, C) Spearman
+    pool: int  # rows of the pool
+
+    def top(self, k: int) -> Patterns:
+        """Which of the orders each row is among the first k of."""
+        return Patterns.of([order[:k] for order in self.orders], self.pool)
+
+    def chance(self, k: int) -> tuple[float, float, float]:
+        """Overlap of two random sets of k of these rows: on average, and where 95 % of such lie."""
+        m, sizes = len(self.orders[0]), np.array([k], np.int64)
+        mean, low, high = by_chance(m, m, m, sizes, sizes)
+        return float(mean[0]), float(low[0]), float(high[0])
+
+
+def rows_of(pool: Pool, known: Seen, answer: Answer) -> tuple[str, IntArray]:
+    """The rows that are put in order, and a text that is equal for equal ones: those that the filters let pass, where
+    this method is in use; else all that have a score."""
+    if known.method is answer.method:
+        recipe = state.recipe(pool)
+        return live_selection.order_key(known.run, recipe), np.sort(live_selection.order(pool, known.run, recipe).rows)
+    return known.run.id, np.flatnonzero(np.isfinite(known.columns[SCORE]))
+
+
+def agreement(pool: Pool, known: Seen, answer: Answer, what: Mapping[str, str]) -> Agreement:
+    """Of the columns `what` (name -> column)."""
+    key, rows = rows_of(pool, known, answer)
+    return _agreement(key, known.key, tuple(what.items()), str(cached.workspace().root), known, rows)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _agreement(
+    rows_key: str, key: tuple[str, str], what: tuple[tuple[str, str], ...], root: str, _known: Seen, _rows: IntArray
+) -> Agreement:
+    columns = dict(_known.columns) | _by_subtask(_known)
+    orders = tuple(ranked(columns[column], _rows, prefer="high") for _, column in what)
+    n = len(columns[SCORE])
+    return Agreement(tuple(name for name, _ in what), orders, correlations([Order(o).rank(n) for o in orders]), n)
+
+
+def _by_subtask(known: Seen) -> dict[str, Values]:
+    """The score of each sub-task of the target in use, called by its number."""
+    values = cached.measured(known.run).need_influences().of(known.method.chosen, known.method.objective)
+    return {f"subtask.{s}": column for s, column in enumerate(values.T)}
+
+
+# What is drawn
+
+
+def agreements(pool: Pool, known: Seen, answer: Answer) -> None:
+    """Of targets, of the control, of sub-tasks."""
+    st.subheader("Do targets agree?", anchor=False)
+    _targets(pool, known, answer)
+    st.markdown(f"**{show.md_escape(known.method.chosen)}, preference pairs against its chosen answers alone**")
+    _control(pool, known, answer)
+    if len(known.subtasks[known.method.chosen]) > 1:
+        _subtasks(pool, known, answer)
+
+
+def _targets(pool: Pool, known: Seen, answer: Answer) -> None:
+    """Do the targets want the same rows?"""
+    if len(known.subtasks) == 1:
+        st.caption(f"One target was measured, {show.md_escape(known.method.chosen)}: there is no other to agree with.")
+        return
+    word = WORD[known.method.objective]
+    _tables(agreement(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
+
+
+def _control(pool: Pool, known: Seen, answer: Answer) -> None:
+    """Does the loss of preference pairs order rows otherwise than that of the chosen answers alone?"""
+    name = known.method.chosen
+    found = agreement(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
+    st.markdown(f"{in_words(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
+
+
+def _other_order(rho: float) -> str:
+    if np.isnan(rho):
+        return ""
+    if rho >= 0.9:
+        return "The rejected answers change next to nothing here."
+    return "So the rejected answers count." if rho < 0.6 else "The rejected answers change some of it."
+
+
+def _subtasks(pool: Pool, known: Seen, answer: Answer) -> None:
+    """Do the sub-tasks of the target in use want the same rows?"""
+    names = known.subtasks[known.method.chosen]
+    st.caption(
+        f"Sub-tasks of {show.md_escape(known.method.chosen)}"
+        + (f", the first {MOST} of {len(names):,}." if len(names) > MOST else ".")
+    )
+    _tables(agreement(pool, known, answer, {name: f"subtask.{s}" for s, name in enumerate(names[:MOST])}), answer)
+
+
+def _size(found: Agreement, answer: Answer) -> int:
+    return min(len(answer.selection.rows), len(found.orders[0]))
+
+
+def _tables(found: Agreement, answer: Answer) -> None:
+    """Rank correlation and overlap of each two; the two that are least alike in words."""
+    k = _size(found, answer)
+    apart = found.rho + 2 * np.eye(len(found.names))
+    if not np.isnan(apart).all():
+        i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(apart), apart.shape))
+        lead = "" if len(found.names) == 2 else "Least alike: "
+        st.markdown(lead + in_words(found, (i, j), k))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.caption("Rank correlation (Spearman)")
+        st.html(overlap_tables.correlations(found.names, found.rho))
+    with right:
+        st.caption(f"Overlap of their top {rows_word(k)}, in %; in brackets by chance")
+        mean, low, high = (np.full(found.rho.shape, value) for value in found.chance(k))
+        st.html(overlap_tables.overlaps(found.names, found.top(k).jaccard(), mean, low, high))
+
+
+def in_words(found: Agreement, pair: tuple[int, int], k: int) -> str:
+    """How far two orders agree, over all rows and in their first k; markdown."""
+    i, j = pair
+    a, b = (show.md_escape(found.names[at]) for at in pair)
+    rho = float(found.rho[i, j])
+    said = "no rank correlation" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
+    if not k:
+        return f"{a} and {b}: {said}."
+    shared, overlap = int(found.top(k).shared()[i, j]), float(found.top(k).jaccard()[i, j])
+    return (
+        f"{a} and {b}: {said}; of their top {rows_word(k)} they share **{shared:,}** "
+        f"(overlap {100 * overlap:.0f} %, by chance {100 * found.chance(k)[0]:.0f} %)."
+    )
+
+
+# Pairs
+
+
+def told(known: Seen) -> list[dict[str, Any]]:
+    """What the run tells of the targets shown."""
+    every = {one["name"]: one for one in known.run.summary.get("targets", ())}
+    return [every[name] for name in known.targets if name in every]
+
+
+def accuracy(known: Seen) -> None:
+    """How the model takes the pairs of each target before the warm-up and after each of its epochs."""
+    every = told(known)
+    if not every:
+        st.caption("This run does not tell how the model takes the pairs.")
+        return
+    own = next((one for one in every if one["name"] == known.method.chosen), every[0])
+    st.subheader("Pair accuracy around the warm-up", anchor=False)
+    st.markdown(accuracy_in_words(own))
+    lines = influence.LINES | influence.GUESSING
+    st.html(legend(lines, "Share of pairs; the red line: guessing."))
+    st.plotly_chart(
+        influence.accuracies([_accuracy(one) for one in every]),
+        key="explore.influence.accuracy",
+        config=figures.CONFIG,
+        alt="Pair accuracy of each target before the warm-up and after each epoch",
+    )
+
+
+def _accuracy(one: Mapping[str, Any]) -> Accuracy:
+    used = one["pairs"] - one["unused"]
+    return Accuracy(one["name"], used, *(_shares(one[name]) for name in ("accuracy", "margin_accuracy")))
+
+
+def _shares(values: Sequence[float | None]) -> Values:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def accuracy_in_words(one: Mapping[str, Any]) -> str:
+    """Of one target: how often the chosen answer is the likelier one, before and after; markdown."""
+    found = _accuracy(one)
+    ends = [f"{100 * value:.0f} %" for value in found.likelier[[0, -1]]]
+    after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
+    return (
+        f"**{show.md_escape(found.name)}**: the model finds the chosen answer likelier than the rejected one in "
+        f"{ends[0]} of {found.pairs:,} pairs before the warm-up{after}. The warm-up trains on rows of the pool, not on "
+        "pairs: it need not rise."
+    )
+
+
+def show_pairs(known: Seen) -> None:
+    """The pairs of the target in use, as they were measured, to be read."""
+    method, seed = known.method, known.run.seed if known.method.pairs else 0
+    sets = [target for target in named_targets(method.targets) if target.name == method.chosen]
+    pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

@@ -1,0 +1,211 @@
+"""The parts of the Export page: what is written and how, the finished files, the same without the app."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import streamlit as st
+
+from core.cli.commands import WORKSPACE, select_arguments
+from core.errors import WinnowError
+from core.measurement.runs import Run
+from core.output.curate import Curated, beside, curate, rows_apart, settled
+from core.output.dataset_card import dataset_info_snippet
+from core.output.manifest import Manifest, read_manifest
+from core.output.writer import first_line
+from core.pool.near_duplicates import finest
+from core.schema import IntArray, Pool
+from core.selection.filters import EXACT, NEAR
+from core.selection.recipe import ExportPart, Recipe
+from core.workspace.files import content_key
+from pages.ui.data import cached
+from pages.ui.data.live_selection import Answer
+from pages.ui.row import duplicates
+from pages.ui.shell import show
+
+SCHEMAS = {
+    "original": "as it came: every field untouched, so that it drops into the same trainer",
+    "alpaca": "instruction, input, output",
+    "messages": "a list of role and content, for TRL",
+    "sharegpt": "a list of from and value, for LLaMA-Factory",
+    "annotation": "annotation queue: prompt, task and a blank response, for people to fill in",
+}
+CHOSEN = "chosen.jsonl"
+MOST_HELD_OUT = 50  # percent
+APART = {
+    True: "Exact duplicates stay together. To keep near ones together as well, find them on the Select page (Filters).",
+    False: "Near duplicates, alike from {alike}, stay together.",
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """One finished export on disk."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def chosen(self) -> Path:
+        """The rows."""
+        return self.folder / self.manifest.output.file
+
+    @property
+    def held_out(self) -> Path | None:
+        """The rows that are kept from training, where they were asked for."""
+        second = self.manifest.output.held_out
+        return self.folder / second.file if second else None
+
+    @property
+    def rejected(self) -> Path | None:
+        """The other rows, where they were asked for."""
+        name = self.manifest.output.rejected
+        return self.folder / name if name else None
+
+
+# What is written
+
+
+def choose_part(pool: Pool) -> ExportPart:
+    """Schema, scores, rejected rows, the share that is held out."""
+    schema = st.segmented_control(
+        "Write rows as",
+        list(SCHEMAS),
+        default="original",
+        required=True,
+        key="export.schema",
+        persist_state="session",
+        help=" ".join(f"{name}: {words}." for name, words in SCHEMAS.items()),
+    )
+    st.caption(SCHEMAS[schema][0].upper() + SCHEMAS[schema][1:] + ".")
+    scores = st.toggle(
+        "With scores",
+        key="export.scores",
+        persist_state="session",
+        help="Adds one field, `winnow`, an object with every score of the row and its place in the order.",
+    )
+    rejected = st.toggle(
+        "Rows that were not chosen, too",
+        key="export.rejected",
+        persist_state="session",
+        help="In a second file, in the pool's own schema.",
+    )
+    share = st.slider(
+        "Held out of training",
+        0,
+        MOST_HELD_OUT,
+        format="%d %%",
+        key="export.held_out",
+        persist_state="session",
+        help="This share of the rows goes to a second file, to test on: drawn with the seed, from every task in "
+        "proportion. Rows that repeat each other are never in both files.",
+    )
+    apart = finest(duplicates.known(pool))
+    if share:
+        st.caption(APART[apart == EXACT].format(alike=apart.removeprefix(NEAR)))
+    return ExportPart(schema=schema, with_scores=scores, rejected=rejected, held_out=share / 100, apart=apart)
+
+
+def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
+    """The first row of the file, as it will be written (scores left out)."""
+    measured = cached.measured(run)
+    try:
+        kept = np.setdiff1d(rows, rows_apart(recipe, pool, measured, rows))
+        line = first_line(pool, kept, recipe.export.format, tasks=measured.task_names())
+    except WinnowError as error:
+        show.error(error)
+        return
+    text = orjson.dumps(orjson.loads(line), option=orjson.OPT_INDENT_2).decode()
+    show.text(text, height=260)
+
+
+# Writing
+
+
+def recipe_of(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
+    """The recipe that the file will carry."""
+    return settled(recipe, pool, run)
+
+
+def folder_of(recipe: Recipe, run: Run) -> Path:
+    """Where this export lies, or will: the same recipe on the same measurement has the same folder."""
+    key = content_key({"recipe": recipe.as_data(), "run": run.id})
+    return cached.workspace().folder("exports", key)
+
+
+def finished(folder: Path) -> Files | None:
+    """The export in a folder, if it is there; its manifest is written last."""
+    manifest = beside(folder / CHOSEN, ".manifest.json")
+    return Files(folder, read_manifest(manifest)) if manifest.exists() else None
+
+
+def write(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> Curated:
+    """Choose and write, exactly as `python -m core run` does."""
+    return curate(recipe, pool, run, folder / CHOSEN)
+
+
+# What was written
+
+
+def files(done: Files, answer: Answer) -> None:
+    """The files to save, with what proves that they are whole."""
+    output = done.manifest.output
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("Written", icon=":material/check:", color="green")
+            size = show.size(done.chosen.stat().st_size)
+            apart = f" + {output.held_out.rows:,} held out" if output.held_out else ""
+            st.text(
+                f"{output.rows:,} rows{apart} · {show.count(answer.selection.tokens)} response tokens · {size}",
+                width="stretch",
+            )
+        with st.container(horizontal=True):
+            show.download(f"Save {done.chosen.name}", done.chosen, primary=True)
+            if done.held_out is not None:
+                show.download(done.held_out.name, done.held_out)
+            for suffix in (".manifest.json", ".recipe.yaml"):
+                show.download(beside(done.chosen, suffix).name, beside(done.chosen, suffix))
+            show.download("README.md (dataset card)", beside(done.chosen, ".README.md"), "README.md")
+            if done.rejected is not None:
+                show.download(done.rejected.name, done.rejected)
+        st.caption("Checksums (SHA-256), and where the files lie")
+        sums = [(output.sha256, output.file)]
+        sums += [(output.held_out.sha256, output.held_out.file)] if output.held_out else []
+        show.text("\n".join([*(f"{digest}  {file}" for digest, file in sums), _short(done.folder)]))
+
+
+def _short(path: Path) -> str:
+    """A path below the working folder, where it is one, without that folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def headless(folder: Path, recipe: Recipe) -> None:
+    """The commands that do the same, and that prove it. `recipe`: as the page has it, without what is settled."""
+    st.subheader("The same without the app", anchor=False)
+    st.caption("Measures what is missing, chooses, writes: the same bytes as above.")
+    file = _short(beside(folder / CHOSEN, ".recipe.yaml"))
+    show.command(_command("run", file, "--out", CHOSEN))
+    spelled = select_arguments(recipe, cached.workspace())
+    if spelled is not None:
+        st.caption("The same choice spelled out, to change a part of it: from what is measured already.")
+        show.command(shlex.join(["python", "-m", "core", *spelled, "--out", CHOSEN]))
+    st.caption("Checks pool, model and outcome against the manifest, or says what differs.")
+    manifest = _short(beside(folder / CHOSEN, ".manifest.json"))
+    show.command(_command("replay", manifest, "--out", "again.jsonl"))
+
+
+def _command(*arguments: str) -> str:
+    place = cached.workspace().root
+    elsewhere = () if place == WORKSPACE.absolute() else ("--workspace", _short(place))
+    return shlex.join(["python", "-m", "core", *arguments, *elsewhere])
+
+
+def trainer(done: Files) -> None:
+    """The entry that LLaMA-Factory wants, where it can read the file."""
+    snippet = dataset_info_snippet(done.manifest)
+    if snippet is not None:
+        with st.expander("For LLaMA-Factory: data/dataset_info.json", icon=":material/data_object:"):
+            show.text(snippet)

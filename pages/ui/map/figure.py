@@ -1,0 +1,148 @@
+"""The figure of the map: how many rows lie where, a dot for each row that is sent, and their first words.
+
+Dots are a picture (pages.ui.charts.raster); what answers the mouse is a trace of mode "none" at their places. Plotly
+reports every dot inside a lasso (150 bytes each, sent again with every later click), but no point that is not drawn.
+So only the lasso itself comes back, and which rows it holds is found out on the server.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from core.schema import BoolArray, IntArray
+from pages.ui.charts import bins
+from pages.ui.charts.bins import Values
+from pages.ui.charts.figures import plain
+from pages.ui.charts.histogram import Figure, base
+from pages.ui.charts.raster import SIDE, picture
+from pages.ui.charts.scales import number
+from pages.ui.map.colours import Amount, Colours
+from pages.ui.map.dots import SCALE, Dots, ends, layers, rings
+from pages.ui.theme import REST, SELECTED, WARNING, faint
+
+HEIGHT = 620
+CONFIG = {
+    "displaylogo": False,
+    "scrollZoom": True,
+    "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"],
+}
+BLUR = 1.0  # cells, of the shade
+Polygon = tuple[list[float], list[float]]  # x and y of its corners, 0..SIDE
+
+
+def figure(
+    density: IntArray,
+    dots: Dots,
+    colours: Colours,
+    *,
+    bright: BoolArray,
+    pinned: IntArray,
+    around: Polygon | None = None,
+) -> Figure:
+    """density (G, G) rows per cell; `bright` (N,): which rows have their colour, the others are grey beneath them.
+
+    `pinned` rows have a ring. `around`: what was drawn around before this figure was.
+    """
+    traces = [_density(density), _words(dots), _nothing(_scale(colours) if isinstance(colours, Amount) else {})]
+    side = {"range": [0, SIDE], "visible": False}
+    return base(
+        traces,
+        HEIGHT,
+        xaxis=side,
+        yaxis=side,
+        images=[_dots(dots, colours, bright, pinned)],
+        dragmode="lasso",
+        newselection={"line": {"color": WARNING, "width": 2, "dash": "dot"}},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": REST, "activecolor": SELECTED},
+        hoverdistance=12,
+        showlegend=False,
+        shapes=[] if around is None else [_outline(around)],
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+    )
+
+
+def _density(counts: IntArray) -> Figure:
+    """Shade by the logarithm of how many rows lie in a cell and just around it; none where there is none."""
+    cell = SIDE / len(counts)
+    shade = np.log1p(gaussian_filter(counts.astype(np.float32), BLUR))
+    return {
+        "type": "heatmap",
+        "z": (255 * shade / max(float(shade.max()), 1e-9)).astype(np.uint8),
+        "x0": cell / 2,
+        "dx": cell,
+        "y0": cell / 2,
+        "dy": cell,
+        "zmin": 0,
+        "zmax": 255,
+        "colorscale": [[0, faint(REST, 0)], [0.02, faint(REST, 0.08)], [1, faint(REST, 0.5)]],
+        "showscale": False,
+        "zsmooth": "fast",
+        "hoverinfo": "skip",
+    }
+
+
+def _dots(dots: Dots, colours: Colours, bright: BoolArray, pinned: IntArray) -> dict[str, Any]:
+    whole = {"xref": "x", "yref": "y", "x": 0, "y": SIDE, "sizex": SIDE, "sizey": SIDE, "sizing": "stretch"}
+    return whole | {"source": picture([*layers(dots, colours, bright), rings(dots, pinned)]), "layer": "above"}
+
+
+def _scale(colours: Amount) -> dict[str, Any]:
+    """A marker of the scale, with the bar that says which colour is which number."""
+    low, high = ends(colours.values)
+    ticks = np.linspace(low, high, 5) if high > low else np.array([low])
+    bar = {
+        "title": {"text": plain(colours.title, 40), "side": "right"},
+        "tickvals": ticks.tolist(),
+        "ticktext": [number(float(tick)) for tick in ticks],
+        "thickness": 12,
+        "len": 0.88,
+        "y": 0,
+        "yanchor": "bottom",
+        "outlinewidth": 0,
+    }
+    scale = [[k / (len(SCALE) - 1), colour] for k, colour in enumerate(SCALE)]
+    limits = {"cmin": low, "cmax": high if high > low else low + 1}
+    return {"color": [low], "colorscale": scale, "showscale": True, "colorbar": bar} | limits
+
+
+def _nothing(marker: dict[str, Any]) -> dict[str, Any]:
+    """A dot that is nowhere: without a trace of dots Plotly offers no lasso, and no bar for a scale."""
+    return {"type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": marker, "hoverinfo": "skip"}
+
+
+def _words(dots: Dots) -> Figure:
+    """What answers the mouse: see above."""
+    return {
+        "type": "scatter",
+        "mode": "none",
+        "x": dots.x,
+        "y": dots.y,
+        "text": np.array(dots.words, object),
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverlabel": {"align": "left"},
+    }
+
+
+def _outline(around: Polygon) -> dict[str, Any]:
+    path = "M" + "L".join(f"{x:.0f},{y:.0f}" for x, y in zip(*around, strict=True)) + "Z"
+    return {"type": "path", "path": path, "line": {"color": WARNING, "width": 1.5, "dash": "dot"}}
+
+
+# What comes back
+
+
+def polygon(selection: Mapping[str, Any]) -> Polygon | None:
+    """What was drawn last: a lasso, or a box as its four corners; None: nothing."""
+    if selection["lasso"]:
+        return list(selection["lasso"][0]["x"]), list(selection["lasso"][0]["y"])
+    if selection["box"]:
+        (x0, x1), (y0, y1) = selection["box"][0]["x"], selection["box"][0]["y"]
+        return [x0, x1, x1, x0], [y0, y0, y1, y1]
+    return None
+
+
+def inside(around: Polygon, x: Values, y: Values) -> IntArray:
+    """Rows inside, of all that have a place, sent or not; ascending."""
+    return bins.inside_lasso(x, y, *around)

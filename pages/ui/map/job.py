@@ -1,0 +1,94 @@
+"""A map that is not there yet, made by a job: UMAP, while PCA is shown; PCA where the page cannot read as much.
+
+UMAP starts by itself where it takes about a minute at most; numba's compiler, slow in the first process on a machine,
+works there too. When the job ends the page is drawn again, with the map.
+"""
+
+import streamlit as st
+
+from core.analysis import maps
+from core.analysis.maps import Source
+from core.cli.commands import measure_arguments
+from core.measurement.runs import Run
+from core.schema import Pool, Reading
+from core.selection.recipe import MethodPart, PoolPart, Recipe, reading_part
+from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
+from pages.ui.data import cached
+from pages.ui.shell import show
+from pages.ui.shell.jobs import POLL_S
+
+SEED = 0  # of every map that the app shows
+BY_ITSELF = 100_000  # rows up to which a UMAP is begun unasked
+NAMES = {"prompt": "Prompts", "response": "Responses", "answers": "Answers", "activations": "Activations"}
+
+
+def arguments(pool: Pool, run: Run, source: Source, layout: str) -> list[str]:
+    """After `python -m core`: what makes this map."""
+    reading = reading_part(Reading(**run.reading))
+    recipe = Recipe(pool=PoolPart(source=pool.fingerprint), method=MethodPart(name="random"), reading=reading)
+    more = ["--of", source.of, *(["--layout", layout] if layout != "umap" else [])]
+    return [*measure_arguments(recipe, "project", cached.workspace()), *more]
+
+
+def _latest(source: Source, layout: str) -> Job | None:
+    """The newest job that makes this map."""
+    key = _key(source, layout)
+    return next((job for job in list_jobs(cached.workspace()) if job.about.get("key") == key), None)
+
+
+def _key(source: Source, layout: str) -> str:
+    return f"{maps.map_folder(cached.workspace(), source, SEED).name} {layout}"
+
+
+def _start(pool: Pool, run: Run, source: Source, layout: str) -> Job:
+    """Begin it, detached from the server."""
+    name = show.pool_name(pool.name, pool.source)
+    about = {"kind": "map", "key": _key(source, layout), "pool": pool.fingerprint, "pool_name": name}
+    title = f"Map of {NAMES[source.of].lower()} of {name}"
+    return start_job(cached.workspace(), arguments(pool, run, source, layout), title=title, about=about)
+
+
+def pending(pool: Pool, run: Run, source: Source, layout: str) -> None:
+    """What is being done about a map by "umap" or "pca", and how to stop it or begin it."""
+    job = _latest(source, layout)
+    if job is None and (len(pool) <= BY_ITSELF or layout == "pca"):
+        job = _start(pool, run, source, layout)
+    if job is not None and job.live:
+        _watched(job.id, layout)
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("PCA is shown." if job is None or job.state == "done" else _ended(job))
+        st.button(
+            "Lay out with UMAP" if job is None else "Try again",
+            icon=":material/scatter_plot:",
+            key="explore.map.begin",
+            help="In the background; about a minute for 50,000 rows, some minutes for a million.",
+            on_click=_begin,
+            args=(job, pool, run, source, layout),
+        )
+
+
+def _begin(job: Job | None, pool: Pool, run: Run, source: Source, layout: str) -> None:
+    if job is None:
+        _start(pool, run, source, layout)
+    else:
+        restart_job(cached.workspace(), job)
+
+
+def _ended(job: Job) -> str:
+    return f"The map was not made: {show.md_escape(job.message or job.state)}"
+
+
+@st.fragment(run_every=POLL_S)
+def _watched(job_id: str, layout: str) -> None:
+    job = get_job(cached.workspace(), job_id)
+    if not job.live:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = show.md_escape(job.stage or "Starting") + (
+            ". PCA is shown until it is done" if layout == "umap" else ""
+        )
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=words, width="stretch")
+        if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):
+            cancel_job(cached.workspace(), job)
+            st.rerun()

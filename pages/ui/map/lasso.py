@@ -1,0 +1,145 @@
+"""What can be done with the rows that were drawn around on the map: read, pin, filter, compare."""
+
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from core.analysis.maps import Source
+from core.measurement.runs import Run
+from core.schema import IntArray, Pool, Row
+from core.selection.filters import Filter
+from core.selection.selection import Pin
+from pages.ui.charts import bins
+from pages.ui.data import live_selection
+from pages.ui.data.grouping import grouping
+from pages.ui.data.live_selection import Answer
+from pages.ui.explore import scores
+from pages.ui.map import lasso_compare
+from pages.ui.row import answers, reader
+from pages.ui.shell import show, state
+from pages.ui.words import meaning, rows_word, shown_by
+
+READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
+MOST = 1_000  # rows pinned or filtered by hand at once: each is in the recipe by its id
+REASON = "explore.map.reason"
+
+
+def choose(answer: Answer, rows: IntArray, *, clear: Callable[[], None]) -> str:
+    """How many rows are inside, and what to do with them."""
+    taken = int(np.isin(rows, answer.selection.rows).sum())
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{rows_word(len(rows))}** inside · {taken:,} selected, {len(rows) - taken:,} not")
+        st.button(
+            "Clear",
+            icon=":material/close:",
+            key="explore.map.clear",
+            on_click=clear,
+            help="So does a double click beside it. A click on it lets you move it, and its corners.",
+        )
+    return str(
+        st.segmented_control(
+            "Do",
+            (READ, PIN, FILTER, COMPARE),
+            default=READ,
+            required=True,
+            key="explore.map.do",
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+    )
+
+
+def panel(what: str, pool: Pool, run: Run, answer: Answer, source: Source, rows: IntArray) -> None:
+    """It is done."""
+    if not len(rows):
+        st.caption("No row lies inside what you drew.")
+    elif what == READ:
+        _read(pool, run, answer, rows)
+    elif what == COMPARE:
+        known = {
+            n: v
+            for n, v in live_selection.columns(run, answer).items()
+            if v.dtype.kind in "fiu" and n not in scores.LABELS
+        }
+        lasso_compare.panel(pool, rows, known, grouping(pool, run), text_of=_text_of(source))
+    elif len(rows) > MOST:
+        st.caption(
+            f"At most {MOST:,} rows are pinned or filtered by hand, as each is in the recipe by its id. Draw around "
+            "fewer, or compare them with the rest to find a task, a score or a word to filter by on the Select page."
+        )
+    elif what == PIN:
+        _pin(pool, rows)
+    else:
+        _filter(pool, rows)
+
+
+def _text_of(source: Source) -> Callable[[Row], str]:
+    """The words that the map is of."""
+    if source.of == "prompt":
+        return lambda row: row.prompt
+    return lambda row: row.response or ""
+
+
+def _read(pool: Pool, run: Run, answer: Answer, rows: IntArray) -> None:
+    values = live_selection.columns(run, answer).get(shown_by(answer.method))
+    low = answer.method.prefer == "low"
+    reader.reader(
+        pool,
+        rows if values is None else bins.by_value(rows, values if low else -values),
+        key="explore.map",
+        method=answer.method,
+        selection=answer.selection,
+        columns=live_selection.columns(run, answer),
+        groups=grouping(pool, run),
+        note=f"By {show.md_escape(meaning(shown_by(answer.method)).label)}, the end that is taken first.",
+        below=answers.below(pool, run),
+    )
+
+
+def ids(pool: Pool, rows: IntArray) -> list[str]:
+    """Their ids, as the user has them."""
+    column = pool.rows["id"]
+    return [column[row].as_py() for row in rows.tolist()]
+
+
+def _pin(pool: Pool, rows: IntArray) -> None:
+    """All of them, with one reason, as one step of undo."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Reason",
+            key=REASON,
+            placeholder="Why? Kept with every pin, and in the manifest.",
+            on_change="ignore",
+            label_visibility="collapsed",
+        )
+        for side, icon, words in (
+            ("in", ":material/keep:", "Always chosen, first in line."),
+            ("out", ":material/block:", "Never chosen."),
+        ):
+            if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=words):
+                state.add_pins([Pin(i, side, state.widget(REASON).strip()) for i in ids(pool, rows)])  # type: ignore[arg-type]
+                st.rerun()
+        _undo()
+
+
+def _filter(pool: Pool, rows: IntArray) -> None:
+    """A filter on their ids, in place of an earlier one."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, exclude, words in (
+            ("Keep only these", False, "Every other row is left out before rows are put in order."),
+            ("Leave these out", True, "They are left out before rows are put in order."),
+        ):
+            if st.button(label, icon=":material/filter_alt:", key=f"explore.map.filter.{exclude}", help=words):
+                others = [one for one in state.settings().filters if one.column != "id"]
+                state.change(filters=(*others, Filter("id", values=tuple(ids(pool, rows)), exclude=exclude)))
+                st.rerun()
+        _undo()
+        if any(one.column == "id" for one in state.settings().filters):
+            st.caption("There is a filter by id now; this replaces it.")
+
+
+def _undo() -> None:
+    if st.button("Undo", icon=":material/undo:", key="explore.map.undo", disabled=not state.can_undo()):
+        state.undo()
+        st.rerun()

@@ -1,0 +1,140 @@
+"""How a set of rows differs from the rest: which scores, tasks and words are more or less in it.
+
+scores   (mean of the set − mean of the rest) / standard deviation over all       Cohen's d, but for the divisor
+tasks    share of the set − share of the rest
+words    log-odds that a row holds the word, set against rest, with a prior of all rows, over its standard
+         error: z (Monroe, Colaresi, Quinn 2008, https://doi.org/10.1093/pan/mpn018, counting rows, so that no long
+         text speaks for its set)
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.algorithms.task_clusters import words
+from core.pool.pools import read_rows
+from core.schema import IntArray, Pool, Row
+from pages.ui.charts import bins
+from pages.ui.charts.bins import Values
+from pages.ui.data.grouping import Grouping
+from pages.ui.words import meaning
+
+READ = 1_000  # rows of either side whose words are counted: a fixed sample
+TOP = 10
+PRIOR = 10.0  # rows that the prior counts as
+HEIGHT = 390
+
+
+def differences(columns: Mapping[str, Values], rows: IntArray, rest: IntArray) -> list[tuple[str, float, float, float]]:
+    """Name, mean of the set, mean of the rest, standardised difference; the largest difference first, NaN left out."""
+    found = []
+    for name, values in columns.items():
+        inside, outside = (v[np.isfinite(v)].astype(np.float64) for v in (values[rows], values[rest]))
+        spread = np.concatenate([inside, outside]).std() if len(inside) and len(outside) else 0.0
+        if spread > 0:
+            a, b = float(inside.mean()), float(outside.mean())
+            found.append((name, a, b, (a - b) / float(spread)))
+    return sorted(found, key=lambda one: -abs(one[3]))
+
+
+def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Values, Values]:
+    """(n,) share of each group, codes 0..n−1, among the set and among the rest."""
+    inside, outside = (np.bincount(codes[some], minlength=n) for some in (rows, rest))
+    return inside / max(len(rows), 1), outside / max(len(rest), 1)
+
+
+def telling(inside: Counter[str], n: int, outside: Counter[str], m: int) -> list[tuple[str, float, float, float]]:
+    """Word, share of the n rows of the set that hold it, share of the m others, z; the TOP of highest z, above 0."""
+    found = []
+    for word, count in inside.items():
+        other = outside[word]
+        prior = PRIOR * (count + other + 1) / (n + m + 2)
+        a, not_a = count + prior, n - count + PRIOR - prior
+        b, not_b = other + prior, m - other + PRIOR - prior
+        z = (log(a / not_a) - log(b / not_b)) / sqrt(1 / a + 1 / b)
+        if z > 0:
+            found.append((word, count / n, other / max(m, 1), z))
+    return sorted(found, key=lambda one: (-one[3], one[0]))[:TOP]
+
+
+def counted(texts: Sequence[str]) -> Counter[str]:
+    """In how many of the texts each word is."""
+    return Counter(word for text in texts for word in set(words(text)))
+
+
+def panel(
+    pool: Pool,
+    rows: IntArray,
+    columns: Mapping[str, Values],
+    groups: Grouping,
+    *,
+    text_of: Callable[[Row], str],
+) -> None:
+    """Three tables: scores, tasks, words. `rows` ascending; the rest is every other row of the pool."""
+    rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)
+    if not len(rest):
+        st.caption("These are all rows: there is no rest to compare them with.")
+        return
+    left, middle, right = st.columns([5, 4, 4], gap="medium")
+    with left:
+        st.markdown("**Scores** that differ most")
+        _scores(differences(columns, rows, rest))
+    with middle:
+        st.markdown(f"**{groups.title}** that are more or less in it")
+        _tasks(groups, rows, rest)
+    with right:
+        st.markdown("**Words** that tell it from the rest")
+        sample, others = bins.sample(rows, READ), bins.sample(rest, READ)
+        counts = [counted([text_of(row) for row in read_rows(pool, some.tolist())]) for some in (sample, others)]
+        _words(telling(counts[0], len(sample), counts[1], len(others)))
+    st.caption(
+        f"Difference: between the two means, in standard deviations. Words: from a fixed sample of up to {READ:,} rows "
+        "on either side, the surest first (log-odds of a row holding the word)."
+    )
+
+
+def _table(found: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
+    st.dataframe(
+        pd.DataFrame(found), hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt
+    )
+
+
+def _percent(label: str) -> Any:
+    return st.column_config.NumberColumn(label, format="%.1f %%", width=66)
+
+
+def _scores(found: list[tuple[str, float, float, float]]) -> None:
+    table = {
+        "Score": [meaning(name).label for name, *_ in found[:TOP]],
+        "here": [a for _, a, _, _ in found[:TOP]],
+        "rest": [b for _, _, b, _ in found[:TOP]],
+        "difference": [d for _, _, _, d in found[:TOP]],
+    }
+    looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in ("here", "rest")}
+    looks["difference"] = st.column_config.NumberColumn(width=80, format="%+.2f sd")
+    _table(table, looks, "Scores of the rows drawn around against the rest")
+
+
+def _tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
+    inside, outside = shares(groups.codes, rows, rest, len(groups.names))
+    order = np.argsort(-np.abs(inside - outside), kind="stable")[:TOP]
+    table = {groups.noun.capitalize(): [groups.labels[k] for k in order]}
+    table |= {"here": 100 * inside[order], "rest": 100 * outside[order]}
+    _table(table, {name: _percent(name) for name in ("here", "rest")}, "Tasks of the rows drawn around")
+
+
+def _words(found: list[tuple[str, float, float, float]]) -> None:
+    if not found:
+        st.caption("No word is more in these rows than in the rest.")
+        return
+    table = {
+        "Word": [word for word, *_ in found],
+        "here": [100 * a for _, a, _, _ in found],
+        "rest": [100 * b for *_, b, _ in found],
+    }
+    _table(table, {name: _percent(name) for name in ("here", "rest")}, "Words of the rows drawn around")

@@ -1,0 +1,136 @@
+"""The map of Explore: which embeddings there are, where rows lie, what is drawn, and what was drawn around."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from core.analysis import maps
+from core.analysis.maps import Source
+from core.analysis.projection import frame, raster
+from core.errors import WorkspaceError
+from core.measurement.runs import Run
+from core.schema import IntArray, Pool, Reading
+from pages.ui.charts.bins import Values
+from pages.ui.data import cached
+from pages.ui.data.live_selection import Answer
+from pages.ui.map import job
+from pages.ui.map.figure import SIDE
+from pages.ui.shell import show
+
+CELLS = 128  # of the density, on each side
+COARSE = 24  # cells on each side that the headline counts
+AT_ONCE = 150_000_000  # bytes of embeddings read in the page; more are left to the job
+UMAP, PCA = "UMAP", "PCA"
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where every row of the pool lies. Read-only."""
+
+    key: str  # equal for equal maps: for use as a cache argument
+    layout: str  # "umap" or "pca": what is shown
+    x: Values  # (N,) 0..SIDE; NaN: not on the map
+    y: Values
+    rows: IntArray  # on the map
+    cell: IntArray  # (N,) of COARSE x COARSE; −1: none
+    density: IntArray  # (CELLS, CELLS)
+    share: tuple[float, ...]  # of all variance along each axis of PCA
+
+
+def found(pool: Pool, run: Run) -> dict[str, Source]:
+    """What there are maps of."""
+    runs = tuple(sorted(file.parent.name for file in cached.workspace().root.glob("runs/*/run.json")))
+    return _found(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
+
+
+@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+def _found(
+    fingerprint: str, run_id: str, runs: tuple[str, ...], root: str, _pool: Pool, _run: Run
+) -> dict[str, Source]:
+    return maps.sources(cached.workspace(), _pool, Reading(**_run.reading))
+
+
+def choose(there: dict[str, Source]) -> tuple[Source, str]:
+    """Of which embeddings, and laid out how."""
+    left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
+    with left:
+        of = st.segmented_control(
+            "Map of", list(there), default=next(iter(there)), required=True, key="explore.map.of",
+            format_func=job.NAMES.__getitem__, persist_state="session",
+        )  # fmt: skip
+    with right:
+        layout = st.segmented_control(
+            "Laid out by", (UMAP, PCA), default=UMAP, required=True, key="explore.map.layout", persist_state="session",
+            help="UMAP keeps neighbours together. PCA shows the two directions in which rows differ most; at once.",
+        )  # fmt: skip
+    return there.get(str(of), next(iter(there.values()))), str(layout)
+
+
+def placed(source: Source, layout: str) -> Placed | None:
+    """Where rows lie, by UMAP if it is wanted and made, else by PCA; None: not even that, and too much to read here."""
+    folder = maps.map_folder(cached.workspace(), source, job.SEED)
+    if layout == UMAP and (folder / "umap.npy").exists():
+        return _placed(str(folder), "umap", source)
+    if not (folder / "pca.npy").exists():
+        if source.size() > AT_ONCE:
+            return None
+        with st.spinner("Laying out the map by PCA"):
+            maps.make_map(cached.workspace(), source, "pca", job.SEED)
+    return _placed(str(folder), "pca", source)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2 * cached.POOLS)
+def _placed(folder: str, layout: str, _source: Source) -> Placed:
+    xy = maps.load_map(cached.workspace(), _source, layout, job.SEED)
+    if xy is None:
+        raise WorkspaceError(f"{folder}: the map is gone. Open this page again.")
+    about = maps.about_map(cached.workspace(), _source, job.SEED)
+    left, right, low, high = frame(xy)
+    scaled = SIDE * (xy - np.float32([left, low])) / np.float32([right - left, high - low])
+    rows = np.flatnonzero(np.isfinite(scaled).all(axis=1))
+    cell = np.full(len(xy), -1, np.int64)
+    at = np.minimum(scaled[rows] * COARSE / SIDE, COARSE - 1).astype(np.int64)
+    cell[rows] = at[:, 1] * COARSE + at[:, 0]
+    x, y = np.ascontiguousarray(scaled.T)
+    density = raster(scaled, (0, SIDE, 0, SIDE), CELLS)
+    return Placed(f"{folder} {layout}", layout, x, y, rows, cell, density, tuple(about["share"]))
+
+
+# What is said
+
+
+def headline(where: Placed, answer: Answer, random: list[IntArray]) -> str:
+    """How much of the map the selection reaches, beside chance, for the title."""
+    if not len(answer.selection.rows):
+        return "No row is chosen"
+    own = reached(where.cell, answer.selection.rows)
+    said = f"The chosen rows reach {100 * own:.0f} % of the map"
+    if not random:
+        return said
+    draws = [100 * reached(where.cell, rows) for rows in random]
+    low, high = f"{min(draws):.0f}", f"{max(draws):.0f}"
+    return f"{said}, random rows {low if low == high else f'{low} to {high}'} %"
+
+
+def reached(cell: IntArray, rows: IntArray) -> float:
+    """Share of the cells with a row in them that one of these rows is in; NaN where there is none."""
+    every, own = (np.unique(some[some >= 0]) for some in (cell, cell[rows]))
+    return len(own) / len(every) if len(every) else float("nan")
+
+
+def in_words(where: Placed, source: Source, shown: int, pool: Pool) -> str:
+    """What one sees, and how much of it is sent."""
+    by = show.md_escape(show.model_name(source.by))
+    if where.layout == "umap":
+        how = "near rows are alike, how far apart groups lie says little"
+    else:
+        how = f"the two directions in which they differ most, {100 * sum(where.share):.0f} % of all difference"
+    words = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.of].lower()}: {how}."
+    n = len(where.rows)
+    sent = f"{shown:,} of {n:,} rows shown over the density of all" if shown < n else f"All {n:,} rows shown"
+    lacking = len(pool) - n
+    sent += f"; {lacking:,} have no embedding and are not on the map." if lacking else "."
+    return (
+        f"{words} {sent} Reach: of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one."
+    )

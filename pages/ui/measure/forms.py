@@ -1,0 +1,246 @@
+"""Widgets drawn from what methods declare, so a new method or parameter needs no page code.
+
+The settings in `state` are the only truth: a widget is given its value from there before it is drawn, and its
+callback puts a change back.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields, replace
+from typing import Any, get_args, get_type_hints
+
+import streamlit as st
+
+from core.errors import WinnowError
+from core.methods import METHODS, standing
+from core.methods.combined import Combined
+from core.methods.params import Stage, measure_params
+from core.methods.suggestions import SUGGESTED
+from core.schema import Pool, Reading
+from pages.ui.shell import roots, show, state
+from pages.ui.targets import facts, pairs, picker
+
+COLUMNS = 4  # of small widgets side by side
+OF_TARGETS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
+LABELS = {
+    "template": "Prompt template",
+    "answers": "Response",
+    "max_length": "Longest row, in tokens",
+    "dtype": "Arithmetic",
+}
+WORDS = {
+    "auto": "automatic",
+    "chat": "the model's chat template",
+    "alpaca": "Alpaca",
+    "last": "the last answer",
+    "all": "every answer",
+    "float32": "32-bit floats",
+    "bfloat16": "16-bit floats (bfloat16)",
+}
+
+
+def choose_method() -> None:
+    """All methods, each with what it keeps and what it needs."""
+    key = state.set_widget("form.method", state.settings().method)
+    st.radio(
+        "Method",
+        list(METHODS),
+        format_func=lambda name: METHODS[name].label,
+        captions=[METHODS[name].summary for name in METHODS],
+        key=key,
+        on_change=lambda: state.change(method=state.widget(key)),
+    )
+
+
+def choose_others() -> None:
+    """Further methods to measure for, so that one pass serves them all."""
+    now = state.settings()
+    options = [name for name in standing() if measure_params(METHODS[name]()) and name != now.method]
+    chosen = [name for name in now.also if name in options]
+    key = state.set_widget("form.also", chosen)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.pills(
+            "Measure for others too, in the same pass",
+            options,
+            selection_mode="multi",
+            format_func=lambda name: METHODS[name].label,
+            key=key,
+            on_change=lambda: state.change(also=tuple(state.widget(key))),
+        )
+        if len(chosen) < len(options):
+            st.button(
+                "All at once", key="form.all", type="tertiary", on_click=state.change, kwargs={"also": tuple(options)}
+            )
+
+
+def choose_model(known: list[str]) -> None:
+    """The model that reads the pool: one used before, or any other by id or folder."""
+    now = state.settings().reading
+    options = list(dict.fromkeys(["embedded", *known, now.model]))
+    key = state.set_widget("form.model", now.model)
+    st.selectbox(
+        "Model",
+        options,
+        key=key,
+        accept_new_options=True,
+        help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, or a folder with config.json and "
+        "safetensors. Type it and press Enter.",
+        on_change=lambda: _take_model(state.widget(key)),
+    )
+
+
+def _take_model(typed: str | None) -> None:
+    if not typed:
+        return
+    try:
+        name = typed if typed == "embedded" else roots.checked_model(typed)
+    except WinnowError as error:
+        state.tell(str(error))
+        return
+    state.change(reading=replace(state.settings().reading, model=name, revision=None))
+
+
+def params(stage: Stage) -> None:
+    """One widget per parameter that the chosen method declares for this stage, but for those of target sets."""
+    method = state.method()
+    declared: Any = type(method)
+    with st.grid(COLUMNS):
+        for f in fields(declared):
+            if f.metadata["stage"] == stage and f.name not in OF_TARGETS:
+                _param(method.name, f, getattr(method, f.name))
+
+
+def target_sets(pool: Pool) -> None:
+    """The target sets of a method that has some, what decides which of their pairs are used, and their pairs."""
+    method = state.method()
+    declared: Any = type(method)
+    known = {f.name: f for f in fields(declared)}
+    if "targets" not in known:
+        return
+    st.subheader("Target sets", anchor=False)
+    in_use, more = st.columns([3, 2], gap="large")
+    with in_use:
+        picker.choose(pool)
+    with more:
+        for name, place in zip(OF_TARGETS[1:], st.columns(2), strict=True):
+            with place:
+                _param(method.name, known[name], getattr(method, name))
+        picker.add(pool)
+    pairs.reader(picker.in_use(), facts.loaded)
+
+
+def has_params(stage: Stage) -> bool:
+    """Has the chosen method any parameter at this stage?"""
+    declared: Any = type(state.method())
+    return any(f.metadata["stage"] == stage for f in fields(declared))
+
+
+def _param(method: str, f: Field[Any], value: Any) -> None:
+    about = f.metadata
+    key = state.set_widget(f"form.{method}.{f.name}", value)
+    common: dict[str, Any] = {
+        "label": about["label"] or f.name.replace("_", " ").capitalize(),
+        "help": about["help"],
+        "key": key,
+        "on_change": lambda: _take_param(f.name, state.widget(key)),
+    }
+    if about["choices"]:
+        st.selectbox(options=about["choices"], **common)
+        return
+    if isinstance(f.default, str):
+        st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget(key))})
+        return
+    bounds = {"min_value": about["low"], "max_value": about["high"]}
+    st.number_input(**common, **_in_kind(bounds, f.default), **_steps(about, f.default))
+
+
+def _take_param(name: str, value: Any) -> None:
+    if value is not None:
+        state.set_params(**{name: value})
+
+
+CHECKS: Mapping[str, Callable[[str], str]] = {
+    "model": roots.checked_model,
+    "file": lambda typed: str(roots.checked_path(typed)),
+    "server": roots.checked_server,
+    "word": str,
+    "methods": lambda typed: Combined(typed).members,
+}
+
+
+def _take_text(name: str, names: str, typed: str) -> None:
+    """The name of something, if a browser may name it."""
+    typed = typed.strip()
+    try:
+        state.set_params(**{name: CHECKS[names](typed) if typed else ""})
+    except WinnowError as error:
+        state.tell(str(error))
+
+
+def _in_kind(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
+    return {name: type(default)(value) for name, value in bounds.items()}
+
+
+def _steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
+    if isinstance(default, int):
+        return {"step": 1}
+    if about["low"] and about["high"] / about["low"] > 1e4:  # spans orders of magnitude
+        return {"step": default, "format": "%.1e"}
+    return {"step": 0.01, "format": "%.3g"}
+
+
+def reading() -> None:
+    """How the model is made to read a row, and the seed of every random choice."""
+    now = state.settings().reading
+    hints = get_type_hints(Reading)
+    with st.grid(COLUMNS + 1, min_column_width=130):
+        for name in ("template", "answers", "dtype"):
+            _reading_choice(name, get_args(hints[name]), getattr(now, name))
+        key = state.set_widget("form.max_length", now.max_length)
+        st.number_input(
+            LABELS["max_length"],
+            min_value=16,
+            max_value=1_000_000,
+            step=256,
+            key=key,
+            help="A longer row loses the beginning of its prompt, never its response; such rows are counted.",
+            on_change=lambda: _take_reading("max_length", state.widget(key)),
+        )
+        _seed()
+
+
+def _reading_choice(name: str, options: tuple[str, ...], value: str) -> None:
+    key = state.set_widget(f"form.{name}", value)
+    st.selectbox(
+        LABELS[name],
+        options,
+        format_func=lambda word: WORDS.get(word, word),
+        key=key,
+        on_change=lambda: _take_reading(name, state.widget(key)),
+    )
+
+
+def _take_reading(name: str, value: Any) -> None:
+    if value is not None:
+        state.change(reading=replace(state.settings().reading, **{name: value}))
+
+
+def _seed() -> None:
+    key = state.set_widget("form.seed", state.settings().seed)
+    st.number_input(
+        "Seed",
+        min_value=0,
+        step=1,
+        key=key,
+        help="Decides every random choice: what a warm-up trains on, which prompts are asked, which rows are drawn.",
+        on_change=lambda: state.change(seed=int(state.widget(key) or 0)),
+    )
+
+
+def suggestions() -> None:
+    """Say which values in use are not the method's own because the embedded model is so small."""
+    now = state.settings()
+    own = SUGGESTED.get(now.method, {}) if now.reading.model == "embedded" else {}
+    method = state.method()
+    words = [f"{name.replace('_', ' ')} {value:g}" for name, value in own.items() if getattr(method, name) == value]
+    if words:
+        st.caption(f"In use because the embedded model is so small: {show.md_escape(', '.join(words))}.")

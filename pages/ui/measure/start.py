@@ -1,0 +1,253 @@
+"""The parts of the Score page: what a measurement costs, how it is going, what came out."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from core.measurement.runs import Run, list_runs
+from core.methods import METHODS
+from core.schema import Method, Pool, Reading
+from pages.ui.charts import figures
+from pages.ui.data import cached
+from pages.ui.shell import jobs, show, state
+from pages.ui.words import listed
+
+ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
+AFTERWARDS = {
+    "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
+    "confidence": "Some prompts of each task are continued, greedily.",
+    "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the target "
+    "sets. Nothing is stored of a gradient.",
+    "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
+}
+EMBEDDED = (
+    "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
+    "knows little. For decisions about real training data choose a real model: ideally the one you will fine-tune, "
+    "or a small one of its family."
+)
+
+
+def models_used(pool: Pool) -> list[str]:
+    """Models that have measured this pool before, newest first."""
+    return list(dict.fromkeys(str(run.reading["model"]) for run in list_runs(cached.workspace(), pool.fingerprint)))
+
+
+def about_model() -> None:
+    """Plain words about the embedded model, while it is the one chosen."""
+    if state.settings().reading.model == "embedded":
+        st.caption(f":material/info: {EMBEDDED}")
+
+
+def lacking(pool: Pool) -> list[Method]:
+    """Methods asked for beside the chosen one that are not measured yet."""
+    now = state.settings()
+    return [one for one in state.beside() if state.run(pool, replace(now, method=one.name)) is None]
+
+
+def gives(pool: Pool) -> None:
+    """What the model does for the methods that are asked for, in one sentence for all of them."""
+    methods = [state.method(), *state.beside()]
+    needs = {signal for method in methods for signal in method.needs}
+    once = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
+    said = [f"One pass of the model over all rows gives: {once}."] if "base" in needs else []
+    said += [words for signal, words in AFTERWARDS.items() if signal in needs]
+    if len(methods) > 1:
+        said.append(f"That serves {listed([method.label.lower() for method in methods])}, together.")
+    st.caption(" ".join(said) or "The tokenizer alone is enough: no model runs.")
+
+
+def offer(plan: jobs.Plan) -> None:
+    """Not measured yet: what it costs, and the button that starts it; or the job that is at it."""
+    job = jobs.latest(plan, "measure")
+    if job is not None and job.state != "done":
+        jobs.panel(job)
+        if job.live:
+            return
+    trial = jobs.latest(plan, "estimate")
+    if trial is not None and trial.state == "done":
+        _cost(trial.result)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if job is None or job.state == "done":
+            st.button(
+                "Start measuring",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="start",
+                on_click=jobs.start,
+                args=(plan, "measure"),
+            )
+        if trial is None or trial.state in ("cancelled", "interrupted"):
+            st.button(
+                "What will it cost?",
+                icon=":material/timer:",
+                key="estimate",
+                on_click=jobs.start,
+                args=(plan, "estimate"),
+                help="Reads a few rows with this model to find out: time, memory, disk.",
+            )
+        st.caption("It runs beside this app and can be stopped and resumed at any moment.")
+    if trial is not None and trial.state not in ("done", "cancelled", "interrupted"):
+        jobs.panel(trial)
+
+
+def _cost(result: Mapping[str, Any]) -> None:
+    with st.container(horizontal=True):
+        st.metric(
+            "Time on this machine",
+            f"≈ {show.duration(result['seconds'])}",
+            border=True,
+            help=f"From a trial of {result['trial_rows']:,} rows on {result['device']}.",
+        )
+        st.metric(
+            "Tokens to read",
+            show.count(result["tokens"] * result["passes"]),
+            border=True,
+            help=f"{result['tokens']:,} tokens, read {result['passes']} times.",
+        )
+        st.metric("Memory", show.size(result["memory_bytes"]), border=True, help="At its peak, the model included.")
+        st.metric(
+            "Disk",
+            show.size(result["disk_bytes"]),
+            border=True,
+            help=f"{show.size(result['disk_free_bytes'])} are free.",
+        )
+    parts = {
+        "warm-up training": result["calibration_seconds"],
+        f"gradients of every row, after {result.get('epochs', 0)} epochs": result.get("gradient_seconds", 0),
+        f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
+        f"drawing up to {show.count(result.get('generated', 0))} tokens of answers": result.get("answering_seconds", 0),
+    }
+    words = [f"about {show.duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
+    if words:
+        st.caption(f"Of the time, {' and '.join(words)}.")
+    if result.get("generated") and not result["answering_seconds"]:
+        asked = show.count(result["generated"])
+        st.caption(f"The server is asked for up to {asked} tokens of answers; the time that takes is not part of this.")
+    if result["disk_bytes"] > result["disk_free_bytes"]:
+        st.warning("There is not enough free disk for this.", icon=":material/warning:")
+
+
+def finished(run: Run) -> None:
+    """What came out: size, time, what to doubt, and how the warm-up went."""
+    took = run.summary.get("seconds", {})
+    alone = "base" not in run.signals or took.get("probe", 0.0) > 0  # else its pass was made for another method
+    beside = "in" if alone else "read before, for another method;"
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("Measured", icon=":material/check:", color="green")
+            tokens = show.count(run.summary.get("tokens", 0))
+            facts = f"{tokens} tokens {beside} {show.duration(sum(took.values()))}{'' if alone else ' more,'}"
+            st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
+            if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
+                st.switch_page(show.PAGES["explore"]["page"])
+        if run.tasks is not None:
+            st.caption(show.md_escape(_tasks(run)))
+        if "answers" in run.summary:
+            st.caption(show.md_escape(_answers(run.summary["answers"])))
+        for target in run.summary.get("targets", ()):
+            st.caption(show.md_escape(_target(target)))
+        for doubt in run.summary.get("warnings", ()):
+            st.warning(show.md_escape(doubt), icon=":material/warning:")
+        rounds = run.summary.get("rounds")
+        if rounds:
+            _warm_up(rounds)
+        if "warm_up" in run.summary:
+            _adapter(run.summary["warm_up"])
+
+
+def _target(told: Mapping[str, Any]) -> str:
+    """One target set: pairs used and left out, how the model takes them, and what the pool has of them."""
+    used, subtasks = told["pairs"] - told["unused"], len(told["subtasks"])
+    left_out = {**told["problems"], "nothing different to read": told["unused"]}
+    before, after = (_percent(told["accuracy"][end]) for end in (0, -1))
+    said = (
+        f"{used:,} of {told['available']:,} pairs used" + (f", of {subtasks:,} sub-tasks" if subtasks > 1 else ""),
+        f"left out: {listed([f'{n:,} × {why}' for why, n in left_out.items() if n]) or 'none'}",
+        f"the chosen answer is the likelier one in {before} before the warm-up, in {after} after it",
+        f"prompts that the pool asks too: {told['shared_pairs']:,}",
+    )
+    return f"Target {told['name']}: {'; '.join(said)}."
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def _adapter(told: Mapping[str, Any]) -> None:
+    """The LoRA warm-up: on what, how, and its loss."""
+    st.caption(
+        f"Warm-up of an adapter of rank {told['rank']:,} on {told['rows']:,} rows, {told['steps']:,} steps of "
+        f"{told['batch_size']:,} rows in {len(told['epoch_rates']):,} epochs, learning rate up to "
+        f"{told['learning_rate']:.2g}: loss by step, its running mean drawn over it."
+    )
+    _loss([told["loss"]])
+
+
+def _answers(counts: Mapping[str, int]) -> str:
+    """How many answers there are, and how many are of little use."""
+    wrong = {"missing": "missing", "empty": "empty", "refused": "refusals, by how they begin", "truncated": "cut off"}
+    said = [f"{counts[name]:,} {words}" for name, words in wrong.items() if counts[name]]
+    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {listed(said)}." if said else ", all whole.")
+
+
+def _tasks(run: Run) -> str:
+    """Where tasks and confidence come from."""
+    assert run.tasks is not None
+    by = show.model_name(run.tasks.embeddings or run.model["name"])
+    source = f"derived from embeddings by {by}" if run.tasks.derived else f"from the {run.tasks.source}"
+    asked = run.summary.get("asked")
+    words = f" {asked:,} prompts were continued by {run.summary['continued']:,} tokens." if asked else ""
+    tasks = len(run.tasks.names)
+    return f"{tasks:,} {'task' if tasks == 1 else 'tasks'}, {source}.{words}"
+
+
+def _warm_up(rounds: list[Mapping[str, Any]]) -> None:
+    losses = [one["loss"] for one in rounds]
+    rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
+    st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
+    _loss(losses)
+
+
+def _loss(losses: list[list[float]]) -> None:
+    st.plotly_chart(figures.loss(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
+
+
+def headless(plan: jobs.Plan) -> None:
+    """The command that does the same without the app."""
+    with st.expander("The same without the app", icon=":material/terminal:"):
+        show.command(shlex.join(["python", "-m", "core", *plan.measure]))
+
+
+def others(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
+    """Other jobs at work; measurements of this pool that stopped or are finished, to be taken up again."""
+    unfinished = jobs.elsewhere(plan)
+    done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
+    if unfinished:
+        st.subheader("Other jobs", anchor=False)
+    for job in unfinished:
+        jobs.panel(job)
+    if done:
+        st.subheader("Other measurements", anchor=False)
+    for one in done:
+        _other(one)
+
+
+def _other(run: Run) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
+        st.badge("Measured", icon=":material/check:", color="green")
+        st.text(f"{METHODS[run.method['name']].label} with {show.model_name(run.model['name'])}", width="stretch")
+        st.caption(f"seed {run.seed} · {show.count(run.summary.get('tokens', 0))} tokens", width="content")
+        st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
+
+
+def _use(run: Run) -> None:
+    name = run.method["name"]
+    state.change(
+        method=name,
+        params={**state.settings().params, name: dict(run.method["params"])},
+        reading=Reading(**run.reading),
+        seed=run.seed,
+    )

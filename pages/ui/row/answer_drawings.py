@@ -1,0 +1,114 @@
+"""The small drawings of one row's answers, as plain HTML: a map of them, and how alike each two are.
+
+As in `drawn`: they cost the browser next to nothing, so they are there whenever a row is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from pages.ui.charts.bins import Values
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
+
+SIDE = 220  # pixels of the map
+DOT = 20
+ROOM = 0.12  # of the frame on each side, so that a dot is inside it
+ONE = 0.045  # of the frame: dots nearer than this are one
+LEAST = 0.1  # half a frame, at least: what hardly differs is drawn near, not blown up
+CELL = 30
+
+
+def map_of(places: Values) -> str:
+    """Dots 1..K at `places` (K, 2), both axes to one scale; dots that would cover each other are one, with all numbers.
+
+    Answers that are missing (NaN) are not on it.
+    """
+    there = np.flatnonzero(np.isfinite(places).all(axis=1))
+    if not len(there):
+        return ""
+    half = max(float(np.abs(places[there]).max()), LEAST) / (1 - 2 * ROOM)
+    dots = "".join(_dot(places[own[0]] / half, own) for own in together(places[there] / half, there))
+    said = f"Map of {len(there)} answers: what is near is alike"
+    return (
+        f'<div role="img" aria-label="{said}" title="{said}" style="position:relative;width:{SIDE}px;height:{SIDE}px;'
+        f'max-width:100%;border:1px solid {GRID};border-radius:6px;{FONT}">'
+        f'<div style="position:absolute;left:50%;top:0;height:100%;border-left:1px solid {GRID}"></div>'
+        f'<div style="position:absolute;top:50%;left:0;width:100%;border-top:1px solid {GRID}"></div>{dots}</div>'
+    )
+
+
+def together(places: Values, names: Sequence[int] | Values) -> list[list[int]]:
+    """`names` of places (n, 2), those that lie within ONE of the first of a group put into it."""
+    groups: list[tuple[Values, list[int]]] = []
+    for place, name in zip(places, names, strict=True):
+        near = next((own for first, own in groups if np.hypot(*(first - place)) < 2 * ONE), None)
+        if near is None:
+            groups.append((place, [int(name)]))
+        else:
+            near.append(int(name))
+    return [own for _, own in groups]
+
+
+def _dot(at: Values, own: Sequence[int]) -> str:
+    """One dot at `at`, in −1..1 of the frame from its middle."""
+    x, y = 50 * (1 + float(at[0])), 50 * (1 - float(at[1]))
+    names = ", ".join(str(k + 1) for k in own)
+    return (
+        f'<div style="position:absolute;left:{x:.2f}%;top:{y:.2f}%;transform:translate(-50%,-50%);'
+        f"min-width:{DOT}px;height:{DOT}px;line-height:{DOT}px;border-radius:{DOT}px;padding:0 4px;"
+        f"box-sizing:border-box;text-align:center;white-space:nowrap;color:white;font-weight:600;"
+        f'background:{SELECTED}">{names}</div>'
+    )
+
+
+def likeness(gram: Values) -> str:
+    """Similarities (K, K) of each two answers as a table of numbers, the more alike the fuller the colour."""
+    k = len(gram)
+    head = "".join(_cell(str(j + 1), head=True) for j in range(k))
+    lines = "".join(
+        f"<tr>{_cell(str(i + 1), head=True)}{''.join(_pair(gram, i, j) for j in range(k))}</tr>" for i in range(k)
+    )
+    return (
+        f'<table aria-label="Similarity of each two answers" style="{FONT}{NUMBERS}border-collapse:separate;'
+        f'border-spacing:2px;border:0"><tr>{_cell("", head=True)}{head}</tr>{lines}</table>'
+    )
+
+
+def _pair(gram: Values, i: int, j: int) -> str:
+    value = round(float(gram[i, j]), 2) + 0.0  # no minus nought
+    if i == j:
+        return _cell("", colour=faint(REST, 0.12))
+    if not np.isfinite(value):
+        return _cell("–", title=f"{i + 1} and {j + 1}: one is missing")
+    text = f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
+    words = f"{i + 1} and {j + 1}: {float(gram[i, j]):.4f}"
+    return _cell(text, colour=faint(EXTRA[1], round(0.75 * min(max(value, 0.0), 1.0) ** 2, 3)), title=words)
+
+
+def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool = False) -> str:
+    tag, quiet = ("th", QUIET + "font-weight:400;") if head else ("td", "")
+    return (
+        f'<{tag} title="{escape(title)}" style="border:0;padding:0;text-align:center;width:{CELL}px;'
+        f'height:{CELL - 6}px;{quiet}background:{colour};border-radius:3px">{text}</{tag}>'
+    )
+
+
+def place(value: float, share: float, name: str) -> str:
+    """A bar from 0 to 100 % with where the row stands in it; `share` of the pool's rows are lower."""
+    at = 100 * share
+    return (
+        f'<div title="{escape(name)}: higher than {int(at)} % of the rows" style="display:flex;align-items:center;'
+        f'gap:12px;height:26px;{FONT}"><div style="flex:0 0 9.5em">{escape(name)}</div>'
+        f'<div style="flex:0 0 2.6em;text-align:right;{NUMBERS}">{value:.3f}</div>'
+        f'<div style="flex:1 1 auto;position:relative;height:8px;border-radius:4px;'
+        f'background:{faint(REST, 0.25)}"><div style="position:absolute;left:{at:.1f}%;top:-3px;height:14px;'
+        f'width:4px;margin-left:-2px;border-radius:2px;background:{SELECTED}"></div></div>'
+        f'<div style="flex:0 0 8em;{QUIET}">higher than {int(at)} %</div></div>'
+    )
+
+
+def places(standing: Mapping[str, tuple[float, float]]) -> str:
+    """Name -> value and share of the rows below it."""
+    return "".join(place(value, share, name) for name, (value, share) in standing.items())

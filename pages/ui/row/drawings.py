@@ -1,0 +1,178 @@
+"""What the row inspector draws as plain HTML: a heat strip of tokens, and small tables of standings and places.
+
+Tokens are text of the pool and go through `_said` like every other word here: escaped, so that they are text.
+Fullness of one colour says how much; the text on it keeps the theme's own colour and can be read in both themes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from core.measurement.run_data import BASE, CALIBRATED, TokenView
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.charts.scales import number
+from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
+
+HEAT = EXTRA[0]
+FULL = 0.62  # opacity of the fullest cell: text of either theme has a contrast of 5 or more on it
+MOST = 8.0  # nats drawn as the fullest; what is above is as full
+STEPS = (0, 2, 4, 6, 8)  # in the legend
+PART = "◌"  # a token that is only a part of a letter
+LINE_END = "↵"
+WORDS = {"nll": "NLL", "entropy": "H"}
+
+
+def _said(text: object) -> str:
+    """Anything, as text inside an element or an attribute. The only way into what is drawn here."""
+    return escape(str(text), quote=True)
+
+
+# Tokens
+
+
+def strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
+    """The first `shown` tokens as running text, each filled by `what` ("nll" or "entropy") under the base model.
+
+    With a calibrated state a bar below each token says the same of it there.
+    """
+    after = views.get(CALIBRATED)
+    base = views[BASE]
+    cells = "".join(
+        ("<br>" if k in base.starts[1:] else "") + _token(text, what, views, k)
+        for k, text in enumerate(base.texts[:shown])
+    )
+    about = f"{WORDS[what]} of each token, fuller = higher" + ("; below it after the warm-up" if after else "")
+    return (
+        f'<div role="group" aria-label="{_said(about)}" style="line-height:{2.0 if after else 1.7};'
+        f'overflow-wrap:anywhere;white-space:pre-wrap">{cells}</div>'
+    )
+
+
+def _token(text: str, what: str, views: Mapping[str, TokenView], k: int) -> str:
+    base, after = views[BASE], views.get(CALIBRATED)
+    line = f"border-bottom:5px solid {_heat(getattr(after, what)[k])};" if after else ""
+    words = text.replace("\n", f"{LINE_END}\n") or PART
+    return (
+        f'<span title="{_said(_hover(text, base, after, k))}" style="background:{_heat(getattr(base, what)[k])};'
+        f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{_said(words)}</span>'
+    )
+
+
+def _hover(text: str, base: TokenView, after: TokenView | None, k: int) -> str:
+    pairs = ((name, float(getattr(base, key)[k]), key) for key, name in WORDS.items())
+    values = [
+        f"{name} {value:.2f}" + (f" → {float(getattr(after, key)[k]):.2f}" if after else "")
+        for name, value, key in pairs
+    ]
+    return f"{text!r}: {', '.join(values)} nats" if text else f"part of a letter: {', '.join(values)} nats"
+
+
+def _heat(value: float) -> str:
+    return faint(HEAT, round(FULL * min(max(float(value), 0.0) / MOST, 1.0), 3))
+
+
+def legend(what: str, *, calibrated: bool) -> str:
+    """What fullness means, and what the bar below is."""
+    title = "surprise in nats" if what == "nll" else "entropy in nats"
+    steps = "".join(
+        f'<span style="background:{_heat(v)};padding:1px 9px;{NUMBERS}">{v}{"+" if v == STEPS[-1] else ""}</span>'
+        for v in STEPS
+    )
+    bar = f'<span style="border-bottom:5px solid {_heat(MOST)}">after the warm-up</span>' if calibrated else ""
+    fill = f'<span style="background:{_heat(MOST)};padding:1px 6px">base model</span>' if calibrated else ""
+    return (
+        f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center">'
+        f'<span style="{QUIET}">{_said(title)}</span><span>{steps}</span>{fill}{bar}</div>'
+    )
+
+
+# Tables
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One score of a row among those of the pool."""
+
+    label: str
+    help: str  # formula or source
+    value: float
+    share: float | None  # of the pool's rows that have a lower one, ties half; None: all rows have the same
+    says: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row under one method."""
+
+    label: str
+    place: int | None  # 0-based; None: it has none
+    of: int
+    chosen: bool
+    why: str  # it has no place, or one by hand; "" otherwise
+
+
+def standings(lines: Sequence[Standing]) -> str:
+    """Score, value, where it stands among all rows, and what that says."""
+    body = [
+        (
+            f'<span title="{_said(one.help)}">{_said(one.label)}</span>',
+            number(one.value),
+            "" if one.share is None else _bar(one.share),
+            "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
+            _said(one.says),
+        )
+        for one in lines
+    ]
+    return _table("Scores of this row", ("Score", "Value", "", "Higher than", "That says"), body, (12, 6, 14, 8, 34))
+
+
+def places(lines: Sequence[Place], budget: str) -> str:
+    """Method, place of how many, how far down the order that is, and whether the row is in."""
+    body = []
+    for one in lines:
+        down = None if one.place is None else (one.place + 1) / max(one.of, 1)
+        at = "" if one.place is None else f"{one.place + 1:,} of {one.of:,}"
+        state = _dot(SELECTED, "selected") if one.chosen else _dot(REST, "not selected")
+        tail = f'<span style="{QUIET}"> · {_said(one.why)}</span>' if one.why else ""
+        body.append((_said(one.label), at, "" if down is None else _bar(down), _first(down), state + tail))
+    head = ("Method", "Place", "", "In the first", f"At {budget}")
+    return _table("Place of this row under every method", head, body, (14, 12, 14, 8, 26))
+
+
+def _first(down: float | None) -> str:
+    if down is None:
+        return "–"
+    return f"{100 * down:.1f} %" if down < 0.1 else f"{100 * down:.0f} %"
+
+
+def _dot(colour: str, words: str) -> str:
+    return (
+        f'<span style="display:inline-block;width:9px;height:9px;border-radius:5px;background:{colour};'
+        f'margin-right:6px"></span>{_said(words)}'
+    )
+
+
+def _bar(share: float) -> str:
+    """Where something stands between 0 and all."""
+    return (
+        f'<div style="position:relative;height:8px;border-radius:4px;background:{faint(REST, 0.25)}">'
+        f'<div style="position:absolute;left:{100 * share:.1f}%;top:-3px;height:14px;width:4px;margin-left:-2px;'
+        f'border-radius:2px;background:{SELECTED}"></div></div>'
+    )
+
+
+def _table(label: str, head: Sequence[str], lines: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
+    """Cells are finished HTML of this file; the second column holds numbers."""
+    top = _line([_said(word) for word in head], widths, f"{QUIET}border-bottom:1px solid {GRID};", "columnheader")
+    body = "".join(_line(line, widths, f"border-bottom:1px solid {GRID};", "cell") for line in lines)
+    return f'<div role="table" aria-label="{_said(label)}" style="{FONT}max-width:70rem">{top}{body}</div>'
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], look: str, role: str) -> str:
+    looks = {1: f"text-align:right;{NUMBERS}", 3: NUMBERS}
+    inside = "".join(
+        f'<div role="{role}" style="flex:{width} 1 0;min-width:0;overflow-wrap:anywhere;{looks.get(k, "")}">'
+        f"{cell}</div>"
+        for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f'<div role="row" style="display:flex;align-items:center;gap:14px;padding:5px 0;{look}">{inside}</div>'

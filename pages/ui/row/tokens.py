@@ -1,0 +1,156 @@
+"""One row token by token: read by a job that is started here, watched while it works, drawn as a strip at its end.
+
+The web process loads no model. The job reads the rows that come next as well: loading the model takes longest.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from core.cli.commands import measure_arguments
+from core.errors import WinnowError
+from core.measurement.run_data import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
+from core.measurement.runs import Run, find_run, find_signal
+from core.schema import Pool, Reading, Row
+from core.workspace.jobs import Job, get_job, list_jobs, start_job
+from pages.ui.data import cached
+from pages.ui.row import drawings
+from pages.ui.shell import show, state
+
+KIND = "tokens"  # of job
+AHEAD = 7  # rows after this one that the same job reads
+MOST = 600  # tokens drawn
+POLL_S = 1.0
+MEASURES = {"nll": "NLL", "entropy": "Entropy"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose tokens they are."""
+
+    run: Run
+    calibrated: bool  # whether the run has a trained state that is still there
+
+
+def source(pool: Pool) -> Source | None:
+    """Entropy shift as it is set now, where it is measured; else any run that a model has read the pool for."""
+    now = replace(state.settings(), method="entropy_shift")
+    own = find_run(cached.workspace(), pool, state.method(now), now.reading, now.seed)
+    if own is not None:
+        return Source(own, trained_state(cached.workspace(), own) is not None)
+    other = find_signal(cached.workspace(), pool, "base", now.reading)
+    return Source(other, calibrated=False) if other is not None else None
+
+
+def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
+    """The strip; before there is one, the button that makes it, or how far that is."""
+    found = source(pool)
+    if found is None:
+        st.caption("No model has read this pool yet: measure one on the Score page.")
+        return
+    if row.response is None:
+        st.caption("There is no response to read token by token.")
+        return
+    views = stored(found, row.index)
+    if views is not None:
+        _strip(views, key, cut=bool(cached.measured(found.run).columns["truncated"][row.index]))
+        return
+    job = _job(found, row.index)
+    if job is not None and job.live:
+        _watched(job.id)
+        return
+    if job is not None and job.state == "failed":
+        st.error(show.md_escape(job.message or "It stopped without a word."), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Read this row token by token",
+            icon=":material/segment:",
+            type="primary",
+            key=f"{key}.tokens",
+            on_click=_start,
+            args=(pool, found, [row.index, *ahead[:AHEAD]]),
+        )
+        st.caption("Which words surprise the model, and where it is unsure. Loading the model takes a few seconds.")
+
+
+def stored(found: Source, row: int) -> dict[str, TokenView] | None:
+    """The row under each state of the model; None where one of them is not read yet."""
+    place = cached.workspace()
+    states = {BASE: None} | ({CALIBRATED: trained_state(place, found.run)} if found.calibrated else {})
+    views = {name: read_view(token_file(place, found.run, row, where)) for name, where in states.items()}
+    return {name: view for name, view in views.items() if view} if all(views.values()) else None
+
+
+# The job
+
+
+def _start(pool: Pool, found: Source, rows: Sequence[int]) -> None:
+    now = replace(state.settings(), method="entropy_shift", reading=Reading(**found.run.reading))
+    recipe = state.recipe(pool, now)
+    where = recipe.pool.model_copy(update={"source": pool.fingerprint, "fields": None})
+    command = measure_arguments(recipe.model_copy(update={"pool": where}), "tokens", cached.workspace())
+    command += [word for row in rows for word in ("--number", str(row))]
+    about = {"kind": KIND, "pool": pool.fingerprint, "run": found.run.id, "rows": list(rows)}
+    title = f"Tokens of {len(rows)} rows of {show.pool_name(pool.name, pool.source)}"
+    try:
+        start_job(cached.workspace(), command, title=title, about=about)
+    except WinnowError as error:
+        state.tell(str(error))
+
+
+def _job(found: Source, row: int) -> Job | None:
+    """The newest job that reads this row."""
+    for job in list_jobs(cached.workspace()):
+        about = job.about
+        if about.get("kind") == KIND and about.get("run") == found.run.id and row in about.get("rows", ()):
+            return job
+    return None
+
+
+@st.fragment(run_every=POLL_S)
+def _watched(job_id: str) -> None:
+    job = get_job(cached.workspace(), job_id)
+    if not job.live:
+        st.rerun()
+    if job.state == "queued":
+        st.caption(f":material/schedule: {show.md_escape(job.message or 'Waiting for its turn.')}")
+        return
+    words = "Loading the model" if job.stage in ("", "Starting", "Reading the pool") else job.stage
+    st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=show.md_escape(words))
+
+
+# The strip
+
+
+def _strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
+    base = views[BASE]
+    if not len(base):
+        st.caption("There is no response to read token by token.")
+        return
+    left, right = st.columns([2, 5], vertical_alignment="center")
+    with left:
+        what = st.segmented_control(
+            "Shown",
+            list(MEASURES),
+            format_func=MEASURES.__getitem__,
+            default="nll",
+            required=True,
+            key=f"{key}.measure",
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+    with right:
+        st.html(drawings.legend(str(what), calibrated=CALIBRATED in views))
+    st.html(drawings.strip(views, str(what), MOST))
+    st.caption(told(views, str(what), cut=cut))
+
+
+def told(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
+    """Means, and what is not shown, in one line. `cut`: whether the row was too long for the model."""
+    means = view_means({name: [view] for name, view in views.items()})[0]
+    after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
+    said = [f"Mean {MEASURES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
+    said += [f"the first {MOST} of {len(views[BASE]):,} tokens are shown"] if len(views[BASE]) > MOST else []
+    said += ["the row is longer than the model reads, and was cut for it"] if cut else []
+    return " · ".join(said) + "."

@@ -1,0 +1,188 @@
+"""Jobs as people see them: what one would do, how it is going, how to stop or resume it.
+
+The truth is in the workspace (core.workspace.jobs), so a reload, a closed tab or a restarted server changes nothing
+here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.cli.commands import measure_arguments
+from core.errors import WinnowError
+from core.methods.params import measure_params
+from core.schema import Pool
+from core.workspace.files import content_key
+from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
+from pages.ui.data import cached
+from pages.ui.shell import show, state
+
+POLL_S = 2.0  # and only while a job is live
+LOG_LINES = 30
+STOPPED = 3  # unfinished jobs of other settings shown
+
+STATES = {
+    "queued": ("Queued", ":material/schedule:", "orange"),
+    "running": ("Running", ":material/play_arrow:", "blue"),
+    "done": ("Done", ":material/check:", "green"),
+    "failed": ("Failed", ":material/error:", "red"),
+    "cancelled": ("Cancelled", ":material/block:", "gray"),
+    "interrupted": ("Interrupted", ":material/power_off:", "orange"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What pressing Start would run."""
+
+    key: str  # of everything that decides what is measured: finds its jobs again
+    title: str
+    about: dict[str, Any]
+    measure: tuple[str, ...]  # after `python -m core`
+    estimate: tuple[str, ...]
+
+
+def plan(pool: Pool) -> Plan:
+    """The measurement that the present settings ask for."""
+    now, recipe = state.settings(), state.recipe(pool)
+    methods = [state.method(), *state.beside()]
+    decisive = [measure_params(method) for method in methods]
+    spec = {
+        "pool": pool.fingerprint,
+        "tasks": pool.fields.task,
+        "needs": [list(method.needs) for method in methods],
+        "params": decisive,
+        "reading": asdict(now.reading),
+        "seed": now.seed if any(decisive) else 0,
+    }
+    key = content_key(spec)
+    names = ", ".join(method.label for method in methods)
+    return Plan(
+        key=key,
+        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {show.model_name(now.reading.model)}",
+        about={
+            "key": key,
+            "pool": pool.fingerprint,
+            "pool_name": pool.name,
+            "method": now.method,
+            "model": now.reading.model,
+        },
+        measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
+        estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),
+    )
+
+
+def start(what: Plan, kind: str) -> None:
+    """Start `python -m core measure` (or estimate) for this plan, detached from the server."""
+    commands = {"measure": what.measure, "estimate": what.estimate}
+    words = {"measure": what.title, "estimate": f"Estimate: {what.title}"}
+    try:
+        start_job(cached.workspace(), commands[kind], title=words[kind], about={**what.about, "kind": kind})
+    except WinnowError as error:
+        state.tell(str(error))
+
+
+def latest(what: Plan, kind: str) -> Job | None:
+    """The newest job of this kind for this plan."""
+    for job in list_jobs(cached.workspace()):
+        if job.about.get("key") == what.key and job.about.get("kind") == kind:
+            return job
+    return None
+
+
+def elsewhere(what: Plan) -> list[Job]:
+    """All other jobs under way, on any pool, and measurements of this pool that stopped before their end."""
+    newest: dict[tuple[Any, ...], Job] = {}
+    for job in list_jobs(cached.workspace()):
+        if job.about.get("key") != what.key:
+            newest.setdefault(tuple(job.about.get(name) for name in ("kind", "key", "pool")), job)
+    live = [job for job in newest.values() if job.live]
+    ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == what.about["pool"]]
+    stopped = [job for job in ended if not job.live and job.state != "done"]
+    return [*live, *stopped[:STOPPED]]
+
+
+# What is seen
+
+
+def badge(live: Sequence[Job]) -> None:
+    """In the context bar: how many jobs are live, as a way to them; nothing when there are none."""
+    if live:
+        word = "1 job at work" if len(live) == 1 else f"{len(live)} jobs at work"
+        st.page_link(show.PAGES["score"]["page"], label=word, icon=":material/progress_activity:")
+
+
+def panel(job: Job) -> None:
+    """One job in full. A live one is polled; when it ends the whole page is drawn again."""
+    if job.live:
+        _watched(job.id)
+    else:
+        _drawn(job)
+
+
+@st.fragment(run_every=POLL_S)
+def _watched(job_id: str) -> None:
+    job = get_job(cached.workspace(), job_id)
+    if not job.live:
+        st.rerun()
+    _drawn(job)
+
+
+def _drawn(job: Job) -> None:
+    word, icon, colour = STATES[job.state]
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.text(job.title, width="stretch")
+            _buttons(job)
+        if job.live:
+            _progress(job)
+        elif job.state != "done":
+            _ended(job)
+
+
+def _progress(job: Job) -> None:
+    if job.state == "queued":
+        st.caption(f"{show.md_escape(job.message or 'Waiting for its turn.')} It starts by itself.")
+        return
+    st.progress(min(max(job.fraction, 0.0), 1.0), text=show.md_escape(job.stage or "Starting"))
+    facts = [f"{job.fraction:.0%}"] if job.total else []
+    if job.total:
+        facts.append(f"{job.done:,} of {job.total:,}")
+    if job.rate > 0:
+        facts.append(f"{show.count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} a second")
+    if job.eta is not None:
+        facts.append(f"{show.duration(job.eta)} left in this stage")
+    st.caption(" · ".join([*facts, "safe to close this tab"]))
+
+
+def _ended(job: Job) -> None:
+    if job.state == "failed":
+        st.error(show.md_escape(job.message or "It stopped without a word."), icon=":material/error:")
+    elif job.message:
+        st.caption(show.md_escape(job.message))
+    log = job.log_tail(LOG_LINES)
+    if log:
+        with st.expander("The end of its log", icon=":material/receipt_long:", expanded=job.state == "interrupted"):
+            show.text(log)
+
+
+def _buttons(job: Job) -> None:
+    if job.live:
+        if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}", help="What is finished is kept."):
+            with st.spinner("Stopping at the next safe point"):
+                cancel_job(cached.workspace(), job)
+            st.rerun()
+    elif job.state != "done":
+        label = "Try again" if job.state == "failed" else "Resume"
+        if st.button(
+            label,
+            icon=":material/replay:",
+            type="primary",
+            key=f"resume.{job.id}",
+            help="The same command again: finished parts are not repeated.",
+        ):
+            restart_job(cached.workspace(), job)
+            st.rerun()

@@ -1,0 +1,177 @@
+"""The web server around the pages: headers, downloads, warm-up. No page logic.
+
+`streamlit run app.py` finds the `st.App` in app.py and serves it with what this module gives it.
+"""
+
+import base64
+import gc
+import hashlib
+import hmac
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.runtime.pages_manager import PagesManager
+
+ROUTE = "/download"
+_SECRET = secrets.token_bytes(32)  # new in every process: an old link opens nothing
+_OFFERED: dict[str, tuple[Path, str]] = {}
+
+
+# Downloads
+
+
+def offer(path: Path, name: str | None = None) -> str:
+    """A link under which this file can be fetched until the server stops; nobody can guess it."""
+    resolved = path.resolve()
+    shown = name or resolved.name
+    digest = hmac.new(_SECRET, f"{resolved}\0{shown}".encode(), hashlib.sha256).hexdigest()[:32]
+    _OFFERED[digest] = (resolved, shown)
+    return f"{_base()}{ROUTE}/{digest}"
+
+
+def _base() -> str:
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}" if base else ""
+
+
+async def download(request: Request) -> Response:
+    """Send one offered file from disk."""
+    path, name = _OFFERED.get(request.path_params["key"], (None, ""))
+    if path is None or not path.is_file():
+        return PlainTextResponse("This link is no longer valid. Make a new one on its page.", status_code=404)
+    return FileResponse(path, filename=name, media_type="application/octet-stream")
+
+
+async def front(request: Request) -> Response:
+    """The Pool page is the front page: its name leads there too, where Streamlit would say it knows no such page."""
+    return RedirectResponse(f"{_base()}/" + (f"?{request.url.query}" if request.url.query else ""))
+
+
+# Headers
+
+
+def content_security_policy() -> str:
+    """What a page may load: nothing but this server's own files. Images in pool text are not fetched."""
+    page = Path(st.__file__).parent / "static" / "index.html"
+    scripts = re.findall(r"<script>(.*?)</script>", page.read_text("utf-8"), re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    return (
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+        f"script-src 'self' 'wasm-unsafe-eval' blob: {allowed}; worker-src 'self' blob:; "
+        "font-src 'self' data:; connect-src 'self' ws: wss:; frame-ancestors 'none'; "
+        "object-src 'none'; base-uri 'self'; form-action 'self'"
+    )
+
+
+class Headers:
+    """ASGI middleware that adds the security headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.headers = {
+            "Content-Security-Policy": content_security_policy(),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; add headers where an HTTP answer starts."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+# Start
+
+
+def check_address() -> None:
+    """Refuse to listen beyond this computer unless WINNOW_ALLOW_REMOTE=1 says it is meant."""
+    address = st.get_option("server.address") or "0.0.0.0"
+    if is_local(address) or os.environ.get("WINNOW_ALLOW_REMOTE") == "1":
+        return
+    raise SystemExit(
+        f"Winnow would listen on {address}, where anyone who can reach this computer could read pools and start "
+        "jobs: it has no login. Put it behind a proxy that has one and set WINNOW_ALLOW_REMOTE=1, or leave "
+        "out --server.address."
+    )
+
+
+def is_local(address: str) -> bool:
+    """Does this address reach this computer only?"""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def keep_files() -> None:
+    """Pass no open file or socket on to jobs.
+
+    The server's own socket is made to be inherited (uvicorn does so for workers of its own). A job that outlives the
+    server would hold the port, and the server could not be started again until the job ends.
+    """
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208  names of open files, not paths
+        with suppress(OSError):  # the one that listed them is closed by now
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+
+
+@asynccontextmanager
+async def warm(app: Any) -> AsyncIterator[None]:
+    """Load what every first visit needs, then take it out of the garbage collector's sight.
+
+    Streamlit collects fully after every run; over a large heap that costs more than a slider's own work.
+    """
+    from pages.ui.shell import warmup  # after the runtime has started: caches live in it
+
+    # A folder called pages/ would make a link straight to a page run that page without app.py until the
+    # first visitor has run app.py. (Where this name is gone, `state.need_pool` still leads through app.py.)
+    PagesManager.uses_pages_directory = False
+    keep_files()
+    warmup.load()
+    gc.collect()
+    gc.freeze()
+    yield
+
+
+def own_fault(fault: Exception) -> bool:
+    """What a visitor sees of a fault of ours: its kind, and where the rest is. Its text may hold data, so not that."""
+    st.error(
+        f"Something in Winnow itself failed ({type(fault).__name__}). Nothing finished is lost; reload the page to go "
+        "on. The details are in the terminal that Winnow was started in.",
+        icon=":material/bug_report:",
+    )
+    return True
+
+
+def around() -> dict[str, Any]:
+    """What `st.App` takes beside the script."""
+    return {
+        "routes": [
+            Route(f"{_base()}{ROUTE}/{{key}}", download, methods=["GET", "HEAD"]),
+            Route(f"{_base()}/pool", front),
+        ],
+        "middleware": [Middleware(Headers)],
+        "lifespan": warm,
+        "on_script_error": own_fault,
+    }

@@ -1,0 +1,120 @@
+"""The first look: a strip above the pages of the demo pool that leads through all of them, once.
+
+Each step says what to do on its page and what to see there. The planted faults are known, so whoever follows it sees
+what every method does with them.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import streamlit as st
+
+from core.methods import METHODS, standing
+from core.methods.params import measure_params
+from core.schema import Pool
+from core.workspace.files import write_json
+from pages.ui.data import cached
+from pages.ui.shell import jobs, show, state
+
+SEEN = "tour.json"  # in the workspace: there once the strip was closed or followed to its end
+
+
+@dataclass(frozen=True)
+class Step:
+    """One page of the tour."""
+
+    page: str  # of show.PAGES
+    do: str
+    see: str
+
+
+STEPS = (
+    Step(
+        "pool",
+        "Look through the rows: {rows:,} short ones of {tasks} tasks.",
+        "{faults} of them carry a fault that was planted: swapped or truncated responses, gibberish, duplicates. Their "
+        "key is kept apart, so every method can be checked against it.",
+    ),
+    Step(
+        "score",
+        "Let a model measure every row, for all methods at once.",
+        "The model that ships with Winnow takes some minutes on a laptop. Nothing is lost if you close the tab.",
+    ),
+    Step(
+        "explore",
+        "Choose a method, look at its score, click a bar and read the rows behind it.",
+        "The title says whether a score says anything of its own, or mostly repeats length.",
+    ),
+    Step(
+        "compare",
+        "See which rows the methods agree on.",
+        "'Planted faults' shows how many each method keeps, beside random choice. Lowest NLL and entropy shift drop "
+        "most of them; coverage, which asks for variety, collects them.",
+    ),
+    Step(
+        "select",
+        "Move the budget and watch what the subset is made of.",
+        "'Planted faults kept' stands beside what random rows of the same number keep.",
+    ),
+    Step(
+        "export",
+        "Take the rows with you.",
+        "The manifest gives exactly these rows again; the command does the same without the app.",
+    ),
+)
+
+
+def strip(page: str) -> None:
+    """The step of this page, above it; nothing for any other pool than the demo, or once it was seen."""
+    pool = state.open_or_none()
+    if pool is None or pool.source != "demo" or _file().exists():
+        return
+    place = next((k for k, step in enumerate(STEPS) if step.page == (page or "pool")), None)
+    if place is None:
+        return
+    step, last = STEPS[place], place == len(STEPS) - 1
+    facts = {"rows": len(pool), "tasks": len(cached.tasks(pool)[0]), "faults": len(cached.answer_key(pool) or ())}
+    with st.container(border=True, key="tour"), st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(f"First look · {place + 1} of {len(STEPS)}", icon=":material/explore:", color="blue")
+        st.markdown(f"**{step.do}** {step.see}".format(**facts), width="stretch")
+        if step.page == "score":
+            _measure_all(pool)
+        _on(None if last else STEPS[place + 1].page)
+
+
+def _on(page: str | None) -> None:
+    """To the next page, or to the end of the tour."""
+    if page is None:
+        st.button("Done", icon=":material/check:", key="tour.done", on_click=close)
+        return
+    if st.button(f"Next: {show.PAGES[page]['title']}", icon=":material/arrow_forward:", key="tour.next"):
+        st.switch_page(show.PAGES[page]["page"])
+    st.button("Close", icon=":material/close:", type="tertiary", key="tour.close", on_click=close)
+
+
+def _measure_all(pool: Pool) -> None:
+    """One button that measures what is not measured yet, unless that is under way."""
+    lacking = [name for name in everything() if state.run(pool, replace(state.settings(), method=name)) is None]
+    if lacking and not cached.live_jobs():
+        st.button(
+            "Measure for all methods", type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start
+        )
+
+
+def everything() -> list[str]:
+    """The methods that have something to measure and can be measured without further words."""
+    return [name for name in standing() if measure_params(METHODS[name]())]
+
+
+def _start() -> None:
+    state.change(also=tuple(name for name in everything() if name != state.settings().method))
+    jobs.start(jobs.plan(state.need_pool()), "measure")
+
+
+def close() -> None:
+    """Seen: it does not come again in this workspace."""
+    write_json(_file(), {"seen": True})
+
+
+def _file() -> Path:
+    return cached.workspace().root / SEEN

@@ -1,0 +1,148 @@
+"""The pairs of target sets, to be read: a table of one set's, and one pair in full, as text."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import streamlit as st
+
+from core.errors import WinnowError
+from core.methods.preference_influence import TargetName
+from core.pool.preference.target_sets import Targets
+from pages.ui.shell import show
+
+PAGE = 100  # pairs, or rows set aside, in a table at once
+TABLE, TEXT = 280, 260  # heights
+ROW = 34  # height of a line
+START = 160  # characters of a text in a table cell
+
+
+@st.fragment
+def reader(sets: Sequence[TargetName], load: Callable[[str], Targets]) -> None:
+    """The pairs of the sets in use, read by `load` when they are asked for."""
+    opened = st.expander("See the pairs", icon=":material/compare:", key="targets.pairs", on_change="rerun")
+    if not opened.open:
+        return
+    with opened:
+        one = _which(sets)
+        try:
+            targets = load(one.source)
+        except WinnowError as error:
+            show.error(error)
+            return
+        _pairs(targets)
+        _set_aside(targets)
+
+
+def _which(sets: Sequence[TargetName]) -> TargetName:
+    if len(sets) == 1:
+        return sets[0]
+    picked = st.segmented_control(
+        "Pairs of",
+        range(len(sets)),
+        format_func=lambda place: show.md_escape(sets[place].name),
+        default=0,
+        required=True,
+        key=f"targets.of.{'.'.join(one.name for one in sets)}",
+    )
+    return sets[int(picked or 0)]
+
+
+def _pairs(targets: Targets) -> None:
+    own = f"targets.{targets.fingerprint[:12]}"  # another set begins afresh
+    pages = -(-len(targets) // PAGE)
+    page = 1
+    if pages > 1:
+        with st.container(horizontal_alignment="right"):
+            page = int(st.pagination(pages, key=f"{own}.page"))
+    start = PAGE * (page - 1)
+    shown = targets.pairs.slice(start, PAGE).to_pylist()
+    for pair in shown:
+        pair["prompt"] = orjson.loads(pair["prompt"])
+    place = _picked(shown, f"{own}.{start}")
+    st.caption(f"{start + 1:,} to {start + len(shown):,} of {len(targets):,} pairs. Tick one to read it.")
+    _whole(shown[place])
+
+
+def _picked(shown: list[dict[str, Any]], key: str) -> int:
+    """Draw the table; the place of the pair that is ticked, else of the first."""
+    event = st.dataframe(
+        [
+            {
+                "prompt": _start(pair["prompt"][-1]["content"]),
+                "chosen": _start(pair["chosen"]),
+                "rejected": _start(pair["rejected"]),
+                "subtask": pair["subtask"],
+                "line": pair["line"],
+            }
+            for pair in shown
+        ],
+        key=key,
+        height=min(TABLE, ROW * (len(shown) + 1) + 3),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        row_height=ROW,
+        alt="Pairs, one per line",
+        column_order=[
+            *("prompt", "chosen", "rejected"),
+            *(["subtask"] if any(pair["subtask"] for pair in shown) else []),
+            "line",
+        ],
+        column_config={
+            "prompt": st.column_config.TextColumn("Prompt", width=210),
+            "chosen": st.column_config.TextColumn("Chosen", width=210),
+            "rejected": st.column_config.TextColumn("Rejected", width=210),
+            "subtask": st.column_config.TextColumn("Sub-task", width=100),
+            "line": st.column_config.NumberColumn("Line", format="%d", width=60),
+        },
+    )
+    ticked = event["selection"]["rows"]
+    return int(ticked[0]) if ticked and ticked[0] < len(shown) else 0
+
+
+def _start(text: str) -> str:
+    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+
+
+def _whole(pair: dict[str, Any]) -> None:
+    """One pair: the prompt's turns, and the two answers beside it."""
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.badge(f"line {pair['line']:,}", color="gray")
+        st.text(pair["subtask"] or "")
+    asked, chosen, rejected = st.columns(3)
+    with asked:
+        for turn in pair["prompt"]:
+            _about(show.ROLES.get(turn["role"], ":material/chat:"), turn["role"], turn["content"])
+            show.text(turn["content"], height=TEXT if len(pair["prompt"]) == 1 else None)
+    for place, icon, side in ((chosen, "thumb_up", "chosen"), (rejected, "thumb_down", "rejected")):
+        with place:
+            _about(f":material/{icon}:", side, pair[side])
+            show.text(pair[side], height=TEXT)
+
+
+def _about(icon: str, words: str, text: str) -> None:
+    st.caption(f"{icon} {show.md_escape(words)} · {len(text):,} characters")
+
+
+def _set_aside(targets: Targets) -> None:
+    """What was of no use, with its line and the reason."""
+    count = sum(targets.problems.values())
+    if not count:
+        st.caption(":material/check_circle: Nothing was set aside.")
+        return
+    more = f"; the first {PAGE} are shown" if count > PAGE else ""
+    st.caption(f":material/report: {count:,} set aside{more}.")
+    st.dataframe(
+        targets.set_aside.slice(0, PAGE).to_pandas(),
+        hide_index=True,
+        key=f"targets.aside.{targets.fingerprint[:12]}",
+        alt="Rows and pairs set aside, with the reason",
+        height=min(TABLE, ROW * (min(count, PAGE) + 1) + 3),
+        row_height=ROW,
+        column_config={
+            "line": st.column_config.NumberColumn("Line", format="%d", width=60),
+            "reason": st.column_config.TextColumn("Reason", width=300),
+            "text": st.column_config.TextColumn("How it begins", width=900),
+        },
+    )

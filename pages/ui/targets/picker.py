@@ -1,0 +1,165 @@
+"""Target sets on the Score page: which are in use, what is in each, and ways to add one.
+
+They are one text parameter of the method (core.methods.preference_influence spells it), so undo, links and the
+command without the app follow by themselves.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.errors import MethodError, WinnowError
+from core.methods.preference_influence import NAME, TargetName, named_targets, spell_targets
+from core.pool.preference.formats import SHAPES
+from core.pool.preference.target_sets import DEMO
+from core.schema import Pool
+from pages.ui.pool import opening
+from pages.ui.shell import roots, show, state
+from pages.ui.targets import facts
+from pages.ui.words import listed
+
+WAYS = {"source": ":material/folder_open: Path or hub id", "upload": ":material/upload: Upload"}
+ABOUT_DEMO = (
+    "24 pairs to questions like those of the demo pool: a sound answer against a faulty one. Their field 'fault' names "
+    "the sub-task: swapped, truncated or gibberish."
+)
+
+
+def choose(pool: Pool) -> None:
+    """The sets in use, one under another."""
+    sets = in_use()
+    for one in sets:
+        with st.container(border=True):
+            _card(pool, one, alone=len(sets) == 1)
+
+
+def in_use() -> tuple[TargetName, ...]:
+    """The target sets of the chosen method."""
+    method: Any = state.method()
+    return named_targets(method.targets)
+
+
+# One set
+
+
+def _card(pool: Pool, one: TargetName, *, alone: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(show.md_escape(one.name), icon=":material/adjust:", color="gray")
+        about = ABOUT_DEMO if one.source == DEMO else show.md_escape(one.source)
+        st.text(_title(one.source), width="stretch", help=about)
+        st.button(
+            "Remove",
+            icon=":material/close:",
+            type="tertiary",
+            key=f"targets.remove.{one.name}",
+            disabled=alone,
+            help="The only one: add another first." if alone else None,
+            on_click=_remove,
+            args=(one.name,),
+        )
+    try:
+        known = facts.facts(pool, one.source)
+    except WinnowError as error:
+        show.error(error)
+        return
+    st.caption(show.md_escape(facts.contents(known)))
+    for sentence in facts.doubts(known):
+        st.warning(show.md_escape(sentence), icon=":material/warning:")
+
+
+def _title(source: str) -> str:
+    if source == DEMO:
+        return "the embedded pairs"
+    return source if roots.is_hub_id(source) else Path(source).name
+
+
+def _remove(name: str) -> None:
+    _use([one for one in in_use() if one.name != name])
+
+
+def _use(sets: Sequence[TargetName]) -> None:
+    """Change the settings to these sets; an order by a set that is gone becomes one by the first."""
+    gone = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
+    state.set_params(targets=spell_targets(sets), **({"target": ""} if gone else {}))
+
+
+# Another one
+
+
+def add(pool: Pool) -> None:
+    """Ways to one more set: a path or hub id, an upload, the embedded pairs."""
+    sets = in_use()
+    way = st.segmented_control(
+        "Add a target set", list(WAYS), format_func=WAYS.get, default="source", key="targets.way"
+    )
+    {"source": _source, "upload": _upload}[way or "source"](pool, f"targets.{len(sets)}")  # added: the form is empty
+    if DEMO not in [one.source for one in sets]:
+        asked = st.button("Use the embedded pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
+        if asked:
+            _take(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
+
+
+def _source(pool: Pool, key: str) -> None:
+    with st.form(f"{key}.form", border=False):
+        path, called = st.columns([3, 2])
+        with path:
+            typed = st.text_input(
+                "Path or hub id",
+                placeholder="~/pairs.jsonl or owner/name",
+                key=f"{key}.typed",
+                help=f"Rows may be written in {len(SHAPES)} ways: {'; '.join(SHAPES.values())}.",
+            )
+        with called:
+            name = _name(key)
+        folders = listed([show.md_escape(root) for root in roots.roots()])
+        st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
+        if not st.form_submit_button("Add", icon=":material/add:"):
+            return
+    try:
+        source = roots.checked_source(typed)
+    except WinnowError as error:
+        show.error(error)
+        return
+    _take(pool, name, source)
+
+
+def _upload(pool: Pool, key: str) -> None:
+    given = st.file_uploader(
+        "Pairs from this computer", type=list(opening.UPLOADS), key=f"{key}.upload", help="Kept in the workspace."
+    )
+    name = _name(key)
+    if given is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
+        return
+    try:
+        kept = opening.keep(given.name, given.getvalue())
+    except WinnowError as error:
+        show.error(error)
+        return
+    _take(pool, name, str(kept))
+
+
+def _name(key: str) -> str:
+    typed: str = st.text_input("Name (optional)", key=f"{key}.name", placeholder="that of the file")
+    return typed.strip()
+
+
+def _named(name: str, source: str) -> TargetName:
+    if name and not NAME.fullmatch(name):
+        raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
+    return TargetName(name or named_targets(source)[0].name, source)
+
+
+def _take(pool: Pool, name: str, source: str) -> None:
+    """Put one more set in use if its pairs can be read as the settings ask; else say why, here."""
+    try:
+        sets = (*in_use(), _named(name, source))
+        if named_targets(spell_targets(sets)) != sets:
+            raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
+        facts.facts(pool, source)
+    except WinnowError as error:
+        show.error(error)
+        return
+    _use(sets)
+    st.rerun()

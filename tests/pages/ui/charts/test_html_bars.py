@@ -1,0 +1,123 @@
+"""Drawings as HTML: what stands where, and that no name of a pool becomes markup."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from pages.ui import theme
+from pages.ui.charts import bins, html_bars
+
+VALUES = np.array([0.1, 0.2, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9])
+
+
+def shares(subset, pool=(0.3, 0.2), low=(0.25, 0.15), high=(0.35, 0.25), names=("a", "b")):
+    return html_bars.against(names, *(np.array(v) for v in (subset, pool, low, high)), label="Tasks")
+
+
+def boxes(html, colour):
+    """Left edge and width, in percent, of all boxes of one colour."""
+    found = re.findall(rf"left:([\d.]+)%;width:([\d.]+)%;background:{re.escape(colour)}", html)
+    return [(float(left), float(width)) for left, width in found]
+
+
+def scores(cut=0.3, marks=None, log=False, values=VALUES, selected=3):
+    binned = bins.binned(values, bins=4, log=log)
+    rows = np.arange(len(values))
+    layers = {"selected": binned.counts(rows[:selected]), "not selected": binned.counts(rows[selected:])}
+    return html_bars.histogram(binned.edges, layers, title="score", marks=marks or {}, cut=cut, log=log)
+
+
+def cut_at(html):
+    return float(re.search(r'data-cut="([\d.]+)"', html)[1])
+
+
+def corners(html):
+    """One list of (x, y) per shape, in percent from the upper left, hindmost first."""
+    shapes = re.findall(r"clip-path:polygon\((.*?)\)", html)
+    return [[tuple(float(v) for v in re.findall(r"([\d.e-]+)%", pair)) for pair in s.split(",")] for s in shapes]
+
+
+class Tags(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.found, self.open = set(), []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.add(tag)
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_bars_are_as_long_as_their_share_of_the_longest():
+    html = shares((0.4, 0.1), pool=(0.2, 0.2), low=(0.1, 0.3), high=(0.3, 0.4))
+    assert boxes(html, theme.SELECTED) == [(0, 100), (0, 25)]
+    assert "40.0 %" in html and "10.0 %" in html
+
+
+def test_a_bar_is_pale_where_random_subsets_reach_as_far():
+    html = shares((0.30, 0.40))
+    pale = theme.faint(theme.SELECTED, 0.45)
+    assert len(boxes(html, pale)) == len(boxes(html, theme.SELECTED)) == 1
+
+
+def test_the_pool_and_the_random_band_stand_at_their_shares():
+    html = shares((0.5, 0.0), pool=(0.3, 0.2), low=(0.25, 0.15), high=(0.35, 0.25))
+    assert [left for left, _ in boxes(html, theme.REST)] == [60, 40]
+    assert boxes(html, theme.faint(theme.RANDOM, 0.38)) == [(50, 20), (30, 20)]
+
+
+def test_an_empty_subset_is_drawn_too():
+    assert "0 %" in shares((0.0, 0.0))
+    assert html_bars.against([], *[np.zeros(0)] * 4, label="none")
+
+
+def test_the_cut_stands_at_the_score_of_the_last_selected_row():
+    selected = 3
+    assert cut_at(scores(cut=VALUES[selected - 1])) == pytest.approx(100 * (0.35 - 0.1) / 0.8)
+
+
+def test_the_cut_stands_at_the_same_place_on_a_logarithmic_axis():
+    assert cut_at(scores(cut=100, log=True, values=np.arange(1, 10_001))) == pytest.approx(50)
+
+
+def test_a_cut_beyond_the_frame_stands_at_its_edge():
+    assert cut_at(scores(cut=-5.0)) == 0
+    assert cut_at(scores(cut=5.0)) == 100
+
+
+def test_without_a_cut_none_is_drawn():
+    assert "data-cut" not in scores(cut=None)
+
+
+def test_layers_are_stacked_and_reach_as_high_as_their_counts():
+    behind, front = corners(scores(selected=1))  # 4 bins of 2 rows each; one of the first two is selected
+    assert min(y for _, y in behind) == 0
+    assert min(y for _, y in front) == 50
+    assert {y for x, y in front if x > 25} == {100}
+
+
+def test_a_histogram_says_in_words_what_it_shows():
+    assert 'aria-label="score: 3 selected, 5 not selected; cut at 0.3"' in scores()
+
+
+HOSTILE = '<img src=x onerror=alert(1)> "quoted" & more'
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        shares((0.5, 0.2), names=(HOSTILE, "b")),
+        html_bars.legend({HOSTILE: theme.SELECTED}),
+        scores(marks={0.5: 0.4, 0.95: 0.8}),
+    ],
+    ids=["against", "legend", "histogram"],
+)
+def test_only_boxes_and_words_are_drawn_and_names_stay_text(html):
+    tags = Tags(html)
+    assert tags.found <= {"div", "span"}
+    assert not tags.open

@@ -1,0 +1,106 @@
+"""What a range dragged over a histogram can become. The events are those that Plotly sends for bars in a box."""
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.selection.filters import Filter
+from pages.ui.charts import scales
+from pages.ui.controls.dragging import bars
+from pages.ui.data import cached
+from pages.ui.shell import state
+from tests.pages.conftest import covering_run
+
+
+def event(*marked):
+    points = [{"customdata": [k, "words"], "curve_number": layer} for k in marked for layer in range(3)]
+    return {"selection": {"points": points, "box": [], "lasso": []}}
+
+
+def test_the_bars_of_all_layers_are_one_range():
+    assert bars(event(7, 5, 6)) == (5, 7)
+    assert bars(event(3)) == (3, 3)
+    assert bars(event()) is None
+
+
+def test_a_range_in_words_is_open_where_the_last_bar_is():
+    edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    assert scales.spans(edges, 1, 1) == scales.span(edges, 1)
+    assert scales.spans(edges, 1, 2) == "1 to 3"
+    assert scales.spans(edges, 0, 2) == "below 3"
+    assert scales.spans(edges, 2, 3) == "2 and above"
+    assert scales.spans(edges, 0, 3) == "of any value"
+
+
+def page(column, marked):
+    from pages.ui.controls import dragging
+    from pages.ui.data import live_selection  # the script of an app of its own
+    from pages.ui.shell import state
+
+    state.init()
+    pool = state.need_pool()
+    run = state.need_run()
+    dragging.offer(run, live_selection.answer(pool, run, state.recipe(pool)), column, marked)
+
+
+@pytest.fixture
+def offered(run):
+    def drawn(column, marked):
+        at = AppTest.from_function(page, args=(column, marked)).run()
+        assert not at.exception
+        return at
+
+    return drawn
+
+
+def labels(at):
+    return {button.key: button.label for button in at.button}
+
+
+def press(at, key):
+    at.button(key=key).click().run()
+    assert not at.exception
+    return at.session_state[state.SETTINGS]
+
+
+def test_keeping_and_leaving_out_are_filters_on_exactly_these_rows(run, offered):
+    values = cached.measured(run).columns["nll"]
+    at = offered("nll", (10, 30))
+    count = int(labels(at)["drag.only"].split("(")[1].rstrip(")"))
+    (kept,) = press(at, "drag.only").filters
+    assert kept.column == "nll" and not kept.exclude
+    assert ((values >= kept.low) & (values <= kept.high)).sum() == count > 0
+    (left,) = press(offered("nll", (10, 30)), "drag.out").filters[1:]
+    assert left == Filter("nll", kept.low, kept.high, exclude=True)
+
+
+def test_a_range_from_the_first_bar_has_no_lower_limit(offered):
+    (kept,) = press(offered("nll", (0, 20)), "drag.only").filters
+    assert kept.low is None and kept.high is not None
+
+
+def test_a_cut_is_offered_on_the_score_that_is_ranked_by_and_can_be_taken_back(offered):
+    assert "drag.cut" not in labels(offered("nll", (10, 30)))
+    at = offered("delta_entropy", (10, 30))
+    assert labels(at)["drag.cut"].startswith("Cut here: at most")
+    threshold = press(at, "drag.cut").threshold
+    assert threshold is not None
+    assert press(at, "select.undo").threshold is None
+
+
+def test_where_the_order_found_values_of_its_own_there_is_only_the_cut(pool, workspace, app):
+    covering_run(workspace, pool)
+    at = app("select")
+    settings = state.replace(at.session_state[state.SETTINGS], method="activation_coverage")
+    one_task = state.replace(settings, filters=(Filter("task", values=("sums",)),))
+    for now, filters in ((settings, True), (one_task, False)):
+        at = AppTest.from_function(page, args=("coverage_gain", (0, 5)))
+        at.run()
+        at.session_state[state.SETTINGS] = now
+        at.run()
+        assert ("drag.only" in labels(at)) == filters
+        assert "drag.cut" in labels(at)
+
+
+def test_nothing_marked_offers_nothing(offered):
+    assert labels(offered("nll", None)) == {}

@@ -1,0 +1,107 @@
+"""Paths typed into a browser: what may be opened, and what may not."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import PoolError
+from pages.ui.shell import roots
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One allowed folder with a pool; beside it one that is not allowed."""
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed" / "pool.jsonl").write_text("{}")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.jsonl").write_text("{}")
+    monkeypatch.setenv("WINNOW_DATA_ROOTS", str(tmp_path / "allowed"))
+    return tmp_path
+
+
+def test_a_file_inside_is_given_resolved(data):
+    assert roots.checked_source(f" '{data}/allowed/../allowed/pool.jsonl' ") == str(data / "allowed" / "pool.jsonl")
+
+
+def test_a_file_outside_is_refused_and_told_what_to_do(data):
+    with pytest.raises(PoolError, match=r"outside the folders.*WINNOW_DATA_ROOTS"):
+        roots.checked_source(str(data / "elsewhere" / "secret.jsonl"))
+
+
+def test_what_is_outside_is_not_told_to_exist_or_not(data):
+    said = []
+    for name in ("secret.jsonl", "nothing.jsonl"):
+        with pytest.raises(PoolError) as refused:
+            roots.checked_source(str(data / "elsewhere" / name))
+        said.append(str(refused.value).replace(name, ""))
+    assert said[0] == said[1]
+
+
+def test_dots_do_not_lead_out(data):
+    with pytest.raises(PoolError, match="outside"):
+        roots.checked_source(f"{data}/allowed/../elsewhere/secret.jsonl")
+
+
+def test_a_link_does_not_lead_out(data):
+    (data / "allowed" / "link.jsonl").symlink_to(data / "elsewhere" / "secret.jsonl")
+    with pytest.raises(PoolError, match="outside"):
+        roots.checked_source(str(data / "allowed" / "link.jsonl"))
+
+
+def test_hidden_folders_stay_closed(data):
+    (data / "allowed" / ".ssh").mkdir()
+    (data / "allowed" / ".ssh" / "key.json").write_text("{}")
+    with pytest.raises(PoolError, match="hidden"):
+        roots.checked_source(str(data / "allowed" / ".ssh" / "key.json"))
+
+
+def test_a_missing_file_inside_says_so(data):
+    with pytest.raises(PoolError, match="is not there"):
+        roots.checked_source(str(data / "allowed" / "other.jsonl"))
+
+
+@pytest.mark.parametrize("typed", ["", "  ", "a\0b", r"\\server\share\x.jsonl", "//server/share/x.jsonl"])
+def test_what_is_no_path_is_refused(data, typed):
+    with pytest.raises(PoolError):
+        roots.checked_source(typed)
+
+
+@pytest.mark.parametrize("typed", ["databricks/databricks-dolly-15k", "gsm8k", "demo"])
+def test_a_hub_id_is_left_as_it_is(data, typed):
+    assert roots.checked_source(typed) == typed
+
+
+def test_from_other_computers_the_home_folder_is_not_open(monkeypatch, tmp_path):
+    monkeypatch.delenv("WINNOW_DATA_ROOTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
+    assert Path.home().resolve() in roots.roots()
+    monkeypatch.setenv("WINNOW_ALLOW_REMOTE", "1")
+    assert roots.roots() == (tmp_path.resolve(),)
+
+
+def test_a_model_folder_is_checked_like_a_pool(data):
+    with pytest.raises(PoolError, match="outside"):
+        roots.checked_model(str(data / "elsewhere"))
+    assert roots.checked_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"])
+def test_servers_of_this_computer_may_be_asked(url):
+    assert roots.checked_server(f" {url} ") == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/v1", "https://api.example.com/v1", "http://127.0.0.1.evil.com"]
+)
+def test_other_servers_only_where_they_are_named(url, monkeypatch):
+    with pytest.raises(PoolError, match="WINNOW_SERVERS"):
+        roots.checked_server(url)
+    monkeypatch.setenv("WINNOW_SERVERS", "api.example.com, 169.254.169.254,127.0.0.1.evil.com")
+    assert roots.checked_server(url) == url
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(PoolError, match="no address"):
+        roots.checked_server(url)

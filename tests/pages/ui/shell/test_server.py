@@ -1,0 +1,122 @@
+"""Headers, downloads and the address: what stands between the pages and the network."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from pages.ui.shell import server
+
+
+def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
+    """What the server's own routes and middleware answer to one GET."""
+    around = server.around()
+    app = Starlette(
+        routes=[*around["routes"], Route("/", lambda _request: PlainTextResponse("page"))],
+        middleware=around["middleware"],
+    )
+    said: list[dict] = []
+
+    asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> dict:
+        for message in asked:
+            return message
+        return await asyncio.Future()  # the browser stays connected
+
+    async def send(message: dict) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": query}
+    asyncio.run(app(scope, receive, send))
+    headers = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
+    return said[0]["status"], headers, b"".join(part.get("body", b"") for part in said[1:])
+
+
+def test_an_offered_file_is_sent_whole_under_its_name(tmp_path):
+    file = tmp_path / "chosen.jsonl"
+    file.write_bytes(b'{"a": 1}\n' * 100_000)
+    status, headers, body = fetch(server.offer(file, "gewählt.jsonl"))
+    assert (status, body) == (200, file.read_bytes())
+    assert headers["content-disposition"].startswith("attachment")
+    assert "gew%C3%A4hlt.jsonl" in headers["content-disposition"]
+
+
+def test_the_same_file_keeps_its_link_and_another_gets_another(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    assert server.offer(tmp_path / "a") == server.offer(tmp_path / "a")
+    assert server.offer(tmp_path / "a") != server.offer(tmp_path / "b")
+
+
+def test_a_file_that_was_not_offered_cannot_be_named(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    for guess in ("0" * 32, "../secret", f"..%2f{tmp_path}/secret"):
+        status, _, body = fetch(f"/download/{guess}")
+        assert status == 404
+        assert body != b"x"
+
+
+def test_an_offered_file_that_is_gone_says_so(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("x")
+    link = server.offer(file)
+    file.unlink()
+    assert fetch(link)[0] == 404
+
+
+def test_the_name_of_the_front_page_leads_to_it_with_all_that_was_asked():
+    status, headers, _ = fetch("/pool", b"method=a%20b&row=%3Cb%3E")
+    assert (status, headers["location"]) == (307, "/?method=a%20b&row=%3Cb%3E")
+    assert fetch("/pool")[1]["location"] == "/"
+
+
+def test_every_answer_forbids_loading_from_elsewhere():
+    _, headers, _ = fetch("/")
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "img-src 'self' data: blob:" in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_policy_allows_the_inline_script_of_the_installed_streamlit():
+    assert server.content_security_policy().count("'sha256-") >= 1
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_this_computer_is_local(address):
+    assert server.is_local(address)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_anything_else_is_not(address):
+    assert not server.is_local(address)
+
+
+def test_listening_to_others_is_refused_without_the_flag(monkeypatch):
+    monkeypatch.setattr(server.st, "get_option", {"server.address": "0.0.0.0"}.get)
+    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
+    with pytest.raises(SystemExit, match="no login"):
+        server.check_address()
+    monkeypatch.setenv("WINNOW_ALLOW_REMOTE", "1")
+    server.check_address()
+
+
+def test_no_address_at_all_means_all_of_them_and_is_refused(monkeypatch):
+    monkeypatch.setattr(server.st, "get_option", {}.get)
+    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
+    with pytest.raises(SystemExit, match=r"0\.0\.0\.0"):
+        server.check_address()
+
+
+def test_a_job_does_not_inherit_the_port_of_the_server():
+    with socket.socket() as port:
+        port.set_inheritable(True)  # as uvicorn makes it
+        server.keep_files()
+        assert not port.get_inheritable()
+        assert os.get_inheritable(1)  # jobs still have somewhere to write

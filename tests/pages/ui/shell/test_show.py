@@ -1,0 +1,48 @@
+"""How data and numbers are put into words."""
+
+import pytest
+
+from pages.ui.shell import show
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0.4 s"),
+        (8, "8 s"),
+        (59.6, "1 min"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_durations(seconds, words):
+    assert show.duration(seconds) == words
+
+
+@pytest.mark.parametrize(("n", "words"), [(0, "0"), (15_011, "15,011"), (999_999, "999,999"), (1_234_567, "1.23 M")])
+def test_counts(n, words):
+    assert show.count(n) == words
+
+
+@pytest.mark.parametrize(("n", "words"), [(12, "12 B"), (1_900_000_000, "1.9 GB"), (2e12, "2 TB")])
+def test_sizes(n, words):
+    assert show.size(n) == words
+
+
+def test_an_image_in_data_is_no_image_in_a_label():
+    said = show.md_escape("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
+    assert said == r"\!\[x\]\(http\:\/\/evil\/x\.png\) \$a\$ \:red\[b\] \`c\` \<b\>".replace(r"\/", "/")
+
+
+def test_data_in_a_label_stays_on_one_line():
+    assert show.md_escape("a\n\n# b") == r"a \# b"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("embedded", "embedded (small)"), ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("/models/mine/", "mine")],
+)
+def test_a_model_is_called_by_the_end_of_its_name(name, words):
+    assert show.model_name(name) == words
