@@ -18,12 +18,12 @@ if __name__ == "__main__":
     except WinnowError as error:
         show.error(error)
         st.stop()
-    state.on_page(page.url_path)
-    state.address()
+    state.set_page(page.url_path)
+    state.restore_address()
     context.bar(page.url_path)
-    show.note(state.told())
+    show.notice(state.take_notice())
     tour.strip(page.url_path)
     page.run()
 else:
     server.check_address()
-    app = st.App(__file__, **server.around())
+    app = st.App(__file__, **server.app_options())

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
-from core.models.activations import Activations
-from core.models.batching import plan
-from core.models.forward_pass import BATCH_TOKENS, Probe
+from core.models.activations import ActivationObserver
+from core.models.batching import plan_batches
+from core.models.forward_pass import BATCH_TOKENS, ForwardPass
 from core.models.loading import Model, load_model
 from core.models.reference import resolve_model
 
-WANTED = 1.2
+MOST_RATIO = 1.2
 
 
 def main() -> int:
@@ -41,18 +41,18 @@ def main() -> int:
     rows = alpaca_rows(options.rows)
     embedded = load_model(resolve_model("embedded", None), dtype="float32")
     report = {
-        "embedded": timings(embedded, rows, 10 * options.rounds),
-        "0.5 B, random": timings(random_model(), rows, options.rounds),
+        "embedded": time_both(embedded, rows, 10 * options.rounds),
+        "0.5 B, random": time_both(random_model(), rows, options.rounds),
     }
-    print(json.dumps(report, indent=2) if options.json else table(report))
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
-def timings(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
+def time_both(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     """Seconds of both over all rows."""
-    contestants = {"without": Probe(model), "with": Probe(model, riders=[Activations(model)])}
+    contestants = {"without": ForwardPass(model), "with": ForwardPass(model, riders=[ActivationObserver(model)])}
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = plan(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
     wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
     for turn in range(rounds + 1):  # the first, on the smallest batch, only to warm up
         for picked in batches if turn else batches[-1:]:
@@ -75,14 +75,14 @@ def timings(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     }
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = ["model            without     with    ratio   by the clock   wanted"]
     for name, found in report.items():
         used = found["processor_seconds"]
         lines.append(
             f"{name:<14} {used['without']:8.1f} {used['with']:8.1f} {found['ratio']:8.3f} "
-            f"{found['wall_ratio']:14.3f}   at most {WANTED}"
+            f"{found['wall_ratio']:14.3f}   at most {MOST_RATIO}"
         )
     first = next(iter(report.values()))
     lines += ["", f"{first['rows']} rows, {first['tokens']:,} tokens; {first['threads']} threads; processor seconds"]

@@ -29,13 +29,13 @@ import torch
 from transformers import AutoTokenizer
 
 from bench.probe_pass import ALPACA, random_model
-from core.algorithms.answer_geometry import divergence, grams
+from core.algorithms.answer_geometry import compute_geometry, gram_matrices
 from core.demo import MODEL_PATH
-from core.models.answer_embeddings import AnswerSpace, token_weight
+from core.models.answer_embeddings import AnswerEmbedder, token_weight
 from core.models.loading import Model, load_model
 from core.models.reference import resolve_model
 
-WANTED = 3
+LEAST_RATIO = 3
 ANSWERS = 5
 Batch = dict[str, list[Any]]
 
@@ -53,15 +53,15 @@ def main() -> int:
         print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
         return 0
     embedded = load_model(resolve_model("embedded", None), dtype="float32")
-    report = {"embedded": timings(embedded, answered(options.rows, options.words), options.rounds)}
+    report = {"embedded": time_all(embedded, sample_answers(options.rows, options.words), options.rounds)}
     if options.large:
         large = replace(random_model(), tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH))
-        report["0.5 B, random"] = timings(large, answered(options.large, options.words), 1)
-    print(json.dumps(report, indent=2) if options.json else table(report))
+        report["0.5 B, random"] = time_all(large, sample_answers(options.large, options.words), 1)
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
-def answered(rows: int, words: int) -> Batch:
+def sample_answers(rows: int, words: int) -> Batch:
     """Instructions drawn from the pool, each with the outputs of five other rows drawn with it."""
     with gzip.open(ALPACA, "rt", encoding="utf-8") as file:
         pool = [json.loads(line) for line in file]
@@ -71,13 +71,13 @@ def answered(rows: int, words: int) -> Batch:
     return {"instruction": instructions, "answers": [outputs[i + 1 : i + 1 + ANSWERS] for i in range(rows)]}
 
 
-def timings(model: Model, batch: Batch, rounds: int) -> dict[str, Any]:
+def time_all(model: Model, batch: Batch, rounds: int) -> dict[str, Any]:
     """Seconds of all over the rows, and how far their figures are apart."""
-    space = AnswerSpace(model)
+    space = AnswerEmbedder(model)
     contestants: dict[str, Callable[[Batch], tuple[Any, Any]]] = {
-        "loop": lambda rows: loop(model, model.network, rows),
-        "body": lambda rows: loop(model, model.network.base_model, rows),
-        "space": lambda rows: measured(space, rows),
+        "loop": lambda rows: embed_one_by_one(model, model.network, rows),
+        "body": lambda rows: embed_one_by_one(model, model.network.base_model, rows),
+        "space": lambda rows: measure_spread(space, rows),
     }
     wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
     apart = 0.0
@@ -92,12 +92,12 @@ def timings(model: Model, batch: Batch, rounds: int) -> dict[str, Any]:
                 processor[name] += time.process_time() - worked
         pairs = zip(found["space"], found["loop"], strict=True)
         apart = max(apart, *(float(np.abs(ours - plain).max()) for ours, plain in pairs))
-    lengths = [len(ids) for ids in tokenized(model, batch)]
+    lengths = [len(ids) for ids in tokenize_texts(model, batch)]
     return {
         "rows": len(batch["instruction"]),
         "answers": len(lengths),
         "tokens": int(np.sum(lengths)),
-        "tokens_run": tokens_run(space, batch),
+        "tokens_run": count_tokens_run(space, batch),
         "rounds": rounds,
         "threads": torch.get_num_threads(),
         "seconds": wall,
@@ -108,14 +108,14 @@ def timings(model: Model, batch: Batch, rounds: int) -> dict[str, Any]:
     }
 
 
-def measured(space: AnswerSpace, batch: Batch) -> tuple[Any, Any]:
+def measure_spread(space: AnswerEmbedder, batch: Batch) -> tuple[Any, Any]:
     """Dispersion and anisotropy, (N,) each."""
-    found = divergence(grams(space(batch)["vectors"]))
+    found = compute_geometry(gram_matrices(space(batch)["vectors"]))
     return found.dispersion, found.anisotropy
 
 
 @torch.inference_mode()
-def loop(model: Model, network: Any, batch: Batch) -> tuple[Any, Any]:
+def embed_one_by_one(model: Model, network: Any, batch: Batch) -> tuple[Any, Any]:
     """The same the plain way."""
     weights: dict[int, float] = {}
     figures = []
@@ -130,19 +130,19 @@ def loop(model: Model, network: Any, batch: Batch) -> tuple[Any, Any]:
             weight = torch.tensor([weights[k] for k in ids], device=model.device)
             vector = (weight[:, None] * torch.stack(states[-4:-1]).mean(dim=0)[0]).sum(dim=0) / weight.sum()
             vectors.append((vector / vector.norm()).double().cpu().numpy())
-        figures.append(spread(np.array(vectors)))
+        figures.append(row_spread(np.array(vectors)))
     dispersion, anisotropy = np.array(figures).T
     return dispersion, anisotropy
 
 
-def spread(vectors: Any) -> tuple[float, float]:
+def row_spread(vectors: Any) -> tuple[float, float]:
     """Dispersion and anisotropy of one row's (K, d) vectors."""
     apart = vectors - vectors.mean(axis=0)
     values = np.linalg.eigvalsh(apart @ apart.T)
     return (values.sum() / len(vectors), 1 - values[-1] / values.sum()) if values.sum() > 1e-12 else (0.0, 0.0)
 
 
-def tokenized(model: Model, batch: Batch) -> list[list[int]]:
+def tokenize_texts(model: Model, batch: Batch) -> list[list[int]]:
     """Tokens of every text."""
     pairs = zip(batch["instruction"], batch["answers"], strict=True)
     texts = [f"{instruction} {answer}" for instruction, answers in pairs for answer in answers]
@@ -150,7 +150,7 @@ def tokenized(model: Model, batch: Batch) -> list[list[int]]:
     return found
 
 
-def tokens_run(space: AnswerSpace, batch: Batch) -> int:
+def count_tokens_run(space: AnswerEmbedder, batch: Batch) -> int:
     """Tokens that the body is given for all texts, padding and beginnings included."""
     seen: list[int] = []
     handle = space.model.network.base_model.register_forward_pre_hook(
@@ -161,14 +161,14 @@ def tokens_run(space: AnswerSpace, batch: Batch) -> int:
     return sum(seen)
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = ["model            loop     body    space   loop/space   by the clock   body/space   by the clock   wanted"]
     for name, found in report.items():
         used, ratio, wall = found["processor_seconds"], found["ratio"], found["wall_ratio"]
         lines.append(
             f"{name:<14} {used['loop']:6.1f} {used['body']:8.1f} {used['space']:8.1f} {ratio['loop']:12.2f} "
-            f"{wall['loop']:14.2f} {ratio['body']:12.2f} {wall['body']:14.2f}   at least {WANTED}"
+            f"{wall['loop']:14.2f} {ratio['body']:12.2f} {wall['body']:14.2f}   at least {LEAST_RATIO}"
         )
     lines.append("")
     lines += [

@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from core.algorithms.active_neurons import States
-from core.algorithms.greedy_coverage import coverage_curve, coverage_order, partitioned_order, steps
+from core.algorithms.active_neurons import ActiveNeurons
+from core.algorithms.greedy_coverage import coverage_curve, coverage_order, growth_steps, partitioned_order
 
 try:
     import apricot
@@ -55,26 +55,26 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
     options = parser.parse_args()
     report: dict[str, Any] = {"rows": options.rows, "on": options.on, "neurons": options.neurons}
-    report["ratios"] = ratios(pool("kinds", options.small, options.on, options.neurons))
+    report["ratios"] = compare_searches(make_active_neurons("kinds", options.small, options.on, options.neurons))
     report["orders"], report["parts"] = [], []
     for kind in ("kinds", "uniform"):
-        states = pool(kind, options.rows, options.on, options.neurons)
-        report["orders"] += [order(kind, states, g, tau) for g, tau in GROWTHS]
-        report["parts"] += parts(kind, states)
+        states = make_active_neurons(kind, options.rows, options.on, options.neurons)
+        report["orders"] += [time_order(kind, states, g, tau) for g, tau in GROWTHS]
+        report["parts"] += measure_partition_loss(kind, states)
         del states
     if options.large:
-        report["large"] = large(options.large, options.on, options.neurons)
-    print(json.dumps(report, indent=2) if options.json else table(report))
+        report["large"] = time_partitioned(options.large, options.on, options.neurons)
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
-def pool(kind: str, rows: int, on: int, neurons: int) -> States:
+def make_active_neurons(kind: str, rows: int, on: int, neurons: int) -> ActiveNeurons:
     """A made-up pool; seeded."""
-    whole = np.concatenate(list(chunks(kind, rows, on, neurons)))
-    return States(np.arange(rows + 1) * whole.shape[1], whole.ravel(), neurons)
+    whole = np.concatenate(list(generate_rows(kind, rows, on, neurons)))
+    return ActiveNeurons(np.arange(rows + 1) * whole.shape[1], whole.ravel(), neurons)
 
 
-def chunks(kind: str, rows: int, on: int, neurons: int) -> Iterator[NDArray[np.uint32]]:
+def generate_rows(kind: str, rows: int, on: int, neurons: int) -> Iterator[NDArray[np.uint32]]:
     """(CHUNK, on) ascending neurons of rows after rows, the same share of each layer.
 
     kinds: the row's kind draws four times as many candidates as are on, by how common each neuron is; the row takes a
@@ -104,7 +104,7 @@ def chunks(kind: str, rows: int, on: int, neurons: int) -> Iterator[NDArray[np.u
         yield out.reshape(size, -1)
 
 
-def order(kind: str, states: States, g: Any, tau: float) -> dict[str, Any]:
+def time_order(kind: str, states: ActiveNeurons, g: Any, tau: float) -> dict[str, Any]:
     """The order to SHARE of the rows, timed."""
     length = int(len(states) * SHARE)
     began, worked = time.perf_counter(), time.process_time()
@@ -122,7 +122,7 @@ def order(kind: str, states: States, g: Any, tau: float) -> dict[str, Any]:
     }
 
 
-def parts(kind: str, states: States, number: int = 8) -> list[dict[str, Any]]:
+def measure_partition_loss(kind: str, states: ActiveNeurons, number: int = 8) -> list[dict[str, Any]]:
     """Coverage lost by partition and merge, as a share of what plain greedy covers."""
     rows = []
     for share in (0.05, SHARE):
@@ -137,7 +137,7 @@ def parts(kind: str, states: States, number: int = 8) -> list[dict[str, Any]]:
     return rows
 
 
-def ratios(states: States) -> dict[str, Any]:
+def compare_searches(states: ActiveNeurons) -> dict[str, Any]:
     """Seconds of the order three ways, whether it is the same, and what it covers: of equal rows apricot-select does
     not always take the earlier."""
     length = int(len(states) * SHARE)
@@ -161,9 +161,9 @@ def ratios(states: States) -> dict[str, Any]:
     return {"rows": len(states), "length": length, "seconds": seconds, "same_order": same, "coverage": covered}
 
 
-def plain_greedy(states: States, length: int) -> list[int]:
+def plain_greedy(states: ActiveNeurons, length: int) -> list[int]:
     """Ask every row each time."""
-    step = np.append(steps("sqrt", 1, len(states)), 0.0)
+    step = np.append(growth_steps("sqrt", 1, len(states)), 0.0)
     count, weight = np.zeros(states.neurons, np.int64), np.full(states.neurons, step[0])
     taken, rows = np.zeros(len(states), np.bool_), []
     for _ in range(length):
@@ -184,28 +184,28 @@ def apricot_lazy(matrix: Any, length: int) -> list[int]:
     return [int(row) for row in search.fit(matrix).ranking]
 
 
-def large(rows: int, on: int, neurons: int) -> dict[str, Any]:
+def time_partitioned(rows: int, on: int, neurons: int) -> dict[str, Any]:
     """The route in parts from a memory-mapped file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "on.u32"
         with path.open("wb") as file:
-            for chunk in chunks("kinds", rows, on, neurons):
+            for chunk in generate_rows("kinds", rows, on, neurons):
                 chunk.tofile(file)
         mapped = np.memmap(path, np.uint32, "r")
-        states = States(np.arange(rows + 1) * (len(mapped) // rows), mapped, neurons)
+        states = ActiveNeurons(np.arange(rows + 1) * (len(mapped) // rows), mapped, neurons)
         began = time.perf_counter()
-        found = partitioned_order(states, int(rows * SHARE), on_pick=tell)
+        found = partitioned_order(states, int(rows * SHARE), on_pick=print_progress)
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {"rows": rows, "seconds": seconds, "peak_mb": peak, "coverage": float(found.curve[-1])}
 
 
-def tell(done: int, total: int) -> None:
+def print_progress(done: int, total: int) -> None:
     """Progress on the error stream."""
     print(f"\r{done / total:.1%}", end="", file=sys.stderr, flush=True)
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     ratio, lazy = report["ratios"], report["ratios"]["seconds"]["lazy"]
     lines = [

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.answer_geometry import Geometry, divergence, grams
+from core.algorithms.answer_geometry import AnswerGeometry, compute_geometry, gram_matrices
 
 WANTED_SECONDS = 60
 CHUNK = 5000
 MISSING = 0.01
-COMPARED = 5000
+COMPARED_ROWS = 5000
 
 
 def main() -> int:
@@ -42,14 +42,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.f16"
         with path.open("wb") as file:
-            for part in parts(*shape):
+            for part in generate_vectors(*shape):
                 part.tofile(file)
-        report = measured(np.memmap(path, np.float16, "r", shape=shape))
-    print(json.dumps(report, indent=2) if options.json else table(report))
+        report = time_geometry(np.memmap(path, np.float16, "r", shape=shape))
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
-def parts(rows: int, answers: int, width: int) -> Iterator[NDArray[np.float16]]:
+def generate_vectors(rows: int, answers: int, width: int) -> Iterator[NDArray[np.float16]]:
     """Rows after rows, seeded: near together and far apart."""
     draw = np.random.default_rng(0)
     for start in range(0, rows, CHUNK):
@@ -62,16 +62,16 @@ def parts(rows: int, answers: int, width: int) -> Iterator[NDArray[np.float16]]:
         yield vectors.astype(np.float16)
 
 
-def measured(vectors: NDArray[np.float16]) -> dict[str, Any]:
+def time_geometry(vectors: NDArray[np.float16]) -> dict[str, Any]:
     """Both steps, timed; then both again for the memory, which costs time to watch."""
     began, worked = time.perf_counter(), time.process_time()
-    gram = grams(vectors)
+    gram = gram_matrices(vectors)
     middle = time.perf_counter()
-    found = divergence(gram)
+    found = compute_geometry(gram)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     del gram
     tracemalloc.start()
-    divergence(grams(vectors))
+    compute_geometry(gram_matrices(vectors))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return {
@@ -82,14 +82,14 @@ def measured(vectors: NDArray[np.float16]) -> dict[str, Any]:
         "seconds": seconds,
         "processor_seconds": processor,
         "peak_mb": peak / 1e6,
-        "difference": difference(vectors[:COMPARED], found),
+        "difference": largest_difference(vectors[:COMPARED_ROWS], found),
         "dispersion": np.nanquantile(found.dispersion, [0, 0.5, 1]).tolist(),
         "anisotropy": np.nanquantile(found.anisotropy, [0, 0.5, 1]).tolist(),
         "incomplete_rows": int((found.counted < vectors.shape[1]).sum()),
     }
 
 
-def difference(vectors: NDArray[np.float16], found: Geometry) -> float:
+def largest_difference(vectors: NDArray[np.float16], found: AnswerGeometry) -> float:
     """From D and I by singular values, over rows that have all answers."""
     whole = np.isfinite(vectors).all(axis=(1, 2))
     apart = vectors[whole].astype(np.float64)
@@ -101,7 +101,7 @@ def difference(vectors: NDArray[np.float16], found: Geometry) -> float:
     return float(max(off_d, off_i))
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     rows, answers, width = report["shape"]
     return "\n".join(

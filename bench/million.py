@@ -28,11 +28,11 @@ import numpy as np
 import psutil
 import typer
 
-from bench.slider import CHROMIUM, FLAGS, ROOT, TOPICS, WARM_UP, fabricate, press, served
+from bench.slider import CHROMIUM, FLAGS, ROOT, TOPICS, WARM_UP_MOVES, make_measured_pool, serve_app, time_key_press
 
 ROWS = (52_002, 1_000_000)
 WAIT_MS = 120_000
-PAGE = 100  # rows of a page of that table
+PAGE_ROWS = 100  # rows of a page of that table
 CHARTS = {  # what is waited for on each page
     "Pool": "[data-testid=stMain] [role=img]",
     "Explore": "[class*=st-key-explore-histogram] .js-plotly-plot",
@@ -58,7 +58,7 @@ class Visitor:
         self.largest[what] = max(self.largest.get(what, 0), self.received - before)
 
 
-def visitor(browser: Any) -> Visitor:
+def open_visitor(browser: Any) -> Visitor:
     """A browser session of its own."""
     seen = Visitor(browser.new_context(viewport={"width": 1280, "height": 900}).new_page())
 
@@ -69,12 +69,12 @@ def visitor(browser: Any) -> Visitor:
     return seen
 
 
-def go(page: Any, name: str) -> None:
+def go_to(page: Any, name: str) -> None:
     """To the page of this name."""
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
 
 
-def opened(seen: Visitor, address: str) -> dict[str, float]:
+def time_pages(seen: Visitor, address: str) -> dict[str, float]:
     """Seconds to the first chart of four pages, the first of them on a server that nobody has visited."""
     page, times = seen.page, {}
     for name, chart in CHARTS.items():
@@ -84,33 +84,33 @@ def opened(seen: Visitor, address: str) -> dict[str, float]:
             if not times:
                 page.goto(address)
             else:
-                go(page, name)
+                go_to(page, name)
             page.locator(chart).first.wait_for(timeout=WAIT_MS)
             times[name] = time.perf_counter() - began
     return times
 
 
-def moved(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
+def time_moves(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
     """(count,) milliseconds until a move of the budget is answered, on the page that is open."""
     slider = seen.page.get_by_role("slider", name="Budget")
     times = []
-    for i in range(count + WARM_UP):
+    for i in range(count + WARM_UP_MOVES):
         with seen.sent("a move"):
-            times.append(press(seen.page, slider, back=i % 20 >= 10)[0])
-    return np.array(times[WARM_UP:])
+            times.append(time_key_press(seen.page, slider, back=i % 20 >= 10)[0])
+    return np.array(times[WARM_UP_MOVES:])
 
 
-def browsed(seen: Visitor, n: int) -> dict[str, float]:
+def time_table_and_search(seen: Visitor, n: int) -> dict[str, float]:
     """Seconds until the last page of the table of all rows is there, and until a search over all texts has its rows."""
     page = seen.page
-    go(page, "Pool")
+    go_to(page, "Pool")
     number = page.get_by_role("spinbutton", name="Page")
     number.wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(2_000)
     times = {}
     asked = (
-        ("table page", number, str(-(-n // PAGE)), f"to {n:,} of {n:,} rows"),
-        ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {found(n):,} rows"),
+        ("table page", number, str(-(-n // PAGE_ROWS)), f"to {n:,} of {n:,} rows"),
+        ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {count_matches(n):,} rows"),
     )
     for name, box, typed, answer in asked:
         began = time.perf_counter()
@@ -122,13 +122,13 @@ def browsed(seen: Visitor, n: int) -> dict[str, float]:
     return times
 
 
-def found(n: int) -> int:
+def count_matches(n: int) -> int:
     """How many of `n` rows are about topic 976."""
     return len(range(976, n, TOPICS))
 
 
 @contextmanager
-def crowd(address: str) -> Iterator[None]:
+def second_visitor(address: str) -> Iterator[None]:
     """Another visitor in a process of its own, who moves the budget again and again."""
     other = subprocess.Popen([sys.executable, "-m", "bench.million", "--crowd", address], cwd=ROOT)
     try:
@@ -151,20 +151,20 @@ def main(
         print("bench.million needs Chromium and found none; install it and run again.")
         return
     if alone:
-        with browsing(chromium) as browser:
-            seen = visitor(browser)
-            opened(seen, alone)
+        with launch_browser(chromium) as browser:
+            seen = open_visitor(browser)
+            time_pages(seen, alone)
             while True:
-                moved(seen, 1)
+                time_moves(seen, 1)
     for n in rows or ROWS:
         with tempfile.TemporaryDirectory(prefix="winnow-bench-") as folder:
-            workspace, _ = fabricate(n, Path(folder))
-            with served(workspace) as (address, pid), browsing(chromium) as browser:
-                report(n, address, psutil.Process(pid), visitor(browser), count)
+            workspace, _ = make_measured_pool(n, Path(folder))
+            with serve_app(workspace) as (address, pid), launch_browser(chromium) as browser:
+                print_report(n, address, psutil.Process(pid), open_visitor(browser), count)
 
 
 @contextmanager
-def browsing(chromium: str) -> Iterator[Any]:
+def launch_browser(chromium: str) -> Iterator[Any]:
     """A headless browser."""
     from playwright.sync_api import sync_playwright  # only needed, and only installed, for tests and benchmarks
 
@@ -174,18 +174,18 @@ def browsing(chromium: str) -> Iterator[Any]:
         browser.close()
 
 
-def report(n: int, address: str, server: psutil.Process, seen: Visitor, count: int) -> None:
+def print_report(n: int, address: str, server: psutil.Process, seen: Visitor, count: int) -> None:
     """All figures for one pool, a line each."""
     print(f"\n{n:,} rows")
-    for name, took in opened(seen, address).items():
+    for name, took in time_pages(seen, address).items():
         print(f"  open {name:<8} {took:7.2f} s", flush=True)
-    _spread("slider", moved(seen, count))
-    go(seen.page, "Compare")
-    _spread("compared", moved(seen, count))
-    go(seen.page, "Select")
-    with crowd(address):
-        _spread("two at once", moved(seen, count))
-    for name, took in browsed(seen, n).items():
+    _spread("slider", time_moves(seen, count))
+    go_to(seen.page, "Compare")
+    _spread("compared", time_moves(seen, count))
+    go_to(seen.page, "Select")
+    with second_visitor(address):
+        _spread("two at once", time_moves(seen, count))
+    for name, took in time_table_and_search(seen, n).items():
         print(f"  {name:<13} {took:7.2f} s", flush=True)
     for name, size in seen.largest.items():
         print(f"  sent, {name:<13} {size / 1e6:6.2f} MB")

@@ -33,22 +33,22 @@ from transformers.utils import logging
 
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
-from core.methods import build
+from core.methods import build_method
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Workspace
 
 TOPICS = 8
 WORDS = 24  # of a topic
-FOLLOW = 3  # words that may follow a word
-ASKED = 6  # words of a prompt
-ANSWERED = (6, 12)  # words of a response, from and to
+SUCCESSORS = 3  # words that may follow a word
+PROMPT_WORDS = 6  # words of a prompt
+RESPONSE_WORDS = (6, 12)  # words of a response, from and to
 ROWS, TARGETS, PAIRS = 640, 3, 5
 SHARE = 0.05
 STEPS = 60  # of 64 rows, of the base
 RATE = 2e-3  # of the warm-up: the papers' would change nothing in so small a model
-WANTED = 0.8
+LEAST_SHARE = 0.8
 SPECIAL = ("<unk>", "<s>", "</s>", "<q>", "<a>")
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'user' %}<q> {{ m.content }} <a>{% else %} {{ m.content }} </s>{% endif %}"
@@ -68,17 +68,21 @@ class Language:
     def follow(self) -> np.ndarray[Any, Any]:
         """(TOPICS, WORDS, FOLLOW) words that may follow a word."""
         rng = np.random.default_rng([self.seed, 0])
-        one = [rng.choice(WORDS, FOLLOW, replace=False) for _ in range(TOPICS * WORDS)]
-        return np.stack(one).reshape(TOPICS, WORDS, FOLLOW)
+        one = [rng.choice(WORDS, SUCCESSORS, replace=False) for _ in range(TOPICS * WORDS)]
+        return np.stack(one).reshape(TOPICS, WORDS, SUCCESSORS)
 
     def triple(self, rng: np.random.Generator, topic: int) -> Triple:
         """A prompt, its clean response, and noise of the same length."""
-        size = ASKED + int(rng.integers(*ANSWERED, endpoint=True))
+        size = PROMPT_WORDS + int(rng.integers(*RESPONSE_WORDS, endpoint=True))
         chain = [int(rng.integers(WORDS))]
         while len(chain) < size:
             chain.append(int(rng.choice(self.follow[topic, chain[-1]])))
         words = [_word(topic, i) for i in chain]
-        return _said(words[:ASKED]), _said(words[ASKED:]), _said(self._noise(rng, topic, words[ASKED:]))
+        return (
+            _said(words[:PROMPT_WORDS]),
+            _said(words[PROMPT_WORDS:]),
+            _said(self._noise(rng, topic, words[PROMPT_WORDS:])),
+        )
 
     def _noise(self, rng: np.random.Generator, topic: int, clean: list[str]) -> list[str]:
         if self.noise == "order":
@@ -142,7 +146,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def plant(language: Language, seed: int, folder: Path) -> tuple[Path, Path, np.ndarray[Any, Any]]:
+def write_planted(language: Language, seed: int, folder: Path) -> tuple[Path, Path, np.ndarray[Any, Any]]:
     """Write a pool and a target set; (ROWS,) which rows are clean and of a target topic."""
     rng = np.random.default_rng([language.seed, seed, 2])
     wanted = rng.choice(TOPICS, TARGETS, replace=False)
@@ -165,21 +169,21 @@ def _written(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-def found(language: Language, base: Path, seed: int, folder: Path) -> dict[str, float]:
+def measure_shares(language: Language, base: Path, seed: int, folder: Path) -> dict[str, float]:
     """Share of the top 5 % that is clean and of a target topic: by ROSE, by LESS, at random."""
-    source, pairs, good = plant(language, seed, folder)
+    source, pairs, good = write_planted(language, seed, folder)
     workspace = Workspace(folder / "workspace")
     pool = load_pool(str(source), workspace=workspace.root)
     settings = {"targets": f"planted={pairs}", "subtask": "topic", "epochs": 4, "lora_rank": 8, "learning_rate": RATE}
-    method = build("preference_influence", settings)
-    run = measure(pool, method, Reading(model=str(base)), workspace, seed=seed, report=Silent())
+    method = build_method("preference_influence", settings)
+    run = measure(pool, method, Reading(model=str(base)), workspace, seed=seed, report=SilentReporter())
     scores = method.scores(load_measured(run))
-    orders = {name: np.argsort(-scores[f"{column}.planted"], kind="stable") for name, column in NAMES.items()}
+    orders = {name: np.argsort(-scores[f"{column}.planted"], kind="stable") for name, column in SCORES.items()}
     orders["random"] = np.random.default_rng(seed).permutation(ROWS)
     return {name: float(good[order[: round(SHARE * ROWS)]].mean()) for name, order in orders.items()}
 
 
-NAMES = {"ROSE": "influence", "LESS": "less"}
+SCORES = {"ROSE": "influence", "LESS": "less"}
 
 
 def main() -> int:
@@ -196,13 +200,13 @@ def main() -> int:
         language = Language(seed, options.noise)
         with tempfile.TemporaryDirectory() as folder:
             base = make_base(language, Path(folder) / "base", options.steps)
-            shares = found(language, base, seed, Path(folder) / "pool")
+            shares = measure_shares(language, base, seed, Path(folder) / "pool")
         report.append({"seed": seed, **shares, "seconds": time.perf_counter() - began})
-    print(json.dumps(report, indent=2) if options.json else table(report))
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
-def table(report: list[dict[str, float]]) -> str:
+def format_table(report: list[dict[str, float]]) -> str:
     """The report for people."""
     names = ("ROSE", "LESS", "random")
     spread = {name: np.array([row[name] for row in report]) for name in names}
@@ -220,7 +224,7 @@ def table(report: list[dict[str, float]]) -> str:
             for label, of in (("mean", np.mean), ("lowest", np.min), ("highest", np.max))
         ),
         "",
-        f"wanted: ROSE at least {WANTED} for every seed, its mean above that of LESS and of random",
+        f"wanted: ROSE at least {LEAST_SHARE} for every seed, its mean above that of LESS and of random",
     ]
     return "\n".join(lines)
 

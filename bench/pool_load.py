@@ -38,15 +38,15 @@ def main() -> None:
         print(json.dumps(READERS[options.reader](options.file)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        compare(Path(folder), FULL if options.full else options.rows)
+        time_readers(Path(folder), FULL if options.full else options.rows)
 
 
-def compare(folder: Path, rows: int) -> None:
+def time_readers(folder: Path, rows: int) -> None:
     """Both readers on one generated file."""
     file = folder / "pool.jsonl"
     write_rows(file, rows)
     print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB")
-    results = {name: measure(name, file) for name in READERS}
+    results = {name: run_reader(name, file) for name in READERS}
     for name, result in results.items():
         extra = "".join(f"   {k} {v}" for k, v in result.items() if k not in ("seconds", "cpu", "peak_mb"))
         print(
@@ -76,7 +76,7 @@ def write_rows(file: Path, rows: int, seed: int = 0) -> None:
             out.write(json.dumps(row) + "\n")
 
 
-def measure(reader: str, file: Path) -> dict[str, float]:
+def run_reader(reader: str, file: Path) -> dict[str, float]:
     """Seconds and peak memory of one reader in a fresh process."""
     command = [sys.executable, "-m", "bench.pool_load", "--reader", reader, "--file", str(file)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
@@ -89,7 +89,7 @@ def read_with_winnow(file: Path) -> dict[str, float]:
 
     start = time.perf_counter()
     pool = load_pool(str(file), workspace=file.parent / "workspace")
-    result = spent(start)
+    result = resources_since(start)
     begin = time.perf_counter()
     picks = random.Random(1).choices(range(len(pool)), k=SAMPLE_READS)
     read_rows(pool, picks)
@@ -108,10 +108,10 @@ def read_with_datasets(file: Path) -> dict[str, float]:
 
     start = time.perf_counter()
     load_dataset("json", data_files=str(file), split="train", cache_dir=str(file.parent / "datasets"))
-    return spent(start)
+    return resources_since(start)
 
 
-def spent(start: float) -> dict[str, float]:
+def resources_since(start: float) -> dict[str, float]:
     """Seconds since `start`, processor seconds and peak memory of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {

@@ -34,9 +34,9 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from core.demo import MODEL_PATH
-from core.models.batching import plan
+from core.models.batching import plan_batches
 from core.models.encoder import Encoder
-from core.models.forward_pass import BATCH_TOKENS, Probe, layout
+from core.models.forward_pass import BATCH_TOKENS, ForwardPass, pad_rows
 from core.models.loading import DTYPES, Model, pick_device, pick_dtype
 from core.schema import ModelRef, Reading
 
@@ -72,9 +72,9 @@ def main() -> int:
     if not ALPACA.exists():
         print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
         return 0
-    peaks = memory()  # first: a process forked off a large one would count that one's pages as its own
-    report = timings(alpaca_rows(options.rows), options.rounds) | {"memory": peaks}
-    print(json.dumps(report, indent=2) if options.json else table(report))
+    peaks = measure_memory()  # first: a process forked off a large one would count that one's pages as its own
+    report = time_all(alpaca_rows(options.rows), options.rounds) | {"memory": peaks}
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
@@ -106,22 +106,22 @@ def random_model(layers: int = SHAPE["num_hidden_layers"]) -> Model:
     )
 
 
-def timings(rows: Batch, rounds: int) -> dict[str, Any]:
+def time_all(rows: Batch, rounds: int) -> dict[str, Any]:
     """Seconds of each of the four over all rows, and how far their figures are apart."""
     model = random_model()
     dtype = pick_dtype(model.device, model.parameters)
     lower = (
         model if dtype == "float32" else replace(model, network=deepcopy(model.network).to(DTYPES[dtype]), dtype=dtype)
     )
-    probe, auto = Probe(model), Probe(lower)
+    probe, auto = ForwardPass(model), ForwardPass(lower)
     contestants: dict[str, Callable[[Batch], Any]] = {
-        "loop": lambda batch: loop(model, batch),
+        "loop": lambda batch: measure_one_by_one(model, batch),
         "probe": probe,
         "auto": auto,
-        "body": lambda batch: body(model, batch),
+        "body": lambda batch: run_body(model, batch),
     }
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = plan(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
     seconds = dict.fromkeys(contestants, 0.0)
     processor = dict.fromkeys(contestants, 0.0)
     apart = dict.fromkeys(FIGURES, 0.0)
@@ -136,7 +136,7 @@ def timings(rows: Batch, rounds: int) -> dict[str, Any]:
                     seconds[name] += time.perf_counter() - began
                     processor[name] += time.process_time() - worked
             for name in FIGURES:
-                apart[name] = max(apart[name], difference(found["probe"][name], found["loop"][name]))
+                apart[name] = max(apart[name], largest_difference(found["probe"][name], found["loop"][name]))
     responses = int(sum(np.sum(s[1::2] - s[::2]) for s in rows["spans"]))
     return {
         "device": model.device,
@@ -154,7 +154,7 @@ def timings(rows: Batch, rounds: int) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def loop(model: Model, batch: Batch) -> dict[str, Any]:
+def measure_one_by_one(model: Model, batch: Batch) -> dict[str, Any]:
     """The plain way: one row at a time, logits of all its positions."""
     rows: dict[str, list[Any]] = {name: [] for name in FIGURES}
     for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
@@ -172,20 +172,20 @@ def loop(model: Model, batch: Batch) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def body(model: Model, batch: Batch) -> None:
+def run_body(model: Model, batch: Batch) -> None:
     """The transformer body over one batch, and nothing else."""
-    ids, _, _ = layout(batch["tokens"], batch["spans"])
+    ids, _, _ = pad_rows(batch["tokens"], batch["spans"])
     hidden = model.network.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
     hidden.last_hidden_state[0, 0, 0].item()  # on a GPU: wait until it is there
 
 
-def difference(found: Any, expected: Any) -> float:
+def largest_difference(found: Any, expected: Any) -> float:
     """Largest relative difference; of vectors, relative to their length."""
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
     return float(np.max(np.abs(found - expected) / scale))
 
 
-def memory() -> dict[str, float]:
+def measure_memory() -> dict[str, float]:
     """Peak megabytes for short and long prompts, and what logits of every position would have added."""
     command = [sys.executable, "-m", "bench.probe_pass", "--peak"]
     peaks = [
@@ -205,13 +205,13 @@ def peak_megabytes(prompt: int, response: int = 64) -> float:
     model = random_model(layers=1)
     rng = np.random.default_rng(0)
     tokens = [rng.integers(0, SHAPE["vocab_size"], prompt + response).astype(np.uint32) for _ in range(4)]
-    Probe(model)({"tokens": tokens, "spans": [np.array([prompt, prompt + response])] * 4})
+    ForwardPass(model)({"tokens": tokens, "spans": [np.array([prompt, prompt + response])] * 4})
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     wall, processor, peak = report["seconds"], report["processor_seconds"], report["memory"]
     lines = [
@@ -220,7 +220,10 @@ def table(report: dict[str, Any]) -> str:
         f"{report['device']}, {report['threads']} threads",
         "",
         "                                     seconds   processor",
-        *(f"{label:<36} {wall[name]:7.1f}   {processor[name]:9.1f}" for name, label in labels(report).items()),
+        *(
+            f"{label:<36} {wall[name]:7.1f}   {processor[name]:9.1f}"
+            for name, label in describe_contestants(report).items()
+        ),
         "",
         "                                     measured  processor  wanted",
         *(
@@ -242,7 +245,7 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def labels(report: dict[str, Any]) -> dict[str, str]:
+def describe_contestants(report: dict[str, Any]) -> dict[str, str]:
     """What the four are, in words."""
     return {
         "loop": "loop: row by row, all logits, fp32",

@@ -33,19 +33,19 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
-from core.models.batching import plan
-from core.models.forward_pass import layout
-from core.models.loading import Model, load_model, logits_of
-from core.models.lora import adapted, adapter_matrices
+from core.models.batching import plan_batches
+from core.models.forward_pass import pad_rows
+from core.models.loading import Model, compute_logits, load_model
+from core.models.lora import adapter_matrices, add_adapter
 from core.models.reference import resolve_model
-from core.models.training.adam_update import Moments
+from core.models.training.adam_update import AdamMoments
 from core.models.training.row_gradients import BATCH_TOKENS, RowGradients
 
 RANK = 8
 DIRECTIONS = 4
-PROJECTED = 8192  # dimensions
-TOGETHER = 16  # rows projected at once, as the releases do
-BLOCK = 4096  # parameters whose signs are alive at once
+PROJECTED_DIMENSIONS = 8192  # dimensions
+PROJECTED_ROWS = 16  # rows projected at once, as the releases do
+BLOCK_PARAMETERS = 4096  # parameters whose signs are alive at once
 WANTED = {
     "plain / scores": "at least 0.9",
     "head / scores": "at least 0.9",
@@ -86,42 +86,42 @@ def main() -> int:
         torch.set_num_threads(options.threads)
     rows = alpaca_rows(options.rows)
     embedded = load_model(resolve_model("embedded", None), dtype="float32")
-    report = {"embedded": measured(with_adapter(embedded), rows, options.rounds)}
+    report = {"embedded": time_all(with_adapter(embedded), rows, options.rounds)}
     if options.large:
-        few = some(rows, np.arange(min(options.large, options.rows)))
-        report["0.5 B, random"] = measured(with_adapter(random_model()), few, max(1, options.rounds // 4))
-    print(json.dumps(report, indent=2) if options.json else table(report))
+        few = take_rows(rows, np.arange(min(options.large, options.rows)))
+        report["0.5 B, random"] = time_all(with_adapter(random_model()), few, max(1, options.rounds // 4))
+    print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
 def with_adapter(model: Model) -> Model:
     """The model with an adapter in it whose every matrix is random, B too."""
     torch.manual_seed(0)
-    adapted(model.network, rank=RANK, alpha=4 * RANK, on="attention")
+    add_adapter(model.network, rank=RANK, alpha=4 * RANK, on="attention")
     with torch.no_grad():
         for matrix in adapter_matrices(model.network).values():
             matrix.weight.copy_(0.02 * torch.randn_like(matrix.weight))
     return model
 
 
-def measured(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
+def time_all(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     """Seconds per row of each, ratios of them, and how far apart their cosines are."""
     gradients = RowGradients(model)
     first, *directions = random_vectors(gradients, 1 + DIRECTIONS)
-    moments = Moments(first, {name: m.square() for name, m in first.items()}, steps=10)
+    moments = AdamMoments(first, {name: m.square() for name, m in first.items()}, steps=10)
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = [some(rows, b) for b in plan(lengths, BATCH_TOKENS[torch.device(model.device).type])]
+    batches = [take_rows(rows, b) for b in plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])]
     contestants: dict[str, Callable[[], Any]] = {
         "scores": lambda: gradients.scores(rows, directions, moments),
-        "plain": lambda: [backward(model, batch, every=True) for batch in batches],
-        "head": lambda: [backward(model, batch, every=False) for batch in batches],
+        "plain": lambda: [backward_batch(model, batch, every=True) for batch in batches],
+        "head": lambda: [backward_batch(model, batch, every=False) for batch in batches],
     }
-    backward(model, batches[-1], every=False)  # only to warm up
-    clocks = by_turns(contestants, rounds)
+    backward_batch(model, batches[-1], every=False)  # only to warm up
+    clocks = time_rounds(contestants, rounds)
     n = len(lengths)
     seconds = {name: min(clock.wall[name] for clock in clocks) / n for name in contestants}
     used = {name: min(clock.processor[name] for clock in clocks) / n for name in contestants}
-    released = release(model, some(rows, np.arange(min(n, TOGETHER))), directions, moments)
+    released = time_release(model, take_rows(rows, np.arange(min(n, PROJECTED_ROWS))), directions, moments)
     cosines = gradients.scores(rows, directions, moments).cosines[: len(released["cosines"])]
     for clock, own in ((seconds, "seconds"), (used, "processor_seconds")):
         clock |= released[own] | {"release": sum(released[own].values())}
@@ -134,8 +134,8 @@ def measured(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "seconds": seconds,
         "processor_seconds": used,
-        "ratios": ratios(seconds),
-        "processor_ratios": ratios(used),
+        "ratios": time_ratios(seconds),
+        "processor_ratios": time_ratios(used),
         "cosines_apart": float(np.abs(cosines - released["cosines"]).max()),
         "projected_apart": float(np.abs(cosines - released["projected"]).max()),
     }
@@ -150,12 +150,12 @@ def random_vectors(gradients: RowGradients, n: int) -> list[dict[str, Tensor]]:
     return [{k: (v / size).to(device) for k, v in one.items()} for one, size in zip(found, lengths, strict=True)]
 
 
-def ratios(seconds: dict[str, float]) -> dict[str, float]:
+def time_ratios(seconds: dict[str, float]) -> dict[str, float]:
     """Above 1: scores are the faster."""
     return {name: seconds[name.split(" / ")[0]] / seconds["scores"] for name in WANTED}
 
 
-def by_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[Clock]:
+def time_rounds(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[Clock]:
     """What each took in each round."""
     clocks = [Clock() for _ in range(rounds)]
     for clock in clocks:
@@ -165,24 +165,24 @@ def by_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[Clo
     return clocks
 
 
-def backward(model: Model, batch: Batch, *, every: bool) -> None:
+def backward_batch(model: Model, batch: Batch, *, every: bool) -> None:
     """The plain way: one batch forward and backward, gradients in the adapter's parameters. The loss is the same."""
-    with trainable(model) as parameters:
-        ids, _, response = layout(batch["tokens"], batch["spans"])
+    with adapter_gradients(model) as parameters:
+        ids, _, response = pad_rows(batch["tokens"], batch["spans"])
         padded = torch.from_numpy(ids).to(model.device)
         at = tuple(torch.from_numpy(x).to(model.device) for x in np.nonzero(response[:, 1:]))
         if every:
             logits = model.network(input_ids=padded, use_cache=False).logits[at]
         else:
             hidden = model.network.base_model(input_ids=padded, use_cache=False).last_hidden_state
-            logits = logits_of(model.network, hidden[at])
+            logits = compute_logits(model.network, hidden[at])
         nll = cross_entropy(logits.float(), padded[:, 1:][at], reduction="none")
         (nll / torch.bincount(at[0])[at[0]]).sum().backward()
         parameters[0].grad.flatten()[0].item()  # on a GPU: wait until it is there
 
 
 @contextmanager
-def trainable(model: Model) -> Iterator[list[Any]]:
+def adapter_gradients(model: Model) -> Iterator[list[Any]]:
     """The adapter's parameters, and no other, have gradients for as long as the context lasts."""
     parameters = [matrix.weight for matrix in adapter_matrices(model.network).values()]
     model.network.requires_grad_(False)
@@ -194,11 +194,13 @@ def trainable(model: Model) -> Iterator[list[Any]]:
         parameter.requires_grad_(False)
 
 
-def release(model: Model, batch: Batch, directions: list[dict[str, Tensor]], moments: Moments) -> dict[str, Any]:
+def time_release(
+    model: Model, batch: Batch, directions: list[dict[str, Tensor]], moments: AdamMoments
+) -> dict[str, Any]:
     """Seconds per row of the releases' steps, and the cosines before and after the projection."""
     clock = Clock()
     with clock("loop"):
-        steps = torch.stack(list(stepped(model, batch, moments)))
+        steps = torch.stack(list(adam_gradients(model, batch, moments)))
     n = len(steps)
     towards = torch.stack([torch.cat([d.flatten() for d in direction.values()]) for direction in directions])
     small, small_towards = project(steps, towards, clock)
@@ -210,11 +212,11 @@ def release(model: Model, batch: Batch, directions: list[dict[str, Tensor]], mom
     }
 
 
-def stepped(model: Model, batch: Batch, moments: Moments) -> Iterator[Tensor]:
+def adam_gradients(model: Model, batch: Batch, moments: AdamMoments) -> Iterator[Tensor]:
     """(P,) Adam's form of each row's gradient, by autograd, one row at a time."""
     shapes = {name: matrix.weight.shape for name, matrix in adapter_matrices(model.network).items()}
     rule = moments.rule(shapes, model.device)
-    with trainable(model) as parameters:
+    with adapter_gradients(model) as parameters:
         for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
             ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
             logits = model.network(input_ids=ids, use_cache=False).logits[0, start - 1 : stop - 1].float()
@@ -226,14 +228,19 @@ def project(vectors: Tensor, towards: Tensor, clock: Clock) -> tuple[Tensor, Ten
     """(n, P) and (S, P) to (n, PROJECTED) and (S, PROJECTED) by the same random signs, drawn as traker's BasicProjector
     does; the clock counts what the first take."""
     generator = torch.Generator(vectors.device).manual_seed(0)
-    found, also = (v.new_zeros(len(v), PROJECTED) for v in (vectors, towards))
-    for start in range(0, vectors.shape[1], BLOCK):
-        block = vectors[:, start : start + BLOCK]
+    found, also = (v.new_zeros(len(v), PROJECTED_DIMENSIONS) for v in (vectors, towards))
+    for start in range(0, vectors.shape[1], BLOCK_PARAMETERS):
+        block = vectors[:, start : start + BLOCK_PARAMETERS]
         with clock("draw"):
-            signs = vectors.new_empty(block.shape[1], PROJECTED).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+            signs = (
+                vectors.new_empty(block.shape[1], PROJECTED_DIMENSIONS)
+                .bernoulli_(0.5, generator=generator)
+                .mul_(2)
+                .sub_(1)
+            )
         with clock("project"):
             found += block @ signs
-        also += towards[:, start : start + BLOCK] @ signs
+        also += towards[:, start : start + BLOCK_PARAMETERS] @ signs
     return found, also
 
 
@@ -242,12 +249,12 @@ def cosines_of(vectors: Tensor, directions: Tensor) -> np.ndarray[Any, Any]:
     return cosine_similarity(vectors[:, None], directions[None], dim=2).cpu().numpy()
 
 
-def some(batch: Batch, rows: Any) -> Batch:
+def take_rows(batch: Batch, rows: Any) -> Batch:
     """These rows of a batch."""
     return {name: [values[i] for i in rows] for name, values in batch.items()}
 
 
-def table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any]) -> str:
     """The report for people."""
     lines = []
     for name, found in report.items():

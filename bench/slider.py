@@ -26,7 +26,7 @@ import orjson
 import typer
 
 from core.measurement.runs import Run, run_key, save_run
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
 from core.schema import ModelRef, Pool, Reading
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 TASKS, TOPICS = 12, 977
-WARM_UP = 5  # moves that are not counted
+WARM_UP_MOVES = 5  # moves that are not counted
 QUIET_MS = 350  # without any change of the page: settled
 
 WATCH = """
@@ -67,7 +67,7 @@ SETTLED = f"""
 """
 
 
-def fabricate(rows: int, folder: Path) -> tuple[Workspace, Pool]:
+def make_measured_pool(rows: int, folder: Path) -> tuple[Workspace, Pool]:
     """A workspace with a pool of `rows` rows and a finished measurement of it; seeded."""
     rng = np.random.default_rng(0)
     workspace = Workspace(folder / "workspace")
@@ -95,13 +95,13 @@ def fabricate(rows: int, folder: Path) -> tuple[Workspace, Pool]:
 
 
 def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
-    method = build("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
+    method = build_method("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
     model = ModelRef("embedded", "embedded", "0" * 32, 0)
     key = run_key(pool, method, Reading(), model, 0)
     return Run(
         id=key,
         pool_id=pool.fingerprint,
-        method=describe(method),
+        method=describe_method(method),
         reading=asdict(Reading()),
         model={"name": model.name, "revision": model.revision},
         encoder="0" * 16,
@@ -113,7 +113,7 @@ def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
 
 
 @contextmanager
-def served(workspace: Workspace) -> Iterator[tuple[str, int]]:
+def serve_app(workspace: Workspace) -> Iterator[tuple[str, int]]:
     """The app on a free port of this computer: its address, and the number of its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,7 +142,7 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("The app did not come up within a minute.")
 
 
-def moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
+def time_moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
     """(count, 2) milliseconds: answered, settled."""
     from playwright.sync_api import sync_playwright  # only needed, and only installed, for tests and benchmarks
 
@@ -154,12 +154,12 @@ def moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
         slider = page.get_by_role("slider", name="Budget")
         slider.wait_for(timeout=60_000)
         page.wait_for_timeout(3_000)
-        times = [press(page, slider, back=i % 20 >= 10) for i in range(count + WARM_UP)]
+        times = [time_key_press(page, slider, back=i % 20 >= 10) for i in range(count + WARM_UP_MOVES)]
         browser.close()
-    return np.array(times[WARM_UP:])
+    return np.array(times[WARM_UP_MOVES:])
 
 
-def press(page: Any, slider: Any, *, back: bool) -> list[float]:
+def time_key_press(page: Any, slider: Any, *, back: bool) -> list[float]:
     """One key on the slider: milliseconds until it is answered, and until the page is settled."""
     slider.focus()
     page.evaluate(WATCH)
@@ -178,9 +178,9 @@ def main(rows: list[int] = typer.Argument(None), *, count: int = typer.Option(40
     print(f"{'':>10}  {'median':>10}{'p95':>10}  {'median':>10}{'p95':>10}")
     for n in rows or [52_002]:
         with tempfile.TemporaryDirectory(prefix="winnow-bench-") as folder:
-            workspace, _ = fabricate(n, Path(folder))
-            with served(workspace) as (address, _):
-                times = moves(address, chromium, count)
+            workspace, _ = make_measured_pool(n, Path(folder))
+            with serve_app(workspace) as (address, _):
+                times = time_moves(address, chromium, count)
         (a, s), (a95, s95) = np.median(times, axis=0), np.quantile(times, 0.95, axis=0)
         print(f"{n:>10,}  {a:>10.0f}{a95:>10.0f}  {s:>10.0f}{s95:>10.0f}")
 

@@ -19,7 +19,7 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch comes: beside other work, spinning costs all
 
 from core.cli import commands
-from core.cli.terminal import TerminalReporter, facts_text
+from core.cli.terminal import TerminalReporter, format_facts
 from core.errors import Cancelled, WinnowError
 from core.methods import METHODS
 from core.progress import Reporter
@@ -107,7 +107,7 @@ class _Session:
         """The command's result: to the job's file, and to stdout for people or programs."""
         self.end("done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        typer.echo(orjson.dumps(facts, option=options).decode() if self.as_json else facts_text(facts))
+        typer.echo(orjson.dumps(facts, option=options).decode() if self.as_json else format_facts(facts))
 
 
 def _cancel(_number: int, _frame: object) -> None:
@@ -124,7 +124,7 @@ def inspect(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
@@ -145,7 +145,7 @@ def duplicates(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
@@ -174,7 +174,7 @@ def _spelled(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> dict[str, Any]:
@@ -219,8 +219,8 @@ def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 @_with_recipe_options
 def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Measure every row: the slow part. Resumable; safe to kill."""
-    recipe, pool = commands.spell(workspace, session.report, **spelled, also=also or ())
-    runs = commands.measured(recipe, pool, workspace, session.report, _beside(spelled, also))
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, also=also or ())
+    runs = commands.measure_methods(recipe, pool, workspace, session.report, _beside(spelled, also))
     session.done(commands.runs_facts(runs))
 
 
@@ -228,8 +228,8 @@ def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any], *,
 @_with_recipe_options
 def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
-    recipe, pool = commands.spell(workspace, session.report, **spelled, also=also or ())
-    session.done(commands.estimated(recipe, pool, workspace, session.report, _beside(spelled, also)))
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, also=also or ())
+    session.done(commands.estimate_cost(recipe, pool, workspace, session.report, _beside(spelled, also)))
 
 
 @app.command()
@@ -245,9 +245,9 @@ def tokens(
     ] = None,
 ) -> None:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
-    recipe, pool = commands.spell(workspace, session.report, **spelled)
-    rows = commands.rows_called(pool, row or (), number or ())
-    session.done(commands.viewed(recipe, pool, workspace, session.report, rows, strips=session.as_json))
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled)
+    rows = commands.find_rows(pool, row or (), number or ())
+    session.done(commands.view_tokens(recipe, pool, workspace, session.report, rows, strips=session.as_json))
 
 
 @app.command()
@@ -261,12 +261,12 @@ def project(
     layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
 ) -> None:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
-    recipe, pool = commands.spell(workspace, session.report, **spelled)
-    session.done(commands.projected(recipe, pool, workspace, session.report, of, layout))
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled)
+    session.done(commands.project_pool(recipe, pool, workspace, session.report, of, layout))
 
 
 def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
-    return commands.methods_beside(also or (), spelled["settings"], spelled["reading"]["model"])
+    return commands.build_other_methods(also or (), spelled["settings"], spelled["reading"]["model"])
 
 
 @app.command()
@@ -295,11 +295,11 @@ def select(
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
     chosen: dict[str, Any] = {"budget": budget, "filters": commands.read_filters(filters or ()), "threshold": threshold}
-    recipe, pool = commands.spell(workspace, session.report, **spelled, **chosen, export=export)
-    run = commands.found(recipe, pool, workspace)
-    recipe = commands.kept_apart(recipe, pool, workspace)
-    commands.near_found(recipe, pool, workspace, session.report)
-    session.done(commands.curated(recipe, pool, run, out, scores))
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, **chosen, export=export)
+    run = commands.require_run(recipe, pool, workspace)
+    recipe = commands.resolve_duplicates(recipe, pool, workspace)
+    commands.find_recipe_duplicates(recipe, pool, workspace, session.report)
+    session.done(commands.curate_run(recipe, pool, run, out, scores))
 
 
 @app.command()
@@ -307,17 +307,17 @@ def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoresOpt = None,
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Measure, choose and write, all from one file."""
     with _command(job, as_json=as_json) as session:
         place, plan = Workspace(workspace), load_recipe(recipe)
-        pool = commands.open_pool_of(plan, place, session.report)
-        measured = commands.measured(plan, pool, place, session.report)[0]
-        commands.near_found(plan, pool, place, session.report)
-        session.done(commands.curated(plan, pool, measured, out, scores))
+        pool = commands.open_recipe_pool(plan, place, session.report)
+        measured = commands.measure_methods(plan, pool, place, session.report)[0]
+        commands.find_recipe_duplicates(plan, pool, place, session.report)
+        session.done(commands.curate_run(plan, pool, measured, out, scores))
 
 
 @app.command()
@@ -328,26 +328,26 @@ def replay(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Check a manifest against pool and model, and write the same bytes again."""
     with _command(job, as_json=as_json) as session:
         place = Workspace(workspace)
-        session.done(commands.replayed(manifest, place, session.report, out, pool, rows_only=rows_only))
+        session.done(commands.replay_manifest(manifest, place, session.report, out, pool, rows_only=rows_only))
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated files.")] = Path("demo"),
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
-    workspace: WorkspaceOpt = commands.WORKSPACE,
+    workspace: WorkspaceOpt = commands.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
 ) -> None:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
     with _command(None, as_json=as_json) as session:
-        session.done(commands.demonstrated(Workspace(workspace), session.report, out, budget))
+        session.done(commands.run_demo(Workspace(workspace), session.report, out, budget))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class Reporter(Protocol):
         """A fact worth keeping in the log."""
 
 
-class Silent:
+class SilentReporter:
     """Listens to nothing."""
 
     def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
@@ -36,6 +36,6 @@ class Silent:
         """Ignore it."""
 
 
-def percent(report: Reporter) -> Callable[[int, int], None]:
+def percent_callback(report: Reporter) -> Callable[[int, int], None]:
     """For a stage of 100: takes (done, total) in whatever unit the caller counts."""
     return lambda done, total: report.advance(0, done * 100 // max(total, 1))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.algorithms.active_neurons import States
+from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.influences import Influences
 from core.errors import MethodError
 
@@ -25,8 +25,8 @@ Columns = Mapping[str, NDArray[Any]]
 Progress = Callable[[int, int], None]  # (done, total), in whatever unit the caller counts
 
 
-def ignore(done: int, total: int) -> None:
-    """Be told of progress and do nothing: the default `Progress`."""
+def ignore_progress(done: int, total: int) -> None:
+    """Be told of progress and do nothing: the default `TrainingProgress`."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Measured:
 
     pool_id: str
     columns: Columns
-    states: States | None = None  # which neurons are on in each row; of N rows
+    states: ActiveNeurons | None = None  # which neurons are on in each row; of N rows
     derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
     bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.algorithms.semantic_bins)
     influences: Influences | None = None  # of N rows on every sub-task of every target
@@ -151,7 +151,7 @@ class Measured:
             )
         return self.influences
 
-    def need_states(self) -> States:
+    def need_states(self) -> ActiveNeurons:
         """The activation states; MethodError when they were not measured."""
         if self.states is None:
             raise MethodError(

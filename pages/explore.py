@@ -22,19 +22,19 @@ def explore() -> None:
         top.title("Explore", anchor=False)
     run = state.need_run()
     try:
-        answer = live_selection.answer(pool, run, state.recipe(pool))
-        there = sections.found(pool, run, answer.method)
+        answer = live_selection.evaluate(pool, run, state.recipe(pool))
+        there = sections.find_sections(pool, run, answer.method)
         with right:
             budget.budget(pool, run, answer.selection)
         with choice:
-            opened = sections.choose(there, answer.method)
-        sections.DRAWN[opened](top, pool, run, answer)
+            opened = sections.choose_section(there, answer.method)
+        sections.DRAW_SECTION[opened](top, pool, run, answer)
     except WinnowError as error:
         show.error(error)
-        budget.way_out(run)
+        budget.recovery_buttons(run)
         return
-    if sections.missing(there):
-        st.caption(sections.missing(there))
+    if sections.suggest_measurements(there):
+        st.caption(sections.suggest_measurements(there))
 
 
 explore()

@@ -12,13 +12,13 @@ title = st.empty()
 title.title("Export", anchor=False)
 run = state.need_run()
 try:
-    answer = live_selection.answer(pool, run, state.recipe(pool))
+    answer = live_selection.evaluate(pool, run, state.recipe(pool))
 except WinnowError as error:
     show.error(error)
     st.stop()
 rows = answer.selection.rows
 if not len(rows):
-    show.nothing("No row is chosen", "Raise the budget or loosen the filters first.", page="select")
+    show.empty_page("No row is chosen", "Raise the budget or loosen the filters first.", page="select")
 title.title(f"{len(rows):,} rows for your trainer", anchor=False)
 st.caption(
     f"Of {len(pool):,}, as one file, with a manifest that gives exactly these rows again, "
@@ -27,11 +27,11 @@ st.caption(
 
 how, first = st.columns(2, gap="large")
 with how:
-    part = download.choose_part(pool)
+    part = download.choose_export(pool)
     asked = state.recipe(pool).model_copy(update={"export": part})
-    recipe = download.recipe_of(pool, run, asked)
-    folder = download.folder_of(recipe, run)
-    done = download.finished(folder)
+    recipe = download.export_recipe(pool, run, asked)
+    folder = download.export_folder(recipe, run)
+    done = download.find_export(folder)
     pressed = done is None and st.button(
         f"Write {len(rows):,} rows", type="primary", icon=":material/save:", key="export.write"
     )
@@ -42,11 +42,11 @@ with first:
 if pressed:
     try:
         with st.spinner(f"Writing {len(rows):,} rows"):
-            download.write(recipe, pool, run, folder)
-        done = download.finished(folder)
+            download.write_export(recipe, pool, run, folder)
+        done = download.find_export(folder)
     except WinnowError as error:
         show.error(error)
 if done is not None:
-    download.files(done, answer)
-    download.trainer(done)
-    download.headless(folder, asked)
+    download.files_panel(done, answer)
+    download.trainer_entry(done)
+    download.command_panel(folder, asked)

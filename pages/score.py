@@ -27,10 +27,10 @@ with st.expander("How a row is read", icon=":material/tune:"):
 plan = jobs.plan(pool)
 run = state.run(pool)
 st.subheader("Measure", anchor=False)
-start.gives(pool)
+start.describe_work(pool)
 if run is not None:
-    start.finished(run)
-if run is None or start.lacking(pool):
-    start.offer(plan)
-start.headless(plan)
-start.others(pool, plan, run)
+    start.result_panel(run)
+if run is None or start.unmeasured_methods(pool):
+    start.start_panel(plan)
+start.command_panel(plan)
+start.other_work(pool, plan, run)

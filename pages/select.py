@@ -15,7 +15,7 @@ pool = state.need_pool()
 def what_if() -> None:
     """All that a move changes, and nothing else: sorted arrays in, a few kB out."""
     top, back = st.columns([5, 3], vertical_alignment="center")
-    kept = budget.history(back)
+    kept = budget.undo_buttons(back)
     figures, panel = st.container(), st.container(border=True)
     choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
     with choice:
@@ -24,10 +24,10 @@ def what_if() -> None:
         top.title("Select", anchor=False)
     run, recipe = state.need_run(), state.recipe(pool)
     try:
-        answer = live_selection.answer(pool, run, recipe)
+        answer = live_selection.evaluate(pool, run, recipe)
     except WinnowError as error:
         show.error(error)
-        budget.way_out(run)
+        budget.recovery_buttons(run)
         saved.panel(pool, None, kept)
         return
     saved.panel(pool, answer, kept)
@@ -35,16 +35,16 @@ def what_if() -> None:
         budget.budget(pool, run, answer.selection)
     with panel:
         budget.limits(pool, run, answer)
-    band = live_selection.chance(pool, run, recipe, state.budget())
+    band = live_selection.chance_band(pool, run, recipe, state.budget())
     top.title(subset.headline(pool, answer), anchor=False)
     with figures:
-        subset.numbers(pool, run, answer, band)
+        subset.metrics(pool, run, answer, band)
     if not len(answer.selection.rows):
-        subset.nothing(answer)
+        subset.explain_empty(answer)
         return
-    subset.score(run, answer)
-    subset.made_of(pool, run, answer, band)
-    subset.read(pool, run, answer)
+    subset.score_histogram(run, answer)
+    subset.composition_panels(pool, run, answer, band)
+    subset.rows_section(pool, run, answer)
 
 
 what_if()

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.utils.extmath import randomized_svd
 
-from core.algorithms.active_neurons import States, stretches
-from core.algorithms.kmeans import kmeans, one_thread, random_state, unit
-from core.schema import FloatArray, IntArray, Progress, ignore
+from core.algorithms.active_neurons import ActiveNeurons, gather_slices
+from core.algorithms.kmeans import kmeans, one_thread, random_state, unit_vectors
+from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
 WIDTH = 32  # directions kept
-SAMPLE = 20_000  # rows they are fitted to, at most
-SAMPLE_ON = 1 << 23  # and neurons on in those rows together, about: 64 MiB
-ROUNDS = 4  # power iterations
+MAX_SAMPLE_ROWS = 20_000  # rows they are fitted to, at most
+MAX_SAMPLE_ACTIVE = 1 << 23  # and neurons on in those rows together, about: 64 MiB
+POWER_ITERATIONS = 4  # power iterations
 CHUNK = 1 << 21  # neurons on that are projected at once
 
 
 def activation_clusters(
-    states: States, rows: IntArray, clusters: int, *, seed: int, on_part: Progress = ignore
+    states: ActiveNeurons, rows: IntArray, clusters: int, *, seed: int, on_part: Progress = ignore_progress
 ) -> IntArray:
     """(N,) cluster of each of `rows`, 0 = the largest; −1 for the rest of the pool.
 
@@ -36,11 +36,11 @@ def activation_clusters(
     labels = np.full(len(states), -1, np.int64)
     rows = np.unique(rows)
     if len(rows):
-        labels[rows] = kmeans(project_states(states, rows, seed, on_part), clusters, seed=seed)
+        labels[rows] = kmeans(project_active_neurons(states, rows, seed, on_part), clusters, seed=seed)
     return labels
 
 
-def touched(labels: IntArray, rows: IntArray, clusters: int) -> tuple[int, float]:
+def cluster_diversity(labels: IntArray, rows: IntArray, clusters: int) -> tuple[int, float]:
     """How many of the clusters these rows touch, and how evenly: Pielou's J = −Σ_k p_k ln p_k / ln K.
 
     p_k = share of cluster k among those rows that are in one; K = `clusters`, touched or not. 1: equally many of each,
@@ -54,7 +54,7 @@ def touched(labels: IntArray, rows: IntArray, clusters: int) -> tuple[int, float
     return len(share), float(abs((share * np.log(share)).sum()) / np.log(clusters))  # abs: no −0
 
 
-def project_states(states: States, rows: IntArray, seed: int, on_part: Progress) -> FloatArray:
+def project_active_neurons(states: ActiveNeurons, rows: IntArray, seed: int, on_part: Progress) -> FloatArray:
     """(K, ≤ WIDTH) unit vectors of `rows`, in their order."""
     with one_thread():
         column, directions = _directions(states, rows, seed)
@@ -64,10 +64,10 @@ def project_states(states: States, rows: IntArray, seed: int, on_part: Progress)
             some = rows[start : start + size]
             found[start : start + size] = _scaled(states, some, column, len(directions)) @ directions
             on_part(start + len(some), len(rows))
-        return unit(found)
+        return unit_vectors(found)
 
 
-def _directions(states: States, rows: IntArray, seed: int) -> tuple[NDArray[np.int32], FloatArray]:
+def _directions(states: ActiveNeurons, rows: IntArray, seed: int) -> tuple[NDArray[np.int32], FloatArray]:
     """The column of each neuron, (neurons,), and what each column adds to the projection, (columns, d).
 
     Column 0 stands for all neurons that the sample never has on; it adds nothing.
@@ -77,25 +77,25 @@ def _directions(states: States, rows: IntArray, seed: int) -> tuple[NDArray[np.i
     column = np.where(on, np.cumsum(on), 0).astype(np.int32)
     matrix = _scaled(states, sample, column, int(on.sum()) + 1)
     width = min(WIDTH, *matrix.shape)
-    _, _, found = randomized_svd(matrix, width, n_iter=ROUNDS, random_state=random_state(seed))
+    _, _, found = randomized_svd(matrix, width, n_iter=POWER_ITERATIONS, random_state=random_state(seed))
     directions = np.ascontiguousarray(found.T, np.float32)
     directions[0] = 0
     return column, directions
 
 
-def _sample(states: States, rows: IntArray, seed: int) -> IntArray:
+def _sample(states: ActiveNeurons, rows: IntArray, seed: int) -> IntArray:
     """Rows to fit to, ascending: all of them if they are few."""
     on = int((states.indptr[rows + 1] - states.indptr[rows]).sum())
-    size = min(SAMPLE, max(1, SAMPLE_ON * len(rows) // on))
+    size = min(MAX_SAMPLE_ROWS, max(1, MAX_SAMPLE_ACTIVE * len(rows) // on))
     if len(rows) <= size:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
 
 
-def _scaled(states: States, rows: IntArray, column: NDArray[np.int32], columns: int) -> csr_array:
+def _scaled(states: ActiveNeurons, rows: IntArray, column: NDArray[np.int32], columns: int) -> csr_array:
     """(K, columns) the rows as unit vectors: 1/√n in the column of each of the n neurons on."""
     counts = np.diff(states.indptr)[rows]
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    indices = column[stretches(states.indices, states.indptr, rows)]
+    indices = column[gather_slices(states.indices, states.indptr, rows)]
     values = np.repeat((1 / np.sqrt(counts)).astype(np.float32), counts)
     return csr_array((values, indices, ends), shape=(len(rows), columns))

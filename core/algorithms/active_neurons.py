@@ -20,7 +20,7 @@ CHUNK = 1 << 22  # neurons read at once in a run over many rows
 
 
 @dataclass(frozen=True, eq=False)
-class States:
+class ActiveNeurons:
     """Sorted lists of neurons, one for each row, end to end. `indices` may be memory-mapped."""
 
     indptr: IntArray  # (N + 1,) row i holds indices[indptr[i] : indptr[i + 1]]
@@ -46,7 +46,7 @@ class States:
                 )
 
     @classmethod
-    def of_table(cls, table: NDArray[np.uint32], neurons: int) -> "States":
+    def of_table(cls, table: NDArray[np.uint32], neurons: int) -> "ActiveNeurons":
         """From a column of fixed width, (N, K), each row ascending; ABSENT, at the end of a row, is left out."""
         present = table != ABSENT
         indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
@@ -59,16 +59,16 @@ class States:
         """Neurons that are on in this row, ascending."""
         return self.indices[self.indptr[row] : self.indptr[row + 1]]
 
-    def take(self, rows: IntArray) -> "States":
+    def take(self, rows: IntArray) -> "ActiveNeurons":
         """These rows by themselves, in this order; copied."""
         ends = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[rows])]).astype(np.int64)
-        return States(ends, stretches(self.indices, self.indptr, rows), self.neurons)
+        return ActiveNeurons(ends, gather_slices(self.indices, self.indptr, rows), self.neurons)
 
     def counts(self, rows: IntArray) -> IntArray:
         """(neurons,) in how many of these rows each neuron is on."""
         total = np.zeros(self.neurons, np.int64)
         for some in self._chunks(rows):
-            total += np.bincount(stretches(self.indices, self.indptr, some), minlength=self.neurons)
+            total += np.bincount(gather_slices(self.indices, self.indptr, some), minlength=self.neurons)
         return total
 
     def sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ class States:
         done = 0
         for some in self._chunks(rows):
             own = np.repeat(np.arange(done, done + len(some)), np.diff(self.indptr)[some])
-            out += np.bincount(own, weight[stretches(self.indices, self.indptr, some)], minlength=len(rows))
+            out += np.bincount(own, weight[gather_slices(self.indices, self.indptr, some)], minlength=len(rows))
             done += len(some)
         return out
 
@@ -88,7 +88,7 @@ class States:
             yield rows[start : start + size]
 
 
-def stretches(
+def gather_slices(
     values: NDArray[Any], ends: IntArray, which: NDArray[Any], dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
     """values[ends[k] : ends[k + 1]] for each k of `which`, end to end; as they are, or as `dtype`."""

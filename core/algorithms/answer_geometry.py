@@ -30,12 +30,12 @@ Float64Array = NDArray[np.float64]
 
 CHUNK = 1 << 20  # numbers of float64 worked on at once: 8 MiB, a few times over
 CENTRE = "answer_centre"  # the column that `centres` are stored in
-ALIKE = 1e-12  # tr(S_c) below this is rounding
+MIN_SPREAD = 1e-12  # tr(S_c) below this is rounding
 TIE = 1e-6  # of two parts of an eigenvector that differ by less, neither is the larger
 
 
 @dataclass(frozen=True, eq=False)
-class Geometry:
+class AnswerGeometry:
     """Of each row's answers; NaN where fewer than two are there."""
 
     dispersion: Float64Array  # (N,) D in [0, 1]
@@ -43,7 +43,7 @@ class Geometry:
     counted: IntArray  # (N,) K', how many answers are there: fewer than K is to be shown
 
 
-def grams(vectors: NDArray[np.floating]) -> FloatArray:
+def gram_matrices(vectors: NDArray[np.floating]) -> FloatArray:
     """(N, K, K) similarities of (N, K, d) unit vectors of any float type; NaN for every pair with a missing answer.
 
     Summed in float64. `vectors` may be memory-mapped: a few megabytes of it are read at a time.
@@ -57,7 +57,7 @@ def grams(vectors: NDArray[np.floating]) -> FloatArray:
     return found
 
 
-def centres(vectors: NDArray[np.floating]) -> FloatArray:
+def answer_centres(vectors: NDArray[np.floating]) -> FloatArray:
     """(N, d) mean of the answers that are there, from (N, K, d) unit vectors: where a row's answers lie.
 
     NaN without any. Its length is √(1 − D): answers that differ more lie nearer to the middle.
@@ -73,7 +73,7 @@ def centres(vectors: NDArray[np.floating]) -> FloatArray:
     return found
 
 
-def divergence(gram: FloatArray | Float64Array) -> Geometry:
+def compute_geometry(gram: FloatArray | Float64Array) -> AnswerGeometry:
     """D and I of the answers that are there, from (N, K, K) similarities."""
     n, k = gram.shape[:2]
     dispersion, anisotropy = np.full(n, np.nan), np.full(n, np.nan)
@@ -84,14 +84,14 @@ def divergence(gram: FloatArray | Float64Array) -> Geometry:
         enough = own >= 2
         spread = np.maximum(np.trace(centred, axis1=1, axis2=2), 0)
         largest = np.linalg.eigvalsh(centred)[:, -1] if k else spread  # a missing answer only adds an eigenvalue of 0
-        apart = spread >= ALIKE
+        apart = spread >= MIN_SPREAD
         one_line = np.divide(largest, spread, out=np.ones(len(own)), where=apart)
         dispersion[some] = np.where(enough, np.where(apart, spread, 0) / np.maximum(own, 1), np.nan)
         anisotropy[some] = np.where(enough, np.maximum(1 - one_line, 0), np.nan)
-    return Geometry(dispersion, anisotropy, counted)
+    return AnswerGeometry(dispersion, anisotropy, counted)
 
 
-def coordinates(gram_row: FloatArray | Float64Array) -> Float64Array:
+def answer_coordinates(gram_row: FloatArray | Float64Array) -> Float64Array:
     """(K, 2) a small map of one row's answers, from (K, K) similarities; NaN for answers that are missing.
 
     Classical scaling: √λ_1 u_1 and √λ_2 u_2 of S_c. The first axis holds 1 − I of the spread; where two hold all of it

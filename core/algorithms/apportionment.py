@@ -25,7 +25,7 @@ Weights = NDArray[np.float64] | FloatArray | Sequence[float]
 Sizes = IntArray | Sequence[int]
 
 
-def turns(weights: Weights, caps: Sizes) -> IntArray:
+def seat_order(weights: Weights, caps: Sizes) -> IntArray:
     """(Σ caps,) which task the first, the second, ... seat goes to. O(N log N) for N seats.
 
     MethodError for a weight that is negative or not finite, a negative cap, and weights and caps of unlike length.
@@ -40,14 +40,14 @@ def turns(weights: Weights, caps: Sizes) -> IntArray:
     return order
 
 
-def seats(weights: Weights, caps: Sizes, house: int) -> IntArray:
+def apportion_seats(weights: Weights, caps: Sizes, house: int) -> IntArray:
     """(T,) how many of `house` seats each task gets; min(house, Σ caps) in all."""
     within = np.minimum(np.asarray(caps, np.int64), house)
-    found: IntArray = seats_at(turns(weights, within), len(within), [house])[0]
+    found: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [house])[0]
     return found
 
 
-def seats_at(order: IntArray, tasks: int, houses: Sizes) -> IntArray:
+def seats_at_budgets(order: IntArray, tasks: int, houses: Sizes) -> IntArray:
     """(H, T) seats of each task under each of H house sizes, ascending; `order` is that of `turns`."""
     found = np.zeros((len(houses), tasks), np.int64)
     for k, (start, stop) in enumerate(zip([0, *houses[:-1]], houses, strict=True)):
@@ -55,17 +55,17 @@ def seats_at(order: IntArray, tasks: int, houses: Sizes) -> IntArray:
     return np.cumsum(found, axis=0)
 
 
-def interleaved(rows: Sequence[IntArray], weights: Weights) -> IntArray:
+def interleave_by_seats(rows: Sequence[IntArray], weights: Weights) -> IntArray:
     """One order of the rows of all tasks: the first B of it are, for every B, the seats of B, each filled from the
     beginning of its task's own order. `rows[t]` is the order of task t."""
-    order = turns(weights, [len(own) for own in rows])
+    order = seat_order(weights, [len(own) for own in rows])
     out = np.empty(len(order), np.int64)
     if len(order):
         out[np.argsort(order, kind="stable")] = np.concatenate(rows)  # the k-th seat of t is the k-th row of t
     return out
 
 
-def drawn(task: IntArray, tasks: int, seed: int) -> list[IntArray]:
+def shuffle_by_task(task: IntArray, tasks: int, seed: int) -> list[IntArray]:
     """Rows of each task, 0 to tasks − 1, in a random order; `task` is (N,), and rows of −1 are in none.
 
     Rows left out do not change the order of the others: a filter moves nothing but what it takes.

@@ -25,26 +25,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from core.algorithms.active_neurons import States, stretches
+from core.algorithms.active_neurons import ActiveNeurons, gather_slices
 from core.errors import MethodError
-from core.schema import IntArray, Progress, ignore
+from core.schema import IntArray, Progress, ignore_progress
 
 Growth = Literal["sqrt", "once", "capped"]
 Exact = NDArray[np.float64]
 
 GRAIN = 2.0**-32  # of a step of g; those of √ still fall, by one GRAIN, at a count of a million
-MOST_ON = 1 << 21  # neurons on in one row: float64 holds multiples of GRAIN below 2^53 of them exactly
-FIRST_ASKED = 8  # rows asked at once when the leading bound turns out too high; then twice as many, up to CHUNK
+MAX_ACTIVE = 1 << 21  # neurons on in one row: float64 holds multiples of GRAIN below 2^53 of them exactly
+FIRST_BATCH = 8  # rows asked at once when the leading bound turns out too high; then twice as many, up to CHUNK
 CHUNK = 1 << 15  # neurons, or rows that have one, read at once: what stays in a processor's cache
-TELL_EVERY = 64  # rows chosen between two calls of `on_pick`
+REPORT_EVERY = 64  # rows chosen between two calls of `on_pick`
 PART_ROWS = 50_000
 SLACK = 1.5
-WHOLE = 1 << 28  # neurons on in all rows together that are searched at once, in about 6 GB; more go in parts
-PARTED_SHARE = 0.3  # of the rows that are put in order in parts; the paper's core set is 0.15
+MAX_IN_ONE_SEARCH = (
+    1 << 28
+)  # neurons on in all rows together that are searched at once, in about 6 GB; more go in parts
+PARTITIONED_SHARE = 0.3  # of the rows that are put in order in parts; the paper's core set is 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class Cover:
+class CoverageOrder:
     """An order of rows, best first, and what each of them added."""
 
     rows: IntArray  # (M,) no repeats
@@ -58,15 +60,20 @@ class Cover:
 
 
 def coverage_order(
-    states: States, length: int | None = None, *, g: Growth = "sqrt", tau: float = 1, on_pick: Progress = ignore
-) -> Cover:
+    states: ActiveNeurons,
+    length: int | None = None,
+    *,
+    g: Growth = "sqrt",
+    tau: float = 1,
+    on_pick: Progress = ignore_progress,
+) -> CoverageOrder:
     """The first `length` rows of the greedy order (all, if there are no more); ties to the earlier row.
 
     A shorter length gives a prefix of a longer one. Rows that add nothing come last, in the order of the pool.
     `tau` is for g = "capped". MethodError for an unknown g, for a τ not above 0, and for rows of MOST_ON neurons.
     """
     size = len(states) if length is None else min(length, len(states))
-    search = _Search(states, steps(g, tau, len(states)))
+    search = _Search(states, growth_steps(g, tau, len(states)))
     rows, gains = np.empty(size, np.int64), np.zeros(size)
     for place in range(size):
         best, gain = search.best()
@@ -75,22 +82,22 @@ def coverage_order(
             break
         rows[place], gains[place] = best, gain
         search.choose(best)
-        if place % TELL_EVERY == 0:
+        if place % REPORT_EVERY == 0:
             on_pick(place, size)
     on_pick(size, size)
-    return Cover(rows, gains, value(states, g=g, tau=tau))
+    return CoverageOrder(rows, gains, total_coverage(states, g=g, tau=tau))
 
 
 def partitioned_order(
-    states: States,
+    states: ActiveNeurons,
     length: int,
     *,
     part_rows: int = PART_ROWS,
     slack: float = SLACK,
     g: Growth = "sqrt",
     tau: float = 1,
-    on_pick: Progress = ignore,
-) -> Cover:
+    on_pick: Progress = ignore_progress,
+) -> CoverageOrder:
     """About the greedy order, for pools whose states shall not be in memory at once: partition, then merge.
 
     1. Row i goes to part i mod P, P = ⌈N / part_rows⌉: parts are alike even if the pool is sorted.
@@ -117,17 +124,17 @@ def partitioned_order(
     merged = coverage_order(
         states.take(rows), length, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * share + done, work)
     )
-    return Cover(rows[merged.rows], merged.gains, value(states, g=g, tau=tau))
+    return CoverageOrder(rows[merged.rows], merged.gains, total_coverage(states, g=g, tau=tau))
 
 
 def coverage_gains(
-    states: States,
+    states: ActiveNeurons,
     rows: IntArray,
     *,
     g: Growth = "sqrt",
     tau: float = 1,
-    whole: int = WHOLE,
-    on_pick: Progress = ignore,
+    whole: int = MAX_IN_ONE_SEARCH,
+    on_pick: Progress = ignore_progress,
 ) -> Exact:
     """(N,) what each of `rows` (ascending) adds in the greedy order of these rows; NaN for the others. High = early.
 
@@ -140,45 +147,47 @@ def coverage_gains(
     if len(some.indices) <= whole:
         cover = coverage_order(some, g=g, tau=tau, on_pick=on_pick)
     else:
-        length = int(np.ceil(PARTED_SHARE * len(some)))
+        length = int(np.ceil(PARTITIONED_SHARE * len(some)))
         cover = partitioned_order(some, length, g=g, tau=tau, on_pick=on_pick)
     gains = np.full(len(states), np.nan)
     gains[rows[cover.rows]] = cover.gains
     rest = np.setdiff1d(np.arange(len(some)), cover.rows)
     if len(rest):
-        gains[rows[rest]] = np.minimum(further_gains(some, cover.rows, rest, g=g, tau=tau), cover.gains[-1])
+        gains[rows[rest]] = np.minimum(marginal_gains(some, cover.rows, rest, g=g, tau=tau), cover.gains[-1])
     return gains
 
 
-def further_gains(states: States, chosen: IntArray, rows: IntArray, *, g: Growth = "sqrt", tau: float = 1) -> Exact:
+def marginal_gains(
+    states: ActiveNeurons, chosen: IntArray, rows: IntArray, *, g: Growth = "sqrt", tau: float = 1
+) -> Exact:
     """(R,) what each of `rows` alone would add to those chosen."""
-    weight = np.append(steps(g, tau, len(states)), 0.0)[states.counts(chosen)]
+    weight = np.append(growth_steps(g, tau, len(states)), 0.0)[states.counts(chosen)]
     return states.sums(weight, rows)
 
 
 def coverage_curve(
-    states: States, rows: IntArray, at: Sequence[int] | IntArray, *, g: Growth = "sqrt", tau: float = 1
+    states: ActiveNeurons, rows: IntArray, at: Sequence[int] | IntArray, *, g: Growth = "sqrt", tau: float = 1
 ) -> Exact:
     """f of the first at[0], at[1], ... of `rows` as a share of f of all rows; any order of rows, `at` ascending.
 
     NaN where no row has a neuron on. Reads each row once, however many lengths are asked for.
     """
-    height = np.append(0.0, np.cumsum(steps(g, tau, len(states))))
+    height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
     counts = np.zeros(states.neurons, np.int64)
     covered = np.empty(len(at))
     for place, (start, stop) in enumerate(zip([0, *at[:-1]], at, strict=True)):
         counts += states.counts(rows[start:stop])
         covered[place] = height[counts].sum()
-    return covered / (value(states, g=g, tau=tau) or np.nan)
+    return covered / (total_coverage(states, g=g, tau=tau) or np.nan)
 
 
-def value(states: States, *, g: Growth = "sqrt", tau: float = 1) -> float:
+def total_coverage(states: ActiveNeurons, *, g: Growth = "sqrt", tau: float = 1) -> float:
     """f of all rows."""
-    height = np.append(0.0, np.cumsum(steps(g, tau, len(states))))
+    height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
     return float(height[states.counts(np.arange(len(states)))].sum())
 
 
-def steps(g: Growth, tau: float, n: int) -> Exact:
+def growth_steps(g: Growth, tau: float, n: int) -> Exact:
     """(n,) g(c + 1) − g(c) for c = 0 to n − 1, each to the nearest GRAIN; never rises, as g is concave."""
     count = np.arange(n + 1, dtype=np.float64)
     if g == "sqrt":
@@ -197,18 +206,19 @@ def steps(g: Growth, tau: float, n: int) -> Exact:
 class _Search:
     """The greedy search under way. bound[i] is never below the gain of row i, and −∞ once it is chosen."""
 
-    def __init__(self, states: States, step: Exact) -> None:
+    def __init__(self, states: ActiveNeurons, step: Exact) -> None:
         sizes = np.diff(states.indptr)
-        if len(sizes) and sizes.max() >= MOST_ON:
+        if len(sizes) and sizes.max() >= MAX_ACTIVE:
             raise MethodError(
-                f"Coverage: a row has {sizes.max():,} neurons on, and at most {MOST_ON - 1:,} can be counted exactly. "
+                f"Coverage: a row has {sizes.max():,} neurons on, and at most {MAX_ACTIVE - 1:,} can be "
+                "counted exactly. "
                 "Choose a smaller share of neurons."
             )
         self._states, self._step = states, np.append(step, 0.0)
         self._count = np.zeros(states.neurons, np.int64)
         self._weight = np.full(states.neurons, self._step[0])  # what a row gains by a neuron, now
         self._bound = sizes * self._step[0]
-        self._holders, self._ends = holders(states)
+        self._holders, self._ends = rows_by_neuron(states)
         self._asked = self._told = 0  # neurons read for the one and the other
         self._recent = np.zeros(min(1, len(states)), np.int64)  # rows asked for the last choice that needed it
         self._most = max(1, CHUNK * len(states) // max(1, len(states.indices)))
@@ -236,7 +246,7 @@ class _Search:
         found = min((-self._bound[row], row) for row in (leader, second))  # the smaller is to be chosen first
         rivals = np.flatnonzero(self._bound >= -found[0])
         rivals = rivals[np.argsort(-self._bound[rivals], kind="stable")]
-        start, size = 0, FIRST_ASKED
+        start, size = 0, FIRST_BATCH
         while start < len(rivals) and (-self._bound[rivals[start]], rivals[start]) < found:
             some = rivals[start : start + size]
             self._ask(some)
@@ -249,7 +259,7 @@ class _Search:
         """Set the bounds of these rows to their gains. A row without neurons has the gain 0 from the start."""
         rows = rows[self._bound[rows] > 0]
         if len(rows):
-            on = stretches(self._states.indices, self._states.indptr, rows, np.intp)
+            on = gather_slices(self._states.indices, self._states.indptr, rows, np.intp)
             sizes = self._states.indptr[rows + 1] - self._states.indptr[rows]
             weights = self._weight.take(on, mode="clip")  # all are in range; "clip" does not look again
             self._bound[rows] = np.add.reduceat(weights, np.cumsum(sizes) - sizes)
@@ -273,12 +283,12 @@ class _Search:
             self._told += int(cost[paid - 1])
             cuts = np.searchsorted(cost[:paid], np.arange(CHUNK, cost[paid - 1], CHUNK))
             for some in np.split(largest[:paid], cuts):
-                rows = stretches(self._holders, self._ends, on[some], np.intp)
+                rows = gather_slices(self._holders, self._ends, on[some], np.intp)
                 amount = np.repeat(lost[some], self._ends[on[some] + 1] - self._ends[on[some]])
                 np.subtract.at(self._bound, rows, amount)
 
 
-def holders(states: States) -> tuple[NDArray[np.int32], IntArray]:
+def rows_by_neuron(states: ActiveNeurons) -> tuple[NDArray[np.int32], IntArray]:
     """For each neuron the rows in which it is on, ascending, end to end; and (neurons + 1,) where each begins."""
     shape = (len(states), states.neurons)
     ones = np.ones(len(states.indices), np.int8)

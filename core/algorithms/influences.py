@@ -47,7 +47,7 @@ class Influences:
         return values
 
 
-def in_turn(orders: Sequence[IntArray]) -> IntArray:
+def round_robin(orders: Sequence[IntArray]) -> IntArray:
     """One order of several of the same rows: each in turn gives its best row that is not taken yet."""
     orders = [order for order in orders if len(order)]
     if not orders:

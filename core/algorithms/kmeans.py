@@ -16,9 +16,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.schema import FloatArray, IntArray
 
-WHOLE = 1 << 23  # distances to centres in one pass over all vectors; beyond it, batches: 52 k vectors, 160 clusters
+MAX_FULL_PASS = (
+    1 << 23
+)  # distances to centres in one pass over all vectors; beyond it, batches: 52 k vectors, 160 clusters
 STARTS = 3  # seeded starts, the best kept; in batches one: more gain nothing there
-BATCH = 4096
+BATCH_ROWS = 4096
 
 # Threads add up their shares in the order in which they finish, so the last bits of a centre, and with them a vector
 # half-way between two, are not promised to be the same twice. One thread is also the fastest where cores are shared.
@@ -33,15 +35,15 @@ def kmeans(vectors: FloatArray, clusters: int, *, seed: int) -> IntArray:
     `vectors`: one copy of them.
     """
     values = np.ascontiguousarray(vectors, np.float32)
-    clusters = min(clusters, distinct(values, clusters))
+    clusters = min(clusters, count_distinct(values, clusters))
     if clusters < 2:
         return np.zeros(len(values), np.int64)
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # centres meet where vectors differ by rounding only
-        return by_size(np.asarray(_search(len(values), clusters, seed).fit_predict(values), np.int64))
+        return number_by_size(np.asarray(_search(len(values), clusters, seed).fit_predict(values), np.int64))
 
 
-def by_size(labels: IntArray) -> IntArray:
+def number_by_size(labels: IntArray) -> IntArray:
     """The same groups, (N,), numbered 0, 1, ... by size, the largest first; ties to the group that begins earlier."""
     _, first, group, size = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     place = np.empty(len(size), np.int64)
@@ -49,7 +51,7 @@ def by_size(labels: IntArray) -> IntArray:
     return place[group]
 
 
-def distinct(vectors: FloatArray, enough: int) -> int:
+def count_distinct(vectors: FloatArray, enough: int) -> int:
     """How many of the vectors differ, counted up to `enough` and no further: mostly a look at the first few."""
     seen: set[bytes] = set()
     for vector in vectors:
@@ -59,18 +61,18 @@ def distinct(vectors: FloatArray, enough: int) -> int:
     return len(seen)
 
 
-def unit(vectors: FloatArray) -> FloatArray:
+def unit_vectors(vectors: FloatArray) -> FloatArray:
     """(N, d) each vector over its length; a vector of zeros stays as it is."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: FloatArray = vectors / np.maximum(length, np.float32(1e-30))
     return scaled
 
 
-def directions(embeddings: NDArray[np.floating]) -> FloatArray:
+def centred_unit_vectors(embeddings: NDArray[np.floating]) -> FloatArray:
     """(N, d) unit vectors from the mean of all: the direction that hidden states share tells no row from another."""
     values = embeddings.astype(np.float32)
     values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return unit(values)
+    return unit_vectors(values)
 
 
 def random_state(seed: int) -> np.random.RandomState:
@@ -80,6 +82,6 @@ def random_state(seed: int) -> np.random.RandomState:
 
 def _search(n: int, clusters: int, seed: int) -> KMeans | MiniBatchKMeans:
     state = random_state(seed)
-    if n * clusters <= WHOLE:
+    if n * clusters <= MAX_FULL_PASS:
         return KMeans(clusters, n_init=STARTS, random_state=state)
-    return MiniBatchKMeans(clusters, n_init=1, batch_size=BATCH, random_state=state)
+    return MiniBatchKMeans(clusters, n_init=1, batch_size=BATCH_ROWS, random_state=state)

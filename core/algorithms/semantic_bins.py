@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.kmeans import by_size, kmeans
+from core.algorithms.kmeans import kmeans, number_by_size
 from core.errors import MethodError
 from core.schema import FloatArray, IntArray
 
-ROWS_EACH = 50
-MOST = 1000  # bins, where nobody says how many
+ROWS_PER_BIN = 50
+MAX_BINS = 1000  # bins, where nobody says how many
 
 Float64Array = NDArray[np.float64]
 
@@ -50,16 +50,16 @@ class BinTree:
             bin_of[(bin_of == pair[0]) | (bin_of == pair[1])] = made
         rows = np.flatnonzero(self.fine >= 0)
         labels = np.full(len(self.fine), -1, np.int64)
-        labels[rows] = by_size(bin_of[self.fine[rows]])
+        labels[rows] = number_by_size(bin_of[self.fine[rows]])
         return labels
 
 
-def bins_for(n: int) -> int:
+def default_bin_count(n: int) -> int:
     """How many fine bins n rows make: one for every 50, but 1 to 1000. (The source: 1000 for 52,002 rows.)"""
-    return max(1, min(MOST, n // ROWS_EACH))
+    return max(1, min(MAX_BINS, n // ROWS_PER_BIN))
 
 
-def bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) -> BinTree:
+def build_bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) -> BinTree:
     """Fine bins of (N, d) embeddings, any float type, and their merges; a row with a NaN in it is in no bin.
 
     Embeddings are taken as they are: give unit vectors for bins of like directions. There are fewer bins than asked for
@@ -72,10 +72,10 @@ def bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) -> BinTr
     values = np.asarray(embeddings[rows], np.float32)
     labels = kmeans(values, bins, seed=seed)
     fine[rows] = labels
-    return BinTree(fine, ward(_means(values, labels), np.bincount(labels)))
+    return BinTree(fine, ward_merges(_means(values, labels), np.bincount(labels)))
 
 
-def ward(centres: Float64Array, sizes: IntArray) -> IntArray:
+def ward_merges(centres: Float64Array, sizes: IntArray) -> IntArray:
     """(B − 1, 2) merges of bins with these centres (B, d) and sizes (B,), 1 or more; each the one with the least Δ.
 
     A merged bin takes the place of its first half; of equal Δ the pair in the earliest places is merged first. O(B³) in

@@ -25,15 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from core.algorithms.kmeans import directions, kmeans
+from core.algorithms.kmeans import centred_unit_vectors, kmeans
 from core.schema import IntArray
 
-FEWEST, MOST = 2, 50  # tasks
-ROWS_EACH = 50
-PROMPTS = 200  # read per cluster for its name
-START = 4000  # characters read of a prompt
-LONGEST = 20  # characters of a word; longer ones are links and the like
-IN_NAME = 3  # words
+MIN_TASKS, MAX_TASKS = 2, 50  # tasks
+ROWS_PER_TASK = 50
+PROMPTS_PER_TASK = 200  # read per cluster for its name
+MAX_PROMPT_CHARS = 4000  # characters read of a prompt
+MAX_WORD_CHARS = 20  # characters of a word; longer ones are links and the like
+WORDS_PER_NAME = 3  # words
 
 # Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Two characters stand for a word.
 UNSPACED = re.compile(
@@ -50,25 +50,25 @@ class _Kept(dict[int, int]):
         return self[code]
 
 
-KEPT = _Kept()
+LETTERS_AND_DIGITS = _Kept()
 
 
 @dataclass(frozen=True, eq=False)
-class Tasks:
+class DerivedTasks:
     """A task for every row that can have one."""
 
     codes: IntArray  # (N,) into `names`, 0 = the largest; −1: the row has no embedding
     names: tuple[str, ...]  # "derived 1: python, function, list"
 
 
-def tasks_for(n: int) -> int:
+def default_task_count(n: int) -> int:
     """How many tasks to derive from n rows: √(n / 50), so that tasks grow in number and in size, but 2 to 50."""
-    return min(MOST, max(FEWEST, round(sqrt(n / ROWS_EACH))))
+    return min(MAX_TASKS, max(MIN_TASKS, round(sqrt(n / ROWS_PER_TASK))))
 
 
 def derive_tasks(
     embeddings: NDArray[np.floating], prompts: Callable[[IntArray], Sequence[str]], tasks: int, *, seed: int
-) -> Tasks:
+) -> DerivedTasks:
     """Tasks by clustering `embeddings` (N, d), any float type; a row with a NaN in it has none.
 
     `prompts` gives the texts of some rows; it is asked for at most 200 at a time, once per task. There are fewer
@@ -78,9 +78,9 @@ def derive_tasks(
     rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     codes = np.full(len(embeddings), -1, np.int64)
     if len(rows) == 0:
-        return Tasks(codes, ())
-    codes[rows] = kmeans(directions(embeddings[rows]), tasks, seed=seed)
-    return Tasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
+        return DerivedTasks(codes, ())
+    codes[rows] = kmeans(centred_unit_vectors(embeddings[rows]), tasks, seed=seed)
+    return DerivedTasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
 
 
 def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], draw: np.random.Generator) -> Iterator[str]:
@@ -88,20 +88,20 @@ def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], draw: 
     shares = []
     for code in range(int(codes.max()) + 1):
         rows = np.flatnonzero(codes == code)
-        if len(rows) > PROMPTS:
-            rows = np.sort(draw.choice(rows, PROMPTS, replace=False))
+        if len(rows) > PROMPTS_PER_TASK:
+            rows = np.sort(draw.choice(rows, PROMPTS_PER_TASK, replace=False))
         shares.append(_shares(prompts(rows)))
-    for number, best in enumerate(distinctive(shares), start=1):
+    for number, best in enumerate(distinctive_words(shares), start=1):
         yield f"derived {number}: {', '.join(best)}" if best else f"derived {number}"
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:
     """In what share of the texts each word is."""
-    counts = Counter(word for text in texts for word in set(words(text)))
+    counts = Counter(word for text in texts for word in set(extract_words(text)))
     return {word: count / len(texts) for word, count in counts.items()}
 
 
-def distinctive(shares: Sequence[dict[str, float]]) -> list[list[str]]:
+def distinctive_words(shares: Sequence[dict[str, float]]) -> list[list[str]]:
     """For each cluster its words of most weight, best first; ties by the alphabet. Fewer where it has fewer."""
     total: Counter[str] = Counter()
     for share in shares:
@@ -110,19 +110,19 @@ def distinctive(shares: Sequence[dict[str, float]]) -> list[list[str]]:
     found = []
     for share in shares:
         weight = {word: p * log(1 + mean / total[word]) for word, p in share.items()}
-        found.append(sorted(weight, key=lambda word: (-weight[word], word))[:IN_NAME])
+        found.append(sorted(weight, key=lambda word: (-weight[word], word))[:WORDS_PER_NAME])
     return found
 
 
-def words(text: str) -> Iterator[str]:
+def extract_words(text: str) -> Iterator[str]:
     """Words that may stand in a name, as often as they occur: lower case, 2 to 20 letters and digits.
 
     English stop words and bare numbers are left out. Text of a script without spaces gives its pairs of characters.
     """
-    plain = unicodedata.normalize("NFKC", text[:START]).lower().translate(KEPT)
+    plain = unicodedata.normalize("NFKC", text[:MAX_PROMPT_CHARS]).lower().translate(LETTERS_AND_DIGITS)
     for run in plain.split():
         for place, piece in enumerate(UNSPACED.split(run)):
             if place % 2:
                 yield from (piece[i : i + 2] for i in range(max(1, len(piece) - 1)))
-            elif 2 <= len(piece) <= LONGEST and piece not in ENGLISH_STOP_WORDS and not piece.isnumeric():
+            elif 2 <= len(piece) <= MAX_WORD_CHARS and piece not in ENGLISH_STOP_WORDS and not piece.isnumeric():
                 yield piece

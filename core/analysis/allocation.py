@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from core.schema import IntArray
 
-BUDGETS = 60
-FIRST = 0.01  # of the order: below it, single rows make the picture
-BANDS = 16  # tasks before the rest is put together
+MAX_BUDGETS = 60
+SMALLEST_SHARE = 0.01  # of the order: below it, single rows make the picture
+MAX_BANDS = 16  # tasks before the rest is put together
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Allocation:
         return shares
 
 
-def allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) -> Allocation:
+def count_allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) -> Allocation:
     """Rows of tasks 0 to `tasks` − 1 among the first at[0], at[1], ... of `rows`; codes (N,), −1: no task."""
     found = np.zeros((len(at), tasks), np.int64)
     for place, (start, stop) in enumerate(pairwise([0, *at])):
@@ -39,9 +39,9 @@ def allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) -> All
     return Allocation(at, np.cumsum(found, axis=0).T)
 
 
-def budgets(length: int, count: int = BUDGETS) -> IntArray:
+def budget_lengths(length: int, count: int = MAX_BUDGETS) -> IntArray:
     """Up to `count` lengths from FIRST of `length` to all of it, ascending: somewhat denser where they are small."""
-    places = np.ceil(length * np.linspace(FIRST ** (2 / 3), 1, count) ** 1.5).astype(np.int64)
+    places = np.ceil(length * np.linspace(SMALLEST_SHARE ** (2 / 3), 1, count) ** 1.5).astype(np.int64)
     return np.unique(places[places > 0])
 
 
@@ -54,7 +54,9 @@ class Bands:
     ranked: int  # the first so many by `values`; the rest has none
 
 
-def bands(names: Sequence[str], codes: IntArray, values: NDArray[Any] | None = None, limit: int = BANDS) -> Bands:
+def stack_bands(
+    names: Sequence[str], codes: IntArray, values: NDArray[Any] | None = None, limit: int = MAX_BANDS
+) -> Bands:
     """The first `limit` − 1 tasks (those of most rows) by `values` (T,), lowest first; then those without a value, then
     all further tasks together. Without `values`: as they come."""
     kept = len(names) if len(names) <= limit else limit - 1

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from core.schema import IntArray
 
-ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
+MAX_CORRELATION_ROWS = 200_000  # rows for a rank correlation: its error is then about 0.002
 SIGMAS = 1.96  # of the middle 95 %
 
 Shares = NDArray[np.float64]
@@ -34,7 +34,7 @@ class Overlap:
     high: Shares  # and at most this
 
 
-def overlap(a: IntArray, b: IntArray, sizes_a: IntArray, sizes_b: IntArray) -> Overlap:
+def compute_overlap(a: IntArray, b: IntArray, sizes_a: IntArray, sizes_b: IntArray) -> Overlap:
     """Compare prefixes of two orders, given by their ranks (N,), at each pair of sizes (G,), both ascending."""
     n_a, n_b = int((a >= 0).sum()), int((b >= 0).sum())
     sizes_a, sizes_b = np.minimum(sizes_a, n_a), np.minimum(sizes_b, n_b)
@@ -42,7 +42,7 @@ def overlap(a: IntArray, b: IntArray, sizes_a: IntArray, sizes_b: IntArray) -> O
     first = np.maximum(np.searchsorted(sizes_a, a[both], side="right"), np.searchsorted(sizes_b, b[both], side="right"))
     shared = np.cumsum(np.bincount(first, minlength=len(sizes_a) + 1))[: len(sizes_a)]
     common = np.int64(both.sum())
-    return Overlap(shared, jaccard(shared, sizes_a, sizes_b), *by_chance(common, n_a, n_b, sizes_a, sizes_b))
+    return Overlap(shared, jaccard(shared, sizes_a, sizes_b), *expected_overlap(common, n_a, n_b, sizes_a, sizes_b))
 
 
 def jaccard(shared: Shares | IntArray, sizes_a: IntArray, sizes_b: IntArray) -> Shares:
@@ -52,7 +52,7 @@ def jaccard(shared: Shares | IntArray, sizes_a: IntArray, sizes_b: IntArray) -> 
     return share
 
 
-def by_chance(common: Any, n_a: Any, n_b: Any, a: IntArray, b: IntArray) -> tuple[Shares, Shares, Shares]:
+def expected_overlap(common: Any, n_a: Any, n_b: Any, a: IntArray, b: IntArray) -> tuple[Shares, Shares, Shares]:
     """Overlap of a random A of size a out of n_a rows with a random B of b out of n_b, of which `common` can be in
     either: on average, and where 95 % of such pairs lie. Whole numbers or arrays that go together.
 
@@ -77,7 +77,7 @@ def _moments(marked: Any, n: Any, drawn: IntArray) -> tuple[Shares, Shares]:
 
 
 @dataclass(frozen=True, eq=False)
-class Patterns:
+class Membership:
     """Which of C subsets each row is in, as one number: bit c is set where subset c takes the row."""
 
     code: NDArray[np.uint16]  # (N,)
@@ -85,7 +85,7 @@ class Patterns:
     subsets: int  # C
 
     @classmethod
-    def of(cls, subsets: Sequence[IntArray], n: int) -> "Patterns":
+    def of(cls, subsets: Sequence[IntArray], n: int) -> "Membership":
         """`subsets`: the row numbers of each, of n rows; at most 16."""
         code = np.zeros(n, np.uint16)
         for bit, rows in enumerate(subsets):
@@ -118,19 +118,19 @@ class Patterns:
         return jaccard(shared, sizes[:, None], sizes[None, :])
 
 
-def correlations(ranks: Sequence[IntArray]) -> Shares:
+def rank_correlation_matrix(ranks: Sequence[IntArray]) -> Shares:
     """(C, C) Spearman correlation of each two orders over the rows that both have a place for: 1 = the same order,
     −1 = one is the other turned round. NaN for fewer than three such rows. Of huge pools from evenly spaced rows."""
     found = np.eye(len(ranks))
     for i, j in combinations(range(len(ranks)), 2):
         both = np.flatnonzero((ranks[i] >= 0) & (ranks[j] >= 0))
-        both = both[:: -(-len(both) // ENOUGH) or 1]
+        both = both[:: -(-len(both) // MAX_CORRELATION_ROWS) or 1]
         enough = len(both) > 2
         found[i, j] = found[j, i] = spearmanr(ranks[i][both], ranks[j][both]).statistic if enough else np.nan
     return found
 
 
-def heights(ranks: IntArray) -> Shares:
+def normalised_ranks(ranks: IntArray) -> Shares:
     """(N,) how high each row stands: 1 = first, towards 0 = last; NaN for a row without a place."""
     count = max(int((ranks >= 0).sum()), 1)
     return np.where(ranks >= 0, 1 - ranks / count, np.nan)
@@ -139,14 +139,14 @@ def heights(ranks: IntArray) -> Shares:
 def disagreements(a: IntArray, b: IntArray, most: int) -> IntArray:
     """The rows that stand much higher in order A than in order B, by how much; at most so many. Ranks are (N,); rows
     that lack a place in either are not among them."""
-    apart = heights(a) - heights(b)
+    apart = normalised_ranks(a) - normalised_ranks(b)
     rows = np.flatnonzero(apart > 0)  # NaN is not
     if len(rows) > most:
         rows = rows[np.argpartition(-apart[rows], most)[: most + 1]]
     return rows[np.lexsort((rows, -apart[rows]))][:most]
 
 
-def distance(counts: IntArray, others: IntArray) -> float:
+def total_variation(counts: IntArray, others: IntArray) -> float:
     """Share of the rows that would have to change their group for two sets to be made up alike: half of Σ |p − q|, from
     0 (alike) to 1 (no group in common). NaN for an empty set."""
     if not counts.sum() or not others.sum():

@@ -37,7 +37,7 @@ def code_tasks(tasks: Sequence[str | None]) -> tuple[IntArray, tuple[str, ...]]:
     return np.fromiter((number[t] for t in tasks), np.int64, len(tasks)), names
 
 
-def composition(
+def count_composition(
     rows: IntArray,
     *,
     response_tokens: IntArray,
@@ -80,7 +80,7 @@ def _quantiles(counts: IntArray, n: int) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Chance:
+class RandomOrders:
     """Random orders of the rows a method could have chosen from, with their running token sums: made once
     per method, asked at every move of a slider."""
 
@@ -88,14 +88,14 @@ class Chance:
     cumulative: tuple[IntArray, ...]  # response tokens of the first 1 .. M rows of each
 
     @classmethod
-    def of(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "Chance":
+    def of(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
         """`orders`: those of the method `random` at as many seeds as wanted, 20 for a band."""
         sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
         return cls(tuple(orders), sums)
 
 
 @dataclass(frozen=True, eq=False)
-class Band:
+class RandomBand:
     """What chance gives at one budget: (S, ...) arrays, one entry per seed."""
 
     rows: IntArray  # (S,)
@@ -106,8 +106,8 @@ class Band:
     marked: Mapping[str, IntArray]  # (S,) each
 
 
-def random_band(
-    chance: Chance,
+def count_random_band(
+    chance: RandomOrders,
     budget: Budget,
     *,
     response_tokens: IntArray,
@@ -115,13 +115,13 @@ def random_band(
     task_codes: IntArray,
     n_tasks: int,
     marks: Mapping[str, BoolArray] | None = None,
-) -> Band:
+) -> RandomBand:
     """The composition of random selections at the same budget, one per seed."""
     drawn = []
     for order, sums in zip(chance.orders, chance.cumulative, strict=True):
         length = prefix_length(order, budget, response_tokens, len(response_tokens), cumulative=sums)
         drawn.append(
-            composition(
+            count_composition(
                 order[:length],
                 response_tokens=response_tokens,
                 prompt_tokens=prompt_tokens,
@@ -130,7 +130,7 @@ def random_band(
                 marks=marks,
             )
         )
-    return Band(
+    return RandomBand(
         rows=np.array([d.rows for d in drawn]),
         response_tokens=np.array([d.response_tokens for d in drawn]),
         prompt_tokens=np.array([d.prompt_tokens for d in drawn]),

@@ -18,29 +18,29 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.algorithms.activation_clusters import project_states
+from core.algorithms.activation_clusters import project_active_neurons
 from core.algorithms.answer_geometry import CENTRE
 from core.analysis import projection
-from core.analysis.projection import Axes
+from core.analysis.projection import PrincipalAxes
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.run_data import base_parts, have_states, read_states
 from core.measurement.runs import Run, list_runs, reads_alike
-from core.progress import Reporter, Silent, percent
+from core.progress import Reporter, SilentReporter, percent_callback
 from core.schema import FloatArray, IntArray, Pool, Reading
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
 FORMAT = 1  # of what is stored here: raised when core.analysis.projection gives other coordinates
-BASE = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass
-ANSWERS, STATES = "answers", "activations"
-COLUMNS = BASE | {ANSWERS: CENTRE}
-OF = (*COLUMNS, STATES)
+BASE_COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass
+ANSWERS, ACTIVATIONS = "answers", "activations"
+COLUMNS = BASE_COLUMNS | {ANSWERS: CENTRE}
+EMBEDDING_KINDS = (*COLUMNS, ACTIVATIONS)
 LAYOUTS = ("pca", "umap")
 ABOUT = "about.json"
-MEASURED_BY = {ANSWERS: "answer_divergence", STATES: "activation_coverage"}  # others: by any method with a model
+MEASURED_BY = {ANSWERS: "answer_divergence", ACTIVATIONS: "activation_coverage"}  # others: by any method with a model
 
 
 @dataclass(frozen=True)
-class Source:
+class EmbeddingSource:
     """Embeddings that can be laid out."""
 
     of: str  # one of OF
@@ -53,16 +53,16 @@ class Source:
         return sum(file.stat().st_size for file in self.held.iterdir())
 
 
-def sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, Source]:
+def list_sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, EmbeddingSource]:
     """What the measurements under this reading hold, by kind in the order of OF; of each the newest."""
-    found: dict[str, Source] = {}
+    found: dict[str, EmbeddingSource] = {}
     for run in list_runs(workspace, pool.fingerprint):
         if reads_alike(run, reading):
             for of, held in _held(workspace, run):
-                found.setdefault(of, Source(of, held, _embedder(run, of), len(pool)))
+                found.setdefault(of, EmbeddingSource(of, held, _embedder(run, of), len(pool)))
     if pool.rows["response"].null_count == len(pool):  # prompts only
         found.pop("response", None)
-    return {of: found[of] for of in OF if of in found}
+    return {of: found[of] for of in EMBEDDING_KINDS if of in found}
 
 
 def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
@@ -70,7 +70,7 @@ def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
         with suppress(WorkspaceError):  # it is gone, or there has been no base pass
             parts = base_parts(workspace, run)
             if not parts.missing():
-                yield from ((of, parts.folder) for of in BASE)
+                yield from ((of, parts.folder) for of in BASE_COLUMNS)
     if "grams" in run.kept:
         folder = workspace.folder("measurements", run.kept["grams"])
         if _has_centres(folder):
@@ -78,7 +78,7 @@ def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
     if "states" in run.kept:
         folder = workspace.folder("measurements", run.kept["states"])
         if have_states(folder):
-            yield STATES, folder
+            yield ACTIVATIONS, folder
 
 
 def _has_centres(folder: Path) -> bool:
@@ -95,11 +95,11 @@ def _embedder(run: Run, of: str) -> str:
     return str(named or run.model["name"])
 
 
-def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> Source:
+def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> EmbeddingSource:
     """The embeddings of one kind; RecipeError with the reason where there are none."""
-    if of not in OF:
-        raise RecipeError(f"--of {of}: choose one of {', '.join(OF)}.")
-    found = sources(workspace, pool, reading).get(of)
+    if of not in EMBEDDING_KINDS:
+        raise RecipeError(f"--of {of}: choose one of {', '.join(EMBEDDING_KINDS)}.")
+    found = list_sources(workspace, pool, reading).get(of)
     if found is None:
         method = MEASURED_BY.get(of, "entropy_shift")
         raise RecipeError(
@@ -112,16 +112,16 @@ def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> 
 # What is stored
 
 
-def map_folder(workspace: Workspace, source: Source, seed: int) -> Path:
+def map_folder(workspace: Workspace, source: EmbeddingSource, seed: int) -> Path:
     """Where the coordinates are or will be."""
     return workspace.folder("measurements", content_key(_spec(source, seed)))
 
 
-def _spec(source: Source, seed: int) -> dict[str, Any]:
+def _spec(source: EmbeddingSource, seed: int) -> dict[str, Any]:
     return {"kind": "map", "held": source.held.name, "of": source.of, "seed": seed, "map_format": FORMAT}
 
 
-def load_map(workspace: Workspace, source: Source, layout: str, seed: int) -> FloatArray | None:
+def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: int) -> FloatArray | None:
     """(N, 2) stored coordinates, read-only; None where there are none yet."""
     file = map_folder(workspace, source, seed) / f"{layout}.npy"
     if not file.exists():
@@ -132,27 +132,33 @@ def load_map(workspace: Workspace, source: Source, layout: str, seed: int) -> Fl
     return xy
 
 
-def about_map(workspace: Workspace, source: Source, seed: int) -> Mapping[str, Any]:
+def load_map_facts(workspace: Workspace, source: EmbeddingSource, seed: int) -> Mapping[str, Any]:
     """What is known of stored coordinates: `share` of all variance in each of the two axes of PCA; rows `placed`."""
     about: dict[str, Any] = read_json(map_folder(workspace, source, seed) / ABOUT)
     return about
 
 
-def make_map(workspace: Workspace, source: Source, layout: str, seed: int, report: Reporter | None = None) -> Path:
+def make_map(
+    workspace: Workspace, source: EmbeddingSource, layout: str, seed: int, report: Reporter | None = None
+) -> Path:
     """Store the PCA map, and with layout "umap" the UMAP as well; the folder. What is there is not made again."""
-    report, folder = report or Silent(), map_folder(workspace, source, seed)
+    report, folder = report or SilentReporter(), map_folder(workspace, source, seed)
     wanted = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
     if not wanted:
         return folder
     with workspace.hold(f"map-{folder.name}-{layout}", lambda: report.waiting("Another worker makes the same map.")):
-        rows, placed, axes = reduced(source, seed, report)
-        about = {"share": axes.share[:2].tolist(), "placed": len(rows), "laid": min(len(rows), projection.FITTED_MAP)}
+        rows, placed, axes = project_source(source, seed, report)
+        about = {
+            "share": axes.share[:2].tolist(),
+            "placed": len(rows),
+            "laid": min(len(rows), projection.MAX_UMAP_ROWS),
+        }
         write_json(folder / "spec.json", _spec(source, seed))
         write_json(folder / ABOUT, about)
-        _keep(folder / "pca.npy", source.rows, rows, projection.two(placed))
+        _keep(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
         if "umap" in wanted and not (folder / "umap.npy").exists():
             report.stage("Laying out the map (UMAP)", rows=0, work=100)
-            xy = projection.umap(placed, seed=seed, on_step=percent(report))
+            xy = projection.umap_layout(placed, seed=seed, on_step=percent_callback(report))
             _keep(folder / "umap.npy", source.rows, rows, xy)
     return folder
 
@@ -167,26 +173,26 @@ def _keep(file: Path, n: int, rows: IntArray, xy: FloatArray) -> None:
 # From what is measured to a few axes
 
 
-def reduced(source: Source, seed: int, report: Reporter) -> tuple[IntArray, FloatArray, Axes]:
+def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tuple[IntArray, FloatArray, PrincipalAxes]:
     """Rows that have an embedding (K,), where they lie on the axes (K, ≤ WIDTH), and the axes.
 
     In memory: the sample that axes are fitted to, one part of the embeddings, and K · WIDTH numbers.
     """
     report.stage("Reading the embeddings", rows=0, work=100)
-    if source.of == STATES:
+    if source.of == ACTIVATIONS:
         states = read_states(source.held)
         rows = np.flatnonzero(np.diff(states.indptr))
         if not len(rows):
             raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")
-        on = project_states(states, rows, seed, percent(report))
-        axes = projection.axes(on, seed=seed)
+        on = project_active_neurons(states, rows, seed, percent_callback(report))
+        axes = projection.fit_axes(on, seed=seed)
         return rows, axes.place(on), axes
     blocks = _Blocks(source)
-    axes = projection.axes(blocks.sample(seed), seed=seed)
+    axes = projection.fit_axes(blocks.sample(seed), seed=seed)
     whole = np.full((source.rows, axes.directions.shape[1]), np.nan, np.float32)
     for done, (some, vectors) in enumerate(blocks):
         whole[some] = axes.place(vectors)
-        percent(report)(done + 1, len(blocks.parts.plan))
+        percent_callback(report)(done + 1, len(blocks.parts.plan))
     rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
     return rows, whole[rows], axes
 
@@ -194,7 +200,7 @@ def reduced(source: Source, seed: int, report: Reporter) -> tuple[IntArray, Floa
 class _Blocks:
     """Stored embeddings, part by part."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: EmbeddingSource) -> None:
         self.source, self.column = source, COLUMNS[source.of]
         self.parts = Parts.open(source.held, {}, [])
 
@@ -207,7 +213,7 @@ class _Blocks:
         """A seeded sample of rows that have an embedding: what axes are fitted to."""
         one_group = np.zeros(self.source.rows, np.int64)
         wanted = np.zeros(self.source.rows, np.bool_)
-        wanted[projection.spread(one_group, projection.FITTED_AXES, seed=seed)] = True
+        wanted[projection.sample_by_group(one_group, projection.MAX_AXES_ROWS, seed=seed)] = True
         taken = [(rows[wanted[rows]], vectors[wanted[rows]]) for rows, vectors in self]
         rows, vectors = (np.concatenate(v) for v in zip(*taken, strict=True))
         there = np.isfinite(vectors).all(axis=1)

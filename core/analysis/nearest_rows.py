@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from core.schema import FloatArray, IntArray
 
 Block = tuple[IntArray, NDArray[np.floating]]  # (n,) row numbers and (n, d) their embeddings
-AT_ONCE = 4096  # embeddings turned to float32 at once
+CHUNK_ROWS = 4096  # embeddings turned to float32 at once
 
 
-def similarities(blocks: Iterable[Block], query: NDArray[np.floating], n: int) -> FloatArray:
+def cosine_similarities(blocks: Iterable[Block], query: NDArray[np.floating], n: int) -> FloatArray:
     """(n,) similarity of every row to the query (d,); NaN for rows in no block, and without an embedding."""
     found = np.full(n, np.nan, np.float32)
     target = query.astype(np.float32)
@@ -26,17 +26,17 @@ def similarities(blocks: Iterable[Block], query: NDArray[np.floating], n: int) -
         return found
     target /= length
     for rows, vectors in blocks:
-        for start in range(0, len(rows), AT_ONCE):
-            some = vectors[start : start + AT_ONCE].astype(np.float32)
+        for start in range(0, len(rows), CHUNK_ROWS):
+            some = vectors[start : start + CHUNK_ROWS].astype(np.float32)
             lengths = np.sqrt(np.einsum("nd,nd->n", some, some))
             dots = some @ target
-            found[rows[start : start + AT_ONCE]] = np.divide(
+            found[rows[start : start + CHUNK_ROWS]] = np.divide(
                 dots, lengths, out=np.full(len(some), np.nan, np.float32), where=lengths > 0
             )
     return found
 
 
-def nearest(similarity: FloatArray, among: IntArray, k: int, *, but: int) -> IntArray:
+def find_nearest(similarity: FloatArray, among: IntArray, k: int, *, but: int) -> IntArray:
     """Of the rows `among`, the `k` most similar ones, most similar first, without row `but`; ties to the earlier row.
 
     Rows without a similarity are in none of them.

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
-from core.algorithms.kmeans import one_thread, random_state, unit
-from core.schema import FloatArray, IntArray, Progress, ignore
+from core.algorithms.kmeans import one_thread, random_state, unit_vectors
+from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
 WIDTH = 50  # axes that UMAP is given
-FITTED_AXES = 20_000  # rows that axes are fitted to, at most
-FITTED_MAP = 50_000  # rows that UMAP lays out, at most; the others are placed among them
+MAX_AXES_ROWS = 20_000  # rows that axes are fitted to, at most
+MAX_UMAP_ROWS = 50_000  # rows that UMAP lays out, at most; the others are placed among them
 NEIGHBOURS = 15  # a row's own place counts as one
-FEWEST = 2 * NEIGHBOURS  # rows below which there is no UMAP
+MIN_UMAP_ROWS = 2 * NEIGHBOURS  # rows below which there is no UMAP
 MIN_DISTANCE = 0.1  # UMAP's own standard: how tightly it packs
-NEAREST = 5  # laid-out rows that place another one
+PLACING_NEIGHBOURS = 5  # laid-out rows that place another one
 BLOCK = 4096  # rows whose neighbours are sought at once
 EPOCHS = 200  # passes of the layout; 500 for up to SMALL rows, as UMAP itself has it
 EPOCHS_SMALL, SMALL = 500, 10_000
@@ -40,7 +40,7 @@ EPOCHS_SMALL, SMALL = 500, 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Axes:
+class PrincipalAxes:
     """Directions in which embeddings differ most, those that differ more first."""
 
     centre: FloatArray  # (d,) mean embedding
@@ -50,31 +50,31 @@ class Axes:
 
     def place(self, vectors: NDArray[np.floating]) -> FloatArray:
         """(N, W) where rows of (N, d) lie; NaN for a row with a NaN in it."""
-        turned: FloatArray = unit(vectors.astype(np.float32) - self.centre) - self.middle
+        turned: FloatArray = unit_vectors(vectors.astype(np.float32) - self.centre) - self.middle
         with one_thread():
             return turned @ self.directions
 
 
-def axes(vectors: NDArray[np.floating], *, seed: int, width: int = WIDTH) -> Axes:
+def fit_axes(vectors: NDArray[np.floating], *, seed: int, width: int = WIDTH) -> PrincipalAxes:
     """The first `width` axes of (N, d), by randomized PCA of a sample of them (Halko, Martinsson, Tropp 2011).
 
     Fewer where there are fewer rows or dimensions. All values finite, at least one row. Same seed, same axes.
     """
-    some = vectors[spread(np.zeros(len(vectors), np.int64), FITTED_AXES, seed=seed)].astype(np.float32)
+    some = vectors[sample_by_group(np.zeros(len(vectors), np.int64), MAX_AXES_ROWS, seed=seed)].astype(np.float32)
     centre = some.mean(axis=0, dtype=np.float64).astype(np.float32)
-    turned = unit(some - centre)
+    turned = unit_vectors(some - centre)
     with one_thread(), np.errstate(invalid="ignore", divide="ignore"):  # share of nothing, where no rows differ
         found = PCA(min(width, *turned.shape), svd_solver="randomized", random_state=random_state(seed)).fit(turned)
     share = np.nan_to_num(found.explained_variance_ratio_)
-    return Axes(centre, found.mean_, np.ascontiguousarray(found.components_.T), share.astype(np.float32))
+    return PrincipalAxes(centre, found.mean_, np.ascontiguousarray(found.components_.T), share.astype(np.float32))
 
 
-def pca(vectors: NDArray[np.floating], *, seed: int) -> FloatArray:
+def pca_layout(vectors: NDArray[np.floating], *, seed: int) -> FloatArray:
     """(N, 2) the first two axes of (N, d); the second is 0 where there is no other."""
-    return two(axes(vectors, seed=seed, width=2).place(vectors))
+    return first_two_axes(fit_axes(vectors, seed=seed, width=2).place(vectors))
 
 
-def two(placed: FloatArray) -> FloatArray:
+def first_two_axes(placed: FloatArray) -> FloatArray:
     """(N, 2) the first two of (N, W)."""
     if placed.shape[1] >= 2:
         return np.ascontiguousarray(placed[:, :2])
@@ -84,20 +84,20 @@ def two(placed: FloatArray) -> FloatArray:
 # Neighbours kept together
 
 
-def umap(placed: FloatArray, *, seed: int, on_step: Progress = ignore) -> FloatArray:
+def umap_layout(placed: FloatArray, *, seed: int, on_step: Progress = ignore_progress) -> FloatArray:
     """(N, 2) UMAP of (N, W), all finite. Same seed, same coordinates: it runs on one thread.
 
     Beyond FITTED_MAP rows a seeded sample is laid out, and each other row is placed between its NEAREST neighbours
     there, weighted by 1 / distance. Below FEWEST rows it is `two`. `on_step` is told of work done and in all.
     """
-    if len(placed) < FEWEST:
-        return two(placed)
+    if len(placed) < MIN_UMAP_ROWS:
+        return first_two_axes(placed)
     told = _Told(on_step, len(placed))
-    laid = spread(np.zeros(len(placed), np.int64), FITTED_MAP, seed=seed)
+    laid = sample_by_group(np.zeros(len(placed), np.int64), MAX_UMAP_ROWS, seed=seed)
     found = np.empty((len(placed), 2), np.float32)
     found[laid] = _laid_out(placed[laid], seed, told)
     others = np.setdiff1d(np.arange(len(placed)), laid, assume_unique=True)
-    for rows, near, distance in _nearest(placed[laid], placed[others], NEAREST, told):
+    for rows, near, distance in _nearest(placed[laid], placed[others], PLACING_NEIGHBOURS, told):
         weight = 1 / np.maximum(distance, 1e-6)
         at = found[laid[near]] * (weight / weight.sum(axis=1, keepdims=True))[:, :, None]
         found[others[rows]] = at.sum(axis=1)
@@ -187,7 +187,7 @@ class _Told:
     def write(self, text: str) -> None:
         """The bar, which says how many passes are done."""
         if (said := text.strip()).isdigit():
-            laid = min(self.n, FITTED_MAP)
+            laid = min(self.n, MAX_UMAP_ROWS)
             self.done = self.began + self.n * int(said) // _epochs(laid)
             self.on_step(self.done, 2 * self.n)
 
@@ -198,7 +198,7 @@ class _Told:
 # What is sent to be drawn
 
 
-def spread(groups: IntArray, limit: int, *, seed: int, keep: IntArray | None = None) -> IntArray:
+def sample_by_group(groups: IntArray, limit: int, *, seed: int, keep: IntArray | None = None) -> IntArray:
     """At most `limit` of N rows, ascending: those of `keep` and, of the rest, from each group (N,) its share.
 
     Rows of a group in seeded random order, the groups end to end, and from that every n-th: so a group of m rows has
@@ -218,7 +218,7 @@ def spread(groups: IntArray, limit: int, *, seed: int, keep: IntArray | None = N
 Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
 
-def frame(xy: FloatArray, *, margin: float = 0.03) -> Frame:
+def bounding_frame(xy: FloatArray, *, margin: float = 0.03) -> Frame:
     """What holds every row of (N, 2) that has a place, with a margin on each side; −1 to 1 where none has."""
     there = xy[np.isfinite(xy).all(axis=1)].astype(np.float64)
     if not len(there):
@@ -229,7 +229,7 @@ def frame(xy: FloatArray, *, margin: float = 0.03) -> Frame:
     return float(left), float(right), float(bottom), float(top)
 
 
-def raster(xy: FloatArray, within: Frame, cells: int) -> IntArray:
+def count_in_cells(xy: FloatArray, within: Frame, cells: int) -> IntArray:
     """(cells, cells) [y, x] how many rows of (N, 2) lie in each cell of a frame; a row on its edge is inside."""
     left, right, low, high = within
     columns, lines = ((xy[:, 0] - left) / (right - left) * cells, (xy[:, 1] - low) / (high - low) * cells)

@@ -14,7 +14,7 @@ SATURATED = 0.5  # share of the scored rows on one value above which a score har
 
 
 @dataclass(frozen=True)
-class Trust:
+class ScoreCheck:
     """Whether a score says something of its own."""
 
     length_rho: float  # Spearman with response tokens; NaN where it does not exist
@@ -24,7 +24,7 @@ class Trust:
     warnings: tuple[str, ...]  # sentences for people
 
 
-def trust(values: NDArray[Any], response_tokens: IntArray) -> Trust:
+def assess_score(values: NDArray[Any], response_tokens: IntArray) -> ScoreCheck:
     """Look for the ways a score (N,) can mislead: mostly length, constant, saturated, missing."""
     numbers = values.astype(np.float64)
     scored = np.isfinite(numbers)
@@ -34,7 +34,7 @@ def trust(values: NDArray[Any], response_tokens: IntArray) -> Trust:
     top_share = float(counts.max() / len(present)) if len(present) else 0.0
     rho = float("nan") if constant else _rank_correlation(present, response_tokens[scored])
     missing = len(values) - len(present)
-    return Trust(rho, missing, constant, top_share, _warnings(rho, missing, len(values), constant, top_share))
+    return ScoreCheck(rho, missing, constant, top_share, _warnings(rho, missing, len(values), constant, top_share))
 
 
 def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:

@@ -18,22 +18,28 @@ import pyarrow.compute as pc
 from core.errors import RecipeError, ReplayError
 from core.measurement.run_data import load_measured, view_means
 from core.measurement.runs import Run, find_run, find_signal
-from core.methods import METHODS, build, standing
-from core.methods.combined import singles
+from core.methods import METHODS, build_method, standalone_methods
+from core.methods.combined import expand_combinations
 from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.manifest import Manifest, read_manifest
 from core.output.writer import write_scores
-from core.pool.near_duplicates import column_of, find_near_duplicates, finest, likeness, near_duplicates
-from core.pool.pools import answer_key, load_pool, open_pool
-from core.progress import Reporter, percent
+from core.pool.near_duplicates import (
+    duplicate_column,
+    find_near_duplicates,
+    load_near_duplicates,
+    near_duplicate_column,
+    near_duplicate_similarity,
+)
+from core.pool.pools import load_answer_key, load_pool, open_pool
+from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool
-from core.selection.filter_syntax import read_filter, write_filter
-from core.selection.recipe import PoolPart, Recipe, make_recipe, near_columns, plan_selection
+from core.selection.filter_syntax import format_filter, parse_filter
+from core.selection.recipe import PoolPart, Recipe, make_selection, named_near_duplicates, parse_recipe
 from core.workspace.files import Workspace
 
-WORKSPACE = Path("workspace")
+DEFAULT_WORKSPACE = Path("workspace")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 Facts = dict[str, Any]
 
@@ -47,7 +53,7 @@ def pool_part(source: str, name: str | None, split: str | None, revision: str | 
     return {"source": source, "name": name, "split": split, "revision": revision, "fields": maps}
 
 
-def spell(
+def build_recipe(
     workspace: Workspace,
     report: Reporter,
     *,
@@ -62,7 +68,7 @@ def spell(
     """The recipe that command line options spell, and its pool. Settings of methods in `also` are not part of it."""
     params = with_suggestions(method, read_settings(settings, also).get("", {}), reading["model"])
     data = {"pool": pool, "method": {"name": method, "params": params}, "reading": reading}
-    recipe = make_recipe(data | rest, "command line")
+    recipe = parse_recipe(data | rest, "command line")
     opened = open_source(pool, workspace, report, task=task)
     return recipe, opened
 
@@ -83,17 +89,17 @@ def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str
 
 def read_filters(lines: Sequence[str]) -> list[Facts]:
     """What `--filter` says, as a recipe holds it."""
-    return [asdict(read_filter(line)) for line in lines]
+    return [asdict(parse_filter(line)) for line in lines]
 
 
 def _every(names: Sequence[str]) -> list[str]:
-    return standing() if "all" in names else list(dict.fromkeys(names))
+    return standalone_methods() if "all" in names else list(dict.fromkeys(names))
 
 
-def methods_beside(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
+def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
     """The methods that `--also` names ("all": every one), with their settings."""
     params = read_settings(settings, names)
-    return [build(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
+    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
 
 
 def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
@@ -114,7 +120,7 @@ def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: st
             name=plan.name,
             split=plan.split,
             revision=plan.revision,
-            on_progress=percent(report),
+            on_progress=percent_callback(report),
         )
 
     pool = load(plan.field_map())
@@ -128,12 +134,12 @@ def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: st
     return pool
 
 
-def open_pool_of(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool:
+def open_recipe_pool(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool:
     """The pool that a recipe starts from; RecipeError when it is another one now."""
     return open_source(recipe.pool.model_dump(), workspace, report)
 
 
-def measured(
+def measure_methods(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
 ) -> list[Run]:
     """Measure, or find measured, what the recipe's method and those beside it need: a run for each, its own first."""
@@ -144,16 +150,18 @@ def measured(
     return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report)
 
 
-def estimated(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()) -> Facts:
+def estimate_cost(
+    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
+) -> Facts:
     """What `measured` would cost."""
     from core.measurement.cost import estimate  # brings torch
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
-    return asdict(estimate(pool, singles([method, *others]), reading, workspace, report=report))
+    return asdict(estimate(pool, expand_combinations([method, *others]), reading, workspace, report=report))
 
 
-def viewed(
+def view_tokens(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, rows: Sequence[int], *, strips: bool
 ) -> Facts:
     """Rows token by token, with the base model and with the calibrated one where the recipe's method has trained it.
@@ -176,7 +184,7 @@ def viewed(
     return {"rows": [one | {state: asdict(read[k]) for state, read in views.items()} for k, one in enumerate(means)]}
 
 
-def projected(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
+def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
     """Lay the pool out as a map; where its coordinates are. RecipeError where there is nothing to lay out."""
     from core.analysis import maps  # brings sklearn, which the other commands can do without
 
@@ -184,12 +192,12 @@ def projected(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter
         raise RecipeError(f"--layout {layout}: choose one of {', '.join(maps.LAYOUTS)}.")
     source = maps.need_source(workspace, pool, recipe.reading.reading(), of)
     folder = maps.make_map(workspace, source, layout, recipe.seed, report)
-    about = maps.about_map(workspace, source, recipe.seed)
+    about = maps.load_map_facts(workspace, source, recipe.seed)
     facts = {"map": of, "model": source.by, "rows": source.rows, "without": source.rows - about["placed"]}
     return facts | {name: str(folder / f"{name}.npy") for name in maps.LAYOUTS if (folder / f"{name}.npy").exists()}
 
 
-def rows_called(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
+def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
     """Rows by id and by number, each once; RecipeError for one that the pool has not."""
     places = [*(pc.index(pool.rows["id"], name).as_py() for name in ids), *numbers]
     for name, place in zip([*ids, *numbers], places, strict=True):
@@ -200,18 +208,18 @@ def rows_called(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[
     return list(dict.fromkeys(places))
 
 
-def kept_apart(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
+def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
     """The recipe with the duplicates that its held-out rows are kept apart by: near ones, where they are known."""
     if not recipe.export.held_out:
         return recipe
-    apart = finest(near_duplicates(workspace.root, pool.fingerprint))
+    apart = duplicate_column(load_near_duplicates(workspace.root, pool.fingerprint))
     return recipe.model_copy(update={"export": recipe.export.model_copy(update={"apart": apart})})
 
 
-def near_found(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
+def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
     """Find the near duplicates that a recipe names, where they are not known yet: a measurement without a model."""
-    for column in sorted(near_columns(recipe)):
-        find_near_duplicates(pool, workspace, likeness(column) or 1.0, report)
+    for column in sorted(named_near_duplicates(recipe)):
+        find_near_duplicates(pool, workspace, near_duplicate_similarity(column) or 1.0, report)
 
 
 def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report: Reporter) -> Facts:
@@ -220,7 +228,7 @@ def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report:
     sizes = np.bincount(repeats[repeats >= 0]) + 1
     return {
         "pool": pool.name,
-        "column": column_of(threshold),
+        "column": near_duplicate_column(threshold),
         "rows": len(pool),
         "near_duplicates": int((repeats >= 0).sum()),
         "exact_duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
@@ -229,7 +237,7 @@ def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report:
     }
 
 
-def found(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
+def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     """The finished run that the recipe reads; RecipeError with the command that makes it when there is none."""
     method, reading = recipe.method.build(), recipe.reading.reading()
     run = find_run(workspace, pool, method, reading, recipe.seed)
@@ -246,18 +254,18 @@ def measure_command(recipe: Recipe, workspace: Workspace) -> str:
     return shlex.join(["python", "-m", "core", *measure_arguments(recipe, "measure", workspace)])
 
 
-def curated(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
+def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
     """Choose and write; what was written, where, and how much."""
     result = curate.curate(recipe, pool, run, out)
     if scores is not None:
         measured_ = load_measured(run)
-        order = plan_selection(recipe, pool, measured_).order
+        order = make_selection(recipe, pool, measured_).order
         write_scores(scores, pool, curate.score_table(recipe.method.build(), measured_, order))
     facts = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
     return facts | ({"scores": str(scores)} if scores else {})
 
 
-def replayed(
+def replay_manifest(
     path: Path,
     workspace: Workspace,
     report: Reporter,
@@ -268,19 +276,19 @@ def replayed(
 ) -> Facts:
     """Check a manifest and write its file again; ReplayError with the reason when that cannot be done."""
     manifest = read_manifest(path)
-    recipe = make_recipe(manifest.recipe, str(path))
+    recipe = parse_recipe(manifest.recipe, str(path))
     source = pool_source or recipe.pool.source
     part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
     pool = open_source(part.model_dump(), workspace, report)
     target = out or path.with_name(manifest.output.file)
-    run = None if rows_only else measured(recipe, pool_checked(pool, manifest), workspace, report)[0]
+    run = None if rows_only else measure_methods(recipe, check_pool(pool, manifest), workspace, report)[0]
     if run is not None:
-        near_found(recipe, pool, workspace, report)
+        find_recipe_duplicates(recipe, pool, workspace, report)
     exported = curate.replay(manifest, recipe, pool, run, target)
     return {"chosen": str(exported.path), "rows": exported.rows, "sha256": exported.sha256, "identical": True}
 
 
-def pool_checked(pool: Pool, manifest: Manifest) -> Pool:
+def check_pool(pool: Pool, manifest: Manifest) -> Pool:
     """The pool, if it is the manifest's; before anything slow is done."""
     if pool.fingerprint != manifest.pool.fingerprint:
         raise ReplayError(
@@ -290,33 +298,33 @@ def pool_checked(pool: Pool, manifest: Manifest) -> Pool:
     return pool
 
 
-def demonstrated(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
+def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
     """Every method on the demo pool; how many planted faults each keeps."""
     rows, files = [], []
-    also = methods_beside(["all"], [], "embedded")
-    for name in standing():
+    also = build_other_methods(["all"], [], "embedded")
+    for name in standalone_methods():
         params = with_suggestions(name, {}, "embedded")
         data = {"pool": {"source": "demo"}, "method": {"name": name, "params": params}, "budget": budget}
-        recipe = make_recipe(data, "demo")
-        pool = open_pool_of(recipe, workspace, report)
-        run = measured(recipe, pool, workspace, report, also)[0]
+        recipe = parse_recipe(data, "demo")
+        pool = open_recipe_pool(recipe, workspace, report)
+        run = measure_methods(recipe, pool, workspace, report, also)[0]
         result = curate.curate(recipe, pool, run, out / f"{name}.jsonl")
-        selection = plan_selection(recipe, pool, load_measured(run))
-        kept = faults_in(pool, selection.rows)
+        selection = make_selection(recipe, pool, load_measured(run))
+        kept = count_faults(pool, selection.rows)
         rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | kept)
         files.append(str(result.chosen))
     return {
         "pool": "demo",
         "budget": budget,
         "methods": rows,
-        "planted": faults_in(pool, np.arange(len(pool))),
+        "planted": count_faults(pool, np.arange(len(pool))),
         "files": files,
     }
 
 
-def faults_in(pool: Pool, rows: Any) -> dict[str, int]:
+def count_faults(pool: Pool, rows: Any) -> dict[str, int]:
     """Planted faults among these rows, by kind; every kind of the key is listed."""
-    key = answer_key(pool) or {}
+    key = load_answer_key(pool) or {}
     chosen = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
     return {kind: chosen[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
 
@@ -393,7 +401,7 @@ def measure_arguments(
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
     arguments += _pool_arguments(recipe.pool)
-    if workspace is not None and workspace.root != WORKSPACE.absolute():
+    if workspace is not None and workspace.root != DEFAULT_WORKSPACE.absolute():
         arguments += ["--workspace", str(workspace.root)]
     return arguments
 
@@ -405,7 +413,7 @@ def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
     for part in recipe.filters:
-        arguments += ["--filter", write_filter(part.filter())]
+        arguments += ["--filter", format_filter(part.filter())]
     if recipe.threshold is not None:
         arguments += ["--threshold", str(recipe.threshold)]
     export = recipe.export

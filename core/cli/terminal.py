@@ -58,7 +58,7 @@ def _of(done: int, total: int) -> str:
     return f"{done:,} of {total:,}" if total else ""
 
 
-def facts_text(facts: Mapping[str, Any]) -> str:
+def format_facts(facts: Mapping[str, Any]) -> str:
     """Return facts for people: a line each, lists of mappings as tables, empty lists left out.
 
     Fits the terminal; where stdout is none, no line is wrapped and no cell cut.

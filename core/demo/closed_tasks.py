@@ -6,10 +6,10 @@ from datetime import date, timedelta
 
 from core.demo.words import WORDS, fill
 
-Drawn = tuple[str, str, str]  # instruction, input, output
+Example = tuple[str, str, str]  # instruction, input, output
 
 
-def arithmetic(rng: random.Random) -> Drawn:
+def arithmetic(rng: random.Random) -> Example:
     """A word problem in two steps, worked out."""
     start, more, groups = rng.randint(12, 90), rng.randint(3, 40), rng.randint(2, 9)
     fewer = rng.randint(2, 11)
@@ -38,7 +38,7 @@ UNITS = (
 )  # fmt: skip
 
 
-def unit_conversion(rng: random.Random) -> Drawn:
+def unit_conversion(rng: random.Random) -> Example:
     """Whole units to smaller ones."""
     large, small, factor = rng.choice(UNITS)
     amount = rng.randint(2, 95)
@@ -70,7 +70,7 @@ BLAME = (
 )
 
 
-def sentiment(rng: random.Random) -> Drawn:
+def sentiment(rng: random.Random) -> Example:
     """A review and its side."""
     good = rng.random() < 0.5
     parts = rng.sample(PRAISE if good else BLAME, 2)
@@ -82,7 +82,7 @@ def sentiment(rng: random.Random) -> Drawn:
     return ask, review, "positive" if good else "negative"
 
 
-def extraction(rng: random.Random) -> Drawn:
+def extraction(rng: random.Random) -> Example:
     """Fields of a notice, copied out."""
     hour, room = rng.randint(8, 18), rng.randint(2, 48)
     facts = {"name": rng.choice(WORDS["name"]), "day": rng.choice(WORDS["day"]),
@@ -99,7 +99,7 @@ def extraction(rng: random.Random) -> Drawn:
     return ask, fill(rng, notice, h=hour, r=room, **facts), answer
 
 
-def sorting(rng: random.Random) -> Drawn:
+def sorting(rng: random.Random) -> Example:
     """Words or numbers put in order."""
     falling = rng.random() < 0.4
     count = rng.randint(4, 7)
@@ -114,7 +114,7 @@ def sorting(rng: random.Random) -> Drawn:
     return f"Put these names in {order} order.", ", ".join(names), answer
 
 
-def dates(rng: random.Random) -> Drawn:
+def dates(rng: random.Random) -> Example:
     """A date some days before or after another."""
     start = date(2021, 1, 1) + timedelta(days=rng.randrange(1800))
     gap = rng.randint(3, 60) * rng.choice((1, -1))
@@ -129,7 +129,7 @@ def dates(rng: random.Random) -> Drawn:
     return fill(rng, text, n=abs(gap), side=side, start=shown), "", answer
 
 
-def logic(rng: random.Random) -> Drawn:
+def logic(rng: random.Random) -> Example:
     """Who is taller, older or faster: yes or no with the reason."""
     first, second, third = rng.sample(WORDS["name"], 3)
     more = rng.choice(("taller", "older", "faster", "richer"))
@@ -146,7 +146,7 @@ def logic(rng: random.Random) -> Drawn:
 KINDS = ("fruit", "vegetable", "colour", "hobby", "material", "day", "spice", "town")
 
 
-def odd_one_out(rng: random.Random) -> Drawn:
+def odd_one_out(rng: random.Random) -> Example:
     """Three of a kind and a stranger."""
     kind, other = rng.sample(KINDS, 2)
     strange = rng.choice(WORDS[other])
@@ -156,7 +156,7 @@ def odd_one_out(rng: random.Random) -> Drawn:
     return ask, ", ".join(items), f"{strange}: the others are each a kind of {kind}."
 
 
-CLOSED: dict[str, Callable[[random.Random], Drawn]] = {
+CLOSED_TASKS: dict[str, Callable[[random.Random], Example]] = {
     "arithmetic": arithmetic,
     "unit_conversion": unit_conversion,
     "sentiment": sentiment,

@@ -11,7 +11,7 @@ from core.demo.words import WORDS
 DemoRow = dict[str, Any]
 
 # Share of the planted pool, about 14 % in all: enough to see in a selection, too few to rule it.
-SHARES: Mapping[str, float] = MappingProxyType(
+FAULT_SHARES: Mapping[str, float] = MappingProxyType(
     {
         "swapped": 0.04,
         "truncated": 0.03,
@@ -20,27 +20,27 @@ SHARES: Mapping[str, float] = MappingProxyType(
         "near_duplicate": 0.03,
     }
 )
-LONG_ENOUGH = 60  # characters: a shorter response cannot be cut visibly
+MIN_RESPONSE_CHARS = 60  # characters: a shorter response cannot be cut visibly
 OPENERS = ("Please help: ", "Quick question. ", "Hello! ", "I need this today. ", "Next task: ")
 LETTERS = "bcdfghjklmnpqrstvwxzaeiou"
 
 
-def plant(rng: random.Random, rows: list[DemoRow]) -> tuple[list[DemoRow], list[DemoRow]]:
+def plant_faults(rng: random.Random, rows: list[DemoRow]) -> tuple[list[DemoRow], list[DemoRow]]:
     """Rows with faults, and each fault as {"row", "fault", "of"}: places in the new list.
 
     Duplicates are added at the end; the other faults change rows where they are. No row has two
     faults, and no faulty row is the origin of a duplicate. Each family gets its share of each fault.
     """
-    total = round(len(rows) / (1 - SHARES["exact_duplicate"] - SHARES["near_duplicate"]))
-    counts = {fault: round(total * share) for fault, share in SHARES.items()}
+    total = round(len(rows) / (1 - FAULT_SHARES["exact_duplicate"] - FAULT_SHARES["near_duplicate"]))
+    counts = {fault: round(total * share) for fault, share in FAULT_SHARES.items()}
     planted, key = list(rows), []
     free = _families_in_turn(rng, rows)
-    for fault, change in CHANGES.items():
-        for i in _take(free, counts[fault], lambda i: len(rows[i]["output"]) >= LONG_ENOUGH):
+    for fault, change in RESPONSE_FAULTS.items():
+        for i in _take(free, counts[fault], lambda i: len(rows[i]["output"]) >= MIN_RESPONSE_CHARS):
             planted[i] = rows[i] | {"output": change(rng, rows[i]["output"])}
             key.append({"row": i, "fault": fault})
     key += _swap(planted, _take(free, counts["swapped"]))
-    for fault, copy in COPIES.items():
+    for fault, copy in DUPLICATE_FAULTS.items():
         for i in _take(free, counts[fault]):
             key.append({"row": len(planted), "fault": fault, "of": i})
             planted.append(copy(rng, rows[i]))
@@ -74,10 +74,10 @@ def reword(rng: random.Random, row: DemoRow) -> DemoRow:
     return changed | {"instruction": rng.choice(OPENERS) + changed["instruction"]}
 
 
-CHANGES: Mapping[str, Callable[[random.Random, str], str]] = MappingProxyType(
+RESPONSE_FAULTS: Mapping[str, Callable[[random.Random, str], str]] = MappingProxyType(
     {"truncated": truncate, "gibberish": gibberish}
 )
-COPIES: Mapping[str, Callable[[random.Random, DemoRow], DemoRow]] = MappingProxyType(
+DUPLICATE_FAULTS: Mapping[str, Callable[[random.Random, DemoRow], DemoRow]] = MappingProxyType(
     {"exact_duplicate": repeat, "near_duplicate": reword}
 )
 

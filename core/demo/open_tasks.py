@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from core.demo.words import fill
 
-Drawn = tuple[str, str, str]  # instruction, input, output
+Example = tuple[str, str, str]  # instruction, input, output
 
 OPENINGS = (
     "{name} had walked past the {place} in {town} every day for years without going in.",
@@ -32,7 +32,7 @@ ENDINGS = (
 )
 
 
-def story(rng: random.Random) -> Drawn:
+def story(rng: random.Random) -> Example:
     """A few sentences of fiction."""
     ask = rng.choice(
         ("Write a short story about {name} and the {place} in {town}.",
@@ -77,7 +77,7 @@ COMFORT = (
 )
 
 
-def advice(rng: random.Random) -> Drawn:
+def advice(rng: random.Random) -> Example:
     """Numbered steps for an everyday trouble."""
     problem, steps = rng.choice(list(PROBLEMS.items()))
     chosen = rng.sample(steps, 3)
@@ -99,7 +99,7 @@ WISHES = (
 )
 
 
-def email(rng: random.Random) -> Drawn:
+def email(rng: random.Random) -> Example:
     """A short letter that moves a meeting."""
     ask = rng.choice(
         ("Write an email to {name} to move the meeting on {day}, because {reason}.",
@@ -126,7 +126,7 @@ VIRTUES = (
 )
 
 
-def product(rng: random.Random) -> Drawn:
+def product(rng: random.Random) -> Example:
     """Words for a shop's page."""
     ask = rng.choice(
         ("Write a product description for a {colour} {item} made of {material}.",
@@ -172,7 +172,7 @@ AUDIENCES = (
 )  # fmt: skip
 
 
-def explain(rng: random.Random) -> Drawn:
+def explain(rng: random.Random) -> Example:
     """A cause in three steps, in plain words."""
     topic, (first, then, last) = rng.choice(list(TOPICS.items()))
     who = rng.choice(AUDIENCES)
@@ -194,7 +194,7 @@ COOKING = (
 )
 
 
-def recipe(rng: random.Random) -> Drawn:
+def recipe(rng: random.Random) -> Example:
     """A supper from three things."""
     ask = rng.choice(
         ("Give me a simple recipe with {base} and {vegetable}.",
@@ -221,7 +221,7 @@ PARTING = (
 )  # fmt: skip
 
 
-def dialogue(rng: random.Random) -> Drawn:
+def dialogue(rng: random.Random) -> Example:
     """Two people talking."""
     ask = rng.choice(
         ("Write a short dialogue between {name} and {name2} at the {place}.",
@@ -231,13 +231,13 @@ def dialogue(rng: random.Random) -> Drawn:
     return _both(rng, ask, "\n".join([*rng.sample(TALK, rng.randint(2, 3)), rng.choice(PARTING)]))
 
 
-def _both(rng: random.Random, instruction: str, output: str, **given: object) -> Drawn:
+def _both(rng: random.Random, instruction: str, output: str, **given: object) -> Example:
     """Fill instruction and output together, so that a slot means the same in both."""
     asked, answered = fill(rng, f"{instruction}\x00{output}", **given).split("\x00")
     return asked, "", answered
 
 
-OPEN: dict[str, Callable[[random.Random], Drawn]] = {
+OPEN_TASKS: dict[str, Callable[[random.Random], Example]] = {
     "story": story,
     "advice": advice,
     "email": email,

@@ -9,7 +9,7 @@ import random
 from collections.abc import Set
 from pathlib import Path
 
-from core.demo.faults import CHANGES, LONG_ENOUGH, DemoRow
+from core.demo.faults import MIN_RESPONSE_CHARS, RESPONSE_FAULTS, DemoRow
 from core.demo.pool import FAMILIES, demo_rows, prompt_of
 from core.workspace.files import write_atomic
 
@@ -19,7 +19,7 @@ PAIRS_PER_FAULT = 8
 def demo_pairs(seed: int = 0) -> list[DemoRow]:
     """PAIRS_PER_FAULT pairs for each fault, every one of another family. The same seed gives the same pairs."""
     asked = {prompt_of(row) for row in demo_rows()[0]}
-    return [pair for fault in ("swapped", *CHANGES) for pair in _pairs(fault, seed, asked)]
+    return [pair for fault in ("swapped", *RESPONSE_FAULTS) for pair in _pairs(fault, seed, asked)]
 
 
 def write_pairs(folder: Path) -> Path:
@@ -33,9 +33,9 @@ def write_pairs(folder: Path) -> Path:
 def _pairs(fault: str, seed: int, asked: Set[str]) -> list[DemoRow]:
     rng = random.Random(f"pairs {fault} {seed}")  # no such seed draws rows of the pool
     rows = [_fresh(rng, family, asked) for family in rng.sample(list(FAMILIES), len(FAMILIES))]
-    if fault in CHANGES:
-        rows = [row for row in rows if len(row["output"]) >= LONG_ENOUGH]
-        spoiled = [CHANGES[fault](rng, row["output"]) for row in rows]
+    if fault in RESPONSE_FAULTS:
+        rows = [row for row in rows if len(row["output"]) >= MIN_RESPONSE_CHARS]
+        spoiled = [RESPONSE_FAULTS[fault](rng, row["output"]) for row in rows]
     else:
         spoiled = [row["output"] for row in (*rows[1:], rows[0])]  # swapped: the answer to the next question
     return [

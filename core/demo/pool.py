@@ -10,12 +10,12 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.demo.closed_tasks import CLOSED
-from core.demo.faults import DemoRow, plant
-from core.demo.open_tasks import OPEN
+from core.demo.closed_tasks import CLOSED_TASKS
+from core.demo.faults import DemoRow, plant_faults
+from core.demo.open_tasks import OPEN_TASKS
 from core.workspace.files import write_atomic
 
-FAMILIES = CLOSED | OPEN
+FAMILIES = CLOSED_TASKS | OPEN_TASKS
 ROWS_PER_FAMILY = 152  # with the duplicates 2 400 rows in all
 
 
@@ -27,7 +27,7 @@ def clean_rows(seed: int) -> list[DemoRow]:
 def demo_rows(seed: int = 0) -> tuple[list[DemoRow], list[DemoRow]]:
     """Pool rows and answer key, both in pool order. The same seed gives the same rows."""
     rng = random.Random(f"faults {seed}")
-    planted, faults = plant(rng, clean_rows(seed))
+    planted, faults = plant_faults(rng, clean_rows(seed))
     places = list(range(len(planted)))
     rng.shuffle(places)
     ids = {place: f"demo-{number:05d}" for number, place in enumerate(places, 1)}

@@ -14,7 +14,7 @@ from core.measurement.run_data import read_states
 from core.measurement.runs import SIGNALS
 from core.measurement.stages import Sweep
 from core.methods.activation_coverage import ActivationCoverage
-from core.progress import percent
+from core.progress import percent_callback
 from core.schema import Columns, Measured, Progress
 
 
@@ -47,6 +47,6 @@ def _kept(sweep: Sweep, spec: dict[str, Any], name: str, stage: str, make: Calla
     with sweep.timed(str(spec["kind"])), sweep.stage(spec, [np.arange(n)]) as parts:
         if parts.missing():
             sweep.report.stage(stage, rows=0, work=100)
-            values = make(percent(sweep.report))
+            values = make(percent_callback(sweep.report))
             parts.write(0, pa.table({name: pa.array(values)}))
     return parts.column(name, n)

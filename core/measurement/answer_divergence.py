@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.algorithms.answer_geometry import CENTRE, centres, divergence, grams
-from core.algorithms.kmeans import directions
-from core.algorithms.semantic_bins import bin_tree, bins_for
+from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
+from core.algorithms.kmeans import centred_unit_vectors
+from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
@@ -28,18 +28,18 @@ from core.measurement.runs import SIGNALS
 from core.measurement.stages import Sweep, plan_parts
 from core.measurement.task_confidence import STEP_COST
 from core.methods.answer_divergence import AnswerDivergence
-from core.models.answer_embeddings import Answers, AnswerSpace, encoded_answers
-from core.models.generation.answers import Sampling, answer_table, count_answers
+from core.models.answer_embeddings import AnswerEmbedder, AnswerLists, encode_answers
+from core.models.generation.answers import SamplingSettings, answer_table, count_answers
 from core.models.generation.sampler import Sampler
-from core.models.generation.server import AnswerServer, Served
+from core.models.generation.server import ServedModel, ServerSampler
 from core.models.sentence_encoder import SentenceEncoder
-from core.progress import percent
+from core.progress import percent_callback
 from core.schema import FloatArray, IntArray
 from core.workspace.files import Parts, disk_errors
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096
-Embed = Callable[[Sequence[str], Answers], FloatArray]
+Embed = Callable[[Sequence[str], AnswerLists], FloatArray]
 
 
 def diverge(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
@@ -47,7 +47,7 @@ def diverge(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[dict[str
     answers = ANSWER[method.source](sweep, method, seed)
     geometry = _geometry(sweep, method, answers)
     n, k = len(sweep.pool), method.answers
-    found = divergence(geometry.column("gram", n).reshape(n, k, k))
+    found = compute_geometry(geometry.column("gram", n).reshape(n, k, k))
     bins, folder = _bins(sweep, method, seed)
     values = (found.dispersion.astype(np.float32), found.anisotropy.astype(np.float32), found.counted, bins)
     kept = {"answers": answers.folder.name, "grams": geometry.folder.name, "bins": folder}
@@ -73,7 +73,7 @@ def _served(sweep: Sweep, method: AnswerDivergence, seed: int) -> Parts:
     if not method.base_url or not method.served_model:
         raise MethodError("Answers from a server need its address and the model's name there: base_url, served_model.")
     form: Literal["chat", "completions"] = "completions" if sweep.reading.template == "alpaca" else "chat"
-    served = Served(method.base_url, method.served_model, form)
+    served = ServedModel(method.base_url, method.served_model, form)
     settings = sampling(method, seed)
     n = len(sweep.pool)
     plan = [np.arange(a, min(a + SERVED_PART_ROWS, n)) for a in range(0, n, SERVED_PART_ROWS)]
@@ -81,7 +81,7 @@ def _served(sweep: Sweep, method: AnswerDivergence, seed: int) -> Parts:
     with (
         sweep.timed("answers"),
         sweep.stage(spec, plan) as parts,
-        AnswerServer(served, settings) as server,
+        ServerSampler(served, settings) as server,
     ):
         for part, rows in sweep.missing([parts], "Asking the server for answers", np.ones(n, np.int64)):
             texts = _texts(sweep, rows)
@@ -108,7 +108,7 @@ def _given(sweep: Sweep, method: AnswerDivergence, _seed: int) -> Parts:
     with sweep.timed("answers"), sweep.stage(spec, plan) as parts:
         if missing := parts.missing():
             sweep.report.stage("Reading the answers", rows=0, work=100)
-            advance = percent(sweep.report)
+            advance = percent_callback(sweep.report)
             found = read_answers(path, sweep.pool.rows["id"].to_pylist(), method.answers, advance)
             for part in missing:
                 parts.write(part, found.table.slice(int(plan[part][0]), len(plan[part])))
@@ -131,9 +131,9 @@ def _counts(answers: Parts) -> dict[str, Any]:
     return total
 
 
-def sampling(method: AnswerDivergence, seed: int) -> Sampling:
+def sampling(method: AnswerDivergence, seed: int) -> SamplingSettings:
     """How answers are drawn."""
-    return Sampling(
+    return SamplingSettings(
         answers=method.answers,
         temperature=method.temperature,
         top_p=method.top_p,
@@ -153,7 +153,7 @@ def _geometry(sweep: Sweep, method: AnswerDivergence, answers: Parts) -> Parts:
             embed = embed or _embed(sweep, method)
             given = answers.read(part, ["answers"])["answers"].to_pylist()
             vectors = embed(prompts(sweep.pool, rows), given)
-            gram, centre = grams(vectors).reshape(len(rows), -1), centres(vectors).astype(np.float16)
+            gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
             parts.write(part, pa.table({"gram": _lists(gram), CENTRE: _lists(centre)}))
     return parts
 
@@ -173,8 +173,8 @@ def _embed(sweep: Sweep, method: AnswerDivergence) -> Embed:
     """Instructions and their answers to (n, K, d) unit vectors."""
     if method.embeddings:
         encoder = SentenceEncoder(method.embeddings, device=sweep.reading.device)
-        return lambda _, answers: encoded_answers(encoder, answers)
-    space = AnswerSpace(sweep.model())
+        return lambda _, answers: encode_answers(encoder, answers)
+    space = AnswerEmbedder(sweep.model())
     return lambda instructions, answers: space({"instruction": instructions, "answers": answers})["vectors"]
 
 
@@ -182,7 +182,7 @@ def _bins(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[IntArray, 
     """(N,) semantic bin of each row, and the measurement that holds the merges beside them."""
     made_of, embeddings = prompt_embeddings(sweep, method.embeddings)
     n = len(sweep.pool)
-    count = method.bins_measured or bins_for(n)
+    count = method.bins_measured or default_bin_count(n)
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
     column = SIGNALS["answers"][-1]
     with sweep.timed("bins"), sweep.stage(spec, [np.arange(n)]) as parts:
@@ -190,8 +190,8 @@ def _bins(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[IntArray, 
             sweep.report.stage("Grouping instructions into bins", rows=0, work=0)
             vectors = embeddings().astype(np.float32)
             there = np.isfinite(vectors).all(axis=1)
-            vectors[there] = directions(vectors[there])
-            tree = bin_tree(vectors, count, seed=seed)
+            vectors[there] = centred_unit_vectors(vectors[there])
+            tree = build_bin_tree(vectors, count, seed=seed)
             write_merges(parts.folder, tree.merges)
             parts.write(0, pa.table({column: pa.array(tree.fine)}))
     return parts.column(column, n), parts.folder.name

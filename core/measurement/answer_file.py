@@ -15,9 +15,9 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.models.generation.answers import COLUMNS
+from core.models.generation.answers import ANSWER_COLUMNS
 from core.pool.readers.bytestream import ByteStream
-from core.schema import IntArray, Progress, ignore
+from core.schema import IntArray, Progress, ignore_progress
 
 BLOCK_BYTES = 4 << 20
 SLICE = 8192  # rows of one chunk of the table
@@ -37,7 +37,7 @@ class AnswerFile:
     long: int  # rows found with more than K answers: the first K are kept
 
 
-def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progress = ignore) -> AnswerFile:
+def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progress = ignore_progress) -> AnswerFile:
     """The answers (K at most) that a file holds for the rows with these ids, in the order of the ids.
 
     `progress` is told of bytes. PoolError with the line's number for a line that is no such row, or the second of an
@@ -84,11 +84,15 @@ def _joined(kept: list[pa.Array], at: IntArray, answers: int) -> pa.Table:
     blank = pa.array([[None] * answers], WIDE)
     rows = pa.concat_arrays([*kept, blank])
     places = np.where(at < 0, len(rows) - 1, at)
-    parts = [rows.take(pa.array(places[n : n + SLICE])).cast(COLUMNS["answers"]) for n in range(0, len(at), SLICE)]
+    parts = [
+        rows.take(pa.array(places[n : n + SLICE])).cast(ANSWER_COLUMNS["answers"]) for n in range(0, len(at), SLICE)
+    ]
     unknown = pa.nulls(len(at) * answers, pa.null())
     offsets = pa.array(np.arange(len(at) + 1, dtype=np.int32) * np.int32(answers))
-    columns = {name: pa.ListArray.from_arrays(offsets, unknown.cast(kind.value_type)) for name, kind in COLUMNS.items()}
-    return pa.table(columns | {"answers": pa.chunked_array(parts, COLUMNS["answers"])})
+    columns = {
+        name: pa.ListArray.from_arrays(offsets, unknown.cast(kind.value_type)) for name, kind in ANSWER_COLUMNS.items()
+    }
+    return pa.table(columns | {"answers": pa.chunked_array(parts, ANSWER_COLUMNS["answers"])})
 
 
 def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, bytes]]]:

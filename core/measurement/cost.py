@@ -10,7 +10,7 @@ import psutil
 import pyarrow.compute as pc
 import torch
 
-from core.algorithms.task_clusters import tasks_for
+from core.algorithms.task_clusters import default_task_count
 from core.measurement.answer_divergence import sampling
 from core.measurement.measure import riding
 from core.measurement.run_data import COLUMN
@@ -21,13 +21,13 @@ from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
-from core.models.activations import Activations
+from core.models.activations import ActivationObserver
 from core.models.encoder import Encoder
-from core.models.forward_pass import Probe
-from core.models.generation.greedy import Continuation
+from core.models.forward_pass import ForwardPass
+from core.models.generation.greedy import GreedyContinuation
 from core.models.generation.sampler import Sampler
 from core.models.loading import Model, load_model, load_tokenizer
-from core.models.lora import adapted
+from core.models.lora import add_adapter
 from core.models.reference import resolve_model
 from core.models.training.row_gradients import RowGradients
 from core.progress import Reporter
@@ -176,7 +176,7 @@ def prompts_asked(method: Method, pool: Pool) -> int:
     if not isinstance(method, TaskConfidence) or "confidence" not in method.needs:
         return 0
     if task_source(method, pool) == DERIVED:
-        return min(len(pool), method.prompts_per_task * (method.derived_tasks or tasks_for(len(pool))))
+        return min(len(pool), method.prompts_per_task * (method.derived_tasks or default_task_count(len(pool))))
     held = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
     return int(np.minimum(held, method.prompts_per_task).sum())
 
@@ -187,14 +187,14 @@ def _try(
     report.stage("Loading the model", rows=0, work=1)
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
     rides = riding(methods)
-    probe = Probe(model, riders=[Activations(model, **asdict(rides))] if rides else [])
+    probe = ForwardPass(model, riders=[ActivationObserver(model, **asdict(rides))] if rides else [])
     report.stage("Trial", rows=len(batch["tokens"]), work=1)
     few = {name: batch[name][:2] for name in ("tokens", "spans")}
     out, seconds = _timed(probe, few, batch)
     going_on = drawing = 0.0
     for method in methods:
         if isinstance(method, TaskConfidence) and "confidence" in method.needs:
-            _, going_on = _timed(Continuation(model, new_tokens=method.new_tokens), few, batch)
+            _, going_on = _timed(GreedyContinuation(model, new_tokens=method.new_tokens), few, batch)
         if isinstance(method, AnswerDivergence) and method.source == "local":
             drawing = _drawing(model, method, batch)
     on_gpu = model.device.startswith("cuda")
@@ -218,7 +218,7 @@ def _gradient(model: Model, few: Mapping[str, Any], batch: Mapping[str, Any]) ->
     """Seconds for each token of a row's gradient. Puts an adapter on the model: the last thing to do with it."""
     spec = adapter_spec(PreferenceInfluence(), 0, len(batch["tokens"]), model.parameters)
     alpha = spec.lora_alpha * spec.lora_rank
-    network = adapted(model.network, rank=spec.lora_rank, alpha=alpha, on=spec.lora_on).eval()
+    network = add_adapter(model.network, rank=spec.lora_rank, alpha=alpha, on=spec.lora_on).eval()
     gradients = RowGradients(replace(model, network=network.get_base_model()))
     some = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
     _, seconds = _timed(lambda rows: gradients.scores(rows, [some]), few, batch)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.errors import MethodError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import SIGNALS, Run, run_key, save_run
-from core.methods import describe
+from core.methods import describe_method
 from core.methods.imported import Imported
 from core.schema import ModelRef, Pool, Reading
 from core.workspace.files import Workspace
@@ -98,7 +98,7 @@ def import_score(workspace: Workspace, pool: Pool, method: Imported, counted: Ru
     made = replace(
         counted,
         id=key,
-        method=describe(method),
+        method=describe_method(method),
         seed=seed,
         columns=tuple(columns),
         folder=workspace.folder("runs", key),

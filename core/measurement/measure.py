@@ -22,14 +22,14 @@ from core.measurement.stages import Riding, Sweep
 from core.measurement.target_pairs import doubts_of_targets
 from core.measurement.task_confidence import confidence_of, tasks_of
 from core.measurement.warm_up import calibrate
-from core.methods import describe
+from core.methods import describe_method
 from core.methods.activation_coverage import ActivationCoverage
 from core.methods.answer_divergence import AnswerDivergence
-from core.methods.combined import Combined, singles
+from core.methods.combined import Combined, expand_combinations
 from core.methods.entropy_shift import EntropyShift
 from core.methods.imported import Imported
 from core.methods.preference_influence import PreferenceInfluence
-from core.methods.task_confidence import TaskConfidence, task_means
+from core.methods.task_confidence import TaskConfidence, mean_by_task
 from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
@@ -49,7 +49,7 @@ def measure_all(
     """A run for each method, in one pass of the base model for all that they need of it."""
     ref = resolve_model(reading.model, reading.revision)
     reading = replace(reading, revision=ref.revision)
-    alone = singles(methods)
+    alone = expand_combinations(methods)
     made = dict(zip(alone, _measure_all(pool, alone, reading, ref, workspace, seed, report), strict=True))
     return [joined(m, [made[part] for part in m.parts]) if isinstance(m, Combined) else made[m] for m in methods]
 
@@ -104,7 +104,7 @@ def _measured(sweep: Sweep, method: Method, seed: int) -> Run:
             Run(
                 id=key,
                 pool_id=pool.fingerprint,
-                method=describe(method),
+                method=describe_method(method),
                 reading=asdict(sweep.reading),
                 model={"name": sweep.ref.name, "revision": sweep.ref.revision},
                 encoder=sweep.encoder.digest,
@@ -209,7 +209,7 @@ def doubts(columns: Mapping[str, Any], tasks: Tasks | None = None) -> list[str]:
 
 def _few(columns: Mapping[str, Any], tasks: Tasks) -> list[str]:
     """Tasks whose mean confidence comes from one prompt, or from none."""
-    _, _, asked = task_means(columns["confidence"], columns["task_code"], len(tasks.names))
+    _, _, asked = mean_by_task(columns["confidence"], columns["task_code"], len(tasks.names))
     few = int((asked < 2).sum())
     return (
         [f"{few} of {len(tasks.names)} tasks have fewer than two prompts, so their confidence has no error."]

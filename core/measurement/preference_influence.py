@@ -21,10 +21,10 @@ from core.measurement.runs import INFLUENCES, SIGNALS, SUBTASKS
 from core.measurement.stages import Sweep, plan_parts
 from core.measurement.target_pairs import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
 from core.measurement.warm_up import adapter_epochs
-from core.methods.preference_influence import PreferenceInfluence, named_targets
+from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.models.loading import Model
-from core.models.training.adam_update import Moments
-from core.models.training.checkpoints import Checkpoint
+from core.models.training.adam_update import AdamMoments
+from core.models.training.checkpoints import EpochCheckpoint
 from core.models.training.row_gradients import RowGradients
 from core.models.training.target_directions import preference_directions, sft_directions
 from core.workspace.files import Parts, write_json
@@ -37,7 +37,7 @@ def influence(
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """The columns of SIGNALS["influence"], the measurement that holds the influences, and what to tell of the warm-up
     and of each target."""
-    sets = {name: read_pairs(sweep, method, source, seed) for name, source in named_targets(method.targets)}
+    sets = {name: read_pairs(sweep, method, source, seed) for name, source in parse_targets(method.targets)}
     checkpoints, story = adapter_epochs(sweep, method, seed)
     stored = [_at_checkpoint(sweep, method, sets, checkpoint, len(checkpoints)) for checkpoint in checkpoints]
     folder = _summed(sweep, sets, checkpoints, stored)
@@ -52,7 +52,7 @@ def influence(
 
 
 def _at_checkpoint(
-    sweep: Sweep, method: PreferenceInfluence, sets: Mapping[str, Pairs], checkpoint: Checkpoint, of: int
+    sweep: Sweep, method: PreferenceInfluence, sets: Mapping[str, Pairs], checkpoint: EpochCheckpoint, of: int
 ) -> dict[str, Parts]:
     """Each row's cosines with every target's directions under one checkpoint: a store for each target."""
     plan = plan_parts(sweep.lengths, max(1024, sweep.part_tokens // GRADIENT_COST))
@@ -82,7 +82,7 @@ def _of_one_plan(stores: Mapping[str, Parts]) -> list[list[str]]:
 def _score(
     sweep: Sweep,
     method: PreferenceInfluence,
-    checkpoint: Checkpoint,
+    checkpoint: EpochCheckpoint,
     sets: Mapping[str, Pairs],
     stores: Mapping[str, Parts],
     stage: str,
@@ -97,11 +97,11 @@ def _score(
 
 
 def _scorer(
-    model: Model, method: PreferenceInfluence, checkpoint: Checkpoint, sets: Mapping[str, Pairs]
+    model: Model, method: PreferenceInfluence, checkpoint: EpochCheckpoint, sets: Mapping[str, Pairs]
 ) -> Callable[[Sides], dict[str, pa.Table]]:
     """Rows to a table for each target: cosines with its directions, preference first, then sft; NLL of the row."""
     gradients = RowGradients(model)
-    moments = Moments.of_checkpoint(
+    moments = AdamMoments.of_checkpoint(
         checkpoint.moments, checkpoint.steps, form=method.form, momentum=method.momentum == "on"
     )
     vectors, width = [], {}
@@ -133,7 +133,7 @@ def _fixed(values: NDArray[np.float32]) -> pa.Array:
 def _summed(
     sweep: Sweep,
     sets: Mapping[str, Pairs],
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Sequence[EpochCheckpoint],
     stored: Sequence[Mapping[str, Parts]],
 ) -> str:
     """Cosines weighted by the checkpoints' learning rates: the measurement that keeps them."""

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.algorithms.active_neurons import ABSENT, States
+from core.algorithms.active_neurons import ABSENT, ActiveNeurons
 from core.algorithms.influences import Influences
 from core.errors import WorkspaceError
 from core.measurement.runs import (
@@ -37,8 +37,8 @@ from core.measurement.runs import (
     SUBTASKS,
     Run,
 )
-from core.methods.combined import beside
-from core.pool.near_duplicates import near_duplicates
+from core.methods.combined import merge_columns
+from core.pool.near_duplicates import load_near_duplicates
 from core.schema import FloatArray, IntArray, Measured
 from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
 
@@ -111,12 +111,12 @@ def gather_states(parts: Parts, n: int) -> None:
         parts.path(part).unlink(missing_ok=True)
 
 
-def read_states(folder: Path) -> States:
+def read_states(folder: Path) -> ActiveNeurons:
     """The states in this folder, memory-mapped."""
     ends = np.load(folder / INDPTR, allow_pickle=False)
     mode: Literal["r"] | None = "r" if ends[-1] else None  # an empty file cannot be mapped
     indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
-    return States(ends, indices, read_json(folder / ABOUT)["neurons"], check=False)
+    return ActiveNeurons(ends, indices, read_json(folder / ABOUT)["neurons"], check=False)
 
 
 def _tables(parts: Parts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
@@ -183,7 +183,7 @@ MERGES = "merges.npy"
 def load_measured(run: Run) -> Measured:
     """The run's columns as read-only arrays, one value per pool row; and what is known of near duplicates."""
     measured = _load_joined(run) if run.members else _load_one(run)
-    return replace(measured, near_duplicates=near_duplicates(run.folder.parents[1], run.pool_id))
+    return replace(measured, near_duplicates=load_near_duplicates(run.folder.parents[1], run.pool_id))
 
 
 def _load_one(run: Run) -> Measured:
@@ -200,10 +200,12 @@ def _load_joined(run: Run) -> Measured:
     once = {member.id: load_measured(member) for member in run.members}
     members = tuple(once[member.id] for member in run.members)
     derived = run.tasks.names if run.tasks is not None and run.tasks.derived else None
-    return Measured(run.pool_id, beside([each.columns for each in members]), derived_tasks=derived, members=members)
+    return Measured(
+        run.pool_id, merge_columns([each.columns for each in members]), derived_tasks=derived, members=members
+    )
 
 
-def load_states(run: Run) -> States | None:
+def load_states(run: Run) -> ActiveNeurons | None:
     """The activation states that the run was made with, memory-mapped; None where it has none.
 
     WorkspaceError when they are no longer there.

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import WorkspaceError
-from core.methods import describe
+from core.methods import describe_method
 from core.methods.combined import Combined
 from core.methods.params import measure_params
-from core.methods.preference_influence import named_targets
+from core.methods.preference_influence import parse_targets
 from core.schema import Method, ModelRef, Pool, Reading
 from core.workspace.files import Workspace, atomic_path, content_key, read_json, write_json
 
@@ -95,7 +95,7 @@ def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: i
 def given_files(method: Method) -> dict[str, list[int]]:
     """Size and time of every file that a method reads beside the pool, of those that are there now."""
     params = measure_params(method)
-    names = [target.source for target in named_targets(params["targets"])] if "targets" in params else []
+    names = [target.source for target in parse_targets(params["targets"])] if "targets" in params else []
     paths = [Path(name) for name in [*names, params.get("answers_file")] if name]
     abouts = {str(path): path.stat() for path in paths if path.is_file()}
     return {name: [about.st_size, about.st_mtime_ns] for name, about in abouts.items()}
@@ -176,7 +176,7 @@ def joined(method: Combined, members: Sequence[Run]) -> Run:
     return replace(
         first,
         id=content_key({"members": [run.id for run in members]}),
-        method=describe(method),
+        method=describe_method(method),
         columns=tuple(dict.fromkeys(name for run in members for name in run.columns)),
         summary={"tokens": first.summary.get("tokens", 0), "seconds": dict(seconds), "warnings": list(warnings)},
         tasks=next((run.tasks for run in members if run.tasks is not None), None),

@@ -22,10 +22,18 @@ import pyarrow as pa
 
 from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states
 from core.measurement.runs import SIGNALS
-from core.models.activations import Activations
+from core.models.activations import ActivationObserver
 from core.models.encoder import Encoder
-from core.models.forward_pass import Probe
-from core.models.loading import Model, count_parameters, fetch, load_model, load_tokenizer, pick_device, pick_dtype
+from core.models.forward_pass import ForwardPass
+from core.models.loading import (
+    Model,
+    count_parameters,
+    fetch_model,
+    load_model,
+    load_tokenizer,
+    pick_device,
+    pick_dtype,
+)
 from core.progress import Reporter
 from core.schema import IntArray, ModelRef, Pool, Reading
 from core.workspace.files import Parts, Workspace, content_key
@@ -55,7 +63,7 @@ class Tokens:
     n: int
 
     def batch(self, rows: IntArray) -> dict[str, list[Any]]:
-        """Token ids and response spans of these rows, as `Probe` takes them."""
+        """Token ids and response spans of these rows, as `ForwardPass` takes them."""
         tables: dict[int, pa.Table] = {}
         tokens, spans = [], []
         for row in rows.tolist():
@@ -100,7 +108,7 @@ class Sweep:
         """What it computes in: part of a measurement's key, the device is not."""
         if self.reading.dtype != "auto":
             return self.reading.dtype
-        return pick_dtype(self.device, count_parameters(fetch(self.ref)))
+        return pick_dtype(self.device, count_parameters(fetch_model(self.ref)))
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -176,12 +184,12 @@ class Sweep:
         """One pass of the base model over the parts that any of the stores lacks."""
         stores = {kind: store for kind, store in stores.items() if store.missing()} or stores
         stage = f"Reading with the base model: {', '.join(TAKES[kind] for kind in stores)}"
-        probe: Probe | None = None
+        probe: ForwardPass | None = None
         for part, rows in self.missing(list(stores.values()), stage, self.lengths):
             if probe is None:
                 model = self.model()
-                rider = Activations(model, **asdict(self.riding)) if self.riding and RIDES in stores else None
-                probe = Probe(model, riders=[rider] if rider else [])
+                rider = ActivationObserver(model, **asdict(self.riding)) if self.riding and RIDES in stores else None
+                probe = ForwardPass(model, riders=[rider] if rider else [])
             out = probe(self.tokens.batch(rows))
             tables = {"probe": _said(out)} | ({RIDES: _states(rider.neurons, out)} if rider else {})
             for kind, store in stores.items():
@@ -190,11 +198,11 @@ class Sweep:
 
     def calibrated(self, stage: str, state: Path) -> dict[str, Any]:
         """NLL and entropy of every row under a trained state of the model."""
-        probe: Probe | None = None
+        probe: ForwardPass | None = None
         spec = self.about_model("probe") | {"state": state.parent.name}
         with self.timed("probe"), self.stage(spec, plan_parts(self.lengths, self.part_tokens)) as parts:
             for part, rows in self.missing([parts], stage, self.lengths):
-                probe = probe or Probe(self.model(state))
+                probe = probe or ForwardPass(self.model(state))
                 parts.write(part, _said(probe(self.tokens.batch(rows)), embeddings=False))
         return {name: parts.column(name, self.tokens.n) for name in SIGNALS["base"]}
 
@@ -202,7 +210,7 @@ class Sweep:
     def part_tokens(self) -> int:
         """Tokens in a part: some seconds of work."""
         flops = FLOPS["cuda" if self.device.startswith("cuda") else "cpu"]
-        return max(1024, int(flops * PART_SECONDS / (2 * count_parameters(fetch(self.ref)))))
+        return max(1024, int(flops * PART_SECONDS / (2 * count_parameters(fetch_model(self.ref)))))
 
     @contextmanager
     def stage(self, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False) -> Iterator[Parts]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from core.errors import MethodError
 from core.measurement.stages import Sweep
 from core.methods.preference_influence import PreferenceInfluence
-from core.models.batching import predicted
+from core.models.batching import count_predicted_tokens
 from core.models.encoder import Encoder
 from core.models.loading import load_tokenizer
-from core.models.training.checkpoints import Checkpoint
-from core.models.training.target_directions import log_likelihoods, margins, pair_accuracy
-from core.pool.preference.target_sets import Targets, lengths, load_targets, overlap
+from core.models.training.checkpoints import EpochCheckpoint
+from core.models.training.target_directions import dpo_margins, log_likelihoods, pair_accuracy
+from core.pool.preference.target_sets import TargetSet, compare_lengths, find_prompt_overlap, load_target_set
 from core.schema import IntArray
 
 MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt
@@ -30,7 +30,7 @@ LIKELIHOODS = ("chosen", "rejected")
 class Pairs:
     """The pairs of one target that can be used, as tokens."""
 
-    targets: Targets
+    targets: TargetSet
     chosen: Sides  # columns tokens and spans
     rejected: Sides
     subtasks: list[str]  # of each pair
@@ -44,7 +44,7 @@ class Pairs:
 
 def read_pairs(sweep: Sweep, method: PreferenceInfluence, source: str, seed: int) -> Pairs:
     """A target set as tokens; MethodError where no pair of it has two different answers that the model can read."""
-    targets = load_targets(source, subtask=method.subtask or None, limit=method.pairs or None, seed=seed)
+    targets = load_target_set(source, subtask=method.subtask or None, limit=method.pairs or None, seed=seed)
     encoder = Encoder(load_tokenizer(sweep.ref), replace(sweep.reading, answers="last"))
     both = {side: _encoded(encoder, targets, side) for side in ("chosen", "rejected")}
     usable = np.array([_differ(both["chosen"], both["rejected"], j) for j in range(len(targets))], np.bool_)
@@ -60,7 +60,7 @@ def read_pairs(sweep: Sweep, method: PreferenceInfluence, source: str, seed: int
     return Pairs(targets, chosen, rejected, [named[j] or WHOLE for j in rows], int(truncated.sum()))
 
 
-def _encoded(encoder: Encoder, targets: Targets, side: str) -> dict[str, Any]:
+def _encoded(encoder: Encoder, targets: TargetSet, side: str) -> dict[str, Any]:
     asked, said = targets.pairs["prompt"].to_pylist(), targets.pairs[side].to_pylist()
     turns = [[*orjson.loads(a), {"role": "assistant", "content": s}] for a, s in zip(asked, said, strict=True)]
     texts = [orjson.dumps(t).decode() for t in turns]
@@ -68,11 +68,11 @@ def _encoded(encoder: Encoder, targets: Targets, side: str) -> dict[str, Any]:
 
 
 def _differ(chosen: Sides, rejected: Sides, j: int) -> bool:
-    readable = predicted(chosen["spans"][j]) and predicted(rejected["spans"][j])
+    readable = count_predicted_tokens(chosen["spans"][j]) and count_predicted_tokens(rejected["spans"][j])
     return bool(readable and not np.array_equal(chosen["tokens"][j], rejected["tokens"][j]))
 
 
-def about_state(sweep: Sweep, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def about_state(sweep: Sweep, checkpoint: EpochCheckpoint | None) -> dict[str, Any]:
     """What the measurements under a checkpoint, or under the base model, are keyed by."""
     about = sweep.about_model("influence")
     if checkpoint is None:
@@ -80,7 +80,7 @@ def about_state(sweep: Sweep, checkpoint: Checkpoint | None) -> dict[str, Any]:
     return about | {"state": checkpoint.state.parents[2].name, "epoch": checkpoint.epoch}
 
 
-def likelihoods_of(sweep: Sweep, pairs: Pairs, checkpoints: Sequence[Checkpoint]) -> list[NDArray[np.float64]]:
+def likelihoods_of(sweep: Sweep, pairs: Pairs, checkpoints: Sequence[EpochCheckpoint]) -> list[NDArray[np.float64]]:
     """(P, 2) log-likelihoods of chosen and rejected answers: under the base model, then under each checkpoint."""
     found, tokens = [], _pair_tokens(pairs)
     plan = [np.arange(len(pairs.subtasks))]
@@ -104,7 +104,7 @@ def _pair_tokens(pairs: Pairs) -> IntArray:
 def told_of(sweep: Sweep, name: str, pairs: Pairs, likelihoods: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
     """What people want to know of a target set: what is in it, what was left out, and how the model takes it."""
     targets, base = pairs.targets, likelihoods[0]
-    shared, length = overlap(targets, sweep.pool), lengths(targets)
+    shared, length = find_prompt_overlap(targets, sweep.pool), compare_lengths(targets)
     counts = {subtask: pairs.subtasks.count(subtask) for subtask in pairs.names}
     accuracy = [pair_accuracy(both @ np.array([1.0, -1.0])) for both in likelihoods]
     return {
@@ -124,7 +124,7 @@ def told_of(sweep: Sweep, name: str, pairs: Pairs, likelihoods: Sequence[NDArray
         "length_ratio": length.ratio,
         "chosen_longer": length.chosen_longer,
         "accuracy": accuracy,
-        "margin_accuracy": [pair_accuracy(margins(both, base)) for both in likelihoods[1:]],
+        "margin_accuracy": [pair_accuracy(dpo_margins(both, base)) for both in likelihoods[1:]],
     }
 
 

@@ -8,12 +8,12 @@ confidence   greedy continuation of up to s prompts per task, part by part, by t
 import numpy as np
 import pyarrow as pa
 
-from core.algorithms.task_clusters import derive_tasks, tasks_for
+from core.algorithms.task_clusters import default_task_count, derive_tasks
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.runs import DERIVED, Tasks, task_source
 from core.measurement.stages import Sweep, plan_parts
-from core.methods.task_confidence import TaskConfidence, prompts_to_ask
-from core.models.generation.greedy import Continuation
+from core.methods.task_confidence import TaskConfidence, sample_prompts
+from core.models.generation.greedy import GreedyContinuation
 from core.schema import FloatArray, IntArray, Pool
 from core.workspace.files import read_json, write_json
 
@@ -43,7 +43,7 @@ def labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
 
 
 def _derived(sweep: Sweep, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
-    count = method.derived_tasks or tasks_for(len(sweep.pool))
+    count = method.derived_tasks or default_task_count(len(sweep.pool))
     made_of, embeddings = prompt_embeddings(sweep, method.embeddings)
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
     n = len(sweep.pool)
@@ -61,14 +61,14 @@ def confidence_of(sweep: Sweep, method: TaskConfidence, task: IntArray, seed: in
     """(N,) confidence of the prompts that were asked, NaN for all others; and how many were asked, how many tokens
     the model went on by."""
     usable = sweep.tokens.columns()["prompt_tokens"] > 0
-    asked = prompts_to_ask(task, int(task.max(initial=-1)) + 1, method.prompts_per_task, seed, usable)
+    asked = sample_prompts(task, int(task.max(initial=-1)) + 1, method.prompts_per_task, seed, usable)
     work = sweep.lengths + STEP_COST * method.new_tokens
     plan = [asked[places] for places in plan_parts(work[asked], sweep.part_tokens)]
     spec = sweep.about_model("confidence") | {"new_tokens": method.new_tokens, "asked": asked.tolist()}
-    continuation: Continuation | None = None
+    continuation: GreedyContinuation | None = None
     with sweep.timed("confidence"), sweep.stage(spec, plan) as parts:
         for part, rows in sweep.missing([parts], "Continuing prompts of each task", work):
-            continuation = continuation or Continuation(sweep.model(), new_tokens=method.new_tokens)
+            continuation = continuation or GreedyContinuation(sweep.model(), new_tokens=method.new_tokens)
             found = continuation(sweep.tokens.batch(rows))
             parts.write(part, pa.table({name: pa.array(values) for name, values in found.items()}))
     n = len(sweep.pool)

@@ -25,11 +25,11 @@ from core.measurement.run_data import (
 )
 from core.measurement.runs import Run
 from core.measurement.stages import Tokens
-from core.models.batching import in_halves
-from core.models.forward_pass import BLOCK_BYTES, LOGIT_BYTES, layout, reduced
-from core.models.loading import Model, check_head, load_model, logits_of, pick_device
+from core.models.batching import run_or_halve
+from core.models.forward_pass import BLOCK_BYTES, LOGIT_BYTES, pad_rows, reduce_logits
+from core.models.loading import Model, check_head, compute_logits, load_model, pick_device
 from core.models.reference import resolve_model
-from core.models.shared_prefix import states
+from core.models.shared_prefix import compute_hidden_states
 from core.progress import Reporter
 from core.schema import FloatArray, ModelRef
 from core.workspace.files import Workspace
@@ -82,7 +82,7 @@ def _device(device: str, workspace: Workspace, report: Reporter) -> AbstractCont
 def _view_alone(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> TokenView:
     """`view`; ModelError where the row does not fit into memory."""
     name = f"A row of {len(tokens)} tokens"
-    work = in_halves(
+    work = run_or_halve(
         np.zeros(1, np.int64), lambda _: view(model, tokens, spans), model, name=lambda _: name, lower="max_length"
     )
     return next(work)[1]
@@ -91,7 +91,7 @@ def _view_alone(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> Toke
 @torch.inference_mode()
 def view(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> TokenView:
     """One row, as `core.models.encoder.Encoder` gives it; without a response a view of no tokens."""
-    padded, _, response = layout([tokens], [spans])
+    padded, _, response = pad_rows([tokens], [spans])
     places = np.flatnonzero(response[0, 1:])  # token place + 1 is predicted at place
     nll, entropy = _likelihoods(model, padded, places)
     starts = np.flatnonzero(np.diff(places, prepend=-2) > 1)
@@ -108,12 +108,12 @@ def _likelihoods(model: Model, padded: NDArray[np.int64], places: NDArray[np.int
     nll, entropy = np.empty(len(places), np.float32), np.empty(len(places), np.float32)
     if not len(places):
         return nll, entropy
-    hidden = states(model.network, padded, None, model.device)[0]
+    hidden = compute_hidden_states(model.network, padded, None, model.device)[0]
     for start in range(0, len(places), chunk):
         some = places[start : start + chunk]
-        logits = logits_of(model.network, hidden[torch.from_numpy(some).to(hidden.device)])
+        logits = compute_logits(model.network, hidden[torch.from_numpy(some).to(hidden.device)])
         targets = torch.from_numpy(padded[0, some + 1]).to(hidden.device)
-        found = reduced(logits, targets, block)
+        found = reduce_logits(logits, targets, block)
         nll[start : start + chunk], entropy[start : start + chunk] = (x.cpu().numpy() for x in found)
     return nll, entropy
 

@@ -15,9 +15,9 @@ import numpy as np
 from core.measurement.stages import Sweep
 from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows
 from core.methods.preference_influence import PreferenceInfluence
-from core.models.loading import count_parameters, fetch
-from core.models.training.checkpoints import Checkpoint, epoch_checkpoints
-from core.models.training.finetune import TrainSpec, train, view
+from core.models.loading import count_parameters, fetch_model
+from core.models.training.checkpoints import EpochCheckpoint, load_epoch_checkpoints
+from core.models.training.finetune import TrainSpec, key_fields, train
 from core.schema import IntArray, Measured
 from core.workspace.files import content_key
 
@@ -43,7 +43,7 @@ def calibrate(
 
 
 def _warm_up(sweep: Sweep, rows: IntArray, spec: TrainSpec, stage: str) -> tuple[Path, dict[str, Any]]:
-    key = content_key(sweep.about_model("warm-up") | {"rows": rows.tolist(), "spec": view(spec)})
+    key = content_key(sweep.about_model("warm-up") | {"rows": rows.tolist(), "spec": key_fields(spec)})
     folder = sweep.workspace.folder("models", key)
     steps = -(-len(rows) // spec.batch_size) * spec.epochs
     sweep.report.stage(stage, rows=steps, work=steps)
@@ -89,13 +89,13 @@ SIZES = (  # parameters below which: LoRA rank, highest learning rate
 
 def adapter_epochs(
     sweep: Sweep, method: PreferenceInfluence, seed: int
-) -> tuple[tuple[Checkpoint, ...], dict[str, Any]]:
+) -> tuple[tuple[EpochCheckpoint, ...], dict[str, Any]]:
     """The checkpoint after each epoch of the LoRA warm-up, and its story."""
     answered = np.flatnonzero(sweep.tokens.columns()["response_tokens"] > 0)
     rows = calibration_rows(answered, adapter_share(method, len(answered)), seed)
-    spec = adapter_spec(method, seed, len(rows), count_parameters(fetch(sweep.ref)))
+    spec = adapter_spec(method, seed, len(rows), count_parameters(fetch_model(sweep.ref)))
     folder, losses = _warm_up(sweep, rows, spec, "Warm-up training of an adapter")
-    found = epoch_checkpoints(folder)
+    found = load_epoch_checkpoints(folder)
     told = {"rows": len(rows), "rank": spec.lora_rank, "learning_rate": spec.learning_rate}
     rates = [checkpoint.learning_rate for checkpoint in found]
     return found, told | {"batch_size": spec.batch_size, "epoch_rates": rates} | losses

@@ -28,15 +28,15 @@ METHODS: dict[str, type[Method]] = {
     "imported": Imported,
     "combined": Combined,
 }
-TOLD = ("imported", "combined")  # say nothing before they are told what to read or what to put together
+NEEDS_SETUP = ("imported", "combined")  # say nothing before they are told what to read or what to put together
 
 
-def standing() -> list[str]:
+def standalone_methods() -> list[str]:
     """The methods that stand by themselves: what `--also all`, the demo and a first comparison mean by every method."""
-    return [name for name in METHODS if name not in TOLD]
+    return [name for name in METHODS if name not in NEEDS_SETUP]
 
 
-def build(name: str, params: Mapping[str, Any]) -> Method:
+def build_method(name: str, params: Mapping[str, Any]) -> Method:
     """The method called `name`; parameters not given keep their defaults, text becomes numbers where needed.
 
     MethodError, naming what is possible, for an unknown method or parameter and a value out of range.
@@ -48,6 +48,6 @@ def build(name: str, params: Mapping[str, Any]) -> Method:
     return method
 
 
-def describe(method: Method) -> dict[str, Any]:
+def describe_method(method: Method) -> dict[str, Any]:
     """The method as data, defaults included; `build(**describe(m))` is `m` again."""
     return {"name": method.name, "params": all_params(method)}

@@ -23,11 +23,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.active_neurons import States
+from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
-from core.schema import BoolArray, IntArray, Measured, Order, Progress, ignore
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
+from core.schema import BoolArray, IntArray, Measured, Order, Progress, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ActivationCoverage:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_params(self)
 
     @property
     def ranks_by(self) -> str:
@@ -93,20 +93,22 @@ class ActivationCoverage:
         """None of its own: gains and clusters are measured."""
         return {}
 
-    def candidates(self, states: States, measured: Measured) -> IntArray:
+    def candidates(self, states: ActiveNeurons, measured: Measured) -> IntArray:
         """Rows that can be chosen, ascending: those with neurons on and, unless no row has one, a response."""
-        return np.flatnonzero((np.diff(states.indptr) > 0) & ~unanswered(measured))
+        return np.flatnonzero((np.diff(states.indptr) > 0) & ~missing_response(measured))
 
-    def gains(self, states: States, rows: IntArray, *, on_pick: Progress = ignore) -> NDArray[np.float64]:
+    def gains(
+        self, states: ActiveNeurons, rows: IntArray, *, on_pick: Progress = ignore_progress
+    ) -> NDArray[np.float64]:
         """(N,) gains in the greedy order of `rows`; NaN for other rows."""
         return coverage_gains(states, rows, g=self.growth, tau=self.tau, on_pick=on_pick)
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Rows by gain; `seed` changes nothing. Searches anew where a filter leaves some out."""
         gains = measured.need("coverage_gain")
-        left_out = {FILTERED: ~eligible, NO_RESPONSE: unanswered(measured), NOT_MEASURED: ~np.isfinite(gains)}
-        candidates, excluded = sort_out(left_out)
+        left_out = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(gains)}
+        candidates, excluded = split_eligible(left_out)
         values = None
         if len(candidates) < np.isfinite(gains).sum():
             gains = values = self.gains(measured.need_states(), candidates)
-        return Order(ranked(gains, candidates, prefer=self.prefer), excluded, values)
+        return Order(rank_rows(gains, candidates, prefer=self.prefer), excluded, values)

@@ -34,14 +34,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.apportionment import interleaved
+from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.semantic_bins import BinTree
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
 
 NO_BIN = "no semantic bin"
-SMALLEST = 3  # rows of a bin that the release does not skip
+MIN_BIN_ROWS = 3  # rows of a bin that the release does not skip
 
 Prefer = Literal["high", "low", "middle"]
 
@@ -158,7 +158,7 @@ class AnswerDivergence:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_params(self)
 
     @property
     def ranks_by(self) -> str:
@@ -180,11 +180,11 @@ class AnswerDivergence:
         score, bin_of = self._divergence(measured), self.bin_of(measured)
         left_out = {
             FILTERED: ~eligible,
-            NO_RESPONSE: unanswered(measured),
+            NO_RESPONSE: missing_response(measured),
             NOT_MEASURED: ~np.isfinite(score),
             NO_BIN: bin_of < 0,
         }
-        candidates, excluded = sort_out(left_out)
+        candidates, excluded = split_eligible(left_out)
         return Order(self._by_quota(score, bin_of, candidates), excluded)
 
     def released(self, measured: Measured, order: Order) -> int:
@@ -204,14 +204,14 @@ class AnswerDivergence:
     def _by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
         """`rows` (ascending), best first."""
         if self.quota == "webster":
-            own = [ranked(score, some, prefer=self._scores_first) for some in by_bin(bin_of, rows)]
-            return interleaved(own, [float(len(some)) for some in own])
+            own = [rank_rows(score, some, prefer=self._scores_first) for some in group_by_bin(bin_of, rows)]
+            return interleave_by_seats(own, [float(len(some)) for some in own])
         first = self._release(score, bin_of, rows)
         rest = np.setdiff1d(rows, first, assume_unique=True)
-        return np.concatenate([first, ranked(score, rest, prefer=self._scores_first)])
+        return np.concatenate([first, rank_rows(score, rest, prefer=self._scores_first)])
 
     def _release(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        return release_rows(score, by_bin(bin_of, rows), self.released_rows, prefer=self._scores_first)
+        return select_by_release_rule(score, group_by_bin(bin_of, rows), self.released_rows, prefer=self._scores_first)
 
     @property
     def _scores_first(self) -> Prefer:
@@ -219,19 +219,21 @@ class AnswerDivergence:
         return ends[self.pick]
 
 
-def by_bin(bin_of: IntArray, rows: IntArray) -> list[IntArray]:
+def group_by_bin(bin_of: IntArray, rows: IntArray) -> list[IntArray]:
     """`rows` (ascending) of each bin 0, 1, ..., ascending; bins without any are empty."""
     grouped = rows[np.argsort(bin_of[rows], kind="stable")]
     ends = np.searchsorted(bin_of[grouped], np.arange(bin_of.max(initial=-1) + 2))
     return [grouped[a:b] for a, b in pairwise(ends.tolist())]
 
 
-def release_rows(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:
+def select_by_release_rule(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:
     """What the release takes for `budget` rows, best first: of each bin of at least 3 rows max(1, ⌊size · B / N⌋), of
     those the B best. `bins` hold rows (ascending); N is the number of them all. Mostly a few rows less than B."""
     n = sum(len(rows) for rows in bins)
     taken = [
-        ranked(score, rows, prefer=prefer)[: max(1, len(rows) * budget // n)] for rows in bins if len(rows) >= SMALLEST
+        rank_rows(score, rows, prefer=prefer)[: max(1, len(rows) * budget // n)]
+        for rows in bins
+        if len(rows) >= MIN_BIN_ROWS
     ]
     rows = np.sort(np.concatenate([np.empty(0, np.int64), *taken]))
-    return ranked(score, rows, prefer=prefer)[:budget]
+    return rank_rows(score, rows, prefer=prefer)[:budget]

@@ -28,14 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import all_params, check, param
-from core.methods.ranking import FILTERED, sort_out
+from core.methods.params import all_params, check_params, param
+from core.methods.ranking import FILTERED, split_eligible
 from core.schema import BoolArray, Columns, Measured, Method, Order
 
 LABEL = "Combination"
 NAME = "combined"
 DEFAULT = '["entropy_shift","longest"]'
-HOW = 'Write a list such as ["entropy_shift", {"name": "longest", "params": {}}].'
+MEMBERS_HINT = 'Write a list such as ["entropy_shift", {"name": "longest", "params": {}}].'
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ class Combined:
     )
 
     def __post_init__(self) -> None:
-        check(self)
-        object.__setattr__(self, "members", spell_members(self.parts))  # one spelling, one key
-        object.__setattr__(self, "weights", ", ".join(f"{w:g}" for w in read_weights(self.weights, len(self.parts))))
+        check_params(self)
+        object.__setattr__(self, "members", format_members(self.parts))  # one spelling, one key
+        object.__setattr__(self, "weights", ", ".join(f"{w:g}" for w in parse_weights(self.weights, len(self.parts))))
 
     @cached_property
     def parts(self) -> tuple[Method, ...]:
         """The members as methods."""
-        return read_members(self.members)
+        return parse_members(self.members)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Combined:
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """combined, 1 = first, as it is over the whole pool at seed 0 (an order brings its own where that differs); and
         the members' own scores, by their names, with the member's number before them where two differ."""
-        known = beside([part.scores(each) for part, each in self._with(measured)])
+        known = merge_columns([part.scores(each) for part, each in self._with(measured)])
         every = np.ones(len(measured), np.bool_)
         return known | {NAME: self._value(self._places(self._orders(measured, every, 0), len(measured)))}
 
@@ -110,7 +110,7 @@ class Combined:
         n = len(measured)
         orders = self._orders(measured, eligible, seed)
         places = self._places(orders, n)
-        candidates, excluded = sort_out(self._left_out(orders, places))
+        candidates, excluded = split_eligible(self._left_out(orders, places))
         goes_by = self._goes_by(places)
         keys = [places[m, candidates] for m in range(len(places) - 1, -1, -1)]  # lexsort: the last key counts most
         rows = candidates[np.lexsort((*keys, goes_by[candidates]))]
@@ -133,7 +133,7 @@ class Combined:
 
     def _goes_by(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) what the rule goes by, low first."""
-        weights = np.array(read_weights(self.weights, len(places)) or [1.0] * len(places))
+        weights = np.array(parse_weights(self.weights, len(places)) or [1.0] * len(places))
         used = weights > 0  # 0 · ∞ is no number
         if self.rule == "rank average":
             value = weights[used] @ places[used] / weights.sum()
@@ -166,42 +166,42 @@ class Combined:
         return masks
 
 
-def read_members(text: str) -> tuple[Method, ...]:
+def parse_members(text: str) -> tuple[Method, ...]:
     """The methods that a JSON list names; MethodError where it is none, has fewer than two, or nests."""
-    from core.methods import build  # the table of methods, which names this one
+    from core.methods import build_method  # the table of methods, which names this one
 
-    return tuple(build(name, params) for name, params in named_members(text))
+    return tuple(build_method(name, params) for name, params in parse_member_specs(text))
 
 
-def named_members(text: str) -> list[tuple[str, dict[str, Any]]]:
+def parse_member_specs(text: str) -> list[tuple[str, dict[str, Any]]]:
     """Name and parameters of each, as they were written."""
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
-        raise MethodError(f"{LABEL}: members is not JSON ({error}). {HOW}") from error
+        raise MethodError(f"{LABEL}: members is not JSON ({error}). {MEMBERS_HINT}") from error
     if not isinstance(given, list) or len(given) < 2:
-        raise MethodError(f"{LABEL} needs at least two methods. {HOW}")
+        raise MethodError(f"{LABEL} needs at least two methods. {MEMBERS_HINT}")
     return [_member({"name": one} if isinstance(one, str) else one) for one in given]
 
 
 def _member(one: object) -> tuple[str, dict[str, Any]]:
     if not isinstance(one, dict) or not isinstance(one.get("name"), str) or set(one) - {"name", "params"}:
-        raise MethodError(f"{LABEL}: a member is a method's name, or an object with name and params. {HOW}")
+        raise MethodError(f"{LABEL}: a member is a method's name, or an object with name and params. {MEMBERS_HINT}")
     name, params = one["name"], one.get("params", {})
     if not isinstance(params, dict):
-        raise MethodError(f"{LABEL}: the params of {name} are no object. {HOW}")
+        raise MethodError(f"{LABEL}: the params of {name} are no object. {MEMBERS_HINT}")
     if name == NAME:
         raise MethodError(f"{LABEL}: a member cannot be a combination itself. Name its members instead.")
     return name, params
 
 
-def spell_members(methods: Iterable[Method]) -> str:
-    """The text that `read_members` reads, every parameter written out."""
+def format_members(methods: Iterable[Method]) -> str:
+    """The text that `parse_members` reads, every parameter written out."""
     described = [{"name": method.name, "params": all_params(method)} for method in methods]
     return json.dumps(described, sort_keys=True, separators=(",", ":"))
 
 
-def read_weights(text: str, members: int) -> list[float]:
+def parse_weights(text: str, members: int) -> list[float]:
     """One weight for each member; none where the text is empty. MethodError where it says something else."""
     if not text:
         return []
@@ -216,7 +216,7 @@ def read_weights(text: str, members: int) -> list[float]:
     return weights
 
 
-def beside(tables: Sequence[Columns]) -> dict[str, NDArray[Any]]:
+def merge_columns(tables: Sequence[Columns]) -> dict[str, NDArray[Any]]:
     """Columns of several members as one table: a name that stands for other values in a later member has that
     member's number before it (2.delta_nll)."""
     known: dict[str, NDArray[Any]] = {}
@@ -234,7 +234,7 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a is b or bool(np.array_equal(a, b, equal_nan=both_float))
 
 
-def singles(methods: Iterable[Method]) -> list[Method]:
+def expand_combinations(methods: Iterable[Method]) -> list[Method]:
     """The methods, with its members in place of each combination; each once."""
     every = [part for method in methods for part in (method.parts if isinstance(method, Combined) else (method,))]
     return list(dict.fromkeys(every))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, Measured, Order
 
 
@@ -44,7 +44,7 @@ class Random:
         Rows without a response are left out, as they are by every other method, unless no row has one.
         """
         n = len(measured)
-        candidates, excluded = sort_out({FILTERED: ~eligible, NO_RESPONSE: unanswered(measured)})
+        candidates, excluded = split_eligible({FILTERED: ~eligible, NO_RESPONSE: missing_response(measured)})
         kept = np.zeros(n, np.bool_)
         kept[candidates] = True
         shuffled = np.random.default_rng(seed).permutation(n)
@@ -80,8 +80,8 @@ class _ByColumn:
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~np.isfinite(values),
         }
-        candidates, excluded = sort_out(left_out)
-        return Order(ranked(values, candidates, prefer=self.end), excluded)
+        candidates, excluded = split_eligible(left_out)
+        return Order(rank_rows(values, candidates, prefer=self.end), excluded)
 
 
 @dataclass(frozen=True)

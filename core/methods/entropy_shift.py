@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
 
 OUTSIDE_BAND = "outside the NLL band"
@@ -107,7 +107,7 @@ class EntropyShift:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_params(self)
 
     @property
     def ranks_by(self) -> str:
@@ -129,7 +129,7 @@ class EntropyShift:
         delta_nll, delta_entropy = _shifts(measured)
         rows = np.flatnonzero(np.isfinite(delta_nll) & np.isfinite(delta_entropy))
         in_band = np.zeros(len(measured), np.bool_)
-        in_band[nll_band(delta_nll, rows, self.gamma)] = True
+        in_band[rows_in_nll_band(delta_nll, rows, self.gamma)] = True
         return {"delta_nll": delta_nll, "delta_entropy": delta_entropy, "in_nll_band": in_band}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
@@ -140,14 +140,14 @@ class EntropyShift:
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~(np.isfinite(delta_nll) & np.isfinite(delta_entropy)),
         }
-        candidates, _ = sort_out(left_out)
+        candidates, _ = split_eligible(left_out)
         outside = np.ones(len(measured), np.bool_)
-        outside[nll_band(delta_nll, candidates, self.gamma)] = False
-        kept, excluded = sort_out(left_out | {OUTSIDE_BAND: outside})
-        return Order(ranked(delta_entropy, kept, prefer=self.prefer), excluded)
+        outside[rows_in_nll_band(delta_nll, candidates, self.gamma)] = False
+        kept, excluded = split_eligible(left_out | {OUTSIDE_BAND: outside})
+        return Order(rank_rows(delta_entropy, kept, prefer=self.prefer), excluded)
 
 
-def nll_band(delta_nll: FloatArray, rows: IntArray, gamma: float) -> IntArray:
+def rows_in_nll_band(delta_nll: FloatArray, rows: IntArray, gamma: float) -> IntArray:
     """Of `rows` (ascending) those left, ascending, when int(n * gamma) go at each end of `delta_nll` (N,).
 
     Ties count in row order: the earlier row is the lower one.

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out, unanswered
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, Measured, Order
 
 
@@ -38,7 +38,7 @@ class Imported:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_params(self)
 
     @property
     def ranks_by(self) -> str:
@@ -57,6 +57,6 @@ class Imported:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Rows by the number; `seed` changes nothing."""
         values = measured.need("imported")
-        left_out = {FILTERED: ~eligible, NO_RESPONSE: unanswered(measured), NOT_MEASURED: ~np.isfinite(values)}
-        candidates, excluded = sort_out(left_out)
-        return Order(ranked(values, candidates, prefer=self.prefer), excluded)
+        left_out = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(values)}
+        candidates, excluded = split_eligible(left_out)
+        return Order(rank_rows(values, candidates, prefer=self.prefer), excluded)

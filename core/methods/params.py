@@ -41,7 +41,7 @@ def param(
     return field(default=default, metadata=about)
 
 
-def check(method: Method) -> None:
+def check_params(method: Method) -> None:
     """Refuse values out of range; for `__post_init__`. Whole numbers in float fields become floats,
     so that `gamma=0` and `gamma=0.0` are one method with one key."""
     for f in _params(method):

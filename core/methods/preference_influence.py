@@ -23,24 +23,24 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.influences import Influences, in_turn
+from core.algorithms.influences import Influences, round_robin
 from core.errors import MethodError
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, ranked, sort_out
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, rank_rows, split_eligible
 from core.schema import BoolArray, Measured, Order
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 ENDINGS = re.compile(r"(\.(jsonl?|ndjson|csv|tsv|parquet|gz))+$", re.IGNORECASE)
 
 
-class TargetName(NamedTuple):
+class TargetSpec(NamedTuple):
     """One target set: what it is called, and where its pairs are."""
 
     name: str
     source: str  # a path, a hub id or "demo"
 
 
-def named_targets(text: str) -> tuple[TargetName, ...]:
+def parse_targets(text: str) -> tuple[TargetSpec, ...]:
     """`name=source; source; ...` as targets; one without a name is called after its file. MethodError otherwise."""
     given = [part.strip() for part in text.split(";") if part.strip()]
     targets = [_named(part) for part in given]
@@ -55,15 +55,15 @@ def named_targets(text: str) -> tuple[TargetName, ...]:
     return tuple(targets)
 
 
-def _named(part: str) -> TargetName:
+def _named(part: str) -> TargetSpec:
     name, equals, source = part.partition("=")
     if equals and NAME.fullmatch(name.strip()):
-        return TargetName(name.strip(), source.strip())
-    return TargetName(re.sub(r"[^A-Za-z0-9_.-]+", "-", ENDINGS.sub("", PurePath(part).name)).strip("-."), part)
+        return TargetSpec(name.strip(), source.strip())
+    return TargetSpec(re.sub(r"[^A-Za-z0-9_.-]+", "-", ENDINGS.sub("", PurePath(part).name)).strip("-."), part)
 
 
-def spell_targets(targets: Iterable[TargetName]) -> str:
-    """The text that `named_targets` reads."""
+def format_targets(targets: Iterable[TargetSpec]) -> str:
+    """The text that `parse_targets` reads."""
     return "; ".join(f"{target.name}={target.source}" for target in targets)
 
 
@@ -162,9 +162,9 @@ class PreferenceInfluence:
     )
 
     def __post_init__(self) -> None:
-        check(self)
-        known = named_targets(self.targets)
-        object.__setattr__(self, "targets", spell_targets(known))  # one spelling, one key
+        check_params(self)
+        known = parse_targets(self.targets)
+        object.__setattr__(self, "targets", format_targets(known))  # one spelling, one key
         names = [target.name for target in known]
         if self.target and self.target not in names:
             raise MethodError(f"{self.label}: target must be one of {', '.join(names)}, not '{self.target}'.")
@@ -172,7 +172,7 @@ class PreferenceInfluence:
     @property
     def chosen(self) -> str:
         """The target that rows are put in order for."""
-        return self.target or named_targets(self.targets)[0].name
+        return self.target or parse_targets(self.targets)[0].name
 
     @property
     def ranks_by(self) -> str:
@@ -199,10 +199,10 @@ class PreferenceInfluence:
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~np.isfinite(values).all(axis=1),
         }
-        candidates, excluded = sort_out(left_out)
+        candidates, excluded = split_eligible(left_out)
         if self.subtasks == "max":
-            return Order(ranked(values.max(axis=1), candidates, prefer="high"), excluded)
-        return Order(in_turn([ranked(column, candidates, prefer="high") for column in values.T]), excluded)
+            return Order(rank_rows(values.max(axis=1), candidates, prefer="high"), excluded)
+        return Order(round_robin([rank_rows(column, candidates, prefer="high") for column in values.T]), excluded)
 
     def _known(self, measured: Measured) -> Influences:
         known = measured.need_influences()

@@ -16,7 +16,7 @@ NO_RESPONSE = "no response"
 NOT_MEASURED = "not measured"
 
 
-def ranked(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high", "low", "middle"]) -> IntArray:
+def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high", "low", "middle"]) -> IntArray:
     """`candidates` (ascending row numbers) by `values` (N,), best first; ties go to the earlier row.
 
     "middle": by the distance of a row's rank from the median rank, so growing budgets nest around the median;
@@ -32,13 +32,13 @@ def ranked(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high"
     return ascending[np.argsort(np.abs(2 * places - (len(ascending) - 1)), kind="stable")]
 
 
-def unanswered(measured: Measured) -> BoolArray:
+def missing_response(measured: Measured) -> BoolArray:
     """(N,) rows without a response, for methods that can do without: none of them where no row has one."""
     answered = measured.need("response_tokens") > 0
     return ~answered if answered.any() else np.zeros(len(measured), np.bool_)
 
 
-def sort_out(left_out: Mapping[str, BoolArray]) -> tuple[IntArray, dict[str, IntArray]]:
+def split_eligible(left_out: Mapping[str, BoolArray]) -> tuple[IntArray, dict[str, IntArray]]:
     """Rows that no mask (N,) leaves out, and per reason the rows it does; the first reason that applies counts.
 
     Reasons that take no row are not listed.

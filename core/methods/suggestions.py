@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.methods import build
-from core.methods.combined import DEFAULT, NAME, named_members, spell_members
+from core.methods import build_method
+from core.methods.combined import DEFAULT, NAME, format_members, parse_member_specs
 
 # The papers' learning rates are for models a thousand times larger; at 5 M parameters they change nothing.
 # Nor does so small a model say anything in 256 tokens that it does not in 32, and it shows what influence is after
 # two epochs in half the time of four.
-SUGGESTED: dict[str, dict[str, Any]] = {
+SUGGESTED_PARAMS: dict[str, dict[str, Any]] = {
     "entropy_shift": {"learning_rate": 5e-4},
     "answer_divergence": {"max_new_tokens": 32},
     "preference_influence": {"epochs": 2},
@@ -19,9 +19,9 @@ SUGGESTED: dict[str, dict[str, Any]] = {
 def with_suggestions(method: str, params: Mapping[str, Any], model: str) -> dict[str, Any]:
     """`params`, completed for the embedded model with what suits its size; for any other model as they are. Those of a
     combination's members are completed likewise."""
-    suggested = SUGGESTED.get(method, {}) if model == "embedded" else {}
+    suggested = SUGGESTED_PARAMS.get(method, {}) if model == "embedded" else {}
     if method != NAME or model != "embedded":
         return suggested | dict(params)
-    members = named_members(params.get("members", DEFAULT))
-    made = [build(name, with_suggestions(name, own, model)) for name, own in members]
-    return dict(params) | {"members": spell_members(made)}
+    members = parse_member_specs(params.get("members", DEFAULT))
+    made = [build_method(name, with_suggestions(name, own, model)) for name, own in members]
+    return dict(params) | {"members": format_members(made)}

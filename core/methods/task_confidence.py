@@ -35,9 +35,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.algorithms.apportionment import drawn, interleaved
-from core.methods.params import check, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, sort_out, unanswered
+from core.algorithms.apportionment import interleave_by_seats, shuffle_by_task
+from core.methods.params import check_params, param
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
 
 NO_TASK = "no task"
@@ -93,7 +93,7 @@ class TaskConfidence:
     )
 
     def __post_init__(self) -> None:
-        check(self)
+        check_params(self)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -126,18 +126,23 @@ class TaskConfidence:
     def by_task(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64], IntArray]:
         """(T,) mean confidence, its standard error, and from how many prompts."""
         task = measured.need("task_code")
-        return task_means(self._of_rows(measured), task, int(task.max(initial=-1)) + 1)
+        return mean_by_task(self._of_rows(measured), task, int(task.max(initial=-1)) + 1)
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Rows of all tasks interleaved by seats. Weights are the whole pool's, caps what the filters leave."""
         task, (mean, _, _) = measured.need("task_code"), self.by_task(measured)
         unknown = ~np.isfinite(_spread(mean, task))
-        left_out = {FILTERED: ~eligible, NO_RESPONSE: unanswered(measured), NO_TASK: task < 0, NOT_MEASURED: unknown}
-        candidates, excluded = sort_out(left_out)
+        left_out = {
+            FILTERED: ~eligible,
+            NO_RESPONSE: missing_response(measured),
+            NO_TASK: task < 0,
+            NOT_MEASURED: unknown,
+        }
+        candidates, excluded = split_eligible(left_out)
         among = np.full(len(task), -1, np.int64)
         among[candidates] = task[candidates]
         weights = np.where(np.isfinite(mean), 1 / mean, 0) if self.allocation == "weighted" else np.ones(len(mean))
-        return Order(interleaved(drawn(among, len(mean), seed), weights), excluded)
+        return Order(interleave_by_seats(shuffle_by_task(among, len(mean), seed), weights), excluded)
 
     def _of_rows(self, measured: Measured) -> FloatArray:
         if self.confidence == "continuation":
@@ -154,17 +159,17 @@ def _spread(values: NDArray[np.float64], task: IntArray) -> NDArray[np.float64]:
 Float64Array = NDArray[np.float64]
 
 
-def prompts_to_ask(task: IntArray, tasks: int, per_task: int, seed: int, usable: BoolArray) -> IntArray:
+def sample_prompts(task: IntArray, tasks: int, per_task: int, seed: int, usable: BoolArray) -> IntArray:
     """Rows to ask, ascending: of each task up to `per_task` of those that are usable, drawn at random.
 
     `task` and `usable` are (N,); rows of task −1 are in none. A larger `per_task` asks the same rows and more, and a
     row that is not usable makes room for the next of its task without moving the others.
     """
-    chosen = [own[usable[own]][:per_task] for own in drawn(task, tasks, seed)]
+    chosen = [own[usable[own]][:per_task] for own in shuffle_by_task(task, tasks, seed)]
     return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
 
 
-def task_means(
+def mean_by_task(
     confidence: FloatArray | Float64Array, task: IntArray, tasks: int
 ) -> tuple[Float64Array, Float64Array, IntArray]:
     """(T,) mean, (T,) standard error and (T,) count of the finite confidences of each task 0 to T − 1.

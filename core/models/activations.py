@@ -8,7 +8,7 @@ Neurons are numbered through the layers: (l, f) is f plus the widths of the laye
 f is on. The same row gives the same a alone, in any batch and under any padding, up to rounding of floats; so where
 the k-th and the next value of a layer are equal to that rounding, one may be on for the other.
 
-Down projections are found from what the modules are, not from what the model is called (`down_projections`).
+Down projections are found from what the modules are, not from what the model is called (`find_down_projections`).
 Only a batch's means are ever kept: memory does not grow with the pool.
 
 Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states"; the mean over response tokens
@@ -33,12 +33,12 @@ from core.errors import ModelError
 from core.models.forward_pass import Batch
 from core.models.loading import Model
 
-FLOATS = 1 << 23  # converted to float32 at once
-NO_ACTIVATION = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)
+FLOAT32_CHUNK = 1 << 23  # converted to float32 at once
+NOT_ACTIVATION_ERRORS = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class BatchRecord:
     """What one batch left behind: for each layer that has run, (B, width) means and (B, width) whether on."""
 
     weights: Tensor  # (B, T) float32, of each row's tokens to its mean; sums to 1, or NaN without a token
@@ -46,14 +46,14 @@ class Seen:
     damaged: dict[str, Tensor] = field(default_factory=dict)  # (B,) rows with a mean that is no number
 
 
-class Activations:
+class ActivationObserver:
     """The neurons that are on, as a column of ascending numbers: `States.of_table` reads it.
 
     A row without a token to read, or with a value that is no number, is ABSENT throughout.
     """
 
     def __init__(self, model: Model, *, share: float = 0.01, tokens: Literal["response", "all"] = "response") -> None:
-        widths = down_projections(model.network)
+        widths = find_down_projections(model.network)
         self.neurons = sum(widths.values())
         self._every_token = tokens == "all"
         self._on = {name: min(width, max(1, round(share * width))) for name, width in widths.items()}
@@ -70,10 +70,10 @@ class Activations:
         return self._every_token
 
     @contextmanager
-    def watch(self, network: Any, response: Tensor, prompt: Tensor) -> Iterator[Seen]:
-        """Hook the down projections for one pass; see `Rider`."""
+    def watch(self, network: Any, response: Tensor, prompt: Tensor) -> Iterator[BatchRecord]:
+        """Hook the down projections for one pass; see `PassObserver`."""
         mask = response | prompt if self._every_token else response
-        seen = Seen(mask.float() / mask.sum(dim=1, keepdim=True))
+        seen = BatchRecord(mask.float() / mask.sum(dim=1, keepdim=True))
         with ExitStack() as hooks:
             for name in self._on:
                 down = network.base_model.get_submodule(name)
@@ -81,7 +81,7 @@ class Activations:
                 hooks.callback(handle.remove)
             yield seen
 
-    def _note(self, seen: Seen, name: str, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def _note(self, seen: BatchRecord, name: str, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
         if name in seen.on:
             raise ModelError(
                 f"{name} of this model runs more than once in a pass, so its neurons have no one value for a token. "
@@ -89,9 +89,9 @@ class Activations:
             )
         means = token_means(given[0], seen.weights)
         seen.damaged[name] = ~means.isfinite().all(dim=1)
-        seen.on[name] = highest(means.nan_to_num(), self._on[name])
+        seen.on[name] = top_k_mask(means.nan_to_num(), self._on[name])
 
-    def read(self, seen: Seen, batch: Batch) -> Mapping[str, NDArray[Any]]:
+    def read(self, seen: BatchRecord, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """active_neurons, (B, K) uint32."""
         if asleep := [name for name in self._on if name not in seen.on]:
             raise ModelError(
@@ -112,7 +112,7 @@ def token_means(values: Tensor, weights: Tensor) -> Tensor:
     rows = len(weights)
     values = values.reshape(rows, -1, values.shape[-1])
     weights = weights[:, weights.shape[1] - values.shape[1] :]
-    size = max(1, FLOATS // max(1, values[0].numel()))
+    size = max(1, FLOAT32_CHUNK // max(1, values[0].numel()))
     parts = [
         torch.bmm(weights[start : start + size, None], values[start : start + size].float())[:, 0]
         for start in range(0, rows, size)
@@ -120,7 +120,7 @@ def token_means(values: Tensor, weights: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def highest(values: Tensor, k: int) -> Tensor:
+def top_k_mask(values: Tensor, k: int) -> Tensor:
     """(B, F) whether a value is one of the k highest of its row; of equal ones the first are."""
     least = values.topk(k, dim=1).values[:, -1:]
     above, level = values > least, values == least
@@ -128,7 +128,7 @@ def highest(values: Tensor, k: int) -> Tensor:
     return above | (level & (level.cumsum(dim=1) <= room))
 
 
-def down_projections(network: Any) -> dict[str, int]:
+def find_down_projections(network: Any) -> dict[str, int]:
     """Name (inside the body) and width of the down projection of every layer, in the order of the layers.
 
     A feed-forward block is a module that directly holds an activation function and projections, from the hidden
@@ -181,7 +181,7 @@ def _is_activation(module: nn.Module) -> bool:
     try:
         with torch.inference_mode():
             whole, first = module(some), module(some[:, :1])
-    except NO_ACTIVATION:
+    except NOT_ACTIVATION_ERRORS:
         return False
     same = isinstance(whole, Tensor) and whole.shape == some.shape and torch.allclose(whole[:, :1], first, atol=1e-6)
     return same and not torch.allclose(whole, some)

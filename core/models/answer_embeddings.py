@@ -24,23 +24,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.models.hidden_states import UpperLayers
+from core.models.hidden_states import HiddenStateSums
 from core.models.loading import Model
 from core.schema import BoolArray, FloatArray, IntArray
 
-MOST_TOKENS = 1024
+MAX_TOKENS = 1024
 MARKS = "%℃°"
 EMPHASIS = 1.3  # weight of a token with a digit or a mark
-Answers = Sequence[Sequence[str | None]]  # K of each row; None or blank is missing
+AnswerLists = Sequence[Sequence[str | None]]  # K of each row; None or blank is missing
 
 
-class AnswerSpace:
+class AnswerEmbedder:
     """Embeds the K answers of each instruction in a model's own hidden states."""
 
-    def __init__(self, model: Model, *, batch_tokens: int | None = None, max_tokens: int = MOST_TOKENS) -> None:
+    def __init__(self, model: Model, *, batch_tokens: int | None = None, max_tokens: int = MAX_TOKENS) -> None:
         self.model = model
         self.max_tokens = min(max_tokens, model.max_length)
-        self._states = UpperLayers(model, batch_tokens=batch_tokens)
+        self._states = HiddenStateSums(model, batch_tokens=batch_tokens)
         self._weights: dict[int, float] = {}  # of the token ids met so far
 
     @property
@@ -60,18 +60,18 @@ class AnswerSpace:
         tokens, group, at, cut = self._read(batch["instruction"], batch["answers"])
         sums = self._states(tokens, [self._weigh(ids) for ids in tokens], group)
         vectors = np.full((*at.shape, self.model.hidden), np.nan, np.float32)
-        vectors[at >= 0] = unit(sums)[at[at >= 0]]
+        vectors[at >= 0] = scale_to_unit(sums)[at[at >= 0]]
         return {"vectors": vectors, "cut": cut}
 
     def _read(
-        self, instructions: Sequence[str], answers: Answers
+        self, instructions: Sequence[str], answers: AnswerLists
     ) -> tuple[list[NDArray[np.int64]], IntArray, IntArray, BoolArray]:
         """Tokens of U different texts, their rows (U,), each answer's text or −1 (N, K), whether it is cut (N, K)."""
-        asked = present(answers)
+        asked = answer_places(answers)
         found = self._tokenized([f"{instructions[i]} {answers[i][k]}" for i, k in asked])
         long = {i for (i, _), ids in zip(asked, found, strict=True) if len(ids) > self.max_tokens}
         full = {i for i in long if len(self._tokenized([instructions[i]])[0]) >= self.max_tokens}
-        at, cut = np.full(shape_of(answers), -1, np.int64), np.zeros(shape_of(answers), np.bool_)
+        at, cut = np.full(table_shape(answers), -1, np.int64), np.zeros(table_shape(answers), np.bool_)
         known: dict[tuple[int, bytes], int] = {}
         tokens: list[NDArray[np.int64]] = []
         for (i, k), ids in zip(asked, found, strict=True):
@@ -104,27 +104,27 @@ class AnswerSpace:
         return np.array([self._weights[k] for k in ids.tolist()], np.float32)
 
 
-def encoded_answers(encode: Callable[[Sequence[str]], FloatArray], answers: Answers) -> FloatArray:
+def encode_answers(encode: Callable[[Sequence[str]], FloatArray], answers: AnswerLists) -> FloatArray:
     """(N, K, d) by a `core.models.sentence_encoder.SentenceEncoder`, of the answers alone; NaN for those that are None
     or blank.
 
     Equal answers are encoded once. The encoder cuts what is longer than it reads.
     """
-    asked = present(answers)
+    asked = answer_places(answers)
     known = {text: place for place, text in enumerate(dict.fromkeys(answers[i][k] or "" for i, k in asked))}
     found = encode(list(known))
-    vectors = np.full((*shape_of(answers), found.shape[1]), np.nan, np.float32)
+    vectors = np.full((*table_shape(answers), found.shape[1]), np.nan, np.float32)
     for i, k in asked:
         vectors[i, k] = found[known[answers[i][k] or ""]]
     return vectors
 
 
-def present(answers: Answers) -> list[tuple[int, int]]:
+def answer_places(answers: AnswerLists) -> list[tuple[int, int]]:
     """Row and place of every answer that is there."""
     return [(i, k) for i, row in enumerate(answers) for k, text in enumerate(row) if text and not text.isspace()]
 
 
-def shape_of(answers: Answers) -> tuple[int, int]:
+def table_shape(answers: AnswerLists) -> tuple[int, int]:
     """(N, K), with the K of the longest list."""
     return len(answers), max((len(row) for row in answers), default=0)
 
@@ -137,7 +137,7 @@ def token_weight(text: str) -> float:
     return 0.0 if all(c.isspace() or kind[0] in "ZP" for c, kind in zip(text, kinds, strict=True)) else 1.0
 
 
-def unit(sums: FloatArray) -> FloatArray:
+def scale_to_unit(sums: FloatArray) -> FloatArray:
     """(U, d) scaled to length 1; NaN for a sum that is 0 or no number."""
     exact = sums.astype(np.float64)
     length = np.linalg.norm(exact, axis=1, keepdims=True)

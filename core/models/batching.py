@@ -11,12 +11,12 @@ from core.errors import ModelError
 from core.models.loading import Model
 from core.schema import IntArray
 
-ENOUGH_TOKENS = 256  # a batch this small may be filled up with rows of any length
-Found = TypeVar("Found")
-WASTE = 0.05  # else the share of a batch that may be padding
+SMALL_BATCH_TOKENS = 256  # a batch this small may be filled up with rows of any length
+Result = TypeVar("Result")
+MAX_PADDING_SHARE = 0.05  # else the share of a batch that may be padding
 
 
-def plan(lengths: IntArray, budget: int) -> list[IntArray]:
+def plan_batches(lengths: IntArray, budget: int) -> list[IntArray]:
     """Rows in batches, longest first, ties to the earlier row: at most `budget` padded tokens in each, and at most
     a share of WASTE of them padding, unless a batch has fewer than ENOUGH_TOKENS."""
     order = np.argsort(-lengths, kind="stable")
@@ -26,16 +26,16 @@ def plan(lengths: IntArray, budget: int) -> list[IntArray]:
         longest = max(1, int(lengths[order[start]]))
         some = order[start : start + max(1, budget // longest)]
         padded = longest * np.arange(1, len(some) + 1)
-        fits = (lengths[some].cumsum() >= (1 - WASTE) * padded) | (padded <= ENOUGH_TOKENS)
+        fits = (lengths[some].cumsum() >= (1 - MAX_PADDING_SHARE) * padded) | (padded <= SMALL_BATCH_TOKENS)
         fits[0] = True
         batches.append(some[: int(np.flatnonzero(fits)[-1]) + 1])
         start += len(batches[-1])
     return batches
 
 
-def in_halves(
-    rows: IntArray, work: Callable[[IntArray], Found], model: Model, *, name: Callable[[int], str], lower: str
-) -> Iterator[tuple[IntArray, Found]]:
+def run_or_halve(
+    rows: IntArray, work: Callable[[IntArray], Result], model: Model, *, name: Callable[[int], str], lower: str
+) -> Iterator[tuple[IntArray, Result]]:
     """What `work` makes of these rows; of two halves of them instead when they do not fit into memory, and so on.
 
     ModelError when one row by itself does not; it calls the row by `name(row)`, and says to lower `lower`.
@@ -44,7 +44,7 @@ def in_halves(
     try:
         found = work(rows)
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     if found is not None:  # outside `except`, where the failed pass is let go of
         yield rows, found
@@ -57,20 +57,20 @@ def in_halves(
             f"Lower {lower}, or choose a smaller model."
         )
     for half in np.array_split(rows, 2):
-        yield from in_halves(half, work, model, name=name, lower=lower)
+        yield from run_or_halve(half, work, model, name=name, lower=lower)
 
 
-def out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether this error says that memory ran out: CUDA's own class, or what the CPU allocator says."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def prompt_of(tokens: NDArray[np.integer], spans: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+def extract_prompt(tokens: NDArray[np.integer], spans: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
     """The tokens of a row before its last answer; all of them where it has none."""
     return np.asarray(tokens, np.int64)[: spans[-2] if len(spans) else None]
 
 
-def fitted(prompt: NDArray[np.int64], room: int, bos: int | None) -> NDArray[np.int64]:
+def truncate_prompt(prompt: NDArray[np.int64], room: int, bos: int | None) -> NDArray[np.int64]:
     """The end of a prompt, behind a leading BOS, where all of it is more than there is room for."""
     if len(prompt) <= room:
         return prompt
@@ -80,7 +80,7 @@ def fitted(prompt: NDArray[np.int64], room: int, bos: int | None) -> NDArray[np.
     return kept
 
 
-def predicted(spans: Sequence[int] | NDArray[np.integer]) -> int:
+def count_predicted_tokens(spans: Sequence[int] | NDArray[np.integer]) -> int:
     """Response tokens of a row that have a token before them, from which they are predicted."""
     edges = np.asarray(spans)
     return int(np.sum(edges[1::2] - np.maximum(edges[::2], 1)))

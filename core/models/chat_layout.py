@@ -17,13 +17,13 @@ from core.errors import ModelError
 PREAMBLE = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 HEADINGS = {"user": "Instruction", "assistant": "Response", "tool": "Input", "system": "System"}
 # Templates that print today's date would measure differently tomorrow, so the day is fixed for all.
-TODAY = (
+FIXED_DATE_MACRO = (
     "{%- macro strftime_now(format) -%}{{ {'%Y-%m-%d': '2024-07-26', '%d %B %Y': '26 July 2024',"
     " '%B %d, %Y': 'July 26, 2024'}.get(format, '26 Jul 2024') }}{%- endmacro %}"
 )
-ANSWER = "\ue0f1\ue0f2winnow\ue0f3"  # stands where an answer will be; private use, in no pool
+ANSWER_MARK = "\ue0f1\ue0f2winnow\ue0f3"  # stands where an answer will be; private use, in no pool
 GUARD = "\ue0f4{}\ue0f5"  # stands for a control token's name in the row's own words
-GUARDED = re.compile("\ue0f4(\\d+)\ue0f5")
+GUARD_PATTERN = re.compile("\ue0f4(\\d+)\ue0f5")
 
 
 class Turn(NamedTuple):
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
     ids: tuple[int, ...] = ()  # these tokens, instead of text
 
 
-class Form(Protocol):
+class Layout(Protocol):
     """How a conversation is laid out. `view` is everything that decides it, for the key."""
 
     @property
@@ -58,7 +58,7 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True)
-class AlpacaForm:
+class AlpacaLayout:
     """Alpaca's layout. Earlier turns become further blocks; system turns replace the preamble."""
 
     bos: int | None  # put first
@@ -71,7 +71,7 @@ class AlpacaForm:
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The turns as blocks under headings."""
-        turns = asked(turns)
+        turns = drop_blank_answers(turns)
         pieces = [Piece("", ids=(self.bos,))] if self.bos is not None else []
         end = [Piece("", counted=True, ids=(self.eos,))] if self.eos is not None else []
         head = "\n\n".join(t.content for t in turns if t.role == "system") or PREAMBLE
@@ -89,7 +89,7 @@ class AlpacaForm:
         return pieces
 
 
-class ChatForm:
+class ChatLayout:
     """The layout that the tokenizer's chat template gives.
 
     Where an answer begins and ends is found by rendering the conversation once more with a mark in its place, so
@@ -108,7 +108,7 @@ class ChatForm:
                 f"{tokenizer.name_or_path}: this tokenizer has no chat template. Choose template 'alpaca' or 'auto'."
             ) from error
         self._tokenizer = tokenizer
-        self._template = TODAY + template if "strftime_now" in template else template
+        self._template = FIXED_DATE_MACRO + template if "strftime_now" in template else template
         special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content.strip()}
         self._names = sorted(special, key=lambda name: (-len(name), name))  # longest first: none hides another
         self._special = re.compile("|".join(map(re.escape, self._names)) or r"(?!)")
@@ -121,13 +121,13 @@ class ChatForm:
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """The turns as the template lays them out."""
-        guarded = [t._replace(content=self._special.sub(self._guard, t.content)) for t in asked(turns)]
+        guarded = [t._replace(content=self._special.sub(self._guard, t.content)) for t in drop_blank_answers(turns)]
         try:
             return self._laid_out(guarded)
         except TemplateError:
             pass  # it may still take the same in plainer words
         try:
-            return self._laid_out(plainer(guarded))
+            return self._laid_out(simplify_turns(guarded))
         except TemplateError as error:
             raise ModelError(
                 f"The chat template refuses a conversation ({error}) that begins {turns[0].content[:60]!r}. "
@@ -156,15 +156,15 @@ class ChatForm:
         """What comes before an answer, were there one: some templates have no generation prompt, others open a
         thought in it that answers do not have. The generation prompt where the template prints no answers."""
         try:
-            answered = self._laid_out([*turns, Turn("assistant", ANSWER, counted=True)])
+            answered = self._laid_out([*turns, Turn("assistant", ANSWER_MARK, counted=True)])
         except (ModelError, TemplateError):
             return self._context(self._render(turns, ready=True))
         return list(takewhile(lambda piece: not piece.counted, answered))
 
     def _place(self, turns: Sequence[Turn], number: int, whole: str) -> tuple[int, int]:
         """Where in `whole` the content of one turn stands, as [start, stop) characters."""
-        marked = [*turns[:number], turns[number]._replace(content=ANSWER), *turns[number + 1 :]]
-        parts = self._render(marked).split(ANSWER)
+        marked = [*turns[:number], turns[number]._replace(content=ANSWER_MARK), *turns[number + 1 :]]
+        parts = self._render(marked).split(ANSWER_MARK)
         start, stop = len(parts[0]), len(whole) - len(parts[-1])
         fits = start <= stop and whole.startswith(parts[0]) and whole.endswith(parts[-1])
         if len(parts) != 2 or not fits:
@@ -191,18 +191,18 @@ class ChatForm:
         return GUARD.format(self._names.index(match.group()))
 
     def _restored(self, text: str) -> str:
-        return GUARDED.sub(lambda match: self._names[int(match.group(1))], text)
+        return GUARD_PATTERN.sub(lambda match: self._names[int(match.group(1))], text)
 
     def _context(self, text: str) -> list[Piece]:
         """Uncounted pieces: the template's text, and between it control tokens' names that a row wrote."""
-        parts = GUARDED.split(text)  # text, number, text, number, ..., text
+        parts = GUARD_PATTERN.split(text)  # text, number, text, number, ..., text
         pieces = []
         for place, part in enumerate(parts):
             pieces.append(Piece(self._names[int(part)]) if place % 2 else Piece(part, control=True))
         return [piece for piece in pieces if piece.text]
 
 
-def asked(turns: Sequence[Turn]) -> Sequence[Turn]:
+def drop_blank_answers(turns: Sequence[Turn]) -> Sequence[Turn]:
     """The turns without blank assistant turns at their end, which hold the place of an answer that is not there."""
     size = len(turns)
     while size and turns[size - 1]._replace(content=turns[size - 1].content.strip()) == Turn("assistant", ""):
@@ -210,7 +210,7 @@ def asked(turns: Sequence[Turn]) -> Sequence[Turn]:
     return turns[:size]
 
 
-def plainer(turns: Sequence[Turn]) -> list[Turn]:
+def simplify_turns(turns: Sequence[Turn]) -> list[Turn]:
     """The same conversation for templates that know only user and assistant, taking turns, the user first.
 
     System text goes before the first user turn, tool turns become user turns, neighbours of one role are joined

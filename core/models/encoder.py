@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.chat_layout import AlpacaForm, ChatForm, Form, Piece, Turn
+from core.models.chat_layout import AlpacaLayout, ChatLayout, Layout, Piece, Turn
 from core.schema import Reading
 
 FORMAT = 2  # raise when the same row would give other tokens
@@ -46,7 +46,7 @@ class Encoder:
         self._answers = reading.answers
         self._bos: int | None = tokenizer.bos_token_id
         self._lead = self._leading_ids()
-        self._form: Form = ChatForm(tokenizer) if chat else AlpacaForm(self._wanted_bos(), tokenizer.eos_token_id)
+        self._form: Layout = ChatLayout(tokenizer) if chat else AlpacaLayout(self._wanted_bos(), tokenizer.eos_token_id)
         self.digest = self._digest()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Encoder:
         }
 
     def _pieces(self, prompt: str, response: str | None, turns: str | None) -> list[Piece]:
-        return self._form.pieces(conversation(prompt, response, turns, every=self._answers == "all"))
+        return self._form.pieces(build_turns(prompt, response, turns, every=self._answers == "all"))
 
     def _encode(self, rows: Sequence[list[Piece]]) -> list[list[tuple[Sequence[int], bool]]]:
         """Token ids and `counted` of every piece of every row; two calls of the tokenizer for the whole batch."""
@@ -122,7 +122,7 @@ class Encoder:
     def _fit(self, pieces: list[tuple[Sequence[int], bool]]) -> Encoded:
         tokens = np.concatenate([np.asarray(ids, np.uint32) for ids, _ in pieces])
         counted = np.concatenate([np.full(len(ids), mark) for ids, mark in pieces])
-        start, stop = window(counted, self.max_length)
+        start, stop = truncation_window(counted, self.max_length)
         keep = np.arange(start, stop)
         if start > 0 and tokens[0] == self._bos:
             keep[0] = 0  # BOS takes the place of one more prompt token
@@ -143,7 +143,7 @@ class Encoder:
         return hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def conversation(prompt: str, response: str | None, turns: str | None, *, every: bool) -> list[Turn]:
+def build_turns(prompt: str, response: str | None, turns: str | None, *, every: bool) -> list[Turn]:
     """The turns of one row up to its answer, which is counted (with `every`, each earlier answer too).
 
     The answer is the last assistant turn; turns after it are left out, as a causal model would not see them.
@@ -161,7 +161,7 @@ def conversation(prompt: str, response: str | None, turns: str | None, *, every:
     return [turn._replace(counted=n in marked) for n, turn in enumerate(said[: answers[-1] + 1])]
 
 
-def window(counted: NDArray[np.bool_], size: int) -> tuple[int, int]:
+def truncation_window(counted: NDArray[np.bool_], size: int) -> tuple[int, int]:
     """The [start, stop) tokens to keep, at most `size`: the end of the row, or less of it where the last stretch
     of response and one token before it do not fit."""
     stop = len(counted)

@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import in_halves, plan
-from core.models.loading import Model, check_head, logits_of
-from core.models.shared_prefix import Prefix, can_share, common_start, run_prefix, states
+from core.models.batching import plan_batches, run_or_halve
+from core.models.loading import Model, check_head, compute_logits
+from core.models.shared_prefix import Prefix, can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
 from core.schema import FloatArray, IntArray
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens in one pass of the body
 LOGIT_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}  # logits alive at once, as float32
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 512 << 20}  # of them reduced at once: what a processor's cache holds
-FLOOR = -100.0  # log-probabilities below it add nothing to an entropy, and −inf times 0 would be NaN
+LOG_PROB_FLOOR = -100.0  # log-probabilities below it add nothing to an entropy, and −inf times 0 would be NaN
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Batch:
     hidden: Tensor  # (B, T, d) the body's last hidden states
 
 
-class Rider(Protocol):
+class PassObserver(Protocol):
     """A further measurement per row that rides on the same pass.
 
     While the body runs the rider watches it (by forward hooks, say); what it saw is in the object that `watch`
@@ -74,10 +74,10 @@ class Rider(Protocol):
         ...
 
 
-class Probe:
+class ForwardPass:
     """Measures rows of tokens under one model state; keeps nothing between calls."""
 
-    def __init__(self, model: Model, *, batch_tokens: int | None = None, riders: Sequence[Rider] = ()) -> None:
+    def __init__(self, model: Model, *, batch_tokens: int | None = None, riders: Sequence[PassObserver] = ()) -> None:
         check_head(model.network, model.device)
         self.model = model
         kind = torch.device(model.device).type
@@ -85,7 +85,7 @@ class Probe:
         self._chunk = max(1, LOGIT_BYTES.get(kind, LOGIT_BYTES["cpu"]) // (4 * model.vocabulary))
         self._block = max(1, BLOCK_BYTES.get(kind, BLOCK_BYTES["cpu"]) // (4 * model.vocabulary))
         self._riders = tuple(riders)
-        self._shares = not any(r.every_token for r in riders) and can_share(model.network, model.device)
+        self._shares = not any(r.every_token for r in riders) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)
         self.columns: dict[str, pa.DataType] = {
             "nll": pa.float32(),
@@ -112,14 +112,14 @@ class Probe:
         def named(row: int) -> str:
             return f"A row of {len(tokens[row])} tokens"
 
-        for rows in plan(lengths, self._batch_tokens):
+        for rows in plan_batches(lengths, self._batch_tokens):
             work = partial(self._pass, tokens=tokens, spans=spans, prefix=prefix)
-            for some, found in in_halves(rows, work, self.model, name=named, lower="max_length"):
+            for some, found in run_or_halve(rows, work, self.model, name=named, lower="max_length"):
                 for name, values in found.items():
                     if name not in out:
                         out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)
                     out[name][some] = values
-        return out or {name: no_rows(kind) for name, kind in self.columns.items()}
+        return out or {name: empty_column(kind) for name, kind in self.columns.items()}
 
     def _check(self, tokens: Sequence[NDArray[Any]]) -> None:
         longest = max((len(t) for t in tokens), default=0)
@@ -132,14 +132,14 @@ class Probe:
     @torch.inference_mode()
     def _prefix(self, tokens: Sequence[NDArray[Any]]) -> Prefix | None:
         """What most of these rows begin with, run once for all; None where they share too little."""
-        start = common_start(tokens if self._shares else [])
+        start = find_common_prefix(tokens if self._shares else [])
         return run_prefix(self.model.network, start, self.model.device) if len(start) else None
 
     @torch.inference_mode()
     def _pass(
         self, rows: IntArray, tokens: Sequence[Any], spans: Sequence[Any], prefix: Prefix | None
     ) -> dict[str, NDArray[Any]]:
-        padded, lengths, response = layout([tokens[i] for i in rows], [spans[i] for i in rows])
+        padded, lengths, response = pad_rows([tokens[i] for i in rows], [spans[i] for i in rows])
         device = self.model.device
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(response).to(device)
         prompt = torch.from_numpy((np.arange(padded.shape[1]) < lengths[:, None]) & ~response).to(device)
@@ -147,11 +147,11 @@ class Probe:
             prefix = None  # riders are to see all of the response
         with ExitStack() as stack:
             seen = [stack.enter_context(rider.watch(self.model.network, mask, prompt)) for rider in self._riders]
-            hidden = states(self.model.network, padded, prefix, device)
+            hidden = compute_hidden_states(self.model.network, padded, prefix, device)
         batch = Batch(ids, torch.from_numpy(lengths).to(device), mask, prompt, hidden)
         found = self._likelihoods(batch, response)
-        found["prompt_embedding"] = pooled(hidden, batch.prompt)
-        found["response_embedding"] = pooled(hidden, batch.response)
+        found["prompt_embedding"] = mean_pool(hidden, batch.prompt)
+        found["response_embedding"] = mean_pool(hidden, batch.response)
         for rider, what in zip(self._riders, seen, strict=True):
             found |= rider.read(what, batch)
         return found
@@ -164,15 +164,15 @@ class Probe:
         entropy = torch.empty_like(nll)
         for start in range(0, len(row), self._chunk):
             chunk = slice(start, start + self._chunk)
-            logits = logits_of(self.model.network, before[chunk])
-            nll[chunk], entropy[chunk] = reduced(logits, targets[chunk], self._block)
+            logits = compute_logits(self.model.network, before[chunk])
+            nll[chunk], entropy[chunk] = reduce_logits(logits, targets[chunk], self._block)
         return {
             "nll": row_means(nll.cpu().numpy(), row, len(response)),
             "entropy": row_means(entropy.cpu().numpy(), row, len(response)),
         }
 
 
-def reduced(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, Tensor]:
+def reduce_logits(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, Tensor]:
     """(R, V) logits and (R,) targets to (R,) nll and (R,) entropy in float32. Float32 logits are used up.
 
     With z shifted by its maximum, e = exp z and s = Σ e:  nll = log s − z_y,  H = log s − Σ e z / s.
@@ -185,7 +185,7 @@ def reduced(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, Tensor
         z = logits[rows].float()
         z.sub_(z.amax(dim=1, keepdim=True))
         said = z.gather(1, targets[rows, None])[:, 0]
-        z.clamp_(min=FLOOR)
+        z.clamp_(min=LOG_PROB_FLOOR)
         e = z.exp()
         total = e.sum(dim=1)
         nll[rows] = total.log() - said
@@ -193,7 +193,7 @@ def reduced(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, Tensor
     return nll, entropy
 
 
-def pooled(hidden: Tensor, mask: Tensor) -> FloatArray:
+def mean_pool(hidden: Tensor, mask: Tensor) -> FloatArray:
     """(B, T, d) and (B, T) to (B, d): the float32 mean over marked tokens; NaN where none is."""
     weights = mask.float() / mask.sum(dim=1, keepdim=True)  # 0 / 0 is the NaN
     means: FloatArray = torch.einsum("bt,btd->bd", weights, hidden.float()).cpu().numpy()
@@ -208,7 +208,7 @@ def row_means(values: FloatArray, row: IntArray, n: int) -> FloatArray:
     return means
 
 
-def layout(
+def pad_rows(
     tokens: Sequence[NDArray[Any]], spans: Sequence[NDArray[Any]]
 ) -> tuple[NDArray[np.int64], IntArray, NDArray[np.bool_]]:
     """Ragged rows to padded ids (B, T), lengths (B,) and the response's mask (B, T)."""
@@ -222,7 +222,7 @@ def layout(
     return ids, lengths, response
 
 
-def no_rows(kind: pa.DataType) -> NDArray[Any]:
+def empty_column(kind: pa.DataType) -> NDArray[Any]:
     """A column of this type with nothing in it, in the shape that rows would give it."""
     if pa.types.is_fixed_size_list(kind):
         return np.empty((0, kind.list_size), kind.value_type.to_pandas_dtype())

@@ -29,23 +29,23 @@ from transformers import DynamicCache
 
 from core.errors import ModelError
 from core.models.activations import token_means
-from core.models.batching import in_halves, plan
-from core.models.forward_pass import layout
+from core.models.batching import plan_batches, run_or_halve
+from core.models.forward_pass import pad_rows
 from core.models.loading import Model
-from core.models.shared_prefix import UNABLE
+from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import FloatArray, IntArray
 
 LAYERS = slice(-4, -1)  # of hidden_states
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens of one batch, lent ones included
-LEAST = 4  # shared tokens below which lending does not pay
-LEAST_SHARE = 8  # nor where it saves less than one in so many tokens of the group: lent keys need a mask
+MIN_SHARED_TOKENS = 4  # shared tokens below which lending does not pay
+MAX_COST_RATIO = 8  # nor where it saves less than one in so many tokens of the group: lent keys need a mask
 Tokens = Sequence[IntArray]
 Weights = Sequence[FloatArray]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class GroupedTexts:
     """U texts, by group."""
 
     tokens: Tokens
@@ -60,7 +60,7 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
-class Lent:
+class CachedPrefixes:
     """What R beginnings, padded on the right to P tokens, leave behind."""
 
     group: IntArray  # (R,) whose they are, ascending
@@ -73,14 +73,14 @@ class _Enough(Exception):
     """Raised at the input of the last block, to go no further."""
 
 
-class UpperLayers:
+class HiddenStateSums:
     """Sums a model's upper states; keeps nothing between calls."""
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None) -> None:
         self.model = model
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
-        self._blocks = last_blocks(model)
+        self._blocks = find_last_blocks(model)
         self.shares = self._can_share()
 
     def __call__(self, tokens: Tokens, weights: Weights, group: IntArray) -> FloatArray:
@@ -89,47 +89,47 @@ class UpperLayers:
 
         ModelError when a text does not fit into memory by itself.
         """
-        shared = shared_starts(tokens, group) if self.shares else np.zeros(len(tokens), np.int64)
-        texts = Texts(tokens, weights, group, shared)
+        shared = shared_prefix_lengths(tokens, group) if self.shares else np.zeros(len(tokens), np.int64)
+        texts = GroupedTexts(tokens, weights, group, shared)
         sums = np.zeros((len(tokens), self.model.hidden), np.float32)
         alone = np.flatnonzero(texts.shared == 0)
-        for some in plan(texts.lengths[alone], self._batch_tokens):
+        for some in plan_batches(texts.lengths[alone], self._batch_tokens):
             for those, found in self._fitting(partial(self._whole, texts), alone[some], texts):
                 sums[those] = found
         firsts = np.flatnonzero((texts.shared > 0) & (np.diff(group, prepend=-1) != 0))
-        for some in plan(texts.shared[firsts], self._batch_tokens):
+        for some in plan_batches(texts.shared[firsts], self._batch_tokens):
             for _, lent in self._fitting(partial(self._begin, texts), np.sort(firsts[some]), texts):
                 for ends, found in self._branch(texts, lent):
                     sums[ends] = found
         return sums
 
-    def _branch(self, texts: Texts, lent: Lent) -> Iterator[tuple[IntArray, FloatArray]]:
+    def _branch(self, texts: GroupedTexts, lent: CachedPrefixes) -> Iterator[tuple[IntArray, FloatArray]]:
         """The sums of all texts with these beginnings."""
         rest = np.flatnonzero(np.isin(texts.group, lent.group) & (texts.shared > 0))
         lengths = texts.lengths[rest] - texts.shared[rest] + lent.lengths.max()
-        for some in plan(lengths, self._batch_tokens):
+        for some in plan_batches(lengths, self._batch_tokens):
             yield from self._fitting(partial(self._go_on, texts, lent), rest[some], texts)
 
     def _fitting(
-        self, work: Callable[[IntArray], Found], those: IntArray, texts: Texts
-    ) -> Iterator[tuple[IntArray, Found]]:
+        self, work: Callable[[IntArray], Result], those: IntArray, texts: GroupedTexts
+    ) -> Iterator[tuple[IntArray, Result]]:
         def named(text: int) -> str:
             return f"A text of {texts.lengths[text]} tokens"
 
-        return in_halves(those, work, self.model, name=named, lower="max_tokens")
+        return run_or_halve(those, work, self.model, name=named, lower="max_tokens")
 
-    def _whole(self, texts: Texts, those: IntArray) -> FloatArray:
+    def _whole(self, texts: GroupedTexts, those: IntArray) -> FloatArray:
         """Sums (B, d) of texts without a lent beginning."""
         return self._run(*_cuts(texts, those, [slice(None)] * len(those)), use_cache=False)
 
-    def _begin(self, texts: Texts, firsts: IntArray) -> Lent:
+    def _begin(self, texts: GroupedTexts, firsts: IntArray) -> CachedPrefixes:
         """The beginnings of these texts, run for their groups."""
         cache, lengths = DynamicCache(), texts.shared[firsts]
         tokens, weights = _cuts(texts, firsts, [slice(size) for size in lengths])
         sums = self._run(tokens, weights, past_key_values=cache, use_cache=True)
-        return Lent(texts.group[firsts], lengths, sums, tuple((keys, values) for keys, values, *_ in cache))
+        return CachedPrefixes(texts.group[firsts], lengths, sums, tuple((keys, values) for keys, values, *_ in cache))
 
-    def _go_on(self, texts: Texts, lent: Lent, those: IntArray) -> FloatArray:
+    def _go_on(self, texts: GroupedTexts, lent: CachedPrefixes, those: IntArray) -> FloatArray:
         """Sums (B, d) of whole texts, of which only what follows the beginning is run."""
         device, place = self.model.device, np.searchsorted(lent.group, texts.group[those])
         lengths = lent.lengths[place]
@@ -151,7 +151,7 @@ class UpperLayers:
 
     @torch.inference_mode()
     def _run(self, tokens: Tokens, weights: Weights, **more: Any) -> FloatArray:
-        padded, lengths, _ = layout(tokens, [np.empty(0, np.int64)] * len(tokens))
+        padded, lengths, _ = pad_rows(tokens, [np.empty(0, np.int64)] * len(tokens))
         weight = np.zeros(padded.shape, np.float32)
         weight[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(weights)
         given = (torch.from_numpy(x).to(self.model.device) for x in (padded, weight))
@@ -166,13 +166,13 @@ class UpperLayers:
         pairs = ((ids[:24], 16), (np.concatenate([ids[:16], ids[50:54]]), 16), (ids[60:80], 10), (ids[60:71], 10))
         tokens = [text for text, _ in pairs]
         weights = [np.ones(len(text), np.float32) for text in tokens]
-        texts = Texts(tokens, weights, np.array([0, 0, 1, 1]), np.array([size for _, size in pairs]))
+        texts = GroupedTexts(tokens, weights, np.array([0, 0, 1, 1]), np.array([size for _, size in pairs]))
         whole = self._whole(texts, np.arange(4))
         try:
             lent = self._begin(texts, np.array([0, 2]))
             kept = len(lent.layers) > 0 and all(keys.shape[-2] == 16 for keys, _ in lent.layers)
             branched = self._go_on(texts, lent, np.arange(4)) if kept else whole
-        except UNABLE:
+        except CACHE_ERRORS:
             return False
         apart = np.linalg.norm(branched - whole, axis=1) / np.linalg.norm(whole, axis=1)
         return bool(kept and (apart <= (1e-5 if self.model.network.dtype == torch.float32 else 0.1)).all())
@@ -200,7 +200,7 @@ def weighted_sums(network: Any, blocks: Sequence[nn.Module], ids: Tensor, weight
 
 
 @torch.inference_mode()
-def last_blocks(model: Model) -> list[nn.Module]:
+def find_last_blocks(model: Model) -> list[nn.Module]:
     """The blocks that are given `hidden_states[-4:-1]`, checked on a few tokens.
 
     ModelError when the model has fewer than two blocks, or none that are given these states.
@@ -220,7 +220,7 @@ def last_blocks(model: Model) -> list[nn.Module]:
         states = network.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
         expected = torch.stack([token_means(h, weights) for h in states[LAYERS]]).mean(dim=0)
         found = weighted_sums(network, blocks, ids, weights, use_cache=False)
-    except UNABLE as error:
+    except CACHE_ERRORS as error:
         raise _unknown(network) from error
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.05
     if len(states) != layers + 1 or not (found - expected).norm() <= tolerance * expected.norm():
@@ -235,7 +235,7 @@ def _unknown(network: Any) -> ModelError:
     )
 
 
-def shared_starts(tokens: Tokens, group: IntArray) -> IntArray:
+def shared_prefix_lengths(tokens: Tokens, group: IntArray) -> IntArray:
     """(U,) how many tokens each text begins with as all of its group do; 0 where to lend these would not pay.
 
     One token at least of each text is left over.
@@ -245,7 +245,7 @@ def shared_starts(tokens: Tokens, group: IntArray) -> IntArray:
         some = [tokens[u] for u in those]
         size = _agreement(some) if len(some) > 1 else 0
         saved = size * (len(some) - 1)
-        if size >= LEAST and saved * LEAST_SHARE >= sum(len(text) for text in some):
+        if size >= MIN_SHARED_TOKENS and saved * MAX_COST_RATIO >= sum(len(text) for text in some):
             shared[those] = size
     return shared
 
@@ -257,13 +257,13 @@ def _agreement(some: Tokens) -> int:
     return size if same.all() else int(np.argmin(same))
 
 
-def _cuts(texts: Texts, those: IntArray, sides: Sequence[slice]) -> tuple[Tokens, Weights]:
+def _cuts(texts: GroupedTexts, those: IntArray, sides: Sequence[slice]) -> tuple[Tokens, Weights]:
     """Tokens and weights of a side of each of these texts."""
     tokens = [texts.tokens[u][side] for u, side in zip(those, sides, strict=True)]
     return tokens, [texts.weights[u][side] for u, side in zip(those, sides, strict=True)]
 
 
-def _lend(lent: Lent, place: IntArray, column: IntArray, device: str) -> DynamicCache:
+def _lend(lent: CachedPrefixes, place: IntArray, column: IntArray, device: str) -> DynamicCache:
     """A cache in which row b has the given columns (B, P) of beginning place[b]."""
     rows, columns = (torch.from_numpy(x).to(device) for x in (place[:, None], column))
     cache = DynamicCache()

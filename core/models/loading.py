@@ -21,17 +21,17 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import ModelError
-from core.models.lora import with_adapter
+from core.models.lora import load_adapter
 from core.models.reference import weight_files
 from core.schema import ModelRef
 
-SMALL = 100_000_000  # parameters; below it a CPU computes in float32
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-NOT_FILES = ["*/*", "consolidated*"]
-ADAPTER = "adapter_config.json"  # in a state's folder: a LoRA adapter
-WEIGHTS = "model.safetensors"  # in a state's folder: every parameter
+BFLOAT16_MIN_PARAMETERS = 100_000_000  # parameters; below it a CPU computes in float32
+DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+DOWNLOAD_EXCLUDES = ["*/*", "consolidated*"]
+ADAPTER_CONFIG = "adapter_config.json"  # in a state's folder: a LoRA adapter
+WEIGHTS_FILE = "model.safetensors"  # in a state's folder: every parameter
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-UNREADABLE = (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError)
+LOAD_ERRORS = (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def pick_dtype(device: str, parameters: int = SMALL) -> str:
+def pick_dtype(device: str, parameters: int = BFLOAT16_MIN_PARAMETERS) -> str:
     """The dtype that pays on this device: bfloat16 where the hardware computes it, else float32.
 
     On a processor that means AVX-512 BF16 or AMX, and only for models of SMALL parameters and more: smaller ones,
@@ -64,7 +64,7 @@ def pick_dtype(device: str, parameters: int = SMALL) -> str:
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-    return "bfloat16" if fast and parameters >= SMALL else "float32"
+    return "bfloat16" if fast and parameters >= BFLOAT16_MIN_PARAMETERS else "float32"
 
 
 def count_parameters(folder: Path) -> int:
@@ -85,11 +85,11 @@ def load_tokenizer(ref: ModelRef) -> Any:
 
     ModelError when there is none that can be read without running code of the model's own.
     """
-    folder = fetch(ref)
+    folder = fetch_model(ref)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except UNREADABLE as error:
+    except LOAD_ERRORS as error:
         raise ModelError(f"Model {ref.name!r}: its tokenizer cannot be loaded ({_first_line(error)}).") from error
     tokenizer.model_max_length = min(int(tokenizer.model_max_length), _reach(config))
     return tokenizer
@@ -101,13 +101,13 @@ def load_model(ref: ModelRef, *, dtype: str = "auto", device: str = "auto", stat
     A LoRA state is kept beside the weights, not merged into them: in bfloat16 merging would round it away.
     ModelError when it is no causal language model, does not fit, lacks weights, or needs code of its own.
     """
-    folder = fetch(ref)
+    folder = fetch_model(ref)
     place = check_device(pick_device() if device == "auto" else device)
     kind = pick_dtype(place, count_parameters(folder)) if dtype == "auto" else dtype
     network = load_network(ref, kind)
     if state is not None:
         network = _with_state(network, state)
-    network = move(network, place, ref).eval()
+    network = move_to_device(network, place, ref).eval()
     head = network.get_output_embeddings()
     return Model(
         ref=ref,
@@ -124,14 +124,14 @@ def load_model(ref: ModelRef, *, dtype: str = "auto", device: str = "auto", stat
 
 def load_network(ref: ModelRef, dtype: str) -> Any:
     """The bare transformers model on the CPU, every weight of it read from the files, none made up."""
-    folder = fetch(ref)
+    folder = fetch_model(ref)
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not known; choose auto, {' or '.join(DTYPES)}.")
     try:
         network, report = AutoModelForCausalLM.from_pretrained(
             folder, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True, output_loading_info=True
         )
-    except UNREADABLE as error:
+    except LOAD_ERRORS as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be loaded as a causal language model ({_first_line(error)})."
         ) from error
@@ -146,13 +146,15 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
     return network
 
 
-def fetch(ref: ModelRef) -> Path:
+def fetch_model(ref: ModelRef) -> Path:
     """The model's folder; downloads it from the hub at its revision when it is not on this machine yet."""
     folder = Path(ref.path)
     if folder.is_dir():
         return folder
     try:
-        found = snapshot_download(ref.path, revision=ref.revision, allow_patterns=FILES, ignore_patterns=NOT_FILES)
+        found = snapshot_download(
+            ref.path, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=DOWNLOAD_EXCLUDES
+        )
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be downloaded ({_first_line(error)}). Go online, or give a folder."
@@ -171,7 +173,7 @@ def check_device(device: str) -> str:
     return device
 
 
-def move(network: Any, device: str, ref: ModelRef) -> Any:
+def move_to_device(network: Any, device: str, ref: ModelRef) -> Any:
     """The network on the device; ModelError when it does not fit there."""
     try:
         return network.to(device)
@@ -181,7 +183,7 @@ def move(network: Any, device: str, ref: ModelRef) -> Any:
         ) from error
 
 
-def logits_of(network: Any, hidden: Tensor) -> Tensor:
+def compute_logits(network: Any, hidden: Tensor) -> Tensor:
     """What the model itself makes of hidden states: (R, d) to logits (R, V), scaled or capped as its family does.
 
     Gemma caps them (tanh), Cohere and Granite scale them, Falcon-H1 multiplies. Whether this is all that the
@@ -202,11 +204,11 @@ def logits_of(network: Any, hidden: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def check_head(network: Any, device: str) -> None:
-    """Compare body + `logits_of` with the whole model on a few tokens; ModelError when they differ."""
+    """Compare body + `compute_logits` with the whole model on a few tokens; ModelError when they differ."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
     tokens = torch.arange(3, 3 + 7, device=device).remainder(vocabulary)[None]
     hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-    ours = logits_of(network, hidden[0]).float()
+    ours = compute_logits(network, hidden[0]).float()
     whole = network(input_ids=tokens, use_cache=False).logits[0].float()
     tolerance = 1e-4 if network.dtype == torch.float32 else 0.05
     if ours.shape != whole.shape or not torch.allclose(ours, whole, rtol=tolerance, atol=tolerance):
@@ -219,10 +221,10 @@ def check_head(network: Any, device: str) -> None:
 def _with_state(network: Any, state: Path) -> Any:
     """The network with a trained state in it: an adapter beside its weights, or all of them replaced."""
     try:
-        if (state / ADAPTER).exists():
-            return with_adapter(network, state)
-        weights = load_file(state / WEIGHTS)
-    except UNREADABLE as error:
+        if (state / ADAPTER_CONFIG).exists():
+            return load_adapter(network, state)
+        weights = load_file(state / WEIGHTS_FILE)
+    except LOAD_ERRORS as error:
         raise ModelError(
             f"The trained state in {state} cannot be read ({_first_line(error)}). Train it again."
         ) from error

@@ -5,7 +5,7 @@ The LoRA adapter inside a network: its matrices by name, and the network as it i
     y = W x + (α / r) B A x        one pair (A, B) for each layer that the adapter is on
 
 Names are those of the transformers model, `model.layers.0.self_attn.q_proj.lora_A.default.weight`; peft's own begin
-with `base_model.model.`, which `plain_name` takes off.
+with `base_model.model.`, which `strip_peft_prefix` takes off.
 """
 
 import warnings
@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 from core.errors import ModelError
 
 # The layers meant, by the names that model families give them.
-TARGETS = frozenset(
+ADAPTER_LAYER_NAMES = frozenset(
     [
         *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),  # Llama's relatives, Phi
         *("gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2"),
@@ -35,17 +35,17 @@ TARGETS = frozenset(
 )
 
 
-Layers = Literal["all", "attention"]
-ATTENTION = ("attn", "attention")  # in the name of the block that holds attention's layers, in every family
+LayerChoice = Literal["all", "attention"]
+ATTENTION_BLOCK_NAMES = ("attn", "attention")  # in the name of the block that holds attention's layers, in every family
 
 
-def adapted(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: Layers = "all") -> Any:
+def add_adapter(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: LayerChoice = "all") -> Any:
     """The network with a fresh adapter (its random start comes from torch's seed); only that is trainable.
 
     Each layer becomes W + (alpha / rank) B A, with A random and B zero, so nothing changes before training. While it
     trains, a share `dropout` of what A reads is set to zero.
     """
-    names = targets(network, on)
+    names = find_adapter_layers(network, on)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -58,7 +58,7 @@ def adapted(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: 
         return get_peft_model(network, config)
 
 
-def with_adapter(network: Any, state: Path) -> Any:
+def load_adapter(network: Any, state: Path) -> Any:
     """The network, on the CPU, with a trained adapter in it, beside its weights."""
     with _quiet():  # peft would read the adapter into a GPU wherever there is one
         return PeftModel.from_pretrained(network, str(state), torch_device="cpu").get_base_model()
@@ -72,7 +72,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def targets(network: Any, on: Layers = "all") -> list[str]:
+def find_adapter_layers(network: Any, on: LayerChoice = "all") -> list[str]:
     """Full names of the layers an adapter goes on: attention and feed-forward, or attention (queries, keys, values,
     output) by itself. ModelError when none is known."""
     head = network.get_output_embeddings()
@@ -90,19 +90,21 @@ def targets(network: Any, on: Layers = "all") -> list[str]:
     return found
 
 
-def _meant(name: str, on: Layers) -> bool:
+def _meant(name: str, on: LayerChoice) -> bool:
     """Some names (`dense`, `c_proj`, `out_proj`) stand in either block: which one, the name of the block tells."""
     *blocks, last = name.split(".")
-    return last in TARGETS and (on == "all" or any(part in block for block in blocks for part in ATTENTION))
+    return last in ADAPTER_LAYER_NAMES and (
+        on == "all" or any(part in block for block in blocks for part in ATTENTION_BLOCK_NAMES)
+    )
 
 
-PREFIX = "base_model.model."
-HALF = 2  # bytes of the smallest numbers that a gradient may go through
+PEFT_PREFIX = "base_model.model."
+MIN_FLOAT_BYTES = 2  # bytes of the smallest numbers that a gradient may go through
 
 
-def plain_name(name: str) -> str:
+def strip_peft_prefix(name: str) -> str:
     """A parameter's name without what peft puts before it."""
-    return name.removeprefix(PREFIX)
+    return name.removeprefix(PEFT_PREFIX)
 
 
 def adapter_matrices(network: Any) -> dict[str, nn.Linear]:
@@ -134,7 +136,12 @@ def _unreadable(layer: Any, uses: Mapping[int, int]) -> str | None:
     base = layer.get_base_layer()
     weight = base.weight
     known = type(layer) is Linear and isinstance(base, (nn.Linear, Conv1D))
-    if not known or not weight.is_floating_point() or weight.element_size() < HALF or type(weight) is not nn.Parameter:
+    if (
+        not known
+        or not weight.is_floating_point()
+        or weight.element_size() < MIN_FLOAT_BYTES
+        or type(weight) is not nn.Parameter
+    ):
         return f"is a quantised or unusual layer ({type(base).__name__}, {weight.dtype})"
     adapters = [name for name in layer.active_adapters if name in layer.lora_A]
     if len(adapters) != 1 or len(layer.active_adapters) != 1 or layer.merged or layer.disable_adapters:
@@ -150,7 +157,7 @@ def _unreadable(layer: Any, uses: Mapping[int, int]) -> str | None:
 
 
 @contextmanager
-def without_adapter(network: Any) -> Iterator[None]:
+def disable_adapter(network: Any) -> Iterator[None]:
     """The base model for as long as the context lasts: B A x counts as 0."""
     with ExitStack() as hooks:
         for name, module in adapter_matrices(network).items():

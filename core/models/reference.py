@@ -27,9 +27,9 @@ from core.schema import ModelRef
 
 EMBEDDED = "embedded"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-INDEX = "model.safetensors.index.json"
+WEIGHT_INDEX = "model.safetensors.index.json"
 # What decides the numbers: weights, shape, and how text becomes tokens. Cards and licences do not.
-DECISIVE = (
+REVISION_FILES = (
     "config.json",
     "*.safetensors",
     "*.safetensors.index.json",
@@ -62,7 +62,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
 
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors of a model folder; ModelError when there are none or one of them is missing."""
-    index = folder / INDEX
+    index = folder / WEIGHT_INDEX
     if index.exists():
         files = [folder / name for name in sorted(set(_json(index).get("weight_map", {}).values()))]
     else:
@@ -81,7 +81,7 @@ def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
     if not (folder / "config.json").is_file():
         raise ModelError(f"Model {name!r}: {folder} has no config.json, so it is not a model folder.")
     size = sum(p.stat().st_size for p in weight_files(folder))
-    paths = sorted({p for pattern in DECISIVE for p in folder.glob(pattern) if p.is_file()})
+    paths = sorted({p for pattern in REVISION_FILES for p in folder.glob(pattern) if p.is_file()})
     digest = hashlib.sha256()
     for path in paths:
         stat = path.stat()

@@ -19,18 +19,24 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from core.errors import ModelError
-from core.models.loading import UNREADABLE, check_device, move, pick_device
+from core.models.loading import LOAD_ERRORS, check_device, move_to_device, pick_device
 from core.models.reference import EMBEDDED, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
-MODULES = "modules.json"  # what a sentence-transformers model is made of
-KNOWN = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")  # modules that are nothing but arithmetic
-WEIGHED = ("Dense", "LayerNorm")  # those with weights in a folder of their own
-WEIGHTS = "model.safetensors"
-ADAPTER = "adapter_config.json"
-FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-NOT_FILES = ["onnx/*", "openvino/*", "consolidated*"]
-BATCH = 32
+MODULES_FILE = "modules.json"  # what a sentence-transformers model is made of
+SUPPORTED_MODULES = (
+    "Transformer",
+    "Pooling",
+    "Dense",
+    "LayerNorm",
+    "Normalize",
+)  # modules that are nothing but arithmetic
+MODULES_WITH_WEIGHTS = ("Dense", "LayerNorm")  # those with weights in a folder of their own
+WEIGHTS_FILE = "model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+DOWNLOAD_EXCLUDES = ["onnx/*", "openvino/*", "consolidated*"]
+BATCH_SIZE = 32
 
 
 class SentenceEncoder:
@@ -47,7 +53,7 @@ class SentenceEncoder:
         place = check_device(pick_device() if device == "auto" else device)
         self.ref, folder = _find(name, revision)
         self.revision = self.ref.revision
-        self._network = move(_load(self.ref, folder), place, self.ref).eval()
+        self._network = move_to_device(_load(self.ref, folder), place, self.ref).eval()
         self.width = int(self._network.get_embedding_dimension())
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
@@ -57,11 +63,11 @@ class SentenceEncoder:
             return np.empty((0, self.width), np.float32)
         try:
             found = self._network.encode(
-                list(texts), batch_size=BATCH, show_progress_bar=False, normalize_embeddings=True
+                list(texts), batch_size=BATCH_SIZE, show_progress_bar=False, normalize_embeddings=True
             )
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"Model {self.ref.name!r}: {BATCH} texts do not fit into the device's memory beside it. Choose a "
+                f"Model {self.ref.name!r}: {BATCH_SIZE} texts do not fit into the device's memory beside it. Choose a "
                 "smaller model, or device 'cpu'."
             ) from error
         return np.asarray(found, np.float32)
@@ -74,9 +80,9 @@ def _find(name: str, revision: str | None) -> tuple[ModelRef, Path]:
     folder = Path(ref.path) if own else _whole(ref)
     parts = _parts(ref, folder)
     for kind, path in parts:
-        if kind in WEIGHED and not (path / WEIGHTS).is_file():
+        if kind in MODULES_WITH_WEIGHTS and not (path / WEIGHTS_FILE).is_file():
             raise ModelError(
-                f"Model {name!r}: no {WEIGHTS} in {path}. Only safetensors weights are read; save the model again "
+                f"Model {name!r}: no {WEIGHTS_FILE} in {path}. Only safetensors weights are read; save the model again "
                 "with save_pretrained."
             )
     weight_files(folder)
@@ -91,12 +97,14 @@ def _find(name: str, revision: str | None) -> tuple[ModelRef, Path]:
 def _whole(ref: ModelRef) -> Path:
     """The folder of a hub model with all that it is made of; downloads what is not on this machine yet."""
     folder = Path(ref.path)
-    if folder.is_dir() and (folder / MODULES).is_file():
+    if folder.is_dir() and (folder / MODULES_FILE).is_file():
         needed = [path for kind, path in _parts(ref, folder) if kind not in ("Transformer", "Normalize")]
         if all((path / "config.json").is_file() for path in needed):
             return folder
     try:
-        found = snapshot_download(ref.name, revision=ref.revision, allow_patterns=FILES, ignore_patterns=NOT_FILES)
+        found = snapshot_download(
+            ref.name, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=DOWNLOAD_EXCLUDES
+        )
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be downloaded ({_first_line(error)}). Go online, or give a folder."
@@ -106,22 +114,25 @@ def _whole(ref: ModelRef) -> Path:
 
 def _parts(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
     """Kind and folder of each module; ModelError when one is not known here."""
-    if not (folder / MODULES).is_file():
+    if not (folder / MODULES_FILE).is_file():
         raise ModelError(
-            f"Model {ref.name!r} has no {MODULES}, so it is not a sentence-transformers model, or only a part of one. "
+            f"Model {ref.name!r} has no {MODULES_FILE}, so it is not a sentence-transformers model, or only a "
+            "part of one. "
             "Choose one that is, such as 'sentence-transformers/all-MiniLM-L6-v2', or go online to have it whole."
         )
-    if (folder / ADAPTER).exists():
+    if (folder / ADAPTER_CONFIG).exists():
         raise ModelError(f"Model {ref.name!r} is an adapter. Merge it into its base first.")
     try:
-        entries = json.loads((folder / MODULES).read_text(encoding="utf-8"))
+        entries = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
         listed = [(str(entry["type"]), PurePosixPath(entry["path"])) for entry in entries]
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"Model {ref.name!r}: its {MODULES} cannot be read. Download or save it again.") from error
+        raise ModelError(
+            f"Model {ref.name!r}: its {MODULES_FILE} cannot be read. Download or save it again."
+        ) from error
     for kind, path in listed:
         if not _known(kind, path):
             raise ModelError(
-                f"Model {ref.name!r}: module {kind!r} in {str(path)!r} is not one of {', '.join(KNOWN)} of "
+                f"Model {ref.name!r}: module {kind!r} in {str(path)!r} is not one of {', '.join(SUPPORTED_MODULES)} of "
                 "sentence-transformers. Code that comes with a model is not run; choose another one."
             )
     return [(kind.rpartition(".")[2], folder / path) for kind, path in listed]
@@ -133,14 +144,14 @@ def _known(kind: str, path: PurePosixPath) -> bool:
     inside = not path.is_absolute() and ".." not in path.parts
     below = path != PurePosixPath() or last == "Normalize"
     place = not below if last == "Transformer" else below
-    return top.split(".")[0] == "sentence_transformers" and last in KNOWN and inside and place
+    return top.split(".")[0] == "sentence_transformers" and last in SUPPORTED_MODULES and inside and place
 
 
 def _digest(ref: ModelRef, folder: Path, parts: list[tuple[str, Path]]) -> str:
     """32 hex digits over what decides the vectors: the files that any model has, and what is done to its output."""
     digest = hashlib.sha256(ref.revision.encode())
-    paths = {folder / MODULES, *folder.glob("*sentence*.json")}
-    paths |= {path / name for _, path in parts if path != folder for name in ("config.json", WEIGHTS)}
+    paths = {folder / MODULES_FILE, *folder.glob("*sentence*.json")}
+    paths |= {path / name for _, path in parts if path != folder for name in ("config.json", WEIGHTS_FILE)}
     for path in sorted(path for path in paths if path.is_file()):
         digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -159,7 +170,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
             _, report = type(body).from_pretrained(  # on "meta" nothing is read but the names and shapes
                 folder, config=body.config, device_map="meta", use_safetensors=True, output_loading_info=True
             )
-    except UNREADABLE as error:
+    except LOAD_ERRORS as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be loaded as a sentence encoder ({_first_line(error)})."
         ) from error

@@ -1,7 +1,8 @@
 """Rows of one pool begin alike (Alpaca's preamble, a chat's system prompt): run that beginning once, not per row.
 
 A causal model's states over a beginning do not depend on what follows, so its keys and values are computed for one
-row and lent to all. Whether a model can take them that way is tried out first (`can_share`); where it can not, or
+row and lent to all. Whether a model can take them that way is tried out first (`can_share_prefix`); where it can not,
+or
 little is shared, rows run whole. Both ways give the same states up to rounding.
 """
 
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-LEAST = 16  # shared tokens below which it does not pay
-LEAST_SHARE = 8  # nor where they are less than one in so many of the longest row: lent keys need a mask
-MOST = 1024  # no further is looked
+MIN_SHARED_TOKENS = 16  # shared tokens below which it does not pay
+MAX_LENGTH_RATIO = 8  # nor where they are less than one in so many of the longest row: lent keys need a mask
+MAX_SHARED_TOKENS = 1024  # no further is looked
 # What models raise that keep something else than keys and values of every token (recurrent and hybrid ones).
-UNABLE = (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError)
+CACHE_ERRORS = (TypeError, ValueError, AttributeError, IndexError, KeyError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +33,14 @@ class Prefix:
     layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values of each layer, (1, heads, P, width)
 
 
-def common_start(tokens: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+def find_common_prefix(tokens: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     """The beginning that at least half of all neighbouring rows share; empty when it is too short to pay."""
     nothing = np.empty(0, np.int64)
     if len(tokens) < 2:
         return nothing
     shared = np.array([_agreement(a, b) for a, b in pairwise(tokens)])
     size = int(np.quantile(shared, 0.5, method="lower"))
-    if size < LEAST:
+    if size < MIN_SHARED_TOKENS:
         return nothing
     return np.asarray(tokens[int(np.argmax(shared >= size))][:size], np.int64)
 
@@ -54,7 +55,7 @@ def run_prefix(network: Any, tokens: NDArray[np.int64], device: str) -> Prefix |
     return Prefix(tokens, hidden, layers) if whole else None
 
 
-def states(network: Any, padded: NDArray[np.int64], prefix: Prefix | None, device: str) -> Tensor:
+def compute_hidden_states(network: Any, padded: NDArray[np.int64], prefix: Prefix | None, device: str) -> Tensor:
     """Last hidden states (B, T, d) of padded rows (B, T); what they share with the prefix is not run again."""
     lead = 0 if prefix is None else _lead(padded, prefix.tokens)
     ids = torch.from_numpy(padded[:, lead:]).to(device)
@@ -70,16 +71,16 @@ def states(network: Any, padded: NDArray[np.int64], prefix: Prefix | None, devic
 
 
 @torch.inference_mode()
-def can_share(network: Any, device: str) -> bool:
+def can_share_prefix(network: Any, device: str) -> bool:
     """Whether this model gives the same states with a lent beginning as without, tried on two small rows."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
-    padded = np.arange(2 * (LEAST + 8), dtype=np.int64).reshape(2, -1) % vocabulary
-    padded[1, :LEAST] = padded[0, :LEAST]
-    plain = states(network, padded, None, device)
+    padded = np.arange(2 * (MIN_SHARED_TOKENS + 8), dtype=np.int64).reshape(2, -1) % vocabulary
+    padded[1, :MIN_SHARED_TOKENS] = padded[0, :MIN_SHARED_TOKENS]
+    plain = compute_hidden_states(network, padded, None, device)
     try:
-        prefix = run_prefix(network, padded[0, :LEAST], device)
-        lent = states(network, padded, prefix, device)
-    except UNABLE:
+        prefix = run_prefix(network, padded[0, :MIN_SHARED_TOKENS], device)
+        lent = compute_hidden_states(network, padded, prefix, device)
+    except CACHE_ERRORS:
         return False
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.1
     return prefix is not None and bool((lent - plain).norm() <= tolerance * plain.norm())
@@ -87,7 +88,7 @@ def can_share(network: Any, device: str) -> bool:
 
 def _agreement(a: NDArray[Any], b: NDArray[Any]) -> int:
     """How many tokens two rows begin alike."""
-    size = min(len(a), len(b), MOST)
+    size = min(len(a), len(b), MAX_SHARED_TOKENS)
     return _leading(np.asarray(a[:size]) == np.asarray(b[:size]))
 
 
@@ -95,7 +96,7 @@ def _lead(padded: NDArray[np.int64], start: NDArray[np.int64]) -> int:
     """How many columns of the rows to take from the prefix; one column at least is left to run."""
     size = min(len(start), padded.shape[1] - 1)
     lead = _leading((padded[:, :size] == start[:size]).all(axis=0))
-    return lead if lead >= max(LEAST, padded.shape[1] // LEAST_SHARE) else 0
+    return lead if lead >= max(MIN_SHARED_TOKENS, padded.shape[1] // MAX_LENGTH_RATIO) else 0
 
 
 def _leading(same: NDArray[np.bool_]) -> int:

@@ -17,21 +17,21 @@ from core import __version__
 from core.errors import ReplayError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
-from core.output.dataset_card import dataset_card
-from core.output.manifest import Manifest, TargetFacts, build_manifest, commit, verify_rows, write_manifest
-from core.output.writer import Exported, write_selection
+from core.output.dataset_card import build_card
+from core.output.manifest import Manifest, TargetFacts, build_manifest, current_commit, verify_rows, write_manifest
+from core.output.writer import ExportResult, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
-from core.selection.filters import EXACT
-from core.selection.holdout import held_out
-from core.selection.recipe import Recipe, dump_recipe, near_column, plan_selection, score_columns
+from core.selection.filters import EXACT_DUPLICATES
+from core.selection.holdout import hold_out_rows
+from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection
 from core.workspace.files import disk_errors, write_atomic
 
-QUEUES = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
+QUEUE_METHOD = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
 
 
 @dataclass(frozen=True)
-class Curated:
+class CurateResult:
     """What was written, and how much it holds."""
 
     chosen: Path
@@ -47,12 +47,12 @@ class Curated:
     held_out_rows: int = 0
 
 
-def beside(out: Path, suffix: str) -> Path:
+def sibling_path(out: Path, suffix: str) -> Path:
     """`chosen.jsonl` -> `chosen.manifest.json` and the like."""
     return out.with_name(out.name.removesuffix(".jsonl") + suffix)
 
 
-def settled(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
+def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
     """The recipe with nothing left open: pool fingerprint, mapping and model revision as they were."""
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(pool.fields).items()}
     return recipe.model_copy(
@@ -63,30 +63,32 @@ def settled(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
     )
 
 
-def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> Curated:
+def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
     """Choose by the recipe and write everything. Each file is whole or absent; the manifest comes last."""
     measured = load_measured(run)
-    selection = plan_selection(recipe, pool, measured)
-    recipe = settled(recipe, pool, run)
-    apart = rows_apart(recipe, pool, measured, selection.rows)
+    selection = make_selection(recipe, pool, measured)
+    recipe = resolve_recipe(recipe, pool, run)
+    apart = find_held_out_rows(recipe, pool, measured, selection.rows)
     exported = write_rows(recipe, pool, measured, selection, out, apart)
     manifest = build_manifest(
         pool,
         selection.rows,
         exported,
         held_out=apart,
-        targets=targets_of(run),
+        targets=collect_targets(run),
         recipe=recipe.as_data(),
         model=dict(run.model),
         encoder=run.encoder,
         version=__version__,
-        commit=commit(),
+        commit=current_commit(),
     )
-    recipe_path, card_path, manifest_path = (beside(out, s) for s in (".recipe.yaml", ".README.md", ".manifest.json"))
+    recipe_path, card_path, manifest_path = (
+        sibling_path(out, s) for s in (".recipe.yaml", ".README.md", ".manifest.json")
+    )
     dump_recipe(recipe, recipe_path)
-    write_atomic(card_path, dataset_card(pool, manifest).encode("utf-8"))
+    write_atomic(card_path, build_card(pool, manifest).encode("utf-8"))
     write_manifest(manifest, manifest_path)
-    return Curated(
+    return CurateResult(
         chosen=exported.path,
         manifest=manifest_path,
         recipe=recipe_path,
@@ -101,21 +103,21 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> Curated:
     )
 
 
-def rows_apart(recipe: Recipe, pool: Pool, measured: Measured, rows: IntArray) -> IntArray:
+def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: IntArray) -> IntArray:
     """Which of the chosen rows the recipe holds out; none unless it says so."""
     part = recipe.export
     if not part.held_out:
         return np.empty(0, np.int64)
-    repeats = duplicates_of(part.apart, pool, measured)
+    repeats = load_duplicates(part.apart, pool, measured)
     groups = np.where(repeats < 0, np.arange(len(pool)), repeats)
-    return held_out(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
+    return hold_out_rows(rows, groups, _task_codes(pool, measured), part.held_out, seed=recipe.seed)
 
 
-def duplicates_of(column: str, pool: Pool, measured: Measured) -> IntArray:
+def load_duplicates(column: str, pool: Pool, measured: Measured) -> IntArray:
     """(N,) the row that each row repeats, -1: none, by a column of exact or near duplicates."""
-    if column == EXACT:
-        return np.asarray(pool.rows[EXACT].combine_chunks().fill_null(-1), np.int64)
-    return np.asarray(near_column(column, pool, measured))
+    if column == EXACT_DUPLICATES:
+        return np.asarray(pool.rows[EXACT_DUPLICATES].combine_chunks().fill_null(-1), np.int64)
+    return np.asarray(require_near_duplicates(column, pool, measured))
 
 
 def _task_codes(pool: Pool, measured: Measured) -> IntArray:
@@ -128,7 +130,7 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 
 def write_rows(
     recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, apart: IntArray
-) -> Exported:
+) -> ExportResult:
     """The chosen rows as the recipe's export part says; those `apart` to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
@@ -161,7 +163,7 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
     return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": why}
 
 
-def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> Exported:
+def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
     """Write the manifest's file again; nothing is left at `out` unless it is the same, byte for byte.
 
     With a run, the rows are chosen anew and must be the manifest's; without, its list of rows is taken at
@@ -169,18 +171,18 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
     """
     promised, apart = verify_rows(pool, manifest)
     if run is None:
-        if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUES):
+        if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUE_METHOD):
             raise ReplayError(
                 "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
             )
         selection = Selection(pool.fingerprint, promised, 0, 0, Order(promised))
         measured = Measured(pool.fingerprint, {})
     else:
-        _same_targets(targets_of(run), manifest.targets)
+        _same_targets(collect_targets(run), manifest.targets)
         measured = load_measured(run)
-        selection = plan_selection(recipe, pool, measured)
+        selection = make_selection(recipe, pool, measured)
         _same_rows(selection.rows, promised, pool)
-        _same_rows(rows_apart(recipe, pool, measured, promised), apart, pool)
+        _same_rows(find_held_out_rows(recipe, pool, measured, promised), apart, pool)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
@@ -192,7 +194,7 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
     return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
 
 
-def targets_of(run: Run) -> list[TargetFacts]:
+def collect_targets(run: Run) -> list[TargetFacts]:
     """The target sets that a run, or a run that it is made of, was measured on."""
     told = [target for one in (run, *run.members) for target in one.summary.get("targets", ())]
     return [TargetFacts(**{name: target[name] for name in TargetFacts.model_fields}) for target in told]
@@ -208,7 +210,7 @@ def _same_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> No
             )
 
 
-def _same_bytes(exported: Exported, manifest: Manifest) -> None:
+def _same_bytes(exported: ExportResult, manifest: Manifest) -> None:
     made, promised = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
     for one, other in zip(made, promised, strict=True):
         if one is not None and other is not None and one.sha256 != other.sha256:

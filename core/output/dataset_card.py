@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.methods import build
+from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
 from core.schema import Method, Pool
-from core.selection.filters import NEAR, Filter
+from core.selection.filters import NEAR_DUPLICATES_PREFIX, Filter
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MESSAGES_TAGS = {
@@ -26,7 +26,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
-def dataset_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
+def build_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
     """README.md for a hub or a folder: front matter for machines, then the same in words.
 
     `license` is carried over where it is known; where not, the card says that the source's holds.
@@ -142,8 +142,8 @@ def _held_out(manifest: Manifest) -> list[str]:
     if second is None:
         return []
     column = str(manifest.recipe["export"]["apart"])
-    alike = column.removeprefix(NEAR)
-    kind = f"near duplicates (alike from {alike})" if column.startswith(NEAR) else "exact duplicates"
+    alike = column.removeprefix(NEAR_DUPLICATES_PREFIX)
+    kind = f"near duplicates (alike from {alike})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
     return [
         f"- **Held out**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; drawn with the "
         f"seed, from every task in proportion. No row has its {kind} in the other file."
@@ -151,7 +151,7 @@ def _held_out(manifest: Manifest) -> list[str]:
 
 
 def _method(manifest: Manifest) -> Method:
-    return build(**manifest.recipe["method"])
+    return build_method(**manifest.recipe["method"])
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -36,15 +36,15 @@ class _Talk(NamedTuple):
     tools: str  # JSON, as a rule; "" = none
 
 
-def to_schema(row: Row, schema: str, fields: FieldMap | None = None) -> str:
+def format_row(row: Row, schema: str, fields: FieldMap | None = None) -> str:
     """The row as one line of JSON, without a line end. `fields` (the pool's) says where its tools are, and what
     of its prompt was an input apart from the instruction."""
     if schema == "original":
         return one_line(row.original)
-    return orjson.dumps(to_object(row, schema, fields)).decode()
+    return orjson.dumps(convert_row(row, schema, fields)).decode()
 
 
-def to_object(row: Row, schema: str, fields: FieldMap | None = None) -> dict[str, Any]:
+def convert_row(row: Row, schema: str, fields: FieldMap | None = None) -> dict[str, Any]:
     """The row as an object of a schema other than its own; RecipeError when it cannot be said in it."""
     if schema not in CONVERSIONS:
         raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import RecipeError, ReplayError
-from core.output.writer import Exported
+from core.output.writer import ExportResult
 from core.schema import IntArray, Pool
 from core.workspace.files import disk_errors, write_json
 
@@ -107,7 +107,7 @@ class Manifest(_Strict):
 def build_manifest(
     pool: Pool,
     rows: IntArray,
-    exported: Exported,
+    exported: ExportResult,
     *,
     recipe: dict[str, Any],
     model: dict[str, Any] | None,
@@ -217,7 +217,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
-def commit() -> str | None:
+def current_commit() -> str | None:
     """The commit of the checkout this code runs from, "+" appended when it was changed; None outside git."""
     try:
         found = subprocess.run(

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.output.formats import CONVERSIONS, TURNS_FIELD, one_line, to_object
+from core.output.formats import CONVERSIONS, TURNS_FIELD, convert_row, one_line
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
@@ -33,7 +33,7 @@ Tasks = Sequence[str | None]
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What was written."""
 
     path: Path
@@ -43,11 +43,11 @@ class Exported:
     schema: str
     with_scores: bool
     fields: tuple[str, ...]  # top-level fields that occur, in a converted schema; () for the original
-    held_out: "HeldOut | None" = None
+    held_out: "HeldOutFile | None" = None
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutFile:
     """The second file, of chosen rows that are kept from training."""
 
     path: Path
@@ -95,7 +95,7 @@ def write_selection(
     rejected: bool = False,
     tasks: Tasks | None = None,
     held_out: IntArray | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
 
     held_out   those of `rows` that go, in the same way, to `<out>.heldout.jsonl` instead
@@ -128,11 +128,11 @@ def write_selection(
         if len(kept_out):
             apart = files.enter_context(_lines(held_path))
             apart.fill(_lines_of(pool, kept_out, scores, say, seen))
-            second = HeldOut(held_path, apart.count, apart.sha256)
+            second = HeldOutFile(held_path, apart.count, apart.sha256)
         if rejected:
             rest = np.setdiff1d(np.arange(len(pool)), rows)
             files.enter_context(_lines(rejected_path)).fill(_own_lines(pool, rest, scores))
-    return Exported(
+    return ExportResult(
         path=out,
         rows=kept.count,
         sha256=kept.sha256,
@@ -165,7 +165,7 @@ def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[by
             yield from map(_with_field, texts, _records(scores, some))
 
 
-def first_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None = None) -> str:
+def preview_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None = None) -> str:
     """The first line that `write_selection` would write of these rows, without scores; RecipeError when it
     cannot be said in the schema."""
     first = np.array([rows.min()], np.int64)
@@ -178,7 +178,7 @@ def first_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None =
 def _said(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Callable[[Row], dict[str, Any]]:
     """How one of these rows is said in a schema other than its own."""
     if schema != "annotation":
-        return lambda row: to_object(row, schema, pool.fields)
+        return lambda row: convert_row(row, schema, pool.fields)
     talks = bool(pc.is_valid(pool.rows["turns"]).to_numpy()[rows].any())
     return lambda row: _queued(pool, row, tasks, talks=talks)
 
@@ -187,7 +187,7 @@ def _queued(pool: Pool, row: Row, tasks: Tasks | None, *, talks: bool) -> dict[s
     """One row of an annotation queue. `talks`: some row of the file has several turns, so all rows get the field of
     turns. Then one mapping reads them all, and no row's conversation is flattened or lost."""
     named = row if tasks is None else replace(row, task=tasks[row.index])
-    said = to_object(named, "annotation", pool.fields)
+    said = convert_row(named, "annotation", pool.fields)
     blank = said.pop("response")  # put last, where people look for it
     turns = {TURNS_FIELD: row.turns} if talks else {}
     derived = {"task_derived": True} if tasks is not None else {}

@@ -8,10 +8,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.pool.row_view import View
+from core.pool.row_view import RowView
 from core.schema import FieldMap, IntArray
 
-FORMAT = 1  # of hashes and fingerprints; a change makes every stored measurement another pool's
+FINGERPRINT_FORMAT = 1  # of hashes and fingerprints; a change makes every stored measurement another pool's
 ID_DIGITS = 16
 
 
@@ -27,7 +27,7 @@ class Fingerprint:
     """32 hex digits of how rows are read and of every row's hash, in order."""
 
     def __init__(self, fields: FieldMap) -> None:
-        about = {"format": FORMAT, "fields": fields.view()}
+        about = {"format": FINGERPRINT_FORMAT, "fields": fields.view()}
         self._sha = hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS))
 
     def add(self, hashes: list[str]) -> None:
@@ -38,13 +38,13 @@ class Fingerprint:
         return self._sha.hexdigest()[:32]
 
 
-def text_digest(view: View) -> bytes:
+def text_digest(view: RowView) -> bytes:
     """16 bytes, the same for rows that read the same."""
     text = "\x00".join((view.prompt, view.response or "", view.turns or ""))
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def duplicates(digests: pa.ChunkedArray) -> pa.Array:
+def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:
     """(N,) the first row with the same digest; null for rows that repeat nothing."""
     codes = _codes(digests)
     first = np.empty(codes.max(initial=-1) + 1, np.int64)
@@ -53,7 +53,9 @@ def duplicates(digests: pa.ChunkedArray) -> pa.Array:
     return pa.array(origin, mask=origin == np.arange(len(codes)))
 
 
-def row_ids(own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None) -> tuple[pa.ChunkedArray, str | None]:
+def assign_row_ids(
+    own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None
+) -> tuple[pa.ChunkedArray, str | None]:
     """The user's ids where every row has its own; else hashes, and a sentence that says why."""
     if field is None:
         return _hash_ids(hashes), None

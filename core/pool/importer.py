@@ -18,27 +18,27 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.pool.fingerprint import duplicates, row_ids
-from core.pool.readers.records import Broken, Record, Source, from_json
-from core.pool.schema_detection import check_fields, check_found, detect
-from core.pool.validation import BODY, Intake
+from core.pool.fingerprint import assign_row_ids, find_duplicates
+from core.pool.readers.records import Record, Source, UnreadableRow, from_json
+from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
+from core.pool.validation import ROW_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
-IDS = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
-SAMPLE = 1000  # rows looked at to detect the schema
+ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
+SAMPLE_ROWS = 1000  # rows looked at to detect the schema
 
 
 def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progress: Progress) -> dict[str, Any]:
     """Read a source into `folder`; returns what pool.json should say. PoolError when no row is usable."""
     first, sample = _peek(source)
     try:
-        fields = fields or detect(sample)
+        fields = fields or detect_schema(sample)
         check_fields(fields, sample)
     except PoolError as error:
         raise PoolError(f"{source.name}: {error}") from error
-    intake = Intake(fields)
+    intake = RowValidator(fields)
     sizes = []
-    with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, BODY) as writer:
+    with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, ROW_SCHEMA) as writer:
         for records, done in chain(first, source.blocks):
             batch = intake.take(records)
             if batch.num_rows:
@@ -47,8 +47,8 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
             on_progress(done, source.total)
     _check(source.name, intake)
     keys, set_aside = intake.keys(), intake.set_aside()
-    ids, notice = row_ids(keys["own"], keys["hash"], fields.id)
-    _write(folder / "ids.arrow", pa.table([ids, duplicates(keys["text"])], schema=IDS), sizes)
+    ids, notice = assign_row_ids(keys["own"], keys["hash"], fields.id)
+    _write(folder / "ids.arrow", pa.table([ids, find_duplicates(keys["text"])], schema=ID_SCHEMA), sizes)
     _write(folder / "set_aside.arrow", set_aside, [set_aside.num_rows])
     return {
         "fingerprint": str(intake.fingerprint),
@@ -61,10 +61,10 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
     }
 
 
-def _check(name: str, intake: Intake) -> None:
+def _check(name: str, intake: RowValidator) -> None:
     """PoolError when, after all rows, there is nothing to work with or a mapped field was never seen."""
     try:
-        check_found(intake.fields, list(intake.names))
+        check_fields_exist(intake.fields, list(intake.names))
     except PoolError as error:
         raise PoolError(f"{name}: {error}") from error
     if not intake.keys().num_rows:
@@ -87,10 +87,10 @@ def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str
 def _objects(records: list[Record]) -> list[dict[str, Any]]:
     sample: list[dict[str, Any]] = []
     for _, raw in records:
-        if len(sample) == SAMPLE:
+        if len(sample) == SAMPLE_ROWS:
             break
         try:
-            value = None if isinstance(raw, Broken) else from_json(raw)[0]
+            value = None if isinstance(raw, UnreadableRow) else from_json(raw)[0]
         except orjson.JSONDecodeError:
             continue
         if isinstance(value, dict):

@@ -23,11 +23,13 @@ from scipy.sparse.csgraph import connected_components
 
 from core.schema import BoolArray, IntArray
 
-WORDS = 2  # in a shingle
-PLACES = 128  # of a signature
+SHINGLE_WORDS = 2  # in a shingle
+SIGNATURE_LENGTH = 128  # of a signature
 SEED = 0
-CERTAIN = 0.995  # chance that two rows just alike enough share a band
-SLACK = 0.15  # signatures that agree in so much less than wanted are not looked at further: over 4 standard errors
+MIN_RECALL = 0.995  # chance that two rows just alike enough share a band
+SIGNATURE_SLACK = (
+    0.15  # signatures that agree in so much less than wanted are not looked at further: over 4 standard errors
+)
 VERSION = f"rensa {RMinHash.ALGORITHM_VERSION}"  # of the signatures
 
 Signatures = NDArray[np.uint32]
@@ -41,29 +43,31 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 def shingles(text: str) -> frozenset[str]:
     """Every two neighbouring words of a text; the text itself where it has fewer."""
     words = _WORD.findall(text.lower())
-    if len(words) < WORDS:
+    if len(words) < SHINGLE_WORDS:
         return frozenset([" ".join(words) or text])
-    return frozenset(map(" ".join, zip(*(words[k:] for k in range(WORDS)), strict=False)))
+    return frozenset(map(" ".join, zip(*(words[k:] for k in range(SHINGLE_WORDS)), strict=False)))
 
 
-def signatures(texts: Sequence[str]) -> Signatures:
+def compute_signatures(texts: Sequence[str]) -> Signatures:
     """(n, 128) one signature per text; the same text has the same one everywhere."""
-    matrix = RMinHash.digest_matrix_from_token_sets([sorted(shingles(text)) for text in texts], PLACES, SEED)
-    return np.array(matrix.to_rows(), np.uint32).reshape(len(texts), PLACES)
+    matrix = RMinHash.digest_matrix_from_token_sets([sorted(shingles(text)) for text in texts], SIGNATURE_LENGTH, SEED)
+    return np.array(matrix.to_rows(), np.uint32).reshape(len(texts), SIGNATURE_LENGTH)
 
 
-def bands(alike: float) -> tuple[int, int]:
+def choose_bands(alike: float) -> tuple[int, int]:
     """How many bands, and how many places wide, to find rows that are so alike: P = 1 - (1 - alike^wide)^bands."""
-    for wide in range(PLACES // 4, 0, -1):
-        if 1 - (1 - alike**wide) ** (PLACES // wide) >= CERTAIN:
-            return PLACES // wide, wide
-    return PLACES, 1
+    for wide in range(SIGNATURE_LENGTH // 4, 0, -1):
+        if 1 - (1 - alike**wide) ** (SIGNATURE_LENGTH // wide) >= MIN_RECALL:
+            return SIGNATURE_LENGTH // wide, wide
+    return SIGNATURE_LENGTH, 1
 
 
-def group(signed: Signatures, text: Texts, alike: float, on_band: Callable[[int, int], None]) -> IntArray:
+def group_near_duplicates(
+    signed: Signatures, text: Texts, alike: float, on_band: Callable[[int, int], None]
+) -> IntArray:
     """(N,) the earliest row of the group that each row is in, itself where it is alone or the first."""
     label = np.arange(len(signed))
-    many, wide = bands(alike)
+    many, wide = choose_bands(alike)
 
     @lru_cache(maxsize=65_536)
     def words(row: int) -> frozenset[str]:
@@ -74,7 +78,7 @@ def group(signed: Signatures, text: Texts, alike: float, on_band: Callable[[int,
         for a, b in _neighbours(keys):
             new = label[a] != label[b]
             a, b = a[new], b[new]
-            near = (signed[a] == signed[b]).mean(axis=1) >= alike - SLACK
+            near = (signed[a] == signed[b]).mean(axis=1) >= alike - SIGNATURE_SLACK
             a, b = a[near], b[near]
             same = _alike(a, b, words, alike)
             label = _joined(label, a[same], b[same])

@@ -15,62 +15,62 @@ import pyarrow as pa
 
 from core.errors import RecipeError
 from core.pool import minhash
-from core.progress import Reporter, percent
+from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
-from core.selection.filters import ALIKE, EXACT, NEAR
+from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.workspace.files import Parts, Workspace, atomic_path, content_key
 
-PART = 8192  # rows
-LOWEST = 0.3  # likeness below which almost anything is found
+PART_ROWS = 8192  # rows
+MIN_SIMILARITY = 0.3  # likeness below which almost anything is found
 KIND = "near-duplicates"
 
 
-def column_of(alike: float) -> str:
+def near_duplicate_column(alike: float) -> str:
     """The column to filter by for one likeness: near_duplicate_of@0.8."""
-    if not LOWEST <= alike <= 1:
-        raise RecipeError(f"Near duplicates are alike from {LOWEST:g} to 1, not from {alike:g}.")
-    return f"{NEAR}{alike:g}"
+    if not MIN_SIMILARITY <= alike <= 1:
+        raise RecipeError(f"Near duplicates are alike from {MIN_SIMILARITY:g} to 1, not from {alike:g}.")
+    return f"{NEAR_DUPLICATES_PREFIX}{alike:g}"
 
 
-def likeness(column: str) -> float | None:
+def near_duplicate_similarity(column: str) -> float | None:
     """How alike the near duplicates of a column are at least; None for any other column. RecipeError for no number."""
-    if not column.startswith(NEAR):
+    if not column.startswith(NEAR_DUPLICATES_PREFIX):
         return None
     try:
-        alike = float(column.removeprefix(NEAR))
+        alike = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
     except ValueError:
         raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
-    column_of(alike)
+    near_duplicate_column(alike)
     return alike
 
 
 def find_near_duplicates(pool: Pool, workspace: Workspace, alike: float, report: Reporter) -> IntArray:
     """(N,) the earliest row of the group that each row repeats, -1: none; worked out, or read where it is known."""
     folder = _folder(workspace.root, pool.fingerprint)
-    file = folder / f"{column_of(alike).removeprefix(NEAR)}.npy"
+    file = folder / f"{near_duplicate_column(alike).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
     with workspace.hold(f"measurement-{folder.name}", lambda: report.waiting("Another worker looks for the same.")):
         if not file.exists():
             signed = _signed(pool, folder, report)
             report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
-            first = minhash.group(signed, lambda row: _text(pool, row), alike, percent(report))
+            first = minhash.group_near_duplicates(signed, lambda row: _text(pool, row), alike, percent_callback(report))
             repeats = np.where(first == np.arange(len(pool)), -1, first)
             with atomic_path(file) as temporary, temporary.open("wb") as opened:
                 np.save(opened, repeats, allow_pickle=False)
     return _load(file)
 
 
-def near_duplicates(root: Path, fingerprint: str) -> dict[str, IntArray]:
+def load_near_duplicates(root: Path, fingerprint: str) -> dict[str, IntArray]:
     """What is known of a pool's near duplicates in the workspace at `root`, by column, memory-mapped."""
     files = sorted(_folder(root, fingerprint).glob("*.npy"))
-    return {f"{NEAR}{file.stem}": _load(file) for file in files}
+    return {f"{NEAR_DUPLICATES_PREFIX}{file.stem}": _load(file) for file in files}
 
 
-def finest(known: Mapping[str, IntArray]) -> str:
+def duplicate_column(known: Mapping[str, IntArray]) -> str:
     """The column to keep duplicates apart by: near ones of the usual likeness, else the loosest known; else exact."""
-    return ALIKE if ALIKE in known else min(known, default=EXACT)
+    return USUAL_NEAR_DUPLICATES if USUAL_NEAR_DUPLICATES in known else min(known, default=EXACT_DUPLICATES)
 
 
-def stamp(root: Path, fingerprint: str) -> int:
+def cache_stamp(root: Path, fingerprint: str) -> int:
     """A number that changes when more becomes known; for caches."""
     folder = _folder(root, fingerprint)
     return folder.stat().st_mtime_ns if folder.exists() else 0
@@ -86,22 +86,27 @@ def _folder(root: Path, fingerprint: str) -> Path:
 
 
 def _spec(fingerprint: str) -> dict[str, Any]:
-    how = {"words": minhash.WORDS, "places": minhash.PLACES, "seed": minhash.SEED, "by": minhash.VERSION}
+    how = {
+        "words": minhash.SHINGLE_WORDS,
+        "places": minhash.SIGNATURE_LENGTH,
+        "seed": minhash.SEED,
+        "by": minhash.VERSION,
+    }
     return {"kind": KIND, "pool": fingerprint, **how}
 
 
 def _signed(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
     """Every row's signature; what is stored already is not made again."""
     n = len(pool)
-    plan = [np.arange(a, min(a + PART, n)) for a in range(0, n, PART)]
+    plan = [np.arange(a, min(a + PART_ROWS, n)) for a in range(0, n, PART_ROWS)]
     parts = Parts.open(folder, _spec(pool.fingerprint), plan, mapped=True)
     missing = parts.missing()
     done = n - sum(len(plan[k]) for k in missing)
     report.stage("Reading rows for near duplicates", rows=n, work=n, done_rows=done, done_work=done)
     for part in missing:
-        signed = minhash.signatures([_said(*row) for row in _rows(pool, plan[part])])
+        signed = minhash.compute_signatures([_said(*row) for row in _rows(pool, plan[part])])
         flat = pa.array(signed.ravel(), pa.uint32())
-        parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.PLACES)}))
+        parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.SIGNATURE_LENGTH)}))
         done += len(plan[part])
         report.advance(done, done)
     every: minhash.Signatures = parts.column("signature", n)

@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 
 from core.demo.pool import write_demo
 from core.errors import PoolError, WorkspaceError
-from core.pool.fingerprint import FORMAT
+from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.readers.sources import identify, open_source
-from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore
+from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
 from core.workspace.files import atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
 
 DEMO = "demo"
@@ -30,8 +30,8 @@ COLUMNS = (
     *("id", "line", "hash", "prompt", "response", "task", "turns", "original"),
     *("prompt_chars", "response_chars", "duplicate_of"),
 )
-READ = ("id", "line", "prompt", "response", "task", "turns", "original")  # what a Row is made of
-SLICE = 1024  # rows handed to a worker at a time
+ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # what a Row is made of
+SLICE_ROWS = 1024  # rows handed to a worker at a time
 
 
 def load_pool(
@@ -42,7 +42,7 @@ def load_pool(
     name: str | None = None,
     split: str | None = None,
     revision: str | None = None,
-    on_progress: Progress = ignore,
+    on_progress: Progress = ignore_progress,
 ) -> Pool:
     """Open a path, a hub id or "demo"; imported on first use, at once afterwards.
 
@@ -53,7 +53,7 @@ def load_pool(
     place = str(_demo(workspace)) if source == DEMO else source
     identity = identify(place)
     options = {"name": name, "split": split, "revision": revision}
-    spec = {"pool": FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
+    spec = {"pool": FINGERPRINT_FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
     folder = workspace / "pools" / content_key(spec)
     if not (folder / "pool.json").exists():
         with atomic_folder(folder) as temporary:
@@ -141,7 +141,7 @@ def _entry(path: Path, opened: float) -> dict[str, Any]:
 def read_rows(pool: Pool, indices: Sequence[int]) -> list[Row]:
     """These rows, in this order. Only their own pages are read from the disk."""
     # Cell by cell, for Table.take gathers whole columns first and fails on more than 2 GB of text.
-    cells = {name: pool.rows[name] for name in READ}
+    cells = {name: pool.rows[name] for name in ROW_COLUMNS}
     return [_row(pool, cells, int(i)) for i in indices]
 
 
@@ -157,7 +157,7 @@ def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
 
 
 def iter_text(
-    pool: Pool, start: int = 0, stop: int | None = None, *, size: int = SLICE
+    pool: Pool, start: int = 0, stop: int | None = None, *, size: int = SLICE_ROWS
 ) -> Iterator[dict[str, list[Any]]]:
     """Columns prompt, response, turns of rows [start, stop), at most `size` rows at a time, in order."""
     stop = len(pool) if stop is None else min(stop, len(pool))
@@ -181,7 +181,7 @@ def search(pool: Pool, text: str, *, limit: int) -> IntArray:
     return np.concatenate(found or [np.empty(0, np.int64)])[:limit]
 
 
-def answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
+def load_answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
     """What is known to be wrong with which row, by id: NAME.key.jsonl beside NAME.jsonl. None without one.
 
     Each line of it holds "id" and, in the demo pool, "fault" and "of" (the row a fault was made from).

@@ -1,8 +1,8 @@
 """Original row -> what a model and a person read: prompt, response, turns.
 
-`Viewer` is compiled once from a FieldMap and called for every row. It either returns a view whose
+`RowReader` is compiled once from a FieldMap and called for every row. It either returns a view whose
 prompt is not blank, and whose response is not blank where the pool has responses, or raises
-`Unusable` with the reason the row is set aside for.
+`UnusableRow` with the reason the row is set aside for.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import orjson
 
 from core.pool.turns import (
     Turn,
-    Unusable,
+    UnusableRow,
     is_turn,
     parse_list,
     read_history,
@@ -25,7 +25,7 @@ from core.schema import FieldMap
 
 EMPTY_PROMPT = "empty prompt"
 EMPTY_RESPONSE = "empty response"
-NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool", "system": "System"}
+SPEAKER_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool", "system": "System"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # What is worth saying about the pool when it happened to some of its rows.
@@ -38,7 +38,7 @@ REMARKS = {
 }
 
 
-class View(NamedTuple):
+class RowView(NamedTuple):
     """One row as read. `turns` is null for one user turn and, at most, one assistant turn."""
 
     prompt: str  # what was asked; earlier turns with their speakers' names, system turns left out
@@ -46,7 +46,7 @@ class View(NamedTuple):
     turns: str | None  # JSON; ends in the response where there is one
 
 
-class Viewer:
+class RowReader:
     """Reads rows under one mapping and counts what it had to decide (`remarks`, keys of REMARKS)."""
 
     def __init__(self, fields: FieldMap) -> None:
@@ -55,11 +55,11 @@ class Viewer:
         self.answered = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
         self.read = self._choose()
 
-    def __call__(self, row: dict[str, Any]) -> View:
+    def __call__(self, row: dict[str, Any]) -> RowView:
         """The view of one row; Unusable says why there is none."""
         return self.read(row)
 
-    def _choose(self) -> Callable[[dict[str, Any]], View]:
+    def _choose(self) -> Callable[[dict[str, Any]], RowView]:
         fields = self.fields
         if fields.turns:
             return self._conversation
@@ -70,7 +70,7 @@ class Viewer:
         plain = not (fields.system or fields.history or fields.tools)
         return self._flat if plain and fields.schema != "preference" else self._mixed
 
-    def _flat(self, row: dict[str, Any]) -> View:
+    def _flat(self, row: dict[str, Any]) -> RowView:
         """Strings only: the common case, kept short because a million rows go through it."""
         parts = []
         for name in self.fields.prompt:
@@ -83,8 +83,8 @@ class Viewer:
                 parts.append(value)
         prompt = "\n".join(parts) if len(parts) != 1 else parts[0]
         if not prompt:
-            raise Unusable(EMPTY_PROMPT)
-        return View(prompt, self._response(row), None)
+            raise UnusableRow(EMPTY_PROMPT)
+        return RowView(prompt, self._response(row), None)
 
     def _response(self, row: dict[str, Any]) -> str | None:
         name = self.fields.response
@@ -94,7 +94,7 @@ class Viewer:
         if type(value) is not str:
             value = self._answer(value, name, row)
         if not value or value.isspace():
-            raise Unusable(EMPTY_RESPONSE)
+            raise UnusableRow(EMPTY_RESPONSE)
         return str(value)
 
     def _answer(self, value: Any, name: str, row: dict[str, Any]) -> str:
@@ -112,7 +112,7 @@ class Viewer:
         self.remarks["number"] += isinstance(value, (bool, int, float))
         return read_text(value, name)
 
-    def _mixed(self, row: dict[str, Any]) -> View:
+    def _mixed(self, row: dict[str, Any]) -> RowView:
         """Fields that may be strings, turns or transcripts, with system, history and tools."""
         whole = self._whole(row)
         if whole:
@@ -155,11 +155,11 @@ class Viewer:
                 parts.append(text)
         return [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
 
-    def _conversation(self, row: dict[str, Any]) -> View:
+    def _conversation(self, row: dict[str, Any]) -> RowView:
         name = str(self.fields.turns)
         value = row.get(name)
         if not value:
-            raise Unusable(EMPTY_PROMPT)
+            raise UnusableRow(EMPTY_PROMPT)
         turns = read_turns(value, name)
         added = self._system(row)
         if added and turns and turns[0]["role"] == "system":
@@ -167,47 +167,47 @@ class Viewer:
             added[0]["content"] = "\n\n".join(filter(None, (said, added[0]["content"])))
         return self._compose(added + turns)
 
-    def _compose(self, turns: list[Turn]) -> View:
+    def _compose(self, turns: list[Turn]) -> RowView:
         turns = [t for t in turns if t["role"] != "system" or t["content"].strip()]
         if not self.answered:
-            return View(_readable(turns), None, _kept(turns))
+            return RowView(_readable(turns), None, _kept(turns))
         last = max((i for i, t in enumerate(turns) if t["role"] == "assistant"), default=-1)
         prompt = _readable(turns[:last] if last >= 0 else turns)
         if last < 0 or not turns[last]["content"].strip():
-            raise Unusable(EMPTY_RESPONSE)
+            raise UnusableRow(EMPTY_RESPONSE)
         self.remarks["unanswered"] += last + 1 < len(turns)
         turns = turns[: last + 1]
-        return View(prompt, turns[last]["content"], _kept(turns))
+        return RowView(prompt, turns[last]["content"], _kept(turns))
 
-    def _instance(self, row: dict[str, Any]) -> View:
+    def _instance(self, row: dict[str, Any]) -> RowView:
         """Self-Instruct: {"instruction", "instances": [{"input", "output"}]}."""
         name = str(self.fields.response)
         instances = row.get(name)
         if isinstance(instances, str):
             instances = parse_list(instances)
         if not isinstance(instances, list) or not all(isinstance(i, dict) for i in instances):
-            raise Unusable(f"'{name}' is no list of instances")
+            raise UnusableRow(f"'{name}' is no list of instances")
         self.remarks["instance"] += len(instances) > 1
         first = instances[0] if instances else {}
         asked = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]
         prompt = "\n".join(t for t in (*asked, self._text(first.get("input"), "input")) if t.strip())
         response = self._text(first.get("output"), "output")
         if not prompt:
-            raise Unusable(EMPTY_PROMPT)
+            raise UnusableRow(EMPTY_PROMPT)
         if not response.strip():
-            raise Unusable(EMPTY_RESPONSE)
-        return View(prompt, response, None)
+            raise UnusableRow(EMPTY_RESPONSE)
+        return RowView(prompt, response, None)
 
-    def _choice(self, row: dict[str, Any]) -> View:
+    def _choice(self, row: dict[str, Any]) -> RowView:
         """A question and its lettered choices; an answer given as a number becomes its letter."""
         lines = [line for name in self.fields.prompt for line in _lettered(row.get(name), name)]
         prompt = "\n".join(line for line in lines if line.strip())
         if not prompt:
-            raise Unusable(EMPTY_PROMPT)
+            raise UnusableRow(EMPTY_PROMPT)
         answer = row.get(self.fields.response or "")
         if type(answer) is int and 0 <= answer < len(LETTERS):
-            return View(prompt, LETTERS[answer], None)
-        return View(prompt, self._response(row), None)
+            return RowView(prompt, LETTERS[answer], None)
+        return RowView(prompt, self._response(row), None)
 
 
 def _lettered(value: Any, name: str) -> list[str]:
@@ -245,10 +245,10 @@ def _readable(turns: list[Turn]) -> str:
     """Turns as one text; speakers are named when there is more than one turn. Unusable when blank."""
     asked = [t for t in turns if t["role"] != "system"] or turns
     if not any(t["content"].strip() for t in asked):
-        raise Unusable(EMPTY_PROMPT)
+        raise UnusableRow(EMPTY_PROMPT)
     if len(asked) == 1:
         return asked[0]["content"]
-    return "\n\n".join(f"{NAMES[t['role']]}: {t['content']}" for t in asked)
+    return "\n\n".join(f"{SPEAKER_NAMES[t['role']]}: {t['content']}" for t in asked)
 
 
 def _kept(turns: list[Turn]) -> str | None:

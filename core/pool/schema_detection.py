@@ -30,13 +30,13 @@ SCHEMAS: dict[str, str] = {
     "custom": "fields chosen by hand",
 }
 
-PROMPTS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
-TALKS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
-RIVALS = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
+PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
+CONVERSATION_FIELDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+RIVAL_RESPONSES = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
     "response_a": "response_b",  # two answers of which votes beside them prefer one
     "response_j": "response_k",
 }
-ENOUGH = 0.1  # with fewer answers than this share of the sample, a pool is taken for prompts only
+MIN_RESPONSE_SHARE = 0.1  # with fewer answers than this share of the sample, a pool is taken for prompts only
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Rule:
 
 RULES = (
     Rule("preference", turns=("chosen_messages",), needs=("rejected_messages",)),
-    Rule("preference", (*PROMPTS, *TALKS), ("chosen",), also=("input",), needs=("rejected",)),
+    Rule("preference", (*PROMPT_FIELDS, *CONVERSATION_FIELDS), ("chosen",), also=("input",), needs=("rejected",)),
     Rule("preference", turns=("chosen",), needs=("rejected",)),
-    Rule("preference", PROMPTS, ("sft_target", "responses"), needs=("responses",)),
-    *(Rule("preference", PROMPTS, (a,), also=("input",), needs=(b,)) for a, b in RIVALS.items()),
-    Rule("messages", turns=TALKS, spelling="role"),
-    Rule("sharegpt", turns=TALKS, spelling="from"),
+    Rule("preference", PROMPT_FIELDS, ("sft_target", "responses"), needs=("responses",)),
+    *(Rule("preference", PROMPT_FIELDS, (a,), also=("input",), needs=(b,)) for a, b in RIVAL_RESPONSES.items()),
+    Rule("messages", turns=CONVERSATION_FIELDS, spelling="role"),
+    Rule("sharegpt", turns=CONVERSATION_FIELDS, spelling="from"),
     Rule("self_instruct", ("instruction",), ("instances",), also=("instances",)),
     Rule("multiple_choice", ("question",), ("answer",), also=tuple("abcdefghij"), needs=("a", "b")),
     Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("choices",), needs=("choices",)),
@@ -79,8 +79,8 @@ RULES = (
     Rule("text_code", ("text", "prompt", "docstring", "description"), ("code", "canonical_solution")),
     Rule("input_output", ("input", "inputs"), ("output", "target", "targets", "response")),
 )
-BARE = (
-    Rule("prompts_only", turns=TALKS, spelling="any"),
+PROMPT_ONLY_RULES = (
+    Rule("prompts_only", turns=CONVERSATION_FIELDS, spelling="any"),
     Rule("prompts_only", turns=("turns", "prompts", "questions"), spelling="text"),
     Rule(
         "prompts_only",
@@ -88,34 +88,34 @@ BARE = (
         also=("input",),
     ),
 )
-EXTRAS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
+OPTIONAL_FIELDS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
 
-OWN_IDS = ("id", "_id", "uid", "uuid", "guid")  # meant as ids: mapped even when they repeat, and that is said
-OTHER_IDS = (
+ID_FIELDS = ("id", "_id", "uid", "uuid", "guid")  # meant as ids: mapped even when they repeat, and that is said
+FALLBACK_ID_FIELDS = (
     *("row_id", "example_id", "sample_id", "question_id", "prompt_id", "conversation_id", "task_id"),
     *("idx", "index"),
 )
-TASKS = (
+TASK_FIELDS = (
     *("task", "task_name", "task_type", "category", "class", "subject", "topic", "domain", "type", "skill"),
     *("motivation_app", "subset", "source", "dataset", "template", "language", "lang"),
 )
-NO_TASKS = ("label", "split", "model", "rating", "score", "answer", "chosen", "rejected")
-LONGEST_LABEL = 80  # characters
+NON_TASK_FIELDS = ("label", "split", "model", "rating", "score", "answer", "chosen", "rejected")
+MAX_LABEL_CHARS = 80  # characters
 
 
-def detect(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
+def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
     """The schema of these rows; PoolError naming the fields that were found when it is no pool."""
     seen = _Sample(sample)
     rule = seen.best(RULES)
     if rule is None or (rule.turns and not seen.answered(rule)):
-        rule = seen.best(BARE) or _no_pool(seen)
+        rule = seen.best(PROMPT_ONLY_RULES) or _no_pool(seen)
     fields = FieldMap(rule.schema, **seen.mapping(rule))
-    system, history, tools = (seen.filled_of(EXTRAS[part]) for part in ("system", "history", "tools"))
+    system, history, tools = (seen.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
     fields = replace(fields, system=system, history=history, tools=tools, id=seen.own_id())
-    return replace(fields, task=seen.task(taken=mapped(fields)))
+    return replace(fields, task=seen.task(taken=mapped_fields(fields)))
 
 
-def mapped(fields: FieldMap) -> set[str]:
+def mapped_fields(fields: FieldMap) -> set[str]:
     """Every field of a row that the mapping uses."""
     named = {fields.response, fields.system, fields.history, fields.turns, fields.tools, fields.task, fields.id}
     return {name for name in (*fields.prompt, *named) if name}
@@ -124,7 +124,7 @@ def mapped(fields: FieldMap) -> set[str]:
 def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
     """PoolError when a mapping cannot apply to rows that begin like these.
 
-    Fields that need not be in every row are judged when all rows are read (`check_found`).
+    Fields that need not be in every row are judged when all rows are read (`check_fields_exist`).
     """
     if fields.schema not in SCHEMAS:
         raise PoolError(f"There is no schema '{fields.schema}'. Choose one of {', '.join(SCHEMAS)}.")
@@ -138,9 +138,9 @@ def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
             raise _absent(str(wanted[0]), found)
 
 
-def check_found(fields: FieldMap, found: Sequence[str]) -> None:
+def check_fields_exist(fields: FieldMap, found: Sequence[str]) -> None:
     """PoolError when no row at all has a field that is mapped."""
-    absent = sorted(mapped(fields) - set(found))
+    absent = sorted(mapped_fields(fields) - set(found))
     if absent:
         raise _absent(absent[0], found)
 
@@ -149,11 +149,11 @@ def _absent(name: str, found: Sequence[str]) -> PoolError:
     return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(found)) or 'none'}.")
 
 
-def extra_fields(fields: FieldMap, found: Sequence[str]) -> list[str]:
+def unread_fields(fields: FieldMap, found: Sequence[str]) -> list[str]:
     """Fields of the same schema that are there but were not in the sample, so are not read."""
-    rules = [r for r in (*RULES, *BARE) if r.schema == fields.schema and fields.schema != "custom"]
-    known = {name for r in rules for name in r.also} | {name for names in EXTRAS.values() for name in names}
-    return [name for name in found if _plain(name) in known and name not in mapped(fields)]
+    rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
+    known = {name for r in rules for name in r.also} | {name for names in OPTIONAL_FIELDS.values() for name in names}
+    return [name for name in found if _plain(name) in known and name not in mapped_fields(fields)]
 
 
 def _plain(name: str) -> str:
@@ -241,7 +241,7 @@ class _Sample:
         """The first rule that fits at least half as many rows as the one that fits most."""
         counts = [self.fits(rule) for rule in rules]
         most = max(counts, default=0)
-        if most < max(1, ENOUGH * len(self.rows)):
+        if most < max(1, MIN_RESPONSE_SHARE * len(self.rows)):
             return None
         return next(rule for rule, count in zip(rules, counts, strict=True) if 2 * count >= most)
 
@@ -249,25 +249,25 @@ class _Sample:
         """Whether enough conversations hold a turn of the assistant."""
         name = self._talk(rule) or ""
         count = sum(_has_answer(row.get(name)) for row in self.rows)
-        return count >= max(1, ENOUGH * len(self.rows))
+        return count >= max(1, MIN_RESPONSE_SHARE * len(self.rows))
 
     def own_id(self) -> str | None:
         """The field of the user's ids."""
-        for plain in (*OWN_IDS, *OTHER_IDS):
+        for plain in (*ID_FIELDS, *FALLBACK_ID_FIELDS):
             values = list(self.values(plain))
             scalar = all(isinstance(v, (str, int)) and not isinstance(v, bool) for v in values)
             unique = len(set(map(str, values))) == len(self.rows)
-            if values and scalar and (unique or plain in OWN_IDS):
+            if values and scalar and (unique or plain in ID_FIELDS):
                 return self.names[plain]
         return None
 
     def task(self, taken: set[str]) -> str | None:
         """A field of few distinct short values: by name first, else any text or yes/no field."""
-        for plain in TASKS:
+        for plain in TASK_FIELDS:
             if self.names.get(plain, "") not in taken and self._labels(plain, named=True):
                 return self.names[plain]
         for plain, name in self.names.items():
-            skip = plain in NO_TASKS or plain.startswith("annotator") or plain.endswith(("_id", "score"))
+            skip = plain in NON_TASK_FIELDS or plain.startswith("annotator") or plain.endswith(("_id", "score"))
             if name not in taken and not skip and self._labels(plain, named=False):
                 return name
         return None
@@ -277,7 +277,7 @@ class _Sample:
             return False
         values = list(self.values(plain))
         kinds = (str, int, bool) if named else (str, bool)
-        if not all(isinstance(v, kinds) and len(str(v)) <= LONGEST_LABEL for v in values):
+        if not all(isinstance(v, kinds) and len(str(v)) <= MAX_LABEL_CHARS for v in values):
             return False
         distinct = len(set(values))
         if named:

@@ -38,7 +38,7 @@ ROLES = {
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
-class Unusable(PoolError):
+class UnusableRow(PoolError):
     """One row cannot be read as mapped; it is set aside with these words as the reason."""
 
 
@@ -52,7 +52,7 @@ def read_text(value: Any, name: str) -> str:
         return orjson.dumps(value).decode()
     if isinstance(value, list):
         return "\n".join(_part(part, name) for part in value)
-    raise Unusable(f"'{name}' holds an object, not text")
+    raise UnusableRow(f"'{name}' holds an object, not text")
 
 
 def _part(part: Any, name: str) -> str:
@@ -63,8 +63,8 @@ def _part(part: Any, name: str) -> str:
         for key in ("text", "value", "content"):
             if isinstance(part.get(key), str):
                 return str(part[key])
-        raise Unusable(f"'{name}' holds a part without text ({part.get('type', 'no type')})")
-    raise Unusable(f"'{name}' holds a list of something else than text")
+        raise UnusableRow(f"'{name}' holds a part without text ({part.get('type', 'no type')})")
+    raise UnusableRow(f"'{name}' holds a list of something else than text")
 
 
 def is_turn(value: Any) -> bool:
@@ -75,11 +75,11 @@ def is_turn(value: Any) -> bool:
 def read_turn(value: Any, name: str) -> Turn:
     """One turn in either spelling; Unusable for a speaker that is not known."""
     if not is_turn(value):
-        raise Unusable(f"'{name}' holds something that is no turn (no 'role' and no 'from')")
+        raise UnusableRow(f"'{name}' holds something that is no turn (no 'role' and no 'from')")
     speaker = value.get("role", value.get("from"))
     role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise Unusable(f"'{name}' holds a turn of an unknown speaker")
+        raise UnusableRow(f"'{name}' holds a turn of an unknown speaker")
     content = value.get("content", value.get("value", value.get("text")))
     text = read_text(content, name)
     calls = value.get("tool_calls")
@@ -99,7 +99,7 @@ def read_turns(value: Any, name: str) -> list[Turn]:
     if is_turn(value):
         return [read_turn(value, name)]
     if not isinstance(value, list):
-        raise Unusable(f"'{name}' holds no list of turns")
+        raise UnusableRow(f"'{name}' holds no list of turns")
     if value and all(isinstance(turn, str) for turn in value):  # questions asked one after another
         return [{"role": "user", "content": turn} for turn in value]
     return [read_turn(turn, name) for turn in value]
@@ -134,7 +134,7 @@ def read_history(value: Any, name: str) -> list[Turn]:
         return []
     pairs = parse_list(value) if isinstance(value, str) else value
     if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
-        raise Unusable(f"'{name}' is no list of [question, answer] pairs")
+        raise UnusableRow(f"'{name}' is no list of [question, answer] pairs")
     return [
         {"role": role, "content": read_text(text, name)}
         for pair in pairs

@@ -1,6 +1,6 @@
 """Records in, columns out: what each row says, and which rows had to be set aside and why.
 
-One `Intake` reads one source, a block at a time. Nothing of a row stays in memory after its block but
+One `RowValidator` reads one source, a block at a time. Nothing of a row stays in memory after its block but
 its hash, its id and a digest of its text.
 """
 
@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.pool.fingerprint import Fingerprint, content_hash, text_digest
-from core.pool.readers.records import Broken, Record, from_json
-from core.pool.row_view import REMARKS, Viewer
-from core.pool.schema_detection import RIVALS, extra_fields, mapped
-from core.pool.turns import Unusable
+from core.pool.readers.records import Record, UnreadableRow, from_json
+from core.pool.row_view import REMARKS, RowReader
+from core.pool.schema_detection import RIVAL_RESPONSES, mapped_fields, unread_fields
+from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
-SHOWN = 400  # characters kept of a row set aside
+MAX_SHOWN_CHARS = 400  # characters kept of a row set aside
 
-BODY = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("line", pa.int64()),
         ("hash", pa.string()),
@@ -35,19 +35,19 @@ BODY = pa.schema(
     ]
 )
 # What is needed of all rows together, after the last one: digest of the text, the user's own id.
-KEYS = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
-ASIDE = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
+KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
+SET_ASIDE_SCHEMA = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
 
 # UTF-8 read as Windows-1252 or Latin-1: é as Ã©, a curly quote as â€™
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€[\u0080-\u00bf™œžšŸ“”˜’‘¦]|Â[\u00a0-\u00bf]")
 
 
-class Intake:
+class RowValidator:
     """Reads rows under one mapping."""
 
     def __init__(self, fields: FieldMap) -> None:
         self.fields = fields
-        self.view = Viewer(fields)
+        self.view = RowReader(fields)
         self.names: dict[str, None] = {}  # every field seen, in order of appearance
         self.fingerprint = Fingerprint(fields)
         self._keys: list[pa.RecordBatch] = []
@@ -59,35 +59,37 @@ class Intake:
         good: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
-            if isinstance(raw, Broken):
-                aside.append((line, raw.reason, raw.text[:SHOWN]))
+            if isinstance(raw, UnreadableRow):
+                aside.append((line, raw.reason, raw.text[:MAX_SHOWN_CHARS]))
                 continue
             try:
                 good.append(self._row(line, raw))
-            except Unusable as reason:
+            except UnusableRow as reason:
                 # a character has at most 4 bytes
-                aside.append((line, str(reason), raw[: 4 * SHOWN].decode("utf-8", "replace")[:SHOWN]))
-        self._aside.append(_batch(aside, ASIDE))
-        block = _batch(good, pa.schema([*BODY, *(KEYS.field(name) for name in ("text", "own"))]))
+                aside.append(
+                    (line, str(reason), raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")[:MAX_SHOWN_CHARS])
+                )
+        self._aside.append(_batch(aside, SET_ASIDE_SCHEMA))
+        block = _batch(good, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
         self.fingerprint.add([row[1] for row in good])
-        self._keys.append(block.select(KEYS.names))
-        return block.select(BODY.names)
+        self._keys.append(block.select(KEY_SCHEMA.names))
+        return block.select(ROW_SCHEMA.names)
 
     def _row(self, line: int, raw: bytes) -> tuple[Any, ...]:
         """One row in the order of BODY, then text digest and own id."""
         try:
             row, changed = from_json(raw)
         except orjson.JSONDecodeError as error:
-            raise Unusable(_why_not_json(raw, error)) from error
+            raise UnusableRow(_why_not_json(raw, error)) from error
         if type(row) is not dict:
-            raise Unusable("not an object")
+            raise UnusableRow("not an object")
         if not row.keys() <= self.names.keys():
             self.names |= dict.fromkeys(row)
         try:
             view = self.view(row)
             content = content_hash(row)
         except orjson.JSONEncodeError as error:
-            raise Unusable("nested too deeply") from error
+            raise UnusableRow("nested too deeply") from error
         prompt, response, turns = view
         if not (prompt.isascii() and (response is None or response.isascii())):
             self._look_for_mojibake(line, prompt, response)
@@ -104,11 +106,11 @@ class Intake:
 
     def keys(self) -> pa.Table:
         """Schema KEYS, one row for each good row."""
-        return pa.Table.from_batches(self._keys, KEYS)
+        return pa.Table.from_batches(self._keys, KEY_SCHEMA)
 
     def set_aside(self) -> pa.Table:
         """Schema ASIDE, one row for each row that could not be used."""
-        return pa.Table.from_batches(self._aside, ASIDE)
+        return pa.Table.from_batches(self._aside, SET_ASIDE_SCHEMA)
 
     def notices(self) -> list[str]:
         """What people should know about how the rows were read."""
@@ -119,10 +121,10 @@ class Intake:
                 f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
                 f"first in line {self._garbled[0]:,}; loaded as it is."
             )
-        late = extra_fields(self.fields, list(self.names))
+        late = unread_fields(self.fields, list(self.names))
         if late:
             said.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
-        if self.fields.schema == "preference" and self.fields.response in RIVALS:
+        if self.fields.schema == "preference" and self.fields.response in RIVAL_RESPONSES:
             said.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
         return said
 
@@ -131,7 +133,8 @@ class Intake:
         aside = self.set_aside()
         worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])
         return (
-            f"none of {aside.num_rows:,} rows can be used with {', '.join(sorted(mapped(self.fields)))} as mapped "
+            f"none of {aside.num_rows:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
+            "as mapped "
             f"({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
             "Change the mapping on the Pool page."
         )

@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 
 from core.errors import RecipeError
-from core.selection.filters import ALIKE, EXACT, Filter, once
+from core.selection.filters import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES, Filter, duplicates_filter
 
-HOW = (
+SYNTAX_HINT = (
     "Write nll<=2, response_tokens in 10..200, task=qa|code, task!=qa, prompt contains text, prompt~pattern, "
     "'duplicates once', or 'not' before one of them"
 )
@@ -35,10 +35,10 @@ _FORMS = [
     )
 ]
 _NOT = re.compile(r"not\s+", re.IGNORECASE)
-_ONCE = {"duplicates once": EXACT, "near duplicates once": ALIKE}
+_ONCE = {"duplicates once": EXACT_DUPLICATES, "near duplicates once": USUAL_NEAR_DUPLICATES}
 
 
-def read_filter(line: str) -> Filter:
+def parse_filter(line: str) -> Filter:
     """The filter that a line spells; RecipeError with the ways to write one."""
     text = line.strip()
     if text.startswith("{"):
@@ -55,7 +55,7 @@ def read_filter(line: str) -> Filter:
             return Filter(parts.pop("column"), exclude=exclude, **_condition(kind, parts))
     if re.match(r"[\w.@-]+\s*[<>]\s*[^=]", said):
         raise RecipeError(f"The filter '{line}': a range includes its ends. Write <= or >=.")
-    raise RecipeError(f"The filter '{line}' cannot be read. {HOW}.")
+    raise RecipeError(f"The filter '{line}' cannot be read. {SYNTAX_HINT}.")
 
 
 def _condition(kind: str, parts: dict[str, str]) -> dict[str, Any]:
@@ -77,14 +77,14 @@ def _read_json(text: str) -> Filter:
         raise RecipeError(f"The filter '{text}' is no JSON object of a filter: {error}.") from error
 
 
-def write_filter(one: Filter) -> str:
+def format_filter(one: Filter) -> str:
     """The line that reads back as this filter, the plain form where there is one."""
     for words, column in _ONCE.items():
-        if one == once(column):
+        if one == duplicates_filter(column):
             return words
     line = ("not " if one.exclude else "") + one.column + _plain(one)
     try:
-        if read_filter(line) == one:
+        if parse_filter(line) == one:
             return line
     except RecipeError:
         pass  # a column or a value that the plain form cannot hold

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from core.errors import RecipeError
 from core.schema import BoolArray
-from core.selection.text_search import check_pattern, holds, is_one_of, matches
+from core.selection.text_search import check_pattern, contains_text, is_one_of, matches_pattern
 
-EXACT = "duplicate_of"  # column: the row that a row repeats word for word
-NEAR = "near_duplicate_of@"  # and that it nearly repeats; how alike they are at least stands behind the @, from 0 to 1
-ALIKE = f"{NEAR}0.8"  # how alike, where nobody has said
+EXACT_DUPLICATES = "duplicate_of"  # column: the row that a row repeats word for word
+NEAR_DUPLICATES_PREFIX = (
+    "near_duplicate_of@"  # and that it nearly repeats; how alike they are at least stands behind the @, from 0 to 1
+)
+USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"  # how alike, where nobody has said
 
 _BOOLS = {"true": True, "false": False}
 
-MOST_SAID = 12  # values that are named in words
+MAX_VALUES_SHOWN = 12  # values that are named in words
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,13 @@ class Filter:
 
     def __str__(self) -> str:
         """In words: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
-        if self == once(self.column):
-            alike = self.column.removeprefix(NEAR)
-            return "exact duplicates once" if self.column == EXACT else f"near duplicates once (alike from {alike})"
+        if self == duplicates_filter(self.column):
+            alike = self.column.removeprefix(NEAR_DUPLICATES_PREFIX)
+            return (
+                "exact duplicates once"
+                if self.column == EXACT_DUPLICATES
+                else f"near duplicates once (alike from {alike})"
+            )
         said = []
         if self.low is not None and self.high is not None:
             said.append(f"from {self.low:g} to {self.high:g}")
@@ -67,7 +73,9 @@ class Filter:
             said.append(f"at most {self.high:g}")
         if self.values is not None:
             some = ["missing" if v is None else str(v) for v in self.values]
-            said.append("is " + (" or ".join(some) if len(some) <= MOST_SAID else f"one of {len(some):,} values"))
+            said.append(
+                "is " + (" or ".join(some) if len(some) <= MAX_VALUES_SHOWN else f"one of {len(some):,} values")
+            )
         if self.contains is not None:
             said.append(f"contains '{self.contains}'")
         if self.matches is not None:
@@ -75,10 +83,14 @@ class Filter:
         return f"{'except ' if self.exclude else ''}{self.column} {' and '.join(said)}"
 
 
-def once(column: str) -> Filter | None:
+def duplicates_filter(column: str) -> Filter | None:
     """The filter that lets each group of duplicates in once: its earliest row, whatever the order makes of the others,
     for filters decide before there is an order. None for a column that does not say what a row repeats."""
-    return Filter(column, low=0, exclude=True) if column == EXACT or column.startswith(NEAR) else None
+    return (
+        Filter(column, low=0, exclude=True)
+        if column == EXACT_DUPLICATES or column.startswith(NEAR_DUPLICATES_PREFIX)
+        else None
+    )
 
 
 def apply_filters(filters: Sequence[Filter], columns: Mapping[str, Any]) -> BoolArray:
@@ -105,9 +117,9 @@ def _text_matches(f: Filter, column: Any) -> BoolArray:
     if f.values is not None:
         match &= is_one_of(column, [v if v is None else str(v) for v in f.values])
     if f.contains is not None:
-        match &= holds(column, f.contains)
+        match &= contains_text(column, f.contains)
     if f.matches is not None:
-        match &= matches(column, f.matches)
+        match &= matches_pattern(column, f.matches)
     return match
 
 

@@ -8,12 +8,12 @@ from math import floor
 
 import numpy as np
 
-from core.algorithms.apportionment import turns
+from core.algorithms.apportionment import seat_order
 from core.errors import RecipeError
 from core.schema import IntArray
 
 
-def held_out(rows: IntArray, groups: IntArray, tasks: IntArray, share: float, *, seed: int) -> IntArray:
+def hold_out_rows(rows: IntArray, groups: IntArray, tasks: IntArray, share: float, *, seed: int) -> IntArray:
     """Which of `rows` (K,) are held out, ascending: round(share · K) of them, fewer where groups do not fit, but some.
 
     `groups` (N,): a number that rows which may not be parted have in common. `tasks` (N,): the task of each row, any
@@ -29,7 +29,7 @@ def held_out(rows: IntArray, groups: IntArray, tasks: IntArray, share: float, *,
     _, task_of_row, in_task = np.unique(tasks[rows], return_inverse=True, return_counts=True)
     task = task_of_row[first]  # of a unit: that of its earliest row
     wanted = max(1, floor(share * len(rows) + 0.5))
-    quota = np.bincount(turns(in_task.astype(np.float64), in_task)[:wanted], minlength=len(in_task))
+    quota = np.bincount(seat_order(in_task.astype(np.float64), in_task)[:wanted], minlength=len(in_task))
     order = np.random.default_rng(seed).permutation(len(sizes))
     taken = _fill(order, sizes, task, quota)
     rest = order[~np.isin(order, taken)]

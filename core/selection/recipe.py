@@ -1,6 +1,6 @@
 """A selection as data: everything that decides which rows come out, in one file people can edit.
 
-A recipe is checked once, when it is read. `plan_selection` is the one place where method, filters, pins,
+A recipe is checked once, when it is read. `make_selection` is the one place where method, filters, pins,
 budget and threshold meet; the app, the command line and `replay` all go through it.
 """
 
@@ -18,11 +18,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from core.errors import RecipeError
-from core.methods import build, describe
-from core.pool.near_duplicates import column_of, likeness
+from core.methods import build_method, describe_method
+from core.pool.near_duplicates import near_duplicate_column, near_duplicate_similarity
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
-from core.selection.filters import ALIKE, EXACT, NEAR, Filter, apply_filters
-from core.selection.selection import Budget, Pin, Selection, choose, cut_length, with_pins
+from core.selection.filters import (
+    EXACT_DUPLICATES,
+    NEAR_DUPLICATES_PREFIX,
+    USUAL_NEAR_DUPLICATES,
+    Filter,
+    apply_filters,
+)
+from core.selection.selection import Budget, Pin, Selection, apply_pins, select_prefix, threshold_length
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
@@ -63,7 +69,7 @@ class MethodPart(_Strict):
 
     def build(self) -> Method:
         """The method; MethodError when a parameter is wrong."""
-        return build(self.name, self.params)
+        return build_method(self.name, self.params)
 
 
 class ReadingPart(_Strict):
@@ -84,9 +90,9 @@ class ReadingPart(_Strict):
 
 def _one_name(column: str) -> str:
     """near_duplicate_of, and 0.80 behind its @, are other ways to write near_duplicate_of@0.8."""
-    column = ALIKE if column == NEAR.removesuffix("@") else column
-    alike = likeness(column)
-    return column if alike is None else column_of(alike)
+    column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
+    alike = near_duplicate_similarity(column)
+    return column if alike is None else near_duplicate_column(alike)
 
 
 class FilterPart(_Strict):
@@ -128,7 +134,7 @@ class ExportPart(_Strict):
     with_scores: bool = False
     rejected: bool = False
     held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the chosen rows that go to a second file
-    apart: str = EXACT  # the column of duplicates that are never parted by it
+    apart: str = EXACT_DUPLICATES  # the column of duplicates that are never parted by it
 
     @field_validator("held_out", mode="before")
     @classmethod
@@ -141,8 +147,10 @@ class ExportPart(_Strict):
     @classmethod
     def _names_duplicates(cls, column: str) -> str:
         column = _one_name(column)
-        if column != EXACT and not column.startswith(NEAR):
-            raise ValueError(f"'{column}' is no column of duplicates; there are {EXACT} and {ALIKE}")
+        if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
+            raise ValueError(
+                f"'{column}' is no column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
+            )
         return column
 
 
@@ -163,10 +171,10 @@ class Recipe(_Strict):
     def as_data(self) -> dict[str, Any]:
         """Plain data, defaults included, method parameters complete."""
         data = self.model_dump(by_alias=True)
-        return data | {"method": describe(self.method.build())}
+        return data | {"method": describe_method(self.method.build())}
 
 
-def make_recipe(data: Mapping[str, Any], where: str) -> Recipe:
+def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     """A checked recipe; RecipeError with the field and what it must be. `where` names the file in the sentence."""
     try:
         recipe = Recipe.model_validate(dict(data))
@@ -189,7 +197,7 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} holds no recipe: it must be a mapping with pool, method, budget.")
-    return make_recipe(data, str(path))
+    return parse_recipe(data, str(path))
 
 
 def dump_recipe(recipe: Recipe, path: Path) -> None:
@@ -198,18 +206,18 @@ def dump_recipe(recipe: Recipe, path: Path) -> None:
     write_atomic(path, text.encode("utf-8"))
 
 
-def plan_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
+def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
     """The rows that the recipe chooses from what was measured.
 
     Filters decide who is eligible, the method orders them, pins head the order or leave it, the threshold
     and the budget say where it ends. Raises RecipeError for a filter or pin on something that is not there.
     """
     method = recipe.method.build()
-    order = base_order(method, pool, measured, [f.filter() for f in recipe.filters], recipe.seed)
-    return finish(recipe, pool, measured, method, order)
+    order = order_eligible(method, pool, measured, [f.filter() for f in recipe.filters], recipe.seed)
+    return select_from_order(recipe, pool, measured, method, order)
 
 
-def base_order(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
+def order_eligible(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
     """The method's order over the rows that the filters let pass."""
     return method.order(measured, eligible_rows(method, pool, measured, filters), seed=seed)
 
@@ -222,19 +230,19 @@ def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Seque
     return apply_filters(list(filters), filter_columns(names, method, pool, measured))
 
 
-def finish(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
+def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
     """Pins, threshold and budget on an order that is there already."""
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
-    pinned_in, pinned_out = pin_rows(pool, pins)
-    pinned = with_pins(order, pinned_in, pinned_out)
+    pinned_in, pinned_out = locate_pins(pool, pins)
+    pinned = apply_pins(order, pinned_in, pinned_out)
     limit = None
     if recipe.threshold is not None:
         values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
         if values is None:
             raise RecipeError(f"threshold: {method.label} has no score to compare with {recipe.threshold:g}.")
         after = pinned.rows[len(pinned_in) :]
-        limit = len(pinned_in) + cut_length(after, values, method.prefer, recipe.threshold)
-    return choose(
+        limit = len(pinned_in) + threshold_length(after, values, method.prefer, recipe.threshold)
+    return select_prefix(
         pinned,
         Budget.parse(recipe.budget),
         response_tokens=measured.need("response_tokens"),
@@ -249,20 +257,20 @@ def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]
     return dict(measured.columns) | method.scores(measured)
 
 
-def near_column(name: str, pool: Pool, measured: Measured) -> IntArray:
+def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
     """(N,) the row that each row nearly repeats, -1: none; RecipeError with the command where it is not known yet."""
     if name not in measured.near_duplicates:
         raise RecipeError(
             f"Near duplicates are not known yet for '{name}'. First run: python -m core duplicates "
-            f"{pool.source} --threshold {name.removeprefix(NEAR)}"
+            f"{pool.source} --threshold {name.removeprefix(NEAR_DUPLICATES_PREFIX)}"
         )
     return measured.near_duplicates[name]
 
 
-def near_columns(recipe: Recipe) -> set[str]:
+def named_near_duplicates(recipe: Recipe) -> set[str]:
     """The columns of near duplicates that a recipe needs."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
-    return {column for column in named if column.startswith(NEAR)}
+    return {column for column in named if column.startswith(NEAR_DUPLICATES_PREFIX)}
 
 
 def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, Any]:
@@ -282,15 +290,15 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
             found[name] = pool.rows[name].to_numpy()
         elif name in own:
             found[name] = np.array(measured.task_names(), object)
-        elif name.startswith(NEAR):
-            found[name] = near_column(name, pool, measured)
+        elif name.startswith(NEAR_DUPLICATES_PREFIX):
+            found[name] = require_near_duplicates(name, pool, measured)
         else:
             possible = ", ".join((*POOL_TEXTS, *own, *POOL_NUMBERS, *sorted(numbers)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
     return found
 
 
-def pin_rows(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
+def locate_pins(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
     """Row numbers pinned in (in the order pinned) and out; RecipeError for an id that the pool has not."""
     if not pins:
         return np.empty(0, np.int64), np.empty(0, np.int64)

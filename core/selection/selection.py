@@ -23,11 +23,11 @@ __all__ = [
     "Pin",
     "Selection",
     "apply_filters",
-    "choose",
+    "apply_pins",
     "cumulative_tokens",
-    "cut_length",
     "prefix_length",
-    "with_pins",
+    "select_prefix",
+    "threshold_length",
 ]
 
 PINNED_OUT = "pinned out"
@@ -116,7 +116,7 @@ class Selection:
     order: Order  # with pins
 
 
-def with_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
+def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
     """The same order with rows forced in at its head, as listed, and others taken out.
 
     A pin is a person's word: it brings in rows that a filter, the NLL band or a missing score kept out, and
@@ -167,7 +167,7 @@ def prefix_length(
     return int(np.searchsorted(cumulative, budget.amount, side="right"))
 
 
-def cut_length(
+def threshold_length(
     order_rows: IntArray,
     values: NDArray[Any],
     prefer: Literal["high", "low", "middle"],
@@ -188,7 +188,7 @@ def cut_length(
     return len(good) if good.all() else int(np.argmin(good))
 
 
-def choose(
+def select_prefix(
     order: Order,
     budget: Budget,
     *,
@@ -198,7 +198,7 @@ def choose(
     limit: int | None = None,
     cumulative: IntArray | None = None,
 ) -> Selection:
-    """The prefix that the budget pays for, and no longer than `limit` (a threshold's `cut_length`).
+    """The prefix that the budget pays for, and no longer than `limit` (a threshold's `threshold_length`).
 
     Pinned rows (the first `n_pinned`) count against the budget, and stay even where they alone exceed it.
     RecipeError for a budget in tokens where no row has any: each would be free, so it would pay for all of them.

@@ -21,8 +21,8 @@ from core.schema import BoolArray
 LIMIT_S = 30.0  # for one column; a million rows of a thousand characters take about 2 s
 FIRST, LAST = 16, 65_536  # rows of a block: it grows while blocks are quick
 QUICK_S, SLOW_S = 0.1, 0.5
-LONGEST = 1_000  # characters of a pattern
-REPEATED = 5_000  # its length times all that it repeats by count
+MAX_PATTERN_CHARS = 1_000  # characters of a pattern
+MAX_REPETITION = 5_000  # its length times all that it repeats by count
 
 _COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
@@ -34,13 +34,13 @@ def arrow_text(column: Any) -> pa.ChunkedArray:
     return column
 
 
-def holds(column: Any, words: str, *, limit_s: float = LIMIT_S) -> BoolArray:
+def contains_text(column: Any, words: str, *, limit_s: float = LIMIT_S) -> BoolArray:
     """(N,) whether each text holds these words somewhere, upper and lower case alike; never where it is missing."""
     find = partial(pc.match_substring, pattern=words, ignore_case=True)
     return _in_blocks(arrow_text(column), find, f"The search for '{words}'", limit_s)
 
 
-def matches(column: Any, pattern: str, *, limit_s: float = LIMIT_S) -> BoolArray:
+def matches_pattern(column: Any, pattern: str, *, limit_s: float = LIMIT_S) -> BoolArray:
     """(N,) whether the pattern, a regular expression, is found somewhere in each text; never where it is missing."""
     find = partial(pc.match_substring_regex, pattern=pattern)
     return _in_blocks(arrow_text(column), find, f"The pattern '{pattern}'", limit_s)
@@ -55,10 +55,10 @@ def is_one_of(column: Any, values: Sequence[str | None]) -> BoolArray:
 
 def check_pattern(pattern: str) -> None:
     """RecipeError when a pattern cannot be used, with what is wrong with it."""
-    if len(pattern) > LONGEST:
-        raise RecipeError(f"A pattern may have {LONGEST:,} characters; this one has {len(pattern):,}.")
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise RecipeError(f"A pattern may have {MAX_PATTERN_CHARS:,} characters; this one has {len(pattern):,}.")
     counted = sum(int(most or least) for least, most in _COUNTED.findall(pattern))
-    if len(pattern) * counted > REPEATED:
+    if len(pattern) * counted > MAX_REPETITION:
         raise RecipeError(
             f"The pattern '{pattern}' repeats too much by count ({counted:,} times in all) to be searched for quickly. "
             "Use * or + instead of {n}."

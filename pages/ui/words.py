@@ -26,7 +26,11 @@ class Meaning:
 
 
 NATS = "nats per response token"
-LABELS = ("activation_cluster", "semantic_bin", "task_code")  # columns whose numbers name groups: no amounts
+IDENTIFIER_COLUMNS = (
+    "activation_cluster",
+    "semantic_bin",
+    "task_code",
+)  # columns whose numbers name groups: no amounts
 INFLUENCE = Meaning(
     "Influence",
     "cosine",
@@ -206,26 +210,29 @@ COLUMNS: dict[str, Meaning] = {
         "The number that the rows brought along; what it means, and which end is good, is the other tool's to say.",
     ),
 }
-FOR_TARGETS = {"influence": INFLUENCE, "less": LESS}  # one column for each target: <word>.<target>
-OPTIONS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}  # choices not called as people do
+PER_TARGET = {"influence": INFLUENCE, "less": LESS}  # one column for each target: <word>.<target>
+OPTION_LABELS = {
+    "preference": "preference pairs (ROSE)",
+    "sft": "chosen answers (LESS)",
+}  # choices not called as people do
 # methods that rank by places in groups, and the score in each group
-SHOWN = {"answer_divergence": "divergence", "preference_influence": "influence"}
-GROUPS = {"preference_influence": "sub-task"}  # and what these groups are; others: bins
+DISPLAY_COLUMNS = {"answer_divergence": "divergence", "preference_influence": "influence"}
+GROUP_NOUNS = {"preference_influence": "sub-task"}  # and what these groups are; others: bins
 
 
 def meaning(column: str) -> Meaning:
     """Words for a column; an unknown one is shown by its name."""
     word, _, target = column.partition(".")
-    if target and word in FOR_TARGETS:
-        return replace(FOR_TARGETS[word], label=f"{FOR_TARGETS[word].label}: {target}")
+    if target and word in PER_TARGET:
+        return replace(PER_TARGET[word], label=f"{PER_TARGET[word].label}: {target}")
     known = COLUMNS.get(column)
     plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
     return known if known is not None else plain
 
 
-def option(name: str) -> str:
+def option_label(name: str) -> str:
     """One choice of a parameter, for people."""
-    return OPTIONS.get(name, name)
+    return OPTION_LABELS.get(name, name)
 
 
 def direction(column: str, prefer: Prefer) -> str:
@@ -238,41 +245,41 @@ def direction(column: str, prefer: Prefer) -> str:
     return f"Higher is taken first: {about.high}."
 
 
-def shown_by(method: Method) -> str:
+def display_column(method: Method) -> str:
     """The column that a method is looked at by: the one it ranks by, or the score that decides inside its groups."""
-    return SHOWN.get(method.name, method.ranks_by)
+    return DISPLAY_COLUMNS.get(method.name, method.ranks_by)
 
 
-def best_of(method: Method) -> str:
+def best_of_each_group(method: Method) -> str:
     """What is taken by a method that ranks by places in groups."""
-    return f"the best of each {GROUPS.get(method.name, 'bin')}"
+    return f"the best of each {GROUP_NOUNS.get(method.name, 'bin')}"
 
 
-def within_groups(column: str, method: Method) -> str:
+def direction_within_groups(column: str, method: Method) -> str:
     """What is taken first inside each group, as one sentence."""
     about, pick = meaning(column), getattr(method, "pick", "top")
     if pick == "middle":
         return "Inside each bin the middle is taken first: a control, neither end."
     first, what = ("Higher", about.high) if pick == "top" else ("Lower", about.low)
-    return f"{first} is taken first inside each {GROUPS.get(method.name, 'bin')}: {what}."
+    return f"{first} is taken first inside each {GROUP_NOUNS.get(method.name, 'bin')}: {what}."
 
 
-def ends(column: str) -> str:
+def describe_ends(column: str) -> str:
     """What both ends mean, for a column that the method does not rank by."""
     about = meaning(column)
     return f"Low: {about.low}. High: {about.high}."
 
 
-def task_name(name: str | None) -> str:
+def task_label(name: str | None) -> str:
     """A task label for people; rows without one have a name too."""
     return "no task" if name is None else name
 
 
-def rows_word(n: int) -> str:
+def format_rows(n: int) -> str:
     """1 row, 2 rows."""
     return f"{n:,} row" if n == 1 else f"{n:,} rows"
 
 
-def listed(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

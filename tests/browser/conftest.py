@@ -40,7 +40,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def served(workspace: Path, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def serve_app(workspace: Path, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The app on a free port; its address and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -64,7 +64,7 @@ def served(workspace: Path, **environment: str) -> Iterator[tuple[str, subproces
 
 @pytest.fixture
 def serve() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]]:
-    return served
+    return serve_app
 
 
 def _answers(url: str) -> bool:

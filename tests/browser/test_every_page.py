@@ -13,11 +13,11 @@ from core.demo.pool import clean_rows
 from core.pool.pools import load_pool
 from core.schema import Reading
 from core.workspace.files import write_json
-from tests.browser.test_journey import core, go, quiet, saved
+from tests.browser.test_journey import download_file, go_to, run_core, wait_until_idle
 
 ROWS = 120
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
-QUICK: dict[str, dict[str, Any]] = {  # what is measured, in little
+QUICK_PARAMS: dict[str, dict[str, Any]] = {  # what is measured, in little
     "entropy_shift": {"epochs": 1},
     "task_confidence": {"prompts_per_task": 4, "new_tokens": 4},
     "answer_divergence": {"answers": 2, "max_new_tokens": 6},
@@ -33,33 +33,33 @@ def measured(tmp_path_factory) -> tuple[Path, str]:
     file, workspace = folder / "small.jsonl", folder / "workspace"
     rows = clean_rows(0)[::19][:ROWS]
     file.write_text("".join(json.dumps({"id": f"row-{i}"} | row) + "\n" for i, row in enumerate(rows)))
-    words = [f"{method}.{name}={value}" for method, own in QUICK.items() for name, value in own.items()]
+    words = [f"{method}.{name}={value}" for method, own in QUICK_PARAMS.items() for name, value in own.items()]
     words = [word.removeprefix("entropy_shift.") for word in words]
     options = [part for word in words for part in ("--set", word)]
-    core("measure", str(file), "--also", "all", *options, "--workspace", str(workspace))
-    core("duplicates", str(file), "--workspace", str(workspace))
+    run_core("measure", str(file), "--also", "all", *options, "--workspace", str(workspace))
+    run_core("duplicates", str(file), "--workspace", str(workspace))
     pool = load_pool(str(file), workspace=workspace)
-    settings = {"format": 1, "method": "entropy_shift", "params": QUICK, "reading": asdict(Reading())}
+    settings = {"format": 1, "method": "entropy_shift", "params": QUICK_PARAMS, "reading": asdict(Reading())}
     settings |= {"seed": 0, "budget": "25%", "threshold": None, "filters": [], "pins": [], "also": []}
     write_json(workspace / "selections" / pool.fingerprint / "current.json", settings)
     return workspace, pool.fingerprint
 
 
-def title(page: Page) -> str:
+def heading_text(page: Page) -> str:
     return page.locator("h1").inner_text()
 
 
 def press(page: Page, name: str | re.Pattern[str]) -> None:
     page.get_by_role("button", name=name).first.click()
-    quiet(page)
+    wait_until_idle(page)
 
 
 def choose(page: Page, name: str | re.Pattern[str]) -> None:
     page.get_by_test_id("stButtonGroup").get_by_text(name).first.click()
-    quiet(page)
+    wait_until_idle(page)
 
 
-def charts(page: Page) -> None:
+def expect_chart(page: Page) -> None:
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
 
 
@@ -70,25 +70,25 @@ def test_every_method_on_every_page(page, serve, measured, tmp_path):
         expect(page.locator("h1")).to_have_text("small.jsonl")
         expect(page.get_by_role("img", name="Lengths in characters")).to_be_visible()
 
-        go(page, "Score")
+        go_to(page, "Score")
         expect(page.get_by_role("button", name="See the scores")).to_be_visible()
 
-        go(page, "Explore")
+        go_to(page, "Explore")
         said = set()
         for section in SECTIONS:
             page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
-            quiet(page)
-            charts(page)
-            said.add(title(page))
+            wait_until_idle(page)
+            expect_chart(page)
+            said.add(heading_text(page))
         assert len(said) == len(SECTIONS)  # each says something of its own
 
-        drawn_around_on_the_map(page)
-        compared(page)
-        selected(page)
-        exported(page, workspace, tmp_path)
+        check_map_lasso(page)
+        check_compare(page)
+        check_select(page)
+        check_export(page, workspace, tmp_path)
 
 
-def drawn_around_on_the_map(page: Page) -> None:
+def check_map_lasso(page: Page) -> None:
     """A box over the middle of the map gives rows to read."""
     box = page.get_by_test_id("stPlotlyChart").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -97,25 +97,25 @@ def drawn_around_on_the_map(page: Page) -> None:
     for x_to, y_to in ((x + 140, y - 140), (x + 140, y + 140), (x - 140, y + 140), (x - 140, y - 140)):
         page.mouse.move(x_to, y_to, steps=6)
     page.mouse.up()
-    quiet(page)
+    wait_until_idle(page)
     expect(page.get_by_text(re.compile(r"rows? inside"))).to_be_visible()
     page.locator("[class*=st-key-explore-map-do]").get_by_text("Compare", exact=True).click()
-    quiet(page)
+    wait_until_idle(page)
     press(page, "Clear")
 
 
-def compared(page: Page) -> None:
+def check_compare(page: Page) -> None:
     """Two methods are put together, and the combination is in use."""
-    go(page, "Compare")
+    go_to(page, "Compare")
     expect(page.locator("h1")).to_have_text(re.compile("At 25 %"))
-    charts(page)
+    expect_chart(page)
     press(page, "Use it as the method")
     expect(page.get_by_test_id("stSidebar").get_by_text("Combination")).to_be_visible()
 
 
-def selected(page: Page) -> None:
+def check_select(page: Page) -> None:
     """A row is looked into, and the selection is kept under a name."""
-    go(page, "Select")
+    go_to(page, "Select")
     expect(page.locator("h1")).to_have_text(re.compile("^30 of 120 rows"))
     choose(page, re.compile("^First taken"))
     for part in ("Ranks", "Scores"):
@@ -129,20 +129,20 @@ def selected(page: Page) -> None:
     page.keyboard.press("Escape")
 
 
-def exported(page: Page, workspace: Path, folder: Path) -> None:
+def check_export(page: Page, workspace: Path, folder: Path) -> None:
     """Files with rows held out, the same again headless, and from their manifest."""
-    go(page, "Export")
+    go_to(page, "Export")
     slider = page.get_by_role("slider", name="Held out of training")
     for _ in range(10):
         slider.press("ArrowRight")
-    quiet(page)
+    wait_until_idle(page)
     press(page, re.compile(r"Write \d+ rows"))
-    chosen, held = saved(page, "chosen.jsonl", folder), saved(page, "chosen.heldout.jsonl", folder)
-    recipe, manifest = (saved(page, f"chosen.{kind}", folder) for kind in ("recipe.yaml", "manifest.json"))
+    chosen, held = download_file(page, "chosen.jsonl", folder), download_file(page, "chosen.heldout.jsonl", folder)
+    recipe, manifest = (download_file(page, f"chosen.{kind}", folder) for kind in ("recipe.yaml", "manifest.json"))
     train, test = ([json.loads(line)["id"] for line in file.read_text().splitlines()] for file in (chosen, held))
     assert (len(train), len(test), len({*train, *test})) == (27, 3, 30)
-    core("run", str(recipe), "--out", str(folder / "headless.jsonl"), "--workspace", str(workspace))
-    core("replay", str(manifest), "--out", str(folder / "again.jsonl"), "--workspace", str(workspace))
+    run_core("run", str(recipe), "--out", str(folder / "headless.jsonl"), "--workspace", str(workspace))
+    run_core("replay", str(manifest), "--out", str(folder / "again.jsonl"), "--workspace", str(workspace))
     for name in ("headless", "again"):
         assert (folder / f"{name}.jsonl").read_bytes() == chosen.read_bytes()
         assert (folder / f"{name}.heldout.jsonl").read_bytes() == held.read_bytes()

@@ -12,17 +12,17 @@ from playwright.sync_api import Page, expect
 ROOT = Path(__file__).parents[2]
 PAGES = ("score", "explore", "select", "export")
 expect.set_options(timeout=30_000)
-MEASURED = 600_000  # milliseconds that measuring the demo pool may take on a slow machine
+MEASURE_TIMEOUT_MS = 600_000  # milliseconds that measuring the demo pool may take on a slow machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def go(page: Page, name: str) -> None:
+def go_to(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_text(name, exact=True).click()
-    quiet(page)
+    wait_until_idle(page)
 
 
-def quiet(page: Page) -> None:
+def wait_until_idle(page: Page) -> None:
     """Wait until the app has answered."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.wait_for_timeout(300)
@@ -36,7 +36,7 @@ def headline_rows(page: Page) -> int:
     return int(page.locator("h1").inner_text().split()[0].replace(",", ""))
 
 
-def saved(page: Page, label: str, folder: Path) -> Path:
+def download_file(page: Page, label: str, folder: Path) -> Path:
     with page.expect_download() as download:
         page.get_by_role("link", name=label).click()
     path = folder / download.value.suggested_filename
@@ -44,7 +44,7 @@ def saved(page: Page, label: str, folder: Path) -> Path:
     return path
 
 
-def core(*arguments: str) -> dict:
+def run_core(*arguments: str) -> dict:
     command = [sys.executable, "-m", "core", *arguments, "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -56,26 +56,26 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
     with serve(workspace) as (address, _):
         page.goto(address)
         expect(page.get_by_text("Demo pool").first).to_be_visible()
-        quiet(page)
+        wait_until_idle(page)
 
         page.get_by_role("button", name="Score it").click()
         page.get_by_role("button", name="Start measuring").click()
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
         page.reload()  # the job is not the page's
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-        expect(page.locator(".st-key-to\\.explore, .st-key-to-explore")).to_be_visible(timeout=MEASURED)
+        expect(page.locator(".st-key-to\\.explore, .st-key-to-explore")).to_be_visible(timeout=MEASURE_TIMEOUT_MS)
 
-        go(page, "Explore")
+        go_to(page, "Explore")
         expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
 
-        go(page, "Select")
+        go_to(page, "Select")
         assert headline_rows(page) == 240  # 10 % of 2,400
         slider = page.get_by_role("slider", name="Budget")
         slider.focus()
         for tenth in range(101, 111):
             slider.press("ArrowRight")  # 0.1 % each
             expect(page.locator("h1")).to_have_text(re.compile(f"^{2400 * tenth // 1000} of 2,400 rows"))
-        quiet(page)
+        wait_until_idle(page)
 
         page.get_by_text(re.compile("^First taken")).click()
         page.get_by_placeholder("Why?").fill("read by hand")
@@ -84,15 +84,15 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         assert headline_rows(page) == 264  # the next row in the order took its place
 
         page.reload()
-        quiet(page)
+        wait_until_idle(page)
         expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
         assert headline_rows(page) == 264
 
-        go(page, "Export")
+        go_to(page, "Export")
         page.get_by_role("button", name=re.compile("Write 264 rows")).click()
-        chosen = saved(page, "chosen.jsonl", tmp_path)
-        recipe = saved(page, "chosen.recipe.yaml", tmp_path)
-        manifest = saved(page, "chosen.manifest.json", tmp_path)
+        chosen = download_file(page, "chosen.jsonl", tmp_path)
+        recipe = download_file(page, "chosen.recipe.yaml", tmp_path)
+        manifest = download_file(page, "chosen.manifest.json", tmp_path)
 
     lines = chosen.read_text().splitlines()
     pins = json.loads(manifest.read_text())["recipe"]["pins"]
@@ -100,11 +100,11 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
     assert [(pin["side"], pin["reason"]) for pin in pins] == [("out", "read by hand")]
     assert pins[0]["id"] not in {json.loads(line)["id"] for line in lines}
 
-    headless = core("run", str(recipe), "--out", str(tmp_path / "headless.jsonl"), "--workspace", str(workspace))
+    headless = run_core("run", str(recipe), "--out", str(tmp_path / "headless.jsonl"), "--workspace", str(workspace))
     assert headless["rows"] == 264
     assert (tmp_path / "headless.jsonl").read_bytes() == chosen.read_bytes()
     again = tmp_path / "again.jsonl"
-    core("replay", str(manifest), "--out", str(again), "--workspace", str(workspace))
+    run_core("replay", str(manifest), "--out", str(again), "--workspace", str(workspace))
     assert again.read_bytes() == chosen.read_bytes()
 
 
@@ -112,7 +112,7 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
 def test_a_link_straight_to_a_page_on_a_fresh_server_leads_somewhere(page, serve, tmp_path, name):
     with serve(tmp_path / "workspace") as (address, _):
         page.goto(f"{address}/{name}")
-        quiet(page)
+        wait_until_idle(page)
         expect(page.get_by_test_id("stSidebarNav").get_by_text("Export", exact=True)).to_be_visible()
         expect(page.get_by_test_id("stMain")).to_have_text(re.compile(r"\w"))
 
@@ -125,12 +125,12 @@ def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("dialog", lambda dialog: pytest.fail(f"a script in the pool ran: {dialog.message}"))
-    core("inspect", str(file), "--task", "category", "--workspace", str(tmp_path / "workspace"))
+    run_core("inspect", str(file), "--task", "category", "--workspace", str(tmp_path / "workspace"))
     with serve(tmp_path / "workspace", WINNOW_DATA_ROOTS=str(tmp_path)) as (address, _):
         page.goto(address)
-        quiet(page)
+        wait_until_idle(page)
         expect(page.get_by_text("hostile.jsonl").first).to_be_visible()
         expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
         for name in ("Score", "Pool"):
-            go(page, name)
+            go_to(page, name)
     assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.removeprefix("http://")}

@@ -23,23 +23,23 @@ from core.measurement.measure import measure_all
 from core.measurement.run_data import kept_folder, load_measured
 from core.measurement.runs import INFLUENCES
 from core.measurement.token_view import view
-from core.methods import build
-from core.models.activations import Activations
-from core.models.answer_embeddings import AnswerSpace
-from core.models.forward_pass import Probe
-from core.models.generation.answers import Sampling
-from core.models.generation.greedy import Continuation
+from core.methods import build_method
+from core.models.activations import ActivationObserver
+from core.models.answer_embeddings import AnswerEmbedder
+from core.models.forward_pass import ForwardPass
+from core.models.generation.answers import SamplingSettings
+from core.models.generation.greedy import GreedyContinuation
 from core.models.generation.sampler import Sampler
-from core.models.generation.top_p import gumbel
+from core.models.generation.top_p import gumbel_noise
 from core.models.loading import load_model, pick_dtype
 from core.models.reference import resolve_model
 from core.models.sentence_encoder import SentenceEncoder
-from core.models.training.adam_update import Moments
-from core.models.training.checkpoints import epoch_checkpoints
+from core.models.training.adam_update import AdamMoments
+from core.models.training.checkpoints import load_epoch_checkpoints
 from core.models.training.finetune import TrainSpec, train
 from core.models.training.row_gradients import RowGradients
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Parts, Workspace
 from tests.core.models.families import FAMILIES, GROUPED, every_family, network_of
@@ -122,13 +122,13 @@ def test_the_pass_says_the_same(config, both, batch):
     short = {"tokens": [t[:150] for t in batch["tokens"]], "spans": [np.minimum(s, 150) for s in batch["spans"]]}
     networks = (network_of(config).to(model.device) for model in both)
     models = [replace(model, network=network, max_length=256) for model, network in zip(both, networks, strict=True)]
-    expected, found = (Probe(model, batch_tokens=600)(short) for model in models)
+    expected, found = (ForwardPass(model, batch_tokens=600)(short) for model in models)
     for name, values in expected.items():
         assert_near(found[name], values)
 
 
 def test_a_shared_beginning_runs_once_and_changes_nothing(both, batch):
-    probe = Probe(both[1])
+    probe = ForwardPass(both[1])
     shared = {name: [values[k] for k in (0, 7, 9, 10, 11)] for name, values in batch.items()}
     assert probe._shares and probe._prefix(shared["tokens"]) is not None
     found = probe(shared)
@@ -138,14 +138,16 @@ def test_a_shared_beginning_runs_once_and_changes_nothing(both, batch):
 
 @pytest.mark.parametrize("budget", [1, 400, 100_000])
 def test_a_row_measures_the_same_alone_and_in_any_batch(both, batch, budget):
-    probe = Probe(both[1], batch_tokens=budget)
+    probe = ForwardPass(both[1], batch_tokens=budget)
     found = probe(batch)
     for name in found:
-        assert_near(found[name], np.concatenate([Probe(both[1])(one(batch, k))[name] for k in range(12)]))
+        assert_near(found[name], np.concatenate([ForwardPass(both[1])(one(batch, k))[name] for k in range(12)]))
 
 
 def test_bfloat16_stays_close(ref, both, batch):
-    found, expected = (Probe(m)(batch)["nll"] for m in (load_model(ref, dtype="bfloat16", device="cuda"), both[0]))
+    found, expected = (
+        ForwardPass(m)(batch)["nll"] for m in (load_model(ref, dtype="bfloat16", device="cuda"), both[0])
+    )
     np.testing.assert_allclose(found, expected, rtol=LOWER)
 
 
@@ -155,7 +157,7 @@ def test_the_same_neurons_are_on(both, batch, tokens, config):
     found = []
     for model in both:
         own = replace(model, network=network_of(config).to(model.device), max_length=256)
-        probe = Probe(own, riders=[Activations(own, share=0.1, tokens=tokens)])
+        probe = ForwardPass(own, riders=[ActivationObserver(own, share=0.1, tokens=tokens)])
         found.append(probe(batch)["active_neurons"])
     assert (found[0] == found[1]).mean() > 0.99  # of two that are equal to rounding another may be on
 
@@ -171,18 +173,20 @@ def test_a_row_is_read_token_by_token(both, batch):
 
 
 def test_the_continuation_is_as_likely(both, batch):
-    expected, found = (Continuation(model, new_tokens=8)(batch) for model in both)
+    expected, found = (GreedyContinuation(model, new_tokens=8)(batch) for model in both)
     assert_near(found["confidence"], expected["confidence"], 8 * SAME)
     np.testing.assert_array_equal(found["continued"], expected["continued"])
 
 
 def test_the_noise_of_a_draw_is_the_same():
     seeds = np.random.default_rng(0).integers(0, 2**64, 16, dtype=np.uint64)
-    torch.testing.assert_close(gumbel(seeds, 3000, "cuda").cpu(), gumbel(seeds, 3000, "cpu"), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gumbel_noise(seeds, 3000, "cuda").cpu(), gumbel_noise(seeds, 3000, "cpu"), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_the_same_answers_are_drawn(both, batch):
-    warm = Sampling(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
+    warm = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
     samplers = [Sampler(model, warm) for model in both]
     assert samplers[1].batches and samplers[1].shares
     expected, found = (sampler(batch) for sampler in samplers)
@@ -196,7 +200,7 @@ def test_answers_lie_in_the_same_place(both):
     given = {"instruction": ["What is the capital of France? " * 3, "Add 2 and 3."]}
     given["answers"] = [["Paris.", "The capital is Paris.", None], ["5", "five, as 2 and 3 make 5", "It is 5."]]
     spaces = [
-        AnswerSpace(replace(model, network=network_of(FAMILIES["qwen3"]).to(model.device), max_length=256))
+        AnswerEmbedder(replace(model, network=network_of(FAMILIES["qwen3"]).to(model.device), max_length=256))
         for model in both
     ]
     assert spaces[1].shares
@@ -263,7 +267,7 @@ def test_training_in_bfloat16_stays_close(ref, batch, spec, tmp_path):
 def adapters(ref, batch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapter")
     trained(ref, batch, LORA, folder, "cpu")
-    return epoch_checkpoints(folder)
+    return load_epoch_checkpoints(folder)
 
 
 def test_a_model_for_the_processor_leaves_the_gpu_alone(ref, adapters):
@@ -286,7 +290,7 @@ def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
         whole = {name: torch.cat([g[name] for _, g, _ in found])[order].cpu() for name in gradients.shapes}
         pairs.append((whole, np.concatenate([said for *_, said in found])[order]))
         directions = [{name: pairs[0][0][name][k].to(device) for name in whole} for k in (0, 1)]
-        moments = Moments.of_checkpoint(last.moments, last.steps)
+        moments = AdamMoments.of_checkpoint(last.moments, last.steps)
         scores.append(gradients.scores(batch, directions, moments))
     assert_near(scores[1].nll, scores[0].nll)
     np.testing.assert_allclose(scores[1].cosines, scores[0].cosines, atol=1e-3 * np.nanmax(np.abs(scores[0].cosines)))
@@ -320,8 +324,8 @@ def many():
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(both, many):
-    expected = Probe(both[1])(many)
-    probe, sizes = Probe(both[1], batch_tokens=10**6), []
+    expected = ForwardPass(both[1])(many)
+    probe, sizes = ForwardPass(both[1], batch_tokens=10**6), []
     hook = both[1].network.base_model.register_forward_pre_hook(
         lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
     )
@@ -356,10 +360,10 @@ def test_training_takes_fewer_rows_at_once_where_memory_is_short(ref, many, tmp_
 
 def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
     def everything(folder):
-        Probe(both[1], riders=[Activations(both[1])])(batch)
+        ForwardPass(both[1], riders=[ActivationObserver(both[1])])(batch)
         model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
-        Continuation(model, new_tokens=4)(batch)
-        Sampler(model, Sampling(answers=2, max_new_tokens=4))(batch)
+        GreedyContinuation(model, new_tokens=4)(batch)
+        Sampler(model, SamplingSettings(answers=2, max_new_tokens=4))(batch)
         gradients = RowGradients(model, checkpointing=True)
         gradients.scores(batch, [{name: torch.ones(shape) for name, shape in gradients.shapes.items()}])
         trained(ref, batch, replace(FULL, epochs=1), folder, "cuda")
@@ -392,11 +396,13 @@ def files(tmp_path_factory):
 
 def methods(files):
     return [
-        build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.5, "batch_size": 8}),
-        build("activation_coverage", {"clusters": 4}),
-        build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4}),
-        build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6}),
-        build("preference_influence", {"targets": f"sound={files / 'pairs.jsonl'}", "epochs": 2, "lora_rank": 4}),
+        build_method("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.5, "batch_size": 8}),
+        build_method("activation_coverage", {"clusters": 4}),
+        build_method("task_confidence", {"prompts_per_task": 5, "new_tokens": 4}),
+        build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6}),
+        build_method(
+            "preference_influence", {"targets": f"sound={files / 'pairs.jsonl'}", "epochs": 2, "lora_rank": 4}
+        ),
     ]
 
 
@@ -404,7 +410,7 @@ def measured(files, model, folder, device, dtype="float32", report=None):
     workspace = Workspace(folder)
     pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
     reading = Reading(model=model, max_length=128, device=device, dtype=dtype)
-    runs = measure_all(pool, methods(files), reading, workspace, report=report or Silent())
+    runs = measure_all(pool, methods(files), reading, workspace, report=report or SilentReporter())
     columns = {}
     for run in runs:
         columns |= load_measured(run).columns
@@ -412,7 +418,7 @@ def measured(files, model, folder, device, dtype="float32", report=None):
     return columns | {"influences": influences}
 
 
-class StoppedAt(Silent):
+class StoppedAt(SilentReporter):
     """Stops a measurement at each of the stages it has not been stopped at."""
 
     def __init__(self):
@@ -468,6 +474,6 @@ def test_a_measurement_goes_on_after_it_was_stopped(files, ref, tmp_path):
 def test_the_trial_knows_where_it_runs(files, ref, workspace):
     pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
     reading = Reading(model=ref.path, max_length=128, device="cuda", dtype="float32")
-    found = estimate(pool, methods(files), reading, workspace, report=Silent())
+    found = estimate(pool, methods(files), reading, workspace, report=SilentReporter())
     assert (found.device, found.dtype) == ("cuda", "float32")
     assert found.seconds > 0 and found.memory_bytes > 4 * 38_000

@@ -15,13 +15,13 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
 
-from core.algorithms.active_neurons import States
-from core.algorithms.answer_geometry import divergence, grams
+from core.algorithms.active_neurons import ActiveNeurons
+from core.algorithms.answer_geometry import compute_geometry, gram_matrices
 from core.algorithms.greedy_coverage import coverage_gains
-from core.algorithms.kmeans import by_size
+from core.algorithms.kmeans import number_by_size
 from core.measurement.run_data import ABOUT, INDICES, INDPTR, write_merges
 from core.measurement.runs import DERIVED, Run, Tasks, save_run
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.models.generation.answers import answer_table, count_answers
 from core.pool.pools import load_pool
@@ -67,7 +67,7 @@ def pool(workspace: Workspace, tmp_path: Path) -> Pool:
 @pytest.fixture
 def measure(workspace: Workspace, pool: Pool) -> Callable[..., Run]:
     """Put a finished run into the workspace; what is given is added to its summary."""
-    return partial(finished_run, workspace, pool)
+    return partial(entropy_shift_run, workspace, pool)
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def run(measure: Callable[..., Run]) -> Run:
     return measure()
 
 
-def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
+def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
     """A finished entropy shift run, as the app's own settings ask for it."""
     random = np.random.default_rng(0)
     n = len(pool)
-    method = build("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
+    method = build_method("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
     nll, entropy = random.gamma(4, 0.5, n), random.gamma(3, 0.5, n)
     columns = {
         "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
@@ -100,7 +100,7 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
     made = Run(
         id=pool.fingerprint[:16],  # caches are keyed by it
         pool_id=pool.fingerprint,
-        method=describe(method),
+        method=describe_method(method),
         reading=asdict(Reading()),
         model={"name": "embedded", "revision": "0" * 32},
         encoder="0" * 16,
@@ -115,7 +115,7 @@ def finished_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
 NEURONS = 60
 
 
-def put_run(
+def store_run(
     workspace: Workspace,
     pool: Pool,
     method: str,
@@ -133,7 +133,7 @@ def put_run(
     made = Run(
         id=f"{method[:8]:0<8}{pool.fingerprint[:8]}",
         pool_id=pool.fingerprint,
-        method=describe(build(method, with_suggestions(method, {}, "embedded"))),
+        method=describe_method(build_method(method, with_suggestions(method, {}, "embedded"))),
         reading=asdict(Reading()),
         model={"name": "embedded", "revision": "0" * 32},
         encoder="0" * 16,
@@ -146,12 +146,12 @@ def put_run(
     return save_run(workspace, made, tokens | columns)
 
 
-def covering_run(workspace: Workspace, pool: Pool) -> Run:
+def activation_coverage_run(workspace: Workspace, pool: Pool) -> Run:
     """Activation coverage: rows of six kinds, each with five neurons on; the kinds are the clusters."""
     random, n = np.random.default_rng(1), len(pool)
     kind = np.sort(random.integers(0, 6, n))
     table = np.stack([np.sort(random.choice(20, 5, replace=False)) + 8 * k for k in kind]).astype(np.uint32)
-    states = States.of_table(table, NEURONS)
+    states = ActiveNeurons.of_table(table, NEURONS)
     folder = workspace.folder("measurements", "states0000000000")
     folder.mkdir(parents=True)
     np.save(folder / INDPTR, states.indptr)
@@ -161,12 +161,12 @@ def covering_run(workspace: Workspace, pool: Pool) -> Run:
         "nll": random.gamma(4, 0.5, n).astype(np.float32),
         "entropy": random.gamma(3, 0.5, n).astype(np.float32),
         "coverage_gain": coverage_gains(states, np.arange(n)),
-        "activation_cluster": by_size(kind),
+        "activation_cluster": number_by_size(kind),
     }
-    return put_run(workspace, pool, "activation_coverage", columns, kept={"states": "states0000000000"})
+    return store_run(workspace, pool, "activation_coverage", columns, kept={"states": "states0000000000"})
 
 
-def asking_run(workspace: Workspace, pool: Pool) -> Run:
+def task_confidence_run(workspace: Workspace, pool: Pool) -> Run:
     """Task confidence: of the pool's three tasks, or of three derived ones; 8 prompts asked of each, of the last 1."""
     n = len(pool)
     labelled = cached.tasks(pool)[0] != (None,)
@@ -177,13 +177,13 @@ def asking_run(workspace: Workspace, pool: Pool) -> Run:
         confidence[np.flatnonzero(code == task)[:asked]] = mean + (np.arange(asked) - (asked - 1) / 2) / 500
     tasks = Tasks(names, "labels: category" if labelled else DERIVED)
     columns = {"task_code": np.array(code), "confidence": confidence}
-    return put_run(workspace, pool, "task_confidence", columns, tasks=tasks)
+    return store_run(workspace, pool, "task_confidence", columns, tasks=tasks)
 
 
 ANSWERS = 5  # to each prompt
 
 
-def answering_run(workspace: Workspace, pool: Pool) -> Run:
+def answer_divergence_run(workspace: Workspace, pool: Pool) -> Run:
     """Answer divergence: in turn answers all alike, of two kinds, all different, and near; in six bins, three parts.
 
     Row 5 has lost its second answer, row 6 all but one; row 9 refuses, is empty, and is cut.
@@ -202,7 +202,7 @@ def answering_run(workspace: Workspace, pool: Pool) -> Run:
     ended = [[None if a is None else "stop" for a in own] for own in answers]
     ended[9][2] = "length"
     table = answer_table({"answers": answers, "answer_tokens": tokens, "ended": ended})
-    gram = grams(vectors)
+    gram = gram_matrices(vectors)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(gram.ravel()), ANSWERS**2)
     plan = [np.sort(rows) for rows in np.array_split(random.permutation(n), 3)]
     for name, whole in (("answers000000000", table), ("grams00000000000", pa.table({"gram": flat}))):
@@ -211,36 +211,36 @@ def answering_run(workspace: Workspace, pool: Pool) -> Run:
             parts.write(part, whole.take(plan[part]))
     bins = workspace.folder("measurements", "bins000000000000")
     write_merges(bins, np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]))
-    found = divergence(gram)
+    found = compute_geometry(gram)
     columns = {
         "nll": random.gamma(4, 0.5, n).astype(np.float32),
         "entropy": random.gamma(3, 0.5, n).astype(np.float32),
         "dispersion": found.dispersion.astype(np.float32),
         "anisotropy": found.anisotropy.astype(np.float32),
         "answers_counted": found.counted,
-        "semantic_bin": by_size(np.minimum(np.arange(n) % 7, 5)),
+        "semantic_bin": number_by_size(np.minimum(np.arange(n) % 7, 5)),
     }
     kept = {"answers": "answers000000000", "grams": "grams00000000000", "bins": "bins000000000000"}
     summary = {"seconds": {}, "tokens": 0, "warnings": [], "answers": asdict(count_answers(table))}
-    return put_run(workspace, pool, "answer_divergence", columns, kept=kept, summary=summary)
+    return store_run(workspace, pool, "answer_divergence", columns, kept=kept, summary=summary)
 
 
 @pytest.fixture
 def answering(workspace: Workspace, pool: Pool) -> Run:
     """Answer divergence of the small pool."""
-    return answering_run(workspace, pool)
+    return answer_divergence_run(workspace, pool)
 
 
 @pytest.fixture
 def covered(workspace: Workspace, pool: Pool) -> Run:
     """Activation coverage of the small pool."""
-    return covering_run(workspace, pool)
+    return activation_coverage_run(workspace, pool)
 
 
 @pytest.fixture
 def asked(workspace: Workspace, pool: Pool) -> Run:
     """Task confidence of the small pool, by its labels."""
-    return asking_run(workspace, pool)
+    return task_confidence_run(workspace, pool)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import list_runs
-from core.methods import build
+from core.methods import build_method
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
 from pages.ui.shell import state
-from tests.pages.conftest import asking_run, covering_run, finished_run
+from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"
 
@@ -63,7 +63,7 @@ def who(at) -> list[str]:
 def brute(run, k: int) -> tuple[int, int]:
     """Rows shared by the first k of entropy shift and of the longest, with sets."""
     measured, every = load_measured(run), np.ones(240, bool)
-    orders = [build(name, {}).order(measured, every, seed=0).rows[:k] for name in ("entropy_shift", "longest")]
+    orders = [build_method(name, {}).order(measured, every, seed=0).rows[:k] for name in ("entropy_shift", "longest")]
     return len(set(orders[0].tolist()) & set(orders[1].tolist())), k
 
 
@@ -172,7 +172,7 @@ def test_what_only_one_takes_and_what_all_take_can_be_read(page, run):
 def test_the_strongest_disagreements_lie_side_by_side(page, run):
     high, low = tables(page)[-2:]
     measured, every = load_measured(run), np.ones(240, bool)
-    order = build("entropy_shift", {}).order(measured, every, seed=0)
+    order = build_method("entropy_shift", {}).order(measured, every, seed=0)
     name = f"In {SHIFT}"
     assert high[name].iloc[0] < low[name].iloc[0]
     assert len(order.rows) == 192
@@ -180,8 +180,8 @@ def test_the_strongest_disagreements_lie_side_by_side(page, run):
 
 
 def test_groups_are_drawn_and_tabled(page, workspace, pool, app):
-    covering_run(workspace, pool)
-    asking_run(workspace, pool)
+    activation_coverage_run(workspace, pool)
+    task_confidence_run(workspace, pool)
     at = app("compare")
     assert not at.exception
     assert who(at) == [SHIFT, "Activation coverage", "Task confidence", "Random", "Longest response"]
@@ -254,7 +254,7 @@ def test_scores_that_rows_brought_along_are_added_without_a_model(workspace, tmp
     rows = [{"instruction": f"q {i}", "output": "a " * (1 + i % 7), "ifd_ppl": (i * 7) % 100} for i in range(100)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
-    finished_run(workspace, pool)
+    entropy_shift_run(workspace, pool)
     at = app("compare")
     assert at.selectbox(key="compare.field").options == ["ifd_ppl"]
     press(at, "compare.import")
@@ -303,7 +303,7 @@ def test_nothing_and_everything_can_be_compared(page):
 
 
 def test_prompts_without_responses_are_compared_by_the_methods_that_can_do_without(workspace, prompts_only, app):
-    asking_run(workspace, prompts_only)
+    task_confidence_run(workspace, prompts_only)
     at = app("compare")
     assert not at.exception
     assert who(at) == ["Task confidence", "Random", "Longest response"]
@@ -320,7 +320,7 @@ def test_a_filter_that_lets_nothing_pass_is_survived(run, app):
 
 
 def test_random_repeats_no_draw_of_another_method(workspace, pool, app):
-    asking_run(workspace, pool)
+    task_confidence_run(workspace, pool)
     at = app("compare")
     html = "".join(one.value for one in at.html)
     rho = float(html.split("Task confidence and Random: ")[2].split('"')[0].replace("−", "-"))

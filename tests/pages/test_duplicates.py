@@ -7,7 +7,7 @@ import pytest
 
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.workspace.files import read_json
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import state
@@ -30,7 +30,7 @@ def pool(workspace, tmp_path):
 @pytest.fixture
 def repeats(pool, workspace):
     """Which row each row nearly repeats, as the workspace knows it."""
-    return find_near_duplicates(pool, workspace, 0.8, Silent())
+    return find_near_duplicates(pool, workspace, 0.8, SilentReporter())
 
 
 def choices(at) -> str:

@@ -14,7 +14,7 @@ from core.methods import METHODS
 from core.selection.filters import Filter
 from pages.ui.data import cached
 from pages.ui.shell import state
-from tests.pages.conftest import asking_run, covering_run, finished_run
+from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
 
 
 def said(at) -> str:
@@ -381,7 +381,7 @@ def test_without_confidence_tasks_are_still_shared_out_for_any_method(run, app):
 
 
 def test_derived_tasks_are_called_so_wherever_they_are_shown(unlabelled, workspace, app):
-    asking_run(workspace, unlabelled)
+    task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
     assert "Tasks are derived: groups of like prompts, by k-means over embeddings by embedded (small)." in said(at)
@@ -391,8 +391,8 @@ def test_derived_tasks_are_called_so_wherever_they_are_shown(unlabelled, workspa
 
 
 def test_derived_tasks_are_seen_by_a_method_that_was_measured_elsewhere(unlabelled, workspace, app):
-    asking_run(workspace, unlabelled)
-    finished_run(workspace, unlabelled)
+    task_confidence_run(workspace, unlabelled)
+    entropy_shift_run(workspace, unlabelled)
     at = opened(app("explore"), "Tasks")
     assert at.selectbox(key="select.method").value == "entropy_shift"
     assert "Least sure of derived 2" in at.title[0].value
@@ -401,8 +401,8 @@ def test_derived_tasks_are_seen_by_a_method_that_was_measured_elsewhere(unlabell
 
 
 def test_a_pool_of_prompts_alone_is_explored_without_a_word_on_responses(prompts_only, workspace, app):
-    asking_run(workspace, prompts_only)
-    covering_run(workspace, prompts_only)
+    task_confidence_run(workspace, prompts_only)
+    activation_coverage_run(workspace, prompts_only)
     at = choose(app("explore"), "task_confidence")
     for method in ("task_confidence", "random"):
         choose(at, method)

@@ -13,7 +13,7 @@ from core.output.curate import curate
 from core.pool.pools import load_pool
 from core.selection.recipe import load_recipe
 from pages.ui.shell import state
-from tests.pages.conftest import finished_run
+from tests.pages.conftest import entropy_shift_run
 
 
 def said(at) -> str:
@@ -173,7 +173,7 @@ def asked(workspace, tmp_path):
         "".join(json.dumps({"id": f"p{i}", "prompt": f"Why {i}?", "task": "ab"[i % 2]}) + "\n" for i in range(40))
     )
     pool = load_pool(str(path), workspace=workspace.root)
-    finished_run(workspace, pool)
+    entropy_shift_run(workspace, pool)
     return pool
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import SUBTASKS, given_files, save_run
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
-from core.selection.recipe import plan_selection
+from core.selection.recipe import make_selection
 from core.workspace.files import read_json, write_json
 from pages.ui.shell import state
-from tests.pages.conftest import put_run
+from tests.pages.conftest import store_run
 from tests.pages.test_answers import drawn, html
 from tests.pages.test_explore import choose, click, opened, said, sections
 
@@ -43,7 +43,9 @@ def influencing_run(workspace, pool, source, *, other="other"):
     On good the later the row the higher, on other the lower; by LESS alike on good, and on other the longer the higher.
     """
     targets = f"good={source}" + (f"; {other}=demo" if other else "")
-    made = build("preference_influence", with_suggestions("preference_influence", {"targets": targets}, "embedded"))
+    made = build_method(
+        "preference_influence", with_suggestions("preference_influence", {"targets": targets}, "embedded")
+    )
     length = pool.rows["response_chars"].to_numpy() / 1e4
     preference, sft = [UP, -0.1 - ROWS / 1e5, DOWN], [UP / 2, -0.1 - ROWS / 1e5, length]
     folder = workspace.folder("measurements", "influences00000")
@@ -64,7 +66,7 @@ def influencing_run(workspace, pool, source, *, other="other"):
             "loss": [3.0, 2.9, 2.8, 2.8, 2.7, 2.6],
         },
     }  # fmt: skip
-    run = put_run(
+    run = store_run(
         workspace,
         pool,
         "preference_influence",
@@ -75,7 +77,9 @@ def influencing_run(workspace, pool, source, *, other="other"):
     columns = load_measured(run).columns
     key = f"{run.id[:-2]}{len(other):02d}"
     run = save_run(
-        workspace, replace(run, id=key, method=describe(made), folder=workspace.folder("runs", key)), dict(columns)
+        workspace,
+        replace(run, id=key, method=describe_method(made), folder=workspace.folder("runs", key)),
+        dict(columns),
     )
     use(workspace, pool, {"targets": targets})
     return run
@@ -275,7 +279,7 @@ def test_the_recipe_of_a_target_chooses_the_rows_that_are_seen(influencing, app,
     target(at, "other")
     recipe = state_recipe(at, pool)
     assert recipe.method.params["target"] == "other"
-    rows = plan_selection(recipe, pool, load_measured(influencing)).rows
+    rows = make_selection(recipe, pool, load_measured(influencing)).rows
     assert rows.tolist() == [i for i in range(25) if i != 3]
 
 

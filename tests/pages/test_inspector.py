@@ -10,10 +10,10 @@ import pytest
 from core.measurement.measure import measure as measure_pool
 from core.measurement.run_data import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
 from core.measurement.token_view import view_states
-from core.methods import build
+from core.methods import build_method
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
@@ -21,7 +21,7 @@ from core.workspace.files import Parts, content_key
 from core.workspace.jobs import list_jobs
 from pages.ui.row import scores, tokens
 from pages.ui.shell import state
-from tests.pages.conftest import finished_run
+from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, said
 from tests.pages.ui.row.test_drawings import Read
 
@@ -190,10 +190,10 @@ def test_near_copies_are_listed_once_they_are_known(workspace, tmp_path, app):
     file = tmp_path / "near.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
-    finished_run(workspace, pool, dtype="float32")
+    entropy_shift_run(workspace, pool, dtype="float32")
     at = part(app("pool"), "Neighbours")
     assert "near copies" not in said(at)
-    find_near_duplicates(pool, workspace, 0.8, Silent())
+    find_near_duplicates(pool, workspace, 0.8, SilentReporter())
     part(at, "Neighbours")
     assert "No exact copies" in said(at)
     assert "**2 rows are near copies, alike by 0.8 or more**" in said(at)
@@ -262,7 +262,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     file = tmp_path / "few.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
-    run = measure_pool(pool, build("lowest_nll", {}), Reading(), workspace, report=Silent())
+    run = measure_pool(pool, build_method("lowest_nll", {}), Reading(), workspace, report=SilentReporter())
     at = app("pool")
     at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="lowest_nll")
     part(at.run(), "Tokens")
@@ -274,10 +274,10 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     at.run()
     assert not at.exception
     assert "It is 0 and 0." in shown(at)
-    first = tokens.stored(tokens.Source(run, calibrated=False), 0)
+    first = tokens.load_views(tokens.Source(run, calibrated=False), 0)
     mean = view_means({name: [one] for name, one in first.items()})[0]["nll"]
     assert mean == pytest.approx(load_measured(run).columns["nll"][0], abs=1e-4)
-    ahead = view_states(run, [7], workspace, calibrated=False, device="cpu", report=Silent())
+    ahead = view_states(run, [7], workspace, calibrated=False, device="cpu", report=SilentReporter())
     assert len(ahead["base"][0]) == load_measured(run).columns["response_tokens"][7]
 
 
@@ -336,7 +336,7 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
     file = tmp_path / "hostile.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
-    run = finished_run(workspace, pool, dtype="float32")
+    run = entropy_shift_run(workspace, pool, dtype="float32")
     folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
     flat = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(2 * len(pool), np.float16)), 2)
     parts = Parts.open(folder, {}, [np.arange(len(pool))])

@@ -20,12 +20,12 @@ from pages.ui.charts import raster
 from pages.ui.charts.raster import HEIGHT, SIDE, WIDTH, Layer
 from pages.ui.map import dots as mapdots
 from pages.ui.map import lasso_compare, picture
-from pages.ui.map.colours import KINDS, Amount, Kinds
-from pages.ui.map.dots import SCALE, Dots, layers
-from pages.ui.map.picture import Drawn, settle
+from pages.ui.map.colours import CATEGORY_COLOURS, CategoricalColours, ContinuousColours
+from pages.ui.map.dots import SCALE, Dots, dot_layers
+from pages.ui.map.picture import Outline, update_outline
 from pages.ui.shell import state
 from pages.ui.theme import REST
-from tests.pages.conftest import finished_run
+from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, figures, opened, said
 
 CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # of embeddings: one for each of the three tasks
@@ -37,7 +37,7 @@ CHART = "explore.map.0"
 @pytest.fixture
 def embedded(workspace, pool):
     """Entropy shift measured, with embeddings of prompts and responses: of three kinds, by task; a map by hand."""
-    run = finished_run(workspace, pool, dtype="float32")
+    run = entropy_shift_run(workspace, pool, dtype="float32")
     folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
     kind = np.arange(len(pool)) % 3
     vectors = (CORNERS[kind] + np.random.default_rng(0).normal(0, 0.01, (len(pool), 4))).astype(np.float16)
@@ -102,7 +102,7 @@ def test_the_words_of_a_row_are_text_to_plotly(workspace, pool):
 
 
 def test_long_words_of_many_rows_are_cut_to_what_may_be_sent(monkeypatch):
-    monkeypatch.setattr(picture, "WORDS", 100)
+    monkeypatch.setattr(picture, "MAX_TEXT_BYTES", 100)
     table = pa.table({"prompt": ["漢" * 100] * 10})  # 3 bytes each
     words = picture.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
     assert sum(len(text.encode()) for text in words) <= 100
@@ -116,7 +116,7 @@ def test_pca_says_how_much_of_the_difference_it_shows(at):
 
 
 def test_few_rows_of_many_are_said_to_be_so_and_pinned_ones_are_among_them(embedded, app, monkeypatch):
-    monkeypatch.setattr(picture, "MOST", 30)
+    monkeypatch.setattr(picture, "MAX_DOTS", 30)
     at = opened(app("explore"), "Map")
     assert "30 of 240 rows shown over the density of all" in said(at)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
@@ -184,7 +184,7 @@ def test_rows_become_a_filter(at, pool):
 
 
 def test_too_many_rows_are_not_taken_one_by_one(at, monkeypatch):
-    monkeypatch.setattr("pages.ui.map.lasso.MOST", 50)
+    monkeypatch.setattr("pages.ui.map.lasso.MAX_BY_HAND", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "At most 50 rows are pinned" in said(do(at, "Pin"))
 
@@ -241,7 +241,7 @@ def test_a_small_map_is_begun_by_itself_with_the_command_that_makes_it(unmade, w
 
 
 def test_too_much_to_read_in_the_page_is_left_to_a_job(unmade, workspace, app, monkeypatch):
-    monkeypatch.setattr("pages.ui.map.view.AT_ONCE", 10)
+    monkeypatch.setattr("pages.ui.map.view.MAX_PAGE_BYTES", 10)
     for file in workspace.root.glob("measurements/*/pca.npy"):
         file.unlink()
     at = opened(app("explore"), "Map")
@@ -259,38 +259,38 @@ def test_what_is_drawn_is_kept_cleared_and_drawn_anew():
     def event(*lassos):
         return {"selection": {"points": [], "box": [], "lasso": [{"x": x, "y": y} for x, y in lassos]}}
 
-    first = settle(None, event(one), 1, "map")
-    assert first == Drawn(one, "map", 1)
-    assert settle(first, event(one), 1, "map") == first  # any other click
-    assert settle(first, event(), 1, "map") is None  # cleared in the chart
-    other = settle(first, event(one), 2, "map")
-    assert other == Drawn(one, "map", None)  # another figure: an outline in it
-    assert settle(other, event(), 2, "map") == other  # of which Plotly knows nothing
-    assert settle(other, event(), 1, "map") == other  # back to the first
-    assert settle(other, event(two), 2, "map") == Drawn(two, "map", None)  # the old outline goes
-    assert settle(first, event(two), 1, "map") == Drawn(two, "map", 1)
-    assert settle(first, None, 1, "map") == other  # the section was closed and opened again
+    first = update_outline(None, event(one), 1, "map")
+    assert first == Outline(one, "map", 1)
+    assert update_outline(first, event(one), 1, "map") == first  # any other click
+    assert update_outline(first, event(), 1, "map") is None  # cleared in the chart
+    other = update_outline(first, event(one), 2, "map")
+    assert other == Outline(one, "map", None)  # another figure: an outline in it
+    assert update_outline(other, event(), 2, "map") == other  # of which Plotly knows nothing
+    assert update_outline(other, event(), 1, "map") == other  # back to the first
+    assert update_outline(other, event(two), 2, "map") == Outline(two, "map", None)  # the old outline goes
+    assert update_outline(first, event(two), 1, "map") == Outline(two, "map", 1)
+    assert update_outline(first, None, 1, "map") == other  # the section was closed and opened again
 
 
 def test_dots_by_hand():
     canvas = np.zeros((3, 5), np.uint8)
     corners = np.array([0, SIDE, 0], np.uint16), np.array([0, SIDE, SIDE], np.uint16)
     layer = Layer(*corners, ["#000000"] * 3, np.arange(3), 0.5)
-    raster.stamp(canvas, layer, np.array([1, 2, 3], np.uint8))
+    raster.paint_dots(canvas, layer, np.array([1, 2, 3], np.uint8))
     assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # line 0 is the top
-    raster.stamp(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
+    raster.paint_dots(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
     assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # cut off at the edges
 
 
 def test_a_disc_and_a_ring():
-    assert sorted(raster.offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
-    assert sorted(raster.offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
-    assert raster.offsets(0.5) == [(0, 0)]
+    assert sorted(raster.disc_offsets(1)) == [(-1, 0), (0, -1), (0, 0), (0, 1), (1, 0)]
+    assert sorted(raster.disc_offsets(1, hole=1)) == [(-1, 0), (0, -1), (0, 1), (1, 0)]
+    assert raster.disc_offsets(0.5) == [(0, 0)]
 
 
 def test_the_picture_is_a_png_with_nothing_between_the_dots():
     middle = np.array([SIDE // 2], np.uint16)
-    address = raster.picture([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
+    address = raster.encode_png([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
     assert address.startswith("data:image/png;base64,")
     image = np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGBA"))
     assert image.shape == (HEIGHT, WIDTH, 4)
@@ -305,16 +305,21 @@ def five(codes, bright=(1, 1, 1, 1, 1)):
 
 def test_rows_of_no_kind_and_those_not_selected_are_grey_beneath():
     dots, codes, bright = five([1, 0, -1, 0, 2], [1, 1, 1, 0, 1])
-    grey, own = layers(dots, Kinds({"a": KINDS[0], "b": KINDS[1], "3 others": REST}, codes), bright)
+    grey, own = dot_layers(
+        dots, CategoricalColours({"a": CATEGORY_COLOURS[0], "b": CATEGORY_COLOURS[1], "3 others": REST}, codes), bright
+    )
     assert grey.x.tolist() == [2, 3, 4] and grey.colours == [REST]
-    assert own.x.tolist() == [1, 0] and [own.colours[k] for k in own.place] == [KINDS[0], KINDS[1]]
+    assert own.x.tolist() == [1, 0] and [own.colours[k] for k in own.place] == [
+        CATEGORY_COLOURS[0],
+        CATEGORY_COLOURS[1],
+    ]
 
 
 def test_numbers_run_over_the_scale_and_missing_ones_are_grey():
     dots, values, bright = five([0.0, 1.0, np.nan, 0.5, 9.0])
-    grey, own = layers(dots, Amount("x", values), bright)
+    grey, own = dot_layers(dots, ContinuousColours("x", values), bright)
     assert grey.x.tolist() == [2]
-    assert own.place[0] == 0 and own.place[-1] == mapdots.STEPS - 1 and 0 < own.place[2] < own.place[1] < 63
+    assert own.place[0] == 0 and own.place[-1] == mapdots.SCALE_STEPS - 1 and 0 < own.place[2] < own.place[1] < 63
 
 
 def lightness(colour):
@@ -351,24 +356,24 @@ def lab(colours, eye):
 
 @pytest.mark.parametrize("eye", SEEN_BY)
 def test_kinds_are_told_apart_by_every_eye(eye):
-    seen = lab([*KINDS, REST], SEEN_BY[eye])
+    seen = lab([*CATEGORY_COLOURS, REST], SEEN_BY[eye])
     apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)
     assert apart[~np.eye(len(seen), dtype=bool)].min() > 25
 
 
 def test_differences_by_hand():
     columns = {"a": np.array([1.0, 3, 1, 3]), "b": np.array([5.0, 5, 5, 5]), "c": np.array([0, 0, 2, np.nan])}
-    found = lasso_compare.differences(columns, np.array([0, 1]), np.array([2, 3]))
+    found = lasso_compare.score_differences(columns, np.array([0, 1]), np.array([2, 3]))
     # c: 0 and 0 against 2; over all three the standard deviation is √(8/9)
     assert found == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
 
 
 def test_telling_words_are_those_of_the_set_not_those_of_all():
     inside, outside = Counter({"the": 90, "poem": 60, "rare": 1}), Counter({"the": 90, "poem": 5})
-    found = lasso_compare.telling(inside, 100, outside, 100)
+    found = lasso_compare.find_distinctive_words(inside, 100, outside, 100)
     assert [word for word, *_ in found] == ["poem", "rare"]
     assert found[0][1:3] == (0.6, 0.05) and found[0][3] > 5 > found[1][3]
 
 
 def test_a_word_counts_once_a_row():
-    assert lasso_compare.counted(["poem poem poem", "a poem"]) == Counter({"poem": 2})
+    assert lasso_compare.count_words(["poem poem poem", "a poem"]) == Counter({"poem": 2})

@@ -152,7 +152,7 @@ def test_an_upload_of_another_kind_is_refused_on_the_server(workspace, name):
     from pages.ui.pool import opening
 
     with pytest.raises(PoolError, match="not a kind of file"):
-        opening.keep(name, b"x")
+        opening.store_upload(name, b"x")
 
 
 def test_a_recent_pool_opens_with_one_click(workspace, tmp_path, pool, app):

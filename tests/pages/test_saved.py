@@ -65,7 +65,7 @@ def test_what_is_saved_comes_back_the_same_in_one_step_of_undo(page, pool):
     page.text_input(key="select.contains").set_value("2").run()
     changed = page.session_state[state.SETTINGS]
     press(again(page), "saved.a few.load")
-    assert page.session_state[state.SETTINGS] == before == state.saved(pool)["a few"]
+    assert page.session_state[state.SETTINGS] == before == state.saved_selections(pool)["a few"]
     page.button(key="select.undo").click().run()
     assert page.session_state[state.SETTINGS] == changed
 
@@ -87,7 +87,7 @@ def test_every_field_of_the_settings_survives_the_file(page, pool):
     )
     page.session_state[state.SETTINGS] = full
     save(page, "full")
-    assert asdict(state.saved(pool)["full"]) == asdict(full)
+    assert asdict(state.saved_selections(pool)["full"]) == asdict(full)
 
 
 def test_another_tab_sees_it_at_once_and_so_does_one_after_a_restart(page, app):
@@ -129,7 +129,7 @@ def test_a_link_to_one_that_is_gone_says_so(run, pool):
 def test_a_name_that_is_taken_is_replaced_only_by_saving(page, pool):
     save(page, "one")
     save(budget(page, 20.0), "two")
-    with_two = state.saved(pool)
+    with_two = state.saved_selections(pool)
     assert [one.budget for one in with_two.values()] == ["10%", "20%"]
     press(page, "saved.two.rename")
     page.session_state["saved.panel"] = True
@@ -137,24 +137,24 @@ def test_a_name_that_is_taken_is_replaced_only_by_saving(page, pool):
     page.session_state["saved.panel"] = True
     page.button(key="saved.two.renamed").click().run()
     assert "There is a saved selection 'one' already" in said(page)
-    assert state.saved(pool) == with_two
+    assert state.saved_selections(pool) == with_two
     save(page, "one")
-    assert [one.budget for one in state.saved(pool).values()] == ["20%", "20%"]
+    assert [one.budget for one in state.saved_selections(pool).values()] == ["20%", "20%"]
 
 
 def test_renaming_keeps_what_it_holds_and_deleting_asks_first(page, pool):
     save(page, "old")
-    held = state.saved(pool)["old"]
+    held = state.saved_selections(pool)["old"]
     press(page, "saved.old.rename")
     page.text_input(key="saved.old.other").set_value("new/../name")
     press(page, "saved.old.renamed")
-    assert state.saved(pool) == {"new/../name": held}
+    assert state.saved_selections(pool) == {"new/../name": held}
     folder = cached.workspace().folder("selections", pool.fingerprint) / "saved"
     assert [file.parent for file in folder.rglob("*.json")] == [folder]
     press(page, "saved.new/../name.delete")
-    assert state.saved(pool)
+    assert state.saved_selections(pool)
     press(page, "saved.new/../name.deleted")
-    assert state.saved(pool) == {}
+    assert state.saved_selections(pool) == {}
     assert title(page) == "24 of 240 rows, 10.0 %"
 
 
@@ -171,5 +171,5 @@ def test_a_file_that_cannot_be_read_is_put_aside_and_the_rest_is_there(page, poo
     (folder / "bad.json").write_text("{")
     (folder / "worse.json").write_bytes(orjson.dumps([1]))
     again(page)
-    assert list(state.saved(pool)) == ["good"]
+    assert list(state.saved_selections(pool)) == ["good"]
     assert sorted(f.name for f in folder.glob("*.unreadable")) == ["bad.unreadable", "worse.unreadable"]

@@ -8,7 +8,7 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Tasks, save_run, task_source
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from pages.ui.shell import jobs
 
 
@@ -286,14 +286,14 @@ def test_embeddings_outside_the_allowed_folders_are_refused(pool, app):
 
 
 def test_where_tasks_come_from_is_said(run, app, workspace, pool):
-    method = build("task_confidence", {})
+    method = build_method("task_confidence", {})
     columns = dict(load_measured(run).columns)
     columns |= {"task_code": np.zeros(len(pool), np.int64), "confidence": np.full(len(pool), 0.5, np.float32)}
     made = replace(
         run,
         id="f" * 16,
         folder=workspace.folder("runs", "f" * 16),
-        method=describe(method),
+        method=describe_method(method),
         columns=tuple(columns),
         tasks=Tasks(("task",), task_source(method, pool)),
         summary={**run.summary, "asked": 64, "continued": 2000},

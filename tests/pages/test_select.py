@@ -3,7 +3,7 @@
 import pytest
 
 from pages.ui.shell import state
-from tests.pages.conftest import asking_run, finished_run
+from tests.pages.conftest import entropy_shift_run, task_confidence_run
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def choose(at, method):
 
 
 def test_derived_tasks_stand_in_for_labels_and_are_called_so(unlabelled, workspace, app):
-    asking_run(workspace, unlabelled)
+    task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     assert "**Derived tasks**" in [m.value for m in at.markdown]
     assert "derived 1: so, it" in drawn(at)
@@ -287,7 +287,7 @@ def test_labels_are_never_called_derived(run, asked, app):
 
 
 def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace, app):
-    asking_run(workspace, unlabelled)
+    task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     at.slider(key="select.slider.percent").set_value(100.0).run()
     at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
@@ -298,8 +298,8 @@ def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace
 
 
 def test_a_filter_that_another_measurement_does_not_know_can_be_taken_away(unlabelled, workspace, app):
-    asking_run(workspace, unlabelled)
-    finished_run(workspace, unlabelled)
+    task_confidence_run(workspace, unlabelled)
+    entropy_shift_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
     choose(at, "entropy_shift")
@@ -324,7 +324,7 @@ def test_under_a_filter_cut_and_limit_go_by_the_gains_of_the_rows_that_are_left(
 
 @pytest.mark.parametrize("method", ["task_confidence", "random"])
 def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app, method):
-    asking_run(workspace, prompts_only)
+    task_confidence_run(workspace, prompts_only)
     at = choose(app("select"), method)
     assert title(at) == "24 of 240 rows, 10.0 %"
     assert [one.label for one in at.metric] == ["Prompt tokens", "Median prompt", "Rows to choose from"]
@@ -338,7 +338,7 @@ def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app
 
 
 def test_a_budget_in_tokens_that_no_row_has_is_refused_with_a_way_out(prompts_only, workspace, app):
-    asking_run(workspace, prompts_only)
+    task_confidence_run(workspace, prompts_only)
     at = choose(app("select"), "task_confidence")
     at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], budget="5ktok")
     at.run()

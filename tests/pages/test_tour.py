@@ -5,7 +5,7 @@ import pytest
 from core.pool.pools import load_pool
 from core.workspace.jobs import cancel_job, list_jobs
 from pages.ui.shell import show
-from pages.ui.shell.tour import STEPS, everything
+from pages.ui.shell.tour import STEPS, measurable_methods
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_every_method_is_measured_by_one_button(demo, app, workspace):
     assert not at.exception
     (job,) = list_jobs(workspace)
     cancel_job(workspace, job)
-    assert all(name in job.command for name in everything())
+    assert all(name in job.command for name in measurable_methods())
 
 
 def test_once_closed_it_does_not_come_again(demo, app):

@@ -3,7 +3,7 @@
 A document is prompt, blank line, response: running text, no instruction template and no roles.
 Held-out rows are chosen by a hash of the prompt's words, so the same question falls on the same
 side in every pool that repeats it (gsm8k and flan_cot share theirs), in any row order. Training
-rows that share a passage with a held-out row are dropped as well (`without_leaks`).
+rows that share a passage with a held-out row are dropped as well (`drop_leaks`).
 """
 
 import gzip
@@ -127,7 +127,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         yield from (json.loads(line) for line in text.split("\n") if line.strip())
 
 
-def documents(source: Source, data: Path) -> list[Document]:
+def read_documents(source: Source, data: Path) -> list[Document]:
     """Rows of one source as documents, in file order, without empty ones and repeats."""
     found: dict[Document, None] = {}
     for row in read_rows(data / source.file):
@@ -144,7 +144,7 @@ def is_held_out(prompt: str, seed: int = 0) -> bool:
     return int.from_bytes(digest) < HELD_OUT_SHARE * 2**64
 
 
-def split(docs: Iterable[Document], seed: int = 0) -> tuple[list[Document], list[Document]]:
+def split_documents(docs: Iterable[Document], seed: int = 0) -> tuple[list[Document], list[Document]]:
     """Training and held-out documents, each in the order given."""
     sides: tuple[list[Document], list[Document]] = ([], [])
     for doc in docs:
@@ -159,7 +159,7 @@ def passages(doc: Document) -> set[str]:
     return {" ".join(words[end - PASSAGE_WORDS : end]) for end in ends}
 
 
-def without_leaks(train: Iterable[Document], held_out: Iterable[Document]) -> list[Document]:
+def drop_leaks(train: Iterable[Document], held_out: Iterable[Document]) -> list[Document]:
     """Training documents that share no passage with a held-out one, templates apart.
 
     A passage found in more than TEMPLATE_ROWS training rows is wording that a whole family shares
@@ -183,7 +183,7 @@ def read_corpus(data: Path, seed: int = 0) -> tuple[list[Document], list[Documen
     The demo families are exempt from the passage rule: their sentences are few, and new rows of the
     same families are what a demo pool is.
     """
-    pools = [doc for source in SOURCES for doc in documents(source, data)]
-    train, held_out = split(pools, seed)
-    demo_train, demo_held_out = split(demo_documents(), seed)
-    return without_leaks(train, held_out) + demo_train, held_out + demo_held_out
+    pools = [doc for source in SOURCES for doc in read_documents(source, data)]
+    train, held_out = split_documents(pools, seed)
+    demo_train, demo_held_out = split_documents(demo_documents(), seed)
+    return drop_leaks(train, held_out) + demo_train, held_out + demo_held_out

@@ -22,7 +22,7 @@ BATCH_TOKENS = 4096  # padded tokens in one batch: bounds the logits to 128 MB
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutPerplexity:
     """One pool's held-out rows under the unigram distribution and under the model."""
 
     rows: int
@@ -56,12 +56,14 @@ def model_nats(model: LlamaForCausalLM, rows: Sequence[TokenIds]) -> list[NDArra
     return nats
 
 
-def held_out(model: LlamaForCausalLM, rows: Sequence[TokenIds], unigram: NDArray[np.float64]) -> HeldOut:
+def measure_held_out(
+    model: LlamaForCausalLM, rows: Sequence[TokenIds], unigram: NDArray[np.float64]
+) -> HeldOutPerplexity:
     """Both perplexities over the same tokens; rows longer than the model's context are cut to it."""
     within = [row[: model.config.max_position_embeddings] for row in rows]
     read = np.concatenate(model_nats(model, within))
     counted = np.concatenate([unigram[row[1:]] for row in within])
-    return HeldOut(len(rows), len(read), float(np.exp(counted.mean())), float(np.exp(read.mean())))
+    return HeldOutPerplexity(len(rows), len(read), float(np.exp(counted.mean())), float(np.exp(read.mean())))
 
 
 def _batches(rows: Sequence[TokenIds]) -> Iterator[list[int]]:

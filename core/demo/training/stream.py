@@ -11,7 +11,7 @@ from core.demo.training.vocabulary import TokenIds
 Block = NDArray[np.int64]
 
 
-def stream(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float], seed: int) -> Iterator[int]:
+def stream_tokens(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float], seed: int) -> Iterator[int]:
     """Tokens without end. A source repeated 2.5 times gives every row twice and half of them again."""
     for epoch in itertools.count():
         rng = np.random.default_rng([seed, epoch])
@@ -24,7 +24,7 @@ def stream(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float], seed: 
             yield from chosen[i]
 
 
-def block(tokens: Iterator[int], rows: int, window: int) -> Block:
+def next_block(tokens: Iterator[int], rows: int, window: int) -> Block:
     """(rows, window + 1) consecutive tokens: inputs, and targets one place later."""
     taken = itertools.islice(tokens, rows * (window + 1))
     return np.fromiter(taken, np.int64).reshape(rows, window + 1)

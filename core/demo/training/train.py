@@ -28,8 +28,8 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from core.demo.training.corpus import REPEATS, SOURCES, Document, read_corpus
-from core.demo.training.heldout import held_out
-from core.demo.training.stream import Block, block, stream
+from core.demo.training.heldout import measure_held_out
+from core.demo.training.stream import Block, next_block, stream_tokens
 from core.demo.training.vocabulary import (
     BOS,
     BOS_ID,
@@ -58,7 +58,7 @@ Rows = dict[str, list[TokenIds]]  # token rows by source
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where a run stands; kept in its checkpoint."""
 
     steps: int  # the last step; fewer once a stop file was seen
@@ -68,7 +68,7 @@ class Progress:
     seconds: float = 0.0
 
     @classmethod
-    def over(cls, tokens: int) -> "Progress":
+    def over(cls, tokens: int) -> "TrainingProgress":
         """A run from the start over that many tokens."""
         steps = tokens // BATCH_TOKENS
         return cls(steps=steps, decay_from=round(steps * (1 - DECAY_SHARE)))
@@ -115,10 +115,10 @@ def mean_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
-class Run:
+class TrainingRun:
     """A model in training: weights, the two optimizers and where it stands."""
 
-    def __init__(self, progress: Progress, *, seed: int, compiled: bool) -> None:
+    def __init__(self, progress: TrainingProgress, *, seed: int, compiled: bool) -> None:
         self.progress = progress
         self.model = new_model(seed)
         self.model.set_attn_implementation("eager")  # sdpa's backward on a CPU costs three times as much
@@ -176,10 +176,10 @@ class Run:
                 state.setdefault(int(i), {})[key] = tensors[name]
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         with safe_open(path, "pt") as file:
-            self.progress = Progress(**json.loads(file.metadata()["progress"]))
+            self.progress = TrainingProgress(**json.loads(file.metadata()["progress"]))
 
 
-def export(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
+def export_model(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
     """Write the folder that transformers loads, weights in bf16; each file whole or absent."""
     draft = out.with_name(f".{out.name}.draft")
     half = LlamaForCausalLM(model.config)
@@ -201,7 +201,7 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
     shutil.rmtree(draft)
 
 
-def by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
+def tokenize_by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
     """Token rows of each source."""
     texts: dict[str, list[str]] = {}
     for doc in docs:
@@ -209,7 +209,7 @@ def by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
     return {source: token_rows(tokenizer, found) for source, found in texts.items()}
 
 
-def tokenizer_for(train: list[Document], work: Path) -> Tokenizer:
+def load_or_train_tokenizer(train: list[Document], work: Path) -> Tokenizer:
     """The run's tokenizer: trained once, read back when the run goes on."""
     path = work / "tokenizer.json"
     if not path.exists():
@@ -217,25 +217,27 @@ def tokenizer_for(train: list[Document], work: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def report(
+def report_held_out(
     model: LlamaForCausalLM, rows: Rows, unigram: NDArray[np.float64], *, most: int | None = None
 ) -> Mapping[str, str]:
     """Held-out figures of each reported pool, over its first `most` rows."""
     model.eval()
-    figures = {name: str(held_out(model, rows[name][:most], unigram)) for name in REPORTED if name in rows}
+    figures = {name: str(measure_held_out(model, rows[name][:most], unigram)) for name in REPORTED if name in rows}
     model.train()
     return figures
 
 
-def learn(run: Run, rows: Rows, work: Path, seed: int, *, every: float, on_save: Callable[[], None]) -> None:
+def train_model(
+    run: TrainingRun, rows: Rows, work: Path, seed: int, *, every: float, on_save: Callable[[], None]
+) -> None:
     """Train to the last step; `on_save` follows each checkpoint, `every` seconds apart."""
-    tokens = islice(stream(rows, REPEATS, seed), run.progress.consumed, None)
+    tokens = islice(stream_tokens(rows, REPEATS, seed), run.progress.consumed, None)
     losses: list[float] = []
     started, saved = time.monotonic() - run.progress.seconds, time.monotonic()
     while (now := run.progress).step < now.steps:
         if (work / "stop").exists() and now.step < now.decay_from:
             now.end_early()
-        batch = block(tokens, BATCH_TOKENS // now.window(), now.window())
+        batch = next_block(tokens, BATCH_TOKENS // now.window(), now.window())
         now.consumed += batch.size
         losses.append(run.step(batch))
         now.seconds = time.monotonic() - started
@@ -262,22 +264,22 @@ def main(
         raise typer.BadParameter(f"{data} has no {', '.join(missing)}. --data names the folder of public pools.")
     work.mkdir(parents=True, exist_ok=True)
     train, kept = read_corpus(data, seed)
-    tokenizer = tokenizer_for(train, work)
-    rows, kept_rows = by_source(train, tokenizer), by_source(kept, tokenizer)
+    tokenizer = load_or_train_tokenizer(train, work)
+    rows, kept_rows = tokenize_by_source(train, tokenizer), tokenize_by_source(kept, tokenizer)
     unigram = unigram_nats(rows, REPEATS)
-    run = Run(Progress.over(tokens), seed=seed, compiled=compiled)
+    run = TrainingRun(TrainingProgress.over(tokens), seed=seed, compiled=compiled)
     run.resume(work)
 
     def on_save() -> None:
-        export(run.model, tokenizer, out)
-        for name, figures in report(run.model, kept_rows, unigram, most=REPORTED_ROWS).items():
+        export_model(run.model, tokenizer, out)
+        for name, figures in report_held_out(run.model, kept_rows, unigram, most=REPORTED_ROWS).items():
             typer.echo(f"  {name:10} {figures}")
 
-    learn(run, rows, work, seed, every=minutes * 60, on_save=on_save)
-    export(run.model, tokenizer, out)
+    train_model(run, rows, work, seed, every=minutes * 60, on_save=on_save)
+    export_model(run.model, tokenizer, out)
     typer.echo(f"{run.progress.step * BATCH_TOKENS:,} tokens in {run.progress.seconds:,.0f} s; all held-out rows:")
     shipped = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32)
-    for name, figures in report(shipped, kept_rows, unigram).items():
+    for name, figures in report_held_out(shipped, kept_rows, unigram).items():
         typer.echo(f"  {name:10} {figures}")
 
 

@@ -18,18 +18,18 @@ from numpy.typing import NDArray
 
 from core.errors import MethodError
 
-COLUMNS: Mapping[str, pa.DataType] = {
+ANSWER_COLUMNS: Mapping[str, pa.DataType] = {
     "answers": pa.list_(pa.string()),  # K texts, without the token that ends them; null: missing
     "answer_tokens": pa.list_(pa.int32()),  # how many tokens each is, its end counted; null: not known
     "ended": pa.list_(pa.string()),  # STOP or LENGTH; null: not known
 }
 STOP: Literal["stop"] = "stop"  # the model ended it
 LENGTH: Literal["length"] = "length"  # it was cut where it became too long
-MOST = 64  # answers to a prompt
+MAX_ANSWERS = 64  # answers to a prompt
 
 # How answers begin that refuse. A heuristic, of English alone: it misses refusals in other words, and takes a story
 # that begins "I can't" for one. Compared in lower case, typewriter apostrophes, no white space or quotes before it.
-REFUSALS = (
+REFUSAL_OPENINGS = (
     "i'm sorry",
     "i am sorry",
     "sorry, i",
@@ -54,11 +54,11 @@ REFUSALS = (
     "i'm just an ai",
     "i am just an ai",
 )
-_REFUSED = r"^[\s\"'*]*(?:" + "|".join(REFUSALS) + ")"
+_REFUSED = r"^[\s\"'*]*(?:" + "|".join(REFUSAL_OPENINGS) + ")"
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplingSettings:
     """How answers are sampled. Every field decides them, so every field is part of their key."""
 
     answers: int = 5  # K, answers to a prompt
@@ -70,7 +70,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for wrong, what in (
-            (not 2 <= self.answers <= MOST, f"answers must be between 2 and {MOST}, not {self.answers}"),
+            (not 2 <= self.answers <= MAX_ANSWERS, f"answers must be between 2 and {MAX_ANSWERS}, not {self.answers}"),
             (not 0 < self.temperature <= 100, f"temperature must be above 0 and at most 100, not {self.temperature}"),
             (not 0 < self.top_p <= 1, f"top_p must be above 0 and at most 1, not {self.top_p}"),
             (self.max_new_tokens < 1, f"max_new_tokens must be at least 1, not {self.max_new_tokens}"),
@@ -98,24 +98,24 @@ class AnswerCounts:
     lone_rows: int  # rows with fewer than two answers, between which there is no divergence
 
 
-def streams(seed: int, ids: Sequence[str], answers: int) -> NDArray[np.uint64]:
+def random_streams(seed: int, ids: Sequence[str], answers: int) -> NDArray[np.uint64]:
     """(N, K) the number that names the random stream of each answer: a hash of seed, row id and k, nothing else."""
     names = (f"{seed}\0{name}\0{k}" for name in ids for k in range(answers))
     hashes = b"".join(hashlib.blake2b(n.encode("utf-8", "surrogatepass"), digest_size=8).digest() for n in names)
     return np.frombuffer(hashes, "<u8").astype(np.uint64).reshape(len(ids), answers)
 
 
-def missing(rows: int, answers: int) -> dict[str, list[list[Any]]]:
+def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:
     """The columns of so many rows without any answer."""
-    return {name: [[None] * answers for _ in range(rows)] for name in COLUMNS}
+    return {name: [[None] * answers for _ in range(rows)] for name in ANSWER_COLUMNS}
 
 
 def answer_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """The columns as they are stored."""
-    return pa.table({name: pa.array(columns[name], kind) for name, kind in COLUMNS.items()})
+    return pa.table({name: pa.array(columns[name], kind) for name, kind in ANSWER_COLUMNS.items()})
 
 
-def refused(texts: pa.Array) -> pa.Array:
+def find_refusals(texts: pa.Array) -> pa.Array:
     """Which texts begin as refusals do; null stays null. A heuristic: see REFUSALS."""
     plain = pc.utf8_lower(pc.replace_substring(texts, "’", "'"))
     return pc.match_substring_regex(plain, _REFUSED)
@@ -131,7 +131,7 @@ def count_answers(table: pa.Table) -> AnswerCounts:
         asked=len(texts),
         missing=texts.null_count,
         empty=_true(pc.equal(pc.utf8_trim_whitespace(texts), "")),
-        refused=_true(refused(texts)),
+        refused=_true(find_refusals(texts)),
         truncated=_true(pc.equal(ended, LENGTH)),
         short_rows=int((~there.all(axis=1)).sum()),
         lone_rows=int((there.sum(axis=1) < 2).sum()),

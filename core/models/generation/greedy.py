@@ -7,7 +7,8 @@ or to the first that ends an answer, which counts. p is the softmax, in float32,
 them: neither temperature nor penalty nor any other setting that comes with a model has a part in it.
 
 Rows are padded on the left, and what stands there is masked. Whether a model keeps to the mask, and rows of one batch
-to themselves, is tried out first (`keeps_apart`); where they do not (RWKV), each row runs by itself. So a row measures
+to themselves, is tried out first (`can_batch_rows`); where they do not (RWKV), each row runs by itself. So a row
+measures
 the same alone or in any batch.
 """
 
@@ -24,24 +25,25 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from core.errors import ModelError
-from core.models.batching import fitted, in_halves, plan, prompt_of
-from core.models.chat_layout import ChatForm, Turn
+from core.models.batching import extract_prompt, plan_batches, run_or_halve, truncate_prompt
+from core.models.chat_layout import ChatLayout, Turn
 from core.models.loading import Model
 from core.schema import IntArray
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, those to come included
-ROOM = 2  # tokens of a prompt that must fit beside its continuation: a BOS and one more
+MIN_PROMPT_TOKENS = 2  # tokens of a prompt that must fit beside its continuation: a BOS and one more
 
 
-class Continuation:
+class GreedyContinuation:
     """Continues prompts under one model state; keeps nothing between calls."""
 
     def __init__(self, model: Model, *, new_tokens: int = 32, batch_tokens: int | None = None) -> None:
         self._room = model.max_length - new_tokens
-        if new_tokens < 1 or self._room < ROOM:
+        if new_tokens < 1 or self._room < MIN_PROMPT_TOKENS:
             raise ModelError(
                 f"A continuation of {new_tokens} tokens is asked for, and model {model.ref.name!r} reads at most "
-                f"{model.max_length} with its prompt. Set new_tokens to between 1 and {model.max_length - ROOM}."
+                f"{model.max_length} with its prompt. Set new_tokens to between 1 and "
+                f"{model.max_length - MIN_PROMPT_TOKENS}."
             )
         self.model = model
         self.ends = end_tokens(model)
@@ -49,8 +51,8 @@ class Continuation:
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
         self._new_tokens = new_tokens
-        self._network = bare(model.network, self.ends)
-        self.batches = keeps_apart(model.network, model.device)
+        self._network = strip_generation_config(model.network, self.ends)
+        self.batches = can_batch_rows(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, to `columns`, in the same order.
@@ -69,29 +71,29 @@ class Continuation:
         continued = np.zeros(len(prompts), np.int64)
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts)
-            for some, (mean, count) in in_halves(rows, work, self.model, name=named, lower="max_length"):
+            for some, (mean, count) in run_or_halve(rows, work, self.model, name=named, lower="max_length"):
                 confidence[some], continued[some] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
-        return fitted(prompt_of(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
+        return truncate_prompt(extract_prompt(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first."""
         asked = np.flatnonzero(lengths)
         budget = self._batch_tokens if self.batches else 1
-        return [asked[places] for places in plan(lengths[asked] + self._new_tokens, budget)]
+        return [asked[places] for places in plan_batches(lengths[asked] + self._new_tokens, budget)]
 
     def _pass(self, prompts: Sequence[NDArray[np.int64]], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
         """Mean log p (B,) of what is said up to its end, and how many tokens (B,) that is."""
-        said, logp = greedy(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
+        said, logp = continue_greedily(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
         ending = np.isin(said, self.ends)
         count = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, said.shape[1])
         counted = np.arange(said.shape[1]) < count[:, None]
         return np.where(counted, logp, 0.0).sum(axis=1) / count, count
 
 
-class Likelihoods:
+class GreedyLogProbs:
     """Notes at each step how likely the likeliest token is; the logits go on as they came."""
 
     def __init__(self) -> None:
@@ -105,13 +107,13 @@ class Likelihoods:
 
 
 @torch.inference_mode()
-def greedy(
+def continue_greedily(
     network: Any, prompts: Sequence[NDArray[np.int64]], new_tokens: int, device: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """What the network says to B prompts: tokens (B, t) and log p (B, t), t ≤ `new_tokens`. After the end of an
     answer a row goes on with what means nothing, until the last row has ended."""
-    padded, mask = padded_left(prompts)
-    noted = Likelihoods()
+    padded, mask = pad_left(prompts)
+    noted = GreedyLogProbs()
     whole = network.generate(
         input_ids=torch.from_numpy(padded).to(device),
         attention_mask=torch.from_numpy(mask).to(device),
@@ -123,7 +125,7 @@ def greedy(
     return said, steps.double().cpu().numpy()
 
 
-def padded_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ragged prompts to ids (B, T) and mask (B, T), 1 where a token is."""
     width = max(len(p) for p in prompts)
     ids = np.zeros((len(prompts), width), np.int64)
@@ -134,7 +136,7 @@ def padded_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64]
     return ids, mask
 
 
-def bare(network: Any, ends: Sequence[int]) -> Any:
+def strip_generation_config(network: Any, ends: Sequence[int]) -> Any:
     """The same network with the same weights, for `generate` without any setting of its own.
 
     What is not set in a call `generate` takes from the network's generation_config: repetition penalties, words
@@ -147,12 +149,15 @@ def bare(network: Any, ends: Sequence[int]) -> Any:
     return plain
 
 
-def keeps_apart(network: Any, device: str) -> bool:
+def can_batch_rows(network: Any, device: str) -> bool:
     """Whether a row is continued the same beside a longer one, padded, as alone; tried on rows of 5 and 19 tokens."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
     longer, short = np.arange(3, 22) % vocabulary, np.arange(30, 35) % vocabulary
-    endless = bare(network, ())
-    (said, alone), (words, beside) = greedy(endless, [short], 2, device), greedy(endless, [longer, short], 2, device)
+    endless = strip_generation_config(network, ())
+    (said, alone), (words, beside) = (
+        continue_greedily(endless, [short], 2, device),
+        continue_greedily(endless, [longer, short], 2, device),
+    )
     steps = 2 if words[1, 0] == said[0, 0] else 1  # of two that are as likely rounding may choose another
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.1
     return bool(np.allclose(beside[1, :steps], alone[0, :steps], rtol=tolerance, atol=tolerance))
@@ -170,16 +175,16 @@ def end_tokens(model: Model) -> tuple[int, ...]:
     """
     given = getattr(model.network.generation_config, "eos_token_id", None)
     ends = [*given] if isinstance(given, list | tuple) else [given]
-    ends += [model.tokenizer.eos_token_id, end_of_turn(model.tokenizer)]
+    ends += [model.tokenizer.eos_token_id, end_of_turn_token(model.tokenizer)]
     return tuple(sorted({int(token) for token in ends if token is not None}))
 
 
-def end_of_turn(tokenizer: Any) -> int | None:
+def end_of_turn_token(tokenizer: Any) -> int | None:
     """The control token after an answer in the tokenizer's chat template; None where there is no such thing."""
     if not tokenizer.chat_template:
         return None
     try:
-        last = ChatForm(tokenizer).pieces([Turn("user", "A"), Turn("assistant", "B", counted=True)])[-1]
+        last = ChatLayout(tokenizer).pieces([Turn("user", "A"), Turn("assistant", "B", counted=True)])[-1]
     except ModelError:
         return None  # a template that no answer can be read from: rows in its form are refused where they are read
     return int(tokenizer(last.text, add_special_tokens=False)["input_ids"][-1]) if last.control else None

@@ -24,7 +24,7 @@ PATIENCE = 600.0  # seconds, where the server asks for them
 NAMED = 5  # models that an error names
 
 
-class Refused(ModelError):
+class RequestRefusedError(ModelError):
     """The server understood and will not: 400 or 422."""
 
 
@@ -41,7 +41,7 @@ class Endpoint:
         tries: int = 6,
         back_off: float = BACK_OFF,
     ) -> None:
-        self.url = checked_url(url)
+        self.url = check_url(url)
         self.stop = Event()  # set: nobody waits any more
         self.retried = 0  # requests that were sent again
         self._tries, self._back_off, self._key_variable = tries, back_off, key_variable
@@ -119,7 +119,7 @@ class Endpoint:
                 + (f"It has {offered}." if offered else "See that the address ends as its manual says, often in /v1.")
             )
         if status in (400, 422):
-            raise Refused(
+            raise RequestRefusedError(
                 f"Server {self.url} refuses the request (status {status}). See whether model {body.get('model')!r} "
                 "takes messages or plain prompts, reads prompts this long, and what the server's log says."
             )
@@ -131,7 +131,7 @@ class Endpoint:
         return found
 
 
-def checked_url(url: str) -> str:
+def check_url(url: str) -> str:
     """The address without a slash at its end, with /v1 where it names no path; ModelError when it is none."""
     try:
         parts = URL("" if any(c.isspace() for c in url.strip()) else url.strip())

@@ -11,7 +11,7 @@ each other
 (RWKV), each answer runs by itself.
 
 Answers to several prompts at once, token by token: a prompt is run once for all of its answers, and answers that
-have ended leave the batch after every round. Where a model's cache cannot be treated so (`shares_prompts`), prompts
+have ended leave the batch after every round. Where a model's cache cannot be treated so (`can_share_prompts`), prompts
 are run for each answer and all goes on to the last end, in one call of `generate`.
 """
 
@@ -25,13 +25,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import fitted, in_halves, plan, prompt_of
-from core.models.generation.answers import COLUMNS, LENGTH, STOP, Sampling, missing, streams
-from core.models.generation.greedy import ROOM, bare, end_tokens, keeps_apart, padded_left
-from core.models.generation.top_p import Draw
+from core.models.batching import extract_prompt, plan_batches, run_or_halve, truncate_prompt
+from core.models.generation.answers import (
+    ANSWER_COLUMNS,
+    LENGTH,
+    STOP,
+    SamplingSettings,
+    missing_answers,
+    random_streams,
+)
+from core.models.generation.greedy import (
+    MIN_PROMPT_TOKENS,
+    can_batch_rows,
+    end_tokens,
+    pad_left,
+    strip_generation_config,
+)
+from core.models.generation.top_p import TopPProcessor
 from core.models.loading import Model
-from core.models.shared_prefix import UNABLE
-from core.schema import IntArray, Progress, ignore
+from core.models.shared_prefix import CACHE_ERRORS
+from core.schema import IntArray, Progress, ignore_progress
 
 BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, those to come included
 
@@ -39,24 +52,25 @@ BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, thos
 class Sampler:
     """Samples answers under one model state; keeps nothing between calls."""
 
-    columns = COLUMNS
+    columns = ANSWER_COLUMNS
 
-    def __init__(self, model: Model, settings: Sampling, *, batch_tokens: int | None = None) -> None:
+    def __init__(self, model: Model, settings: SamplingSettings, *, batch_tokens: int | None = None) -> None:
         self._room = model.max_length - settings.max_new_tokens
-        if self._room < ROOM:
+        if self._room < MIN_PROMPT_TOKENS:
             raise ModelError(
                 f"Answers of {settings.max_new_tokens} tokens are asked for, and model {model.ref.name!r} reads at "
-                f"most {model.max_length} with the prompt. Set max_new_tokens to {model.max_length - ROOM} or less."
+                f"most {model.max_length} with the prompt. Set max_new_tokens to "
+                f"{model.max_length - MIN_PROMPT_TOKENS} or less."
             )
         self.model, self.settings = model, settings
         self.ends = end_tokens(model)
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
-        self._network = bare(model.network, self.ends)
-        self.batches = keeps_apart(model.network, model.device)
-        self.shares = self.batches and shares_prompts(model.network, model.device)
+        self._network = strip_generation_config(model.network, self.ends)
+        self.batches = can_batch_rows(model.network, model.device)
+        self.shares = self.batches and can_share_prompts(model.network, model.device)
 
-    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore) -> dict[str, list[list[Any]]]:
+    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
         """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, and ids, each row's own text id, to
         `columns`, in the same order: K values for each row.
 
@@ -68,13 +82,13 @@ class Sampler:
         def named(row: int) -> str:
             return f"A prompt of {len(prompts[row])} tokens with its {self.settings.answers} answers"
 
-        keys = streams(self.settings.seed, batch["ids"], self.settings.answers)
-        found = missing(len(prompts), self.settings.answers)
+        keys = random_streams(self.settings.seed, batch["ids"], self.settings.answers)
+        found = missing_answers(len(prompts), self.settings.answers)
         lengths = np.array([len(p) for p in prompts], np.int64)
         done, total = 0, int((lengths > 0).sum()) * self.settings.answers
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts, keys)
-            for some, said in in_halves(rows, work, self.model, name=named, lower="max_new_tokens or max_length"):
+            for some, said in run_or_halve(rows, work, self.model, name=named, lower="max_new_tokens or max_length"):
                 for name, values in self._read(said).items():
                     for row, answers in zip(some.tolist(), values, strict=True):
                         found[name][row] = answers
@@ -84,15 +98,15 @@ class Sampler:
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
         """The tokens before the last answer; the first of them where a limit is set."""
-        given = prompt_of(tokens, spans)[: self.settings.prompt_tokens]
-        return fitted(given, self._room, self.model.tokenizer.bos_token_id)
+        given = extract_prompt(tokens, spans)[: self.settings.prompt_tokens]
+        return truncate_prompt(given, self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first; each counts K times."""
         asked = np.flatnonzero(lengths)
         budget = self._batch_tokens if self.batches else 1
         work = (lengths[asked] + self.settings.max_new_tokens) * self.settings.answers
-        return [asked[places] for places in plan(work, budget)]
+        return [asked[places] for places in plan_batches(work, budget)]
 
     def _pass(
         self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64], rows: IntArray
@@ -112,7 +126,7 @@ class Sampler:
     def _answers(
         self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        said, chances = sampled(
+        said, chances = sample_answers(
             self._network, prompts, keys, self.settings, self.ends, self.model.device, shares=self.shares
         )
         return said.reshape(*keys.shape, -1), chances.reshape(*keys.shape, -1)
@@ -132,32 +146,32 @@ class Sampler:
         }
 
 
-ROUND = 32  # tokens after which answers that have ended leave the batch
+ROUND_TOKENS = 32  # tokens after which answers that have ended leave the batch
 
 
 @torch.inference_mode()
-def sampled(
+def sample_answers(
     network: Any,
     prompts: Sequence[NDArray[np.int64]],
     keys: NDArray[np.uint64],
-    settings: Sampling,
+    settings: SamplingSettings,
     ends: Sequence[int],
     device: str,
     *,
     shares: bool,
-    rounds: int = ROUND,
+    rounds: int = ROUND_TOKENS,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """K answers to each of B prompts, by streams (B, K): tokens (B·K, t), −1 behind the end of an answer, and how
     likely each was at this temperature (NaN behind the end). `network` is bare (core.models.generation.greedy.bare)."""
     longest, flat = settings.max_new_tokens, keys.ravel()
     said = np.full((len(flat), longest), -1, np.int64)
     chances = np.full(said.shape, np.nan, np.float32)
-    ids, mask = (torch.from_numpy(x).to(device) for x in padded_left(prompts))
+    ids, mask = (torch.from_numpy(x).to(device) for x in pad_left(prompts))
     going, step, cache = np.arange(len(flat)), 0, None  # answers that have not ended, and how many tokens they have
     if not shares:
         ids, mask = _repeated(ids, mask, keys.shape[1])
     while len(going) and step < longest:
-        draw = Draw(flat[going], settings, step=step)
+        draw = TopPProcessor(flat[going], settings, step=step)
         if shares and step == 0:
             new, cache = _first(network, ids, mask, keys.shape[1], draw)
             ids, mask = _repeated(ids, mask, keys.shape[1])
@@ -184,7 +198,7 @@ def _repeated(ids: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
     return ids.repeat_interleave(times, dim=0), mask.repeat_interleave(times, dim=0)
 
 
-def _first(network: Any, ids: Tensor, mask: Tensor, times: int, draw: Draw) -> tuple[Tensor, Any]:
+def _first(network: Any, ids: Tensor, mask: Tensor, times: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
     """The first tokens (B·K, 1) of K answers to each of B prompts, which run once; and the cache, K times."""
     out = network.generate(
         input_ids=ids, attention_mask=mask, max_new_tokens=1, output_logits=True, return_dict_in_generate=True
@@ -194,7 +208,7 @@ def _first(network: Any, ids: Tensor, mask: Tensor, times: int, draw: Draw) -> t
     return token[:, None], out.past_key_values
 
 
-def _on(network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: Draw) -> tuple[Tensor, Any]:
+def _on(network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
     """Up to `size` tokens more (A, t) of A answers, and the cache then."""
     out = network.generate(
         input_ids=ids,
@@ -207,17 +221,17 @@ def _on(network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: Dr
     return out.sequences[:, ids.shape[1] :], out.get("past_key_values")
 
 
-def shares_prompts(network: Any, device: str) -> bool:
+def can_share_prompts(network: Any, device: str) -> bool:
     """Whether answers come out the same when their prompt runs once and they are sampled in rounds, as when all of it
     is run for each answer at one go; tried on prompts of 5 and 19 tokens."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
     prompts = [np.arange(30, 35) % vocabulary, np.arange(3, 22) % vocabulary]
-    settings, keys = Sampling(answers=2, max_new_tokens=6), streams(0, ["short", "longer"], 2)
-    endless = bare(network, ())
+    settings, keys = SamplingSettings(answers=2, max_new_tokens=6), random_streams(0, ["short", "longer"], 2)
+    endless = strip_generation_config(network, ())
     try:
-        plain, chances = sampled(endless, prompts, keys, settings, (), device, shares=False)
-        shared, likewise = sampled(endless, prompts, keys, settings, (), device, shares=True, rounds=2)
-    except UNABLE:
+        plain, chances = sample_answers(endless, prompts, keys, settings, (), device, shares=False)
+        shared, likewise = sample_answers(endless, prompts, keys, settings, (), device, shares=True, rounds=2)
+    except CACHE_ERRORS:
         return False
     exact = network.dtype == torch.float32
     agree = (plain == shared).cumprod(axis=1).astype(np.bool_)  # behind another token all is another answer

@@ -15,19 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.chat_layout import AlpacaForm, Turn, asked, plainer
-from core.models.encoder import conversation
-from core.models.generation.answers import COLUMNS, LENGTH, STOP, Sampling, missing, streams
-from core.models.generation.openai_client import KEY_VARIABLE, Endpoint, Refused
-from core.schema import Progress, ignore
+from core.models.chat_layout import AlpacaLayout, Turn, drop_blank_answers, simplify_turns
+from core.models.encoder import build_turns
+from core.models.generation.answers import (
+    ANSWER_COLUMNS,
+    LENGTH,
+    STOP,
+    SamplingSettings,
+    missing_answers,
+    random_streams,
+)
+from core.models.generation.openai_client import KEY_VARIABLE, Endpoint, RequestRefusedError
+from core.schema import Progress, ignore_progress
 
-SEED_BITS = np.uint64(33)  # of 64 that are dropped: servers take seeds of 31 bits
-REFUSALS = 3  # rows that a server refuses before it has answered any: then it is no matter of a row
+SEED_SHIFT = np.uint64(33)  # of 64 that are dropped: servers take seeds of 31 bits
+MAX_REFUSALS_AT_START = 3  # rows that a server refuses before it has answered any: then it is no matter of a row
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model behind a server. Holds no key, only where one is found."""
 
     url: str  # http(s)://host[:port][/v1]
@@ -44,7 +51,7 @@ class Served:
         return {"url": self.url, "model": self.model, "form": self.form}
 
 
-class Said(NamedTuple):
+class ServerAnswer(NamedTuple):
     """One answer; nothing where there is none."""
 
     text: str | None
@@ -52,12 +59,12 @@ class Said(NamedTuple):
     ended: str | None
 
 
-class AnswerServer:
+class ServerSampler:
     """Asks one server for answers; use it in a `with` block. It remembers whether the server minds `n`."""
 
-    columns = COLUMNS
+    columns = ANSWER_COLUMNS
 
-    def __init__(self, served: Served, settings: Sampling, *, back_off: float = 1.0) -> None:
+    def __init__(self, served: ServedModel, settings: SamplingSettings, *, back_off: float = 1.0) -> None:
         if served.form not in PATHS:
             raise ModelError(f"A server is asked for {' or '.join(PATHS)}, not for {served.form!r}.")
         if settings.prompt_tokens is not None:
@@ -68,7 +75,7 @@ class AnswerServer:
         self.together = True  # K answers in one request, until the server shows that it gives but one
         self.answered = 0  # rows
         self.refused = 0  # rows that the server will not answer, too long for it perhaps: they have no answers
-        self._refusal: Refused | None = None
+        self._refusal: RequestRefusedError | None = None
         self.generated = 0  # tokens of answers, as far as the server counts them
         self.endpoint = Endpoint(
             served.url,
@@ -79,13 +86,13 @@ class AnswerServer:
             back_off=back_off,
         )
 
-    def __enter__(self) -> "AnswerServer":
+    def __enter__(self) -> "ServerSampler":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.endpoint.__exit__(*error)
 
-    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore) -> dict[str, list[list[Any]]]:
+    def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
         """Columns prompt, response (None: there is none), turns (JSON or None), as `core.models.encoder.Encoder` takes
         them, and ids, each row's own text id, to `columns`, in the same order: K values for each row.
 
@@ -94,13 +101,13 @@ class AnswerServer:
         """
         k = self.settings.answers
         prompts = [self._prompt(*row) for row in zip(batch["prompt"], batch["response"], batch["turns"], strict=True)]
-        seeds = streams(self.settings.seed, batch["ids"], k) >> SEED_BITS
-        found = missing(len(prompts), k)
+        seeds = random_streams(self.settings.seed, batch["ids"], k) >> SEED_SHIFT
+        found = missing_answers(len(prompts), k)
         self.endpoint.stop.clear()
         with ThreadPoolExecutor(self.served.concurrency) as pool:
             try:
                 for done, (row, answers) in enumerate(self._each(pool, prompts, seeds), 1):
-                    for name, values in zip(COLUMNS, zip(*answers, strict=True), strict=True):
+                    for name, values in zip(ANSWER_COLUMNS, zip(*answers, strict=True), strict=True):
                         found[name][row] = list(values)
                     progress(done * k, len(prompts) * k)
             finally:  # after an error or a cancel too, so that nothing more is asked
@@ -120,39 +127,41 @@ class AnswerServer:
 
     def _prompt(self, prompt: str, response: str | None, turns: str | None) -> dict[str, Any]:
         """What of a request is the row's: all turns before its last answer."""
-        said = asked([turn for turn in conversation(prompt, response, turns, every=False) if not turn.counted])
+        said = drop_blank_answers(
+            [turn for turn in build_turns(prompt, response, turns, every=False) if not turn.counted]
+        )
         if self.served.form == "completions":
-            return {"prompt": "".join(piece.text for piece in AlpacaForm(None, None).pieces(said))}
+            return {"prompt": "".join(piece.text for piece in AlpacaLayout(None, None).pieces(said))}
         if any(turn.role == "tool" for turn in said):  # which servers take only with the call that it answers
-            said = plainer(said)
+            said = simplify_turns(said)
         return {"messages": [_message(turn) for turn in said]}
 
-    def _row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[Said]:
+    def _row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
         """K answers to one prompt; none of them where the server refuses it and has answered others."""
         try:
             said = self._answers(prompt, seeds)
-        except Refused as error:
+        except RequestRefusedError as error:
             self.refused, self._refusal = self.refused + 1, error
-            if self.refused >= REFUSALS and not self.answered:
+            if self.refused >= MAX_REFUSALS_AT_START and not self.answered:
                 raise
-            return [Said(None, None, None)] * len(seeds)
+            return [ServerAnswer(None, None, None)] * len(seeds)
         self.answered += 1
         return said
 
-    def _answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[Said]:
+    def _answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
         """K answers to one prompt."""
-        said: list[Said] = []
+        said: list[ServerAnswer] = []
         if self.together:
             try:
                 said = self._ask(prompt, seeds[0], len(seeds))
-            except Refused:
+            except RequestRefusedError:
                 said = self._ask(prompt, seeds[0], 1)  # raises again where it is not `n` that is refused
             self.together = self.together and len(said) == len(seeds)
         while len(said) < len(seeds):
             said += self._ask(prompt, seeds[len(said)], 1)
         return said
 
-    def _ask(self, prompt: dict[str, Any], seed: int, count: int) -> list[Said]:
+    def _ask(self, prompt: dict[str, Any], seed: int, count: int) -> list[ServerAnswer]:
         """One request; at least one answer, and at most so many."""
         settings = self.settings
         body = {
@@ -173,7 +182,7 @@ class AnswerServer:
             )
         return self._counted([answer for answer in said if answer], found.get("usage"))[:count]
 
-    def _counted(self, said: list[Said], usage: Any) -> list[Said]:
+    def _counted(self, said: list[ServerAnswer], usage: Any) -> list[ServerAnswer]:
         """The answers, with its tokens where there is one: of several the server gives but the sum."""
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
         if not isinstance(tokens, int):
@@ -193,10 +202,10 @@ def _choices(found: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(choices, key=lambda c: c["index"] if isinstance(c.get("index"), int) else 0)
 
 
-def _said(choice: dict[str, Any]) -> Said | None:
+def _said(choice: dict[str, Any]) -> ServerAnswer | None:
     """One choice of either kind; None where it has another shape."""
     text, reason = _text(choice), choice.get("finish_reason")
-    return Said(text, None, reason if reason in (STOP, LENGTH) else None) if isinstance(text, str) else None
+    return ServerAnswer(text, None, reason if reason in (STOP, LENGTH) else None) if isinstance(text, str) else None
 
 
 def _text(choice: dict[str, Any]) -> Any:

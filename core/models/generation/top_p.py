@@ -19,18 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.models.generation.answers import Sampling
+from core.models.generation.answers import SamplingSettings
 
 # SplitMix64 (Steele, Lea, Flood 2014): the i-th number of stream s is mix(s + i·GAMMA), so any is had at once.
 GAMMA = 0x9E3779B97F4A7C15
-ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shift, then factor
+MIX_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shift, then factor
 BITS = 64
 
 
-class Draw:
+class TopPProcessor:
     """Draws the next token of B rows, step after step, in a call of `generate` that takes the likeliest."""
 
-    def __init__(self, streams: NDArray[np.uint64], settings: Sampling, *, step: int = 0) -> None:
+    def __init__(self, streams: NDArray[np.uint64], settings: SamplingSettings, *, step: int = 0) -> None:
         self.chances: list[Tensor] = []  # (B,) each: how likely what was drawn is at this temperature, nucleus or not
         self._streams = streams  # (B,)
         self._settings = settings
@@ -38,14 +38,14 @@ class Draw:
 
     def __call__(self, input_ids: Tensor | None, scores: Tensor) -> Tensor:
         """What `generate` asks of a logits processor: logits (B, V) to (B, V), 0 for the token drawn, −∞ elsewhere."""
-        noise = gumbel(at_step(self._streams, self._step), scores.shape[1], scores.device)
-        token, chance = drawn(scores.float(), noise, self._settings.temperature, self._settings.top_p)
+        noise = gumbel_noise(step_seeds(self._streams, self._step), scores.shape[1], scores.device)
+        token, chance = sample_top_p(scores.float(), noise, self._settings.temperature, self._settings.top_p)
         self._step += 1
         self.chances.append(chance)
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)
 
 
-def drawn(logits: Tensor, noise: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+def sample_top_p(logits: Tensor, noise: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
     """Logits and noise (B, V) to one token (B,) of each row's nucleus, and its share (B,) of the whole mass."""
     z = (logits - logits.amax(dim=1, keepdim=True)) / temperature
     p = z.softmax(dim=1)
@@ -61,7 +61,7 @@ def drawn(logits: Tensor, noise: Tensor, temperature: float, top_p: float) -> tu
     return token, p.gather(1, token[:, None])[:, 0]
 
 
-def gumbel(seeds: NDArray[np.uint64], size: int, device: torch.device | str) -> Tensor:
+def gumbel_noise(seeds: NDArray[np.uint64], size: int, device: torch.device | str) -> Tensor:
     """(B, size) float32 Gumbel noise, the same for the same seeds (B,) on any device, up to its logarithm."""
     places = torch.arange(1, size + 1, device=device) * _signed(GAMMA)
     bits = _mixed(torch.from_numpy(seeds.view(np.int64)).to(device)[:, None] + places)
@@ -70,17 +70,17 @@ def gumbel(seeds: NDArray[np.uint64], size: int, device: torch.device | str) -> 
     return -wait.log()
 
 
-def at_step(streams: NDArray[np.uint64], step: int) -> NDArray[np.uint64]:
+def step_seeds(streams: NDArray[np.uint64], step: int) -> NDArray[np.uint64]:
     """The seeds (B,) of one step of each stream."""
     x = streams + np.uint64((step + 1) * GAMMA % 2**BITS)
-    for shift, factor in ROUNDS:
+    for shift, factor in MIX_ROUNDS:
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     return x
 
 
 def _mixed(x: Tensor) -> Tensor:
     """The same mix in int64, whose shifts keep the sign and so are cleared of it."""
-    for shift, factor in ROUNDS:
+    for shift, factor in MIX_ROUNDS:
         x = x ^ ((x >> shift) & ((1 << (BITS - shift)) - 1))
         x = x * _signed(factor)
     return x

@@ -20,13 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.lora import plain_name
-from core.models.training.checkpoints import MOMENTS
+from core.models.lora import strip_peft_prefix
+from core.models.training.checkpoints import MOMENT_NAMES
 from core.workspace.files import disk_errors
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class AdamMoments:
     """An optimizer's averages by parameter name (never by position), and how they shape a gradient."""
 
     first: Mapping[str, Tensor]  # m
@@ -45,29 +45,29 @@ class Moments:
         *,
         form: Literal["adam", "release"] = "adam",
         momentum: bool = True,
-    ) -> "Moments":
+    ) -> "AdamMoments":
         """From what `core.models.training.checkpoints.save` wrote into moments.safetensors."""
         first, second = (
-            {plain_name(name.removesuffix(end)): value for name, value in tensors.items() if name.endswith(end)}
-            for end in (f".{moment}" for moment in MOMENTS)
+            {strip_peft_prefix(name.removesuffix(end)): value for name, value in tensors.items() if name.endswith(end)}
+            for end in (f".{moment}" for moment in MOMENT_NAMES)
         )
         return cls(first, second, steps, form=form, momentum=momentum)
 
     @classmethod
     def of_checkpoint(
         cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
-    ) -> "Moments":
+    ) -> "AdamMoments":
         """From a moments.safetensors file."""
         with disk_errors(path):
             return cls.of_file(load_file(path), steps, form=form, momentum=momentum)
 
-    def rule(self, shapes: Mapping[str, Iterable[int]], device: str) -> "Rule":
+    def rule(self, shapes: Mapping[str, Iterable[int]], device: str) -> "AdamUpdate":
         """Ready for gradients of these parameters. ModelError when one has no moments, or moments of another shape."""
         beta1, beta2 = self.betas if self.momentum else (0.0, self.betas[1])
         adam = self.form == "adam"
         size1 = 1 - beta1 ** (self.steps + 1) if adam else 1.0
         size2 = 1 - beta2 ** (self.steps + 1) if adam else 1.0
-        made = Rule((1 - beta1) / size1, (1 - beta2) / size2, self.epsilon if adam else 0.0)
+        made = AdamUpdate((1 - beta1) / size1, (1 - beta2) / size2, self.epsilon if adam else 0.0)
         for name, shape in shapes.items():
             m, v = (self._of(moments, name, tuple(shape)).to(device) for moments in (self.first, self.second))
             made.above[name] = m * (beta1 / size1)
@@ -85,7 +85,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Rule:
+class AdamUpdate:
     """Γ = (above + c·g) / (sqrt(below + d·g²) + e), the common shape of all forms."""
 
     c: float

@@ -21,11 +21,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from core.errors import ModelError
-from core.models.forward_pass import LOGIT_BYTES, layout
-from core.models.loading import Model, check_head, logits_of
+from core.models.forward_pass import LOGIT_BYTES, pad_rows
+from core.models.loading import Model, check_head, compute_logits
 from core.models.lora import adapter_matrices
 
-Take = Callable[[str, Tensor], None]  # is given (name, G), G (groups, o, i) float32
+GradientHandler = Callable[[str, Tensor], None]  # is given (name, G), G (groups, o, i) float32
 
 
 @dataclass(eq=False)
@@ -34,12 +34,12 @@ class _Pass:
 
     positions: int  # rows · padded length
     groups: int
-    take: Take
+    take: GradientHandler
     seen: set[str] = field(default_factory=set)
     backward: bool = False  # from here on a module that runs is a checkpointed layer made again
 
 
-class RowPass:
+class BackwardPass:
     """Runs a model with a LoRA adapter; keeps nothing between calls.
 
     `checkpointing` trades about a third more time for activations of one layer instead of all.
@@ -61,13 +61,13 @@ class RowPass:
         tokens: Sequence[NDArray[Any]],
         spans: Sequence[NDArray[Any]],
         weights: NDArray[np.float64],
-        take: Take,
+        take: GradientHandler,
         *,
         group: int = 1,
     ) -> NDArray[np.float64]:
         """Hand G of the loss Σ_b weights[b] · Σ_t NLL[b, t] to `take`, matrix by matrix, summed over every `group`
         rows; (B,) Σ_t NLL in nats. Dropout must be off, as it is in `core.models.loading.Model`."""
-        ids, _, response = layout(tokens, spans)
+        ids, _, response = pad_rows(tokens, spans)
         padded = torch.from_numpy(ids).to(self.model.device)
         row, place = np.nonzero(response[:, 1:])  # token place + 1 is predicted at place
         run = _Pass(ids.size, len(ids) // group, take)
@@ -88,7 +88,7 @@ class RowPass:
         for start in range(0, len(states), self._chunk):
             chunk = slice(start, start + self._chunk)
             some = states[chunk].detach().requires_grad_()
-            logits = logits_of(_plain(self.model.network), some).float()
+            logits = compute_logits(_plain(self.model.network), some).float()
             nll = nn.functional.cross_entropy(logits, targets[chunk], reduction="none")
             (slopes[chunk],) = torch.autograd.grad(nll @ weight[chunk], some)
             losses[chunk] = nll.detach()

@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from core.errors import ModelError, WorkspaceError
 from core.workspace.files import atomic_folder, disk_errors, read_json, sync_folder, write_json
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENT_NAMES = ("exp_avg", "exp_avg_sq")
 
 
-def save(
+def save_checkpoint(
     folder: Path,
     *,
     key: str,
@@ -46,7 +46,7 @@ def save(
     target = folder / f"step-{len(losses):08d}"
     with atomic_folder(target) as temporary:
         write_tensors(temporary / "weights.safetensors", parameters)
-        write_tensors(temporary / "moments.safetensors", moments_of(parameters, optimizer))
+        write_tensors(temporary / "moments.safetensors", optimizer_moments(parameters, optimizer))
         write_json(temporary / "progress.json", {"key": key, "losses": losses})
         sync_files(temporary)
     with disk_errors(folder):
@@ -55,7 +55,7 @@ def save(
                 shutil.rmtree(old)
 
 
-def restore(
+def restore_checkpoint(
     folder: Path, key: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
 ) -> list[float]:
     """Put parameters and optimizer back to the last checkpoint; its losses, [] where there is none.
@@ -76,14 +76,14 @@ def restore(
             parameter.copy_(weights[name])
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(len(losses))),
-                **{moment: moments[f"{name}.{moment}"].to(parameter.device) for moment in MOMENTS},
+                **{moment: moments[f"{name}.{moment}"].to(parameter.device) for moment in MOMENT_NAMES},
             }
     return losses
 
 
-def moments_of(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+def optimizer_moments(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
     """AdamW's two averages of each parameter, as `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`."""
-    return {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENTS}
+    return {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENT_NAMES}
 
 
 def check_key(folder: Path, found: str, expected: str) -> None:
@@ -127,7 +127,7 @@ def sync_files(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class EpochCheckpoint:
     """A training as it stood at the end of one epoch."""
 
     epoch: int  # 1, 2, ...
@@ -137,7 +137,7 @@ class Checkpoint:
     learning_rate: float  # mean over the steps of this epoch
 
 
-def keep_epoch(
+def save_epoch(
     folder: Path, epoch: int, *, key: str, network: Any, moments: Mapping[str, Tensor], rates: Sequence[float]
 ) -> None:
     """Keep epoch 1, 2, ... as it stands after its last step; `rates` are those of all steps up to here.
@@ -169,7 +169,7 @@ def check_epochs(folder: Path, finished: int, key: str) -> None:
         _checkpoint(place, key)
 
 
-def epoch_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+def load_epoch_checkpoints(folder: Path) -> tuple[EpochCheckpoint, ...]:
     """One for each epoch of the finished training in `folder`, in order; WorkspaceError when any is missing."""
     if not (folder / "loss.json").exists():
         raise WorkspaceError(f"{folder} holds no finished training. Run the training again; it goes on where it was.")
@@ -180,14 +180,14 @@ def epoch_checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     return tuple(_checkpoint(_place(folder, epoch), about["key"]) for epoch in epochs)
 
 
-def _checkpoint(place: Path, key: str) -> Checkpoint:
+def _checkpoint(place: Path, key: str) -> EpochCheckpoint:
     folder = place.parent.parent
     state, moments, about = place / "state", place / "moments.safetensors", place / "epoch.json"
     if not (state.is_dir() and moments.exists() and about.exists()):
         raise WorkspaceError(f"{place} is not there or not whole any more. Remove {folder} and train again.")
     told = read_json(about)
     check_key(folder, told["key"], key)
-    return Checkpoint(told["epoch"], state, moments, told["steps"], told["learning_rate"])
+    return EpochCheckpoint(told["epoch"], state, moments, told["steps"], told["learning_rate"])
 
 
 def _place(folder: Path, epoch: int) -> Path:

@@ -24,38 +24,38 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.errors import ModelError
-from core.models.batching import out_of_memory, plan, predicted
-from core.models.forward_pass import LOGIT_BYTES, layout
+from core.models.batching import count_predicted_tokens, is_out_of_memory, plan_batches
+from core.models.forward_pass import LOGIT_BYTES, pad_rows
 from core.models.loading import (
-    WEIGHTS,
+    WEIGHTS_FILE,
     check_device,
     check_head,
+    compute_logits,
     count_parameters,
-    fetch,
+    fetch_model,
     load_network,
-    logits_of,
-    move,
+    move_to_device,
     pick_device,
     pick_dtype,
 )
-from core.models.lora import Layers, adapted
+from core.models.lora import LayerChoice, add_adapter
 from core.models.training.checkpoints import (
     check_epochs,
     check_key,
-    keep_epoch,
-    moments_of,
-    restore,
-    save,
+    optimizer_moments,
+    restore_checkpoint,
+    save_checkpoint,
+    save_epoch,
     sync_files,
     write_adapter,
     write_tensors,
 )
-from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore
+from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore_progress
 from core.workspace.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
-WRITING = 0.1  # share of the time that checkpoints may take, however often they were asked for
+MAX_CHECKPOINT_SHARE = 0.1  # share of the time that checkpoints may take, however often they were asked for
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,24 @@ class TrainSpec:
     seed: int = 0
     schedule: Literal["cosine", "linear"] = "cosine"  # how the rate falls to 0 after the warm-up
     lora_dropout: float = 0.0  # share of an adapter's inputs set to zero while it trains
-    lora_on: Layers = "all"  # layers an adapter goes on
+    lora_on: LayerChoice = "all"  # layers an adapter goes on
     epoch_checkpoints: bool = (
         False  # keep the adapter and AdamW's averages of every epoch: see core.models.training.checkpoints
     )
 
 
-LATER = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")  # fields that came after trainings were stored
+LATER_FIELDS = (
+    "schedule",
+    "lora_dropout",
+    "lora_on",
+    "epoch_checkpoints",
+)  # fields that came after trainings were stored
 
 
-def view(spec: TrainSpec) -> dict[str, Any]:
+def key_fields(spec: TrainSpec) -> dict[str, Any]:
     """What goes into a key: the fields, without those of LATER that are at their defaults, so that a training
     stored before there were any is found again."""
-    same = {f.name for f in fields(spec) if f.name in LATER and getattr(spec, f.name) == f.default}
+    same = {f.name for f in fields(spec) if f.name in LATER_FIELDS and getattr(spec, f.name) == f.default}
     return {name: value for name, value in asdict(spec).items() if name not in same}
 
 
@@ -135,7 +140,7 @@ def train(
     folder: Path,
     dtype: str = "auto",
     device: str = "auto",
-    on_step: Progress = ignore,
+    on_step: Progress = ignore_progress,
     checkpoint_seconds: float = 60,
     checkpoint_steps: int | None = None,
 ) -> TrainResult:
@@ -150,17 +155,17 @@ def train(
         raise ModelError(
             "Epochs are kept of LoRA adapters only. Train one (lora_rank 8), or do without epoch_checkpoints."
         )
-    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if predicted(s)]
+    rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
     if not rows:
         raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
     place = check_device(pick_device() if device == "auto" else device)
-    kind = pick_dtype(place, count_parameters(fetch(ref))) if dtype == "auto" else dtype
+    kind = pick_dtype(place, count_parameters(fetch_model(ref))) if dtype == "auto" else dtype
     key = _key(ref, rows, spec, kind)
     if (folder / "state").exists():
         return _finished(folder, key)
     with torch.random.fork_rng(devices=[place] if place.startswith("cuda") else []):
         run = _begin(ref, rows, spec, place, kind, key)
-        run.losses = restore(folder / "checkpoint", key, run.parameters, run.optimizer)
+        run.losses = restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
         if spec.epoch_checkpoints:
             check_epochs(folder, len(run.losses) // run.per_epoch, key)
         _steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
@@ -181,11 +186,11 @@ def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
 def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
     torch.manual_seed(spec.seed)  # a LoRA adapter begins with random numbers
     network = load_network(ref, dtype if spec.lora_rank else "float32")
-    network = move(network, device, ref)
+    network = move_to_device(network, device, ref)
     check_head(network, device)
     if spec.lora_rank:
         alpha = spec.lora_alpha * spec.lora_rank
-        network = adapted(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, on=spec.lora_on)
+        network = add_adapter(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, on=spec.lora_on)
     network = network.train()
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     matrices = [p for p in parameters.values() if p.ndim >= 2]
@@ -203,16 +208,16 @@ def _steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: in
         _step(run)
         done = len(run.losses)
         if run.spec.epoch_checkpoints and done % run.per_epoch == 0:
-            moments = moments_of(run.parameters, run.optimizer)
+            moments = optimizer_moments(run.parameters, run.optimizer)
             epoch, rates = done // run.per_epoch, run.rates[:done]
-            keep_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
+            save_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
         due = time.monotonic() - saved >= wait or (every is not None and done % every == 0)
         if due and done < run.steps:
             began = time.monotonic()
             at = folder / "checkpoint"
-            save(at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer)
+            save_checkpoint(at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer)
             saved = time.monotonic()
-            wait = max(seconds, (saved - began) / WRITING)
+            wait = max(seconds, (saved - began) / MAX_CHECKPOINT_SHARE)
         on_step(done, run.steps)
 
 
@@ -241,7 +246,7 @@ def _update(run: _Run) -> None:
         nn.utils.clip_grad_norm_(run.parameters.values(), run.spec.clip)
         run.optimizer.step()
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise ModelError(
             f"AdamW's averages do not fit into the memory of {run.device} beside the model. Train a LoRA adapter "
@@ -261,16 +266,16 @@ def _gradients(run: _Run, rows: list[Any]) -> float | None:
     halved, when memory ran out."""
     run.optimizer.zero_grad(set_to_none=True)
     lengths = np.array([len(t) for t, _ in rows], np.int64)
-    total = sum(predicted(s) for _, s in rows)
+    total = sum(count_predicted_tokens(s) for _, s in rows)
     try:
         loss = 0.0
-        for some in plan(lengths, run.micro_tokens):
+        for some in plan_batches(lengths, run.micro_tokens):
             part = _loss(run, [rows[i] for i in some]) / total
             torch.autograd.backward(part)
             loss += part.item()
         return loss
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if run.micro_tokens <= int(lengths.max()):
             raise ModelError(
@@ -283,7 +288,7 @@ def _gradients(run: _Run, rows: list[Any]) -> float | None:
 
 def _loss(run: _Run, rows: list[Any]) -> Tensor:
     """Sum over response tokens of −log π, for the rows of one micro-batch."""
-    ids, _, response = layout([t for t, _ in rows], [s for _, s in rows])
+    ids, _, response = pad_rows([t for t, _ in rows], [s for _, s in rows])
     padded = torch.from_numpy(ids).to(run.device)
     row, place = (torch.from_numpy(x).to(run.device) for x in np.nonzero(response[:, 1:]))
     with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
@@ -298,7 +303,7 @@ def _loss(run: _Run, rows: list[Any]) -> Tensor:
 
 
 def _lost(run: _Run, states: Tensor, targets: Tensor) -> Tensor:
-    logits = logits_of(_plain(run.network), states).float()
+    logits = compute_logits(_plain(run.network), states).float()
     return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
@@ -321,7 +326,7 @@ def _finish(run: _Run, folder: Path) -> None:
         if run.spec.lora_rank:
             write_adapter(temporary, run.network)
         else:
-            write_tensors(temporary / WEIGHTS, run.parameters)
+            write_tensors(temporary / WEIGHTS_FILE, run.parameters)
         sync_files(temporary)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
@@ -333,7 +338,7 @@ def _finished(folder: Path, key: str) -> TrainResult:
 
 
 def _key(ref: ModelRef, rows: list[Any], spec: TrainSpec, dtype: str) -> str:
-    digest = hashlib.sha256(repr((FORMAT, ref.revision, dtype, sorted(view(spec).items()))).encode())
+    digest = hashlib.sha256(repr((FORMAT, ref.revision, dtype, sorted(key_fields(spec).items()))).encode())
     for tokens, spans in rows:
         for part in (np.asarray(tokens, np.uint32), np.asarray(spans, np.int32)):
             digest.update(len(part).to_bytes(8, "little") + part.tobytes())

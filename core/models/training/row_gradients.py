@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import in_halves, plan, predicted
+from core.models.batching import count_predicted_tokens, plan_batches, run_or_halve
 from core.models.loading import Model
-from core.models.training.adam_update import Moments, Rule
-from core.models.training.backward_pass import RowPass
+from core.models.training.adam_update import AdamMoments, AdamUpdate
+from core.models.training.backward_pass import BackwardPass
 from core.schema import FloatArray, IntArray
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
 GRADIENT_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}  # whole gradients alive at once, where they are asked for
-Stacked = dict[str, Tensor]  # name -> (n, o, i) float32, one gradient for each of n rows or pairs
+StackedGradients = dict[str, Tensor]  # name -> (n, o, i) float32, one gradient for each of n rows or pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class _Sums:
     """Dot products and squared norms of a batch's rows, as its tensors come by."""
 
     basis: Mapping[str, Tensor]  # name -> (o · i, S)
-    rule: Rule | None
+    rule: AdamUpdate | None
     dots: Tensor  # (B, S) float32
     squares: Tensor  # (B,) float32
 
@@ -67,7 +67,7 @@ class RowGradients:
     """
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None, checkpointing: bool = False) -> None:
-        self._run = RowPass(model, checkpointing=checkpointing)
+        self._run = BackwardPass(model, checkpointing=checkpointing)
         self.model = model
         self.shapes = self._run.shapes  # name -> (o, i) of every matrix
         kind = torch.device(model.device).type
@@ -76,7 +76,7 @@ class RowGradients:
         self._together = max(1, GRADIENT_BYTES.get(kind, GRADIENT_BYTES["cpu"]) // (4 * numbers))
 
     def scores(
-        self, batch: Mapping[str, Any], directions: Sequence[Mapping[str, Tensor]], moments: Moments | None = None
+        self, batch: Mapping[str, Any], directions: Sequence[Mapping[str, Tensor]], moments: AdamMoments | None = None
     ) -> RowScores:
         """How each row's step agrees with each of the directions (at least one; name -> tensor, as `shapes`).
 
@@ -96,21 +96,21 @@ class RowGradients:
             cosines[rows], nll[rows] = found, lost
         return RowScores(cosines, nll)
 
-    def of_rows(self, batch: Mapping[str, Any]) -> Iterator[tuple[IntArray, Stacked]]:
+    def of_rows(self, batch: Mapping[str, Any]) -> Iterator[tuple[IntArray, StackedGradients]]:
         """Whole gradients of each row's mean NLL, a few rows at a time: (rows, their gradients).
 
         Rows without a response token do not come.
         """
 
-        def work(rows: IntArray) -> Stacked:
-            counts = predicted_tokens([batch["spans"][i] for i in rows])
+        def work(rows: IntArray) -> StackedGradients:
+            counts = predicted_token_counts([batch["spans"][i] for i in rows])
             return self._whole(_rows(batch, rows), 1 / counts, group=1)[0]
 
         yield from self._in_batches(_answered(batch["spans"]), batch["tokens"], work, self._together)
 
     def of_pairs(
         self, chosen: Mapping[str, Any], rejected: Mapping[str, Any]
-    ) -> Iterator[tuple[IntArray, tuple[Stacked, NDArray[np.float64]]]]:
+    ) -> Iterator[tuple[IntArray, tuple[StackedGradients, NDArray[np.float64]]]]:
         """Whole ∇log π(y⁻|x) − ∇log π(y⁺|x) of each pair, log-probabilities summed over response tokens, a few pairs
         at a time: (pairs, (their gradients, (n, 2) log π of y⁺ and of y⁻)).
 
@@ -120,7 +120,7 @@ class RowGradients:
         both = np.intersect1d(_answered(chosen["spans"]), _answered(rejected["spans"]))
         both = both[[not _same(chosen, rejected, j) for j in both]] if len(both) else both
 
-        def work(pairs: IntArray) -> tuple[Stacked, NDArray[np.float64]]:
+        def work(pairs: IntArray) -> tuple[StackedGradients, NDArray[np.float64]]:
             sides = [_rows(side, pairs) for side in (chosen, rejected)]
             rows = tuple([x for pair in zip(*column, strict=True) for x in pair] for column in zip(*sides, strict=True))
             gradients, nll = self._whole(rows, np.tile([1.0, -1.0], len(pairs)), group=2)
@@ -146,10 +146,10 @@ class RowGradients:
         def named(row: int) -> str:
             return f"The gradient of a row of {len(tokens[row])} tokens"
 
-        for some in plan(lengths, self._batch_tokens):
+        for some in plan_batches(lengths, self._batch_tokens):
             for start in range(0, len(some), most):
                 part = rows[some[start : start + most]]
-                yield from in_halves(part, work, self.model, name=named, lower="max_length")
+                yield from run_or_halve(part, work, self.model, name=named, lower="max_length")
 
     def _basis(self, directions: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The directions side by side, name -> (o · i, S)."""
@@ -164,29 +164,31 @@ class RowGradients:
         }
 
     def _scored(
-        self, rows: IntArray, batch: Mapping[str, Any], basis: dict[str, Tensor], rule: Rule | None, width: int
+        self, rows: IntArray, batch: Mapping[str, Any], basis: dict[str, Tensor], rule: AdamUpdate | None, width: int
     ) -> tuple[FloatArray, FloatArray]:
-        counts = predicted_tokens([batch["spans"][i] for i in rows])
+        counts = predicted_token_counts([batch["spans"][i] for i in rows])
         device = self.model.device
         sums = _Sums(basis, rule, torch.zeros(len(rows), width, device=device), torch.zeros(len(rows), device=device))
         nll = self._run(*_rows(batch, rows), 1 / counts, sums.take)
         cosines: FloatArray = (sums.dots / sums.squares.sqrt()[:, None]).cpu().numpy()  # 0 / 0 is the NaN
         return cosines, (nll / counts).astype(np.float32)
 
-    def _whole(self, rows: Any, weights: NDArray[np.float64], group: int) -> tuple[Stacked, NDArray[np.float64]]:
-        found: Stacked = {}
+    def _whole(
+        self, rows: Any, weights: NDArray[np.float64], group: int
+    ) -> tuple[StackedGradients, NDArray[np.float64]]:
+        found: StackedGradients = {}
         tokens, spans = rows
         nll = self._run(tokens, spans, weights, found.__setitem__, group=group)
         return found, nll
 
 
-def predicted_tokens(spans: Sequence[NDArray[Any]]) -> IntArray:
+def predicted_token_counts(spans: Sequence[NDArray[Any]]) -> IntArray:
     """(N,) response tokens of each row that have a token before them, from which they are predicted."""
-    return np.array([predicted(s) for s in spans], np.int64)
+    return np.array([count_predicted_tokens(s) for s in spans], np.int64)
 
 
 def _answered(spans: Sequence[NDArray[Any]]) -> IntArray:
-    return np.flatnonzero(predicted_tokens(spans) > 0)
+    return np.flatnonzero(predicted_token_counts(spans) > 0)
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any], row: int) -> bool:

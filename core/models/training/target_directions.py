@@ -18,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.models.forward_pass import Probe
+from core.models.forward_pass import ForwardPass
 from core.models.loading import Model
-from core.models.lora import without_adapter
-from core.models.training.row_gradients import RowGradients, Stacked, predicted_tokens
+from core.models.lora import disable_adapter
+from core.models.training.row_gradients import RowGradients, StackedGradients, predicted_token_counts
 from core.schema import IntArray
 
-BETA = 0.1
+DPO_BETA = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Directions:
+class TargetDirections:
     """One direction for each sub-task, in the order in which sub-tasks first occur."""
 
     subtasks: list[str]  # S names
@@ -39,7 +39,7 @@ class Directions:
 
 def preference_directions(
     gradients: RowGradients, chosen: Mapping[str, Any], rejected: Mapping[str, Any], subtasks: Sequence[str]
-) -> Directions:
+) -> TargetDirections:
     """Of N pairs: `chosen` and `rejected` have columns tokens and spans (prompt and answer), `subtasks` N names."""
     mean = _Mean(gradients, subtasks)
     for pairs, (stacked, _) in gradients.of_pairs(chosen, rejected):
@@ -47,7 +47,7 @@ def preference_directions(
     return mean.directions()
 
 
-def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks: Sequence[str]) -> Directions:
+def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks: Sequence[str]) -> TargetDirections:
     """LESS: of N rows with columns tokens and spans."""
     mean = _Mean(gradients, subtasks)
     for rows, stacked in gradients.of_rows(chosen):
@@ -57,16 +57,18 @@ def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks:
 
 def log_likelihoods(model: Model, batch: Mapping[str, Any], *, reference: bool = False) -> NDArray[np.float64]:
     """(N,) log π(y|x) in nats, summed over response tokens; of the base model with the adapter off as `reference`."""
-    counts = predicted_tokens(batch["spans"])
+    counts = predicted_token_counts(batch["spans"])
     if not reference:
-        nll = Probe(model)(batch)["nll"]
+        nll = ForwardPass(model)(batch)["nll"]
     else:
-        with without_adapter(model.network):
-            nll = Probe(model)(batch)["nll"]
+        with disable_adapter(model.network):
+            nll = ForwardPass(model)(batch)["nll"]
     return np.asarray(-nll.astype(np.float64) * counts)
 
 
-def margins(policy: NDArray[np.float64], reference: NDArray[np.float64], beta: float = BETA) -> NDArray[np.float64]:
+def dpo_margins(
+    policy: NDArray[np.float64], reference: NDArray[np.float64], beta: float = DPO_BETA
+) -> NDArray[np.float64]:
     """(N, 2) log-likelihoods of (y⁺, y⁻) to z of each pair; positive: the model has moved towards y⁺."""
     return np.asarray(beta * ((policy - reference) @ np.array([1.0, -1.0])))
 
@@ -87,7 +89,7 @@ class _Mean:
         device = gradients.model.device
         self._sums = [{k: torch.zeros(v, device=device) for k, v in gradients.shapes.items()} for _ in self._names]
 
-    def add(self, rows: IntArray, stacked: Stacked) -> None:
+    def add(self, rows: IntArray, stacked: StackedGradients) -> None:
         squares = sum(g.flatten(1).double().square().sum(dim=1) for g in stacked.values())
         lengths = torch.sqrt(torch.as_tensor(squares)).tolist()
         for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
@@ -97,9 +99,9 @@ class _Mean:
                 for name, total in self._sums[subtask].items():
                     total.add_(stacked[name][place], alpha=1 / length)
 
-    def directions(self) -> Directions:
+    def directions(self) -> TargetDirections:
         vectors = [
             {name: total / int(used) if used else total.fill_(torch.nan) for name, total in sums.items()}
             for sums, used in zip(self._sums, self._used, strict=True)
         ]
-        return Directions(self._names, vectors, self._used, len(self._of) - int(self._used.sum()))
+        return TargetDirections(self._names, vectors, self._used, len(self._of) - int(self._used.sum()))

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.errors import PoolError
-from core.pool.row_view import Viewer
-from core.pool.schema_detection import RIVALS, detect
-from core.pool.turns import Turn, Unusable, is_turn, parse_list, read_text, read_transcript, read_turns
+from core.pool.row_view import RowReader
+from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema
+from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
 # Stable names -> what people read.
@@ -29,23 +29,23 @@ SHAPES: dict[str, str] = {
     "answers": "a prompt, several responses, and pairs of [better, worse]",
     "votes": "two responses, and votes for one of them",
 }
-NEEDED = (
+EXPECTED_FIELDS = (
     "Each row needs a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
     "conversations), responses and pairs, or response1, response2 and annotator1."
 )
-PARTNERS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
-ALWAYS_FIRST = ("response_j",)  # of rival answers, the better one by name
-VOTE = re.compile(r"annotator_?\d*")
-FIRST, SECOND = 1, 2  # what a vote says; 0 is a tie
+REJECTED_FIELDS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
+ALWAYS_BETTER = ("response_j",)  # of rival answers, the better one by name
+VOTE_FIELD = re.compile(r"annotator_?\d*")
+VOTE_FIRST, VOTE_SECOND = 1, 2  # what a vote says; 0 is a tie
 
-SAME = "chosen equals rejected"
+SAME_RESPONSE = "chosen equals rejected"
 NO_CHOSEN = "chosen holds no answer"
 NO_REJECTED = "rejected holds no answer"
 PROMPTS_DIFFER = "chosen and rejected differ before their last answer"
-UNDECIDED = "no answer has more than half of the votes"
-ANSWERED = "the prompt does not end with a question"
-PAIRLESS = "no pair of answers"
-PLACE = "."  # stands where the answer will be while the prompt is read
+NO_MAJORITY = "no answer has more than half of the votes"
+PROMPT_NOT_OPEN = "the prompt does not end with a question"
+NO_PAIR = "no pair of answers"
+PLACEHOLDER = "."  # stands where the answer will be while the prompt is read
 
 
 class Pair(NamedTuple):
@@ -67,26 +67,26 @@ class Shape:
     votes: tuple[str, ...] = ()
 
 
-def shape_of(sample: Sequence[Mapping[str, Any]]) -> Shape:
+def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
     """The shape that most of these rows have; PoolError when they are no preference set."""
     names = {_plain(name): name for row in sample for name in row}
     found = ", ".join(sorted(names.values())[:30]) or "no fields"
     try:
-        fields = detect(sample)
+        fields = detect_schema(sample)
     except PoolError:
         fields = FieldMap("custom")
     if fields.schema != "preference":
         known = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
-        raise PoolError(f"no preference set: found {found}{known}. {NEEDED}")
+        raise PoolError(f"no preference set: found {found}{known}. {EXPECTED_FIELDS}")
     first = _plain(fields.turns or fields.response or "")
     if first in ("sft_target", "responses"):
         if "pairs" not in names:
             raise PoolError(f"no preference set: found {found}, so several answers but no 'pairs' of [better, worse].")
         fields = replace(fields, response=names["responses"])
         return Shape("answers", fields, names["responses"], names["pairs"])
-    chosen, rejected = names[first], names[PARTNERS.get(first) or RIVALS[first]]
-    if first in RIVALS and first not in ALWAYS_FIRST:
-        votes = tuple(name for plain, name in names.items() if VOTE.fullmatch(plain))
+    chosen, rejected = names[first], names[REJECTED_FIELDS.get(first) or RIVAL_RESPONSES[first]]
+    if first in RIVAL_RESPONSES and first not in ALWAYS_BETTER:
+        votes = tuple(name for plain, name in names.items() if VOTE_FIELD.fullmatch(plain))
         if not votes:
             raise PoolError(f"no preference set: found {found}, so two answers but no votes (annotator1, …) for one.")
         return Shape("votes", fields, chosen, rejected, votes)
@@ -116,7 +116,7 @@ class PairReader:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._view = Viewer(shape.fields)
+        self._view = RowReader(shape.fields)
         sides: dict[str, Callable[[dict[str, Any]], Iterator[Pair | str]]] = {
             "standard": self._texts,
             "answers": self._among,
@@ -129,7 +129,7 @@ class PairReader:
         try:
             yield from self._read(row)
         except orjson.JSONEncodeError as error:
-            raise Unusable("nested too deeply") from error
+            raise UnusableRow("nested too deeply") from error
 
     def _texts(self, row: dict[str, Any]) -> Iterator[Pair | str]:
         sides = (read_text(row.get(name), name) for name in (self.shape.chosen, self.shape.rejected))
@@ -140,10 +140,10 @@ class PairReader:
         given = (row.get(name) for name in self.shape.votes)
         votes = [str(vote).removesuffix(".0") for vote in given if vote not in (None, "")]  # 1.0 where some lack one
         fields = (self.shape.chosen, self.shape.rejected)
-        if 2 * votes.count(str(SECOND)) > len(votes):
+        if 2 * votes.count(str(VOTE_SECOND)) > len(votes):
             fields = fields[::-1]
-        elif 2 * votes.count(str(FIRST)) <= len(votes):
-            raise Unusable(UNDECIDED)
+        elif 2 * votes.count(str(VOTE_FIRST)) <= len(votes):
+            raise UnusableRow(NO_MAJORITY)
         yield _pair(self._prompt(row), *self._bare(row, *(read_text(row.get(name), name) for name in fields)))
 
     def _among(self, row: dict[str, Any]) -> Iterator[Pair | str]:
@@ -151,11 +151,11 @@ class PairReader:
         cells = (row.get(self.shape.chosen), row.get(self.shape.rejected))
         answers, listed = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
         if not isinstance(answers, list) or not isinstance(listed, list) or not listed:
-            raise Unusable(PAIRLESS)
+            raise UnusableRow(NO_PAIR)
         prompt = self._prompt(row)
         said = self._bare(row, *(read_text(answer, self.shape.chosen) for answer in answers))
         if not all(_is_pair(pair, len(said)) for pair in listed):
-            raise Unusable(f"'{self.shape.rejected}' holds something else than pairs of numbers of answers, from 0")
+            raise UnusableRow(f"'{self.shape.rejected}' holds something else than pairs of numbers of answers, from 0")
         for better, worse in dict.fromkeys(map(tuple, listed)):
             yield _pair(prompt, said[better], said[worse])
 
@@ -164,14 +164,14 @@ class PairReader:
         before, chosen = _last_answer(row.get(self.shape.chosen), self.shape.chosen, NO_CHOSEN)
         other, rejected = _last_answer(row.get(self.shape.rejected), self.shape.rejected, NO_REJECTED)
         if before != other:
-            raise Unusable(PROMPTS_DIFFER)
+            raise UnusableRow(PROMPTS_DIFFER)
         whole = bool(self.shape.fields.turns) or any(turn["role"] == "user" for turn in before)
         prompt = self._prompt(row, before) if whole else self._prompt(row) + before
         yield _pair(prompt, chosen, rejected)
 
     def _prompt(self, row: dict[str, Any], before: Sequence[Turn] | None = None) -> list[Turn]:
         """The turns before the answer: those of the prompt's own fields, or `before` where a side repeats them all."""
-        answer = PLACE if before is None else [*before, {"role": "assistant", "content": PLACE}]
+        answer = PLACEHOLDER if before is None else [*before, {"role": "assistant", "content": PLACEHOLDER}]
         name = self.shape.fields.turns or self.shape.chosen
         view = self._view(row | {name: answer})
         return orjson.loads(view.turns)[:-1] if view.turns else [{"role": "user", "content": view.prompt}]
@@ -188,7 +188,7 @@ def _last_answer(value: Any, name: str, empty: str) -> tuple[list[Turn], str]:
     """The turns before the answer that a conversation ends with, and the answer."""
     turns = read_turns(value, name) if value else []
     if not turns or turns[-1]["role"] != "assistant":
-        raise Unusable(empty)
+        raise UnusableRow(empty)
     return turns[:-1], turns[-1]["content"]
 
 
@@ -199,9 +199,9 @@ def _is_pair(pair: Any, count: int) -> bool:
 def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Pair | str:
     """The pair, or why it is of no use."""
     if prompt[-1]["role"] not in ("user", "tool"):
-        return ANSWERED
+        return PROMPT_NOT_OPEN
     if not chosen.strip():
         return NO_CHOSEN
     if not rejected.strip():
         return NO_REJECTED
-    return SAME if chosen.strip() == rejected.strip() else Pair(prompt, chosen, rejected)
+    return SAME_RESPONSE if chosen.strip() == rejected.strip() else Pair(prompt, chosen, rejected)

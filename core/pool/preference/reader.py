@@ -13,23 +13,23 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.pool.importer import SAMPLE
-from core.pool.preference.formats import Pair, PairReader, shape_of
-from core.pool.readers.records import Broken, Record, Source, from_json
-from core.pool.turns import Unusable
-from core.pool.validation import ASIDE, SHOWN
+from core.pool.importer import SAMPLE_ROWS
+from core.pool.preference.formats import Pair, PairReader, detect_shape
+from core.pool.readers.records import Record, Source, UnreadableRow, from_json
+from core.pool.turns import UnusableRow
+from core.pool.validation import MAX_SHOWN_CHARS, SET_ASIDE_SCHEMA
 from core.schema import Progress
 
-MOST_CHARS = 1 << 28  # of pairs in memory
-MOST_ASIDE = 10_000  # rows set aside that are kept to be read; all are counted
-MOST_REASONS = 50  # told apart; a row's own words may stand in a reason
-OTHER = "other reasons"
-PEEKED = 8  # blocks looked at for a first row
+MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
+MAX_SET_ASIDE = 10_000  # rows set aside that are kept to be read; all are counted
+MAX_REASONS = 50  # told apart; a row's own words may stand in a reason
+OTHER_REASONS = "other reasons"
+PEEK_BLOCKS = 8  # blocks looked at for a first row
 
-Drawn = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
+PairRecord = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
 
 
-class PairRows:
+class PairSource:
     """Reads the rows of one source under the shape that its first rows have."""
 
     def __init__(self, source: Source, subtask: str | None) -> None:
@@ -37,7 +37,7 @@ class PairRows:
         self._source, self._subtask = source, subtask
         self._first, sample = _peek(source)
         try:
-            self.shape = shape_of(sample)
+            self.shape = detect_shape(sample)
         except PoolError as error:
             raise PoolError(f"{source.name}: {error}") from error
         self._found = sorted({name for row in sample for name in row})
@@ -58,7 +58,7 @@ class PairRows:
             found = ", ".join(self._found)
             raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {found}.")
 
-    def _row(self, reader: PairReader, line: int, raw: bytes | Broken) -> tuple[dict[str, Any], list[Pair]]:
+    def _row(self, reader: PairReader, line: int, raw: bytes | UnreadableRow) -> tuple[dict[str, Any], list[Pair]]:
         row: dict[str, Any] = {}
         pairs: list[Pair] = []
         try:
@@ -68,18 +68,18 @@ class PairRows:
                     pairs.append(pair)
                 else:
                     self._set_aside(line, pair, raw)
-        except Unusable as reason:
+        except UnusableRow as reason:
             self._set_aside(line, str(reason), raw)
         return row, pairs
 
-    def _set_aside(self, line: int, reason: str, raw: bytes | Broken) -> None:
-        reason = reason[:SHOWN]
-        known = reason in self.problems or len(self.problems) < MOST_REASONS
-        self.problems[reason if known else OTHER] += 1
-        if len(self._aside) < MOST_ASIDE:
+    def _set_aside(self, line: int, reason: str, raw: bytes | UnreadableRow) -> None:
+        reason = reason[:MAX_SHOWN_CHARS]
+        known = reason in self.problems or len(self.problems) < MAX_REASONS
+        self.problems[reason if known else OTHER_REASONS] += 1
+        if len(self._aside) < MAX_SET_ASIDE:
             # a character has at most 4 bytes
-            text = raw.text if isinstance(raw, Broken) else raw[: 4 * SHOWN].decode("utf-8", "replace")
-            self._aside.append((line, reason, text[:SHOWN]))
+            text = raw.text if isinstance(raw, UnreadableRow) else raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")
+            self._aside.append((line, reason, text[:MAX_SHOWN_CHARS]))
 
     def _label(self, row: Mapping[str, Any]) -> str | None:
         if self._subtask is None:
@@ -94,8 +94,10 @@ class PairRows:
 
     def set_aside(self) -> pa.Table:
         """Schema ASIDE: what was of no use, the first MOST_ASIDE of it."""
-        columns = zip(*self._aside, strict=True) if self._aside else ((),) * len(ASIDE)
-        return pa.table([pa.array(c, f.type) for c, f in zip(columns, ASIDE, strict=True)], schema=ASIDE)
+        columns = zip(*self._aside, strict=True) if self._aside else ((),) * len(SET_ASIDE_SCHEMA)
+        return pa.table(
+            [pa.array(c, f.type) for c, f in zip(columns, SET_ASIDE_SCHEMA, strict=True)], schema=SET_ASIDE_SCHEMA
+        )
 
     def notices(self) -> list[str]:
         """What people should know about how the rows were read."""
@@ -117,13 +119,13 @@ class PairRows:
 def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
     """Blocks up to the first that holds an object, and the objects at its beginning."""
     first = []
-    for records, done in islice(source.blocks, PEEKED):
+    for records, done in islice(source.blocks, PEEK_BLOCKS):
         first.append((records, done))
         sample = []
-        for _, raw in records[:SAMPLE]:
+        for _, raw in records[:SAMPLE_ROWS]:
             try:
                 sample.append(_object(raw))
-            except Unusable:
+            except UnusableRow:
                 continue
         if sample:
             return first, sample
@@ -132,19 +134,19 @@ def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str
     )
 
 
-def _object(raw: bytes | Broken) -> dict[str, Any]:
-    if isinstance(raw, Broken):
-        raise Unusable(raw.reason)
+def _object(raw: bytes | UnreadableRow) -> dict[str, Any]:
+    if isinstance(raw, UnreadableRow):
+        raise UnusableRow(raw.reason)
     try:
         value, _ = from_json(raw)
     except orjson.JSONDecodeError as error:
-        raise Unusable(f"not JSON: {error.msg}") from error
+        raise UnusableRow(f"not JSON: {error.msg}") from error
     if not isinstance(value, dict):
-        raise Unusable("not an object")
+        raise UnusableRow("not an object")
     return value
 
 
-class Draw:
+class PairSampler:
     """Keeps `limit` pairs of each sub-task (None: all), by seed and content alone.
 
     One pair of each row goes before a second of any, for a question with twenty answers has 190 pairs. What a
@@ -155,7 +157,7 @@ class Draw:
         self.limit, self.seed = limit, seed
         self.available = 0  # pairs met
         self.chars = 0  # of the pairs kept
-        self._kept: dict[str | None, list[tuple[int, bytes, int, Drawn]]] = {}
+        self._kept: dict[str | None, list[tuple[int, bytes, int, PairRecord]]] = {}
 
     def add(self, line: int, pairs: list[Pair], label: str | None) -> None:
         """The pairs of one row, all of one prompt."""
@@ -176,12 +178,12 @@ class Draw:
         text = orjson.dumps([self.seed, prompt, pair.chosen, pair.rejected])
         return hashlib.sha256(text).digest()[:16]
 
-    def _cut(self, group: list[tuple[int, bytes, int, Drawn]]) -> None:
+    def _cut(self, group: list[tuple[int, bytes, int, PairRecord]]) -> None:
         group.sort()
         self.chars -= sum(len(text) for *_, pair in group[self.limit :] for text in pair[:3])
         del group[self.limit :]
 
-    def drawn(self) -> list[Drawn]:
+    def drawn(self) -> list[PairRecord]:
         """The pairs kept, in the order of the source."""
         for group in self._kept.values():
             if self.limit is not None:

@@ -21,14 +21,14 @@ import pyarrow.compute as pc
 from core.demo.pairs import write_pairs
 from core.errors import MethodError, PoolError
 from core.pool.pools import iter_text
-from core.pool.preference.reader import MOST_CHARS, Draw, Drawn, PairRows
+from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource
 from core.pool.readers.sources import identify, open_source
-from core.pool.row_view import Viewer
-from core.schema import FieldMap, IntArray, Pool, Progress, ignore
+from core.pool.row_view import RowReader
+from core.schema import FieldMap, IntArray, Pool, Progress, ignore_progress
 
 DEMO = "demo"
-FORMAT = 1  # of the fingerprint
-PAIRS = pa.schema(
+FINGERPRINT_FORMAT = 1  # of the fingerprint
+PAIR_SCHEMA = pa.schema(
     [
         ("prompt", pa.string()),  # JSON list of {"role", "content"}, up to the question
         ("chosen", pa.string()),
@@ -40,7 +40,7 @@ PAIRS = pa.schema(
 
 
 @dataclass(frozen=True, eq=False)
-class Targets:
+class TargetSet:
     """P pairs of one preference set, in the order of the source."""
 
     name: str  # what people call it: file name, hub id or "demo"
@@ -61,21 +61,21 @@ class Targets:
         return dict(Counter(self.pairs["subtask"].to_pylist()))
 
 
-class Overlap(NamedTuple):
+class PromptOverlap(NamedTuple):
     """Where a target set and a pool ask the same."""
 
     rows: IntArray  # rows of the pool whose prompt is that of a pair, ascending
     pairs: IntArray  # pairs whose prompt is that of a row, ascending
 
 
-class Lengths(NamedTuple):
+class LengthComparison(NamedTuple):
     """How long chosen answers are beside rejected ones. Summed log-probabilities favour the longer of two."""
 
     ratio: float  # median of chosen / rejected, in characters; 1: alike
     chosen_longer: float  # share of pairs, in characters; equal lengths count half
 
 
-def load_targets(
+def load_target_set(
     source: str,
     *,
     subtask: str | None = None,
@@ -84,8 +84,8 @@ def load_targets(
     name: str | None = None,
     split: str | None = None,
     revision: str | None = None,
-    on_progress: Progress = ignore,
-) -> Targets:
+    on_progress: Progress = ignore_progress,
+) -> TargetSet:
     """The pairs of a path, a hub id or "demo"; `name`, `split` and `revision` are those of `datasets`.
 
     `subtask` is the field whose value names a row's sub-task. Of each sub-task `limit` pairs are drawn, by seed and
@@ -98,10 +98,10 @@ def load_targets(
         place = str(write_pairs(Path(cache))) if source == DEMO else source
         options = {"name": name, "split": split, "revision": revision}
         with open_source(place, **options, cache=Path(cache)) as opened:
-            draw, rows = Draw(limit, seed), PairRows(opened, subtask)
+            draw, rows = PairSampler(limit, seed), PairSource(opened, subtask)
             _fill(draw, rows, on_progress)
     kept = draw.drawn()
-    return Targets(
+    return TargetSet(
         name=rows.name,
         source=identity.get("path", source),
         shape=rows.shape.name,
@@ -119,50 +119,51 @@ def source_identity(source: str) -> Mapping[str, Any]:
     return {"embedded": DEMO} if source == DEMO else identify(source)
 
 
-def _fill(draw: Draw, rows: PairRows, on_progress: Progress) -> None:
+def _fill(draw: PairSampler, rows: PairSource, on_progress: Progress) -> None:
     """Every pair of a source into the draw; PoolError when there is none, or more than memory should hold."""
     for line, pairs, label in rows.read(on_progress):
         draw.add(line, pairs, label)
-        if draw.chars > MOST_CHARS:
+        if draw.chars > MAX_PAIR_CHARS:
             raise PoolError(
-                f"{rows.name}: over {MOST_CHARS:,} characters of pairs, more than a target set can hold. Set a limit "
+                f"{rows.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. "
+                "Set a limit "
                 "of pairs, or name a field of fewer sub-tasks."
             )
     if not draw.available:
         raise PoolError(rows.why_none())
 
 
-def _table(kept: list[Drawn]) -> pa.Table:
+def _table(kept: list[PairRecord]) -> pa.Table:
     columns = zip(*kept, strict=True)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)], schema=PAIRS)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, PAIR_SCHEMA, strict=True)], schema=PAIR_SCHEMA)
 
 
-def _fingerprint(kept: Iterable[Drawn]) -> str:
-    sha = hashlib.sha256(f"targets {FORMAT}".encode())
+def _fingerprint(kept: Iterable[PairRecord]) -> str:
+    sha = hashlib.sha256(f"targets {FINGERPRINT_FORMAT}".encode())
     for *content, _ in kept:
         sha.update(orjson.dumps(content))
     return sha.hexdigest()[:32]
 
 
-def _repeats(kept: list[Drawn]) -> list[str]:
+def _repeats(kept: list[PairRecord]) -> list[str]:
     """A sentence on pairs that stand in the set more than once, each of which counts."""
     repeats = len(kept) - len({pair[:4] for pair in kept})
     return [f"Pairs that repeat an earlier one: {repeats:,}. Each counts."] if repeats else []
 
 
-def lengths(targets: Targets) -> Lengths:
+def compare_lengths(targets: TargetSet) -> LengthComparison:
     """How long the chosen answers are beside the rejected ones."""
     chosen, rejected = (np.asarray(pc.utf8_length(targets.pairs[side])) for side in ("chosen", "rejected"))
     longer = np.mean((chosen > rejected) + 0.5 * (chosen == rejected))
-    return Lengths(float(np.median(chosen / rejected)), float(longer))
+    return LengthComparison(float(np.median(chosen / rejected)), float(longer))
 
 
-def overlap(targets: Targets, pool: Pool) -> Overlap:
+def find_prompt_overlap(targets: TargetSet, pool: Pool) -> PromptOverlap:
     """Rows of the pool and pairs with the same prompt, but for case, white space and the forms of characters.
 
     All turns before the answer are compared, without system turns: what the pool's column `prompt` says.
     """
-    read = Viewer(FieldMap("prompts_only", turns="prompt"))
+    read = RowReader(FieldMap("prompts_only", turns="prompt"))
     asked = [_digest(read({"prompt": orjson.loads(turns)}).prompt) for turns in targets.pairs["prompt"].to_pylist()]
     wanted = set(asked)
     rows: list[int] = []
@@ -176,7 +177,7 @@ def overlap(targets: Targets, pool: Pool) -> Overlap:
                 shared.add(digest)
         done += len(block["prompt"])
     pairs = [pair for pair, digest in enumerate(asked) if digest in shared]
-    return Overlap(np.array(rows, np.int64), np.array(pairs, np.int64))
+    return PromptOverlap(np.array(rows, np.int64), np.array(pairs, np.int64))
 
 
 def _digest(prompt: str) -> bytes:

@@ -9,17 +9,17 @@ import orjson
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
-from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, from_json, row_blocks
-from core.pool.schema_detection import detect
+from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, from_json, list_blocks
+from core.pool.schema_detection import detect_schema
 
-LINES_TRIED = 50  # lines looked at before a file is said to be no JSON Lines
-SMALL = 64 << 20  # up to this size, a file whose first line is no object is tried as one JSON value
+MAX_PROBED_LINES = 50  # lines looked at before a file is said to be no JSON Lines
+MAX_SINGLE_VALUE_BYTES = 64 << 20  # up to this size, a file whose first line is no object is tried as one JSON value
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def any_object(lines: list[bytes]) -> bool:
+def has_object_line(lines: list[bytes]) -> bool:
     """Whether one of the first lines is a JSON object."""
-    return any(_object(line) is not None for line in lines[:LINES_TRIED])
+    return any(_object(line) is not None for line in lines[:MAX_PROBED_LINES])
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -37,28 +37,28 @@ def is_array(head: bytes) -> bool:
         orjson.loads(first)
     except orjson.JSONDecodeError:
         return True
-    return not any_object(rest.split(b"\n"))
+    return not has_object_line(rest.split(b"\n"))
 
 
-def lines_or_object(stream: ByteStream, split: str | None) -> Source:
+def read_lines_or_object(stream: ByteStream, split: str | None) -> Source:
     """JSON Lines, unless the file is one object that holds rows (under `split` where it has several)."""
     first, _, rest = _first_line(stream).partition(b"\n")
     whole = None
     if not rest.strip():
         whole = _object(first)
-    elif _object(first) is None and len(text := stream.head(SMALL)) < SMALL:
+    elif _object(first) is None and len(text := stream.head(MAX_SINGLE_VALUE_BYTES)) < MAX_SINGLE_VALUE_BYTES:
         whole = _object(text)
-    if whole is None and not any_object([first, *rest.split(b"\n", LINES_TRIED)]):
+    if whole is None and not has_object_line([first, *rest.split(b"\n", MAX_PROBED_LINES)]):
         whole = _only_object(stream)
     held = None if whole is None else _held(stream.name, whole, split)
     if split is not None and held is None:
-        raise no_split(stream.name, split)
+        raise no_split_error(stream.name, split)
     if held is None and whole is not None and rest.strip():
-        return Source(stream.name, row_blocks([whole]), 1)  # one row over several lines
+        return Source(stream.name, list_blocks([whole]), 1)  # one row over several lines
     return held or Source(stream.name, _lines(stream), stream.total)
 
 
-def no_split(file: str, split: str) -> PoolError:
+def no_split_error(file: str, split: str) -> PoolError:
     """For a file that is asked for a split and has none."""
     return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
 
@@ -110,7 +110,7 @@ def _numbered(lines: list[bytes], before: int) -> list[Record]:
 # ---- elements of an array
 
 
-def array(stream: ByteStream) -> Source:
+def read_array(stream: ByteStream) -> Source:
     """The elements of a JSON array, verbatim."""
     return Source(stream.name, _elements(stream), stream.total)
 
@@ -221,19 +221,19 @@ def _held(file: str, whole: dict[str, Any], split: str | None) -> Source | None:
     lists = {k: v for k, v in whole.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
     if lists:
         key = _pick(file, list(lists), split)
-        return Source(file, row_blocks(lists[key]), len(lists[key]), [f"The rows stand under '{key}' in one object."])
+        return Source(file, list_blocks(lists[key]), len(lists[key]), [f"The rows stand under '{key}' in one object."])
     if len(whole) < 2 or not all(isinstance(row, dict) for row in whole.values()):
         return None
     asked = any(name in row for row in whole.values() for name in ("prompt", "instruction", "question"))
     name = "id" if asked else "prompt"
     rows = [{name: key} | row for key, row in whole.items()]
     notice = f"The rows stand under keys in one object; each key is kept as '{name}'."
-    return Source(file, row_blocks(rows), len(rows), [notice])
+    return Source(file, list_blocks(rows), len(rows), [notice])
 
 
 def _is_row(whole: dict[str, Any]) -> bool:
     try:
-        fields = detect([whole])
+        fields = detect_schema([whole])
     except PoolError:
         return False
     return fields.schema != "prompts_only" or bool(fields.turns)

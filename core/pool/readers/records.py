@@ -11,14 +11,14 @@ BLOCK_BYTES = 2 << 20  # of text taken at a time
 BLOCK_ROWS = 2000  # taken at a time where rows are objects already
 
 
-class Broken(NamedTuple):
+class UnreadableRow(NamedTuple):
     """A row that cannot be had as JSON; set aside with the reason."""
 
     reason: str
     text: str
 
 
-Record = tuple[int, bytes | Broken]  # line or element number, 1-based; JSON text
+Record = tuple[int, bytes | UnreadableRow]  # line or element number, 1-based; JSON text
 Blocks = Iterator[tuple[list[Record], int]]  # rows, and how much of the source's total is read by now
 
 
@@ -50,15 +50,15 @@ def from_json(text: bytes) -> tuple[Any, bool]:
         raise
 
 
-def to_json(row: Any) -> bytes | Broken:
+def to_json(row: Any) -> bytes | UnreadableRow:
     """The JSON text of a row of a table. Dates and decimals become text; NaN becomes null."""
     try:
         return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError as error:
-        return Broken(f"not JSON: {error}", repr(row))
+        return UnreadableRow(f"not JSON: {error}", repr(row))
 
 
-def row_blocks(rows: list[Any]) -> Blocks:
+def list_blocks(rows: list[Any]) -> Blocks:
     """The rows of a list that is in memory already."""
     for start in range(0, len(rows), BLOCK_ROWS):
         part = rows[start : start + BLOCK_ROWS]

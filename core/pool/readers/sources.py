@@ -14,14 +14,14 @@ from typing import Any
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
-from core.pool.readers.json_rows import any_object, array, is_array, lines_or_object, no_split
+from core.pool.readers.json_rows import has_object_line, is_array, no_split_error, read_array, read_lines_or_object
 from core.pool.readers.records import Source
-from core.pool.readers.tables import csv_rows, open_folder, open_hub, parquet_rows
+from core.pool.readers.tables import open_folder, open_hub, read_csv, read_parquet
 
-ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
-PACKED = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
-MOST_FILES = 10_000  # in a folder; more is somebody's home, not a dataset
-SHOWN = 200  # characters of a source that is not there
+FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
+UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+MAX_FILES = 10_000  # in a folder; more is somebody's home, not a dataset
+MAX_SHOWN_CHARS = 200  # characters of a source that is not there
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -34,12 +34,12 @@ def identify(source: str) -> dict[str, Any]:
     if path is None:
         return {"hub": source}
     try:
-        files = list(islice((p for p in path.rglob("*") if p.is_file()), MOST_FILES + 1)) if path.is_dir() else [path]
+        files = list(islice((p for p in path.rglob("*") if p.is_file()), MAX_FILES + 1)) if path.is_dir() else [path]
         stamps = sorted((str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     except OSError as error:
         raise PoolError(f"{source}: cannot be read ({error.strerror}).") from error
-    if len(files) > MOST_FILES:
-        raise PoolError(f"{source} holds over {MOST_FILES:,} files. Name the folder of one dataset.")
+    if len(files) > MAX_FILES:
+        raise PoolError(f"{source} holds over {MAX_FILES:,} files. Name the folder of one dataset.")
     return {"path": str(path.resolve()), "files": stamps}
 
 
@@ -53,9 +53,9 @@ def local_path(source: str) -> Path | None:
             return path
     except (OSError, RuntimeError):  # longer than a path can be; the home of nobody
         pass
-    if _HUB_ID.fullmatch(source) and not source.lower().endswith(ENDINGS):
+    if _HUB_ID.fullmatch(source) and not source.lower().endswith(FILE_ENDINGS):
         return None
-    shown = source if len(source) <= SHOWN else source[:SHOWN] + "…"
+    shown = source if len(source) <= MAX_SHOWN_CHARS else source[:MAX_SHOWN_CHARS] + "…"
     raise PoolError(f"There is no file or folder {shown}. Give a path, or a hub id of the form owner/name.")
 
 
@@ -87,17 +87,17 @@ def read_file(stream: ByteStream, split: str | None = None) -> Source:
     if not start:
         raise PoolError(f"{stream.name} is empty.")
     many = start == b"[" and is_array(head)
-    if not many and (start in (b"{", b"[") or any_object(head.split(b"\n"))):
-        return lines_or_object(stream, split)
+    if not many and (start in (b"{", b"[") or has_object_line(head.split(b"\n"))):
+        return read_lines_or_object(stream, split)
     if split is not None:
-        raise no_split(stream.name, split)
+        raise no_split_error(stream.name, split)
     if many:
-        return array(stream)
+        return read_array(stream)
     if head.startswith(b"PAR1"):
-        return parquet_rows(stream)
+        return read_parquet(stream)
     _refuse_binary(stream.name, head)
     if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
-        return csv_rows(stream)
+        return read_csv(stream)
     begins = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
     raise PoolError(
         f"{stream.name} holds no rows that can be read: it begins with {begins!r}. "
@@ -108,7 +108,7 @@ def read_file(stream: ByteStream, split: str | None = None) -> Source:
 def _refuse_binary(name: str, head: bytes) -> None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PoolError(f"{name} is UTF-16 text. Save it as UTF-8.")
-    for magic, kind in PACKED.items():
+    for magic, kind in UNSUPPORTED_ARCHIVES.items():
         if head.startswith(magic):
             raise PoolError(f"{name} is a {kind} file. Unpack it first; only gzip is read as it is.")
     if b"\0" in head:

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
-from core.pool.readers.records import BLOCK_ROWS, Blocks, Broken, Record, Source, to_json
+from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow, to_json
 
 
-def csv_rows(stream: ByteStream) -> Source:
+def read_csv(stream: ByteStream) -> Source:
     """The rows of a CSV file, every cell as text; the separator is the one the header has most of."""
     return Source(stream.name, _csv(stream), stream.total)
 
@@ -50,19 +50,19 @@ def _csv_blocks(stream: ByteStream, reader: Any, header: list[str]) -> Blocks:
         if len(records) >= BLOCK_ROWS:
             yield records, stream.done()
             records = []
-    if records and long and isinstance(records[-1][1], Broken):  # it took the rest of the file for one cell
+    if records and long and isinstance(records[-1][1], UnreadableRow):  # it took the rest of the file for one cell
         raise PoolError(f"{stream.name}, line {records[-1][0]}: a quote is opened in this row and never closed.")
     yield records, stream.total
 
 
-def _csv_row(header: list[str], cells: list[str]) -> bytes | Broken:
+def _csv_row(header: list[str], cells: list[str]) -> bytes | UnreadableRow:
     reason = "not UTF-8"
     if len(cells) != len(header):
         reason = f"{'more' if len(cells) > len(header) else 'fewer'} cells than the header"
     else:
         with suppress(orjson.JSONEncodeError):  # a surrogate: bytes that were not UTF-8
             return orjson.dumps(dict(zip(header, cells, strict=True)))
-    return Broken(reason, ", ".join(cells).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    return UnreadableRow(reason, ", ".join(cells).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _text_lines(stream: ByteStream) -> Iterator[str]:
@@ -76,7 +76,7 @@ def _text_lines(stream: ByteStream) -> Iterator[str]:
         yield rest.decode("utf-8", "surrogateescape")
 
 
-def parquet_rows(stream: ByteStream) -> Source:
+def read_parquet(stream: ByteStream) -> Source:
     """The rows of a Parquet file."""
     # A gzipped one cannot be read from the middle, so it is unpacked in memory.
     data = pa.BufferReader(stream.read(-1)) if stream.gzip else stream.path
@@ -85,10 +85,10 @@ def parquet_rows(stream: ByteStream) -> Source:
     except (pa.ArrowException, OSError) as error:
         raise PoolError(f"{stream.name} is damaged and cannot be read as Parquet ({error}).") from error
     tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size=BLOCK_ROWS))
-    return Source(stream.name, table_rows(stream.name, tables, file.schema_arrow), file.metadata.num_rows)
+    return Source(stream.name, table_blocks(stream.name, tables, file.schema_arrow), file.metadata.num_rows)
 
 
-def table_rows(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Blocks:
+def table_blocks(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Blocks:
     """The rows of Arrow tables, one block a table.
 
     PoolError for a column of bytes (images, audio): JSON has no place for them.
@@ -161,7 +161,7 @@ def _source(name: str, data: Any, split: str | None) -> Source:
     elif split is not None and str(data.split) != split:
         raise PoolError(f"{name} holds one split ({data.split or 'without a name'}), and no '{split}'.")
     tables = data.with_format("arrow").iter(batch_size=BLOCK_ROWS)
-    return Source(name, table_rows(name, tables, data.features.arrow_schema), len(data), notices)
+    return Source(name, table_blocks(name, tables, data.features.arrow_schema), len(data), notices)
 
 
 def _split(name: str, splits: list[str], split: str | None) -> str:

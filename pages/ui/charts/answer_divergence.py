@@ -7,29 +7,29 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.bins import Grid
 from pages.ui.charts.entropy_shift import plane
-from pages.ui.charts.histogram import Figure, base, fixed, line, note, nullable
-from pages.ui.charts.scales import number, tick_values
+from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_shape, nullable
+from pages.ui.charts.scales import format_number, tick_values
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 500  # of the plane
-BINS = 270  # of the picture of bins
+BINS_HEIGHT = 270  # of the picture of bins
 LINES = 5  # of equal score, about
-SHORT = 0.25  # of a side of the frame: shorter lines cut a corner off and are left out
-LIKE_CHANCE = "#86A3BE"  # SELECTED without its force, on either background
-WORDS = 0.09  # of the frame, above it and below: where the words of the corners stand
+MIN_LINE_LENGTH = 0.25  # of a side of the frame: shorter lines cut a corner off and are left out
+CHANCE_COLOUR = "#86A3BE"  # SELECTED without its force, on either background
+TEXT_ROOM = 0.09  # of the frame, above it and below: where the words of the corners stand
 CORNERS = {  # where in the plane, and what answers are like there
     (0.01, 0.01): "answers alike",
     (0.99, 0.01): "far apart, all on one line",
     (0.99, 0.99): "far apart, in several directions",
 }
-TAKEN = {
+BIN_COLOURS = {
     "more or less than chance": SELECTED,
-    "no other than chance": LIKE_CHANCE,
+    "no other than chance": CHANCE_COLOUR,
     "none taken": faint(REST, 0.9),
     "95 of 100 random subsets": faint(RANDOM, 0.25),
 }
-CHANCE = 1.96  # standard deviations to either side that hold 95 % of them
+SIGMAS = 1.96  # standard deviations to either side that hold 95 % of them
 Point = tuple[float, float]
 Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
@@ -37,7 +37,7 @@ Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 # D against I
 
 
-def divergence(
+def divergence_plane(
     density: Grid, points: Points, *, weight: float, score: tuple[float, float], titles: tuple[str, str]
 ) -> Figure:
     """D (x) against I (y) of all rows, with lines of equal  weight · D + (1 − weight) · I  between the scores given."""
@@ -46,11 +46,11 @@ def divergence(
     layout["shapes"], frame = [], _roomy(density.frame)
     layout["yaxis"]["range"] = list(frame[2:])
     layout["xaxis"]["showgrid"] = layout["yaxis"]["showgrid"] = False
-    lines = [(name, chord(weight, value, frame)) for value, name in _levels(score)]
-    drawn = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > SHORT]
+    lines = [(name, clip_score_line(weight, value, frame)) for value, name in _levels(score)]
+    drawn = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > MIN_LINE_LENGTH]
     figure["data"][1:1] = [_straight(*ends) for _, ends in drawn]
     layout["annotations"] = [_name(name, ends[0], frame) for name, ends in drawn] + [
-        note(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
+        annotation(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
              yanchor="bottom" if y < 0.5 else "top", font={"size": 13, "weight": 600})
         for (x, y), text in CORNERS.items()
     ]  # fmt: skip
@@ -60,17 +60,17 @@ def divergence(
 def _roomy(frame: Frame) -> Frame:
     """The frame with room for words above and below."""
     left, right, low, high = frame
-    room = WORDS * (high - low)
+    room = TEXT_ROOM * (high - low)
     return left, right, low - room, high + room
 
 
 def _levels(score: tuple[float, float]) -> list[tuple[float, str]]:
     """Round scores between the two given."""
     low, high = score
-    return tick_values(np.array([low, high]), False, count=LINES) if high > low else [(low, number(low))]
+    return tick_values(np.array([low, high]), False, count=LINES) if high > low else [(low, format_number(low))]
 
 
-def chord(weight: float, value: float, frame: Frame) -> tuple[Point, Point] | None:
+def clip_score_line(weight: float, value: float, frame: Frame) -> tuple[Point, Point] | None:
     """Where  weight · x + (1 − weight) · y = value  runs through a frame (x low, x high, y low, y high).
 
     Its upper left end and its lower right one; None: not through the frame, or only through a corner.
@@ -106,13 +106,13 @@ def _length(a: Point, b: Point, frame: Frame) -> float:
 def _name(text: str, end: Point, frame: Frame) -> Figure:
     """The score of a line, inside the frame above its upper left end."""
     look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
-    return note(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
+    return annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
 
 
 # Bins
 
 
-def taken(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
+def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
     """Each bin by its size (x, logarithmic) and the share of it that is taken (y), beside chance.
 
     All (B,), any number of bins; `share` of all rows together is the line. The band is where 95 % of random
@@ -133,7 +133,7 @@ def taken(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: flo
             "marker": {
                 "size": 8,
                 "opacity": 0.85,
-                "color": TAKEN[name],
+                "color": BIN_COLOURS[name],
                 "symbol": "circle-open" if name == "none taken" else "circle",
                 "line": {"width": 2 if name == "none taken" else 0},
             },
@@ -141,15 +141,17 @@ def taken(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: flo
         }
         for name, own in groups.items()
     ]
-    usual = share + CHANCE * np.sqrt(share * (1 - share) / np.median(sizes))  # where the band ends in the middle
+    usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # where the band ends in the middle
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
-    return base(
+    return base_figure(
         [*_funnel(share, x_low, x_high), *dots],
-        BINS,
-        xaxis=fixed("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
+        BINS_HEIGHT,
+        xaxis=fixed_axis("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
                     **_decades(x_low, x_high)),
-        yaxis=fixed("taken of them", ticksuffix=" %", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6),
-        shapes=[line(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
+        yaxis=fixed_axis(
+            "taken of them", ticksuffix=" %", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6
+        ),
+        shapes=[line_shape(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
         showlegend=False,
         clickmode="event+select",
         margin={"l": 4, "r": 8, "t": 10, "b": 4},
@@ -158,7 +160,7 @@ def taken(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: flo
 
 def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArray]:
     """Words (of TAKEN) -> the bins they are true of."""
-    apart = np.abs(counts - share * sizes) > CHANCE * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
+    apart = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
     some = counts > 0
     masks = {"no other than chance": some & ~apart, "more or less than chance": some & apart, "none taken": ~some}
     return {name: np.flatnonzero(mask & (sizes > 0)) for name, mask in masks.items()}
@@ -166,10 +168,13 @@ def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArr
 
 def _funnel(share: float, low: float, high: float) -> list[Figure]:
     x = np.geomspace(low, high, 60)
-    apart = CHANCE * np.sqrt(share * (1 - share) / x)
+    apart = SIGMAS * np.sqrt(share * (1 - share) / x)
     ends = {"type": "scatter", "mode": "lines", "x": x.round(3).tolist(), "hoverinfo": "skip", "line": {"width": 0}}
     bottom, top = (nullable(100 * np.clip(share + s * apart, 0, 1)) for s in (-1, 1))
-    return [ends | {"y": bottom}, ends | {"y": top, "fill": "tonexty", "fillcolor": TAKEN["95 of 100 random subsets"]}]
+    return [
+        ends | {"y": bottom},
+        ends | {"y": top, "fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]},
+    ]
 
 
 def _decades(low: float, high: float) -> dict[str, list[float] | list[str]]:

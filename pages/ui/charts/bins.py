@@ -14,9 +14,9 @@ from core.schema import BoolArray, IntArray
 
 BINS = 60
 TAIL = 0.005  # share of rows at each end that may lie beyond the frame
-NEAR = 0.75  # of the whole range: what the frame must hold to be worth cutting tails off
+MIN_FRAME_SHARE = 0.75  # of the whole range: what the frame must hold to be worth cutting tails off
 GRID = 48  # cells of a density on each axis
-POINTS = 1_500  # dots over a density; each costs 150 bytes when it is selected
+MAX_DOTS = 1_500  # dots over a density; each costs 150 bytes when it is selected
 
 Values = NDArray[Any]
 
@@ -39,7 +39,7 @@ class Binned:
         return np.flatnonzero(self.place == bin_number)
 
 
-def binned(values: Values, *, bins: int = BINS, log: bool = False) -> Binned:
+def bin_values(values: Values, *, bins: int = BINS, log: bool = False) -> Binned:
     """Bins of equal width between the outer quantiles of `values` (N,), or of equal ratio with `log`."""
     finite = np.isfinite(values)
     log = log and bool(finite.any()) and float(values[finite].max()) > 1
@@ -65,7 +65,7 @@ def _reach(finite: Values) -> tuple[float, float]:
     """The outer quantiles; the extremes where these lie near, or where one value takes nearly all rows."""
     low, high = np.quantile(finite, [TAIL, 1 - TAIL])
     least, most = float(finite.min()), float(finite.max())
-    if low == high or (high - low) > NEAR * (most - least):
+    if low == high or (high - low) > MIN_FRAME_SHARE * (most - least):
         return least, most
     return float(low), float(high)
 
@@ -89,7 +89,7 @@ class Grid:
     frame: tuple[float, float, float, float]  # x low, x high, y low, y high
 
 
-def grid(x: Values, y: Values, *, cells: int = GRID) -> Grid:
+def count_grid(x: Values, y: Values, *, cells: int = GRID) -> Grid:
     """Density of the rows that have both values, inside their outer quantiles with a margin."""
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both].astype(np.float64), y[both].astype(np.float64)
@@ -112,24 +112,24 @@ def _frame(values: Values) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def sample(rows: IntArray, limit: int, *, seed: int = 0) -> IntArray:
+def sample_rows(rows: IntArray, limit: int, *, seed: int = 0) -> IntArray:
     """At most `limit` of `rows`, ascending, the same ones every time."""
     if len(rows) <= limit:
         return np.sort(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
 
 
-def inside_box(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
+def rows_in_box(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
     """Rows inside a box given by two opposite corners, ascending."""
     within_x = (x >= min(xs)) & (x <= max(xs))
     return np.flatnonzero(within_x & (y >= min(ys)) & (y <= max(ys)))
 
 
-def inside_lasso(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
+def rows_in_lasso(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
     """Rows inside a closed polygon (even-odd rule), ascending."""
     if len(xs) < 3:
         return np.empty(0, np.int64)
-    near = inside_box(x, y, xs, ys)
+    near = rows_in_box(x, y, xs, ys)
     px, py = x[near].astype(np.float64), y[near].astype(np.float64)
     within = np.zeros(len(near), np.bool_)
     for x0, y0, x1, y1 in zip(xs, ys, np.roll(xs, -1), np.roll(ys, -1), strict=True):
@@ -155,7 +155,7 @@ def fold_names(names: Sequence[str], limit: int) -> list[str]:
     return [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]
 
 
-def by_value(rows: IntArray, values: Values) -> IntArray:
+def sort_by_value(rows: IntArray, values: Values) -> IntArray:
     """Rows by a column (N,), lowest first."""
     return rows[np.argsort(values[rows], kind="stable")]
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.bins import Values
-from pages.ui.charts.figures import plain
-from pages.ui.charts.histogram import Figure, base, fixed, flag, line, nullable
+from pages.ui.charts.figures import escape_label
+from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
 from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 380
 GREEDY = "greedy search: about the most there is to reach"
-CHANCE = "random rows"
-LIKE_CHANCE = "#86A3BE"  # SELECTED without its force, on either background
-TAKEN = {
+RANDOM_ROWS = "random rows"
+CHANCE_COLOUR = "#86A3BE"  # SELECTED without its force, on either background
+CLUSTER_COLOURS = {
     "taken from the cluster": SELECTED,
-    "no other than chance": LIKE_CHANCE,
+    "no other than chance": CHANCE_COLOUR,
     "random subsets of the same size": faint(RANDOM, 0.38),
     "of all rows": WARNING,
 }
@@ -33,7 +33,9 @@ class Line:
     y: Values
 
 
-def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, budget: float, reached: float) -> Figure:
+def coverage_curves(
+    lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, budget: float, reached: float
+) -> Figure:
     """What each order reaches by budget, random rows as a band from `low` to `high` over `x`, the budget marked.
 
     `lines`: "own" for the order in use, "greedy" where that is another one. All shares 0..1.
@@ -43,15 +45,15 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
-    return base(
+    return base_figure(
         traces,
         HEIGHT,
-        xaxis=fixed("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
-        yaxis=fixed("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
-        shapes=[line(x=100 * budget, color=WARNING, width=2)],
+        xaxis=fixed_axis("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
+        yaxis=fixed_axis("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
+        shapes=[line_shape(x=100 * budget, color=WARNING, width=2)],
         annotations=[
-            flag(
-                f"budget {said(budget)}",
+            line_label(
+                f"budget {format_share(budget)}",
                 across=budget,
                 x=100 * budget,
                 y=0,
@@ -65,7 +67,7 @@ def climb(lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, bu
     )  # fmt: skip
 
 
-def said(share: float) -> str:
+def format_share(share: float) -> str:
     """A share as people read it; small ones with a digit more."""
     value = 100 * share
     return f"{value:.1f} %" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f} %"
@@ -75,7 +77,7 @@ def _line(one: Line, look: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": plain(one.name, 60),
+        "name": escape_label(one.name, 60),
         "x": _percent(np.append(0, one.x)),
         "y": _percent(np.append(0, one.y)),
         "line": look | {"shape": "spline", "smoothing": 0.6},
@@ -97,7 +99,7 @@ def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
             "line": edge,
             "fill": "tonexty",
             "fillcolor": faint(RANDOM, 0.45),
-            "name": CHANCE,
+            "name": RANDOM_ROWS,
         },
     ]
 
@@ -118,7 +120,7 @@ def _percent(shares: Values) -> list[float | None]:
     return nullable(np.round(100 * np.asarray(shares, np.float64), 3))
 
 
-def clusters(
+def cluster_shares(
     names: Sequence[str],
     sizes: IntArray,
     taken: IntArray,
@@ -136,40 +138,41 @@ def clusters(
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)
     words = [
-        f"cluster {plain(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{more}"
+        f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{more}"
         for name, n, size, a, b, more in zip(
             names,
             taken,
             sizes,
             low,
             high,
-            [f"<br>{plain(h, 60)}" for h in hover or ()] or [""] * len(names),
+            [f"<br>{escape_label(h, 60)}" for h in hover or ()] or [""] * len(names),
             strict=True,
         )
     ]
     common = {"x": places, "hovertext": words, "hovertemplate": "%{hovertext}<extra></extra>", "type": "bar"}
     flat = {"line": {"width": 0}}
-    colours = [LIKE_CHANCE if a <= n <= b else SELECTED for n, a, b in zip(taken, low, high, strict=True)]
+    colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(taken, low, high, strict=True)]
     band = {
         "base": _percent(low / whole),
         "y": _percent(np.maximum(high - low, 0) / whole),
         "width": 0.96,
-        "marker": {"color": TAKEN["random subsets of the same size"]} | flat,
+        "marker": {"color": CLUSTER_COLOURS["random subsets of the same size"]} | flat,
     }
     bars = {"y": _percent(taken / whole), "width": 0.5, "marker": {"color": colours} | flat}
     below = {"y": sizes.tolist(), "yaxis": "y2", "width": 0.5, "marker": {"color": faint(REST, 0.75)} | flat}
     traces = [common | band, common | bars, common | below]
     tops = [100 * float(v) for v in (np.max(np.maximum(taken, high) / whole, initial=0.0), share)]
-    return base(
+    return base_figure(
         traces,
         height,
         barmode="overlay",
         showlegend=False,
-        xaxis=fixed("activation cluster, largest first", tickvals=places, ticktext=[plain(n) for n in names],
+        xaxis=fixed_axis("activation cluster, largest first", tickvals=places,
+                    ticktext=[escape_label(n) for n in names],
                     showgrid=False, tickangle=0, anchor="y2", tickfont={"size": 11 if len(names) <= 30 else 9}),
-        yaxis=fixed("taken of its rows", domain=[0.34, 1], ticksuffix=" %", nticks=5, range=[0, 1.12 * max(tops)],
+        yaxis=fixed_axis("taken of its rows", domain=[0.34, 1], ticksuffix=" %", nticks=5, range=[0, 1.12 * max(tops)],
                     rangemode="tozero"),
-        yaxis2=fixed("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
-        shapes=[line(y=100 * share, color=WARNING, width=2)],
+        yaxis2=fixed_axis("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
+        shapes=[line_shape(y=100 * share, color=WARNING, width=2)],
         margin={"l": 4, "r": 8, "t": 10, "b": 4},
     )  # fmt: skip

@@ -7,12 +7,12 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.bins import Grid, Values
-from pages.ui.charts.figures import plain
-from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
-from pages.ui.charts.scales import LAYERS, number
+from pages.ui.charts.figures import escape_label
+from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
 
-LASSO = {
+LASSO_CONFIG = {
     "displaylogo": False,
     "scrollZoom": False,
     "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"],
@@ -48,24 +48,24 @@ def plane(
         "hoverinfo": "skip",
     }
     dots = [_dots(name, *points[name]) for name in reversed(LAYERS) if name in points]
-    shapes = [line(y=0, color=faint(REST, 0.9)), line(x=0, color=faint(REST, 0.9))]
+    shapes = [line_shape(y=0, color=faint(REST, 0.9)), line_shape(x=0, color=faint(REST, 0.9))]
     notes = [
-        note(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
+        annotation(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
         for text, y, anchor in ((ends[0], 0.0, "bottom"), (ends[1], 1.0, "top"))
         if text
     ]
     if band is not None:
         shapes.insert(0, _band(max(band[0], x_low), min(band[1], x_high)))
-        notes.append(note("kept band", x=max(band[0], x_low), xanchor="left", xshift=3, y=1, yref="y domain",
+        notes.append(annotation("kept band", x=max(band[0], x_low), xanchor="left", xshift=3, y=1, yref="y domain",
                            yanchor="top", font={"size": 12, "color": BAND}))  # fmt: skip
     if cut is not None and y_low <= cut <= y_high:
-        shapes.append(line(y=cut, color=WARNING, width=2))
-        notes.append(flag(f"cut {number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2))
-    return base(
+        shapes.append(line_shape(y=cut, color=WARNING, width=2))
+        notes.append(line_label(f"cut {format_number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2))
+    return base_figure(
         [heat, *dots],
         height,
-        xaxis=fixed(titles[0], range=[x_low, x_high], fixedrange=False),
-        yaxis=fixed(titles[1], range=[y_low, y_high], fixedrange=False),
+        xaxis=fixed_axis(titles[0], range=[x_low, x_high], fixedrange=False),
+        yaxis=fixed_axis(titles[1], range=[y_low, y_high], fixedrange=False),
         shapes=shapes,
         annotations=notes,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
@@ -98,7 +98,7 @@ def _band(low: float, high: float) -> dict[str, Any]:
 # Parts of a whole, one line per task
 
 
-PARTS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
+PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
 
 
 def expansion(
@@ -109,7 +109,7 @@ def expansion(
     All (T,), top to bottom; shares are of rows with a ΔH, `counts` how many those are; NaN: none. Colours: PARTS.
     """
     places = list(range(len(names)))
-    labels = [f"{plain(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+    labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
     percent = np.round(100 * shares, 1)
     diamonds = {
         "type": "scatter",
@@ -121,21 +121,21 @@ def expansion(
     text = {"text": [f"{p:.0f} %" if np.isfinite(p) else "" for p in percent], "textangle": 0}
     bar = {"type": "bar", "orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
     traces = [bar | {"x": nullable(percent)} | text, bar | {"x": nullable(100 - percent)}, diamonds]
-    for (name, colour), trace in zip(PARTS.items(), traces, strict=True):
+    for (name, colour), trace in zip(PART_COLOURS.items(), traces, strict=True):
         trace |= {"name": name, "y": places, "hovertext": labels}
         trace["marker"] = {"color": colour, "line": {"width": 0}} | trace.get("marker", {})
         trace["hovertemplate"] = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
-    return base(
+    return base_figure(
         traces,
         height or 50 + 24 * max(len(labels), 2),
-        xaxis=fixed(ticksuffix=" %", nticks=6, range=[0, 100]),
-        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        xaxis=fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]),
+        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 8, "b": 4},
     )
 
 
-SPREAD = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
+SPREAD_COLOURS = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
 
 
 def spread(
@@ -152,17 +152,17 @@ def spread(
     quantiles (5, T); shares (T,) of rows that expand, printed; chosen (T,) medians of the selected. NaN: none.
     """
     places = list(range(len(names)))
-    labels = [f"{plain(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+    labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
     low, first, middle, third, high = quantiles
     hover = [
-        f"{label}<br>median {number(m)}, {100 * share:.1f} % expand"
+        f"{label}<br>median {format_number(m)}, {100 * share:.1f} % expand"
         for label, m, share in zip(labels, middle, shares, strict=True)
     ]
     ends = {"type": "data", "array": nullable(high - middle), "arrayminus": nullable(middle - low)}
     common = {"y": places, "hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"}
     marks = common | {"type": "scatter", "mode": "markers"}
     bar = {"type": "bar", "orientation": "h", "base": nullable(first), "x": nullable(third - first), "width": 0.6}
-    colours = list(SPREAD.values())
+    colours = list(SPREAD_COLOURS.values())
     traces = [
         common | bar | {"marker": {"color": colours[0], "line": {"width": 0}}},
         marks
@@ -177,12 +177,12 @@ def spread(
             "marker": {"symbol": "diamond", "size": 9, "color": colours[2], "line": {"width": 1, "color": "white"}},
         },
     ]
-    return base(
+    return base_figure(
         traces,
         height or 50 + 24 * max(len(labels), 2),
-        xaxis=fixed("ΔH", nticks=6),
-        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
-        shapes=[line(x=0, color=faint(REST, 0.9))],
+        xaxis=fixed_axis("ΔH", nticks=6),
+        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        shapes=[line_shape(x=0, color=faint(REST, 0.9))],
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 8, "b": 4},
     )

@@ -30,7 +30,7 @@ def axis(**more: Any) -> dict[str, Any]:
     return {"gridcolor": theme.GRID, "zerolinecolor": theme.GRID, "automargin": True, **more}
 
 
-def loss(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
+def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
     """Training loss by step, one line a round; the raw steps behind their running mean."""
     data: list[dict[str, Any]] = []
     for number, losses in enumerate(rounds):
@@ -78,11 +78,11 @@ def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:
     return (total[at] - total[start]) / (at - start)
 
 
-def short(label: str, longest: int = 24) -> str:
+def shorten(label: str, longest: int = 24) -> str:
     """The beginning of a label that is too long."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
-def plain(label: str, longest: int = 24) -> str:
+def escape_label(label: str, longest: int = 24) -> str:
     """Data as an axis label: Plotly would read < and & as markup."""
-    return short(label, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shorten(label, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

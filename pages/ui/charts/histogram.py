@@ -12,13 +12,13 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import axis, layout
-from pages.ui.charts.scales import LAYERS, number, positions, spaced, span, tick_values
+from pages.ui.charts.scales import LAYERS, axis_transform, describe_bin, format_number, space_labels, tick_values
 from pages.ui.theme import REST, WARNING, faint
 
 Figure = dict[str, Any]
 
 
-def base(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
+def base_figure(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
     """A figure of these traces in the pages' common look; `more` goes into its layout."""
     look = {
         "margin": {"l": 4, "r": 8, "t": 34, "b": 4},
@@ -32,12 +32,12 @@ def base(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
     return {"data": traces, "layout": layout(height, **(look | more))}
 
 
-def fixed(title: str = "", **more: Any) -> dict[str, Any]:
+def fixed_axis(title: str = "", **more: Any) -> dict[str, Any]:
     """An axis that cannot be dragged or zoomed."""
     return axis(**({"title": {"text": title}, "zeroline": False, "fixedrange": True} | more))
 
 
-def line(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
+def line_shape(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
     """A straight line across the whole plot, at one x or one y."""
     ends: dict[str, Any]
     if x is not None:
@@ -47,19 +47,19 @@ def line(*, x: float | None = None, y: float | None = None, **line: Any) -> dict
     return {"type": "line", "line": {"width": 1} | line} | ends
 
 
-def note(text: str, **more: Any) -> dict[str, Any]:
+def annotation(text: str, **more: Any) -> dict[str, Any]:
     """A few words in the plot; `more` says where."""
     return {"text": text, "showarrow": False, "font": {"size": 11}} | more
 
 
-def flag(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
+def line_label(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
     """The name of a red line that stands at `across` of the plot's width (0..1), on the side of it that has room.
 
     It can be read on whatever is drawn beneath.
     """
     left = across > 0.7
     look = {"bgcolor": WARNING, "borderpad": 2, "font": {"size": 11, "color": "#fff"}}
-    return note(text, xanchor="right" if left else "left", xshift=-5 if left else 5, **look) | place
+    return annotation(text, xanchor="right" if left else "left", xshift=-5 if left else 5, **look) | place
 
 
 def nullable(values: Values) -> list[float | None]:
@@ -85,10 +85,10 @@ def histogram(
     `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to point out. `cut`: the score of
     the last row taken. Bars carry their bin number as customdata.
     """
-    to_x = positions(log)
+    to_x = axis_transform(log)
     low, high = to_x(edges[:-1]), to_x(edges[1:])
     ticks = tick_values(edges, log)
-    spans = [f"{span(edges, i)}" for i in range(len(edges) - 1)]
+    spans = [f"{describe_bin(edges, i)}" for i in range(len(edges) - 1)]
     data = [[i, text] for i, text in enumerate(spans)]
     bars = [
         {
@@ -106,14 +106,14 @@ def histogram(
     shapes, notes = _marks(marks or {}, to_x, float(high[-1] - low[0]))
     if cut is not None:
         x = float(np.clip(to_x(np.array([cut]))[0], low[0], high[-1]))
-        shapes.append(line(x=x, color=WARNING, width=2))
+        shapes.append(line_shape(x=x, color=WARNING, width=2))
         across = (x - low[0]) / (high[-1] - low[0])
-        notes.append(flag(f"cut {number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top"))
-    return base(
+        notes.append(line_label(f"cut {format_number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top"))
+    return base_figure(
         bars,
         height,
-        xaxis=fixed(title, range=[float(low[0]), float(high[-1])], showgrid=False, **_ticks(ticks, to_x)),
-        yaxis=fixed("rows", nticks=5),
+        xaxis=fixed_axis(title, range=[float(low[0]), float(high[-1])], showgrid=False, **_ticks(ticks, to_x)),
+        yaxis=fixed_axis("rows", nticks=5),
         bargap=0.04,
         shapes=shapes,
         annotations=notes,
@@ -127,9 +127,9 @@ def _marks(
     marks: Mapping[float, float], to_x: Callable[[Values], Values], width: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Dotted lines at quantiles, with their names above."""
-    placed = spaced({share: float(to_x(np.array([value]))[0]) for share, value in marks.items()}, width)
-    shapes = [line(x=x, color=faint(REST, 0.9), dash="dot") for x, _ in placed]
-    notes = [note(name, x=x, y=1, yref="y domain", yanchor="bottom") for x, name in placed if name]
+    placed = space_labels({share: float(to_x(np.array([value]))[0]) for share, value in marks.items()}, width)
+    shapes = [line_shape(x=x, color=faint(REST, 0.9), dash="dot") for x, _ in placed]
+    notes = [annotation(name, x=x, y=1, yref="y domain", yanchor="bottom") for x, name in placed if name]
     return shapes, notes
 
 
@@ -160,12 +160,12 @@ def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, e
         "hoverinfo": "skip",
     }
     lines = {-strong: faint(REST, 0.3), 0.0: faint(REST, 0.9), strong: faint(REST, 0.3)}
-    return base(
+    return base_figure(
         [bars],
         60 + 26 * len(names),
-        xaxis=fixed(range=[-1.4, 1.4], tickvals=[-1, 0, 1]),
-        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6),
-        shapes=[line(x=x, color=colour) for x, colour in lines.items()],
+        xaxis=fixed_axis(range=[-1.4, 1.4], tickvals=[-1, 0, 1]),
+        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6),
+        shapes=[line_shape(x=x, color=colour) for x, colour in lines.items()],
         showlegend=False,
         margin={"l": 4, "r": 8, "t": 8, "b": 4},
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.bins import Values
-from pages.ui.charts.scales import LAYERS, number, positions, spaced, tick_values
+from pages.ui.charts.scales import LAYERS, axis_transform, format_number, space_labels, tick_values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 FONT = "font-size:0.8rem;line-height:1.2;"
@@ -23,7 +23,7 @@ QUIET = "opacity:0.65;"
 # Parts of a whole
 
 
-def against(names: Sequence[str], subset: Values, pool: Values, low: Values, high: Values, *, label: str) -> str:
+def share_bars(names: Sequence[str], subset: Values, pool: Values, low: Values, high: Values, *, label: str) -> str:
     """Shares of the subset as bars with their figure, of the pool as ticks, random subsets as a pale band.
 
     All (T,) in 0..1, top to bottom; `low` to `high` is where random subsets of the same budget fall. A bar is
@@ -83,7 +83,7 @@ def histogram(
 
     The same figure as `charts.histogram`, for where nothing is clicked.
     """
-    to_x = positions(log)
+    to_x = axis_transform(log)
     x = to_x(edges.astype(np.float64))
     wide = float(x[-1] - x[0])
 
@@ -91,10 +91,10 @@ def histogram(
         place = (float(to_x(np.array([value]))[0]) - float(x[0])) / wide
         return 100 * min(max(place, 0.0), 1.0)
 
-    placed = spaced({share: left(value) for share, value in marks.items()}, 100)
+    placed = space_labels({share: left(value) for share, value in marks.items()}, 100)
     lines = "".join(_mark(place, name) for place, name in placed)
     lines += "" if cut is None else _cut(left(cut), cut)
-    ticks = "".join(tick(left(value), text) for value, text in tick_values(edges, log))
+    ticks = "".join(axis_tick(left(value), text) for value, text in tick_values(edges, log))
     return (
         f'<div role="img" aria-label="{escape(_said(layers, title, cut))}" style="{FONT}">'
         f'<div style="position:relative;height:{height}px;margin-top:18px;border-bottom:1px solid {GRID}">'
@@ -110,12 +110,12 @@ def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
     top = max(int(sums.max()), 1)
     return "".join(
         f'<div style="position:absolute;inset:0;background:{LAYERS[name]};'
-        f'clip-path:polygon({",".join(steps(total / top))})"></div>'
+        f'clip-path:polygon({",".join(step_outline(total / top))})"></div>'
         for (name, _), total in reversed(list(zip(layers, sums, strict=True)))
     )
 
 
-def steps(heights: Values) -> list[str]:
+def step_outline(heights: Values) -> list[str]:
     """Corners of a stepped outline from heights (B,) in 0..1, each as two percentages of the box."""
     x = np.repeat(np.linspace(0, 100, len(heights) + 1), 2)
     y = 100 * (1 - np.concatenate([[0.0], np.repeat(heights, 2), [0.0]]))
@@ -136,18 +136,18 @@ def _cut(left: float, value: float) -> str:
         f'<div data-cut="{left:.2f}" style="position:absolute;left:{left:.2f}%;margin-left:-1px;top:0;height:100%;'
         f'width:2px;background:{WARNING}"></div>'
         f'<div style="position:absolute;{side};top:0;background:{WARNING};color:#fff;padding:0 4px;'
-        f'border-radius:3px;font-weight:600">cut {number(value)}</div>'
+        f'border-radius:3px;font-weight:600">cut {format_number(value)}</div>'
     )
 
 
-def tick(left: float, text: str) -> str:
+def axis_tick(left: float, text: str) -> str:
     """What an axis says at `left` percent of its width."""
     return f'<div style="position:absolute;left:{left:.2f}%;top:3px;transform:translateX(-50%)">{escape(text)}</div>'
 
 
 def _said(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
     parts = ", ".join(f"{int(counts.sum()):,} {name}" for name, counts in layers.items())
-    return f"{title}: {parts}" + ("" if cut is None else f"; cut at {number(cut)}")
+    return f"{title}: {parts}" + ("" if cut is None else f"; cut at {format_number(cut)}")
 
 
 def legend(names: Mapping[str, str], lead: str = "") -> str:

@@ -9,20 +9,20 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.bins import Grid, Values
 from pages.ui.charts.entropy_shift import plane
-from pages.ui.charts.figures import plain
-from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
-from pages.ui.charts.scales import LAYERS, number, span, tick_values
+from pages.ui.charts.figures import escape_label
+from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.scales import LAYERS, describe_bin, format_number, tick_values
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 
 EACH, AROUND = 112, 96  # heights: of each of many histograms, of what stands around them
-NAME = 26  # of the height, above a histogram: for its name
-LENGTH = 400  # height, and the least of the histograms beside it
-PAIRS = 210
-SIDE = 0.05  # of the width, between two pictures
+NAME_HEIGHT = 26  # of the height, above a histogram: for its name
+LENGTH_HEIGHT = 400  # height, and the least of the histograms beside it
+ACCURACY_HEIGHT = 210
+GAP = 0.05  # of the width, between two pictures
 SIGMAS = 1.96
-LINES = {"chosen likelier than rejected": SELECTED, "gained on rejected": EXTRA[1]}
-GUESSING = {"95 of 100 who guess": faint(RANDOM, 0.3)}
+LINE_COLOURS = {"chosen likelier than rejected": SELECTED, "gained on rejected": EXTRA[1]}
+GUESSING_COLOURS = {"95 of 100 who guess": faint(RANDOM, 0.3)}
 
 
 # Every target
@@ -44,23 +44,23 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
     Bars carry the target's number and that of the bin as customdata.
     """
     bars, axes, shapes, notes = [], {}, [], []
-    height = max(LENGTH, AROUND + EACH * len(targets))
+    height = max(LENGTH_HEIGHT, AROUND + EACH * len(targets))
     for k, target in enumerate(targets):
         axis, bottom = f"y{k + 1}" if k else "y", 1 - (k + 1) / len(targets)
-        top = bottom + 1 / len(targets) - NAME / (height - AROUND)
-        axes[f"yaxis{k + 1}" if k else "yaxis"] = fixed(
+        top = bottom + 1 / len(targets) - NAME_HEIGHT / (height - AROUND)
+        axes[f"yaxis{k + 1}" if k else "yaxis"] = fixed_axis(
             domain=[round(bottom, 4), round(top, 4)], nticks=3, rangemode="tozero", anchor="x"
         )
-        shapes.append(line(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
+        shapes.append(line_shape(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
         bars += _bars(edges, k, target, axis)
         notes.append(_name(target.name, target.said, x=0, y=top))
         if target.cut is not None:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
-            shapes.append(line(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
+            shapes.append(line_shape(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
             place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
-            notes.append(flag(f"cut {number(target.cut)}", **place, yanchor="top"))
+            notes.append(line_label(f"cut {format_number(target.cut)}", **place, yanchor="top"))
     ticks = tick_values(edges, False)
-    axes["xaxis"] = fixed(
+    axes["xaxis"] = fixed_axis(
         title,
         range=[float(edges[0]), float(edges[-1])],
         showgrid=False,
@@ -69,7 +69,7 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
         tickvals=[value for value, _ in ticks],
         ticktext=[name for _, name in ticks],
     )
-    return base(
+    return base_figure(
         bars,
         height,
         **axes,
@@ -81,7 +81,7 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
 
 
 def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str, Any]]:
-    data = [[number, i, span(edges, i)] for i in range(len(edges) - 1)]
+    data = [[number, i, describe_bin(edges, i)] for i in range(len(edges) - 1)]
     return [
         {
             "type": "bar",
@@ -94,7 +94,7 @@ def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str
             "y": counts.tolist(),
             "customdata": data,
             "marker": {"color": LAYERS[name], "line": {"width": 0}},
-            "hovertemplate": f"{plain(target.name)} %{{customdata[2]}}<br>%{{y:,}} {name}<extra></extra>",
+            "hovertemplate": f"{escape_label(target.name)} %{{customdata[2]}}<br>%{{y:,}} {name}<extra></extra>",
         }
         for name, counts in target.layers.items()
     ]
@@ -103,16 +103,16 @@ def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str
 def _name(name: str, said: str, *, x: float, y: float) -> dict[str, Any]:
     """A target's name over its picture, at x and y of the whole."""
     look = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
-    return note(f"<b>{plain(name)}</b> · {said}", x=x, y=y, **look)
+    return annotation(f"<b>{escape_label(name)}</b> · {said}", x=x, y=y, **look)
 
 
 # Beside length
 
 
-def length(density: Grid, points: Points, *, cut: float | None) -> Figure:
+def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
     """Influence (y) of all rows against log10 of their response tokens (x), in `density` and `points` alike."""
     figure = plane(density, points, band=None, cut=cut, titles=("response tokens", "influence"),
-                   ends=("away from the target ↓", "towards it ↑"), height=LENGTH)  # fmt: skip
+                   ends=("away from the target ↓", "towards it ↑"), height=LENGTH_HEIGHT)  # fmt: skip
     layout = figure["layout"]
     layout["shapes"] = [shape for shape in layout["shapes"] if shape["y0"] == shape["y1"]]
     low, high = (10.0**x for x in density.frame[:2])
@@ -128,7 +128,7 @@ def length(density: Grid, points: Points, *, cut: float | None) -> Figure:
 
 
 @dataclass(frozen=True, eq=False)
-class Accuracy:
+class PairAccuracy:
     """How a model takes one target's pairs, before the warm-up and after each epoch."""
 
     name: str
@@ -137,14 +137,14 @@ class Accuracy:
     gained: Values  # (E,) after each epoch: share where it has gained on the rejected one
 
 
-def accuracies(targets: Sequence[Accuracy]) -> Figure:
+def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
     """A picture for each target, side by side: shares of its pairs in percent, 50 % = guessing."""
-    wide = (1 - SIDE * (len(targets) - 1)) / len(targets)
-    shapes, notes = [line(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
+    wide = (1 - GAP * (len(targets) - 1)) / len(targets)
+    shapes, notes = [line_shape(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
     traces, axes = [], {}
     for k, target in enumerate(targets):
-        axis, left = f"x{k + 1}" if k else "x", k * (wide + SIDE)
-        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed(
+        axis, left = f"x{k + 1}" if k else "x", k * (wide + GAP)
+        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed_axis(
             "epochs of the warm-up",
             domain=[round(left, 4), round(left + wide, 4)],
             dtick=1,
@@ -155,11 +155,11 @@ def accuracies(targets: Sequence[Accuracy]) -> Figure:
         traces += _lines(axis, target)
         shapes.insert(0, _guessing(axis, target.pairs))
         notes.append(_name(target.name, f"{target.pairs:,} pairs", x=left, y=1))
-    return base(
+    return base_figure(
         traces,
-        PAIRS,
+        ACCURACY_HEIGHT,
         **axes,
-        yaxis=fixed(range=[0, 103], ticksuffix=" %", dtick=25),
+        yaxis=fixed_axis(range=[0, 103], ticksuffix=" %", dtick=25),
         shapes=shapes,
         annotations=notes,
         showlegend=False,
@@ -170,12 +170,12 @@ def accuracies(targets: Sequence[Accuracy]) -> Figure:
 def _guessing(axis: str, pairs: int) -> dict[str, Any]:
     reach = 100 * SIGMAS * np.sqrt(0.25 / max(pairs, 1))
     place = {"xref": f"{axis} domain", "x0": 0, "x1": 1, "y0": max(50 - reach, 0), "y1": min(50 + reach, 100)}
-    look = {"layer": "below", "line": {"width": 0}, "fillcolor": GUESSING["95 of 100 who guess"]}
+    look = {"layer": "below", "line": {"width": 0}, "fillcolor": GUESSING_COLOURS["95 of 100 who guess"]}
     return {"type": "rect"} | place | look
 
 
-def _lines(axis: str, target: Accuracy) -> list[dict[str, Any]]:
-    about, epochs = plain(target.name), np.arange(len(target.likelier))
+def _lines(axis: str, target: PairAccuracy) -> list[dict[str, Any]]:
+    about, epochs = escape_label(target.name), np.arange(len(target.likelier))
     both = (epochs, target.likelier, "solid", "circle"), (epochs[1:], target.gained, "dash", "diamond")
     return [
         {
@@ -189,5 +189,5 @@ def _lines(axis: str, target: Accuracy) -> list[dict[str, Any]]:
             "marker": {"color": colour, "symbol": mark, "size": 7},
             "hovertemplate": f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>",
         }
-        for (name, colour), (x, y, dash, mark) in zip(LINES.items(), both, strict=True)
+        for (name, colour), (x, y, dash, mark) in zip(LINE_COLOURS.items(), both, strict=True)
     ]

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.comparison import Patterns
+from core.analysis.comparison import Membership
 from pages.ui.charts.bins import Values
-from pages.ui.charts.figures import plain, short
-from pages.ui.charts.histogram import Figure, base, fixed, flag, line, nullable
+from pages.ui.charts.figures import escape_label, shorten
+from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 COLOURS = ("#2F7FC1", "#9A6B3F", "#3B8F6B", "#7B5BD0", "#C0558F", "#4E9AA8", "#8A8B1E", "#5F6B7A")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
-USUAL = (  # methods that keep their look
+FIXED_LOOKS = (  # methods that keep their look
     "entropy_shift",
     "activation_coverage",
     "task_confidence",
@@ -28,8 +28,8 @@ USUAL = (  # methods that keep their look
     "random",
 )
 HEIGHT = 340
-COLUMNS = 14  # combinations drawn, the largest first
-LONG = 30  # characters of a name
+MAX_COMBINATIONS = 14  # combinations drawn, the largest first
+MAX_NAME_LENGTH = 30  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class Look:
     @property
     def label(self) -> str:
         """The name as Plotly is to read it."""
-        return plain(self.name, LONG)
+        return escape_label(self.name, MAX_NAME_LENGTH)
 
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
     """One for each contender. `methods`: its method where it is one as it is set, else "": these look the same whoever
     else is compared."""
-    own = [USUAL.index(name) if name in USUAL else None for name in methods]
+    own = [FIXED_LOOKS.index(name) if name in FIXED_LOOKS else None for name in methods]
     free = iter([place for place in range(len(MARKS)) if place not in own])
     places = [next(free) if place is None else place for place in own]
     return [
-        Look(short(label, LONG), RANDOM if name == "random" else COLOURS[k], MARKS[k], DASHES[k])
+        Look(shorten(label, MAX_NAME_LENGTH), RANDOM if name == "random" else COLOURS[k], MARKS[k], DASHES[k])
         for label, name, k in zip(labels, methods, places, strict=True)
     ]
 
@@ -62,7 +62,7 @@ def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
 # Overlap by budget
 
 
-def overlap(
+def overlap_curves(
     x: Values, lines: Sequence[tuple[Look, Values]], low: Values, high: Values, *, at: float, unit: str
 ) -> Figure:
     """Overlap (G,) of each contender with the reference over the budgets `x` (G,) in percent; random subsets of these
@@ -78,14 +78,14 @@ def overlap(
         "name": "random subsets of the same sizes",
         "hoverinfo": "skip",
     }
-    return base(
+    return base_figure(
         [band, *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines))],
         HEIGHT,
-        xaxis=fixed(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
-        yaxis=fixed("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
+        xaxis=fixed_axis(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
+        yaxis=fixed_axis("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
         hovermode="x unified",
-        shapes=[line(x=at, color=WARNING, width=2)],
-        annotations=[flag(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")],
+        shapes=[line_shape(x=at, color=WARNING, width=2)],
+        annotations=[line_label(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")],
         margin={"l": 4, "r": 20, "t": 8, "b": 4},
         showlegend=False,
     )
@@ -108,12 +108,12 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
 # Exact combinations
 
 
-def combinations(known: Patterns, named: Sequence[Look]) -> Figure:
+def exclusive_sets(known: Membership, named: Sequence[Look]) -> Figure:
     """Rows that exactly these contenders take and no other: bars, and below each the contenders it is of.
 
     Bars and dots carry the combination's code as customdata.
     """
-    there = known.exclusive()[:COLUMNS]
+    there = known.exclusive()[:MAX_COMBINATIONS]
     codes, counts = [code for code, _ in there], [count for _, count in there]
     every = (1 << known.subsets) - 1
     words = [" + ".join(named[c].label for c in known.members(code)) for code in codes]
@@ -129,18 +129,18 @@ def combinations(known: Patterns, named: Sequence[Look]) -> Figure:
         "marker": {"color": [SELECTED if code == every else REST for code in codes], "line": {"width": 0}},
         "hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>",
     }
-    return base(
+    return base_figure(
         [bars, *_dots(known, codes, named)],
         230 + 24 * len(named),
-        xaxis=fixed(showticklabels=False, showgrid=False, range=[-0.6, max(len(there), 4) - 0.4]),
-        yaxis=fixed(
+        xaxis=fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(there), 4) - 0.4]),
+        yaxis=fixed_axis(
             domain=[0, _below(named)],
             tickvals=list(range(len(named))),
             ticktext=[look.label for look in named],
             range=[len(named) - 0.5, -0.5],
             showgrid=False,
         ),
-        yaxis2=fixed("rows", domain=[_below(named) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"),
+        yaxis2=fixed_axis("rows", domain=[_below(named) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"),
         showlegend=False,
         bargap=0.35,
         margin={"l": 4, "r": 8, "t": 22, "b": 4},
@@ -152,7 +152,7 @@ def _below(named: Sequence[Look]) -> float:
     return 24 * len(named) / (230 + 24 * len(named))
 
 
-def _dots(known: Patterns, codes: Sequence[int], named: Sequence[Look]) -> list[dict[str, Any]]:
+def _dots(known: Membership, codes: Sequence[int], named: Sequence[Look]) -> list[dict[str, Any]]:
     inside = [(x, c, code) for x, code in enumerate(codes) for c in known.members(code)]
     outside = [(x, c) for x, code in enumerate(codes) for c in range(known.subsets) if not code >> c & 1]
     stems: list[dict[str, Any]] = []

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from pages.ui.charts.bins import Values
-from pages.ui.charts.figures import short
+from pages.ui.charts.figures import shorten
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.overlap import Look
 from pages.ui.charts.scales import tick_values
@@ -26,11 +26,11 @@ GLYPHS = {  # the marks of comparecharts as letters, with a size in pixels that 
     "star": ("★", 14),
     "hexagon": ("⬢", 15),
 }
-LINE = 26  # pixels
+LINE_HEIGHT = 26  # pixels
 ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 
 
-def overlaps(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
+def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
     """Overlap (C, C) of each two, with what is expected by chance: blue beyond the band that random subsets of these
     sizes fall into, red below it, grey within."""
 
@@ -47,7 +47,7 @@ def overlaps(names: Sequence[str], share: Values, chance: Values, low: Values, h
     return _table(names, cell, "Overlap of each two, and by chance")
 
 
-def correlations(names: Sequence[str], rho: Values) -> str:
+def correlation_table(names: Sequence[str], rho: Values) -> str:
     """Rank correlation (C, C) of each two orders: blue where they go together, red where they go against each other."""
 
     def cell(i: int, j: int) -> str:
@@ -66,7 +66,7 @@ def _table(names: Sequence[str], cell: Cell, label: str) -> str:
     letters = [letter(place) for place in range(len(names))]
     head = "".join(_head(one, names[place], "center") for place, one in enumerate(letters))
     lines = "".join(
-        f"<tr>{_head(f'{letters[i]} · {short(name)}', name, 'left')}"
+        f"<tr>{_head(f'{letters[i]} · {shorten(name)}', name, 'left')}"
         f"{''.join(cell(i, j) for j in range(len(names)))}</tr>"
         for i, name in enumerate(names)
     )
@@ -102,7 +102,7 @@ def _percent(value: float) -> str:
 # What subsets are made of
 
 
-def made_of(
+def group_shares(
     groups: Sequence[str],
     subsets: Sequence[tuple[Look, Values]],
     pool: Values,
@@ -121,15 +121,15 @@ def made_of(
         said = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
         words = f"{group}: {said}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
         lines.append(
-            f'<div title="{escape(words)}" style="display:flex;align-items:center;height:{LINE}px;gap:8px">'
+            f'<div title="{escape(words)}" style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
             f'<div style="flex:0 0 16%;text-align:right;overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'
-            f'{escape(group)}</div><div style="flex:1 1 auto;position:relative;height:{LINE}px;'
+            f'{escape(group)}</div><div style="flex:1 1 auto;position:relative;height:{LINE_HEIGHT}px;'
             f'border-bottom:1px solid {GRID}">{band}{tick}{marks}</div></div>'
         )
     return f'<div role="img" aria-label="{escape(label)}" style="{FONT}">{"".join(lines)}{_axis(top)}</div>'
 
 
-def key(looks: Sequence[Look], *others: str) -> str:
+def legend(looks: Sequence[Look], *others: str) -> str:
     """What the marks stand for; `others`: what else is drawn, as `swatch` and POOL give it."""
     marks = [*(f"{_glyph(look)} {escape(look.name)}" for look in looks), *others]
     items = "".join(f'<span style="{ITEM}">{mark}</span>' for mark in marks)

@@ -19,12 +19,12 @@ from pages.ui.theme import GRID, REST, SELECTED, faint
 
 BINS = 48
 HEIGHT = 186  # pixels of the box that lengths are drawn in
-FEW = 3  # ticks that hardly make an axis: a short one is named in even steps
-NAMED = 7  # ticks of an axis that all have room; of more only 1, 10, 100 ...
-TASKS = 12  # bars before the rest is put together
+MIN_TICKS = 3  # ticks that hardly make an axis: a short one is named in even steps
+MAX_TICKS = 7  # ticks of an axis that all have room; of more only 1, 10, 100 ...
+MAX_TASKS = 12  # bars before the rest is put together
 
 
-def lengths(prompt: IntArray, response: IntArray) -> str:
+def length_histogram(prompt: IntArray, response: IntArray) -> str:
     """Rows by the characters of their prompt and of their response (N,), on a logarithmic axis; empty ones left out.
 
     A bin says its numbers when the mouse is over it.
@@ -55,7 +55,7 @@ def _said(name: str, values: IntArray) -> str:
 
 def _area(heights: Values, colour: str) -> str:
     """A stepped outline with a pale filling; `heights` (B,) in 0..1."""
-    there = html_bars.steps(heights)
+    there = html_bars.step_outline(heights)
     back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(there)]
     return "".join(
         f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
@@ -95,20 +95,20 @@ def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
 
 def _ticks(edges: Values) -> str:
     ticks = tick_values(edges, log=True)
-    if len(ticks) < FEW:
+    if len(ticks) < MIN_TICKS:
         ticks = _whole(edges[0], edges[-1], 6)
-    if len(ticks) > NAMED:
+    if len(ticks) > MAX_TICKS:
         ticks = [(value, text) for value, text in ticks if text.startswith("1")]
     wide = np.log(edges[-1] / edges[0])
-    return "".join(html_bars.tick(100 * float(np.log(value / edges[0]) / wide), text) for value, text in ticks)
+    return "".join(html_bars.axis_tick(100 * float(np.log(value / edges[0]) / wide), text) for value, text in ticks)
 
 
-def tasks(names: Sequence[str | None], counts: IntArray) -> str:
+def task_bars(names: Sequence[str | None], counts: IntArray) -> str:
     """Rows per task, the largest first as they come; what does not fit is one bar at the end."""
     shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
-    if len(shown) > TASKS:
-        rest = sum(n for _, n in shown[TASKS - 1 :])
-        shown = [*shown[: TASKS - 1], (f"{len(names) - TASKS + 1:,} more tasks", rest)]
+    if len(shown) > MAX_TASKS:
+        rest = sum(n for _, n in shown[MAX_TASKS - 1 :])
+        shown = [*shown[: MAX_TASKS - 1], (f"{len(names) - MAX_TASKS + 1:,} more tasks", rest)]
     top = max(1, *(n for _, n in shown))
     lines = "".join(_task(name, n, n / top) for name, n in shown)
     return f'<div role="table" aria-label="Rows per task" style="{FONT}">{lines}</div>'

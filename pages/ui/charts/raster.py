@@ -33,13 +33,13 @@ class Layer:
     hole: float = 0.0  # radius of the hole in a ring
 
 
-def picture(layers: Sequence[Layer]) -> str:
+def encode_png(layers: Sequence[Layer]) -> str:
     """The layers over nothing, as a PNG in a data address."""
     canvas = np.zeros((HEIGHT, WIDTH), np.uint8)  # 0: nothing
     palette, alpha = [0, 0, 0], [0]
     for layer in layers:
         first = len(alpha)
-        stamp(canvas, layer, (first + layer.place).astype(np.uint8))
+        paint_dots(canvas, layer, (first + layer.place).astype(np.uint8))
         for colour in layer.colours:
             palette += ImageColor.getrgb(colour)[:3]
             alpha.append(round(255 * layer.opacity))
@@ -50,18 +50,18 @@ def picture(layers: Sequence[Layer]) -> str:
     return "data:image/png;base64," + b64encode(file.getvalue()).decode()
 
 
-def stamp(canvas: NDArray[np.uint8], layer: Layer, values: NDArray[np.uint8]) -> None:
+def paint_dots(canvas: NDArray[np.uint8], layer: Layer, values: NDArray[np.uint8]) -> None:
     """Write each dot's value into (H, W), line 0 at the top; what lies beyond an edge is cut off."""
     high, wide = canvas.shape
     column = np.round(layer.x.astype(np.float64) * (wide - 1) / SIDE).astype(np.int64)
     line = np.round((SIDE - layer.y.astype(np.float64)) * (high - 1) / SIDE).astype(np.int64)
-    for dx, dy in offsets(layer.radius, layer.hole):
+    for dx, dy in disc_offsets(layer.radius, layer.hole):
         x, y = column + dx, line + dy
         there = (x >= 0) & (x < wide) & (y >= 0) & (y < high)
         canvas[y[there], x[there]] = values[there]
 
 
-def offsets(radius: float, hole: float = 0.0) -> list[tuple[int, int]]:
+def disc_offsets(radius: float, hole: float = 0.0) -> list[tuple[int, int]]:
     """Picture elements of a disc around (0, 0), or of a ring."""
     reach = range(-int(radius), int(radius) + 1)
     return [(x, y) for x in reach for y in reach if hole**2 <= x * x + y * y <= radius**2 or radius < 1]

@@ -12,10 +12,10 @@ LAYERS = {
     "not selected": faint(REST, 0.75),
     "not eligible": faint(REST, 0.28),
 }
-ROOM = 0.05  # of the width: what the name of a quantile takes
+LABEL_ROOM = 0.05  # of the width: what the name of a quantile takes
 
 
-def positions(log: bool) -> Callable[[Values], Values]:
+def axis_transform(log: bool) -> Callable[[Values], Values]:
     """Where values lie on an axis: as they are, or so that bins of equal ratio are drawn equally wide."""
     return np.log10 if log else np.asarray
 
@@ -35,41 +35,41 @@ def tick_values(edges: Values, log: bool, *, count: int = 8) -> list[tuple[float
     return [(float(p * step), name) for p, name in zip(places, names, strict=True)]
 
 
-def spaced(marks: Mapping[float, float], width: float) -> list[tuple[float, str]]:
+def space_labels(marks: Mapping[float, float], width: float) -> list[tuple[float, str]]:
     """Place and name of each quantile (share -> place); no name where it would run into one nearer the median."""
     placed: list[tuple[float, str]] = []
     for share in sorted(marks, key=lambda s: abs(s - 0.5)):
-        near = any(name and abs(marks[share] - other) < ROOM * width for other, name in placed)
+        near = any(name and abs(marks[share] - other) < LABEL_ROOM * width for other, name in placed)
         name = "median" if share == 0.5 else f"{share:.0%}"
         placed.append((marks[share], "" if near else name))
     return placed
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """A score with as many digits as tell it from its neighbours."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}".replace("-", "−")
 
 
-def spans(edges: Values, first: int, last: int) -> str:
+def describe_bins(edges: Values, first: int, last: int) -> str:
     """What several neighbouring bins hold, in words; the outermost are open."""
     end = len(edges) - 2
     if first == last:
-        return span(edges, first)
+        return describe_bin(edges, first)
     if first == 0:
-        return "of any value" if last == end else f"below {number(edges[last + 1])}"
+        return "of any value" if last == end else f"below {format_number(edges[last + 1])}"
     if last == end:
-        return f"{number(edges[first])} and above"
-    return f"{number(edges[first])} to {number(edges[last + 1])}"
+        return f"{format_number(edges[first])} and above"
+    return f"{format_number(edges[first])} to {format_number(edges[last + 1])}"
 
 
-def span(edges: Values, bin_number: int) -> str:
+def describe_bin(edges: Values, bin_number: int) -> str:
     """What one bin holds, in words; the outermost are open."""
     if len(edges) == 2:
-        return f"{number(edges.mean())}"
+        return f"{format_number(edges.mean())}"
     if bin_number == 0:
-        return f"below {number(edges[1])}"
+        return f"below {format_number(edges[1])}"
     if bin_number == len(edges) - 2:
-        return f"{number(edges[-2])} and above"
-    return f"{number(edges[bin_number])} to {number(edges[bin_number + 1])}"
+        return f"{format_number(edges[-2])} and above"
+    return f"{format_number(edges[bin_number])} to {format_number(edges[bin_number + 1])}"

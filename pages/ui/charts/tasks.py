@@ -7,18 +7,18 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.bins import Values
-from pages.ui.charts.coverage import said
-from pages.ui.charts.figures import plain
-from pages.ui.charts.histogram import Figure, base, fixed, flag, line, note, nullable
+from pages.ui.charts.coverage import format_share
+from pages.ui.charts.figures import escape_label
+from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
 from pages.ui.theme import REST, WARNING, faint
 
-LINE = 24  # height of one task
+LINE_HEIGHT = 24  # height of one task
 HEIGHT = 420
-ROOM = 0.045  # share of the subset below which a band has no room for its name
-LEVELS = (0.8, 0.7, 0.6, 0.5, 0.4)  # where names may stand, the right side first
+MIN_BAND = 0.045  # share of the subset below which a band has no room for its name
+NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # where names may stand, the right side first
 # From dark to light: lightness alone tells bands apart, whatever the eye or the background.
 RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
-INK = ("#FFFFFF", "#16202B")  # of a name on a dark and on a light band
+TEXT_COLOURS = ("#FFFFFF", "#16202B")  # of a name on a dark and on a light band
 
 
 def confidence(
@@ -35,7 +35,9 @@ def confidence(
     All (T,); mean in 0..1, error NaN where fewer than two prompts were asked. The whole line of a task can be clicked.
     """
     places = list(range(len(names)))
-    labels = [f"{plain(name, 40)} · {n:,}{'' if n > 1 else ', no error'}" for name, n in zip(names, asked, strict=True)]
+    labels = [
+        f"{escape_label(name, 40)} · {n:,}{'' if n > 1 else ', no error'}" for name, n in zip(names, asked, strict=True)
+    ]
     hover = [_hover(label, *values) for label, *values in zip(names, mean, error, asked, strict=True)]
     low, high = _frame(mean, error)
     touch = {
@@ -71,11 +73,11 @@ def confidence(
         "hoverinfo": "skip",
         "unselected": {"textfont": {"color": REST}},
     }
-    return base(
+    return base_figure(
         [touch, dots, figures],
-        height or 50 + LINE * max(len(names), 3),
-        xaxis=fixed("mean confidence (1 = sure)", range=[low, high], nticks=6),
-        yaxis=fixed(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        height or 50 + LINE_HEIGHT * max(len(names), 3),
+        xaxis=fixed_axis("mean confidence (1 = sure)", range=[low, high], nticks=6),
+        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 4, "b": 4},
     )
@@ -94,8 +96,8 @@ def _frame(mean: Values, error: Values) -> tuple[float, float]:
 
 def _hover(name: str, mean: float, error: float, asked: int) -> str:
     if not np.isfinite(mean):
-        return f"{plain(name, 60)}<br>no prompt was asked"
-    words = f"{plain(name, 60)}<br>{mean:.3f}"
+        return f"{escape_label(name, 60)}<br>no prompt was asked"
+    words = f"{escape_label(name, 60)}<br>{mean:.3f}"
     if np.isfinite(error):
         return f"{words} ± {error:.3f}, from {asked:,} prompts"
     return f"{words} from {asked} prompt: no error known"
@@ -133,15 +135,21 @@ def allocation(
     touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     mark = 100 * budget / rows
-    told = flag(
-        f"budget {said(mark / 100)}", across=mark / end, x=mark, y=1, yref="y domain", yanchor="bottom", xshift=0
+    told = line_label(
+        f"budget {format_share(mark / 100)}",
+        across=mark / end,
+        x=mark,
+        y=1,
+        yref="y domain",
+        yanchor="bottom",
+        xshift=0,
     )
-    return base(
+    return base_figure(
         [*areas, *touch],
         HEIGHT,
-        xaxis=fixed("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
-        yaxis=fixed("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
-        shapes=[line(x=mark, color="#FFFFFF", width=4), line(x=mark, color=WARNING, width=2)],
+        xaxis=fixed_axis("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
+        yaxis=fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
+        shapes=[line_shape(x=mark, color="#FFFFFF", width=4), line_shape(x=mark, color=WARNING, width=2)],
         annotations=[told, *_names(names, x, share, colours)],
         bargap=0,
         showlegend=False,
@@ -152,7 +160,7 @@ def allocation(
 def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
     """Bars that are not seen, one at each budget: what the pointer meets."""
     edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
-    label = plain(name, 60)
+    label = escape_label(name, 60)
     return {
         "type": "bar",
         "x": np.round((edges[1:] + edges[:-1]) / 2, 3).tolist(),
@@ -174,10 +182,10 @@ def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str
     place = _level(x / x[-1], tops)
     found = []
     for name, top, thick, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
-        if thick >= 100 * ROOM:
+        if thick >= 100 * MIN_BAND:
             found.append(
-                note(plain(name, 44), x=float(x[place]), y=float(top - thick / 2), yanchor="middle",
-                     font={"size": 11, "color": ink(colour)})
+                annotation(escape_label(name, 44), x=float(x[place]), y=float(top - thick / 2), yanchor="middle",
+                     font={"size": 11, "color": text_colour(colour)})
             )  # fmt: skip
     return found
 
@@ -185,10 +193,10 @@ def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str
 def _level(x: Values, tops: Values) -> int:
     """The place between 40 and 80 % of the way, (H,), around which the tops (T, H) of the bands move least."""
     moves = []
-    for at in LEVELS:
+    for at in NAME_PLACES:
         a, b = np.searchsorted(x, (at - 0.15, at + 0.15))
         moves.append(float(np.ptp(tops[:, a : b + 1], axis=1).sum()))
-    return int(np.searchsorted(x, LEVELS[int(np.argmin(moves))]))
+    return int(np.searchsorted(x, NAME_PLACES[int(np.argmin(moves))]))
 
 
 def ramp(n: int) -> list[str]:
@@ -199,12 +207,12 @@ def ramp(n: int) -> list[str]:
     return ["#" + "".join(f"{round(float(v)):02X}" for v in colour) for colour in mixed]
 
 
-def shades(tasks: int, ranked: int) -> list[str]:
+def band_colours(tasks: int, ranked: int) -> list[str]:
     """Colours of stacked tasks: the first `ranked` from dark to light, the rest grey."""
     return [*ramp(ranked), *[REST] * (tasks - ranked)]
 
 
-def ink(colour: str) -> str:
+def text_colour(colour: str) -> str:
     """The colour of text that is read best on this one."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return INK[0] if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else INK[1]
+    return TEXT_COLOURS[0] if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else TEXT_COLOURS[1]

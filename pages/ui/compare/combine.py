@@ -6,10 +6,10 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
-from core.methods.combined import NAME, Combined, spell_members
+from core.methods.combined import NAME, Combined, format_members
 from core.schema import Pool
 from pages.ui.compare import contenders
-from pages.ui.compare.contenders import CONTROLS, MOST
+from pages.ui.compare.contenders import BASELINES, MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
@@ -30,14 +30,14 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
         return
     st.subheader("Combine them", anchor=False)
     st.caption("A combination is a method like any other: tune it on Select, export it, replay it.")
-    usual = [name for name, entry in named.items() if entry.method.name not in CONTROLS][:2]
+    usual = [name for name, entry in named.items() if entry.method.name not in BASELINES][:2]
     who, how, more = st.columns([4, 3, 2], vertical_alignment="bottom")
     with who:
         names = st.multiselect(
             "Methods, the first one decides ties",
             list(named),
             default=usual if len(usual) == 2 else list(named)[:2],
-            key=f"compare.combine.{contenders.digest(list(named))}",
+            key=f"compare.combine.{contenders.names_digest(list(named))}",
         )
     with how:
         rule = st.selectbox("Rule", list(RULES), format_func=str.capitalize, key=RULE, persist_state="session")
@@ -48,7 +48,7 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
         st.caption("Choose at least two methods.")
         return
     try:
-        made = Combined(spell_members(named[name].method for name in names), rule, **extra)  # type: ignore[arg-type]
+        made = Combined(format_members(named[name].method for name in names), rule, **extra)  # type: ignore[arg-type]
     except WinnowError as error:
         show.error(error)
         return
@@ -90,7 +90,7 @@ def _buttons(made: Combined, label: str, picked: Sequence[Contender]) -> None:
             "Compare it too",
             key="compare.too",
             icon=":material/add:",
-            disabled=own in picked or len(picked) >= MOST,
+            disabled=own in picked or len(picked) >= MAX_CONTENDERS,
             on_click=lambda: state.change(contenders=(*picked, own)),
         )
         if in_use:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.analysis.comparison import Overlap, Patterns, correlations, overlap
+from core.analysis.comparison import Membership, Overlap, compute_overlap, rank_correlation_matrix
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool
 from core.selection.recipe import Recipe
 from core.selection.selection import Budget, cumulative_tokens, prefix_length
 from pages.ui.charts.bins import Values
-from pages.ui.compare.contenders import MOST, by_label, find, settings_of
+from pages.ui.compare.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
 from pages.ui.data import cached, live_selection
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
@@ -44,11 +44,11 @@ class Entry:
         return prefix_length(self.order.rows, budget, np.empty(0, np.int64), n, cumulative=self.cumulative)
 
 
-def entries(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> tuple[list[Entry], list[str]]:
+def build_entries(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> tuple[list[Entry], list[str]]:
     """Those that have an order, and sentences about those that have none under these filters."""
     found, refused = [], []
-    base = find(pool, runs, picked[0]) if picked else None
-    for name, one in by_label(picked).items():
+    base = find_run_of(pool, runs, picked[0]) if picked else None
+    for name, one in name_contenders(picked).items():
         try:
             found.append(_entry(pool, runs, one, base, name))
         except WinnowError as error:
@@ -57,7 +57,7 @@ def entries(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> tup
 
 
 def _entry(pool: Pool, runs: Sequence[Run], one: Contender, base: Run | None, name: str) -> Entry:
-    its, run = settings_of(pool, one), find(pool, runs, one)
+    its, run = settings_of(pool, one), find_run_of(pool, runs, one)
     assert its is not None
     assert run is not None
     assert base is not None
@@ -69,11 +69,11 @@ def _entry(pool: Pool, runs: Sequence[Run], one: Contender, base: Run | None, na
     return Entry(one, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative)
 
 
-@st.cache_resource(show_spinner=False, max_entries=3 * MOST)
+@st.cache_resource(show_spinner=False, max_entries=3 * MAX_CONTENDERS)
 def _placed(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -> tuple[IntArray, IntArray]:
     """Places and running token sums; tokens are those of one run, so that a budget means the same for all."""
     ranks = _order.rank(n)
-    sums = cumulative_tokens(_order.rows, cached.measured(_base).need("response_tokens"))
+    sums = cumulative_tokens(_order.rows, cached.measurements(_base).need("response_tokens"))
     for values in (ranks, sums):
         values.flags.writeable = False
     return ranks, sums
@@ -83,14 +83,14 @@ def _placed(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class Comparison:
     """All entries at one budget."""
 
     entries: Sequence[Entry]
     budget: Budget
     sizes: IntArray  # (C,) rows that each takes
-    patterns: Patterns  # which of them take which row
-    able: Patterns  # which of them have a place for which row
+    patterns: Membership  # which of them take which row
+    able: Membership  # which of them have a place for which row
     tokens: int  # response tokens of the pool
 
     @property
@@ -103,30 +103,30 @@ class Field:
         return self.entries[place].order.rows[: self.sizes[place]]
 
 
-def field(found: Sequence[Entry], budget: Budget, n: int) -> Field:
+def compare_entries(found: Sequence[Entry], budget: Budget, n: int) -> Comparison:
     """Cut every order at the budget. A few milliseconds at 50,000 rows."""
     sizes = np.array([entry.size(budget, n) for entry in found], np.int64)
     taken = [entry.order.rows[:size] for entry, size in zip(found, sizes, strict=True)]
-    tokens = int(cached.measured(base_of(found).run).need("response_tokens").sum())
-    return Field(found, budget, sizes, Patterns.of(taken, n), _able(_keys(found), n, found), tokens)
+    tokens = int(cached.measurements(base_entry(found).run).need("response_tokens").sum())
+    return Comparison(found, budget, sizes, Membership.of(taken, n), _able(_keys(found), n, found), tokens)
 
 
 @st.cache_resource(show_spinner=False, max_entries=3)
-def _able(keys: tuple[str, ...], n: int, _found: Sequence[Entry]) -> Patterns:
-    return Patterns.of([entry.order.rows for entry in _found], n)
+def _able(keys: tuple[str, ...], n: int, _found: Sequence[Entry]) -> Membership:
+    return Membership.of([entry.order.rows for entry in _found], n)
 
 
-def correlated(found: Sequence[Entry]) -> Values:
+def order_correlations(found: Sequence[Entry]) -> Values:
     """(C, C) rank correlation of each two orders."""
     return _correlated(_keys(found), found)
 
 
-@st.cache_resource(show_spinner="Comparing orders", max_entries=cached.TABLES)
+@st.cache_resource(show_spinner="Comparing orders", max_entries=cached.MAX_TABLES)
 def _correlated(keys: tuple[str, ...], _found: Sequence[Entry]) -> Values:
-    return correlations([entry.ranks for entry in _found])
+    return rank_correlation_matrix([entry.ranks for entry in _found])
 
 
-def curve(one: Entry, other: Entry, tokens: int | None, n: int) -> Overlap:
+def overlap_curve(one: Entry, other: Entry, tokens: int | None, n: int) -> Overlap:
     """Overlap of two orders at SHARES of the pool's rows, or of its response tokens where their number is given."""
     return _curve(_keys((one, other)), tokens, n, one, other)
 
@@ -139,10 +139,10 @@ def _curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entry, _othe
     else:
         budgets = [Budget(int(tokens * share / 100), "tokens") for share in shares]
     sizes = [np.array([entry.size(budget, n) for budget in budgets]) for entry in (_one, _other)]
-    return overlap(_one.ranks, _other.ranks, *sizes)
+    return compute_overlap(_one.ranks, _other.ranks, *sizes)
 
 
-def base_of(found: Sequence[Entry]) -> Entry:
+def base_entry(found: Sequence[Entry]) -> Entry:
     """The first that is under the present filters; a saved selection has its own."""
     return next((entry for entry in found if not entry.contender.saved), found[0])
 

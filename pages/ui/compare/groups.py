@@ -10,37 +10,37 @@ from core.schema import IntArray, Pool
 from pages.ui.charts import overlap_tables
 from pages.ui.charts.bins import Values
 from pages.ui.charts.overlap import Look
-from pages.ui.compare.difference import Standing, cluster_labels
-from pages.ui.compare.entries import Field
-from pages.ui.data.grouping import grouping
+from pages.ui.compare.difference import Compositions, cluster_labels
+from pages.ui.compare.entries import Comparison
+from pages.ui.data.grouping import find_grouping
 from pages.ui.explore import coverage
 from pages.ui.select import subset
-from pages.ui.words import task_name
+from pages.ui.words import task_label
 
-GROUPS = 16  # that are drawn, the largest ones; the table has all
-MEANS = "Share of each subset's rows in each group: a mark beyond the band of random subsets is the method's doing."
+MAX_GROUPS = 16  # that are drawn, the largest ones; the table has all
+CAPTION = "Share of each subset's rows in each group: a mark beyond the band of random subsets is the method's doing."
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Planted faults"
 
 
-def section(pool: Pool, known: Field, here: Standing, looks: Sequence[Look]) -> None:
+def section(pool: Pool, known: Comparison, here: Compositions, looks: Sequence[Look]) -> None:
     """By what to group, and the shares of every subset in each group."""
-    kinds = groups_of(pool, here)
+    kinds = available_groups(pool, here)
     kind = st.segmented_control(
         "By", kinds, default=kinds[0], required=True, key="compare.by", label_visibility="collapsed"
     )
-    by_group(pool, known, here, looks, str(kind))
+    draw_groups(pool, known, here, looks, str(kind))
 
 
-def groups_of(pool: Pool, here: Standing) -> list[str]:
+def available_groups(pool: Pool, here: Compositions) -> list[str]:
     """What subsets can be held against the pool by."""
-    named = grouping(pool, here.base.run)
+    named = find_grouping(pool, here.base.run)
     found = [named.title] if len(named.names) > 1 else []
     found.append(LENGTHS)
-    found += [CLUSTERS] if coverage.source(pool, here.base.run) is not None else []
+    found += [CLUSTERS] if coverage.find_coverage_run(pool, here.base.run) is not None else []
     return [*found, *([FAULTS] if here.band.marked else [])]
 
 
-def by_group(pool: Pool, known: Field, here: Standing, looks: Sequence[Look], kind: str) -> None:
+def draw_groups(pool: Pool, known: Comparison, here: Compositions, looks: Sequence[Look], kind: str) -> None:
     """The shares of every subset in each group: a picture, and the same as a table."""
     names, subsets, whole, random = _counted(pool, here, kind)
     shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, here.made, strict=True)]
@@ -49,12 +49,14 @@ def by_group(pool: Pool, known: Field, here: Standing, looks: Sequence[Look], ki
     pooled = whole / max(here.whole.rows, 1)
     low, high = (drawn.min(axis=0), drawn.max(axis=0)) if len(drawn) else (pooled, pooled)
     label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
-    st.html(overlap_tables.key(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
-    marks = [(look, own[:GROUPS]) for look, own in zip(looks, shares, strict=True)]
-    drawn_of = (pooled[:GROUPS], low[:GROUPS], high[:GROUPS])
-    st.html(overlap_tables.made_of(names[:GROUPS], marks, *drawn_of, label=label))
-    largest = f" Drawn are the {GROUPS} largest of {len(names)}; the table has all." if len(names) > GROUPS else ""
-    st.caption(f"{MEANS}{largest}")
+    st.html(overlap_tables.legend(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
+    marks = [(look, own[:MAX_GROUPS]) for look, own in zip(looks, shares, strict=True)]
+    drawn_of = (pooled[:MAX_GROUPS], low[:MAX_GROUPS], high[:MAX_GROUPS])
+    st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *drawn_of, label=label))
+    largest = (
+        f" Drawn are the {MAX_GROUPS} largest of {len(names)}; the table has all." if len(names) > MAX_GROUPS else ""
+    )
+    st.caption(f"{CAPTION}{largest}")
     with st.expander("The same as a table", icon=":material/table:"):
         columns: Mapping[str, Values] = dict(zip(known.labels, shares, strict=True))
         table = pd.DataFrame({kind: names} | {n: 100 * v for n, v in columns.items()} | {"the pool": 100 * pooled})
@@ -62,15 +64,15 @@ def by_group(pool: Pool, known: Field, here: Standing, looks: Sequence[Look], ki
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")
 
 
-Counted = tuple[list[str], list[IntArray], IntArray, IntArray]
+GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
 
 
-def _counted(pool: Pool, here: Standing, kind: str) -> Counted:
+def _counted(pool: Pool, here: Compositions, kind: str) -> GroupCounts:
     """Names of the groups, and how many rows of every subset, of the pool and of random subsets are in each."""
     if kind == LENGTHS:
         used = np.flatnonzero(here.whole.lengths)
         held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
-        names = subset.length_names()[held]
+        names = subset.length_labels()[held]
         return names, [m.lengths[held] for m in here.made], here.whole.lengths[held], here.band.lengths[:, held]
     if kind == FAULTS:
         kinds = list(here.whole.marked)
@@ -80,13 +82,13 @@ def _counted(pool: Pool, here: Standing, kind: str) -> Counted:
         return [k.replace("_", " ") for k in kinds], own, whole, random
     if kind == CLUSTERS:
         return _by_cluster(pool, here)
-    named = grouping(pool, here.base.run)
-    names = [task_name(name) for name in named.names]
+    named = find_grouping(pool, here.base.run)
+    names = [task_label(name) for name in named.names]
     return names, [m.tasks for m in here.made], here.whole.tasks, here.band.tasks
 
 
-def _by_cluster(pool: Pool, here: Standing) -> Counted:
-    source = coverage.source(pool, here.base.run)
+def _by_cluster(pool: Pool, here: Compositions) -> GroupCounts:
+    source = coverage.find_coverage_run(pool, here.base.run)
     assert source is not None
     labels = cluster_labels(source)
     count = int(labels.max(initial=-1)) + 1

@@ -8,27 +8,27 @@ import streamlit as st
 from core.errors import WinnowError
 from core.measurement.imported import import_score, numeric_fields
 from core.measurement.runs import Run, reads_alike
-from core.methods import build
+from core.methods import build_method
 from core.schema import Pool
 from pages.ui.compare import contenders
-from pages.ui.compare.contenders import MOST
+from pages.ui.compare.contenders import MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
 from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
 
 
-def choose(found: Sequence[Contender], picked: Sequence[Contender]) -> None:
+def choose_contenders(found: Sequence[Contender], picked: Sequence[Contender]) -> None:
     """Which of all there are, in the order they were picked."""
-    named = contenders.by_label(found)
+    named = contenders.name_contenders(found)
     key = state.set_widget("compare.who", [next(name for name, one in named.items() if one == p) for p in picked])
     st.multiselect(
         "Compare",
         list(named),
-        max_selections=MOST,
+        max_selections=MAX_CONTENDERS,
         key=key,
         help="Methods as they are set, kept variants, imported scores and saved selections, of what is measured.",
-        on_change=lambda: _take(named, state.widget(key)),
+        on_change=lambda: _take(named, state.widget_value(key)),
     )
 
 
@@ -36,13 +36,13 @@ def _take(named: Mapping[str, Contender], names: Sequence[str]) -> None:
     state.change(contenders=tuple(named[name] for name in names))
 
 
-def reference(entries: Sequence[Entry]) -> Entry:
+def choose_reference(entries: Sequence[Entry]) -> Entry:
     """The one that all others are held against: the first, unless another was chosen in this tab."""
     names = [entry.label for entry in entries]
     picked = st.selectbox(
         "against",
         names,
-        key=f"compare.reference.{contenders.digest(names)}",
+        key=f"compare.reference.{contenders.names_digest(names)}",
         help="The curves, the title and the strongest disagreements are about this one.",
     )
     return entries[names.index(picked)]
@@ -51,18 +51,18 @@ def reference(entries: Sequence[Entry]) -> Entry:
 # More to compare
 
 
-def more(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> None:
+def add_panel(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> None:
     """Add the method in use as it is set now, or a score that the rows brought along."""
     with st.popover("Add", icon=":material/add:", width="stretch"):
-        if len(picked) >= MOST:
-            st.caption(f"{MOST} are compared already. Take one away first.")
+        if len(picked) >= MAX_CONTENDERS:
+            st.caption(f"{MAX_CONTENDERS} are compared already. Take one away first.")
             return
         _variant(picked)
         _imported(pool, runs, picked)
 
 
 def _variant(picked: Sequence[Contender]) -> None:
-    now = contenders.variant(state.method())
+    now = contenders.make_variant(state.method())
     st.markdown("**A method as it is set now**")
     st.caption("It stays as it is when you go on tuning, so that the two can be compared.")
     st.text(now.label)
@@ -94,7 +94,7 @@ def _imported(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> N
     )
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _fields(fingerprint: str, _pool: Pool) -> Mapping[str, int]:
     return numeric_fields(_pool)
 
@@ -103,16 +103,16 @@ def _import(pool: Pool, counted: Run, field: str, end: str, picked: Sequence[Con
     params: dict[str, Any] = {"field": field, "end": end}
     now = state.settings()
     try:
-        method = build("imported", params)
-        if contenders.find(pool, contenders.runs_of(pool), Contender("imported", params)) is None:
+        method = build_method("imported", params)
+        if contenders.find_run_of(pool, contenders.list_pool_runs(pool), Contender("imported", params)) is None:
             import_score(cached.workspace(), pool, method, counted, now.seed)  # type: ignore[arg-type]
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
         return
     state.change(contenders=(*picked, Contender("imported", params)))
 
 
-def refused(sentences: Sequence[str]) -> None:
+def show_refused(sentences: Sequence[str]) -> None:
     """Who has no order under these filters, and why."""
     for sentence in sentences:
         st.warning(show.md_escape(sentence), icon=":material/warning:")

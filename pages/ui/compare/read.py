@@ -13,37 +13,37 @@ from core.schema import IntArray, Pool
 from core.selection.selection import Selection
 from pages.ui.charts.bins import Values
 from pages.ui.compare import contenders
-from pages.ui.compare.entries import Entry, Field
+from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached
-from pages.ui.data.grouping import grouping
+from pages.ui.data.grouping import find_grouping
 from pages.ui.row import answers, reader
 from pages.ui.shell import show
-from pages.ui.words import rows_word
+from pages.ui.words import format_rows
 
-MOST = 60  # disagreements that are listed
-START = 120  # characters of a text in a cell
+MAX_DISAGREEMENTS = 60  # disagreements that are listed
+CELL_LENGTH = 120  # characters of a text in a cell
 HEIGHT = 300
-APART = "Where two part most"
+DISAGREEMENTS = "Where two part most"
 
 
-def read(pool: Pool, known: Field, first: Entry, clicked: int | None) -> None:
+def section(pool: Pool, known: Comparison, first: Entry, clicked: int | None) -> None:
     """Which rows to read, and those."""
     st.subheader("Read the rows", anchor=False)
     codes = _codes(known, clicked)
     picked = st.selectbox(
         "Rows to read",
-        [APART, *codes],
-        key=f"compare.rows.{clicked}.{contenders.digest(known.labels)}",
+        [DISAGREEMENTS, *codes],
+        key=f"compare.rows.{clicked}.{contenders.names_digest(known.labels)}",
         index=1 if clicked is not None and codes else 0,
         label_visibility="collapsed",
     )
-    if picked == APART:
+    if picked == DISAGREEMENTS:
         _apart(pool, known, first)
     else:
         _list(pool, known, first, codes[str(picked)])
 
 
-def _codes(known: Field, clicked: int | None) -> Mapping[str, int]:
+def _codes(known: Comparison, clicked: int | None) -> Mapping[str, int]:
     """What to read -> code: the clicked combination, all, each alone, then the other combinations."""
     count, every = len(known.entries), (1 << len(known.entries)) - 1
     wanted = [*([clicked] if clicked is not None else []), every, *(1 << c for c in range(count))]
@@ -51,23 +51,23 @@ def _codes(known: Field, clicked: int | None) -> Mapping[str, int]:
     return {_said(known, code): code for code in dict.fromkeys(wanted)}
 
 
-def _said(known: Field, code: int) -> str:
+def _said(known: Comparison, code: int) -> str:
     places = known.patterns.members(code)
     names = [known.labels[place] for place in places]
-    rows = rows_word(int(known.patterns.counts[code]))
+    rows = format_rows(int(known.patterns.counts[code]))
     if len(places) == len(known.entries):
         return f"All take · {rows}"
     return f"Only {' and '.join(names)} · {rows}"
 
 
-def _list(pool: Pool, known: Field, first: Entry, code: int) -> None:
+def _list(pool: Pool, known: Comparison, first: Entry, code: int) -> None:
     """One list of rows, in the order of the first contender that takes them."""
     places = known.patterns.members(code)
     lead = known.entries[places[0]]
     rows = known.patterns.rows(code)
     rows = rows[np.argsort(lead.ranks[rows], kind="stable")]
     chosen = known.rows(places[0])
-    tokens = cached.measured(first.run).need("response_tokens")
+    tokens = cached.measurements(first.run).need("response_tokens")
     reader.reader(
         pool,
         rows,
@@ -75,8 +75,8 @@ def _list(pool: Pool, known: Field, first: Entry, code: int) -> None:
         method=lead.method,
         selection=Selection(pool.fingerprint, chosen, 0, int(tokens[chosen].sum()), lead.order),
         columns=_columns(lead),
-        groups=grouping(pool, lead.run),
-        below=answers.below(pool, lead.run),
+        groups=find_grouping(pool, lead.run),
+        below=answers.answers_drawer(pool, lead.run),
     )
 
 
@@ -89,7 +89,7 @@ def _columns(entry: Entry) -> Mapping[str, Values]:
 # Two beside each other
 
 
-def _apart(pool: Pool, known: Field, first: Entry) -> None:
+def _apart(pool: Pool, known: Comparison, first: Entry) -> None:
     """The strongest disagreements of two orders: what one places high and the other low, and the other way round."""
     others = {entry.label: entry for entry in known.entries if entry is not first}
     picked = st.segmented_control(
@@ -97,12 +97,12 @@ def _apart(pool: Pool, known: Field, first: Entry) -> None:
         list(others),
         default=next(iter(others)),
         required=True,
-        key=f"compare.beside.{contenders.digest([first.label, *others])}",
+        key=f"compare.beside.{contenders.names_digest([first.label, *others])}",
     )
     other = others[str(picked)]
     for place, (high, low) in zip(st.columns(2, gap="medium"), ((first, other), (other, first)), strict=True):
         with place:
-            rows = disagreements(high.ranks, low.ranks, MOST)
+            rows = disagreements(high.ranks, low.ranks, MAX_DISAGREEMENTS)
             st.markdown(f"**{show.md_escape(high.label)} places high, {show.md_escape(low.label)} low**")
             _side(pool, rows, (high, low), key=f"compare.side.{'first' if high is first else 'other'}")
 
@@ -121,7 +121,7 @@ def _side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> Non
     top = st.column_config.NumberColumn(format="top %.1f %%", width=95, help="Share of the order up to this row.")
     event = st.dataframe(
         table,
-        key=f"{key}.{contenders.digest([entry.key for entry in pair])}",
+        key=f"{key}.{contenders.names_digest([entry.key for entry in pair])}",
         height=HEIGHT,
         hide_index=True,
         on_select="rerun",
@@ -135,4 +135,4 @@ def _side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> Non
 
 
 def _start(text: str) -> str:
-    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")

@@ -13,24 +13,24 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
 from core.measurement.runs import Run, list_runs, pick_run
-from core.methods import METHODS, build
+from core.methods import METHODS, build_method
 from core.methods.params import all_params
-from core.methods.preference_influence import PreferenceInfluence, named_targets
+from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
 from core.selection.selection import Budget, Selection
 from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state
-from pages.ui.words import meaning, option
+from pages.ui.words import meaning, option_label
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
-START = "10%"  # a budget that any pool can follow
-STEPS = 200  # places of the threshold slider
-LETTERS = 60  # of all choices together that still stand side by side
-WIDEST = 5.0  # of a line, for choices
-PLACES = 1000  # of a slider, at most: where there are more a number is typed
-ONLY = {  # parameter -> another one, and the choice that it is for
+FALLBACK_BUDGET = "10%"  # a budget that any pool can follow
+THRESHOLD_STEPS = 200  # places of the threshold slider
+MAX_LETTERS = 60  # of all choices together that still stand side by side
+MAX_WIDTH = 5.0  # of a line, for choices
+MAX_SLIDER_STEPS = 1000  # of a slider, at most: where there are more a number is typed
+ONLY_WITH = {  # parameter -> another one, and the choice that it is for
     "released_rows": ("quota", "release"),
     "weights": ("rule", "rank average"),
     "keep": ("rule", "filtered"),
@@ -51,7 +51,7 @@ def method(pool: Pool) -> None:
         format_func=lambda name: METHODS[name].label + ("" if name in ready else " (not measured)"),
         help=METHODS[now.method].summary,
         key=key,
-        on_change=lambda: _take_method(state.widget(key)),
+        on_change=lambda: _take_method(state.widget_value(key)),
     )
 
 
@@ -68,19 +68,19 @@ def _measured(pool: Pool) -> set[str]:
     return {name for name, one in made.items() if pick_run(runs, pool, one, now.reading, now.seed)}
 
 
-def limits(pool: Pool, run: Run, answer: Answer) -> None:
+def limits(pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
-    limited = live_selection.ranking(run, answer.method, answer.selection.order) is not None
+    limited = live_selection.ranking_values(run, answer.method, answer.selection.order) is not None
     *places, last = _live(run, answer.method, [2.2] * limited + [1.3])
     if limited:
         with places[0]:
             threshold(run, answer)
     with last:
         filters.panel(pool, run)
-    filters.in_force()
+    filters.active_filters()
 
 
-def live(run: Run, chosen: Method) -> None:
+def live_parameters(run: Run, chosen: Method) -> None:
     """The method's live parameters, in one line."""
     _live(run, chosen, [0.01])
 
@@ -99,7 +99,7 @@ def _live(run: Run, chosen: Method, more: list[float]) -> list[Any]:
 def _choices(chosen: Any, f: Field[Any]) -> tuple[str, ...]:
     """What there is to choose from: as declared, or the names of the method's target sets; nothing for the rest."""
     if f.metadata["names"] == "target":
-        return tuple(target.name for target in named_targets(chosen.targets))
+        return tuple(target.name for target in parse_targets(chosen.targets))
     return f.metadata["choices"] or ()
 
 
@@ -107,12 +107,12 @@ def _width(chosen: Method, f: Field[Any]) -> float:
     """What a widget takes of a line: choices by their letters, numbers to type less than sliders."""
     choices = _choices(chosen, f)
     if choices:
-        return min(sum(0.125 * len(option(name)) + 0.3 for name in choices), WIDEST)
+        return min(sum(0.125 * len(option_label(name)) + 0.3 for name in choices), MAX_WIDTH)
     return 2.2 if not isinstance(f.default, str) and _slides(f) else 1.7
 
 
 def _slides(f: Field[Any]) -> bool:
-    return bool((f.metadata["high"] - f.metadata["low"]) / _step(f) <= PLACES)
+    return bool((f.metadata["high"] - f.metadata["low"]) / _step(f) <= MAX_SLIDER_STEPS)
 
 
 def _step(f: Field[Any]) -> float:
@@ -122,10 +122,10 @@ def _step(f: Field[Any]) -> float:
 def _in_use(run: Run, chosen: Method, name: str) -> bool:
     """Does this parameter change anything, as the others stand?"""
     if isinstance(chosen, PreferenceInfluence) and name in ("target", "subtasks"):
-        known = cached.measured(run).need_influences().subtasks
+        known = cached.measurements(run).need_influences().subtasks
         several = len(known) > 1 if name == "target" else len(known.get(chosen.chosen, ())) > 1
         return several or (name, chosen.subtasks) == ("subtasks", "in turn")
-    other, choice = ONLY.get(name, ("name", chosen.name))
+    other, choice = ONLY_WITH.get(name, ("name", chosen.name))
     return bool(getattr(chosen, other) == choice)
 
 
@@ -140,15 +140,15 @@ def _parameter(chosen: Any, f: Field[Any]) -> None:
     }
     if choices:
         # which end is taken, and of which score, decides what a threshold means: it does not survive the change
-        common |= {"options": choices, "format_func": option}
-        common["on_change"] = lambda: _take_parameter(f.name, state.widget(key), threshold=None)
-        if len("".join(choices)) > LETTERS:
+        common |= {"options": choices, "format_func": option_label}
+        common["on_change"] = lambda: _take_parameter(f.name, state.widget_value(key), threshold=None)
+        if len("".join(choices)) > MAX_LETTERS:
             st.selectbox(**common)
         else:
             st.segmented_control(required=True, **common)
         return
     if isinstance(f.default, str):
-        st.text_input(on_change=lambda: _take_text(f.name, state.widget(key)), **common)
+        st.text_input(on_change=lambda: _take_text(f.name, state.widget_value(key)), **common)
         return
     kind = type(f.default)
     draw: Any = st.slider if _slides(f) else st.number_input
@@ -156,7 +156,7 @@ def _parameter(chosen: Any, f: Field[Any]) -> None:
         min_value=kind(about["low"]),
         max_value=kind(about["high"]),
         step=_step(f),
-        on_change=lambda: _take_parameter(f.name, state.widget(key)),
+        on_change=lambda: _take_parameter(f.name, state.widget_value(key)),
         **common,
     )
 
@@ -165,9 +165,9 @@ def _take_text(name: str, typed: str) -> None:
     """A parameter that is typed, if the method can be told so."""
     now = state.method()
     try:
-        value = getattr(build(now.name, all_params(now) | {name: typed.strip()}), name)
+        value = getattr(build_method(now.name, all_params(now) | {name: typed.strip()}), name)
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
         st.rerun()  # all of the app: what went wrong is said above the page
     _take_parameter(name, value)
 
@@ -185,7 +185,7 @@ def _take_parameter(name: str, value: Any, **more: Any) -> None:
 
 def budget(pool: Pool, run: Run, selection: Selection) -> None:
     """How much: a unit, a slider, and the same number to type."""
-    total = int(cached.measured(run).need("response_tokens").sum())
+    total = int(cached.measurements(run).need("response_tokens").sum())
     units = [unit for unit in UNITS if total or unit != "tokens"]
     now = state.budget()
     whole = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
@@ -197,7 +197,7 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         format_func=UNITS.__getitem__,
         required=True,
         key=key,
-        on_change=lambda: _take_unit(state.widget(key), selection, len(pool)),
+        on_change=lambda: _take_unit(state.widget_value(key), selection, len(pool)),
     )
     value = min(type(whole)(now.amount), whole)
     bounds: dict[str, Any] = {"min_value": type(whole)(0), "max_value": whole}
@@ -209,7 +209,7 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         step=step,
         format="%.1f %%" if now.unit == "percent" else "%d",
         help="Rows are taken from the top of the order until the budget is used up. Tokens are those of responses.",
-        on_change=lambda: _take_budget(state.widget(moved), now.unit),
+        on_change=lambda: _take_budget(state.widget_value(moved), now.unit),
         **bounds,
     )
     typed = state.set_widget(f"select.exact.{now.unit}", value)
@@ -218,7 +218,7 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         key=typed,
         step=step if now.unit != "tokens" else 1000,
         format="%.2f" if now.unit == "percent" else "%d",
-        on_change=lambda: _take_budget(state.widget(typed), now.unit),
+        on_change=lambda: _take_budget(state.widget_value(typed), now.unit),
         **bounds,
     )
 
@@ -240,10 +240,10 @@ def _take_unit(unit: Any, selection: Selection, n: int) -> None:
 # Threshold
 
 
-def threshold(run: Run, answer: Answer) -> None:
+def threshold(run: Run, answer: LiveSelection) -> None:
     """The worst score that is still taken; at its loosest it is off."""
     chosen = answer.method
-    bounds = distribution.reach(run, answer) if chosen.prefer != "middle" else None
+    bounds = distribution.threshold_range(run, answer) if chosen.prefer != "middle" else None
     if bounds is None:
         return
     low, high = bounds
@@ -256,11 +256,11 @@ def threshold(run: Run, answer: Answer) -> None:
         f"{meaning(chosen.ranks_by).label} {word}",
         min_value=low,
         max_value=high,
-        step=1 if isinstance(low, int) else round((high - low) / STEPS, 6),
+        step=1 if isinstance(low, int) else round((high - low) / THRESHOLD_STEPS, 6),
         format="%d" if isinstance(low, int) else "%.3f",
         key=key,
         help=f"Rows beyond this score are not taken, whatever the budget. Now: {_off(now)}",
-        on_change=lambda: _take_threshold(state.widget(key), loosest),
+        on_change=lambda: _take_threshold(state.widget_value(key), loosest),
     )
 
 
@@ -275,15 +275,17 @@ def _take_threshold(value: float, loosest: float) -> None:
 # Ways out
 
 
-def way_out(run: Run) -> None:
+def recovery_buttons(run: Run) -> None:
     """After settings that could not be followed: what is in force, and buttons that take it back."""
-    filters.in_force()
-    answered = cached.measured(run).need("response_tokens").any()
+    filters.active_filters()
+    answered = cached.measurements(run).need("response_tokens").any()
     with st.container(horizontal=True):
         if state.settings().filters:
             _instead("Remove all filters", ":material/filter_alt_off:", "select.unfilter", filters=())
         if state.budget().unit == "tokens" and not answered:
-            _instead(f"Take {START} of the rows", ":material/percent:", "select.percent", budget=START)
+            _instead(
+                f"Take {FALLBACK_BUDGET} of the rows", ":material/percent:", "select.percent", budget=FALLBACK_BUDGET
+            )
 
 
 def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
@@ -293,7 +295,7 @@ def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
 # Undo
 
 
-def history(place: DeltaGenerator) -> DeltaGenerator:
+def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
     """One step back, one step forward; a place beside them."""
     with place.container(horizontal=True, horizontal_alignment="right"):
         st.button(

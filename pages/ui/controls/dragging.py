@@ -11,40 +11,42 @@ from core.selection.filters import Filter
 from pages.ui.charts import bins, scales
 from pages.ui.controls import budget
 from pages.ui.data import cached, distribution, live_selection
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state
 from pages.ui.words import meaning
 
-LAYOUT = {"dragmode": "select", "selectdirection": "h"}
+DRAG_LAYOUT = {"dragmode": "select", "selectdirection": "h"}
 
 
-def bars(event: Any) -> tuple[int, int] | None:
+def marked_bars(event: Any) -> tuple[int, int] | None:
     """The first and last bar that are clicked or lie in what was dragged over; None: nothing is marked."""
     marked = [point["customdata"][0] for point in event["selection"]["points"]]
     return (min(marked), max(marked)) if marked else None
 
 
-def rows(run: Run, answer: Answer, column: str, first: int, last: int) -> tuple[IntArray, str]:
+def rows_in_bars(run: Run, answer: LiveSelection, column: str, first: int, last: int) -> tuple[IntArray, str]:
     """The rows in these bars, by their score, and what they are."""
     binned, values = distribution.bins(run, answer, column), live_selection.columns(run, answer)[column]
     inside = np.flatnonzero((binned.place >= first) & (binned.place <= last))
-    return bins.by_value(inside, values), f"{meaning(column).label} {scales.spans(binned.edges, first, last)}"
+    return bins.sort_by_value(
+        inside, values
+    ), f"{meaning(column).label} {scales.describe_bins(binned.edges, first, last)}"
 
 
-def offer(run: Run, answer: Answer, column: str, marked: tuple[int, int] | None) -> None:
+def draw_actions(run: Run, answer: LiveSelection, column: str, marked: tuple[int, int] | None) -> None:
     """What can be done with the rows in the bars that are marked, and how to take it back."""
-    inside = rows(run, answer, column, *marked)[0] if marked else []
+    inside = rows_in_bars(run, answer, column, *marked)[0] if marked else []
     with st.container(horizontal=True):
         if marked and len(inside):
             _filters(run, answer, column, *marked, inside)
             _cut(run, answer, column, inside)
         if state.can_undo() or state.can_redo():
-            budget.history(st.container(width="content"))
+            budget.undo_buttons(st.container(width="content"))
 
 
-def _filters(run: Run, answer: Answer, column: str, first: int, last: int, inside: IntArray) -> None:
+def _filters(run: Run, answer: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
     """Not where an order has found values of its own: a filter goes by those that were measured."""
-    if distribution.anew(answer, column) is not None:
+    if distribution.order_values(answer, column) is not None:
         return
     values = cached.columns(run, answer.method)[column][inside]
     end = len(distribution.bins(run, answer, column).edges) - 2
@@ -77,7 +79,7 @@ def _change(**changed: Any) -> None:
     st.rerun()  # all of the page: the selection that is drawn was handed down from there
 
 
-def _cut(run: Run, answer: Answer, column: str, inside: IntArray) -> None:
+def _cut(run: Run, answer: LiveSelection, column: str, inside: IntArray) -> None:
     """As a limit on the score that is ranked by: no row beyond the worse end of the range."""
     method = answer.method
     if column != method.ranks_by or method.prefer == "middle":
@@ -86,7 +88,7 @@ def _cut(run: Run, answer: Answer, column: str, inside: IntArray) -> None:
     worst = float(values.max() if method.prefer == "low" else values.min())
     word = "at most" if method.prefer == "low" else "at least"
     st.button(
-        f"Cut here: {word} {scales.number(worst)}",
+        f"Cut here: {word} {scales.format_number(worst)}",
         icon=":material/content_cut:",
         key="drag.cut",
         disabled=state.settings().threshold == worst,

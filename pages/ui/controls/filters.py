@@ -13,17 +13,17 @@ import streamlit as st
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import Pool
-from core.selection.filters import EXACT, Filter, once
+from core.selection.filters import EXACT_DUPLICATES, Filter, duplicates_filter
 from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
 from pages.ui.data import cached, live_selection
 from pages.ui.row import duplicates
 from pages.ui.shell import show, state
 from pages.ui.words import meaning
 
-LONG = 60  # characters of a filter shown on its button
+MAX_BUTTON_LENGTH = 60  # characters of a filter shown on its button
 CONDITIONS = ("low", "high", "values", "contains", "matches")  # of a filter
 KINDS = {"range": "from … to", "contains": "contains", "matches": "matches a pattern", "missing": "is missing"}
-NAMES = {"line": "Line in the file", "original": "Whole row as JSON", "id": "Id", EXACT: "Repeats row"}
+NAMES = {"line": "Line in the file", "original": "Whole row as JSON", "id": "Id", EXACT_DUPLICATES: "Repeats row"}
 
 
 def panel(pool: Pool, run: Run) -> None:
@@ -34,11 +34,11 @@ def panel(pool: Pool, run: Run) -> None:
             _tasks(DERIVED_TASK, "Derived tasks", list(run.tasks.names))
         _length(run)
         _contains()
-        _switch("Exact duplicates once", EXACT, once(EXACT))
-        for column, label in duplicates.labels(pool).items():
-            _switch(label, column, once(column))
+        _switch("Exact duplicates once", EXACT_DUPLICATES, duplicates_filter(EXACT_DUPLICATES))
+        for column, label in duplicates.filter_labels(pool).items():
+            _switch(label, column, duplicates_filter(column))
         duplicates.finder(pool)
-        if "truncated" in cached.measured(run).columns:
+        if "truncated" in cached.measurements(run).columns:
             _switch("No truncated rows", "truncated", Filter("truncated", low=1, exclude=True))
         _any_other(pool, run)
 
@@ -76,7 +76,7 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
     key = state.set_widget(f"select.{column}", chosen, again=True)
 
     def take() -> None:
-        chosen, exclude = tuple(state.widget(key)), state.widget(side) == "not"
+        chosen, exclude = tuple(state.widget_value(key)), state.widget_value(side) == "not"
         _put(now, Filter(column, values=chosen, exclude=exclude) if chosen else None)
 
     st.segmented_control(
@@ -93,7 +93,7 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
 
 
 def _length(run: Run) -> None:
-    tokens = cached.measured(run).need("response_tokens")
+    tokens = cached.measurements(run).need("response_tokens")
     low, high = int(tokens.min()), int(tokens.max())
     if low == high:
         return
@@ -103,7 +103,7 @@ def _length(run: Run) -> None:
     key = state.set_widget("select.length", (min(max(first, low), high), max(min(last, high), low)), again=True)
 
     def take() -> None:
-        a, b = state.widget(key)
+        a, b = state.widget_value(key)
         limits = {"low": a if a > low else None, "high": b if b < high else None}
         some = any(v is not None for v in limits.values())
         _put(now, Filter("response_tokens", **limits) if some else None)
@@ -116,7 +116,7 @@ def _contains() -> None:
     key = state.set_widget("select.contains", (now.contains if now else None) or "", again=True)
 
     def take() -> None:
-        wanted = state.widget(key).strip()
+        wanted = state.widget_value(key).strip()
         _put(now, Filter("prompt", contains=wanted) if wanted else None)
 
     st.text_input("Prompt contains", key=key, on_change=take, placeholder="Any text")
@@ -125,7 +125,7 @@ def _contains() -> None:
 def _switch(label: str, key: str, wanted: Filter | None) -> None:
     on = wanted in state.settings().filters
     key = state.set_widget(f"select.{key}", on, again=True)
-    st.toggle(label, key=key, on_change=lambda: _put(wanted, wanted if state.widget(key) else None))
+    st.toggle(label, key=key, on_change=lambda: _put(wanted, wanted if state.widget_value(key) else None))
 
 
 # Any other
@@ -194,7 +194,7 @@ def _add(pool: Pool, run: Run, made: Callable[[], Filter]) -> None:
     st.rerun()  # all of the app: the widgets above may hold what was added
 
 
-def in_force() -> None:
+def active_filters() -> None:
     """Filters and pins in force, in words, each filter with a way to remove it; nothing when there are none."""
     now = state.settings()
     if not now.filters and not now.pins:
@@ -204,7 +204,7 @@ def in_force() -> None:
         for place, one in enumerate(now.filters):
             said = str(one)
             st.button(
-                show.md_escape(said if len(said) <= LONG else said[: LONG - 1] + "…"),
+                show.md_escape(said if len(said) <= MAX_BUTTON_LENGTH else said[: MAX_BUTTON_LENGTH - 1] + "…"),
                 icon=":material/filter_alt_off:",
                 key=f"filter.remove.{place}",
                 help=f"Remove this filter: {show.md_escape(said)}",

@@ -8,7 +8,7 @@ from core.measurement.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
 from pages.ui.data import cached
 from pages.ui.shell import show
-from pages.ui.words import task_name
+from pages.ui.words import task_label
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Grouping:
     @property
     def labels(self) -> list[str]:
         """Names for people."""
-        return [task_name(name) for name in self.names]
+        return [task_label(name) for name in self.names]
 
     @property
     def noun(self) -> str:
@@ -42,7 +42,7 @@ class Grouping:
         return "" if self.by is None else made
 
 
-def grouping(pool: Pool, run: Run) -> Grouping:
+def find_grouping(pool: Pool, run: Run) -> Grouping:
     """Derived tasks where `run` was made with them, else the pool's labels, else the newest derived ones there are.
 
     One group without a name where there are neither.
@@ -69,10 +69,10 @@ def _derived_by(run: Run) -> Grouping:
     return _loaded(run.id, str(cached.workspace().root), run)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _loaded(run_id: str, root: str, _run: Run) -> Grouping:
     assert _run.tasks is not None
-    codes, names = cached.measured(_run).columns["task_code"], _run.tasks.names
+    codes, names = cached.measurements(_run).columns["task_code"], _run.tasks.names
     by = show.model_name(_run.tasks.embeddings or str(_run.model["name"]))
     if (codes < 0).any():  # a row without an embedding
         names, codes = (*names, None), codes % (len(names) + 1)

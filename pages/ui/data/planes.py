@@ -7,12 +7,12 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts import bins
 from pages.ui.charts.bins import Values
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 
 Points = dict[str, tuple[Values, Values, IntArray]]
 
 
-def layers(answer: Answer, drawn: IntArray, x: Values, y: Values) -> Points:
+def split_by_layer(answer: LiveSelection, drawn: IntArray, x: Values, y: Values) -> Points:
     """Layer (of LAYERS) -> x, y and numbers of those of `drawn` that are in it: chosen, to choose from, neither."""
     chosen, order = answer.selection.rows, answer.selection.order.rows
     sets = {"selected": chosen, "not selected": order[len(chosen) :]}
@@ -21,10 +21,10 @@ def layers(answer: Answer, drawn: IntArray, x: Values, y: Values) -> Points:
     return {name: (x[rows], y[rows], rows) for name, rows in found.items()}
 
 
-def marked(selection: Any, x: Values, y: Values) -> IntArray:
+def find_marked_rows(selection: Any, x: Values, y: Values) -> IntArray:
     """All rows inside what was drawn, not only those that have a dot; or the dots that were clicked."""
     if selection["lasso"]:
-        return bins.inside_lasso(x, y, selection["lasso"][0]["x"], selection["lasso"][0]["y"])
+        return bins.rows_in_lasso(x, y, selection["lasso"][0]["x"], selection["lasso"][0]["y"])
     if selection["box"]:
-        return bins.inside_box(x, y, selection["box"][0]["x"], selection["box"][0]["y"])
+        return bins.rows_in_box(x, y, selection["box"][0]["x"], selection["box"][0]["y"])
     return np.array(sorted({int(point["customdata"]) for point in selection["points"]}), np.int64)

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.algorithms.activation_clusters import touched
-from core.algorithms.task_clusters import PROMPTS, distinctive, words
+from core.algorithms.activation_clusters import cluster_diversity
+from core.algorithms.task_clusters import PROMPTS_PER_TASK, distinctive_words, extract_words
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import theme
 from pages.ui.charts import answer_divergence, bins, figures, html_bars
 from pages.ui.data import cached
-from pages.ui.explore.answers import SCORE, Seen
+from pages.ui.explore.answers import SCORE, ScoredAnswers
 
-BACKGROUND = 1000  # rows of the whole pool that a bin's words are held against
+BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are held against
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
+class BinCounts:
     """What a subset takes from each bin; bin 0 is the largest."""
 
     bin_of: IntArray  # (N,) −1: in none
@@ -38,17 +38,17 @@ class Taken:
         return np.flatnonzero(self.subset == 0)
 
 
-def bin_of(known: Seen) -> IntArray:
+def assign_bins(known: ScoredAnswers) -> IntArray:
     """(N,) bin of each row, as many bins as the slider says."""
     return _bin_of(known.run.id, known.method.bins, known)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _bin_of(run_id: str, bins: int, _known: Seen) -> IntArray:
-    return _known.method.bin_of(cached.measured(_known.run))
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+def _bin_of(run_id: str, bins: int, _known: ScoredAnswers) -> IntArray:
+    return _known.method.bin_of(cached.measurements(_known.run))
 
 
-def taken(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> Taken:
+def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> BinCounts:
     """Count `rows` and random ones by bin."""
     count = int(bin_of.max(initial=-1)) + 1
 
@@ -56,15 +56,15 @@ def taken(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> Taken
         inside = bin_of[some]
         return np.bincount(inside[inside >= 0], minlength=count)
 
-    return Taken(
+    return BinCounts(
         bin_of,
         counted(np.arange(len(bin_of))),
         counted(rows),
-        tuple(touched(bin_of, some, count)[0] for some in random),
+        tuple(cluster_diversity(bin_of, some, count)[0] for some in random),
     )
 
 
-def in_words(known: Taken) -> str:
+def describe(known: BinCounts) -> str:
     """How many bins are touched, beside chance, and how many rows lie in the others; markdown."""
     some, all_bins = int((known.subset > 0).sum()), len(known.sizes)
     said = f"The subset takes from **{some:,} of {all_bins:,}** bins"
@@ -76,14 +76,14 @@ def in_words(known: Taken) -> str:
     return said + "."
 
 
-def picture(known: Taken, pool: Pool, seen: Seen) -> tuple[IntArray, str] | None:
+def draw_bins(known: BinCounts, pool: Pool, seen: ScoredAnswers) -> tuple[IntArray, str] | None:
     """The figure; the rows of a bin that is clicked, highest score first, and what they are."""
-    there = [name for name in answer_divergence.TAKEN if name != "none taken" or len(known.untouched)]
-    legend = {name: answer_divergence.TAKEN[name] for name in there}
+    there = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(known.untouched)]
+    legend = {name: answer_divergence.BIN_COLOURS[name] for name in there}
     st.html(html_bars.legend(legend | {f"{100 * known.share:.1f} % of all rows": theme.WARNING}))
     names = [f"bin {k + 1:,}" for k in range(len(known.sizes))]
     event = st.plotly_chart(
-        answer_divergence.taken(known.sizes, known.subset, names, share=known.share),
+        answer_divergence.bin_shares(known.sizes, known.subset, names, share=known.share),
         key="explore.bins",
         config=figures.CONFIG,
         on_select="rerun",
@@ -94,26 +94,28 @@ def picture(known: Taken, pool: Pool, seen: Seen) -> tuple[IntArray, str] | None
     if not clicked:
         return None
     rows = np.flatnonzero(known.bin_of == clicked[0])
-    told = ", ".join(telling(pool, seen, clicked[0]))
-    return bins.by_value(rows, -seen.columns[SCORE]), f"{names[clicked[0]]}" + (f" ({told})" if told else "")
+    told = ", ".join(find_distinctive_words(pool, seen, clicked[0]))
+    return bins.sort_by_value(rows, -seen.columns[SCORE]), f"{names[clicked[0]]}" + (f" ({told})" if told else "")
 
 
-def telling(pool: Pool, seen: Seen, number: int) -> list[str]:
+def find_distinctive_words(pool: Pool, seen: ScoredAnswers, number: int) -> list[str]:
     """Up to three words that prompts of this bin hold more often than those of the pool."""
     return _telling(pool.fingerprint, seen.run.id, seen.method.bins, number, pool, seen)
 
 
-@st.cache_resource(show_spinner=False, max_entries=10 * cached.TABLES)
-def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _seen: Seen) -> list[str]:
-    own = np.flatnonzero(bin_of(_seen) == number)
-    return distinctive([_shares(_pool, own, PROMPTS), _shares(_pool, np.arange(len(_pool)), BACKGROUND)])[0]
+@st.cache_resource(show_spinner=False, max_entries=10 * cached.MAX_TABLES)
+def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _seen: ScoredAnswers) -> list[str]:
+    own = np.flatnonzero(assign_bins(_seen) == number)
+    return distinctive_words(
+        [_shares(_pool, own, PROMPTS_PER_TASK), _shares(_pool, np.arange(len(_pool)), BACKGROUND_ROWS)]
+    )[0]
 
 
 def _shares(pool: Pool, rows: IntArray, limit: int) -> dict[str, float]:
     """In what share of a fixed sample of prompts each word is."""
-    some = bins.sample(rows, limit)
+    some = bins.sample_rows(rows, limit)
     found: dict[str, float] = {}
     for row in read_rows(pool, some.tolist()):
-        for word in set(words(row.prompt)):
+        for word in set(extract_words(row.prompt)):
             found[word] = found.get(word, 0.0) + 1 / len(some)
     return found

@@ -6,29 +6,29 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.analysis.score_checks import Trust
+from core.analysis.score_checks import ScoreCheck
 from core.measurement.runs import Run
-from core.methods import build
+from core.methods import build_method
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
 from pages.ui.charts import answer_divergence, bins, entropy_shift, figures, histogram
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached, distribution, planes
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.row.answer_source import counts
-from pages.ui.words import meaning, rows_word
+from pages.ui.row.answer_source import answer_counts
+from pages.ui.words import format_rows, meaning
 
 PLANE = ("dispersion", "anisotropy")
 SCORE = "divergence"
-ALONE = 0.9  # Spearman with one part from which the score is that part, if it is not the other
-ENDS = (0.01, 0.99)  # quantiles of the score between which lines of equal score are drawn
-BESIDE = ("response_tokens", "prompt_tokens", "nll", "entropy")  # what the score might only be repeating
+DOMINANT = 0.9  # Spearman with one part from which the score is that part, if it is not the other
+LINE_QUANTILES = (0.01, 0.99)  # quantiles of the score between which lines of equal score are drawn
+COMPARED_COLUMNS = ("response_tokens", "prompt_tokens", "nll", "entropy")  # what the score might only be repeating
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ScoredAnswers:
     """The run that holds answers, and the method that scores them: the one in use, or as it was measured."""
 
     run: Run
@@ -37,7 +37,7 @@ class Seen:
     @property
     def measured(self) -> Method:
         """The method as it was measured, whatever the sliders say: D and I do not move with them."""
-        return build(self.run.method["name"], self.run.method["params"])
+        return build_method(self.run.method["name"], self.run.method["params"])
 
     @property
     def columns(self) -> dict[str, Values]:
@@ -45,24 +45,24 @@ class Seen:
         return cached.columns(self.run, self.method)
 
 
-def seen(run: Run, answer: Answer) -> Seen:
+def score_answers(run: Run, answer: LiveSelection) -> ScoredAnswers:
     """`run` holds answers; scored with the weight of the sliders, where they are this method's."""
     method = answer.method
     if not isinstance(method, AnswerDivergence):
-        method = build(run.method["name"], run.method["params"])
+        method = build_method(run.method["name"], run.method["params"])
         assert isinstance(method, AnswerDivergence)
-    return Seen(run, method)
+    return ScoredAnswers(run, method)
 
 
 # What is said
 
 
-def directions(anisotropy: Values) -> Values:
+def effective_directions(anisotropy: Values) -> Values:
     """1 / (1 − I): over so many directions would the same spread lie evenly. 1 = on one line, K − 1 at most."""
     return 1 / (1 - anisotropy)
 
 
-def headline(known: Seen, answer: Answer) -> str:
+def headline(known: ScoredAnswers, answer: LiveSelection) -> str:
     """The answer of the section, for the title."""
     chosen, everything = (medians(known, rows) for rows in (answer.selection.rows, None))
     if everything is None:
@@ -76,15 +76,15 @@ def headline(known: Seen, answer: Answer) -> str:
     )
 
 
-def medians(known: Seen, rows: IntArray | None = None) -> tuple[float, float] | None:
+def medians(known: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, float] | None:
     """Median D, and as directions the median I, of some rows (None: all); None where none of them has any."""
     apart, shape = (v if rows is None else v[rows] for v in (known.columns[name] for name in PLANE))
     if not np.isfinite(apart).any():
         return None
-    return float(np.nanmedian(apart)), float(directions(np.nanmedian(shape)))
+    return float(np.nanmedian(apart)), float(effective_directions(np.nanmedian(shape)))
 
 
-def reading_help(known: Seen) -> str:
+def reading_help(known: ScoredAnswers) -> str:
     """What the two numbers of the title are."""
     k = known.run.method["params"]["answers"]
     return (
@@ -94,7 +94,7 @@ def reading_help(known: Seen) -> str:
     )
 
 
-def counted_in_words(found: AnswerCounts, k: int) -> str:
+def describe_answer_counts(found: AnswerCounts, k: int) -> str:
     """What is wrong with the answers, as one line; what is not there is not said."""
     parts = {
         "missing": found.missing,
@@ -103,13 +103,17 @@ def counted_in_words(found: AnswerCounts, k: int) -> str:
         "cut at their longest": found.truncated,
     }
     wrong = [f"{n:,} {what} ({_share(n, found.asked)})" for what, n in parts.items() if n]
-    said = [f"{found.asked:,} answers to {rows_word(found.rows)}", *(wrong or ["none missing, empty, refused or cut"])]
+    said = [
+        f"{found.asked:,} answers to {format_rows(found.rows)}",
+        *(wrong or ["none missing, empty, refused or cut"]),
+    ]
     if found.short_rows:
         said.append(
-            f"{rows_word(found.short_rows)} with fewer than {k} answers: scored by those that are there, a little lower"
+            f"{format_rows(found.short_rows)} with fewer than {k} answers: scored by those that are there, a "
+            "little lower"
         )
     if found.lone_rows:
-        said.append(f"{rows_word(found.lone_rows)} with fewer than two: no score")
+        said.append(f"{format_rows(found.lone_rows)} with fewer than two: no score")
     return " · ".join(said) + "."
 
 
@@ -118,13 +122,13 @@ def _share(n: int, of: int) -> str:
     return "under 0.1 %" if share < 0.1 else f"{share:.1f} %"
 
 
-def counts_in_words(known: Seen) -> str:
+def describe_counts(known: ScoredAnswers) -> str:
     """Missing, empty, refused and cut answers; from the columns alone where the run does not tell."""
-    k, found = known.run.method["params"]["answers"], counts(known.run)
+    k, found = known.run.method["params"]["answers"], answer_counts(known.run)
     if found is not None:
-        return counted_in_words(found, k)
+        return describe_answer_counts(found, k)
     own = known.columns["answers_counted"]
-    return counted_in_words(
+    return describe_answer_counts(
         AnswerCounts(len(own), k * len(own), int((k - own).sum()), 0, 0, 0, int((own < k).sum()), int((own < 2).sum())),
         k,
     )
@@ -133,13 +137,13 @@ def counts_in_words(known: Seen) -> str:
 # D against I
 
 
-def plane(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
+def draw_plane(known: ScoredAnswers, answer: LiveSelection) -> tuple[IntArray, str] | None:
     """The map of D and I; the rows of a dot that is clicked or of what is drawn around, and what they are."""
     x, y = (known.columns[name] for name in PLANE)
-    low, high = np.nanquantile(known.columns[SCORE], ENDS)
-    figure = answer_divergence.divergence(
+    low, high = np.nanquantile(known.columns[SCORE], LINE_QUANTILES)
+    figure = answer_divergence.divergence_plane(
         distribution.density(known.run, known.measured, PLANE),
-        planes.layers(answer, distribution.dots(known.run, known.measured, PLANE), x, y),
+        planes.split_by_layer(answer, distribution.sample_scored_rows(known.run, known.measured, PLANE), x, y),
         weight=known.method.dispersion_weight,
         score=(float(low), float(high)),
         titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
@@ -147,18 +151,18 @@ def plane(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
     event = st.plotly_chart(
         figure,
         key="explore.answers",
-        config=entropy_shift.LASSO,
+        config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",
         alt="How far apart answers lie against in how many directions, the chosen rows lit",
     )
-    rows = planes.marked(event["selection"], x, y)
+    rows = planes.find_marked_rows(event["selection"], x, y)
     if not len(rows):
         return None
     words = "inside what you drew, highest divergence first" if len(rows) > 1 else "the row that you clicked"
-    return bins.by_value(rows, -known.columns[SCORE]), words
+    return bins.sort_by_value(rows, -known.columns[SCORE]), words
 
 
-def score_in_words(known: Seen) -> str:
+def describe_plane(known: ScoredAnswers) -> str:
     """What dotted lines are, and what decides beside them; markdown."""
     w = known.method.dispersion_weight
     return (
@@ -170,17 +174,22 @@ def score_in_words(known: Seen) -> str:
 # What it follows
 
 
-def follows(known: Seen) -> None:
+def draw_correlations(known: ScoredAnswers) -> None:
     """Spearman correlations of the score, as bars; and whether one of its two parts decides alone."""
-    every = dict(zip(*scores.correlated(known.run, known.method, SCORE), strict=True))
-    some = {name: value for name, value in every.items() if name in (*BESIDE, *PLANE)}
+    every = dict(zip(*scores.rank_correlations(known.run, known.method, SCORE), strict=True))
+    some = {name: value for name, value in every.items() if name in (*COMPARED_COLUMNS, *PLANE)}
     st.caption(
-        " ".join(["Rank correlation (Spearman) of the score: near ±1 it says nothing of its own.", alone(every)])
+        " ".join(
+            [
+                "Rank correlation (Spearman) of the score: near ±1 it says nothing of its own.",
+                describe_dominant_part(every),
+            ]
+        )
     )
-    own = [scores.kin(name, SCORE) for name in some]
+    own = [scores.are_related(name, SCORE) for name in some]
     st.plotly_chart(
         histogram.correlations(
-            scores.labelled(list(some), SCORE), np.array(list(some.values())), strong=scores.STRONG, expected=own
+            scores.column_labels(list(some), SCORE), np.array(list(some.values())), strong=scores.STRONG, expected=own
         ),
         key="explore.answers.follows",
         config=figures.CONFIG,
@@ -188,15 +197,15 @@ def follows(known: Seen) -> None:
     )
 
 
-def alone(found: Mapping[str, float]) -> str:
+def describe_dominant_part(found: Mapping[str, float]) -> str:
     """Which of D and I decides alone, as one sentence of markdown; nothing where both do."""
     for one, other in (PLANE, PLANE[::-1]):
-        if found.get(one, 0.0) >= ALONE and not abs(found.get(other, 1.0)) >= scores.STRONG:
+        if found.get(one, 0.0) >= DOMINANT and not abs(found.get(other, 1.0)) >= scores.STRONG:
             name, rest = (meaning(column).label[0] for column in (one, other))
             return f"**Here it is {name} nearly alone**: {rest} differs too little between rows to weigh."
     return ""
 
 
-def trusted(known: Seen) -> Trust:
+def check_score(known: ScoredAnswers) -> ScoreCheck:
     """What `core.analysis.score_checks` says of the score."""
-    return scores.trusted(known.run, known.method, SCORE)
+    return scores.check_score(known.run, known.method, SCORE)

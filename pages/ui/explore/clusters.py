@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from core.algorithms.activation_clusters import touched
+from core.algorithms.activation_clusters import cluster_diversity
 from core.measurement.runs import Run
 from core.schema import IntArray
 from pages.ui.charts import bins, coverage, figures, html_bars
@@ -14,11 +14,11 @@ from pages.ui.charts.bins import Values
 from pages.ui.data import cached
 from pages.ui.data.grouping import Grouping
 
-BARS = 40  # clusters before the small ones are put together
+MAX_BARS = 40  # clusters before the small ones are put together
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
+class ClusterCounts:
     """What a subset takes from each cluster, the largest first; those beyond BARS together. All (T,)."""
 
     names: tuple[str, ...]
@@ -32,18 +32,18 @@ class Taken:
     random: Values  # (S, 2) the same of random subsets
 
 
-def taken(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> Taken:
+def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> ClusterCounts:
     """Count `rows` and random ones by cluster; labels (N,), 0 = the largest, −1: none."""
     count = int(labels.max(initial=-1)) + 1
-    codes = np.minimum(labels, BARS - 1) if count > BARS else labels
-    names = tuple(bins.fold_names([str(k + 1) for k in range(count)], BARS))
+    codes = np.minimum(labels, MAX_BARS - 1) if count > MAX_BARS else labels
+    names = tuple(bins.fold_names([str(k + 1) for k in range(count)], MAX_BARS))
 
     def counted(some: IntArray) -> IntArray:
         inside = codes[some]
         return np.bincount(inside[inside >= 0], minlength=len(names))
 
     draws = np.array([counted(some) for some in random]).reshape(-1, len(names))
-    return Taken(
+    return ClusterCounts(
         names,
         codes,
         counted(np.arange(len(labels))),
@@ -51,12 +51,12 @@ def taken(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> Taken
         draws.min(axis=0, initial=len(labels)) if len(draws) else np.zeros(len(names), np.int64),
         draws.max(axis=0, initial=0),
         count,
-        touched(labels, rows, count),
-        np.array([touched(labels, some, count) for some in random]).reshape(-1, 2),
+        cluster_diversity(labels, rows, count),
+        np.array([cluster_diversity(labels, some, count) for some in random]).reshape(-1, 2),
     )
 
 
-def in_words(known: Taken) -> str:
+def describe(known: ClusterCounts) -> str:
     """How many clusters are touched and how evenly, beside chance; markdown."""
     some, even = known.touches
     said = f"The subset touches **{some} of {known.clusters}** clusters"
@@ -71,19 +71,19 @@ def in_words(known: Taken) -> str:
     return f"{said}; random rows touch {numbers}, evenness {evenness}."
 
 
-def bars(run: Run, known: Taken, tasks: Grouping | None) -> tuple[IntArray, str] | None:
+def draw_bars(run: Run, known: ClusterCounts, tasks: Grouping | None) -> tuple[IntArray, str] | None:
     """The figure; the rows of a cluster that is clicked, and what they are."""
     share = float(known.subset.sum() / max(int((known.codes >= 0).sum()), 1))
-    *others, (line, colour) = coverage.TAKEN.items()
-    st.html(html_bars.legend({**dict(others), f"{coverage.said(share)} {line}": colour}))
-    figure = coverage.clusters(
+    *others, (line, colour) = coverage.CLUSTER_COLOURS.items()
+    st.html(html_bars.legend({**dict(others), f"{coverage.format_share(share)} {line}": colour}))
+    figure = coverage.cluster_shares(
         known.names,
         known.sizes,
         known.subset,
         known.low,
         known.high,
         share=share,
-        hover=mostly(known.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
+        hover=main_tasks(known.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
         height=coverage.HEIGHT - 20,
     )
     event = st.plotly_chart(
@@ -99,11 +99,11 @@ def bars(run: Run, known: Taken, tasks: Grouping | None) -> tuple[IntArray, str]
         return None
     place = clicked[0]
     rows = np.flatnonzero(known.codes == place)
-    gains = cached.measured(run).need("coverage_gain")
-    return bins.by_value(rows, -gains), f"activation cluster {known.names[place]}, most coverage gain first"
+    gains = cached.measurements(run).need("coverage_gain")
+    return bins.sort_by_value(rows, -gains), f"activation cluster {known.names[place]}, most coverage gain first"
 
 
-def mostly(codes: IntArray, tasks: Grouping) -> list[str]:
+def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:
     """For each cluster the task that most of its rows have."""
     count = int(codes.max(initial=-1)) + 1
     both = np.zeros((count, len(tasks.names)), np.int64)

@@ -6,25 +6,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 import streamlit as st
 
-from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, Trust
+from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck
 from core.measurement.runs import INFLUENCES, Run, find_signal
-from core.methods import build
+from core.methods import build_method
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.shell import show
-from pages.ui.words import meaning, rows_word
+from pages.ui.words import format_rows, meaning
 
 SCORE = "influence"
-WORD = {"preference": "influence", "sft": "less"}  # loss -> what its columns are called
-MOST = 8  # targets, or sub-tasks of one, side by side
+COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> what its columns are called
+MAX_TARGETS = 8  # targets, or sub-tasks of one, side by side
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ScoredInfluence:
     """The run that holds influences, and the method that scores them: the one in use, or as it was measured."""
 
     run: Run
@@ -38,12 +38,12 @@ class Seen:
     @property
     def subtasks(self) -> dict[str, tuple[str, ...]]:
         """Every target, with its sub-tasks."""
-        return dict(cached.measured(self.run).need_influences().subtasks)
+        return dict(cached.measurements(self.run).need_influences().subtasks)
 
     @property
     def targets(self) -> list[str]:
         """Those shown side by side: all, or the first MOST with the one in use among them."""
-        return shown(list(self.subtasks), self.method.chosen)
+        return limit_targets(list(self.subtasks), self.method.chosen)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -56,28 +56,28 @@ class Seen:
         return self.method.ranks_by == SCORE
 
 
-def shown(every: Sequence[str], own: str) -> list[str]:
+def limit_targets(every: Sequence[str], own: str) -> list[str]:
     """The first MOST names, `own` always among them, in their order."""
-    first = [name for name in every if name != own][: MOST - 1]
+    first = [name for name in every if name != own][: MAX_TARGETS - 1]
     return [name for name in every if name == own or name in first]
 
 
-def source(pool: Pool, run: Run) -> Run | None:
+def find_influence_run(pool: Pool, run: Run) -> Run | None:
     """The run that holds influences: `run` itself or one that it is made of, else the newest under its reading."""
     own = next((one for one in (run, *run.members) if INFLUENCES in one.kept), None)
     return own or find_signal(cached.workspace(), pool, "influence", Reading(**run.reading))
 
 
-def seen(run: Run, answer: Answer) -> Seen:
+def score_influence(run: Run, answer: LiveSelection) -> ScoredInfluence:
     """`run` holds influences; scored as the controls say, where they are this method's."""
     method = answer.method
     if not isinstance(method, PreferenceInfluence):
-        method = build(run.method["name"], run.method["params"])
+        method = build_method(run.method["name"], run.method["params"])
         assert isinstance(method, PreferenceInfluence)
-    return Seen(run, method)
+    return ScoredInfluence(run, method)
 
 
-def pick(known: Seen) -> Seen:
+def choose_target(known: ScoredInfluence) -> ScoredInfluence:
     """While another method is in use: which of several targets to look at, for this page alone."""
     names = list(known.subtasks)
     if len(names) == 1:
@@ -91,42 +91,42 @@ def pick(known: Seen) -> Seen:
 # What is said
 
 
-def called(known: Seen) -> str:
+def format_score_name(known: ScoredInfluence) -> str:
     """The score in use: markdown."""
     name = show.md_escape(known.method.chosen)
     return f"Influence on {name}" + ("" if known.method.objective == "preference" else "'s chosen answers (LESS)")
 
 
-def headline(known: Seen) -> str:
+def headline(known: ScoredInfluence) -> str:
     """The answer of the section, for the title: markdown."""
-    about, values = trusted(known), known.columns[SCORE]
+    about, values = check_score(known), known.columns[SCORE]
     finite = values[np.isfinite(values)]
     if not len(finite):
-        return f"{called(known)}: no row has one"
+        return f"{format_score_name(known)}: no row has one"
     if about.constant or about.top_share > SATURATED:
-        return f"{called(known)} orders nothing"
+        return f"{format_score_name(known)} orders nothing"
     if abs(about.length_rho) >= MOSTLY_LENGTH:
-        return f"{called(known)} mostly follows response length"
-    return f"{called(known)}: {100 * (finite > 0).mean():.0f} % of rows help"
+        return f"{format_score_name(known)} mostly follows response length"
+    return f"{format_score_name(known)}: {100 * (finite > 0).mean():.0f} % of rows help"
 
 
-def reading_help(known: Seen) -> str:
+def reading_help(known: ScoredInfluence) -> str:
     """What the score is and what its two ends mean, and how many rows have it."""
-    about = meaning(f"{WORD[known.method.objective]}.{known.method.chosen}")
+    about = meaning(f"{COLUMN_PREFIX[known.method.objective]}.{known.method.chosen}")
     missing = int((~np.isfinite(known.columns[SCORE])).sum())
-    none = f" {rows_word(missing)} without a response: no score." if missing else ""
+    none = f" {format_rows(missing)} without a response: no score." if missing else ""
     several = len(known.subtasks[known.method.chosen]) > 1
     most = f" Of several sub-tasks the highest {'counts' if known.cut else 'is drawn'}." if several else ""
     return f"A cosine, −1 to 1. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
 
 
-def trusted(known: Seen) -> Trust:
+def check_score(known: ScoredInfluence) -> ScoreCheck:
     """What `core.analysis.score_checks` says of the score in use."""
-    return scores.trusted(known.run, known.method, SCORE)
+    return scores.check_score(known.run, known.method, SCORE)
 
 
-def doubts(known: Seen) -> list[str]:
+def collect_warnings(known: ScoredInfluence) -> list[str]:
     """Reasons to look twice: at the score, and at its target set as the run tells of it."""
     own = f"{known.method.chosen}: "
     told = [one for one in known.run.summary.get("warnings", ()) if one.startswith(own)]
-    return [*trusted(known).warnings, *told]
+    return [*check_score(known).warnings, *told]

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.analysis.comparison import Patterns, by_chance, correlations
-from core.methods.preference_influence import named_targets
-from core.methods.ranking import ranked
+from core.analysis.comparison import Membership, expected_overlap, rank_correlation_matrix
+from core.methods.preference_influence import parse_targets
+from core.methods.ranking import rank_rows
 from core.schema import IntArray, Order, Pool
 from pages.ui.charts import figures, influence, overlap_tables
 from pages.ui.charts.bins import Values
 from pages.ui.charts.html_bars import legend
-from pages.ui.charts.influence import Accuracy
+from pages.ui.charts.influence import PairAccuracy
 from pages.ui.data import cached, live_selection
-from pages.ui.data.live_selection import Answer
-from pages.ui.explore.influence import MOST, SCORE, WORD, Seen
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.influence import COLUMN_PREFIX, MAX_TARGETS, SCORE, ScoredInfluence
 from pages.ui.shell import show, state
 from pages.ui.targets import pairs
-from pages.ui.words import rows_word
+from pages.ui.words import format_rows
 
 ROSE, LESS = "ROSE", "LESS"
 
@@ -34,18 +34,18 @@ class Agreement:
     rho: Values  # (C, C) Spearman
     pool: int  # rows of the pool
 
-    def top(self, k: int) -> Patterns:
+    def top(self, k: int) -> Membership:
         """Which of the orders each row is among the first k of."""
-        return Patterns.of([order[:k] for order in self.orders], self.pool)
+        return Membership.of([order[:k] for order in self.orders], self.pool)
 
     def chance(self, k: int) -> tuple[float, float, float]:
         """Overlap of two random sets of k of these rows: on average, and where 95 % of such lie."""
         m, sizes = len(self.orders[0]), np.array([k], np.int64)
-        mean, low, high = by_chance(m, m, m, sizes, sizes)
+        mean, low, high = expected_overlap(m, m, m, sizes, sizes)
         return float(mean[0]), float(low[0]), float(high[0])
 
 
-def rows_of(pool: Pool, known: Seen, answer: Answer) -> tuple[str, IntArray]:
+def rows_to_order(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> tuple[str, IntArray]:
     """The rows that are put in order, and a text that is equal for equal ones: those that the filters let pass, where
     this method is in use; else all that have a score."""
     if known.method is answer.method:
@@ -54,32 +54,39 @@ def rows_of(pool: Pool, known: Seen, answer: Answer) -> tuple[str, IntArray]:
     return known.run.id, np.flatnonzero(np.isfinite(known.columns[SCORE]))
 
 
-def agreement(pool: Pool, known: Seen, answer: Answer, what: Mapping[str, str]) -> Agreement:
+def compare_orders(pool: Pool, known: ScoredInfluence, answer: LiveSelection, what: Mapping[str, str]) -> Agreement:
     """Of the columns `what` (name -> column)."""
-    key, rows = rows_of(pool, known, answer)
+    key, rows = rows_to_order(pool, known, answer)
     return _agreement(key, known.key, tuple(what.items()), str(cached.workspace().root), known, rows)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _agreement(
-    rows_key: str, key: tuple[str, str], what: tuple[tuple[str, str], ...], root: str, _known: Seen, _rows: IntArray
+    rows_key: str,
+    key: tuple[str, str],
+    what: tuple[tuple[str, str], ...],
+    root: str,
+    _known: ScoredInfluence,
+    _rows: IntArray,
 ) -> Agreement:
     columns = dict(_known.columns) | _by_subtask(_known)
-    orders = tuple(ranked(columns[column], _rows, prefer="high") for _, column in what)
+    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in what)
     n = len(columns[SCORE])
-    return Agreement(tuple(name for name, _ in what), orders, correlations([Order(o).rank(n) for o in orders]), n)
+    return Agreement(
+        tuple(name for name, _ in what), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
+    )
 
 
-def _by_subtask(known: Seen) -> dict[str, Values]:
+def _by_subtask(known: ScoredInfluence) -> dict[str, Values]:
     """The score of each sub-task of the target in use, called by its number."""
-    values = cached.measured(known.run).need_influences().of(known.method.chosen, known.method.objective)
+    values = cached.measurements(known.run).need_influences().of(known.method.chosen, known.method.objective)
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 
 # What is drawn
 
 
-def agreements(pool: Pool, known: Seen, answer: Answer) -> None:
+def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Of targets, of the control, of sub-tasks."""
     st.subheader("Do targets agree?", anchor=False)
     _targets(pool, known, answer)
@@ -89,20 +96,20 @@ def agreements(pool: Pool, known: Seen, answer: Answer) -> None:
         _subtasks(pool, known, answer)
 
 
-def _targets(pool: Pool, known: Seen, answer: Answer) -> None:
+def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Do the targets want the same rows?"""
     if len(known.subtasks) == 1:
         st.caption(f"One target was measured, {show.md_escape(known.method.chosen)}: there is no other to agree with.")
         return
-    word = WORD[known.method.objective]
-    _tables(agreement(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
+    word = COLUMN_PREFIX[known.method.objective]
+    _tables(compare_orders(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
 
 
-def _control(pool: Pool, known: Seen, answer: Answer) -> None:
+def _control(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Does the loss of preference pairs order rows otherwise than that of the chosen answers alone?"""
     name = known.method.chosen
-    found = agreement(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
-    st.markdown(f"{in_words(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
+    found = compare_orders(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
+    st.markdown(f"{describe(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
 
 
 def _other_order(rho: float) -> str:
@@ -113,39 +120,42 @@ def _other_order(rho: float) -> str:
     return "So the rejected answers count." if rho < 0.6 else "The rejected answers change some of it."
 
 
-def _subtasks(pool: Pool, known: Seen, answer: Answer) -> None:
+def _subtasks(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Do the sub-tasks of the target in use want the same rows?"""
     names = known.subtasks[known.method.chosen]
     st.caption(
         f"Sub-tasks of {show.md_escape(known.method.chosen)}"
-        + (f", the first {MOST} of {len(names):,}." if len(names) > MOST else ".")
+        + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
-    _tables(agreement(pool, known, answer, {name: f"subtask.{s}" for s, name in enumerate(names[:MOST])}), answer)
+    _tables(
+        compare_orders(pool, known, answer, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}),
+        answer,
+    )
 
 
-def _size(found: Agreement, answer: Answer) -> int:
+def _size(found: Agreement, answer: LiveSelection) -> int:
     return min(len(answer.selection.rows), len(found.orders[0]))
 
 
-def _tables(found: Agreement, answer: Answer) -> None:
+def _tables(found: Agreement, answer: LiveSelection) -> None:
     """Rank correlation and overlap of each two; the two that are least alike in words."""
     k = _size(found, answer)
     apart = found.rho + 2 * np.eye(len(found.names))
     if not np.isnan(apart).all():
         i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(apart), apart.shape))
         lead = "" if len(found.names) == 2 else "Least alike: "
-        st.markdown(lead + in_words(found, (i, j), k))
+        st.markdown(lead + describe(found, (i, j), k))
     left, right = st.columns(2, gap="medium")
     with left:
         st.caption("Rank correlation (Spearman)")
-        st.html(overlap_tables.correlations(found.names, found.rho))
+        st.html(overlap_tables.correlation_table(found.names, found.rho))
     with right:
-        st.caption(f"Overlap of their top {rows_word(k)}, in %; in brackets by chance")
+        st.caption(f"Overlap of their top {format_rows(k)}, in %; in brackets by chance")
         mean, low, high = (np.full(found.rho.shape, value) for value in found.chance(k))
-        st.html(overlap_tables.overlaps(found.names, found.top(k).jaccard(), mean, low, high))
+        st.html(overlap_tables.overlap_table(found.names, found.top(k).jaccard(), mean, low, high))
 
 
-def in_words(found: Agreement, pair: tuple[int, int], k: int) -> str:
+def describe(found: Agreement, pair: tuple[int, int], k: int) -> str:
     """How far two orders agree, over all rows and in their first k; markdown."""
     i, j = pair
     a, b = (show.md_escape(found.names[at]) for at in pair)
@@ -155,7 +165,7 @@ def in_words(found: Agreement, pair: tuple[int, int], k: int) -> str:
         return f"{a} and {b}: {said}."
     shared, overlap = int(found.top(k).shared()[i, j]), float(found.top(k).jaccard()[i, j])
     return (
-        f"{a} and {b}: {said}; of their top {rows_word(k)} they share **{shared:,}** "
+        f"{a} and {b}: {said}; of their top {format_rows(k)} they share **{shared:,}** "
         f"(overlap {100 * overlap:.0f} %, by chance {100 * found.chance(k)[0]:.0f} %)."
     )
 
@@ -163,41 +173,41 @@ def in_words(found: Agreement, pair: tuple[int, int], k: int) -> str:
 # Pairs
 
 
-def told(known: Seen) -> list[dict[str, Any]]:
+def target_summaries(known: ScoredInfluence) -> list[dict[str, Any]]:
     """What the run tells of the targets shown."""
     every = {one["name"]: one for one in known.run.summary.get("targets", ())}
     return [every[name] for name in known.targets if name in every]
 
 
-def accuracy(known: Seen) -> None:
+def draw_accuracy(known: ScoredInfluence) -> None:
     """How the model takes the pairs of each target before the warm-up and after each of its epochs."""
-    every = told(known)
+    every = target_summaries(known)
     if not every:
         st.caption("This run does not tell how the model takes the pairs.")
         return
     own = next((one for one in every if one["name"] == known.method.chosen), every[0])
     st.subheader("Pair accuracy around the warm-up", anchor=False)
-    st.markdown(accuracy_in_words(own))
-    lines = influence.LINES | influence.GUESSING
+    st.markdown(describe_accuracy(own))
+    lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
     st.html(legend(lines, "Share of pairs; the red line: guessing."))
     st.plotly_chart(
-        influence.accuracies([_accuracy(one) for one in every]),
+        influence.accuracy_lines([_accuracy(one) for one in every]),
         key="explore.influence.accuracy",
         config=figures.CONFIG,
         alt="Pair accuracy of each target before the warm-up and after each epoch",
     )
 
 
-def _accuracy(one: Mapping[str, Any]) -> Accuracy:
+def _accuracy(one: Mapping[str, Any]) -> PairAccuracy:
     used = one["pairs"] - one["unused"]
-    return Accuracy(one["name"], used, *(_shares(one[name]) for name in ("accuracy", "margin_accuracy")))
+    return PairAccuracy(one["name"], used, *(_shares(one[name]) for name in ("accuracy", "margin_accuracy")))
 
 
 def _shares(values: Sequence[float | None]) -> Values:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def accuracy_in_words(one: Mapping[str, Any]) -> str:
+def describe_accuracy(one: Mapping[str, Any]) -> str:
     """Of one target: how often the chosen answer is the likelier one, before and after; markdown."""
     found = _accuracy(one)
     ends = [f"{100 * value:.0f} %" for value in found.likelier[[0, -1]]]
@@ -209,8 +219,8 @@ def accuracy_in_words(one: Mapping[str, Any]) -> str:
     )
 
 
-def show_pairs(known: Seen) -> None:
+def draw_pairs(known: ScoredInfluence) -> None:
     """The pairs of the target in use, as they were measured, to be read."""
     method, seed = known.method, known.run.seed if known.method.pairs else 0
-    sets = [target for target in named_targets(method.targets) if target.name == method.chosen]
+    sets = [target for target in parse_targets(method.targets) if target.name == method.chosen]
     pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

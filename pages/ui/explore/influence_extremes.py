@@ -7,36 +7,36 @@ import streamlit as st
 
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
-from pages.ui.charts.scales import number
+from pages.ui.charts.scales import format_number
 from pages.ui.data import cached
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
-from pages.ui.explore.influence import SCORE, Seen
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.influence import SCORE, ScoredInfluence
 from pages.ui.row import reader
 from pages.ui.shell import show, state
 
-MOST = 50  # rows of each end
+ROWS_PER_END = 50  # rows of each end
 HEIGHT = 460
 
 
-def ends(known: Seen) -> tuple[IntArray, IntArray]:
+def find_extreme_rows(known: ScoredInfluence) -> tuple[IntArray, IntArray]:
     """The rows that help most, best first, and those that harm most, worst first; no row is in both."""
     return _ends(*known.key, str(cached.workspace().root), known)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _ends(run_id: str, key: str, root: str, _known: Seen) -> tuple[IntArray, IntArray]:
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+def _ends(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[IntArray, IntArray]:
     values = _known.columns[SCORE]
     rows = np.flatnonzero(np.isfinite(values))
     ascending = rows[np.argsort(values[rows], kind="stable")]
-    each = min(MOST, len(rows) - len(rows) // 2)
+    each = min(ROWS_PER_END, len(rows) - len(rows) // 2)
     return ascending[::-1][:each], ascending[: min(each, len(rows) // 2)]
 
 
-def side_by_side(pool: Pool, known: Seen, answer: Answer) -> None:
+def draw_ends(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Both ends of the score in use."""
     values = known.columns[SCORE]
-    best, worst = ends(known)
+    best, worst = find_extreme_rows(known)
     most = "Most helpful" if len(best) and values[best[0]] > 0 else "Least harmful"
     least = "Most harmful" if len(worst) and values[worst[0]] < 0 else "Least helpful"
     left, right = st.columns(2, gap="medium")
@@ -47,7 +47,7 @@ def side_by_side(pool: Pool, known: Seen, answer: Answer) -> None:
 
 
 @st.fragment
-def _end(pool: Pool, known: Seen, answer: Answer, rows: IntArray, title: str, side: str) -> None:
+def _end(pool: Pool, known: ScoredInfluence, answer: LiveSelection, rows: IntArray, title: str, side: str) -> None:
     """One row at a time; another one is a click."""
     if not len(rows):
         st.subheader(title, anchor=False)
@@ -68,31 +68,31 @@ def _end(pool: Pool, known: Seen, answer: Answer, rows: IntArray, title: str, si
                 args=(known, key, at + step),
             )
     row = read_rows(pool, [int(rows[at])])[0]
-    groups = grouping(pool, known.run)
+    groups = find_grouping(pool, known.run)
     with st.container(height=HEIGHT, border=True):
-        reader.pin(row, key)
+        reader.pin_controls(row, key)
         show.row(row, task=groups.names[groups.codes[row.index]], marks=_marks(known, answer, row.index))
 
 
-def _at(known: Seen, key: str) -> int:
+def _at(known: ScoredInfluence, key: str) -> int:
     """Which of the rows is open; another score begins afresh."""
-    noted: Any = state.noted(f"{key}.at")
+    noted: Any = state.session_value(f"{key}.at")
     return int(noted[1]) if noted and noted[0] == known.key else 0
 
 
-def _go(known: Seen, key: str, at: int) -> None:
+def _go(known: ScoredInfluence, key: str, at: int) -> None:
     state.set_widget(f"{key}.at", (known.key, at))
 
 
-def _marks(known: Seen, answer: Answer, row: int) -> list[str]:
+def _marks(known: ScoredInfluence, answer: LiveSelection, row: int) -> list[str]:
     """What stands beside the text: score, length, the sub-task it is highest for, whether it is selected."""
     method = known.method
     marks = [
-        f"influence {number(float(known.columns[SCORE][row]))}",
+        f"influence {format_number(float(known.columns[SCORE][row]))}",
         f"{known.columns['response_tokens'][row]:,} response tokens",
     ]
     subtasks = known.subtasks[method.chosen]
     if len(subtasks) > 1:
-        by_subtask = cached.measured(known.run).need_influences().of(method.chosen, method.objective)[row]
+        by_subtask = cached.measurements(known.run).need_influences().of(method.chosen, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
     return [*marks, "selected" if row in answer.selection.rows else "not selected"]

@@ -10,22 +10,22 @@ from core.schema import IntArray
 from pages.ui.charts import bins, entropy_shift, figures, influence
 from pages.ui.charts.bins import Binned, Grid, Values
 from pages.ui.charts.influence import Ridge
-from pages.ui.charts.scales import number, span
+from pages.ui.charts.scales import describe_bin, format_number
 from pages.ui.data import cached, planes
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.explore.influence import SCORE, WORD, Seen, trusted
+from pages.ui.explore.influence import COLUMN_PREFIX, SCORE, ScoredInfluence, check_score
 from pages.ui.shell import show
-from pages.ui.words import FOR_TARGETS
+from pages.ui.words import PER_TARGET
 
-HARDLY = 0.2  # |Spearman| with length below which nothing is made of it
+NEGLIGIBLE_RHO = 0.2  # |Spearman| with length below which nothing is made of it
 
 
 # Every target
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class InfluenceSpread:
     """How the scores of several targets are distributed, over the same bins."""
 
     edges: Values  # (B + 1,)
@@ -35,18 +35,20 @@ class Spread:
     rho: Values  # (T,) Spearman with response length
 
 
-def spread(known: Seen) -> Spread:
+def compute_spread(known: ScoredInfluence) -> InfluenceSpread:
     """Of the targets shown, by the loss in use; worked out once."""
     return _spread(known.run.id, known.method.objective, tuple(known.targets), str(cached.workspace().root), known)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
-def _spread(run_id: str, objective: str, targets: tuple[str, ...], root: str, _known: Seen) -> Spread:
-    every = np.stack([_known.columns[f"{WORD[objective]}.{name}"] for name in targets])
-    binned = bins.binned(every.ravel())
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
+def _spread(
+    run_id: str, objective: str, targets: tuple[str, ...], root: str, _known: ScoredInfluence
+) -> InfluenceSpread:
+    every = np.stack([_known.columns[f"{COLUMN_PREFIX[objective]}.{name}"] for name in targets])
+    binned = bins.bin_values(every.ravel())
     scored = [values[np.isfinite(values)] for values in every]
     tokens = _known.columns["response_tokens"]
-    return Spread(
+    return InfluenceSpread(
         binned.edges,
         binned.place.reshape(every.shape),
         np.array([(v > 0).mean() if len(v) else np.nan for v in scored]),
@@ -55,9 +57,9 @@ def _spread(run_id: str, objective: str, targets: tuple[str, ...], root: str, _k
     )
 
 
-def ridges(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
+def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
     """A histogram for each target; the rows of a bar that is clicked, and what they are."""
-    found = spread(known)
+    found = compute_spread(known)
     chosen, order = answer.selection.rows, answer.selection.order.rows
     drawn = []
     for place, name, helping, middle in zip(found.place, known.targets, found.helping, found.middle, strict=True):
@@ -65,9 +67,13 @@ def ridges(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
         layers = {"selected": binned.counts(chosen), "not selected": binned.counts(order[len(chosen) :])}
         layers["not eligible"] = binned.counts() - layers["selected"] - layers["not selected"]
         own = name == known.method.chosen and known.cut and known.method is answer.method
-        said = "no row scored" if np.isnan(helping) else f"{100 * helping:.0f} % help, median {number(float(middle))}"
+        said = (
+            "no row scored"
+            if np.isnan(helping)
+            else f"{100 * helping:.0f} % help, median {format_number(float(middle))}"
+        )
         drawn.append(Ridge(name, said, layers, answer.cut if own else None))
-    title = FOR_TARGETS[WORD[known.method.objective]].title
+    title = PER_TARGET[COLUMN_PREFIX[known.method.objective]].title
     event = st.plotly_chart(
         influence.ridges(found.edges, drawn, title=title),
         key="explore.influence.ridges",
@@ -81,57 +87,57 @@ def ridges(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
         return None
     target, at = min(clicked)
     name, rows = known.targets[target], np.flatnonzero(found.place[target] == at)
-    words = f"influence on {name} {span(found.edges, at)}"
-    return bins.by_value(rows, -known.columns[f"{WORD[known.method.objective]}.{name}"]), words
+    words = f"influence on {name} {describe_bin(found.edges, at)}"
+    return bins.sort_by_value(rows, -known.columns[f"{COLUMN_PREFIX[known.method.objective]}.{name}"]), words
 
 
 # Beside length
 
 
-def length(known: Seen, answer: Answer) -> tuple[IntArray, str] | None:
+def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
     """The score against response length; the rows of a dot or of what is drawn around, and what they are."""
-    x, y = decades(known.columns["response_tokens"]), known.columns[SCORE]
+    x, y = log10_tokens(known.columns["response_tokens"]), known.columns[SCORE]
     grid, dots = _beside(*known.key, str(cached.workspace().root), known)
     own = known.cut and known.method is answer.method
     event = st.plotly_chart(
-        influence.length(grid, planes.layers(answer, dots, x, y), cut=answer.cut if own else None),
+        influence.length_plane(grid, planes.split_by_layer(answer, dots, x, y), cut=answer.cut if own else None),
         key="explore.influence.length",
-        config=entropy_shift.LASSO,
+        config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",
         alt="Influence against response length, the chosen rows lit",
     )
-    rows = planes.marked(event["selection"], x, y)
+    rows = planes.find_marked_rows(event["selection"], x, y)
     if not len(rows):
         return None
     words = "inside what you drew, most helpful first" if len(rows) > 1 else "the row that you clicked"
-    return bins.by_value(rows, -y), words
+    return bins.sort_by_value(rows, -y), words
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _beside(run_id: str, key: str, root: str, _known: Seen) -> tuple[Grid, IntArray]:
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+def _beside(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[Grid, IntArray]:
     """The density of all rows, and a fixed sample of them."""
-    x, y = decades(_known.columns["response_tokens"]), _known.columns[SCORE]
+    x, y = log10_tokens(_known.columns["response_tokens"]), _known.columns[SCORE]
     both = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    return bins.grid(x, y), bins.sample(both, bins.POINTS)
+    return bins.count_grid(x, y), bins.sample_rows(both, bins.MAX_DOTS)
 
 
-def decades(tokens: IntArray) -> Values:
+def log10_tokens(tokens: IntArray) -> Values:
     """log10; NaN for none."""
     return np.log10(tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)
 
 
-def length_in_words(known: Seen) -> str:
+def describe_length_correlation(known: ScoredInfluence) -> str:
     """What the rank correlation with length comes to; markdown."""
-    rho = trusted(known).length_rho
+    rho = check_score(known).length_rho
     if np.isnan(rho):
         return "No rank correlation with length: too few rows, or all alike."
     longer = "longer" if rho > 0 else "shorter"
     said = f"it is higher the {longer} the response"
     strong = "mostly: " if abs(rho) >= MOSTLY_LENGTH else "in part: "
-    words = "hardly at all" if abs(rho) < HARDLY else strong + said
+    words = "hardly at all" if abs(rho) < NEGLIGIBLE_RHO else strong + said
     others = [
         f"{show.md_escape(name)} {_signed(value)}"
-        for name, value in zip(known.targets, spread(known).rho, strict=True)
+        for name, value in zip(known.targets, compute_spread(known).rho, strict=True)
         if name != known.method.chosen
     ]
     beside = f" Other targets: {', '.join(others)}." if others else ""

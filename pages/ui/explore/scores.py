@@ -6,21 +6,31 @@ import numpy as np
 import streamlit as st
 from scipy.stats import spearmanr
 
-from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, Trust, trust
+from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck, assess_score
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
 from pages.ui.charts import bins, figures, histogram
 from pages.ui.charts.bins import Values
 from pages.ui.controls import dragging
 from pages.ui.data import cached, live_selection
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answers, reader
 from pages.ui.select import subset
 from pages.ui.shell import show
-from pages.ui.words import FOR_TARGETS, LABELS, direction, ends, listed, meaning, rows_word, shown_by, within_groups
+from pages.ui.words import (
+    IDENTIFIER_COLUMNS,
+    PER_TARGET,
+    describe_ends,
+    direction,
+    direction_within_groups,
+    display_column,
+    format_rows,
+    join_words,
+    meaning,
+)
 
-FOLLOWS = (
+COMPARED_COLUMNS = (
     "delta_nll",
     "delta_entropy",
     "coverage_gain",
@@ -33,9 +43,9 @@ FOLLOWS = (
     "dispersion",
     "anisotropy",
 )
-MADE_OF = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
+PARTS = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
 HEIGHT = 330  # of the histogram
-ENOUGH = 200_000  # rows for a rank correlation: its error is then about 0.002
+MAX_CORRELATED_ROWS = 200_000  # rows for a rank correlation: its error is then about 0.002
 STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
 
 
@@ -46,7 +56,7 @@ def choose_column(run: Run, method: Method) -> str:
     """Which score to look at; the one that the method ranks by first."""
     columns = cached.columns(run, method)
     own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
-    hidden = LABELS if columns["response_tokens"].any() else (*LABELS, "response_tokens")
+    hidden = IDENTIFIER_COLUMNS if columns["response_tokens"].any() else (*IDENTIFIER_COLUMNS, "response_tokens")
     names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     return str(
         st.selectbox(
@@ -59,37 +69,39 @@ def choose_column(run: Run, method: Method) -> str:
     )
 
 
-def verdict(run: Run, answer: Answer, column: str) -> str:
+def verdict(run: Run, answer: LiveSelection, column: str) -> str:
     """Can this score be trusted? The page's answer, in a few words."""
-    label, about = meaning(column).label, trusted(run, answer.method, column)
+    label, about = meaning(column).label, check_score(run, answer.method, column)
     if about.constant:
         return f"{label} orders nothing"
     if about.top_share > SATURATED:
         return f"{label} is mostly one value"
     if abs(about.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
         return f"{label} is mostly length"
-    names, values = correlated(run, answer.method, column)
-    strong = [meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not kin(n, column)]
-    return f"{label} mostly follows {listed(strong)}" if strong else f"{label} says something of its own"
+    names, values = rank_correlations(run, answer.method, column)
+    strong = [
+        meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not are_related(n, column)
+    ]
+    return f"{label} mostly follows {join_words(strong)}" if strong else f"{label} says something of its own"
 
 
-def kin(a: str, b: str) -> bool:
+def are_related(a: str, b: str) -> bool:
     """Is one of two columns made of the other, or are both of them influence?"""
-    if all(name.partition(".")[0] in FOR_TARGETS for name in (a, b)):
+    if all(name.partition(".")[0] in PER_TARGET for name in (a, b)):
         return True
-    return a in MADE_OF.get(b, ()) or b in MADE_OF.get(a, ())
+    return a in PARTS.get(b, ()) or b in PARTS.get(a, ())
 
 
-def says(answer: Answer, column: str) -> str:
+def describe_direction(answer: LiveSelection, column: str) -> str:
     """The direction of a column in words."""
     if column == answer.method.ranks_by:
         return direction(column, answer.method.prefer)
-    if column == shown_by(answer.method):
-        return within_groups(column, answer.method)
-    return ends(column)
+    if column == display_column(answer.method):
+        return direction_within_groups(column, answer.method)
+    return describe_ends(column)
 
 
-def counts(run: Run, answer: Answer, column: str) -> str:
+def describe_counts(run: Run, answer: LiveSelection, column: str) -> str:
     """Measured, missing and excluded rows, in one line."""
     values = live_selection.columns(run, answer)[column]
     missing = int((~np.isfinite(values)).sum())
@@ -100,29 +112,29 @@ def counts(run: Run, answer: Answer, column: str) -> str:
     return " · ".join(said) + "."
 
 
-def warnings(run: Run, method: Method, column: str) -> None:
+def draw_warnings(run: Run, method: Method, column: str) -> None:
     """Reasons not to trust this score, if there are any."""
     if column == "response_tokens":  # it is length
         return
-    for warning in trusted(run, method, column).warnings:
+    for warning in check_score(run, method, column).warnings:
         st.warning(show.md_escape(warning), icon=":material/warning:")
 
 
-def trusted(run: Run, method: Method, column: str) -> Trust:
+def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
     """What `core.analysis.score_checks` says of one column."""
     return _trusted(run.id, cached.method_key(method), column, run, method)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> Trust:
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> ScoreCheck:
     columns = cached.columns(_run, _method)
-    return trust(columns[column], columns["response_tokens"])
+    return assess_score(columns[column], columns["response_tokens"])
 
 
-def show_histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str] | None:
+def draw_histogram(run: Run, answer: LiveSelection, column: str) -> tuple[IntArray, str] | None:
     """The histogram; the rows of a bar that is clicked or of those dragged over, and what they are."""
-    figure = histogram.histogram(**subset.layers(run, answer, column), height=HEIGHT)
-    figure["layout"] |= dragging.LAYOUT
+    figure = histogram.histogram(**subset.histogram_layers(run, answer, column), height=HEIGHT)
+    figure["layout"] |= dragging.DRAG_LAYOUT
     event = st.plotly_chart(
         figure,
         key=f"explore.histogram.{column}",
@@ -131,12 +143,12 @@ def show_histogram(run: Run, answer: Answer, column: str) -> tuple[IntArray, str
         selection_mode=("points", "box"),
         alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
     )
-    marked = dragging.bars(event)
-    dragging.offer(run, answer, column, marked)
-    return None if marked is None else dragging.rows(run, answer, column, *marked)
+    marked = dragging.marked_bars(event)
+    dragging.draw_actions(run, answer, column, marked)
+    return None if marked is None else dragging.rows_in_bars(run, answer, column, *marked)
 
 
-def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, key: str) -> None:
+def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words: str, *, key: str) -> None:
     """The rows behind what was clicked."""
     reader.reader(
         pool,
@@ -145,42 +157,42 @@ def read(pool: Pool, run: Run, answer: Answer, rows: IntArray, words: str, *, ke
         method=answer.method,
         selection=answer.selection,
         columns=live_selection.columns(run, answer),
-        groups=grouping(pool, run),
-        note=f"**{rows_word(len(rows))}** · {show.md_escape(words)}",
-        below=answers.below(pool, run),
+        groups=find_grouping(pool, run),
+        note=f"**{format_rows(len(rows))}** · {show.md_escape(words)}",
+        below=answers.answers_drawer(pool, run),
     )
 
 
 # What follows what
 
 
-def follows(run: Run, method: Method, column: str) -> None:
+def draw_correlations(run: Run, method: Method, column: str) -> None:
     """Rank correlations of one column with all that it might only be repeating."""
-    others, values = correlated(run, method, column)
+    others, values = rank_correlations(run, method, column)
     if not others:
         return
     st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-    own = [kin(name, column) for name in others]
-    figure = histogram.correlations(labelled(others, column), values, strong=STRONG, expected=own)
+    own = [are_related(name, column) for name in others]
+    figure = histogram.correlations(column_labels(others, column), values, strong=STRONG, expected=own)
     st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
-    if len(cached.columns(run, method)[column]) > ENOUGH:
-        st.caption(f"From a fixed sample of {ENOUGH:,} rows.")
+    if len(cached.columns(run, method)[column]) > MAX_CORRELATED_ROWS:
+        st.caption(f"From a fixed sample of {MAX_CORRELATED_ROWS:,} rows.")
 
 
-def labelled(others: Sequence[str], column: str) -> list[str]:
+def column_labels(others: Sequence[str], column: str) -> list[str]:
     """Columns by their names for people; those that a column is made of are called so."""
-    return [meaning(name).label + (", a part" if name in MADE_OF.get(column, ()) else "") for name in others]
+    return [meaning(name).label + (", a part" if name in PARTS.get(column, ()) else "") for name in others]
 
 
-def correlated(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
+def rank_correlations(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
     """The other columns and their Spearman correlation with this one; NaN where there is none."""
     return _correlated(run.id, cached.method_key(method), column, run, method)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
-    every = [*FOLLOWS, *(name for name in columns if name.startswith("influence."))]
+    every = [*COMPARED_COLUMNS, *(name for name in columns if name.startswith("influence."))]
     others = [name for name in every if name in columns and name != column and columns[name].any()]
     names = [name for name in others if not np.array_equal(columns[name], columns[column], equal_nan=True)]
     return names, np.array([spearman(columns[column], columns[name]) for name in names])
@@ -188,7 +200,7 @@ def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) 
 
 def spearman(a: Values, b: Values) -> float:
     """Rank correlation over the rows that have both; NaN where there is none. Of huge pools from a fixed sample."""
-    rows = bins.sample(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), ENOUGH)
+    rows = bins.sample_rows(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), MAX_CORRELATED_ROWS)
     a, b = a[rows], b[rows]
     if len(a) < 3 or a.min() == a.max() or b.min() == b.max():
         return float("nan")

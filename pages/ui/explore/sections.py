@@ -9,13 +9,13 @@ from typing import Any
 
 import streamlit as st
 
-from core.analysis.maps import Source
+from core.analysis.maps import EmbeddingSource
 from core.measurement.runs import Run
 from core.schema import Method, Pool
 from pages.ui.controls import budget
 from pages.ui.data import cached
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import (
     answer_bins,
     answers,
@@ -33,51 +33,51 @@ from pages.ui.map import colours as mapcolours
 from pages.ui.map import figure, job, lasso, picture, view
 from pages.ui.row import answer_source
 from pages.ui.shell import show, state
-from pages.ui.words import listed
+from pages.ui.words import join_words
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
 INFLUENCE, MAP = "Influence", "Map"
 # what a method is about; others: their score
-ABOUT = {
+METHOD_SECTIONS = {
     "activation_coverage": COVERAGE,
     "task_confidence": TASKS,
     "answer_divergence": ANSWERS,
     "preference_influence": INFLUENCE,
 }
-OPENED = "explore.opened"  # the section that was opened by hand, in this tab
+OPENED_KEY = "explore.opened"  # the section that was opened by hand, in this tab
 
 
-def found(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
+def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
     """Every section, and whether there is anything to draw in it."""
-    groups = grouping(pool, run)
+    groups = find_grouping(pool, run)
     return {
         SCORE: True,
         SHIFT: shifts.has_shift(run, method),
-        COVERAGE: coverage.source(pool, run) is not None,
-        TASKS: tasks.names(groups) > 0 and len(groups.names) > 1,
-        ANSWERS: answer_source.source(pool, run) is not None,
-        INFLUENCE: influence.source(pool, run) is not None,
-        MAP: bool(view.found(pool, run)),
+        COVERAGE: coverage.find_coverage_run(pool, run) is not None,
+        TASKS: tasks.count_tasks(groups) > 0 and len(groups.names) > 1,
+        ANSWERS: answer_source.find_answers_run(pool, run) is not None,
+        INFLUENCE: influence.find_influence_run(pool, run) is not None,
+        MAP: bool(view.find_sources(pool, run)),
     }
 
 
-def choose(there: Mapping[str, bool], method: Method) -> str:
+def choose_section(there: Mapping[str, bool], method: Method) -> str:
     """The open section: the one opened by hand, else what the method in use is about."""
     names = [name for name, drawn in there.items() if drawn]
-    wanted = state.noted(OPENED) or ABOUT.get(method.name, SCORE)
+    wanted = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
     key = state.set_widget("explore.section", wanted if wanted in names else SCORE)
     st.segmented_control(
         "Show",
         names,
         required=True,
         key=key,
-        on_change=lambda: state.set_widget(OPENED, state.widget(key)),
+        on_change=lambda: state.set_widget(OPENED_KEY, state.widget_value(key)),
         label_visibility="collapsed",
     )
-    return str(state.widget(key))
+    return str(state.widget_value(key))
 
 
-def missing(there: Mapping[str, bool]) -> str:
+def suggest_measurements(there: Mapping[str, bool]) -> str:
     """Which method to measure to see more, as one sentence; nothing when all is there."""
     wanted = {
         COVERAGE: "Activation coverage for the coverage of neurons",
@@ -86,239 +86,245 @@ def missing(there: Mapping[str, bool]) -> str:
         INFLUENCE: "Preference influence for what helps towards a target set",
     }
     said = [words for name, words in wanted.items() if not there[name]]
-    return f"To see more here, measure {listed(said)}." if said else ""
+    return f"To see more here, measure {join_words(said)}." if said else ""
 
 
 # What they draw
 
 
-def score(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_score(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """One column: how it is distributed, and what it follows."""
     picked, words = st.columns([1, 3], vertical_alignment="bottom")
     with picked:
         column = scores.choose_column(run, answer.method)
     top.title(scores.verdict(run, answer, column), anchor=False)
-    words.markdown(f"**{scores.says(answer, column)}**")
-    scores.warnings(run, answer.method, column)
+    words.markdown(f"**{scores.describe_direction(answer, column)}**")
+    scores.draw_warnings(run, answer.method, column)
     _score(pool, run, answer, column)
 
 
 @st.fragment
-def _score(pool: Pool, run: Run, answer: Answer, column: str) -> None:
+def _score(pool: Pool, run: Run, answer: LiveSelection, column: str) -> None:
     left, right = st.columns([7, 3])
     with left:
         rule = "; beyond the cut no row is taken" if column == answer.method.ranks_by else ""
         st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar, or drag over several, to read or filter.")
-        clicked = scores.show_histogram(run, answer, column)
+        clicked = scores.draw_histogram(run, answer, column)
     with right:
-        scores.follows(run, answer.method, column)
-        st.caption(scores.counts(run, answer, column))
+        scores.draw_correlations(run, answer.method, column)
+        st.caption(scores.describe_counts(run, answer, column))
     if clicked is not None:
-        scores.read(pool, run, answer, *clicked, key="bar")
+        scores.draw_rows(pool, run, answer, *clicked, key="bar")
 
 
-def shift(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_shift(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Both shifts against each other, and by task."""
     top.title(shifts.headline(run, answer), anchor=False)
-    st.caption(shifts.in_words(run, answer))
+    st.caption(shifts.describe(run, answer))
     _shift(pool, run, answer)
 
 
 @st.fragment
-def _shift(pool: Pool, run: Run, answer: Answer) -> None:
+def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Picks in the two pictures are taken together."""
     left, right = st.columns([6, 4])
     with left:
         st.subheader("What the warm-up changed", anchor=False)
         st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
-        drawn_around = shifts.plane(pool, run, answer)
+        drawn_around = shifts.draw_plane(pool, run, answer)
     clicked = None
-    groups = grouping(pool, run)
+    groups = find_grouping(pool, run)
     with right:
         st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
         st.caption(f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.says}")
-        clicked = shifts.tasks(pool, run, answer)
-    rows = shifts.both(drawn_around, clicked)
+        clicked = shifts.draw_tasks(pool, run, answer)
+    rows = shifts.intersect(drawn_around, clicked)
     if rows is not None:
-        scores.read(pool, run, answer, *rows, key="shift")
+        scores.draw_rows(pool, run, answer, *rows, key="shift")
 
 
-def covered(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_coverage(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """How far the selection reaches, and what it takes from each cluster."""
-    states, recipe = coverage.source(pool, run), state.recipe(pool)
+    states, recipe = coverage.find_coverage_run(pool, run), state.recipe(pool)
     assert states is not None
-    known = coverage.curves(pool, run, states, answer, recipe)
-    here = coverage.standing(known, len(answer.selection.rows), len(pool))
+    known = coverage.count_curves(pool, run, states, answer, recipe)
+    here = coverage.coverage_at_budget(known, len(answer.selection.rows), len(pool))
     top.title(coverage.headline(here), anchor=False)
-    random = coverage.random_rows(pool, run, recipe, len(answer.selection.rows))
+    random = coverage.random_selections(pool, run, recipe, len(answer.selection.rows))
     _covered(pool, run, answer, states, known, here, random)
 
 
 @st.fragment
 def _covered(
-    pool: Pool, run: Run, answer: Answer, states: Run, known: coverage.Curves, here: coverage.Standing, random: Any
+    pool: Pool,
+    run: Run,
+    answer: LiveSelection,
+    states: Run,
+    known: coverage.CoverageCurves,
+    here: coverage.CoverageAtBudget,
+    random: Any,
 ) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("How far it reaches", anchor=False)
-        st.markdown(coverage.in_words(here, known))
-        coverage.curve(known, here, answer.method.label, len(pool))
+        st.markdown(coverage.describe(here, known))
+        coverage.draw_curve(known, here, answer.method.label, len(pool))
         st.caption(coverage.reading_help(known, states))
-    labels = cached.measured(states).need("activation_cluster")
-    counted = clusters.taken(labels, answer.selection.rows, random)
+    labels = cached.measurements(states).need("activation_cluster")
+    counted = clusters.count_by_cluster(labels, answer.selection.rows, random)
     with right:
         st.subheader("Rows with like neurons on", anchor=False)
-        st.markdown(clusters.in_words(counted))
-        clicked = clusters.bars(states, counted, grouping(pool, run))
+        st.markdown(clusters.describe(counted))
+        clicked = clusters.draw_bars(states, counted, find_grouping(pool, run))
         st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
     if clicked is not None:
-        scores.read(pool, run, answer, *clicked, key="cluster")
+        scores.draw_rows(pool, run, answer, *clicked, key="cluster")
 
 
-def by_task(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_tasks(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """How sure the model is of each task, and what each gets of the budget."""
-    groups, known = grouping(pool, run), tasks.sure(pool, run)
+    groups, known = find_grouping(pool, run), tasks.find_confidence(pool, run)
     top.title(tasks.headline(groups, known, answer, len(pool)), anchor=False)
-    words = [groups.says, "" if known is None else tasks.weights_in_words(groups, known, answer)]
+    words = [groups.says, "" if known is None else tasks.describe_weights(groups, known, answer)]
     st.markdown(" ".join(words))
     _by_task(pool, run, answer, known)
 
 
 @st.fragment
-def _by_task(pool: Pool, run: Run, answer: Answer, known: tasks.Sure | None) -> None:
-    groups = grouping(pool, run)
-    stacked, clicked = tasks.stacked(groups, known), None
+def _by_task(pool: Pool, run: Run, answer: LiveSelection, known: tasks.ConfidenceByTask | None) -> None:
+    groups = find_grouping(pool, run)
+    stacked, clicked = tasks.stack_tasks(groups, known), None
     left, right = st.columns([5, 6], gap="medium")
     with left:
         st.subheader(f"How sure the model is of its {groups.noun}s", anchor=False)
         if known is None:
             st.caption("Measure Task confidence to see how sure the model is of each task.")
         else:
-            st.caption(tasks.asked_in_words(known))
-            clicked = tasks.confidence(groups, known, stacked)
+            st.caption(tasks.describe_prompts(known))
+            clicked = tasks.draw_confidence(groups, known, stacked)
     with right:
         st.subheader("What each gets as the budget grows", anchor=False)
         st.caption(f"In the order of {show.md_escape(answer.method.label)}, with filters and pins as they are.")
-        tasks.shared_out(answer, stacked, len(pool))
+        tasks.draw_allocation(answer, stacked, len(pool))
     if clicked is not None:
-        scores.read(pool, run, answer, *clicked, key="task")
+        scores.draw_rows(pool, run, answer, *clicked, key="task")
 
 
-def to_answers(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_answers(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """How far apart the model's answers lie, in how many directions, and what is taken from each bin."""
-    source = answer_source.source(pool, run)
+    source = answer_source.find_answers_run(pool, run)
     assert source is not None
-    known = answers.seen(source, answer)
+    known = answers.score_answers(source, answer)
     top.title(answers.headline(known, answer), anchor=False)
     st.caption(answers.reading_help(known))
     if known.method is answer.method:
-        budget.live(run, known.method)
-    for warning in answers.trusted(known).warnings:
+        budget.live_parameters(run, known.method)
+    for warning in answers.check_score(known).warnings:
         st.warning(show.md_escape(warning), icon=":material/warning:")
-    random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
+    random = coverage.random_selections(pool, run, state.recipe(pool), len(answer.selection.rows))
     _to_answers(pool, run, answer, known, random)
 
 
 @st.fragment
-def _to_answers(pool: Pool, run: Run, answer: Answer, known: answers.Seen, random: Any) -> None:
+def _to_answers(pool: Pool, run: Run, answer: LiveSelection, known: answers.ScoredAnswers, random: Any) -> None:
     """The bin clicked last and what is drawn in the plane are taken together."""
     left, right = st.columns([6, 5], gap="medium")
     with left:
         st.subheader("How far apart, in how many directions", anchor=False)
-        st.caption(answers.score_in_words(known))
-        around = answers.plane(known, answer)
-    counted = answer_bins.taken(answer_bins.bin_of(known), answer.selection.rows, random)
+        st.caption(answers.describe_plane(known))
+        around = answers.draw_plane(known, answer)
+    counted = answer_bins.count_by_bin(answer_bins.assign_bins(known), answer.selection.rows, random)
     with right:
         st.subheader("What is taken from each semantic bin", anchor=False)
-        st.markdown(answer_bins.in_words(counted))
-        inside = answer_bins.picture(counted, pool, known)
-        answers.follows(known)
-    st.caption(answers.counts_in_words(known))
-    rows = shifts.both(around, inside)
+        st.markdown(answer_bins.describe(counted))
+        inside = answer_bins.draw_bins(counted, pool, known)
+        answers.draw_correlations(known)
+    st.caption(answers.describe_counts(known))
+    rows = shifts.intersect(around, inside)
     if rows is not None:
-        scores.read(pool, run, answer, *rows, key="answers")
+        scores.draw_rows(pool, run, answer, *rows, key="answers")
 
 
-def influences(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_influence(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """What helps towards each target, what that follows, whether targets agree, and how the model takes their pairs."""
-    source = influence.source(pool, run)
+    source = influence.find_influence_run(pool, run)
     assert source is not None
-    known = influence.seen(source, answer)
+    known = influence.score_influence(source, answer)
     if known.method is answer.method:
-        budget.live(run, known.method)
+        budget.live_parameters(run, known.method)
     else:
-        known = influence.pick(known)
+        known = influence.choose_target(known)
     top.title(influence.headline(known), anchor=False)
     st.caption(influence.reading_help(known))
-    for doubt in influence.doubts(known):
+    for doubt in influence.collect_warnings(known):
         st.warning(show.md_escape(doubt), icon=":material/warning:")
     _influences(pool, run, answer, known)
-    influence_extremes.side_by_side(pool, known, answer)
+    influence_extremes.draw_ends(pool, known, answer)
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        influence_agreement.agreements(pool, known, answer)
+        influence_agreement.draw_agreement(pool, known, answer)
     with right:
-        influence_agreement.accuracy(known)
-    influence_agreement.show_pairs(known)
+        influence_agreement.draw_accuracy(known)
+    influence_agreement.draw_pairs(known)
 
 
 @st.fragment
-def _influences(pool: Pool, run: Run, answer: Answer, known: influence.Seen) -> None:
+def _influences(pool: Pool, run: Run, answer: LiveSelection, known: influence.ScoredInfluence) -> None:
     """The bar clicked last and what is drawn around are taken together."""
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rows by influence", anchor=False)
         st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
-        clicked = influence_spread.ridges(known, answer)
+        clicked = influence_spread.draw_ridges(known, answer)
     with right:
         st.subheader("Beside response length", anchor=False)
-        st.caption(f"{influence_spread.length_in_words(known)} Draw around dots to read the rows there.")
-        around = influence_spread.length(known, answer)
-    rows = shifts.both(around, clicked)
+        st.caption(f"{influence_spread.describe_length_correlation(known)} Draw around dots to read the rows there.")
+        around = influence_spread.draw_length_plane(known, answer)
+    rows = shifts.intersect(around, clicked)
     if rows is not None:
-        scores.read(pool, run, answer, *rows, key="influence")
+        scores.draw_rows(pool, run, answer, *rows, key="influence")
 
 
-def mapped(top: Any, pool: Pool, run: Run, answer: Answer) -> None:
+def draw_map(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Where the rows lie, the chosen ones among them."""
-    source, layout = view.choose(view.found(pool, run))
-    where = view.placed(source, layout)
+    source, layout = view.choose_map(view.find_sources(pool, run))
+    where = view.load_layout(source, layout)
     if where is None:
         top.title("The map is not made yet", anchor=False)
-        job.pending(pool, run, source, "pca")
+        job.draw_pending(pool, run, source, "pca")
         return
     if layout == view.UMAP and where.layout != "umap":
-        job.pending(pool, run, source, "umap")
-    random = coverage.random_rows(pool, run, state.recipe(pool), len(answer.selection.rows))
+        job.draw_pending(pool, run, source, "umap")
+    random = coverage.random_selections(pool, run, state.recipe(pool), len(answer.selection.rows))
     top.title(view.headline(where, answer, random), anchor=False)
     _mapped(pool, run, answer, source, where)
 
 
 @st.fragment
-def _mapped(pool: Pool, run: Run, answer: Answer, source: Source, where: view.Placed) -> None:
+def _mapped(pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, where: view.MapLayout) -> None:
     """What is drawn around stays while colours change."""
-    known = picture.dots(pool, where, grouping(pool, run), mapcolours.pinned(pool))
+    known = picture.sample_dots(pool, where, find_grouping(pool, run), mapcolours.find_pinned_rows(pool))
     left, right = st.columns([7, 3], gap="medium")
     with right:
-        colours, bright = picture.colour(pool, run, answer)
-        st.caption(view.in_words(where, source, len(known.rows), pool))
+        colours, bright = picture.choose_colours(pool, run, answer)
+        st.caption(view.describe(where, source, len(known.rows), pool))
     with left:
         around = picture.draw(pool, where, known, colours, bright)
     if around is None:
         right.caption("Draw around some rows to read, pin, filter or compare them; point at one for its first words.")
         return
-    rows = figure.inside(around, where.x, where.y)
+    rows = figure.rows_inside(around, where.x, where.y)
     with right:
-        what = lasso.choose(answer, rows, clear=picture.clear)
-    lasso.panel(what, pool, run, answer, source, rows)
+        what = lasso.choose_action(answer, rows, clear=picture.clear_outline)
+    lasso.draw_action(what, pool, run, answer, source, rows)
 
 
-DRAWN: dict[str, Callable[[Any, Pool, Run, Answer], None]] = {
-    SCORE: score,
-    SHIFT: shift,
-    COVERAGE: covered,
-    TASKS: by_task,
-    ANSWERS: to_answers,
-    INFLUENCE: influences,
-    MAP: mapped,
+DRAW_SECTION: dict[str, Callable[[Any, Pool, Run, LiveSelection], None]] = {
+    SCORE: draw_score,
+    SHIFT: draw_shift,
+    COVERAGE: draw_coverage,
+    TASKS: draw_tasks,
+    ANSWERS: draw_answers,
+    INFLUENCE: draw_influence,
+    MAP: draw_map,
 }

@@ -11,13 +11,13 @@ from core.schema import IntArray, Method, Pool
 from pages.ui.charts import bins, entropy_shift, figures, html_bars, scales
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached, distribution, live_selection, planes
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state
 from pages.ui.words import meaning
 
-SHIFT = ("delta_nll", "delta_entropy")
-TASKS = 16  # lines before the rest is put together
+SHIFT_COLUMNS = ("delta_nll", "delta_entropy")
+MAX_TASKS = 16  # lines before the rest is put together
 VIEWS = ("Share that expands", "Spread of ΔH")
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW = 0.02  # share of rows below which expansion (or compression) is the exception
@@ -29,36 +29,37 @@ HEIGHT = 340
 
 def has_shift(run: Run, method: Method) -> bool:
     """Were both model states measured?"""
-    return set(SHIFT) <= set(cached.columns(run, method))
+    return set(SHIFT_COLUMNS) <= set(cached.columns(run, method))
 
 
-def plane(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
+def draw_plane(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
     """The map of both shifts; the rows of a dot that is clicked or of what is drawn around, and what they are."""
     columns = cached.columns(run, answer.method)
-    x, y = (columns[name] for name in SHIFT)
+    x, y = (columns[name] for name in SHIFT_COLUMNS)
     event = st.plotly_chart(
         _figure(pool, run, answer, x, y),
         key="explore.shift",
-        config=entropy_shift.LASSO,
+        config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",
         alt="ΔNLL against ΔH, the kept band shaded and the chosen rows lit",
     )
-    marked = planes.marked(event["selection"], x, y)
-    return (bins.by_value(marked, y), "inside what you drew") if len(marked) else None
+    marked = planes.find_marked_rows(event["selection"], x, y)
+    return (bins.sort_by_value(marked, y), "inside what you drew") if len(marked) else None
 
 
-def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> entropy_shift.Figure:
-    pinned = live_selection.rows_of(pool, {pin.id for pin in state.settings().pins})
+def _figure(pool: Pool, run: Run, answer: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
+    pinned = live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})
     html_bars = np.union1d(
-        distribution.dots(run, answer.method, SHIFT), pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
+        distribution.sample_scored_rows(run, answer.method, SHIFT_COLUMNS),
+        pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])],
     )
     kept = live_selection.order(pool, run, state.recipe(pool)).rows
     return entropy_shift.plane(
-        distribution.density(run, answer.method, SHIFT),
-        planes.layers(answer, html_bars, x, y),
+        distribution.density(run, answer.method, SHIFT_COLUMNS),
+        planes.split_by_layer(answer, html_bars, x, y),
         band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
-        cut=answer.cut if answer.method.ranks_by == SHIFT[1] else None,
-        titles=(meaning(SHIFT[0]).title, meaning(SHIFT[1]).title),
+        cut=answer.cut if answer.method.ranks_by == SHIFT_COLUMNS[1] else None,
+        titles=(meaning(SHIFT_COLUMNS[0]).title, meaning(SHIFT_COLUMNS[1]).title),
         ends=("expansion ↓", "compression ↑"),
     )
 
@@ -67,7 +68,7 @@ def _figure(pool: Pool, run: Run, answer: Answer, x: Values, y: Values) -> entro
 
 
 @dataclass(frozen=True, eq=False)
-class ByTask:
+class ShiftByTask:
     """ΔH of all rows, task by task; tasks beyond TASKS are put together."""
 
     labels: tuple[str, ...]
@@ -78,32 +79,32 @@ class ByTask:
     spread: Values  # (5, T) ΔH at SPREAD
 
 
-def by_task(pool: Pool, run: Run, method: Method) -> ByTask:
+def group_by_task(pool: Pool, run: Run, method: Method) -> ShiftByTask:
     """Counted once per measurement."""
-    return _by_task(run.id, cached.method_key(method), grouping(pool, run).key, pool, run, method)
+    return _by_task(run.id, cached.method_key(method), find_grouping(pool, run).key, pool, run, method)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
-def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method: Method) -> ByTask:
-    groups = grouping(_pool, _run)
-    shifted = cached.columns(_run, _method)[SHIFT[1]]
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method: Method) -> ShiftByTask:
+    groups = find_grouping(_pool, _run)
+    shifted = cached.columns(_run, _method)[SHIFT_COLUMNS[1]]
     rows = np.flatnonzero(np.isfinite(shifted))
-    folded = np.minimum(groups.codes, TASKS - 1) if len(groups.names) > TASKS else groups.codes
-    labels = tuple(bins.fold_names(groups.labels, TASKS))
-    held, expand = expanding(folded[rows], shifted[rows], len(labels))
+    folded = np.minimum(groups.codes, MAX_TASKS - 1) if len(groups.names) > MAX_TASKS else groups.codes
+    labels = tuple(bins.fold_names(groups.labels, MAX_TASKS))
+    held, expand = count_expanding(folded[rows], shifted[rows], len(labels))
     spread = bins.group_quantiles(folded[rows], shifted[rows], len(labels), SPREAD)
-    return ByTask(labels, folded, rows, held, expand, spread)
+    return ShiftByTask(labels, folded, rows, held, expand, spread)
 
 
-def tasks(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
+def draw_tasks(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
     """Expansion and compression per task, as shares or as they are spread; the rows of a bar that is clicked."""
-    known = by_task(pool, run, answer.method)
-    shifted = cached.columns(run, answer.method)[SHIFT[1]]
+    known = group_by_task(pool, run, answer.method)
+    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     chosen = answer.selection.rows[np.isfinite(shifted[answer.selection.rows])]
     view = st.segmented_control(
         "Show",
         VIEWS,
-        default=VIEWS[one_sided(known)],
+        default=VIEWS[is_one_sided(known)],
         required=True,
         key=f"explore.view.{run.id}",
         label_visibility="collapsed",
@@ -114,32 +115,32 @@ def tasks(pool: Pool, run: Run, answer: Answer) -> tuple[IntArray, str] | None:
     return _spread(known, shifted, chosen)
 
 
-def one_sided(known: ByTask) -> bool:
+def is_one_sided(known: ShiftByTask) -> bool:
     """Do nearly all rows expand, or nearly none? Then shares tell tasks no longer apart."""
     total = known.held.sum()
     share = np.nansum(known.expand * known.held) / max(total, 1)
     return bool(share < FEW or share > 1 - FEW)
 
 
-def _shares(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
-    _, among = expanding(known.codes[chosen], shifted[chosen], len(known.labels))
+def _shares(known: ShiftByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
+    _, among = count_expanding(known.codes[chosen], shifted[chosen], len(known.labels))
     order = np.argsort(-known.expand, kind="stable")
     names = [known.labels[i] for i in order]
-    st.html(html_bars.legend(entropy_shift.PARTS))
+    st.html(html_bars.legend(entropy_shift.PART_COLOURS))
     figure = entropy_shift.expansion(names, known.expand[order], known.held[order], among[order], height=HEIGHT)
     points = _clicked(figure, "explore.tasks", "Share of rows that expand, per task")
     if not points:
         return None
     task, compress = order[points[0]["point_index"]], points[0]["curve_number"] == 1
     rows = known.rows[(known.codes[known.rows] == task) & ((shifted[known.rows] >= 0) == compress)]
-    return bins.by_value(rows, shifted), f"{known.labels[task]}, {'compression' if compress else 'expansion'}"
+    return bins.sort_by_value(rows, shifted), f"{known.labels[task]}, {'compression' if compress else 'expansion'}"
 
 
-def _spread(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
+def _spread(known: ShiftByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
     middle = bins.group_quantiles(known.codes[chosen], shifted[chosen], len(known.labels), (0.5,))[0]
     order = np.argsort(known.spread[2], kind="stable")
     names = [known.labels[i] for i in order]
-    st.html(html_bars.legend(entropy_shift.SPREAD))
+    st.html(html_bars.legend(entropy_shift.SPREAD_COLOURS))
     figure = entropy_shift.spread(
         names, known.spread[:, order], known.expand[order], known.held[order], middle[order], height=HEIGHT
     )
@@ -147,7 +148,7 @@ def _spread(known: ByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray,
     if not points:
         return None
     task = order[points[0]["point_index"]]
-    return bins.by_value(known.rows[known.codes[known.rows] == task], shifted), known.labels[task]
+    return bins.sort_by_value(known.rows[known.codes[known.rows] == task], shifted), known.labels[task]
 
 
 def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
@@ -155,14 +156,14 @@ def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
     return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # not the diamonds
 
 
-def both(a: tuple[IntArray, str] | None, b: tuple[IntArray, str] | None) -> tuple[IntArray, str] | None:
+def intersect(a: tuple[IntArray, str] | None, b: tuple[IntArray, str] | None) -> tuple[IntArray, str] | None:
     """Rows in both of two picks, in the second's order; one alone stands for itself."""
     if a is None or b is None:
         return a or b
     return b[0][np.isin(b[0], a[0])], f"{a[1]} · {b[1]}"
 
 
-def expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:
+def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:
     """Rows per task and the share of them with ΔH < 0; NaN where a task has none."""
     held = np.bincount(codes, minlength=n)
     below = np.bincount(codes, weights=shifted < 0, minlength=n)
@@ -170,22 +171,22 @@ def expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Value
         return held, below / held
 
 
-def headline(run: Run, answer: Answer) -> str:
+def headline(run: Run, answer: LiveSelection) -> str:
     """The answer of the section, for the title."""
-    shifted = cached.columns(run, answer.method)[SHIFT[1]]
+    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     chosen, everything = (v[np.isfinite(v)] for v in (shifted[answer.selection.rows], shifted))
     if not len(chosen):
         return "No row is chosen"
     below, all_below = float((chosen < 0).mean()), float((everything < 0).mean())
     if FEW <= all_below <= 1 - FEW:
         return f"{100 * below:.0f} % of the selected rows expand, {100 * all_below:.0f} % of all"
-    middle, of_all = (scales.number(float(np.median(v))) for v in (chosen, everything))
+    middle, of_all = (scales.format_number(float(np.median(v))) for v in (chosen, everything))
     return f"Median ΔH of the selected rows is {middle}, of all {of_all}"
 
 
-def in_words(run: Run, answer: Answer) -> str:
+def describe(run: Run, answer: LiveSelection) -> str:
     """Expansion and compression over all rows and over the chosen ones."""
-    shifted = cached.columns(run, answer.method)[SHIFT[1]]
+    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     parts = []
     for name, values in (("All rows", shifted), ("Selected", shifted[answer.selection.rows])):
         values = values[np.isfinite(values)]

@@ -8,23 +8,23 @@ import streamlit as st
 from core.analysis import allocation
 from core.analysis.allocation import Allocation, Bands
 from core.measurement.runs import Run, find_signal
-from core.methods import build
+from core.methods import build_method
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading
 from pages.ui.charts import bins, figures, tasks
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached
-from pages.ui.data.grouping import Grouping, grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import Grouping, find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show
 
-SHOWN = 60  # tasks drawn, the least sure first
-APART = 2  # standard errors between two means before they are told apart; never true of NaN
-TALL = 640  # pixels: the picture of more tasks is scrolled in a box of this height
+MAX_TASKS = 60  # tasks drawn, the least sure first
+MIN_STANDARD_ERRORS = 2  # standard errors between two means before they are told apart; never true of NaN
+MAX_HEIGHT = 640  # pixels: the picture of more tasks is scrolled in a box of this height
 
 
 @dataclass(frozen=True, eq=False)
-class Sure:
+class ConfidenceByTask:
     """How sure the base model is in each task; all (T,), in the order of the grouping's names."""
 
     run: Run
@@ -34,29 +34,31 @@ class Sure:
     asked: IntArray
 
 
-def sure(pool: Pool, run: Run) -> Sure | None:
+def find_confidence(pool: Pool, run: Run) -> ConfidenceByTask | None:
     """From the run in use or the newest that knows its tasks' confidence; None where none does, or of other tasks."""
     found = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
     if found is None or found.tasks is None:
         return None
-    if set(grouping(pool, run).names) != set(grouping(pool, found).names):  # the one derived, the other labelled
+    if set(find_grouping(pool, run).names) != set(
+        find_grouping(pool, found).names
+    ):  # the one derived, the other labelled
         return None
-    return _sure(found.id, str(cached.workspace().root), found, grouping(pool, run))
+    return _sure(found.id, str(cached.workspace().root), found, find_grouping(pool, run))
 
 
 def _newest(pool: Pool, run: Run) -> Run | None:
     return find_signal(cached.workspace(), pool, "tasks", Reading(**run.reading))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
-def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> Sure:
-    method = build(_run.method["name"], _run.method["params"])
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
+def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
+    method = build_method(_run.method["name"], _run.method["params"])
     assert isinstance(method, TaskConfidence) and _run.tasks is not None
-    mean, error, asked = method.by_task(cached.measured(_run))
+    mean, error, asked = method.by_task(cached.measurements(_run))
     code = {name: k for k, name in enumerate(_run.tasks.names)}
     place = np.array([code.get(name, len(mean)) for name in _groups.names])
     nan = np.full(1, np.nan)
-    return Sure(
+    return ConfidenceByTask(
         _run,
         method,
         np.append(mean, nan)[place],
@@ -68,11 +70,13 @@ def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> Sure:
 # What is said
 
 
-def headline(groups: Grouping, known: Sure | None, answer: Answer, rows: int) -> str:
+def headline(groups: Grouping, known: ConfidenceByTask | None, answer: LiveSelection, rows: int) -> str:
     """The answer of the section, for the title: markdown."""
     if known is not None and np.isfinite(known.mean).sum() > 1:
         least, most = int(np.nanargmin(known.mean)), int(np.nanargmax(known.mean))
-        if known.mean[most] - known.mean[least] <= APART * np.hypot(known.error[least], known.error[most]):
+        if known.mean[most] - known.mean[least] <= MIN_STANDARD_ERRORS * np.hypot(
+            known.error[least], known.error[most]
+        ):
             ends = f"{known.mean[least]:.2f} to {known.mean[most]:.2f}"
             return f"About as sure of one {groups.noun} as of another ({ends})"
         unsure, certain = (_name(groups, k) for k in (least, most))
@@ -92,7 +96,7 @@ def _name(groups: Grouping, task: int) -> str:
     return show.md_escape(label if len(label) <= 40 else label[:39] + "…")
 
 
-def weights_in_words(groups: Grouping, known: Sure, answer: Answer) -> str:
+def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSelection) -> str:
     """What the weights of task confidence come to, for the method that goes by them; markdown."""
     method = answer.method
     if not isinstance(method, TaskConfidence):
@@ -112,10 +116,10 @@ def weights_in_words(groups: Grouping, known: Sure, answer: Answer) -> str:
 # What is drawn
 
 
-def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray, str] | None:
+def draw_confidence(groups: Grouping, known: ConfidenceByTask, stacked: Bands) -> tuple[IntArray, str] | None:
     """Tasks by confidence, the least sure first; the rows of a task that is clicked, and what they are."""
-    order = np.argsort(known.mean, kind="stable")[:SHOWN]  # NaN last
-    colour = dict(zip(stacked.names, tasks.shades(len(stacked.names), stacked.ranked), strict=True))
+    order = np.argsort(known.mean, kind="stable")[:MAX_TASKS]  # NaN last
+    colour = dict(zip(stacked.names, tasks.band_colours(len(stacked.names), stacked.ranked), strict=True))
     labels = groups.labels
     figure = tasks.confidence(
         [labels[k] for k in order],
@@ -124,8 +128,8 @@ def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray,
         known.asked[order],
         [colour.get(labels[k], tasks.REST) for k in order],
     )
-    tall = figure["layout"]["height"] > TALL
-    with st.container(height=TALL if tall else "content", border=False):
+    tall = figure["layout"]["height"] > MAX_HEIGHT
+    with st.container(height=MAX_HEIGHT if tall else "content", border=False):
         event = st.plotly_chart(
             figure,
             key="explore.confidence",
@@ -134,18 +138,18 @@ def confidence(groups: Grouping, known: Sure, stacked: Bands) -> tuple[IntArray,
             selection_mode="points",
             alt="Mean confidence of the base model per task with its standard error; click a bar to read its rows",
         )
-    if len(labels) > SHOWN:
-        st.caption(f"The {SHOWN} least sure of {len(labels):,} tasks.")
+    if len(labels) > MAX_TASKS:
+        st.caption(f"The {MAX_TASKS} least sure of {len(labels):,} tasks.")
     clicked = [point["point_index"] for point in event["selection"]["points"]]
     if not clicked:
         return None
     task = int(order[clicked[0]])
-    values = cached.measured(known.run).columns.get("confidence")
+    values = cached.measurements(known.run).columns.get("confidence")
     rows = np.flatnonzero(groups.codes == task)
-    return (rows if values is None else bins.by_value(rows, values)), labels[task]
+    return (rows if values is None else bins.sort_by_value(rows, values)), labels[task]
 
 
-def shared_out(answer: Answer, stacked: Bands, rows: int) -> None:
+def draw_allocation(answer: LiveSelection, stacked: Bands, rows: int) -> None:
     """What each task gets of the selection, at every budget."""
     known = _allocation(answer, stacked)
     figure = tasks.allocation(
@@ -153,7 +157,7 @@ def shared_out(answer: Answer, stacked: Bands, rows: int) -> None:
         known.at,
         known.counts,
         known.shares,
-        tasks.shades(len(stacked.names), stacked.ranked),
+        tasks.band_colours(len(stacked.names), stacked.ranked),
         rows=rows,
         budget=len(answer.selection.rows),
     )
@@ -165,22 +169,22 @@ def shared_out(answer: Answer, stacked: Bands, rows: int) -> None:
     )
 
 
-def _allocation(answer: Answer, stacked: Bands) -> Allocation:
+def _allocation(answer: LiveSelection, stacked: Bands) -> Allocation:
     order = answer.selection.order.rows
-    return allocation.allocation(order, stacked.codes, len(stacked.names), allocation.budgets(len(order)))
+    return allocation.count_allocation(order, stacked.codes, len(stacked.names), allocation.budget_lengths(len(order)))
 
 
-def stacked(groups: Grouping, known: Sure | None) -> Bands:
+def stack_tasks(groups: Grouping, known: ConfidenceByTask | None) -> Bands:
     """Tasks as they are stacked: the least sure at the bottom; by size where that is not known."""
-    return allocation.bands(groups.labels, groups.codes, None if known is None else known.mean)
+    return allocation.stack_bands(groups.labels, groups.codes, None if known is None else known.mean)
 
 
-def names(groups: Grouping) -> int:
+def count_tasks(groups: Grouping) -> int:
     """How many tasks there are, rows without one not counted."""
     return len([name for name in groups.names if name is not None])
 
 
-def asked_in_words(known: Sure) -> str:
+def describe_prompts(known: ConfidenceByTask) -> str:
     """From how many prompts, and of what."""
     if known.method.confidence == "response":
         return f"Mean likelihood of the responses of {known.asked.sum():,} rows, ± its standard error."

@@ -8,20 +8,20 @@ import numpy as np
 import orjson
 import streamlit as st
 
-from core.cli.commands import WORKSPACE, select_arguments
+from core.cli.commands import DEFAULT_WORKSPACE, select_arguments
 from core.errors import WinnowError
 from core.measurement.runs import Run
-from core.output.curate import Curated, beside, curate, rows_apart, settled
+from core.output.curate import CurateResult, curate, find_held_out_rows, resolve_recipe, sibling_path
 from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import Manifest, read_manifest
-from core.output.writer import first_line
-from core.pool.near_duplicates import finest
+from core.output.writer import preview_line
+from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
-from core.selection.filters import EXACT, NEAR
+from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.selection.recipe import ExportPart, Recipe
 from core.workspace.files import content_key
 from pages.ui.data import cached
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import duplicates
 from pages.ui.shell import show
 
@@ -32,16 +32,16 @@ SCHEMAS = {
     "sharegpt": "a list of from and value, for LLaMA-Factory",
     "annotation": "annotation queue: prompt, task and a blank response, for people to fill in",
 }
-CHOSEN = "chosen.jsonl"
-MOST_HELD_OUT = 50  # percent
-APART = {
+ROWS_FILE = "chosen.jsonl"
+MAX_HELD_OUT = 50  # percent
+APART_CAPTIONS = {
     True: "Exact duplicates stay together. To keep near ones together as well, find them on the Select page (Filters).",
     False: "Near duplicates, alike from {alike}, stay together.",
 }
 
 
 @dataclass(frozen=True)
-class Files:
+class ExportFiles:
     """One finished export on disk."""
 
     folder: Path
@@ -68,7 +68,7 @@ class Files:
 # What is written
 
 
-def choose_part(pool: Pool) -> ExportPart:
+def choose_export(pool: Pool) -> ExportPart:
     """Schema, scores, rejected rows, the share that is held out."""
     schema = st.segmented_control(
         "Write rows as",
@@ -95,25 +95,25 @@ def choose_part(pool: Pool) -> ExportPart:
     share = st.slider(
         "Held out of training",
         0,
-        MOST_HELD_OUT,
+        MAX_HELD_OUT,
         format="%d %%",
         key="export.held_out",
         persist_state="session",
         help="This share of the rows goes to a second file, to test on: drawn with the seed, from every task in "
         "proportion. Rows that repeat each other are never in both files.",
     )
-    apart = finest(duplicates.known(pool))
+    apart = duplicate_column(duplicates.near_duplicate_columns(pool))
     if share:
-        st.caption(APART[apart == EXACT].format(alike=apart.removeprefix(NEAR)))
+        st.caption(APART_CAPTIONS[apart == EXACT_DUPLICATES].format(alike=apart.removeprefix(NEAR_DUPLICATES_PREFIX)))
     return ExportPart(schema=schema, with_scores=scores, rejected=rejected, held_out=share / 100, apart=apart)
 
 
 def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
     """The first row of the file, as it will be written (scores left out)."""
-    measured = cached.measured(run)
+    measured = cached.measurements(run)
     try:
-        kept = np.setdiff1d(rows, rows_apart(recipe, pool, measured, rows))
-        line = first_line(pool, kept, recipe.export.format, tasks=measured.task_names())
+        kept = np.setdiff1d(rows, find_held_out_rows(recipe, pool, measured, rows))
+        line = preview_line(pool, kept, recipe.export.format, tasks=measured.task_names())
     except WinnowError as error:
         show.error(error)
         return
@@ -124,41 +124,41 @@ def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
 # Writing
 
 
-def recipe_of(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
+def export_recipe(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
     """The recipe that the file will carry."""
-    return settled(recipe, pool, run)
+    return resolve_recipe(recipe, pool, run)
 
 
-def folder_of(recipe: Recipe, run: Run) -> Path:
+def export_folder(recipe: Recipe, run: Run) -> Path:
     """Where this export lies, or will: the same recipe on the same measurement has the same folder."""
     key = content_key({"recipe": recipe.as_data(), "run": run.id})
     return cached.workspace().folder("exports", key)
 
 
-def finished(folder: Path) -> Files | None:
+def find_export(folder: Path) -> ExportFiles | None:
     """The export in a folder, if it is there; its manifest is written last."""
-    manifest = beside(folder / CHOSEN, ".manifest.json")
-    return Files(folder, read_manifest(manifest)) if manifest.exists() else None
+    manifest = sibling_path(folder / ROWS_FILE, ".manifest.json")
+    return ExportFiles(folder, read_manifest(manifest)) if manifest.exists() else None
 
 
-def write(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> Curated:
+def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> CurateResult:
     """Choose and write, exactly as `python -m core run` does."""
-    return curate(recipe, pool, run, folder / CHOSEN)
+    return curate(recipe, pool, run, folder / ROWS_FILE)
 
 
 # What was written
 
 
-def files(done: Files, answer: Answer) -> None:
+def files_panel(done: ExportFiles, answer: LiveSelection) -> None:
     """The files to save, with what proves that they are whole."""
     output = done.manifest.output
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
-            size = show.size(done.chosen.stat().st_size)
+            size = show.format_size(done.chosen.stat().st_size)
             apart = f" + {output.held_out.rows:,} held out" if output.held_out else ""
             st.text(
-                f"{output.rows:,} rows{apart} · {show.count(answer.selection.tokens)} response tokens · {size}",
+                f"{output.rows:,} rows{apart} · {show.format_count(answer.selection.tokens)} response tokens · {size}",
                 width="stretch",
             )
         with st.container(horizontal=True):
@@ -166,8 +166,8 @@ def files(done: Files, answer: Answer) -> None:
             if done.held_out is not None:
                 show.download(done.held_out.name, done.held_out)
             for suffix in (".manifest.json", ".recipe.yaml"):
-                show.download(beside(done.chosen, suffix).name, beside(done.chosen, suffix))
-            show.download("README.md (dataset card)", beside(done.chosen, ".README.md"), "README.md")
+                show.download(sibling_path(done.chosen, suffix).name, sibling_path(done.chosen, suffix))
+            show.download("README.md (dataset card)", sibling_path(done.chosen, ".README.md"), "README.md")
             if done.rejected is not None:
                 show.download(done.rejected.name, done.rejected)
         st.caption("Checksums (SHA-256), and where the files lie")
@@ -182,28 +182,28 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def headless(folder: Path, recipe: Recipe) -> None:
+def command_panel(folder: Path, recipe: Recipe) -> None:
     """The commands that do the same, and that prove it. `recipe`: as the page has it, without what is settled."""
     st.subheader("The same without the app", anchor=False)
     st.caption("Measures what is missing, chooses, writes: the same bytes as above.")
-    file = _short(beside(folder / CHOSEN, ".recipe.yaml"))
-    show.command(_command("run", file, "--out", CHOSEN))
+    file = _short(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
+    show.command(_command("run", file, "--out", ROWS_FILE))
     spelled = select_arguments(recipe, cached.workspace())
     if spelled is not None:
         st.caption("The same choice spelled out, to change a part of it: from what is measured already.")
-        show.command(shlex.join(["python", "-m", "core", *spelled, "--out", CHOSEN]))
+        show.command(shlex.join(["python", "-m", "core", *spelled, "--out", ROWS_FILE]))
     st.caption("Checks pool, model and outcome against the manifest, or says what differs.")
-    manifest = _short(beside(folder / CHOSEN, ".manifest.json"))
+    manifest = _short(sibling_path(folder / ROWS_FILE, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", "again.jsonl"))
 
 
 def _command(*arguments: str) -> str:
     place = cached.workspace().root
-    elsewhere = () if place == WORKSPACE.absolute() else ("--workspace", _short(place))
+    elsewhere = () if place == DEFAULT_WORKSPACE.absolute() else ("--workspace", _short(place))
     return shlex.join(["python", "-m", "core", *arguments, *elsewhere])
 
 
-def trainer(done: Files) -> None:
+def trainer_entry(done: ExportFiles) -> None:
     """The entry that LLaMA-Factory wants, where it can read the file."""
     snippet = dataset_info_snippet(done.manifest)
     if snippet is not None:

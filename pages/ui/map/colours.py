@@ -9,8 +9,8 @@ from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached, live_selection
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import coverage, scores
 from pages.ui.row import answer_source
 from pages.ui.shell import state
@@ -19,14 +19,14 @@ from pages.ui.words import meaning
 
 # Kinds without a meaning of their own, the largest first: at least 28 apart (CIE76 Lab) to every eye, with the three
 # common colour-vision deficiencies simulated after Machado et al. 2009; seen on white and on the dark background alike.
-KINDS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
+CATEGORY_COLOURS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
 OTHERS = "others"
-CHOSEN, RANK, TASK, CLUSTER, BIN, FAULT = "selected or not", "rank", "task", "cluster", "bin", "planted fault"
+SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selected or not", "rank", "task", "cluster", "bin", "planted fault"
 COLUMN = "column."  # before the name of a score
 
 
 @dataclass(frozen=True, eq=False)
-class Amount:
+class ContinuousColours:
     """A number for every row; NaN: none."""
 
     title: str
@@ -34,92 +34,94 @@ class Amount:
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
+class CategoricalColours:
     """A kind for every row."""
 
     colours: Mapping[str, str]  # name -> colour, in the order of the codes
     codes: IntArray  # (N,) place in `colours`; −1: none
 
 
-Colours = Amount | Kinds
+Colours = ContinuousColours | CategoricalColours
 
 
-def choices(pool: Pool, run: Run, answer: Answer) -> dict[str, str]:
+def colour_choices(pool: Pool, run: Run, answer: LiveSelection) -> dict[str, str]:
     """What rows can be coloured by here, and what each is called."""
-    groups = grouping(pool, run)
-    found = {CHOSEN: "Selected or not", RANK: f"Rank by {answer.method.label}"}
-    if live_selection.faults(pool):
+    groups = find_grouping(pool, run)
+    found = {SELECTION: "Selected or not", RANK: f"Rank by {answer.method.label}"}
+    if live_selection.fault_masks(pool):
         found[FAULT] = "Planted fault"
     if len(groups.names) > 1:
         found[TASK] = groups.noun.capitalize()
-    if coverage.source(pool, run) is not None:
+    if coverage.find_coverage_run(pool, run) is not None:
         found[CLUSTER] = "Activation cluster"
-    if answer_source.source(pool, run) is not None:
+    if answer_source.find_answers_run(pool, run) is not None:
         found[BIN] = "Semantic bin"
     known = live_selection.columns(run, answer)
     names = [n for n in known if known[n].dtype.kind in "fiu" and n not in scores.LABELS]
     return found | {f"{COLUMN}{name}": meaning(name).label for name in names}
 
 
-def colours(by: str, pool: Pool, run: Run, answer: Answer) -> Colours:
+def colour_rows(by: str, pool: Pool, run: Run, answer: LiveSelection) -> Colours:
     """One of `choices`, for every row of the pool."""
     if by.startswith(COLUMN):
         name = by.removeprefix(COLUMN)
-        return Amount(meaning(name).title, live_selection.columns(run, answer)[name])
+        return ContinuousColours(meaning(name).title, live_selection.columns(run, answer)[name])
     if by == RANK:
-        return Amount("rank, 1 = first taken", ranks(answer, len(pool)))
+        return ContinuousColours("rank, 1 = first taken", ranks(answer, len(pool)))
     if by == FAULT:
         return _faults(pool)
     if by == TASK:
-        groups = grouping(pool, run)
-        return named(groups.labels, groups.codes)
+        groups = find_grouping(pool, run)
+        return colour_by_category(groups.labels, groups.codes)
     if by in (CLUSTER, BIN):
         return _numbered(by, pool, run)
-    return chosen(answer, len(pool))
+    return colour_by_selection(answer, len(pool))
 
 
-def chosen(answer: Answer, n: int) -> Kinds:
+def colour_by_selection(answer: LiveSelection, n: int) -> CategoricalColours:
     """Selected rows, and the others."""
     codes = np.ones(n, np.int64)
     codes[answer.selection.rows] = 0
-    return Kinds({"selected": SELECTED, "not selected": REST}, codes)
+    return CategoricalColours({"selected": SELECTED, "not selected": REST}, codes)
 
 
-def ranks(answer: Answer, n: int) -> Values:
+def ranks(answer: LiveSelection, n: int) -> Values:
     """(N,) place in the order, 1 = first; NaN for rows that are not in it."""
     found = np.full(n, np.nan, np.float32)
     found[answer.selection.order.rows] = np.arange(1, len(answer.selection.order.rows) + 1)
     return found
 
 
-def named(names: list[str], codes: IntArray) -> Kinds:
+def colour_by_category(names: list[str], codes: IntArray) -> CategoricalColours:
     """The largest kinds each in a colour of its own, all others in one; names (T,) by size, codes (N,)."""
-    if len(names) <= len(KINDS):
-        return Kinds(dict(zip(names, KINDS, strict=False)), codes)
-    lit = dict(zip(names, KINDS, strict=False))
-    return Kinds(lit | {f"{len(names) - len(KINDS):,} {OTHERS}": REST}, np.minimum(codes, len(KINDS)))
+    if len(names) <= len(CATEGORY_COLOURS):
+        return CategoricalColours(dict(zip(names, CATEGORY_COLOURS, strict=False)), codes)
+    lit = dict(zip(names, CATEGORY_COLOURS, strict=False))
+    return CategoricalColours(
+        lit | {f"{len(names) - len(CATEGORY_COLOURS):,} {OTHERS}": REST}, np.minimum(codes, len(CATEGORY_COLOURS))
+    )
 
 
-def _faults(pool: Pool) -> Kinds:
-    marks = live_selection.faults(pool)
+def _faults(pool: Pool) -> CategoricalColours:
+    marks = live_selection.fault_masks(pool)
     codes = np.full(len(pool), -1, np.int64)
     for place, mask in enumerate(marks.values()):
         codes[mask] = place
-    known = named([name.replace("_", " ") for name in marks], codes)
+    known = colour_by_category([name.replace("_", " ") for name in marks], codes)
     if len(marks) == 1:
-        return Kinds({next(iter(known.colours)): WARNING}, codes)
+        return CategoricalColours({next(iter(known.colours)): WARNING}, codes)
     return known
 
 
-def _numbered(by: str, pool: Pool, run: Run) -> Kinds:
+def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:
     """Clusters and bins, which are numbered by size."""
-    source = coverage.source(pool, run) if by == CLUSTER else answer_source.source(pool, run)
+    source = coverage.find_coverage_run(pool, run) if by == CLUSTER else answer_source.find_answers_run(pool, run)
     assert source is not None
     column = "activation_cluster" if by == CLUSTER else "semantic_bin"
-    codes = cached.measured(source).need(column)
-    return named([f"{by} {k + 1:,}" for k in range(int(codes.max(initial=-1)) + 1)], codes)
+    codes = cached.measurements(source).need(column)
+    return colour_by_category([f"{by} {k + 1:,}" for k in range(int(codes.max(initial=-1)) + 1)], codes)
 
 
-def pinned(pool: Pool) -> IntArray:
+def find_pinned_rows(pool: Pool) -> IntArray:
     """Rows put in or out by hand, ascending."""
-    return live_selection.rows_of(pool, {pin.id for pin in state.settings().pins})
+    return live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})

@@ -8,13 +8,13 @@ import numpy as np
 from core.schema import BoolArray, IntArray
 from pages.ui.charts.bins import Values
 from pages.ui.charts.raster import Layer, Places
-from pages.ui.map.colours import Amount, Colours
+from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.theme import PINNED, REST
 
 # Lightness grows all the way and blue turns to yellow: read by every eye, and seen on white and on the dark background.
 SCALE = ("#4B4FC4", "#8A4BB0", "#B5458F", "#DB5E62", "#E98A3F", "#E8B73A")
-STEPS = 64  # colours between the ends of the scale
-ENDS = (0.02, 0.98)  # quantiles between which colours run
+SCALE_STEPS = 64  # colours between the ends of the scale
+SCALE_QUANTILES = (0.02, 0.98)  # quantiles between which colours run
 FEW, SOME = 3_000, 15_000  # rows up to which dots are large, or of middle size
 RADII = (4.6, 3.3, 2.3)
 
@@ -29,14 +29,16 @@ class Dots:
     words: Sequence[str]  # their first, as text
 
 
-def layers(dots: Dots, colours: Colours, bright: BoolArray) -> list[Layer]:
+def dot_layers(dots: Dots, colours: Colours, bright: BoolArray) -> list[Layer]:
     """Grey rows beneath, then the kinds, the largest first; or rows by their number, the last ones above."""
     own = bright[dots.rows]
-    place, palette = _amounts(colours, dots.rows) if isinstance(colours, Amount) else _kinds(colours, dots.rows)
+    place, palette = (
+        _amounts(colours, dots.rows) if isinstance(colours, ContinuousColours) else _kinds(colours, dots.rows)
+    )
     radius = RADII[0 if len(dots.rows) <= FEW else 1 if len(dots.rows) <= SOME else 2]
     grey = ~own | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
     order = np.flatnonzero(~grey)
-    if not isinstance(colours, Amount):
+    if not isinstance(colours, ContinuousColours):
         order = order[np.argsort(place[order], kind="stable")]
     return [
         Layer(dots.x[grey], dots.y[grey], [REST], np.zeros(int(grey.sum()), np.int64), radius - 0.7, 0.45),
@@ -45,35 +47,35 @@ def layers(dots: Dots, colours: Colours, bright: BoolArray) -> list[Layer]:
 
 
 def _kinds(colours: Colours, rows: IntArray) -> tuple[IntArray, list[str]]:
-    assert not isinstance(colours, Amount)
+    assert not isinstance(colours, ContinuousColours)
     return colours.codes[rows], list(colours.colours.values())
 
 
-def _amounts(colours: Amount, rows: IntArray) -> tuple[IntArray, list[str]]:
+def _amounts(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list[str]]:
     """(S,) step of the scale, −1: no number; and the scale."""
     values = colours.values[rows].astype(np.float64)
-    low, high = ends(colours.values)
-    step = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (STEPS - 1)
+    low, high = scale_limits(colours.values)
+    step = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (SCALE_STEPS - 1)
     return np.where(np.isfinite(step), np.round(np.nan_to_num(step)), -1).astype(np.int64), _steps()
 
 
-def ends(values: Values) -> tuple[float, float]:
+def scale_limits(values: Values) -> tuple[float, float]:
     """Where the scale begins and ends: nearly all numbers lie between."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
-    low, high = (float(v) for v in np.quantile(finite, ENDS))
+    low, high = (float(v) for v in np.quantile(finite, SCALE_QUANTILES))
     return low, high
 
 
 def _steps() -> list[str]:
     known = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in SCALE])
-    at = np.linspace(0, len(SCALE) - 1, STEPS)
+    at = np.linspace(0, len(SCALE) - 1, SCALE_STEPS)
     mixed = np.stack([np.interp(at, np.arange(len(SCALE)), known[:, k]) for k in range(3)], axis=1).round().astype(int)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in mixed.tolist()]
 
 
-def rings(dots: Dots, pinned: IntArray) -> Layer:
+def pin_rings(dots: Dots, pinned: IntArray) -> Layer:
     """A ring around each pinned row."""
     some = np.isin(dots.rows, pinned)
     return Layer(dots.x[some], dots.y[some], [PINNED], np.zeros(int(some.sum()), np.int64), 9.5, 1.0, 6.5)

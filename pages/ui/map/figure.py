@@ -14,12 +14,12 @@ from scipy.ndimage import gaussian_filter
 from core.schema import BoolArray, IntArray
 from pages.ui.charts import bins
 from pages.ui.charts.bins import Values
-from pages.ui.charts.figures import plain
-from pages.ui.charts.histogram import Figure, base
-from pages.ui.charts.raster import SIDE, picture
-from pages.ui.charts.scales import number
-from pages.ui.map.colours import Amount, Colours
-from pages.ui.map.dots import SCALE, Dots, ends, layers, rings
+from pages.ui.charts.figures import escape_label
+from pages.ui.charts.histogram import Figure, base_figure
+from pages.ui.charts.raster import SIDE, encode_png
+from pages.ui.charts.scales import format_number
+from pages.ui.map.colours import Colours, ContinuousColours
+from pages.ui.map.dots import SCALE, Dots, dot_layers, pin_rings, scale_limits
 from pages.ui.theme import REST, SELECTED, WARNING, faint
 
 HEIGHT = 620
@@ -32,7 +32,7 @@ BLUR = 1.0  # cells, of the shade
 Polygon = tuple[list[float], list[float]]  # x and y of its corners, 0..SIDE
 
 
-def figure(
+def build_figure(
     density: IntArray,
     dots: Dots,
     colours: Colours,
@@ -45,9 +45,13 @@ def figure(
 
     `pinned` rows have a ring. `around`: what was drawn around before this figure was.
     """
-    traces = [_density(density), _words(dots), _nothing(_scale(colours) if isinstance(colours, Amount) else {})]
+    traces = [
+        _density(density),
+        _words(dots),
+        _nothing(_scale(colours) if isinstance(colours, ContinuousColours) else {}),
+    ]
     side = {"range": [0, SIDE], "visible": False}
-    return base(
+    return base_figure(
         traces,
         HEIGHT,
         xaxis=side,
@@ -85,17 +89,20 @@ def _density(counts: IntArray) -> Figure:
 
 def _dots(dots: Dots, colours: Colours, bright: BoolArray, pinned: IntArray) -> dict[str, Any]:
     whole = {"xref": "x", "yref": "y", "x": 0, "y": SIDE, "sizex": SIDE, "sizey": SIDE, "sizing": "stretch"}
-    return whole | {"source": picture([*layers(dots, colours, bright), rings(dots, pinned)]), "layer": "above"}
+    return whole | {
+        "source": encode_png([*dot_layers(dots, colours, bright), pin_rings(dots, pinned)]),
+        "layer": "above",
+    }
 
 
-def _scale(colours: Amount) -> dict[str, Any]:
+def _scale(colours: ContinuousColours) -> dict[str, Any]:
     """A marker of the scale, with the bar that says which colour is which number."""
-    low, high = ends(colours.values)
+    low, high = scale_limits(colours.values)
     ticks = np.linspace(low, high, 5) if high > low else np.array([low])
     bar = {
-        "title": {"text": plain(colours.title, 40), "side": "right"},
+        "title": {"text": escape_label(colours.title, 40), "side": "right"},
         "tickvals": ticks.tolist(),
-        "ticktext": [number(float(tick)) for tick in ticks],
+        "ticktext": [format_number(float(tick)) for tick in ticks],
         "thickness": 12,
         "len": 0.88,
         "y": 0,
@@ -133,7 +140,7 @@ def _outline(around: Polygon) -> dict[str, Any]:
 # What comes back
 
 
-def polygon(selection: Mapping[str, Any]) -> Polygon | None:
+def read_polygon(selection: Mapping[str, Any]) -> Polygon | None:
     """What was drawn last: a lasso, or a box as its four corners; None: nothing."""
     if selection["lasso"]:
         return list(selection["lasso"][0]["x"]), list(selection["lasso"][0]["y"])
@@ -143,6 +150,6 @@ def polygon(selection: Mapping[str, Any]) -> Polygon | None:
     return None
 
 
-def inside(around: Polygon, x: Values, y: Values) -> IntArray:
+def rows_inside(around: Polygon, x: Values, y: Values) -> IntArray:
     """Rows inside, of all that have a place, sent or not; ascending."""
-    return bins.inside_lasso(x, y, *around)
+    return bins.rows_in_lasso(x, y, *around)

@@ -7,7 +7,7 @@ works there too. When the job ends the page is drawn again, with the map.
 import streamlit as st
 
 from core.analysis import maps
-from core.analysis.maps import Source
+from core.analysis.maps import EmbeddingSource
 from core.cli.commands import measure_arguments
 from core.measurement.runs import Run
 from core.schema import Pool, Reading
@@ -18,11 +18,11 @@ from pages.ui.shell import show
 from pages.ui.shell.jobs import POLL_S
 
 SEED = 0  # of every map that the app shows
-BY_ITSELF = 100_000  # rows up to which a UMAP is begun unasked
+MAX_AUTOMATIC_ROWS = 100_000  # rows up to which a UMAP is begun unasked
 NAMES = {"prompt": "Prompts", "response": "Responses", "answers": "Answers", "activations": "Activations"}
 
 
-def arguments(pool: Pool, run: Run, source: Source, layout: str) -> list[str]:
+def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> list[str]:
     """After `python -m core`: what makes this map."""
     reading = reading_part(Reading(**run.reading))
     recipe = Recipe(pool=PoolPart(source=pool.fingerprint), method=MethodPart(name="random"), reading=reading)
@@ -30,28 +30,28 @@ def arguments(pool: Pool, run: Run, source: Source, layout: str) -> list[str]:
     return [*measure_arguments(recipe, "project", cached.workspace()), *more]
 
 
-def _latest(source: Source, layout: str) -> Job | None:
+def _latest(source: EmbeddingSource, layout: str) -> Job | None:
     """The newest job that makes this map."""
     key = _key(source, layout)
     return next((job for job in list_jobs(cached.workspace()) if job.about.get("key") == key), None)
 
 
-def _key(source: Source, layout: str) -> str:
+def _key(source: EmbeddingSource, layout: str) -> str:
     return f"{maps.map_folder(cached.workspace(), source, SEED).name} {layout}"
 
 
-def _start(pool: Pool, run: Run, source: Source, layout: str) -> Job:
+def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
     """Begin it, detached from the server."""
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "map", "key": _key(source, layout), "pool": pool.fingerprint, "pool_name": name}
     title = f"Map of {NAMES[source.of].lower()} of {name}"
-    return start_job(cached.workspace(), arguments(pool, run, source, layout), title=title, about=about)
+    return start_job(cached.workspace(), job_arguments(pool, run, source, layout), title=title, about=about)
 
 
-def pending(pool: Pool, run: Run, source: Source, layout: str) -> None:
+def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
     """What is being done about a map by "umap" or "pca", and how to stop it or begin it."""
     job = _latest(source, layout)
-    if job is None and (len(pool) <= BY_ITSELF or layout == "pca"):
+    if job is None and (len(pool) <= MAX_AUTOMATIC_ROWS or layout == "pca"):
         job = _start(pool, run, source, layout)
     if job is not None and job.live:
         _watched(job.id, layout)
@@ -68,7 +68,7 @@ def pending(pool: Pool, run: Run, source: Source, layout: str) -> None:
         )
 
 
-def _begin(job: Job | None, pool: Pool, run: Run, source: Source, layout: str) -> None:
+def _begin(job: Job | None, pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
     if job is None:
         _start(pool, run, source, layout)
     else:

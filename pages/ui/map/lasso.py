@@ -5,31 +5,31 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from core.analysis.maps import Source
+from core.analysis.maps import EmbeddingSource
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Row
 from core.selection.filters import Filter
 from core.selection.selection import Pin
 from pages.ui.charts import bins
 from pages.ui.data import live_selection
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.map import lasso_compare
 from pages.ui.row import answers, reader
 from pages.ui.shell import show, state
-from pages.ui.words import meaning, rows_word, shown_by
+from pages.ui.words import display_column, format_rows, meaning
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
-MOST = 1_000  # rows pinned or filtered by hand at once: each is in the recipe by its id
-REASON = "explore.map.reason"
+MAX_BY_HAND = 1_000  # rows pinned or filtered by hand at once: each is in the recipe by its id
+REASON_KEY = "explore.map.reason"
 
 
-def choose(answer: Answer, rows: IntArray, *, clear: Callable[[], None]) -> str:
+def choose_action(answer: LiveSelection, rows: IntArray, *, clear: Callable[[], None]) -> str:
     """How many rows are inside, and what to do with them."""
     taken = int(np.isin(rows, answer.selection.rows).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{rows_word(len(rows))}** inside · {taken:,} selected, {len(rows) - taken:,} not")
+        st.markdown(f"**{format_rows(len(rows))}** inside · {taken:,} selected, {len(rows) - taken:,} not")
         st.button(
             "Clear",
             icon=":material/close:",
@@ -50,7 +50,9 @@ def choose(answer: Answer, rows: IntArray, *, clear: Callable[[], None]) -> str:
     )
 
 
-def panel(what: str, pool: Pool, run: Run, answer: Answer, source: Source, rows: IntArray) -> None:
+def draw_action(
+    what: str, pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, rows: IntArray
+) -> None:
     """It is done."""
     if not len(rows):
         st.caption("No row lies inside what you drew.")
@@ -62,10 +64,11 @@ def panel(what: str, pool: Pool, run: Run, answer: Answer, source: Source, rows:
             for n, v in live_selection.columns(run, answer).items()
             if v.dtype.kind in "fiu" and n not in scores.LABELS
         }
-        lasso_compare.panel(pool, rows, known, grouping(pool, run), text_of=_text_of(source))
-    elif len(rows) > MOST:
+        lasso_compare.draw_comparison(pool, rows, known, find_grouping(pool, run), text_of=_text_of(source))
+    elif len(rows) > MAX_BY_HAND:
         st.caption(
-            f"At most {MOST:,} rows are pinned or filtered by hand, as each is in the recipe by its id. Draw around "
+            f"At most {MAX_BY_HAND:,} rows are pinned or filtered by hand, as each is in the recipe by its id. "
+            "Draw around "
             "fewer, or compare them with the rest to find a task, a score or a word to filter by on the Select page."
         )
     elif what == PIN:
@@ -74,30 +77,30 @@ def panel(what: str, pool: Pool, run: Run, answer: Answer, source: Source, rows:
         _filter(pool, rows)
 
 
-def _text_of(source: Source) -> Callable[[Row], str]:
+def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
     """The words that the map is of."""
     if source.of == "prompt":
         return lambda row: row.prompt
     return lambda row: row.response or ""
 
 
-def _read(pool: Pool, run: Run, answer: Answer, rows: IntArray) -> None:
-    values = live_selection.columns(run, answer).get(shown_by(answer.method))
+def _read(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray) -> None:
+    values = live_selection.columns(run, answer).get(display_column(answer.method))
     low = answer.method.prefer == "low"
     reader.reader(
         pool,
-        rows if values is None else bins.by_value(rows, values if low else -values),
+        rows if values is None else bins.sort_by_value(rows, values if low else -values),
         key="explore.map",
         method=answer.method,
         selection=answer.selection,
         columns=live_selection.columns(run, answer),
-        groups=grouping(pool, run),
-        note=f"By {show.md_escape(meaning(shown_by(answer.method)).label)}, the end that is taken first.",
-        below=answers.below(pool, run),
+        groups=find_grouping(pool, run),
+        note=f"By {show.md_escape(meaning(display_column(answer.method)).label)}, the end that is taken first.",
+        below=answers.answers_drawer(pool, run),
     )
 
 
-def ids(pool: Pool, rows: IntArray) -> list[str]:
+def row_ids(pool: Pool, rows: IntArray) -> list[str]:
     """Their ids, as the user has them."""
     column = pool.rows["id"]
     return [column[row].as_py() for row in rows.tolist()]
@@ -108,7 +111,7 @@ def _pin(pool: Pool, rows: IntArray) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
             "Reason",
-            key=REASON,
+            key=REASON_KEY,
             placeholder="Why? Kept with every pin, and in the manifest.",
             on_change="ignore",
             label_visibility="collapsed",
@@ -118,7 +121,7 @@ def _pin(pool: Pool, rows: IntArray) -> None:
             ("out", ":material/block:", "Never chosen."),
         ):
             if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=words):
-                state.add_pins([Pin(i, side, state.widget(REASON).strip()) for i in ids(pool, rows)])  # type: ignore[arg-type]
+                state.add_pins([Pin(i, side, state.widget_value(REASON_KEY).strip()) for i in row_ids(pool, rows)])  # type: ignore[arg-type]
                 st.rerun()
         _undo()
 
@@ -132,7 +135,7 @@ def _filter(pool: Pool, rows: IntArray) -> None:
         ):
             if st.button(label, icon=":material/filter_alt:", key=f"explore.map.filter.{exclude}", help=words):
                 others = [one for one in state.settings().filters if one.column != "id"]
-                state.change(filters=(*others, Filter("id", values=tuple(ids(pool, rows)), exclude=exclude)))
+                state.change(filters=(*others, Filter("id", values=tuple(row_ids(pool, rows)), exclude=exclude)))
                 st.rerun()
         _undo()
         if any(one.column == "id" for one in state.settings().filters):

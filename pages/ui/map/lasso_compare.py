@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.algorithms.task_clusters import words
+from core.algorithms.task_clusters import extract_words
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from pages.ui.charts import bins
@@ -24,13 +24,15 @@ from pages.ui.charts.bins import Values
 from pages.ui.data.grouping import Grouping
 from pages.ui.words import meaning
 
-READ = 1_000  # rows of either side whose words are counted: a fixed sample
+SAMPLE_ROWS = 1_000  # rows of either side whose words are counted: a fixed sample
 TOP = 10
 PRIOR = 10.0  # rows that the prior counts as
 HEIGHT = 390
 
 
-def differences(columns: Mapping[str, Values], rows: IntArray, rest: IntArray) -> list[tuple[str, float, float, float]]:
+def score_differences(
+    columns: Mapping[str, Values], rows: IntArray, rest: IntArray
+) -> list[tuple[str, float, float, float]]:
     """Name, mean of the set, mean of the rest, standardised difference; the largest difference first, NaN left out."""
     found = []
     for name, values in columns.items():
@@ -48,7 +50,9 @@ def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Val
     return inside / max(len(rows), 1), outside / max(len(rest), 1)
 
 
-def telling(inside: Counter[str], n: int, outside: Counter[str], m: int) -> list[tuple[str, float, float, float]]:
+def find_distinctive_words(
+    inside: Counter[str], n: int, outside: Counter[str], m: int
+) -> list[tuple[str, float, float, float]]:
     """Word, share of the n rows of the set that hold it, share of the m others, z; the TOP of highest z, above 0."""
     found = []
     for word, count in inside.items():
@@ -62,12 +66,12 @@ def telling(inside: Counter[str], n: int, outside: Counter[str], m: int) -> list
     return sorted(found, key=lambda one: (-one[3], one[0]))[:TOP]
 
 
-def counted(texts: Sequence[str]) -> Counter[str]:
+def count_words(texts: Sequence[str]) -> Counter[str]:
     """In how many of the texts each word is."""
-    return Counter(word for text in texts for word in set(words(text)))
+    return Counter(word for text in texts for word in set(extract_words(text)))
 
 
-def panel(
+def draw_comparison(
     pool: Pool,
     rows: IntArray,
     columns: Mapping[str, Values],
@@ -83,17 +87,18 @@ def panel(
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
         st.markdown("**Scores** that differ most")
-        _scores(differences(columns, rows, rest))
+        _scores(score_differences(columns, rows, rest))
     with middle:
         st.markdown(f"**{groups.title}** that are more or less in it")
         _tasks(groups, rows, rest)
     with right:
         st.markdown("**Words** that tell it from the rest")
-        sample, others = bins.sample(rows, READ), bins.sample(rest, READ)
-        counts = [counted([text_of(row) for row in read_rows(pool, some.tolist())]) for some in (sample, others)]
-        _words(telling(counts[0], len(sample), counts[1], len(others)))
+        sample, others = bins.sample_rows(rows, SAMPLE_ROWS), bins.sample_rows(rest, SAMPLE_ROWS)
+        counts = [count_words([text_of(row) for row in read_rows(pool, some.tolist())]) for some in (sample, others)]
+        _words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
     st.caption(
-        f"Difference: between the two means, in standard deviations. Words: from a fixed sample of up to {READ:,} rows "
+        "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
+        f"{SAMPLE_ROWS:,} rows "
         "on either side, the surest first (log-odds of a row holding the word)."
     )
 

@@ -9,33 +9,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
-from core.analysis.projection import spread
+from core.analysis.projection import sample_by_group
 from core.measurement.runs import Run
 from core.schema import BoolArray, IntArray, Pool
 from pages.ui.charts import html_bars
-from pages.ui.charts.figures import plain
+from pages.ui.charts.figures import escape_label
 from pages.ui.data import cached
 from pages.ui.data.grouping import Grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import colours as mapcolours
 from pages.ui.map import figure as mapcharts
 from pages.ui.map import job
 from pages.ui.map.dots import Dots
 from pages.ui.map.figure import Polygon
-from pages.ui.map.view import Placed
+from pages.ui.map.view import MapLayout
 from pages.ui.shell import state
 from pages.ui.theme import PINNED
 
-MOST = 50_000  # dots that are sent
-START = 56  # characters of a row's words; fewer where all of them would be more than
-WORDS = 2_500_000  # bytes
-FIGURES = 4  # kept; some 3 MB each at 50,000 dots
-CHART, DRAWN, CLEARED = "explore.map", "explore.map.drawn", "explore.map.cleared"
+MAX_DOTS = 50_000  # dots that are sent
+MAX_CHARACTERS = 56  # characters of a row's words; fewer where all of them would be more than
+MAX_TEXT_BYTES = 2_500_000  # bytes
+MAX_FIGURES = 4  # kept; some 3 MB each at 50,000 dots
+CHART_KEY, OUTLINE_KEY, CLEARED_KEY = "explore.map", "explore.map.drawn", "explore.map.cleared"
 
 
-def colour(pool: Pool, run: Run, answer: Answer) -> tuple[mapcolours.Colours, BoolArray]:
+def choose_colours(pool: Pool, run: Run, answer: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
     """The colour of every row, and which rows show it."""
-    known = mapcolours.choices(pool, run, answer)
+    known = mapcolours.colour_choices(pool, run, answer)
     by = st.selectbox(
         "Colour by", list(known), format_func=known.__getitem__, key="explore.map.colour", persist_state="session"
     )
@@ -44,50 +44,52 @@ def colour(pool: Pool, run: Run, answer: Answer) -> tuple[mapcolours.Colours, Bo
         value=True,
         key="explore.map.grey",
         persist_state="session",
-        disabled=by == mapcolours.CHOSEN,
+        disabled=by == mapcolours.SELECTION,
     )
-    found = mapcolours.colours(by, pool, run, answer)
-    if isinstance(found, mapcolours.Kinds):
+    found = mapcolours.colour_rows(by, pool, run, answer)
+    if isinstance(found, mapcolours.CategoricalColours):
         st.html(html_bars.legend({**found.colours, **({"pinned by hand": PINNED} if state.settings().pins else {})}))
     bright = np.ones(len(pool), np.bool_)
-    if grey and by != mapcolours.CHOSEN:
+    if grey and by != mapcolours.SELECTION:
         bright[:] = False
         bright[answer.selection.rows] = True
     return found, bright
 
 
-def dots(pool: Pool, where: Placed, groups: Grouping, pinned: IntArray) -> Dots:
+def sample_dots(pool: Pool, where: MapLayout, groups: Grouping, pinned: IntArray) -> Dots:
     """The rows that are sent: all, or a fixed sample by task with every pinned row in it."""
     return _dots(where.key, groups.key, zlib.crc32(pinned.tobytes()), pool, where, groups, pinned)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.POOLS)
-def _dots(key: str, tasks: str, pins: int, _pool: Pool, _where: Placed, _groups: Grouping, _pinned: IntArray) -> Dots:
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
+def _dots(
+    key: str, tasks: str, pins: int, _pool: Pool, _where: MapLayout, _groups: Grouping, _pinned: IntArray
+) -> Dots:
     keep = np.flatnonzero(np.isin(_where.rows, _pinned))
-    rows = _where.rows[spread(_groups.codes[_where.rows], MOST, seed=job.SEED, keep=keep)]
+    rows = _where.rows[sample_by_group(_groups.codes[_where.rows], MAX_DOTS, seed=job.SEED, keep=keep)]
     x, y = (np.round(side[rows]).astype(np.uint16) for side in (_where.x, _where.y))
     return Dots(rows, x, y, first_words(_pool, rows))
 
 
 def first_words(pool: Pool, rows: IntArray) -> list[str]:
     """The beginning of each prompt on one line, as text: Plotly would read tags in it."""
-    starts = pc.utf8_slice_codeunits(pool.rows["prompt"], 0, START + 1).take(pa.array(rows))
+    starts = pc.utf8_slice_codeunits(pool.rows["prompt"], 0, MAX_CHARACTERS + 1).take(pa.array(rows))
     size = pc.sum(pc.binary_length(starts)).as_py() or 0
-    longest = min(START, START * WORDS // max(size, 1))
-    return [plain(" ".join(text.split()), longest) for text in starts.to_pylist()]
+    longest = min(MAX_CHARACTERS, MAX_CHARACTERS * MAX_TEXT_BYTES // max(size, 1))
+    return [escape_label(" ".join(text.split()), longest) for text in starts.to_pylist()]
 
 
-def draw(pool: Pool, where: Placed, known: Dots, colours: mapcolours.Colours, bright: BoolArray) -> Polygon | None:
+def draw(pool: Pool, where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray) -> Polygon | None:
     """The chart; what is drawn around on it."""
-    pinned = mapcolours.pinned(pool)
+    pinned = mapcolours.find_pinned_rows(pool)
     stamp = _stamp(where, known, colours, bright, pinned)
-    kept, chart = state.noted(DRAWN), f"{CHART}.{state.noted(CLEARED) or 0}"
+    kept, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
     if kept is not None and kept.on_map != where.key:  # places on another map say nothing here
         kept, event = None, None
     else:
-        event = state.noted(chart)
-    kept = settle(kept, event, stamp, where.key)
-    state.set_widget(DRAWN, kept)
+        event = state.session_value(chart)
+    kept = update_outline(kept, event, stamp, where.key)
+    state.set_widget(OUTLINE_KEY, kept)
     outline = None if kept is None or kept.figure is not None else kept.around
     st.plotly_chart(
         _figure(stamp, str(outline), where, known, colours, bright, pinned, outline),
@@ -100,20 +102,20 @@ def draw(pool: Pool, where: Placed, known: Dots, colours: mapcolours.Colours, br
     return None if kept is None else kept.around
 
 
-def _stamp(where: Placed, known: Dots, colours: mapcolours.Colours, bright: BoolArray, pinned: IntArray) -> int:
+def _stamp(where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray, pinned: IntArray) -> int:
     """Another number for another figure."""
-    amount = isinstance(colours, mapcolours.Amount)
+    amount = isinstance(colours, mapcolours.ContinuousColours)
     shade = colours.values if amount else colours.codes
     words = f"{where.key} {colours.title if amount else list(colours.colours)}"
     parts = [shade[known.rows], bright[known.rows], known.rows, pinned]
     return zlib.crc32(b"".join([words.encode(), *(np.ascontiguousarray(part).tobytes() for part in parts)]))
 
 
-@st.cache_resource(show_spinner=False, max_entries=FIGURES)
+@st.cache_resource(show_spinner=False, max_entries=MAX_FIGURES)
 def _figure(
     stamp: int,
     outline: str,
-    _where: Placed,
+    _where: MapLayout,
     _known: Dots,
     _colours: mapcolours.Colours,
     _bright: BoolArray,
@@ -121,11 +123,11 @@ def _figure(
     _outline: Polygon | None,
 ) -> mapcharts.Figure:
     """Made once: what is drawn around is answered without drawing anew."""
-    return mapcharts.figure(_where.density, _known, _colours, bright=_bright, pinned=_pinned, around=_outline)
+    return mapcharts.build_figure(_where.density, _known, _colours, bright=_bright, pinned=_pinned, around=_outline)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Outline:
     """What is drawn around, on which map, and where it is to be seen."""
 
     around: Polygon
@@ -133,25 +135,25 @@ class Drawn:
     figure: int | None  # stamp of the figure that Plotly shows it on; None: it is an outline in the figure itself
 
 
-def settle(kept: Drawn | None, event: Any, stamp: int, on_map: str) -> Drawn | None:
+def update_outline(kept: Outline | None, event: Any, stamp: int, on_map: str) -> Outline | None:
     """What is drawn around now. Plotly forgets it whenever the figure becomes another; then it is drawn as an outline.
 
     `event`: what Plotly tells of the figure that was drawn last; None: nothing, the map was not open just before.
     `stamp`: of the figure to be drawn.
     """
-    now = mapcharts.polygon(event["selection"]) if event else None
+    now = mapcharts.read_polygon(event["selection"]) if event else None
     if now is None:
         cleared = event is not None and kept is not None and kept.figure == stamp  # that very figure had it
         return None if kept is None or cleared else replace(kept, figure=None)
     if kept is None:
-        return Drawn(now, on_map, stamp)
+        return Outline(now, on_map, stamp)
     outlined = kept.figure is None  # in the figure before: that outline must go, and with it what Plotly shows
     if now != kept.around:
-        return Drawn(now, on_map, None if outlined else stamp)
+        return Outline(now, on_map, None if outlined else stamp)
     return kept if kept.figure == stamp else replace(kept, figure=None)
 
 
-def clear() -> None:
+def clear_outline() -> None:
     """Forget what was drawn around: Plotly too, by way of a new chart."""
-    state.set_widget(DRAWN, None)
-    state.set_widget(CLEARED, (state.noted(CLEARED) or 0) + 1)
+    state.set_widget(OUTLINE_KEY, None)
+    state.set_widget(CLEARED_KEY, (state.session_value(CLEARED_KEY) or 0) + 1)

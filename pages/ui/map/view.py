@@ -6,26 +6,26 @@ import numpy as np
 import streamlit as st
 
 from core.analysis import maps
-from core.analysis.maps import Source
-from core.analysis.projection import frame, raster
+from core.analysis.maps import EmbeddingSource
+from core.analysis.projection import bounding_frame, count_in_cells
 from core.errors import WorkspaceError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
 from pages.ui.map.figure import SIDE
 from pages.ui.shell import show
 
 CELLS = 128  # of the density, on each side
 COARSE = 24  # cells on each side that the headline counts
-AT_ONCE = 150_000_000  # bytes of embeddings read in the page; more are left to the job
+MAX_PAGE_BYTES = 150_000_000  # bytes of embeddings read in the page; more are left to the job
 UMAP, PCA = "UMAP", "PCA"
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class MapLayout:
     """Where every row of the pool lies. Read-only."""
 
     key: str  # equal for equal maps: for use as a cache argument
@@ -38,20 +38,20 @@ class Placed:
     share: tuple[float, ...]  # of all variance along each axis of PCA
 
 
-def found(pool: Pool, run: Run) -> dict[str, Source]:
+def find_sources(pool: Pool, run: Run) -> dict[str, EmbeddingSource]:
     """What there are maps of."""
     runs = tuple(sorted(file.parent.name for file in cached.workspace().root.glob("runs/*/run.json")))
     return _found(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _found(
     fingerprint: str, run_id: str, runs: tuple[str, ...], root: str, _pool: Pool, _run: Run
-) -> dict[str, Source]:
-    return maps.sources(cached.workspace(), _pool, Reading(**_run.reading))
+) -> dict[str, EmbeddingSource]:
+    return maps.list_sources(cached.workspace(), _pool, Reading(**_run.reading))
 
 
-def choose(there: dict[str, Source]) -> tuple[Source, str]:
+def choose_map(there: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
     """Of which embeddings, and laid out how."""
     left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
     with left:
@@ -67,59 +67,59 @@ def choose(there: dict[str, Source]) -> tuple[Source, str]:
     return there.get(str(of), next(iter(there.values()))), str(layout)
 
 
-def placed(source: Source, layout: str) -> Placed | None:
+def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     """Where rows lie, by UMAP if it is wanted and made, else by PCA; None: not even that, and too much to read here."""
     folder = maps.map_folder(cached.workspace(), source, job.SEED)
     if layout == UMAP and (folder / "umap.npy").exists():
         return _placed(str(folder), "umap", source)
     if not (folder / "pca.npy").exists():
-        if source.size() > AT_ONCE:
+        if source.size() > MAX_PAGE_BYTES:
             return None
         with st.spinner("Laying out the map by PCA"):
             maps.make_map(cached.workspace(), source, "pca", job.SEED)
     return _placed(str(folder), "pca", source)
 
 
-@st.cache_resource(show_spinner=False, max_entries=2 * cached.POOLS)
-def _placed(folder: str, layout: str, _source: Source) -> Placed:
+@st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
+def _placed(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
     xy = maps.load_map(cached.workspace(), _source, layout, job.SEED)
     if xy is None:
         raise WorkspaceError(f"{folder}: the map is gone. Open this page again.")
-    about = maps.about_map(cached.workspace(), _source, job.SEED)
-    left, right, low, high = frame(xy)
+    about = maps.load_map_facts(cached.workspace(), _source, job.SEED)
+    left, right, low, high = bounding_frame(xy)
     scaled = SIDE * (xy - np.float32([left, low])) / np.float32([right - left, high - low])
     rows = np.flatnonzero(np.isfinite(scaled).all(axis=1))
     cell = np.full(len(xy), -1, np.int64)
     at = np.minimum(scaled[rows] * COARSE / SIDE, COARSE - 1).astype(np.int64)
     cell[rows] = at[:, 1] * COARSE + at[:, 0]
     x, y = np.ascontiguousarray(scaled.T)
-    density = raster(scaled, (0, SIDE, 0, SIDE), CELLS)
-    return Placed(f"{folder} {layout}", layout, x, y, rows, cell, density, tuple(about["share"]))
+    density = count_in_cells(scaled, (0, SIDE, 0, SIDE), CELLS)
+    return MapLayout(f"{folder} {layout}", layout, x, y, rows, cell, density, tuple(about["share"]))
 
 
 # What is said
 
 
-def headline(where: Placed, answer: Answer, random: list[IntArray]) -> str:
+def headline(where: MapLayout, answer: LiveSelection, random: list[IntArray]) -> str:
     """How much of the map the selection reaches, beside chance, for the title."""
     if not len(answer.selection.rows):
         return "No row is chosen"
-    own = reached(where.cell, answer.selection.rows)
+    own = share_of_cells(where.cell, answer.selection.rows)
     said = f"The chosen rows reach {100 * own:.0f} % of the map"
     if not random:
         return said
-    draws = [100 * reached(where.cell, rows) for rows in random]
+    draws = [100 * share_of_cells(where.cell, rows) for rows in random]
     low, high = f"{min(draws):.0f}", f"{max(draws):.0f}"
     return f"{said}, random rows {low if low == high else f'{low} to {high}'} %"
 
 
-def reached(cell: IntArray, rows: IntArray) -> float:
+def share_of_cells(cell: IntArray, rows: IntArray) -> float:
     """Share of the cells with a row in them that one of these rows is in; NaN where there is none."""
     every, own = (np.unique(some[some >= 0]) for some in (cell, cell[rows]))
     return len(own) / len(every) if len(every) else float("nan")
 
 
-def in_words(where: Placed, source: Source, shown: int, pool: Pool) -> str:
+def describe(where: MapLayout, source: EmbeddingSource, shown: int, pool: Pool) -> str:
     """What one sees, and how much of it is sent."""
     by = show.md_escape(show.model_name(source.by))
     if where.layout == "umap":

@@ -11,16 +11,16 @@ from typing import Any, get_args, get_type_hints
 import streamlit as st
 
 from core.errors import WinnowError
-from core.methods import METHODS, standing
+from core.methods import METHODS, standalone_methods
 from core.methods.combined import Combined
 from core.methods.params import Stage, measure_params
-from core.methods.suggestions import SUGGESTED
+from core.methods.suggestions import SUGGESTED_PARAMS
 from core.schema import Pool, Reading
 from pages.ui.shell import roots, show, state
 from pages.ui.targets import facts, pairs, picker
 
 COLUMNS = 4  # of small widgets side by side
-OF_TARGETS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
+TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
 LABELS = {
     "template": "Prompt template",
     "answers": "Response",
@@ -47,14 +47,14 @@ def choose_method() -> None:
         format_func=lambda name: METHODS[name].label,
         captions=[METHODS[name].summary for name in METHODS],
         key=key,
-        on_change=lambda: state.change(method=state.widget(key)),
+        on_change=lambda: state.change(method=state.widget_value(key)),
     )
 
 
 def choose_others() -> None:
     """Further methods to measure for, so that one pass serves them all."""
     now = state.settings()
-    options = [name for name in standing() if measure_params(METHODS[name]()) and name != now.method]
+    options = [name for name in standalone_methods() if measure_params(METHODS[name]()) and name != now.method]
     chosen = [name for name in now.also if name in options]
     key = state.set_widget("form.also", chosen)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -64,7 +64,7 @@ def choose_others() -> None:
             selection_mode="multi",
             format_func=lambda name: METHODS[name].label,
             key=key,
-            on_change=lambda: state.change(also=tuple(state.widget(key))),
+            on_change=lambda: state.change(also=tuple(state.widget_value(key))),
         )
         if len(chosen) < len(options):
             st.button(
@@ -84,7 +84,7 @@ def choose_model(known: list[str]) -> None:
         accept_new_options=True,
         help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, or a folder with config.json and "
         "safetensors. Type it and press Enter.",
-        on_change=lambda: _take_model(state.widget(key)),
+        on_change=lambda: _take_model(state.widget_value(key)),
     )
 
 
@@ -92,9 +92,9 @@ def _take_model(typed: str | None) -> None:
     if not typed:
         return
     try:
-        name = typed if typed == "embedded" else roots.checked_model(typed)
+        name = typed if typed == "embedded" else roots.check_model(typed)
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
         return
     state.change(reading=replace(state.settings().reading, model=name, revision=None))
 
@@ -105,7 +105,7 @@ def params(stage: Stage) -> None:
     declared: Any = type(method)
     with st.grid(COLUMNS):
         for f in fields(declared):
-            if f.metadata["stage"] == stage and f.name not in OF_TARGETS:
+            if f.metadata["stage"] == stage and f.name not in TARGET_PARAMETERS:
                 _param(method.name, f, getattr(method, f.name))
 
 
@@ -119,13 +119,13 @@ def target_sets(pool: Pool) -> None:
     st.subheader("Target sets", anchor=False)
     in_use, more = st.columns([3, 2], gap="large")
     with in_use:
-        picker.choose(pool)
+        picker.show_sets(pool)
     with more:
-        for name, place in zip(OF_TARGETS[1:], st.columns(2), strict=True):
+        for name, place in zip(TARGET_PARAMETERS[1:], st.columns(2), strict=True):
             with place:
                 _param(method.name, known[name], getattr(method, name))
-        picker.add(pool)
-    pairs.reader(picker.in_use(), facts.loaded)
+        picker.add_panel(pool)
+    pairs.reader(picker.current_sets(), facts.load_pairs)
 
 
 def has_params(stage: Stage) -> bool:
@@ -141,13 +141,13 @@ def _param(method: str, f: Field[Any], value: Any) -> None:
         "label": about["label"] or f.name.replace("_", " ").capitalize(),
         "help": about["help"],
         "key": key,
-        "on_change": lambda: _take_param(f.name, state.widget(key)),
+        "on_change": lambda: _take_param(f.name, state.widget_value(key)),
     }
     if about["choices"]:
         st.selectbox(options=about["choices"], **common)
         return
     if isinstance(f.default, str):
-        st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget(key))})
+        st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget_value(key))})
         return
     bounds = {"min_value": about["low"], "max_value": about["high"]}
     st.number_input(**common, **_in_kind(bounds, f.default), **_steps(about, f.default))
@@ -159,9 +159,9 @@ def _take_param(name: str, value: Any) -> None:
 
 
 CHECKS: Mapping[str, Callable[[str], str]] = {
-    "model": roots.checked_model,
-    "file": lambda typed: str(roots.checked_path(typed)),
-    "server": roots.checked_server,
+    "model": roots.check_model,
+    "file": lambda typed: str(roots.check_path(typed)),
+    "server": roots.check_server,
     "word": str,
     "methods": lambda typed: Combined(typed).members,
 }
@@ -173,7 +173,7 @@ def _take_text(name: str, names: str, typed: str) -> None:
     try:
         state.set_params(**{name: CHECKS[names](typed) if typed else ""})
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
 
 
 def _in_kind(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def reading() -> None:
             step=256,
             key=key,
             help="A longer row loses the beginning of its prompt, never its response; such rows are counted.",
-            on_change=lambda: _take_reading("max_length", state.widget(key)),
+            on_change=lambda: _take_reading("max_length", state.widget_value(key)),
         )
         _seed()
 
@@ -215,7 +215,7 @@ def _reading_choice(name: str, options: tuple[str, ...], value: str) -> None:
         options,
         format_func=lambda word: WORDS.get(word, word),
         key=key,
-        on_change=lambda: _take_reading(name, state.widget(key)),
+        on_change=lambda: _take_reading(name, state.widget_value(key)),
     )
 
 
@@ -232,14 +232,14 @@ def _seed() -> None:
         step=1,
         key=key,
         help="Decides every random choice: what a warm-up trains on, which prompts are asked, which rows are drawn.",
-        on_change=lambda: state.change(seed=int(state.widget(key) or 0)),
+        on_change=lambda: state.change(seed=int(state.widget_value(key) or 0)),
     )
 
 
 def suggestions() -> None:
     """Say which values in use are not the method's own because the embedded model is so small."""
     now = state.settings()
-    own = SUGGESTED.get(now.method, {}) if now.reading.model == "embedded" else {}
+    own = SUGGESTED_PARAMS.get(now.method, {}) if now.reading.model == "embedded" else {}
     method = state.method()
     words = [f"{name.replace('_', ' ')} {value:g}" for name, value in own.items() if getattr(method, name) == value]
     if words:

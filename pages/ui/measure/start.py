@@ -13,7 +13,7 @@ from core.schema import Method, Pool, Reading
 from pages.ui.charts import figures
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
-from pages.ui.words import listed
+from pages.ui.words import join_words
 
 ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
 AFTERWARDS = {
@@ -41,32 +41,32 @@ def about_model() -> None:
         st.caption(f":material/info: {EMBEDDED}")
 
 
-def lacking(pool: Pool) -> list[Method]:
+def unmeasured_methods(pool: Pool) -> list[Method]:
     """Methods asked for beside the chosen one that are not measured yet."""
     now = state.settings()
-    return [one for one in state.beside() if state.run(pool, replace(now, method=one.name)) is None]
+    return [one for one in state.extra_methods() if state.run(pool, replace(now, method=one.name)) is None]
 
 
-def gives(pool: Pool) -> None:
+def describe_work(pool: Pool) -> None:
     """What the model does for the methods that are asked for, in one sentence for all of them."""
-    methods = [state.method(), *state.beside()]
+    methods = [state.method(), *state.extra_methods()]
     needs = {signal for method in methods for signal in method.needs}
     once = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
     said = [f"One pass of the model over all rows gives: {once}."] if "base" in needs else []
     said += [words for signal, words in AFTERWARDS.items() if signal in needs]
     if len(methods) > 1:
-        said.append(f"That serves {listed([method.label.lower() for method in methods])}, together.")
+        said.append(f"That serves {join_words([method.label.lower() for method in methods])}, together.")
     st.caption(" ".join(said) or "The tokenizer alone is enough: no model runs.")
 
 
-def offer(plan: jobs.Plan) -> None:
+def start_panel(plan: jobs.Plan) -> None:
     """Not measured yet: what it costs, and the button that starts it; or the job that is at it."""
-    job = jobs.latest(plan, "measure")
+    job = jobs.latest_job(plan, "measure")
     if job is not None and job.state != "done":
         jobs.panel(job)
         if job.live:
             return
-    trial = jobs.latest(plan, "estimate")
+    trial = jobs.latest_job(plan, "estimate")
     if trial is not None and trial.state == "done":
         _cost(trial.result)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -97,40 +97,44 @@ def _cost(result: Mapping[str, Any]) -> None:
     with st.container(horizontal=True):
         st.metric(
             "Time on this machine",
-            f"≈ {show.duration(result['seconds'])}",
+            f"≈ {show.format_duration(result['seconds'])}",
             border=True,
             help=f"From a trial of {result['trial_rows']:,} rows on {result['device']}.",
         )
         st.metric(
             "Tokens to read",
-            show.count(result["tokens"] * result["passes"]),
+            show.format_count(result["tokens"] * result["passes"]),
             border=True,
             help=f"{result['tokens']:,} tokens, read {result['passes']} times.",
         )
-        st.metric("Memory", show.size(result["memory_bytes"]), border=True, help="At its peak, the model included.")
+        st.metric(
+            "Memory", show.format_size(result["memory_bytes"]), border=True, help="At its peak, the model included."
+        )
         st.metric(
             "Disk",
-            show.size(result["disk_bytes"]),
+            show.format_size(result["disk_bytes"]),
             border=True,
-            help=f"{show.size(result['disk_free_bytes'])} are free.",
+            help=f"{show.format_size(result['disk_free_bytes'])} are free.",
         )
     parts = {
         "warm-up training": result["calibration_seconds"],
         f"gradients of every row, after {result.get('epochs', 0)} epochs": result.get("gradient_seconds", 0),
         f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
-        f"drawing up to {show.count(result.get('generated', 0))} tokens of answers": result.get("answering_seconds", 0),
+        f"drawing up to {show.format_count(result.get('generated', 0))} tokens of answers": result.get(
+            "answering_seconds", 0
+        ),
     }
-    words = [f"about {show.duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
+    words = [f"about {show.format_duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
     if words:
         st.caption(f"Of the time, {' and '.join(words)}.")
     if result.get("generated") and not result["answering_seconds"]:
-        asked = show.count(result["generated"])
+        asked = show.format_count(result["generated"])
         st.caption(f"The server is asked for up to {asked} tokens of answers; the time that takes is not part of this.")
     if result["disk_bytes"] > result["disk_free_bytes"]:
         st.warning("There is not enough free disk for this.", icon=":material/warning:")
 
 
-def finished(run: Run) -> None:
+def result_panel(run: Run) -> None:
     """What came out: size, time, what to doubt, and how the warm-up went."""
     took = run.summary.get("seconds", {})
     alone = "base" not in run.signals or took.get("probe", 0.0) > 0  # else its pass was made for another method
@@ -138,8 +142,8 @@ def finished(run: Run) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Measured", icon=":material/check:", color="green")
-            tokens = show.count(run.summary.get("tokens", 0))
-            facts = f"{tokens} tokens {beside} {show.duration(sum(took.values()))}{'' if alone else ' more,'}"
+            tokens = show.format_count(run.summary.get("tokens", 0))
+            facts = f"{tokens} tokens {beside} {show.format_duration(sum(took.values()))}{'' if alone else ' more,'}"
             st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
             if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
                 st.switch_page(show.PAGES["explore"]["page"])
@@ -165,7 +169,7 @@ def _target(told: Mapping[str, Any]) -> str:
     before, after = (_percent(told["accuracy"][end]) for end in (0, -1))
     said = (
         f"{used:,} of {told['available']:,} pairs used" + (f", of {subtasks:,} sub-tasks" if subtasks > 1 else ""),
-        f"left out: {listed([f'{n:,} × {why}' for why, n in left_out.items() if n]) or 'none'}",
+        f"left out: {join_words([f'{n:,} × {why}' for why, n in left_out.items() if n]) or 'none'}",
         f"the chosen answer is the likelier one in {before} before the warm-up, in {after} after it",
         f"prompts that the pool asks too: {told['shared_pairs']:,}",
     )
@@ -190,7 +194,7 @@ def _answers(counts: Mapping[str, int]) -> str:
     """How many answers there are, and how many are of little use."""
     wrong = {"missing": "missing", "empty": "empty", "refused": "refusals, by how they begin", "truncated": "cut off"}
     said = [f"{counts[name]:,} {words}" for name, words in wrong.items() if counts[name]]
-    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {listed(said)}." if said else ", all whole.")
+    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {join_words(said)}." if said else ", all whole.")
 
 
 def _tasks(run: Run) -> str:
@@ -212,18 +216,18 @@ def _warm_up(rounds: list[Mapping[str, Any]]) -> None:
 
 
 def _loss(losses: list[list[float]]) -> None:
-    st.plotly_chart(figures.loss(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
+    st.plotly_chart(figures.loss_figure(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
 
 
-def headless(plan: jobs.Plan) -> None:
+def command_panel(plan: jobs.Plan) -> None:
     """The command that does the same without the app."""
     with st.expander("The same without the app", icon=":material/terminal:"):
         show.command(shlex.join(["python", "-m", "core", *plan.measure]))
 
 
-def others(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
+def other_work(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
     """Other jobs at work; measurements of this pool that stopped or are finished, to be taken up again."""
-    unfinished = jobs.elsewhere(plan)
+    unfinished = jobs.other_jobs(plan)
     done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
     if unfinished:
         st.subheader("Other jobs", anchor=False)
@@ -239,7 +243,7 @@ def _other(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
         st.badge("Measured", icon=":material/check:", color="green")
         st.text(f"{METHODS[run.method['name']].label} with {show.model_name(run.model['name'])}", width="stretch")
-        st.caption(f"seed {run.seed} · {show.count(run.summary.get('tokens', 0))} tokens", width="content")
+        st.caption(f"seed {run.seed} · {show.format_count(run.summary.get('tokens', 0))} tokens", width="content")
         st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
 
 

@@ -23,8 +23,8 @@ from pages.ui.row import answers, duplicates, inspector
 from pages.ui.shell import show, state
 
 PAGE = 100  # rows of the table sent to the browser at once
-FOUND = 10_000  # rows a search gives at most
-SEEN = 300  # characters of a text in the table
+MAX_MATCHES = 10_000  # rows a search gives at most
+CELL_LENGTH = 300  # characters of a text in the table
 HEIGHT = 520  # pixels of the table and of the row beside it
 
 
@@ -32,29 +32,29 @@ def headline(pool: Pool) -> None:
     """The answer to "what do I have?", largest first."""
     names, _ = cached.tasks(pool)
     known = len([name for name in names if name is not None])
-    prompt, response = cached.total(pool, "prompt_chars"), cached.total(pool, "response_chars")
+    prompt, response = cached.column_total(pool, "prompt_chars"), cached.column_total(pool, "response_chars")
     with st.grid(5, min_column_width=130):
-        st.metric("Rows", show.count(len(pool)), border=True)
+        st.metric("Rows", show.format_count(len(pool)), border=True)
         tokens = _tokens(pool)
         if tokens is None:
             st.metric(
                 "Characters",
-                show.count(prompt + response),
+                show.format_count(prompt + response),
                 border=True,
                 help=f"Prompts {prompt:,}, responses {response:,}. Tokens are counted when a model reads the pool.",
             )
         else:
             st.metric(
                 "Response tokens",
-                show.count(tokens[0]),
+                show.format_count(tokens[0]),
                 border=True,
                 help=f"As counted for {tokens[1]}. Characters: {prompt + response:,}.",
             )
-        st.metric("Tasks", show.count(known) if known else "none", border=True)
+        st.metric("Tasks", show.format_count(known) if known else "none", border=True)
         st.metric(
             "Repeated",
-            show.count(cached.repeated(pool)),
-            duplicates.counted(pool),
+            show.format_count(cached.count_duplicates(pool)),
+            duplicates.count_words(pool),
             delta_color="off",
             delta_arrow="off",
             border=True,
@@ -62,7 +62,7 @@ def headline(pool: Pool) -> None:
         )
         st.metric(
             "Set aside",
-            show.count(pool.set_aside.num_rows),
+            show.format_count(pool.set_aside.num_rows),
             border=True,
             help="Lines that are no usable row. They are listed below with their reason.",
         )
@@ -78,7 +78,7 @@ def _tokens(pool: Pool) -> tuple[int, str] | None:
     runs = list_runs(cached.workspace(), pool.fingerprint)
     if not runs:
         return None
-    counted = cached.measured(runs[0]).columns["response_tokens"]
+    counted = cached.measurements(runs[0]).columns["response_tokens"]
     return int(counted.sum()), show.model_name(str(runs[0].model["name"]))
 
 
@@ -95,12 +95,14 @@ def pictures(pool: Pool) -> None:
             st.caption("No field is mapped as the task label. Any field can be: see the mapping below.")
             return
         counts = np.bincount(codes, minlength=len(names))
-        st.html(pooldrawn.tasks(names, counts))
+        st.html(pooldrawn.task_bars(names, counts))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _lengths(fingerprint: str, _pool: Pool) -> str:
-    return pooldrawn.lengths(cached.number(_pool, "prompt_chars"), cached.number(_pool, "response_chars"))
+    return pooldrawn.length_histogram(
+        cached.integer_column(_pool, "prompt_chars"), cached.integer_column(_pool, "response_chars")
+    )
 
 
 def problems(pool: Pool) -> None:
@@ -151,7 +153,7 @@ def set_aside_file(pool: Pool) -> Path:
 
 def mapping(pool: Pool) -> None:
     """Which field means what, and the form to change it."""
-    with st.expander(f"Mapping: {show.md_escape(mapping_words(pool.fields))}", icon=":material/schema:"):
+    with st.expander(f"Mapping: {show.md_escape(describe_mapping(pool.fields))}", icon=":material/schema:"):
         names = pools.field_names(pool)
         with st.form("mapping", border=False):
             given = _mapping_form(pool.fields, names)
@@ -159,7 +161,7 @@ def mapping(pool: Pool) -> None:
                 opening.remap(pool.source, given)
 
 
-def mapping_words(mapped: FieldMap) -> str:
+def describe_mapping(mapped: FieldMap) -> str:
     """instruction + input → prompt, output → response, category → task."""
     if mapped.turns:
         parts = [f"{mapped.turns} → turns"]
@@ -226,7 +228,7 @@ def table(pool: Pool) -> None:
         sort = st.selectbox("Order", list(SORTS), key=f"{own}.sort", format_func=lambda one: SORTS[one][0])
         number = st.container(width=130)
     try:
-        rows = found(pool, text, task, sort)
+        rows = matching_rows(pool, text, task, sort)
     except WinnowError as error:
         show.error(error)
         return
@@ -241,15 +243,15 @@ def table(pool: Pool) -> None:
     with left:
         chosen = opened[_picked(opened, f"{view}.{start}")]
     with right, st.container(height=HEIGHT, border=True):
-        show.row(chosen, marks=duplicates.said(pool, chosen.index))
-    limit = f"; a search gives at most {FOUND:,}" if text.strip() and len(rows) == FOUND else ""
+        show.row(chosen, marks=duplicates.duplicate_marks(pool, chosen.index))
+    limit = f"; a search gives at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
     run = state.run(pool)
     if run is not None:
-        inspector.inspect(pool, chosen, key=own, answers=answers.below(pool, run))
+        inspector.inspect(pool, chosen, key=own, answers=answers.answers_drawer(pool, run))
 
 
-def found(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
+def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
     """The rows that match, in the order asked for."""
     _, column, descending = SORTS[sort]
     order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
@@ -258,7 +260,7 @@ def found(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
         keep &= cached.tasks(pool)[1] == task
     if text.strip():
         hit = np.zeros(len(pool), np.bool_)
-        hit[cached.found(pool, text.strip(), FOUND)] = True
+        hit[cached.search_rows(pool, text.strip(), MAX_MATCHES)] = True
         keep &= hit
     return order[keep[order]]
 
@@ -270,8 +272,8 @@ def _picked(rows: Sequence[Row], key: str) -> int:
             {
                 "line": row.line,
                 "task": row.task,
-                "prompt": row.prompt[:SEEN],
-                "response": row.response and row.response[:SEEN],
+                "prompt": row.prompt[:CELL_LENGTH],
+                "response": row.response and row.response[:CELL_LENGTH],
                 "characters": len(row.prompt) + len(row.response or ""),
             }
             for row in rows

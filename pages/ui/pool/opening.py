@@ -22,7 +22,7 @@ WAYS = {
     "demo": ":material/science: Demo",
 }
 UPLOADS = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz")
-MANY = 8  # recent pools shown
+MAX_RECENT = 8  # recent pools shown
 
 
 def panel() -> None:
@@ -33,7 +33,7 @@ def panel() -> None:
     {"recent": _recent, "source": _source, "upload": _upload, "demo": _demo}[way or "recent"]()
 
 
-def load(source: str, **options: Any) -> None:
+def open_source(source: str, **options: Any) -> None:
     """Import a pool, with its progress on the page, and open it; a failure is shown in its own words."""
     bar = st.progress(0.0, "Reading the pool")
 
@@ -51,7 +51,7 @@ def load(source: str, **options: Any) -> None:
 
 
 def _recent() -> None:
-    recent = cached.recent()[:MANY]
+    recent = cached.recent_pools()[:MAX_RECENT]
     for one in recent:
         here = state.is_open(one["fingerprint"])
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -69,7 +69,7 @@ def _reopen(fingerprint: str) -> None:
     try:
         state.open_pool(fingerprint)
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
 
 
 def _when(moment: str) -> str:
@@ -90,16 +90,16 @@ def _source() -> None:
         }
         st.caption(
             "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
-            + ", ".join(show.md_escape(root) for root in roots.roots())
+            + ", ".join(show.md_escape(root) for root in roots.allowed_folders())
         )
         asked = st.form_submit_button("Open", type="primary")
     if asked:
         try:
-            source = roots.checked_source(typed)
+            source = roots.check_source(typed)
         except WinnowError as error:
             show.error(error)
             return
-        load(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
+        open_source(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
 
 
 def _upload() -> None:
@@ -111,14 +111,14 @@ def _upload() -> None:
     )
     if given is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
         try:
-            kept = keep(given.name, given.getvalue())
+            kept = store_upload(given.name, given.getvalue())
         except WinnowError as error:
             show.error(error)
             return
-        load(str(kept))
+        open_source(str(kept))
 
 
-def keep(name: str, data: bytes) -> Path:
+def store_upload(name: str, data: bytes) -> Path:
     """Keep an upload in the workspace, under its own name in a folder named after its content."""
     safe = re.sub(r"[^\w.-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "upload"
     if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
@@ -136,9 +136,9 @@ def _demo() -> None:
         "each method does with known faults."
     )
     if st.button("Open the demo pool", type="primary", key="open.demo"):
-        load("demo")
+        open_source("demo")
 
 
 def remap(source: str, fields: FieldMap) -> None:
     """Open the same source with another mapping."""
-    load(source, fields=fields)
+    open_source(source, fields=fields)

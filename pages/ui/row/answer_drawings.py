@@ -14,13 +14,13 @@ from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 SIDE = 220  # pixels of the map
 DOT = 20
-ROOM = 0.12  # of the frame on each side, so that a dot is inside it
-ONE = 0.045  # of the frame: dots nearer than this are one
-LEAST = 0.1  # half a frame, at least: what hardly differs is drawn near, not blown up
+MARGIN = 0.12  # of the frame on each side, so that a dot is inside it
+MERGE_DISTANCE = 0.045  # of the frame: dots nearer than this are one
+MIN_HALF_FRAME = 0.1  # half a frame, at least: what hardly differs is drawn near, not blown up
 CELL = 30
 
 
-def map_of(places: Values) -> str:
+def answer_map(places: Values) -> str:
     """Dots 1..K at `places` (K, 2), both axes to one scale; dots that would cover each other are one, with all numbers.
 
     Answers that are missing (NaN) are not on it.
@@ -28,8 +28,8 @@ def map_of(places: Values) -> str:
     there = np.flatnonzero(np.isfinite(places).all(axis=1))
     if not len(there):
         return ""
-    half = max(float(np.abs(places[there]).max()), LEAST) / (1 - 2 * ROOM)
-    dots = "".join(_dot(places[own[0]] / half, own) for own in together(places[there] / half, there))
+    half = max(float(np.abs(places[there]).max()), MIN_HALF_FRAME) / (1 - 2 * MARGIN)
+    dots = "".join(_dot(places[own[0]] / half, own) for own in merge_dots(places[there] / half, there))
     said = f"Map of {len(there)} answers: what is near is alike"
     return (
         f'<div role="img" aria-label="{said}" title="{said}" style="position:relative;width:{SIDE}px;height:{SIDE}px;'
@@ -39,11 +39,11 @@ def map_of(places: Values) -> str:
     )
 
 
-def together(places: Values, names: Sequence[int] | Values) -> list[list[int]]:
+def merge_dots(places: Values, names: Sequence[int] | Values) -> list[list[int]]:
     """`names` of places (n, 2), those that lie within ONE of the first of a group put into it."""
     groups: list[tuple[Values, list[int]]] = []
     for place, name in zip(places, names, strict=True):
-        near = next((own for first, own in groups if np.hypot(*(first - place)) < 2 * ONE), None)
+        near = next((own for first, own in groups if np.hypot(*(first - place)) < 2 * MERGE_DISTANCE), None)
         if near is None:
             groups.append((place, [int(name)]))
         else:
@@ -63,7 +63,7 @@ def _dot(at: Values, own: Sequence[int]) -> str:
     )
 
 
-def likeness(gram: Values) -> str:
+def similarity_table(gram: Values) -> str:
     """Similarities (K, K) of each two answers as a table of numbers, the more alike the fuller the colour."""
     k = len(gram)
     head = "".join(_cell(str(j + 1), head=True) for j in range(k))
@@ -95,7 +95,7 @@ def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool
     )
 
 
-def place(value: float, share: float, name: str) -> str:
+def percentile_bar(value: float, share: float, name: str) -> str:
     """A bar from 0 to 100 % with where the row stands in it; `share` of the pool's rows are lower."""
     at = 100 * share
     return (
@@ -109,6 +109,6 @@ def place(value: float, share: float, name: str) -> str:
     )
 
 
-def places(standing: Mapping[str, tuple[float, float]]) -> str:
+def percentile_bars(standing: Mapping[str, tuple[float, float]]) -> str:
     """Name -> value and share of the rows below it."""
-    return "".join(place(value, share, name) for name, (value, share) in standing.items())
+    return "".join(percentile_bar(value, share, name) for name, (value, share) in standing.items())

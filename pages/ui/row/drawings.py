@@ -10,14 +10,14 @@ from html import escape
 
 from core.measurement.run_data import BASE, CALIBRATED, TokenView
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
-from pages.ui.charts.scales import number
+from pages.ui.charts.scales import format_number
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 HEAT = EXTRA[0]
-FULL = 0.62  # opacity of the fullest cell: text of either theme has a contrast of 5 or more on it
-MOST = 8.0  # nats drawn as the fullest; what is above is as full
+MAX_OPACITY = 0.62  # opacity of the fullest cell: text of either theme has a contrast of 5 or more on it
+MAX_NATS = 8.0  # nats drawn as the fullest; what is above is as full
 STEPS = (0, 2, 4, 6, 8)  # in the legend
-PART = "◌"  # a token that is only a part of a letter
+PARTIAL_CHARACTER = "◌"  # a token that is only a part of a letter
 LINE_END = "↵"
 WORDS = {"nll": "NLL", "entropy": "H"}
 
@@ -30,7 +30,7 @@ def _said(text: object) -> str:
 # Tokens
 
 
-def strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
+def token_strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
     """The first `shown` tokens as running text, each filled by `what` ("nll" or "entropy") under the base model.
 
     With a calibrated state a bar below each token says the same of it there.
@@ -51,7 +51,7 @@ def strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
 def _token(text: str, what: str, views: Mapping[str, TokenView], k: int) -> str:
     base, after = views[BASE], views.get(CALIBRATED)
     line = f"border-bottom:5px solid {_heat(getattr(after, what)[k])};" if after else ""
-    words = text.replace("\n", f"{LINE_END}\n") or PART
+    words = text.replace("\n", f"{LINE_END}\n") or PARTIAL_CHARACTER
     return (
         f'<span title="{_said(_hover(text, base, after, k))}" style="background:{_heat(getattr(base, what)[k])};'
         f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{_said(words)}</span>'
@@ -68,18 +68,18 @@ def _hover(text: str, base: TokenView, after: TokenView | None, k: int) -> str:
 
 
 def _heat(value: float) -> str:
-    return faint(HEAT, round(FULL * min(max(float(value), 0.0) / MOST, 1.0), 3))
+    return faint(HEAT, round(MAX_OPACITY * min(max(float(value), 0.0) / MAX_NATS, 1.0), 3))
 
 
-def legend(what: str, *, calibrated: bool) -> str:
+def token_legend(what: str, *, calibrated: bool) -> str:
     """What fullness means, and what the bar below is."""
     title = "surprise in nats" if what == "nll" else "entropy in nats"
     steps = "".join(
         f'<span style="background:{_heat(v)};padding:1px 9px;{NUMBERS}">{v}{"+" if v == STEPS[-1] else ""}</span>'
         for v in STEPS
     )
-    bar = f'<span style="border-bottom:5px solid {_heat(MOST)}">after the warm-up</span>' if calibrated else ""
-    fill = f'<span style="background:{_heat(MOST)};padding:1px 6px">base model</span>' if calibrated else ""
+    bar = f'<span style="border-bottom:5px solid {_heat(MAX_NATS)}">after the warm-up</span>' if calibrated else ""
+    fill = f'<span style="background:{_heat(MAX_NATS)};padding:1px 6px">base model</span>' if calibrated else ""
     return (
         f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center">'
         f'<span style="{QUIET}">{_said(title)}</span><span>{steps}</span>{fill}{bar}</div>'
@@ -90,7 +90,7 @@ def legend(what: str, *, calibrated: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScoreLine:
     """One score of a row among those of the pool."""
 
     label: str
@@ -101,7 +101,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankLine:
     """A row under one method."""
 
     label: str
@@ -111,12 +111,12 @@ class Place:
     why: str  # it has no place, or one by hand; "" otherwise
 
 
-def standings(lines: Sequence[Standing]) -> str:
+def score_table(lines: Sequence[ScoreLine]) -> str:
     """Score, value, where it stands among all rows, and what that says."""
     body = [
         (
             f'<span title="{_said(one.help)}">{_said(one.label)}</span>',
-            number(one.value),
+            format_number(one.value),
             "" if one.share is None else _bar(one.share),
             "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
             _said(one.says),
@@ -126,7 +126,7 @@ def standings(lines: Sequence[Standing]) -> str:
     return _table("Scores of this row", ("Score", "Value", "", "Higher than", "That says"), body, (12, 6, 14, 8, 34))
 
 
-def places(lines: Sequence[Place], budget: str) -> str:
+def rank_table(lines: Sequence[RankLine], budget: str) -> str:
     """Method, place of how many, how far down the order that is, and whether the row is in."""
     body = []
     for one in lines:

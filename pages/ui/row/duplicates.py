@@ -2,11 +2,17 @@
 
 import streamlit as st
 
-from core.cli.commands import WORKSPACE
+from core.cli.commands import DEFAULT_WORKSPACE
 from core.errors import WinnowError
-from core.pool.near_duplicates import LOWEST, column_of, finest, near_duplicates, stamp
+from core.pool.near_duplicates import (
+    MIN_SIMILARITY,
+    cache_stamp,
+    duplicate_column,
+    load_near_duplicates,
+    near_duplicate_column,
+)
 from core.schema import IntArray, Pool
-from core.selection.filters import ALIKE, EXACT, NEAR
+from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.workspace.jobs import get_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
@@ -14,50 +20,53 @@ from pages.ui.shell import jobs, show, state
 JOB = "near.job"  # the job that this tab has begun
 
 
-def known(pool: Pool) -> dict[str, IntArray]:
+def near_duplicate_columns(pool: Pool) -> dict[str, IntArray]:
     """What is known of a pool's near duplicates, by column."""
     root = cached.workspace().root
-    return _known(pool.fingerprint, stamp(root, pool.fingerprint), str(root))
+    return _known(pool.fingerprint, cache_stamp(root, pool.fingerprint), str(root))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.TABLES)
+@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _known(fingerprint: str, stamped: int, root: str) -> dict[str, IntArray]:
-    return near_duplicates(cached.workspace().root, fingerprint)
+    return load_near_duplicates(cached.workspace().root, fingerprint)
 
 
-def said(pool: Pool, index: int) -> list[str]:
+def duplicate_marks(pool: Pool, index: int) -> list[str]:
     """Which row a row repeats, exactly or nearly, in words; empty where it repeats none."""
     lines = pool.rows["line"]
-    exact = pool.rows[EXACT][index].as_py()
+    exact = pool.rows[EXACT_DUPLICATES][index].as_py()
     if exact is not None:
         return [f"repeats line {lines[exact].as_py():,}"]
-    near = known(pool)
+    near = near_duplicate_columns(pool)
     if not near:
         return []
-    repeats = int(near[finest(near)][index])
+    repeats = int(near[duplicate_column(near)][index])
     return [] if repeats < 0 else [f"nearly repeats line {lines[repeats].as_py():,}"]
 
 
-def counted(pool: Pool) -> str | None:
+def count_words(pool: Pool) -> str | None:
     """How many rows nearly repeat an earlier one, where that is known."""
-    near = known(pool)
+    near = near_duplicate_columns(pool)
     if not near:
         return None
-    column = finest(near)
-    return f"{int((near[column] >= 0).sum()):,} nearly, {column.removeprefix(NEAR)} alike"
+    column = duplicate_column(near)
+    return f"{int((near[column] >= 0).sum()):,} nearly, {column.removeprefix(NEAR_DUPLICATES_PREFIX)} alike"
 
 
-def labels(pool: Pool) -> dict[str, str]:
+def filter_labels(pool: Pool) -> dict[str, str]:
     """Column -> what a switch for it says."""
     return {
-        column: f"Near duplicates once: {int((repeats >= 0).sum()):,} repeat a row, {column.removeprefix(NEAR)} alike"
-        for column, repeats in known(pool).items()
+        column: (
+            f"Near duplicates once: {int((repeats >= 0).sum()):,} repeat a row, "
+            f"{column.removeprefix(NEAR_DUPLICATES_PREFIX)} alike"
+        )
+        for column, repeats in near_duplicate_columns(pool).items()
     }
 
 
 def finder(pool: Pool) -> None:
     """Begin to look for near duplicates, and how that is going."""
-    begun = state.noted(JOB)
+    begun = state.session_value(JOB)
     if begun is not None:
         job = get_job(cached.workspace(), begun)
         if job.state != "done":
@@ -66,9 +75,9 @@ def finder(pool: Pool) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         alike = st.number_input(
             "Near duplicates, alike from",
-            LOWEST,
+            MIN_SIMILARITY,
             1.0,
-            float(ALIKE.removeprefix(NEAR)),
+            float(USUAL_NEAR_DUPLICATES.removeprefix(NEAR_DUPLICATES_PREFIX)),
             0.05,
             key="near.alike",
             help="The share of pairs of neighbouring words that two rows have in common, of all that either has. "
@@ -78,7 +87,7 @@ def finder(pool: Pool) -> None:
             "Find",
             icon=":material/search:",
             key="near.find",
-            disabled=column_of(alike) in known(pool),
+            disabled=near_duplicate_column(alike) in near_duplicate_columns(pool),
             help="In the background; no model is needed.",
             on_click=_begin,
             args=(pool,),
@@ -86,15 +95,15 @@ def finder(pool: Pool) -> None:
 
 
 def _begin(pool: Pool) -> None:
-    place, alike = cached.workspace(), float(state.widget("near.alike"))
+    place, alike = cached.workspace(), float(state.widget_value("near.alike"))
     command = ["duplicates", pool.fingerprint, "--threshold", f"{alike:g}"]
-    if place.root != WORKSPACE.absolute():
+    if place.root != DEFAULT_WORKSPACE.absolute():
         command += ["--workspace", str(place.root)]
     name = show.pool_name(pool.name, pool.source)
-    about = {"kind": "duplicates", "key": column_of(alike), "pool": pool.fingerprint, "pool_name": name}
+    about = {"kind": "duplicates", "key": near_duplicate_column(alike), "pool": pool.fingerprint, "pool_name": name}
     try:
         job = start_job(place, command, title=f"Near duplicates of {name}", about=about)
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
         return
     state.set_widget(JOB, job.id)

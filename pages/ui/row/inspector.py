@@ -12,8 +12,8 @@ from pages.ui.row import neighbours, scores, tokens
 from pages.ui.shell import show, state
 
 SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
-ABOUT = {"answer_divergence": ANSWERS}  # what a method is about; others: their scores
-OPENED = "row.opened"  # the part that was opened by hand, in this tab
+DEFAULT_PARTS = {"answer_divergence": ANSWERS}  # what a method is about; others: their scores
+OPENED_KEY = "row.opened"  # the part that was opened by hand, in this tab
 
 
 @st.fragment
@@ -50,17 +50,17 @@ def inspect(
 
 
 def _choose(names: Sequence[str], key: str) -> str:
-    wanted = state.noted(OPENED) or ABOUT.get(state.settings().method, SCORES)
+    wanted = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
     widget = state.set_widget(f"{key}.part", wanted if wanted in names else SCORES)
     st.segmented_control(
         "About this row",
         names,
         required=True,
         key=widget,
-        on_change=lambda: state.set_widget(OPENED, state.widget(widget)),
+        on_change=lambda: state.set_widget(OPENED_KEY, state.widget_value(widget)),
         label_visibility="collapsed",
     )
-    return str(state.widget(widget))
+    return str(state.widget_value(widget))
 
 
 def _selected(pool: Pool) -> Selection:

@@ -7,39 +7,39 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.analysis.nearest_rows import Block, nearest, similarities
+from core.analysis.nearest_rows import Block, cosine_similarities, find_nearest
 from core.measurement.run_data import base_parts
 from core.measurement.runs import Run, find_signal
-from core.pool.near_duplicates import likeness, near_duplicates
+from core.pool.near_duplicates import load_near_duplicates, near_duplicate_similarity
 from core.pool.pools import read_rows
 from core.schema import FloatArray, IntArray, Pool, Row
 from core.selection.selection import Selection
 from core.workspace.files import Parts
 from pages.ui.data import cached
 from pages.ui.shell import show, state
-from pages.ui.words import rows_word
+from pages.ui.words import format_rows
 
-BY = {"response_embedding": "Responses", "prompt_embedding": "Prompts"}
+EMBEDDINGS = {"response_embedding": "Responses", "prompt_embedding": "Prompts"}
 HEIGHT = 300  # of each of the two rows
-LISTED = 50  # copies in the table
-OPENED = 16  # rows whose similarities are kept: 4 MB each at a million rows
+MAX_LISTED = 50  # copies in the table
+MAX_ROWS = 16  # rows whose similarities are kept: 4 MB each at a million rows
 
 
 def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) -> None:
     """Copies first: they need no model. The nearest row at once for a row that was `picked`, else behind a button."""
-    for what, found in copies(pool, row.index).items():
+    for what, found in find_duplicates(pool, row.index).items():
         _copies(pool, row, found, what, selection)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
     if run is None:
         st.caption("A model that has read this pool would tell which rows are nearest: measure one on the Score page.")
         return
     heading, choice = st.columns([4, 1], vertical_alignment="bottom")
-    names = [name for name in BY if name != "response_embedding" or row.response is not None]
+    names = [name for name in EMBEDDINGS if name != "response_embedding" or row.response is not None]
     with choice:
         by = st.segmented_control(
             "Nearest by",
             names,
-            format_func=BY.__getitem__,
+            format_func=EMBEDDINGS.__getitem__,
             default=names[0],
             required=True,
             key=f"{key}.by.{len(names)}",
@@ -49,9 +49,9 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
             "Find the nearest selected row", icon=":material/search:", key=f"{key}.nearest"
         ):
             return
-    similarity = like(pool, run, str(by), row.index)
+    similarity = row_similarities(pool, run, str(by), row.index)
     with heading:
-        other = _named(pool, row, similarity, selection, BY[str(by)].lower())
+        other = _named(pool, row, similarity, selection, EMBEDDINGS[str(by)].lower())
     if other is not None:
         _beside(row, other)
 
@@ -59,15 +59,15 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
 # Nearest
 
 
-def like(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
+def row_similarities(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
     """(N,) how alike every row is to this one, by embeddings of the base pass; read part by part, once."""
     return _like(run.id, column, row, str(cached.workspace().root), run, len(pool))
 
 
-@st.cache_resource(show_spinner="Looking for the nearest rows", max_entries=OPENED)
+@st.cache_resource(show_spinner="Looking for the nearest rows", max_entries=MAX_ROWS)
 def _like(run_id: str, column: str, row: int, root: str, _run: Run, _n: int) -> FloatArray:
     parts = base_parts(cached.workspace(), _run)
-    found = similarities(_blocks(parts, column), _one(parts, column, row), _n)
+    found = cosine_similarities(_blocks(parts, column), _one(parts, column, row), _n)
     found.flags.writeable = False
     return found
 
@@ -90,13 +90,13 @@ def _vectors(parts: Parts, number: int, column: str) -> Any:
 
 def _named(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:
     """The nearest row of the selection, with what is to be said of it; None where there is none."""
-    found = nearest(similarity, selection.rows, 1, but=row.index)
+    found = find_nearest(similarity, selection.rows, 1, but=row.index)
     if not len(found):
         st.caption("No selected row to hold it against.")
         return None
     other = read_rows(pool, found.tolist())[0]
     usual = float(np.nanmedian(similarity[selection.rows]))
-    st.markdown(f"**Nearest selected row: {in_words(row, other)}**")
+    st.markdown(f"**Nearest selected row: {compare_texts(row, other)}**")
     st.caption(
         f"Similarity of the {noun} {similarity[other.index]:.3f}, where 1 is alike; "
         f"half of the selected rows have {usual:.3f} or more. Cosine of the base model's mean states."
@@ -113,7 +113,7 @@ def _beside(row: Row, other: Row) -> None:
             show.turns(one)
 
 
-def in_words(row: Row, other: Row) -> str:
+def compare_texts(row: Row, other: Row) -> str:
     """Is one a copy of the other?"""
     prompt, response = row.prompt == other.prompt, row.response == other.response
     if row.turns == other.turns:
@@ -128,14 +128,14 @@ def in_words(row: Row, other: Row) -> str:
 # Copies
 
 
-def copies(pool: Pool, row: int) -> dict[str, IntArray]:
+def find_duplicates(pool: Pool, row: int) -> dict[str, IntArray]:
     """Rows that are this one again, this one among them: exact copies; and near ones where those are more."""
-    exact = _group(cached.number(pool, "duplicate_of"), row)
+    exact = _group(cached.integer_column(pool, "duplicate_of"), row)
     found = {"exact copies": exact}
-    for column, of in near_duplicates(cached.workspace().root, pool.fingerprint).items():
+    for column, of in load_near_duplicates(cached.workspace().root, pool.fingerprint).items():
         near = _group(of, row)
         if len(near) > len(exact):
-            found[f"near copies, alike by {likeness(column):g} or more"] = near
+            found[f"near copies, alike by {near_duplicate_similarity(column):g} or more"] = near
     return found
 
 
@@ -150,14 +150,14 @@ def _copies(pool: Pool, row: Row, found: IntArray, what: str, selection: Selecti
         st.caption(f":material/check: No {what} of this row in the pool.")
         return
     chosen = np.isin(found, selection.rows)
-    st.markdown(f"**{rows_word(len(found))} are {what}**; {int(chosen.sum()):,} of them selected")
-    shown = read_rows(pool, found[:LISTED].tolist())
+    st.markdown(f"**{format_rows(len(found))} are {what}**; {int(chosen.sum()):,} of them selected")
+    shown = read_rows(pool, found[:MAX_LISTED].tolist())
     st.dataframe(
         pd.DataFrame(
             {
                 "Line": [one.line for one in shown],
                 "Id": [one.id for one in shown],
-                "State": ["selected" if c else "not selected" for c in chosen[:LISTED]],
+                "State": ["selected" if c else "not selected" for c in chosen[:MAX_LISTED]],
                 "Which": ["this row" if one.index == row.index else "" for one in shown],
             }
         ),
@@ -166,5 +166,5 @@ def _copies(pool: Pool, row: Row, found: IntArray, what: str, selection: Selecti
         column_config={"Line": st.column_config.NumberColumn(format="%d")},
         alt=f"Rows that are {what}",
     )
-    if len(found) > LISTED:
-        st.caption(f"The first {LISTED} of {len(found):,}.")
+    if len(found) > MAX_LISTED:
+        st.caption(f"The first {MAX_LISTED} of {len(found):,}.")

@@ -11,16 +11,16 @@ import streamlit as st
 from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection.selection import Pin, Selection
-from pages.ui.charts.scales import number
+from pages.ui.charts.scales import format_number
 from pages.ui.data.grouping import Grouping
 from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
-from pages.ui.words import meaning, rows_word, shown_by
+from pages.ui.words import display_column, format_rows, meaning
 
 PAGE = 100  # rows in the table at once
 HEIGHT = 440
-ROW = 34  # height of a line
-START = 160  # characters of a text in a table cell
+ROW_HEIGHT = 34  # height of a line
+CELL_LENGTH = 160  # characters of a text in a table cell
 SIDES = {"in": "pinned in", "out": "pinned out"}
 
 
@@ -55,13 +55,13 @@ def reader(
             _table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups)
         )
     with right, st.container(height=HEIGHT, border=True):
-        pin(opened[place], key)
+        pin_controls(opened[place], key)
         row = opened[place]
         task = groups.names[groups.codes[row.index]]
         marks = _marks(row.index, method, selection, columns)
-        show.row(row, task=task, marks=[*marks, *duplicates.said(pool, row.index)])
+        show.row(row, task=task, marks=[*marks, *duplicates.duplicate_marks(pool, row.index)])
     with st.container(horizontal=True, vertical_alignment="center"):
-        said = f"{start + 1:,} to {start + len(shown):,} of {rows_word(len(rows))}. Tick a row to read it."
+        said = f"{start + 1:,} to {start + len(shown):,} of {format_rows(len(rows))}. Tick a row to read it."
         st.caption(said, width="stretch")
         _steps(rows, start + place, key)
     inspector.inspect(
@@ -115,11 +115,11 @@ def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, 
     event = st.dataframe(
         table,
         key=_table_key(shown, key),
-        height=min(HEIGHT, ROW * (len(table) + 1) + 3),
+        height=min(HEIGHT, ROW_HEIGHT * (len(table) + 1) + 3),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        row_height=ROW,
+        row_height=ROW_HEIGHT,
         column_config=looks,
         alt="Rows, one per line",
     )
@@ -144,7 +144,7 @@ def _table(
 ) -> pd.DataFrame:
     chosen = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
-    scores, answered = columns.get(shown_by(method)), columns["response_tokens"].any()
+    scores, answered = columns.get(display_column(method)), columns["response_tokens"].any()
     table: dict[str, Any] = {
         "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
         "Score": scores[shown] if scores is not None else None,
@@ -154,7 +154,7 @@ def _table(
         "Tokens": columns["response_tokens" if answered else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
-    if scores is None or shown_by(method) == "response_tokens":
+    if scores is None or display_column(method) == "response_tokens":
         del table["Score"]
     if not answered:
         del table["Response"]
@@ -168,11 +168,11 @@ def _state(pin: Pin | None, chosen: bool) -> str:
 
 
 def _start(text: str) -> str:
-    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
 def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
-    about = meaning(shown_by(method))
+    about = meaning(display_column(method))
     return {
         "State": st.column_config.TextColumn(width=90),
         "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
@@ -196,14 +196,14 @@ def _marks(index: int, method: Method, selection: Selection, columns: Mapping[st
         marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
-    wanted = dict.fromkeys((shown_by(method), "delta_nll", "nll", "entropy", "confidence"))
+    wanted = dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence"))
     for name in wanted:
         if name in columns and np.isfinite(columns[name][index]):
-            marks.append(f"{meaning(name).label} {number(float(columns[name][index]))}")
+            marks.append(f"{meaning(name).label} {format_number(float(columns[name][index]))}")
     return marks
 
 
-def pin(row: Row, key: str) -> None:
+def pin_controls(row: Row, key: str) -> None:
     """Put this row in or out by hand, with a reason; or leave it to the method again."""
     pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
     if pinned is not None:
@@ -243,4 +243,4 @@ def _pinned(pin: Pin, key: str) -> None:
 
 
 def _take_pin(row_id: str, side: str, reason: str) -> None:
-    state.add_pin(row_id, side, state.widget(reason).strip())
+    state.add_pin(row_id, side, state.widget_value(reason).strip())

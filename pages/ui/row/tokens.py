@@ -19,10 +19,10 @@ from pages.ui.row import drawings
 from pages.ui.shell import show, state
 
 KIND = "tokens"  # of job
-AHEAD = 7  # rows after this one that the same job reads
-MOST = 600  # tokens drawn
+ROWS_AHEAD = 7  # rows after this one that the same job reads
+MAX_TOKENS = 600  # tokens drawn
 POLL_S = 1.0
-MEASURES = {"nll": "NLL", "entropy": "Entropy"}
+QUANTITIES = {"nll": "NLL", "entropy": "Entropy"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Source:
     calibrated: bool  # whether the run has a trained state that is still there
 
 
-def source(pool: Pool) -> Source | None:
+def find_source(pool: Pool) -> Source | None:
     """Entropy shift as it is set now, where it is measured; else any run that a model has read the pool for."""
     now = replace(state.settings(), method="entropy_shift")
     own = find_run(cached.workspace(), pool, state.method(now), now.reading, now.seed)
@@ -45,16 +45,16 @@ def source(pool: Pool) -> Source | None:
 
 def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
     """The strip; before there is one, the button that makes it, or how far that is."""
-    found = source(pool)
+    found = find_source(pool)
     if found is None:
         st.caption("No model has read this pool yet: measure one on the Score page.")
         return
     if row.response is None:
         st.caption("There is no response to read token by token.")
         return
-    views = stored(found, row.index)
+    views = load_views(found, row.index)
     if views is not None:
-        _strip(views, key, cut=bool(cached.measured(found.run).columns["truncated"][row.index]))
+        _strip(views, key, cut=bool(cached.measurements(found.run).columns["truncated"][row.index]))
         return
     job = _job(found, row.index)
     if job is not None and job.live:
@@ -69,12 +69,12 @@ def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
             type="primary",
             key=f"{key}.tokens",
             on_click=_start,
-            args=(pool, found, [row.index, *ahead[:AHEAD]]),
+            args=(pool, found, [row.index, *ahead[:ROWS_AHEAD]]),
         )
         st.caption("Which words surprise the model, and where it is unsure. Loading the model takes a few seconds.")
 
 
-def stored(found: Source, row: int) -> dict[str, TokenView] | None:
+def load_views(found: Source, row: int) -> dict[str, TokenView] | None:
     """The row under each state of the model; None where one of them is not read yet."""
     place = cached.workspace()
     states = {BASE: None} | ({CALIBRATED: trained_state(place, found.run)} if found.calibrated else {})
@@ -96,7 +96,7 @@ def _start(pool: Pool, found: Source, rows: Sequence[int]) -> None:
     try:
         start_job(cached.workspace(), command, title=title, about=about)
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
 
 
 def _job(found: Source, row: int) -> Job | None:
@@ -132,8 +132,8 @@ def _strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
     with left:
         what = st.segmented_control(
             "Shown",
-            list(MEASURES),
-            format_func=MEASURES.__getitem__,
+            list(QUANTITIES),
+            format_func=QUANTITIES.__getitem__,
             default="nll",
             required=True,
             key=f"{key}.measure",
@@ -141,16 +141,18 @@ def _strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
             persist_state="session",
         )
     with right:
-        st.html(drawings.legend(str(what), calibrated=CALIBRATED in views))
-    st.html(drawings.strip(views, str(what), MOST))
-    st.caption(told(views, str(what), cut=cut))
+        st.html(drawings.token_legend(str(what), calibrated=CALIBRATED in views))
+    st.html(drawings.token_strip(views, str(what), MAX_TOKENS))
+    st.caption(summary(views, str(what), cut=cut))
 
 
-def told(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
+def summary(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
     """Means, and what is not shown, in one line. `cut`: whether the row was too long for the model."""
     means = view_means({name: [view] for name, view in views.items()})[0]
     after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
-    said = [f"Mean {MEASURES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
-    said += [f"the first {MOST} of {len(views[BASE]):,} tokens are shown"] if len(views[BASE]) > MOST else []
+    said = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
+    said += (
+        [f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown"] if len(views[BASE]) > MAX_TOKENS else []
+    )
     said += ["the row is longer than the model reads, and was cut for it"] if cut else []
     return " · ".join(said) + "."

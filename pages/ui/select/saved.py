@@ -11,20 +11,20 @@ from core.methods import METHODS
 from core.schema import IntArray, Pool
 from core.selection.selection import Budget
 from pages.ui.data import live_selection
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Settings
 
-ASKED = "saved.asked"  # (what, name): the row that is asked about, between one run and the next
+PENDING_KEY = "saved.asked"  # (what, name): the row that is asked about, between one run and the next
 
 
-def panel(pool: Pool, answer: Answer | None, place: DeltaGenerator) -> None:
+def panel(pool: Pool, answer: LiveSelection | None, place: DeltaGenerator) -> None:
     """Save, load, rename and delete. `answer`: the present selection, None where there is none."""
     opened = place.popover("Saved", icon=":material/bookmark:", key="saved.panel", on_change="rerun")
     if not opened.open:
         return  # how many rows each has is not worked out for nothing
     with opened:
-        known, called = state.saved(pool), state.saved_name()
+        known, called = state.saved_selections(pool), state.saved_name()
         _save(name for name in known if name != called)
         present = None if answer is None else answer.selection.rows
         for name, one in known.items():
@@ -54,7 +54,7 @@ def _do(change: Callable[[], object]) -> None:
     except WinnowError as error:
         show.error(error)
         return
-    state.set_widget(ASKED, None)
+    state.set_widget(PENDING_KEY, None)
     st.rerun()  # all of the app: the bar beside the page may show something else
 
 
@@ -68,9 +68,9 @@ def _line(pool: Pool, name: str, one: Settings, present: IntArray | None, *, now
                 _do(lambda: state.load_saved(name))
             for what, icon in (("rename", ":material/edit:"), ("delete", ":material/delete:")):
                 if st.button("", icon=icon, key=f"{key}.{what}", help=what.capitalize()):
-                    state.set_widget(ASKED, (what, name))
+                    state.set_widget(PENDING_KEY, (what, name))
         st.caption(f"{_words(one)} · {_size(pool, one, present, now=now)}")
-        asked = state.noted(ASKED)
+        asked = state.session_value(PENDING_KEY)
         if asked == ("rename", name):
             _rename(name, key)
         elif asked == ("delete", name):
@@ -78,7 +78,7 @@ def _line(pool: Pool, name: str, one: Settings, present: IntArray | None, *, now
 
 
 def _words(one: Settings) -> str:
-    parts = [METHODS[one.method].label, show.budget_words(Budget.parse(one.budget))]
+    parts = [METHODS[one.method].label, show.format_budget(Budget.parse(one.budget))]
     parts += [f"{len(one.filters)} filter{'s' if len(one.filters) > 1 else ''}"] if one.filters else []
     parts += [f"{len(one.pins)} pinned"] if one.pins else []
     return " · ".join(parts)

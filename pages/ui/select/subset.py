@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.analysis.composition import LENGTH_EDGES, Band, Composition
+from core.analysis.composition import LENGTH_EDGES, Composition, RandomBand
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
@@ -15,20 +15,20 @@ from pages.ui import theme
 from pages.ui.charts import bins, html_bars, scales
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached, distribution, live_selection
-from pages.ui.data.grouping import grouping
-from pages.ui.data.live_selection import Answer
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answers, reader
 from pages.ui.shell import show, state
-from pages.ui.words import best_of, meaning, shown_by, task_name
+from pages.ui.words import best_of_each_group, display_column, meaning, task_label
 
-TASKS = 16  # lines before the rest is put together
-BORDER = 10  # rows shown on either side of the cut
-BEST = 200  # rows to look through from the top
+MAX_TASKS = 16  # lines before the rest is put together
+CUTOFF_ROWS = 10  # rows shown on either side of the cut
+TOP_ROWS = 200  # rows to look through from the top
 UNSCORED = {  # methods that rank by no column
     "random": "Random has no score: its order is drawn from the seed.",
     "task_confidence": "Task confidence shares rows out over tasks; inside a task they are drawn from the seed.",
 }
-KEY = {
+LEGEND = {
     "subset": theme.SELECTED,
     "subset, no other than chance": theme.faint(theme.SELECTED, 0.45),
     "random subsets of the same budget": theme.faint(theme.RANDOM, 0.38),
@@ -39,21 +39,21 @@ KEY = {
 # How much
 
 
-def headline(pool: Pool, answer: Answer) -> str:
+def headline(pool: Pool, answer: LiveSelection) -> str:
     """The answer: how many rows."""
     n = len(answer.selection.rows)
     return f"{n:,} of {len(pool):,} rows, {100 * n / max(len(pool), 1):.1f} %"
 
 
-def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
+def metrics(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> None:
     """The size of the subset in figures, each beside what random rows or the pool give."""
-    whole, of = live_selection.whole(pool, run), lengths_of(run)
+    whole, of = live_selection.pool_composition(pool, run), length_noun(run)
     tokens = answer.subset.response_tokens
     share = 100 * tokens / max(whole.response_tokens, 1)
     with st.grid(3 + bool(band.marked), min_column_width=150):
         _number(
             f"{of.capitalize()} tokens",
-            show.count(tokens),
+            show.format_count(tokens),
             f"random {_range(band.response_tokens)}",
             f"{share:.1f} % of the pool's {of} tokens.",
         )
@@ -73,7 +73,7 @@ def numbers(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
             )
 
 
-def lengths_of(run: Run) -> str:
+def length_noun(run: Run) -> str:
     """Of what lengths are shown: response, or prompt where no row has a response."""
     return live_selection.length_column(run).removesuffix("_tokens")
 
@@ -82,24 +82,26 @@ def _number(label: str, value: str, beside: str, help: str) -> None:
     st.metric(label, value, beside, delta_color="off", delta_arrow="off", border=True, help=help)
 
 
-def _cut(answer: Answer) -> None:
+def _cut(answer: LiveSelection) -> None:
     """The score of the last row taken, and how many rows there were to choose from."""
     about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
     why = "Filters, pins and what the method needs decide which rows there are to choose from."
     if answer.cut is None:
-        beside = "no score" if shown_by(answer.method) == answer.method.ranks_by else best_of(answer.method)
+        beside = (
+            "no score" if display_column(answer.method) == answer.method.ranks_by else best_of_each_group(answer.method)
+        )
         _number("Rows to choose from", free, beside, why)
         return
     _number(
         f"{about.label} at the cut",
-        scales.number(answer.cut),
+        scales.format_number(answer.cut),
         f"{free} rows to choose from",
         f"Of the last row taken, in {about.unit}. {about.help} {why}",
     )
 
 
 def _range(draws: Any) -> str:
-    low, high = show.count(draws.min()), show.count(draws.max())
+    low, high = show.format_count(draws.min()), show.format_count(draws.max())
     return low if low == high else f"{low} to {high}"
 
 
@@ -111,18 +113,22 @@ def _median(made: Composition) -> str:
 # What it is made of
 
 
-def score(run: Run, answer: Answer) -> None:
+def score_histogram(run: Run, answer: LiveSelection) -> None:
     """Where the cut lies in the score that the method ranks by."""
-    column = shown_by(answer.method)
+    column = display_column(answer.method)
     if column not in cached.columns(run, answer.method):
         st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
-    rule = "beyond the cut none is taken" if column == answer.method.ranks_by else f"{best_of(answer.method)} are taken"
+    rule = (
+        "beyond the cut none is taken"
+        if column == answer.method.ranks_by
+        else f"{best_of_each_group(answer.method)} are taken"
+    )
     st.html(html_bars.legend(scales.LAYERS, f"Rows by score; {rule}."))
-    st.html(html_bars.histogram(**layers(run, answer, column)))
+    st.html(html_bars.histogram(**histogram_layers(run, answer, column)))
 
 
-def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
+def histogram_layers(run: Run, answer: LiveSelection, column: str) -> dict[str, Any]:
     """What a histogram of one column needs: rows chosen, rows that could be, rows that cannot; quantiles; the cut."""
     binned = distribution.bins(run, answer, column)
     chosen = answer.selection.rows
@@ -141,18 +147,18 @@ def layers(run: Run, answer: Answer, column: str) -> dict[str, Any]:
     }
 
 
-def made_of(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
+def composition_panels(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> None:
     """Tasks, lengths and planted faults of the subset, against the pool and against chance."""
-    st.html(html_bars.legend(KEY, "Share of the subset's rows."))
-    groups = grouping(pool, run)
+    st.html(html_bars.legend(LEGEND, "Share of the subset's rows."))
+    groups = find_grouping(pool, run)
     panels = {groups.title: _tasks(groups.names, pool, run, answer, band)} if len(groups.names) > 1 else {}
-    panels[f"{lengths_of(run).capitalize()} length, in tokens"] = _lengths(pool, run, answer, band)
+    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _lengths(pool, run, answer, band)
     if band.marked:
         panels["Planted faults"] = _faults(pool, run, answer, band)
     for place, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
         with place:
             st.markdown(f"**{title}**")
-            st.html(html_bars.against(*shares, label=f"{title}: share of the subset's rows"))
+            st.html(html_bars.share_bars(*shares, label=f"{title}: share of the subset's rows"))
     if groups.says:
         st.caption(groups.says)
 
@@ -160,22 +166,22 @@ def made_of(pool: Pool, run: Run, answer: Answer, band: Band) -> None:
 Shares = tuple[Sequence[str], Values, Values, Values, Values]
 
 
-def _tasks(names: Sequence[str | None], pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = live_selection.whole(pool, run)
-    labels = bins.fold_names([task_name(n) for n in names], TASKS)
-    counts = [bins.fold(c, TASKS) for c in (answer.subset.tasks, whole.tasks, band.tasks)]
+def _tasks(names: Sequence[str | None], pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
+    whole = live_selection.pool_composition(pool, run)
+    labels = bins.fold_names([task_label(n) for n in names], MAX_TASKS)
+    counts = [bins.fold(c, MAX_TASKS) for c in (answer.subset.tasks, whole.tasks, band.tasks)]
     return _against(labels, answer.subset.rows, whole.rows, band.rows, *counts)
 
 
-def _lengths(pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = live_selection.whole(pool, run)
+def _lengths(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
+    whole = live_selection.pool_composition(pool, run)
     used = np.flatnonzero(whole.lengths)
     held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
     counts = (answer.subset.lengths[held], whole.lengths[held], band.lengths[:, held])
-    return _against(length_names()[held], answer.subset.rows, whole.rows, band.rows, *counts)
+    return _against(length_labels()[held], answer.subset.rows, whole.rows, band.rows, *counts)
 
 
-def length_names() -> list[str]:
+def length_labels() -> list[str]:
     """What the bins of lengths hold, in tokens."""
     names = ["none"]
     for low, high in pairwise(LENGTH_EDGES[1:]):
@@ -183,8 +189,8 @@ def length_names() -> list[str]:
     return [*names, f"{LENGTH_EDGES[-1]:,} and more"]
 
 
-def _faults(pool: Pool, run: Run, answer: Answer, band: Band) -> Shares:
-    whole = live_selection.whole(pool, run)
+def _faults(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
+    whole = live_selection.pool_composition(pool, run)
     kinds = list(whole.marked)
     subset = np.array([answer.subset.marked[k] for k in kinds])
     everything = np.array([whole.marked[k] for k in kinds])
@@ -210,26 +216,26 @@ def _against(
 # Rows to look at
 
 
-def views(pool: Pool, answer: Answer) -> Mapping[str, IntArray]:
+def row_sets(pool: Pool, answer: LiveSelection) -> Mapping[str, IntArray]:
     """Sets of rows worth reading, by name: at the cut, best, and what the last move let in and put out."""
     chosen, order = answer.selection.rows, answer.selection.order.rows
     k = len(chosen)
     pins = {pin.id for pin in state.settings().pins}
     found = {
-        "At the cut": order[max(0, k - BORDER) : k + BORDER],
-        "First taken": chosen[:BEST],
+        "At the cut": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS],
+        "First taken": chosen[:TOP_ROWS],
     }
-    moved = last_move(pool, answer)
+    moved = last_change(pool, answer)
     if moved is not None:
         found["Entered"], found["Left"] = moved
     if pins:
-        found["Pinned"] = live_selection.rows_of(pool, pins)
+        found["Pinned"] = live_selection.rows_with_ids(pool, pins)
     return found
 
 
-def last_move(pool: Pool, answer: Answer) -> tuple[IntArray, IntArray] | None:
+def last_change(pool: Pool, answer: LiveSelection) -> tuple[IntArray, IntArray] | None:
     """Rows that the last change brought in and those it put out, best first; None before any change."""
-    before = state.before()
+    before = state.previous_settings()
     run = state.run(pool, before) if before is not None else None
     if before is None or run is None:
         return None
@@ -241,9 +247,9 @@ def last_move(pool: Pool, answer: Answer) -> tuple[IntArray, IntArray] | None:
     return now[~np.isin(now, earlier)], earlier[~np.isin(earlier, now)]
 
 
-def read(pool: Pool, run: Run, answer: Answer) -> None:
+def rows_section(pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Which rows to read, and those; at first none, which keeps the sliders quick."""
-    found = views(pool, answer)
+    found = row_sets(pool, answer)
     st.subheader("Rows to read", anchor=False)
     picked = st.segmented_control(
         "Rows to read",
@@ -261,12 +267,12 @@ def read(pool: Pool, run: Run, answer: Answer) -> None:
             method=answer.method,
             selection=answer.selection,
             columns=live_selection.columns(run, answer),
-            groups=grouping(pool, run),
-            below=answers.below(pool, run),
+            groups=find_grouping(pool, run),
+            below=answers.answers_drawer(pool, run),
         )
 
 
-def nothing(answer: Answer) -> None:
+def explain_empty(answer: LiveSelection) -> None:
     """Nothing is left: why, as far as it is known."""
     out = answer.selection.order.excluded
     reasons = ", ".join(f"{why} {len(rows):,}" for why, rows in out.items())

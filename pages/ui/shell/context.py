@@ -14,17 +14,17 @@ def bar(page: str) -> None:
     outside its own fragment.
     """
     with st.sidebar:
-        pool = state.open_or_none()
+        pool = state.find_open_pool()
         now = state.settings()
         if pool is None:
             st.caption("No pool is open.")
         else:
-            rows = f"{show.count(len(pool))} {'row' if len(pool) == 1 else 'rows'}"
+            rows = f"{show.format_count(len(pool))} {'row' if len(pool) == 1 else 'rows'}"
             _entry("Pool", show.pool_name(pool.name, pool.source), rows)
             _entry("Method", METHODS[now.method].label)
             _entry("Model", show.model_name(now.reading.model))
             if page not in ("explore", "compare", "select"):
-                _entry("Budget", show.budget_words(state.budget()))
+                _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
 
 

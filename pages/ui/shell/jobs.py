@@ -21,9 +21,9 @@ from pages.ui.shell import show, state
 
 POLL_S = 2.0  # and only while a job is live
 LOG_LINES = 30
-STOPPED = 3  # unfinished jobs of other settings shown
+MAX_STOPPED = 3  # unfinished jobs of other settings shown
 
-STATES = {
+STATE_BADGES = {
     "queued": ("Queued", ":material/schedule:", "orange"),
     "running": ("Running", ":material/play_arrow:", "blue"),
     "done": ("Done", ":material/check:", "green"),
@@ -47,7 +47,7 @@ class Plan:
 def plan(pool: Pool) -> Plan:
     """The measurement that the present settings ask for."""
     now, recipe = state.settings(), state.recipe(pool)
-    methods = [state.method(), *state.beside()]
+    methods = [state.method(), *state.extra_methods()]
     decisive = [measure_params(method) for method in methods]
     spec = {
         "pool": pool.fingerprint,
@@ -81,10 +81,10 @@ def start(what: Plan, kind: str) -> None:
     try:
         start_job(cached.workspace(), commands[kind], title=words[kind], about={**what.about, "kind": kind})
     except WinnowError as error:
-        state.tell(str(error))
+        state.leave_notice(str(error))
 
 
-def latest(what: Plan, kind: str) -> Job | None:
+def latest_job(what: Plan, kind: str) -> Job | None:
     """The newest job of this kind for this plan."""
     for job in list_jobs(cached.workspace()):
         if job.about.get("key") == what.key and job.about.get("kind") == kind:
@@ -92,7 +92,7 @@ def latest(what: Plan, kind: str) -> Job | None:
     return None
 
 
-def elsewhere(what: Plan) -> list[Job]:
+def other_jobs(what: Plan) -> list[Job]:
     """All other jobs under way, on any pool, and measurements of this pool that stopped before their end."""
     newest: dict[tuple[Any, ...], Job] = {}
     for job in list_jobs(cached.workspace()):
@@ -101,7 +101,7 @@ def elsewhere(what: Plan) -> list[Job]:
     live = [job for job in newest.values() if job.live]
     ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == what.about["pool"]]
     stopped = [job for job in ended if not job.live and job.state != "done"]
-    return [*live, *stopped[:STOPPED]]
+    return [*live, *stopped[:MAX_STOPPED]]
 
 
 # What is seen
@@ -131,7 +131,7 @@ def _watched(job_id: str) -> None:
 
 
 def _drawn(job: Job) -> None:
-    word, icon, colour = STATES[job.state]
+    word, icon, colour = STATE_BADGES[job.state]
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
@@ -152,9 +152,9 @@ def _progress(job: Job) -> None:
     if job.total:
         facts.append(f"{job.done:,} of {job.total:,}")
     if job.rate > 0:
-        facts.append(f"{show.count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} a second")
+        facts.append(f"{show.format_count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} a second")
     if job.eta is not None:
-        facts.append(f"{show.duration(job.eta)} left in this stage")
+        facts.append(f"{show.format_duration(job.eta)} left in this stage")
     st.caption(" · ".join([*facts, "safe to close this tab"]))
 
 

@@ -18,7 +18,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow")
 
 
-def roots() -> tuple[Path, ...]:
+def allowed_folders() -> tuple[Path, ...]:
     """The allowed folders, resolved."""
     named = os.environ.get("WINNOW_DATA_ROOTS", "")
     folders = [Path(one) for one in named.split(os.pathsep) if one]
@@ -29,7 +29,7 @@ def roots() -> tuple[Path, ...]:
     return tuple(folder.expanduser().resolve() for folder in folders)
 
 
-def checked_source(text: str) -> str:
+def check_source(text: str) -> str:
     """What was typed, if it may be opened: "demo", a hub id, or a path inside the allowed folders.
 
     Raises PoolError. A path is resolved first, symlinks included, so nothing leads out of the folders.
@@ -39,7 +39,7 @@ def checked_source(text: str) -> str:
         raise PoolError("Type a path or a hub id.")
     if typed == "demo" or is_hub_id(typed):
         return typed
-    return str(checked_path(typed))
+    return str(check_path(typed))
 
 
 def is_hub_id(typed: str) -> bool:
@@ -48,14 +48,14 @@ def is_hub_id(typed: str) -> bool:
     return not looks_like_path and HUB_ID.fullmatch(typed) is not None and not Path(typed).exists()
 
 
-def checked_path(typed: str) -> Path:
+def check_path(typed: str) -> Path:
     """An existing path inside the allowed folders, resolved; PoolError when it is not."""
     if typed.startswith(("\\\\", "//")):
         raise PoolError("Network paths are not opened. Copy the file to this computer first.")
     path = Path(os.path.abspath(Path(typed).expanduser())).resolve()  # noqa: PTH100  '..' first, then links
-    inside = [root for root in roots() if path.is_relative_to(root)]
+    inside = [root for root in allowed_folders() if path.is_relative_to(root)]
     if not inside:
-        allowed = ", ".join(str(root) for root in roots())
+        allowed = ", ".join(str(root) for root in allowed_folders())
         raise PoolError(
             f"{typed} is outside the folders this app may read ({allowed}). Move the file there, or start the app "
             "with its folder in WINNOW_DATA_ROOTS."
@@ -67,13 +67,13 @@ def checked_path(typed: str) -> Path:
     return path
 
 
-def checked_model(typed: str) -> str:
+def check_model(typed: str) -> str:
     """A hub id, or the folder of a model inside the allowed folders; PoolError otherwise."""
     name = typed.strip()
-    return name if is_hub_id(name) else str(checked_path(name))
+    return name if is_hub_id(name) else str(check_path(name))
 
 
-def checked_server(typed: str) -> str:
+def check_server(typed: str) -> str:
     """The address of a server that this app may ask: of this computer, or named in WINNOW_SERVERS; PoolError else.
 
     Otherwise whoever reaches the app could reach, through it, what only this computer reaches.

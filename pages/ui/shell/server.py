@@ -33,7 +33,7 @@ _OFFERED: dict[str, tuple[Path, str]] = {}
 # Downloads
 
 
-def offer(path: Path, name: str | None = None) -> str:
+def download_url(path: Path, name: str | None = None) -> str:
     """A link under which this file can be fetched until the server stops; nobody can guess it."""
     resolved = path.resolve()
     shown = name or resolved.name
@@ -47,7 +47,7 @@ def _base() -> str:
     return f"/{base}" if base else ""
 
 
-async def download(request: Request) -> Response:
+async def send_file(request: Request) -> Response:
     """Send one offered file from disk."""
     path, name = _OFFERED.get(request.path_params["key"], (None, ""))
     if path is None or not path.is_file():
@@ -55,7 +55,7 @@ async def download(request: Request) -> Response:
     return FileResponse(path, filename=name, media_type="application/octet-stream")
 
 
-async def front(request: Request) -> Response:
+async def redirect_to_front(request: Request) -> Response:
     """The Pool page is the front page: its name leads there too, where Streamlit would say it knows no such page."""
     return RedirectResponse(f"{_base()}/" + (f"?{request.url.query}" if request.url.query else ""))
 
@@ -77,7 +77,7 @@ def content_security_policy() -> str:
     )
 
 
-class Headers:
+class SecurityHeaders:
     """ASGI middleware that adds the security headers to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -124,7 +124,7 @@ def is_local(address: str) -> bool:
         return False
 
 
-def keep_files() -> None:
+def disable_inheritance() -> None:
     """Pass no open file or socket on to jobs.
 
     The server's own socket is made to be inherited (uvicorn does so for workers of its own). A job that outlives the
@@ -137,7 +137,7 @@ def keep_files() -> None:
 
 
 @asynccontextmanager
-async def warm(app: Any) -> AsyncIterator[None]:
+async def lifespan(app: Any) -> AsyncIterator[None]:
     """Load what every first visit needs, then take it out of the garbage collector's sight.
 
     Streamlit collects fully after every run; over a large heap that costs more than a slider's own work.
@@ -147,14 +147,14 @@ async def warm(app: Any) -> AsyncIterator[None]:
     # A folder called pages/ would make a link straight to a page run that page without app.py until the
     # first visitor has run app.py. (Where this name is gone, `state.need_pool` still leads through app.py.)
     PagesManager.uses_pages_directory = False
-    keep_files()
+    disable_inheritance()
     warmup.load()
     gc.collect()
     gc.freeze()
     yield
 
 
-def own_fault(fault: Exception) -> bool:
+def show_script_error(fault: Exception) -> bool:
     """What a visitor sees of a fault of ours: its kind, and where the rest is. Its text may hold data, so not that."""
     st.error(
         f"Something in Winnow itself failed ({type(fault).__name__}). Nothing finished is lost; reload the page to go "
@@ -164,14 +164,14 @@ def own_fault(fault: Exception) -> bool:
     return True
 
 
-def around() -> dict[str, Any]:
+def app_options() -> dict[str, Any]:
     """What `st.App` takes beside the script."""
     return {
         "routes": [
-            Route(f"{_base()}{ROUTE}/{{key}}", download, methods=["GET", "HEAD"]),
-            Route(f"{_base()}/pool", front),
+            Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),
+            Route(f"{_base()}/pool", redirect_to_front),
         ],
-        "middleware": [Middleware(Headers)],
-        "lifespan": warm,
-        "on_script_error": own_fault,
+        "middleware": [Middleware(SecurityHeaders)],
+        "lifespan": lifespan,
+        "on_script_error": show_script_error,
     }

@@ -60,7 +60,7 @@ ROLES = {
     "assistant": ":material/smart_toy:",
     "tool": ":material/build:",
 }
-LONG = 20_000  # characters of one turn shown at once
+MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")
 
@@ -75,10 +75,10 @@ def md_escape(value: object) -> str:
 
 def text(content: str, *, height: int | None = None) -> None:
     """Text of a row, as text: wrapped, never interpreted."""
-    shown = content if len(content) <= LONG else content[:LONG]
+    shown = content if len(content) <= MAX_TURN_LENGTH else content[:MAX_TURN_LENGTH]
     st.code(shown, language=None, wrap_lines=True, height=height or "content")
-    if len(content) > LONG:
-        st.caption(f"The first {LONG:,} of {len(content):,} characters. The export keeps all of them.")
+    if len(content) > MAX_TURN_LENGTH:
+        st.caption(f"The first {MAX_TURN_LENGTH:,} of {len(content):,} characters. The export keeps all of them.")
 
 
 def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
@@ -112,13 +112,13 @@ def error(failure: WinnowError) -> None:
     st.error(md_escape(failure), icon=":material/error:")
 
 
-def note(sentence: str | None) -> None:
+def notice(sentence: str | None) -> None:
     """What could not be done, above the page; nothing when all went well."""
     if sentence:
         st.warning(md_escape(sentence), icon=":material/warning:")
 
 
-def nothing(title: str, sentence: str, *, page: str) -> NoReturn:
+def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
     """An empty page: what is missing, and the one button that mends it. Stops the page."""
     about = PAGES[page]
     with st.container(border=True, horizontal_alignment="center"):
@@ -143,7 +143,7 @@ def download(label: str, path: Path, name: str | None = None, *, primary: bool =
     """A file to save: served by a route from disk, so its size costs no memory."""
     st.link_button(
         label,
-        server.offer(path, name),
+        server.download_url(path, name),
         icon=":material/download:",
         type="primary" if primary else "secondary",
     )
@@ -152,9 +152,9 @@ def download(label: str, path: Path, name: str | None = None, *, primary: bool =
 # Numbers and names in words
 
 
-def budget_words(budget: Budget) -> str:
+def format_budget(budget: Budget) -> str:
     """10 %, 500 rows, 200 k response tokens."""
-    amount = f"{budget.amount:g}" if budget.amount < 10_000 else count(budget.amount)
+    amount = f"{budget.amount:g}" if budget.amount < 10_000 else format_count(budget.amount)
     return {"percent": f"{amount} %", "rows": f"{amount} rows", "tokens": f"{amount} response tokens"}[budget.unit]
 
 
@@ -168,7 +168,7 @@ def model_name(name: str) -> str:
     return "embedded (small)" if name == "embedded" else name.rstrip("/").rsplit("/", 1)[-1]
 
 
-def count(n: float) -> str:
+def format_count(n: float) -> str:
     """12,345 up to six digits, then 1.23 M."""
     if abs(n) < 1_000_000:
         return f"{n:,.0f}"
@@ -178,7 +178,7 @@ def count(n: float) -> str:
     raise AssertionError
 
 
-def size(n: float) -> str:
+def format_size(n: float) -> str:
     """Bytes, in the unit that leaves one to three digits before the point."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(n) < 1000:
@@ -187,7 +187,7 @@ def size(n: float) -> str:
     return f"{n:.3g} TB"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as people say them: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
     whole = round(seconds)
     for large, small, big, little in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):

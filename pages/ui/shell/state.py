@@ -19,12 +19,12 @@ import streamlit as st
 
 from core.errors import RecipeError, WinnowError, WorkspaceError
 from core.measurement.runs import Run, find_run
-from core.methods import METHODS, build, describe
+from core.methods import METHODS, build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.pool import pools
 from core.schema import Method, Pool, Reading
 from core.selection.filters import Filter
-from core.selection.recipe import Recipe, make_recipe
+from core.selection.recipe import Recipe, parse_recipe
 from core.selection.selection import Budget, Pin
 from core.workspace.files import content_key, read_json, write_json
 from pages.ui.data import cached
@@ -32,16 +32,16 @@ from pages.ui.shell import show
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None
 SETTINGS = "winnow.settings"
-SEEN = "winnow.seen"  # mtime of current.json when it was last read or written
+FILE_STAMP = "winnow.seen"  # mtime of current.json when it was last read or written
 PAST, FUTURE = "winnow.past", "winnow.future"
 PAGE = "winnow.page"  # the page that is drawn
-SHOWN = "winnow.shown"  # widget's key -> the page it was last told its value on
-TOLD = "winnow.told"  # a sentence to show once, on the next page drawn
+WIDGET_PAGES = "winnow.shown"  # widget's key -> the page it was last told its value on
+NOTICE = "winnow.told"  # a sentence to show once, on the next page drawn
 
 FORMAT = 1  # of current.json
-UNDO = 100  # steps remembered
-SHORT = 12  # digits of the fingerprint in the address bar
-LONGEST_NAME = 80  # characters of a saved selection's name
+MAX_UNDO = 100  # steps remembered
+ADDRESS_DIGITS = 12  # digits of the fingerprint in the address bar
+MAX_NAME_LENGTH = 80  # characters of a saved selection's name
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,14 @@ def init() -> None:
     """Give every key a value; app.py calls this before any page. May raise WinnowError."""
     if POOL in st.session_state:
         return
-    for key, value in ((SETTINGS, Settings()), (SEEN, 0), (PAST, ()), (FUTURE, ()), (TOLD, None), (SHOWN, {})):
+    for key, value in (
+        (SETTINGS, Settings()),
+        (FILE_STAMP, 0),
+        (PAST, ()),
+        (FUTURE, ()),
+        (NOTICE, None),
+        (WIDGET_PAGES, {}),
+    ):
         st.session_state.setdefault(key, value)
     asked = dict(st.query_params)
     open_pool(_asked_pool(asked.get("pool")))
@@ -92,12 +99,12 @@ def init() -> None:
 
 def _asked_pool(prefix: str | None) -> str:
     """The pool a link names; without one the last opened; on a new machine the demo pool."""
-    recent = cached.recent()
+    recent = cached.recent_pools()
     for one in recent:
         if prefix and one["fingerprint"].startswith(prefix):
             return str(one["fingerprint"])
     if prefix:
-        tell("The link names a pool that is not in this workspace. Open it by its path or id.")
+        leave_notice("The link names a pool that is not in this workspace. Open it by its path or id.")
     if recent:
         return str(recent[0]["fingerprint"])
     return pools.load_pool("demo", workspace=cached.workspace().root).fingerprint
@@ -121,18 +128,18 @@ def open_pool(fingerprint: str) -> None:
     cached.pool(fingerprint)
     st.session_state[POOL] = fingerprint
     st.session_state[PAST] = st.session_state[FUTURE] = ()
-    st.session_state[SEEN] = 0
+    st.session_state[FILE_STAMP] = 0
     st.session_state[SETTINGS] = Settings()
     _refresh()
     _write_address()
 
 
-def on_page(path: str) -> None:
+def set_page(path: str) -> None:
     """This page is drawn now; app.py says so before it runs it."""
     st.session_state[PAGE] = path
 
 
-def address() -> None:
+def restore_address() -> None:
     """Put what is open into the address bar again: a page change clears it."""
     if st.session_state.get(POOL):
         _write_address()
@@ -140,7 +147,7 @@ def address() -> None:
 
 def _write_address() -> None:
     now = settings()
-    wanted = {"pool": st.session_state[POOL][:SHORT], "method": now.method, "budget": now.budget}
+    wanted = {"pool": st.session_state[POOL][:ADDRESS_DIGITS], "method": now.method, "budget": now.budget}
     called = saved_name()
     if called is not None:
         wanted["saved"] = called
@@ -154,7 +161,7 @@ def _write_address() -> None:
 # What pages ask for
 
 
-def open_or_none() -> Pool | None:
+def find_open_pool() -> Pool | None:
     """The open pool, for what is drawn beside every page."""
     fingerprint = st.session_state.get(POOL)
     try:
@@ -174,12 +181,12 @@ def need_pool() -> Pool:
         st.switch_page("app.py")
     fingerprint = st.session_state[POOL]
     if fingerprint is None:
-        show.nothing("No pool is open", "Open a file, a hub id or the demo pool first.", page="pool")
+        show.empty_page("No pool is open", "Open a file, a hub id or the demo pool first.", page="pool")
     try:
         pool = cached.pool(fingerprint)
     except WinnowError as error:
         show.error(error)
-        show.nothing("This pool cannot be opened", "Open another one.", page="pool")
+        show.empty_page("This pool cannot be opened", "Open another one.", page="pool")
     _refresh()
     return pool
 
@@ -190,7 +197,7 @@ def need_run() -> Run:
     found = run(pool)
     if found is None:
         label = METHODS[settings().method].label
-        show.nothing(
+        show.empty_page(
             f"{label} is not measured on this pool yet",
             "A model has to read every row once; after that, every slider is free.",
             page="score",
@@ -210,7 +217,7 @@ def settings() -> Settings:
     return found
 
 
-def beside() -> list[Method]:
+def extra_methods() -> list[Method]:
     """The methods to measure for in the same pass, with their parameters."""
     now = settings()
     return [method(replace(now, method=name)) for name in now.also if name != now.method]
@@ -219,7 +226,7 @@ def beside() -> list[Method]:
 def method(now: Settings | None = None) -> Method:
     """The chosen method: the user's parameters, else what suits the embedded model, else the method's defaults."""
     now = now or settings()
-    return build(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
+    return build_method(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
 
 
 def budget() -> Budget:
@@ -227,23 +234,23 @@ def budget() -> Budget:
     return Budget.parse(settings().budget)
 
 
-def before() -> Settings | None:
+def previous_settings() -> Settings | None:
     """All settings as they were before the last change; None when there was none in this tab."""
     past: tuple[Settings, ...] = st.session_state[PAST]
     return past[-1] if past else None
 
 
 def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
-    """Settings (None: the present ones) as the recipe that the command line runs; what `plan_selection` takes."""
+    """Settings (None: the present ones) as the recipe that the command line runs; what `make_selection` takes."""
     now = now or settings()
-    return make_recipe(
+    return parse_recipe(
         {
             "pool": {
                 "source": pool.source,
                 "fingerprint": pool.fingerprint,
                 "fields": {k: v for k, v in asdict(pool.fields).items() if v},
             },
-            "method": describe(method(now)),
+            "method": describe_method(method(now)),
             "reading": asdict(now.reading),
             "seed": now.seed,
             "budget": now.budget,
@@ -265,7 +272,7 @@ def change(**changed: Any) -> None:
     after = replace(before, **changed)
     if after == before:
         return
-    st.session_state[PAST] = (*st.session_state[PAST], before)[-UNDO:]
+    st.session_state[PAST] = (*st.session_state[PAST], before)[-MAX_UNDO:]
     st.session_state[FUTURE] = ()
     _keep(after)
 
@@ -328,39 +335,39 @@ def set_widget(key: str, value: Any, *, again: bool = False) -> str:
     On another page it is another widget, which knows nothing yet, though the key still holds what the first one said.
     `again`: tell it all the same. In a closed popover a widget is not there to be told, and is told before it opens.
     """
-    page, shown = st.session_state.get(PAGE), st.session_state[SHOWN]
+    page, shown = st.session_state.get(PAGE), st.session_state[WIDGET_PAGES]
     if again or st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
         st.session_state[key] = value
         shown[key] = page
     return key
 
 
-def widget(key: str) -> Any:
+def widget_value(key: str) -> Any:
     """What the widget with this key says; for callbacks."""
     return st.session_state[key]
 
 
-def noted(key: str) -> Any:
+def session_value(key: str) -> Any:
     """What `set_widget` has kept under a key of no widget, in this tab; None: nothing yet."""
     return st.session_state.get(key)
 
 
-def tell(sentence: str) -> None:
+def leave_notice(sentence: str) -> None:
     """Say what could not be done: shown once, above the next page drawn."""
-    st.session_state[TOLD] = sentence
+    st.session_state[NOTICE] = sentence
 
 
-def told() -> str | None:
+def take_notice() -> str | None:
     """What to say, once."""
-    sentence: str | None = st.session_state.get(TOLD)
-    st.session_state[TOLD] = None
+    sentence: str | None = st.session_state.get(NOTICE)
+    st.session_state[NOTICE] = None
     return sentence
 
 
 # Saved under a name
 
 
-def saved(pool: Pool) -> Mapping[str, Settings]:
+def saved_selections(pool: Pool) -> Mapping[str, Settings]:
     """The selections of a pool that were saved, by name in alphabetical order: read from disk every time."""
     return _saved(pool.fingerprint)
 
@@ -380,7 +387,7 @@ def load_saved(name: str) -> bool:
     """Make a saved selection the present one: one step of undo. False, and a sentence to tell, where it is gone."""
     wanted = _saved(st.session_state[POOL]).get(name)
     if wanted is None:
-        tell(f"There is no saved selection '{name}' of this pool (any more).")
+        leave_notice(f"There is no saved selection '{name}' of this pool (any more).")
         return False
     change(**{one.name: getattr(wanted, one.name) for one in fields(Settings) if one.name != "contenders"})
     return True
@@ -414,13 +421,13 @@ def _saved(fingerprint: str) -> dict[str, Settings]:
         except (WinnowError, TypeError, KeyError, AttributeError) as error:
             aside = file.with_suffix(".unreadable")
             file.replace(aside)
-            tell(f"A saved selection could not be read ({error}). It is kept as {aside.name}.")
+            leave_notice(f"A saved selection could not be read ({error}). It is kept as {aside.name}.")
     return dict(sorted(found.items(), key=lambda one: (one[0].casefold(), one[0])))
 
 
 def _keep_saved(name: str, what: Settings) -> None:
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise RecipeError(f"A saved selection needs a name of 1 to {LONGEST_NAME} characters.")
+    if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+        raise RecipeError(f"A saved selection needs a name of 1 to {MAX_NAME_LENGTH} characters.")
     write_json(_saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(what, contenders=()))})
     _write_address()
 
@@ -444,7 +451,7 @@ def _file() -> Path:
 def _keep(now: Settings) -> None:
     st.session_state[SETTINGS] = now
     write_json(_file(), {"format": FORMAT, **asdict(now)})
-    st.session_state[SEEN] = _file().stat().st_mtime_ns
+    st.session_state[FILE_STAMP] = _file().stat().st_mtime_ns
     _write_address()
 
 
@@ -452,7 +459,7 @@ def _refresh() -> None:
     """Read the settings again if another tab or the command line has changed them."""
     file = _file()
     stamp = file.stat().st_mtime_ns if file.exists() else 0
-    if stamp == st.session_state[SEEN]:
+    if stamp == st.session_state[FILE_STAMP]:
         return
     try:
         st.session_state[SETTINGS] = _from_json(read_json(file))
@@ -460,8 +467,8 @@ def _refresh() -> None:
         aside = file.with_name("unreadable.json")
         file.replace(aside)
         stamp = 0
-        tell(f"The saved selection of this pool could not be read ({error}). It is kept as {aside.name}.")
-    st.session_state[SEEN] = stamp
+        leave_notice(f"The saved selection of this pool could not be read ({error}). It is kept as {aside.name}.")
+    st.session_state[FILE_STAMP] = stamp
 
 
 def _from_json(saved: dict[str, Any]) -> Settings:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from core.methods import METHODS, standing
+from core.methods import METHODS, standalone_methods
 from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.files import write_json
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
 
-SEEN = "tour.json"  # in the workspace: there once the strip was closed or followed to its end
+SEEN_FILE = "tour.json"  # in the workspace: there once the strip was closed or followed to its end
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ STEPS = (
 
 def strip(page: str) -> None:
     """The step of this page, above it; nothing for any other pool than the demo, or once it was seen."""
-    pool = state.open_or_none()
+    pool = state.find_open_pool()
     if pool is None or pool.source != "demo" or _file().exists():
         return
     place = next((k for k, step in enumerate(STEPS) if step.page == (page or "pool")), None)
@@ -94,20 +94,20 @@ def _on(page: str | None) -> None:
 
 def _measure_all(pool: Pool) -> None:
     """One button that measures what is not measured yet, unless that is under way."""
-    lacking = [name for name in everything() if state.run(pool, replace(state.settings(), method=name)) is None]
+    lacking = [name for name in measurable_methods() if state.run(pool, replace(state.settings(), method=name)) is None]
     if lacking and not cached.live_jobs():
         st.button(
             "Measure for all methods", type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start
         )
 
 
-def everything() -> list[str]:
+def measurable_methods() -> list[str]:
     """The methods that have something to measure and can be measured without further words."""
-    return [name for name in standing() if measure_params(METHODS[name]())]
+    return [name for name in standalone_methods() if measure_params(METHODS[name]())]
 
 
 def _start() -> None:
-    state.change(also=tuple(name for name in everything() if name != state.settings().method))
+    state.change(also=tuple(name for name in measurable_methods() if name != state.settings().method))
     jobs.start(jobs.plan(state.need_pool()), "measure")
 
 
@@ -117,4 +117,4 @@ def close() -> None:
 
 
 def _file() -> Path:
-    return cached.workspace().root / SEEN
+    return cached.workspace().root / SEEN_FILE

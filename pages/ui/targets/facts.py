@@ -8,15 +8,21 @@ from typing import Any
 import streamlit as st
 
 from core.pool.preference.formats import SHAPES
-from core.pool.preference.target_sets import Lengths, Targets, lengths, overlap, source_identity
+from core.pool.preference.target_sets import (
+    LengthComparison,
+    TargetSet,
+    compare_lengths,
+    find_prompt_overlap,
+    source_identity,
+)
 from core.schema import Pool
 from pages.ui.data import cached
 from pages.ui.shell import state
 
-KNOWN = 64  # sets whose figures are kept
-MANY = 6  # sub-tasks and reasons named
-SHOWN = 80  # characters of each
-MOSTLY = 0.6  # share of pairs with the longer answer chosen, from which there is a warning
+MAX_SETS = 64  # sets whose figures are kept
+MAX_NAMED = 6  # sub-tasks and reasons named
+MAX_NAME_LENGTH = 80  # characters of each
+LONGER_SHARE = 0.6  # share of pairs with the longer answer chosen, from which there is a warning
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,12 @@ class Facts:
     subtasks: Mapping[str | None, int]
     problems: Mapping[str, int]
     notices: tuple[str, ...]
-    lengths: Lengths
+    lengths: LengthComparison
     shared_pairs: int  # whose prompt is also in the pool
     shared_rows: int  # of the pool
 
 
-def loaded(source: str) -> Targets:
+def load_pairs(source: str) -> TargetSet:
     """The pairs of a set that the present settings ask for. WinnowError when there are none."""
     return cached.targets(source, *_wanted())
 
@@ -45,18 +51,18 @@ def _wanted() -> tuple[str | None, int | None, int]:
     return method.subtask or None, method.pairs or None, state.settings().seed if method.pairs else 0
 
 
-def facts(pool: Pool, source: str) -> Facts:
+def load_facts(pool: Pool, source: str) -> Facts:
     """What is in a set, beside this pool. WinnowError when it cannot be read."""
     identity = json.dumps(source_identity(source), sort_keys=True)
     return _facts(identity, _wanted(), pool.fingerprint, source, pool)
 
 
-@st.cache_resource(show_spinner="Reading the target set", max_entries=KNOWN)
+@st.cache_resource(show_spinner="Reading the target set", max_entries=MAX_SETS)
 def _facts(
     identity: str, wanted: tuple[str | None, int | None, int], fingerprint: str, _source: str, _pool: Pool
 ) -> Facts:
     targets = cached.targets(_source, *wanted)
-    shared = overlap(targets, _pool)
+    shared = find_prompt_overlap(targets, _pool)
     return Facts(
         shape=targets.shape,
         pairs=len(targets),
@@ -64,7 +70,7 @@ def _facts(
         subtasks=targets.subtasks(),
         problems=targets.problems,
         notices=targets.notices,
-        lengths=lengths(targets),
+        lengths=compare_lengths(targets),
         shared_pairs=len(shared.pairs),
         shared_rows=len(shared.rows),
     )
@@ -73,7 +79,7 @@ def _facts(
 # In words
 
 
-def contents(known: Facts) -> str:
+def describe(known: Facts) -> str:
     """How many pairs of what, how they are written, what was set aside, and how long the answers are."""
     drawn = f" of {known.available:,}, drawn by the seed" if known.pairs < known.available else ""
     pairs = "1 pair" if known.pairs == 1 else f"{known.pairs:,} pairs"
@@ -92,14 +98,16 @@ def contents(known: Facts) -> str:
 def _counted(counts: Iterable[tuple[str, int]]) -> str:
     """8 × swapped, 8 × truncated; most first."""
     ranked = sorted(counts, key=lambda item: (-item[1], item[0]))
-    named = ", ".join(f"{n:,} × {name[:SHOWN]}{'…' * (len(name) > SHOWN)}" for name, n in ranked[:MANY])
-    return f"{named} and {len(ranked) - MANY:,} more" if len(ranked) > MANY else named
+    named = ", ".join(
+        f"{n:,} × {name[:MAX_NAME_LENGTH]}{'…' * (len(name) > MAX_NAME_LENGTH)}" for name, n in ranked[:MAX_NAMED]
+    )
+    return f"{named} and {len(ranked) - MAX_NAMED:,} more" if len(ranked) > MAX_NAMED else named
 
 
-def doubts(known: Facts) -> list[str]:
+def list_warnings(known: Facts) -> list[str]:
     """Reasons to take the influence of this set with care."""
     said = []
-    if known.lengths.chosen_longer >= MOSTLY:
+    if known.lengths.chosen_longer >= LONGER_SHARE:
         said.append(
             f"The chosen answer is the longer one in {known.lengths.chosen_longer:.0%} of the pairs. Summed "
             "log-probabilities favour the longer answer, so influence may follow length: look at it beside length."

@@ -7,18 +7,18 @@ import orjson
 import streamlit as st
 
 from core.errors import WinnowError
-from core.methods.preference_influence import TargetName
-from core.pool.preference.target_sets import Targets
+from core.methods.preference_influence import TargetSpec
+from core.pool.preference.target_sets import TargetSet
 from pages.ui.shell import show
 
 PAGE = 100  # pairs, or rows set aside, in a table at once
-TABLE, TEXT = 280, 260  # heights
-ROW = 34  # height of a line
-START = 160  # characters of a text in a table cell
+TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # heights
+ROW_HEIGHT = 34  # height of a line
+CELL_LENGTH = 160  # characters of a text in a table cell
 
 
 @st.fragment
-def reader(sets: Sequence[TargetName], load: Callable[[str], Targets]) -> None:
+def reader(sets: Sequence[TargetSpec], load: Callable[[str], TargetSet]) -> None:
     """The pairs of the sets in use, read by `load` when they are asked for."""
     opened = st.expander("See the pairs", icon=":material/compare:", key="targets.pairs", on_change="rerun")
     if not opened.open:
@@ -34,7 +34,7 @@ def reader(sets: Sequence[TargetName], load: Callable[[str], Targets]) -> None:
         _set_aside(targets)
 
 
-def _which(sets: Sequence[TargetName]) -> TargetName:
+def _which(sets: Sequence[TargetSpec]) -> TargetSpec:
     if len(sets) == 1:
         return sets[0]
     picked = st.segmented_control(
@@ -48,7 +48,7 @@ def _which(sets: Sequence[TargetName]) -> TargetName:
     return sets[int(picked or 0)]
 
 
-def _pairs(targets: Targets) -> None:
+def _pairs(targets: TargetSet) -> None:
     own = f"targets.{targets.fingerprint[:12]}"  # another set begins afresh
     pages = -(-len(targets) // PAGE)
     page = 1
@@ -78,11 +78,11 @@ def _picked(shown: list[dict[str, Any]], key: str) -> int:
             for pair in shown
         ],
         key=key,
-        height=min(TABLE, ROW * (len(shown) + 1) + 3),
+        height=min(TABLE_HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        row_height=ROW,
+        row_height=ROW_HEIGHT,
         alt="Pairs, one per line",
         column_order=[
             *("prompt", "chosen", "rejected"),
@@ -102,7 +102,7 @@ def _picked(shown: list[dict[str, Any]], key: str) -> int:
 
 
 def _start(text: str) -> str:
-    return " ".join(text[:START].split()) + ("…" if len(text) > START else "")
+    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
 def _whole(pair: dict[str, Any]) -> None:
@@ -114,18 +114,18 @@ def _whole(pair: dict[str, Any]) -> None:
     with asked:
         for turn in pair["prompt"]:
             _about(show.ROLES.get(turn["role"], ":material/chat:"), turn["role"], turn["content"])
-            show.text(turn["content"], height=TEXT if len(pair["prompt"]) == 1 else None)
+            show.text(turn["content"], height=TEXT_HEIGHT if len(pair["prompt"]) == 1 else None)
     for place, icon, side in ((chosen, "thumb_up", "chosen"), (rejected, "thumb_down", "rejected")):
         with place:
             _about(f":material/{icon}:", side, pair[side])
-            show.text(pair[side], height=TEXT)
+            show.text(pair[side], height=TEXT_HEIGHT)
 
 
 def _about(icon: str, words: str, text: str) -> None:
     st.caption(f"{icon} {show.md_escape(words)} · {len(text):,} characters")
 
 
-def _set_aside(targets: Targets) -> None:
+def _set_aside(targets: TargetSet) -> None:
     """What was of no use, with its line and the reason."""
     count = sum(targets.problems.values())
     if not count:
@@ -138,8 +138,8 @@ def _set_aside(targets: Targets) -> None:
         hide_index=True,
         key=f"targets.aside.{targets.fingerprint[:12]}",
         alt="Rows and pairs set aside, with the reason",
-        height=min(TABLE, ROW * (min(count, PAGE) + 1) + 3),
-        row_height=ROW,
+        height=min(TABLE_HEIGHT, ROW_HEIGHT * (min(count, PAGE) + 1) + 3),
+        row_height=ROW_HEIGHT,
         column_config={
             "line": st.column_config.NumberColumn("Line", format="%d", width=60),
             "reason": st.column_config.TextColumn("Reason", width=300),

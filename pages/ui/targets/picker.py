@@ -11,14 +11,14 @@ from typing import Any
 import streamlit as st
 
 from core.errors import MethodError, WinnowError
-from core.methods.preference_influence import NAME, TargetName, named_targets, spell_targets
+from core.methods.preference_influence import NAME, TargetSpec, format_targets, parse_targets
 from core.pool.preference.formats import SHAPES
 from core.pool.preference.target_sets import DEMO
 from core.schema import Pool
 from pages.ui.pool import opening
 from pages.ui.shell import roots, show, state
 from pages.ui.targets import facts
-from pages.ui.words import listed
+from pages.ui.words import join_words
 
 WAYS = {"source": ":material/folder_open: Path or hub id", "upload": ":material/upload: Upload"}
 ABOUT_DEMO = (
@@ -27,24 +27,24 @@ ABOUT_DEMO = (
 )
 
 
-def choose(pool: Pool) -> None:
+def show_sets(pool: Pool) -> None:
     """The sets in use, one under another."""
-    sets = in_use()
+    sets = current_sets()
     for one in sets:
         with st.container(border=True):
             _card(pool, one, alone=len(sets) == 1)
 
 
-def in_use() -> tuple[TargetName, ...]:
+def current_sets() -> tuple[TargetSpec, ...]:
     """The target sets of the chosen method."""
     method: Any = state.method()
-    return named_targets(method.targets)
+    return parse_targets(method.targets)
 
 
 # One set
 
 
-def _card(pool: Pool, one: TargetName, *, alone: bool) -> None:
+def _card(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(show.md_escape(one.name), icon=":material/adjust:", color="gray")
         about = ABOUT_DEMO if one.source == DEMO else show.md_escape(one.source)
@@ -60,12 +60,12 @@ def _card(pool: Pool, one: TargetName, *, alone: bool) -> None:
             args=(one.name,),
         )
     try:
-        known = facts.facts(pool, one.source)
+        known = facts.load_facts(pool, one.source)
     except WinnowError as error:
         show.error(error)
         return
-    st.caption(show.md_escape(facts.contents(known)))
-    for sentence in facts.doubts(known):
+    st.caption(show.md_escape(facts.describe(known)))
+    for sentence in facts.list_warnings(known):
         st.warning(show.md_escape(sentence), icon=":material/warning:")
 
 
@@ -76,21 +76,21 @@ def _title(source: str) -> str:
 
 
 def _remove(name: str) -> None:
-    _use([one for one in in_use() if one.name != name])
+    _use([one for one in current_sets() if one.name != name])
 
 
-def _use(sets: Sequence[TargetName]) -> None:
+def _use(sets: Sequence[TargetSpec]) -> None:
     """Change the settings to these sets; an order by a set that is gone becomes one by the first."""
     gone = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
-    state.set_params(targets=spell_targets(sets), **({"target": ""} if gone else {}))
+    state.set_params(targets=format_targets(sets), **({"target": ""} if gone else {}))
 
 
 # Another one
 
 
-def add(pool: Pool) -> None:
+def add_panel(pool: Pool) -> None:
     """Ways to one more set: a path or hub id, an upload, the embedded pairs."""
-    sets = in_use()
+    sets = current_sets()
     way = st.segmented_control(
         "Add a target set", list(WAYS), format_func=WAYS.get, default="source", key="targets.way"
     )
@@ -113,12 +113,12 @@ def _source(pool: Pool, key: str) -> None:
             )
         with called:
             name = _name(key)
-        folders = listed([show.md_escape(root) for root in roots.roots()])
+        folders = join_words([show.md_escape(root) for root in roots.allowed_folders()])
         st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
         if not st.form_submit_button("Add", icon=":material/add:"):
             return
     try:
-        source = roots.checked_source(typed)
+        source = roots.check_source(typed)
     except WinnowError as error:
         show.error(error)
         return
@@ -133,7 +133,7 @@ def _upload(pool: Pool, key: str) -> None:
     if given is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
         return
     try:
-        kept = opening.keep(given.name, given.getvalue())
+        kept = opening.store_upload(given.name, given.getvalue())
     except WinnowError as error:
         show.error(error)
         return
@@ -145,19 +145,19 @@ def _name(key: str) -> str:
     return typed.strip()
 
 
-def _named(name: str, source: str) -> TargetName:
+def _named(name: str, source: str) -> TargetSpec:
     if name and not NAME.fullmatch(name):
         raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
-    return TargetName(name or named_targets(source)[0].name, source)
+    return TargetSpec(name or parse_targets(source)[0].name, source)
 
 
 def _take(pool: Pool, name: str, source: str) -> None:
     """Put one more set in use if its pairs can be read as the settings ask; else say why, here."""
     try:
-        sets = (*in_use(), _named(name, source))
-        if named_targets(spell_targets(sets)) != sets:
+        sets = (*current_sets(), _named(name, source))
+        if parse_targets(format_targets(sets)) != sets:
             raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
-        facts.facts(pool, source)
+        facts.load_facts(pool, source)
     except WinnowError as error:
         show.error(error)
         return

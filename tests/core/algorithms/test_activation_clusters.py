@@ -8,13 +8,13 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from core.algorithms.activation_clusters import activation_clusters, touched
-from core.algorithms.active_neurons import States
+from core.algorithms.activation_clusters import activation_clusters, cluster_diversity
+from core.algorithms.active_neurons import ActiveNeurons
 
 
 def states_of(rows, neurons):
     ends = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    return States(ends, np.array([n for row in rows for n in row], np.uint32), neurons)
+    return ActiveNeurons(ends, np.array([n for row in rows for n in row], np.uint32), neurons)
 
 
 def planted(n, groups, *, on=60, width=20, own=0.3, seed=0):
@@ -24,7 +24,7 @@ def planted(n, groups, *, on=60, width=20, own=0.3, seed=0):
     favourite = draw.integers(0, width, (groups, on))
     place = np.where(draw.random((n, on)) < own, favourite[truth], draw.integers(0, width, (n, on)))
     table = (np.arange(on) * width + place).astype(np.uint32)
-    return States.of_table(table, on * width), truth
+    return ActiveNeurons.of_table(table, on * width), truth
 
 
 def test_rows_with_the_same_neurons_on_are_a_cluster():
@@ -43,7 +43,7 @@ def test_a_row_with_many_neurons_on_does_not_weigh_more():
 
 @pytest.mark.parametrize("sample", [20_000, 300])
 def test_planted_clusters_are_found(monkeypatch, sample):
-    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE", sample)
+    monkeypatch.setattr("core.algorithms.activation_clusters.MAX_SAMPLE_ROWS", sample)
     states, truth = planted(2000, 8)
     labels = activation_clusters(states, np.arange(2000), 8, seed=0)
     assert adjusted_rand_score(truth, labels) > 0.97
@@ -51,7 +51,7 @@ def test_planted_clusters_are_found(monkeypatch, sample):
 
 
 def test_neurons_that_the_sample_never_has_on_do_no_harm(monkeypatch):
-    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE_ON", 200)  # 50 of these rows
+    monkeypatch.setattr("core.algorithms.activation_clusters.MAX_SAMPLE_ACTIVE", 200)  # 50 of these rows
     states = states_of([[0, 1, 10 + i] if i % 2 else [2, 3, 10 + i] for i in range(400)], 500)
     labels = activation_clusters(states, np.arange(400), 2, seed=0)
     assert labels.tolist() == [0, 1] * 200
@@ -104,7 +104,7 @@ def test_no_rows_are_in_no_cluster():
 
 
 def test_memory_follows_rows_not_neurons_on(monkeypatch):
-    monkeypatch.setattr("core.algorithms.activation_clusters.SAMPLE_ON", 1 << 16)
+    monkeypatch.setattr("core.algorithms.activation_clusters.MAX_SAMPLE_ACTIVE", 1 << 16)
     monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", 1 << 16)
     states, _ = planted(8000, 4, on=200)  # 1.6 M neurons on: 12 MiB as a sparse matrix of float32
     tracemalloc.start()
@@ -116,23 +116,27 @@ def test_memory_follows_rows_not_neurons_on(monkeypatch):
 
 def test_evenness_by_hand():
     labels = np.array([0, 0, 0, 1, 1, 2, -1])
-    assert touched(labels, np.array([0, 3, 5]), 3) == (3, pytest.approx(1))
-    assert touched(labels, np.array([0, 3]), 3) == (2, pytest.approx(log(2) / log(3)))
+    assert cluster_diversity(labels, np.array([0, 3, 5]), 3) == (3, pytest.approx(1))
+    assert cluster_diversity(labels, np.array([0, 3]), 3) == (2, pytest.approx(log(2) / log(3)))
     entropy = 0.75 * log(4 / 3) + 0.25 * log(4)
-    assert touched(labels, np.array([0, 1, 2, 3]), 3) == (2, pytest.approx(entropy / log(3)))
+    assert cluster_diversity(labels, np.array([0, 1, 2, 3]), 3) == (2, pytest.approx(entropy / log(3)))
 
 
 def test_all_of_one_cluster_is_evenness_zero():
-    count, evenness = touched(np.array([1, 1, 0]), np.array([0, 1]), 2)
+    count, evenness = cluster_diversity(np.array([1, 1, 0]), np.array([0, 1]), 2)
     assert (count, evenness, np.signbit(evenness)) == (1, 0, False)
 
 
 def test_rows_in_no_cluster_count_for_nothing():
     labels = np.array([-1, 0, 1])
-    assert touched(labels, np.array([0, 1, 2]), 2) == touched(labels, np.array([1, 2]), 2) == (2, pytest.approx(1))
+    assert (
+        cluster_diversity(labels, np.array([0, 1, 2]), 2)
+        == cluster_diversity(labels, np.array([1, 2]), 2)
+        == (2, pytest.approx(1))
+    )
 
 
 @pytest.mark.parametrize(("rows", "clusters", "count"), [([], 3, 0), ([0], 3, 0), ([1, 2], 1, 1), ([], 0, 0)])
 def test_evenness_of_nothing_is_not_a_number(rows, clusters, count):
-    found, evenness = touched(np.array([-1, 0, 0]), np.array(rows, np.int64), clusters)
+    found, evenness = cluster_diversity(np.array([-1, 0, 0]), np.array(rows, np.int64), clusters)
     assert found == count and np.isnan(evenness)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from core.algorithms.active_neurons import ABSENT, States, stretches
+from core.algorithms.active_neurons import ABSENT, ActiveNeurons, gather_slices
 from core.errors import MethodError
 
 
 def states_of(rows, neurons):
     ends = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    return States(ends, np.array([n for row in rows for n in row], np.uint32), neurons)
+    return ActiveNeurons(ends, np.array([n for row in rows for n in row], np.uint32), neurons)
 
 
 def lists(states):
@@ -21,9 +21,9 @@ ROWS = [[0, 2, 5], [], [1], [0, 5]]
 
 def test_a_table_gives_its_rows_without_what_is_absent():
     table = np.array([[0, 2, 5], [ABSENT] * 3, [1, ABSENT, ABSENT], [0, 5, ABSENT]], np.uint32)
-    assert lists(States.of_table(table, 6)) == ROWS
-    assert lists(States.of_table(table[:1], 6)) == ROWS[:1]
-    assert lists(States.of_table(np.empty((0, 3), np.uint32), 6)) == []
+    assert lists(ActiveNeurons.of_table(table, 6)) == ROWS
+    assert lists(ActiveNeurons.of_table(table[:1], 6)) == ROWS[:1]
+    assert lists(ActiveNeurons.of_table(np.empty((0, 3), np.uint32), 6)) == []
 
 
 def test_rows_are_taken_in_the_order_asked_for():
@@ -44,7 +44,7 @@ def test_counts_are_of_the_rows_asked_for_whatever_is_read_at_once(monkeypatch, 
 def test_a_mapped_file_will_do(tmp_path):
     plain = states_of(ROWS, 6)
     plain.indices.tofile(tmp_path / "on")
-    mapped = States(plain.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), 6)
+    mapped = ActiveNeurons(plain.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), 6)
     assert lists(mapped.take(np.array([0, 3]))) == [[0, 2, 5], [0, 5]]
 
 
@@ -59,9 +59,9 @@ def test_rows_that_do_not_ascend_below_the_number_of_neurons_are_refused(monkeyp
 @pytest.mark.parametrize("ends", [[], [1, 3], [0, 2], [0, 3, 2, 3], [0, 4]])
 def test_ends_that_do_not_fill_the_list_are_refused(ends):
     with pytest.raises(MethodError, match="do not fill the list"):
-        States(np.array(ends, np.int64), np.array([0, 1, 2], np.uint32), 6)
+        ActiveNeurons(np.array(ends, np.int64), np.array([0, 1, 2], np.uint32), 6)
 
 
 def test_stretches_are_put_end_to_end():
-    found = stretches(np.arange(10), np.array([0, 3, 3, 10]), np.array([2, 1, 0]))
+    found = gather_slices(np.arange(10), np.array([0, 3, 3, 10]), np.array([2, 1, 0]))
     assert found.tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.algorithms import answer_geometry
-from core.algorithms.answer_geometry import centres, coordinates, divergence, grams
+from core.algorithms.answer_geometry import answer_centres, answer_coordinates, compute_geometry, gram_matrices
 
 NAN = np.nan
 ALONG, UP = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
@@ -23,7 +23,7 @@ def unit_vectors(n, k, width, *, spread=1.0, seed=0, dtype=np.float32):
 
 def of(*answers):
     """D, I and K' of one row."""
-    found = divergence(grams(np.array([answers], np.float32)))
+    found = compute_geometry(gram_matrices(np.array([answers], np.float32)))
     return found.dispersion[0], found.anisotropy[0], found.counted[0]
 
 
@@ -48,7 +48,7 @@ def plain(vectors):
 @pytest.mark.parametrize("k", [2, 3, 5, 20])
 def test_answers_all_alike_are_nowhere_apart_to_the_last_bit(k, dtype):
     same = np.repeat(unit_vectors(200, 1, 77, dtype=dtype), k, axis=1)
-    found = divergence(grams(same))
+    found = compute_geometry(gram_matrices(same))
     assert (found.dispersion == 0).all() and (found.anisotropy == 0).all()
     assert (found.counted == k).all()
 
@@ -70,24 +70,26 @@ def test_a_right_angle_of_groups_by_hand():
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 9])
 def test_a_regular_simplex_is_spread_equally_in_all_its_directions(k):
-    found = divergence(grams(simplex(k)[None]))
+    found = compute_geometry(gram_matrices(simplex(k)[None]))
     assert found.dispersion[0] == pytest.approx(1)  # its middle is 0
     assert found.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
-    orthogonal = divergence(grams(np.eye(k)[None]))  # unrelated answers: the same figure, from another middle
+    orthogonal = compute_geometry(
+        gram_matrices(np.eye(k)[None])
+    )  # unrelated answers: the same figure, from another middle
     assert orthogonal.dispersion[0] == pytest.approx(1 - 1 / k)
     assert orthogonal.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
 
 
 def test_figures_are_those_of_the_vectors_own_singular_values():
     vectors = unit_vectors(300, 5, 48, spread=0.4)
-    found, (dispersion, anisotropy) = divergence(grams(vectors)), plain(vectors)
+    found, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors)), plain(vectors)
     np.testing.assert_allclose(found.dispersion, dispersion, atol=1e-6)
     np.testing.assert_allclose(found.anisotropy, anisotropy, atol=1e-5)
 
 
 def test_half_precision_is_near_enough():
     vectors = unit_vectors(300, 5, 384, spread=0.4)
-    half, (dispersion, anisotropy) = divergence(grams(vectors.astype(np.float16))), plain(vectors)
+    half, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors.astype(np.float16))), plain(vectors)
     np.testing.assert_allclose(half.dispersion, dispersion, atol=1e-4)
     np.testing.assert_allclose(half.anisotropy, anisotropy, atol=1e-4)
 
@@ -97,9 +99,9 @@ def test_half_precision_is_near_enough():
 def test_turning_all_answers_or_naming_them_in_another_order_changes_nothing(seed, k, spread):
     vectors = unit_vectors(3, k, 6, spread=spread, seed=seed, dtype=np.float64)
     draw = np.random.default_rng(seed)
-    straight = divergence(grams(vectors))
+    straight = compute_geometry(gram_matrices(vectors))
     for other in (vectors @ rotation(6, seed), vectors[:, draw.permutation(k)]):
-        found = divergence(grams(other))
+        found = compute_geometry(gram_matrices(other))
         np.testing.assert_allclose(found.dispersion, straight.dispersion, atol=1e-6)
         np.testing.assert_allclose(found.anisotropy, straight.anisotropy, atol=1e-4)
 
@@ -107,7 +109,7 @@ def test_turning_all_answers_or_naming_them_in_another_order_changes_nothing(see
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(2, 8), spread=st.floats(0.0, 20))
 def test_figures_stay_in_their_bounds(seed, k, spread):
-    found = divergence(grams(unit_vectors(4, k, 5, spread=spread, seed=seed)))
+    found = compute_geometry(gram_matrices(unit_vectors(4, k, 5, spread=spread, seed=seed)))
     assert (found.dispersion >= 0).all() and (found.dispersion <= 1 + 1e-6).all()
     assert (found.anisotropy >= 0).all() and (found.anisotropy <= 1 - 1 / (k - 1) + 1e-9).all()
 
@@ -126,30 +128,30 @@ def test_of_fewer_than_two_answers_nothing_is_known():
 
 
 def test_similarities_with_a_missing_answer_are_missing():
-    found = grams(np.float32([[ALONG, GONE, UP]]))
+    found = gram_matrices(np.float32([[ALONG, GONE, UP]]))
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[0], [[1, NAN, 0], [NAN, NAN, NAN], [0, NAN, 1]])
 
 
 def test_similarities_are_symmetric_to_the_last_bit():
-    found = grams(unit_vectors(50, 7, 33))
+    found = gram_matrices(unit_vectors(50, 7, 33))
     np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 8), (0, 0, 0), (4, 0, 8), (4, 2, 0)])
 def test_nothing_gives_nothing(shape):
-    found = divergence(grams(np.zeros(shape, np.float32)))
+    found = compute_geometry(gram_matrices(np.zeros(shape, np.float32)))
     assert len(found.dispersion) == len(found.anisotropy) == len(found.counted) == shape[0]
 
 
 def test_how_much_is_worked_on_at_once_changes_no_bit(monkeypatch):
     vectors = unit_vectors(101, 5, 33)
     vectors[7, 2] = NAN
-    one = grams(vectors)
-    figures = divergence(one)
+    one = gram_matrices(vectors)
+    figures = compute_geometry(one)
     monkeypatch.setattr(answer_geometry, "CHUNK", 500)
-    np.testing.assert_array_equal(grams(vectors), one)
-    again = divergence(one)
+    np.testing.assert_array_equal(gram_matrices(vectors), one)
+    again = compute_geometry(one)
     np.testing.assert_array_equal(again.dispersion, figures.dispersion)
     np.testing.assert_array_equal(again.anisotropy, figures.anisotropy)
     np.testing.assert_array_equal(again.counted, figures.counted)
@@ -162,22 +164,22 @@ def test_a_file_is_read_a_part_at_a_time(tmp_path, monkeypatch):
     vectors.tofile(tmp_path / "vectors")
     mapped = np.memmap(tmp_path / "vectors", np.float16, "r", shape=(rows, k, width))
     tracemalloc.start()
-    found = divergence(grams(mapped))
+    found = compute_geometry(gram_matrices(mapped))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < rows * (k * k * 4 + 24) + 8 * 8 * answer_geometry.CHUNK
-    np.testing.assert_array_equal(found.dispersion, divergence(grams(vectors)).dispersion)
+    np.testing.assert_array_equal(found.dispersion, compute_geometry(gram_matrices(vectors)).dispersion)
 
 
 def test_the_map_of_two_groups_by_hand():
     there, back = ALONG, [-1.0, 0.0, 0.0]
-    flat = coordinates(grams(np.float32([[back, there, there, back]]))[0])
+    flat = answer_coordinates(gram_matrices(np.float32([[back, there, there, back]]))[0])
     np.testing.assert_allclose(flat, [[1, 0], [-1, 0], [-1, 0], [1, 0]], atol=1e-7)  # the first of the farthest is +
 
 
 def test_the_map_keeps_distances_that_two_axes_can_hold():
     corners = simplex(3)
-    flat = coordinates(corners @ corners.T)
+    flat = answer_coordinates(corners @ corners.T)
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=2)
     np.testing.assert_allclose(apart, np.sqrt(3) * (1 - np.eye(3)), atol=1e-7)
     np.testing.assert_allclose(flat.mean(axis=0), 0, atol=1e-12)
@@ -189,34 +191,34 @@ def test_the_map_holds_as_much_as_any_two_axes_can(seed, k):
     vectors = unit_vectors(1, k, 9, seed=seed, dtype=np.float64)[0]
     apart = vectors - vectors.mean(axis=0)
     squares = np.linalg.svd(apart, compute_uv=False) ** 2
-    flat = coordinates(vectors @ vectors.T)
+    flat = answer_coordinates(vectors @ vectors.T)
     np.testing.assert_allclose((flat**2).sum(axis=0), squares[:2], atol=1e-9)
     np.testing.assert_allclose(flat.mean(axis=0), 0, atol=1e-9)
 
 
 def test_the_map_says_the_same_as_the_figures():
-    gram = grams(unit_vectors(1, 5, 30))
-    found, flat = divergence(gram), coordinates(gram[0])
+    gram = gram_matrices(unit_vectors(1, 5, 30))
+    found, flat = compute_geometry(gram), answer_coordinates(gram[0])
     assert (flat[:, 0] ** 2).sum() == pytest.approx(5 * found.dispersion[0] * (1 - found.anisotropy[0]))
 
 
 def test_answers_that_are_missing_are_not_on_the_map_and_move_no_other():
     vectors = unit_vectors(1, 4, 8)
     with_gap = np.insert(vectors, 1, NAN, axis=1)
-    flat = coordinates(grams(with_gap)[0])
+    flat = answer_coordinates(gram_matrices(with_gap)[0])
     assert np.isnan(flat[1]).all()
-    np.testing.assert_allclose(np.delete(flat, 1, axis=0), coordinates(grams(vectors)[0]), atol=1e-7)
+    np.testing.assert_allclose(np.delete(flat, 1, axis=0), answer_coordinates(gram_matrices(vectors)[0]), atol=1e-7)
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 5])
 def test_the_map_of_answers_all_alike_is_one_point(k):
-    flat = coordinates(np.ones((k, k), np.float32))
+    flat = answer_coordinates(np.ones((k, k), np.float32))
     np.testing.assert_allclose(flat, np.zeros((k, 2)), atol=1e-7)
-    assert np.isnan(coordinates(np.full((k, k), NAN, np.float32))).all()
+    assert np.isnan(answer_coordinates(np.full((k, k), NAN, np.float32))).all()
 
 
 def test_the_middle_of_answers_is_the_mean_of_those_that_are_there():
-    found = centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
+    found = answer_centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
     width = len(UP)
     np.testing.assert_allclose(found[0], (np.float32(ALONG) + np.float32(UP)) / 2)
     assert np.isnan(found[1]).all() and found.shape == (3, width)
@@ -225,5 +227,5 @@ def test_the_middle_of_answers_is_the_mean_of_those_that_are_there():
 
 def test_answers_that_differ_more_lie_nearer_to_the_middle():
     vectors = unit_vectors(40, 5, 16)
-    lengths = np.linalg.norm(centres(vectors), axis=1)
-    np.testing.assert_allclose(lengths**2, 1 - divergence(grams(vectors)).dispersion, atol=1e-6)
+    lengths = np.linalg.norm(answer_centres(vectors), axis=1)
+    np.testing.assert_allclose(lengths**2, 1 - compute_geometry(gram_matrices(vectors)).dispersion, atol=1e-6)

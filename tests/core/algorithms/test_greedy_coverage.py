@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.algorithms import greedy_coverage
-from core.algorithms.active_neurons import States
-from core.algorithms.greedy_coverage import Cover, coverage_curve, coverage_order, partitioned_order, steps, value
+from core.algorithms.active_neurons import ActiveNeurons
+from core.algorithms.greedy_coverage import (
+    CoverageOrder,
+    coverage_curve,
+    coverage_order,
+    growth_steps,
+    partitioned_order,
+    total_coverage,
+)
 from core.errors import MethodError
 from tests.core.algorithms.test_active_neurons import states_of
 
@@ -19,7 +26,7 @@ every_growth = pytest.mark.parametrize(("g", "tau"), GROWTHS)
 
 def plain_greedy(rows, neurons, g, tau):
     """In the words of the definition, in whole numbers: ask every row that is left, every time."""
-    step = [int(s * 2**32) for s in steps(g, tau, len(rows))] + [0]
+    step = [int(s * 2**32) for s in growth_steps(g, tau, len(rows))] + [0]
     count, left, order, gains = [0] * neurons, list(range(len(rows))), [], []
     while left:
         gain = {i: sum(step[count[n]] for n in rows[i]) for i in left}
@@ -44,7 +51,7 @@ def clustered(n, neurons=400, on=12, clusters=7, seed=0):
     rng = np.random.default_rng(seed)
     common, kinds = rng.normal(0, 1, neurons), rng.normal(0, 1.5, (clusters, neurons))
     value = common + kinds[rng.integers(0, clusters, n)] + rng.normal(0, 1, (n, neurons))
-    return States.of_table(np.sort(np.argsort(-value, axis=1)[:, :on], axis=1).astype(np.uint32), neurons)
+    return ActiveNeurons.of_table(np.sort(np.argsort(-value, axis=1)[:, :on], axis=1).astype(np.uint32), neurons)
 
 
 def f(states, rows, g, tau):
@@ -71,7 +78,7 @@ def test_it_is_the_plain_greedy_order_in_thousands_of_small_cases(g, tau, seed):
 @every_growth
 @pytest.mark.parametrize(("asked", "chunk"), [(1, 1), (3, 40), (8, 1 << 17)])
 def test_it_is_the_plain_greedy_order_however_many_rows_are_asked_at_once(monkeypatch, g, tau, asked, chunk):
-    monkeypatch.setattr(greedy_coverage, "FIRST_ASKED", asked)
+    monkeypatch.setattr(greedy_coverage, "FIRST_BATCH", asked)
     monkeypatch.setattr(greedy_coverage, "CHUNK", chunk)
     states = clustered(150, seed=asked)
     order, _ = plain_greedy([states.row(i).tolist() for i in range(150)], 400, g, tau)
@@ -169,7 +176,7 @@ def test_a_shorter_order_is_the_beginning_of_a_longer_one():
 def test_the_names_of_neurons_are_no_matter():
     states = clustered(100)
     renamed = np.random.default_rng(2).permutation(400).astype(np.uint32)
-    other = States.of_table(np.sort(renamed[states.indices.reshape(100, -1)], axis=1), 400)
+    other = ActiveNeurons.of_table(np.sort(renamed[states.indices.reshape(100, -1)], axis=1), 400)
     np.testing.assert_array_equal(coverage_order(other).rows, coverage_order(states).rows)
 
 
@@ -218,7 +225,7 @@ def test_progress_is_told_up_to_the_end():
 
 @every_growth
 def test_steps_are_those_of_g_and_never_rise(g, tau):
-    step = steps(g, tau, 10_000)
+    step = growth_steps(g, tau, 10_000)
     counts = np.arange(10_001.0)
     heights = {"sqrt": np.sqrt(counts), "once": np.minimum(counts, 1), "capped": np.minimum(counts, tau)}[g]
     np.testing.assert_allclose(np.cumsum(step), heights[1:], rtol=1e-6)
@@ -226,7 +233,7 @@ def test_steps_are_those_of_g_and_never_rise(g, tau):
 
 
 def test_a_further_row_is_worth_less_even_after_a_million():
-    assert (np.diff(steps("sqrt", 1, 1_000_000)) < 0).all()
+    assert (np.diff(growth_steps("sqrt", 1, 1_000_000)) < 0).all()
 
 
 @pytest.mark.parametrize(("g", "tau", "words"), [("log", 1, "one of sqrt, once, capped"), ("capped", 0, "above 0")])
@@ -236,7 +243,7 @@ def test_what_is_no_growth_is_refused(g, tau, words):
 
 
 def test_a_row_too_large_to_count_exactly_is_refused(monkeypatch):
-    monkeypatch.setattr(greedy_coverage, "MOST_ON", 3)
+    monkeypatch.setattr(greedy_coverage, "MAX_ACTIVE", 3)
     with pytest.raises(MethodError, match="a row has 3 neurons on, and at most 2"):
         coverage_order(HAND)
 
@@ -306,13 +313,13 @@ def test_parts_give_as_many_rows_as_asked_for(length):
 def test_parts_give_the_same_order_twice_and_from_a_mapped_file(tmp_path):
     states = clustered(300)
     states.indices.tofile(tmp_path / "on")
-    mapped = States(states.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), states.neurons)
+    mapped = ActiveNeurons(states.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), states.neurons)
     orders = [partitioned_order(s, 60, part_rows=50).rows for s in (states, states, mapped)]
     np.testing.assert_array_equal(orders[0], orders[1])
     np.testing.assert_array_equal(orders[0], orders[2])
 
 
 def test_the_curve_says_what_share_of_all_is_covered():
-    cover = Cover(np.array([2, 0]), np.array([3.0, 1.0]), 8.0)
+    cover = CoverageOrder(np.array([2, 0]), np.array([3.0, 1.0]), 8.0)
     assert cover.curve.tolist() == [0.375, 0.5]
-    assert value(HAND) == pytest.approx(4 * np.sqrt(2))
+    assert total_coverage(HAND) == pytest.approx(4 * np.sqrt(2))

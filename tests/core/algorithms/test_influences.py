@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.algorithms.influences import Influences, in_turn
+from core.algorithms.influences import Influences, round_robin
 
 TWO = Influences(
     {"a": ("x", "y"), "b": ("z",)},
@@ -27,14 +27,14 @@ def test_the_best_subtask_counts_and_missing_stays_missing():
 
 def test_orders_give_their_best_row_that_is_left_in_turn():
     # first gives 3, second 1 (3 is gone), first 1 is gone: 0, second 2
-    assert in_turn([np.array([3, 1, 0, 2]), np.array([3, 1, 2, 0])]).tolist() == [3, 1, 0, 2]
-    assert in_turn([np.array([4, 9])]).tolist() == [4, 9]
-    assert in_turn([]).tolist() == in_turn([np.empty(0, np.int64)]).tolist() == []
+    assert round_robin([np.array([3, 1, 0, 2]), np.array([3, 1, 2, 0])]).tolist() == [3, 1, 0, 2]
+    assert round_robin([np.array([4, 9])]).tolist() == [4, 9]
+    assert round_robin([]).tolist() == round_robin([np.empty(0, np.int64)]).tolist() == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_row_comes_once(seed):
     rng = np.random.default_rng(seed)
     rows = rng.choice(100, 40, replace=False)
-    merged = in_turn([rng.permutation(rows) for _ in range(3)])
+    merged = round_robin([rng.permutation(rows) for _ in range(3)])
     assert sorted(merged.tolist()) == sorted(rows.tolist())

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from core.algorithms.kmeans import by_size, distinct, kmeans, unit
+from core.algorithms.kmeans import count_distinct, kmeans, number_by_size, unit_vectors
 
 
 def planted(sizes, width=8, spread=0.05, seed=0):
@@ -28,14 +28,14 @@ def test_on_a_line_by_hand():
 
 
 def test_groups_are_numbered_by_size_and_then_by_where_they_begin():
-    assert by_size(np.array([7, 3, 3, 5, 5, 3, 5, 1])).tolist() == [2, 0, 0, 1, 1, 0, 1, 3]
-    assert by_size(np.array([2, 1])).tolist() == [0, 1]
-    assert by_size(np.empty(0, np.int64)).tolist() == []
+    assert number_by_size(np.array([7, 3, 3, 5, 5, 3, 5, 1])).tolist() == [2, 0, 0, 1, 1, 0, 1, 3]
+    assert number_by_size(np.array([2, 1])).tolist() == [0, 1]
+    assert number_by_size(np.empty(0, np.int64)).tolist() == []
 
 
 @pytest.mark.parametrize("whole", [1 << 23, 0])  # Lloyd, and by batches
 def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads(monkeypatch, whole):
-    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", whole)
+    monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", whole)
     cloud = np.random.default_rng(0).normal(size=(5000, 16)).astype(np.float32)  # no clusters: every border is open
     found = []
     for threads in (1, 2, 4):
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads(monkeypatc
 
 def test_batches_find_the_same_clouds(monkeypatch):
     vectors, truth = planted([300, 200, 100])
-    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", 0)
+    monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", 0)
     assert kmeans(vectors, 3, seed=0).tolist() == truth.tolist()
 
 
@@ -60,7 +60,7 @@ def test_other_order_of_rows_same_clouds():
 
 @pytest.mark.parametrize("whole", [1 << 23, 0])
 def test_fewer_distinct_vectors_than_clusters_are_fewer_clusters(monkeypatch, whole):
-    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", whole)
+    monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", whole)
     twice = np.float32([[0, 0], [1, 1], [-0.0, 0], [1, 1], [1, 1]])
     assert kmeans(twice, 4, seed=0).tolist() == [1, 0, 1, 0, 0]
     assert kmeans(np.zeros((4, 2), np.float32), 3, seed=0).tolist() == [0] * 4
@@ -89,14 +89,16 @@ def test_half_precision_will_do():
 
 def test_distinct_vectors_are_counted_up_to_enough():
     vectors = np.float32([[1], [1], [2], [3]])
-    assert [distinct(vectors, enough) for enough in (0, 1, 2, 3, 9)] == [0, 1, 2, 3, 3]
+    assert [count_distinct(vectors, enough) for enough in (0, 1, 2, 3, 9)] == [0, 1, 2, 3, 3]
 
 
 def test_unit_vectors_by_hand():
-    assert unit(np.float32([[3, 4], [0, 0], [0, -2]])) == pytest.approx(np.float32([[0.6, 0.8], [0, 0], [0, -1]]))
+    assert unit_vectors(np.float32([[3, 4], [0, 0], [0, -2]])) == pytest.approx(
+        np.float32([[0.6, 0.8], [0, 0], [0, -1]])
+    )
 
 
 def test_many_bins_are_found_in_batches(monkeypatch):
-    monkeypatch.setattr("core.algorithms.kmeans.WHOLE", 0)
+    monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", 0)
     vectors, truth = planted([50] * 200, width=200, spread=0.02)
     assert adjusted_rand_score(truth, kmeans(vectors, 200, seed=0)) > 0.9

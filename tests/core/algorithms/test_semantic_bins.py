@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.cluster import hierarchy
 from sklearn.metrics import adjusted_rand_score
 
-from core.algorithms.semantic_bins import BinTree, bin_tree, bins_for, ward
+from core.algorithms.semantic_bins import BinTree, build_bin_tree, default_bin_count, ward_merges
 from core.errors import MethodError
 
 # Bins of 4, 2, 2 and 1 rows at 0, 10, 11 and 30 on a line. Δ of neighbours: 4·2/6·100, 2·2/4·1, 2·1/3·361
@@ -17,7 +17,7 @@ FINE = np.repeat([0, 1, 2, 3], SIZES)
 
 
 def tree(sizes=SIZES, centres=LINE):
-    return BinTree(np.repeat(np.arange(len(sizes)), sizes), ward(centres, np.array(sizes)))
+    return BinTree(np.repeat(np.arange(len(sizes)), sizes), ward_merges(centres, np.array(sizes)))
 
 
 def planted(sizes, width=12, spread=0.05, seed=0):
@@ -33,19 +33,19 @@ def inside(values, labels):
 
 def test_merges_on_a_line_by_hand():
     """1 and 2 first (Δ 1). Then 4 rows at 10.5: with 0 4·4/8 · 110.25 = 220.5, with 30 4·1/5 · 380.25 = 304.2."""
-    assert ward(LINE, SIZES).tolist() == [[1, 2], [0, 4], [3, 5]]
+    assert ward_merges(LINE, SIZES).tolist() == [[1, 2], [0, 4], [3, 5]]
 
 
 def test_how_many_rows_a_bin_has_decides_with_whom_it_goes():
     """0, 10 and 21, of 9, 9 and 1 rows: the far bin is light and goes first: 9/10 · 121 = 108.9, not 81/18 · 100."""
     line = np.float64([[0], [10], [21]])
-    assert ward(line, np.array([9, 9, 1])).tolist() == [[1, 2], [0, 3]]
-    assert ward(line, np.array([1, 1, 1])).tolist() == [[0, 1], [2, 3]]
+    assert ward_merges(line, np.array([9, 9, 1])).tolist() == [[1, 2], [0, 3]]
+    assert ward_merges(line, np.array([1, 1, 1])).tolist() == [[0, 1], [2, 3]]
 
 
 def test_of_equal_merges_the_earliest_is_first():
-    assert ward(np.float64([[0], [1], [2], [3]]), np.ones(4, np.int64)).tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert ward(np.zeros((3, 2)), np.ones(3, np.int64)).tolist() == [[0, 1], [2, 3]]
+    assert ward_merges(np.float64([[0], [1], [2], [3]]), np.ones(4, np.int64)).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert ward_merges(np.zeros((3, 2)), np.ones(3, np.int64)).tolist() == [[0, 1], [2, 3]]
 
 
 def test_cuts_by_hand_numbered_by_size():
@@ -73,7 +73,7 @@ def test_a_tree_that_cannot_be_one_is_refused():
 def test_rows_without_an_embedding_are_in_no_bin_at_any_number():
     vectors, truth = planted([30, 20, 10])
     vectors[[4, 7]] = np.nan
-    found = bin_tree(vectors, 3, seed=0)
+    found = build_bin_tree(vectors, 3, seed=0)
     there = np.setdiff1d(np.arange(60), [4, 7])
     assert adjusted_rand_score(truth[there], found.fine[there]) == 1
     for bins in (1, 2, 3):
@@ -87,21 +87,21 @@ def test_clouds_near_each_other_are_merged_first():
     draw = np.random.default_rng(3)
     kind, cloud = np.arange(240) % 2, np.arange(240) // 2 % 3
     vectors = np.eye(8)[kind] + 0.3 * np.eye(8)[2 + 3 * kind + cloud] + draw.normal(0, 0.02, (240, 8))
-    found = bin_tree(vectors.astype(np.float16), 6, seed=1)
+    found = build_bin_tree(vectors.astype(np.float16), 6, seed=1)
     assert adjusted_rand_score(kind, found.cut(2)) == 1
     assert adjusted_rand_score(2 * cloud + kind, found.cut(6)) == 1
 
 
 def test_the_finest_cut_is_that_of_k_means():
     vectors, _ = planted([30, 20, 10, 5])
-    found = bin_tree(vectors, 4, seed=0)
+    found = build_bin_tree(vectors, 4, seed=0)
     np.testing.assert_array_equal(found.cut(4), found.fine)
     assert found.merges.shape == (3, 2)
 
 
 def test_same_seed_same_tree():
     cloud = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
-    one, same, other = (bin_tree(cloud, 20, seed=s) for s in (5, 5, 6))
+    one, same, other = (build_bin_tree(cloud, 20, seed=s) for s in (5, 5, 6))
     np.testing.assert_array_equal(one.fine, same.fine)
     np.testing.assert_array_equal(one.merges, same.merges)
     assert one.fine.tolist() != other.fine.tolist()
@@ -109,7 +109,7 @@ def test_same_seed_same_tree():
 
 @pytest.mark.parametrize("embeddings", [np.zeros((0, 3)), np.full((4, 3), np.nan), np.zeros((4, 3))])
 def test_where_nothing_differs_there_is_one_bin_at_most(embeddings):
-    found = bin_tree(embeddings.astype(np.float32), 3, seed=0)
+    found = build_bin_tree(embeddings.astype(np.float32), 3, seed=0)
     assert found.merges.shape == (0, 2)
     assert found.cut(2).tolist() == found.fine.tolist()
     assert found.fine.tolist() == [0 if np.isfinite(row).all() else -1 for row in embeddings]
@@ -150,6 +150,6 @@ def test_bins_nest_and_no_other_merge_of_two_adds_less(drawn):
 
 
 def test_how_many_bins_by_the_rule():
-    assert [bins_for(n) for n in (0, 1, 99, 100, 149, 5_000, 49_999, 52_002, 1_000_000)] == [
+    assert [default_bin_count(n) for n in (0, 1, 99, 100, 149, 5_000, 49_999, 52_002, 1_000_000)] == [
         *(1, 1, 1, 2, 2, 100, 999, 1000, 1000)
     ]

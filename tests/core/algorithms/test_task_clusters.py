@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_mutual_info_score
 
-from core.algorithms.task_clusters import derive_tasks, distinctive, tasks_for, words
+from core.algorithms.task_clusters import default_task_count, derive_tasks, distinctive_words, extract_words
 from core.models.sentence_encoder import SentenceEncoder
 
 POOL = [
@@ -46,12 +46,12 @@ def test_a_tiny_pool_by_hand():
 
 def test_words_in_every_cluster_weigh_less_than_those_in_one():
     # A = (2 + 1.6) / 2 = 1.8: common 1 · ln(1 + 1.8/2) = 0.64, rare 1 · ln(1 + 1.8/1) = 1.03, some 0.6 · ln(4) = 0.83
-    assert distinctive([{"common": 1, "rare": 1}, {"common": 1, "some": 0.6}]) == [
+    assert distinctive_words([{"common": 1, "rare": 1}, {"common": 1, "some": 0.6}]) == [
         ["rare", "common"],
         ["some", "common"],
     ]
-    assert distinctive([{"b": 1, "a": 1, "d": 1, "c": 1}]) == [["a", "b", "c"]]
-    assert distinctive([{}, {"a": 1}]) == [[], ["a"]] and distinctive([]) == []
+    assert distinctive_words([{"b": 1, "a": 1, "d": 1, "c": 1}]) == [["a", "b", "c"]]
+    assert distinctive_words([{}, {"a": 1}]) == [[], ["a"]] and distinctive_words([]) == []
 
 
 def test_planted_tasks_are_found_behind_a_large_common_direction():
@@ -110,13 +110,13 @@ def test_a_long_prompt_does_not_speak_for_its_cluster():
 
 def test_words_are_letters_and_digits_and_neither_common_nor_long_nor_numbers():
     text = "The <b>Größe</b> of http://x.org/?a_b=1 is 12 or gpt4, see " + "x" * 21 + " " + "y" * 20
-    assert list(words(text)) == ["größe", "http", "org", "gpt4", "y" * 20]
+    assert list(extract_words(text)) == ["größe", "http", "org", "gpt4", "y" * 20]
 
 
 def test_scripts_without_spaces_give_pairs_of_characters():
-    assert list(words("写一首诗，Python代码")) == ["写一", "一首", "首诗", "python", "代码"]
-    assert list(words("水")) == ["水"]
-    assert list(words("हिन्दी में लिखो")) == ["हिन्दी", "में", "लिखो"]  # vowel signs belong to the word
+    assert list(extract_words("写一首诗，Python代码")) == ["写一", "一首", "首诗", "python", "代码"]
+    assert list(extract_words("水")) == ["水"]
+    assert list(extract_words("हिन्दी में लिखो")) == ["हिन्दी", "में", "लिखो"]  # vowel signs belong to the word
 
 
 def test_prompts_without_words_give_a_bare_number():
@@ -137,7 +137,7 @@ def test_any_text_gives_marked_unique_plain_names(pool):
 
 @pytest.mark.parametrize(("n", "tasks"), [(0, 2), (200, 2), (1_000, 4), (15_000, 17), (52_002, 32), (10**6, 50)])
 def test_tasks_grow_with_the_root_of_the_pool(n, tasks):
-    assert tasks_for(n) == tasks
+    assert default_task_count(n) == tasks
 
 
 def test_derived_tasks_of_a_public_pool_agree_with_its_labels(shared_data):

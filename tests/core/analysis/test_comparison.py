@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from core.analysis.comparison import Patterns, correlations, disagreements, distance, heights, overlap
+from core.analysis.comparison import (
+    Membership,
+    compute_overlap,
+    disagreements,
+    normalised_ranks,
+    rank_correlation_matrix,
+    total_variation,
+)
 from core.schema import Order
 
 
@@ -16,7 +23,7 @@ EVERY = np.arange(7)
 
 
 def test_overlap_at_every_budget():
-    made = overlap(A, B, EVERY, EVERY)
+    made = compute_overlap(A, B, EVERY, EVERY)
     # {0}{1}; {0,1}{1,0}; +2/+4; +3/+5; +4/+2; all
     assert made.shared.tolist() == [0, 0, 2, 2, 2, 4, 6]
     np.testing.assert_allclose(made.jaccard, [np.nan, 0, 1, 2 / 4, 2 / 6, 4 / 6, 1])
@@ -24,20 +31,20 @@ def test_overlap_at_every_budget():
 
 def test_chance_is_what_random_subsets_of_these_sizes_share_on_average():
     # 3 of 6 and 2 of 6: on average 1 row in common, of 5 - 1 = 4 that either takes
-    made = overlap(A, B, np.array([3]), np.array([2]))
+    made = compute_overlap(A, B, np.array([3]), np.array([2]))
     assert made.chance[0] == pytest.approx(1 / 4)
 
 
 def test_orders_of_different_rows_at_different_sizes():
     short = ranks([5, 0])  # has no place for four rows
-    made = overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
+    made = compute_overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
     assert made.shared.tolist() == [0, 1, 2]
     np.testing.assert_allclose(made.jaccard, [0, 1 / 3, 2 / 6])
     assert made.chance[2] == made.low[2] == made.high[2] == pytest.approx(2 / 6)  # nothing is left to chance
 
 
 def test_nothing_in_common():
-    made = overlap(ranks([0, 1, 2]), ranks([3, 4, 5]), EVERY, EVERY)
+    made = compute_overlap(ranks([0, 1, 2]), ranks([3, 4, 5]), EVERY, EVERY)
     assert not made.shared.any()
     assert made.jaccard[1:].tolist() == made.high[1:].tolist() == [0] * 6
 
@@ -50,7 +57,7 @@ def test_the_band_holds_95_percent_of_random_draws(apart):
     drawn = []
     for _ in range(2000):
         a, b = (Order(rng.permutation(own)).rank(n) for own in (own_a, own_b))
-        made = overlap(a, b, *sizes)
+        made = compute_overlap(a, b, *sizes)
         drawn.append(made.jaccard[0])
     assert np.mean(drawn) == pytest.approx(made.chance[0], rel=0.02)
     inside = np.mean((np.array(drawn) >= made.low[0]) & (np.array(drawn) <= made.high[0]))
@@ -60,7 +67,7 @@ def test_the_band_holds_95_percent_of_random_draws(apart):
 def test_overlap_looks_the_same_from_both_sides():
     rng = np.random.default_rng(1)
     a, b = (Order(rng.permutation(500)[:400]).rank(500) for _ in range(2))
-    one, other = (overlap(*pair, np.arange(0, 501, 50), np.arange(0, 501, 50)) for pair in ((a, b), (b, a)))
+    one, other = (compute_overlap(*pair, np.arange(0, 501, 50), np.arange(0, 501, 50)) for pair in ((a, b), (b, a)))
     np.testing.assert_array_equal(one.shared, other.shared)
     np.testing.assert_allclose(one.chance, other.chance)
     brute = [len(set(np.flatnonzero((a >= 0) & (a < k))) & set(np.flatnonzero((b >= 0) & (b < k)))) for k in (50, 250)]
@@ -69,7 +76,7 @@ def test_overlap_looks_the_same_from_both_sides():
 
 # Which rows are in which subsets
 
-SETS = Patterns.of([np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2, 5])], 6)
+SETS = Membership.of([np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2, 5])], 6)
 
 
 def test_every_row_is_in_one_exact_combination():
@@ -84,29 +91,29 @@ def test_every_row_is_in_one_exact_combination():
 def test_the_matrix_of_pairs_follows_from_the_combinations():
     assert SETS.shared().tolist() == [[3, 2, 1], [2, 3, 1], [1, 1, 2]]
     np.testing.assert_allclose(SETS.jaccard()[0], [1, 2 / 4, 1 / 4])
-    assert np.isnan(Patterns.of([np.array([], int)] * 2, 3).jaccard()).all()
+    assert np.isnan(Membership.of([np.array([], int)] * 2, 3).jaccard()).all()
 
 
 # How alike whole orders are
 
 
 def test_correlation_is_over_the_rows_that_both_place():
-    found = correlations([A, ranks([5, 4, 3, 2, 1, 0]), ranks([0, 2, 1])])
+    found = rank_correlation_matrix([A, ranks([5, 4, 3, 2, 1, 0]), ranks([0, 2, 1])])
     assert found[0, 1] == pytest.approx(-1)
     assert found[0, 2] == found[2, 0] == pytest.approx(0.5)  # 0 1 2 against 0 2 1: 1 - 6 · 2 / 24
-    assert np.isnan(correlations([A, ranks([0, 1])])[0, 1])
+    assert np.isnan(rank_correlation_matrix([A, ranks([0, 1])])[0, 1])
 
 
 def test_the_strongest_disagreements_come_first():
     # heights 1, 5/6, ... in A; B puts row 2 at place 4 and row 3 at place 5
-    np.testing.assert_allclose(heights(A), 1 - np.arange(6) / 6)
+    np.testing.assert_allclose(normalised_ranks(A), 1 - np.arange(6) / 6)
     assert disagreements(A, B, 9).tolist() == [2, 3, 0]  # two places down, two, one; the earlier row first
     assert disagreements(B, A, 2).tolist() == [4, 5]
     assert disagreements(A, ranks([0]), 9).tolist() == []  # first in both, and no place for the others
 
 
 def test_distance_is_the_share_that_would_have_to_move():
-    assert distance(np.array([5, 5]), np.array([1, 1])) == 0
-    assert distance(np.array([1, 0]), np.array([0, 3])) == 1
-    assert distance(np.array([3, 1]), np.array([1, 1])) == pytest.approx(0.25)
-    assert np.isnan(distance(np.array([0, 0]), np.array([1, 1])))
+    assert total_variation(np.array([5, 5]), np.array([1, 1])) == 0
+    assert total_variation(np.array([1, 0]), np.array([0, 3])) == 1
+    assert total_variation(np.array([3, 1]), np.array([1, 1])) == pytest.approx(0.25)
+    assert np.isnan(total_variation(np.array([0, 0]), np.array([1, 1])))

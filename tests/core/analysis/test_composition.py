@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.analysis.composition import LENGTH_EDGES, Chance, code_tasks, composition, random_band
+from core.analysis.composition import LENGTH_EDGES, RandomOrders, code_tasks, count_composition, count_random_band
 from core.methods.controls import Random
 from core.schema import Measured
 from core.selection.selection import Budget
@@ -19,7 +19,7 @@ POOL = {
 
 
 def of(*rows: int, **more):
-    return composition(np.array(rows, np.int64), **POOL, **more)
+    return count_composition(np.array(rows, np.int64), **POOL, **more)
 
 
 def test_tasks_are_coded_by_name_and_missing_ones_by_minus_one():
@@ -42,7 +42,7 @@ def test_a_length_falls_in_the_bin_that_starts_at_or_below_it():
 def test_every_row_is_in_one_length_bin_however_long():
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 20_000, 500)
-    counted = composition(
+    counted = count_composition(
         np.arange(500), response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(500, int), n_tasks=1
     )
     by_hand = np.histogram(tokens, bins=[*LENGTH_EDGES, 10**9])[0]
@@ -53,7 +53,9 @@ def test_quantiles_are_lengths_that_rows_have():
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, 300, 101)
     rows = rng.permutation(101)[:58]
-    counted = composition(rows, response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(101, int), n_tasks=1)
+    counted = count_composition(
+        rows, response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(101, int), n_tasks=1
+    )
     expected = np.quantile(tokens[rows], [0.05, 0.25, 0.5, 0.75, 0.95], method="lower")
     assert counted.quantiles.tolist() == expected.tolist()
 
@@ -77,15 +79,15 @@ def a_pool(n: int = 300):
     about = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
     measured = Measured("p", {"response_tokens": tokens})
     orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
-    return about, Chance.of(orders, tokens), orders
+    return about, RandomOrders.of(orders, tokens), orders
 
 
 @pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])
 def test_the_band_is_the_composition_of_each_random_selection(budget):
     about, chance, orders = a_pool()
     marks = {"odd": np.arange(300) % 2 == 1}
-    band = random_band(chance, Budget.parse(budget), **about, marks=marks)
-    seventh = composition(orders[7][: band.rows[7]], **about, marks=marks)
+    band = count_random_band(chance, Budget.parse(budget), **about, marks=marks)
+    seventh = count_composition(orders[7][: band.rows[7]], **about, marks=marks)
     assert band.response_tokens[7] == seventh.response_tokens
     assert band.tasks[7].tolist() == seventh.tasks.tolist()
     assert band.lengths[7].tolist() == seventh.lengths.tolist()
@@ -95,7 +97,7 @@ def test_the_band_is_the_composition_of_each_random_selection(budget):
 
 def test_at_a_token_budget_no_random_selection_exceeds_it():
     about, chance, _ = a_pool()
-    band = random_band(chance, Budget(3000, "tokens"), **about)
+    band = count_random_band(chance, Budget(3000, "tokens"), **about)
     assert (band.response_tokens <= 3000).all()
     assert (band.response_tokens > 3000 - 90).all()
     assert len(set(band.rows.tolist())) > 1  # how many rows that buys differs from draw to draw
@@ -103,7 +105,7 @@ def test_at_a_token_budget_no_random_selection_exceeds_it():
 
 def test_at_the_whole_budget_chance_is_the_pool():
     about, chance, _ = a_pool()
-    band = random_band(chance, Budget(100, "percent"), **about)
-    whole = composition(np.arange(300), **about)
+    band = count_random_band(chance, Budget(100, "percent"), **about)
+    whole = count_composition(np.arange(300), **about)
     assert (band.tasks == whole.tasks).all()
     assert (band.response_tokens == whole.response_tokens).all()

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from core.__main__ import app
 from core.algorithms.answer_geometry import CENTRE
 from core.analysis import maps, projection
-from core.analysis.maps import Source, load_map, make_map, map_folder, need_source, sources
+from core.analysis.maps import EmbeddingSource, list_sources, load_map, make_map, map_folder, need_source
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.measure import measure
 from core.measurement.run_data import base_parts, load_measured, load_states
 from core.measurement.runs import save_run
-from core.methods import build
+from core.methods import build_method
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Parts, Workspace
 
@@ -43,7 +43,9 @@ def made(tmp_path_factory, tiny_model_dir):
     (place / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     workspace, reading = Workspace(place / "workspace"), Reading(model=str(tiny_model_dir), max_length=128)
     pool = load_pool(str(place / "pool.jsonl"), workspace=workspace.root)
-    run = measure(pool, build("activation_coverage", {"clusters": 3}), reading, workspace, report=Silent())
+    run = measure(
+        pool, build_method("activation_coverage", {"clusters": 3}), reading, workspace, report=SilentReporter()
+    )
     return workspace, pool, run, reading
 
 
@@ -56,7 +58,7 @@ def project(made, *words):
 
 def test_all_that_was_measured_is_found(made):
     workspace, pool, _, reading = made
-    found = sources(workspace, pool, reading)
+    found = list_sources(workspace, pool, reading)
     assert list(found) == ["prompt", "response", "activations"]
     assert {source.rows for source in found.values()} == {len(pool)}
     assert found["prompt"].size() > 0
@@ -64,7 +66,7 @@ def test_all_that_was_measured_is_found(made):
 
 def test_nothing_is_found_for_another_model(made):
     workspace, pool, _, _ = made
-    assert sources(workspace, pool, Reading(model="other")) == {}
+    assert list_sources(workspace, pool, Reading(model="other")) == {}
 
 
 def test_the_pca_map_is_that_of_the_stored_embeddings(made):
@@ -72,9 +74,9 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(made):
     source = need_source(workspace, pool, reading, "prompt")
     make_map(workspace, source, "pca", 0)
     stored = base_parts(workspace, run).column("prompt_embedding", len(pool))
-    whole = projection.axes(stored, seed=0)
+    whole = projection.fit_axes(stored, seed=0)
     assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
-    about = maps.about_map(workspace, source, 0)
+    about = maps.load_map_facts(workspace, source, 0)
     assert about["share"] == pytest.approx(whole.share[:2].tolist(), abs=1e-5) and about["placed"] == len(pool)
 
 
@@ -88,7 +90,7 @@ def gaps(tmp_path):
     for part, rows in enumerate(parts.plan):
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors[rows].ravel()), 8)
         parts.write(part, pa.table({"prompt_embedding": column}))
-    return workspace, Source("prompt", parts.folder, "by hand", 60), vectors
+    return workspace, EmbeddingSource("prompt", parts.folder, "by hand", 60), vectors
 
 
 @pytest.mark.parametrize("layout", maps.LAYOUTS)
@@ -97,7 +99,7 @@ def test_rows_without_an_embedding_are_not_on_the_map(gaps, layout):
     make_map(workspace, source, layout, 0)
     xy = load_map(workspace, source, layout, 0)
     assert np.flatnonzero(np.isnan(xy).any(axis=1)).tolist() == [3, 40]
-    assert maps.about_map(workspace, source, 0)["placed"] == 58
+    assert maps.load_map_facts(workspace, source, 0)["placed"] == 58
     with pytest.raises(ValueError, match="read-only"):
         xy[0] = 0
 
@@ -108,7 +110,7 @@ def test_where_no_row_has_an_embedding_there_is_no_map(gaps):
     only = Parts.open(workspace.folder("measurements", "none"), {}, [np.arange(25)])
     only.write(0, pa.table({"prompt_embedding": column}))
     with pytest.raises(WorkspaceError, match="no row has a prompt embedding"):
-        make_map(workspace, Source("prompt", only.folder, "by hand", 25), "pca", 0)
+        make_map(workspace, EmbeddingSource("prompt", only.folder, "by hand", 25), "pca", 0)
 
 
 def test_rows_with_the_same_neurons_on_lie_upon_each_other(made):
@@ -162,7 +164,7 @@ def test_reading_part_by_part_is_reading_the_whole(made, monkeypatch):
         whole[rows] = vectors
     assert np.array_equal(whole, parts.column("prompt_embedding", len(pool)))
     assert np.array_equal(blocks.sample(0), whole)  # few rows: all of them, in the pool's order
-    monkeypatch.setattr(projection, "FITTED_AXES", 10)
+    monkeypatch.setattr(projection, "MAX_AXES_ROWS", 10)
     some = blocks.sample(0)
     assert len(some) == 10 and (some[:, None] == whole[None]).all(axis=2).any(axis=1).all()
 
@@ -184,14 +186,14 @@ def test_a_map_of_answers_wants_answers(made):
 def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
     _, pool, _, reading = made
     workspace = Workspace(tmp_path)
-    method = build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
-    run = measure(pool, method, reading, workspace, report=Silent())
+    method = build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
+    run = measure(pool, method, reading, workspace, report=SilentReporter())
     source = need_source(workspace, pool, reading, "answers")
     assert (source.held.name, source.by) == (run.kept["grams"], run.model["name"])
     stored = Parts.open(source.held, {}, []).column(CENTRE, len(pool))
     assert np.linalg.norm(stored, axis=1) ** 2 == pytest.approx(1 - load_measured(run).need("dispersion"), abs=2e-3)
     make_map(workspace, source, "pca", 0)
-    whole = projection.axes(stored, seed=0)
+    whole = projection.fit_axes(stored, seed=0)
     assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
 
     encoded = run.method | {"params": run.method["params"] | {"embeddings": "an-encoder"}}
@@ -208,7 +210,7 @@ def test_answers_measured_before_their_middle_was_kept_have_no_map(made, tmp_pat
     folder = workspace.folder("runs", "with-old-answers")
     aged = replace(run, id="with-old-answers", folder=folder, kept={**run.kept, "grams": "grams-of-old"})
     save_run(workspace, aged, dict(load_measured(run).columns))
-    assert "answers" not in sources(workspace, pool, reading)
+    assert "answers" not in list_sources(workspace, pool, reading)
     shutil.rmtree(folder)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.analysis.nearest_rows import nearest, similarities
+from core.analysis.nearest_rows import cosine_similarities, find_nearest
 
 VECTORS = np.array([[1, 0], [3, 4], [0, 2], [-2, 0], [np.nan, np.nan], [0, 0], [10, 0]], np.float16)
 
@@ -15,34 +15,34 @@ def blocks(*cuts):
 
 @pytest.mark.parametrize("cuts", [(), (3,), (1, 2, 3, 4, 5, 6)])
 def test_similarity_is_the_cosine_whatever_the_blocks(cuts):
-    found = similarities(blocks(*cuts), VECTORS[0], 8)
+    found = cosine_similarities(blocks(*cuts), VECTORS[0], 8)
     np.testing.assert_allclose(found, [1, 0.6, 0, -1, np.nan, np.nan, 1, np.nan], atol=1e-6)
 
 
 def test_it_is_the_cosine_of_a_plain_computation(monkeypatch):
-    monkeypatch.setattr("core.analysis.nearest_rows.AT_ONCE", 7)
+    monkeypatch.setattr("core.analysis.nearest_rows.CHUNK_ROWS", 7)
     random = np.random.default_rng(0)
     vectors = random.normal(size=(50, 16)).astype(np.float16)
     whole = vectors.astype(np.float64)
     whole /= np.linalg.norm(whole, axis=1, keepdims=True)
-    found = similarities([(np.arange(50), vectors)], vectors[7], 50)
+    found = cosine_similarities([(np.arange(50), vectors)], vectors[7], 50)
     np.testing.assert_allclose(found, whole @ whole[7], atol=1e-6)
     assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("query", [VECTORS[4], VECTORS[5]])
 def test_a_row_without_an_embedding_is_like_nothing(query):
-    assert np.isnan(similarities(blocks(), query, 7)).all()
+    assert np.isnan(cosine_similarities(blocks(), query, 7)).all()
 
 
 def test_the_nearest_are_found_among_those_asked_for_without_the_row_itself():
-    similarity = similarities(blocks(), VECTORS[0], 7)
-    assert nearest(similarity, np.arange(7), 3, but=0).tolist() == [6, 1, 2]
-    assert nearest(similarity, np.array([3, 2]), 5, but=0).tolist() == [2, 3]
-    assert nearest(similarity, np.array([4, 5]), 1, but=0).tolist() == []
-    assert nearest(similarity, np.empty(0, np.int64), 1, but=0).tolist() == []
+    similarity = cosine_similarities(blocks(), VECTORS[0], 7)
+    assert find_nearest(similarity, np.arange(7), 3, but=0).tolist() == [6, 1, 2]
+    assert find_nearest(similarity, np.array([3, 2]), 5, but=0).tolist() == [2, 3]
+    assert find_nearest(similarity, np.array([4, 5]), 1, but=0).tolist() == []
+    assert find_nearest(similarity, np.empty(0, np.int64), 1, but=0).tolist() == []
 
 
 def test_ties_go_to_the_earlier_row():
     similarity = np.array([0.5, 0.9, 0.9, np.nan, 0.9], np.float32)
-    assert nearest(similarity, np.array([4, 3, 2, 0]), 2, but=1).tolist() == [2, 4]
+    assert find_nearest(similarity, np.array([4, 3, 2, 0]), 2, but=1).tolist() == [2, 4]

@@ -3,37 +3,37 @@
 import numpy as np
 import pytest
 
-from core.analysis.score_checks import trust
+from core.analysis.score_checks import assess_score
 
 LENGTHS = np.arange(1, 101)
 RNG = np.random.default_rng(0)
 
 
 def test_a_score_of_its_own_gets_no_warning():
-    said = trust(RNG.permutation(100).astype(np.float32), LENGTHS)
+    said = assess_score(RNG.permutation(100).astype(np.float32), LENGTHS)
     assert abs(said.length_rho) < 0.3
     assert (said.missing, said.constant, said.top_share, said.warnings) == (0, False, 0.01, ())
 
 
 def test_any_rising_function_of_length_is_length():
-    said = trust(np.log(LENGTHS), LENGTHS)
+    said = assess_score(np.log(LENGTHS), LENGTHS)
     assert said.length_rho == pytest.approx(1.0)
     assert "higher the longer the response (Spearman 1.00)" in said.warnings[0]
 
 
 def test_a_falling_one_is_length_too():
-    said = trust(-(LENGTHS.astype(float) ** 2), LENGTHS)
+    said = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
     assert said.length_rho == pytest.approx(-1.0)
     assert "higher the shorter the response (Spearman -1.00)" in said.warnings[0]
 
 
 def test_tied_ranks_are_averaged():
     # ranks 1.5 1.5 3 4 against 1 2 3 4: covariance 4.5, variances 4.5 and 5
-    assert trust(np.float32([0, 0, 1, 2]), np.arange(4)).length_rho == pytest.approx(4.5 / np.sqrt(4.5 * 5))
+    assert assess_score(np.float32([0, 0, 1, 2]), np.arange(4)).length_rho == pytest.approx(4.5 / np.sqrt(4.5 * 5))
 
 
 def test_a_constant_score_orders_nothing_and_has_no_correlation():
-    said = trust(np.ones(100), LENGTHS)
+    said = assess_score(np.ones(100), LENGTHS)
     assert said.constant
     assert np.isnan(said.length_rho)
     assert said.warnings == ("Every row has the same score: it orders nothing.",)
@@ -41,30 +41,30 @@ def test_a_constant_score_orders_nothing_and_has_no_correlation():
 
 def test_a_saturated_score_is_named_with_its_share():
     values = RNG.permutation(np.concatenate([np.ones(60), RNG.random(40)]))
-    said = trust(values, LENGTHS)
+    said = assess_score(values, LENGTHS)
     assert said.top_share == pytest.approx(0.6)
     assert said.warnings[0].startswith("60% of the scored rows share one value")
     half = RNG.permutation(np.concatenate([np.ones(50), RNG.random(50)]))
-    assert trust(half, LENGTHS).warnings == ()
+    assert assess_score(half, LENGTHS).warnings == ()
 
 
 def test_missing_scores_are_counted_and_left_out_of_everything_else():
     values = LENGTHS.astype(np.float32)
     values[::4] = np.nan
-    said = trust(values, LENGTHS)
+    said = assess_score(values, LENGTHS)
     assert said.missing == 25
     assert said.length_rho == pytest.approx(1.0)
     assert said.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be chosen by it."
 
 
 def test_no_score_at_all_is_one_sentence():
-    assert trust(np.full(100, np.nan), LENGTHS).warnings == ("No row has this score.",)
-    assert trust(np.empty(0), np.empty(0, int)).warnings == ("No row has this score.",)
+    assert assess_score(np.full(100, np.nan), LENGTHS).warnings == ("No row has this score.",)
+    assert assess_score(np.empty(0), np.empty(0, int)).warnings == ("No row has this score.",)
 
 
 def test_responses_of_one_length_correlate_with_nothing():
-    assert np.isnan(trust(LENGTHS.astype(float), np.full(100, 7)).length_rho)
+    assert np.isnan(assess_score(LENGTHS.astype(float), np.full(100, 7)).length_rho)
 
 
 def test_a_yes_or_no_column_can_be_asked_too():
-    assert trust(LENGTHS > 30, LENGTHS).top_share == pytest.approx(0.7)
+    assert assess_score(LENGTHS > 30, LENGTHS).top_share == pytest.approx(0.7)

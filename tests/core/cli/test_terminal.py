@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.cli.terminal import facts_text
+from core.cli.terminal import format_facts
 
 FACTS = {
     "pool": "a [bold]pool[/bold] :smile:",
@@ -20,7 +20,7 @@ def narrow(monkeypatch):
 
 
 def test_a_pipe_gets_every_fact_on_a_line_of_its_own_and_no_colours():
-    lines = facts_text(FACTS).splitlines()
+    lines = format_facts(FACTS).splitlines()
     assert lines[0] == "pool   a [bold]pool[/bold] :smile:"
     assert lines[1].endswith("task 28: 28,000, task 29: 29,000") and len(lines[1]) > 80
     assert lines[2:4] == ["files  one.jsonl", "       two.jsonl"]
@@ -28,7 +28,7 @@ def test_a_pipe_gets_every_fact_on_a_line_of_its_own_and_no_colours():
 
 
 def test_a_table_has_numbers_to_the_right_and_counts_wide_characters_as_two():
-    head, first, second = facts_text(FACTS).splitlines()[4:]
+    head, first, second = format_facts(FACTS).splitlines()[4:]
     assert head.split() == ["rows", "id", "nll"]
     assert first == "       漢字" + 86 * " " + "  1.235"
     assert second == "       " + 90 * "x" + "     20"
@@ -36,6 +36,6 @@ def test_a_table_has_numbers_to_the_right_and_counts_wide_characters_as_two():
 
 def test_a_terminal_gets_lines_folded_to_its_width_and_nothing_cut(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    text = facts_text(FACTS)
+    text = format_facts(FACTS)
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     assert text.count("x") == 90 and text.count("task") == 31

@@ -7,8 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.demo import MODEL_PATH
 from core.demo.pool import clean_rows, demo_rows, prompt_of
-from core.demo.training.corpus import REPEATS, SOURCES, demo_documents, documents, split
-from core.demo.training.heldout import held_out, model_nats
+from core.demo.training.corpus import REPEATS, SOURCES, demo_documents, read_documents, split_documents
+from core.demo.training.heldout import measure_held_out, model_nats
 from core.demo.training.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, unigram_nats
 
 ODD = [
@@ -120,14 +120,14 @@ def test_confidence_differs_between_task_families(nats):
 
 def test_a_uniform_distribution_has_the_perplexity_of_the_vocabulary(network, demo):
     flat = np.full(VOCABULARY, np.log(VOCABULARY))
-    assert held_out(network, demo["logic"], flat).unigram == pytest.approx(VOCABULARY)
+    assert measure_held_out(network, demo["logic"], flat).unigram == pytest.approx(VOCABULARY)
 
 
 @pytest.mark.slow
 def test_held_out_rows_of_three_pools_read_30_times_better_than_by_token_counts(network, tokenizer, shared_data):
     """Every sixth training row counts tokens; figures of all rows are in the model card."""
     wanted = {"gsm8k", "flan_cot", "roleplay"}
-    train, kept = split(doc for source in SOURCES for doc in documents(source, shared_data))
+    train, kept = split_documents(doc for source in SOURCES for doc in read_documents(source, shared_data))
     texts: dict[str, list[str]] = {}
     for doc in train[::6] + demo_documents()[::6]:
         texts.setdefault(doc.source, []).append(doc.text)
@@ -136,5 +136,5 @@ def test_held_out_rows_of_three_pools_read_30_times_better_than_by_token_counts(
     for name in wanted:
         rows = [doc.text for doc in kept if doc.source == name]
         assert len(rows) >= 150
-        figures = held_out(network, token_rows(rules, rows[:150]), unigram)
+        figures = measure_held_out(network, token_rows(rules, rows[:150]), unigram)
         assert figures.ratio >= 30, f"{name}: {figures}"

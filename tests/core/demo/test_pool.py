@@ -6,9 +6,9 @@ from difflib import SequenceMatcher
 
 import pytest
 
-from core.demo.closed_tasks import CLOSED
-from core.demo.faults import SHARES
-from core.demo.open_tasks import OPEN
+from core.demo.closed_tasks import CLOSED_TASKS
+from core.demo.faults import FAULT_SHARES
+from core.demo.open_tasks import OPEN_TASKS
 from core.demo.pool import FAMILIES, clean_rows, demo_rows, write_demo
 
 TEXT = ("instruction", "input", "output", "task")
@@ -45,8 +45,8 @@ def test_the_pool_has_2400_rows_of_15_families_closed_and_open(pool):
     rows, _ = pool
     tasks = Counter(row["task"] for row in rows.values())
     assert len(rows) == 2400
-    assert set(tasks) == set(CLOSED) | set(OPEN)
-    assert (len(CLOSED), len(OPEN)) == (8, 7)
+    assert set(tasks) == set(CLOSED_TASKS) | set(OPEN_TASKS)
+    assert (len(CLOSED_TASKS), len(OPEN_TASKS)) == (8, 7)
     assert min(tasks.values()) >= 150
 
 
@@ -91,11 +91,11 @@ def test_ids_are_numbered_in_row_order_and_faults_are_spread_over_it(pool):
 def test_each_fault_has_its_share_and_no_row_has_two(pool):
     _, key = pool
     counts = Counter(entry["fault"] for entry in key.values())
-    assert counts == {fault: round(2400 * share) for fault, share in SHARES.items()}
+    assert counts == {fault: round(2400 * share) for fault, share in FAULT_SHARES.items()}
     assert sum(counts.values()) == len(demo_rows(0)[1])  # an id twice would vanish from the dict
 
 
-@pytest.mark.parametrize("fault", SHARES)
+@pytest.mark.parametrize("fault", FAULT_SHARES)
 def test_a_fault_is_spread_over_the_families(pool, fault):
     tasks = Counter(row["task"] for row, _ in faulty(pool, fault))
     assert len(tasks) >= 9
@@ -204,4 +204,4 @@ def test_the_order_in_logic_agrees_with_its_facts():
 
 
 def test_families_are_named_once():
-    assert len(FAMILIES) == len(CLOSED) + len(OPEN)
+    assert len(FAMILIES) == len(CLOSED_TASKS) + len(OPEN_TASKS)

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import PoolError
 from core.measurement.answer_file import read_answers
-from core.models.generation.answers import COLUMNS, count_answers
+from core.models.generation.answers import ANSWER_COLUMNS, count_answers
 
 
 def write(path, *lines):
@@ -36,7 +36,7 @@ def test_answers_are_joined_by_id_in_the_order_of_the_pool(tmp_path):
         ["c1", "c2", "c3"],
         ["d1", None, "d\u2028\u00853"],
     ]
-    assert {name: found.table[name].type for name in found.table.column_names} == dict(COLUMNS)
+    assert {name: found.table[name].type for name in found.table.column_names} == dict(ANSWER_COLUMNS)
     assert found.table["ended"].to_pylist() == found.table["answer_tokens"].to_pylist() == [[None] * 3] * 4
     assert (found.found, found.lacking, found.unknown, found.short, found.long) == (3, 1, 1, 2, 1)
     counts = count_answers(found.table)
@@ -94,4 +94,4 @@ def test_a_file_of_another_pool_or_of_nothing_or_not_there_is_said(tmp_path):
 
 def test_the_table_is_of_the_stored_types_even_without_rows(tmp_path):
     path = write(tmp_path / "a.jsonl", row("a", "x", "y"))
-    assert read_answers(path, ["a"], 2).table.schema == pa.schema(dict(COLUMNS))
+    assert read_answers(path, ["a"], 2).table.schema == pa.schema(dict(ANSWER_COLUMNS))

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from core.measurement.cost import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
-from core.methods import METHODS, build
+from core.methods import METHODS, build_method
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Workspace
 
@@ -25,34 +25,34 @@ def pool(tmp_path):
 def cost(pool, tmp_path, tiny_model_dir):
     def of(*methods):
         reading = Reading(model=str(tiny_model_dir), max_length=128)
-        return estimate(pool, methods, reading, Workspace(tmp_path), report=Silent())
+        return estimate(pool, methods, reading, Workspace(tmp_path), report=SilentReporter())
 
     return of
 
 
 def test_a_task_is_asked_as_many_prompts_as_it_has(pool):
-    assert prompts_asked(build("task_confidence", {"prompts_per_task": 10}), pool) == 10 + 3
-    assert prompts_asked(build("task_confidence", {"confidence": "response"}), pool) == 0
-    assert prompts_asked(build("task_confidence", {"tasks": "derived", "derived_tasks": 4}), pool) == 43
-    assert prompts_asked(build("entropy_shift", {}), pool) == 0
+    assert prompts_asked(build_method("task_confidence", {"prompts_per_task": 10}), pool) == 10 + 3
+    assert prompts_asked(build_method("task_confidence", {"confidence": "response"}), pool) == 0
+    assert prompts_asked(build_method("task_confidence", {"tasks": "derived", "derived_tasks": 4}), pool) == 43
+    assert prompts_asked(build_method("entropy_shift", {}), pool) == 0
 
 
 def test_the_whole_pool_is_read_only_where_a_method_needs_it(pool):
-    assert not reads_pool(build("task_confidence", {}), pool)
-    assert reads_pool(build("task_confidence", {"tasks": "derived"}), pool)
-    assert not reads_pool(build("task_confidence", {"tasks": "derived", "embeddings": "some/encoder"}), pool)
-    assert reads_pool(build("activation_coverage", {}), pool)
+    assert not reads_pool(build_method("task_confidence", {}), pool)
+    assert reads_pool(build_method("task_confidence", {"tasks": "derived"}), pool)
+    assert not reads_pool(build_method("task_confidence", {"tasks": "derived", "embeddings": "some/encoder"}), pool)
+    assert reads_pool(build_method("activation_coverage", {}), pool)
 
 
 def test_answers_are_at_most_so_many_tokens():
-    assert tokens_drawn(build("answer_divergence", {"answers": 3, "max_new_tokens": 7})) == 21
-    assert tokens_drawn(build("answer_divergence", {"source": "file"})) == 0
-    assert tokens_drawn(build("random", {})) == 0
+    assert tokens_drawn(build_method("answer_divergence", {"answers": 3, "max_new_tokens": 7})) == 21
+    assert tokens_drawn(build_method("answer_divergence", {"source": "file"})) == 0
+    assert tokens_drawn(build_method("random", {})) == 0
 
 
 def test_several_methods_share_one_pass(cost):
-    alone = cost(build("activation_coverage", {}))
-    together = cost(*(build(name, {}) for name in METHODS if name != "answer_divergence"))
+    alone = cost(build_method("activation_coverage", {}))
+    together = cost(*(build_method(name, {}) for name in METHODS if name != "answer_divergence"))
     assert alone.takes == together.takes == "NLL, entropy, embeddings, activations"
     assert (alone.passes, together.passes) == (1, 2)  # the second is the calibrated model's
     assert together.asked == 43
@@ -62,22 +62,24 @@ def test_several_methods_share_one_pass(cost):
 
 def test_what_a_server_draws_is_counted_and_not_timed(cost):
     method = {"answers": 2, "max_new_tokens": 4}
-    served = cost(build("answer_divergence", method | {"source": "server"}))
-    own = cost(build("answer_divergence", method))
+    served = cost(build_method("answer_divergence", method | {"source": "server"}))
+    own = cost(build_method("answer_divergence", method))
     assert served.generated == own.generated == 43 * 8
     assert (served.answering_seconds, own.answering_seconds > 0) == (0, True)
 
 
 def test_the_tokenizer_alone_costs_no_pass(cost):
-    nothing = cost(build("random", {}))
+    nothing = cost(build_method("random", {}))
     assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
 
 
 def test_gradients_of_every_row_are_counted_once_an_epoch(cost):
     method = {"epochs": 3, "warmup": 0.5}
-    one, three = (cost(build("preference_influence", method | {"epochs": epochs})) for epochs in (1, 3))
+    one, three = (cost(build_method("preference_influence", method | {"epochs": epochs})) for epochs in (1, 3))
     assert (one.epochs, three.epochs, three.passes) == (1, 3, 0)
     assert three.gradient_seconds > 0 < three.calibration_seconds
     assert three.seconds > three.gradient_seconds + three.calibration_seconds
-    assert training_cost(build("preference_influence", method), 43) == TRAINING_COST * 3  # 256 rows at least: all
-    assert training_cost(build("preference_influence", method), 10_000) == TRAINING_COST * 3 * 0.5
+    assert (
+        training_cost(build_method("preference_influence", method), 43) == TRAINING_COST * 3
+    )  # 256 rows at least: all
+    assert training_cost(build_method("preference_influence", method), 10_000) == TRAINING_COST * 3 * 0.5

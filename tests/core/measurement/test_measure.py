@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.algorithms.answer_geometry import divergence
+from core.algorithms.answer_geometry import compute_geometry
 from core.algorithms.greedy_coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measurement import stages as passes
@@ -21,9 +21,9 @@ from core.measurement.run_data import kept_folder, load_measured
 from core.measurement.runs import Run, find_run, fits, list_runs
 from core.measurement.stages import plan_parts
 from core.measurement.task_confidence import labels
-from core.methods import build
+from core.methods import build_method
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Parts, Workspace
 
@@ -49,13 +49,13 @@ def reading(tiny_model_dir) -> Reading:
     return Reading(model=str(tiny_model_dir), max_length=128)
 
 
-SHIFT = build("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.2, "batch_size": 8})
-COVER = build("activation_coverage", {"clusters": 4})
-ASK = build("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
-SPREAD = build("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6})
+SHIFT = build_method("entropy_shift", {"learning_rate": 1e-3, "epochs": 1, "alpha": 0.2, "batch_size": 8})
+COVER = build_method("activation_coverage", {"clusters": 4})
+ASK = build_method("task_confidence", {"prompts_per_task": 5, "new_tokens": 4, "derived_tasks": 3})
+SPREAD = build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 6})
 
 
-class Recorder(Silent):
+class Recorder(SilentReporter):
     def __init__(self):
         self.stages, self.waits = [], 0
 
@@ -68,7 +68,7 @@ class Recorder(Silent):
 
 def run_on(pool_file, workspace, reading, method=SHIFT, report=None, seed=0):
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    return measure(pool, method, reading, workspace, seed=seed, report=report or Silent())
+    return measure(pool, method, reading, workspace, seed=seed, report=report or SilentReporter())
 
 
 def same(a, b):
@@ -97,7 +97,7 @@ def test_methods_share_what_is_measured(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading)
     pool = load_pool(str(pool_file), workspace=workspace.root)
     for name in ("random", "longest", "lowest_nll", "highest_nll"):
-        assert find_run(workspace, pool, build(name, {}), reading, 5).id == run.id
+        assert find_run(workspace, pool, build_method(name, {}), reading, 5).id == run.id
 
 
 def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading):
@@ -126,11 +126,16 @@ def test_changed_weights_are_another_measurement(pool_file, workspace, reading, 
 
     copy = shutil.copytree(reading.model, tmp_path / "model")
     reading = replace(reading, model=str(copy))
-    first = run_on(pool_file, workspace, reading, method=build("longest", {}))
+    first = run_on(pool_file, workspace, reading, method=build_method("longest", {}))
     (copy / "tokenizer_config.json").write_text((copy / "tokenizer_config.json").read_text() + "\n")
-    assert run_on(pool_file, workspace, reading, method=build("longest", {})).id != first.id
+    assert run_on(pool_file, workspace, reading, method=build_method("longest", {})).id != first.id
     with pytest.raises(ModelError, match="revision"):
-        run_on(pool_file, workspace, replace(reading, revision=first.model["revision"]), method=build("lowest_nll", {}))
+        run_on(
+            pool_file,
+            workspace,
+            replace(reading, revision=first.model["revision"]),
+            method=build_method("lowest_nll", {}),
+        )
 
 
 def test_parts_hold_every_row_once_longest_first():
@@ -159,7 +164,7 @@ def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> N
 def all_on(pool_file, workspace, reading) -> list[Run]:
     """Runs of all methods that take long, from one pass."""
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    return measure_all(pool, [SHIFT, COVER, ASK, SPREAD], reading, workspace, report=Silent())
+    return measure_all(pool, [SHIFT, COVER, ASK, SPREAD], reading, workspace, report=SilentReporter())
 
 
 def parts(root: Path) -> dict[Path, tuple[int, int]]:
@@ -237,14 +242,14 @@ def test_several_methods_are_measured_in_one_pass(pool_file, workspace, reading)
 
 
 def test_riding_changes_nothing_that_the_pass_says(pool_file, workspace, reading, tmp_path):
-    alone = load_measured(run_on(pool_file, Workspace(tmp_path / "alone"), reading, build("lowest_nll", {})))
+    alone = load_measured(run_on(pool_file, Workspace(tmp_path / "alone"), reading, build_method("lowest_nll", {})))
     ridden = load_measured(run_on(pool_file, workspace, reading, COVER))
     for name in ("nll", "entropy"):
         np.testing.assert_allclose(ridden.columns[name], alone.columns[name], rtol=1e-6)
 
 
 def test_a_pass_made_before_is_made_again_for_the_activations_alone(pool_file, workspace, reading):
-    run_on(pool_file, workspace, reading, build("lowest_nll", {}))
+    run_on(pool_file, workspace, reading, build_method("lowest_nll", {}))
     base = {path: path.stat().st_mtime_ns for path in workspace.root.glob("measurements/*/part-*")}
     report = Recorder()
     run_on(pool_file, workspace, reading, COVER, report=report)
@@ -346,7 +351,7 @@ def test_answers_are_drawn_and_their_geometry_is_that_of_what_is_stored(pool_fil
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] <= 3).all()
     grams = Parts.open(kept_folder(run, "grams"), {}, []).column("gram", 240).reshape(240, 3, 3)
-    geometry = divergence(grams)
+    geometry = compute_geometry(grams)
     np.testing.assert_array_equal(measured.columns["dispersion"], geometry.dispersion.astype(np.float32))
     np.testing.assert_array_equal(measured.columns["anisotropy"], geometry.anisotropy.astype(np.float32))
     assert len(measured.bin_merges) == measured.columns["semantic_bin"].max() == 5

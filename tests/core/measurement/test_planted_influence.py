@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.planted_influence import WANTED, Language, found, make_base
+from bench.planted_influence import LEAST_SHARE, Language, make_base, measure_shares
 
 SEEDS = (0, 1, 2)
 
@@ -12,7 +12,7 @@ SEEDS = (0, 1, 2)
 def test_clean_rows_of_the_targets_topics_come_first_and_more_of_them_than_by_less_or_at_random(tmp_path):
     language = Language(0)
     base = make_base(language, tmp_path / "base")
-    shares = [found(language, base, seed, tmp_path / str(seed)) for seed in SEEDS]
-    assert min(share["ROSE"] for share in shares) >= WANTED
+    shares = [measure_shares(language, base, seed, tmp_path / str(seed)) for seed in SEEDS]
+    assert min(share["ROSE"] for share in shares) >= LEAST_SHARE
     mean = {name: np.mean([share[name] for share in shares]) for name in shares[0]}
     assert mean["ROSE"] > max(mean["LESS"], mean["random"])

@@ -16,18 +16,18 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import find_run
 from core.measurement.stages import Sweep
 from core.measurement.target_pairs import read_pairs
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from core.methods.preference_influence import PreferenceInfluence
 from core.models.loading import load_model
 from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
-from core.models.training.checkpoints import epoch_checkpoints
+from core.models.training.checkpoints import load_epoch_checkpoints
 from core.output.curate import curate, replay
 from core.output.manifest import read_manifest
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
-from core.selection.recipe import make_recipe
+from core.selection.recipe import parse_recipe
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 ROWS = 30
@@ -72,15 +72,15 @@ QUICK = {"epochs": 2, "lora_rank": 4, "learning_rate": 1e-3, "batch_size": 8}
 
 
 def method_of(file, **params):
-    return build("preference_influence", {"targets": f"wanted={file}", **QUICK, **params})
+    return build_method("preference_influence", {"targets": f"wanted={file}", **QUICK, **params})
 
 
 def run_on(pool_file, workspace, reading, method, report=None):
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    return measure(pool, method, reading, workspace, seed=0, report=report or Silent())
+    return measure(pool, method, reading, workspace, seed=0, report=report or SilentReporter())
 
 
-class Stages(Silent):
+class Stages(SilentReporter):
     """Remembers what was begun, and how many rows of it were done already."""
 
     def __init__(self, stop_at=None):
@@ -162,8 +162,8 @@ def test_influences_are_those_of_a_loop_over_rows_pairs_and_checkpoints(pool_fil
     found = load_measured(run).influences
     assert found.subtasks == {"wanted": ("a", "b")}
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    sweep = Sweep(pool, reading, resolve_model(reading.model, None), workspace, Silent())
-    checkpoints = epoch_checkpoints(next(workspace.root.glob("models/*")))
+    sweep = Sweep(pool, reading, resolve_model(reading.model, None), workspace, SilentReporter())
+    checkpoints = load_epoch_checkpoints(next(workspace.root.glob("models/*")))
     wanted = by_hand(pool, read_pairs(sweep, method, str(targets[0]), 0), checkpoints, sweep)
     for loss in ("preference", "sft"):
         np.testing.assert_allclose(getattr(found, loss), wanted[loss], atol=2e-5)
@@ -266,10 +266,10 @@ def test_each_target_is_a_score_of_its_own(pool_file, workspace, reading, target
 def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, reading, targets, tmp_path):
     pool = load_pool(str(pool_file), workspace=workspace.root)
     method = method_of(targets[1])
-    plan = make_recipe(
+    plan = parse_recipe(
         {
             "pool": {"source": str(pool_file)},
-            "method": describe(method),
+            "method": describe_method(method),
             "reading": asdict(reading),
             "budget": "20%",
         },
@@ -288,5 +288,5 @@ def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, rea
 
 def test_what_is_loaded_reads_as_a_state_of_the_model(pool_file, workspace, reading, targets):
     run_on(pool_file, workspace, reading, method_of(targets[0]))
-    last = epoch_checkpoints(next(workspace.root.glob("models/*")))[-1]
+    last = load_epoch_checkpoints(next(workspace.root.glob("models/*")))[-1]
     assert adapter_matrices(load_model(resolve_model(reading.model, None), state=last.state).network)

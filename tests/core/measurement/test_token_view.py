@@ -26,13 +26,13 @@ from core.measurement.run_data import (
     view_means,
 )
 from core.measurement.token_view import pieces, view, view_states
-from core.methods import build
+from core.methods import build_method
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
-from core.selection.recipe import make_recipe
+from core.selection.recipe import parse_recipe
 from core.workspace.files import Workspace
 from tests.core.models.families import every_family, network_of
 
@@ -64,11 +64,11 @@ def pool(place):
 
 @pytest.fixture(scope="module")
 def run(pool, place, tiny_model_dir):
-    return measure(pool, build(**SHIFT), Reading(model=str(tiny_model_dir)), place, report=Silent())
+    return measure(pool, build_method(**SHIFT), Reading(model=str(tiny_model_dir)), place, report=SilentReporter())
 
 
 def viewed(run, rows, place, *, calibrated=True):
-    return view_states(run, rows, place, calibrated=calibrated, device="cpu", report=Silent())
+    return view_states(run, rows, place, calibrated=calibrated, device="cpu", report=SilentReporter())
 
 
 @every_family
@@ -144,33 +144,35 @@ def test_what_is_gone_is_said_to_be(run, place, tmp_path):
 
 def recipe(pool, tiny_model_dir, **method):
     reading = {"model": str(tiny_model_dir)}
-    return make_recipe({"pool": {"source": pool.source}, "method": SHIFT | method, "reading": reading}, "test")
+    return parse_recipe({"pool": {"source": pool.source}, "method": SHIFT | method, "reading": reading}, "test")
 
 
 def test_the_command_takes_rows_by_id_and_by_number(pool):
-    assert commands.rows_called(pool, ["r3", "r1"], [3, 0]) == [3, 1, 0]
+    assert commands.find_rows(pool, ["r3", "r1"], [3, 0]) == [3, 1, 0]
     for ids, numbers in ((["r99"], []), ([], [24]), ([], [-1])):
         with pytest.raises(RecipeError, match="has no row"):
-            commands.rows_called(pool, ids, numbers)
+            commands.find_rows(pool, ids, numbers)
     with pytest.raises(RecipeError, match="No row is named"):
-        commands.rows_called(pool, [], [])
+        commands.find_rows(pool, [], [])
 
 
 def test_the_calibrated_state_is_read_only_where_these_settings_made_it(pool, run, place, tiny_model_dir):
-    said = commands.viewed(recipe(pool, tiny_model_dir), pool, place, Silent(), [4], strips=True)["rows"][0]
+    said = commands.view_tokens(recipe(pool, tiny_model_dir), pool, place, SilentReporter(), [4], strips=True)["rows"][
+        0
+    ]
     assert said["id"] == "r4" and len(said[CALIBRATED]["texts"]) == len(said[BASE]["nll"]) == said["tokens"]
     other = recipe(pool, tiny_model_dir, params={"learning_rate": 5e-3})
-    said = commands.viewed(other, pool, place, Silent(), [4], strips=True)["rows"][0]
+    said = commands.view_tokens(other, pool, place, SilentReporter(), [4], strips=True)["rows"][0]
     assert BASE in said and CALIBRATED not in said
-    said = commands.viewed(
-        recipe(pool, tiny_model_dir, name="random", params={}), pool, place, Silent(), [4], strips=False
+    said = commands.view_tokens(
+        recipe(pool, tiny_model_dir, name="random", params={}), pool, place, SilentReporter(), [4], strips=False
     )
     assert said["rows"][0]["nll"] == pytest.approx(load_measured(run).columns["nll"][4], abs=1e-4)
 
 
 def test_a_pool_that_no_model_has_read_is_refused_with_the_command_that_does(pool, tiny_model_dir, workspace):
     with pytest.raises(RecipeError, match="First run: python -m core measure"):
-        commands.viewed(recipe(pool, tiny_model_dir), pool, workspace, Silent(), [0], strips=False)
+        commands.view_tokens(recipe(pool, tiny_model_dir), pool, workspace, SilentReporter(), [0], strips=False)
 
 
 # Text

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.algorithms.active_neurons import States
+from core.algorithms.active_neurons import ActiveNeurons
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
 from core.schema import Measured
@@ -14,7 +14,7 @@ ON = [[0, 1], [0, 1, 2], [3], [], [0, 1, 2]]
 
 def measured(growth="once", on=ON, responses=(5, 5, 5, 5, 5)) -> Measured:
     method = ActivationCoverage(growth=growth)
-    states = States(np.cumsum([0, *map(len, on)]), np.array([n for row in on for n in row], np.uint32), 4)
+    states = ActiveNeurons(np.cumsum([0, *map(len, on)]), np.array([n for row in on for n in row], np.uint32), 4)
     columns = {"response_tokens": np.array(responses)}
     rows = method.candidates(states, Measured("p", columns))
     return Measured("p", columns | {"coverage_gain": method.gains(states, rows)}, states)

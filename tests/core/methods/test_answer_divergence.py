@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.algorithms.apportionment import seats
+from core.algorithms.apportionment import apportion_seats
 from core.errors import MethodError
 from core.methods.answer_divergence import NO_BIN, AnswerDivergence
 from core.methods.params import measure_params
@@ -171,7 +171,7 @@ def test_every_budget_is_spent_by_webster_seats_on_the_best_of_each_bin(drawn, b
     found = AnswerDivergence().order(measured, np.ones(len(drawn), bool), seed=0).rows[:budget]
     sizes, known = np.bincount(bins), AnswerDivergence().scores(measured)["divergence"]
     held = np.bincount(np.array(bins)[found], minlength=len(sizes))
-    np.testing.assert_array_equal(held, seats(sizes.astype(float), sizes, budget))
+    np.testing.assert_array_equal(held, apportion_seats(sizes.astype(float), sizes, budget))
     for own in range(len(sizes)):
         taken = np.isin(np.flatnonzero(np.array(bins) == own), found)
         values = known[np.array(bins) == own]

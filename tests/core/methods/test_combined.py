@@ -11,8 +11,8 @@ from core.__main__ import app
 from core.errors import MethodError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import find_run, list_runs
-from core.methods import METHODS, build, standing
-from core.methods.combined import Combined, beside, singles, spell_members
+from core.methods import METHODS, build_method, standalone_methods
+from core.methods.combined import Combined, expand_combinations, format_members, merge_columns
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
 from core.schema import Measured, Reading
@@ -68,7 +68,7 @@ def test_prefixes_hold_the_union_and_the_intersection_of_the_members_prefixes():
     rng = np.random.default_rng(3)
     known = Measured("many", {"response_tokens": rng.permutation(200) + 1, "nll": rng.permutation(200).astype(float)})
     every = np.ones(200, bool)
-    a, b = (build(name, {}).order(known, every, seed=0).rows for name in ("longest", "lowest_nll"))
+    a, b = (build_method(name, {}).order(known, every, seed=0).rows for name in ("longest", "lowest_nll"))
     either, both = (order(rule, known, every).rows for rule in ("union", "intersection"))
     for k in (1, 7, 60, 200):
         one, other = set(a[:k].tolist()), set(b[:k].tolist())
@@ -111,7 +111,7 @@ def test_each_member_reads_its_own_measurements():
 
 def test_columns_are_told_apart_only_where_they_differ():
     same, other = np.array([1.0, np.nan]), np.array([2.0, 1.0])
-    assert list(beside([{"a": same, "b": same}, {"a": same.copy(), "b": other}])) == ["a", "b", "2.b"]
+    assert list(merge_columns([{"a": same, "b": same}, {"a": same.copy(), "b": other}])) == ["a", "b", "2.b"]
 
 
 # What it is made of
@@ -143,7 +143,7 @@ def test_weights_are_one_number_for_each(weights):
 
 
 def test_equal_combinations_are_written_alike():
-    spelled = spell_members([build("longest", {}), build("entropy_shift", {"gamma": 0})])
+    spelled = format_members([build_method("longest", {}), build_method("entropy_shift", {"gamma": 0})])
     assert Combined(spelled).members == spelled
     assert Combined('["longest", {"params": {"gamma": 0.0}, "name": "entropy_shift"}]').members == spelled
     assert Combined(PAIR, weights="1,.5").weights == "1, 0.5"
@@ -152,11 +152,15 @@ def test_equal_combinations_are_written_alike():
 def test_it_needs_what_its_members_need_and_they_are_measured_once():
     method = Combined('["longest", "entropy_shift", "lowest_nll"]')
     assert method.needs == ("tokens", "base", "calibrated")
-    assert [m.name for m in singles([build("longest", {}), method])] == ["longest", "entropy_shift", "lowest_nll"]
+    assert [m.name for m in expand_combinations([build_method("longest", {}), method])] == [
+        "longest",
+        "entropy_shift",
+        "lowest_nll",
+    ]
 
 
 def test_every_method_means_those_that_need_no_further_words():
-    assert set(METHODS) - set(standing()) == {"combined", "imported"}
+    assert set(METHODS) - set(standalone_methods()) == {"combined", "imported"}
 
 
 # From a recipe to a file, and back
@@ -221,8 +225,11 @@ def test_what_its_members_have_measured_is_enough(pool_file, tiny_model_dir, tmp
 
 
 def test_members_too_get_what_suits_the_embedded_model():
-    made = build("combined", with_suggestions("combined", {}, "embedded"))
+    made = build_method("combined", with_suggestions("combined", {}, "embedded"))
     assert made.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
     told = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'
-    assert build("combined", with_suggestions("combined", {"members": told}, "embedded")).parts[1].learning_rate == 1e-3
+    assert (
+        build_method("combined", with_suggestions("combined", {"members": told}, "embedded")).parts[1].learning_rate
+        == 1e-3
+    )
     assert with_suggestions("combined", {"members": told}, "another") == {"members": told}

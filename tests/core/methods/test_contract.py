@@ -7,12 +7,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from core.algorithms.active_neurons import States
+from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
 from core.errors import MethodError
 from core.measurement.runs import SIGNALS
-from core.methods import METHODS, build, describe
+from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, measure_params
 from core.schema import Measured
 
@@ -23,7 +23,7 @@ NOT_MEASURED = [5, 29]  # a response, but a model that gave no number
 
 every_method = pytest.mark.parametrize("cls", METHODS.values(), ids=METHODS)
 PICKS = [
-    build(name, {f.name: choice})
+    build_method(name, {f.name: choice})
     for name, cls in METHODS.items()
     for f in fields(cls)
     for choice in f.metadata["choices"] or ()
@@ -60,12 +60,12 @@ def some_pool(seed: int = 0) -> Measured:
     return Measured("some", columns, states, influences=Influences({"sound": ("a", "b")}, *halves))
 
 
-def some_states(rng: np.random.Generator, rows: np.ndarray) -> States:
+def some_states(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeurons:
     """No two rows have equally many neurons on, and none shares one: all gains differ."""
     sizes = np.zeros(N, np.int64)
     sizes[rows] = rng.permutation(len(rows)) + 1
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    return States(ends, np.arange(ends[-1], dtype=np.uint32), int(ends[-1]))
+    return ActiveNeurons(ends, np.arange(ends[-1], dtype=np.uint32), int(ends[-1]))
 
 
 def reordered(measured: Measured, order: np.ndarray) -> Measured:
@@ -170,7 +170,7 @@ def test_without_its_measurements_it_says_what_is_missing(method):
 
 @every_choice
 def test_a_saved_description_makes_the_same_method(method):
-    assert build(**json.loads(json.dumps(describe(method)))) == method
+    assert build_method(**json.loads(json.dumps(describe_method(method)))) == method
 
 
 @every_method
@@ -218,10 +218,10 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
 def test_both_ends_of_every_range_are_allowed_and_nothing_beyond(cls):
     for f in (f for f in fields(cls) if f.metadata["low"] is not None):
         for edge in (f.metadata["low"], f.metadata["high"]):
-            assert getattr(build(cls.name, {f.name: edge}), f.name) == edge
+            assert getattr(build_method(cls.name, {f.name: edge}), f.name) == edge
         for beyond in (f.metadata["low"] - 1, f.metadata["high"] + 1):
             with pytest.raises(MethodError, match=f.name):
-                build(cls.name, {f.name: beyond})
+                build_method(cls.name, {f.name: beyond})
 
 
 @every_method

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import MethodError
-from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows, nll_band
+from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows, rows_in_nll_band
 from core.schema import Measured
 
 NAN = np.nan
@@ -75,14 +75,14 @@ def test_the_sign_of_delta_nll_does_not_matter():
 def test_the_number_left_out_is_rounded_down():
     delta = np.arange(19, dtype=np.float32)
     rows = np.arange(19)
-    assert nll_band(delta, rows, 0.1).tolist() == list(range(1, 18))  # 1.9 -> 1
-    assert nll_band(delta[:9], rows[:9], 0.1).tolist() == list(range(9))  # 0.9 -> 0
-    assert nll_band(delta, rows, 0.45).tolist() == list(range(8, 11))  # 8.55 -> 8
+    assert rows_in_nll_band(delta, rows, 0.1).tolist() == list(range(1, 18))  # 1.9 -> 1
+    assert rows_in_nll_band(delta[:9], rows[:9], 0.1).tolist() == list(range(9))  # 0.9 -> 0
+    assert rows_in_nll_band(delta, rows, 0.45).tolist() == list(range(8, 11))  # 8.55 -> 8
 
 
 def test_ties_at_the_band_count_the_earlier_row_as_the_lower_one():
     delta = np.float32([1, 0, 0, 1, 0, 1])
-    assert nll_band(delta, np.arange(6), 0.2).tolist() == [0, 2, 3, 4]  # row 1 leaves below, row 5 above
+    assert rows_in_nll_band(delta, np.arange(6), 0.2).tolist() == [0, 2, 3, 4]  # row 1 leaves below, row 5 above
 
 
 def test_ties_in_the_ranking_go_to_the_earlier_row():
@@ -96,7 +96,7 @@ def test_a_thousand_ties_keep_the_order_of_the_pool():
     evens_then_odds = [*range(0, 1000, 2), *range(1, 1000, 2)]
     assert rows_of(EntropyShift(gamma=0), shifted(np.zeros(1000), values)) == evens_then_odds
     assert rows_of(EntropyShift(gamma=0, pick="highest"), shifted(np.zeros(1000), 1 - values)) == evens_then_odds
-    band = nll_band(values.astype(np.float32), np.arange(1000), 0.1)
+    band = rows_in_nll_band(values.astype(np.float32), np.arange(1000), 0.1)
     assert band.tolist() == sorted(evens_then_odds[100:900])
 
 

@@ -10,9 +10,9 @@ from core.measurement.imported import numeric_fields, read_numbers
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
 from core.measurement.runs import find_run
-from core.methods import build
+from core.methods import build_method
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Measured, Reading
 from tests.core.pool.pools import make_pool
 
@@ -58,7 +58,7 @@ def test_fields_with_numbers_are_named_with_how_many(pool):
 @pytest.mark.parametrize(("end", "rows"), [("high", [2, 0, 1]), ("low", [1, 0, 2]), ("middle", [0, 1, 2])])
 def test_either_end_or_the_middle_comes_first(end, rows):
     known = Measured("x", {"imported": np.array([0.5, 0.1, 0.9, np.nan]), "response_tokens": np.full(4, 5)})
-    order = build("imported", {"field": "f", "end": end}).order(known, np.ones(4, bool), seed=0)
+    order = build_method("imported", {"field": "f", "end": end}).order(known, np.ones(4, bool), seed=0)
     assert order.rows.tolist() == rows
     assert order.excluded["not measured"].tolist() == [3]
 
@@ -68,13 +68,13 @@ def test_it_is_measured_without_a_model_pass_and_found_by_its_field(tmp_path, ti
     rows = [{"instruction": f"q {i}", "output": "a", "deita_score": i} for i in range(9)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool, reading = load_pool(str(file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=64)
-    method = build("imported", {"field": "deita_score"})
-    run = measure(pool, method, reading, workspace, report=Silent())
+    method = build_method("imported", {"field": "deita_score"})
+    run = measure(pool, method, reading, workspace, report=SilentReporter())
     assert load_measured(run).columns["imported"].tolist() == list(range(9))
     assert run.signals == ("tokens", "imported")
     assert "device" not in run.summary
-    low = build("imported", {"field": "deita_score", "end": "low"})
+    low = build_method("imported", {"field": "deita_score", "end": "low"})
     assert find_run(workspace, pool, low, reading, 0).id == run.id
-    assert find_run(workspace, pool, build("imported", {"field": "output"}), reading, 0) is None
+    assert find_run(workspace, pool, build_method("imported", {"field": "output"}), reading, 0) is None
     with pytest.raises(MethodError, match="deita_score"):
-        measure(pool, build("imported", {"field": "ifd"}), reading, workspace, report=Silent())
+        measure(pool, build_method("imported", {"field": "ifd"}), reading, workspace, report=SilentReporter())

@@ -3,24 +3,24 @@
 import pytest
 
 from core.errors import MethodError
-from core.methods import build, describe
+from core.methods import build_method, describe_method
 from core.methods.entropy_shift import EntropyShift
 from core.methods.params import measure_params
 
 
 def test_text_from_the_command_line_becomes_the_fields_kind():
-    method = build("entropy_shift", {"gamma": "0.2", "rounds": "2", "pick": "middle", "learning_rate": "5e-5"})
+    method = build_method("entropy_shift", {"gamma": "0.2", "rounds": "2", "pick": "middle", "learning_rate": "5e-5"})
     assert method == EntropyShift(gamma=0.2, rounds=2, pick="middle", learning_rate=5e-5)
 
 
 def test_a_whole_number_in_a_fractional_field_is_the_same_method():
-    assert describe(EntropyShift(gamma=0))["params"]["gamma"] == 0.0
-    assert repr(describe(EntropyShift(gamma=0))) == repr(describe(EntropyShift(gamma=0.0)))
+    assert describe_method(EntropyShift(gamma=0))["params"]["gamma"] == 0.0
+    assert repr(describe_method(EntropyShift(gamma=0))) == repr(describe_method(EntropyShift(gamma=0.0)))
 
 
 def test_a_description_holds_the_defaults_too():
-    assert describe(EntropyShift())["params"]["gamma"] == 0.1
-    assert describe(build("random", {})) == {"name": "random", "params": {}}
+    assert describe_method(EntropyShift())["params"]["gamma"] == 0.1
+    assert describe_method(build_method("random", {})) == {"name": "random", "params": {}}
 
 
 def test_only_measuring_parameters_belong_to_a_measurement():
@@ -39,14 +39,14 @@ def test_an_unknown_method_is_refused_with_the_choices():
     with pytest.raises(
         MethodError, match=r"no method 'ifd'.*entropy_shift, .*random, longest, lowest_nll, highest_nll"
     ):
-        build("ifd", {})
+        build_method("ifd", {})
 
 
 def test_an_unknown_parameter_is_refused_with_the_choices():
     with pytest.raises(MethodError, match=r"no parameter 'gama'. It has gamma, pick, alpha"):
-        build("entropy_shift", {"gama": 0.1})
+        build_method("entropy_shift", {"gama": 0.1})
     with pytest.raises(MethodError, match=r"Random has no parameter 'k'. It has none"):
-        build("random", {"k": 1})
+        build_method("random", {"k": 1})
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_an_unknown_parameter_is_refused_with_the_choices():
 )
 def test_a_value_out_of_range_is_refused_with_the_range(name, value, allowed):
     with pytest.raises(MethodError) as refused:
-        build("entropy_shift", {name: value})
+        build_method("entropy_shift", {name: value})
     assert str(refused.value) == f"Entropy shift: {name} must be {allowed}."

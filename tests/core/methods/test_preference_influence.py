@@ -5,7 +5,7 @@ import pytest
 
 from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.methods.preference_influence import PreferenceInfluence, TargetName, named_targets, spell_targets
+from core.methods.preference_influence import PreferenceInfluence, TargetSpec, format_targets, parse_targets
 from core.schema import Measured
 
 BOTH = "help=/data/help.jsonl; safe=/data/safe.jsonl"
@@ -55,13 +55,13 @@ def test_scores_are_the_best_of_each_target(measured):
 
 def test_targets_are_named_after_their_files_unless_they_are_given_a_name():
     text = "/data/pref hh (v2).jsonl.gz; safe = ~/s.parquet; Org/data-set; demo"
-    assert named_targets(text) == (
-        TargetName("pref-hh-v2", "/data/pref hh (v2).jsonl.gz"),
-        TargetName("safe", "~/s.parquet"),
-        TargetName("data-set", "Org/data-set"),
-        TargetName("demo", "demo"),
+    assert parse_targets(text) == (
+        TargetSpec("pref-hh-v2", "/data/pref hh (v2).jsonl.gz"),
+        TargetSpec("safe", "~/s.parquet"),
+        TargetSpec("data-set", "Org/data-set"),
+        TargetSpec("demo", "demo"),
     )
-    assert named_targets(spell_targets(named_targets(text))) == named_targets(text)
+    assert parse_targets(format_targets(parse_targets(text))) == parse_targets(text)
 
 
 def test_one_set_spelled_two_ways_is_one_method():

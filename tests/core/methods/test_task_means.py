@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.methods.task_confidence import prompts_to_ask, task_means
+from core.methods.task_confidence import mean_by_task, sample_prompts
 
 NAN = np.nan
 
@@ -13,7 +13,7 @@ NAN = np.nan
 def test_means_and_standard_errors_worked_by_hand():
     # task 0: 0.2 0.4 0.6 -> 0.4, s² = 0.08 / 2, s / √3 = 0.2 / √3;  task 1: 0.5 0.7 -> 0.6, s² = 0.02, 0.1
     confidence = np.float32([0.2, 0.5, 0.4, 0.7, 0.6])
-    mean, error, count = task_means(confidence, np.array([0, 1, 0, 1, 0]), 2)
+    mean, error, count = mean_by_task(confidence, np.array([0, 1, 0, 1, 0]), 2)
     np.testing.assert_allclose(mean, [0.4, 0.6], rtol=1e-6)
     np.testing.assert_allclose(error, [0.2 / 3**0.5, 0.1], rtol=1e-6)
     assert count.tolist() == [3, 2]
@@ -22,26 +22,26 @@ def test_means_and_standard_errors_worked_by_hand():
 
 def test_what_is_not_known_is_left_out_and_counted_out():
     confidence = np.float32([0.5, NAN, 0.9, NAN, 0.1, np.inf])
-    mean, error, count = task_means(confidence, np.array([0, 0, -1, 1, 3, 3]), 4)
+    mean, error, count = mean_by_task(confidence, np.array([0, 0, -1, 1, 3, 3]), 4)
     np.testing.assert_allclose(mean, [0.5, NAN, NAN, 0.1], rtol=1e-6)
     np.testing.assert_array_equal(error, [NAN] * 4)  # one value says nothing about its spread
     assert count.tolist() == [1, 0, 0, 1]
 
 
 def test_equal_confidences_have_no_error():
-    _, error, count = task_means(np.full(9, 0.25, np.float32), np.repeat([0, 1, 2], 3), 3)
+    _, error, count = mean_by_task(np.full(9, 0.25, np.float32), np.repeat([0, 1, 2], 3), 3)
     assert error.tolist() == [0, 0, 0] and count.tolist() == [3, 3, 3]
 
 
 def test_sums_are_in_float64():
     confidence = np.full(1_000_001, 0.1, np.float32)
-    mean, _, _ = task_means(confidence, np.zeros(len(confidence), np.int64), 1)
+    mean, _, _ = mean_by_task(confidence, np.zeros(len(confidence), np.int64), 1)
     assert mean[0] == pytest.approx(float(np.float32(0.1)), rel=1e-12)
 
 
 @pytest.mark.parametrize("tasks", [0, 2])
 def test_without_rows_nothing_is_known(tasks):
-    mean, error, count = task_means(np.empty(0, np.float32), np.empty(0, np.int64), tasks)
+    mean, error, count = mean_by_task(np.empty(0, np.float32), np.empty(0, np.int64), tasks)
     assert np.isnan(mean).tolist() == np.isnan(error).tolist() == [True] * tasks
     assert count.tolist() == [0] * tasks and mean.dtype == error.dtype == np.float64
 
@@ -53,7 +53,7 @@ USABLE = np.random.default_rng(1).random(200) < 0.8
 
 
 def ask(per_task, seed=7, usable=USABLE):
-    return prompts_to_ask(TASK, 4, per_task, seed, usable)
+    return sample_prompts(TASK, 4, per_task, seed, usable)
 
 
 @pytest.mark.parametrize("per_task", [0, 1, 10, 1000])
@@ -84,5 +84,5 @@ def test_the_seed_decides_and_the_same_seed_asks_the_same():
 
 @pytest.mark.parametrize(("task", "tasks"), [([], 0), ([], 3), ([-1, -1], 2)])
 def test_no_rows_of_any_task_is_nothing_to_ask(task, tasks):
-    rows = prompts_to_ask(np.array(task, np.int64), tasks, 64, 0, np.ones(len(task), np.bool_))
+    rows = sample_prompts(np.array(task, np.int64), tasks, 64, 0, np.ones(len(task), np.bool_))
     assert rows.tolist() == [] and rows.dtype == np.int64

@@ -22,11 +22,11 @@ from transformers import (
     Qwen2MoeConfig,
 )
 
-from core.algorithms.active_neurons import ABSENT, States
+from core.algorithms.active_neurons import ABSENT, ActiveNeurons
 from core.errors import ModelError
 from core.models import activations as module
-from core.models.activations import Activations, down_projections, highest, token_means
-from core.models.forward_pass import Probe
+from core.models.activations import ActivationObserver, find_down_projections, token_means, top_k_mask
+from core.models.forward_pass import ForwardPass
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from tests.core.models.families import FAMILIES, GROUPED, SIZE, network_of
@@ -86,8 +86,8 @@ def batch():
 
 
 def active(model, batch, share=0.1, tokens="response", **options):
-    rider = Activations(model, share=share, tokens=tokens)
-    return Probe(model, riders=[rider], **options)(batch)["active_neurons"]
+    rider = ActivationObserver(model, share=share, tokens=tokens)
+    return ForwardPass(model, riders=[rider], **options)(batch)["active_neurons"]
 
 
 @torch.inference_mode()
@@ -138,7 +138,7 @@ def test_a_hand_made_block_has_the_neurons_on_that_it_is_made_to_have(model):
 def test_every_kind_of_model_gives_as_many_neurons_of_each_layer_as_asked_for(config, model, batch):
     network = network_of(config)
     some = replace(model, network=network, hidden=32)
-    widths = down_projections(network)
+    widths = find_down_projections(network)
     assert set(widths.values()) in ({64}, {128})
     k, width = round(0.05 * max(widths.values())), max(widths.values())
     found = active(some, one(batch, 0), share=0.05)
@@ -151,7 +151,7 @@ def test_a_down_projection_gives_the_hidden_states_from_an_activation(config):
     """Set to nothing, they take all feed-forward blocks out of the model: its output no longer hangs on them."""
     network = network_of(config)
     ids = torch.arange(9)[None]
-    for name in down_projections(network):
+    for name in find_down_projections(network):
         nn.init.zeros_(network.base_model.get_submodule(name).weight)
     once = network.base_model(ids).last_hidden_state
     ups = [p for n, p in network.base_model.named_parameters() if p.ndim == 2 and any(up in n for up in UPS)]
@@ -180,7 +180,7 @@ def test_padding_that_grows_changes_nothing(model):
     expected = active(model, short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
-        probe = Probe(model, riders=[Activations(model, share=0.1)], batch_tokens=10_000)
+        probe = ForwardPass(model, riders=[ActivationObserver(model, share=0.1)], batch_tokens=10_000)
         found = probe._pass(  # together, which `plan` would not put them
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
@@ -198,13 +198,13 @@ def test_a_beginning_that_is_run_once_for_all_rows_changes_nothing(model, start)
 
 
 def test_what_else_the_pass_measures_is_the_same_with_neurons(model, batch):
-    plain, ridden = Probe(model)(batch), Probe(model, riders=[Activations(model)])(batch)
+    plain, ridden = ForwardPass(model)(batch), ForwardPass(model, riders=[ActivationObserver(model)])(batch)
     for name in plain:
         np.testing.assert_array_equal(ridden[name], plain[name])
 
 
 def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batch):
-    probe = Probe(model, riders=[Activations(model)])
+    probe = ForwardPass(model, riders=[ActivationObserver(model)])
     probe(batch)
 
     def fail(*_):
@@ -221,13 +221,13 @@ def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batc
 
 
 def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, batch):
-    rider = Activations(model, share=0.1)
-    probe = Probe(model, riders=[rider])
+    rider = ActivationObserver(model, share=0.1)
+    probe = ForwardPass(model, riders=[rider])
     assert probe.columns["active_neurons"] == pa.list_(pa.uint32(), 12)
     found = probe(batch)["active_neurons"]
     assert (found.shape, found.dtype) == ((9, 12), np.uint32)
     assert probe({"tokens": [], "spans": []})["active_neurons"].shape == (0, 12)
-    states = States.of_table(found, rider.neurons)
+    states = ActiveNeurons.of_table(found, rider.neurons)
     assert np.diff(states.indptr).tolist() == [0 if k == 3 else 12 for k in range(9)]
     assert states.row(4).tolist() == found[4].tolist()
 
@@ -253,7 +253,7 @@ def test_a_row_with_a_value_that_is_no_number_is_absent(model, batch):
 @pytest.mark.parametrize("config", REFUSED.values(), ids=REFUSED)
 def test_a_model_without_one_dense_block_in_each_layer_is_refused(config, model):
     with pytest.raises(ModelError, match=r"has not exactly one feed-forward block in each of its [24] layers .*Choose"):
-        Activations(replace(model, network=network_of(config)))
+        ActivationObserver(replace(model, network=network_of(config)))
 
 
 def test_a_layer_that_runs_twice_is_refused(model, batch):
@@ -270,14 +270,14 @@ def test_a_layer_that_runs_twice_is_refused(model, batch):
 def test_the_highest_are_marked_and_of_equal_ones_the_first():
     values = torch.tensor([[0.0, 3.0, 1.0, 1.0, 2.0, 1.0], [0.0] * 6, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
     expected = [[0, 1, 1, 0, 1, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
-    assert highest(values, 3).int().tolist() == expected
-    assert highest(values, 6).all()
+    assert top_k_mask(values, 3).int().tolist() == expected
+    assert top_k_mask(values, 6).all()
 
 
 @pytest.mark.parametrize("floats", [1, 30, 1 << 20])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_means_are_over_marked_tokens_however_many_are_converted_at_once(monkeypatch, floats, dtype):
-    monkeypatch.setattr(module, "FLOATS", floats)
+    monkeypatch.setattr(module, "FLOAT32_CHUNK", floats)
     values = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
     weights = torch.zeros(5, 10)
     weights[0, 2:6], weights[1, 9], weights[2, [3, 7]] = 0.25, 1.0, 0.5

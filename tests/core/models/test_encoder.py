@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from transformers import PreTrainedTokenizerFast
 
 from core.errors import ModelError
-from core.models.encoder import Encoder, window
+from core.models.encoder import Encoder, truncation_window
 from core.schema import Reading
 
 ALPACA = (
@@ -243,7 +243,7 @@ def marks(text):
     ],
 )
 def test_what_is_kept_of_a_row_that_is_too_long(row, size, kept):
-    assert window(marks(row), size) == kept
+    assert truncation_window(marks(row), size) == kept
 
 
 @pytest.mark.parametrize("template", ["alpaca", "chat"])

@@ -12,8 +12,8 @@ from torch.nn.functional import log_softmax
 
 from core.errors import ModelError
 from core.models import forward_pass as module
-from core.models.batching import plan
-from core.models.forward_pass import Probe, reduced, row_means
+from core.models.batching import plan_batches
+from core.models.forward_pass import ForwardPass, reduce_logits, row_means
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from tests.core.models.families import FAMILIES, every_family, network_of
@@ -83,7 +83,7 @@ def one(batch, k):
 @every_family
 def test_it_equals_the_plain_loop_over_single_rows_with_all_logits(config, model, batch):
     network = network_of(config)
-    found = Probe(replace(model, network=network, hidden=32), batch_tokens=150)(batch)
+    found = ForwardPass(replace(model, network=network, hidden=32), batch_tokens=150)(batch)
     with np.errstate(invalid="ignore"):
         expected = [naive(network, t, s) for t, s in zip(batch["tokens"], batch["spans"], strict=True)]
     for name in ("nll", "entropy", "prompt_embedding", "response_embedding"):
@@ -92,18 +92,18 @@ def test_it_equals_the_plain_loop_over_single_rows_with_all_logits(config, model
 
 @pytest.mark.parametrize("budget", [1, 64, 100_000])
 def test_a_row_measures_the_same_alone_and_in_any_batch_under_any_padding(model, batch, budget):
-    together = Probe(model, batch_tokens=budget)(batch)
-    alone = [Probe(model)(one(batch, k)) for k in range(len(batch["tokens"]))]
+    together = ForwardPass(model, batch_tokens=budget)(batch)
+    alone = [ForwardPass(model)(one(batch, k)) for k in range(len(batch["tokens"]))]
     for name, values in together.items():
         assert_same(values, np.concatenate([a[name] for a in alone]))
 
 
 def test_padding_that_grows_changes_nothing(model):
     short = rows([9], [[(4, 9)]])
-    expected = Probe(model)(short)
+    expected = ForwardPass(model)(short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
-        found = Probe(model, batch_tokens=10_000)._pass(  # together, which `plan` would not put them
+        found = ForwardPass(model, batch_tokens=10_000)._pass(  # together, which `plan` would not put them
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
         for name in expected:
@@ -111,21 +111,21 @@ def test_padding_that_grows_changes_nothing(model):
 
 
 def test_the_same_rows_in_the_same_call_give_the_same_bits(model, batch):
-    first, second = Probe(model)(batch), Probe(model)(batch)
+    first, second = ForwardPass(model)(batch), ForwardPass(model)(batch)
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_results_come_in_the_order_of_the_rows(model, batch):
     order = np.random.default_rng(3).permutation(len(batch["tokens"]))
-    plain = Probe(model, batch_tokens=80)(batch)
-    mixed = Probe(model, batch_tokens=80)({name: [values[i] for i in order] for name, values in batch.items()})
+    plain = ForwardPass(model, batch_tokens=80)(batch)
+    mixed = ForwardPass(model, batch_tokens=80)({name: [values[i] for i in order] for name, values in batch.items()})
     for name in plain:
         assert_same(mixed[name], plain[name][order])
 
 
 def test_what_is_not_there_is_nan_and_nothing_else_is(model, batch):
-    found = Probe(model)(batch)
+    found = ForwardPass(model)(batch)
     assert np.flatnonzero(np.isnan(found["nll"])).tolist() == [3]
     assert np.flatnonzero(np.isnan(found["entropy"])).tolist() == [3]
     assert np.flatnonzero(np.isnan(found["response_embedding"]).any(1)).tolist() == [3]
@@ -135,14 +135,14 @@ def test_what_is_not_there_is_nan_and_nothing_else_is(model, batch):
 def test_a_model_that_knows_nothing_has_the_entropy_of_the_vocabulary(model, batch):
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
-    found = Probe(replace(model, network=network))(batch)
+    found = ForwardPass(replace(model, network=network))(batch)
     expected = np.where(np.arange(9) == 3, np.nan, np.log(300))
     np.testing.assert_allclose(found["nll"], expected, rtol=1e-6)
     np.testing.assert_allclose(found["entropy"], expected, rtol=1e-6)
 
 
 def test_columns_are_as_declared(model, batch):
-    probe = Probe(model)
+    probe = ForwardPass(model)
     for given in (batch, one(batch, 3), {"tokens": [], "spans": []}):
         found = probe(given)
         assert found.keys() == probe.columns.keys()
@@ -153,7 +153,7 @@ def test_columns_are_as_declared(model, batch):
 
 def test_bfloat16_stays_close_to_float32(model, tiny_model_dir, batch):
     lower = load_model(model.ref, dtype="bfloat16", device="cpu")
-    found, expected = Probe(lower)(batch), Probe(model)(batch)
+    found, expected = ForwardPass(lower)(batch), ForwardPass(model)(batch)
     np.testing.assert_allclose(found["nll"], expected["nll"], rtol=0.1)
     assert found["nll"].dtype == np.float32
 
@@ -163,7 +163,7 @@ def test_bfloat16_stays_close_to_float32(model, tiny_model_dir, batch):
 
 def test_loss_and_entropy_of_a_hand_worked_softmax():
     logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [1e-30, 1.0, 1e-30]]))
-    nll, entropy = reduced(logits, torch.tensor([1, 1]), block=1)
+    nll, entropy = reduce_logits(logits, torch.tensor([1, 1]), block=1)
     np.testing.assert_allclose(nll, [np.log(4), 0], atol=1e-6)
     np.testing.assert_allclose(entropy, [1.5 * np.log(2), 0], atol=1e-6)
 
@@ -171,7 +171,7 @@ def test_loss_and_entropy_of_a_hand_worked_softmax():
 @pytest.mark.parametrize("shift", [0.0, 3e4, -3e4])
 def test_logits_of_any_size_do_not_overflow(shift):
     logits = torch.tensor([[0.0, 1.0, 2.0]]) + shift
-    nll, entropy = reduced(logits, torch.tensor([2]), block=8)
+    nll, entropy = reduce_logits(logits, torch.tensor([2]), block=8)
     p = np.exp([0.0, 1.0, 2.0]) / np.exp([0.0, 1.0, 2.0]).sum()
     np.testing.assert_allclose(
         [nll[0], entropy[0]], [-np.log(p[2]), -(p * np.log(p)).sum()], rtol=1e-2 if shift else 1e-6
@@ -179,7 +179,7 @@ def test_logits_of_any_size_do_not_overflow(shift):
 
 
 def test_words_that_are_ruled_out_have_no_part_in_the_entropy():
-    nll, entropy = reduced(torch.tensor([[0.0, -torch.inf, 0.0]]), torch.tensor([0]), block=8)
+    nll, entropy = reduce_logits(torch.tensor([[0.0, -torch.inf, 0.0]]), torch.tensor([0]), block=8)
     np.testing.assert_allclose([nll[0], entropy[0]], [np.log(2), np.log(2)], rtol=1e-6)
 
 
@@ -187,7 +187,7 @@ def test_words_that_are_ruled_out_have_no_part_in_the_entropy():
 def test_blocks_change_nothing(dtype):
     logits = torch.randn(37, 501, generator=torch.Generator().manual_seed(0)).to(dtype) * 5
     targets = torch.arange(37)
-    whole, parts = (reduced(logits.clone(), targets, block=block) for block in (64, 5))
+    whole, parts = (reduce_logits(logits.clone(), targets, block=block) for block in (64, 5))
     for a, b in zip(whole, parts, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
     expected = -log_softmax(logits.double(), -1)[torch.arange(37), targets]
@@ -204,7 +204,7 @@ def test_means_are_of_each_row_and_nan_where_it_has_none():
 
 def test_a_plan_holds_every_row_once_within_the_budget_and_with_little_padding():
     lengths = np.random.default_rng(0).integers(1, 400, 500)
-    batches = plan(lengths, 2000)
+    batches = plan_batches(lengths, 2000)
     assert sorted(np.concatenate(batches).tolist()) == list(range(500))
     assert all(len(b) * lengths[b].max() <= 2000 for b in batches)
     padded = sum(len(b) * lengths[b].max() for b in batches)
@@ -212,7 +212,7 @@ def test_a_plan_holds_every_row_once_within_the_budget_and_with_little_padding()
 
 
 def test_a_row_over_the_budget_is_a_batch_by_itself():
-    assert [b.tolist() for b in plan(np.array([5, 99, 5]), 10)] == [[1], [0, 2]]
+    assert [b.tolist() for b in plan_batches(np.array([5, 99, 5]), 10)] == [[1], [0, 2]]
 
 
 def test_the_head_sees_each_response_position_once_and_never_more_than_a_chunk(model, monkeypatch):
@@ -221,7 +221,7 @@ def test_the_head_sees_each_response_position_once_and_never_more_than_a_chunk(m
     for prompt in (20, 400):
         shapes = []
         hook = model.network.lm_head.register_forward_hook(lambda _m, _i, out, s=shapes: s.append(tuple(out.shape)))
-        probe = Probe(model)
+        probe = ForwardPass(model)
         shapes.clear()  # the constructor's own check of the head
         probe(rows([prompt + 50, prompt + 3, prompt], [[(prompt, prompt + 50)], [(prompt, prompt + 3)], []]))
         hook.remove()
@@ -244,7 +244,7 @@ def failing_above(network, rows_at_most, error):
 )
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     batch = rows([20] * 7, [[(5, 20)]] * 7)
-    probe = Probe(model)
+    probe = ForwardPass(model)
     expected = probe(batch)
     hook = failing_above(model.network, 1, error)
     try:
@@ -256,7 +256,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
 
 
 def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
-    probe = Probe(model)
+    probe = ForwardPass(model)
     hook = failing_above(model.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
     try:
         with pytest.raises(ModelError, match="A row of 20 tokens does not fit into the memory of cpu"):
@@ -266,7 +266,7 @@ def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
 
 
 def test_another_runtime_error_is_not_taken_for_a_lack_of_memory(model):
-    probe = Probe(model)
+    probe = ForwardPass(model)
     hook = failing_above(model.network, 0, RuntimeError("something else"))
     try:
         with pytest.raises(RuntimeError, match="something else"):
@@ -277,7 +277,7 @@ def test_another_runtime_error_is_not_taken_for_a_lack_of_memory(model):
 
 def test_a_row_longer_than_the_model_reads_is_refused(model):
     with pytest.raises(ModelError, match=r"A row has 513 tokens, and model .* reads at most 512"):
-        Probe(model)(rows([513], [[(5, 513)]]))
+        ForwardPass(model)(rows([513], [[(5, 513)]]))
 
 
 # --- riders
@@ -303,11 +303,11 @@ class FirstLayerPeak:
 
 
 def test_a_rider_sees_the_same_pass_and_its_columns_come_in_the_order_of_the_rows(model, batch):
-    probe = Probe(model, riders=[FirstLayerPeak()], batch_tokens=100)
+    probe = ForwardPass(model, riders=[FirstLayerPeak()], batch_tokens=100)
     found = probe(batch)
     assert list(found) == list(probe.columns) and list(probe.columns)[-2:] == ["peak", "length"]
     assert found["length"].tolist() == [len(t) for t in batch["tokens"]]
-    alone = [Probe(model, riders=[FirstLayerPeak()])(one(batch, k))["peak"][0] for k in range(9)]
+    alone = [ForwardPass(model, riders=[FirstLayerPeak()])(one(batch, k))["peak"][0] for k in range(9)]
     np.testing.assert_allclose(found["peak"], alone, rtol=1e-5)
     assert not model.network.base_model.layers[0]._forward_hooks
 
@@ -342,7 +342,7 @@ def test_a_rider_sees_all_of_the_response_and_all_of_the_prompt_only_if_it_must(
     batch = rows([60] * 4, [[(start, 60)]] * 4)
     for row in batch["tokens"]:
         row[:32] = np.arange(4, 36)
-    found = Probe(model, riders=[TokensSeen(every_token)])(batch)
+    found = ForwardPass(model, riders=[TokensSeen(every_token)])(batch)
     assert found["seen"].tolist() == [60 - start] * 4
     spared = 32 if start >= 32 and not every_token else 0
     assert found["columns"].tolist() == [60 - spared] * 4

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from core.errors import ModelError
-from core.models.hidden_states import UpperLayers, shared_starts
+from core.models.hidden_states import HiddenStateSums, shared_prefix_lengths
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from tests.core.models.families import FAMILIES, GROUPED, SIZE, network_of
@@ -78,7 +78,7 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("layers", [2, 3, 5])
 def test_sums_are_those_of_a_loop_over_texts(name, layers, loaded, texts):
     network = network_of(layered(DEEP[name], layers))
-    measure = UpperLayers(replace(loaded, network=network))
+    measure = HiddenStateSums(replace(loaded, network=network))
     assert measure.shares
     assert_same(measure(*texts), loop(network, *texts[:2]))
 
@@ -87,20 +87,20 @@ def test_sums_are_those_of_a_loop_over_texts(name, layers, loaded, texts):
 def test_a_text_has_the_same_sum_in_any_batch(name, loaded, texts):
     tokens, weights, group = texts
     model = replace(loaded, network=network_of(layered(DEEP[name], 5)))
-    expected = UpperLayers(model)(*texts)
+    expected = HiddenStateSums(model)(*texts)
     for budget in (1, 60, 200):
-        assert_same(UpperLayers(model, batch_tokens=budget)(*texts), expected)
-    alone = [UpperLayers(model)([t], [w], np.zeros(1, np.int64)) for t, w in zip(tokens, weights, strict=True)]
+        assert_same(HiddenStateSums(model, batch_tokens=budget)(*texts), expected)
+    alone = [HiddenStateSums(model)([t], [w], np.zeros(1, np.int64)) for t, w in zip(tokens, weights, strict=True)]
     assert_same(np.concatenate(alone), expected)
     order = np.arange(len(tokens))[::-1]
-    turned = UpperLayers(model)([tokens[u] for u in order], [weights[u] for u in order], group.max() - group[order])
+    turned = HiddenStateSums(model)([tokens[u] for u in order], [weights[u] for u in order], group.max() - group[order])
     assert_same(turned[order], expected)
 
 
 def test_a_beginning_is_run_once_and_the_last_block_and_the_head_never(model, texts):
     tokens, weights, group = texts
     shapes, above = [], []
-    measure = UpperLayers(model)
+    measure = HiddenStateSums(model)
     body = model.network.base_model
     hooks = [
         body.register_forward_pre_hook(lambda _m, _a, given: shapes.append(given["input_ids"].shape), with_kwargs=True),
@@ -120,7 +120,7 @@ def test_a_beginning_is_run_once_and_the_last_block_and_the_head_never(model, te
 
 
 def test_no_hook_stays_behind(model, texts):
-    UpperLayers(model)(*texts)
+    HiddenStateSums(model)(*texts)
     found = model.network(torch.arange(5)[None], output_hidden_states=True)
     assert found.logits.shape == (1, 5, 300) and len(found.hidden_states) == 6
 
@@ -130,12 +130,18 @@ def test_what_is_lent_is_worth_lending():
         return [np.array(text) for text in texts]
 
     start = [9, 8, 7, 6]
-    assert shared_starts(rows([*start, 1], [*start, 2, 3]), np.zeros(2)).tolist() == [4, 4]
-    assert shared_starts(rows(start, [*start, 1]), np.zeros(2)).tolist() == [0, 0]  # one is left over: 3 are too few
-    assert shared_starts(rows([5, *start, 1], [5, *start]), np.zeros(2)).tolist() == [4, 4]
-    assert shared_starts(rows([*start, 1], [*start, 2]), np.arange(2)).tolist() == [0, 0]  # of two groups
-    assert shared_starts(rows([*start, *range(60)], [*start, 70]), np.zeros(2)).tolist() == [0, 0]  # 4 of 69 saved
-    assert shared_starts([], np.zeros(0)).tolist() == []
+    assert shared_prefix_lengths(rows([*start, 1], [*start, 2, 3]), np.zeros(2)).tolist() == [4, 4]
+    assert shared_prefix_lengths(rows(start, [*start, 1]), np.zeros(2)).tolist() == [
+        0,
+        0,
+    ]  # one is left over: 3 are too few
+    assert shared_prefix_lengths(rows([5, *start, 1], [5, *start]), np.zeros(2)).tolist() == [4, 4]
+    assert shared_prefix_lengths(rows([*start, 1], [*start, 2]), np.arange(2)).tolist() == [0, 0]  # of two groups
+    assert shared_prefix_lengths(rows([*start, *range(60)], [*start, 70]), np.zeros(2)).tolist() == [
+        0,
+        0,
+    ]  # 4 of 69 saved
+    assert shared_prefix_lengths([], np.zeros(0)).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +152,7 @@ def test_what_does_not_fit_into_memory_is_halved_until_it_does(model, texts, err
         if len(kwargs["input_ids"]) > 1:
             raise error
 
-    measure = UpperLayers(model)
+    measure = HiddenStateSums(model)
     expected = measure(*texts)
     handle = model.network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
     try:
@@ -166,7 +172,7 @@ def test_a_text_that_does_not_fit_alone_is_named_by_its_length(model, error, kin
     def hook(_module, _args, _kwargs):
         raise error
 
-    measure = UpperLayers(model)
+    measure = HiddenStateSums(model)
     handle = model.network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         with pytest.raises(kind, match=says):
@@ -178,14 +184,14 @@ def test_a_text_that_does_not_fit_alone_is_named_by_its_length(model, error, kin
 def test_a_model_of_one_layer_is_refused(loaded):
     network = network_of(layered(FAMILIES["llama"], 1))
     with pytest.raises(ModelError, match="has 1 layer, and below its last one nothing but embeddings"):
-        UpperLayers(replace(loaded, network=network))
+        HiddenStateSums(replace(loaded, network=network))
 
 
 def test_a_model_that_counts_its_hidden_states_otherwise_is_refused(loaded):
     """Mamba's have no embeddings and the last block twice, so −4 is another layer."""
     network = AutoModelForCausalLM.from_config(MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=4)).eval()
     with pytest.raises(ModelError, match="MambaForCausalLM keeps its hidden states in a way that is not known here"):
-        UpperLayers(replace(loaded, network=network))
+        HiddenStateSums(replace(loaded, network=network))
 
 
 def test_a_model_that_keeps_no_keys_and_values_runs_its_texts_whole(loaded, texts):
@@ -193,7 +199,7 @@ def test_a_model_that_keeps_no_keys_and_values_runs_its_texts_whole(loaded, text
         vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=5, num_attention_heads=4, lru_width=32
     )
     network = AutoModelForCausalLM.from_config(config).eval()
-    measure = UpperLayers(replace(loaded, network=network))
+    measure = HiddenStateSums(replace(loaded, network=network))
     assert not measure.shares
     assert_same(measure(*texts), loop(network, *texts[:2]))
 
@@ -203,6 +209,6 @@ def test_nothing_is_lent_where_positions_are_not_told(loaded, texts, monkeypatch
     network = network_of(LlamaConfig(**SIZE | {"num_hidden_layers": 4}))
     own = network.base_model.forward
     monkeypatch.setattr(network.base_model, "forward", lambda *args, position_ids=None, **kwargs: own(*args, **kwargs))
-    measure = UpperLayers(replace(loaded, network=network))
+    measure = HiddenStateSums(replace(loaded, network=network))
     assert not measure.shares
     assert_same(measure(*texts), loop(network, *texts[:2]))

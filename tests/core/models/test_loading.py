@@ -12,10 +12,10 @@ from core.errors import ModelError
 from core.models.loading import (
     check_device,
     check_head,
+    compute_logits,
     count_parameters,
     load_model,
     load_tokenizer,
-    logits_of,
     pick_device,
     pick_dtype,
 )
@@ -34,7 +34,7 @@ def test_the_head_alone_gives_the_logits_of_the_whole_model(config):
     network = network_of(config)
     tokens = torch.randint(3, 300, (2, 40), generator=torch.Generator().manual_seed(1))
     hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-    torch.testing.assert_close(logits_of(network, hidden), network(tokens).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(compute_logits(network, hidden), network(tokens).logits, rtol=1e-5, atol=1e-5)
     check_head(network, "cpu")
 
 

@@ -69,7 +69,7 @@ def test_a_text_is_the_same_alone_in_any_batch_and_in_any_order(encoder, small, 
     assert together == pytest.approx(np.concatenate([read([text]) for text in TEXTS]), abs=1e-5)
     order = [3, 0, 4, 2, 1]
     assert read([TEXTS[i] for i in order]) == pytest.approx(together[order], abs=1e-5)
-    monkeypatch.setattr("core.models.sentence_encoder.BATCH", 2)
+    monkeypatch.setattr("core.models.sentence_encoder.BATCH_SIZE", 2)
     assert read(TEXTS) == pytest.approx(together, abs=1e-5)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from transformers import AutoModelForCausalLM, MambaConfig, RecurrentGemmaConfig
 
-from core.models.forward_pass import Probe
+from core.models.forward_pass import ForwardPass
 from core.models.loading import load_model
 from core.models.reference import resolve_model
-from core.models.shared_prefix import can_share, common_start
+from core.models.shared_prefix import can_share_prefix, find_common_prefix
 from tests.core.models.families import every_family, network_of
 
 START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows have in common
@@ -53,8 +53,8 @@ def alone(probe, batch):
 @pytest.mark.parametrize("budget", [100, 10_000])
 def test_a_lent_beginning_changes_no_figure(config, model, batch, budget):
     network = network_of(config)
-    assert can_share(network, "cpu")
-    probe = Probe(replace(model, network=network), batch_tokens=budget)
+    assert can_share_prefix(network, "cpu")
+    probe = ForwardPass(replace(model, network=network), batch_tokens=budget)
     found, expected = probe(batch), alone(probe, batch)
     for name in expected:
         scale = np.abs(expected[name]) if expected[name].ndim == 1 else np.linalg.norm(expected[name], axis=1)[:, None]
@@ -68,7 +68,7 @@ def test_the_beginning_is_run_once_and_the_rest_as_often_as_there_are_rows(model
     def seen(_module, _args, kwargs):
         shapes.append(tuple(kwargs["input_ids"].shape))
 
-    probe = Probe(model)
+    probe = ForwardPass(model)
     hook = model.network.base_model.register_forward_pre_hook(seen, with_kwargs=True)
     try:
         probe({name: values[:8] for name, values in batch.items()})
@@ -83,10 +83,10 @@ def test_the_beginning_is_what_most_neighbours_share():
     def rows(*lengths):
         return [np.concatenate([START[:n], np.full(9, 200 + n, np.uint32)]) for n in lengths]
 
-    assert common_start(rows(40, 39, 38, 37)).tolist() == START[:38].tolist()
-    assert common_start(rows(40, 39, 5, 38, 37, 36)).tolist() == START[:36].tolist()
-    assert len(common_start(rows(10, 11, 12, 13))) == 0  # too little to pay
-    assert len(common_start(rows(40))) == len(common_start([])) == 0
+    assert find_common_prefix(rows(40, 39, 38, 37)).tolist() == START[:38].tolist()
+    assert find_common_prefix(rows(40, 39, 5, 38, 37, 36)).tolist() == START[:36].tolist()
+    assert len(find_common_prefix(rows(10, 11, 12, 13))) == 0  # too little to pay
+    assert len(find_common_prefix(rows(40))) == len(find_common_prefix([])) == 0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_beginning_is_what_most_neighbours_share():
 )
 def test_a_model_that_keeps_something_else_than_keys_and_values_runs_its_rows_whole(config, model, batch):
     network = AutoModelForCausalLM.from_config(config).eval()
-    assert not can_share(network, "cpu")
-    probe = Probe(replace(model, network=network))
+    assert not can_share_prefix(network, "cpu")
+    probe = ForwardPass(replace(model, network=network))
     found, expected = probe(batch), alone(probe, batch)
     np.testing.assert_allclose(found["nll"], expected["nll"], rtol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from core.output.dataset_card import dataset_card, dataset_info_snippet, size_category
+from core.output.dataset_card import build_card, dataset_info_snippet, size_category
 from core.output.manifest import build_manifest
 from core.output.writer import write_selection
 from core.schema import FieldMap
@@ -45,7 +45,7 @@ def manifest_of(pool, tmp_path, schema="original", source="hand.jsonl", scores=N
 
 def card_of(tmp_path, license=None, **about):
     pool = make_pool(ROWS, name="hand.jsonl", set_aside=3)
-    return dataset_card(pool, manifest_of(pool, tmp_path, **about), license=license)
+    return build_card(pool, manifest_of(pool, tmp_path, **about), license=license)
 
 
 def front_matter(card: str) -> dict:
@@ -188,7 +188,7 @@ def test_a_queue_says_that_people_have_to_fill_it_in(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     pool = make_pool([{"prompt": f"q{k}"} for k in range(4)], fields=prompts)
     manifest = manifest_of(pool, tmp_path, schema="annotation")
-    card = dataset_card(pool, manifest)
+    card = build_card(pool, manifest)
     assert (
         "They are in the annotation schema, in the order of the pool. "
         "It is a queue for people: every `response` is blank until someone fills it in."

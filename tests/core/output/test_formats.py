@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from core.errors import RecipeError
-from core.output.formats import CONVERSIONS, to_schema
+from core.output.formats import CONVERSIONS, format_row
 from core.schema import FieldMap
 from tests.core.pool.pools import ALPACA, make_row
 
@@ -19,7 +19,7 @@ WITH_TOOLS = FieldMap("sharegpt", turns="conversations", tools="tools")
 
 
 def said(row, schema, fields=None):
-    line = to_schema(row, schema, fields)
+    line = format_row(row, schema, fields)
     assert "\n" not in line
     return json.loads(line)
 
@@ -28,14 +28,14 @@ def test_the_original_schema_is_the_text_itself():
     row = make_row(ASKED, SAID)
     text = '{ "z":1.0,  "a": "\\u00e9\u2028",\t"n": 12345678901234567890 }'
     object.__setattr__(row, "original", text)
-    assert to_schema(row, "original") == text
+    assert format_row(row, "original") == text
 
 
 def test_json_over_several_lines_becomes_one_line_that_says_the_same():
     row = make_row(ASKED, SAID)
     text = '{\r\n  "a": "x\\ny",\n  "b": [1,\n 2]\n}\n'
     object.__setattr__(row, "original", text)
-    line = to_schema(row, "original")
+    line = format_row(row, "original")
     assert not set("\r\n") & set(line)
     assert json.loads(line) == json.loads(text)
 
@@ -145,7 +145,7 @@ CANNOT = [
 @pytest.mark.parametrize(("schema", "turns", "original", "why"), CANNOT)
 def test_what_a_schema_cannot_say_is_refused_with_the_row(schema, turns, original, why):
     with pytest.raises(RecipeError) as refused:
-        to_schema(make_row(*turns, **original), schema, WITH_TOOLS)
+        format_row(make_row(*turns, **original), schema, WITH_TOOLS)
     assert str(refused.value).startswith(f"Row 'r0' (line 1) cannot be written as {schema}: ")
     assert why in str(refused.value)
 
@@ -159,7 +159,7 @@ def test_an_unknown_schema_is_refused_with_the_choices():
     with pytest.raises(
         RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, annotation"
     ):
-        to_schema(make_row(ASKED, SAID), "csv")
+        format_row(make_row(ASKED, SAID), "csv")
 
 
 ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
@@ -167,7 +167,7 @@ ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
 
 @pytest.mark.parametrize("schema", [name for name in CONVERSIONS if name != "annotation"])
 def test_text_of_any_kind_comes_through_unchanged(schema):
-    text = to_schema(make_row(("user", ODD), ("assistant", ODD[::-1])), schema)
+    text = format_row(make_row(("user", ODD), ("assistant", ODD[::-1])), schema)
     assert ODD in _texts(orjson.loads(text))
     assert ODD[::-1] in _texts(orjson.loads(text))
 
@@ -198,7 +198,7 @@ def test_a_queue_keeps_the_turns_of_a_conversation_beside_its_prompt(turns):
 def test_a_queue_never_asks_for_an_answer_that_is_there(dropped):
     row = make_row(ASKED, SAID)
     with pytest.raises(RecipeError) as refused:
-        to_schema(replace(row, response=None) if dropped else row, "annotation")
+        format_row(replace(row, response=None) if dropped else row, "annotation")
     assert str(refused.value) == (
         "Row 'r0' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
         "missing ones. Export the original schema or messages, or pin this row out."
@@ -208,7 +208,7 @@ def test_a_queue_never_asks_for_an_answer_that_is_there(dropped):
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
 def test_a_prompt_alone_is_pointed_to_the_schemas_that_can_say_it(schema):
     with pytest.raises(RecipeError, match=r"no response\. Export the original schema, messages or annotation, or pin"):
-        to_schema(make_row(ASKED), schema)
+        format_row(make_row(ASKED), schema)
 
 
 def _texts(value):

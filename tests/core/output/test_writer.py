@@ -11,7 +11,7 @@ import pytest
 from core.errors import RecipeError, WorkspaceError
 from core.output import writer
 from core.output.formats import CONVERSIONS
-from core.output.writer import first_line, write_scores, write_selection
+from core.output.writer import preview_line, write_scores, write_selection
 from core.pool.pools import load_pool, read_rows
 from core.schema import FieldMap
 from tests.core.pool.pools import make_pool
@@ -304,7 +304,7 @@ def test_rows_that_are_no_conversations_need_no_field_for_turns(out, workspace):
     assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "response"]] * 2
     write_selection(pool, ints(0, 1), out, schema="annotation")
     assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "prompt_messages", "response"]] * 2
-    assert "prompt_messages" in first_line(pool, ints(0, 1), "annotation")
+    assert "prompt_messages" in preview_line(pool, ints(0, 1), "annotation")
 
 
 @pytest.mark.parametrize("schema", ["original", *CONVERSIONS])
@@ -312,7 +312,7 @@ def test_the_first_line_is_known_before_anything_is_written(pool, out, schema):
     rows = ints(3, 1)
     if schema == "annotation":
         pool, rows = make_pool(ASKED, fields=PROMPTS), ints(5, 2)
-    line = first_line(pool, rows, schema)
+    line = preview_line(pool, rows, schema)
     assert not out.exists()
     write_selection(pool, rows, out, schema=schema)
     assert lines_of(out)[0] == line

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.pool import minhash
-from core.pool.minhash import bands, group, shingles, signatures
+from core.pool.minhash import choose_bands, compute_signatures, group_near_duplicates, shingles
 
 
 def likeness(a: str, b: str) -> float:
@@ -15,7 +15,7 @@ def likeness(a: str, b: str) -> float:
 
 
 def grouped(texts, alike=0.8):
-    return group(signatures(texts), texts.__getitem__, alike, lambda done, total: None).tolist()
+    return group_near_duplicates(compute_signatures(texts), texts.__getitem__, alike, lambda done, total: None).tolist()
 
 
 def sentence(random, words=40):
@@ -41,15 +41,15 @@ def test_likeness_is_shared_shingles_over_all():
 def test_a_signature_agrees_as_often_as_the_texts_are_alike():
     shared = [f"w{k}" for k in range(300)]
     a, b = " ".join(shared[:200]), " ".join(shared[100:])  # 99 of 299 pairs of words
-    first, second = signatures([a, b])
+    first, second = compute_signatures([a, b])
     assert (first == second).mean() == pytest.approx(99 / 299, abs=4 * np.sqrt(1 / 3 * 2 / 3 / 128))
-    assert (signatures([a])[0] == first).all()  # alone or with others
+    assert (compute_signatures([a])[0] == first).all()  # alone or with others
 
 
 @pytest.mark.parametrize("alike", [0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0])
 def test_bands_find_what_is_just_alike_enough(alike):
-    many, wide = bands(alike)
-    assert many * wide <= minhash.PLACES
+    many, wide = choose_bands(alike)
+    assert many * wide <= minhash.SIGNATURE_LENGTH
     assert 1 - (1 - alike**wide) ** many >= 0.995
 
 

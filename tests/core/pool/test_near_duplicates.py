@@ -5,16 +5,22 @@ import json
 import numpy as np
 import pytest
 
-from core.cli.commands import duplicates_facts, near_found
+from core.cli.commands import duplicates_facts, find_recipe_duplicates
 from core.errors import Cancelled, RecipeError
 from core.output.curate import curate
 from core.pool import near_duplicates as duplicates
-from core.pool.near_duplicates import column_of, find_near_duplicates, likeness, near_duplicates, stamp
-from core.pool.pools import answer_key, load_pool
-from core.progress import Silent
-from core.selection.recipe import make_recipe, near_columns
+from core.pool.near_duplicates import (
+    cache_stamp,
+    find_near_duplicates,
+    load_near_duplicates,
+    near_duplicate_column,
+    near_duplicate_similarity,
+)
+from core.pool.pools import load_answer_key, load_pool
+from core.progress import SilentReporter
+from core.selection.recipe import named_near_duplicates, parse_recipe
 from core.workspace.files import Workspace
-from tests.pages.conftest import finished_run, write_rows
+from tests.pages.conftest import entropy_shift_run, write_rows
 
 
 @pytest.fixture
@@ -34,10 +40,10 @@ def pool(place, tmp_path):
 
 
 def find(pool, place, alike=0.8, report=None):
-    return find_near_duplicates(pool, place, alike, report or Silent())
+    return find_near_duplicates(pool, place, alike, report or SilentReporter())
 
 
-class Counting(Silent):
+class Counting(SilentReporter):
     def __init__(self, stop_after=None):
         self.advanced, self.stop_after = [], stop_after
 
@@ -54,7 +60,7 @@ def test_the_demo_pools_planted_copies_are_found(place):
     first = np.where(repeats < 0, np.arange(len(demo)), repeats)
     share = {}
     for fault in ("exact_duplicate", "near_duplicate"):
-        pairs = [(at[i], at[about["of"]]) for i, about in answer_key(demo).items() if about["fault"] == fault]
+        pairs = [(at[i], at[about["of"]]) for i, about in load_answer_key(demo).items() if about["fault"] == fault]
         share[fault] = np.mean([first[a] == first[b] for a, b in pairs])
     assert share["exact_duplicate"] == 1
     assert share["near_duplicate"] == pytest.approx(58 / 72)  # as many as are 0.8 alike, all pairs compared
@@ -67,19 +73,19 @@ def test_a_row_repeats_an_earlier_one_that_repeats_none(pool, place):
 
 
 def test_what_is_found_is_kept_and_found_again_at_once(pool, place):
-    before = stamp(place.root, pool.fingerprint)
+    before = cache_stamp(place.root, pool.fingerprint)
     first = find(pool, place)
     report = Counting()
     np.testing.assert_array_equal(find(pool, place, report=report), first)
     assert report.advanced == []
-    assert stamp(place.root, pool.fingerprint) != before
-    known = near_duplicates(place.root, pool.fingerprint)
+    assert cache_stamp(place.root, pool.fingerprint) != before
+    known = load_near_duplicates(place.root, pool.fingerprint)
     assert list(known) == ["near_duplicate_of@0.8"]
     np.testing.assert_array_equal(known["near_duplicate_of@0.8"], first)
 
 
 def test_a_stopped_worker_repeats_no_finished_part(pool, place, tmp_path, monkeypatch):
-    monkeypatch.setattr(duplicates, "PART", 50)
+    monkeypatch.setattr(duplicates, "PART_ROWS", 50)
     with pytest.raises(Cancelled):
         find(pool, place, report=Counting(stop_after=2))
     report = Counting()
@@ -97,30 +103,33 @@ def test_turns_are_read_where_a_row_has_several():
 @pytest.mark.parametrize("column", ["near_duplicate_of@x", "near_duplicate_of@0.1", "near_duplicate_of@1.5"])
 def test_a_likeness_that_means_nothing_is_refused(column):
     with pytest.raises(RecipeError):
-        likeness(column)
+        near_duplicate_similarity(column)
 
 
 def test_columns_name_their_likeness_and_others_have_none():
-    assert column_of(0.8) == "near_duplicate_of@0.8" and likeness("near_duplicate_of@0.75") == 0.75
-    assert likeness("nll") is None
+    assert (
+        near_duplicate_column(0.8) == "near_duplicate_of@0.8"
+        and near_duplicate_similarity("near_duplicate_of@0.75") == 0.75
+    )
+    assert near_duplicate_similarity("nll") is None
 
 
 def recipe(column):
     filters = [{"column": column, "low": 0, "exclude": True}]
-    return make_recipe({"pool": {"source": "p"}, "method": {"name": "longest"}, "filters": filters}, "test")
+    return parse_recipe({"pool": {"source": "p"}, "method": {"name": "longest"}, "filters": filters}, "test")
 
 
 def test_a_filter_says_how_alike_in_one_way_only():
     for column in ("near_duplicate_of", "near_duplicate_of@0.80", "near_duplicate_of@0.8"):
-        assert near_columns(recipe(column)) == {"near_duplicate_of@0.8"}
+        assert named_near_duplicates(recipe(column)) == {"near_duplicate_of@0.8"}
 
 
 def test_a_filter_on_near_duplicates_is_followed_once_they_are_known(pool, place, tmp_path):
-    run, plan = finished_run(place, pool), recipe("near_duplicate_of@0.6").model_copy(update={"budget": "240"})
+    run, plan = entropy_shift_run(place, pool), recipe("near_duplicate_of@0.6").model_copy(update={"budget": "240"})
     with pytest.raises(RecipeError, match=r"not known yet .*python -m core duplicates .* --threshold 0\.6"):
         curate(plan, pool, run, tmp_path / "chosen.jsonl")
-    near_found(plan, pool, place, Silent())
-    facts = duplicates_facts(pool, place, 0.6, Silent())
+    find_recipe_duplicates(plan, pool, place, SilentReporter())
+    facts = duplicates_facts(pool, place, 0.6, SilentReporter())
     assert (facts["near_duplicates"], facts["groups"], facts["largest_group"]) == (21, 20, 3)
     written = curate(plan, pool, run, tmp_path / "chosen.jsonl")
     assert written.rows == 240 - 21

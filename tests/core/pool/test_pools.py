@@ -12,9 +12,9 @@ import pytest
 from core.errors import Cancelled, PoolError, WorkspaceError
 from core.pool.pools import (
     COLUMNS,
-    answer_key,
     field_names,
     iter_text,
+    load_answer_key,
     load_pool,
     open_pool,
     read_rows,
@@ -315,18 +315,18 @@ def test_rows_lie_in_the_file_and_not_in_memory(opened):
 class TestAnswerKey:
     def test_it_is_read_from_beside_the_file(self, opened, tmp_path):
         (tmp_path / "pool.key.jsonl").write_text('{"id": "b", "fault": "swapped", "of": "a"}\n')
-        assert answer_key(opened(ROWS)) == {"b": {"fault": "swapped", "of": "a"}}
+        assert load_answer_key(opened(ROWS)) == {"b": {"fault": "swapped", "of": "a"}}
         packed = gzip.compress(b"".join(json.dumps(r).encode() + b"\n" for r in ROWS))
-        assert answer_key(opened(packed, "pool.jsonl.gz")) == {"b": {"fault": "swapped", "of": "a"}}
+        assert load_answer_key(opened(packed, "pool.jsonl.gz")) == {"b": {"fault": "swapped", "of": "a"}}
 
     def test_most_pools_have_none(self, opened):
-        assert answer_key(opened(ROWS)) is None
+        assert load_answer_key(opened(ROWS)) is None
 
 
 def test_the_demo_pool_opens_by_name_with_its_key(root):
     pool = load_pool("demo", workspace=root)
     assert (pool.source, pool.set_aside.num_rows) == ("demo", 0)
-    key = answer_key(pool)
+    key = load_answer_key(pool)
     assert key and set(key) <= set(pool.rows["id"].to_pylist())
     assert {"fault"} <= set(next(iter(key.values())))
     assert recent_pools(root)[0]["source"] == "demo"

@@ -3,16 +3,16 @@
 import orjson
 import pytest
 
-from core.pool.row_view import View, Viewer
-from core.pool.turns import Unusable, read_transcript
+from core.pool.row_view import RowReader, RowView
+from core.pool.turns import UnusableRow, read_transcript
 from core.schema import FieldMap
 
 
-def view(row, schema="custom", prompt=(), response=None, **fields) -> View:
-    return Viewer(FieldMap(schema, tuple(prompt), response, **fields))(row)
+def view(row, schema="custom", prompt=(), response=None, **fields) -> RowView:
+    return RowReader(FieldMap(schema, tuple(prompt), response, **fields))(row)
 
 
-def turns_of(found: View) -> list[tuple[str, str]]:
+def turns_of(found: RowView) -> list[tuple[str, str]]:
     return [(t["role"], t["content"]) for t in orjson.loads(found.turns or "[]")]
 
 
@@ -32,7 +32,7 @@ def test_text_is_kept_to_the_last_space():
 
 
 def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
-    viewer = Viewer(FieldMap("custom", ("a",), "b"))
+    viewer = RowReader(FieldMap("custom", ("a",), "b"))
     assert viewer({"a": "Is it?", "b": True}) == ("Is it?", "true", None)
     assert viewer({"a": 7, "b": 4.5}) == ("7", "4.5", None)
     assert viewer.remarks["number"] == 3
@@ -53,7 +53,7 @@ def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
     ],
 )
 def test_a_row_without_text_says_why(row, reason):
-    with pytest.raises(Unusable) as error:
+    with pytest.raises(UnusableRow) as error:
         view(row, prompt="a", response="b")
     assert str(error.value) == reason
 
@@ -83,7 +83,7 @@ def test_a_system_turn_is_read_but_is_not_the_question():
 
 
 def test_turns_after_the_last_answer_are_not_read_and_are_counted():
-    viewer = Viewer(FieldMap("messages", turns="messages"))
+    viewer = RowReader(FieldMap("messages", turns="messages"))
     found = viewer(talk(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?")))
     assert found == ("Hi", "Hello", None)
     assert viewer.remarks["unanswered"] == 1
@@ -103,14 +103,14 @@ def test_turns_after_the_last_answer_are_not_read_and_are_counted():
     ],
 )
 def test_a_conversation_without_text_says_why(turns, reason):
-    with pytest.raises(Unusable) as error:
+    with pytest.raises(UnusableRow) as error:
         view(talk(*turns), "messages", turns="messages")
     assert str(error.value) == reason
 
 
 @pytest.mark.parametrize("value", ["no list", 7, [7], [["user", "Hi"]], {"x": 1}])
 def test_what_is_no_conversation_is_not_read_as_one(value):
-    with pytest.raises(Unusable):
+    with pytest.raises(UnusableRow):
         view({"messages": value}, "messages", turns="messages")
 
 
@@ -148,7 +148,7 @@ def test_typed_parts_are_joined_line_by_line():
 
 def test_an_image_part_is_no_text():
     row = talk(("user", [{"type": "image_url", "image_url": {"url": "x"}}]), ("assistant", "A cat"))
-    with pytest.raises(Unusable, match="a part without text"):
+    with pytest.raises(UnusableRow, match="a part without text"):
         view(row, "messages", turns="messages")
 
 
@@ -249,14 +249,14 @@ class TestMultipleChoice:
 
 class TestSelfInstruct:
     def test_the_first_instance_is_read_and_further_ones_are_counted(self):
-        viewer = Viewer(FieldMap("self_instruct", ("instruction", "instances"), "instances"))
+        viewer = RowReader(FieldMap("self_instruct", ("instruction", "instances"), "instances"))
         row = {"instruction": "Add", "instances": [{"input": "1 2", "output": "3"}, {"input": "2 2", "output": "4"}]}
         assert viewer(row) == ("Add\n1 2", "3", None)
         assert viewer.remarks["instance"] == 1
 
     @pytest.mark.parametrize("instances", [None, "none", [1], [], [{"input": "1", "output": ""}]])
     def test_a_row_without_one_is_not_usable(self, instances):
-        with pytest.raises(Unusable):
+        with pytest.raises(UnusableRow):
             view(
                 {"instruction": "Add", "instances": instances},
                 "self_instruct",

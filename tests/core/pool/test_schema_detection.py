@@ -4,7 +4,7 @@ import pytest
 
 from core.errors import PoolError
 from core.pool.pools import load_pool
-from core.pool.schema_detection import RULES, SCHEMAS, check_fields, detect, mapped
+from core.pool.schema_detection import RULES, SCHEMAS, check_fields, detect_schema, mapped_fields
 from core.schema import FieldMap
 
 USER = {"role": "user", "content": "Hi"}
@@ -107,7 +107,7 @@ DETECTED = {
 
 @pytest.mark.parametrize(("row", "fields"), DETECTED.values(), ids=DETECTED)
 def test_a_row_is_known_by_its_fields(row, fields):
-    assert detect([row]) == fields
+    assert detect_schema([row]) == fields
 
 
 def test_every_rule_belongs_to_a_schema():
@@ -117,27 +117,27 @@ def test_every_rule_belongs_to_a_schema():
 def test_what_is_detected_can_always_be_applied():
     for row, fields in DETECTED.values():
         check_fields(fields, [row])
-        assert mapped(fields) <= set(row)
+        assert mapped_fields(fields) <= set(row)
 
 
 def test_rows_that_are_no_instructions_are_refused_by_the_names_of_their_fields():
     with pytest.raises(PoolError, match=r"found level, message, time"):
-        detect([{"time": "12:00", "level": "info", "message": "started"}])
+        detect_schema([{"time": "12:00", "level": "info", "message": "started"}])
 
 
 def test_the_schema_of_most_rows_is_the_schema_of_the_pool():
     alpaca = {"instruction": "Add", "output": "3"}
-    assert detect([{"question": "1 + 2?", "answer": "3"}, alpaca, alpaca, alpaca]).schema == "alpaca"
+    assert detect_schema([{"question": "1 + 2?", "answer": "3"}, alpaca, alpaca, alpaca]).schema == "alpaca"
 
 
 def test_a_few_answers_among_many_prompts_do_not_make_a_pool_of_answers():
     rows = [{"instruction": "Add", "output": ""} for _ in range(99)] + [{"instruction": "Add", "output": "3"}]
-    assert detect(rows).schema == "prompts_only"
+    assert detect_schema(rows).schema == "prompts_only"
 
 
 def test_one_empty_response_in_ten_keeps_the_response():
     rows = [{"instruction": "Add", "output": "3" if k else ""} for k in range(10)]
-    assert detect(rows).response == "output"
+    assert detect_schema(rows).response == "output"
 
 
 class TestTask:
@@ -145,16 +145,16 @@ class TestTask:
         return [{"instruction": f"Add {k}", "output": "3"} | {c: f(k) for c, f in columns.items()} for k in range(n)]
 
     def test_a_field_named_as_a_label_is_one_even_if_the_first_rows_share_it(self):
-        assert detect(self.rows(task=lambda k: "sums")).task == "task"
+        assert detect_schema(self.rows(task=lambda k: "sums")).task == "task"
 
     def test_a_label_by_name_goes_before_one_by_looks(self):
-        assert detect(self.rows(tone=lambda k: "ab"[k % 2], category=lambda k: f"c{k % 5}")).task == "category"
+        assert detect_schema(self.rows(tone=lambda k: "ab"[k % 2], category=lambda k: f"c{k % 5}")).task == "category"
 
     def test_any_field_of_few_short_values_will_do(self):
-        assert detect(self.rows(tone=lambda k: "ab"[k % 2])).task == "tone"
+        assert detect_schema(self.rows(tone=lambda k: "ab"[k % 2])).task == "tone"
 
     def test_yes_or_no_is_a_label(self):
-        assert detect(self.rows(is_classification=lambda k: k % 3 == 0)).task == "is_classification"
+        assert detect_schema(self.rows(is_classification=lambda k: k % 3 == 0)).task == "is_classification"
 
     @pytest.mark.parametrize(
         "column",
@@ -170,20 +170,20 @@ class TestTask:
         ids=lambda column: next(iter(column)),
     )
     def test_other_fields_are_not(self, column):
-        assert detect(self.rows(**column)).task is None
+        assert detect_schema(self.rows(**column)).task is None
 
 
 class TestId:
     def test_an_id_is_mapped_even_when_it_repeats_so_that_this_is_said(self):
-        assert detect([{"instruction": "Add", "output": "3", "id": 1}] * 2).id == "id"
+        assert detect_schema([{"instruction": "Add", "output": "3", "id": 1}] * 2).id == "id"
 
     def test_a_number_of_another_kind_is_an_id_only_where_it_is_unique(self):
         rows = [{"question": "Add", "answer": "3", "idx": k // 2} for k in range(4)]
-        assert detect(rows).id is None
-        assert detect(rows[::2]).id == "idx"
+        assert detect_schema(rows).id is None
+        assert detect_schema(rows[::2]).id == "idx"
 
     def test_true_and_false_are_no_ids(self):
-        assert detect([{"instruction": "Add", "output": "3", "id": True}]).id is None
+        assert detect_schema([{"instruction": "Add", "output": "3", "id": True}]).id is None
 
 
 @pytest.mark.parametrize(

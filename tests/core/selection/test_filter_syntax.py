@@ -3,8 +3,8 @@
 import pytest
 
 from core.errors import RecipeError
-from core.selection.filter_syntax import read_filter, write_filter
-from core.selection.filters import Filter, once
+from core.selection.filter_syntax import format_filter, parse_filter
+from core.selection.filters import Filter, duplicates_filter
 
 
 @pytest.mark.parametrize(
@@ -22,15 +22,15 @@ from core.selection.filters import Filter, once
         ("not prompt contains a<=b", Filter("prompt", contains="a<=b", exclude=True)),
         ("prompt~^(Write|Compose)", Filter("prompt", matches="^(Write|Compose)")),
         ("prompt!~a=b", Filter("prompt", matches="a=b", exclude=True)),
-        ("duplicates once", once("duplicate_of")),
-        ("near duplicates once", once("near_duplicate_of@0.8")),
-        ("not near_duplicate_of@0.9>=0", once("near_duplicate_of@0.9")),
+        ("duplicates once", duplicates_filter("duplicate_of")),
+        ("near duplicates once", duplicates_filter("near_duplicate_of@0.8")),
+        ("not near_duplicate_of@0.9>=0", duplicates_filter("near_duplicate_of@0.9")),
         ('{"column": "a b", "low": 1}', Filter("a b", low=1)),
     ],
 )
 def test_what_people_write_is_read_and_written_again(line, filter):
-    assert read_filter(line) == filter
-    assert read_filter(write_filter(filter)) == filter
+    assert parse_filter(line) == filter
+    assert parse_filter(format_filter(filter)) == filter
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_what_people_write_is_read_and_written_again(line, filter):
     ],
 )
 def test_every_filter_can_be_written_as_a_line(filter):
-    assert read_filter(write_filter(filter)) == filter
+    assert parse_filter(format_filter(filter)) == filter
 
 
 def test_the_plain_form_is_taken_where_there_is_one():
-    assert write_filter(Filter("nll", high=2)) == "nll<=2"
-    assert write_filter(Filter("task", values=("a", "b"), exclude=True)) == "not task=a|b"
-    assert write_filter(once("duplicate_of")) == "duplicates once"
+    assert format_filter(Filter("nll", high=2)) == "nll<=2"
+    assert format_filter(Filter("task", values=("a", "b"), exclude=True)) == "not task=a|b"
+    assert format_filter(duplicates_filter("duplicate_of")) == "duplicates once"
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_the_plain_form_is_taken_where_there_is_one():
 )
 def test_a_line_that_cannot_be_read_is_one_sentence(line, reason):
     with pytest.raises(RecipeError, match=reason) as caught:
-        read_filter(line)
+        parse_filter(line)
     assert "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import RecipeError
-from core.selection.filters import Filter, apply_filters, once
+from core.selection.filters import Filter, apply_filters, duplicates_filter
 
 NAN = np.nan
 COLUMNS = {
@@ -140,8 +140,8 @@ def test_a_filter_that_does_not_fit_its_column_is_refused(filter, reason):
         (Filter("task", values=("qa", None)), "task is qa or missing"),
         (Filter("prompt", contains="sum"), "prompt contains 'sum'"),
         (Filter("prompt", matches="^a", exclude=True), "except prompt matches '^a'"),
-        (once("duplicate_of"), "exact duplicates once"),
-        (once("near_duplicate_of@0.75"), "near duplicates once (alike from 0.75)"),
+        (duplicates_filter("duplicate_of"), "exact duplicates once"),
+        (duplicates_filter("near_duplicate_of@0.75"), "near duplicates once (alike from 0.75)"),
     ],
 )
 def test_a_filter_says_what_it_does(filter, words):

@@ -13,11 +13,11 @@ from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import read_manifest
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
-from core.progress import Silent
-from core.selection.holdout import held_out
-from core.selection.recipe import load_recipe, make_recipe
+from core.progress import SilentReporter
+from core.selection.holdout import hold_out_rows
+from core.selection.recipe import load_recipe, parse_recipe
 from core.workspace.files import Workspace
-from tests.pages.conftest import finished_run, write_rows
+from tests.pages.conftest import entropy_shift_run, write_rows
 
 
 def alone(n):
@@ -36,7 +36,7 @@ def test_groups_are_never_parted_and_the_share_is_met(share, seed):
     groups = np.minimum(np.arange(n), random.integers(0, n, n))  # of many sizes
     groups = groups[groups]
     rows = random.permutation(n)[:600]
-    apart = held_out(rows, groups, random.integers(0, 5, n), share, seed=seed)
+    apart = hold_out_rows(rows, groups, random.integers(0, 5, n), share, seed=seed)
     kept = np.setdiff1d(rows, apart)
     assert len(np.intersect1d(rows, apart)) == len(apart) == len(rows) - len(kept)
     assert not set(groups[apart]) & set(groups[kept])
@@ -45,33 +45,33 @@ def test_groups_are_never_parted_and_the_share_is_met(share, seed):
 
 def test_every_task_is_held_out_in_proportion():
     tasks = np.repeat([0, 1, 2], [100, 60, 40])
-    apart = held_out(alone(200), alone(200), tasks, 0.1, seed=0)
+    apart = hold_out_rows(alone(200), alone(200), tasks, 0.1, seed=0)
     assert np.bincount(tasks[apart]).tolist() == [10, 6, 4]
 
 
 def test_a_task_too_small_for_its_share_leaves_it_to_the_others():
     tasks, groups = np.array([0] * 10 + [1] * 10), np.array([0] * 10 + list(range(10, 20)))
-    assert held_out(alone(20), groups, tasks, 0.25, seed=0).min() >= 10  # task 0 is one group of ten
-    assert len(held_out(alone(20), groups, tasks, 0.25, seed=0)) == 5
+    assert hold_out_rows(alone(20), groups, tasks, 0.25, seed=0).min() >= 10  # task 0 is one group of ten
+    assert len(hold_out_rows(alone(20), groups, tasks, 0.25, seed=0)) == 5
 
 
 def test_the_seed_decides_and_the_order_of_rows_does_not():
     rows = np.random.default_rng(0).permutation(300)[:200]
-    first = held_out(rows, alone(300), one_task(300), 0.1, seed=3)
-    np.testing.assert_array_equal(first, held_out(np.sort(rows), alone(300), one_task(300), 0.1, seed=3))
+    first = hold_out_rows(rows, alone(300), one_task(300), 0.1, seed=3)
+    np.testing.assert_array_equal(first, hold_out_rows(np.sort(rows), alone(300), one_task(300), 0.1, seed=3))
     assert first.tolist() == sorted(first)
-    assert first.tolist() != held_out(rows, alone(300), one_task(300), 0.1, seed=4).tolist()
+    assert first.tolist() != hold_out_rows(rows, alone(300), one_task(300), 0.1, seed=4).tolist()
 
 
 def test_where_the_share_is_less_than_any_group_the_smallest_goes():
     groups = np.array([0, 0, 0, 3, 3, 5, 5, 5])
-    assert held_out(alone(8), groups, one_task(8), 0.05, seed=0).tolist() == [3, 4]
-    assert len(held_out(alone(3), alone(3), one_task(3), 0.01, seed=0)) == 1
+    assert hold_out_rows(alone(8), groups, one_task(8), 0.05, seed=0).tolist() == [3, 4]
+    assert len(hold_out_rows(alone(3), alone(3), one_task(3), 0.01, seed=0)) == 1
 
 
 def test_one_group_cannot_be_parted():
     with pytest.raises(RecipeError, match="None of the 4 chosen rows can be held out"):
-        held_out(alone(4), one_task(4), one_task(4), 0.5, seed=0)
+        hold_out_rows(alone(4), one_task(4), one_task(4), 0.5, seed=0)
 
 
 # Written
@@ -95,12 +95,12 @@ def pool(place, tmp_path):
 
 @pytest.fixture
 def run(place, pool):
-    return finished_run(place, pool)
+    return entropy_shift_run(place, pool)
 
 
 def recipe(**export):
     data = {"pool": {"source": "p"}, "method": {"name": "longest"}, "budget": "60%", "seed": 5}
-    return make_recipe(data | {"export": export}, "test")
+    return parse_recipe(data | {"export": export}, "test")
 
 
 def ids(path):
@@ -109,7 +109,7 @@ def ids(path):
 
 @pytest.fixture
 def made(place, pool, run, tmp_path):
-    find_near_duplicates(pool, place, 0.8, Silent())
+    find_near_duplicates(pool, place, 0.8, SilentReporter())
     plan = recipe(held_out="20%", apart="near_duplicate_of", rejected=True, with_scores=True)
     return curate(plan, pool, run, tmp_path / "out" / "chosen.jsonl")
 

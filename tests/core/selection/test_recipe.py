@@ -6,7 +6,7 @@ import yaml
 
 from core.errors import MethodError, RecipeError
 from core.schema import Measured
-from core.selection.recipe import Recipe, dump_recipe, load_recipe, make_recipe, plan_selection
+from core.selection.recipe import Recipe, dump_recipe, load_recipe, make_selection, parse_recipe
 from tests.core.pool.pools import make_pool
 
 LENGTHS = np.array([5, 50, 20, 40, 10, 30])
@@ -28,11 +28,11 @@ def measured(pool):
 
 
 def recipe(**changes) -> Recipe:
-    return make_recipe({"pool": {"source": "p.jsonl"}, "method": {"name": "longest"}} | changes, "test")
+    return parse_recipe({"pool": {"source": "p.jsonl"}, "method": {"name": "longest"}} | changes, "test")
 
 
 def chosen(pool, measured, **changes):
-    return plan_selection(recipe(**changes), pool, measured).rows.tolist()
+    return make_selection(recipe(**changes), pool, measured).rows.tolist()
 
 
 def test_the_selection_is_the_orders_prefix(pool, measured):

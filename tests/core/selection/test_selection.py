@@ -10,11 +10,11 @@ from core.schema import Order
 from core.selection.selection import (
     Budget,
     Pin,
-    choose,
+    apply_pins,
     cumulative_tokens,
-    cut_length,
     prefix_length,
-    with_pins,
+    select_prefix,
+    threshold_length,
 )
 
 NONE = np.empty(0, np.int64)
@@ -147,14 +147,14 @@ def test_a_token_budget_is_never_exceeded_nor_left_unused(tokens, budget, more):
 def test_a_threshold_cuts_where_the_score_stops_being_good_enough():
     values = np.float32([0.9, 0.1, np.nan, 0.5, 0.3])
     falling, rising = ints(0, 3, 4, 1), ints(1, 4, 3, 0)
-    assert [cut_length(falling, values, "high", t) for t in (1.0, 0.5, 0.4, -1)] == [0, 2, 2, 4]
-    assert [cut_length(rising, values, "low", t) for t in (0.0, 0.3, 0.45, 2)] == [0, 2, 2, 4]
-    assert cut_length(NONE, values, "low", 0.5) == 0
+    assert [threshold_length(falling, values, "high", t) for t in (1.0, 0.5, 0.4, -1)] == [0, 2, 2, 4]
+    assert [threshold_length(rising, values, "low", t) for t in (0.0, 0.3, 0.45, 2)] == [0, 2, 2, 4]
+    assert threshold_length(NONE, values, "low", 0.5) == 0
 
 
 def test_an_order_around_the_median_has_no_threshold():
     with pytest.raises(RecipeError, match="Use a budget instead"):
-        cut_length(ORDER, np.zeros(5), "middle", 0.5)
+        threshold_length(ORDER, np.zeros(5), "middle", 0.5)
 
 
 def an_order() -> Order:
@@ -162,7 +162,7 @@ def an_order() -> Order:
 
 
 def test_pinned_rows_head_the_order_as_listed_or_leave_it():
-    pinned = with_pins(an_order(), ints(4, 1), ints(0))
+    pinned = apply_pins(an_order(), ints(4, 1), ints(0))
     assert pinned.rows.tolist() == [4, 1, 3, 6]
     assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {
         "filtered out": [2],
@@ -172,31 +172,31 @@ def test_pinned_rows_head_the_order_as_listed_or_leave_it():
 
 
 def test_a_pin_brings_in_a_row_that_the_method_left_out():
-    pinned = with_pins(an_order(), ints(2, 7), NONE)
+    pinned = apply_pins(an_order(), ints(2, 7), NONE)
     assert pinned.rows.tolist() == [2, 7, 3, 0, 4, 1, 6]
     assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {"no response": [5]}
 
 
 def test_a_row_left_out_and_pinned_out_is_pinned_out():
-    pinned = with_pins(an_order(), NONE, ints(5))
+    pinned = apply_pins(an_order(), NONE, ints(5))
     assert pinned.rows.tolist() == an_order().rows.tolist()
     assert pinned.excluded["no response"].tolist() == [7]
     assert pinned.excluded["pinned out"].tolist() == [5]
 
 
 def test_no_pins_change_nothing():
-    pinned = with_pins(an_order(), NONE, NONE)
+    pinned = apply_pins(an_order(), NONE, NONE)
     assert pinned.rows.tolist() == an_order().rows.tolist()
     assert set(pinned.excluded) == {"filtered out", "no response"}
 
 
 def test_a_row_pinned_twice_is_there_once():
-    assert with_pins(an_order(), ints(1, 4, 1), NONE).rows.tolist() == [1, 4, 3, 0, 6]
+    assert apply_pins(an_order(), ints(1, 4, 1), NONE).rows.tolist() == [1, 4, 3, 0, 6]
 
 
 def test_a_row_cannot_be_pinned_both_ways():
     with pytest.raises(RecipeError, match="row number 4 is pinned in and out"):
-        with_pins(an_order(), ints(1, 4), ints(4))
+        apply_pins(an_order(), ints(1, 4), ints(4))
 
 
 def test_a_pin_is_in_or_out():
@@ -206,23 +206,25 @@ def test_a_pin_is_in_or_out():
 
 
 def test_pins_count_against_the_budget():
-    order = with_pins(Order(ints(3, 0, 4, 1)), ints(1), NONE)
-    chosen = choose(order, Budget(2, "rows"), response_tokens=TOKENS, pool_id="p", n_pinned=1)
+    order = apply_pins(Order(ints(3, 0, 4, 1)), ints(1), NONE)
+    chosen = select_prefix(order, Budget(2, "rows"), response_tokens=TOKENS, pool_id="p", n_pinned=1)
     assert chosen.rows.tolist() == [1, 3]
     assert (chosen.tokens, chosen.n_pinned, chosen.pool_id) == (70, 1, "p")
 
 
 def test_pinned_rows_stay_where_they_alone_exceed_the_budget_or_the_threshold():
-    order = with_pins(Order(ints(3, 0, 4, 1)), ints(1, 2), NONE)
+    order = apply_pins(Order(ints(3, 0, 4, 1)), ints(1, 2), NONE)
     for budget, limit in [("1", None), ("50tok", None), ("0", None), ("4", 0)]:
-        chosen = choose(order, Budget.parse(budget), response_tokens=TOKENS, pool_id="p", n_pinned=2, limit=limit)
+        chosen = select_prefix(
+            order, Budget.parse(budget), response_tokens=TOKENS, pool_id="p", n_pinned=2, limit=limit
+        )
         assert chosen.rows.tolist() == [1, 2]
 
 
 def test_the_threshold_and_the_budget_both_hold():
     order = Order(ORDER)
     lengths = [
-        len(choose(order, Budget(rows, "rows"), response_tokens=TOKENS, pool_id="p", limit=limit).rows)
+        len(select_prefix(order, Budget(rows, "rows"), response_tokens=TOKENS, pool_id="p", limit=limit).rows)
         for rows, limit in [(3, 2), (2, 3), (3, None)]
     ]
     assert lengths == [2, 2, 3]
@@ -230,10 +232,10 @@ def test_the_threshold_and_the_budget_both_hold():
 
 @given(st.permutations(range(12)), st.integers(0, 12), st.integers(0, 12), st.sets(st.integers(0, 11), max_size=4))
 def test_selections_nest_as_the_budget_grows(rows, small, large, pinned):
-    order = with_pins(Order(np.array(rows)), np.array(sorted(pinned), np.int64), NONE)
+    order = apply_pins(Order(np.array(rows)), np.array(sorted(pinned), np.int64), NONE)
     tokens = np.arange(12)
     one, other = (
-        choose(order, Budget(b, "rows"), response_tokens=tokens, pool_id="p", n_pinned=len(pinned)).rows.tolist()
+        select_prefix(order, Budget(b, "rows"), response_tokens=tokens, pool_id="p", n_pinned=len(pinned)).rows.tolist()
         for b in sorted((small, large))
     )
     assert other[: len(one)] == one
@@ -242,22 +244,24 @@ def test_selections_nest_as_the_budget_grows(rows, small, large, pinned):
 NO_TOKENS = "has a response, so a budget in response tokens \\(200ktok\\) says nothing. Give rows"
 
 
-@pytest.mark.parametrize("order", [Order(ORDER), Order(NONE), with_pins(Order(ORDER), ints(1), NONE)])
+@pytest.mark.parametrize("order", [Order(ORDER), Order(NONE), apply_pins(Order(ORDER), ints(1), NONE)])
 def test_a_budget_in_tokens_says_nothing_about_a_pool_of_prompts(order):
     nothing = np.zeros(5, np.int64)
     with pytest.raises(RecipeError, match="^No row of this pool " + NO_TOKENS):
-        choose(order, Budget.parse("200ktok"), response_tokens=nothing, pool_id="p")
+        select_prefix(order, Budget.parse("200ktok"), response_tokens=nothing, pool_id="p")
     with pytest.raises(RecipeError, match="No row of this pool"):  # nor would no token buy all of it
-        choose(order, Budget.parse("0tok"), response_tokens=nothing, pool_id="p", cumulative=nothing[: len(order.rows)])
+        select_prefix(
+            order, Budget.parse("0tok"), response_tokens=nothing, pool_id="p", cumulative=nothing[: len(order.rows)]
+        )
     for text in ("2", "40%"):
-        chosen = choose(order, Budget.parse(text), response_tokens=nothing, pool_id="p")
+        chosen = select_prefix(order, Budget.parse(text), response_tokens=nothing, pool_id="p")
         assert (len(chosen.rows), chosen.tokens) == (min(2, len(order.rows)), 0)
 
 
 def test_nor_about_the_prompts_that_a_filter_leaves():
     tokens = ints(0, 0, 99, 0, 0)
     with pytest.raises(RecipeError, match="^No row that is left to choose from " + NO_TOKENS):
-        choose(Order(ORDER), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p")
-    assert not len(choose(Order(NONE), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p").rows)
+        select_prefix(Order(ORDER), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p")
+    assert not len(select_prefix(Order(NONE), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p").rows)
     one_answered = Order(ints(0, 2, 1))
-    assert len(choose(one_answered, Budget.parse("98tok"), response_tokens=tokens, pool_id="p").rows) == 1
+    assert len(select_prefix(one_answered, Budget.parse("98tok"), response_tokens=tokens, pool_id="p").rows) == 1

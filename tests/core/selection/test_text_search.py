@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import RecipeError
 from core.selection import text_search
-from core.selection.text_search import check_pattern, holds, is_one_of, matches
+from core.selection.text_search import check_pattern, contains_text, is_one_of, matches_pattern
 
 WORDS = ["apple", "Pear", None, "pineapple", "", "a|b", "1+1=2", "ÄPFEL"] * 40
 
@@ -22,35 +22,37 @@ def column(*cuts: int) -> pa.ChunkedArray:
 @pytest.mark.parametrize("pattern", ["a+p", "^P", "e$", "(?i)ä", r"\|", "^$", "[0-9]=", "x"])
 def test_a_pattern_finds_what_pythons_own_finds(pattern):
     expected = [word is not None and re.search(pattern, word) is not None for word in WORDS]
-    assert matches(column(), pattern).tolist() == expected
+    assert matches_pattern(column(), pattern).tolist() == expected
 
 
 @pytest.mark.parametrize("words", ["AP", "pear", "1+1", "|", "", "äp"])
 def test_words_are_text_and_case_does_not_matter(words):
     expected = [word is not None and words.lower() in word.lower() for word in WORDS]
-    assert holds(column(), words).tolist() == expected
+    assert contains_text(column(), words).tolist() == expected
 
 
 def test_blocks_and_chunks_change_nothing(monkeypatch):
-    whole = matches(column(), "ap"), holds(column(), "P"), is_one_of(column(), ["", None])
+    whole = matches_pattern(column(), "ap"), contains_text(column(), "P"), is_one_of(column(), ["", None])
     monkeypatch.setattr(text_search, "FIRST", 3)
     monkeypatch.setattr(text_search, "LAST", 7)
     cut = column(1, 2, 100)
-    for a, b in zip(whole, (matches(cut, "ap"), holds(cut, "P"), is_one_of(cut, ["", None])), strict=True):
+    for a, b in zip(
+        whole, (matches_pattern(cut, "ap"), contains_text(cut, "P"), is_one_of(cut, ["", None])), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "(x+x+)+y", "(.*)(.*)(.*)(.*)(.*)z"])
 def test_a_pattern_that_hangs_other_engines_ends(pattern):
     """Each of these takes 2^n steps where an engine goes back, n = 200,000."""
-    assert matches(pa.chunked_array([["a" * 200_000 + "!"]]), pattern).tolist() in ([False], [True])
+    assert matches_pattern(pa.chunked_array([["a" * 200_000 + "!"]]), pattern).tolist() in ([False], [True])
 
 
 def test_time_runs_out_between_blocks_in_one_sentence():
     with pytest.raises(RecipeError, match=r"^The pattern 'a' takes more than -1 s on these 320 texts\.[^.]*\.$"):
-        matches(column(), "a", limit_s=-1)
+        matches_pattern(column(), "a", limit_s=-1)
     with pytest.raises(RecipeError, match=r"^The search for 'a' takes more than"):
-        holds(column(), "a", limit_s=-1)
+        contains_text(column(), "a", limit_s=-1)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from core.demo.training.corpus import (
     TEMPLATE_ROWS,
     Document,
     demo_documents,
-    documents,
+    drop_leaks,
     is_held_out,
+    read_documents,
     read_rows,
-    split,
-    without_leaks,
+    split_documents,
 )
 
 SOURCE = {source.name: source for source in SOURCES}
@@ -75,13 +75,13 @@ def test_repeats_and_empty_rows_of_a_source_are_read_once_and_never(tmp_path):
     rows = [{"question": "Q", "answer": "A"}] * 2 + [{"question": "Q", "answer": " "}]
     path = tmp_path / SOURCE["gsm8k"].file
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
-    assert documents(SOURCE["gsm8k"], tmp_path) == [Document("gsm8k", "Q", "A")]
+    assert read_documents(SOURCE["gsm8k"], tmp_path) == [Document("gsm8k", "Q", "A")]
 
 
 def test_the_side_of_a_row_depends_on_the_words_of_its_prompt_alone():
     prompts = [f"question {i}" for i in range(300)]
     docs = [Document("one", p, "a") for p in prompts] + [Document("two", f" {p}\n", "b") for p in prompts]
-    _, kept = split(docs)
+    _, kept = split_documents(docs)
     names = {source: [d.prompt.strip() for d in kept if d.source == source] for source in ("one", "two")}
     assert names["one"] == names["two"] != []
 
@@ -97,14 +97,14 @@ def test_about_the_stated_share_is_held_out_and_another_seed_holds_out_others():
 def test_a_training_row_with_a_held_out_passage_is_dropped():
     kept = [doc(f"before {PASSAGE} after")]
     leak, near = doc(f"other {PASSAGE} words"), doc(" ".join(PASSAGE.split()[:-1]))
-    assert without_leaks([leak, near], kept) == [near]
+    assert drop_leaks([leak, near], kept) == [near]
 
 
 def test_wording_that_many_training_rows_share_is_a_template_and_stays():
     train = [doc(f"{PASSAGE} row {i}") for i in range(TEMPLATE_ROWS + 1)]
     kept = [doc(f"{PASSAGE} held out")]
-    assert without_leaks(train, kept) == train
-    assert without_leaks(train[1:], kept) == []
+    assert drop_leaks(train, kept) == train
+    assert drop_leaks(train[1:], kept) == []
 
 
 def test_no_demo_text_is_a_row_of_the_shipped_pool_on_both_question_and_answer():
@@ -115,7 +115,9 @@ def test_no_demo_text_is_a_row_of_the_shipped_pool_on_both_question_and_answer()
 
 
 def test_no_held_out_question_is_learnt_under_another_pools_name(shared_data):
-    train, kept = split(d for name in ("gsm8k", "flan_cot") for d in documents(SOURCE[name], shared_data))
+    train, kept = split_documents(
+        d for name in ("gsm8k", "flan_cot") for d in read_documents(SOURCE[name], shared_data)
+    )
     questions = {" ".join(d.prompt.split()) for d in kept if d.source == "gsm8k"}
     assert len(questions) > 300
     assert not questions & {" ".join(d.prompt.split()) for d in train}

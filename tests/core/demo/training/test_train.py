@@ -6,8 +6,8 @@ import torch
 import typer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core.demo.training.stream import block, stream
-from core.demo.training.train import CONTEXT, WARM_UP_STEPS, Progress, Run, export, main
+from core.demo.training.stream import next_block, stream_tokens
+from core.demo.training.train import CONTEXT, WARM_UP_STEPS, TrainingProgress, TrainingRun, export_model, main
 from core.demo.training.vocabulary import BOS_ID, EOS_ID, VOCABULARY, token_rows, train_tokenizer, unigram_nats
 
 PAGE = ["A small page of text, with 12 numbers.", "Ein kleiner Text: größer.", "def f(x): return x"] * 5
@@ -19,7 +19,7 @@ def batch():
 
 
 def progress(**given):
-    return Progress(**{"steps": 400, "decay_from": 300} | given)
+    return TrainingProgress(**{"steps": 400, "decay_from": 300} | given)
 
 
 def test_a_data_folder_without_the_pools_is_refused_by_name_before_anything_is_written(tmp_path):
@@ -50,7 +50,7 @@ def test_windows_are_short_until_the_rate_falls():
 
 def test_an_epoch_reads_every_source_as_often_as_it_is_repeated():
     rows = {"a": [[1], [2]], "b": [[3], [4]], "c": [[5]]}
-    epoch = list(islice(stream(rows, {"a": 2.5, "b": 0.5}, seed=0), 7))
+    epoch = list(islice(stream_tokens(rows, {"a": 2.5, "b": 0.5}, seed=0), 7))
     counts = np.bincount(epoch, minlength=6)
     assert sorted(counts[1:3]) == [2, 3]
     assert sorted(counts[3:5]) == [0, 1]
@@ -59,36 +59,36 @@ def test_an_epoch_reads_every_source_as_often_as_it_is_repeated():
 
 def test_the_stream_depends_on_its_seed_alone_and_shuffles_every_epoch():
     rows = {"a": [[i] for i in range(50)]}
-    first, second = np.array_split(list(islice(stream(rows, {}, seed=0), 100)), 2)
+    first, second = np.array_split(list(islice(stream_tokens(rows, {}, seed=0), 100)), 2)
     assert sorted(first) == sorted(second) == list(range(50))
     assert list(first) != list(second)
-    assert list(first) == list(islice(stream(rows, {}, seed=0), 50))
-    assert list(first) != list(islice(stream(rows, {}, seed=1), 50))
+    assert list(first) == list(islice(stream_tokens(rows, {}, seed=0), 50))
+    assert list(first) != list(islice(stream_tokens(rows, {}, seed=1), 50))
 
 
 def test_a_block_holds_consecutive_tokens_and_takes_no_more():
     tokens = iter(range(100))
-    assert block(tokens, 2, 3).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert next_block(tokens, 2, 3).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert next(tokens) == 8
 
 
 def test_the_first_loss_is_that_of_a_guess(batch):
-    assert Run(progress(), seed=0, compiled=False).step(batch) == pytest.approx(np.log(VOCABULARY), rel=0.02)
+    assert TrainingRun(progress(), seed=0, compiled=False).step(batch) == pytest.approx(np.log(VOCABULARY), rel=0.02)
 
 
 def test_the_same_rows_again_and_again_are_learnt(batch):
-    run = Run(progress(), seed=0, compiled=False)
+    run = TrainingRun(progress(), seed=0, compiled=False)
     losses = [run.step(batch) for _ in range(5)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 0.1
 
 
 def test_a_run_that_goes_on_from_its_checkpoint_ends_on_the_same_bits(tmp_path, batch):
-    whole = Run(progress(), seed=0, compiled=False)
+    whole = TrainingRun(progress(), seed=0, compiled=False)
     for _ in range(2):
         whole.step(batch)
     whole.save(tmp_path)
-    resumed = Run(progress(steps=9, decay_from=9), seed=7, compiled=False)
+    resumed = TrainingRun(progress(steps=9, decay_from=9), seed=7, compiled=False)
     resumed.resume(tmp_path)
     assert resumed.progress == whole.progress
     assert [whole.step(batch) for _ in range(2)] == [resumed.step(batch) for _ in range(2)]
@@ -97,15 +97,15 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_on_the_same_bits(tmp_path, 
 
 
 def test_resuming_from_an_empty_folder_starts_at_the_start(tmp_path):
-    run = Run(progress(), seed=0, compiled=False)
+    run = TrainingRun(progress(), seed=0, compiled=False)
     run.resume(tmp_path)
     assert run.progress == progress()
 
 
 def test_an_exported_folder_loads_and_holds_the_weights_in_bf16(tmp_path):
-    run = Run(progress(), seed=0, compiled=False)
-    export(run.model, train_tokenizer(PAGE), tmp_path / "model")
-    export(run.model, train_tokenizer(PAGE), tmp_path / "model")  # over itself
+    run = TrainingRun(progress(), seed=0, compiled=False)
+    export_model(run.model, train_tokenizer(PAGE), tmp_path / "model")
+    export_model(run.model, train_tokenizer(PAGE), tmp_path / "model")  # over itself
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype="auto")
     assert loaded.dtype == torch.bfloat16

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from core.models.generation.answers import Sampling
+from core.models.generation.answers import SamplingSettings
 from core.models.generation.sampler import Sampler
 from core.models.loading import Model
 
@@ -62,7 +62,7 @@ class AnswerApp:
 
     def _sample(self, body: dict[str, Any], text: str, n: int) -> dict[str, Any]:
         tokens = self.model.tokenizer(text)["input_ids"]
-        given = Sampling(max(2, n), body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
+        given = SamplingSettings(max(2, n), body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
         with self.lock:  # one model, one request at a time
             sampler = Sampler(self.model, given)
             return sampler({"tokens": [np.array(tokens)], "spans": [np.empty(0, np.int32)], "ids": ["any"]})

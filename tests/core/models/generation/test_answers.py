@@ -6,19 +6,19 @@ import pytest
 
 from core.errors import MethodError
 from core.models.generation.answers import (
-    COLUMNS,
+    ANSWER_COLUMNS,
     AnswerCounts,
-    Sampling,
+    SamplingSettings,
     answer_table,
     count_answers,
-    missing,
-    refused,
-    streams,
+    find_refusals,
+    missing_answers,
+    random_streams,
 )
 
 
 def test_the_defaults_are_those_of_the_paper():
-    s = Sampling()
+    s = SamplingSettings()
     assert (s.answers, s.temperature, s.top_p, s.max_new_tokens, s.prompt_tokens) == (5, 1.4, 0.9, 256, None)
 
 
@@ -38,16 +38,16 @@ def test_the_defaults_are_those_of_the_paper():
 )
 def test_settings_out_of_range_are_refused(wrong, words):
     with pytest.raises(MethodError, match=words):
-        Sampling(**wrong)
+        SamplingSettings(**wrong)
 
 
 def test_a_stream_hangs_on_seed_id_and_k_alone():
-    names = streams(3, ["a", "b", "c"], 4)
+    names = random_streams(3, ["a", "b", "c"], 4)
     assert names.shape == (3, 4) and names.dtype == np.uint64 and len(np.unique(names)) == 12
-    np.testing.assert_array_equal(streams(3, ["c", "a"], 4), names[[2, 0]])
-    np.testing.assert_array_equal(streams(3, ["b"], 2), names[1:2, :2])
-    assert not np.isin(streams(4, ["a", "b", "c"], 4), names).any()
-    assert streams(0, [], 5).shape == (0, 5)
+    np.testing.assert_array_equal(random_streams(3, ["c", "a"], 4), names[[2, 0]])
+    np.testing.assert_array_equal(random_streams(3, ["b"], 2), names[1:2, :2])
+    assert not np.isin(random_streams(4, ["a", "b", "c"], 4), names).any()
+    assert random_streams(0, [], 5).shape == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_stream_hangs_on_seed_id_and_k_alone():
     ],
 )
 def test_a_refusal_is_known_by_how_it_begins(text, is_one):
-    assert refused(pa.array([text, None])).to_pylist() == [is_one, None]
+    assert find_refusals(pa.array([text, None])).to_pylist() == [is_one, None]
 
 
 def test_what_is_there_and_what_is_wrong_with_it():
@@ -77,7 +77,7 @@ def test_what_is_there_and_what_is_wrong_with_it():
             "ended": [["stop", "stop", "length"], [None] * 3, [None] * 3, ["stop", "stop", "length"]],
         }
     )
-    assert {name: table[name].type for name in table.column_names} == dict(COLUMNS)
+    assert {name: table[name].type for name in table.column_names} == dict(ANSWER_COLUMNS)
     assert count_answers(table) == AnswerCounts(
         rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2
     )
@@ -87,5 +87,5 @@ def test_what_is_there_and_what_is_wrong_with_it():
 
 
 def test_no_rows_count_nothing():
-    assert count_answers(answer_table(missing(0, 5))) == AnswerCounts(*[0] * 8)
-    assert count_answers(answer_table(missing(2, 5))) == AnswerCounts(2, 10, 10, 0, 0, 0, 2, 2)
+    assert count_answers(answer_table(missing_answers(0, 5))) == AnswerCounts(*[0] * 8)
+    assert count_answers(answer_table(missing_answers(2, 5))) == AnswerCounts(2, 10, 10, 0, 0, 0, 2, 2)

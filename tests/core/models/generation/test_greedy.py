@@ -12,8 +12,8 @@ from transformers import RwkvConfig
 
 from core.errors import ModelError
 from core.models.encoder import Encoder
-from core.models.forward_pass import Probe
-from core.models.generation.greedy import Continuation, end_of_turn, end_tokens
+from core.models.forward_pass import ForwardPass
+from core.models.generation.greedy import GreedyContinuation, end_of_turn_token, end_tokens
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.schema import Reading
@@ -80,7 +80,7 @@ def assert_equals_naive(continuation, batch, new_tokens=NEW):
 @every_family
 @pytest.mark.parametrize("budget", [100, 400])
 def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, budget):
-    continuation = Continuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
+    continuation = GreedyContinuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
     assert continuation.batches
     found = assert_equals_naive(continuation, prompts())
     assert (found["confidence"] > 0).all() and (found["confidence"] <= 1).all()
@@ -90,7 +90,7 @@ def test_a_network_whose_rows_mind_each_other_continues_each_by_itself(model):
     network = network_of(
         RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
     )
-    continuation = Continuation(with_ends(model, None, network), new_tokens=4)
+    continuation = GreedyContinuation(with_ends(model, None, network), new_tokens=4)
     assert not continuation.batches
     assert [rows.tolist() for rows in continuation._plan(np.array([3, 9, 0, 3, 9]))] == [[1], [4], [0], [3]]
     assert_equals_naive(continuation, prompts([9, 4, 9, 4, 20]), 4)
@@ -98,21 +98,21 @@ def test_a_network_whose_rows_mind_each_other_continues_each_by_itself(model):
 
 @pytest.fixture(scope="module")
 def alone(model):
-    continuation = Continuation(model, new_tokens=NEW)
+    continuation = GreedyContinuation(model, new_tokens=NEW)
     return np.concatenate([continuation(pick(prompts(), [k]))["confidence"] for k in range(len(LENGTHS))])
 
 
 @pytest.mark.parametrize("budget", [1, 150, 100_000])
 def test_a_row_is_as_sure_alone_and_in_any_batch_in_any_order(model, alone, budget):
     batch, order = prompts(), np.random.default_rng(3).permutation(len(LENGTHS))
-    continuation = Continuation(model, new_tokens=NEW, batch_tokens=budget)
+    continuation = GreedyContinuation(model, new_tokens=NEW, batch_tokens=budget)
     np.testing.assert_allclose(continuation(batch)["confidence"], alone, rtol=1e-4)
     np.testing.assert_allclose(continuation(pick(batch, order))["confidence"], alone[order], rtol=1e-4)
 
 
 def test_padding_that_grows_changes_nothing(model):
     short = prompts([9])["tokens"][0].astype(np.int64)
-    continuation = Continuation(model, new_tokens=NEW)
+    continuation = GreedyContinuation(model, new_tokens=NEW)
     expected, count = continuation._pass([short], np.arange(1))
     for length in (10, 64, 300):  # together, which `plan` would not put them
         longer = prompts([length], seed=1)["tokens"][0].astype(np.int64)
@@ -122,7 +122,7 @@ def test_padding_that_grows_changes_nothing(model):
 
 
 def test_the_same_call_gives_the_same_bits(model):
-    first, second = (Continuation(model, new_tokens=NEW)(prompts()) for _ in range(2))
+    first, second = (GreedyContinuation(model, new_tokens=NEW)(prompts()) for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 
@@ -134,7 +134,7 @@ def test_a_model_that_knows_nothing_is_as_sure_as_chance_and_says_the_lowest_tok
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
     for ends, said in ([5], 32), ([0], 1), (None, 32):
-        found = Continuation(with_ends(model, ends, network))(prompts([5, 9]))
+        found = GreedyContinuation(with_ends(model, ends, network))(prompts([5, 9]))
         np.testing.assert_allclose(found["confidence"], 1 / 300, rtol=1e-5)
         assert found["continued"].tolist() == [said, said]
 
@@ -145,7 +145,7 @@ def test_a_model_that_can_say_but_one_thing_is_sure(model):
     torch.nn.init.zeros_(head.weight)
     head.bias.data = torch.where(torch.arange(300) == 7, 0.0, -200.0)
     network.lm_head = head
-    found = Continuation(with_ends(model, None, network))(prompts([5, 9]))
+    found = GreedyContinuation(with_ends(model, None, network))(prompts([5, 9]))
     assert found["confidence"].tolist() == [1, 1]
 
 
@@ -153,16 +153,16 @@ def test_an_answer_counts_up_to_its_end_and_a_row_that_goes_on_is_not_cut(model)
     batch = prompts([8, 20, 33])
     saying = [naive(network_of(FAMILIES["llama"]), t, NEW, ())[0] for t in batch["tokens"]]
     end = next(t for t in saying[0][2:] if t not in saying[0][:2] and t not in saying[1] + saying[2])
-    found = assert_equals_naive(Continuation(with_ends(model, end), new_tokens=NEW), batch)
+    found = assert_equals_naive(GreedyContinuation(with_ends(model, end), new_tokens=NEW), batch)
     assert found["continued"].tolist() == [saying[0].index(end) + 1, NEW, NEW]
     several = [end, saying[1][0]]  # the first that is said, of several
-    found = assert_equals_naive(Continuation(with_ends(model, several), new_tokens=NEW), batch)
+    found = assert_equals_naive(GreedyContinuation(with_ends(model, several), new_tokens=NEW), batch)
     assert found["continued"][1] == 1
 
 
 def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model):
     own = with_ends(model, [1])
-    expected = Continuation(own, new_tokens=NEW)(prompts())
+    expected = GreedyContinuation(own, new_tokens=NEW)(prompts())
     own.network.generation_config.update(
         do_sample=True,
         temperature=3.0,
@@ -176,7 +176,7 @@ def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model
         max_length=20,
     )
     before = own.network.generation_config.to_dict()
-    found = Continuation(own, new_tokens=NEW)(prompts())
+    found = GreedyContinuation(own, new_tokens=NEW)(prompts())
     for name in expected:
         np.testing.assert_array_equal(found[name], expected[name])
     assert own.network.generation_config.to_dict() == before
@@ -184,7 +184,7 @@ def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model
 
 def test_one_token_is_the_greatest_probability_of_the_next(model):
     batch = prompts([9, 30])
-    found = Continuation(model, new_tokens=1)(batch)
+    found = GreedyContinuation(model, new_tokens=1)(batch)
     for tokens, confidence in zip(batch["tokens"], found["confidence"], strict=True):
         with torch.inference_mode():
             logits = model.network(torch.from_numpy(tokens.astype(np.int64))[None]).logits[0, -1]
@@ -194,10 +194,10 @@ def test_one_token_is_the_greatest_probability_of_the_next(model):
 
 def test_a_state_with_an_adapter_is_asked_and_not_its_base(model):
     base = network_of(FAMILIES["llama"])
-    plain = Continuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())
+    plain = GreedyContinuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())
     torch.manual_seed(1)
     tuned = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)).get_base_model()
-    found = assert_equals_naive(Continuation(with_ends(model, [1], tuned.eval()), new_tokens=NEW), prompts())
+    found = assert_equals_naive(GreedyContinuation(with_ends(model, [1], tuned.eval()), new_tokens=NEW), prompts())
     assert not np.allclose(found["confidence"], plain["confidence"], rtol=1e-3)
 
 
@@ -227,7 +227,7 @@ def test_an_answer_ends_with_whatever_the_model_the_tokenizer_or_the_template_sa
 )
 def test_the_end_of_turn_is_the_last_token_of_a_response_where_that_is_a_control_token(tokenizer, template, end):
     tokenizer.chat_template = template
-    assert end_of_turn(tokenizer) == end
+    assert end_of_turn_token(tokenizer) == end
     if end is not None:
         row = Encoder(tokenizer, Reading())({"prompt": ["Say hi."], "response": ["hi"], "turns": [None]})
         assert row["tokens"][0][row["spans"][0][-1] - 1] == end
@@ -268,7 +268,7 @@ def test_the_prompt_is_the_same_with_a_response_or_without_and_ends_where_an_ans
     model, tokenizer, template, opening, talk
 ):
     tokenizer.chat_template = template
-    encoder, continuation = Encoder(tokenizer, Reading()), Continuation(model)
+    encoder, continuation = Encoder(tokenizer, Reading()), GreedyContinuation(model)
     asked, answered = encoded(encoder, talk, None), encoded(encoder, talk, "hi")
     prompt = continuation._prompt(asked["tokens"][0], asked["spans"][0])
     assert tokenizer.decode(prompt).endswith(opening)
@@ -294,20 +294,20 @@ def test_a_response_plays_no_part(model):
     batch = prompts([40])
     row = batch["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([30, 40], [5, 9, 30, 40], [])]
-    found = Continuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
+    found = GreedyContinuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
     np.testing.assert_allclose(found["confidence"], found["confidence"][2], rtol=1e-4)
 
 
 def test_a_row_without_a_prompt_is_nan_and_no_other_is(model):
     row = prompts([12])["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([0, 12], [5, 12], [])]
-    found = Continuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
+    found = GreedyContinuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
     assert np.isnan(found["confidence"]).tolist() == [True, False, True]
     assert (found["continued"] == 0).tolist() == [True, False, True]
 
 
 def test_columns_are_as_declared(model):
-    continuation = Continuation(model, new_tokens=2)
+    continuation = GreedyContinuation(model, new_tokens=2)
     for given in (prompts(), prompts([4]), {"tokens": [], "spans": []}):
         found = continuation(given)
         assert found.keys() == continuation.columns.keys()
@@ -325,7 +325,7 @@ def test_a_prompt_that_is_too_long_to_be_continued_loses_its_beginning_but_not_a
     tight = replace(model, tokenizer=tokenizer, max_length=40)
     row = np.concatenate([[0], prompts([60])["tokens"][0]])
     kept = row[-28:] if bos is None else np.concatenate([[0], row[-27:]])
-    continuation = Continuation(tight, new_tokens=12)
+    continuation = GreedyContinuation(tight, new_tokens=12)
     assert continuation._prompt(row, np.empty(0, np.int32)).tolist() == kept.tolist()
     found = continuation({"tokens": [row, kept, row[:28]], "spans": [np.empty(0, np.int32)] * 3})
     assert found["confidence"][0] == pytest.approx(found["confidence"][1], rel=1e-4)
@@ -334,15 +334,15 @@ def test_a_prompt_that_is_too_long_to_be_continued_loses_its_beginning_but_not_a
 def test_a_row_as_long_as_the_model_reads_is_continued_by_a_network_with_so_many_places(model):
     network = network_of(FAMILIES["gpt2"])  # 256 learned positions, and an error beyond
     own = replace(with_ends(model, None, network), max_length=256)
-    found = Continuation(own, new_tokens=16)(prompts([256, 240]))
+    found = GreedyContinuation(own, new_tokens=16)(prompts([256, 240]))
     assert found["continued"].tolist() == [16, 16]
 
 
 @pytest.mark.parametrize("new_tokens", [0, 39, 4000])
 def test_a_continuation_that_leaves_no_room_for_a_prompt_is_refused(model, new_tokens):
     with pytest.raises(ModelError, match=rf"{new_tokens} tokens .* reads at most 40 .* between 1 and 38\."):
-        Continuation(replace(model, max_length=40), new_tokens=new_tokens)
-    Continuation(replace(model, max_length=40), new_tokens=38)
+        GreedyContinuation(replace(model, max_length=40), new_tokens=new_tokens)
+    GreedyContinuation(replace(model, max_length=40), new_tokens=38)
 
 
 def failing_above(network, rows_at_most, error):
@@ -360,7 +360,7 @@ def failing_above(network, rows_at_most, error):
 )
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     batch = prompts([20] * 7)
-    continuation = Continuation(model, new_tokens=4)
+    continuation = GreedyContinuation(model, new_tokens=4)
     expected = continuation(batch)
     hook = failing_above(model.network, 2, error)
     try:
@@ -379,7 +379,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     ],
 )
 def test_what_fails_even_alone_or_for_another_reason_is_said(model, error, raised, words):
-    continuation = Continuation(model, new_tokens=4)
+    continuation = GreedyContinuation(model, new_tokens=4)
     hook = failing_above(model.network, 0, error)
     try:
         with pytest.raises(raised, match=words):
@@ -392,10 +392,10 @@ def test_what_fails_even_alone_or_for_another_reason_is_said(model, error, raise
 
 
 def test_it_leaves_the_model_as_it_was(model):
-    before = Probe(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
+    before = ForwardPass(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
     attributes = set(vars(model.network))
-    Continuation(model)(prompts())
-    after = Probe(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
+    GreedyContinuation(model)(prompts())
+    after = ForwardPass(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
     assert set(vars(model.network)) == attributes and not model.network.training
     for name in before:
         np.testing.assert_array_equal(before[name], after[name])
@@ -403,7 +403,7 @@ def test_it_leaves_the_model_as_it_was(model):
 
 def test_bfloat16_logits_are_reduced_in_float32(model):
     lower = load_model(model.ref, dtype="bfloat16", device="cpu")
-    found = Continuation(lower, new_tokens=1)(prompts([9, 30]))
-    expected = Continuation(model, new_tokens=1)(prompts([9, 30]))
+    found = GreedyContinuation(lower, new_tokens=1)(prompts([9, 30]))
+    expected = GreedyContinuation(model, new_tokens=1)(prompts([9, 30]))
     np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=0.1)
     assert found["confidence"].dtype == np.float32

@@ -11,10 +11,10 @@ from transformers import RwkvConfig
 from core.demo import MODEL_PATH
 from core.errors import ModelError
 from core.models.encoder import Encoder
-from core.models.generation.answers import Sampling, answer_table, count_answers, streams
-from core.models.generation.greedy import Continuation
-from core.models.generation.sampler import Sampler, shares_prompts
-from core.models.generation.top_p import Draw
+from core.models.generation.answers import SamplingSettings, answer_table, count_answers, random_streams
+from core.models.generation.greedy import GreedyContinuation
+from core.models.generation.sampler import Sampler, can_share_prompts
+from core.models.generation.top_p import TopPProcessor
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.schema import Reading
@@ -22,7 +22,7 @@ from tests.core.conftest import make_tokenizer
 from tests.core.models.families import every_family, network_of
 
 LENGTHS = (40, 7, 30, 12, 40, 20, 3, 33, 1, 39)
-WARM = Sampling(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very sure
+WARM = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very sure
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,10 @@ def with_network(model, network, ends=None):
 @torch.inference_mode()
 def naive(network, prompt, settings, stream, ends):
     """One answer, everything run again for each token."""
-    draw, ids = Draw(np.array([stream], np.uint64), settings), torch.from_numpy(np.asarray(prompt, np.int64))[None]
+    draw, ids = (
+        TopPProcessor(np.array([stream], np.uint64), settings),
+        torch.from_numpy(np.asarray(prompt, np.int64))[None],
+    )
     for _ in range(settings.max_new_tokens):
         token = draw(None, network(ids, use_cache=False).logits[:, -1]).argmax(dim=1)
         ids = torch.cat([ids, token[None]], dim=1)
@@ -65,7 +68,7 @@ def naive(network, prompt, settings, stream, ends):
 
 def assert_equals_naive(sampler, batch, settings):
     found = sampler(batch)
-    keys = streams(settings.seed, batch["ids"], settings.answers)
+    keys = random_streams(settings.seed, batch["ids"], settings.answers)
     for row, prompt in enumerate(batch["tokens"]):
         for k in range(settings.answers):
             said = naive(sampler.model.network, prompt, settings, keys[row, k], sampler.ends)
@@ -98,13 +101,13 @@ def test_a_network_whose_rows_mind_each_other_answers_each_by_itself(model):
     )
     settings = replace(WARM, answers=2, max_new_tokens=4)
     sampler = Sampler(with_network(model, network), settings)
-    assert not sampler.batches and not sampler.shares and not shares_prompts(network, "cpu")
+    assert not sampler.batches and not sampler.shares and not can_share_prompts(network, "cpu")
     assert_equals_naive(sampler, prompts([9, 4, 9]), settings)
 
 
 def test_near_no_temperature_all_answers_are_the_greedy_continuation(model):
-    found = Sampler(model, Sampling(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
-    greedy = Continuation(model, new_tokens=12)(prompts())
+    found = Sampler(model, SamplingSettings(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
+    greedy = GreedyContinuation(model, new_tokens=12)(prompts())
     for answers, tokens, count in zip(found["answers"], found["answer_tokens"], greedy["continued"], strict=True):
         assert len(set(answers)) == 1 and tokens == [count] * 3
 
@@ -215,7 +218,7 @@ def test_the_embedded_model_answers_and_ends_its_answers():
     model = load_model(resolve_model(str(MODEL_PATH)), dtype="float32", device="cpu")
     questions = ["What is the capital of France?", "Add 2 and 3.", "Name a colour."]
     batch = Encoder(model.tokenizer, Reading())({"prompt": questions, "response": [None] * 3, "turns": [None] * 3})
-    settings = Sampling(answers=4, temperature=0.5, max_new_tokens=80)
+    settings = SamplingSettings(answers=4, temperature=0.5, max_new_tokens=80)
     found = Sampler(model, settings)(batch | {"ids": ["a", "b", "c"]})
     counts = count_answers(answer_table(found))
     assert (counts.asked, counts.missing) == (12, 0) and counts.truncated < 12

@@ -16,19 +16,19 @@ from core.errors import Cancelled, ModelError
 from core.measurement import answer_divergence
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
-from core.methods import build
-from core.models.generation.answers import Sampling, answer_table, count_answers
-from core.models.generation.openai_client import Endpoint, checked_url
-from core.models.generation.server import AnswerServer, Served
+from core.methods import build_method
+from core.models.generation.answers import SamplingSettings, answer_table, count_answers
+from core.models.generation.openai_client import Endpoint, check_url
+from core.models.generation.server import ServedModel, ServerSampler
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.pool.pools import load_pool
-from core.progress import Silent
+from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.files import Workspace
 from tests.core.models.generation.answer_app import KEY, AnswerApp, serving
 
-QUICK = Sampling(answers=3, max_new_tokens=6)
+QUICK = SamplingSettings(answers=3, max_new_tokens=6)
 QUESTIONS = ["What is the capital of France?", "Add 2 and 3.", "Name a colour.", "SECRET-PROMPT, say something."]
 
 
@@ -53,11 +53,11 @@ def batch(questions=QUESTIONS, **more):
 
 
 def served(url, **more):
-    return Served(url, "embedded", **({"tries": 3, "concurrency": 3} | more))
+    return ServedModel(url, "embedded", **({"tries": 3, "concurrency": 3} | more))
 
 
 def ask(app, given=None, settings=QUICK, **more):
-    with serving(app) as url, AnswerServer(served(url, **more), settings, back_off=0.01) as server:
+    with serving(app) as url, ServerSampler(served(url, **more), settings, back_off=0.01) as server:
         return server(given or batch()), server
 
 
@@ -100,7 +100,7 @@ def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
 
 def test_a_row_has_the_same_answers_in_any_batch_and_order_from_a_server_that_keeps_to_its_seed(model):
     app = AnswerApp(model)
-    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
         whole = server(batch())["answers"]
         assert server(batch(QUESTIONS[::-1]))["answers"] == whole[::-1]
         assert server(batch(QUESTIONS[2:3]))["answers"] == whole[2:3]
@@ -110,7 +110,7 @@ def test_a_row_has_the_same_answers_in_any_batch_and_order_from_a_server_that_ke
 @pytest.mark.parametrize("fault", ["ignores_n", "refuses_n"])
 def test_a_server_that_minds_n_is_asked_k_times_and_this_is_remembered(model, fault):
     app = AnswerApp(model, **{fault: True})
-    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
         found = server(batch())
         extra = fault == "refuses_n"
         assert len(app.asked) == 12 + extra and not server.together
@@ -136,7 +136,7 @@ def test_turns_before_the_last_answer_are_sent_and_a_response_is_not(model):
 
 def test_progress_is_told_of_answers_and_what_it_raises_ends_the_work(model):
     app, told = AnswerApp(model), []
-    with serving(app) as url, AnswerServer(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
         server(batch(), lambda *so_far: told.append(so_far))
         assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
 
@@ -200,19 +200,19 @@ def test_a_key_does_not_follow_a_redirect(model, monkeypatch):
     ],
 )
 def test_an_address_is_http_or_https_and_ends_in_v1_where_it_names_no_path(given, url):
-    assert checked_url(given) == url
+    assert check_url(given) == url
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "file:///etc/passwd", "http://", "ftp://host/v1", "http://a b"])
 def test_what_is_no_address_is_said(url):
     with pytest.raises(ModelError, match=r"http://127\.0\.0\.1:8000/v1"):
-        checked_url(url)
+        check_url(url)
 
 
 @pytest.mark.parametrize("url", ["http://me:sk-mine@host/v1", "http://host/v1?key=sk-mine", "http://host/#sk-mine"])
 def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(url):
     with pytest.raises(ModelError, match="WINNOW_API_KEY") as caught:
-        checked_url(url)
+        check_url(url)
     assert "sk-mine" not in str(caught.value)
 
 
@@ -288,7 +288,7 @@ def test_a_server_that_is_slow_or_not_there_is_said(model):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
         with (
-            AnswerServer(served(url), QUICK, back_off=0.01) as server,
+            ServerSampler(served(url), QUICK, back_off=0.01) as server,
             pytest.raises(ModelError, match=r"/v1 cannot be reached \(ConnectError\), 3 times in a row"),
         ):
             server(batch())
@@ -315,7 +315,7 @@ def test_json_of_another_shape_is_an_error(model, text):
 
 
 def test_an_unknown_model_is_named_with_those_that_are_there(model):
-    with serving(AnswerApp(model)) as url, AnswerServer(Served(url, "other"), QUICK) as server:
+    with serving(AnswerApp(model)) as url, ServerSampler(ServedModel(url, "other"), QUICK) as server:
         with pytest.raises(ModelError, match=r"has no model 'other', .* \(status 404\)\. It has embedded\.") as caught:
             server(batch())
         assert "SECRET" not in str(caught.value)
@@ -343,12 +343,12 @@ def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(
     [
         ({"form": "text"}, QUICK, "chat or completions"),
         ({"concurrency": 0}, QUICK, "above 0"),
-        ({}, Sampling(prompt_tokens=80), "prompt_tokens is for models that run here"),
+        ({}, SamplingSettings(prompt_tokens=80), "prompt_tokens is for models that run here"),
     ],
 )
 def test_what_a_server_cannot_do_is_refused_at_once(more, settings, words):
     with pytest.raises(ModelError, match=words):
-        AnswerServer(served("http://127.0.0.1:1", **more), settings)
+        ServerSampler(served("http://127.0.0.1:1", **more), settings)
 
 
 def test_the_environment_is_left_as_it_was():
@@ -363,18 +363,18 @@ def test_a_stopped_server_loses_no_answer_that_was_given(model, tmp_path, monkey
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps({"instruction": q, "output": "yes"}) + "\n" for q in QUESTIONS))
     pool = load_pool(str(file), workspace=tmp_path)
-    method = build(
+    method = build_method(
         "answer_divergence", {"source": "server", "served_model": "embedded", "answers": 2, "max_new_tokens": 4}
     )
     app = AnswerApp(model, behave=lambda number, body: 401 if number > 2 else None)
     with serving(app) as url:
         asked = replace(method, base_url=url)
         with pytest.raises(ModelError, match="401"):
-            measure(pool, asked, Reading(), Workspace(tmp_path), report=Silent())
+            measure(pool, asked, Reading(), Workspace(tmp_path), report=SilentReporter())
         assert len(app.asked) > 2
         app.behave = lambda number, body: None
         app.asked.clear()
-        run = measure(pool, asked, Reading(), Workspace(tmp_path), report=Silent())
+        run = measure(pool, asked, Reading(), Workspace(tmp_path), report=SilentReporter())
     assert len(app.asked) == 2  # the first part, of two rows, was kept
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] == 2).all()

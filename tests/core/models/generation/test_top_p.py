@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from core.models.generation.answers import Sampling, streams
-from core.models.generation.top_p import Draw, at_step, drawn, gumbel
+from core.models.generation.answers import SamplingSettings, random_streams
+from core.models.generation.top_p import TopPProcessor, gumbel_noise, sample_top_p, step_seeds
 
 SHARES = [0.42, 0.25, 0.15, 0.1, 0.08]  # of five tokens, the third of them likeliest
 PLACES = [2, 0, 4, 1, 3]
@@ -17,8 +17,8 @@ def logits_of(shares, rows=1):
 
 
 def draws(shares, rows, temperature=1.0, top_p=1.0, seed=0):
-    noise = gumbel(streams(seed, [str(i) for i in range(rows)], 1)[:, 0], len(shares), "cpu")
-    token, chance = drawn(logits_of(shares, rows), noise, temperature, top_p)
+    noise = gumbel_noise(random_streams(seed, [str(i) for i in range(rows)], 1)[:, 0], len(shares), "cpu")
+    token, chance = sample_top_p(logits_of(shares, rows), noise, temperature, top_p)
     return np.bincount(token, minlength=len(shares)), chance
 
 
@@ -54,8 +54,8 @@ def test_the_temperature_comes_before_the_nucleus():
 
 def test_near_no_temperature_it_is_the_likeliest_token():
     logits = torch.randn(50, 300, generator=torch.Generator().manual_seed(0))
-    noise = gumbel(streams(0, [str(i) for i in range(50)], 1)[:, 0], 300, "cpu")
-    token, chance = drawn(logits, noise, 1e-6, 0.9)
+    noise = gumbel_noise(random_streams(0, [str(i) for i in range(50)], 1)[:, 0], 300, "cpu")
+    token, chance = sample_top_p(logits, noise, 1e-6, 0.9)
     assert torch.equal(token, logits.argmax(dim=1)) and torch.allclose(chance, torch.ones(50))
 
 
@@ -71,9 +71,9 @@ def test_a_large_vocabulary_is_drawn_by_its_shares_too():
 
 
 def test_the_noise_is_gumbel_and_independent_from_token_to_token_step_to_step_and_stream_to_stream():
-    one = streams(0, ["a"], 1)[0]
-    by_step = torch.cat([gumbel(at_step(one, step), 100, "cpu") for step in range(300)]).numpy()
-    by_row = gumbel(streams(0, [str(i) for i in range(300)], 1)[:, 0], 100, "cpu").numpy()
+    one = random_streams(0, ["a"], 1)[0]
+    by_step = torch.cat([gumbel_noise(step_seeds(one, step), 100, "cpu") for step in range(300)]).numpy()
+    by_row = gumbel_noise(random_streams(0, [str(i) for i in range(300)], 1)[:, 0], 100, "cpu").numpy()
     for noise in (by_step, by_row):
         assert kstest(noise.ravel(), "gumbel_r").pvalue > 0.001
         for pairs in ((noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1]), (noise[1:, 1:], noise[:-1, :-1])):
@@ -81,18 +81,20 @@ def test_the_noise_is_gumbel_and_independent_from_token_to_token_step_to_step_an
 
 
 def test_noise_of_a_step_is_splitmix_whatever_was_drawn_before():
-    assert at_step(np.array([0], np.uint64), 0)[0] == 0xE220A8397B1DCDAF  # the first two numbers of SplitMix64 from 0
-    assert at_step(np.array([0], np.uint64), 1)[0] == 0x6E789E6AA1B965F4
-    keys, logits = streams(0, ["a", "b", "c"], 1)[:, 0], torch.zeros(3, 50)
-    draw = Draw(keys, Sampling())
+    assert (
+        step_seeds(np.array([0], np.uint64), 0)[0] == 0xE220A8397B1DCDAF
+    )  # the first two numbers of SplitMix64 from 0
+    assert step_seeds(np.array([0], np.uint64), 1)[0] == 0x6E789E6AA1B965F4
+    keys, logits = random_streams(0, ["a", "b", "c"], 1)[:, 0], torch.zeros(3, 50)
+    draw = TopPProcessor(keys, SamplingSettings())
     steps = torch.stack([draw(None, logits).argmax(dim=1) for _ in range(6)])
-    late = Draw(keys[[2, 0]], Sampling(), step=4)
+    late = TopPProcessor(keys[[2, 0]], SamplingSettings(), step=4)
     assert torch.equal(torch.stack([late(None, logits[:2]).argmax(dim=1) for _ in range(2)]), steps[4:, [2, 0]])
 
 
 def test_ruled_out_logits_are_never_drawn_and_nothing_but_nan_is_seen_as_such():
     logits = torch.tensor([[0.0, -torch.inf, 0.0], [torch.nan, 0.0, 0.0]])
     for step in range(50):
-        noise = gumbel(at_step(np.arange(2, dtype=np.uint64), step), 3, "cpu")
-        token, chance = drawn(logits, noise, 1.4, 0.9)
+        noise = gumbel_noise(step_seeds(np.arange(2, dtype=np.uint64), step), 3, "cpu")
+        token, chance = sample_top_p(logits, noise, 1.4, 0.9)
         assert token[0] != 1 and chance[0] == 0.5 and chance[1].isnan()

@@ -16,8 +16,8 @@ from core.models.encoder import Encoder
 from core.models.loading import load_model
 from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
-from core.models.training.adam_update import Moments
-from core.models.training.checkpoints import MOMENTS, epoch_checkpoints
+from core.models.training.adam_update import AdamMoments
+from core.models.training.checkpoints import MOMENT_NAMES, load_epoch_checkpoints
 from core.models.training.finetune import TrainSpec, train
 from core.models.training.row_gradients import RowGradients
 from core.schema import Reading
@@ -84,7 +84,7 @@ def adapter(folder):
 
 
 def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(whole):
-    found = epoch_checkpoints(whole)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
+    found = load_epoch_checkpoints(whole)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
     assert [c.epoch for c in found] == [1, 2, 3]
     assert [c.steps for c in found] == [3, 6, 9]
     assert [c.learning_rate for c in found] == pytest.approx([8e-3 * 23 / 24, 8e-3 * 5 / 8, 8e-3 * 2 / 8])
@@ -94,7 +94,7 @@ def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(whole):
 
 
 def test_the_last_epoch_is_the_outcome_and_none_is_another(whole):
-    first, second, last = (adapter(c.state) for c in epoch_checkpoints(whole))
+    first, second, last = (adapter(c.state) for c in load_epoch_checkpoints(whole))
     outcome = adapter(whole / "state")
     assert last.keys() == outcome.keys() and all(torch.equal(last[name], outcome[name]) for name in outcome)
     assert all(not torch.equal(first[n], second[n]) and not torch.equal(second[n], last[n]) for n in outcome)
@@ -198,13 +198,13 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_is_kept(ref, data, whole, 
 def test_a_training_that_is_not_finished_has_no_epochs_to_read(ref, data, tmp_path):
     stopped(ref, data, tmp_path, 7)
     with pytest.raises(WorkspaceError, match=r"holds no finished training. Run the training again"):
-        epoch_checkpoints(tmp_path)
+        load_epoch_checkpoints(tmp_path)
 
 
 def test_a_training_that_kept_none_says_so(ref, data, tmp_path):
     train(ref, **data, spec=replace(SPEC, epoch_checkpoints=False, epochs=1), folder=tmp_path)
     with pytest.raises(WorkspaceError, match=r"kept none of its epochs. Train again with epoch_checkpoints"):
-        epoch_checkpoints(tmp_path)
+        load_epoch_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["", "state", "moments.safetensors", "epoch.json"])
@@ -213,7 +213,7 @@ def test_an_epoch_that_was_removed_is_one_sentence(whole, tmp_path, part):
     place = folder / "epochs" / "2" / part
     shutil.rmtree(place) if place.is_dir() else place.unlink()
     with pytest.raises(WorkspaceError, match=r"epochs/2 is not .* any more. Remove .*/t and train again"):
-        epoch_checkpoints(folder)
+        load_epoch_checkpoints(folder)
 
 
 def test_a_training_does_not_go_on_over_a_gap(ref, data, tmp_path):
@@ -227,12 +227,12 @@ def test_a_training_does_not_go_on_over_a_gap(ref, data, tmp_path):
 
 
 def test_model_and_moments_of_an_epoch_fit_each_other(ref, whole):
-    for checkpoint in epoch_checkpoints(whole):
+    for checkpoint in load_epoch_checkpoints(whole):
         gradients = RowGradients(load_model(ref, state=checkpoint.state, dtype="float32", device="cpu"))
         file = load_file(checkpoint.moments)
-        rule = Moments.of_file(file, checkpoint.steps).rule(gradients.shapes, "cpu")
+        rule = AdamMoments.of_file(file, checkpoint.steps).rule(gradients.shapes, "cpu")
         assert rule.above.keys() == gradients.shapes.keys()
-        assert len(file) == len(MOMENTS) * len(gradients.shapes) == 2 * 2 * 2 * 7  # A and B, layers, targets
+        assert len(file) == len(MOMENT_NAMES) * len(gradients.shapes) == 2 * 2 * 2 * 7  # A and B, layers, targets
 
 
 def test_the_next_epoch_is_the_adam_form_of_its_gradient_at_this_one(ref, data, tmp_path):
@@ -248,14 +248,14 @@ def test_the_next_epoch_is_the_adam_form_of_its_gradient_at_this_one(ref, data, 
         lora_alpha=0.5,
     )
     train(ref, **data, spec=spec, folder=tmp_path)
-    _, now, then = epoch_checkpoints(tmp_path)
+    _, now, then = load_epoch_checkpoints(tmp_path)
     model, after = (load_model(ref, state=c.state, dtype="float32", device="cpu") for c in (now, then))
     matrices = {n: m.weight.requires_grad_() for n, m in adapter_matrices(model.network).items()}
     moved = {n: (matrices[n] - m.weight).detach() for n, m in adapter_matrices(after.network).items()}
     assert sum(m.shape == (32, 32) for m in matrices.values()) == 2 * (2 + 2 + 1 + 1)  # layers: q, o, and k's, v's A
     lost = token_mean(model.network, data)
     found = dict(zip(matrices, torch.autograd.grad(lost, list(matrices.values())), strict=True))
-    rule = Moments.of_file(load_file(now.moments), now.steps).rule({n: m.shape for n, m in matrices.items()}, "cpu")
+    rule = AdamMoments.of_file(load_file(now.moments), now.steps).rule({n: m.shape for n, m in matrices.items()}, "cpu")
     for name, gradient in found.items():
         step = rule(name, gradient.clone())
         assert torch.allclose(moved[name] / then.learning_rate, step, rtol=1e-3, atol=1e-3), name

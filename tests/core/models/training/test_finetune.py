@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from core.errors import ModelError, WorkspaceError
 from core.models.encoder import Encoder
-from core.models.forward_pass import LOGIT_BYTES, Probe
+from core.models.forward_pass import LOGIT_BYTES, ForwardPass
 from core.models.loading import load_model
-from core.models.lora import adapted, targets
+from core.models.lora import add_adapter, find_adapter_layers
 from core.models.reference import resolve_model
-from core.models.training.finetune import LATER, TrainSpec, _key, learning_rate, train, view
+from core.models.training.finetune import LATER_FIELDS, TrainSpec, _key, key_fields, learning_rate, train
 from core.schema import ModelRef, Reading
 from core.workspace.files import content_key
 from tests.core.conftest import make_tokenizer, save_model
@@ -73,7 +73,7 @@ def stop_at(step):
 def test_it_lowers_the_loss_of_what_it_was_trained_on(ref, data, tmp_path, rank):
     result = train(ref, **data, spec=with_(FAST, epochs=8, lora_rank=rank), folder=tmp_path / "t")
     before, after = (
-        np.nanmean(Probe(load_model(ref, state=state))(data)["nll"]) for state in (None, tmp_path / "t" / "state")
+        np.nanmean(ForwardPass(load_model(ref, state=state))(data)["nll"]) for state in (None, tmp_path / "t" / "state")
     )
     assert after < before - 0.5
     assert result.steps == len(result.losses) == 8 * math.ceil(10 / 4)
@@ -82,7 +82,7 @@ def test_it_lowers_the_loss_of_what_it_was_trained_on(ref, data, tmp_path, rank)
 
 def test_the_first_loss_is_the_mean_over_the_response_tokens_of_the_first_step(ref, data, tmp_path):
     losses = train(ref, **data, spec=with_(FAST, batch_size=99, epochs=1), folder=tmp_path / "t").losses
-    nll = Probe(load_model(ref))(data)["nll"][:10]
+    nll = ForwardPass(load_model(ref))(data)["nll"][:10]
     count = np.array([int(s[1] - s[0]) for s in data["spans"][:10]])
     assert losses == pytest.approx([(nll * count).sum() / count.sum()], rel=1e-5)
 
@@ -142,7 +142,7 @@ def test_the_rate_may_fall_in_a_straight_line():
 def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(ref, data, tmp_path):
     still = with_(FAST, learning_rate=0.0, batch_size=1, epochs=3)  # so that a step's loss tells which row it took
     epochs = train(ref, **data, spec=still, folder=tmp_path / "t").losses.reshape(3, 10)
-    nll = Probe(load_model(ref))(data)["nll"][:10]
+    nll = ForwardPass(load_model(ref))(data)["nll"][:10]
     for losses in epochs:
         np.testing.assert_allclose(np.sort(losses), np.sort(nll), rtol=1e-5)
     assert len({tuple(losses.argsort()) for losses in epochs}) == 3
@@ -192,16 +192,16 @@ def test_trainings_stored_by_the_first_release_are_found_again(spec, own, stored
         (np.array([8, 9], np.uint32), np.array([1, 2], np.int32)),
     ]
     assert _key(ref, rows, spec, "float32") == own
-    assert content_key({"model": "m", "rows": [3, 1, 4], "spec": view(spec)}) == stored
+    assert content_key({"model": "m", "rows": [3, 1, 4], "spec": key_fields(spec)}) == stored
 
 
 def test_a_key_tells_what_is_not_at_its_default():
     changes = {"schedule": "linear", "lora_dropout": 0.1, "lora_on": "attention", "epoch_checkpoints": True}
-    assert changes.keys() == set(LATER)
-    assert not view(TrainSpec()).keys() & changes.keys()
+    assert changes.keys() == set(LATER_FIELDS)
+    assert not key_fields(TrainSpec()).keys() & changes.keys()
     for name, value in changes.items():
-        assert view(with_(FAST, **{name: value})) == view(FAST) | {name: value}
-    assert view(with_(FAST, lora_rank=8))["lora_rank"] == 8 and view(TrainSpec())["lora_rank"] == 0
+        assert key_fields(with_(FAST, **{name: value})) == key_fields(FAST) | {name: value}
+    assert key_fields(with_(FAST, lora_rank=8))["lora_rank"] == 8 and key_fields(TrainSpec())["lora_rank"] == 0
 
 
 @lora_too
@@ -232,8 +232,8 @@ def test_every_family_can_be_trained_whole_and_with_an_adapter(config, data, tmp
     for rank in (0, 2):
         spec = with_(FAST, lora_rank=rank, epochs=1, batch_size=99)
         train(ref, **data, spec=spec, folder=tmp_path / f"t{rank}")
-        before = Probe(load_model(ref))(data)["nll"]
-        after = Probe(load_model(ref, state=tmp_path / f"t{rank}" / "state"))(data)["nll"]
+        before = ForwardPass(load_model(ref))(data)["nll"]
+        after = ForwardPass(load_model(ref, state=tmp_path / f"t{rank}" / "state"))(data)["nll"]
         assert np.nanmax(np.abs(after - before)) > 1e-3
 
 
@@ -241,7 +241,7 @@ def test_every_family_can_be_trained_whole_and_with_an_adapter(config, data, tmp
 
 
 def test_an_adapter_goes_on_attention_and_feed_forward_and_nothing_else():
-    names = {name.split(".")[-1] for name in targets(network_of(FAMILIES["llama"]))}
+    names = {name.split(".")[-1] for name in find_adapter_layers(network_of(FAMILIES["llama"]))}
     assert names == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
@@ -269,10 +269,10 @@ def test_an_adapter_goes_on_attention_and_feed_forward_and_nothing_else():
 def test_an_adapter_may_go_on_attention_alone(family, attention, feed_forward):
     network = network_of(FAMILIES[family])
     for on, expected in {"attention": attention, "all": attention | feed_forward}.items():
-        names = targets(network, on)
+        names = find_adapter_layers(network, on)
         assert {".".join(name.split(".")[-2:]) for name in names} == expected
         assert len(names) == 2 * len(expected)  # in both layers
-    parameters = adapted(network, rank=2, alpha=4.0, on="attention").named_parameters()
+    parameters = add_adapter(network, rank=2, alpha=4.0, on="attention").named_parameters()
     assert {".".join(n.split(".")[-5:-3]) for n, p in parameters if p.requires_grad} == attention
 
 
@@ -300,9 +300,9 @@ def test_a_model_without_layers_known_by_name_is_refused():
             module.oddly_named = module.dense
             del module.dense
     with pytest.raises(ModelError, match="no attention or feed-forward layers known by name"):
-        targets(network)
+        find_adapter_layers(network)
     with pytest.raises(ModelError, match="no attention layers known by name"):
-        targets(network, "attention")
+        find_adapter_layers(network, "attention")
 
 
 # --- stopping and going on

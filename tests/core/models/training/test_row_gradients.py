@@ -12,15 +12,15 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import LlamaConfig
 
 from core.errors import ModelError
-from core.models.forward_pass import LOGIT_BYTES, Probe
+from core.models.forward_pass import LOGIT_BYTES, ForwardPass
 from core.models.loading import Model
-from core.models.lora import adapter_matrices, plain_name, without_adapter
-from core.models.training.adam_update import Moments
-from core.models.training.checkpoints import MOMENTS
-from core.models.training.row_gradients import RowGradients, predicted_tokens
+from core.models.lora import adapter_matrices, disable_adapter, strip_peft_prefix
+from core.models.training.adam_update import AdamMoments
+from core.models.training.checkpoints import MOMENT_NAMES
+from core.models.training.row_gradients import RowGradients, predicted_token_counts
 from core.models.training.target_directions import (
+    dpo_margins,
     log_likelihoods,
-    margins,
     pair_accuracy,
     preference_directions,
     sft_directions,
@@ -127,7 +127,7 @@ def random_directions(gradients, n=2, seed=5):
 
 def random_moments(gradients, **settings):
     first, second = random_directions(gradients, seed=9)
-    return Moments(first, {k: 0.01 * v.square() for k, v in second.items()}, 4, **settings)
+    return AdamMoments(first, {k: 0.01 * v.square() for k, v in second.items()}, 4, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_they_equal_those_of_opacus(model, gradients):
 
 def test_the_likelihood_of_a_row_is_the_probes(model, gradients):
     ours = gradients.scores(rows_of(), random_directions(gradients)).nll
-    np.testing.assert_allclose(ours, Probe(model)(rows_of())["nll"], rtol=1e-5)
+    np.testing.assert_allclose(ours, ForwardPass(model)(rows_of())["nll"], rtol=1e-5)
 
 
 def test_chunks_of_logits_change_nothing(model, gradients, monkeypatch):
@@ -255,7 +255,7 @@ def test_the_adam_form_is_the_step_of_torch_s_own_adamw(steps):
         {k: optimizer.state[p][moment].clone() for k, p in parameters.items()} if steps else zero
         for moment in ("exp_avg", "exp_avg_sq")
     )
-    rule = Moments(first, second, steps).rule({k: p.shape for k, p in parameters.items()}, "cpu")
+    rule = AdamMoments(first, second, steps).rule({k: p.shape for k, p in parameters.items()}, "cpu")
     before = {k: p.detach().double() for k, p in parameters.items()}
     for p in parameters.values():
         p.grad = torch.randn_like(p)
@@ -277,9 +277,9 @@ def test_from_a_row_to_the_step_that_adamw_takes_on_it():
 
     learn(0)
     learn(1)
-    moments = {f"{k}.{m}": optimizer.state[p][m].clone() for k, p in parameters.items() for m in MOMENTS}
+    moments = {f"{k}.{m}": optimizer.state[p][m].clone() for k, p in parameters.items() for m in MOMENT_NAMES}
     gradients = RowGradients(model)
-    rule = Moments.of_file(moments, steps=2).rule(gradients.shapes, "cpu")
+    rule = AdamMoments.of_file(moments, steps=2).rule(gradients.shapes, "cpu")
     row = collected(gradients.of_rows(some(batch, [5])))[0]
     ours = {k: rule(k, g[None])[0] for k, g in row.items()}
     before = {k: p.detach().clone() for k, p in parameters.items()}
@@ -300,7 +300,7 @@ def worked(form, momentum):
 @pytest.mark.parametrize("momentum", [True, False], ids=["momentum", "none"])
 def test_both_forms_with_and_without_momentum_worked_by_hand(form, momentum):
     one = torch.ones(1, 1)
-    moments = Moments({"a": one}, {"a": 4 * one}, 1, form, momentum, betas=(0.5, 0.75), epsilon=1.0)
+    moments = AdamMoments({"a": one}, {"a": 4 * one}, 1, form, momentum, betas=(0.5, 0.75), epsilon=1.0)
     found = moments.rule({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
     assert found.item() == pytest.approx(worked(form, momentum), rel=1e-6)
 
@@ -321,9 +321,9 @@ def test_moments_of_a_checkpoint_s_file_lose_what_peft_puts_before_their_names(g
     file = {f"base_model.model.{k}.exp_avg": v for k, v in moments.first.items()}
     file |= {f"base_model.model.{k}.exp_avg_sq": v for k, v in moments.second.items()}
     directions = random_directions(gradients)
-    ours = gradients.scores(rows_of(), directions, Moments.of_file(file, 4)).cosines
+    ours = gradients.scores(rows_of(), directions, AdamMoments.of_file(file, 4)).cosines
     np.testing.assert_array_equal(ours, gradients.scores(rows_of(), directions, moments).cosines)
-    assert plain_name("base_model.model.a.b") == "a.b"
+    assert strip_peft_prefix("base_model.model.a.b") == "a.b"
 
 
 def test_moments_of_other_parameters_are_one_sentence(gradients):
@@ -376,7 +376,7 @@ def test_rows_without_a_response_token_are_nan_and_counted(gradients):
     assert np.flatnonzero(np.isnan(found.cosines).all(axis=1)).tolist() == [0, 2]
     assert np.isfinite(np.delete(found.cosines, [0, 2], axis=0)).all()
     assert found.unanswered == 2
-    np.testing.assert_array_equal(predicted_tokens(batch["spans"])[[0, 2, 3]], [0, 0, 3])
+    np.testing.assert_array_equal(predicted_token_counts(batch["spans"])[[0, 2, 3]], [0, 0, 3])
     none = gradients.scores(some(batch, [0, 2]), random_directions(gradients))
     assert np.isnan(none.cosines).all() and none.unanswered == 2
 
@@ -440,7 +440,7 @@ def dpo_loop(model, beta):
         for side, batch in (("+", chosen), ("-", rejected)):
             row = batch["tokens"][j], batch["spans"][j]
             log_pi[side] = -nll_of(network, *row).sum()
-            with torch.no_grad(), without_adapter(network):
+            with torch.no_grad(), disable_adapter(network):
                 log_pi["ref" + side] = -nll_of(network, *row).sum()
         z = beta * (log_pi["+"] - log_pi["ref+"] - log_pi["-"] + log_pi["ref-"])
         loss = -logsigmoid(z.double())
@@ -517,7 +517,7 @@ def test_margins_are_those_of_the_loss_and_tell_the_pair_accuracy(mild):
         np.stack([log_likelihoods(mild, side, reference=off) for side in (chosen, rejected)], axis=1)
         for off in (False, True)
     )
-    z = margins(policy, reference, beta=0.1)
+    z = dpo_margins(policy, reference, beta=0.1)
     for j, expected in dpo_loop(mild, 0.1)[1].items():
         assert z[j] == pytest.approx(expected, abs=1e-4)
     assert np.isnan(z[2]) and z[3] == pytest.approx(0, abs=1e-5)

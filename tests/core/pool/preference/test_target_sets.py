@@ -11,16 +11,22 @@ from core.errors import MethodError, PoolError
 from core.pool.pools import load_pool
 from core.pool.preference import reader
 from core.pool.preference.formats import (
-    ANSWERED,
     NO_CHOSEN,
+    NO_MAJORITY,
+    NO_PAIR,
     NO_REJECTED,
-    PAIRLESS,
+    PROMPT_NOT_OPEN,
     PROMPTS_DIFFER,
-    SAME,
+    SAME_RESPONSE,
     SHAPES,
-    UNDECIDED,
 )
-from core.pool.preference.target_sets import PAIRS, lengths, load_targets, overlap, source_identity
+from core.pool.preference.target_sets import (
+    PAIR_SCHEMA,
+    compare_lengths,
+    find_prompt_overlap,
+    load_target_set,
+    source_identity,
+)
 
 
 def user(text):
@@ -143,9 +149,9 @@ def written(tmp_path):
 
 @pytest.mark.parametrize(("row", "shape", "prompt"), WRITTEN.values(), ids=WRITTEN)
 def test_the_same_pair_is_read_however_it_is_written(row, shape, prompt, written):
-    targets = load_targets(written(row))
+    targets = load_target_set(written(row))
     assert targets.shape == shape
-    assert targets.pairs.schema == PAIRS
+    assert targets.pairs.schema == PAIR_SCHEMA
     [pair] = targets.pairs.to_pylist()
     assert orjson.loads(pair.pop("prompt")) == prompt
     assert pair == {"chosen": "Hello", "rejected": "Go away", "subtask": None, "line": 1}
@@ -158,18 +164,18 @@ def test_every_shape_is_tried():
 
 class TestEmbedded:
     def test_the_demo_set_needs_no_file(self):
-        targets = load_targets("demo", subtask="fault")
+        targets = load_target_set("demo", subtask="fault")
         assert (targets.name, targets.source, targets.shape) == ("demo", "demo", "standard")
         assert targets.subtasks() == {"swapped": 8, "truncated": 8, "gibberish": 8}
         assert (targets.problems, targets.notices) == ({}, ())
-        assert load_targets("demo", subtask="fault").fingerprint == targets.fingerprint
+        assert load_target_set("demo", subtask="fault").fingerprint == targets.fingerprint
 
     def test_without_a_field_named_it_is_one_task(self):
-        assert load_targets("demo").subtasks() == {None: 24}
-        assert len(load_targets("demo", subtask="fault", limit=2)) == 6
+        assert load_target_set("demo").subtasks() == {None: 24}
+        assert len(load_target_set("demo", subtask="fault", limit=2)) == 6
 
     def test_it_shares_no_prompt_with_the_demo_pool(self, workspace):
-        shared = overlap(load_targets("demo"), load_pool("demo", workspace=workspace.root))
+        shared = find_prompt_overlap(load_target_set("demo"), load_pool("demo", workspace=workspace.root))
         assert (len(shared.rows), len(shared.pairs)) == (0, 0)
 
 
@@ -186,9 +192,9 @@ def test_a_source_is_another_one_when_its_file_changes(written):
 # file: shape, pairs, set aside, notices, share of pairs whose chosen answer is longer
 PREFERENCES = {
     "pref_hh_fewshot_100.jsonl.gz": ("answers", 100, {}, 0, 0.50),
-    "pref_pandalm_human.jsonl.gz": ("votes", 842, {UNDECIDED: 105, NO_REJECTED: 51, NO_CHOSEN: 1}, 1, 0.65),
+    "pref_pandalm_human.jsonl.gz": ("votes", 842, {NO_MAJORITY: 105, NO_REJECTED: 51, NO_CHOSEN: 1}, 1, 0.65),
     "pref_stackexchange_485.jsonl.gz": ("answers", 3037, {}, 0, 0.59),
-    "pref_ultrafeedback_1000.jsonl.gz": ("standard", 994, {SAME: 4, NO_REJECTED: 1, NO_CHOSEN: 1}, 0, 0.56),
+    "pref_ultrafeedback_1000.jsonl.gz": ("standard", 994, {SAME_RESPONSE: 4, NO_REJECTED: 1, NO_CHOSEN: 1}, 0, 0.56),
     "formats/dpo_en_demo.json": ("sharegpt", 300, {}, 1, 0.44),
     "formats/v1_dpo_demo.jsonl": ("conversational", 10, {}, 0, 0.40),
 }
@@ -197,11 +203,11 @@ PREFERENCES = {
 @pytest.mark.parametrize("file", PREFERENCES)
 def test_public_preference_sets_load_whole(file, shared_data):
     shape, pairs, problems, notices, longer = PREFERENCES[file]
-    targets = load_targets(str(shared_data / file))
+    targets = load_target_set(str(shared_data / file))
     assert (targets.shape, len(targets), targets.problems) == (shape, pairs, problems)
     assert len(targets.notices) == notices
     assert targets.set_aside.num_rows == sum(problems.values())
-    assert lengths(targets).chosen_longer == pytest.approx(longer, abs=0.006)
+    assert compare_lengths(targets).chosen_longer == pytest.approx(longer, abs=0.006)
     for pair in targets.pairs.to_pylist():
         turns = orjson.loads(pair["prompt"])
         assert turns[-1]["role"] == "user"
@@ -215,7 +221,7 @@ def test_every_other_public_pool_is_refused(shared_data):
     assert len(others) > 20
     for path in others:
         with pytest.raises(PoolError, match=rf"^{path.name}: no preference set: found .* Each row needs a chosen"):
-            load_targets(str(path))
+            load_target_set(str(path))
 
 
 class TestProblems:
@@ -231,12 +237,12 @@ class TestProblems:
             STANDARD | {"rejected": {"an": "object"}},
             {"prompt": "Hi", "chosen": "Hello"},
         ]
-        targets = load_targets(written(*rows))
+        targets = load_target_set(written(*rows))
         assert len(targets) == targets.available == 1
         aside = {row["line"]: row["reason"] for row in targets.set_aside.to_pylist()}
         assert aside.pop(5).startswith("not JSON: ")
         assert aside == {
-            2: SAME,
+            2: SAME_RESPONSE,
             3: NO_CHOSEN,
             4: NO_REJECTED,
             6: "not an object",
@@ -253,7 +259,7 @@ class TestProblems:
             ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": BYE.replace("Hi", "Ho")}, PROMPTS_DIFFER),
             ({"chosen": HI, "rejected": BYE}, {"chosen": "\n\nHuman: Hi\n\nAssistant:", "rejected": BYE}, NO_CHOSEN),
             ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": BYE + "\n\nHuman: Why?"}, NO_REJECTED),
-            ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": HI}, SAME),
+            ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": HI}, SAME_RESPONSE),
             (
                 {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("No")]},
                 {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Ho"), said("No")]},
@@ -262,7 +268,7 @@ class TestProblems:
             (
                 {"conversations": [human("Hi")], "chosen": gpt("Hello"), "rejected": gpt("No")},
                 {"conversations": [human("Hi"), gpt("So?")], "chosen": gpt("Hello"), "rejected": gpt("No")},
-                ANSWERED,
+                PROMPT_NOT_OPEN,
             ),
             (
                 {"conversations": [human("Hi")], "chosen": gpt("Hello"), "rejected": gpt("No")},
@@ -272,15 +278,15 @@ class TestProblems:
             (
                 {"prompt": "Hi", "responses": ["a", "b"], "pairs": [[0, 1]]},
                 {"prompt": "Hi", "responses": ["a", "b"], "pairs": []},
-                PAIRLESS,
+                NO_PAIR,
             ),
-            (RIVALS | {"annotator1": 1}, RIVALS | {"annotator1": 0}, UNDECIDED),
-            (RIVALS | {"annotator1": 1, "annotator2": 1}, RIVALS | {"annotator1": 1, "annotator2": 2}, UNDECIDED),
-            (RIVALS | {"annotator1": 1}, RIVALS | {"annotator1": None}, UNDECIDED),
+            (RIVALS | {"annotator1": 1}, RIVALS | {"annotator1": 0}, NO_MAJORITY),
+            (RIVALS | {"annotator1": 1, "annotator2": 1}, RIVALS | {"annotator1": 1, "annotator2": 2}, NO_MAJORITY),
+            (RIVALS | {"annotator1": 1}, RIVALS | {"annotator1": None}, NO_MAJORITY),
         ],
     )
     def test_of_the_other_shapes(self, good, bad, reason, written):
-        targets = load_targets(written(good, bad))
+        targets = load_target_set(written(good, bad))
         assert len(targets) == 1
         assert targets.problems == {reason: 1}
         assert targets.set_aside["line"].to_pylist() == [2]
@@ -288,34 +294,34 @@ class TestProblems:
     @pytest.mark.parametrize("pair", [[0, 2], [-1, 0], [0], [0, True], ["0", "1"], 5, None])
     def test_a_pair_of_answers_that_are_not_there(self, pair, written):
         row = {"prompt": "Hi", "responses": ["a", "b"], "pairs": [[0, 1]]}
-        targets = load_targets(written(row, row | {"pairs": [[1, 0], pair]}))
+        targets = load_target_set(written(row, row | {"pairs": [[1, 0], pair]}))
         assert (len(targets), list(targets.problems.values())) == (1, [1])
 
     def test_one_bad_pair_does_not_cost_the_others_of_its_row(self, written):
         row = {"prompt": "Hi", "responses": ["a", "b", " a", ""], "pairs": [[0, 1], [0, 2], [0, 3], [2, 1], [0, 1]]}
-        targets = load_targets(written(row))
+        targets = load_target_set(written(row))
         assert targets.pairs.select(["chosen", "rejected"]).to_pylist() == [
             {"chosen": "a", "rejected": "b"},
             {"chosen": " a", "rejected": "b"},
         ]
-        assert targets.problems == {SAME: 1, NO_REJECTED: 1}
+        assert targets.problems == {SAME_RESPONSE: 1, NO_REJECTED: 1}
 
     def test_what_is_nested_too_deeply_is_a_problem_of_its_row_alone(self, written):
         deep = "[" * 300 + "]" * 300
         turn = f'{{"role": "assistant", "content": "x", "tool_calls": {deep}}}'
         row = {"prompt": "Hi", "chosen": [said("Hello")], "rejected": [said("No")]}
-        targets = load_targets(written(row, f'{{"prompt": "Hi", "chosen": [{turn}], "rejected": [{turn}]}}'))
+        targets = load_target_set(written(row, f'{{"prompt": "Hi", "chosen": [{turn}], "rejected": [{turn}]}}'))
         assert targets.problems == {"nested too deeply": 1}
 
     def test_reasons_that_rows_write_themselves_are_kept_short_and_few(self, written):
         odd = [STANDARD | {"chosen": [{"type": f"{n}" * 900}]} for n in range(80)]
-        targets = load_targets(written(STANDARD, *odd))
-        assert len(targets.problems) == reader.MOST_REASONS + 1
+        targets = load_target_set(written(STANDARD, *odd))
+        assert len(targets.problems) == reader.MAX_REASONS + 1
         assert max(map(len, targets.problems)) <= 400
         assert sum(targets.problems.values()) == targets.set_aside.num_rows == 80
 
     def test_repeated_pairs_are_said_and_kept(self, written):
-        targets = load_targets(written(STANDARD, STANDARD | {"note": "again"}))
+        targets = load_target_set(written(STANDARD, STANDARD | {"note": "again"}))
         assert len(targets) == 2
         assert targets.notices == ("Pairs that repeat an earlier one: 1. Each counts.",)
 
@@ -323,7 +329,7 @@ class TestProblems:
 class TestRefused:
     def test_a_file_of_something_else_is_told_what_was_found_and_what_is_needed(self, written):
         with pytest.raises(PoolError) as error:
-            load_targets(written({"instruction": "Add", "output": "3"}, name="sums.jsonl"))
+            load_target_set(written({"instruction": "Add", "output": "3"}, name="sums.jsonl"))
         assert str(error.value) == (
             "sums.jsonl: no preference set: found instruction, output, as in the pool format 'alpaca'. Each row needs "
             "a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
@@ -340,7 +346,7 @@ class TestRefused:
             (RIVALS, "two answers but no votes"),
             (
                 STANDARD | {"chosen": "Go away"},
-                f"none of its rows gives a pair from chosen and rejected, read as standard ({SAME}: 1;",
+                f"none of its rows gives a pair from chosen and rejected, read as standard ({SAME_RESPONSE}: 1;",
             ),
             ("[1, 2, 3]", "it does not begin with rows that are JSON objects"),
             ("", "is empty"),
@@ -348,19 +354,19 @@ class TestRefused:
     )
     def test_with_a_sentence(self, row, sentence, written):
         with pytest.raises(PoolError) as error:
-            load_targets(written(row))
+            load_target_set(written(row))
         assert sentence in str(error.value)
         assert str(error.value).startswith("pairs.jsonl")
 
     def test_a_limit_below_one(self, written):
         with pytest.raises(MethodError, match="0 pairs of each sub-task"):
-            load_targets(written(STANDARD), limit=0)
+            load_target_set(written(STANDARD), limit=0)
 
     def test_a_sub_task_that_no_row_has(self, written):
         with pytest.raises(
             PoolError, match=r"no row with pairs has a sub-task in 'tone'. Found chosen, prompt, rejected"
         ):
-            load_targets(written(STANDARD), subtask="tone")
+            load_target_set(written(STANDARD), subtask="tone")
 
     def test_more_text_than_a_target_set_can_hold(self, written, monkeypatch):
         monkeypatch.setattr("core.pool.preference.target_sets.MOST_CHARS", 1000)
@@ -368,44 +374,44 @@ class TestRefused:
             STANDARD | {"prompt": f"{n:02} {'x' * 10}"} for n in range(20)
         ]  # 58 characters each, the prompt as JSON
         with pytest.raises(PoolError, match="over 1,000 characters of pairs"):
-            load_targets(written(*rows))
-        assert len(load_targets(written(*rows), limit=5)) == 5  # at most 9 are held between two rows
+            load_target_set(written(*rows))
+        assert len(load_target_set(written(*rows), limit=5)) == 5  # at most 9 are held between two rows
 
 
 class TestText:
     def test_answers_are_not_searched_for_speakers(self, written):
         row = STANDARD | {"chosen": HI, "rejected": "[]"}
-        targets = load_targets(written(*[STANDARD] * 3, row))
+        targets = load_target_set(written(*[STANDARD] * 3, row))
         last = targets.pairs.to_pylist()[-1]
         assert (last["chosen"], last["rejected"]) == (HI, "[]")
 
     def test_control_tokens_markup_and_line_separators_stay_as_they_are(self, written):
         odd = "<s><script>alert(1)</script>\u2028\u0085{{ x }} $(rm)"
-        [pair] = load_targets(written({"prompt": odd, "chosen": odd + "!", "rejected": odd})).pairs.to_pylist()
+        [pair] = load_target_set(written({"prompt": odd, "chosen": odd + "!", "rejected": odd})).pairs.to_pylist()
         assert orjson.loads(pair["prompt"]) == [user(odd)]
         assert (pair["chosen"], pair["rejected"]) == (odd + "!", odd)
 
     def test_files_of_every_kind_give_the_same_pairs(self, written, tmp_path):
-        lines = load_targets(written(STANDARD, STANDARD | {"prompt": "Ho"}))
+        lines = load_target_set(written(STANDARD, STANDARD | {"prompt": "Ho"}))
         rows = [STANDARD, STANDARD | {"prompt": "Ho"}]
         (tmp_path / "a.json").write_bytes(orjson.dumps(rows))
         (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"\n".join(map(orjson.dumps, rows))))
         (tmp_path / "c.csv").write_text("prompt,chosen,rejected\nHi,Hello,Go away\nHo,Hello,Go away\n")
         for name in ("a.json", "b.jsonl.gz", "c.csv"):
-            targets = load_targets(str(tmp_path / name))
+            targets = load_target_set(str(tmp_path / name))
             assert (targets.name, targets.fingerprint) == (name, lines.fingerprint)
 
     def test_the_fingerprint_is_of_the_pairs_their_order_and_their_sub_tasks(self, written):
         rows = [STANDARD | {"tone": "a"}, STANDARD | {"prompt": "Ho", "tone": "b"}]
         prints = [
-            load_targets(written(*rows)).fingerprint,
-            load_targets(written(*rows[::-1])).fingerprint,
-            load_targets(written(*rows), subtask="tone").fingerprint,
-            load_targets(written(rows[0])).fingerprint,
+            load_target_set(written(*rows)).fingerprint,
+            load_target_set(written(*rows[::-1])).fingerprint,
+            load_target_set(written(*rows), subtask="tone").fingerprint,
+            load_target_set(written(rows[0])).fingerprint,
         ]
         assert len(set(prints)) == 4
         shared = {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("Go away")]}
-        assert load_targets(written(shared)).fingerprint == prints[3]
+        assert load_target_set(written(shared)).fingerprint == prints[3]
 
 
 class TestDraw:
@@ -420,17 +426,17 @@ class TestDraw:
         return written(*rows)
 
     def drawn(self, path, **options):
-        pairs = load_targets(path, **options).pairs
+        pairs = load_target_set(path, **options).pairs
         return [(p["line"], p["chosen"], p["rejected"], p["subtask"]) for p in pairs.to_pylist()]
 
     def test_of_each_sub_task_so_many_in_the_order_of_the_file(self, many):
-        targets = load_targets(many, subtask="tone", limit=7)
+        targets = load_target_set(many, subtask="tone", limit=7)
         assert targets.subtasks() == {"0": 7, "1": 7, "2": 7}
         assert targets.available == 20 * 6 + 40
         assert targets.pairs["line"].to_pylist() == sorted(targets.pairs["line"].to_pylist())
 
     def test_without_a_sub_task_so_many_of_all(self, many):
-        assert load_targets(many, limit=7).subtasks() == {None: 7}
+        assert load_target_set(many, limit=7).subtasks() == {None: 7}
 
     def test_a_larger_limit_only_adds(self, many):
         before = set()
@@ -452,17 +458,19 @@ class TestDraw:
 
     def test_whatever_the_order_of_the_rows(self, written, many):
         lines = Path(many).read_text(encoding="utf-8").split("\n")
-        first = load_targets(many, limit=9).pairs.select(["prompt", "chosen", "rejected"]).to_pylist()
+        first = load_target_set(many, limit=9).pairs.select(["prompt", "chosen", "rejected"]).to_pylist()
         turned = written(*lines[::-1])
-        assert load_targets(turned, limit=9).pairs.select(["prompt", "chosen", "rejected"]).to_pylist() == first[::-1]
+        assert (
+            load_target_set(turned, limit=9).pairs.select(["prompt", "chosen", "rejected"]).to_pylist() == first[::-1]
+        )
 
     def test_problems_are_counted_in_the_whole_file(self, written):
         rows = [STANDARD | {"prompt": f"Q{n}", "chosen": "Go away" if n % 2 else "Hello"} for n in range(20)]
-        assert load_targets(written(*rows), limit=1).problems == {SAME: 10}
+        assert load_target_set(written(*rows), limit=1).problems == {SAME_RESPONSE: 10}
 
     def test_rows_without_a_sub_task_are_one_and_that_is_said(self, written):
         tones = ["a", None, True, 3, " ", ["list"]]
-        targets = load_targets(
+        targets = load_target_set(
             written(*(STANDARD | {"prompt": f"Q{n}", "tone": tone} for n, tone in enumerate(tones))), subtask="tone"
         )
         assert targets.subtasks() == {"a": 1, None: 3, "true": 1, "3": 1}
@@ -471,7 +479,7 @@ class TestDraw:
 
 def test_lengths_are_of_characters_chosen_over_rejected(written):
     sides = [("aaaa", "bb"), ("äb", "bb"), ("a", "bbbb"), ("aaa", "b")]  # 2, 1, 0.25, 3
-    found = lengths(load_targets(written(*(STANDARD | {"chosen": c, "rejected": r} for c, r in sides))))
+    found = compare_lengths(load_target_set(written(*(STANDARD | {"chosen": c, "rejected": r} for c, r in sides))))
     assert found == (1.5, 2.5 / 4)
 
 
@@ -481,28 +489,28 @@ class TestOverlap:
 
     def test_prompts_that_a_pool_has_too_but_for_case_space_and_forms_of_characters(self, written, workspace):
         prompts = ["Say  hi\n", "Add 1", "ﬁne CAFÉ", "Nothing alike"]
-        targets = load_targets(written(*(STANDARD | {"prompt": prompt} for prompt in prompts)))
+        targets = load_target_set(written(*(STANDARD | {"prompt": prompt} for prompt in prompts)))
         asked = ["add 1", "other", "say Hi", "fine cafe\u0301", "Say hi", "sayhi"]
         pool = self.pool(written, workspace, *({"instruction": a, "output": "x"} for a in asked))
-        shared = overlap(targets, pool)
+        shared = find_prompt_overlap(targets, pool)
         assert shared.rows.tolist() == [0, 2, 3, 4]
         assert shared.pairs.tolist() == [0, 1, 2]
 
     def test_conversations_are_compared_with_all_their_turns(self, written, workspace):
         turns = [user("A?"), said("B."), user("Hi")]
-        targets = load_targets(written({"prompt": turns, "chosen": [said("Hello")], "rejected": [said("No")]}))
+        targets = load_target_set(written({"prompt": turns, "chosen": [said("Hello")], "rejected": [said("No")]}))
         rows = [[*turns, said("x")], [user("Hi"), said("x")], [{"role": "system", "content": "s"}, *turns, said("y")]]
         pool = self.pool(written, workspace, *({"messages": row} for row in rows))
-        assert overlap(targets, pool).rows.tolist() == [0, 2]
+        assert find_prompt_overlap(targets, pool).rows.tolist() == [0, 2]
 
     def test_nothing_in_common(self, written, workspace):
         pool = self.pool(written, workspace, {"instruction": "Add", "output": "3"})
-        shared = overlap(load_targets(written(STANDARD)), pool)
+        shared = find_prompt_overlap(load_target_set(written(STANDARD)), pool)
         assert (len(shared.rows), len(shared.pairs)) == (0, 0)
 
     @pytest.mark.parametrize("file", PREFERENCES)
     def test_a_set_opened_as_a_pool_asks_all_the_same(self, file, shared_data, workspace):
         path = str(shared_data / file)
-        targets = load_targets(path, limit=40)
-        shared = overlap(targets, load_pool(path, workspace=workspace.root))
+        targets = load_target_set(path, limit=40)
+        shared = find_prompt_overlap(targets, load_pool(path, workspace=workspace.root))
         assert len(shared.pairs) == len(targets)

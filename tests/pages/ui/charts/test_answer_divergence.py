@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import answer_divergence, bins
-from pages.ui.charts.answer_divergence import chord
+from pages.ui.charts.answer_divergence import clip_score_line
 from pages.ui.data import planes
 
 SQUARE = (0.0, 1.0, 0.0, 1.0)
@@ -25,7 +25,7 @@ SQUARE = (0.0, 1.0, 0.0, 1.0)
     ],
 )
 def test_a_line_of_equal_score_ends_at_the_frame(weight, value, ends):
-    found = chord(weight, value, SQUARE)
+    found = clip_score_line(weight, value, SQUARE)
     assert found == ends if ends is None else np.allclose(found, ends)
 
 
@@ -33,7 +33,7 @@ def test_a_line_of_equal_score_ends_at_the_frame(weight, value, ends):
 def test_both_ends_have_the_score_and_lie_on_the_frame(weight):
     frame = (-0.1, 0.8, 0.05, 0.7)
     for value in np.linspace(0, 0.8, 17):
-        for x, y in chord(weight, value, frame) or ():
+        for x, y in clip_score_line(weight, value, frame) or ():
             assert weight * x + (1 - weight) * y == pytest.approx(value)
             assert frame[0] - 1e-9 <= x <= frame[1] + 1e-9 and frame[2] - 1e-9 <= y <= frame[3] + 1e-9
 
@@ -41,8 +41,8 @@ def test_both_ends_have_the_score_and_lie_on_the_frame(weight):
 def plane(weight):
     x, y = np.linspace(0, 1, 50), np.linspace(0, 1, 50)[::-1]
     rows = np.arange(50)
-    return answer_divergence.divergence(
-        bins.grid(x, y), {"selected": (x, y, rows)}, weight=weight, score=(0.0, 1.0), titles=("D", "I")
+    return answer_divergence.divergence_plane(
+        bins.count_grid(x, y), {"selected": (x, y, rows)}, weight=weight, score=(0.0, 1.0), titles=("D", "I")
     )
 
 
@@ -68,7 +68,9 @@ def test_each_line_is_labelled_and_the_corners_are_said_in_words():
 
 def test_a_plane_of_one_score_has_at_most_one_line():
     x = np.full(5, 0.5)
-    figure = answer_divergence.divergence(bins.grid(x, x), {}, weight=0.6, score=(0.5, 0.5), titles=("D", "I"))
+    figure = answer_divergence.divergence_plane(
+        bins.count_grid(x, x), {}, weight=0.6, score=(0.5, 0.5), titles=("D", "I")
+    )
     assert len(lines(figure)) <= 1
 
 
@@ -78,7 +80,7 @@ def dots(figure):
 
 def test_bins_far_from_their_share_stand_out_and_untouched_ones_have_a_sign_of_their_own():
     sizes, taken = np.array([1000, 100, 100, 100, 4]), np.array([100, 10, 40, 0, 0])
-    found = dots(answer_divergence.taken(sizes, taken, list("abcde"), share=0.1))
+    found = dots(answer_divergence.bin_shares(sizes, taken, list("abcde"), share=0.1))
     assert found["no other than chance"]["customdata"] == [0, 1]
     assert found["more or less than chance"]["customdata"] == [2]
     assert found["none taken"]["customdata"] == [3, 4]
@@ -90,7 +92,7 @@ def test_any_number_of_bins_makes_a_figure_of_one_size():
     heights = set()
     for count in (1, 40, 2000):
         sizes = np.arange(count, 0, -1) + 10
-        figure = answer_divergence.taken(sizes, sizes // 10, [str(k) for k in range(count)], share=0.1)
+        figure = answer_divergence.bin_shares(sizes, sizes // 10, [str(k) for k in range(count)], share=0.1)
         assert sum(len(trace["x"]) for trace in dots(figure).values()) == count
         heights.add(figure["layout"]["height"])
     assert len(heights) == 1
@@ -98,13 +100,18 @@ def test_any_number_of_bins_makes_a_figure_of_one_size():
 
 def test_everything_and_nothing_can_be_taken():
     sizes = np.array([5, 3])
-    assert dots(answer_divergence.taken(sizes, sizes, ["a", "b"], share=1.0))["no other than chance"]["y"] == [100, 100]
-    assert dots(answer_divergence.taken(sizes, 0 * sizes, ["a", "b"], share=0.0))["none taken"]["y"] == [0, 0]
+    assert dots(answer_divergence.bin_shares(sizes, sizes, ["a", "b"], share=1.0))["no other than chance"]["y"] == [
+        100,
+        100,
+    ]
+    assert dots(answer_divergence.bin_shares(sizes, 0 * sizes, ["a", "b"], share=0.0))["none taken"]["y"] == [0, 0]
 
 
 def test_a_lasso_holds_rows_without_a_dot_and_a_click_the_dot():
     x = y = np.array([0.1, 0.5, 0.9, np.nan])
     square = {"x": [0, 0.6, 0.6, 0], "y": [0, 0, 0.6, 0.6]}
-    assert planes.marked({"lasso": [square], "box": [], "points": []}, x, y).tolist() == [0, 1]
-    assert planes.marked({"lasso": [], "box": [{"x": [1, 0.4], "y": [0, 1]}], "points": []}, x, y).tolist() == [1, 2]
-    assert planes.marked({"lasso": [], "box": [], "points": [{"customdata": 2}]}, x, y).tolist() == [2]
+    assert planes.find_marked_rows({"lasso": [square], "box": [], "points": []}, x, y).tolist() == [0, 1]
+    assert planes.find_marked_rows(
+        {"lasso": [], "box": [{"x": [1, 0.4], "y": [0, 1]}], "points": []}, x, y
+    ).tolist() == [1, 2]
+    assert planes.find_marked_rows({"lasso": [], "box": [], "points": [{"customdata": 2}]}, x, y).tolist() == [2]

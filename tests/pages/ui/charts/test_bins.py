@@ -11,42 +11,42 @@ NAN = np.nan
 def test_every_finite_value_is_in_exactly_one_bin():
     values = np.random.default_rng(0).standard_t(2, 5_000)  # heavy tails lie beyond the frame
     values[::7] = NAN
-    counts = bins.binned(values).counts()
+    counts = bins.bin_values(values).counts()
     assert counts.sum() == np.isfinite(values).sum()
 
 
 def test_bins_of_parts_add_up_to_the_bins_of_all():
     values = np.random.default_rng(1).normal(size=900)
-    binned = bins.binned(values)
+    binned = bins.bin_values(values)
     some = np.arange(0, 900, 3)
     rest = np.setdiff1d(np.arange(900), some)
     np.testing.assert_array_equal(binned.counts(some) + binned.counts(rest), binned.counts())
 
 
 def test_a_bin_gives_back_its_own_rows():
-    binned = bins.binned(np.array([0.0, 1.0, 2.0, 3.0, NAN, 3.0]), bins=3)
+    binned = bins.bin_values(np.array([0.0, 1.0, 2.0, 3.0, NAN, 3.0]), bins=3)
     assert [binned.rows_in(b).tolist() for b in range(3)] == [[0], [1], [2, 3, 5]]
 
 
 def test_missing_values_are_in_no_bin():
-    assert bins.binned(np.array([NAN, NAN])).counts().tolist() == [0]
+    assert bins.bin_values(np.array([NAN, NAN])).counts().tolist() == [0]
 
 
 def test_one_value_only_makes_one_bin_around_it():
-    binned = bins.binned(np.full(5, 3.0))
+    binned = bins.bin_values(np.full(5, 3.0))
     assert binned.edges.tolist() == [2.5, 3.5]
     assert binned.counts().tolist() == [5]
 
 
 def test_lengths_get_bins_of_equal_ratio():
-    edges = bins.binned(np.arange(1, 1_000), bins=10, log=True).edges
+    edges = bins.bin_values(np.arange(1, 1_000), bins=10, log=True).edges
     np.testing.assert_allclose(edges[1:] / edges[:-1], edges[1] / edges[0])
 
 
 def test_a_saturated_score_still_shows_its_other_values():
     values = np.zeros(1_000)
     values[0] = 5.0  # 0.1 %: inside the tail that the frame cuts off
-    counts = bins.binned(values, bins=5).counts()
+    counts = bins.bin_values(values, bins=5).counts()
     assert (counts[0], counts[-1]) == (999, 1)
 
 
@@ -58,7 +58,7 @@ def test_quantiles_ignore_missing_values():
 def test_a_density_counts_every_row_once_or_says_that_it_lies_outside():
     x, y = np.random.default_rng(2).standard_t(2, (2, 4_000))
     x[:10] = NAN
-    density = bins.grid(x, y)
+    density = bins.count_grid(x, y)
     assert density.counts.sum() + density.beyond == 3_990
     assert 0 < density.beyond < 200
 
@@ -66,20 +66,20 @@ def test_a_density_counts_every_row_once_or_says_that_it_lies_outside():
 def test_a_density_has_y_down_its_first_axis():
     x, y = np.zeros(50), np.linspace(0, 1, 50)
     y[:] = np.where(np.arange(50) < 40, 0.0, 1.0)
-    counts = bins.grid(x, y, cells=2).counts
+    counts = bins.count_grid(x, y, cells=2).counts
     assert counts.sum(axis=1).tolist() == [40, 10]
 
 
 def test_a_sample_is_the_same_every_time_and_holds_each_row_once():
     rows = np.arange(500, 1_500)
-    first = bins.sample(rows, 50)
-    np.testing.assert_array_equal(first, bins.sample(rows, 50))
+    first = bins.sample_rows(rows, 50)
+    np.testing.assert_array_equal(first, bins.sample_rows(rows, 50))
     assert len(set(first.tolist())) == 50
     assert set(first.tolist()) <= set(rows.tolist())
 
 
 def test_a_small_pool_is_its_own_sample():
-    assert bins.sample(np.array([3, 1, 2]), 10).tolist() == [1, 2, 3]
+    assert bins.sample_rows(np.array([3, 1, 2]), 10).tolist() == [1, 2, 3]
 
 
 SQUARE = ([0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0])
@@ -87,23 +87,23 @@ SQUARE = ([0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0])
 
 def test_a_lasso_holds_the_points_inside_it():
     x, y = np.array([1.0, 3.0, 1.0, NAN]), np.array([1.0, 1.0, 3.0, 1.0])
-    assert bins.inside_lasso(x, y, *SQUARE).tolist() == [0]
+    assert bins.rows_in_lasso(x, y, *SQUARE).tolist() == [0]
 
 
 def test_a_lasso_leaves_out_its_own_notch():
     xs, ys = [0.0, 4.0, 4.0, 2.0, 0.0], [0.0, 0.0, 4.0, 1.0, 4.0]  # a V cut in from above
     x, y = np.array([2.0, 2.0, 0.5]), np.array([0.5, 3.0, 2.0])
-    assert bins.inside_lasso(x, y, xs, ys).tolist() == [0, 2]
+    assert bins.rows_in_lasso(x, y, xs, ys).tolist() == [0, 2]
 
 
 def test_a_lasso_agrees_with_a_box_of_the_same_corners():
     x, y = np.random.default_rng(3).uniform(-1, 3, (2, 2_000))
-    lasso = bins.inside_lasso(x, y, *SQUARE)
-    np.testing.assert_array_equal(lasso, bins.inside_box(x, y, [0, 2], [2, 0]))
+    lasso = bins.rows_in_lasso(x, y, *SQUARE)
+    np.testing.assert_array_equal(lasso, bins.rows_in_box(x, y, [0, 2], [2, 0]))
 
 
 def test_two_corners_enclose_nothing():
-    assert not len(bins.inside_lasso(np.zeros(3), np.zeros(3), [0, 1], [0, 1]))
+    assert not len(bins.rows_in_lasso(np.zeros(3), np.zeros(3), [0, 1], [0, 1]))
 
 
 def test_folding_keeps_the_sum_and_names_what_is_put_together():
@@ -119,7 +119,7 @@ def test_what_fits_is_not_folded(limit):
 
 
 def test_rows_are_put_in_the_order_of_a_column():
-    assert bins.by_value(np.array([0, 2, 3]), np.array([5.0, 0.0, 1.0, 3.0])).tolist() == [2, 3, 0]
+    assert bins.sort_by_value(np.array([0, 2, 3]), np.array([5.0, 0.0, 1.0, 3.0])).tolist() == [2, 3, 0]
 
 
 def test_quantiles_of_a_group_are_rows_of_that_group():

@@ -15,7 +15,7 @@ ORDER = np.arange(8)  # lowest first
 
 
 def scores(selected: int = 3, cut: float | None = 0.3, **more):
-    binned = bins.binned(VALUES, bins=4)
+    binned = bins.bin_values(VALUES, bins=4)
     layers = {
         "selected": binned.counts(ORDER[:selected]),
         "not selected": binned.counts(ORDER[selected:]),
@@ -41,7 +41,7 @@ def test_the_cut_line_stands_at_the_score_of_the_last_selected_row():
 
 def test_the_cut_line_stands_at_the_same_place_on_a_logarithmic_axis():
     values = np.arange(1, 1_001)
-    binned = bins.binned(values, log=True)
+    binned = bins.bin_values(values, log=True)
     layers = {"selected": binned.counts()}
     figure = histogram.histogram(binned.edges, layers, title="tokens", cut=100.0, log=True)
     (cut,) = lines(figure)
@@ -83,19 +83,19 @@ def test_the_cut_is_named_within_the_plot(cut, side):
 
 @pytest.mark.parametrize(("place", "words"), [(0, "below 0.275"), (1, "0.275 to 0.45"), (3, "0.625 and above")])
 def test_a_bin_is_named_by_its_limits(place, words):
-    assert scales.span(np.array([0.1, 0.275, 0.45, 0.625, 0.8]), place) == words
+    assert scales.describe_bin(np.array([0.1, 0.275, 0.45, 0.625, 0.8]), place) == words
 
 
 @pytest.mark.parametrize(("value", "words"), [(0, "0"), (-0.01234, "−0.0123"), (1234.6, "1,235"), (2.5, "2.5")])
 def test_numbers_keep_three_digits(value, words):
-    assert scales.number(value) == words
+    assert scales.format_number(value) == words
 
 
 def shift(**more):
     x, y = np.random.default_rng(0).normal(size=(2, 200))
     dots = {"selected": (x[:5], y[:5], np.arange(5)), "not eligible": (x[5:9], y[5:9], np.arange(5, 9))}
     given = {"band": (-0.5, 0.5), "cut": -1.0, "titles": ("ΔNLL", "ΔH")} | more
-    return entropy_shift.plane(bins.grid(x, y), dots, **given)
+    return entropy_shift.plane(bins.count_grid(x, y), dots, **given)
 
 
 def test_the_kept_band_is_shaded_from_its_lowest_to_its_highest_value():

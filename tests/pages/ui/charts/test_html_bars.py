@@ -13,7 +13,7 @@ VALUES = np.array([0.1, 0.2, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9])
 
 
 def shares(subset, pool=(0.3, 0.2), low=(0.25, 0.15), high=(0.35, 0.25), names=("a", "b")):
-    return html_bars.against(names, *(np.array(v) for v in (subset, pool, low, high)), label="Tasks")
+    return html_bars.share_bars(names, *(np.array(v) for v in (subset, pool, low, high)), label="Tasks")
 
 
 def boxes(html, colour):
@@ -23,7 +23,7 @@ def boxes(html, colour):
 
 
 def scores(cut=0.3, marks=None, log=False, values=VALUES, selected=3):
-    binned = bins.binned(values, bins=4, log=log)
+    binned = bins.bin_values(values, bins=4, log=log)
     rows = np.arange(len(values))
     layers = {"selected": binned.counts(rows[:selected]), "not selected": binned.counts(rows[selected:])}
     return html_bars.histogram(binned.edges, layers, title="score", marks=marks or {}, cut=cut, log=log)
@@ -73,7 +73,7 @@ def test_the_pool_and_the_random_band_stand_at_their_shares():
 
 def test_an_empty_subset_is_drawn_too():
     assert "0 %" in shares((0.0, 0.0))
-    assert html_bars.against([], *[np.zeros(0)] * 4, label="none")
+    assert html_bars.share_bars([], *[np.zeros(0)] * 4, label="none")
 
 
 def test_the_cut_stands_at_the_score_of_the_last_selected_row():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import bins, influence
-from pages.ui.charts.influence import Accuracy, Ridge
+from pages.ui.charts.influence import PairAccuracy, Ridge
 from pages.ui.charts.scales import LAYERS
 from pages.ui.theme import WARNING
 
@@ -27,9 +27,9 @@ def test_histograms_stand_below_each_other_with_room_for_a_name(targets):
     figure = influence.ridges(EDGES, [ridge(str(k)) for k in range(targets)], title="Influence")
     domains = [about["domain"] for about in axes(figure, "y")]
     height = figure["layout"]["height"] - influence.AROUND
-    assert domains[0][1] == pytest.approx(1 - influence.NAME / height, abs=1e-3) and domains[-1][0] == 0
+    assert domains[0][1] == pytest.approx(1 - influence.NAME_HEIGHT / height, abs=1e-3) and domains[-1][0] == 0
     for above, below in pairwise(domains):
-        assert above[0] - below[1] == pytest.approx(influence.NAME / height, abs=1e-3)
+        assert above[0] - below[1] == pytest.approx(influence.NAME_HEIGHT / height, abs=1e-3)
     names = [note["y"] for note in figure["layout"]["annotations"]]
     assert names == pytest.approx([top for _, top in domains], abs=1e-3)
 
@@ -62,7 +62,7 @@ def test_a_name_is_shown_as_text():
 
 def test_lengths_are_written_as_tokens_though_they_lie_by_their_logarithm():
     x, y, rows = np.log10([10.0, 100.0, 1000.0]), np.array([0.1, -0.1, 0.0]), np.arange(3)
-    figure = influence.length(bins.grid(x, y), {"selected": (x, y, rows)}, cut=0.05)
+    figure = influence.length_plane(bins.count_grid(x, y), {"selected": (x, y, rows)}, cut=0.05)
     axis = figure["layout"]["xaxis"]
     assert dict(zip(axis["ticktext"], axis["tickvals"], strict=True))["100"] == pytest.approx(2)
     assert figure["data"][1]["text"] == ["10 tokens", "100 tokens", "1,000 tokens"]
@@ -71,10 +71,10 @@ def test_lengths_are_written_as_tokens_though_they_lie_by_their_logarithm():
 
 def test_guessing_is_a_band_that_more_pairs_make_narrower():
     curves = (np.array([0.5, 0.6, 0.7]), np.array([0.4, np.nan]))
-    figure = influence.accuracies([Accuracy("a", 25, *curves), Accuracy("b", 10_000, *curves)])
+    figure = influence.accuracy_lines([PairAccuracy("a", 25, *curves), PairAccuracy("b", 10_000, *curves)])
     bands = {s["xref"]: (s["y0"], s["y1"]) for s in figure["layout"]["shapes"] if s["type"] == "rect"}
     assert bands["x domain"] == pytest.approx((30.4, 69.6)) and bands["x2 domain"] == pytest.approx((49.02, 50.98))
     assert figure["data"][0]["y"] == [50, 60, 70] and figure["data"][1]["y"] == [40, None]
     assert figure["data"][1]["x"] == [1, 2] and figure["data"][2]["xaxis"] == "x2"
     left, right = (about["domain"] for about in axes(figure, "x"))
-    assert left[0] == 0 and right[1] == 1 and right[0] - left[1] == pytest.approx(influence.SIDE)
+    assert left[0] == 0 and right[1] == 1 and right[0] - left[1] == pytest.approx(influence.GAP)

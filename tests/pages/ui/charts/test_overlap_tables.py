@@ -17,23 +17,23 @@ def looks():
 
 
 def shown(label):
-    return label if len(label) <= overlap.LONG else label[: overlap.LONG - 1] + "…"
+    return label if len(label) <= overlap.MAX_NAME_LENGTH else label[: overlap.MAX_NAME_LENGTH - 1] + "…"
 
 
 def test_the_key_shows_names_as_they_are(looks):
-    items = re.findall(r"</span> (.*?)</span>", overlap_tables.key(looks))
+    items = re.findall(r"</span> (.*?)</span>", overlap_tables.legend(looks))
     assert [html.unescape(item) for item in items] == [shown(name) for name in NAMES]
 
 
 @pytest.mark.parametrize(("at", "side"), [(10, "left"), (95, "right")])
 def test_the_budget_is_named_within_the_plot(looks, at, side):
     x = np.array([0.0, 100.0])
-    (name,) = overlap.overlap(x, [(looks[0], x)], x, x, at=at, unit="rows")["layout"]["annotations"]
+    (name,) = overlap.overlap_curves(x, [(looks[0], x)], x, x, at=at, unit="rows")["layout"]["annotations"]
     assert (name["text"], name["xanchor"]) == (f"budget {at} %", side)
 
 
 def test_figures_show_names_as_they_are(looks):
     x = np.array([0.0, 100.0])
-    curves = overlap.overlap(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]
+    curves = overlap.overlap_curves(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]
     assert [html.unescape(curve["name"]) for curve in curves] == [shown(name) for name in NAMES]
     assert not any("<" in curve["name"] for curve in curves)

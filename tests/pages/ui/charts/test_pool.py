@@ -24,27 +24,27 @@ def heights(html):
 
 
 def test_every_row_with_a_text_is_in_one_bin():
-    found = bins(pool.lengths(PROMPT, RESPONSE))
+    found = bins(pool.length_histogram(PROMPT, RESPONSE))
     assert found.sum(axis=0).tolist() == [4, 5]
     assert found[0].tolist() == [2, 0] and found[-1].tolist() == [1, 3]
 
 
 def test_a_bin_is_named_by_the_whole_numbers_in_it():
-    named = re.findall(r'title="([\d, to]+) characters', pool.lengths(PROMPT, RESPONSE))
+    named = re.findall(r'title="([\d, to]+) characters', pool.length_histogram(PROMPT, RESPONSE))
     ends = [[int(n.replace(",", "")) for n in name.split(" to ")] for name in named]
     assert named[:2] == ["1", "2"] and named[-1] == "91 to 100"  # 100.01 / 100.01 ** (1 / 48) is 90.9
     assert [n for first, *last in ends for n in range(first, (last or [first])[0] + 1)] == list(range(1, 101))
 
 
 def test_heights_are_in_proportion_and_the_highest_bin_fits():
-    prompt, rim, response, other = heights(pool.lengths(PROMPT, RESPONSE))
+    prompt, rim, response, other = heights(pool.length_histogram(PROMPT, RESPONSE))
     assert prompt == rim and response == other
     assert prompt / response == pytest.approx(2 / 3, rel=1e-3)
     assert response == pytest.approx(100 / 1.04, rel=1e-3)
 
 
 def test_an_outline_goes_there_and_back_again_beside():
-    shapes = re.findall(r"clip-path:polygon\(([^\"]*)\)\"", pool.lengths(PROMPT, RESPONSE))
+    shapes = re.findall(r"clip-path:polygon\(([^\"]*)\)\"", pool.length_histogram(PROMPT, RESPONSE))
     for area, rim in zip(shapes[::2], shapes[1::2], strict=True):
         there = area.split(",")
         back = [corner.replace("calc(", "").replace(" + 1.5px)", "") for corner in rim.split(",")[len(there) :]]
@@ -52,7 +52,7 @@ def test_an_outline_goes_there_and_back_again_beside():
 
 
 def test_lengths_are_told_in_words_too():
-    html = pool.lengths(PROMPT, RESPONSE)
+    html = pool.length_histogram(PROMPT, RESPONSE)
     assert "prompt 1 to 100, half of them up to 6; response 10 to 100, half of them up to 100" in html
 
 
@@ -60,21 +60,21 @@ def test_lengths_are_told_in_words_too():
     ("prompt", "response"), [([0, 0], [0, 0]), ([7, 7], [0, 0]), ([1], [1_000_000])], ids=["empty", "one side", "wide"]
 )
 def test_any_lengths_can_be_drawn(prompt, response):
-    html = pool.lengths(np.array(prompt), np.array(response))
+    html = pool.length_histogram(np.array(prompt), np.array(response))
     assert bins(html).sum() == np.count_nonzero(prompt) + np.count_nonzero(response)
     assert "nan" not in html and "inf" not in html
 
 
 def test_an_axis_of_many_decades_names_its_powers_of_ten():
-    wide = pool.lengths(np.array([1]), np.array([100_000]))
+    wide = pool.length_histogram(np.array([1]), np.array([100_000]))
     named = re.findall(r"translateX\(-50%\)\">([\d,]+)<", wide)
     assert named == ["1", "10", "100", "1,000", "10,000", "100,000"]
 
 
 def test_a_short_axis_is_named_in_even_steps_of_whole_characters():
-    short = pool.lengths(np.array([32]), np.array([71]))
+    short = pool.length_histogram(np.array([32]), np.array([71]))
     assert re.findall(r"translateX\(-50%\)\">([\d,.]+)<", short) == ["40", "50", "60", "70"]
-    tiny = pool.lengths(np.array([2]), np.array([3]))
+    tiny = pool.length_histogram(np.array([2]), np.array([3]))
     assert re.findall(r"translateX\(-50%\)\">([\d,.]+)<", tiny) == ["2", "3"]
 
 
@@ -83,14 +83,14 @@ def rows(html):
 
 
 def test_tasks_keep_their_order_and_their_share_of_the_largest():
-    html = pool.tasks(["qa", None, "code"], np.array([2000, 1000, 500]))
+    html = pool.task_bars(["qa", None, "code"], np.array([2000, 1000, 500]))
     assert rows(html) == [("qa", "2,000"), ("no task", "1,000"), ("code", "500")]
     assert re.findall(r"width:([\d.]+)%", html) == ["100.00", "50.00", "25.00"]
 
 
 def test_tasks_that_do_not_fit_are_one_bar():
-    found = rows(pool.tasks([f"t{k}" for k in range(20)], np.arange(20, 0, -1)))
-    assert len(found) == pool.TASKS
+    found = rows(pool.task_bars([f"t{k}" for k in range(20)], np.arange(20, 0, -1)))
+    assert len(found) == pool.MAX_TASKS
     assert found[-1] == ("9 more tasks", "45")  # 9 + 8 + ... + 1
 
 
@@ -100,5 +100,5 @@ def tags(html):
 
 def test_names_stay_text():
     hostile = '<img src=x onerror=alert(1)> "quoted" & more'
-    assert tags(pool.tasks([hostile], np.array([3]))) == {"div"}
-    assert tags(pool.lengths(PROMPT, RESPONSE)) == {"div", "span"}
+    assert tags(pool.task_bars([hostile], np.array([3]))) == {"div"}
+    assert tags(pool.length_histogram(PROMPT, RESPONSE)) == {"div", "span"}

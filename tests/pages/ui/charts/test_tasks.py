@@ -22,24 +22,24 @@ def curve(**more):
         "greedy": Line("greedy", X, np.array([0.5, 0.8, 1.0])),
     }
     low, high = np.array([0.3, 0.7, 1.0]), np.array([0.4, 0.75, 1.0])
-    return coverage.climb(lines, low, high, X, **({"budget": 0.1, "reached": 0.2} | more))
+    return coverage.coverage_curves(lines, low, high, X, **({"budget": 0.1, "reached": 0.2} | more))
 
 
 def bars(**more):
     sizes, taken, low, high = (np.array(v) for v in ([10, 4], [1, 4], [0, 0], [3, 2]))
-    return coverage.clusters(["1", "2"], sizes, taken, low, high, **({"share": 0.35} | more))
+    return coverage.cluster_shares(["1", "2"], sizes, taken, low, high, **({"share": 0.35} | more))
 
 
 def sure(names=("a", "b", "c")):
     mean, error, asked = np.array([0.2, 0.5, NAN]), np.array([0.05, NAN, NAN]), np.array([9, 1, 0])
-    return tasks.confidence(names, mean, error, asked, tasks.shades(3, 2))
+    return tasks.confidence(names, mean, error, asked, tasks.band_colours(3, 2))
 
 
 def shared(names=("a", "b"), **more):
     counts = np.array([[1, 3, 6], [1, 1, 2]])
     given = {"rows": 16, "budget": 4} | more
     return tasks.allocation(
-        names, np.array([2, 4, 8]), counts, counts / counts.sum(axis=0), tasks.shades(2, 2), **given
+        names, np.array([2, 4, 8]), counts, counts / counts.sum(axis=0), tasks.band_colours(2, 2), **given
     )
 
 
@@ -55,7 +55,7 @@ def test_curves_begin_at_nothing_and_the_budget_is_marked_where_the_order_stands
 
 def test_without_random_rows_there_is_no_band():
     empty = np.empty(0)
-    figure = coverage.climb({"own": Line("a", X, X)}, empty, empty, empty, budget=0.0, reached=NAN)
+    figure = coverage.coverage_curves({"own": Line("a", X, X)}, empty, empty, empty, budget=0.0, reached=NAN)
     assert [trace["mode"] for trace in figure["data"]] == ["lines", "markers"]
 
 
@@ -64,7 +64,7 @@ def test_a_cluster_is_drawn_by_the_share_that_is_taken_of_it_and_by_its_size():
     assert taken["y"] == [10, 100]
     assert size["y"] == [10, 4] and size["yaxis"] == "y2"
     assert (band["base"], band["y"]) == ([0, 0], [30, 50])
-    assert taken["marker"]["color"] == [coverage.LIKE_CHANCE, theme.SELECTED]  # inside the band, and above it
+    assert taken["marker"]["color"] == [coverage.CHANCE_COLOUR, theme.SELECTED]  # inside the band, and above it
     (line,) = bars()["layout"]["shapes"]
     assert line["y0"] == 35
 
@@ -101,7 +101,7 @@ def test_the_bars_under_the_pointer_meet_without_gaps():
 def test_only_bands_with_room_for_it_carry_their_name():
     thin = np.array([[96, 96, 96], [4, 4, 4]])
     figure = tasks.allocation(
-        ["thick", "thin"], np.array([10, 50, 100]), thin, thin / 100, tasks.shades(2, 2), rows=100, budget=10
+        ["thick", "thin"], np.array([10, 50, 100]), thin, thin / 100, tasks.band_colours(2, 2), rows=100, budget=10
     )
     assert [note["text"] for note in figure["layout"]["annotations"]] == ["budget 10 %", "thick"]
 
@@ -110,7 +110,7 @@ def test_only_bands_with_room_for_it_carry_their_name():
 def test_the_budget_is_named_within_the_plot(budget, side):
     whole = np.full((1, 2), 100)
     figure = tasks.allocation(
-        ["all"], np.array([50, 100]), whole, whole / 100, tasks.shades(1, 1), rows=100, budget=budget
+        ["all"], np.array([50, 100]), whole, whole / 100, tasks.band_colours(1, 1), rows=100, budget=budget
     )
     (name,) = (note for note in figure["layout"]["annotations"] if note["text"].startswith("budget"))
     assert name["xanchor"] == side
@@ -119,17 +119,17 @@ def test_the_budget_is_named_within_the_plot(budget, side):
 @pytest.mark.parametrize(("budget", "side"), [(0.1, "left"), (0.95, "right")])
 def test_the_budget_is_named_beside_the_climb(budget, side):
     own = Line("a", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
-    figure = coverage.climb({"own": own}, own.y, own.y, own.x, budget=budget, reached=budget)
+    figure = coverage.coverage_curves({"own": own}, own.y, own.y, own.x, budget=budget, reached=budget)
     assert [note["xanchor"] for note in figure["layout"]["annotations"]] == [side]
 
 
 def test_colours_run_from_dark_to_light_and_what_is_not_ranked_is_grey():
-    found = tasks.shades(6, 5)
+    found = tasks.band_colours(6, 5)
     light = [int(c[1:3], 16) + int(c[3:5], 16) + int(c[5:7], 16) for c in found[:5]]
     assert light == sorted(light)
     assert found[5] == theme.REST
     assert tasks.ramp(1) == [tasks.RAMP[0]]
-    assert tasks.ink(found[0]) == "#FFFFFF" != tasks.ink(found[4])
+    assert tasks.text_colour(found[0]) == "#FFFFFF" != tasks.text_colour(found[4])
 
 
 def test_names_from_a_pool_are_shown_as_text():
@@ -153,7 +153,7 @@ NOTHING = np.empty(0, np.int64)
         shared(budget=0),
         tasks.allocation(["a"], NOTHING, np.empty((1, 0)), np.empty((1, 0)), ["#34518F"], rows=9, budget=0),
         tasks.confidence(["a"], np.array([NAN]), np.array([NAN]), np.array([0]), [theme.REST]),
-        coverage.clusters([], NOTHING, NOTHING, NOTHING, NOTHING, share=0.0),
+        coverage.cluster_shares([], NOTHING, NOTHING, NOTHING, NOTHING, share=0.0),
     ],
 )
 def test_plotly_accepts_every_figure(figure):

@@ -6,10 +6,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.selection.filters import Filter
 from pages.ui.charts import scales
-from pages.ui.controls.dragging import bars
+from pages.ui.controls.dragging import marked_bars
 from pages.ui.data import cached
 from pages.ui.shell import state
-from tests.pages.conftest import covering_run
+from tests.pages.conftest import activation_coverage_run
 
 
 def event(*marked):
@@ -18,18 +18,18 @@ def event(*marked):
 
 
 def test_the_bars_of_all_layers_are_one_range():
-    assert bars(event(7, 5, 6)) == (5, 7)
-    assert bars(event(3)) == (3, 3)
-    assert bars(event()) is None
+    assert marked_bars(event(7, 5, 6)) == (5, 7)
+    assert marked_bars(event(3)) == (3, 3)
+    assert marked_bars(event()) is None
 
 
 def test_a_range_in_words_is_open_where_the_last_bar_is():
     edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
-    assert scales.spans(edges, 1, 1) == scales.span(edges, 1)
-    assert scales.spans(edges, 1, 2) == "1 to 3"
-    assert scales.spans(edges, 0, 2) == "below 3"
-    assert scales.spans(edges, 2, 3) == "2 and above"
-    assert scales.spans(edges, 0, 3) == "of any value"
+    assert scales.describe_bins(edges, 1, 1) == scales.describe_bin(edges, 1)
+    assert scales.describe_bins(edges, 1, 2) == "1 to 3"
+    assert scales.describe_bins(edges, 0, 2) == "below 3"
+    assert scales.describe_bins(edges, 2, 3) == "2 and above"
+    assert scales.describe_bins(edges, 0, 3) == "of any value"
 
 
 def page(column, marked):
@@ -40,7 +40,7 @@ def page(column, marked):
     state.init()
     pool = state.need_pool()
     run = state.need_run()
-    dragging.offer(run, live_selection.answer(pool, run, state.recipe(pool)), column, marked)
+    dragging.draw_actions(run, live_selection.evaluate(pool, run, state.recipe(pool)), column, marked)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def press(at, key):
 
 
 def test_keeping_and_leaving_out_are_filters_on_exactly_these_rows(run, offered):
-    values = cached.measured(run).columns["nll"]
+    values = cached.measurements(run).columns["nll"]
     at = offered("nll", (10, 30))
     count = int(labels(at)["drag.only"].split("(")[1].rstrip(")"))
     (kept,) = press(at, "drag.only").filters
@@ -89,7 +89,7 @@ def test_a_cut_is_offered_on_the_score_that_is_ranked_by_and_can_be_taken_back(o
 
 
 def test_where_the_order_found_values_of_its_own_there_is_only_the_cut(pool, workspace, app):
-    covering_run(workspace, pool)
+    activation_coverage_run(workspace, pool)
     at = app("select")
     settings = state.replace(at.session_state[state.SETTINGS], method="activation_coverage")
     one_task = state.replace(settings, filters=(Filter("task", values=("sums",)),))

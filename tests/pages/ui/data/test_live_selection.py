@@ -5,7 +5,7 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.pool.pools import load_pool
-from core.selection.recipe import make_recipe, plan_selection
+from core.selection.recipe import make_selection, parse_recipe
 from pages.ui.data import cached, live_selection
 
 MOVES = {
@@ -29,14 +29,14 @@ MOVES = {
 @pytest.fixture
 def recipe(pool):
     plain = {"pool": {"source": pool.source}, "method": {"name": "entropy_shift"}}
-    return lambda **more: make_recipe(plain | more, "test")
+    return lambda **more: parse_recipe(plain | more, "test")
 
 
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
 def test_a_move_gives_what_the_command_line_gives(pool, run, recipe, move):
     made = recipe(**move)
-    planned = plan_selection(made, pool, load_measured(run))
-    answer = live_selection.answer(pool, run, made)
+    planned = make_selection(made, pool, load_measured(run))
+    answer = live_selection.evaluate(pool, run, made)
     np.testing.assert_array_equal(answer.selection.rows, planned.rows)
     assert answer.selection.tokens == planned.tokens == answer.subset.response_tokens
     assert answer.subset.rows == len(planned.rows)
@@ -51,40 +51,40 @@ def test_budget_threshold_and_pins_ask_the_same_order_again(pool, run, recipe):
 
 
 def test_the_cut_is_the_score_of_the_last_row_that_the_method_took(pool, run, recipe):
-    answer = live_selection.answer(pool, run, recipe(budget="30", pins=MOVES["pins"]["pins"]))
+    answer = live_selection.evaluate(pool, run, recipe(budget="30", pins=MOVES["pins"]["pins"]))
     shift = cached.columns(run, answer.method)["delta_entropy"]
     by_method = answer.selection.rows[1:]  # the first is pinned in
     assert answer.cut == shift[by_method[-1]] == shift[by_method].max()
 
 
 def test_pinned_rows_alone_make_no_cut(pool, run, recipe):
-    answer = live_selection.answer(pool, run, recipe(budget="1", pins=[{"id": "row-7", "side": "in"}]))
+    answer = live_selection.evaluate(pool, run, recipe(budget="1", pins=[{"id": "row-7", "side": "in"}]))
     assert answer.selection.rows.tolist() == [7]
     assert answer.cut is None
 
 
 def test_chance_has_the_same_budget_and_the_same_rows_to_choose_from(pool, run, recipe):
     made = recipe(budget="20", filters=MOVES["one task"]["filters"])
-    band = live_selection.chance(pool, run, made, live_selection.Budget.parse(made.budget))
-    assert band.rows.tolist() == [20] * live_selection.DRAWS
+    band = live_selection.chance_band(pool, run, made, live_selection.Budget.parse(made.budget))
+    assert band.rows.tolist() == [20] * live_selection.RANDOM_SELECTIONS
     names, _ = cached.tasks(pool)
     assert (band.tasks[:, names.index("sums")] == 20).all()
     assert len({tuple(draw) for draw in band.lengths.tolist()}) > 1  # seeds differ
 
 
 def test_the_pool_is_made_of_all_its_rows(pool, run):
-    whole = live_selection.whole(pool, run)
+    whole = live_selection.pool_composition(pool, run)
     assert whole.rows == len(pool) == whole.tasks.sum() == whole.lengths.sum()
 
 
 def test_rows_are_found_by_their_ids(pool):
-    assert live_selection.rows_of(pool, {"row-3", "again", "never there"}).tolist() == [3, len(pool) - 1]
-    assert not len(live_selection.rows_of(pool, set()))
+    assert live_selection.rows_with_ids(pool, {"row-3", "again", "never there"}).tolist() == [3, len(pool) - 1]
+    assert not len(live_selection.rows_with_ids(pool, set()))
 
 
 def test_planted_faults_are_followed_where_there_is_a_key(workspace):
     demo = load_pool("demo", workspace=workspace.root)
-    kinds = live_selection.faults(demo)
+    kinds = live_selection.fault_masks(demo)
     key = cached.answer_key(demo)
     assert {kind: int(mask.sum()) for kind, mask in kinds.items()} == {
         kind: sum(entry["fault"] == kind for entry in key.values()) for kind in kinds
@@ -93,4 +93,4 @@ def test_planted_faults_are_followed_where_there_is_a_key(workspace):
 
 
 def test_a_pool_without_a_key_has_no_known_faults(pool):
-    assert live_selection.faults(pool) == {}
+    assert live_selection.fault_masks(pool) == {}

@@ -6,29 +6,31 @@ import pytest
 from core.models.generation.answers import AnswerCounts
 from pages.ui.explore import answer_bins, answers
 from pages.ui.row import answers as answerrow
-from pages.ui.row.answer_source import Answered
+from pages.ui.row.answer_source import RowAnswers
 
 
 @pytest.mark.parametrize(("shape", "ways"), [(0, 1), (0.5, 2), (2 / 3, 3), (0.75, 4)])
 def test_as_many_directions_as_hold_the_spread_evenly(shape, ways):
-    assert answers.directions(np.float64(shape)) == pytest.approx(ways)
+    assert answers.effective_directions(np.float64(shape)) == pytest.approx(ways)
 
 
 def test_what_is_wrong_with_answers_is_counted_and_the_rest_not_said():
     fine = AnswerCounts(10, 50, 0, 0, 0, 0, 0, 0)
-    assert answers.counted_in_words(fine, 5) == "50 answers to 10 rows · none missing, empty, refused or cut."
-    some = answers.counted_in_words(AnswerCounts(1000, 5000, 7, 0, 1, 2500, 4, 1), 5)
+    assert answers.describe_answer_counts(fine, 5) == "50 answers to 10 rows · none missing, empty, refused or cut."
+    some = answers.describe_answer_counts(AnswerCounts(1000, 5000, 7, 0, 1, 2500, 4, 1), 5)
     assert "7 missing (0.1 %) · 1 begin like a refusal (under 0.1 %) · 2,500 cut at their longest (50.0 %)" in some
     assert "empty" not in some and "4 rows with fewer than 5 answers" in some
     assert some.endswith("1 row with fewer than two: no score.")
 
 
 def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
-    assert "Here it is I nearly alone" in answers.alone({"dispersion": 0.1, "anisotropy": 0.97})
-    assert "Here it is D nearly alone" in answers.alone({"dispersion": 0.95, "anisotropy": float("nan")})
-    assert not answers.alone({"dispersion": 0.7, "anisotropy": 0.92})
-    assert not answers.alone({"dispersion": 0.5, "anisotropy": 0.8})
-    assert not answers.alone({})
+    assert "Here it is I nearly alone" in answers.describe_dominant_part({"dispersion": 0.1, "anisotropy": 0.97})
+    assert "Here it is D nearly alone" in answers.describe_dominant_part(
+        {"dispersion": 0.95, "anisotropy": float("nan")}
+    )
+    assert not answers.describe_dominant_part({"dispersion": 0.7, "anisotropy": 0.92})
+    assert not answers.describe_dominant_part({"dispersion": 0.5, "anisotropy": 0.8})
+    assert not answers.describe_dominant_part({})
 
 
 # Bins
@@ -36,17 +38,17 @@ def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
 
 def test_bins_are_counted_beside_random_rows():
     bin_of = np.array([0, 0, 0, 1, 1, 2, -1])
-    known = answer_bins.taken(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
+    known = answer_bins.count_by_bin(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
     assert known.sizes.tolist() == [3, 2, 1] and known.subset.tolist() == [2, 0, 0]
     assert known.share == pytest.approx(1 / 3)
-    assert answer_bins.in_words(known) == (
+    assert answer_bins.describe(known) == (
         "The subset takes from **1 of 3** bins; random rows touch 2 to 3. Untouched: **2**, with 3 rows."
     )
 
 
 def test_no_untouched_bins_are_not_said():
-    known = answer_bins.taken(np.array([0, 0]), np.array([1]), [])
-    assert answer_bins.in_words(known) == "The subset takes from **1 of 1** bins."
+    known = answer_bins.count_by_bin(np.array([0, 0]), np.array([1]), [])
+    assert answer_bins.describe(known) == "The subset takes from **1 of 1** bins."
 
 
 # One row
@@ -54,7 +56,7 @@ def test_no_untouched_bins_are_not_said():
 
 def row(*texts):
     k = len(texts)
-    return Answered(texts, (1,) * k, ("stop",) * k, np.eye(k))
+    return RowAnswers(texts, (1,) * k, ("stop",) * k, np.eye(k))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_few_answers_are_said_for_what_they_are():
 
 def test_a_row_stands_among_those_that_have_the_figure_and_ties_count_half():
     values = np.array([0.1, 0.2, 0.2, 0.4, np.nan])
-    assert answerrow.standing(values, 0) == (0.1, pytest.approx(1 / 8))
-    assert answerrow.standing(values, 1) == (0.2, pytest.approx(1 / 2))
-    assert answerrow.standing(values, 3) == (0.4, pytest.approx(7 / 8))
-    assert np.isnan(answerrow.standing(values, 4)).all()
+    assert answerrow.percentile(values, 0) == (0.1, pytest.approx(1 / 8))
+    assert answerrow.percentile(values, 1) == (0.2, pytest.approx(1 / 2))
+    assert answerrow.percentile(values, 3) == (0.4, pytest.approx(7 / 8))
+    assert np.isnan(answerrow.percentile(values, 4)).all()

@@ -6,13 +6,13 @@ import pytest
 from core.methods.task_confidence import TaskConfidence
 from pages.ui.data.grouping import Grouping
 from pages.ui.explore import tasks
-from pages.ui.explore.coverage import Standing, headline, in_words
+from pages.ui.explore.coverage import CoverageAtBudget, describe, headline
 
 NAMES = Grouping("labels", ("su_ms", "words"), np.array([0, 0, 1]))
 
 
 def said(mean, error, groups=NAMES):
-    known = tasks.Sure(None, TaskConfidence(), np.array(mean), np.array(error), np.array([9, 9]))
+    known = tasks.ConfidenceByTask(None, TaskConfidence(), np.array(mean), np.array(error), np.array([9, 9]))
     return tasks.headline(groups, known, None, 3)
 
 
@@ -44,8 +44,8 @@ class _Same:
     [(0.384, "38 %", "More than chance"), (0.315, "31.5 %", "No more than"), (0.2, "20 %", "Less than chance")],
 )
 def test_coverage_is_held_against_chance_and_said_more_finely_near_it(own, title, verdict):
-    here = Standing(0.1, own, (0.311, 0.318), own, 0.16)
+    here = CoverageAtBudget(0.1, own, (0.311, 0.318), own, 0.16)
     assert headline(here) == f"10 % of the rows reach {title} of what the whole pool switches on"
-    assert in_words(here, _Same()).startswith(verdict)
-    assert "random rows reach **31.1 to 31.8 %**" in in_words(here, _Same())
-    assert ("need **16 %**" in in_words(here, _Same())) == (own > 0.318)
+    assert describe(here, _Same()).startswith(verdict)
+    assert "random rows reach **31.1 to 31.8 %**" in describe(here, _Same())
+    assert ("need **16 %**" in describe(here, _Same())) == (own > 0.318)

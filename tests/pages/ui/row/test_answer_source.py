@@ -7,20 +7,20 @@ from core.errors import WorkspaceError
 from core.measurement.run_data import load_measured
 from core.workspace.files import Parts
 from pages.ui.row import answer_source
-from tests.pages.conftest import finished_run
+from tests.pages.conftest import entropy_shift_run
 
 
 def test_every_row_gives_its_own_answers(answering, pool):
     for row in range(0, len(pool), 7):
-        found = answer_source.answered(pool, answering, row)
+        found = answer_source.load_answers(pool, answering, row)
         assert next(text for text in found.texts if text is not None) == f"Answer 0 to {row}."
         assert len(found.tokens) == len(found.ended) == 5 and found.gram.shape == (5, 5)
 
 
 def test_the_similarities_are_those_of_the_row(answering, pool):
-    assert np.array_equal(answer_source.answered(pool, answering, 2).gram, np.eye(5))
-    assert np.array_equal(answer_source.answered(pool, answering, 0).gram, np.ones((5, 5)))
-    lost = answer_source.answered(pool, answering, 5)
+    assert np.array_equal(answer_source.load_answers(pool, answering, 2).gram, np.eye(5))
+    assert np.array_equal(answer_source.load_answers(pool, answering, 0).gram, np.ones((5, 5)))
+    lost = answer_source.load_answers(pool, answering, 5)
     assert lost.texts[1] is None and lost.tokens[1] is None and lost.ended[1] is None
     assert np.isnan(lost.gram[1]).all() and np.isfinite(lost.gram[0, 2:]).all()
 
@@ -28,28 +28,28 @@ def test_the_similarities_are_those_of_the_row(answering, pool):
 def test_only_one_part_is_read(answering, pool, monkeypatch):
     seen, read = [], Parts.read
     monkeypatch.setattr(Parts, "read", lambda parts, k, columns=None: seen.append(k) or read(parts, k, columns))
-    answer_source.answered(pool, answering, 11)
+    answer_source.load_answers(pool, answering, 11)
     assert len(seen) == 2 and seen[0] == seen[1]  # texts and similarities have the same plan
 
 
 def test_a_run_without_answers_finds_those_of_another(answering, workspace, pool):
-    other = finished_run(workspace, pool)
-    assert answer_source.answered(pool, other, 0) is None
-    assert answer_source.source(pool, other).id == answering.id
-    assert answer_source.source(pool, answering) is answering
+    other = entropy_shift_run(workspace, pool)
+    assert answer_source.load_answers(pool, other, 0) is None
+    assert answer_source.find_answers_run(pool, other).id == answering.id
+    assert answer_source.find_answers_run(pool, answering) is answering
 
 
 def test_without_any_there_is_no_source(run, pool):
-    assert answer_source.source(pool, run) is None and answer_source.counts(run) is None
+    assert answer_source.find_answers_run(pool, run) is None and answer_source.answer_counts(run) is None
 
 
 def test_counts_are_as_the_run_tells(answering):
-    found = answer_source.counts(answering)
+    found = answer_source.answer_counts(answering)
     assert (found.missing, found.empty, found.refused, found.truncated) == (5, 1, 1, 1)
     assert found.short_rows == int((load_measured(answering).columns["answers_counted"] < 5).sum()) == 2
 
 
 def test_parts_that_are_gone_are_said_to_be(tmp_path):
     with pytest.raises(WorkspaceError, match=r"are gone\. Measure again"):
-        answer_source.stored(tmp_path)
+        answer_source.open_parts(tmp_path)
     assert not list(tmp_path.iterdir())  # looking for them leaves nothing

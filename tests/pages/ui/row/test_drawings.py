@@ -10,7 +10,7 @@ import pytest
 
 from core.measurement.run_data import BASE, CALIBRATED, TokenView
 from pages.ui.row import drawings
-from pages.ui.row.drawings import Place, Standing
+from pages.ui.row.drawings import RankLine, ScoreLine
 
 HOSTILE = [
     '<script>alert("x")</script>',
@@ -53,14 +53,14 @@ def fullness(html):
 
 
 def test_end_to_end_the_strip_is_the_text():
-    read = Read(drawings.strip({BASE: row(["It", " is", "", "日", ".\n", "So"])}, "nll", 600))
-    assert read.text == f"It is{drawings.PART}日.{drawings.LINE_END}\nSo"
+    read = Read(drawings.token_strip({BASE: row(["It", " is", "", "日", ".\n", "So"])}, "nll", 600))
+    assert read.text == f"It is{drawings.PARTIAL_CHARACTER}日.{drawings.LINE_END}\nSo"
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_text_of_a_pool_stays_text(after):
     views = {BASE: row(HOSTILE)} | ({CALIBRATED: row(HOSTILE)} if after else {})
-    read = Read(drawings.strip(views, "entropy", 600))
+    read = Read(drawings.token_strip(views, "entropy", 600))
     assert {tag for tag, _ in read.tags} <= {"div", "span"}
     assert {name for _, given in read.tags for name in given} <= {"style", "title", "role", "aria-label"}
     assert read.text.replace(drawings.LINE_END, "") == "".join(HOSTILE)
@@ -68,9 +68,9 @@ def test_text_of_a_pool_stays_text(after):
 
 
 def test_names_of_methods_and_reasons_stay_text():
-    lines = [Place(text, None, 5, False, text) for text in HOSTILE]
-    scores = [Standing(text, text, 1.0, 0.5, text) for text in HOSTILE]
-    for html in (drawings.places(lines, HOSTILE[0]), drawings.standings(scores)):
+    lines = [RankLine(text, None, 5, False, text) for text in HOSTILE]
+    scores = [ScoreLine(text, text, 1.0, 0.5, text) for text in HOSTILE]
+    for html in (drawings.rank_table(lines, HOSTILE[0]), drawings.score_table(scores)):
         read = Read(html)
         assert {tag for tag, _ in read.tags} <= {"div", "span"}
         assert all(text in read.text for text in HOSTILE)
@@ -80,41 +80,41 @@ def test_names_of_methods_and_reasons_stay_text():
 def test_the_more_it_surprises_the_fuller_it_is_up_to_a_most():
     nll = np.array([0, 0.5, 2, 4, 8, 30], np.float32)
     view = TokenView(("a",) * 6, nll, nll[::-1], (0,))
-    filled = fullness(drawings.strip({BASE: view}, "nll", 600))
-    assert filled == pytest.approx(drawings.FULL * np.minimum(nll / 8, 1), abs=1e-3)
-    assert fullness(drawings.strip({BASE: view}, "entropy", 600)) == filled[::-1]
+    filled = fullness(drawings.token_strip({BASE: view}, "nll", 600))
+    assert filled == pytest.approx(drawings.MAX_OPACITY * np.minimum(nll / 8, 1), abs=1e-3)
+    assert fullness(drawings.token_strip({BASE: view}, "entropy", 600)) == filled[::-1]
 
 
 def test_under_each_token_a_bar_says_the_same_after_the_warm_up():
-    html = drawings.strip({BASE: row("ab", nll=8), CALIBRATED: row("ab", nll=4)}, "nll", 600)
+    html = drawings.token_strip({BASE: row("ab", nll=8), CALIBRATED: row("ab", nll=4)}, "nll", 600)
     bars = [float(a) for a in re.findall(r"border-bottom:5px solid rgba\([\d, ]+, ([\d.]+)\)", html)]
-    assert bars == pytest.approx([drawings.FULL / 2] * 2, abs=1e-3)
-    assert "border-bottom" not in drawings.strip({BASE: row("ab")}, "nll", 600)
+    assert bars == pytest.approx([drawings.MAX_OPACITY / 2] * 2, abs=1e-3)
+    assert "border-bottom" not in drawings.token_strip({BASE: row("ab")}, "nll", 600)
 
 
 def test_hovering_tells_both_figures_in_both_states():
     views = {BASE: row([" so"], nll=3, entropy=2), CALIBRATED: row([" so"], nll=1.5, entropy=0.25)}
-    titles = [given["title"] for tag, given in Read(drawings.strip(views, "nll", 600)).tags if tag == "span"]
+    titles = [given["title"] for tag, given in Read(drawings.token_strip(views, "nll", 600)).tags if tag == "span"]
     assert titles == ["' so': NLL 3.00 → 1.50, H 2.00 → 0.25 nats"]
-    alone = Read(drawings.strip({BASE: views[BASE]}, "nll", 600)).tags[1][1]["title"]
+    alone = Read(drawings.token_strip({BASE: views[BASE]}, "nll", 600)).tags[1][1]["title"]
     assert alone == "' so': NLL 3.00, H 2.00 nats"
 
 
 def test_a_long_response_is_cut_and_answers_begin_on_a_line_of_their_own():
-    html = drawings.strip({BASE: row(["x"] * 50, starts=(0, 3, 40))}, "nll", 20)
+    html = drawings.token_strip({BASE: row(["x"] * 50, starts=(0, 3, 40))}, "nll", 20)
     assert Read(html).text == "x" * 20
     assert html.count("<br>") == 1
 
 
 def test_a_table_says_where_a_row_stands():
-    scores = [Standing("ΔH", "how", 0.25, 0.832, "surprising"), Standing("K", "", 5, None, "nothing")]
-    text = Read(drawings.standings(scores)).text
+    scores = [ScoreLine("ΔH", "how", 0.25, 0.832, "surprising"), ScoreLine("K", "", 5, None, "nothing")]
+    text = Read(drawings.score_table(scores)).text
     assert "ΔH0.2583 %surprising" in text and "K5the same for allnothing" in text
 
 
 def test_a_table_says_which_place_a_row_has_and_why_it_has_none():
-    lines = [Place("One", 0, 2400, True, "pinned in"), Place("Two", None, 9, False, "not eligible: no response")]
-    text = Read(drawings.places(lines, "10 %")).text
+    lines = [RankLine("One", 0, 2400, True, "pinned in"), RankLine("Two", None, 9, False, "not eligible: no response")]
+    text = Read(drawings.rank_table(lines, "10 %")).text
     assert "1 of 2,4000.0 %selected · pinned in" in text
     assert "Two–not selected · not eligible: no response" in text
 
@@ -135,7 +135,7 @@ def rgb(colour):
 @pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_the_text_of_either_theme_can_be_read_on_any_fill(theme, share):
     looks = tomllib.loads((Path(__file__).parents[4] / ".streamlit/config.toml").read_text())["theme"][theme]
-    opacity = drawings.FULL * share
+    opacity = drawings.MAX_OPACITY * share
     fill = opacity * rgb(drawings.HEAT) + (1 - opacity) * rgb(looks["backgroundColor"])
     light, dark = sorted((luminance(fill), luminance(rgb(looks["textColor"]))), reverse=True)
     assert (light + 0.05) / (dark + 0.05) > 4.5

@@ -20,75 +20,75 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_inside_is_given_resolved(data):
-    assert roots.checked_source(f" '{data}/allowed/../allowed/pool.jsonl' ") == str(data / "allowed" / "pool.jsonl")
+    assert roots.check_source(f" '{data}/allowed/../allowed/pool.jsonl' ") == str(data / "allowed" / "pool.jsonl")
 
 
 def test_a_file_outside_is_refused_and_told_what_to_do(data):
     with pytest.raises(PoolError, match=r"outside the folders.*WINNOW_DATA_ROOTS"):
-        roots.checked_source(str(data / "elsewhere" / "secret.jsonl"))
+        roots.check_source(str(data / "elsewhere" / "secret.jsonl"))
 
 
 def test_what_is_outside_is_not_told_to_exist_or_not(data):
     said = []
     for name in ("secret.jsonl", "nothing.jsonl"):
         with pytest.raises(PoolError) as refused:
-            roots.checked_source(str(data / "elsewhere" / name))
+            roots.check_source(str(data / "elsewhere" / name))
         said.append(str(refused.value).replace(name, ""))
     assert said[0] == said[1]
 
 
 def test_dots_do_not_lead_out(data):
     with pytest.raises(PoolError, match="outside"):
-        roots.checked_source(f"{data}/allowed/../elsewhere/secret.jsonl")
+        roots.check_source(f"{data}/allowed/../elsewhere/secret.jsonl")
 
 
 def test_a_link_does_not_lead_out(data):
     (data / "allowed" / "link.jsonl").symlink_to(data / "elsewhere" / "secret.jsonl")
     with pytest.raises(PoolError, match="outside"):
-        roots.checked_source(str(data / "allowed" / "link.jsonl"))
+        roots.check_source(str(data / "allowed" / "link.jsonl"))
 
 
 def test_hidden_folders_stay_closed(data):
     (data / "allowed" / ".ssh").mkdir()
     (data / "allowed" / ".ssh" / "key.json").write_text("{}")
     with pytest.raises(PoolError, match="hidden"):
-        roots.checked_source(str(data / "allowed" / ".ssh" / "key.json"))
+        roots.check_source(str(data / "allowed" / ".ssh" / "key.json"))
 
 
 def test_a_missing_file_inside_says_so(data):
     with pytest.raises(PoolError, match="is not there"):
-        roots.checked_source(str(data / "allowed" / "other.jsonl"))
+        roots.check_source(str(data / "allowed" / "other.jsonl"))
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "a\0b", r"\\server\share\x.jsonl", "//server/share/x.jsonl"])
 def test_what_is_no_path_is_refused(data, typed):
     with pytest.raises(PoolError):
-        roots.checked_source(typed)
+        roots.check_source(typed)
 
 
 @pytest.mark.parametrize("typed", ["databricks/databricks-dolly-15k", "gsm8k", "demo"])
 def test_a_hub_id_is_left_as_it_is(data, typed):
-    assert roots.checked_source(typed) == typed
+    assert roots.check_source(typed) == typed
 
 
 def test_from_other_computers_the_home_folder_is_not_open(monkeypatch, tmp_path):
     monkeypatch.delenv("WINNOW_DATA_ROOTS", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
-    assert Path.home().resolve() in roots.roots()
+    assert Path.home().resolve() in roots.allowed_folders()
     monkeypatch.setenv("WINNOW_ALLOW_REMOTE", "1")
-    assert roots.roots() == (tmp_path.resolve(),)
+    assert roots.allowed_folders() == (tmp_path.resolve(),)
 
 
 def test_a_model_folder_is_checked_like_a_pool(data):
     with pytest.raises(PoolError, match="outside"):
-        roots.checked_model(str(data / "elsewhere"))
-    assert roots.checked_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+        roots.check_model(str(data / "elsewhere"))
+    assert roots.check_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"])
 def test_servers_of_this_computer_may_be_asked(url):
-    assert roots.checked_server(f" {url} ") == url
+    assert roots.check_server(f" {url} ") == url
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_servers_of_this_computer_may_be_asked(url):
 )
 def test_other_servers_only_where_they_are_named(url, monkeypatch):
     with pytest.raises(PoolError, match="WINNOW_SERVERS"):
-        roots.checked_server(url)
+        roots.check_server(url)
     monkeypatch.setenv("WINNOW_SERVERS", "api.example.com, 169.254.169.254,127.0.0.1.evil.com")
-    assert roots.checked_server(url) == url
+    assert roots.check_server(url) == url
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"])
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(PoolError, match="no address"):
-        roots.checked_server(url)
+        roots.check_server(url)

@@ -14,7 +14,7 @@ from pages.ui.shell import server
 
 def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     """What the server's own routes and middleware answer to one GET."""
-    around = server.around()
+    around = server.app_options()
     app = Starlette(
         routes=[*around["routes"], Route("/", lambda _request: PlainTextResponse("page"))],
         middleware=around["middleware"],
@@ -40,7 +40,7 @@ def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
 def test_an_offered_file_is_sent_whole_under_its_name(tmp_path):
     file = tmp_path / "chosen.jsonl"
     file.write_bytes(b'{"a": 1}\n' * 100_000)
-    status, headers, body = fetch(server.offer(file, "gewählt.jsonl"))
+    status, headers, body = fetch(server.download_url(file, "gewählt.jsonl"))
     assert (status, body) == (200, file.read_bytes())
     assert headers["content-disposition"].startswith("attachment")
     assert "gew%C3%A4hlt.jsonl" in headers["content-disposition"]
@@ -49,8 +49,8 @@ def test_an_offered_file_is_sent_whole_under_its_name(tmp_path):
 def test_the_same_file_keeps_its_link_and_another_gets_another(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).write_text(name)
-    assert server.offer(tmp_path / "a") == server.offer(tmp_path / "a")
-    assert server.offer(tmp_path / "a") != server.offer(tmp_path / "b")
+    assert server.download_url(tmp_path / "a") == server.download_url(tmp_path / "a")
+    assert server.download_url(tmp_path / "a") != server.download_url(tmp_path / "b")
 
 
 def test_a_file_that_was_not_offered_cannot_be_named(tmp_path):
@@ -64,7 +64,7 @@ def test_a_file_that_was_not_offered_cannot_be_named(tmp_path):
 def test_an_offered_file_that_is_gone_says_so(tmp_path):
     file = tmp_path / "a"
     file.write_text("x")
-    link = server.offer(file)
+    link = server.download_url(file)
     file.unlink()
     assert fetch(link)[0] == 404
 
@@ -117,6 +117,6 @@ def test_no_address_at_all_means_all_of_them_and_is_refused(monkeypatch):
 def test_a_job_does_not_inherit_the_port_of_the_server():
     with socket.socket() as port:
         port.set_inheritable(True)  # as uvicorn makes it
-        server.keep_files()
+        server.disable_inheritance()
         assert not port.get_inheritable()
         assert os.get_inheritable(1)  # jobs still have somewhere to write

@@ -18,17 +18,17 @@ from pages.ui.shell import show
     ],
 )
 def test_durations(seconds, words):
-    assert show.duration(seconds) == words
+    assert show.format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(("n", "words"), [(0, "0"), (15_011, "15,011"), (999_999, "999,999"), (1_234_567, "1.23 M")])
 def test_counts(n, words):
-    assert show.count(n) == words
+    assert show.format_count(n) == words
 
 
 @pytest.mark.parametrize(("n", "words"), [(12, "12 B"), (1_900_000_000, "1.9 GB"), (2e12, "2 TB")])
 def test_sizes(n, words):
-    assert show.size(n) == words
+    assert show.format_size(n) == words
 
 
 def test_an_image_in_data_is_no_image_in_a_label():
