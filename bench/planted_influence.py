@@ -37,7 +37,7 @@ from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 TOPICS = 8
 WORDS = 24  # of a topic

@@ -30,7 +30,7 @@ from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool
 from core.schema import ModelRef, Pool, Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for a hub
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same bits everywhere; test_cuda.py wants it set to 0

@@ -92,7 +92,7 @@ def imports(file: str, *, top_level: bool = False) -> frozenset[str]:
 
 
 def file_of(name: str) -> str | None:
-    """The project file that a dotted name lives in: core.workspace.files.Parts -> core/workspace/files.py."""
+    """The project file that a dotted name lives in: core.workspace.parts.Parts -> core/workspace/files.py."""
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         stem = "/".join(parts[:end])

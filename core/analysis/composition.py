@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.schema import BoolArray, FloatArray, IntArray
-from core.selection.selection import Budget, cumulative_tokens, prefix_length
+from core.selection.budget import Budget, cumulative_tokens, prefix_length
 
 LENGTH_EDGES = (0, 1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens; the last is open
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -27,7 +27,9 @@ from core.measurement.run_data import base_parts, have_states, read_states
 from core.measurement.runs import Run, list_runs, reads_alike
 from core.progress import Reporter, SilentReporter, percent_callback
 from core.schema import FloatArray, IntArray, Pool, Reading
-from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+from core.workspace.files import atomic_path, disk_errors, read_json, write_json
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
 
 FORMAT = 1  # of what is stored here: raised when core.analysis.projection gives other coordinates
 BASE_COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass

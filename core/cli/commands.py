@@ -4,23 +4,26 @@ Facts are plain data: a table on the terminal, JSON for programs, the result of 
 """
 
 import re
-import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow.compute as pc
 
+from core.cli.arguments import (
+    Facts,
+    build_other_methods,
+    measure_command,
+    read_settings,
+)
+from core.cli.reports import count_faults
 from core.errors import RecipeError, ReplayError
 from core.measurement.run_data import load_measured, view_means
 from core.measurement.runs import Run, find_run, find_signal
-from core.methods import METHODS, build_method, standalone_methods
+from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
-from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.manifest import Manifest, read_manifest
@@ -32,25 +35,13 @@ from core.pool.near_duplicates import (
     near_duplicate_column,
     near_duplicate_similarity,
 )
-from core.pool.pools import load_answer_key, load_pool, open_pool
+from core.pool.pools import load_pool, open_pool
 from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool
-from core.selection.filter_syntax import format_filter, parse_filter
 from core.selection.recipe import PoolPart, Recipe, make_selection, named_near_duplicates, parse_recipe
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
-DEFAULT_WORKSPACE = Path("workspace")
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
-Facts = dict[str, Any]
-
-
-def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
-    """A recipe's pool part from command line options; `fields` is a JSON text."""
-    try:
-        maps = orjson.loads(fields) if fields else None
-    except orjson.JSONDecodeError as error:
-        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
-    return {"source": source, "name": name, "split": split, "revision": revision, "fields": maps}
 
 
 def build_recipe(
@@ -71,35 +62,6 @@ def build_recipe(
     recipe = parse_recipe(data | rest, "command line")
     opened = open_source(pool, workspace, report, task=task)
     return recipe, opened
-
-
-def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
-    """`key=value` and, for methods in `also`, `method.key=value`, as parameters by method; "" is that of `--method`."""
-    params: dict[str, dict[str, str]] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
-        method, _, name = key.strip().rpartition(".")
-        if method and method not in _every(also):
-            raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
-        params.setdefault(method, {})[name] = value.strip()
-    return params
-
-
-def read_filters(lines: Sequence[str]) -> list[Facts]:
-    """What `--filter` says, as a recipe holds it."""
-    return [asdict(parse_filter(line)) for line in lines]
-
-
-def _every(names: Sequence[str]) -> list[str]:
-    return standalone_methods() if "all" in names else list(dict.fromkeys(names))
-
-
-def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
-    """The methods that `--also` names ("all": every one), with their settings."""
-    params = read_settings(settings, names)
-    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
 
 
 def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
@@ -249,11 +211,6 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     return run
 
 
-def measure_command(recipe: Recipe, workspace: Workspace) -> str:
-    """The command that measures what a recipe needs."""
-    return shlex.join(["python", "-m", "core", *measure_arguments(recipe, "measure", workspace)])
-
-
 def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
     """Choose and write; what was written, where, and how much."""
     result = curate.curate(recipe, pool, run, out)
@@ -320,123 +277,3 @@ def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> 
         "planted": count_faults(pool, np.arange(len(pool))),
         "files": files,
     }
-
-
-def count_faults(pool: Pool, rows: Any) -> dict[str, int]:
-    """Planted faults among these rows, by kind; every kind of the key is listed."""
-    key = load_answer_key(pool) or {}
-    chosen = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
-    return {kind: chosen[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
-
-
-def pool_facts(pool: Pool) -> Facts:
-    """What is in a pool, in numbers."""
-    prompts, responses = (pool.rows[f"{k}_chars"].to_numpy() for k in ("prompt", "response"))
-    tasks = pc.value_counts(pool.rows["task"]).to_pylist() if len(pool) else []
-    reasons = Counter(pool.set_aside["reason"].to_pylist())
-    return {
-        "pool": pool.name,
-        "schema": pool.fields.schema,
-        "fingerprint": pool.fingerprint,
-        "rows": len(pool),
-        "set_aside": dict(reasons.most_common()),
-        "duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
-        "without_response": pool.rows["response"].null_count,
-        "tasks": {
-            str(t["values"]): t["counts"] for t in sorted(tasks, key=lambda t: -t["counts"]) if t["values"] is not None
-        },
-        "prompt_chars": _spread(prompts),
-        "response_chars": _spread(responses),
-        "fields": {k: v for k, v in asdict(pool.fields).items() if v},
-        "notices": list(pool.notices),
-    }
-
-
-def _spread(values: Any) -> Facts:
-    if not len(values):
-        return {}
-    low, middle, high = np.percentile(values, [5, 50, 95])
-    return {"p5": int(low), "median": int(middle), "p95": int(high), "max": int(values.max())}
-
-
-def runs_facts(runs: Sequence[Run]) -> Facts:
-    """What the first run measured; and which other runs there are now."""
-    others = [{"also": METHODS[run.method["name"]].label, "run": run.id} for run in runs[1:] if run.id != runs[0].id]
-    return run_facts(runs[0]) | ({"others": others} if others else {})
-
-
-def run_facts(run: Run) -> Facts:
-    """What a run measured, in numbers."""
-    measured_ = load_measured(run)
-    tasks = {"tasks": {"source": run.tasks.source, "names": list(run.tasks.names)}} if run.tasks else {}
-    means = {
-        name: {"mean": float(np.nanmean(v)), "missing": int(np.isnan(v).sum())}
-        for name, v in measured_.columns.items()
-        if v.dtype.kind == "f" and not np.isnan(v).all()
-    }
-    return {
-        "run": run.id,
-        "rows": len(measured_),
-        "model": dict(run.model),
-        "columns": means,
-        **tasks,
-        "tokens": run.summary["tokens"],
-        "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
-        "warnings": list(run.summary["warnings"]),
-    }
-
-
-def measure_arguments(
-    recipe: Recipe, command: str, workspace: Workspace | None = None, also: Sequence[Method] = ()
-) -> list[str]:
-    """The arguments of `python -m core` that measure or estimate what a recipe, and other methods beside it, need."""
-    defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
-    arguments = [command, recipe.pool.source, "--method", recipe.method.name]
-    arguments += _settings(recipe.method.build(), recipe.reading.model)
-    for method in also:
-        arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
-    for key, value in recipe.reading.model_dump().items():
-        if value != getattr(defaults.reading, key):
-            arguments += [f"--{key.replace('_', '-')}", str(value)]
-    if recipe.seed:
-        arguments += ["--seed", str(recipe.seed)]
-    arguments += _pool_arguments(recipe.pool)
-    if workspace is not None and workspace.root != DEFAULT_WORKSPACE.absolute():
-        arguments += ["--workspace", str(workspace.root)]
-    return arguments
-
-
-def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
-    """The arguments of `python -m core` that choose what a recipe chooses; None where it has pins, which need the
-    recipe itself."""
-    if recipe.pins:
-        return None
-    arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
-    for part in recipe.filters:
-        arguments += ["--filter", format_filter(part.filter())]
-    if recipe.threshold is not None:
-        arguments += ["--threshold", str(recipe.threshold)]
-    export = recipe.export
-    if export.format != "original":
-        arguments += ["--schema", export.format]
-    arguments += ["--with-scores"] * export.with_scores + ["--rejected"] * export.rejected
-    if export.held_out:
-        arguments += ["--held-out", f"{100 * export.held_out:.10g}%"]
-    return arguments
-
-
-def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
-    """`--set` for each parameter that is not what it would be anyway."""
-    standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
-    changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
-    return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]
-
-
-def _pool_arguments(part: PoolPart) -> list[str]:
-    arguments = []
-    for key, option in (("name", "--name"), ("split", "--split"), ("revision", "--pool-revision")):
-        if getattr(part, key) is not None:
-            arguments += [option, str(getattr(part, key))]
-    if part.fields is not None:
-        arguments += ["--fields", orjson.dumps(part.fields).decode()]
-    return arguments

@@ -35,7 +35,8 @@ from core.models.generation.server import ServedModel, ServerSampler
 from core.models.sentence_encoder import SentenceEncoder
 from core.progress import percent_callback
 from core.schema import FloatArray, IntArray
-from core.workspace.files import Parts, disk_errors
+from core.workspace.files import disk_errors
+from core.workspace.parts import Parts
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096

@@ -32,7 +32,7 @@ from core.models.reference import resolve_model
 from core.models.training.row_gradients import RowGradients
 from core.progress import Reporter
 from core.schema import IntArray, Method, ModelRef, Pool, Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 TRIAL_ROWS = 32
 TRAINING_COST = 3.0  # a training step costs about three forward passes over the same tokens

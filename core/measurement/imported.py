@@ -16,7 +16,7 @@ from core.measurement.runs import SIGNALS, Run, run_key, save_run
 from core.methods import describe_method
 from core.methods.imported import Imported
 from core.schema import ModelRef, Pool, Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 BLOCK = 4096  # rows read at a time
 LOOKED_AT = 2000  # rows, for the names of fields with numbers

@@ -33,7 +33,7 @@ from core.methods.task_confidence import TaskConfidence, mean_by_task
 from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 
 def measure(

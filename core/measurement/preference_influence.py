@@ -27,7 +27,8 @@ from core.models.training.adam_update import AdamMoments
 from core.models.training.checkpoints import EpochCheckpoint
 from core.models.training.row_gradients import RowGradients
 from core.models.training.target_directions import preference_directions, sft_directions
-from core.workspace.files import Parts, write_json
+from core.workspace.files import write_json
+from core.workspace.parts import Parts
 
 GRADIENT_COST = 4  # a row's gradient takes about as long as so many passes over it
 

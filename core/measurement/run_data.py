@@ -40,7 +40,9 @@ from core.measurement.runs import (
 from core.methods.combined import merge_columns
 from core.pool.near_duplicates import load_near_duplicates
 from core.schema import FloatArray, IntArray, Measured
-from core.workspace.files import Parts, Workspace, atomic_path, content_key, disk_errors, read_json, write_json
+from core.workspace.files import atomic_path, disk_errors, read_json, write_json
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
 
 
 def about(run: Run, kind: str) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from core.methods.combined import Combined
 from core.methods.params import measure_params
 from core.methods.preference_influence import parse_targets
 from core.schema import Method, ModelRef, Pool, Reading
-from core.workspace.files import Workspace, atomic_path, content_key, read_json, write_json
+from core.workspace.files import atomic_path, read_json, write_json
+from core.workspace.folder import Workspace, content_key
 
 SIGNALS: dict[str, tuple[str, ...]] = {
     "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone

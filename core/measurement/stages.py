@@ -36,7 +36,8 @@ from core.models.loading import (
 )
 from core.progress import Reporter
 from core.schema import IntArray, ModelRef, Pool, Reading
-from core.workspace.files import Parts, Workspace, content_key
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
 
 TOKEN_PART_ROWS = 8192
 FLOPS = {"cpu": 2e11, "cuda": 5e13}  # order of magnitude; only sets how long a part takes

@@ -32,7 +32,7 @@ from core.models.reference import resolve_model
 from core.models.shared_prefix import compute_hidden_states
 from core.progress import Reporter
 from core.schema import FloatArray, ModelRef
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 BEFORE = 4  # tokens before a stretch that its first text is read after: whether a space leads it hangs on them
 HELD = 8  # tokens that may make up one letter; more than that is no text

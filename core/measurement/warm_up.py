@@ -19,7 +19,7 @@ from core.models.loading import count_parameters, fetch_model
 from core.models.training.checkpoints import EpochCheckpoint, load_epoch_checkpoints
 from core.models.training.finetune import TrainSpec, key_fields, train
 from core.schema import IntArray, Measured
-from core.workspace.files import content_key
+from core.workspace.folder import content_key
 
 
 def calibrate(

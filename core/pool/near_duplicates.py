@@ -18,7 +18,9 @@ from core.pool import minhash
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
 from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
-from core.workspace.files import Parts, Workspace, atomic_path, content_key
+from core.workspace.files import atomic_path
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
 
 PART_ROWS = 8192  # rows
 MIN_SIMILARITY = 0.3  # likeness below which almost anything is found

@@ -23,7 +23,8 @@ from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.readers.sources import identify, open_source
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
-from core.workspace.files import atomic_folder, content_key, disk_errors, read_json, write_atomic, write_json
+from core.workspace.files import atomic_folder, disk_errors, read_json, write_atomic, write_json
+from core.workspace.folder import content_key
 
 DEMO = "demo"
 COLUMNS = (

@@ -21,6 +21,7 @@ from core.errors import RecipeError
 from core.methods import build_method, describe_method
 from core.pool.near_duplicates import near_duplicate_column, near_duplicate_similarity
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
+from core.selection.budget import Budget, threshold_length
 from core.selection.filters import (
     EXACT_DUPLICATES,
     NEAR_DUPLICATES_PREFIX,
@@ -28,7 +29,7 @@ from core.selection.filters import (
     Filter,
     apply_filters,
 )
-from core.selection.selection import Budget, Pin, Selection, apply_pins, select_prefix, threshold_length
+from core.selection.selection import Pin, Selection, apply_pins, select_prefix
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived

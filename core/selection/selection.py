@@ -4,92 +4,16 @@ filters decide who is eligible -> a method orders them -> pins head the order or
 -> the selection is the longest prefix that the budget (and a threshold, if any) allows
 """
 
-import re
 from dataclasses import dataclass
-from decimal import Decimal
-from math import isfinite
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import RecipeError
 from core.schema import IntArray, Order
-from core.selection.filters import Filter, apply_filters
-
-__all__ = [
-    "Budget",
-    "Filter",
-    "Pin",
-    "Selection",
-    "apply_filters",
-    "apply_pins",
-    "cumulative_tokens",
-    "prefix_length",
-    "select_prefix",
-    "threshold_length",
-]
+from core.selection.budget import Budget, prefix_length
 
 PINNED_OUT = "pinned out"
-_BUDGET = re.compile(r"(\d+(?:[,_]\d{3})*(?:\.\d+)?)\s*(%|tok|ktok|mtok|rows?)?", re.ASCII | re.IGNORECASE)
-_TOKENS = {"tok": 1, "ktok": 1_000, "mtok": 1_000_000}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much may be chosen. One way of writing, everywhere: `500`, `10%`, `200ktok`, `1.5Mtok`."""
-
-    amount: float
-    unit: Literal["rows", "percent", "tokens"]  # percent of the pool's rows; tokens of responses
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("rows", "percent", "tokens"):
-            raise RecipeError(f"A budget is in rows, percent or tokens, not in {self.unit!r}.")
-        if not isfinite(self.amount) or self.amount < 0:
-            raise RecipeError(f"A budget cannot be {self.amount} {self.unit}.")
-        if self.unit == "percent" and self.amount > 100:
-            raise RecipeError(f"A budget of {self.amount:g}% is more than the whole pool.")
-        if self.unit != "percent" and self.amount != int(self.amount):
-            raise RecipeError(
-                f"A budget of {self.amount:g} {self.unit} is not a whole number. "
-                f"For a share of the pool write a percentage, such as 10%."
-            )
-        object.__setattr__(self, "amount", float(self.amount))  # 500 and 500.0 are one budget
-
-    @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """Read what people write; `str` gives it back. Thousands may be grouped: `1,500`."""
-        found = _BUDGET.fullmatch(text.strip())
-        if found is None:
-            raise RecipeError(
-                f"The budget '{text}' cannot be read. Write rows (500), a share of the pool (10%) "
-                f"or response tokens (200ktok, 1.5Mtok)."
-            )
-        unit = (found[2] or "rows").lower()
-        number = Decimal(re.sub("[,_]", "", found[1]))
-        if unit == "%":
-            return cls(float(number), "percent")
-        if unit in _TOKENS:
-            return cls(float(number * _TOKENS[unit]), "tokens")
-        return cls(float(number), "rows")
-
-    def __str__(self) -> str:
-        if self.unit == "percent":
-            return f"{_plain(Decimal(str(self.amount)))}%"
-        if self.unit == "rows":
-            return str(int(self.amount))
-        tokens = int(self.amount)
-        if tokens >= 1_000_000 and tokens % 1_000 == 0:
-            return f"{_plain(Decimal(tokens) / 1_000_000)}Mtok"
-        if tokens >= 1_000 and tokens % 100 == 0:
-            return f"{_plain(Decimal(tokens) / 1_000)}ktok"
-        return f"{tokens}tok"
-
-
-def _plain(number: Decimal) -> str:
-    """Without exponent or trailing zeros: 12.50 -> 12.5, 1E+1 -> 10."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True)
@@ -134,58 +58,6 @@ def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order
     if len(out):
         excluded[PINNED_OUT] = out
     return Order(np.concatenate([head, rest]), excluded, order.values)
-
-
-def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArray:
-    """(M,) response tokens of the first 1, 2, ... M rows of an order. Once per order, for `prefix_length`."""
-    return np.cumsum(response_tokens[order_rows], dtype=np.int64)
-
-
-def prefix_length(
-    order_rows: IntArray,
-    budget: Budget,
-    response_tokens: IntArray,
-    n_pool: int,
-    *,
-    cumulative: IntArray | None = None,
-) -> int:
-    """How many leading rows of an order (M,) the budget pays for.
-
-    rows      as many
-    percent   int(n_pool * percent / 100): of the whole pool, not of the eligible rows
-    tokens    the longest prefix whose response tokens do not exceed the budget. (The released code of
-              InstructDiff goes on until they reach it: one row more, unless they meet it exactly.)
-
-    `cumulative`: `cumulative_tokens` of the same order, so that a slider need not add up again.
-    """
-    if budget.unit == "rows":
-        return min(len(order_rows), int(budget.amount))
-    if budget.unit == "percent":
-        return min(len(order_rows), int(n_pool * budget.amount / 100 + 1e-9))  # 1e-9: 32.3 % of 1000 is 322.99...
-    if cumulative is None:
-        cumulative = cumulative_tokens(order_rows, response_tokens)
-    return int(np.searchsorted(cumulative, budget.amount, side="right"))
-
-
-def threshold_length(
-    order_rows: IntArray,
-    values: NDArray[Any],
-    prefer: Literal["high", "low", "middle"],
-    threshold: float,
-) -> int:
-    """How many leading rows of an order (M,) are at least as good as the threshold; `values` is (N,).
-
-    "high": value >= threshold, "low": value <= threshold. RecipeError for "middle": an order around the
-    median has no one value at which it stops being good.
-    """
-    if prefer == "middle":
-        raise RecipeError(
-            "A threshold needs a method that takes one end of its score; "
-            "'middle' starts at the median. Use a budget instead."
-        )
-    in_order = values[order_rows]
-    good = in_order >= threshold if prefer == "high" else in_order <= threshold
-    return len(good) if good.all() else int(np.argmin(good))
 
 
 def select_prefix(

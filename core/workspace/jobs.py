@@ -26,7 +26,8 @@ from typing import Any
 import psutil
 
 from core.errors import WorkspaceError
-from core.workspace.files import Workspace, disk_errors, read_json, write_json
+from core.workspace.files import disk_errors, read_json, write_json
+from core.workspace.folder import Workspace
 
 LIVE = ("queued", "running")
 GRACE_S = 8.0  # between asking a worker to stop and making it stop

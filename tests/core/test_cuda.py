@@ -41,7 +41,8 @@ from core.models.training.row_gradients import RowGradients
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
-from core.workspace.files import Parts, Workspace
+from core.workspace.folder import Workspace
+from core.workspace.parts import Parts
 from tests.core.models.families import FAMILIES, GROUPED, every_family, network_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -26,8 +26,10 @@ from core.methods.suggestions import with_suggestions
 from core.models.generation.answers import answer_table, count_answers
 from core.pool.pools import load_pool
 from core.schema import Pool, Reading
-from core.workspace.files import Parts, Workspace, write_json
+from core.workspace.files import write_json
+from core.workspace.folder import Workspace
 from core.workspace.jobs import Job, get_job
+from core.workspace.parts import Parts
 from pages.ui.data import cached
 
 ROOT = Path(__file__).parents[2]

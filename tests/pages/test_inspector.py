@@ -17,8 +17,9 @@ from core.progress import SilentReporter
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
-from core.workspace.files import Parts, content_key
+from core.workspace.folder import content_key
 from core.workspace.jobs import list_jobs
+from core.workspace.parts import Parts
 from pages.ui.row import scores, tokens
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run

@@ -14,8 +14,9 @@ from core.analysis import maps
 from core.measurement.run_data import about, load_measured
 from core.schema import Reading
 from core.selection.selection import Pin
-from core.workspace.files import Parts, content_key
+from core.workspace.folder import content_key
 from core.workspace.jobs import cancel_job, list_jobs
+from core.workspace.parts import Parts
 from pages.ui.charts import raster
 from pages.ui.charts.raster import HEIGHT, SIDE, WIDTH, Layer
 from pages.ui.map import dots as mapdots

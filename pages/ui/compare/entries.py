@@ -14,8 +14,8 @@ from core.analysis.comparison import Membership, Overlap, compute_overlap, rank_
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool
+from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
-from core.selection.selection import Budget, cumulative_tokens, prefix_length
 from pages.ui.charts.bins import Values
 from pages.ui.compare.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
 from pages.ui.data import cached, live_selection

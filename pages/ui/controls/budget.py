@@ -17,7 +17,8 @@ from core.methods import METHODS, build_method
 from core.methods.params import all_params
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
-from core.selection.selection import Budget, Selection
+from core.selection.budget import Budget
+from core.selection.selection import Selection
 from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection

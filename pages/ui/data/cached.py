@@ -22,7 +22,7 @@ from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
 from core.pool.preference.target_sets import TargetSet, load_target_set, source_identity
 from core.schema import Columns, IntArray, Measured, Method, Pool
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 from core.workspace.jobs import Job, list_jobs
 
 MAX_POOLS = 3  # open at the same time, over all visitors

@@ -20,8 +20,9 @@ from core.analysis.composition import Composition, RandomBand, RandomOrders, cou
 from core.measurement.runs import Run
 from core.methods import build_method
 from core.schema import BoolArray, IntArray, Method, Order, Pool
+from core.selection.budget import Budget
 from core.selection.recipe import Recipe, eligible_rows, select_from_order
-from core.selection.selection import Budget, Selection
+from core.selection.selection import Selection
 from pages.ui.charts.bins import Values
 from pages.ui.data import cached
 from pages.ui.data.grouping import find_grouping

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import streamlit as st
 
-from core.cli.commands import DEFAULT_WORKSPACE, select_arguments
+from core.cli.arguments import DEFAULT_WORKSPACE, select_arguments
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.output.curate import CurateResult, curate, find_held_out_rows, resolve_recipe, sibling_path
@@ -19,7 +19,7 @@ from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
 from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.selection.recipe import ExportPart, Recipe
-from core.workspace.files import content_key
+from core.workspace.folder import content_key
 from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import duplicates

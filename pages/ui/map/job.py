@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.analysis import maps
 from core.analysis.maps import EmbeddingSource
-from core.cli.commands import measure_arguments
+from core.cli.arguments import measure_arguments
 from core.measurement.runs import Run
 from core.schema import Pool, Reading
 from core.selection.recipe import MethodPart, PoolPart, Recipe, reading_part

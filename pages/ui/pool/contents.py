@@ -15,7 +15,8 @@ from core.measurement.runs import list_runs
 from core.pool import pools
 from core.pool.schema_detection import SCHEMAS
 from core.schema import FieldMap, IntArray, Pool, Row
-from core.workspace.files import atomic_path, content_key
+from core.workspace.files import atomic_path
+from core.workspace.folder import content_key
 from pages.ui.charts import pool as pooldrawn
 from pages.ui.data import cached
 from pages.ui.pool import opening

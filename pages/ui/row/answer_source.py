@@ -16,7 +16,7 @@ from core.measurement.run_data import kept_folder
 from core.measurement.runs import Run, find_signal
 from core.models.generation.answers import ANSWER_COLUMNS, AnswerCounts
 from core.schema import Pool, Reading
-from core.workspace.files import Parts
+from core.workspace.parts import Parts
 from pages.ui.data import cached
 
 GRAM = "gram"

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.cli.commands import DEFAULT_WORKSPACE
+from core.cli.arguments import DEFAULT_WORKSPACE
 from core.errors import WinnowError
 from core.pool.near_duplicates import (
     MIN_SIMILARITY,

@@ -14,7 +14,7 @@ from core.pool.near_duplicates import load_near_duplicates, near_duplicate_simil
 from core.pool.pools import read_rows
 from core.schema import FloatArray, IntArray, Pool, Row
 from core.selection.selection import Selection
-from core.workspace.files import Parts
+from core.workspace.parts import Parts
 from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.words import format_rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from core.cli.commands import measure_arguments
+from core.cli.arguments import measure_arguments
 from core.errors import WinnowError
 from core.measurement.run_data import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
 from core.measurement.runs import Run, find_run, find_signal

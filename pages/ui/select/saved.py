@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import WinnowError
 from core.methods import METHODS
 from core.schema import IntArray, Pool
-from core.selection.selection import Budget
+from core.selection.budget import Budget
 from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state

@@ -10,11 +10,11 @@ from typing import Any
 
 import streamlit as st
 
-from core.cli.commands import measure_arguments
+from core.cli.arguments import measure_arguments
 from core.errors import WinnowError
 from core.methods.params import measure_params
 from core.schema import Pool
-from core.workspace.files import content_key
+from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import show, state

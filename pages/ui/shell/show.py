@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.schema import Row
-from core.selection.selection import Budget
+from core.selection.budget import Budget
 from pages.ui.shell import server
 
 HERE = Path(__file__).parent

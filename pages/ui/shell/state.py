@@ -23,10 +23,12 @@ from core.methods import METHODS, build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.pool import pools
 from core.schema import Method, Pool, Reading
+from core.selection.budget import Budget
 from core.selection.filters import Filter
 from core.selection.recipe import Recipe, parse_recipe
-from core.selection.selection import Budget, Pin
-from core.workspace.files import content_key, read_json, write_json
+from core.selection.selection import Pin
+from core.workspace.files import read_json, write_json
+from core.workspace.folder import content_key
 from pages.ui.data import cached
 from pages.ui.shell import show
 

@@ -6,7 +6,7 @@ import pytest
 from core.analysis.composition import LENGTH_EDGES, RandomOrders, code_tasks, count_composition, count_random_band
 from core.methods.controls import Random
 from core.schema import Measured
-from core.selection.selection import Budget
+from core.selection.budget import Budget
 
 TASKS = ["qa", "code", None, "qa", "art", "qa"]
 CODES, NAMES = code_tasks(TASKS)

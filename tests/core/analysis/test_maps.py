@@ -22,7 +22,8 @@ from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
-from core.workspace.files import Parts, Workspace
+from core.workspace.folder import Workspace
+from core.workspace.parts import Parts
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 ROWS = 80

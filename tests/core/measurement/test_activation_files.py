@@ -6,7 +6,7 @@ import pytest
 
 from core.algorithms.active_neurons import ABSENT
 from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states, read_states
-from core.workspace.files import Parts
+from core.workspace.parts import Parts
 
 
 def stored(folder, plan, rows, neurons=9) -> Parts:

@@ -9,7 +9,7 @@ from core.methods import METHODS, build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
 from core.selection.recipe import parse_recipe
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 from tests.core.models.families import every_family, network_of
 
 SHIFT = {"name": "entropy_shift", "params": {"learning_rate": 1e-2, "epochs": 1, "alpha": 0.5, "batch_size": 8}}

@@ -19,7 +19,7 @@ from core.pool.near_duplicates import (
 from core.pool.pools import load_answer_key, load_pool
 from core.progress import SilentReporter
 from core.selection.recipe import named_near_duplicates, parse_recipe
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 

@@ -16,7 +16,7 @@ from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import load_recipe, parse_recipe
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 from tests.pages.conftest import entropy_shift_run, write_rows
 
 

@@ -7,15 +7,8 @@ from hypothesis import strategies as st
 
 from core.errors import RecipeError
 from core.schema import Order
-from core.selection.selection import (
-    Budget,
-    Pin,
-    apply_pins,
-    cumulative_tokens,
-    prefix_length,
-    select_prefix,
-    threshold_length,
-)
+from core.selection.budget import Budget, cumulative_tokens, prefix_length, threshold_length
+from core.selection.selection import Pin, apply_pins, select_prefix
 
 NONE = np.empty(0, np.int64)
 

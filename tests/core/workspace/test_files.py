@@ -12,16 +12,9 @@ import pyarrow as pa
 import pytest
 
 from core.errors import WorkspaceError
-from core.workspace.files import (
-    Parts,
-    Workspace,
-    atomic_folder,
-    content_key,
-    disk_errors,
-    read_json,
-    write_atomic,
-    write_json,
-)
+from core.workspace.files import atomic_folder, disk_errors, read_json, write_atomic, write_json
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
 
 ROOT = Path(__file__).parents[3]
 

@@ -25,7 +25,7 @@ from core.models.reference import resolve_model
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
-from core.workspace.files import Workspace
+from core.workspace.folder import Workspace
 from tests.core.models.generation.answer_app import KEY, AnswerApp, serving
 
 QUICK = SamplingSettings(answers=3, max_new_tokens=6)

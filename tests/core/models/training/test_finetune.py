@@ -21,7 +21,7 @@ from core.models.lora import add_adapter, find_adapter_layers
 from core.models.reference import resolve_model
 from core.models.training.finetune import LATER_FIELDS, TrainSpec, _key, key_fields, learning_rate, train
 from core.schema import ModelRef, Reading
-from core.workspace.files import content_key
+from core.workspace.folder import content_key
 from tests.core.conftest import make_tokenizer, save_model
 from tests.core.models.families import FAMILIES, every_family, network_of
 

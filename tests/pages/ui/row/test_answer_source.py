@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import WorkspaceError
 from core.measurement.run_data import load_measured
-from core.workspace.files import Parts
+from core.workspace.parts import Parts
 from pages.ui.row import answer_source
 from tests.pages.conftest import entropy_shift_run
 

@@ -1,0 +1,120 @@
+"""Between command line options and recipes, in both directions."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.errors import RecipeError
+from core.methods import METHODS, build_method, standalone_methods
+from core.methods.params import all_params
+from core.methods.suggestions import with_suggestions
+from core.schema import Method
+from core.selection.filter_syntax import format_filter, parse_filter
+from core.selection.recipe import PoolPart, Recipe
+from core.workspace.folder import Workspace
+
+DEFAULT_WORKSPACE = Path("workspace")
+Facts = dict[str, Any]
+
+
+def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
+    """A recipe's pool part from command line options; `fields` is a JSON text."""
+    try:
+        mapping = orjson.loads(fields) if fields else None
+    except orjson.JSONDecodeError as error:
+        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
+    return {"source": source, "name": name, "split": split, "revision": revision, "fields": mapping}
+
+
+def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
+    """`key=value` and, for methods in `also`, `method.key=value`, as parameters by method; "" is that of `--method`."""
+    params: dict[str, dict[str, str]] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
+        method, _, name = key.strip().rpartition(".")
+        if method and method not in _every(also):
+            raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
+        params.setdefault(method, {})[name] = value.strip()
+    return params
+
+
+def read_filters(lines: Sequence[str]) -> list[Facts]:
+    """What `--filter` says, as a recipe holds it."""
+    return [asdict(parse_filter(line)) for line in lines]
+
+
+def _every(names: Sequence[str]) -> list[str]:
+    return standalone_methods() if "all" in names else list(dict.fromkeys(names))
+
+
+def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
+    """The methods that `--also` names ("all": every one), with their settings."""
+    params = read_settings(settings, names)
+    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
+
+
+def measure_command(recipe: Recipe, workspace: Workspace) -> str:
+    """The command that measures what a recipe needs."""
+    return shlex.join(["python", "-m", "core", *measure_arguments(recipe, "measure", workspace)])
+
+
+def measure_arguments(
+    recipe: Recipe, command: str, workspace: Workspace | None = None, also: Sequence[Method] = ()
+) -> list[str]:
+    """The arguments of `python -m core` that measure or estimate what a recipe, and other methods beside it, need."""
+    defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
+    arguments = [command, recipe.pool.source, "--method", recipe.method.name]
+    arguments += _settings(recipe.method.build(), recipe.reading.model)
+    for method in also:
+        arguments += ["--also", method.name, *_settings(method, recipe.reading.model, f"{method.name}.")]
+    for key, value in recipe.reading.model_dump().items():
+        if value != getattr(defaults.reading, key):
+            arguments += [f"--{key.replace('_', '-')}", str(value)]
+    if recipe.seed:
+        arguments += ["--seed", str(recipe.seed)]
+    arguments += _pool_arguments(recipe.pool)
+    if workspace is not None and workspace.root != DEFAULT_WORKSPACE.absolute():
+        arguments += ["--workspace", str(workspace.root)]
+    return arguments
+
+
+def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
+    """The arguments of `python -m core` that choose what a recipe chooses; None where it has pins, which need the
+    recipe itself."""
+    if recipe.pins:
+        return None
+    arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
+    for part in recipe.filters:
+        arguments += ["--filter", format_filter(part.filter())]
+    if recipe.threshold is not None:
+        arguments += ["--threshold", str(recipe.threshold)]
+    export = recipe.export
+    if export.format != "original":
+        arguments += ["--schema", export.format]
+    arguments += ["--with-scores"] * export.with_scores + ["--rejected"] * export.rejected
+    if export.held_out:
+        arguments += ["--held-out", f"{100 * export.held_out:.10g}%"]
+    return arguments
+
+
+def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
+    """`--set` for each parameter that is not what it would be anyway."""
+    standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
+    changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
+    return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]
+
+
+def _pool_arguments(part: PoolPart) -> list[str]:
+    arguments = []
+    for key, option in (("name", "--name"), ("split", "--split"), ("revision", "--pool-revision")):
+        if getattr(part, key) is not None:
+            arguments += [option, str(getattr(part, key))]
+    if part.fields is not None:
+        arguments += ["--fields", orjson.dumps(part.fields).decode()]
+    return arguments

@@ -1,0 +1,82 @@
+"""Facts about pools, runs and planted faults as plain data: a table on the terminal, JSON for programs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from core.cli.arguments import (
+    Facts,
+)
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
+from core.methods import METHODS
+from core.pool.pools import load_answer_key
+from core.schema import Pool
+
+
+def count_faults(pool: Pool, rows: Any) -> dict[str, int]:
+    """Planted faults among these rows, by kind; every kind of the key is listed."""
+    key = load_answer_key(pool) or {}
+    chosen = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
+    return {kind: chosen[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
+
+
+def pool_facts(pool: Pool) -> Facts:
+    """What is in a pool, in numbers."""
+    prompts, responses = (pool.rows[f"{k}_chars"].to_numpy() for k in ("prompt", "response"))
+    tasks = pc.value_counts(pool.rows["task"]).to_pylist() if len(pool) else []
+    reasons = Counter(pool.set_aside["reason"].to_pylist())
+    return {
+        "pool": pool.name,
+        "schema": pool.fields.schema,
+        "fingerprint": pool.fingerprint,
+        "rows": len(pool),
+        "set_aside": dict(reasons.most_common()),
+        "duplicates": len(pool) - pool.rows["duplicate_of"].null_count,
+        "without_response": pool.rows["response"].null_count,
+        "tasks": {
+            str(t["values"]): t["counts"] for t in sorted(tasks, key=lambda t: -t["counts"]) if t["values"] is not None
+        },
+        "prompt_chars": _spread(prompts),
+        "response_chars": _spread(responses),
+        "fields": {k: v for k, v in asdict(pool.fields).items() if v},
+        "notices": list(pool.notices),
+    }
+
+
+def _spread(values: Any) -> Facts:
+    if not len(values):
+        return {}
+    low, middle, high = np.percentile(values, [5, 50, 95])
+    return {"p5": int(low), "median": int(middle), "p95": int(high), "max": int(values.max())}
+
+
+def runs_facts(runs: Sequence[Run]) -> Facts:
+    """What the first run measured; and which other runs there are now."""
+    others = [{"also": METHODS[run.method["name"]].label, "run": run.id} for run in runs[1:] if run.id != runs[0].id]
+    return run_facts(runs[0]) | ({"others": others} if others else {})
+
+
+def run_facts(run: Run) -> Facts:
+    """What a run measured, in numbers."""
+    measured_ = load_measured(run)
+    tasks = {"tasks": {"source": run.tasks.source, "names": list(run.tasks.names)}} if run.tasks else {}
+    means = {
+        name: {"mean": float(np.nanmean(v)), "missing": int(np.isnan(v).sum())}
+        for name, v in measured_.columns.items()
+        if v.dtype.kind == "f" and not np.isnan(v).all()
+    }
+    return {
+        "run": run.id,
+        "rows": len(measured_),
+        "model": dict(run.model),
+        "columns": means,
+        **tasks,
+        "tokens": run.summary["tokens"],
+        "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
+        "warnings": list(run.summary["warnings"]),
+    }

@@ -1,0 +1,100 @@
+"""parts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+
+from core.errors import WorkspaceError
+from core.schema import IntArray
+from core.workspace.files import atomic_path, disk_errors, write_json
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A table in parts, one per group of pool rows; a part is whole or absent.
+
+    `plan` is written before the first part and never changes: part k holds the rows plan[k], in that
+    order, so a resumed worker computes exactly what the first one would have.
+    """
+
+    folder: Path
+    plan: tuple[IntArray, ...]
+    mapped: bool = False  # Arrow files that are memory-mapped when read, instead of compressed Parquet
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        spec: Mapping[str, Any],
+        plan: Sequence[IntArray],
+        *,
+        mapped: bool = False,
+    ) -> "Parts":
+        """The table in `folder`; on first use with `plan`, later with the plan it began with."""
+        file = folder / "plan.parquet"
+        if not file.exists():
+            write_json(folder / "spec.json", dict(spec))
+            with atomic_path(file) as temporary:
+                pq.write_table(
+                    pa.table({"rows": pa.array([p.tolist() for p in plan], pa.list_(pa.int64()))}), temporary
+                )
+        stored = pq.read_table(file)["rows"]
+        return cls(folder, tuple(np.asarray(p.values, np.int64) for p in stored), mapped)
+
+    def path(self, part: int) -> Path:
+        """The file of one part."""
+        return self.folder / f"part-{part:05d}.{'arrow' if self.mapped else 'parquet'}"
+
+    def missing(self) -> list[int]:
+        """Parts still to be made, in order."""
+        return [k for k in range(len(self.plan)) if not self.path(k).exists()]
+
+    def write(self, part: int, table: pa.Table) -> None:
+        """Keep one part. WorkspaceError when it has not as many rows as planned, or the disk will not."""
+        if table.num_rows != len(self.plan[part]):
+            raise WorkspaceError(
+                f"{self.path(part)}: {table.num_rows} rows were measured, {len(self.plan[part])} were planned."
+            )
+        with atomic_path(self.path(part)) as temporary:
+            if self.mapped:
+                feather.write_feather(table, str(temporary), compression="uncompressed")
+            else:
+                pq.write_table(table, temporary, compression="zstd")
+
+    def read(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """One part, row k of which is pool row plan[part][k]."""
+        wanted = list(columns) if columns else None
+        with disk_errors(self.path(part)):
+            if self.mapped:
+                return feather.read_table(str(self.path(part)), columns=wanted, memory_map=True)
+            return pq.read_table(self.path(part), columns=wanted)
+
+    def column(self, name: str, n: int) -> Any:
+        """One numeric column of all parts as an (n,) or (n, d) array in pool order.
+
+        Rows in no part are NaN (floats), -1 (integers) or False.
+        """
+        out = None
+        for part, rows in enumerate(self.plan):
+            values = _to_numpy(self.read(part, [name])[name])
+            if out is None:
+                out = np.full((n, *values.shape[1:]), _blank(values.dtype), values.dtype)
+            out[rows] = values
+        return out
+
+
+def _to_numpy(column: pa.ChunkedArray) -> Any:
+    array = column.combine_chunks()
+    if pa.types.is_fixed_size_list(array.type):
+        return np.asarray(array.flatten()).reshape(len(array), array.type.list_size)
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _blank(dtype: np.dtype[Any]) -> Any:
+    return {"f": np.nan, "i": -1, "u": 0, "b": False}[dtype.kind]
