@@ -8,15 +8,17 @@ Missing is NaN or null: counted, shown, never chosen.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.algorithms.active_neurons import ActiveNeurons
-from core.algorithms.influences import Influences
 from core.errors import MethodError
+
+if TYPE_CHECKING:  # they are made of the arrays defined here
+    from core.algorithms.active_neurons import ActiveNeurons
+    from core.algorithms.influences import Influences
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -103,10 +105,10 @@ class Measured:
 
     pool_id: str
     columns: Columns
-    states: ActiveNeurons | None = None  # which neurons are on in each row; of N rows
+    states: "ActiveNeurons | None" = None  # which neurons are on in each row; of N rows
     derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
     bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.algorithms.semantic_bins)
-    influences: Influences | None = None  # of N rows on every sub-task of every target
+    influences: "Influences | None" = None  # of N rows on every sub-task of every target
     members: tuple["Measured", ...] = ()  # of a combination: what each of its methods reads
     near_duplicates: Columns = field(default_factory=dict)  # for filters: column -> (N,) row repeated, -1 (duplicates)
 
@@ -143,7 +145,7 @@ class Measured:
             )
         return self.bin_merges
 
-    def need_influences(self) -> Influences:
+    def need_influences(self) -> "Influences":
         """Influence on every target; MethodError when it was not measured."""
         if self.influences is None:
             raise MethodError(
@@ -151,7 +153,7 @@ class Measured:
             )
         return self.influences
 
-    def need_states(self) -> ActiveNeurons:
+    def need_states(self) -> "ActiveNeurons":
         """The activation states; MethodError when they were not measured."""
         if self.states is None:
             raise MethodError(
@@ -184,7 +186,7 @@ class Method(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Signals to measure, of core.measurement.runs.SIGNALS."""
+        """Signals to measure, of core.columns.SIGNALS."""
         ...
 
     @property

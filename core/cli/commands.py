@@ -19,6 +19,7 @@ from core.cli.arguments import (
     read_settings,
 )
 from core.cli.reports import count_faults
+from core.columns import near_duplicate_column, near_duplicate_similarity
 from core.errors import RecipeError, ReplayError
 from core.measurement.run_data import load_measured, view_means
 from core.measurement.runs import Run, find_run, find_signal
@@ -28,13 +29,7 @@ from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.manifest import Manifest, read_manifest
 from core.output.writer import write_scores
-from core.pool.near_duplicates import (
-    duplicate_column,
-    find_near_duplicates,
-    load_near_duplicates,
-    near_duplicate_column,
-    near_duplicate_similarity,
-)
+from core.pool.near_duplicates import duplicate_column, find_near_duplicates, load_near_duplicates
 from core.pool.pools import load_pool, open_pool
 from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from core.algorithms.activation_clusters import activation_clusters
+from core.columns import SIGNALS
 from core.measurement.run_data import read_states
-from core.measurement.runs import SIGNALS
 from core.measurement.stages import Sweep
 from core.methods.activation_coverage import ActivationCoverage
 from core.progress import percent_callback

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
 from core.algorithms.kmeans import centred_unit_vectors
 from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
+from core.columns import SIGNALS
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.run_data import write_merges
-from core.measurement.runs import SIGNALS
 from core.measurement.stages import Sweep, plan_parts
 from core.measurement.task_confidence import STEP_COST
 from core.methods.answer_divergence import AnswerDivergence

@@ -10,9 +10,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from core.columns import SIGNALS
 from core.errors import MethodError
 from core.measurement.run_data import load_measured
-from core.measurement.runs import SIGNALS, Run, run_key, save_run
+from core.measurement.runs import Run, run_key, save_run
 from core.methods import describe_method
 from core.methods.imported import Imported
 from core.schema import ModelRef, Pool, Reading

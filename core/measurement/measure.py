@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from core.columns import SIGNALS
 from core.measurement.activation_coverage import cover
 from core.measurement.answer_divergence import diverge
 from core.measurement.imported import doubts_of_numbers, read_numbers
 from core.measurement.preference_influence import influence
-from core.measurement.runs import SIGNALS, Run, Tasks, find_run, given_files, joined, run_key, save_run
+from core.measurement.runs import Run, Tasks, find_run, given_files, joined, run_key, save_run
 from core.measurement.stages import Riding, Sweep
 from core.measurement.target_pairs import doubts_of_targets
 from core.measurement.task_confidence import confidence_of, tasks_of

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.measurement.runs import INFLUENCES, SIGNALS, SUBTASKS
+from core.columns import SIGNALS
+from core.measurement.runs import INFLUENCES, SUBTASKS
 from core.measurement.stages import Sweep, plan_parts
 from core.measurement.target_pairs import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
 from core.measurement.warm_up import adapter_epochs

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.columns import SIGNALS
 from core.errors import WorkspaceError
 from core.methods import describe_method
 from core.methods.combined import Combined
@@ -21,18 +22,6 @@ from core.methods.preference_influence import parse_targets
 from core.schema import Method, ModelRef, Pool, Reading
 from core.workspace.files import atomic_path, read_json, write_json
 from core.workspace.folder import Workspace, content_key
-
-SIGNALS: dict[str, tuple[str, ...]] = {
-    "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone
-    "base": ("nll", "entropy"),  # one forward pass of the model as it is
-    "calibrated": ("nll_cal", "entropy_cal"),  # warm-up training, then a second pass
-    "activations": ("coverage_gain", "activation_cluster"),  # ride on the base pass; then greedy search and k-means
-    "tasks": ("task_code",),  # labels of the pool, or derived from embeddings of the prompts
-    "confidence": ("confidence",),  # greedy continuation of some prompts of each task
-    "influence": ("nll_adapted",),  # LoRA warm-up; agreement of every row's gradient with those of target sets
-    "answers": ("dispersion", "anisotropy", "answers_counted", "semantic_bin"),  # K answers to each prompt
-    "imported": ("imported",),  # a number in the rows themselves
-}
 
 
 @dataclass(frozen=True)

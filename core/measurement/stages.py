@@ -20,8 +20,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from core.columns import SIGNALS
 from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states
-from core.measurement.runs import SIGNALS
 from core.models.activations import ActivationObserver
 from core.models.encoder import Encoder
 from core.models.forward_pass import ForwardPass

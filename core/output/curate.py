@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core import __version__
+from core.columns import EXACT_DUPLICATES
 from core.errors import ReplayError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
@@ -21,7 +22,6 @@ from core.output.dataset_card import build_card
 from core.output.manifest import Manifest, TargetFacts, build_manifest, current_commit, verify_rows, write_manifest
 from core.output.writer import ExportResult, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
-from core.selection.filters import EXACT_DUPLICATES
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection

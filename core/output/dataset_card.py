@@ -7,11 +7,12 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
+from core.columns import NEAR_DUPLICATES_PREFIX
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
 from core.schema import Method, Pool
-from core.selection.filters import NEAR_DUPLICATES_PREFIX, Filter
+from core.selection.filters import Filter
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 MESSAGES_TAGS = {

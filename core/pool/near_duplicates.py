@@ -13,37 +13,21 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from core.errors import RecipeError
+from core.columns import (
+    EXACT_DUPLICATES,
+    NEAR_DUPLICATES_PREFIX,
+    USUAL_NEAR_DUPLICATES,
+    near_duplicate_column,
+)
 from core.pool import minhash
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
-from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.workspace.files import atomic_path
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
 PART_ROWS = 8192  # rows
-MIN_SIMILARITY = 0.3  # likeness below which almost anything is found
 KIND = "near-duplicates"
-
-
-def near_duplicate_column(alike: float) -> str:
-    """The column to filter by for one likeness: near_duplicate_of@0.8."""
-    if not MIN_SIMILARITY <= alike <= 1:
-        raise RecipeError(f"Near duplicates are alike from {MIN_SIMILARITY:g} to 1, not from {alike:g}.")
-    return f"{NEAR_DUPLICATES_PREFIX}{alike:g}"
-
-
-def near_duplicate_similarity(column: str) -> float | None:
-    """How alike the near duplicates of a column are at least; None for any other column. RecipeError for no number."""
-    if not column.startswith(NEAR_DUPLICATES_PREFIX):
-        return None
-    try:
-        alike = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
-    except ValueError:
-        raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
-    near_duplicate_column(alike)
-    return alike
 
 
 def find_near_duplicates(pool: Pool, workspace: Workspace, alike: float, report: Reporter) -> IntArray:

@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
+from core.columns import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES
 from core.errors import RecipeError
-from core.selection.filters import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES, Filter, duplicates_filter
+from core.selection.filters import Filter, duplicates_filter
 
 SYNTAX_HINT = (
     "Write nll<=2, response_tokens in 10..200, task=qa|code, task!=qa, prompt contains text, prompt~pattern, "

@@ -8,15 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.errors import RecipeError
 from core.schema import BoolArray
 from core.selection.text_search import check_pattern, contains_text, is_one_of, matches_pattern
-
-EXACT_DUPLICATES = "duplicate_of"  # column: the row that a row repeats word for word
-NEAR_DUPLICATES_PREFIX = (
-    "near_duplicate_of@"  # and that it nearly repeats; how alike they are at least stands behind the @, from 0 to 1
-)
-USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"  # how alike, where nobody has said
 
 _BOOLS = {"true": True, "false": False}
 

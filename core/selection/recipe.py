@@ -17,18 +17,18 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.errors import RecipeError
-from core.methods import build_method, describe_method
-from core.pool.near_duplicates import near_duplicate_column, near_duplicate_similarity
-from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
-from core.selection.budget import Budget, threshold_length
-from core.selection.filters import (
+from core.columns import (
     EXACT_DUPLICATES,
     NEAR_DUPLICATES_PREFIX,
     USUAL_NEAR_DUPLICATES,
-    Filter,
-    apply_filters,
+    near_duplicate_column,
+    near_duplicate_similarity,
 )
+from core.errors import RecipeError
+from core.methods import build_method, describe_method
+from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
+from core.selection.budget import Budget, threshold_length
+from core.selection.filters import Filter, apply_filters
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
 from core.workspace.files import write_atomic
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import streamlit as st
 
+from core.columns import EXACT_DUPLICATES
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import Pool
-from core.selection.filters import EXACT_DUPLICATES, Filter, duplicates_filter
+from core.selection.filters import Filter, duplicates_filter
 from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
 from pages.ui.data import cached, live_selection
 from pages.ui.row import duplicates

@@ -9,6 +9,7 @@ import orjson
 import streamlit as st
 
 from core.cli.arguments import DEFAULT_WORKSPACE, select_arguments
+from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.output.curate import CurateResult, curate, find_held_out_rows, resolve_recipe, sibling_path
@@ -17,7 +18,6 @@ from core.output.manifest import Manifest, read_manifest
 from core.output.writer import preview_line
 from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
-from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.selection.recipe import ExportPart, Recipe
 from core.workspace.folder import content_key
 from pages.ui.data import cached

@@ -3,16 +3,16 @@
 import streamlit as st
 
 from core.cli.arguments import DEFAULT_WORKSPACE
-from core.errors import WinnowError
-from core.pool.near_duplicates import (
+from core.columns import (
+    EXACT_DUPLICATES,
     MIN_SIMILARITY,
-    cache_stamp,
-    duplicate_column,
-    load_near_duplicates,
+    NEAR_DUPLICATES_PREFIX,
+    USUAL_NEAR_DUPLICATES,
     near_duplicate_column,
 )
+from core.errors import WinnowError
+from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
 from core.schema import IntArray, Pool
-from core.selection.filters import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES
 from core.workspace.jobs import get_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state

@@ -10,8 +10,8 @@ import pytest
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
+from core.columns import SIGNALS
 from core.errors import MethodError
-from core.measurement.runs import SIGNALS
 from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, measure_params
 from core.schema import Measured

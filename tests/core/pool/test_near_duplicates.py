@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 
 from core.cli.commands import duplicates_facts, find_recipe_duplicates
+from core.columns import near_duplicate_column, near_duplicate_similarity
 from core.errors import Cancelled, RecipeError
 from core.output.curate import curate
 from core.pool import near_duplicates as duplicates
-from core.pool.near_duplicates import (
-    cache_stamp,
-    find_near_duplicates,
-    load_near_duplicates,
-    near_duplicate_column,
-    near_duplicate_similarity,
-)
+from core.pool.near_duplicates import cache_stamp, find_near_duplicates, load_near_duplicates
 from core.pool.pools import load_answer_key, load_pool
 from core.progress import SilentReporter
 from core.selection.recipe import named_near_duplicates, parse_recipe
