@@ -4,10 +4,11 @@ import streamlit as st
 
 from pages.ui.pool import contents, opening
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown
 
 pool = state.need_pool()
 title, ways = st.columns([3, 2], vertical_alignment="bottom")
-title.title(show.md_escape(show.pool_name(pool.name, pool.source)), anchor=False)
+title.title(escape_markdown(show.pool_name(pool.name, pool.source)), anchor=False)
 with ways.container(horizontal=True, horizontal_alignment="right"):
     with st.popover("Open another pool", icon=":material/folder_open:", key="open.panel"):
         opening.panel()

@@ -1,5 +1,6 @@
 """What every column says, in words: its name, its unit, and what its two ends mean."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -283,3 +284,16 @@ def format_rows(n: int) -> str:
 def join_words(words: Sequence[str]) -> str:
     """a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")
+
+
+def escape_markdown(value: object) -> str:
+    """Data made safe for a label: every character that markdown would act on is shown as itself."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def model_name(name: str) -> str:
+    """The last part of a model's id or folder; the embedded one by what it is."""
+    return "embedded (small)" if name == "embedded" else name.rstrip("/").rsplit("/", 1)[-1]

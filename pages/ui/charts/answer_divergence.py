@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Grid
 from pages.ui.charts.entropy_shift import plane
 from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_shape, nullable
 from pages.ui.charts.scales import format_number, tick_values
+from pages.ui.data.bins import Grid
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 

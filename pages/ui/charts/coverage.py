@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import escape_label
 from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.data.bins import Values
 from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 380

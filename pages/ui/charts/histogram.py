@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import axis, layout
 from pages.ui.charts.scales import LAYERS, axis_transform, describe_bin, format_number, space_labels, tick_values
+from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
 
 Figure = dict[str, Any]

@@ -11,8 +11,8 @@ from html import escape
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Values
 from pages.ui.charts.scales import LAYERS, axis_transform, format_number, space_labels, tick_values
+from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 FONT = "font-size:0.8rem;line-height:1.2;"

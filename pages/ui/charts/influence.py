@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Grid, Values
 from pages.ui.charts.entropy_shift import plane
 from pages.ui.charts.figures import escape_label
 from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
 from pages.ui.charts.scales import LAYERS, describe_bin, format_number, tick_values
+from pages.ui.data.bins import Grid, Values
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 

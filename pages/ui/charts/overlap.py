@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from core.analysis.comparison import Membership
-from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import escape_label, shorten
 from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 COLOURS = ("#2F7FC1", "#9A6B3F", "#3B8F6B", "#7B5BD0", "#C0558F", "#4E9AA8", "#8A8B1E", "#5F6B7A")

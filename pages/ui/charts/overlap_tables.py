@@ -8,11 +8,11 @@ from html import escape
 
 import numpy as np
 
-from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import shorten
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.overlap import Look
 from pages.ui.charts.scales import tick_values
+from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 Cell = Callable[[int, int], str]

@@ -12,9 +12,9 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts import html_bars
-from pages.ui.charts.bins import Values
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import tick_values
+from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, REST, SELECTED, faint
 
 BINS = 48

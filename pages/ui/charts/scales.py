@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pages.ui.charts.bins import Values
+from pages.ui.data.bins import Values
 from pages.ui.theme import REST, SELECTED, faint
 
 LAYERS = {

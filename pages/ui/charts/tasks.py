@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.bins import Values
 from pages.ui.charts.coverage import format_share
 from pages.ui.charts.figures import escape_label
 from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
 
 LINE_HEIGHT = 24  # height of one task

@@ -17,8 +17,8 @@ from core.schema import IntArray, Pool
 from pages.ui.compare import entries
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached, live_selection
+from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
-from pages.ui.explore import coverage
 from pages.ui.shell import show, state
 
 QUICK_LIMITS = (
@@ -131,7 +131,7 @@ def _repeats(pool: Pool, rows: IntArray) -> int:
 
 def _reached(pool: Pool, here: Compositions) -> dict[str, list[str]]:
     """Clusters touched, and coverage where it is quickly counted; nothing where activations are not measured."""
-    source = coverage.find_coverage_run(pool, here.base.run)
+    source = find_coverage_run(pool, here.base.run)
     if source is None:
         return {}
     labels, every = cluster_labels(source), (*here.subsets, *here.random)
@@ -151,7 +151,7 @@ def is_coverage_counted(pool: Pool, here: Compositions) -> bool:
 
 
 def _quick(pool: Pool, here: Compositions) -> bool:
-    source = coverage.find_coverage_run(pool, here.base.run)
+    source = find_coverage_run(pool, here.base.run)
     if source is None:
         return True
     yard = _yardstick(source.id, str(cached.workspace().root), source)

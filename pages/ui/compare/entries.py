@@ -16,9 +16,9 @@ from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
-from pages.ui.charts.bins import Values
 from pages.ui.compare.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
 from pages.ui.data import cached, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
 

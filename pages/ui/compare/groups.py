@@ -8,12 +8,12 @@ import streamlit as st
 
 from core.schema import IntArray, Pool
 from pages.ui.charts import overlap_tables
-from pages.ui.charts.bins import Values
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.difference import Compositions, cluster_labels
 from pages.ui.compare.entries import Comparison
+from pages.ui.data.bins import Values
+from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
-from pages.ui.explore import coverage
 from pages.ui.select import subset
 from pages.ui.words import task_label
 
@@ -36,7 +36,7 @@ def available_groups(pool: Pool, here: Compositions) -> list[str]:
     named = find_grouping(pool, here.base.run)
     found = [named.title] if len(named.names) > 1 else []
     found.append(LENGTHS)
-    found += [CLUSTERS] if coverage.find_coverage_run(pool, here.base.run) is not None else []
+    found += [CLUSTERS] if find_coverage_run(pool, here.base.run) is not None else []
     return [*found, *([FAULTS] if here.band.marked else [])]
 
 
@@ -88,7 +88,7 @@ def _counted(pool: Pool, here: Compositions, kind: str) -> GroupCounts:
 
 
 def _by_cluster(pool: Pool, here: Compositions) -> GroupCounts:
-    source = coverage.find_coverage_run(pool, here.base.run)
+    source = find_coverage_run(pool, here.base.run)
     assert source is not None
     labels = cluster_labels(source)
     count = int(labels.max(initial=-1)) + 1

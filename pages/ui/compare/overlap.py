@@ -9,13 +9,13 @@ import streamlit as st
 from core.analysis.comparison import Overlap, expected_overlap, jaccard
 from core.schema import Pool
 from pages.ui.charts import figures, overlap, overlap_tables
-from pages.ui.charts.bins import Values
 from pages.ui.charts.overlap import Look
 from pages.ui.compare import contenders
 from pages.ui.compare import entries as comparefield
 from pages.ui.compare.entries import Comparison, Entry
+from pages.ui.data.bins import Values
 from pages.ui.shell import show, state
-from pages.ui.words import format_rows, join_words
+from pages.ui.words import escape_markdown, format_rows, join_words
 
 TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
 
@@ -68,13 +68,13 @@ def summary(known: Comparison, first: Entry) -> str:
         "less than by chance with": [k for k in others if share[k] < low[k]],
     }
     said = [
-        f"{words} {show.md_escape(join_words([known.labels[k] for k in places]))}"
+        f"{words} {escape_markdown(join_words([known.labels[k] for k in places]))}"
         for words, places in found.items()
         if places
     ]
     every = int(known.patterns.counts[-1])
     taken = f"{format_rows(every)} {'is' if every == 1 else 'are'} taken by all" if every else "No row is taken by all"
-    return f"**{show.md_escape(first.label)}** agrees {'; '.join(said)}. {taken}."
+    return f"**{escape_markdown(first.label)}** agrees {'; '.join(said)}. {taken}."
 
 
 def curves(pool: Pool, known: Comparison, first: Entry, named: Sequence[Look]) -> None:
@@ -98,10 +98,10 @@ def curves(pool: Pool, known: Comparison, first: Entry, named: Sequence[Look]) -
     )
     partial = [entry.label for entry in known.entries if len(entry.order.rows) < len(pool)]
     st.caption(
-        f"Overlap with {show.md_escape(first.label)} at every budget: of the rows that either takes, the share that "
+        f"Overlap with {escape_markdown(first.label)} at every budget: of the rows that either takes, the share that "
         "both take. In the grey band lie 95 % of random subsets of the same sizes, over all pairs drawn; the table "
         "below has it for each pair."
-        + (f" Not every row has a place in {show.md_escape(join_words(partial))}." if partial else "")
+        + (f" Not every row has a place in {escape_markdown(join_words(partial))}." if partial else "")
     )
     _tabled({entry.label: one for (entry, _), one in zip(pairs, found, strict=True)})
 
@@ -131,7 +131,7 @@ def pair_tables(known: Comparison) -> None:
     """Two tables: overlap at the budget, and how whole orders go together."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown(f"**Overlap at {show.md_escape(show.format_budget(known.budget))}, in %**")
+        st.markdown(f"**Overlap at {escape_markdown(show.format_budget(known.budget))}, in %**")
         st.html(overlap_tables.overlap_table(known.labels, *overlaps_and_chance(known)))
         st.caption("In brackets what chance gives. Blue: more than chance; grey: no other than chance; red: less.")
     with right:

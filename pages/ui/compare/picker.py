@@ -14,8 +14,9 @@ from pages.ui.compare import contenders
 from pages.ui.compare.contenders import MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
 from pages.ui.data import cached
-from pages.ui.shell import show, state
+from pages.ui.shell import state
 from pages.ui.shell.state import Contender
+from pages.ui.words import escape_markdown
 
 
 def choose_contenders(found: Sequence[Contender], picked: Sequence[Contender]) -> None:
@@ -115,4 +116,4 @@ def _import(pool: Pool, counted: Run, field: str, end: str, picked: Sequence[Con
 def show_refused(sentences: Sequence[str]) -> None:
     """Who has no order under these filters, and why."""
     for sentence in sentences:
-        st.warning(show.md_escape(sentence), icon=":material/warning:")
+        st.warning(escape_markdown(sentence), icon=":material/warning:")

@@ -11,14 +11,14 @@ from core.analysis.comparison import disagreements
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from core.selection.selection import Selection
-from pages.ui.charts.bins import Values
 from pages.ui.compare import contenders
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.row import answers, reader
 from pages.ui.shell import show
-from pages.ui.words import format_rows
+from pages.ui.words import escape_markdown, format_rows
 
 MAX_DISAGREEMENTS = 60  # disagreements that are listed
 CELL_LENGTH = 120  # characters of a text in a cell
@@ -103,7 +103,7 @@ def _apart(pool: Pool, known: Comparison, first: Entry) -> None:
     for place, (high, low) in zip(st.columns(2, gap="medium"), ((first, other), (other, first)), strict=True):
         with place:
             rows = disagreements(high.ranks, low.ranks, MAX_DISAGREEMENTS)
-            st.markdown(f"**{show.md_escape(high.label)} places high, {show.md_escape(low.label)} low**")
+            st.markdown(f"**{escape_markdown(high.label)} places high, {escape_markdown(low.label)} low**")
             _side(pool, rows, (high, low), key=f"compare.side.{'first' if high is first else 'other'}")
 
 

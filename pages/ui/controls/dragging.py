@@ -8,9 +8,9 @@ import streamlit as st
 from core.measurement.runs import Run
 from core.schema import IntArray
 from core.selection.filters import Filter
-from pages.ui.charts import bins, scales
+from pages.ui.charts import scales
 from pages.ui.controls import budget
-from pages.ui.data import cached, distribution, live_selection
+from pages.ui.data import bins, cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state
 from pages.ui.words import meaning

@@ -19,7 +19,7 @@ from core.selection.recipe import DERIVED_TASK, POOL_NUMBERS, POOL_TEXTS
 from pages.ui.data import cached, live_selection
 from pages.ui.row import duplicates
 from pages.ui.shell import show, state
-from pages.ui.words import meaning
+from pages.ui.words import escape_markdown, meaning
 
 MAX_BUTTON_LENGTH = 60  # characters of a filter shown on its button
 CONDITIONS = ("low", "high", "values", "contains", "matches")  # of a filter
@@ -205,10 +205,10 @@ def active_filters() -> None:
         for place, one in enumerate(now.filters):
             said = str(one)
             st.button(
-                show.md_escape(said if len(said) <= MAX_BUTTON_LENGTH else said[: MAX_BUTTON_LENGTH - 1] + "…"),
+                escape_markdown(said if len(said) <= MAX_BUTTON_LENGTH else said[: MAX_BUTTON_LENGTH - 1] + "…"),
                 icon=":material/filter_alt_off:",
                 key=f"filter.remove.{place}",
-                help=f"Remove this filter: {show.md_escape(said)}",
+                help=f"Remove this filter: {escape_markdown(said)}",
                 on_click=_put,
                 args=(one, None),
             )

@@ -16,14 +16,15 @@ import pyarrow.compute as pc
 import streamlit as st
 
 from core.measurement.run_data import load_measured
-from core.measurement.runs import Run
+from core.measurement.runs import Run, find_signal
 from core.methods import build_method, describe_method
 from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
 from core.pool.preference.target_sets import TargetSet, load_target_set, source_identity
-from core.schema import Columns, IntArray, Measured, Method, Pool
+from core.schema import Columns, IntArray, Measured, Method, Pool, Reading
 from core.workspace.folder import Workspace
 from core.workspace.jobs import Job, list_jobs
+from pages.ui.data import cached
 
 MAX_POOLS = 3  # open at the same time, over all visitors
 MAX_TABLES = 12
@@ -204,3 +205,8 @@ def live_jobs() -> list[Job]:
 def _freeze(arrays: Columns) -> None:
     for values in arrays.values():
         values.flags.writeable = False
+
+
+def find_coverage_run(pool: Pool, run: Run) -> Run | None:
+    """The newest run that holds activation states, under the reading of `run`; None where there is none."""
+    return run if "states" in run.kept else find_signal(cached.workspace(), pool, "activations", Reading(**run.reading))

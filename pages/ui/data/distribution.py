@@ -12,9 +12,9 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method
-from pages.ui.charts import bins as bins_of
-from pages.ui.charts.bins import MAX_DOTS, Binned, Grid, Values, bin_values, count_grid, sample_rows
+from pages.ui.data import bins as bins_of
 from pages.ui.data import cached
+from pages.ui.data.bins import MAX_DOTS, Binned, Grid, Values, bin_values, count_grid, sample_rows
 from pages.ui.data.live_selection import LiveSelection
 
 

@@ -7,8 +7,7 @@ import streamlit as st
 from core.measurement.runs import Run, find_signal
 from core.schema import IntArray, Pool, Reading
 from pages.ui.data import cached
-from pages.ui.shell import show
-from pages.ui.words import task_label
+from pages.ui.words import escape_markdown, model_name, task_label
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class Grouping:
     @property
     def says(self) -> str:
         """Where they come from, as one sentence of markdown; nothing for the pool's own."""
-        made = f"Tasks are derived: groups of like prompts, by k-means over embeddings by {show.md_escape(self.by)}."
+        made = f"Tasks are derived: groups of like prompts, by k-means over embeddings by {escape_markdown(self.by)}."
         return "" if self.by is None else made
 
 
@@ -73,7 +72,7 @@ def _derived_by(run: Run) -> Grouping:
 def _loaded(run_id: str, root: str, _run: Run) -> Grouping:
     assert _run.tasks is not None
     codes, names = cached.measurements(_run).columns["task_code"], _run.tasks.names
-    by = show.model_name(_run.tasks.embeddings or str(_run.model["name"]))
+    by = model_name(_run.tasks.embeddings or str(_run.model["name"]))
     if (codes < 0).any():  # a row without an embedding
         names, codes = (*names, None), codes % (len(names) + 1)
     return Grouping(f"derived: {run_id}", names, codes, by)

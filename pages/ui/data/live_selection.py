@@ -23,8 +23,8 @@ from core.schema import BoolArray, IntArray, Method, Order, Pool
 from core.selection.budget import Budget
 from core.selection.recipe import Recipe, eligible_rows, select_from_order
 from core.selection.selection import Selection
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 
 MAX_ORDERS = 24  # a γ slider asks for many

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts import bins
-from pages.ui.charts.bins import Values
+from pages.ui.data import bins
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 
 Points = dict[str, tuple[Values, Values, IntArray]]

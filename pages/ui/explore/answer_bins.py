@@ -11,8 +11,8 @@ from core.algorithms.task_clusters import PROMPTS_PER_TASK, distinctive_words, e
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import theme
-from pages.ui.charts import answer_divergence, bins, figures, html_bars
-from pages.ui.data import cached
+from pages.ui.charts import answer_divergence, figures, html_bars
+from pages.ui.data import bins, cached
 from pages.ui.explore.answers import SCORE, ScoredAnswers
 
 BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are held against

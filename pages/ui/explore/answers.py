@@ -12,9 +12,9 @@ from core.methods import build_method
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
-from pages.ui.charts import answer_divergence, bins, entropy_shift, figures, histogram
-from pages.ui.charts.bins import Values
-from pages.ui.data import cached, distribution, planes
+from pages.ui.charts import answer_divergence, entropy_shift, figures, histogram
+from pages.ui.data import bins, cached, distribution, planes
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.row.answer_source import answer_counts

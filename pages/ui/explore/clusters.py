@@ -9,9 +9,9 @@ import streamlit as st
 from core.algorithms.activation_clusters import cluster_diversity
 from core.measurement.runs import Run
 from core.schema import IntArray
-from pages.ui.charts import bins, coverage, figures, html_bars
-from pages.ui.charts.bins import Values
-from pages.ui.data import cached
+from pages.ui.charts import coverage, figures, html_bars
+from pages.ui.data import bins, cached
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
 
 MAX_BARS = 40  # clusters before the small ones are put together

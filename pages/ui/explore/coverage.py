@@ -7,14 +7,14 @@ import streamlit as st
 
 from core.analysis import coverage_curve
 from core.analysis.coverage_curve import CoverageCurve, PoolCoverage
-from core.measurement.runs import Run, find_signal
+from core.measurement.runs import Run
 from core.methods.ranking import rank_rows
-from core.schema import IntArray, Pool, Reading
+from core.schema import IntArray, Pool
 from core.selection.recipe import Recipe
 from pages.ui.charts import coverage, figures
-from pages.ui.charts.bins import Values
 from pages.ui.charts.coverage import format_share
 from pages.ui.data import cached, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 
 NEAR_CHANCE = 0.01  # to random rows: then a digit more is said
@@ -24,11 +24,6 @@ GROWTH_HELP = {
     "once": "A neuron counts once, in however many rows it is on.",
     "capped": "A neuron counts in up to {tau} rows.",
 }
-
-
-def find_coverage_run(pool: Pool, run: Run) -> Run | None:
-    """The newest run that holds activation states, under the reading of `run`; None where there is none."""
-    return run if "states" in run.kept else find_signal(cached.workspace(), pool, "activations", Reading(**run.reading))
 
 
 @dataclass(frozen=True, eq=False)

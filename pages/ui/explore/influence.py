@@ -11,12 +11,11 @@ from core.measurement.runs import INFLUENCES, Run, find_signal
 from core.methods import build_method
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.shell import show
-from pages.ui.words import format_rows, meaning
+from pages.ui.words import escape_markdown, format_rows, meaning
 
 SCORE = "influence"
 COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> what its columns are called
@@ -93,7 +92,7 @@ def choose_target(known: ScoredInfluence) -> ScoredInfluence:
 
 def format_score_name(known: ScoredInfluence) -> str:
     """The score in use: markdown."""
-    name = show.md_escape(known.method.chosen)
+    name = escape_markdown(known.method.chosen)
     return f"Influence on {name}" + ("" if known.method.objective == "preference" else "'s chosen answers (LESS)")
 
 

@@ -12,15 +12,15 @@ from core.methods.preference_influence import parse_targets
 from core.methods.ranking import rank_rows
 from core.schema import IntArray, Order, Pool
 from pages.ui.charts import figures, influence, overlap_tables
-from pages.ui.charts.bins import Values
 from pages.ui.charts.html_bars import legend
 from pages.ui.charts.influence import PairAccuracy
 from pages.ui.data import cached, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.influence import COLUMN_PREFIX, MAX_TARGETS, SCORE, ScoredInfluence
-from pages.ui.shell import show, state
+from pages.ui.shell import state
 from pages.ui.targets import pairs
-from pages.ui.words import format_rows
+from pages.ui.words import escape_markdown, format_rows
 
 ROSE, LESS = "ROSE", "LESS"
 
@@ -90,7 +90,7 @@ def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) ->
     """Of targets, of the control, of sub-tasks."""
     st.subheader("Do targets agree?", anchor=False)
     _targets(pool, known, answer)
-    st.markdown(f"**{show.md_escape(known.method.chosen)}, preference pairs against its chosen answers alone**")
+    st.markdown(f"**{escape_markdown(known.method.chosen)}, preference pairs against its chosen answers alone**")
     _control(pool, known, answer)
     if len(known.subtasks[known.method.chosen]) > 1:
         _subtasks(pool, known, answer)
@@ -99,7 +99,7 @@ def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) ->
 def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Do the targets want the same rows?"""
     if len(known.subtasks) == 1:
-        st.caption(f"One target was measured, {show.md_escape(known.method.chosen)}: there is no other to agree with.")
+        st.caption(f"One target was measured, {escape_markdown(known.method.chosen)}: there is no other to agree with.")
         return
     word = COLUMN_PREFIX[known.method.objective]
     _tables(compare_orders(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
@@ -124,7 +124,7 @@ def _subtasks(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None
     """Do the sub-tasks of the target in use want the same rows?"""
     names = known.subtasks[known.method.chosen]
     st.caption(
-        f"Sub-tasks of {show.md_escape(known.method.chosen)}"
+        f"Sub-tasks of {escape_markdown(known.method.chosen)}"
         + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
     _tables(
@@ -158,7 +158,7 @@ def _tables(found: Agreement, answer: LiveSelection) -> None:
 def describe(found: Agreement, pair: tuple[int, int], k: int) -> str:
     """How far two orders agree, over all rows and in their first k; markdown."""
     i, j = pair
-    a, b = (show.md_escape(found.names[at]) for at in pair)
+    a, b = (escape_markdown(found.names[at]) for at in pair)
     rho = float(found.rho[i, j])
     said = "no rank correlation" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
     if not k:
@@ -213,7 +213,7 @@ def describe_accuracy(one: Mapping[str, Any]) -> str:
     ends = [f"{100 * value:.0f} %" for value in found.likelier[[0, -1]]]
     after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
     return (
-        f"**{show.md_escape(found.name)}**: the model finds the chosen answer likelier than the rejected one in "
+        f"**{escape_markdown(found.name)}**: the model finds the chosen answer likelier than the rejected one in "
         f"{ends[0]} of {found.pairs:,} pairs before the warm-up{after}. The warm-up trains on rows of the pool, not on "
         "pairs: it need not rise."
     )

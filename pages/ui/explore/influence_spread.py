@@ -7,16 +7,15 @@ import streamlit as st
 
 from core.analysis.score_checks import MOSTLY_LENGTH
 from core.schema import IntArray
-from pages.ui.charts import bins, entropy_shift, figures, influence
-from pages.ui.charts.bins import Binned, Grid, Values
+from pages.ui.charts import entropy_shift, figures, influence
 from pages.ui.charts.influence import Ridge
 from pages.ui.charts.scales import describe_bin, format_number
-from pages.ui.data import cached, planes
+from pages.ui.data import bins, cached, planes
+from pages.ui.data.bins import Binned, Grid, Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.influence import COLUMN_PREFIX, SCORE, ScoredInfluence, check_score
-from pages.ui.shell import show
-from pages.ui.words import PER_TARGET
+from pages.ui.words import PER_TARGET, escape_markdown
 
 NEGLIGIBLE_RHO = 0.2  # |Spearman| with length below which nothing is made of it
 
@@ -136,7 +135,7 @@ def describe_length_correlation(known: ScoredInfluence) -> str:
     strong = "mostly: " if abs(rho) >= MOSTLY_LENGTH else "in part: "
     words = "hardly at all" if abs(rho) < NEGLIGIBLE_RHO else strong + said
     others = [
-        f"{show.md_escape(name)} {_signed(value)}"
+        f"{escape_markdown(name)} {_signed(value)}"
         for name, value in zip(known.targets, compute_spread(known).rho, strict=True)
         if name != known.method.chosen
     ]

@@ -9,15 +9,14 @@ from scipy.stats import spearmanr
 from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck, assess_score
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui.charts import bins, figures, histogram
-from pages.ui.charts.bins import Values
+from pages.ui.charts import figures, histogram
 from pages.ui.controls import dragging
-from pages.ui.data import cached, live_selection
+from pages.ui.data import bins, cached, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answers, reader
 from pages.ui.select import subset
-from pages.ui.shell import show
 from pages.ui.words import (
     IDENTIFIER_COLUMNS,
     PER_TARGET,
@@ -25,6 +24,7 @@ from pages.ui.words import (
     direction,
     direction_within_groups,
     display_column,
+    escape_markdown,
     format_rows,
     join_words,
     meaning,
@@ -117,7 +117,7 @@ def draw_warnings(run: Run, method: Method, column: str) -> None:
     if column == "response_tokens":  # it is length
         return
     for warning in check_score(run, method, column).warnings:
-        st.warning(show.md_escape(warning), icon=":material/warning:")
+        st.warning(escape_markdown(warning), icon=":material/warning:")
 
 
 def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
@@ -158,7 +158,7 @@ def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words
         selection=answer.selection,
         columns=live_selection.columns(run, answer),
         groups=find_grouping(pool, run),
-        note=f"**{format_rows(len(rows))}** · {show.md_escape(words)}",
+        note=f"**{format_rows(len(rows))}** · {escape_markdown(words)}",
         below=answers.answers_drawer(pool, run),
     )
 

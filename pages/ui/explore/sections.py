@@ -14,6 +14,7 @@ from core.measurement.runs import Run
 from core.schema import Method, Pool
 from pages.ui.controls import budget
 from pages.ui.data import cached
+from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import (
@@ -32,8 +33,8 @@ from pages.ui.explore import (
 from pages.ui.map import colours as mapcolours
 from pages.ui.map import figure, job, lasso, picture, view
 from pages.ui.row import answer_source
-from pages.ui.shell import show, state
-from pages.ui.words import join_words
+from pages.ui.shell import state
+from pages.ui.words import escape_markdown, join_words
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
 INFLUENCE, MAP = "Influence", "Map"
@@ -53,7 +54,7 @@ def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
     return {
         SCORE: True,
         SHIFT: shifts.has_shift(run, method),
-        COVERAGE: coverage.find_coverage_run(pool, run) is not None,
+        COVERAGE: find_coverage_run(pool, run) is not None,
         TASKS: tasks.count_tasks(groups) > 0 and len(groups.names) > 1,
         ANSWERS: answer_source.find_answers_run(pool, run) is not None,
         INFLUENCE: influence.find_influence_run(pool, run) is not None,
@@ -145,7 +146,7 @@ def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
 
 def draw_coverage(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """How far the selection reaches, and what it takes from each cluster."""
-    states, recipe = coverage.find_coverage_run(pool, run), state.recipe(pool)
+    states, recipe = find_coverage_run(pool, run), state.recipe(pool)
     assert states is not None
     known = coverage.count_curves(pool, run, states, answer, recipe)
     here = coverage.coverage_at_budget(known, len(answer.selection.rows), len(pool))
@@ -204,7 +205,7 @@ def _by_task(pool: Pool, run: Run, answer: LiveSelection, known: tasks.Confidenc
             clicked = tasks.draw_confidence(groups, known, stacked)
     with right:
         st.subheader("What each gets as the budget grows", anchor=False)
-        st.caption(f"In the order of {show.md_escape(answer.method.label)}, with filters and pins as they are.")
+        st.caption(f"In the order of {escape_markdown(answer.method.label)}, with filters and pins as they are.")
         tasks.draw_allocation(answer, stacked, len(pool))
     if clicked is not None:
         scores.draw_rows(pool, run, answer, *clicked, key="task")
@@ -220,7 +221,7 @@ def draw_answers(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     if known.method is answer.method:
         budget.live_parameters(run, known.method)
     for warning in answers.check_score(known).warnings:
-        st.warning(show.md_escape(warning), icon=":material/warning:")
+        st.warning(escape_markdown(warning), icon=":material/warning:")
     random = coverage.random_selections(pool, run, state.recipe(pool), len(answer.selection.rows))
     _to_answers(pool, run, answer, known, random)
 
@@ -257,7 +258,7 @@ def draw_influence(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> Non
     top.title(influence.headline(known), anchor=False)
     st.caption(influence.reading_help(known))
     for doubt in influence.collect_warnings(known):
-        st.warning(show.md_escape(doubt), icon=":material/warning:")
+        st.warning(escape_markdown(doubt), icon=":material/warning:")
     _influences(pool, run, answer, known)
     influence_extremes.draw_ends(pool, known, answer)
     left, right = st.columns([6, 5], gap="medium")

@@ -8,9 +8,9 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui.charts import bins, entropy_shift, figures, html_bars, scales
-from pages.ui.charts.bins import Values
-from pages.ui.data import cached, distribution, live_selection, planes
+from pages.ui.charts import entropy_shift, figures, html_bars, scales
+from pages.ui.data import bins, cached, distribution, live_selection, planes
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state

@@ -11,12 +11,12 @@ from core.measurement.runs import Run, find_signal
 from core.methods import build_method
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading
-from pages.ui.charts import bins, figures, tasks
-from pages.ui.charts.bins import Values
-from pages.ui.data import cached
+from pages.ui.charts import figures, tasks
+from pages.ui.data import bins, cached
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.shell import show
+from pages.ui.words import escape_markdown
 
 MAX_TASKS = 60  # tasks drawn, the least sure first
 MIN_STANDARD_ERRORS = 2  # standard errors between two means before they are told apart; never true of NaN
@@ -93,7 +93,7 @@ def headline(groups: Grouping, known: ConfidenceByTask | None, answer: LiveSelec
 def _name(groups: Grouping, task: int) -> str:
     """One task in a sentence of markdown; a derived one by its number alone."""
     label = groups.labels[task] if groups.by is None else groups.labels[task].partition(":")[0]
-    return show.md_escape(label if len(label) <= 40 else label[:39] + "…")
+    return escape_markdown(label if len(label) <= 40 else label[:39] + "…")
 
 
 def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSelection) -> str:

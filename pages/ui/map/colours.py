@@ -7,15 +7,15 @@ import numpy as np
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached, live_selection
+from pages.ui.data.bins import Values
+from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import coverage, scores
 from pages.ui.row import answer_source
 from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
-from pages.ui.words import meaning
+from pages.ui.words import IDENTIFIER_COLUMNS, meaning
 
 # Kinds without a meaning of their own, the largest first: at least 28 apart (CIE76 Lab) to every eye, with the three
 # common colour-vision deficiencies simulated after Machado et al. 2009; seen on white and on the dark background alike.
@@ -52,12 +52,12 @@ def colour_choices(pool: Pool, run: Run, answer: LiveSelection) -> dict[str, str
         found[FAULT] = "Planted fault"
     if len(groups.names) > 1:
         found[TASK] = groups.noun.capitalize()
-    if coverage.find_coverage_run(pool, run) is not None:
+    if find_coverage_run(pool, run) is not None:
         found[CLUSTER] = "Activation cluster"
     if answer_source.find_answers_run(pool, run) is not None:
         found[BIN] = "Semantic bin"
     known = live_selection.columns(run, answer)
-    names = [n for n in known if known[n].dtype.kind in "fiu" and n not in scores.LABELS]
+    names = [n for n in known if known[n].dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS]
     return found | {f"{COLUMN}{name}": meaning(name).label for name in names}
 
 
@@ -115,7 +115,7 @@ def _faults(pool: Pool) -> CategoricalColours:
 
 def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:
     """Clusters and bins, which are numbered by size."""
-    source = coverage.find_coverage_run(pool, run) if by == CLUSTER else answer_source.find_answers_run(pool, run)
+    source = find_coverage_run(pool, run) if by == CLUSTER else answer_source.find_answers_run(pool, run)
     assert source is not None
     column = "activation_cluster" if by == CLUSTER else "semantic_bin"
     codes = cached.measurements(source).need(column)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.schema import BoolArray, IntArray
-from pages.ui.charts.bins import Values
 from pages.ui.charts.raster import Layer, Places
+from pages.ui.data.bins import Values
 from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.theme import PINNED, REST
 

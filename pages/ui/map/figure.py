@@ -12,12 +12,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from core.schema import BoolArray, IntArray
-from pages.ui.charts import bins
-from pages.ui.charts.bins import Values
 from pages.ui.charts.figures import escape_label
 from pages.ui.charts.histogram import Figure, base_figure
 from pages.ui.charts.raster import SIDE, encode_png
 from pages.ui.charts.scales import format_number
+from pages.ui.data import bins
+from pages.ui.data.bins import Values
 from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.map.dots import SCALE, Dots, dot_layers, pin_rings, scale_limits
 from pages.ui.theme import REST, SELECTED, WARNING, faint

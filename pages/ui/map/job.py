@@ -16,6 +16,7 @@ from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job
 from pages.ui.data import cached
 from pages.ui.shell import show
 from pages.ui.shell.jobs import POLL_S
+from pages.ui.words import escape_markdown
 
 SEED = 0  # of every map that the app shows
 MAX_AUTOMATIC_ROWS = 100_000  # rows up to which a UMAP is begun unasked
@@ -76,7 +77,7 @@ def _begin(job: Job | None, pool: Pool, run: Run, source: EmbeddingSource, layou
 
 
 def _ended(job: Job) -> str:
-    return f"The map was not made: {show.md_escape(job.message or job.state)}"
+    return f"The map was not made: {escape_markdown(job.message or job.state)}"
 
 
 @st.fragment(run_every=POLL_S)
@@ -85,7 +86,7 @@ def _watched(job_id: str, layout: str) -> None:
     if not job.live:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = show.md_escape(job.stage or "Starting") + (
+        words = escape_markdown(job.stage or "Starting") + (
             ". PCA is shown until it is done" if layout == "umap" else ""
         )
         st.progress(min(max(job.fraction, 0.0), 1.0), text=words, width="stretch")

@@ -10,15 +10,13 @@ from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Row
 from core.selection.filters import Filter
 from core.selection.selection import Pin
-from pages.ui.charts import bins
-from pages.ui.data import live_selection
+from pages.ui.data import bins, live_selection
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import scores
 from pages.ui.map import lasso_compare
 from pages.ui.row import answers, reader
-from pages.ui.shell import show, state
-from pages.ui.words import display_column, format_rows, meaning
+from pages.ui.shell import state
+from pages.ui.words import IDENTIFIER_COLUMNS, display_column, escape_markdown, format_rows, meaning
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
 MAX_BY_HAND = 1_000  # rows pinned or filtered by hand at once: each is in the recipe by its id
@@ -62,7 +60,7 @@ def draw_action(
         known = {
             n: v
             for n, v in live_selection.columns(run, answer).items()
-            if v.dtype.kind in "fiu" and n not in scores.LABELS
+            if v.dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS
         }
         lasso_compare.draw_comparison(pool, rows, known, find_grouping(pool, run), text_of=_text_of(source))
     elif len(rows) > MAX_BY_HAND:
@@ -95,7 +93,7 @@ def _read(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray) -> None:
         selection=answer.selection,
         columns=live_selection.columns(run, answer),
         groups=find_grouping(pool, run),
-        note=f"By {show.md_escape(meaning(display_column(answer.method)).label)}, the end that is taken first.",
+        note=f"By {escape_markdown(meaning(display_column(answer.method)).label)}, the end that is taken first.",
         below=answers.answers_drawer(pool, run),
     )
 

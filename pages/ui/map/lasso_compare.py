@@ -19,8 +19,8 @@ import streamlit as st
 from core.algorithms.task_clusters import extract_words
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
-from pages.ui.charts import bins
-from pages.ui.charts.bins import Values
+from pages.ui.data import bins
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
 from pages.ui.words import meaning
 

@@ -11,12 +11,12 @@ from core.analysis.projection import bounding_frame, count_in_cells
 from core.errors import WorkspaceError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached
+from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
 from pages.ui.map.figure import SIDE
-from pages.ui.shell import show
+from pages.ui.words import escape_markdown, model_name
 
 CELLS = 128  # of the density, on each side
 COARSE = 24  # cells on each side that the headline counts
@@ -121,7 +121,7 @@ def share_of_cells(cell: IntArray, rows: IntArray) -> float:
 
 def describe(where: MapLayout, source: EmbeddingSource, shown: int, pool: Pool) -> str:
     """What one sees, and how much of it is sent."""
-    by = show.md_escape(show.model_name(source.by))
+    by = escape_markdown(model_name(source.by))
     if where.layout == "umap":
         how = "near rows are alike, how far apart groups lie says little"
     else:

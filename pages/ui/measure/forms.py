@@ -16,8 +16,9 @@ from core.methods.combined import Combined
 from core.methods.params import Stage, measure_params
 from core.methods.suggestions import SUGGESTED_PARAMS
 from core.schema import Pool, Reading
-from pages.ui.shell import roots, show, state
+from pages.ui.shell import roots, state
 from pages.ui.targets import facts, pairs, picker
+from pages.ui.words import escape_markdown
 
 COLUMNS = 4  # of small widgets side by side
 TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
@@ -243,4 +244,4 @@ def suggestions() -> None:
     method = state.method()
     words = [f"{name.replace('_', ' ')} {value:g}" for name, value in own.items() if getattr(method, name) == value]
     if words:
-        st.caption(f"In use because the embedded model is so small: {show.md_escape(', '.join(words))}.")
+        st.caption(f"In use because the embedded model is so small: {escape_markdown(', '.join(words))}.")

@@ -13,7 +13,7 @@ from core.schema import Method, Pool, Reading
 from pages.ui.charts import figures
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
-from pages.ui.words import join_words
+from pages.ui.words import escape_markdown, join_words, model_name
 
 ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
 AFTERWARDS = {
@@ -144,17 +144,17 @@ def result_panel(run: Run) -> None:
             st.badge("Measured", icon=":material/check:", color="green")
             tokens = show.format_count(run.summary.get("tokens", 0))
             facts = f"{tokens} tokens {beside} {show.format_duration(sum(took.values()))}{'' if alone else ' more,'}"
-            st.text(f"{facts} with {show.model_name(run.model['name'])}", width="stretch")
+            st.text(f"{facts} with {model_name(run.model['name'])}", width="stretch")
             if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
                 st.switch_page(show.PAGES["explore"]["page"])
         if run.tasks is not None:
-            st.caption(show.md_escape(_tasks(run)))
+            st.caption(escape_markdown(_tasks(run)))
         if "answers" in run.summary:
-            st.caption(show.md_escape(_answers(run.summary["answers"])))
+            st.caption(escape_markdown(_answers(run.summary["answers"])))
         for target in run.summary.get("targets", ()):
-            st.caption(show.md_escape(_target(target)))
+            st.caption(escape_markdown(_target(target)))
         for doubt in run.summary.get("warnings", ()):
-            st.warning(show.md_escape(doubt), icon=":material/warning:")
+            st.warning(escape_markdown(doubt), icon=":material/warning:")
         rounds = run.summary.get("rounds")
         if rounds:
             _warm_up(rounds)
@@ -200,7 +200,7 @@ def _answers(counts: Mapping[str, int]) -> str:
 def _tasks(run: Run) -> str:
     """Where tasks and confidence come from."""
     assert run.tasks is not None
-    by = show.model_name(run.tasks.embeddings or run.model["name"])
+    by = model_name(run.tasks.embeddings or run.model["name"])
     source = f"derived from embeddings by {by}" if run.tasks.derived else f"from the {run.tasks.source}"
     asked = run.summary.get("asked")
     words = f" {asked:,} prompts were continued by {run.summary['continued']:,} tokens." if asked else ""
@@ -242,7 +242,7 @@ def other_work(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
 def _other(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
         st.badge("Measured", icon=":material/check:", color="green")
-        st.text(f"{METHODS[run.method['name']].label} with {show.model_name(run.model['name'])}", width="stretch")
+        st.text(f"{METHODS[run.method['name']].label} with {model_name(run.model['name'])}", width="stretch")
         st.caption(f"seed {run.seed} · {show.format_count(run.summary.get('tokens', 0))} tokens", width="content")
         st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
 

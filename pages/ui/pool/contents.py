@@ -22,6 +22,7 @@ from pages.ui.data import cached
 from pages.ui.pool import opening
 from pages.ui.row import answers, duplicates, inspector
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown, model_name
 
 PAGE = 100  # rows of the table sent to the browser at once
 MAX_MATCHES = 10_000  # rows a search gives at most
@@ -68,11 +69,11 @@ def headline(pool: Pool) -> None:
             help="Lines that are no usable row. They are listed below with their reason.",
         )
     st.caption(
-        f"{show.md_escape(pool.fields.schema)} schema · fingerprint {pool.fingerprint[:12]} · "
-        f"{show.md_escape(pool.source)}"
+        f"{escape_markdown(pool.fields.schema)} schema · fingerprint {pool.fingerprint[:12]} · "
+        f"{escape_markdown(pool.source)}"
     )
     for notice in pool.notices:
-        st.caption(f":material/info: {show.md_escape(notice)}")
+        st.caption(f":material/info: {escape_markdown(notice)}")
 
 
 def _tokens(pool: Pool) -> tuple[int, str] | None:
@@ -80,7 +81,7 @@ def _tokens(pool: Pool) -> tuple[int, str] | None:
     if not runs:
         return None
     counted = cached.measurements(runs[0]).columns["response_tokens"]
-    return int(counted.sum()), show.model_name(str(runs[0].model["name"]))
+    return int(counted.sum()), model_name(str(runs[0].model["name"]))
 
 
 def pictures(pool: Pool) -> None:
@@ -113,7 +114,7 @@ def problems(pool: Pool) -> None:
         return
     counted = pc.value_counts(pool.set_aside["reason"]).to_pylist()
     ranked = sorted(counted, key=lambda one: (-one["counts"], one["values"]))
-    words = ", ".join(f"{one['counts']:,} × {show.md_escape(one['values'])}" for one in ranked[:4])
+    words = ", ".join(f"{one['counts']:,} × {escape_markdown(one['values'])}" for one in ranked[:4])
     more = f" and {len(ranked) - 4} more reasons" if len(ranked) > 4 else ""
     opened = st.expander(
         f"{pool.set_aside.num_rows:,} rows set aside: {words}{more}",
@@ -154,7 +155,7 @@ def set_aside_file(pool: Pool) -> Path:
 
 def mapping(pool: Pool) -> None:
     """Which field means what, and the form to change it."""
-    with st.expander(f"Mapping: {show.md_escape(describe_mapping(pool.fields))}", icon=":material/schema:"):
+    with st.expander(f"Mapping: {escape_markdown(describe_mapping(pool.fields))}", icon=":material/schema:"):
         names = pools.field_names(pool)
         with st.form("mapping", border=False):
             given = _mapping_form(pool.fields, names)

@@ -14,6 +14,7 @@ from core.schema import FieldMap
 from core.workspace.files import write_atomic
 from pages.ui.data import cached
 from pages.ui.shell import roots, show, state
+from pages.ui.words import escape_markdown
 
 WAYS = {
     "recent": ":material/history: Recent",
@@ -60,7 +61,7 @@ def _recent() -> None:
             )
             st.text(show.pool_name(one["name"], one["source"]))
             when = "open now" if here else _when(one["opened"])
-            st.caption(f"{one['rows']:,} rows · {show.md_escape(one['schema'])} · {when}")
+            st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {when}")
     if not recent:
         st.caption("Nothing has been opened yet.")
 
@@ -90,7 +91,7 @@ def _source() -> None:
         }
         st.caption(
             "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
-            + ", ".join(show.md_escape(root) for root in roots.allowed_folders())
+            + ", ".join(escape_markdown(root) for root in roots.allowed_folders())
         )
         asked = st.form_submit_button("Open", type="primary")
     if asked:

@@ -8,8 +8,8 @@ from html import escape
 
 import numpy as np
 
-from pages.ui.charts.bins import Values
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.data.bins import Values
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 SIDE = 220  # pixels of the map

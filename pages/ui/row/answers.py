@@ -11,8 +11,8 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.models.generation.answers import LENGTH, STOP
 from core.schema import Pool, Row
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached
+from pages.ui.data.bins import Values
 from pages.ui.row import answer_drawings
 from pages.ui.row.answer_source import RowAnswers, find_answers_run, load_answers
 from pages.ui.shell import show

@@ -9,8 +9,8 @@ from core import methods
 from core.errors import WinnowError
 from core.measurement.runs import Run, list_runs, pick_run, reads_alike
 from core.schema import Method, Pool, Row
-from pages.ui.charts.bins import Values
 from pages.ui.data import cached, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.row import drawings
 from pages.ui.row.answers import percentile
 from pages.ui.row.drawings import RankLine, ScoreLine

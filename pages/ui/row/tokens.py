@@ -17,6 +17,7 @@ from core.workspace.jobs import Job, get_job, list_jobs, start_job
 from pages.ui.data import cached
 from pages.ui.row import drawings
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown
 
 KIND = "tokens"  # of job
 ROWS_AHEAD = 7  # rows after this one that the same job reads
@@ -61,7 +62,7 @@ def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
         _watched(job.id)
         return
     if job is not None and job.state == "failed":
-        st.error(show.md_escape(job.message or "It stopped without a word."), icon=":material/error:")
+        st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Read this row token by token",
@@ -114,10 +115,10 @@ def _watched(job_id: str) -> None:
     if not job.live:
         st.rerun()
     if job.state == "queued":
-        st.caption(f":material/schedule: {show.md_escape(job.message or 'Waiting for its turn.')}")
+        st.caption(f":material/schedule: {escape_markdown(job.message or 'Waiting for its turn.')}")
         return
     words = "Loading the model" if job.stage in ("", "Starting", "Reading the pool") else job.stage
-    st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=show.md_escape(words))
+    st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=escape_markdown(words))
 
 
 # The strip

@@ -14,6 +14,7 @@ from pages.ui.data import live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
 from pages.ui.shell.state import Settings
+from pages.ui.words import escape_markdown
 
 PENDING_KEY = "saved.asked"  # (what, name): the row that is asked about, between one run and the next
 
@@ -92,7 +93,7 @@ def _size(pool: Pool, one: Settings, present: IntArray | None, *, now: bool) -> 
     try:
         rows = live_selection.select(pool, run, state.recipe(pool, one)).rows
     except WinnowError as error:
-        return show.md_escape(error)
+        return escape_markdown(error)
     if now:
         return f"{len(rows):,} rows, chosen now"
     if present is None:

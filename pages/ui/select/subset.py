@@ -12,14 +12,14 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from pages.ui import theme
-from pages.ui.charts import bins, html_bars, scales
-from pages.ui.charts.bins import Values
-from pages.ui.data import cached, distribution, live_selection
+from pages.ui.charts import html_bars, scales
+from pages.ui.data import bins, cached, distribution, live_selection
+from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answers, reader
 from pages.ui.shell import show, state
-from pages.ui.words import best_of_each_group, display_column, meaning, task_label
+from pages.ui.words import best_of_each_group, display_column, escape_markdown, meaning, task_label
 
 MAX_TASKS = 16  # lines before the rest is put together
 CUTOFF_ROWS = 10  # rows shown on either side of the cut
@@ -117,7 +117,7 @@ def score_histogram(run: Run, answer: LiveSelection) -> None:
     """Where the cut lies in the score that the method ranks by."""
     column = display_column(answer.method)
     if column not in cached.columns(run, answer.method):
-        st.caption(show.md_escape(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
+        st.caption(escape_markdown(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
         return
     rule = (
         "beyond the cut none is taken"

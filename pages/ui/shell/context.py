@@ -5,6 +5,7 @@ import streamlit as st
 from core.methods import METHODS
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
+from pages.ui.words import model_name
 
 
 def bar(page: str) -> None:
@@ -22,7 +23,7 @@ def bar(page: str) -> None:
             rows = f"{show.format_count(len(pool))} {'row' if len(pool) == 1 else 'rows'}"
             _entry("Pool", show.pool_name(pool.name, pool.source), rows)
             _entry("Method", METHODS[now.method].label)
-            _entry("Model", show.model_name(now.reading.model))
+            _entry("Model", model_name(now.reading.model))
             if page not in ("explore", "compare", "select"):
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())

@@ -18,6 +18,7 @@ from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown, model_name
 
 POLL_S = 2.0  # and only while a job is live
 LOG_LINES = 30
@@ -61,7 +62,7 @@ def plan(pool: Pool) -> Plan:
     names = ", ".join(method.label for method in methods)
     return Plan(
         key=key,
-        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {show.model_name(now.reading.model)}",
+        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(now.reading.model)}",
         about={
             "key": key,
             "pool": pool.fingerprint,
@@ -145,9 +146,9 @@ def _drawn(job: Job) -> None:
 
 def _progress(job: Job) -> None:
     if job.state == "queued":
-        st.caption(f"{show.md_escape(job.message or 'Waiting for its turn.')} It starts by itself.")
+        st.caption(f"{escape_markdown(job.message or 'Waiting for its turn.')} It starts by itself.")
         return
-    st.progress(min(max(job.fraction, 0.0), 1.0), text=show.md_escape(job.stage or "Starting"))
+    st.progress(min(max(job.fraction, 0.0), 1.0), text=escape_markdown(job.stage or "Starting"))
     facts = [f"{job.fraction:.0%}"] if job.total else []
     if job.total:
         facts.append(f"{job.done:,} of {job.total:,}")
@@ -160,9 +161,9 @@ def _progress(job: Job) -> None:
 
 def _ended(job: Job) -> None:
     if job.state == "failed":
-        st.error(show.md_escape(job.message or "It stopped without a word."), icon=":material/error:")
+        st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
     elif job.message:
-        st.caption(show.md_escape(job.message))
+        st.caption(escape_markdown(job.message))
     log = job.log_tail(LOG_LINES)
     if log:
         with st.expander("The end of its log", icon=":material/receipt_long:", expanded=job.state == "interrupted"):

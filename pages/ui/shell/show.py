@@ -2,7 +2,6 @@
 in twenty other elements a markdown image inside it would be fetched by the reader's browser.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +12,7 @@ from core.errors import WinnowError
 from core.schema import Row
 from core.selection.budget import Budget
 from pages.ui.shell import server
+from pages.ui.words import escape_markdown
 
 HERE = Path(__file__).parent
 LOGO, ICON = str(HERE / "logo.svg"), str(HERE / "icon.svg")
@@ -62,15 +62,8 @@ ROLES = {
 }
 MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")
-
 
 # Data as text
-
-
-def md_escape(value: object) -> str:
-    """Data made safe for a label: every character that markdown would act on is shown as itself."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
 def text(content: str, *, height: int | None = None) -> None:
@@ -85,9 +78,9 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
     """One row with all its turns. `marks` are short words about it, shown as badges. `task`: if not the pool's own."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.badge(f"line {opened.line:,}", color="gray")
-        st.badge(md_escape(task or opened.task or "no task"), color="gray")
+        st.badge(escape_markdown(task or opened.task or "no task"), color="gray")
         for mark in marks:
-            st.badge(md_escape(mark), color="blue")
+            st.badge(escape_markdown(mark), color="blue")
         st.text(opened.id)
     turns(opened)
     if opened.response is None:
@@ -100,7 +93,9 @@ def turns(opened: Row) -> None:
     """What is said in a row, each turn under who says it."""
     for turn in opened.turns:
         role = turn["role"]
-        st.caption(f"{ROLES.get(role, ':material/chat:')} {md_escape(role)} · {len(turn['content']):,} characters")
+        st.caption(
+            f"{ROLES.get(role, ':material/chat:')} {escape_markdown(role)} · {len(turn['content']):,} characters"
+        )
         text(turn["content"])
 
 
@@ -109,13 +104,13 @@ def turns(opened: Row) -> None:
 
 def error(failure: WinnowError) -> None:
     """What went wrong, in its own words."""
-    st.error(md_escape(failure), icon=":material/error:")
+    st.error(escape_markdown(failure), icon=":material/error:")
 
 
 def notice(sentence: str | None) -> None:
     """What could not be done, above the page; nothing when all went well."""
     if sentence:
-        st.warning(md_escape(sentence), icon=":material/warning:")
+        st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
 def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
@@ -161,11 +156,6 @@ def format_budget(budget: Budget) -> str:
 def pool_name(name: str, source: str) -> str:
     """What a pool is called: its file or id; the demo pool by what it is."""
     return "Demo pool" if source == "demo" else name
-
-
-def model_name(name: str) -> str:
-    """The last part of a model's id or folder; the embedded one by what it is."""
-    return "embedded (small)" if name == "embedded" else name.rstrip("/").rsplit("/", 1)[-1]
 
 
 def format_count(n: float) -> str:

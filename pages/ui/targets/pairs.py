@@ -10,6 +10,7 @@ from core.errors import WinnowError
 from core.methods.preference_influence import TargetSpec
 from core.pool.preference.target_sets import TargetSet
 from pages.ui.shell import show
+from pages.ui.words import escape_markdown
 
 PAGE = 100  # pairs, or rows set aside, in a table at once
 TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # heights
@@ -40,7 +41,7 @@ def _which(sets: Sequence[TargetSpec]) -> TargetSpec:
     picked = st.segmented_control(
         "Pairs of",
         range(len(sets)),
-        format_func=lambda place: show.md_escape(sets[place].name),
+        format_func=lambda place: escape_markdown(sets[place].name),
         default=0,
         required=True,
         key=f"targets.of.{'.'.join(one.name for one in sets)}",
@@ -122,7 +123,7 @@ def _whole(pair: dict[str, Any]) -> None:
 
 
 def _about(icon: str, words: str, text: str) -> None:
-    st.caption(f"{icon} {show.md_escape(words)} · {len(text):,} characters")
+    st.caption(f"{icon} {escape_markdown(words)} · {len(text):,} characters")
 
 
 def _set_aside(targets: TargetSet) -> None:

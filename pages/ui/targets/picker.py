@@ -18,7 +18,7 @@ from core.schema import Pool
 from pages.ui.pool import opening
 from pages.ui.shell import roots, show, state
 from pages.ui.targets import facts
-from pages.ui.words import join_words
+from pages.ui.words import escape_markdown, join_words
 
 WAYS = {"source": ":material/folder_open: Path or hub id", "upload": ":material/upload: Upload"}
 ABOUT_DEMO = (
@@ -46,8 +46,8 @@ def current_sets() -> tuple[TargetSpec, ...]:
 
 def _card(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(show.md_escape(one.name), icon=":material/adjust:", color="gray")
-        about = ABOUT_DEMO if one.source == DEMO else show.md_escape(one.source)
+        st.badge(escape_markdown(one.name), icon=":material/adjust:", color="gray")
+        about = ABOUT_DEMO if one.source == DEMO else escape_markdown(one.source)
         st.text(_title(one.source), width="stretch", help=about)
         st.button(
             "Remove",
@@ -64,9 +64,9 @@ def _card(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
     except WinnowError as error:
         show.error(error)
         return
-    st.caption(show.md_escape(facts.describe(known)))
+    st.caption(escape_markdown(facts.describe(known)))
     for sentence in facts.list_warnings(known):
-        st.warning(show.md_escape(sentence), icon=":material/warning:")
+        st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
 def _title(source: str) -> str:
@@ -113,7 +113,7 @@ def _source(pool: Pool, key: str) -> None:
             )
         with called:
             name = _name(key)
-        folders = join_words([show.md_escape(root) for root in roots.allowed_folders()])
+        folders = join_words([escape_markdown(root) for root in roots.allowed_folders()])
         st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
         if not st.form_submit_button("Add", icon=":material/add:"):
             return

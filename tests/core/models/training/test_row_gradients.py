@@ -409,9 +409,9 @@ def test_too_large_a_batch_is_taken_in_halves(model, gradients, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return layout(tokens, spans)
 
-    layout, directions = module.layout, random_directions(gradients)
+    layout, directions = module.pad_rows, random_directions(gradients)
     whole = gradients.scores(rows_of(), directions).cosines
-    monkeypatch.setattr(module, "layout", measured)
+    monkeypatch.setattr(module, "pad_rows", measured)
     np.testing.assert_allclose(gradients.scores(rows_of(), directions).cosines, whole, rtol=1e-4, atol=1e-5)
 
 

@@ -369,7 +369,7 @@ class TestRefused:
             load_target_set(written(STANDARD), subtask="tone")
 
     def test_more_text_than_a_target_set_can_hold(self, written, monkeypatch):
-        monkeypatch.setattr("core.pool.preference.target_sets.MOST_CHARS", 1000)
+        monkeypatch.setattr("core.pool.preference.target_sets.MAX_PAIR_CHARS", 1000)
         rows = [
             STANDARD | {"prompt": f"{n:02} {'x' * 10}"} for n in range(20)
         ]  # 58 characters each, the prompt as JSON

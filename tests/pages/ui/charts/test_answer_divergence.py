@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pages.ui.charts import answer_divergence, bins
+from pages.ui.charts import answer_divergence
 from pages.ui.charts.answer_divergence import clip_score_line
-from pages.ui.data import planes
+from pages.ui.data import bins, planes
 
 SQUARE = (0.0, 1.0, 0.0, 1.0)
 

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import pytest
 
 from pages.ui import theme
-from pages.ui.charts import bins, entropy_shift, histogram, scales
+from pages.ui.charts import entropy_shift, histogram, scales
+from pages.ui.data import bins
 
 VALUES = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
 NAN = np.nan

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pages.ui import theme
-from pages.ui.charts import bins, html_bars
+from pages.ui.charts import html_bars
+from pages.ui.data import bins
 
 VALUES = np.array([0.1, 0.2, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9])
 

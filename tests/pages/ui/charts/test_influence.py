@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pages.ui.charts import bins, influence
+from pages.ui.charts import influence
 from pages.ui.charts.influence import PairAccuracy, Ridge
 from pages.ui.charts.scales import LAYERS
+from pages.ui.data import bins
 from pages.ui.theme import WARNING
 
 EDGES = np.array([-0.2, -0.1, 0.0, 0.1])

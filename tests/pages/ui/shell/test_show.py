@@ -3,6 +3,7 @@
 import pytest
 
 from pages.ui.shell import show
+from pages.ui.words import escape_markdown, model_name
 
 
 @pytest.mark.parametrize(
@@ -32,12 +33,12 @@ def test_sizes(n, words):
 
 
 def test_an_image_in_data_is_no_image_in_a_label():
-    said = show.md_escape("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
+    said = escape_markdown("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
     assert said == r"\!\[x\]\(http\:\/\/evil\/x\.png\) \$a\$ \:red\[b\] \`c\` \<b\>".replace(r"\/", "/")
 
 
 def test_data_in_a_label_stays_on_one_line():
-    assert show.md_escape("a\n\n# b") == r"a \# b"
+    assert escape_markdown("a\n\n# b") == r"a \# b"
 
 
 @pytest.mark.parametrize(
@@ -45,4 +46,4 @@ def test_data_in_a_label_stays_on_one_line():
     [("embedded", "embedded (small)"), ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("/models/mine/", "mine")],
 )
 def test_a_model_is_called_by_the_end_of_its_name(name, words):
-    assert show.model_name(name) == words
+    assert model_name(name) == words

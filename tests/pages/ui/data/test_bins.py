@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pages.ui.charts import bins
+from pages.ui.data import bins
 
 NAN = np.nan
 
