@@ -1,4 +1,4 @@
-"""Explore: can I trust this score, how much does a selection cover, and which tasks is it made of?"""
+"""Explore page: whether a score is trustworthy, how much a selection covers, and which tasks it consists of."""
 
 import streamlit as st
 
@@ -13,7 +13,7 @@ pool = state.need_pool()
 
 @st.fragment
 def explore() -> None:
-    """All that a move of the budget changes: one section."""
+    """Draw everything that depends on the budget: the title and one section."""
     top, choice = st.container(), st.container()
     left, right = st.container(border=True).columns([1, 3], vertical_alignment="bottom")
     with left:

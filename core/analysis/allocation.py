@@ -1,4 +1,4 @@
-"""How a selection is shared out over tasks as its budget grows. Arrays in, small tables out."""
+"""Allocation of a selection to tasks as its budget grows. Arrays only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,27 +11,30 @@ from numpy.typing import NDArray
 from core.schema import IntArray
 
 MAX_BUDGETS = 60
-SMALLEST_SHARE = 0.01  # of the order: below it, single rows make the picture
-MAX_BANDS = 16  # tasks before the rest is put together
+SMALLEST_SHARE = 0.01  # of the order; below it single rows dominate the shares
+MAX_BANDS = 16  # more tasks are combined into one band
 
 
 @dataclass(frozen=True, eq=False)
 class Allocation:
     """Rows of each task among the first rows of an order."""
 
-    at: IntArray  # (H,) lengths, ascending
+    at: IntArray  # (H,) ascending
     counts: IntArray  # (T, H)
 
     @property
     def shares(self) -> NDArray[Any]:
-        """(T, H) of the rows that have a task; they add up to 1. NaN where none has."""
+        """Shares (T, H) among the rows that have a task. Each column sums to 1; NaN if no row has a task."""
         total = self.counts.sum(axis=0)
         shares: NDArray[Any] = self.counts / np.where(total, total, np.nan)
         return shares
 
 
 def count_allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) -> Allocation:
-    """Rows of tasks 0 to `tasks` − 1 among the first at[0], at[1], ... of `rows`; codes (N,), −1: no task."""
+    """Count the rows of tasks 0 to `tasks` − 1 among the first at[0], at[1], ... of `rows`.
+
+    codes (N,): task of each row; −1: none.
+    """
     found = np.zeros((len(at), tasks), np.int64)
     for place, (start, stop) in enumerate(pairwise([0, *at])):
         inside = codes[rows[start:stop]]
@@ -40,29 +43,32 @@ def count_allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) 
 
 
 def budget_lengths(length: int, count: int = MAX_BUDGETS) -> IntArray:
-    """Up to `count` lengths from FIRST of `length` to all of it, ascending: somewhat denser where they are small."""
+    """Return up to `count` ascending lengths from the smallest share to `length`, slightly denser at the low end."""
     places = np.ceil(length * np.linspace(SMALLEST_SHARE ** (2 / 3), 1, count) ** 1.5).astype(np.int64)
     return np.unique(places[places > 0])
 
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """Tasks in the order in which they are stacked, the first at the bottom."""
+    """Tasks in stacking order, the first at the bottom."""
 
     names: tuple[str, ...]
     codes: IntArray  # (N,) place in `names`; −1: no task
-    ranked: int  # the first so many by `values`; the rest has none
+    ranked: int  # the first `ranked` bands are sorted by `values`; the others have no value
 
 
 def stack_bands(
     names: Sequence[str], codes: IntArray, values: NDArray[Any] | None = None, limit: int = MAX_BANDS
 ) -> Bands:
-    """The first `limit` − 1 tasks (those of most rows) by `values` (T,), lowest first; then those without a value, then
-    all further tasks together. Without `values`: as they come."""
+    """Stack tasks by `values` (T,), lowest first.
+
+    `names` come largest task first. The `limit` − 1 largest tasks get a band each, those without a value last, and all
+    others share one more band. Without `values` the order of `names` is kept.
+    """
     kept = len(names) if len(names) <= limit else limit - 1
     ranks = np.full(kept, np.nan) if values is None else values[:kept]
     order = np.argsort(ranks, kind="stable")  # NaN last
-    place = np.full(len(names) + 1, kept, np.int64)  # of each task; the last: of −1
+    place = np.full(len(names) + 1, kept, np.int64)  # of each task; the last entry is for −1
     place[order], place[-1] = np.arange(kept), -1
     more = (f"{len(names) - kept:,} more",) if kept < len(names) else ()
     known = kept if values is None else int(np.isfinite(ranks).sum())

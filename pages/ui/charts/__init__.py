@@ -1,1 +1,16 @@
-"""Plotly figures and drawings that every page uses: from all rows to the few numbers a chart is sent."""
+"""Figures of all pages: aggregates in, Plotly dicts or HTML out; no Streamlit.
+
+answer_divergence    dispersion against anisotropy, and the share selected from each semantic bin
+coverage             coverage by budget, and the share selected from each activation cluster
+entropy_shift        ΔNLL against ΔH, and expansion and compression by task
+figures              layout, axes and labels that all Plotly figures share, and the training loss
+histogram            one score's histogram, correlations, and the parts all figures are built of
+html_bars            small HTML charts that follow a slider
+influence            histograms per target, influence against length, pair accuracy
+overlap              overlap of selections at every budget, and exact combinations of them
+overlap_tables       tables of pairs and shares of groups that follow the budget, in HTML
+pool                 lengths of texts and sizes of tasks of a pool, in HTML
+raster               dots as a PNG image
+scales               axis positions, number formats and row colours
+tasks                mean confidence by task, and allocation by budget
+"""

@@ -1,4 +1,4 @@
-"""Figures of answer divergence: how far against in how many directions, and what each semantic bin gives."""
+"""Figures of answer divergence: dispersion against anisotropy, and the share selected from each semantic bin."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 500  # of the plane
-BINS_HEIGHT = 270  # of the picture of bins
-LINES = 5  # of equal score, about
-MIN_LINE_LENGTH = 0.25  # of a side of the frame: shorter lines cut a corner off and are left out
-CHANCE_COLOUR = "#86A3BE"  # SELECTED without its force, on either background
-TEXT_ROOM = 0.09  # of the frame, above it and below: where the words of the corners stand
-CORNERS = {  # where in the plane, and what answers are like there
+BINS_HEIGHT = 270  # of the figure of bins
+LINES = 5  # lines of equal score, approximately
+MIN_LINE_LENGTH = 0.25  # of a side of the frame; shorter lines only cut off a corner and are omitted
+CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
+TEXT_ROOM = 0.09  # of the frame, added above and below for the corner texts
+CORNERS = {  # position in the plane, and what answers look like there
     (0.01, 0.01): "answers alike",
     (0.99, 0.01): "far apart, all on one line",
     (0.99, 0.99): "far apart, in several directions",
@@ -29,7 +29,7 @@ BIN_COLOURS = {
     "none taken": faint(REST, 0.9),
     "95 of 100 random subsets": faint(RANDOM, 0.25),
 }
-SIGMAS = 1.96  # standard deviations to either side that hold 95 % of them
+SIGMAS = 1.96  # half-width of a 95 % interval in standard deviations
 Point = tuple[float, float]
 Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
@@ -40,7 +40,7 @@ Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 def divergence_plane(
     density: Grid, points: Points, *, weight: float, score: tuple[float, float], titles: tuple[str, str]
 ) -> Figure:
-    """D (x) against I (y) of all rows, with lines of equal  weight · D + (1 − weight) · I  between the scores given."""
+    """Plot D (x) against I (y), with lines of equal  weight · D + (1 − weight) · I  within the `score` range."""
     figure = plane(density, points, band=None, cut=None, titles=titles, height=HEIGHT)
     layout = figure["layout"]
     layout["shapes"], frame = [], _roomy(density.frame)
@@ -58,22 +58,22 @@ def divergence_plane(
 
 
 def _roomy(frame: Frame) -> Frame:
-    """The frame with room for words above and below."""
+    """Extend the frame above and below to make room for text."""
     left, right, low, high = frame
     room = TEXT_ROOM * (high - low)
     return left, right, low - room, high + room
 
 
 def _levels(score: tuple[float, float]) -> list[tuple[float, str]]:
-    """Round scores between the two given."""
+    """Return round scores within the range."""
     low, high = score
     return tick_values(np.array([low, high]), False, count=LINES) if high > low else [(low, format_number(low))]
 
 
 def clip_score_line(weight: float, value: float, frame: Frame) -> tuple[Point, Point] | None:
-    """Where  weight · x + (1 − weight) · y = value  runs through a frame (x low, x high, y low, y high).
+    """Clip the line  weight · x + (1 − weight) · y = value  to a frame (x low, x high, y low, y high).
 
-    Its upper left end and its lower right one; None: not through the frame, or only through a corner.
+    Return its upper left and its lower right end; None if it misses the frame or only meets a corner.
     """
     left, right, low, high = frame
     rest = 1 - weight
@@ -99,12 +99,12 @@ def _straight(a: Point, b: Point) -> Figure:
 
 
 def _length(a: Point, b: Point, frame: Frame) -> float:
-    """Of a line, where the frame is a square of side 1."""
+    """Return the length of a line, with the frame scaled to a unit square."""
     return float(np.hypot((b[0] - a[0]) / (frame[1] - frame[0]), (b[1] - a[1]) / (frame[3] - frame[2])))
 
 
 def _name(text: str, end: Point, frame: Frame) -> Figure:
-    """The score of a line, inside the frame above its upper left end."""
+    """Label a line with its score inside the frame, next to its upper left end."""
     look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
     return annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
 
@@ -113,10 +113,10 @@ def _name(text: str, end: Point, frame: Frame) -> Figure:
 
 
 def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
-    """Each bin by its size (x, logarithmic) and the share of it that is taken (y), beside chance.
+    """Plot the share selected from each bin (y) by bin size (x, logarithmic), with the range expected by chance.
 
-    All (B,), any number of bins; `share` of all rows together is the line. The band is where 95 % of random
-    subsets lie, share ± 1.96 √(share (1 − share) / size): about, and small bins go in steps of a row.
+    All arrays (B,), any number of bins; the horizontal line is `share`, that of all rows. The band holds about 95 % of
+    random subsets: share ± 1.96 √(share (1 − share) / size). It is approximate, as small bins change in steps of a row.
     """
     groups = _groups(sizes, counts, share)
     x_low, x_high = 0.8 * float(sizes.min()), 1.25 * float(sizes.max())
@@ -141,7 +141,7 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
         }
         for name, own in groups.items()
     ]
-    usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # where the band ends in the middle
+    usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
     return base_figure(
         [*_funnel(share, x_low, x_high), *dots],
@@ -159,7 +159,7 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
 
 
 def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArray]:
-    """Words (of TAKEN) -> the bins they are true of."""
+    """Group the bins by name (a key of the bin colours)."""
     apart = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
     some = counts > 0
     masks = {"no other than chance": some & ~apart, "more or less than chance": some & apart, "none taken": ~some}
@@ -178,7 +178,7 @@ def _funnel(share: float, low: float, high: float) -> list[Figure]:
 
 
 def _decades(low: float, high: float) -> dict[str, list[float] | list[str]]:
-    """Ticks at 1, 2, 5, 10, ...; every other one where there would be many."""
+    """Return ticks at 1, 2, 5, 10, ..., or only at powers of ten if there would be many."""
     values = [float(t * 10**p) for p in range(7) for t in (1, 2, 5) if low <= t * 10**p <= high]
     values = values if len(values) <= 9 else [v for v in values if str(v)[0] == "1"]
     return {"tickvals": values, "ticktext": [f"{v:,.0f}" for v in values]}

@@ -1,4 +1,4 @@
-"""Figures of activation coverage: how far an order reaches, and what a subset takes from each cluster. Plain dicts."""
+"""Figures of activation coverage, as plain dicts: coverage by budget, and the share selected from each cluster."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 HEIGHT = 380
 GREEDY = "greedy search: about the most there is to reach"
 RANDOM_ROWS = "random rows"
-CHANCE_COLOUR = "#86A3BE"  # SELECTED without its force, on either background
+CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 CLUSTER_COLOURS = {
     "taken from the cluster": SELECTED,
     "no other than chance": CHANCE_COLOUR,
@@ -26,7 +26,7 @@ CLUSTER_COLOURS = {
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One curve: share of the pool's rows (A,) and share reached (A,), both 0..1."""
+    """One curve: share of the pool's rows (A,) and coverage reached (A,), both in 0..1."""
 
     name: str
     x: Values
@@ -36,9 +36,9 @@ class Line:
 def coverage_curves(
     lines: Mapping[str, Line], low: Values, high: Values, x: Values, *, budget: float, reached: float
 ) -> Figure:
-    """What each order reaches by budget, random rows as a band from `low` to `high` over `x`, the budget marked.
+    """Plot coverage by budget, with a band from `low` to `high` over `x` for random rows and a line at the budget.
 
-    `lines`: "own" for the order in use, "greedy" where that is another one. All shares 0..1.
+    `lines`: "own" is the current order, "greedy" is present only if it is another order. All shares in 0..1.
     """
     traces = [*_band(x, low, high)]
     if "greedy" in lines:
@@ -68,7 +68,7 @@ def coverage_curves(
 
 
 def format_share(share: float) -> str:
-    """A share as people read it; small ones with a digit more."""
+    """Format a share in 0..1 as a percentage; small values get one decimal."""
     value = 100 * share
     return f"{value:.1f} %" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f} %"
 
@@ -86,7 +86,7 @@ def _line(one: Line, look: dict[str, Any]) -> dict[str, Any]:
 
 
 def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
-    """The area between the lowest and the highest random order."""
+    """Fill the area between the lowest and the highest random order."""
     if not len(x):
         return []
     ends = {"type": "scatter", "mode": "lines", "x": _percent(np.append(0, x)), "hoverinfo": "skip"}
@@ -131,9 +131,10 @@ def cluster_shares(
     hover: Sequence[str] | None = None,
     height: int = HEIGHT,
 ) -> Figure:
-    """Per cluster, left to right: what share of its rows is taken, where chance falls, and below it how large it is.
+    """Plot the share selected from each cluster, its range expected by chance, and the cluster sizes below.
 
-    All (T,); `low` to `high` rows taken by random subsets; `share` taken of all rows together. `hover`: further words.
+    All arrays (T,). `low` to `high`: rows that random subsets select; `share`: selected share of all rows; `hover`:
+    more text per cluster.
     """
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)

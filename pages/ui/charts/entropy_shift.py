@@ -1,4 +1,4 @@
-"""Figures of ΔNLL and ΔH: against each other, and task by task. As in `charts`, plain dicts from aggregates."""
+"""Figures of ΔNLL and ΔH, as plain dicts from aggregates: against each other, and by task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ LASSO_CONFIG = {
 }
 
 
-# Two columns against each other
+# Two columns
 
 
 def plane(
@@ -32,9 +32,10 @@ def plane(
     ends: tuple[str, str] = ("", ""),
     height: int = 420,
 ) -> Figure:
-    """Density of all rows, a sample of dots over it, the kept band of x shaded, a line where y is cut.
+    """Plot density of all rows, a sample of dots, the kept band of x shaded and the threshold on y as a line.
 
-    `points`: layer (of LAYERS) -> x, y and row numbers, the dots' customdata. `ends`: words for low and high y.
+    `points`: layer (of LAYERS) -> x, y and row numbers; the dots carry the row numbers as customdata. `ends`: text at
+    low and high y.
     """
     x_low, x_high, y_low, y_high = density.frame
     counts = density.counts.tolist()
@@ -95,7 +96,7 @@ def _band(low: float, high: float) -> dict[str, Any]:
     return area | {"fillcolor": faint(BAND, 0.13), "line": {"color": faint(BAND, 0.7), "width": 1}}
 
 
-# Parts of a whole, one line per task
+# One line per task
 
 
 PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
@@ -104,9 +105,9 @@ PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expans
 def expansion(
     names: Sequence[str], shares: Values, counts: IntArray, chosen: Values, *, height: int | None = None
 ) -> Figure:
-    """Per task: the share of its rows that expand (ΔH < 0), the rest compresses; a diamond for the chosen ones.
+    """Plot per task the share of rows that expand (ΔH < 0) and compress; a diamond marks the selected rows.
 
-    All (T,), top to bottom; shares are of rows with a ΔH, `counts` how many those are; NaN: none. Colours: PARTS.
+    All arrays (T,), top to bottom. Shares refer to the `counts` rows with a ΔH; NaN: none.
     """
     places = list(range(len(names)))
     labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
@@ -147,9 +148,10 @@ def spread(
     *,
     height: int | None = None,
 ) -> Figure:
-    """Per task: ΔH from its 25 % to its 75 % quantile as a bar, 5 to 95 % as a line, medians as marks.
+    """Plot ΔH per task: 25 % to 75 % quantile as a bar, 5 % to 95 % as a line, medians as marks.
 
-    quantiles (5, T); shares (T,) of rows that expand, printed; chosen (T,) medians of the selected. NaN: none.
+    quantiles (5, T); shares (T,) of rows that expand, for the hover text; chosen (T,) medians of the selected rows.
+    NaN: none.
     """
     places = list(range(len(names)))
     labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""What all Plotly figures share, and the loss of a training: plain data out."""
+"""Layout, axes and labels that all Plotly figures share, and the training loss figure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from pages.ui import theme
 
-CONFIG = {"displayModeBar": False}  # no tool bar over the figure
+CONFIG = {"displayModeBar": False}  # no toolbar over the figure
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
-    """What all figures share: small margins, quiet grid, no tool bar clutter."""
+    """Return the common layout: small margins, faint grid, no toolbar."""
     return {
         "height": height,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
@@ -26,12 +26,12 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 
 
 def axis(**more: Any) -> dict[str, Any]:
-    """An axis with a quiet grid that makes room for its own labels."""
+    """Return an axis with a faint grid that makes room for its own labels."""
     return {"gridcolor": theme.GRID, "zerolinecolor": theme.GRID, "automargin": True, **more}
 
 
 def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Training loss by step, one line a round; the raw steps behind their running mean."""
+    """Plot training loss by step, one line per round, with the raw steps behind their running mean."""
     data: list[dict[str, Any]] = []
     for number, losses in enumerate(rounds):
         colour = (theme.SELECTED, theme.BAND, theme.RANDOM)[number % 3]
@@ -69,7 +69,7 @@ def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:
-    """The mean of each value and those just before it, over a window of 1/share of all, at least 5."""
+    """Average each value with those just before it, over a window of 1/share of all values, at least 5."""
     given = np.asarray(values, np.float64)
     window = max(5, len(given) // share)
     total = np.cumsum(np.concatenate([[0.0], given]))
@@ -79,10 +79,10 @@ def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:
 
 
 def shorten(label: str, longest: int = 24) -> str:
-    """The beginning of a label that is too long."""
+    """Shorten a label that is too long."""
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 
 def escape_label(label: str, longest: int = 24) -> str:
-    """Data as an axis label: Plotly would read < and & as markup."""
+    """Escape a label from a pool, because Plotly interprets < and & as markup."""
     return shorten(label, longest).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,7 +1,7 @@
-"""Figures: aggregates in, Plotly figures as plain dicts out. No data is fetched and nothing is drawn here.
+"""Histogram and correlation figures, and the parts all figures are built of: aggregates in, plain Plotly dicts out.
 
-Text colours are left to the theme; colours with a meaning come from `pages.ui.theme`. Names that come from
-a pool are shown as text: Plotly would read tags in them.
+Text colours come from the theme; colours with a meaning from `pages.ui.theme`. Names from a pool are escaped, because
+Plotly would interpret tags in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ Figure = dict[str, Any]
 
 
 def base_figure(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
-    """A figure of these traces in the pages' common look; `more` goes into its layout."""
+    """Return a figure of these traces in the common style; `more` goes into its layout."""
     look = {
         "margin": {"l": 4, "r": 8, "t": 34, "b": 4},
         "barmode": "stack",
@@ -33,12 +33,12 @@ def base_figure(traces: list[dict[str, Any]], height: int, **more: Any) -> Figur
 
 
 def fixed_axis(title: str = "", **more: Any) -> dict[str, Any]:
-    """An axis that cannot be dragged or zoomed."""
+    """Return an axis that cannot be dragged or zoomed."""
     return axis(**({"title": {"text": title}, "zeroline": False, "fixedrange": True} | more))
 
 
 def line_shape(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
-    """A straight line across the whole plot, at one x or one y."""
+    """Return a straight line across the whole plot, at one x or one y."""
     ends: dict[str, Any]
     if x is not None:
         ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain"}
@@ -48,14 +48,14 @@ def line_shape(*, x: float | None = None, y: float | None = None, **line: Any) -
 
 
 def annotation(text: str, **more: Any) -> dict[str, Any]:
-    """A few words in the plot; `more` says where."""
+    """Return a text annotation; `more` gives its position."""
     return {"text": text, "showarrow": False, "font": {"size": 11}} | more
 
 
 def line_label(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
-    """The name of a red line that stands at `across` of the plot's width (0..1), on the side of it that has room.
+    """Label a red line at `across` (0..1 of the plot's width), on the side with more room.
 
-    It can be read on whatever is drawn beneath.
+    Its background keeps it readable over any trace.
     """
     left = across > 0.7
     look = {"bgcolor": WARNING, "borderpad": 2, "font": {"size": 11, "color": "#fff"}}
@@ -63,7 +63,7 @@ def line_label(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
 
 
 def nullable(values: Values) -> list[float | None]:
-    """Values for JSON, which has no NaN."""
+    """Replace NaN by None, because JSON has no NaN."""
     return [float(v) if np.isfinite(v) else None for v in values]
 
 
@@ -80,10 +80,10 @@ def histogram(
     log: bool = False,
     height: int = 320,
 ) -> Figure:
-    """Rows per bin, one colour per layer (of LAYERS), stacked.
+    """Plot rows per bin as stacked bars, one colour per layer (of LAYERS).
 
-    `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to point out. `cut`: the score of
-    the last row taken. Bars carry their bin number as customdata.
+    `edges` (B + 1,), each layer (B,). `marks`: share -> value of the quantiles to mark. `cut`: the score of the last
+    selected row. The customdata of a bar is its bin number and the bin's range.
     """
     to_x = axis_transform(log)
     low, high = to_x(edges[:-1]), to_x(edges[1:])
@@ -126,7 +126,7 @@ def histogram(
 def _marks(
     marks: Mapping[float, float], to_x: Callable[[Values], Values], width: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Dotted lines at quantiles, with their names above."""
+    """Return dotted lines at quantiles, with their names above."""
     placed = space_labels({share: float(to_x(np.array([value]))[0]) for share, value in marks.items()}, width)
     shapes = [line_shape(x=x, color=faint(REST, 0.9), dash="dot") for x, _ in placed]
     notes = [annotation(name, x=x, y=1, yref="y domain", yanchor="bottom") for x, name in placed if name]
@@ -142,9 +142,9 @@ def _ticks(ticks: list[tuple[float, str]], to_x: Callable[[Values], Values]) -> 
 
 
 def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, expected: Sequence[bool] = ()) -> Figure:
-    """Spearman correlations as bars from -1 to 1; those at least `strong` in the warning colour. NaN: no bar.
+    """Plot Spearman correlations as bars from −1 to 1, those from `strong` in the warning colour. NaN: no bar.
 
-    `expected`: which are no reason for a warning.
+    `expected`: columns whose correlation is no reason for a warning.
     """
     quiet = expected or [False] * len(names)
     colours = [WARNING if abs(v) >= strong and not q else REST for v, q in zip(values, quiet, strict=True)]

@@ -1,8 +1,8 @@
-"""Small drawings that follow a slider: aggregates in, plain HTML out, sanitised again by the browser.
+"""Small charts in plain HTML that follow a slider; the browser sanitises the HTML again.
 
-A Plotly figure costs the browser 40 to 100 ms each time it changes, these cost one or two: so the Select page,
-where everything moves at once, draws with them; where bars are clicked (Explore), Plotly does. Sizes are
-percentages, so they fill any column; text takes the theme's colour and font. Names from a pool are escaped here.
+A Plotly figure costs the browser 40 to 100 ms per change, these cost one or two. The Select page, where everything
+moves at once, uses them; the Explore page, where bars are clicked, uses Plotly. Sizes are percentages, so a chart
+fills any column; text takes the theme's colour and font. Names from a pool are escaped here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ NUMBERS = "font-variant-numeric:tabular-nums;"
 QUIET = "opacity:0.65;"
 
 
-# Parts of a whole
+# Shares
 
 
 def share_bars(names: Sequence[str], subset: Values, pool: Values, low: Values, high: Values, *, label: str) -> str:
-    """Shares of the subset as bars with their figure, of the pool as ticks, random subsets as a pale band.
+    """Draw shares of the subset as bars with figures, of the pool as ticks, of random subsets as a pale band.
 
-    All (T,) in 0..1, top to bottom; `low` to `high` is where random subsets of the same budget fall. A bar is
-    pale where it ends inside that band. `label` names the table for screen readers.
+    All arrays (T,) in 0..1, top to bottom; `low` to `high` is the range of random subsets of the same budget. A bar
+    that ends inside it is pale. `label` names the table for screen readers.
     """
     top = max(float(np.max([subset, pool, high], initial=0.0)), 1e-9)
     lines = [
@@ -79,9 +79,9 @@ def histogram(
     log: bool = False,
     height: int = 150,
 ) -> str:
-    """Rows per bin, stacked in the order of `layers` (names of LAYERS), with quantiles and the cut.
+    """Draw rows per bin, stacked in the order of `layers` (names of LAYERS), with quantiles and the cut.
 
-    The same figure as `charts.histogram`, for where nothing is clicked.
+    The same figure as the Plotly histogram, for use where nothing is clickable.
     """
     to_x = axis_transform(log)
     x = to_x(edges.astype(np.float64))
@@ -105,7 +105,7 @@ def histogram(
 
 
 def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
-    """One stepped shape per layer, the tallest behind, clipped out of a box; so it fills whatever size there is."""
+    """Draw one stepped shape per layer, the tallest behind, as clipped boxes that scale to any size."""
     sums = np.cumsum([counts for _, counts in layers], axis=0)
     top = max(int(sums.max()), 1)
     return "".join(
@@ -116,7 +116,7 @@ def _areas(layers: Sequence[tuple[str, IntArray]]) -> str:
 
 
 def step_outline(heights: Values) -> list[str]:
-    """Corners of a stepped outline from heights (B,) in 0..1, each as two percentages of the box."""
+    """Return the corners of a stepped outline of heights (B,) in 0..1, each as two percentages of the box."""
     x = np.repeat(np.linspace(0, 100, len(heights) + 1), 2)
     y = 100 * (1 - np.concatenate([[0.0], np.repeat(heights, 2), [0.0]]))
     return [f"{a:.4g}% {b:.4g}%" for a, b in zip(x, y, strict=True)]
@@ -130,7 +130,7 @@ def _mark(left: float, name: str) -> str:
 
 
 def _cut(left: float, value: float) -> str:
-    """The cut with its value; on whichever side there is room."""
+    """Draw the cut with its value, on the side with room."""
     side = f"right:{100 - left:.2f}%;margin-right:6px" if left > 80 else f"left:{left:.2f}%;margin-left:6px"
     return (
         f'<div data-cut="{left:.2f}" style="position:absolute;left:{left:.2f}%;margin-left:-1px;top:0;height:100%;'
@@ -141,7 +141,7 @@ def _cut(left: float, value: float) -> str:
 
 
 def axis_tick(left: float, text: str) -> str:
-    """What an axis says at `left` percent of its width."""
+    """Draw an axis label at `left` percent of the width."""
     return f'<div style="position:absolute;left:{left:.2f}%;top:3px;transform:translateX(-50%)">{escape(text)}</div>'
 
 
@@ -151,7 +151,7 @@ def _said(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
 
 
 def legend(names: Mapping[str, str], lead: str = "") -> str:
-    """Coloured squares with what they mean, after a few words about the whole."""
+    """Draw coloured squares with their meaning, after an optional introduction."""
     items = [
         f'<span style="white-space:nowrap"><span style="display:inline-block;width:10px;height:10px;'
         f'background:{colour};margin-right:5px"></span>{escape(name)}</span>'

@@ -1,4 +1,4 @@
-"""Figures of influence: a histogram for each target, the score against length, pair accuracy around the warm-up."""
+"""Figures of influence: a histogram per target, the score against length, pair accuracy during the warm-up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from pages.ui.data.bins import Grid, Values
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
 
-EACH, AROUND = 112, 96  # heights: of each of many histograms, of what stands around them
-NAME_HEIGHT = 26  # of the height, above a histogram: for its name
-LENGTH_HEIGHT = 400  # height, and the least of the histograms beside it
+EACH, AROUND = 112, 96  # heights of one histogram, and of the margins around all of them
+NAME_HEIGHT = 26  # pixels above a histogram for its name
+LENGTH_HEIGHT = 400  # height; also the minimum height of the histograms next to it
 ACCURACY_HEIGHT = 210
-GAP = 0.05  # of the width, between two pictures
+GAP = 0.05  # of the width, between two plots
 SIGMAS = 1.96
 LINE_COLOURS = {"chosen likelier than rejected": SELECTED, "gained on rejected": EXTRA[1]}
 GUESSING_COLOURS = {"95 of 100 who guess": faint(RANDOM, 0.3)}
@@ -30,18 +30,18 @@ GUESSING_COLOURS = {"95 of 100 who guess": faint(RANDOM, 0.3)}
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
-    """One target's histogram."""
+    """Histogram of one target."""
 
     name: str
-    said: str  # beside the name
-    layers: Mapping[str, IntArray]  # of LAYERS -> rows in each bin
-    cut: float | None  # the score of the last row taken, where rows are taken by this one
+    said: str  # text after the name
+    layers: Mapping[str, IntArray]  # name in LAYERS -> rows in each bin
+    cut: float | None  # score of the last selected row, if rows are ranked by this score
 
 
 def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
-    """Rows per bin for each target, over the same bins `edges` (B + 1,), each as high as its own highest.
+    """Plot one histogram per target over the same bins `edges` (B + 1,), each scaled to its own maximum.
 
-    Bars carry the target's number and that of the bin as customdata.
+    The customdata of a bar is the target's number, the bin's number and the bin's range.
     """
     bars, axes, shapes, notes = [], {}, [], []
     height = max(LENGTH_HEIGHT, AROUND + EACH * len(targets))
@@ -101,16 +101,16 @@ def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str
 
 
 def _name(name: str, said: str, *, x: float, y: float) -> dict[str, Any]:
-    """A target's name over its picture, at x and y of the whole."""
+    """Place a target's name above its plot, at x and y of the figure."""
     look = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
     return annotation(f"<b>{escape_label(name)}</b> · {said}", x=x, y=y, **look)
 
 
-# Beside length
+# Influence by length
 
 
 def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
-    """Influence (y) of all rows against log10 of their response tokens (x), in `density` and `points` alike."""
+    """Plot influence (y) against log10 of the response tokens (x); `density` and `points` use the same units."""
     figure = plane(density, points, band=None, cut=cut, titles=("response tokens", "influence"),
                    ends=("away from the target ↓", "towards it ↑"), height=LENGTH_HEIGHT)  # fmt: skip
     layout = figure["layout"]
@@ -124,21 +124,21 @@ def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
     return figure
 
 
-# Around the warm-up
+# Pair accuracy
 
 
 @dataclass(frozen=True, eq=False)
 class PairAccuracy:
-    """How a model takes one target's pairs, before the warm-up and after each epoch."""
+    """Pair accuracy of one target, before the warm-up and after each epoch."""
 
     name: str
     pairs: int
-    likelier: Values  # (E + 1,) share of pairs with the chosen answer likelier than the rejected one
-    gained: Values  # (E,) after each epoch: share where it has gained on the rejected one
+    likelier: Values  # (E + 1,) share of pairs whose chosen answer is likelier than the rejected one
+    gained: Values  # (E,) share of pairs whose margin has grown since before the warm-up
 
 
 def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
-    """A picture for each target, side by side: shares of its pairs in percent, 50 % = guessing."""
+    """Plot the pair accuracy of each target side by side, in percent; 50 % is guessing."""
     wide = (1 - GAP * (len(targets) - 1)) / len(targets)
     shapes, notes = [line_shape(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
     traces, axes = [], {}

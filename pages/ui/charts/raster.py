@@ -1,6 +1,6 @@
-"""The dots of the map as a picture: small to send however many there are, and drawn without the browser's help.
+"""Dots as a PNG image: small to send for any number of dots, and cheap to draw.
 
-Plotly's own drawing of many dots (WebGL) writes code while it runs, which this server's Content-Security-Policy
+Plotly's own renderer for many dots (WebGL) compiles code at run time, which this server's Content-Security-Policy
 forbids; as single shapes 50,000 dots take seconds.
 """
 
@@ -15,27 +15,27 @@ from PIL import Image, ImageColor
 
 from core.schema import IntArray
 
-WIDTH, HEIGHT = 1400, 1100  # picture elements: about two for each on the screen
-SIDE = 65535  # places are whole numbers from 0 to this on both sides: two bytes each, finer than any screen
+WIDTH, HEIGHT = 1400, 1100  # pixels: about two per screen pixel
+SIDE = 65535  # positions are integers from 0 to this on both axes: two bytes each, finer than any screen
 Places = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Dots of one size, each in a colour of its own; those that come later lie above."""
+    """Dots of one size, each with its own colour; later dots are above earlier ones."""
 
-    x: Places  # (S,) 0..SIDE, to the right
+    x: Places  # (S,) 0..SIDE, rightwards
     y: Places  # (S,) upwards
-    colours: Sequence[str]  # "#rrggbb", up to 255 over all layers
-    place: IntArray  # (S,) in `colours`
-    radius: float  # of a dot, in picture elements
+    colours: Sequence[str]  # "#rrggbb"; at most 255 over all layers
+    place: IntArray  # (S,) index into `colours`
+    radius: float  # of a dot, in pixels
     opacity: float = 1.0
-    hole: float = 0.0  # radius of the hole in a ring
+    hole: float = 0.0  # inner radius of a ring
 
 
 def encode_png(layers: Sequence[Layer]) -> str:
-    """The layers over nothing, as a PNG in a data address."""
-    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)  # 0: nothing
+    """Encode the layers on a transparent background as a PNG data URL."""
+    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)  # 0: transparent
     palette, alpha = [0, 0, 0], [0]
     for layer in layers:
         first = len(alpha)
@@ -51,7 +51,7 @@ def encode_png(layers: Sequence[Layer]) -> str:
 
 
 def paint_dots(canvas: NDArray[np.uint8], layer: Layer, values: NDArray[np.uint8]) -> None:
-    """Write each dot's value into (H, W), line 0 at the top; what lies beyond an edge is cut off."""
+    """Write each dot's value into the canvas (H, W), line 0 at the top; dots are clipped at the edges."""
     high, wide = canvas.shape
     column = np.round(layer.x.astype(np.float64) * (wide - 1) / SIDE).astype(np.int64)
     line = np.round((SIDE - layer.y.astype(np.float64)) * (high - 1) / SIDE).astype(np.int64)
@@ -62,6 +62,6 @@ def paint_dots(canvas: NDArray[np.uint8], layer: Layer, values: NDArray[np.uint8
 
 
 def disc_offsets(radius: float, hole: float = 0.0) -> list[tuple[int, int]]:
-    """Picture elements of a disc around (0, 0), or of a ring."""
+    """Return the pixels of a disc around (0, 0), or of a ring."""
     reach = range(-int(radius), int(radius) + 1)
     return [(x, y) for x in reach for y in reach if hole**2 <= x * x + y * y <= radius**2 or radius < 1]

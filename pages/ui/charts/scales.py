@@ -1,4 +1,4 @@
-"""Where values lie on an axis, how they are written there, and the colours of rows: for charts and drawings alike."""
+"""Axis positions, number formats and row colours, shared by Plotly figures and HTML charts."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,16 +12,16 @@ LAYERS = {
     "not selected": faint(REST, 0.75),
     "not eligible": faint(REST, 0.28),
 }
-LABEL_ROOM = 0.05  # of the width: what the name of a quantile takes
+LABEL_ROOM = 0.05  # of the width; room for the name of a quantile
 
 
 def axis_transform(log: bool) -> Callable[[Values], Values]:
-    """Where values lie on an axis: as they are, or so that bins of equal ratio are drawn equally wide."""
+    """Return the transform from values to axis positions: identity, or log10 for bins of equal ratio."""
     return np.log10 if log else np.asarray
 
 
 def tick_values(edges: Values, log: bool, *, count: int = 8) -> list[tuple[float, str]]:
-    """Round values between the outer edges, with their names: about `count`, or 1, 2, 5, 10 ... with `log`."""
+    """Return about `count` round values between the outer edges with their names; 1, 2, 5, 10, ... with `log`."""
     low, high = float(edges[0]), float(edges[-1])
     if log:
         powers = [t * 10**p for p in range(8) for t in (1, 2, 5)]
@@ -31,12 +31,12 @@ def tick_values(edges: Values, log: bool, *, count: int = 8) -> list[tuple[float
     step = size * next(m for m in (1, 2, 5, 10) if m * size >= raw * 0.999)
     places = np.arange(np.ceil(low / step), np.floor(high / step) + 1)
     digits = max(0, -int(np.floor(np.log10(step))))
-    names = [f"{p * step + 0.0:,.{digits}f}".replace("-", "−") for p in places]  # + 0.0: no minus nought
+    names = [f"{p * step + 0.0:,.{digits}f}".replace("-", "−") for p in places]  # + 0.0 turns −0.0 into 0.0
     return [(float(p * step), name) for p, name in zip(places, names, strict=True)]
 
 
 def space_labels(marks: Mapping[float, float], width: float) -> list[tuple[float, str]]:
-    """Place and name of each quantile (share -> place); no name where it would run into one nearer the median."""
+    """Place the names of quantiles (share -> position); a name is empty if one nearer the median is close."""
     placed: list[tuple[float, str]] = []
     for share in sorted(marks, key=lambda s: abs(s - 0.5)):
         near = any(name and abs(marks[share] - other) < LABEL_ROOM * width for other, name in placed)
@@ -46,14 +46,14 @@ def space_labels(marks: Mapping[float, float], width: float) -> list[tuple[float
 
 
 def format_number(value: float) -> str:
-    """A score with as many digits as tell it from its neighbours."""
+    """Format a score with enough digits to distinguish it from its neighbours."""
     if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}".replace("-", "−")
 
 
 def describe_bins(edges: Values, first: int, last: int) -> str:
-    """What several neighbouring bins hold, in words; the outermost are open."""
+    """Describe the range of several adjacent bins; the outermost bins are open."""
     end = len(edges) - 2
     if first == last:
         return describe_bin(edges, first)
@@ -65,7 +65,7 @@ def describe_bins(edges: Values, first: int, last: int) -> str:
 
 
 def describe_bin(edges: Values, bin_number: int) -> str:
-    """What one bin holds, in words; the outermost are open."""
+    """Describe the range of one bin; the outermost bins are open."""
     if len(edges) == 2:
         return f"{format_number(edges.mean())}"
     if bin_number == 0:

@@ -1,4 +1,4 @@
-"""Figures of tasks: how sure the model is of each, and what each gets as the budget grows. Plain dicts."""
+"""Figures of tasks, as plain dicts: mean confidence by task, and the allocation as the budget grows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axi
 from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
 
-LINE_HEIGHT = 24  # height of one task
+LINE_HEIGHT = 24  # pixels per task
 HEIGHT = 420
-MIN_BAND = 0.045  # share of the subset below which a band has no room for its name
-NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # where names may stand, the right side first
-# From dark to light: lightness alone tells bands apart, whatever the eye or the background.
+MIN_BAND = 0.045  # share of the subset from which a band has room for its name
+NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # candidate positions of names, as shares of the width
+# From dark to light: lightness alone distinguishes bands, for every colour vision and background.
 RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
-TEXT_COLOURS = ("#FFFFFF", "#16202B")  # of a name on a dark and on a light band
+TEXT_COLOURS = ("#FFFFFF", "#16202B")  # of text on a dark and on a light band
 
 
 def confidence(
@@ -30,9 +30,10 @@ def confidence(
     *,
     height: int | None = None,
 ) -> Figure:
-    """Mean confidence of each task with its standard error, top to bottom; tasks without an error say so.
+    """Plot the mean confidence of each task with its standard error, top to bottom; mark tasks without an error.
 
-    All (T,); mean in 0..1, error NaN where fewer than two prompts were asked. The whole line of a task can be clicked.
+    All arrays (T,); mean in 0..1; error NaN if fewer than two prompts were measured. The whole line of a task can be
+    clicked.
     """
     places = list(range(len(names)))
     labels = [
@@ -84,7 +85,7 @@ def confidence(
 
 
 def _frame(mean: Values, error: Values) -> tuple[float, float]:
-    """All points with their errors, and room for a figure on the right."""
+    """Return an x range that holds all error bars, with room for the figures at the right."""
     known = np.isfinite(mean)
     if not known.any():
         return 0.0, 1.0
@@ -113,9 +114,9 @@ def allocation(
     rows: int,
     budget: int,
 ) -> Figure:
-    """Shares of the selection over all budgets, one band per task, the first at the bottom; the budget marked.
+    """Plot the share of each task over all budgets as stacked bands, the first at the bottom, and the budget.
 
-    counts and shares (T, H) at lengths `at` (H,); `rows` of the pool, `budget` of them chosen.
+    counts and shares (T, H) at lengths `at` (H,); `rows`: rows of the pool; `budget`: rows selected.
     """
     x = np.round(100 * at / rows, 3)
     share = np.round(100 * shares, 2)
@@ -158,7 +159,7 @@ def allocation(
 
 
 def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
-    """Bars that are not seen, one at each budget: what the pointer meets."""
+    """Return invisible bars, one per budget, that carry the hover text."""
     edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
     label = escape_label(name, 60)
     return {
@@ -175,7 +176,7 @@ def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, A
 
 
 def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:
-    """The name of each band that is thick enough, inside it, where bands are most level."""
+    """Place the name of each band that is thick enough inside it, where the bands are most level."""
     if not len(x):
         return []
     tops = np.cumsum(np.nan_to_num(share), axis=0)
@@ -191,7 +192,7 @@ def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str
 
 
 def _level(x: Values, tops: Values) -> int:
-    """The place between 40 and 80 % of the way, (H,), around which the tops (T, H) of the bands move least."""
+    """Return the index, among the candidate positions, around which the band tops (T, H) change least; x (H,)."""
     moves = []
     for at in NAME_PLACES:
         a, b = np.searchsorted(x, (at - 0.15, at + 0.15))
@@ -200,7 +201,7 @@ def _level(x: Values, tops: Values) -> int:
 
 
 def ramp(n: int) -> list[str]:
-    """n colours from dark to light."""
+    """Return n colours from dark to light."""
     stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP], np.float64)
     at = np.linspace(0, len(RAMP) - 1, n) if n > 1 else np.zeros(n)
     mixed = np.stack([np.interp(at, np.arange(len(RAMP)), stops[:, i]) for i in range(3)], axis=1)
@@ -208,11 +209,11 @@ def ramp(n: int) -> list[str]:
 
 
 def band_colours(tasks: int, ranked: int) -> list[str]:
-    """Colours of stacked tasks: the first `ranked` from dark to light, the rest grey."""
+    """Return the colours of stacked tasks: the first `ranked` from dark to light, the rest grey."""
     return [*ramp(ranked), *[REST] * (tasks - ranked)]
 
 
 def text_colour(colour: str) -> str:
-    """The colour of text that is read best on this one."""
+    """Return the text colour with the better contrast on this colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return TEXT_COLOURS[0] if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else TEXT_COLOURS[1]

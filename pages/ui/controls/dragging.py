@@ -1,4 +1,4 @@
-"""A range of scores dragged over a histogram: rows to read, to keep alone, to leave out, or where to cut."""
+"""Range of scores dragged over a histogram: read, keep or exclude its rows, or set the threshold."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ DRAG_LAYOUT = {"dragmode": "select", "selectdirection": "h"}
 
 
 def marked_bars(event: Any) -> tuple[int, int] | None:
-    """The first and last bar that are clicked or lie in what was dragged over; None: nothing is marked."""
+    """Return the first and last bar that are clicked or dragged over; None if there is none."""
     marked = [point["customdata"][0] for point in event["selection"]["points"]]
     return (min(marked), max(marked)) if marked else None
 
 
 def rows_in_bars(run: Run, answer: LiveSelection, column: str, first: int, last: int) -> tuple[IntArray, str]:
-    """The rows in these bars, by their score, and what they are."""
+    """Return the rows in these bars, sorted by score, with a description."""
     binned, values = distribution.bins(run, answer, column), live_selection.columns(run, answer)[column]
     inside = np.flatnonzero((binned.place >= first) & (binned.place <= last))
     return bins.sort_by_value(
@@ -34,7 +34,7 @@ def rows_in_bars(run: Run, answer: LiveSelection, column: str, first: int, last:
 
 
 def draw_actions(run: Run, answer: LiveSelection, column: str, marked: tuple[int, int] | None) -> None:
-    """What can be done with the rows in the bars that are marked, and how to take it back."""
+    """Draw the actions for the rows in the marked bars, with undo and redo."""
     inside = rows_in_bars(run, answer, column, *marked)[0] if marked else []
     with st.container(horizontal=True):
         if marked and len(inside):
@@ -45,7 +45,10 @@ def draw_actions(run: Run, answer: LiveSelection, column: str, marked: tuple[int
 
 
 def _filters(run: Run, answer: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
-    """Not where an order has found values of its own: a filter goes by those that were measured."""
+    """Draw buttons that filter by the range.
+
+    Skipped if the order computes its own values for the column, as a filter uses the measured ones.
+    """
     if distribution.order_values(answer, column) is not None:
         return
     values = cached.columns(run, answer.method)[column][inside]
@@ -76,11 +79,11 @@ def _add(wanted: Filter) -> None:
 
 def _change(**changed: Any) -> None:
     state.change(**changed)
-    st.rerun()  # all of the page: the selection that is drawn was handed down from there
+    st.rerun()  # the whole page, because it computes the selection that this fragment draws
 
 
 def _cut(run: Run, answer: LiveSelection, column: str, inside: IntArray) -> None:
-    """As a limit on the score that is ranked by: no row beyond the worse end of the range."""
+    """Draw a button that sets the threshold at the worse end of the range, if the method ranks by this column."""
     method = answer.method
     if column != method.ranks_by or method.prefer == "middle":
         return

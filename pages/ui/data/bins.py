@@ -1,6 +1,6 @@
-"""From arrays of all rows to the few numbers a chart is sent: bins, a grid, a sample, a lasso's rows.
+"""Aggregates that charts are sent instead of all rows: bins, a density grid, samples, rows inside a lasso.
 
-Arrays in, small aggregates out; nothing of Streamlit or Plotly. Missing values (NaN) are in no bin.
+Arrays only, without Streamlit or Plotly. Missing values (NaN) are in no bin.
 """
 
 from collections.abc import Sequence
@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 from core.schema import BoolArray, IntArray
 
 BINS = 60
-TAIL = 0.005  # share of rows at each end that may lie beyond the frame
-MIN_FRAME_SHARE = 0.75  # of the whole range: what the frame must hold to be worth cutting tails off
-GRID = 48  # cells of a density on each axis
-MAX_DOTS = 1_500  # dots over a density; each costs 150 bytes when it is selected
+TAIL = 0.005  # share of rows at each end that may be outside the frame
+MIN_FRAME_SHARE = 0.75  # of the whole range; a frame wider than this shows the whole range instead
+GRID = 48  # cells of a density along each axis
+MAX_DOTS = 1_500  # dots over a density; each costs 150 bytes when selected
 
 Values = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """Every row's bin. The outermost bins also hold what lies beyond the frame."""
+    """The bin of every row. The outermost bins also hold the values outside the frame."""
 
     edges: Values  # (B + 1,) ascending
-    place: IntArray  # (N,) 0..B-1; -1: no value
-    log: bool  # bins of equal ratio
+    place: IntArray  # (N,) 0..B−1; −1: no value
+    log: bool  # whether bins have equal ratio instead of equal width
 
     def counts(self, rows: IntArray | BoolArray | None = None) -> IntArray:
-        """(B,) how many of `rows` (numbers or a mask; None: all) are in each bin."""
+        """Return how many of `rows` (numbers or a mask; None: all) are in each bin, (B,)."""
         place = self.place if rows is None else self.place[rows]
         return np.bincount(place[place >= 0], minlength=len(self.edges) - 1)
 
     def rows_in(self, bin_number: int) -> IntArray:
-        """The rows of one bin, ascending."""
+        """Return the rows of one bin, ascending."""
         return np.flatnonzero(self.place == bin_number)
 
 
 def bin_values(values: Values, *, bins: int = BINS, log: bool = False) -> Binned:
-    """Bins of equal width between the outer quantiles of `values` (N,), or of equal ratio with `log`."""
+    """Bin `values` (N,) between their outer quantiles, in bins of equal width or, with `log`, of equal ratio."""
     finite = np.isfinite(values)
     log = log and bool(finite.any()) and float(values[finite].max()) > 1
     edges = _edges(values[finite].astype(np.float64), bins, log)
@@ -62,7 +62,7 @@ def _edges(finite: Values, bins: int, log: bool) -> Values:
 
 
 def _reach(finite: Values) -> tuple[float, float]:
-    """The outer quantiles; the extremes where these lie near, or where one value takes nearly all rows."""
+    """Return the outer quantiles, or the extremes if they are close or if one value dominates."""
     low, high = np.quantile(finite, [TAIL, 1 - TAIL])
     least, most = float(finite.min()), float(finite.max())
     if low == high or (high - low) > MIN_FRAME_SHARE * (most - least):
@@ -71,7 +71,7 @@ def _reach(finite: Values) -> tuple[float, float]:
 
 
 def quantiles(values: Values, shares: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> dict[float, float]:
-    """Share -> value at that share, over the values there are; empty when there are none."""
+    """Return share -> value at that share, over the finite values; empty if there are none."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return {}
@@ -80,7 +80,7 @@ def quantiles(values: Values, shares: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """How many rows lie in each cell of a plane."""
+    """Number of rows in each cell of a plane."""
 
     x: Values  # (G,) centres
     y: Values  # (G,) centres
@@ -90,7 +90,7 @@ class Grid:
 
 
 def count_grid(x: Values, y: Values, *, cells: int = GRID) -> Grid:
-    """Density of the rows that have both values, inside their outer quantiles with a margin."""
+    """Count the rows that have both values in cells inside their outer quantiles plus a margin."""
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both].astype(np.float64), y[both].astype(np.float64)
     frame = (*_frame(x), *_frame(y))
@@ -113,20 +113,20 @@ def _frame(values: Values) -> tuple[float, float]:
 
 
 def sample_rows(rows: IntArray, limit: int, *, seed: int = 0) -> IntArray:
-    """At most `limit` of `rows`, ascending, the same ones every time."""
+    """Return at most `limit` of `rows`, ascending; the same sample for the same seed."""
     if len(rows) <= limit:
         return np.sort(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
 
 
 def rows_in_box(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
-    """Rows inside a box given by two opposite corners, ascending."""
+    """Return the rows inside a box given by two opposite corners, ascending."""
     within_x = (x >= min(xs)) & (x <= max(xs))
     return np.flatnonzero(within_x & (y >= min(ys)) & (y <= max(ys)))
 
 
 def rows_in_lasso(x: Values, y: Values, xs: list[float], ys: list[float]) -> IntArray:
-    """Rows inside a closed polygon (even-odd rule), ascending."""
+    """Return the rows inside a closed polygon (even-odd rule), ascending."""
     if len(xs) < 3:
         return np.empty(0, np.int64)
     near = rows_in_box(x, y, xs, ys)
@@ -141,7 +141,7 @@ def rows_in_lasso(x: Values, y: Values, xs: list[float], ys: list[float]) -> Int
 
 
 def fold(counts: IntArray, limit: int) -> IntArray:
-    """The last axis with all beyond the first `limit - 1` added up into one last entry, if there are more."""
+    """Sum all after the first `limit` − 1 entries of the last axis into one, if there are more than `limit`."""
     if counts.shape[-1] <= limit:
         return counts
     rest = counts[..., limit - 1 :].sum(axis=-1, keepdims=True)
@@ -149,21 +149,21 @@ def fold(counts: IntArray, limit: int) -> IntArray:
 
 
 def fold_names(names: Sequence[str], limit: int) -> list[str]:
-    """Names for what `fold` gives."""
+    """Return names for the result of `fold`."""
     if len(names) <= limit:
         return list(names)
     return [*names[: limit - 1], f"{len(names) - limit + 1:,} more"]
 
 
 def sort_by_value(rows: IntArray, values: Values) -> IntArray:
-    """Rows by a column (N,), lowest first."""
+    """Sort rows by a column (N,), lowest first."""
     return rows[np.argsort(values[rows], kind="stable")]
 
 
 def group_quantiles(codes: IntArray, values: Values, n: int, shares: Sequence[float]) -> Values:
-    """(S, n) per group (codes 0..n-1) the value at each share, a row's own: the lower one where it falls between.
+    """Return the quantiles (S, n) of `values` for groups 0..n−1 at each share, without interpolation.
 
-    NaN for groups without a row. `values` are finite.
+    Between two rows the lower value counts; NaN for groups without a row. `values` are finite.
     """
     order = np.lexsort((values, codes))
     starts = np.searchsorted(codes[order], np.arange(n + 1))

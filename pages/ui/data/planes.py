@@ -1,4 +1,4 @@
-"""Two columns of all rows against each other: which dots are drawn in which colour, and which rows a lasso holds."""
+"""Scatter plots of two columns: which dots are in which layer, and which rows are inside a lasso."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Points = dict[str, tuple[Values, Values, IntArray]]
 
 
 def split_by_layer(answer: LiveSelection, drawn: IntArray, x: Values, y: Values) -> Points:
-    """Layer (of LAYERS) -> x, y and numbers of those of `drawn` that are in it: chosen, to choose from, neither."""
+    """Split the dots `drawn` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
     chosen, order = answer.selection.rows, answer.selection.order.rows
     sets = {"selected": chosen, "not selected": order[len(chosen) :]}
     found = {name: drawn[np.isin(drawn, rows)] for name, rows in sets.items()}
@@ -22,7 +22,7 @@ def split_by_layer(answer: LiveSelection, drawn: IntArray, x: Values, y: Values)
 
 
 def find_marked_rows(selection: Any, x: Values, y: Values) -> IntArray:
-    """All rows inside what was drawn, not only those that have a dot; or the dots that were clicked."""
+    """Return all rows inside a lasso or box, with a dot or not, or else the clicked dots."""
     if selection["lasso"]:
         return bins.rows_in_lasso(x, y, selection["lasso"][0]["x"], selection["lasso"][0]["y"])
     if selection["box"]:

@@ -1,1 +1,15 @@
-"""Parts of the Explore page, by what is explored."""
+"""Sections of the Explore page, one module per topic.
+
+answer_bins            rows selected from each semantic bin
+answers                dispersion and directions of generated answers
+clusters               rows selected from each activation cluster
+coverage               coverage that a selection reaches
+influence              score, target and warnings of preference influence
+influence_agreement    agreement between targets, with LESS and between sub-tasks; pair accuracy
+influence_extremes     the most helpful and the most harmful rows
+influence_spread       distribution of influence, and its relation to response length
+scores                 distribution and correlations of one score
+sections               available sections, the open one, and how each is drawn
+shifts                 ΔNLL and ΔH of each row, and by task
+tasks                  confidence by task, and the budget of each task
+"""

@@ -1,4 +1,4 @@
-"""The part of the Explore page that holds a subset against semantic bins: groups of rows with like instructions."""
+"""Semantic bins in the Answers section: how many rows of each group of similar instructions a selection contains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from pages.ui.charts import answer_divergence, figures, html_bars
 from pages.ui.data import bins, cached
 from pages.ui.explore.answers import SCORE, ScoredAnswers
 
-BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are held against
+BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are compared with
 
 
 @dataclass(frozen=True, eq=False)
 class BinCounts:
-    """What a subset takes from each bin; bin 0 is the largest."""
+    """Selected rows of each bin; bin 0 is the largest."""
 
-    bin_of: IntArray  # (N,) −1: in none
+    bin_of: IntArray  # (N,) −1: no bin
     sizes: IntArray  # (B,)
     subset: IntArray  # (B,)
-    random: tuple[int, ...]  # how many bins each random subset of the same size touches
+    random: tuple[int, ...]  # bins with a row of each random subset of the same size
 
     @property
     def share(self) -> float:
-        """Of all rows in bins."""
+        """Selected share of all rows that have a bin."""
         return float(self.subset.sum() / max(int(self.sizes.sum()), 1))
 
     @property
     def untouched(self) -> IntArray:
-        """Bins that nothing is taken from."""
+        """Bins without a selected row."""
         return np.flatnonzero(self.subset == 0)
 
 
 def assign_bins(known: ScoredAnswers) -> IntArray:
-    """(N,) bin of each row, as many bins as the slider says."""
+    """Assign each row to a bin, (N,), for the number of bins that the slider is set to."""
     return _bin_of(known.run.id, known.method.bins, known)
 
 
@@ -49,7 +49,7 @@ def _bin_of(run_id: str, bins: int, _known: ScoredAnswers) -> IntArray:
 
 
 def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> BinCounts:
-    """Count `rows` and random ones by bin."""
+    """Count selected and random rows by bin."""
     count = int(bin_of.max(initial=-1)) + 1
 
     def counted(some: IntArray) -> IntArray:
@@ -65,7 +65,7 @@ def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -
 
 
 def describe(known: BinCounts) -> str:
-    """How many bins are touched, beside chance, and how many rows lie in the others; markdown."""
+    """Compare the number of bins with random rows and count the rows of bins without a selected row, in markdown."""
     some, all_bins = int((known.subset > 0).sum()), len(known.sizes)
     said = f"The subset takes from **{some:,} of {all_bins:,}** bins"
     if known.random:
@@ -77,7 +77,7 @@ def describe(known: BinCounts) -> str:
 
 
 def draw_bins(known: BinCounts, pool: Pool, seen: ScoredAnswers) -> tuple[IntArray, str] | None:
-    """The figure; the rows of a bin that is clicked, highest score first, and what they are."""
+    """Draw the bins; return the rows of a clicked one, highest score first, with a description."""
     there = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(known.untouched)]
     legend = {name: answer_divergence.BIN_COLOURS[name] for name in there}
     st.html(html_bars.legend(legend | {f"{100 * known.share:.1f} % of all rows": theme.WARNING}))
@@ -99,7 +99,7 @@ def draw_bins(known: BinCounts, pool: Pool, seen: ScoredAnswers) -> tuple[IntArr
 
 
 def find_distinctive_words(pool: Pool, seen: ScoredAnswers, number: int) -> list[str]:
-    """Up to three words that prompts of this bin hold more often than those of the pool."""
+    """Return up to three words that are more frequent in the prompts of this bin than in the pool."""
     return _telling(pool.fingerprint, seen.run.id, seen.method.bins, number, pool, seen)
 
 
@@ -112,7 +112,7 @@ def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool,
 
 
 def _shares(pool: Pool, rows: IntArray, limit: int) -> dict[str, float]:
-    """In what share of a fixed sample of prompts each word is."""
+    """Return the share of a fixed sample of prompts that contain each word."""
     some = bins.sample_rows(rows, limit)
     found: dict[str, float] = {}
     for row in read_rows(pool, some.tolist()):

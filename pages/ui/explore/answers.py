@@ -1,4 +1,4 @@
-"""The part of the Explore page about answers: how far apart they lie, in how many directions, what that follows."""
+"""Answers section: how far apart a row's generated answers are, in how many directions, and what the score follows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,31 +22,31 @@ from pages.ui.words import format_rows, meaning
 
 PLANE = ("dispersion", "anisotropy")
 SCORE = "divergence"
-DOMINANT = 0.9  # Spearman with one part from which the score is that part, if it is not the other
-LINE_QUANTILES = (0.01, 0.99)  # quantiles of the score between which lines of equal score are drawn
-COMPARED_COLUMNS = ("response_tokens", "prompt_tokens", "nll", "entropy")  # what the score might only be repeating
+DOMINANT = 0.9  # Spearman with one of D and I from which it alone decides, unless the other correlates strongly too
+LINE_QUANTILES = (0.01, 0.99)  # quantiles of the score that bound the lines of equal score
+COMPARED_COLUMNS = ("response_tokens", "prompt_tokens", "nll", "entropy")  # columns that the score might merely repeat
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredAnswers:
-    """The run that holds answers, and the method that scores them: the one in use, or as it was measured."""
+    """The run with generated answers and the method that scores it, as currently set or as measured."""
 
     run: Run
     method: AnswerDivergence
 
     @property
     def measured(self) -> Method:
-        """The method as it was measured, whatever the sliders say: D and I do not move with them."""
+        """The method with its measured parameters; sliders change neither D nor I."""
         return build_method(self.run.method["name"], self.run.method["params"])
 
     @property
     def columns(self) -> dict[str, Values]:
-        """Measured and scored, (N,) each."""
+        """Measured and scored columns, each (N,)."""
         return cached.columns(self.run, self.method)
 
 
 def score_answers(run: Run, answer: LiveSelection) -> ScoredAnswers:
-    """`run` holds answers; scored with the weight of the sliders, where they are this method's."""
+    """Score a run with generated answers, with the current weight if answer divergence is the current method."""
     method = answer.method
     if not isinstance(method, AnswerDivergence):
         method = build_method(run.method["name"], run.method["params"])
@@ -54,16 +54,16 @@ def score_answers(run: Run, answer: LiveSelection) -> ScoredAnswers:
     return ScoredAnswers(run, method)
 
 
-# What is said
+# Text
 
 
 def effective_directions(anisotropy: Values) -> Values:
-    """1 / (1 − I): over so many directions would the same spread lie evenly. 1 = on one line, K − 1 at most."""
+    """Return 1 / (1 − I), the number of equally used directions with the same spread. 1: one line; at most K − 1."""
     return 1 / (1 - anisotropy)
 
 
 def headline(known: ScoredAnswers, answer: LiveSelection) -> str:
-    """The answer of the section, for the title."""
+    """Return the section's result as a title."""
     chosen, everything = (medians(known, rows) for rows in (answer.selection.rows, None))
     if everything is None:
         return "No row has two answers to compare"
@@ -77,7 +77,7 @@ def headline(known: ScoredAnswers, answer: LiveSelection) -> str:
 
 
 def medians(known: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, float] | None:
-    """Median D, and as directions the median I, of some rows (None: all); None where none of them has any."""
+    """Return the median D and the median I as directions, of `rows` (None: all); None if no row has a value."""
     apart, shape = (v if rows is None else v[rows] for v in (known.columns[name] for name in PLANE))
     if not np.isfinite(apart).any():
         return None
@@ -85,7 +85,7 @@ def medians(known: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, 
 
 
 def reading_help(known: ScoredAnswers) -> str:
-    """What the two numbers of the title are."""
+    """Explain the two numbers in the title."""
     k = known.run.method["params"]["answers"]
     return (
         f"Medians over rows. Apart: D, mean squared distance of a row's answers from their mean; 0 = alike, "
@@ -95,7 +95,7 @@ def reading_help(known: ScoredAnswers) -> str:
 
 
 def describe_answer_counts(found: AnswerCounts, k: int) -> str:
-    """What is wrong with the answers, as one line; what is not there is not said."""
+    """Describe missing, empty, refused and truncated answers in one line, without the counts that are 0."""
     parts = {
         "missing": found.missing,
         "empty": found.empty,
@@ -123,7 +123,7 @@ def _share(n: int, of: int) -> str:
 
 
 def describe_counts(known: ScoredAnswers) -> str:
-    """Missing, empty, refused and cut answers; from the columns alone where the run does not tell."""
+    """Describe missing, empty, refused and truncated answers; from the columns if the run stores no counts."""
     k, found = known.run.method["params"]["answers"], answer_counts(known.run)
     if found is not None:
         return describe_answer_counts(found, k)
@@ -138,7 +138,7 @@ def describe_counts(known: ScoredAnswers) -> str:
 
 
 def draw_plane(known: ScoredAnswers, answer: LiveSelection) -> tuple[IntArray, str] | None:
-    """The map of D and I; the rows of a dot that is clicked or of what is drawn around, and what they are."""
+    """Draw the plane of D and I; return the rows of a clicked dot or a lasso with a description."""
     x, y = (known.columns[name] for name in PLANE)
     low, high = np.nanquantile(known.columns[SCORE], LINE_QUANTILES)
     figure = answer_divergence.divergence_plane(
@@ -163,7 +163,7 @@ def draw_plane(known: ScoredAnswers, answer: LiveSelection) -> tuple[IntArray, s
 
 
 def describe_plane(known: ScoredAnswers) -> str:
-    """What dotted lines are, and what decides beside them; markdown."""
+    """Explain the lines of equal score and the dots, in markdown."""
     w = known.method.dispersion_weight
     return (
         f"Dotted: equal score {w:.2g} · D + {1 - w:.2g} · I. Shade: all rows; dots: a fixed sample. "
@@ -171,11 +171,11 @@ def describe_plane(known: ScoredAnswers) -> str:
     )
 
 
-# What it follows
+# Correlations
 
 
 def draw_correlations(known: ScoredAnswers) -> None:
-    """Spearman correlations of the score, as bars; and whether one of its two parts decides alone."""
+    """Draw the Spearman correlations of the score and name the part that decides alone, if one does."""
     every = dict(zip(*scores.rank_correlations(known.run, known.method, SCORE), strict=True))
     some = {name: value for name, value in every.items() if name in (*COMPARED_COLUMNS, *PLANE)}
     st.caption(
@@ -198,7 +198,7 @@ def draw_correlations(known: ScoredAnswers) -> None:
 
 
 def describe_dominant_part(found: Mapping[str, float]) -> str:
-    """Which of D and I decides alone, as one sentence of markdown; nothing where both do."""
+    """Return a sentence in markdown naming whichever of D and I decides alone; empty if both matter."""
     for one, other in (PLANE, PLANE[::-1]):
         if found.get(one, 0.0) >= DOMINANT and not abs(found.get(other, 1.0)) >= scores.STRONG:
             name, rest = (meaning(column).label[0] for column in (one, other))
@@ -207,5 +207,5 @@ def describe_dominant_part(found: Mapping[str, float]) -> str:
 
 
 def check_score(known: ScoredAnswers) -> ScoreCheck:
-    """What `core.analysis.score_checks` says of the score."""
+    """Check the score with `core.analysis.score_checks`."""
     return scores.check_score(known.run, known.method, SCORE)

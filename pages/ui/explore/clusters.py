@@ -1,4 +1,4 @@
-"""The part of the Explore page that holds a subset against the clusters of rows with like neurons on."""
+"""Activation clusters in the Coverage section: how many rows of each cluster a selection contains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from pages.ui.data import bins, cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
 
-MAX_BARS = 40  # clusters before the small ones are put together
+MAX_BARS = 40  # more clusters are combined into the last bar
 
 
 @dataclass(frozen=True, eq=False)
 class ClusterCounts:
-    """What a subset takes from each cluster, the largest first; those beyond BARS together. All (T,)."""
+    """Selected rows of each cluster, largest first; clusters beyond the limit share the last entry. All (T,)."""
 
     names: tuple[str, ...]
-    codes: IntArray  # (N,) place in `names`; −1: in no cluster
+    codes: IntArray  # (N,) index into `names`; −1: no cluster
     sizes: IntArray
     subset: IntArray
-    low: IntArray  # least and most that random subsets of the same size take
+    low: IntArray  # fewest and most rows in random subsets of the same size
     high: IntArray
-    clusters: int  # before any were put together
-    touches: tuple[int, float]  # clusters the subset touches, evenness
-    random: Values  # (S, 2) the same of random subsets
+    clusters: int  # before combining
+    touches: tuple[int, float]  # clusters with a selected row, evenness of their shares
+    random: Values  # (S, 2) the same for random subsets
 
 
 def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> ClusterCounts:
-    """Count `rows` and random ones by cluster; labels (N,), 0 = the largest, −1: none."""
+    """Count selected and random rows by cluster; labels (N,), 0 is the largest cluster, −1 none."""
     count = int(labels.max(initial=-1)) + 1
     codes = np.minimum(labels, MAX_BARS - 1) if count > MAX_BARS else labels
     names = tuple(bins.fold_names([str(k + 1) for k in range(count)], MAX_BARS))
@@ -57,7 +57,7 @@ def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray
 
 
 def describe(known: ClusterCounts) -> str:
-    """How many clusters are touched and how evenly, beside chance; markdown."""
+    """Compare the number of clusters and their evenness with random subsets, in markdown."""
     some, even = known.touches
     said = f"The subset touches **{some} of {known.clusters}** clusters"
     if not np.isfinite(even):
@@ -72,7 +72,7 @@ def describe(known: ClusterCounts) -> str:
 
 
 def draw_bars(run: Run, known: ClusterCounts, tasks: Grouping | None) -> tuple[IntArray, str] | None:
-    """The figure; the rows of a cluster that is clicked, and what they are."""
+    """Draw the clusters; return the rows of a clicked one with a description."""
     share = float(known.subset.sum() / max(int((known.codes >= 0).sum()), 1))
     *others, (line, colour) = coverage.CLUSTER_COLOURS.items()
     st.html(html_bars.legend({**dict(others), f"{coverage.format_share(share)} {line}": colour}))
@@ -104,7 +104,7 @@ def draw_bars(run: Run, known: ClusterCounts, tasks: Grouping | None) -> tuple[I
 
 
 def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:
-    """For each cluster the task that most of its rows have."""
+    """Name the most frequent task of each cluster, with its share."""
     count = int(codes.max(initial=-1)) + 1
     both = np.zeros((count, len(tasks.names)), np.int64)
     inside = codes >= 0

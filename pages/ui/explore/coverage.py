@@ -1,4 +1,4 @@
-"""The part of the Explore page that says how much of what the pool switches on a selection reaches."""
+"""Coverage section: how much of the activation coverage of the whole pool a selection reaches."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 
-NEAR_CHANCE = 0.01  # to random rows: then a digit more is said
-MAX_CACHED_ORDERS = 3  # orders kept with their counts, over all visitors: up to some 40 MB each
+NEAR_CHANCE = 0.01  # to the range of random rows: within it, the share gets one more digit
+MAX_CACHED_ORDERS = 3  # cached orders with their counts, shared by all visitors: up to about 40 MB each
 GROWTH_HELP = {
     "sqrt": "A neuron that is on in c of the rows counts √c.",
     "once": "A neuron counts once, in however many rows it is on.",
@@ -28,20 +28,20 @@ GROWTH_HELP = {
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurves:
-    """What is known for every budget; a moved budget only asks it again."""
+    """Coverage curves that hold for every budget, so moving the budget needs no new count."""
 
-    own: CoverageCurve  # the order in force
-    greedy: CoverageCurve  # the greedy order of the whole pool; `own` itself where it is that
-    random: Values  # (S, A) at own.at
-    drawn: int  # random orders there are, of which S were counted
+    own: CoverageCurve  # the current order
+    greedy: CoverageCurve  # greedy order of the whole pool; the same object as `own` if the orders are equal
+    random: Values  # (S, A) shares at the lengths of the current curve
+    drawn: int  # number of random orders available, of which S were counted
 
     def random_at(self, k: int) -> Values:
-        """(S,) what random rows reach."""
+        """Return the shares, (S,), that the first k rows of each random order reach."""
         return coverage_curve.interpolate(self.own.at, self.random, k)
 
 
 def count_curves(pool: Pool, run: Run, states: Run, answer: LiveSelection, recipe: Recipe) -> CoverageCurves:
-    """Count along all orders, or find them counted."""
+    """Count coverage along the current, greedy and random orders; cached by order."""
     return _curves(
         states.id,
         live_selection.order_key(run, recipe),
@@ -66,7 +66,7 @@ def _curves(
         else coverage_curve.trace_curve(yard, rows, coverage_curve.curve_lengths(len(rows)))
     )
     orders = live_selection.random_orders(_pool, _run, _recipe)
-    at = own.at[: np.searchsorted(own.at, len(orders[0]), side="right")]  # pins may make it longer
+    at = own.at[: np.searchsorted(own.at, len(orders[0]), side="right")]  # pins may make the current order longer
     return CoverageCurves(own, greedy, coverage_curve.random_curves(yard, orders, at), len(orders))
 
 
@@ -83,22 +83,22 @@ def _greedy(run_id: str, root: str, _run: Run) -> CoverageCurve:
     return coverage_curve.trace_curve(_yardstick(run_id, root, _run), rows, coverage_curve.curve_lengths(len(rows)))
 
 
-# What is said
+# Text
 
 
 @dataclass(frozen=True)
 class CoverageAtBudget:
-    """The selection in force among the curves; shares in 0..1, NaN: unknown."""
+    """The current selection on the coverage curves; shares in 0..1, NaN if unknown."""
 
     budget: float
     own: float
     random: tuple[float, float]
     greedy: float
-    worth: float  # share of the rows that random rows would need to reach as much
+    worth: float  # share of rows that a random selection needs for the same coverage
 
 
 def coverage_at_budget(known: CoverageCurves, chosen: int, rows: int) -> CoverageAtBudget:
-    """Exact for the orders, between counted lengths for random rows."""
+    """Evaluate all curves at one budget: exact for the orders, interpolated for random rows."""
     random = known.random_at(chosen)
     ends = (float(random.min()), float(random.max())) if len(random) else (float("nan"), float("nan"))
     own = known.own.reached(chosen)
@@ -109,7 +109,7 @@ def coverage_at_budget(known: CoverageCurves, chosen: int, rows: int) -> Coverag
 
 
 def headline(here: CoverageAtBudget) -> str:
-    """The answer of the section, for the title."""
+    """Return the section's result as a title."""
     if not here.budget:
         return "No row is chosen"
     low, high = here.random
@@ -119,7 +119,7 @@ def headline(here: CoverageAtBudget) -> str:
 
 
 def describe(here: CoverageAtBudget, known: CoverageCurves) -> str:
-    """The same beside chance and beside the most there is; markdown."""
+    """Compare the selection with random rows and with greedy search, in markdown."""
     if not here.budget:
         return "Raise the budget to see how far it reaches."
     low, high = here.random
@@ -137,7 +137,7 @@ def describe(here: CoverageAtBudget, known: CoverageCurves) -> str:
 
 
 def format_tenths(share: float) -> str:
-    """A share with a digit after the point."""
+    """Format a share in 0..1 as a percentage with one decimal."""
     return f"{100 * share:.1f} %"
 
 
@@ -147,11 +147,11 @@ def _range(low: float, high: float) -> str:
     )
 
 
-# What is drawn
+# Figures
 
 
 def draw_curve(known: CoverageCurves, here: CoverageAtBudget, label: str, rows: int) -> None:
-    """The figure, and what it takes to read it."""
+    """Draw the coverage curves."""
     lines = {"own": coverage.Line(label, known.own.at / rows, known.own.shares)}
     if known.greedy is not known.own:
         lines["greedy"] = coverage.Line(coverage.GREEDY, known.greedy.at / rows, known.greedy.shares)
@@ -172,7 +172,7 @@ def draw_curve(known: CoverageCurves, here: CoverageAtBudget, label: str, rows: 
 
 
 def reading_help(known: CoverageCurves, states: Run) -> str:
-    """How f counts, and from how many random orders the band is."""
+    """Explain how f counts a neuron and how many random orders form the band."""
     params = states.method["params"]
     counts = GROWTH_HELP[params["growth"]].format(tau=params["tau"])
     band = f"Band: {len(known.random)} random orders" if len(known.random) else "There are no rows to draw from"
@@ -181,5 +181,5 @@ def reading_help(known: CoverageCurves, states: Run) -> str:
 
 
 def random_selections(pool: Pool, run: Run, recipe: Recipe, k: int) -> list[IntArray]:
-    """The first k rows of each random order."""
+    """Return the first k rows of each random order."""
     return [rows[:k] for rows in live_selection.random_orders(pool, run, recipe)]

@@ -1,4 +1,4 @@
-"""The part of the Explore page about influence: towards each target set and away from it, and what that follows."""
+"""Influence section: how training on a row moves the model towards each target set, and what the score follows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,57 +18,57 @@ from pages.ui.explore import scores
 from pages.ui.words import escape_markdown, format_rows, meaning
 
 SCORE = "influence"
-COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> what its columns are called
-MAX_TARGETS = 8  # targets, or sub-tasks of one, side by side
+COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> prefix of its columns
+MAX_TARGETS = 8  # targets, or sub-tasks of one target, shown side by side
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredInfluence:
-    """The run that holds influences, and the method that scores them: the one in use, or as it was measured."""
+    """The run with influences and the method that scores it, as currently set or as measured."""
 
     run: Run
     method: PreferenceInfluence
 
     @property
     def columns(self) -> dict[str, Values]:
-        """Measured and scored, (N,) each."""
+        """Measured and scored columns, each (N,)."""
         return cached.columns(self.run, self.method)
 
     @property
     def subtasks(self) -> dict[str, tuple[str, ...]]:
-        """Every target, with its sub-tasks."""
+        """Sub-tasks of every target."""
         return dict(cached.measurements(self.run).need_influences().subtasks)
 
     @property
     def targets(self) -> list[str]:
-        """Those shown side by side: all, or the first MOST with the one in use among them."""
+        """Targets to show side by side, always with the current one."""
         return limit_targets(list(self.subtasks), self.method.chosen)
 
     @property
     def key(self) -> tuple[str, str]:
-        """What decides the score: for use as cache arguments."""
+        """Cache arguments that identify the score."""
         return self.run.id, cached.method_key(self.method)
 
     @property
     def cut(self) -> bool:
-        """Does the method in use order rows by this very score?"""
+        """Whether the current method ranks rows by this score."""
         return self.method.ranks_by == SCORE
 
 
 def limit_targets(every: Sequence[str], own: str) -> list[str]:
-    """The first MOST names, `own` always among them, in their order."""
+    """Return the first names up to the limit, in their order; `own` is always among them."""
     first = [name for name in every if name != own][: MAX_TARGETS - 1]
     return [name for name in every if name == own or name in first]
 
 
 def find_influence_run(pool: Pool, run: Run) -> Run | None:
-    """The run that holds influences: `run` itself or one that it is made of, else the newest under its reading."""
+    """Return the run with influences: `run`, one of its members, or the newest under the same reading; else None."""
     own = next((one for one in (run, *run.members) if INFLUENCES in one.kept), None)
     return own or find_signal(cached.workspace(), pool, "influence", Reading(**run.reading))
 
 
 def score_influence(run: Run, answer: LiveSelection) -> ScoredInfluence:
-    """`run` holds influences; scored as the controls say, where they are this method's."""
+    """Score a run with influences, with the current settings if preference influence is the current method."""
     method = answer.method
     if not isinstance(method, PreferenceInfluence):
         method = build_method(run.method["name"], run.method["params"])
@@ -77,7 +77,7 @@ def score_influence(run: Run, answer: LiveSelection) -> ScoredInfluence:
 
 
 def choose_target(known: ScoredInfluence) -> ScoredInfluence:
-    """While another method is in use: which of several targets to look at, for this page alone."""
+    """Let the user pick one of several targets while another method is selected; affects this page only."""
     names = list(known.subtasks)
     if len(names) == 1:
         return known
@@ -87,17 +87,17 @@ def choose_target(known: ScoredInfluence) -> ScoredInfluence:
     return replace(known, method=replace(known.method, target=name))
 
 
-# What is said
+# Text
 
 
 def format_score_name(known: ScoredInfluence) -> str:
-    """The score in use: markdown."""
+    """Name the current score, in markdown."""
     name = escape_markdown(known.method.chosen)
     return f"Influence on {name}" + ("" if known.method.objective == "preference" else "'s chosen answers (LESS)")
 
 
 def headline(known: ScoredInfluence) -> str:
-    """The answer of the section, for the title: markdown."""
+    """Return the section's result as a title, in markdown."""
     about, values = check_score(known), known.columns[SCORE]
     finite = values[np.isfinite(values)]
     if not len(finite):
@@ -110,7 +110,7 @@ def headline(known: ScoredInfluence) -> str:
 
 
 def reading_help(known: ScoredInfluence) -> str:
-    """What the score is and what its two ends mean, and how many rows have it."""
+    """Explain the score and its two ends, and count the rows without it."""
     about = meaning(f"{COLUMN_PREFIX[known.method.objective]}.{known.method.chosen}")
     missing = int((~np.isfinite(known.columns[SCORE])).sum())
     none = f" {format_rows(missing)} without a response: no score." if missing else ""
@@ -120,12 +120,12 @@ def reading_help(known: ScoredInfluence) -> str:
 
 
 def check_score(known: ScoredInfluence) -> ScoreCheck:
-    """What `core.analysis.score_checks` says of the score in use."""
+    """Check the current score with `core.analysis.score_checks`."""
     return scores.check_score(known.run, known.method, SCORE)
 
 
 def collect_warnings(known: ScoredInfluence) -> list[str]:
-    """Reasons to look twice: at the score, and at its target set as the run tells of it."""
+    """Return the warnings about the current score and, from the run, about its target set."""
     own = f"{known.method.chosen}: "
     told = [one for one in known.run.summary.get("warnings", ()) if one.startswith(own)]
     return [*check_score(known).warnings, *told]

@@ -1,4 +1,4 @@
-"""Do targets agree on which rows help, does the control, do sub-tasks; and how the model takes their pairs."""
+"""Agreement of influence scores between targets, with LESS and between sub-tasks; accuracy on the targets' pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,27 +27,29 @@ ROSE, LESS = "ROSE", "LESS"
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """The same M rows in the orders of several scores, best first."""
+    """The same M rows sorted by several scores, best first."""
 
     names: tuple[str, ...]
-    orders: tuple[IntArray, ...]  # C times (M,) row numbers
+    orders: tuple[IntArray, ...]  # C arrays (M,) of row numbers
     rho: Values  # (C, C) Spearman
-    pool: int  # rows of the pool
+    pool: int  # number of rows in the pool
 
     def top(self, k: int) -> Membership:
-        """Which of the orders each row is among the first k of."""
+        """Return which orders have each row among their first k."""
         return Membership.of([order[:k] for order in self.orders], self.pool)
 
     def chance(self, k: int) -> tuple[float, float, float]:
-        """Overlap of two random sets of k of these rows: on average, and where 95 % of such lie."""
+        """Return the expected overlap of two random sets of k of these rows, and its 95 % range."""
         m, sizes = len(self.orders[0]), np.array([k], np.int64)
         mean, low, high = expected_overlap(m, m, m, sizes, sizes)
         return float(mean[0]), float(low[0]), float(high[0])
 
 
 def rows_to_order(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> tuple[str, IntArray]:
-    """The rows that are put in order, and a text that is equal for equal ones: those that the filters let pass, where
-    this method is in use; else all that have a score."""
+    """Return a cache key and the rows to sort.
+
+    These are the eligible rows if this method is the current one, else all rows with a score.
+    """
     if known.method is answer.method:
         recipe = state.recipe(pool)
         return live_selection.order_key(known.run, recipe), np.sort(live_selection.order(pool, known.run, recipe).rows)
@@ -55,7 +57,7 @@ def rows_to_order(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> 
 
 
 def compare_orders(pool: Pool, known: ScoredInfluence, answer: LiveSelection, what: Mapping[str, str]) -> Agreement:
-    """Of the columns `what` (name -> column)."""
+    """Sort the rows by each column of `what` (name -> column) and compare the orders."""
     key, rows = rows_to_order(pool, known, answer)
     return _agreement(key, known.key, tuple(what.items()), str(cached.workspace().root), known, rows)
 
@@ -78,16 +80,16 @@ def _agreement(
 
 
 def _by_subtask(known: ScoredInfluence) -> dict[str, Values]:
-    """The score of each sub-task of the target in use, called by its number."""
+    """Return the scores of each sub-task of the current target as columns "subtask.0", "subtask.1", ..."""
     values = cached.measurements(known.run).need_influences().of(known.method.chosen, known.method.objective)
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 
-# What is drawn
+# Figures
 
 
 def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
-    """Of targets, of the control, of sub-tasks."""
+    """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
     st.subheader("Do targets agree?", anchor=False)
     _targets(pool, known, answer)
     st.markdown(f"**{escape_markdown(known.method.chosen)}, preference pairs against its chosen answers alone**")
@@ -97,7 +99,7 @@ def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) ->
 
 
 def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
-    """Do the targets want the same rows?"""
+    """Compare the targets with each other."""
     if len(known.subtasks) == 1:
         st.caption(f"One target was measured, {escape_markdown(known.method.chosen)}: there is no other to agree with.")
         return
@@ -106,7 +108,7 @@ def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
 
 
 def _control(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
-    """Does the loss of preference pairs order rows otherwise than that of the chosen answers alone?"""
+    """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
     name = known.method.chosen
     found = compare_orders(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
     st.markdown(f"{describe(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
@@ -121,7 +123,7 @@ def _other_order(rho: float) -> str:
 
 
 def _subtasks(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
-    """Do the sub-tasks of the target in use want the same rows?"""
+    """Compare the sub-tasks of the current target."""
     names = known.subtasks[known.method.chosen]
     st.caption(
         f"Sub-tasks of {escape_markdown(known.method.chosen)}"
@@ -138,7 +140,7 @@ def _size(found: Agreement, answer: LiveSelection) -> int:
 
 
 def _tables(found: Agreement, answer: LiveSelection) -> None:
-    """Rank correlation and overlap of each two; the two that are least alike in words."""
+    """Draw rank correlation and overlap of each pair, and describe the pair that agrees least."""
     k = _size(found, answer)
     apart = found.rho + 2 * np.eye(len(found.names))
     if not np.isnan(apart).all():
@@ -156,7 +158,7 @@ def _tables(found: Agreement, answer: LiveSelection) -> None:
 
 
 def describe(found: Agreement, pair: tuple[int, int], k: int) -> str:
-    """How far two orders agree, over all rows and in their first k; markdown."""
+    """Describe how far two orders agree over all rows and over their first k, in markdown."""
     i, j = pair
     a, b = (escape_markdown(found.names[at]) for at in pair)
     rho = float(found.rho[i, j])
@@ -174,13 +176,13 @@ def describe(found: Agreement, pair: tuple[int, int], k: int) -> str:
 
 
 def target_summaries(known: ScoredInfluence) -> list[dict[str, Any]]:
-    """What the run tells of the targets shown."""
+    """Return what the run stores about the targets shown."""
     every = {one["name"]: one for one in known.run.summary.get("targets", ())}
     return [every[name] for name in known.targets if name in every]
 
 
 def draw_accuracy(known: ScoredInfluence) -> None:
-    """How the model takes the pairs of each target before the warm-up and after each of its epochs."""
+    """Draw the pair accuracy of each target before the warm-up and after each of its epochs."""
     every = target_summaries(known)
     if not every:
         st.caption("This run does not tell how the model takes the pairs.")
@@ -208,7 +210,7 @@ def _shares(values: Sequence[float | None]) -> Values:
 
 
 def describe_accuracy(one: Mapping[str, Any]) -> str:
-    """Of one target: how often the chosen answer is the likelier one, before and after; markdown."""
+    """Describe the pair accuracy of one target before and after the warm-up, in markdown."""
     found = _accuracy(one)
     ends = [f"{100 * value:.0f} %" for value in found.likelier[[0, -1]]]
     after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
@@ -220,7 +222,7 @@ def describe_accuracy(one: Mapping[str, Any]) -> str:
 
 
 def draw_pairs(known: ScoredInfluence) -> None:
-    """The pairs of the target in use, as they were measured, to be read."""
+    """Draw a reader of the measured pairs of the current target."""
     method, seed = known.method, known.run.seed if known.method.pairs else 0
     sets = [target for target in parse_targets(method.targets) if target.name == method.chosen]
     pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

@@ -1,4 +1,4 @@
-"""The rows at the two ends of an influence score, beside each other to be read: the most helpful, the most harmful."""
+"""Rows at the two ends of an influence score, side by side: most helpful and most harmful."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ HEIGHT = 460
 
 
 def find_extreme_rows(known: ScoredInfluence) -> tuple[IntArray, IntArray]:
-    """The rows that help most, best first, and those that harm most, worst first; no row is in both."""
+    """Return the most helpful rows, best first, and the most harmful ones, worst first; no row is in both."""
     return _ends(*known.key, str(cached.workspace().root), known)
 
 
@@ -34,7 +34,7 @@ def _ends(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[In
 
 
 def draw_ends(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
-    """Both ends of the score in use."""
+    """Draw both ends of the current score."""
     values = known.columns[SCORE]
     best, worst = find_extreme_rows(known)
     most = "Most helpful" if len(best) and values[best[0]] > 0 else "Least harmful"
@@ -48,7 +48,7 @@ def draw_ends(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None
 
 @st.fragment
 def _end(pool: Pool, known: ScoredInfluence, answer: LiveSelection, rows: IntArray, title: str, side: str) -> None:
-    """One row at a time; another one is a click."""
+    """Draw one row of an end, with buttons for the previous and next one."""
     if not len(rows):
         st.subheader(title, anchor=False)
         st.caption("No row.")
@@ -75,7 +75,7 @@ def _end(pool: Pool, known: ScoredInfluence, answer: LiveSelection, rows: IntArr
 
 
 def _at(known: ScoredInfluence, key: str) -> int:
-    """Which of the rows is open; another score begins afresh."""
+    """Return the index of the open row; it restarts at 0 for another score."""
     noted: Any = state.session_value(f"{key}.at")
     return int(noted[1]) if noted and noted[0] == known.key else 0
 
@@ -85,7 +85,7 @@ def _go(known: ScoredInfluence, key: str, at: int) -> None:
 
 
 def _marks(known: ScoredInfluence, answer: LiveSelection, row: int) -> list[str]:
-    """What stands beside the text: score, length, the sub-task it is highest for, whether it is selected."""
+    """List score, length, sub-task with the highest score, and whether the row is selected."""
     method = known.method
     marks = [
         f"influence {format_number(float(known.columns[SCORE][row]))}",

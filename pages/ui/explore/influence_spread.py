@@ -1,4 +1,4 @@
-"""How influence is distributed over the rows, for every target, and beside response length."""
+"""Distribution of influence over the rows of the pool, per target, and its relation to response length."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from pages.ui.explore import scores
 from pages.ui.explore.influence import COLUMN_PREFIX, SCORE, ScoredInfluence, check_score
 from pages.ui.words import PER_TARGET, escape_markdown
 
-NEGLIGIBLE_RHO = 0.2  # |Spearman| with length below which nothing is made of it
+NEGLIGIBLE_RHO = 0.2  # |Spearman| with length that counts as no correlation
 
 
 # Every target
@@ -25,17 +25,17 @@ NEGLIGIBLE_RHO = 0.2  # |Spearman| with length below which nothing is made of it
 
 @dataclass(frozen=True, eq=False)
 class InfluenceSpread:
-    """How the scores of several targets are distributed, over the same bins."""
+    """Distribution of the scores of several targets over shared bins."""
 
     edges: Values  # (B + 1,)
-    place: IntArray  # (T, N) bin of each row; -1: no score
-    helping: Values  # (T,) share of the scored rows above 0
+    place: IntArray  # (T, N) bin of each row; −1: no score
+    helping: Values  # (T,) share of scored rows above 0
     middle: Values  # (T,) median
     rho: Values  # (T,) Spearman with response length
 
 
 def compute_spread(known: ScoredInfluence) -> InfluenceSpread:
-    """Of the targets shown, by the loss in use; worked out once."""
+    """Compute the distributions for the targets shown and the current loss; cached."""
     return _spread(known.run.id, known.method.objective, tuple(known.targets), str(cached.workspace().root), known)
 
 
@@ -57,7 +57,7 @@ def _spread(
 
 
 def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
-    """A histogram for each target; the rows of a bar that is clicked, and what they are."""
+    """Draw a histogram per target; return the rows of a clicked bar with a description."""
     found = compute_spread(known)
     chosen, order = answer.selection.rows, answer.selection.order.rows
     drawn = []
@@ -90,11 +90,11 @@ def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray
     return bins.sort_by_value(rows, -known.columns[f"{COLUMN_PREFIX[known.method.objective]}.{name}"]), words
 
 
-# Beside length
+# Influence by length
 
 
 def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
-    """The score against response length; the rows of a dot or of what is drawn around, and what they are."""
+    """Draw the score against response length; return the rows of a clicked dot or a lasso with a description."""
     x, y = log10_tokens(known.columns["response_tokens"]), known.columns[SCORE]
     grid, dots = _beside(*known.key, str(cached.workspace().root), known)
     own = known.cut and known.method is answer.method
@@ -114,19 +114,19 @@ def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[In
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _beside(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[Grid, IntArray]:
-    """The density of all rows, and a fixed sample of them."""
+    """Return the density of all rows and a fixed sample of them."""
     x, y = log10_tokens(_known.columns["response_tokens"]), _known.columns[SCORE]
     both = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return bins.count_grid(x, y), bins.sample_rows(both, bins.MAX_DOTS)
 
 
 def log10_tokens(tokens: IntArray) -> Values:
-    """log10; NaN for none."""
+    """Return log10 of the token counts; NaN for 0."""
     return np.log10(tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)
 
 
 def describe_length_correlation(known: ScoredInfluence) -> str:
-    """What the rank correlation with length comes to; markdown."""
+    """Describe the rank correlation with response length, in markdown."""
     rho = check_score(known).length_rho
     if np.isnan(rho):
         return "No rank correlation with length: too few rows, or all alike."

@@ -1,4 +1,4 @@
-"""The parts of the Explore page: one score column, two against each other, tasks, what follows what."""
+"""Score section: the distribution of one column, whether it is trustworthy, and what it correlates with."""
 
 from collections.abc import Sequence
 
@@ -43,17 +43,17 @@ COMPARED_COLUMNS = (
     "dispersion",
     "anisotropy",
 )
-PARTS = {"divergence": ("dispersion", "anisotropy")}  # of course it follows these
+PARTS = {"divergence": ("dispersion", "anisotropy")}  # correlated by construction
 HEIGHT = 330  # of the histogram
-MAX_CORRELATED_ROWS = 200_000  # rows for a rank correlation: its error is then about 0.002
-STRONG = MOSTLY_LENGTH  # |Spearman| pointed out
+MAX_CORRELATED_ROWS = 200_000  # rows for a rank correlation; its error is then about 0.002
+STRONG = MOSTLY_LENGTH  # |Spearman| that is highlighted
 
 
 # One column
 
 
 def choose_column(run: Run, method: Method) -> str:
-    """Which score to look at; the one that the method ranks by first."""
+    """Let the user pick a column; the one that the method ranks by comes first."""
     columns = cached.columns(run, method)
     own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
     hidden = IDENTIFIER_COLUMNS if columns["response_tokens"].any() else (*IDENTIFIER_COLUMNS, "response_tokens")
@@ -70,7 +70,7 @@ def choose_column(run: Run, method: Method) -> str:
 
 
 def verdict(run: Run, answer: LiveSelection, column: str) -> str:
-    """Can this score be trusted? The page's answer, in a few words."""
+    """Return whether the score adds information, as a short title."""
     label, about = meaning(column).label, check_score(run, answer.method, column)
     if about.constant:
         return f"{label} orders nothing"
@@ -86,14 +86,14 @@ def verdict(run: Run, answer: LiveSelection, column: str) -> str:
 
 
 def are_related(a: str, b: str) -> bool:
-    """Is one of two columns made of the other, or are both of them influence?"""
+    """Return whether one column is computed from the other, or both are influence scores."""
     if all(name.partition(".")[0] in PER_TARGET for name in (a, b)):
         return True
     return a in PARTS.get(b, ()) or b in PARTS.get(a, ())
 
 
 def describe_direction(answer: LiveSelection, column: str) -> str:
-    """The direction of a column in words."""
+    """Describe which end of a column is preferred, or what its ends mean."""
     if column == answer.method.ranks_by:
         return direction(column, answer.method.prefer)
     if column == display_column(answer.method):
@@ -102,7 +102,7 @@ def describe_direction(answer: LiveSelection, column: str) -> str:
 
 
 def describe_counts(run: Run, answer: LiveSelection, column: str) -> str:
-    """Measured, missing and excluded rows, in one line."""
+    """Count rows with the score, without it and excluded ones, in one line."""
     values = live_selection.columns(run, answer)[column]
     missing = int((~np.isfinite(values)).sum())
     said = [f"{len(values) - missing:,} rows have this score"]
@@ -113,15 +113,15 @@ def describe_counts(run: Run, answer: LiveSelection, column: str) -> str:
 
 
 def draw_warnings(run: Run, method: Method, column: str) -> None:
-    """Reasons not to trust this score, if there are any."""
-    if column == "response_tokens":  # it is length
+    """Show the warnings of the score checks."""
+    if column == "response_tokens":  # length itself
         return
     for warning in check_score(run, method, column).warnings:
         st.warning(escape_markdown(warning), icon=":material/warning:")
 
 
 def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
-    """What `core.analysis.score_checks` says of one column."""
+    """Check a column with `core.analysis.score_checks`."""
     return _trusted(run.id, cached.method_key(method), column, run, method)
 
 
@@ -132,7 +132,7 @@ def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> 
 
 
 def draw_histogram(run: Run, answer: LiveSelection, column: str) -> tuple[IntArray, str] | None:
-    """The histogram; the rows of a bar that is clicked or of those dragged over, and what they are."""
+    """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
     figure = histogram.histogram(**subset.histogram_layers(run, answer, column), height=HEIGHT)
     figure["layout"] |= dragging.DRAG_LAYOUT
     event = st.plotly_chart(
@@ -149,7 +149,7 @@ def draw_histogram(run: Run, answer: LiveSelection, column: str) -> tuple[IntArr
 
 
 def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words: str, *, key: str) -> None:
-    """The rows behind what was clicked."""
+    """Draw a reader for the clicked rows."""
     reader.reader(
         pool,
         rows,
@@ -163,11 +163,11 @@ def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words
     )
 
 
-# What follows what
+# Correlations
 
 
 def draw_correlations(run: Run, method: Method, column: str) -> None:
-    """Rank correlations of one column with all that it might only be repeating."""
+    """Draw the rank correlations of a column with all columns that it might merely repeat."""
     others, values = rank_correlations(run, method, column)
     if not others:
         return
@@ -180,12 +180,12 @@ def draw_correlations(run: Run, method: Method, column: str) -> None:
 
 
 def column_labels(others: Sequence[str], column: str) -> list[str]:
-    """Columns by their names for people; those that a column is made of are called so."""
+    """Return display names of columns; those that `column` is computed from are marked as parts."""
     return [meaning(name).label + (", a part" if name in PARTS.get(column, ()) else "") for name in others]
 
 
 def rank_correlations(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
-    """The other columns and their Spearman correlation with this one; NaN where there is none."""
+    """Return the other columns and their Spearman correlation with this one; NaN if undefined."""
     return _correlated(run.id, cached.method_key(method), column, run, method)
 
 
@@ -199,7 +199,7 @@ def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) 
 
 
 def spearman(a: Values, b: Values) -> float:
-    """Rank correlation over the rows that have both; NaN where there is none. Of huge pools from a fixed sample."""
+    """Compute the rank correlation over the rows with both values; NaN if undefined. Large pools are sampled."""
     rows = bins.sample_rows(np.flatnonzero(np.isfinite(a) & np.isfinite(b)), MAX_CORRELATED_ROWS)
     a, b = a[rows], b[rows]
     if len(a) < 3 or a.min() == a.max() or b.min() == b.max():

@@ -1,7 +1,7 @@
-"""The sections of the Explore page: which there are for what was measured, which one is open, and what each draws.
+"""Sections of the Explore page: which are available, which one is open, and how each is drawn.
 
-Each puts its answer into the title as soon as it is known. What can be clicked is in a fragment of its own: a click
-draws nothing else again.
+Each section sets the page's title as soon as its result is known. Clickable figures are in their own fragment, so a
+click redraws nothing else.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,18 +38,18 @@ from pages.ui.words import escape_markdown, join_words
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
 INFLUENCE, MAP = "Influence", "Map"
-# what a method is about; others: their score
+# section that opens first for a method; others: their score
 METHOD_SECTIONS = {
     "activation_coverage": COVERAGE,
     "task_confidence": TASKS,
     "answer_divergence": ANSWERS,
     "preference_influence": INFLUENCE,
 }
-OPENED_KEY = "explore.opened"  # the section that was opened by hand, in this tab
+OPENED_KEY = "explore.opened"  # the section that the user opened in this tab
 
 
 def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
-    """Every section, and whether there is anything to draw in it."""
+    """Return every section and whether it has anything to draw."""
     groups = find_grouping(pool, run)
     return {
         SCORE: True,
@@ -63,7 +63,7 @@ def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
 
 
 def choose_section(there: Mapping[str, bool], method: Method) -> str:
-    """The open section: the one opened by hand, else what the method in use is about."""
+    """Let the user choose a section; the default is the one for the current method."""
     names = [name for name, drawn in there.items() if drawn]
     wanted = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
     key = state.set_widget("explore.section", wanted if wanted in names else SCORE)
@@ -79,7 +79,7 @@ def choose_section(there: Mapping[str, bool], method: Method) -> str:
 
 
 def suggest_measurements(there: Mapping[str, bool]) -> str:
-    """Which method to measure to see more, as one sentence; nothing when all is there."""
+    """Return a sentence naming methods to measure for more sections; empty if all are available."""
     wanted = {
         COVERAGE: "Activation coverage for the coverage of neurons",
         TASKS: "Task confidence for tasks",
@@ -90,11 +90,11 @@ def suggest_measurements(there: Mapping[str, bool]) -> str:
     return f"To see more here, measure {join_words(said)}." if said else ""
 
 
-# What they draw
+# Drawing
 
 
 def draw_score(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """One column: how it is distributed, and what it follows."""
+    """Draw the distribution of one column and what it correlates with."""
     picked, words = st.columns([1, 3], vertical_alignment="bottom")
     with picked:
         column = scores.choose_column(run, answer.method)
@@ -119,7 +119,7 @@ def _score(pool: Pool, run: Run, answer: LiveSelection, column: str) -> None:
 
 
 def draw_shift(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """Both shifts against each other, and by task."""
+    """Draw both shifts against each other, and by task."""
     top.title(shifts.headline(run, answer), anchor=False)
     st.caption(shifts.describe(run, answer))
     _shift(pool, run, answer)
@@ -127,7 +127,7 @@ def draw_shift(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
 
 @st.fragment
 def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """Picks in the two pictures are taken together."""
+    """Draw both figures; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 4])
     with left:
         st.subheader("What the warm-up changed", anchor=False)
@@ -145,7 +145,7 @@ def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
 
 
 def draw_coverage(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """How far the selection reaches, and what it takes from each cluster."""
+    """Draw how much the selection covers and how many rows of each cluster it contains."""
     states, recipe = find_coverage_run(pool, run), state.recipe(pool)
     assert states is not None
     known = coverage.count_curves(pool, run, states, answer, recipe)
@@ -183,7 +183,7 @@ def _covered(
 
 
 def draw_tasks(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """How sure the model is of each task, and what each gets of the budget."""
+    """Draw the model's confidence by task and the allocation of the budget."""
     groups, known = find_grouping(pool, run), tasks.find_confidence(pool, run)
     top.title(tasks.headline(groups, known, answer, len(pool)), anchor=False)
     words = [groups.says, "" if known is None else tasks.describe_weights(groups, known, answer)]
@@ -212,7 +212,7 @@ def _by_task(pool: Pool, run: Run, answer: LiveSelection, known: tasks.Confidenc
 
 
 def draw_answers(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """How far apart the model's answers lie, in how many directions, and what is taken from each bin."""
+    """Draw how far apart generated answers are, in how many directions, and the rows selected from each bin."""
     source = answer_source.find_answers_run(pool, run)
     assert source is not None
     known = answers.score_answers(source, answer)
@@ -228,7 +228,7 @@ def draw_answers(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
 
 @st.fragment
 def _to_answers(pool: Pool, run: Run, answer: LiveSelection, known: answers.ScoredAnswers, random: Any) -> None:
-    """The bin clicked last and what is drawn in the plane are taken together."""
+    """Draw the plane and the bins; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 5], gap="medium")
     with left:
         st.subheader("How far apart, in how many directions", anchor=False)
@@ -247,7 +247,7 @@ def _to_answers(pool: Pool, run: Run, answer: LiveSelection, known: answers.Scor
 
 
 def draw_influence(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """What helps towards each target, what that follows, whether targets agree, and how the model takes their pairs."""
+    """Draw influence on each target, its relation to length, agreement between targets, and pair accuracy."""
     source = influence.find_influence_run(pool, run)
     assert source is not None
     known = influence.score_influence(source, answer)
@@ -271,7 +271,7 @@ def draw_influence(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> Non
 
 @st.fragment
 def _influences(pool: Pool, run: Run, answer: LiveSelection, known: influence.ScoredInfluence) -> None:
-    """The bar clicked last and what is drawn around are taken together."""
+    """Draw histograms and lengths; with a pick in each, show the rows in both."""
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rows by influence", anchor=False)
@@ -287,7 +287,7 @@ def _influences(pool: Pool, run: Run, answer: LiveSelection, known: influence.Sc
 
 
 def draw_map(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """Where the rows lie, the chosen ones among them."""
+    """Draw the map of the rows, with the selected ones highlighted."""
     source, layout = view.choose_map(view.find_sources(pool, run))
     where = view.load_layout(source, layout)
     if where is None:
@@ -303,7 +303,7 @@ def draw_map(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
 
 @st.fragment
 def _mapped(pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, where: view.MapLayout) -> None:
-    """What is drawn around stays while colours change."""
+    """Draw the map; a lasso stays while colours change."""
     known = picture.sample_dots(pool, where, find_grouping(pool, run), mapcolours.find_pinned_rows(pool))
     left, right = st.columns([7, 3], gap="medium")
     with right:

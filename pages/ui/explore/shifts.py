@@ -1,4 +1,4 @@
-"""The part of the Explore page that sets both shifts against each other, row by row and task by task."""
+"""Entropy shift section: ΔNLL and ΔH of each row against each other, and by task."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +17,10 @@ from pages.ui.shell import state
 from pages.ui.words import meaning
 
 SHIFT_COLUMNS = ("delta_nll", "delta_entropy")
-MAX_TASKS = 16  # lines before the rest is put together
+MAX_TASKS = 16  # more tasks are combined into the last line
 VIEWS = ("Share that expands", "Spread of ΔH")
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
-FEW = 0.02  # share of rows below which expansion (or compression) is the exception
+FEW = 0.02  # share of rows up to which expansion (or compression) is an exception
 HEIGHT = 340
 
 
@@ -28,12 +28,12 @@ HEIGHT = 340
 
 
 def has_shift(run: Run, method: Method) -> bool:
-    """Were both model states measured?"""
+    """Return whether both shift columns were measured."""
     return set(SHIFT_COLUMNS) <= set(cached.columns(run, method))
 
 
 def draw_plane(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
-    """The map of both shifts; the rows of a dot that is clicked or of what is drawn around, and what they are."""
+    """Draw both shifts; return the rows of a clicked dot or a lasso with a description."""
     columns = cached.columns(run, answer.method)
     x, y = (columns[name] for name in SHIFT_COLUMNS)
     event = st.plotly_chart(
@@ -69,18 +69,18 @@ def _figure(pool: Pool, run: Run, answer: LiveSelection, x: Values, y: Values) -
 
 @dataclass(frozen=True, eq=False)
 class ShiftByTask:
-    """ΔH of all rows, task by task; tasks beyond TASKS are put together."""
+    """ΔH of all rows by task; tasks beyond the limit are combined."""
 
     labels: tuple[str, ...]
-    codes: IntArray  # (N,) place in labels
-    rows: IntArray  # those that have a ΔH
-    held: IntArray  # (T,) how many
-    expand: Values  # (T,) share with ΔH < 0; NaN: no row
-    spread: Values  # (5, T) ΔH at SPREAD
+    codes: IntArray  # (N,) index into labels
+    rows: IntArray  # rows with a ΔH
+    held: IntArray  # (T,) number of them
+    expand: Values  # (T,) share with ΔH < 0; NaN if no row
+    spread: Values  # (5, T) quantiles of ΔH at SPREAD
 
 
 def group_by_task(pool: Pool, run: Run, method: Method) -> ShiftByTask:
-    """Counted once per measurement."""
+    """Group ΔH by task; cached per measurement."""
     return _by_task(run.id, cached.method_key(method), find_grouping(pool, run).key, pool, run, method)
 
 
@@ -97,7 +97,7 @@ def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method:
 
 
 def draw_tasks(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
-    """Expansion and compression per task, as shares or as they are spread; the rows of a bar that is clicked."""
+    """Draw expansion and compression per task, as shares or as spread; return the rows of a clicked bar."""
     known = group_by_task(pool, run, answer.method)
     shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     chosen = answer.selection.rows[np.isfinite(shifted[answer.selection.rows])]
@@ -116,7 +116,7 @@ def draw_tasks(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, s
 
 
 def is_one_sided(known: ShiftByTask) -> bool:
-    """Do nearly all rows expand, or nearly none? Then shares tell tasks no longer apart."""
+    """Return whether nearly all rows expand, or nearly none; shares then do not distinguish tasks."""
     total = known.held.sum()
     share = np.nansum(known.expand * known.held) / max(total, 1)
     return bool(share < FEW or share > 1 - FEW)
@@ -153,18 +153,18 @@ def _spread(known: ShiftByTask, shifted: Values, chosen: IntArray) -> tuple[IntA
 
 def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
     event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
-    return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # not the diamonds
+    return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # without the diamonds
 
 
 def intersect(a: tuple[IntArray, str] | None, b: tuple[IntArray, str] | None) -> tuple[IntArray, str] | None:
-    """Rows in both of two picks, in the second's order; one alone stands for itself."""
+    """Intersect two picks of rows, in the order of the second; a single pick is returned as it is."""
     if a is None or b is None:
         return a or b
     return b[0][np.isin(b[0], a[0])], f"{a[1]} · {b[1]}"
 
 
 def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:
-    """Rows per task and the share of them with ΔH < 0; NaN where a task has none."""
+    """Count the rows of each task and compute the share with ΔH < 0; NaN for tasks without rows."""
     held = np.bincount(codes, minlength=n)
     below = np.bincount(codes, weights=shifted < 0, minlength=n)
     with np.errstate(invalid="ignore"):
@@ -172,7 +172,7 @@ def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray,
 
 
 def headline(run: Run, answer: LiveSelection) -> str:
-    """The answer of the section, for the title."""
+    """Return the section's result as a title."""
     shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     chosen, everything = (v[np.isfinite(v)] for v in (shifted[answer.selection.rows], shifted))
     if not len(chosen):
@@ -185,7 +185,7 @@ def headline(run: Run, answer: LiveSelection) -> str:
 
 
 def describe(run: Run, answer: LiveSelection) -> str:
-    """Expansion and compression over all rows and over the chosen ones."""
+    """Count expanding and compressing rows among all rows and among the selected ones."""
     shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
     parts = []
     for name, values in (("All rows", shifted), ("Selected", shifted[answer.selection.rows])):

@@ -1,4 +1,4 @@
-"""The part of the Explore page about tasks: how sure the model is of each, and what each gets of the budget."""
+"""Tasks section: the model's confidence by task, and the budget that each task gets."""
 
 from dataclasses import dataclass
 
@@ -18,30 +18,30 @@ from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.words import escape_markdown
 
-MAX_TASKS = 60  # tasks drawn, the least sure first
-MIN_STANDARD_ERRORS = 2  # standard errors between two means before they are told apart; never true of NaN
-MAX_HEIGHT = 640  # pixels: the picture of more tasks is scrolled in a box of this height
+MAX_TASKS = 60  # tasks drawn, lowest confidence first
+MIN_STANDARD_ERRORS = 2  # standard errors by which two means must differ to count as different; NaN never passes
+MAX_HEIGHT = 640  # pixels; a taller figure scrolls in a box of this height
 
 
 @dataclass(frozen=True, eq=False)
 class ConfidenceByTask:
-    """How sure the base model is in each task; all (T,), in the order of the grouping's names."""
+    """Confidence of the base model by task; all (T,), in the order of the grouping's names."""
 
     run: Run
     method: TaskConfidence
-    mean: Values  # NaN: not asked
+    mean: Values  # NaN: not measured
     error: Values  # NaN: fewer than two prompts
     asked: IntArray
 
 
 def find_confidence(pool: Pool, run: Run) -> ConfidenceByTask | None:
-    """From the run in use or the newest that knows its tasks' confidence; None where none does, or of other tasks."""
+    """Return task confidence from the current or the newest run that has it; None if there is none for these tasks."""
     found = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
     if found is None or found.tasks is None:
         return None
     if set(find_grouping(pool, run).names) != set(
         find_grouping(pool, found).names
-    ):  # the one derived, the other labelled
+    ):  # one set is derived, the other labelled
         return None
     return _sure(found.id, str(cached.workspace().root), found, find_grouping(pool, run))
 
@@ -67,11 +67,11 @@ def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByT
     )
 
 
-# What is said
+# Text
 
 
 def headline(groups: Grouping, known: ConfidenceByTask | None, answer: LiveSelection, rows: int) -> str:
-    """The answer of the section, for the title: markdown."""
+    """Return the section's result as a title, in markdown."""
     if known is not None and np.isfinite(known.mean).sum() > 1:
         least, most = int(np.nanargmin(known.mean)), int(np.nanargmax(known.mean))
         if known.mean[most] - known.mean[least] <= MIN_STANDARD_ERRORS * np.hypot(
@@ -91,13 +91,13 @@ def headline(groups: Grouping, known: ConfidenceByTask | None, answer: LiveSelec
 
 
 def _name(groups: Grouping, task: int) -> str:
-    """One task in a sentence of markdown; a derived one by its number alone."""
+    """Format one task for a sentence in markdown; a derived task by its number only."""
     label = groups.labels[task] if groups.by is None else groups.labels[task].partition(":")[0]
     return escape_markdown(label if len(label) <= 40 else label[:39] + "…")
 
 
 def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSelection) -> str:
-    """What the weights of task confidence come to, for the method that goes by them; markdown."""
+    """Describe the weights of task confidence in markdown; empty for other methods."""
     method = answer.method
     if not isinstance(method, TaskConfidence):
         return ""
@@ -113,11 +113,11 @@ def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSele
     )
 
 
-# What is drawn
+# Figures
 
 
 def draw_confidence(groups: Grouping, known: ConfidenceByTask, stacked: Bands) -> tuple[IntArray, str] | None:
-    """Tasks by confidence, the least sure first; the rows of a task that is clicked, and what they are."""
+    """Draw tasks by confidence, lowest first; return the rows of a clicked task with a description."""
     order = np.argsort(known.mean, kind="stable")[:MAX_TASKS]  # NaN last
     colour = dict(zip(stacked.names, tasks.band_colours(len(stacked.names), stacked.ranked), strict=True))
     labels = groups.labels
@@ -150,7 +150,7 @@ def draw_confidence(groups: Grouping, known: ConfidenceByTask, stacked: Bands) -
 
 
 def draw_allocation(answer: LiveSelection, stacked: Bands, rows: int) -> None:
-    """What each task gets of the selection, at every budget."""
+    """Draw the share of the selection that each task gets, at every budget."""
     known = _allocation(answer, stacked)
     figure = tasks.allocation(
         stacked.names,
@@ -175,17 +175,17 @@ def _allocation(answer: LiveSelection, stacked: Bands) -> Allocation:
 
 
 def stack_tasks(groups: Grouping, known: ConfidenceByTask | None) -> Bands:
-    """Tasks as they are stacked: the least sure at the bottom; by size where that is not known."""
+    """Stack tasks, lowest confidence at the bottom; by size if confidence was not measured."""
     return allocation.stack_bands(groups.labels, groups.codes, None if known is None else known.mean)
 
 
 def count_tasks(groups: Grouping) -> int:
-    """How many tasks there are, rows without one not counted."""
+    """Count the tasks, without the group of rows that have none."""
     return len([name for name in groups.names if name is not None])
 
 
 def describe_prompts(known: ConfidenceByTask) -> str:
-    """From how many prompts, and of what."""
+    """Describe how many prompts or rows the confidence is based on."""
     if known.method.confidence == "response":
         return f"Mean likelihood of the responses of {known.asked.sum():,} rows, ± its standard error."
     return f"From {known.asked.sum():,} prompts that the model continued, ± standard error; beside each name how many."

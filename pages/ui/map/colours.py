@@ -1,4 +1,4 @@
-"""What the rows of the map can be coloured by: a score, or which kind of row it is."""
+"""Colours of the rows on the map: by a score, or by a category."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
 from pages.ui.words import IDENTIFIER_COLUMNS, meaning
 
-# Kinds without a meaning of their own, the largest first: at least 28 apart (CIE76 Lab) to every eye, with the three
-# common colour-vision deficiencies simulated after Machado et al. 2009; seen on white and on the dark background alike.
+# Categories without a meaning of their own, largest first. At least 28 apart (CIE76 Lab), also with the three
+# common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
 CATEGORY_COLOURS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
 OTHERS = "others"
 SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selected or not", "rank", "task", "cluster", "bin", "planted fault"
-COLUMN = "column."  # before the name of a score
+COLUMN = "column."  # prefix of score columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +35,17 @@ class ContinuousColours:
 
 @dataclass(frozen=True, eq=False)
 class CategoricalColours:
-    """A kind for every row."""
+    """A category for every row."""
 
-    colours: Mapping[str, str]  # name -> colour, in the order of the codes
-    codes: IntArray  # (N,) place in `colours`; −1: none
+    colours: Mapping[str, str]  # name -> colour, in code order
+    codes: IntArray  # (N,) index into `colours`; −1: none
 
 
 Colours = ContinuousColours | CategoricalColours
 
 
 def colour_choices(pool: Pool, run: Run, answer: LiveSelection) -> dict[str, str]:
-    """What rows can be coloured by here, and what each is called."""
+    """Return what rows can be coloured by, with labels."""
     groups = find_grouping(pool, run)
     found = {SELECTION: "Selected or not", RANK: f"Rank by {answer.method.label}"}
     if live_selection.fault_masks(pool):
@@ -62,7 +62,7 @@ def colour_choices(pool: Pool, run: Run, answer: LiveSelection) -> dict[str, str
 
 
 def colour_rows(by: str, pool: Pool, run: Run, answer: LiveSelection) -> Colours:
-    """One of `choices`, for every row of the pool."""
+    """Colour every row of the pool by one of the choices."""
     if by.startswith(COLUMN):
         name = by.removeprefix(COLUMN)
         return ContinuousColours(meaning(name).title, live_selection.columns(run, answer)[name])
@@ -79,21 +79,21 @@ def colour_rows(by: str, pool: Pool, run: Run, answer: LiveSelection) -> Colours
 
 
 def colour_by_selection(answer: LiveSelection, n: int) -> CategoricalColours:
-    """Selected rows, and the others."""
+    """Colour rows by whether they are selected."""
     codes = np.ones(n, np.int64)
     codes[answer.selection.rows] = 0
     return CategoricalColours({"selected": SELECTED, "not selected": REST}, codes)
 
 
 def ranks(answer: LiveSelection, n: int) -> Values:
-    """(N,) place in the order, 1 = first; NaN for rows that are not in it."""
+    """Return each row's rank, (N,), 1 is first; NaN for rows outside the order."""
     found = np.full(n, np.nan, np.float32)
     found[answer.selection.order.rows] = np.arange(1, len(answer.selection.order.rows) + 1)
     return found
 
 
 def colour_by_category(names: list[str], codes: IntArray) -> CategoricalColours:
-    """The largest kinds each in a colour of its own, all others in one; names (T,) by size, codes (N,)."""
+    """Give the largest categories their own colours and all others one; names (T,) by size, codes (N,)."""
     if len(names) <= len(CATEGORY_COLOURS):
         return CategoricalColours(dict(zip(names, CATEGORY_COLOURS, strict=False)), codes)
     lit = dict(zip(names, CATEGORY_COLOURS, strict=False))
@@ -114,7 +114,7 @@ def _faults(pool: Pool) -> CategoricalColours:
 
 
 def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:
-    """Clusters and bins, which are numbered by size."""
+    """Colour rows by cluster or bin, which are numbered by size."""
     source = find_coverage_run(pool, run) if by == CLUSTER else answer_source.find_answers_run(pool, run)
     assert source is not None
     column = "activation_cluster" if by == CLUSTER else "semantic_bin"
@@ -123,5 +123,5 @@ def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:
 
 
 def find_pinned_rows(pool: Pool) -> IntArray:
-    """Rows put in or out by hand, ascending."""
+    """Return the rows pinned in or out, ascending."""
     return live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})

@@ -1,4 +1,4 @@
-"""Which dot of the map has which colour and size, and which lie above which."""
+"""Colour, size and stacking order of the dots on the map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from pages.ui.data.bins import Values
 from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.theme import PINNED, REST
 
-# Lightness grows all the way and blue turns to yellow: read by every eye, and seen on white and on the dark background.
+# Lightness grows from blue to yellow: readable with any colour vision, on white and on the dark background.
 SCALE = ("#4B4FC4", "#8A4BB0", "#B5458F", "#DB5E62", "#E98A3F", "#E8B73A")
-SCALE_STEPS = 64  # colours between the ends of the scale
-SCALE_QUANTILES = (0.02, 0.98)  # quantiles between which colours run
-FEW, SOME = 3_000, 15_000  # rows up to which dots are large, or of middle size
+SCALE_STEPS = 64  # colours of the scale
+SCALE_QUANTILES = (0.02, 0.98)  # quantiles at the ends of the scale
+FEW, SOME = 3_000, 15_000  # row counts up to which dots are large, or medium-sized
 RADII = (4.6, 3.3, 2.3)
 
 
 @dataclass(frozen=True, eq=False)
 class Dots:
-    """The rows that are sent, and where they lie. All (S,)."""
+    """Rows that are sent, with their positions. All (S,)."""
 
     rows: IntArray
     x: Places
     y: Places
-    words: Sequence[str]  # their first, as text
+    words: Sequence[str]  # first words of each row, escaped
 
 
 def dot_layers(dots: Dots, colours: Colours, bright: BoolArray) -> list[Layer]:
-    """Grey rows beneath, then the kinds, the largest first; or rows by their number, the last ones above."""
+    """Layer the dots: grey rows beneath, then categories, largest first, or scored rows, later rows above."""
     own = bright[dots.rows]
     place, palette = (
         _amounts(colours, dots.rows) if isinstance(colours, ContinuousColours) else _kinds(colours, dots.rows)
@@ -52,7 +52,7 @@ def _kinds(colours: Colours, rows: IntArray) -> tuple[IntArray, list[str]]:
 
 
 def _amounts(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list[str]]:
-    """(S,) step of the scale, −1: no number; and the scale."""
+    """Return each row's step of the scale, (S,), −1 without a number, and the scale's colours."""
     values = colours.values[rows].astype(np.float64)
     low, high = scale_limits(colours.values)
     step = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (SCALE_STEPS - 1)
@@ -60,7 +60,7 @@ def _amounts(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list
 
 
 def scale_limits(values: Values) -> tuple[float, float]:
-    """Where the scale begins and ends: nearly all numbers lie between."""
+    """Return the ends of the scale, outer quantiles of the finite values."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
@@ -76,6 +76,6 @@ def _steps() -> list[str]:
 
 
 def pin_rings(dots: Dots, pinned: IntArray) -> Layer:
-    """A ring around each pinned row."""
+    """Return a ring around each pinned row."""
     some = np.isin(dots.rows, pinned)
     return Layer(dots.x[some], dots.y[some], [PINNED], np.zeros(int(some.sum()), np.int64), 9.5, 1.0, 6.5)

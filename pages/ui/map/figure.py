@@ -1,8 +1,8 @@
-"""The figure of the map: how many rows lie where, a dot for each row that is sent, and their first words.
+"""Figure of the map: density of all rows, a dot for each row sent, and its first words on hover.
 
-Dots are a picture (pages.ui.charts.raster); what answers the mouse is a trace of mode "none" at their places. Plotly
-reports every dot inside a lasso (150 bytes each, sent again with every later click), but no point that is not drawn.
-So only the lasso itself comes back, and which rows it holds is found out on the server.
+Dots are an image (pages.ui.charts.raster); a trace of mode "none" at their positions shows the hover text. Plotly
+reports every dot inside a lasso (150 bytes each, sent again with each later click), but no point that is not drawn.
+So only the lasso is sent, and the server computes which rows it contains.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ CONFIG = {
     "scrollZoom": True,
     "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"],
 }
-BLUR = 1.0  # cells, of the shade
-Polygon = tuple[list[float], list[float]]  # x and y of its corners, 0..SIDE
+BLUR = 1.0  # of the density, in cells
+Polygon = tuple[list[float], list[float]]  # x and y of the corners, 0..SIDE
 
 
 def build_figure(
@@ -41,9 +41,9 @@ def build_figure(
     pinned: IntArray,
     around: Polygon | None = None,
 ) -> Figure:
-    """density (G, G) rows per cell; `bright` (N,): which rows have their colour, the others are grey beneath them.
+    """Plot density (G, G), rows per cell, and the dots; rows outside the mask `bright` (N,) are grey and beneath.
 
-    `pinned` rows have a ring. `around`: what was drawn around before this figure was.
+    `pinned` rows have a ring. `around`: a lasso drawn on an earlier figure, as an outline.
     """
     traces = [
         _density(density),
@@ -68,7 +68,7 @@ def build_figure(
 
 
 def _density(counts: IntArray) -> Figure:
-    """Shade by the logarithm of how many rows lie in a cell and just around it; none where there is none."""
+    """Shade cells by the logarithm of the rows in and around them; empty cells are transparent."""
     cell = SIDE / len(counts)
     shade = np.log1p(gaussian_filter(counts.astype(np.float32), BLUR))
     return {
@@ -96,7 +96,7 @@ def _dots(dots: Dots, colours: Colours, bright: BoolArray, pinned: IntArray) -> 
 
 
 def _scale(colours: ContinuousColours) -> dict[str, Any]:
-    """A marker of the scale, with the bar that says which colour is which number."""
+    """Return an invisible marker with the colour bar of the scale."""
     low, high = scale_limits(colours.values)
     ticks = np.linspace(low, high, 5) if high > low else np.array([low])
     bar = {
@@ -115,12 +115,12 @@ def _scale(colours: ContinuousColours) -> dict[str, Any]:
 
 
 def _nothing(marker: dict[str, Any]) -> dict[str, Any]:
-    """A dot that is nowhere: without a trace of dots Plotly offers no lasso, and no bar for a scale."""
+    """Return a dot without a position; without a marker trace Plotly shows neither lasso nor colour bar."""
     return {"type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": marker, "hoverinfo": "skip"}
 
 
 def _words(dots: Dots) -> Figure:
-    """What answers the mouse: see above."""
+    """Return the trace with the hover text (see the module docstring)."""
     return {
         "type": "scatter",
         "mode": "none",
@@ -137,11 +137,11 @@ def _outline(around: Polygon) -> dict[str, Any]:
     return {"type": "path", "path": path, "line": {"color": WARNING, "width": 1.5, "dash": "dot"}}
 
 
-# What comes back
+# Events
 
 
 def read_polygon(selection: Mapping[str, Any]) -> Polygon | None:
-    """What was drawn last: a lasso, or a box as its four corners; None: nothing."""
+    """Return the lasso drawn last, or a box as its four corners; None if there is neither."""
     if selection["lasso"]:
         return list(selection["lasso"][0]["x"]), list(selection["lasso"][0]["y"])
     if selection["box"]:
@@ -151,5 +151,5 @@ def read_polygon(selection: Mapping[str, Any]) -> Polygon | None:
 
 
 def rows_inside(around: Polygon, x: Values, y: Values) -> IntArray:
-    """Rows inside, of all that have a place, sent or not; ascending."""
+    """Return all rows inside a polygon, sent or not; ascending."""
     return bins.rows_in_lasso(x, y, *around)

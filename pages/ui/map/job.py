@@ -1,7 +1,7 @@
-"""A map that is not there yet, made by a job: UMAP, while PCA is shown; PCA where the page cannot read as much.
+"""Jobs that make a missing map: UMAP while PCA is shown, or PCA if the embeddings are too large for the page.
 
-UMAP starts by itself where it takes about a minute at most; numba's compiler, slow in the first process on a machine,
-works there too. When the job ends the page is drawn again, with the map.
+UMAP starts automatically if it takes about a minute at most. numba's compiler, slow in the first process on a
+machine, runs in the job too. The page redraws with the map when the job ends.
 """
 
 import streamlit as st
@@ -18,13 +18,13 @@ from pages.ui.shell import show
 from pages.ui.shell.jobs import POLL_S
 from pages.ui.words import escape_markdown
 
-SEED = 0  # of every map that the app shows
-MAX_AUTOMATIC_ROWS = 100_000  # rows up to which a UMAP is begun unasked
+SEED = 0  # of every map in the app
+MAX_AUTOMATIC_ROWS = 100_000  # rows up to which UMAP starts automatically
 NAMES = {"prompt": "Prompts", "response": "Responses", "answers": "Answers", "activations": "Activations"}
 
 
 def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> list[str]:
-    """After `python -m core`: what makes this map."""
+    """Return the arguments of `python -m core` that make this map."""
     reading = reading_part(Reading(**run.reading))
     recipe = Recipe(pool=PoolPart(source=pool.fingerprint), method=MethodPart(name="random"), reading=reading)
     more = ["--of", source.of, *(["--layout", layout] if layout != "umap" else [])]
@@ -32,7 +32,7 @@ def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) ->
 
 
 def _latest(source: EmbeddingSource, layout: str) -> Job | None:
-    """The newest job that makes this map."""
+    """Return the newest job that makes this map."""
     key = _key(source, layout)
     return next((job for job in list_jobs(cached.workspace()) if job.about.get("key") == key), None)
 
@@ -42,7 +42,7 @@ def _key(source: EmbeddingSource, layout: str) -> str:
 
 
 def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
-    """Begin it, detached from the server."""
+    """Start a job, detached from the server."""
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "map", "key": _key(source, layout), "pool": pool.fingerprint, "pool_name": name}
     title = f"Map of {NAMES[source.of].lower()} of {name}"
@@ -50,7 +50,7 @@ def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
 
 
 def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
-    """What is being done about a map by "umap" or "pca", and how to stop it or begin it."""
+    """Draw the state of the job for a "umap" or "pca" map, with buttons to start or cancel it."""
     job = _latest(source, layout)
     if job is None and (len(pool) <= MAX_AUTOMATIC_ROWS or layout == "pca"):
         job = _start(pool, run, source, layout)

@@ -1,4 +1,4 @@
-"""What can be done with the rows that were drawn around on the map: read, pin, filter, compare."""
+"""Actions for the rows inside a lasso on the map: read, pin, filter, compare."""
 
 from collections.abc import Callable
 
@@ -19,12 +19,12 @@ from pages.ui.shell import state
 from pages.ui.words import IDENTIFIER_COLUMNS, display_column, escape_markdown, format_rows, meaning
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
-MAX_BY_HAND = 1_000  # rows pinned or filtered by hand at once: each is in the recipe by its id
+MAX_BY_HAND = 1_000  # rows to pin or filter by hand at once; each is in the recipe by its id
 REASON_KEY = "explore.map.reason"
 
 
 def choose_action(answer: LiveSelection, rows: IntArray, *, clear: Callable[[], None]) -> str:
-    """How many rows are inside, and what to do with them."""
+    """Count the rows inside the lasso and let the user choose an action."""
     taken = int(np.isin(rows, answer.selection.rows).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{format_rows(len(rows))}** inside · {taken:,} selected, {len(rows) - taken:,} not")
@@ -51,7 +51,7 @@ def choose_action(answer: LiveSelection, rows: IntArray, *, clear: Callable[[], 
 def draw_action(
     what: str, pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, rows: IntArray
 ) -> None:
-    """It is done."""
+    """Draw the chosen action."""
     if not len(rows):
         st.caption("No row lies inside what you drew.")
     elif what == READ:
@@ -76,7 +76,7 @@ def draw_action(
 
 
 def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
-    """The words that the map is of."""
+    """Return the accessor of the text that the map embeds."""
     if source.of == "prompt":
         return lambda row: row.prompt
     return lambda row: row.response or ""
@@ -99,13 +99,13 @@ def _read(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray) -> None:
 
 
 def row_ids(pool: Pool, rows: IntArray) -> list[str]:
-    """Their ids, as the user has them."""
+    """Return the ids of rows, as in the user's data."""
     column = pool.rows["id"]
     return [column[row].as_py() for row in rows.tolist()]
 
 
 def _pin(pool: Pool, rows: IntArray) -> None:
-    """All of them, with one reason, as one step of undo."""
+    """Draw buttons that pin all rows with one reason, as one undo step."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
             "Reason",
@@ -125,7 +125,7 @@ def _pin(pool: Pool, rows: IntArray) -> None:
 
 
 def _filter(pool: Pool, rows: IntArray) -> None:
-    """A filter on their ids, in place of an earlier one."""
+    """Draw buttons that filter by id, replacing an earlier filter by id."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for label, exclude, words in (
             ("Keep only these", False, "Every other row is left out before rows are put in order."),

@@ -1,10 +1,9 @@
-"""How a set of rows differs from the rest: which scores, tasks and words are more or less in it.
+"""Comparison of a set of rows with all other rows: scores, tasks and words that differ most.
 
-scores   (mean of the set − mean of the rest) / standard deviation over all       Cohen's d, but for the divisor
+scores   (mean of the set − mean of the rest) / standard deviation over all       Cohen's d, except for the divisor
 tasks    share of the set − share of the rest
-words    log-odds that a row holds the word, set against rest, with a prior of all rows, over its standard
-         error: z (Monroe, Colaresi, Quinn 2008, https://doi.org/10.1093/pan/mpn018, counting rows, so that no long
-         text speaks for its set)
+words    z of the log-odds that a row contains the word, set against rest, with a prior from all rows
+         (Monroe, Colaresi, Quinn 2008, https://doi.org/10.1093/pan/mpn018; counts rows, so that no long text dominates)
 """
 
 from collections import Counter
@@ -24,16 +23,16 @@ from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
 from pages.ui.words import meaning
 
-SAMPLE_ROWS = 1_000  # rows of either side whose words are counted: a fixed sample
+SAMPLE_ROWS = 1_000  # rows per side whose words are counted, a fixed sample
 TOP = 10
-PRIOR = 10.0  # rows that the prior counts as
+PRIOR = 10.0  # weight of the prior, in rows
 HEIGHT = 390
 
 
 def score_differences(
     columns: Mapping[str, Values], rows: IntArray, rest: IntArray
 ) -> list[tuple[str, float, float, float]]:
-    """Name, mean of the set, mean of the rest, standardised difference; the largest difference first, NaN left out."""
+    """Return name, mean of the set, mean of the rest and standardised difference; largest first, undefined omitted."""
     found = []
     for name, values in columns.items():
         inside, outside = (v[np.isfinite(v)].astype(np.float64) for v in (values[rows], values[rest]))
@@ -45,7 +44,7 @@ def score_differences(
 
 
 def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Values, Values]:
-    """(n,) share of each group, codes 0..n−1, among the set and among the rest."""
+    """Return the share of each group (n,), codes 0..n−1, in the set and in the rest."""
     inside, outside = (np.bincount(codes[some], minlength=n) for some in (rows, rest))
     return inside / max(len(rows), 1), outside / max(len(rest), 1)
 
@@ -53,7 +52,7 @@ def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Val
 def find_distinctive_words(
     inside: Counter[str], n: int, outside: Counter[str], m: int
 ) -> list[tuple[str, float, float, float]]:
-    """Word, share of the n rows of the set that hold it, share of the m others, z; the TOP of highest z, above 0."""
+    """Return word, share among the n rows of the set, share among the m others, and z; the TOP highest z above 0."""
     found = []
     for word, count in inside.items():
         other = outside[word]
@@ -67,7 +66,7 @@ def find_distinctive_words(
 
 
 def count_words(texts: Sequence[str]) -> Counter[str]:
-    """In how many of the texts each word is."""
+    """Count the texts that contain each word."""
     return Counter(word for text in texts for word in set(extract_words(text)))
 
 
@@ -79,7 +78,7 @@ def draw_comparison(
     *,
     text_of: Callable[[Row], str],
 ) -> None:
-    """Three tables: scores, tasks, words. `rows` ascending; the rest is every other row of the pool."""
+    """Draw tables of scores, tasks and words. `rows` ascending; the rest is every other row of the pool."""
     rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)
     if not len(rest):
         st.caption("These are all rows: there is no rest to compare them with.")

@@ -1,4 +1,4 @@
-"""What is drawn on the map, and what the reader draws around on it."""
+"""The map as drawn on the page, and the lasso drawn on it."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -26,15 +26,15 @@ from pages.ui.map.view import MapLayout
 from pages.ui.shell import state
 from pages.ui.theme import PINNED
 
-MAX_DOTS = 50_000  # dots that are sent
-MAX_CHARACTERS = 56  # characters of a row's words; fewer where all of them would be more than
-MAX_TEXT_BYTES = 2_500_000  # bytes
-MAX_FIGURES = 4  # kept; some 3 MB each at 50,000 dots
+MAX_DOTS = 50_000  # dots that are sent to the browser
+MAX_CHARACTERS = 56  # characters of a row's text; fewer if the total would exceed the next limit
+MAX_TEXT_BYTES = 2_500_000  # bytes of text over all rows
+MAX_FIGURES = 4  # cached; about 3 MB each at 50,000 dots
 CHART_KEY, OUTLINE_KEY, CLEARED_KEY = "explore.map", "explore.map.drawn", "explore.map.cleared"
 
 
 def choose_colours(pool: Pool, run: Run, answer: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
-    """The colour of every row, and which rows show it."""
+    """Let the user choose a colouring; return the colour of every row and the mask of rows that show it."""
     known = mapcolours.colour_choices(pool, run, answer)
     by = st.selectbox(
         "Colour by", list(known), format_func=known.__getitem__, key="explore.map.colour", persist_state="session"
@@ -57,7 +57,7 @@ def choose_colours(pool: Pool, run: Run, answer: LiveSelection) -> tuple[mapcolo
 
 
 def sample_dots(pool: Pool, where: MapLayout, groups: Grouping, pinned: IntArray) -> Dots:
-    """The rows that are sent: all, or a fixed sample by task with every pinned row in it."""
+    """Return the rows to send: all, or a fixed sample by task that includes every pinned row."""
     return _dots(where.key, groups.key, zlib.crc32(pinned.tobytes()), pool, where, groups, pinned)
 
 
@@ -72,7 +72,7 @@ def _dots(
 
 
 def first_words(pool: Pool, rows: IntArray) -> list[str]:
-    """The beginning of each prompt on one line, as text: Plotly would read tags in it."""
+    """Return the start of each prompt on one line, escaped because Plotly interprets tags."""
     starts = pc.utf8_slice_codeunits(pool.rows["prompt"], 0, MAX_CHARACTERS + 1).take(pa.array(rows))
     size = pc.sum(pc.binary_length(starts)).as_py() or 0
     longest = min(MAX_CHARACTERS, MAX_CHARACTERS * MAX_TEXT_BYTES // max(size, 1))
@@ -80,11 +80,11 @@ def first_words(pool: Pool, rows: IntArray) -> list[str]:
 
 
 def draw(pool: Pool, where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray) -> Polygon | None:
-    """The chart; what is drawn around on it."""
+    """Draw the chart; return the lasso drawn on it."""
     pinned = mapcolours.find_pinned_rows(pool)
     stamp = _stamp(where, known, colours, bright, pinned)
     kept, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
-    if kept is not None and kept.on_map != where.key:  # places on another map say nothing here
+    if kept is not None and kept.on_map != where.key:  # positions on another map mean nothing here
         kept, event = None, None
     else:
         event = state.session_value(chart)
@@ -103,7 +103,7 @@ def draw(pool: Pool, where: MapLayout, known: Dots, colours: mapcolours.Colours,
 
 
 def _stamp(where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray, pinned: IntArray) -> int:
-    """Another number for another figure."""
+    """Return a number that identifies the figure."""
     amount = isinstance(colours, mapcolours.ContinuousColours)
     shade = colours.values if amount else colours.codes
     words = f"{where.key} {colours.title if amount else list(colours.colours)}"
@@ -122,38 +122,38 @@ def _figure(
     _pinned: IntArray,
     _outline: Polygon | None,
 ) -> mapcharts.Figure:
-    """Made once: what is drawn around is answered without drawing anew."""
+    """Build the figure; cached, so a lasso is answered without a new one."""
     return mapcharts.build_figure(_where.density, _known, _colours, bright=_bright, pinned=_pinned, around=_outline)
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What is drawn around, on which map, and where it is to be seen."""
+    """A lasso, the map it was drawn on, and where it is visible."""
 
     around: Polygon
     on_map: str
-    figure: int | None  # stamp of the figure that Plotly shows it on; None: it is an outline in the figure itself
+    figure: int | None  # stamp of the figure on which Plotly shows it; None: the figure contains it as an outline
 
 
 def update_outline(kept: Outline | None, event: Any, stamp: int, on_map: str) -> Outline | None:
-    """What is drawn around now. Plotly forgets it whenever the figure becomes another; then it is drawn as an outline.
+    """Return the current lasso. Plotly forgets it when the figure changes; it is then drawn as an outline.
 
-    `event`: what Plotly tells of the figure that was drawn last; None: nothing, the map was not open just before.
-    `stamp`: of the figure to be drawn.
+    `event`: Plotly's event from the figure drawn last; None if the map was not open just before. `stamp`: of the figure
+    to be drawn.
     """
     now = mapcharts.read_polygon(event["selection"]) if event else None
     if now is None:
-        cleared = event is not None and kept is not None and kept.figure == stamp  # that very figure had it
+        cleared = event is not None and kept is not None and kept.figure == stamp  # this very figure showed it
         return None if kept is None or cleared else replace(kept, figure=None)
     if kept is None:
         return Outline(now, on_map, stamp)
-    outlined = kept.figure is None  # in the figure before: that outline must go, and with it what Plotly shows
+    outlined = kept.figure is None  # in the last figure: a new one must drop both the outline and Plotly's lasso
     if now != kept.around:
         return Outline(now, on_map, None if outlined else stamp)
     return kept if kept.figure == stamp else replace(kept, figure=None)
 
 
 def clear_outline() -> None:
-    """Forget what was drawn around: Plotly too, by way of a new chart."""
+    """Clear the lasso, also in Plotly, by starting a new chart."""
     state.set_widget(OUTLINE_KEY, None)
     state.set_widget(CLEARED_KEY, (state.session_value(CLEARED_KEY) or 0) + 1)

@@ -1,4 +1,4 @@
-"""The map of Explore: which embeddings there are, where rows lie, what is drawn, and what was drawn around."""
+"""Layout of the map: available embeddings, where rows are placed, and the share of the map that a selection reaches."""
 
 from dataclasses import dataclass
 
@@ -18,28 +18,28 @@ from pages.ui.map import job
 from pages.ui.map.figure import SIDE
 from pages.ui.words import escape_markdown, model_name
 
-CELLS = 128  # of the density, on each side
-COARSE = 24  # cells on each side that the headline counts
-MAX_PAGE_BYTES = 150_000_000  # bytes of embeddings read in the page; more are left to the job
+CELLS = 128  # of the density, per side
+COARSE = 24  # cells per side of the grid in the headline
+MAX_PAGE_BYTES = 150_000_000  # bytes of embeddings to read in the page; more are left to a job
 UMAP, PCA = "UMAP", "PCA"
 
 
 @dataclass(frozen=True, eq=False)
 class MapLayout:
-    """Where every row of the pool lies. Read-only."""
+    """Position of every row of the pool. Read-only."""
 
-    key: str  # equal for equal maps: for use as a cache argument
-    layout: str  # "umap" or "pca": what is shown
+    key: str  # identifies the map; used as a cache argument
+    layout: str  # "umap" or "pca", whichever is shown
     x: Values  # (N,) 0..SIDE; NaN: not on the map
     y: Values
-    rows: IntArray  # on the map
+    rows: IntArray  # rows on the map
     cell: IntArray  # (N,) of COARSE x COARSE; −1: none
     density: IntArray  # (CELLS, CELLS)
-    share: tuple[float, ...]  # of all variance along each axis of PCA
+    share: tuple[float, ...]  # share of the variance along each PCA axis
 
 
 def find_sources(pool: Pool, run: Run) -> dict[str, EmbeddingSource]:
-    """What there are maps of."""
+    """Return the embeddings that maps can be made of."""
     runs = tuple(sorted(file.parent.name for file in cached.workspace().root.glob("runs/*/run.json")))
     return _found(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
 
@@ -52,7 +52,7 @@ def _found(
 
 
 def choose_map(there: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
-    """Of which embeddings, and laid out how."""
+    """Let the user choose the embedding and the layout."""
     left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
     with left:
         of = st.segmented_control(
@@ -68,7 +68,10 @@ def choose_map(there: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]
 
 
 def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
-    """Where rows lie, by UMAP if it is wanted and made, else by PCA; None: not even that, and too much to read here."""
+    """Load the UMAP layout if wanted and stored, else PCA, making it if needed.
+
+    None: there is no PCA layout either, and the embeddings are too large to read in the page.
+    """
     folder = maps.map_folder(cached.workspace(), source, job.SEED)
     if layout == UMAP and (folder / "umap.npy").exists():
         return _placed(str(folder), "umap", source)
@@ -97,11 +100,11 @@ def _placed(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
     return MapLayout(f"{folder} {layout}", layout, x, y, rows, cell, density, tuple(about["share"]))
 
 
-# What is said
+# Text
 
 
 def headline(where: MapLayout, answer: LiveSelection, random: list[IntArray]) -> str:
-    """How much of the map the selection reaches, beside chance, for the title."""
+    """Compare the share of the map that the selection reaches with random rows, as a title."""
     if not len(answer.selection.rows):
         return "No row is chosen"
     own = share_of_cells(where.cell, answer.selection.rows)
@@ -114,13 +117,13 @@ def headline(where: MapLayout, answer: LiveSelection, random: list[IntArray]) ->
 
 
 def share_of_cells(cell: IntArray, rows: IntArray) -> float:
-    """Share of the cells with a row in them that one of these rows is in; NaN where there is none."""
+    """Return the share of occupied cells that contain one of `rows`; NaN if no cell is occupied."""
     every, own = (np.unique(some[some >= 0]) for some in (cell, cell[rows]))
     return len(own) / len(every) if len(every) else float("nan")
 
 
 def describe(where: MapLayout, source: EmbeddingSource, shown: int, pool: Pool) -> str:
-    """What one sees, and how much of it is sent."""
+    """Explain what the map shows and how many rows are sent."""
     by = escape_markdown(model_name(source.by))
     if where.layout == "umap":
         how = "near rows are alike, how far apart groups lie says little"
