@@ -49,7 +49,7 @@ class FieldMap:
     task: str | None = None
     id: str | None = None
 
-    def view(self) -> dict[str, Any]:
+    def content_fields(self) -> dict[str, Any]:
         """The part that decides what a model reads: all but `task` and `id`."""
         return {k: v for k, v in asdict(self).items() if k not in ("task", "id")}
 

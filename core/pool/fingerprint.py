@@ -27,7 +27,7 @@ class Fingerprint:
     """32 hex digits of how rows are read and of every row's hash, in order."""
 
     def __init__(self, fields: FieldMap) -> None:
-        about = {"format": FINGERPRINT_FORMAT, "fields": fields.view()}
+        about = {"format": FINGERPRINT_FORMAT, "fields": fields.content_fields()}
         self._sha = hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS))
 
     def add(self, hashes: list[str]) -> None:

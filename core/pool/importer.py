@@ -40,7 +40,7 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
     sizes = []
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, ROW_SCHEMA) as writer:
         for records, done in chain(first, source.blocks):
-            batch = intake.take(records)
+            batch = intake.read_block(records)
             if batch.num_rows:
                 writer.write_batch(batch)
                 sizes.append(batch.num_rows)
@@ -54,7 +54,7 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
         "fingerprint": str(intake.fingerprint),
         "name": source.name,
         "fields": asdict(fields),
-        "found": list(intake.names),
+        "found": list(intake.field_names),
         "rows": keys.num_rows,
         "set_aside": set_aside.num_rows,
         "notices": [*source.notices, *([notice] if notice else []), *intake.notices()],
@@ -64,11 +64,11 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
 def _check(name: str, intake: RowValidator) -> None:
     """PoolError when, after all rows, there is nothing to work with or a mapped field was never seen."""
     try:
-        check_fields_exist(intake.fields, list(intake.names))
+        check_fields_exist(intake.fields, list(intake.field_names))
     except PoolError as error:
         raise PoolError(f"{name}: {error}") from error
     if not intake.keys().num_rows:
-        raise PoolError(f"{name}: {intake.why_none()}")
+        raise PoolError(f"{name}: {intake.empty_message()}")
 
 
 def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:

@@ -52,7 +52,7 @@ class RowReader:
     def __init__(self, fields: FieldMap) -> None:
         self.fields = fields
         self.remarks: Counter[str] = Counter()
-        self.answered = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
+        self.has_responses = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
         self.read = self._choose()
 
     def __call__(self, row: dict[str, Any]) -> RowView:
@@ -88,7 +88,7 @@ class RowReader:
 
     def _response(self, row: dict[str, Any]) -> str | None:
         name = self.fields.response
-        if name is None or not self.answered:
+        if name is None or not self.has_responses:
             return None
         value = row.get(name)
         if type(value) is not str:
@@ -169,7 +169,7 @@ class RowReader:
 
     def _compose(self, turns: list[Turn]) -> RowView:
         turns = [t for t in turns if t["role"] != "system" or t["content"].strip()]
-        if not self.answered:
+        if not self.has_responses:
             return RowView(_readable(turns), None, _kept(turns))
         last = max((i for i, t in enumerate(turns) if t["role"] == "assistant"), default=-1)
         prompt = _readable(turns[:last] if last >= 0 else turns)

@@ -47,25 +47,34 @@ class Rule:
     prompt: tuple[str, ...] = ()  # alternatives
     response: tuple[str, ...] = ()  # alternatives
     turns: tuple[str, ...] = ()  # alternatives, each holding turns spelled as `spelling`
-    also: tuple[str, ...] = ()  # joined to the prompt where the pool has them
-    needs: tuple[str, ...] = ()  # must be there, empty or not
-    spelling: Literal["role", "from", "any", "text"] = "any"
+    extra_prompt: tuple[str, ...] = ()  # joined to the prompt where the pool has them
+    required: tuple[str, ...] = ()  # must be there, empty or not
+    turn_format: Literal["role", "from", "any", "text"] = "any"
 
 
 RULES = (
-    Rule("preference", turns=("chosen_messages",), needs=("rejected_messages",)),
-    Rule("preference", (*PROMPT_FIELDS, *CONVERSATION_FIELDS), ("chosen",), also=("input",), needs=("rejected",)),
-    Rule("preference", turns=("chosen",), needs=("rejected",)),
-    Rule("preference", PROMPT_FIELDS, ("sft_target", "responses"), needs=("responses",)),
-    *(Rule("preference", PROMPT_FIELDS, (a,), also=("input",), needs=(b,)) for a, b in RIVAL_RESPONSES.items()),
-    Rule("messages", turns=CONVERSATION_FIELDS, spelling="role"),
-    Rule("sharegpt", turns=CONVERSATION_FIELDS, spelling="from"),
-    Rule("self_instruct", ("instruction",), ("instances",), also=("instances",)),
-    Rule("multiple_choice", ("question",), ("answer",), also=tuple("abcdefghij"), needs=("a", "b")),
-    Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("choices",), needs=("choices",)),
-    Rule("multiple_choice", ("question",), ("answer", "answerkey"), also=("options",), needs=("options",)),
-    Rule("dolly", ("instruction",), ("response",), also=("context",), needs=("context",)),
-    Rule("alpaca", ("instruction",), ("output", "response", "completion", "answer"), also=("input",)),
+    Rule("preference", turns=("chosen_messages",), required=("rejected_messages",)),
+    Rule(
+        "preference",
+        (*PROMPT_FIELDS, *CONVERSATION_FIELDS),
+        ("chosen",),
+        extra_prompt=("input",),
+        required=("rejected",),
+    ),
+    Rule("preference", turns=("chosen",), required=("rejected",)),
+    Rule("preference", PROMPT_FIELDS, ("sft_target", "responses"), required=("responses",)),
+    *(
+        Rule("preference", PROMPT_FIELDS, (a,), extra_prompt=("input",), required=(b,))
+        for a, b in RIVAL_RESPONSES.items()
+    ),
+    Rule("messages", turns=CONVERSATION_FIELDS, turn_format="role"),
+    Rule("sharegpt", turns=CONVERSATION_FIELDS, turn_format="from"),
+    Rule("self_instruct", ("instruction",), ("instances",), extra_prompt=("instances",)),
+    Rule("multiple_choice", ("question",), ("answer",), extra_prompt=tuple("abcdefghij"), required=("a", "b")),
+    Rule("multiple_choice", ("question",), ("answer", "answerkey"), extra_prompt=("choices",), required=("choices",)),
+    Rule("multiple_choice", ("question",), ("answer", "answerkey"), extra_prompt=("options",), required=("options",)),
+    Rule("dolly", ("instruction",), ("response",), extra_prompt=("context",), required=("context",)),
+    Rule("alpaca", ("instruction",), ("output", "response", "completion", "answer"), extra_prompt=("input",)),
     Rule(
         "prompt_completion",
         ("prompt_messages", "prompt", "inputs"),
@@ -80,12 +89,12 @@ RULES = (
     Rule("input_output", ("input", "inputs"), ("output", "target", "targets", "response")),
 )
 PROMPT_ONLY_RULES = (
-    Rule("prompts_only", turns=CONVERSATION_FIELDS, spelling="any"),
-    Rule("prompts_only", turns=("turns", "prompts", "questions"), spelling="text"),
+    Rule("prompts_only", turns=CONVERSATION_FIELDS, turn_format="any"),
+    Rule("prompts_only", turns=("turns", "prompts", "questions"), turn_format="text"),
     Rule(
         "prompts_only",
         ("prompt_messages", "instruction", "prompt", "question", "query", "problem", "input", "text"),
-        also=("input",),
+        extra_prompt=("input",),
     ),
 )
 OPTIONAL_FIELDS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
@@ -152,7 +161,9 @@ def _absent(name: str, found: Sequence[str]) -> PoolError:
 def unread_fields(fields: FieldMap, found: Sequence[str]) -> list[str]:
     """Fields of the same schema that are there but were not in the sample, so are not read."""
     rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
-    known = {name for r in rules for name in r.also} | {name for names in OPTIONAL_FIELDS.values() for name in names}
+    known = {name for r in rules for name in r.extra_prompt} | {
+        name for names in OPTIONAL_FIELDS.values() for name in names
+    }
     return [name for name in found if _plain(name) in known and name not in mapped_fields(fields)]
 
 
@@ -172,19 +183,19 @@ def _blank(value: Any) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
-def _spelled(value: Any, spelling: str) -> bool:
+def _spelled(value: Any, turn_format: str) -> bool:
     """Whether a value holds turns, spelled with this key."""
     if isinstance(value, str):
-        if spelling == "any" and read_transcript(value):
+        if turn_format == "any" and read_transcript(value):
             return True
         value = parse_list(value)
     if is_turn(value):
         value = [value]
     if not isinstance(value, list) or not value:
         return False
-    if spelling == "text":
+    if turn_format == "text":
         return all(isinstance(turn, str) for turn in value)
-    return all(is_turn(turn) and (spelling == "any" or spelling in turn) for turn in value)
+    return all(is_turn(turn) and (turn_format == "any" or turn_format in turn) for turn in value)
 
 
 class _Sample:
@@ -213,27 +224,27 @@ class _Sample:
         if rule.turns:
             return {"turns": self._talk(rule)}
         prompt = self.filled_of(rule.prompt)
-        also = [self.names[a] for a in rule.also if a in self.names and self.names[a] != prompt]
-        return {"prompt": (str(prompt), *also), "response": self.filled_of(rule.response)}
+        extra_prompt = [self.names[a] for a in rule.extra_prompt if a in self.names and self.names[a] != prompt]
+        return {"prompt": (str(prompt), *extra_prompt), "response": self.filled_of(rule.response)}
 
     def _talk(self, rule: Rule) -> str | None:
-        return next((self.names[t] for t in rule.turns if self._talks(t, rule.spelling)), None)
+        return next((self.names[t] for t in rule.turns if self._talks(t, rule.turn_format)), None)
 
-    def _talks(self, plain: str, spelling: str) -> bool:
+    def _talks(self, plain: str, turn_format: str) -> bool:
         values = list(self.values(plain))
-        return sum(_spelled(v, spelling) for v in values) > 0.5 * len(values)
+        return sum(_spelled(v, turn_format) for v in values) > 0.5 * len(values)
 
     def fits(self, rule: Rule) -> int:
         """How many rows hold all that a rule asks for."""
-        if any(need not in self.names for need in rule.needs):
+        if any(need not in self.names for need in rule.required):
             return 0
         asked = self._talk(rule) if rule.turns else self.filled_of(rule.prompt)
         answer = self.filled_of(rule.response) if rule.response else asked
         if asked is None or answer is None or (rule.response and answer == asked):
             return 0
-        needs = [self.names[need] for need in rule.needs]
+        required = [self.names[need] for need in rule.required]
         return sum(
-            not _blank(row.get(asked)) and not _blank(row.get(answer)) and all(n in row for n in needs)
+            not _blank(row.get(asked)) and not _blank(row.get(answer)) and all(n in row for n in required)
             for row in self.rows
         )
 

@@ -47,14 +47,14 @@ class RowValidator:
 
     def __init__(self, fields: FieldMap) -> None:
         self.fields = fields
-        self.view = RowReader(fields)
-        self.names: dict[str, None] = {}  # every field seen, in order of appearance
+        self.reader = RowReader(fields)
+        self.field_names: dict[str, None] = {}  # every field seen, in order of appearance
         self.fingerprint = Fingerprint(fields)
         self._keys: list[pa.RecordBatch] = []
         self._aside: list[pa.RecordBatch] = []
         self._garbled: list[int] = []  # lines
 
-    def take(self, records: list[Record]) -> pa.RecordBatch:
+    def read_block(self, records: list[Record]) -> pa.RecordBatch:
         """The good rows of a block (schema BODY); the others are set aside."""
         good: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
@@ -83,17 +83,17 @@ class RowValidator:
             raise UnusableRow(_why_not_json(raw, error)) from error
         if type(row) is not dict:
             raise UnusableRow("not an object")
-        if not row.keys() <= self.names.keys():
-            self.names |= dict.fromkeys(row)
+        if not row.keys() <= self.field_names.keys():
+            self.field_names |= dict.fromkeys(row)
         try:
-            view = self.view(row)
+            view = self.reader(row)
             content = content_hash(row)
         except orjson.JSONEncodeError as error:
             raise UnusableRow("nested too deeply") from error
         prompt, response, turns = view
         if not (prompt.isascii() and (response is None or response.isascii())):
             self._look_for_mojibake(line, prompt, response)
-        self.view.remarks["nan"] += changed
+        self.reader.remarks["nan"] += changed
         original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
         task = _plain(row.get(self.fields.task)) if self.fields.task else None
         own = _plain(row.get(self.fields.id)) if self.fields.id else None
@@ -114,21 +114,21 @@ class RowValidator:
 
     def notices(self) -> list[str]:
         """What people should know about how the rows were read."""
-        counts = self.view.remarks
+        counts = self.reader.remarks
         said = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
         if self._garbled:
             said.append(
                 f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
                 f"first in line {self._garbled[0]:,}; loaded as it is."
             )
-        late = unread_fields(self.fields, list(self.names))
+        late = unread_fields(self.fields, list(self.field_names))
         if late:
             said.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
         if self.fields.schema == "preference" and self.fields.response in RIVAL_RESPONSES:
             said.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
         return said
 
-    def why_none(self) -> str:
+    def empty_message(self) -> str:
         """A sentence for a source without one usable row."""
         aside = self.set_aside()
         worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])

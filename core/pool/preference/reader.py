@@ -106,7 +106,7 @@ class PairSource:
             said.append(f"Rows without '{self._subtask}': {self._unlabelled:,}. They are a sub-task of their own.")
         return said
 
-    def why_none(self) -> str:
+    def empty_message(self) -> str:
         """A sentence for a source without one usable pair."""
         reason, count = self.problems.most_common(1)[0]
         fields = f"{self.shape.chosen} and {self.shape.rejected}"
@@ -183,7 +183,7 @@ class PairSampler:
         self.chars -= sum(len(text) for *_, pair in group[self.limit :] for text in pair[:3])
         del group[self.limit :]
 
-    def drawn(self) -> list[PairRecord]:
+    def sampled_pairs(self) -> list[PairRecord]:
         """The pairs kept, in the order of the source."""
         for group in self._kept.values():
             if self.limit is not None:

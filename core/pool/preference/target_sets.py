@@ -100,7 +100,7 @@ def load_target_set(
         with open_source(place, **options, cache=Path(cache)) as opened:
             draw, rows = PairSampler(limit, seed), PairSource(opened, subtask)
             _fill(draw, rows, on_progress)
-    kept = draw.drawn()
+    kept = draw.sampled_pairs()
     return TargetSet(
         name=rows.name,
         source=identity.get("path", source),
@@ -130,7 +130,7 @@ def _fill(draw: PairSampler, rows: PairSource, on_progress: Progress) -> None:
                 "of pairs, or name a field of fewer sub-tasks."
             )
     if not draw.available:
-        raise PoolError(rows.why_none())
+        raise PoolError(rows.empty_message())
 
 
 def _table(kept: list[PairRecord]) -> pa.Table:

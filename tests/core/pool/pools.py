@@ -39,7 +39,7 @@ def make_pool(
     field of turns in role and content, task and id. A row without an id field is called "r0", "r1", ..."""
     made = [_columns(row, place, fields) for place, row in enumerate(rows)]
     seen = "".join(row["hash"] for row in made)
-    view = orjson.dumps(fields.view(), option=orjson.OPT_SORT_KEYS)
+    view = orjson.dumps(fields.content_fields(), option=orjson.OPT_SORT_KEYS)
     return Pool(
         fingerprint=hashlib.sha256(view + seen.encode()).hexdigest()[:32],
         name=name,
