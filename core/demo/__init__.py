@@ -1,4 +1,13 @@
-"""What ships with the app: the demo pool's generator and a small base model."""
+"""The demo pool, its preference set and the small model that ships with the app.
+
+pool          generate the demo pool with planted faults and their answer key
+closed_tasks  task families with one right answer
+open_tasks    task families with many good answers
+words         words for the sentences of the demo pool
+faults        plant known faults in clean rows
+pairs         generate the demo preference set
+training      how the shipped model was made
+"""
 
 from pathlib import Path
 

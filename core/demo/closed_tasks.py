@@ -1,4 +1,4 @@
-"""Demo families with one right answer. Each draws a row: instruction, input, output."""
+"""Demo task families with one right answer. Each function generates a row: instruction, input, output."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ Example = tuple[str, str, str]  # instruction, input, output
 
 
 def arithmetic(rng: random.Random) -> Example:
-    """A word problem in two steps, worked out."""
+    """Generate a two-step word problem with its solution."""
     start, more, groups = rng.randint(12, 90), rng.randint(3, 40), rng.randint(2, 9)
     fewer = rng.randint(2, 11)
     kind = rng.randrange(3)
@@ -39,7 +39,7 @@ UNITS = (
 
 
 def unit_conversion(rng: random.Random) -> Example:
-    """Whole units to smaller ones."""
+    """Generate a conversion of whole units to smaller ones."""
     large, small, factor = rng.choice(UNITS)
     amount = rng.randint(2, 95)
     ask = rng.choice(
@@ -71,7 +71,7 @@ BLAME = (
 
 
 def sentiment(rng: random.Random) -> Example:
-    """A review and its side."""
+    """Generate a review and its sentiment."""
     good = rng.random() < 0.5
     parts = rng.sample(PRAISE if good else BLAME, 2)
     review = fill(rng, f"I bought the {{item}} last month. {parts[0]}. {parts[1]}.")
@@ -83,7 +83,7 @@ def sentiment(rng: random.Random) -> Example:
 
 
 def extraction(rng: random.Random) -> Example:
-    """Fields of a notice, copied out."""
+    """Generate a notice and the fields copied from it."""
     hour, room = rng.randint(8, 18), rng.randint(2, 48)
     facts = {"name": rng.choice(WORDS["name"]), "day": rng.choice(WORDS["day"]),
              "place": rng.choice(WORDS["place"]), "town": rng.choice(WORDS["town"])}  # fmt: skip
@@ -100,7 +100,7 @@ def extraction(rng: random.Random) -> Example:
 
 
 def sorting(rng: random.Random) -> Example:
-    """Words or numbers put in order."""
+    """Generate words or numbers to put in order."""
     falling = rng.random() < 0.4
     count = rng.randint(4, 7)
     if rng.random() < 0.5:
@@ -115,7 +115,7 @@ def sorting(rng: random.Random) -> Example:
 
 
 def dates(rng: random.Random) -> Example:
-    """A date some days before or after another."""
+    """Generate a date some days before or after another."""
     start = date(2021, 1, 1) + timedelta(days=rng.randrange(1800))
     gap = rng.randint(3, 60) * rng.choice((1, -1))
     end = start + timedelta(days=gap)
@@ -130,7 +130,7 @@ def dates(rng: random.Random) -> Example:
 
 
 def logic(rng: random.Random) -> Example:
-    """Who is taller, older or faster: yes or no with the reason."""
+    """Generate a question of who is taller, older or faster: yes or no with the reason."""
     first, second, third = rng.sample(WORDS["name"], 3)
     more = rng.choice(("taller", "older", "faster", "richer"))
     asked = rng.choice(((first, third), (third, first), (first, second), (third, second)))
@@ -147,7 +147,7 @@ KINDS = ("fruit", "vegetable", "colour", "hobby", "material", "day", "spice", "t
 
 
 def odd_one_out(rng: random.Random) -> Example:
-    """Three of a kind and a stranger."""
+    """Generate three words of one kind and one of another."""
     kind, other = rng.sample(KINDS, 2)
     strange = rng.choice(WORDS[other])
     items = [*rng.sample(WORDS[kind], 3), strange]

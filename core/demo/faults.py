@@ -1,4 +1,4 @@
-"""Plants known faults in clean rows and keeps the answer key."""
+"""Known faults, planted in clean rows, with their answer key."""
 
 import random
 from collections import Counter
@@ -10,7 +10,7 @@ from core.demo.words import WORDS
 
 DemoRow = dict[str, Any]
 
-# Share of the planted pool, about 14 % in all: enough to see in a selection, too few to rule it.
+# Shares of the planted pool, about 14% in all: enough to show in a selection, too few to dominate it.
 FAULT_SHARES: Mapping[str, float] = MappingProxyType(
     {
         "swapped": 0.04,
@@ -26,10 +26,10 @@ LETTERS = "bcdfghjklmnpqrstvwxzaeiou"
 
 
 def plant_faults(rng: random.Random, rows: list[DemoRow]) -> tuple[list[DemoRow], list[DemoRow]]:
-    """Rows with faults, and each fault as {"row", "fault", "of"}: places in the new list.
+    """Return rows with faults, and each fault as {"row", "fault", "of"}: positions in the new list.
 
-    Duplicates are added at the end; the other faults change rows where they are. No row has two
-    faults, and no faulty row is the origin of a duplicate. Each family gets its share of each fault.
+    Duplicates are appended; the other faults change rows in place. No row has two faults, and no faulty row
+    is the original of a duplicate. Each family gets its share of each fault.
     """
     total = round(len(rows) / (1 - FAULT_SHARES["exact_duplicate"] - FAULT_SHARES["near_duplicate"]))
     counts = {fault: round(total * share) for fault, share in FAULT_SHARES.items()}
@@ -48,29 +48,29 @@ def plant_faults(rng: random.Random, rows: list[DemoRow]) -> tuple[list[DemoRow]
 
 
 def truncate(rng: random.Random, text: str) -> str:
-    """The text cut in the middle of a word, between a quarter and two thirds of the way."""
+    """Cut the text in the middle of a word, between a quarter and two thirds of its length."""
     inside = [i for i in range(len(text) // 4, 2 * len(text) // 3) if text[i - 1 : i + 1].isalnum()]
     return text[: rng.choice(inside)]
 
 
 def gibberish(rng: random.Random, text: str) -> str:
-    """As many words as the text has, made of random letters."""
+    """Return as many words of random letters as the text has words, but at least 4."""
     words = (rng.choices(LETTERS, k=rng.randint(2, 9)) for _ in range(max(4, len(text.split()))))
     return " ".join("".join(word) for word in words)
 
 
 def repeat(rng: random.Random, row: DemoRow) -> DemoRow:
-    """The same row once more."""
+    """Return a copy of the row."""
     return dict(row)
 
 
 def reword(rng: random.Random, row: DemoRow) -> DemoRow:
-    """The same row with a word before the question and, where it stays true, another name in it."""
+    """Return the row with an opener before the question and, if it stays true, another name in it."""
     changed = dict(row)
-    found = [name for name in WORDS["name"] if name in row["instruction"]]
-    if found:
+    names = [name for name in WORDS["name"] if name in row["instruction"]]
+    if names:
         new = rng.choice([name for name in WORDS["name"] if name not in str(row)])
-        changed |= {f: row[f].replace(found[0], new) for f in ("instruction", "input", "output")}
+        changed |= {f: row[f].replace(names[0], new) for f in ("instruction", "input", "output")}
     return changed | {"instruction": rng.choice(OPENERS) + changed["instruction"]}
 
 
@@ -82,10 +82,10 @@ DUPLICATE_FAULTS: Mapping[str, Callable[[random.Random, DemoRow], DemoRow]] = Ma
 )
 
 
-def _swap(planted: list[DemoRow], chosen: list[int]) -> list[DemoRow]:
-    """Exchange responses between rows of different families."""
+def _swap(planted: list[DemoRow], positions: list[int]) -> list[DemoRow]:
+    """Exchange responses between rows of different families and return their key rows."""
     key = []
-    left = list(chosen)
+    left = list(positions)
     while len(left) > 1:
         one = left.pop(0)
         two = next(i for i in left if planted[i]["task"] != planted[one]["task"])
@@ -101,7 +101,7 @@ def _swap(planted: list[DemoRow], chosen: list[int]) -> list[DemoRow]:
 
 
 def _families_in_turn(rng: random.Random, rows: list[DemoRow]) -> list[int]:
-    """Row places in random order, but each family once before any comes again."""
+    """Return row positions in random order, each family once before any comes again."""
     seen: Counter[str] = Counter()
     keyed = []
     for i in rng.sample(range(len(rows)), len(rows)):
@@ -111,7 +111,7 @@ def _families_in_turn(rng: random.Random, rows: list[DemoRow]) -> list[int]:
 
 
 def _take(free: list[int], count: int, fits: Callable[[int], bool] = lambda _: True) -> list[int]:
-    """The first `count` places that fit, taken out of `free`."""
-    taken = [i for i in free if fits(i)][:count]
-    free[:] = [i for i in free if i not in set(taken)]
-    return taken
+    """Remove the first `count` positions that fit from `free` and return them."""
+    positions = [i for i in free if fits(i)][:count]
+    free[:] = [i for i in free if i not in set(positions)]
+    return positions

@@ -1,4 +1,4 @@
-"""Demo families with many good answers. Each draws a row: instruction, input, output."""
+"""Demo task families with many good answers. Each function generates a row: instruction, input, output."""
 
 import random
 from collections.abc import Callable
@@ -33,7 +33,7 @@ ENDINGS = (
 
 
 def story(rng: random.Random) -> Example:
-    """A few sentences of fiction."""
+    """Generate a few sentences of fiction."""
     ask = rng.choice(
         ("Write a short story about {name} and the {place} in {town}.",
          "Tell a short, {mood} story set at a {place}. The main character is {name}.",
@@ -78,7 +78,7 @@ COMFORT = (
 
 
 def advice(rng: random.Random) -> Example:
-    """Numbered steps for an everyday trouble."""
+    """Generate numbered steps for an everyday problem."""
     problem, steps = rng.choice(list(PROBLEMS.items()))
     chosen = rng.sample(steps, 3)
     lines = "\n".join(f"{place}. {step}" for place, step in enumerate(chosen, 1))
@@ -100,7 +100,7 @@ WISHES = (
 
 
 def email(rng: random.Random) -> Example:
-    """A short letter that moves a meeting."""
+    """Generate a short letter that moves a meeting."""
     ask = rng.choice(
         ("Write an email to {name} to move the meeting on {day}, because {reason}.",
          "Draft a polite message telling {name} that {reason}, so {day} must wait.")
@@ -127,7 +127,7 @@ VIRTUES = (
 
 
 def product(rng: random.Random) -> Example:
-    """Words for a shop's page."""
+    """Generate a product description for a shop."""
     ask = rng.choice(
         ("Write a product description for a {colour} {item} made of {material}.",
          "Describe a {material} {item} for people who love {hobby}.",
@@ -173,7 +173,7 @@ AUDIENCES = (
 
 
 def explain(rng: random.Random) -> Example:
-    """A cause in three steps, in plain words."""
+    """Generate a cause in three steps, in plain words."""
     topic, (first, then, last) = rng.choice(list(TOPICS.items()))
     who = rng.choice(AUDIENCES)
     start = rng.choice(("It happens in three steps.", "The short answer is simple.", "Think of it so."))
@@ -195,7 +195,7 @@ COOKING = (
 
 
 def recipe(rng: random.Random) -> Example:
-    """A supper from three things."""
+    """Generate a supper of three ingredients."""
     ask = rng.choice(
         ("Give me a simple recipe with {base} and {vegetable}.",
          "What can I cook for {name} from {base}, {vegetable} and {spice}?")
@@ -222,7 +222,7 @@ PARTING = (
 
 
 def dialogue(rng: random.Random) -> Example:
-    """Two people talking."""
+    """Generate a dialogue of two people."""
     ask = rng.choice(
         ("Write a short dialogue between {name} and {name2} at the {place}.",
          "{name} meets {name2} in {town}. Write what they say to each other.",
@@ -231,10 +231,10 @@ def dialogue(rng: random.Random) -> Example:
     return _both(rng, ask, "\n".join([*rng.sample(TALK, rng.randint(2, 3)), rng.choice(PARTING)]))
 
 
-def _both(rng: random.Random, instruction: str, output: str, **given: object) -> Example:
-    """Fill instruction and output together, so that a slot means the same in both."""
-    asked, answered = fill(rng, f"{instruction}\x00{output}", **given).split("\x00")
-    return asked, "", answered
+def _both(rng: random.Random, instruction: str, output: str, **values: object) -> Example:
+    """Fill instruction and output together, so that a slot has the same value in both."""
+    question, answer = fill(rng, f"{instruction}\x00{output}", **values).split("\x00")
+    return question, "", answer
 
 
 OPEN_TASKS: dict[str, Callable[[random.Random], Example]] = {

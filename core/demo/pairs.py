@@ -1,7 +1,7 @@
-"""The demo preference set: sound answers to fresh questions of the demo's families, each against a faulty one.
+"""The demo preference set: correct responses to new questions of the demo families, each against a faulty one.
 
 Rows are {"prompt", "chosen", "rejected", "fault"}, so `fault` is the field that names a sub-task. The faults are
-among those planted in the demo pool, and no question is asked there.
+among those planted in the demo pool, and none of the questions occurs there.
 """
 
 import json
@@ -17,37 +17,37 @@ PAIRS_PER_FAULT = 8
 
 
 def demo_pairs(seed: int = 0) -> list[DemoRow]:
-    """PAIRS_PER_FAULT pairs for each fault, every one of another family. The same seed gives the same pairs."""
-    asked = {prompt_of(row) for row in demo_rows()[0]}
-    return [pair for fault in ("swapped", *RESPONSE_FAULTS) for pair in _pairs(fault, seed, asked)]
+    """Return PAIRS_PER_FAULT pairs for each fault, each of another family. The same seed gives the same pairs."""
+    pool_prompts = {prompt_of(row) for row in demo_rows()[0]}
+    return [pair for fault in ("swapped", *RESPONSE_FAULTS) for pair in _pairs(fault, seed, pool_prompts)]
 
 
 def write_pairs(folder: Path) -> Path:
-    """Write the pairs as JSON Lines into a file called demo; its path."""
+    """Write the pairs as JSON Lines into a file named demo and return its path."""
     path = folder / "demo"
     lines = (json.dumps(pair, ensure_ascii=False) + "\n" for pair in demo_pairs())
     write_atomic(path, "".join(lines).encode())
     return path
 
 
-def _pairs(fault: str, seed: int, asked: Set[str]) -> list[DemoRow]:
-    rng = random.Random(f"pairs {fault} {seed}")  # no such seed draws rows of the pool
-    rows = [_fresh(rng, family, asked) for family in rng.sample(list(FAMILIES), len(FAMILIES))]
+def _pairs(fault: str, seed: int, pool_prompts: Set[str]) -> list[DemoRow]:
+    rng = random.Random(f"pairs {fault} {seed}")  # the pool's rows use other seeds
+    rows = [_fresh(rng, family, pool_prompts) for family in rng.sample(list(FAMILIES), len(FAMILIES))]
     if fault in RESPONSE_FAULTS:
         rows = [row for row in rows if len(row["output"]) >= MIN_RESPONSE_CHARS]
-        spoiled = [RESPONSE_FAULTS[fault](rng, row["output"]) for row in rows]
+        faulty = [RESPONSE_FAULTS[fault](rng, row["output"]) for row in rows]
     else:
-        spoiled = [row["output"] for row in (*rows[1:], rows[0])]  # swapped: the answer to the next question
+        faulty = [row["output"] for row in (*rows[1:], rows[0])]  # swapped: the answer to the next question
     return [
-        {"prompt": prompt_of(row), "chosen": row["output"], "rejected": bad, "fault": fault}
-        for row, bad in zip(rows[:PAIRS_PER_FAULT], spoiled, strict=False)
+        {"prompt": prompt_of(row), "chosen": row["output"], "rejected": rejected, "fault": fault}
+        for row, rejected in zip(rows[:PAIRS_PER_FAULT], faulty, strict=False)
     ]
 
 
-def _fresh(rng: random.Random, family: str, asked: Set[str]) -> DemoRow:
-    """A row of one family that is not in `asked`."""
+def _fresh(rng: random.Random, family: str, pool_prompts: Set[str]) -> DemoRow:
+    """Return a row of one family whose prompt is not in `pool_prompts`."""
     while True:
-        instruction, given, output = FAMILIES[family](rng)
-        row = {"instruction": instruction, "input": given, "output": output}
-        if prompt_of(row) not in asked:
+        instruction, input_text, output = FAMILIES[family](rng)
+        row = {"instruction": instruction, "input": input_text, "output": output}
+        if prompt_of(row) not in pool_prompts:
             return row

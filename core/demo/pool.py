@@ -1,8 +1,8 @@
-"""The demo pool: rows drawn from task families by a seed, with known faults and their key apart.
+"""The demo pool: rows generated from task families by a seed, with planted faults and a separate answer key.
 
 Pool rows are Alpaca rows with `id` and `task`. A key row is {"id", "fault"} and, where the fault
 involves another row, "of": the row whose response it holds, or which it repeats. Ids are numbered
-after shuffling, so neither an id nor a row's place says anything about a fault.
+after shuffling, so neither the id nor the position of a row reveals a fault.
 """
 
 import json
@@ -16,16 +16,16 @@ from core.demo.open_tasks import OPEN_TASKS
 from core.workspace.files import write_atomic
 
 FAMILIES = CLOSED_TASKS | OPEN_TASKS
-ROWS_PER_FAMILY = 152  # with the duplicates 2 400 rows in all
+ROWS_PER_FAMILY = 152  # 2,400 rows in all, with the duplicates
 
 
 def clean_rows(seed: int) -> list[DemoRow]:
-    """Faultless rows, family after family, no two alike in instruction and input; no ids yet."""
+    """Return rows without faults, family by family, without ids. No two share instruction and input."""
     return [row for task in FAMILIES for row in _draw(task, seed)]
 
 
 def demo_rows(seed: int = 0) -> tuple[list[DemoRow], list[DemoRow]]:
-    """Pool rows and answer key, both in pool order. The same seed gives the same rows."""
+    """Return pool rows and answer key, both in pool order. The same seed gives the same rows."""
     rng = random.Random(f"faults {seed}")
     planted, faults = plant_faults(rng, clean_rows(seed))
     places = list(range(len(planted)))
@@ -40,7 +40,7 @@ def demo_rows(seed: int = 0) -> tuple[list[DemoRow], list[DemoRow]]:
 
 
 def write_demo(folder: Path, seed: int = 0) -> Path:
-    """Write demo.jsonl, and demo.key.jsonl beside it, each whole or absent; the pool's path."""
+    """Write demo.jsonl and demo.key.jsonl, each complete or absent, and return the path of the pool."""
     pool, key = demo_rows(seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "demo.key.jsonl", _lines(key))
@@ -50,19 +50,19 @@ def write_demo(folder: Path, seed: int = 0) -> Path:
 
 
 def prompt_of(row: DemoRow) -> str:
-    """Instruction and input as one text."""
+    """Return instruction and input as one text."""
     return "\n".join(filter(None, (row["instruction"], row["input"])))
 
 
 def _draw(task: str, seed: int) -> Iterator[DemoRow]:
-    """ROWS_PER_FAMILY different rows of one family."""
+    """Yield ROWS_PER_FAMILY different rows of one family."""
     rng = random.Random(f"{task} {seed}")
     seen: set[tuple[str, str]] = set()
     while len(seen) < ROWS_PER_FAMILY:
-        instruction, given, output = FAMILIES[task](rng)
-        if (instruction, given) not in seen:
-            seen.add((instruction, given))
-            yield {"instruction": instruction, "input": given, "output": output, "task": task}
+        instruction, input_text, output = FAMILIES[task](rng)
+        if (instruction, input_text) not in seen:
+            seen.add((instruction, input_text))
+            yield {"instruction": instruction, "input": input_text, "output": output, "task": task}
 
 
 def _lines(rows: list[DemoRow]) -> bytes:

@@ -1,4 +1,4 @@
-"""Words that the demo pool's sentences are made of, and the one function that fills them in."""
+"""Words for the sentences of the demo pool, and the function that fills them in."""
 
 import random
 import re
@@ -49,18 +49,18 @@ WORDS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def fill(rng: random.Random, text: str, **given: object) -> str:
-    """Replace each `{slot}`: by the word given, else by a random one from WORDS.
+def fill(rng: random.Random, text: str, **values: object) -> str:
+    """Replace each `{slot}` by the given word, else by a random one from WORDS.
 
-    A slot met twice gets the same word; `{slot2}` is another word of the same list than `{slot}`.
+    A repeated slot gets the same word; `{slot2}` gets another word of the same list than `{slot}`.
     """
-    used = {slot: str(word) for slot, word in given.items()}
+    used = {slot: str(word) for slot, word in values.items()}
 
     def word(match: re.Match[str]) -> str:
         slot = match[1]
         if slot not in used:
-            taken = set(used.values())
-            used[slot] = rng.choice([w for w in WORDS[slot.rstrip("23")] if w not in taken])
+            used_words = set(used.values())
+            used[slot] = rng.choice([w for w in WORDS[slot.rstrip("23")] if w not in used_words])
         return used[slot]
 
     filled = re.sub(r"\{(\w+)\}", word, text)

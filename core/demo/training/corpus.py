@@ -1,7 +1,7 @@
-"""Text the embedded model learns from: permissively licensed pools as plain documents.
+"""Training text of the embedded model: permissively licensed pools as plain documents.
 
 A document is prompt, blank line, response: running text, no instruction template and no roles.
-Held-out rows are chosen by a hash of the prompt's words, so the same question falls on the same
+Held-out rows are selected by a hash of the prompt's words, so the same question is on the same
 side in every pool that repeats it (gsm8k and flan_cot share theirs), in any row order. Training
 rows that share a passage with a held-out row are dropped as well (`drop_leaks`).
 """
@@ -29,7 +29,7 @@ TEMPLATE_ROWS = 25  # a passage in more training rows than this is a template, n
 
 @dataclass(frozen=True)
 class Source:
-    """One pool file, how its rows read as text, and how often training repeats it."""
+    """One pool file, how its rows are read as text, and how often training repeats it."""
 
     name: str
     file: str
@@ -48,7 +48,7 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The row as running text."""
+        """Return the row as running text."""
         return f"{self.prompt}\n\n{self.response}"
 
 
@@ -87,7 +87,7 @@ def _hh(row: Row) -> list[Pair]:
 
 
 def _turns(row: Row) -> list[Pair]:
-    """First question and the rest of the conversation, speaker names left out."""
+    """Return the first question and the rest of the conversation, without speaker names."""
     turns = row.get("conversations") or row.get("messages") or []
     texts = [turn.get("value") or turn.get("content") for turn in turns]
     chosen = row.get("chosen")
@@ -118,7 +118,7 @@ REPEATS: Mapping[str, float] = MappingProxyType({source.name: source.repeats for
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Objects of a JSON array, or of JSON lines split on newline only, gzipped or not."""
+    """Yield the objects of a JSON array, or of JSON Lines split on newline only, gzipped or not."""
     raw = path.read_bytes()
     text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
     if path.suffix == ".json":
@@ -128,24 +128,24 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_documents(source: Source, data: Path) -> list[Document]:
-    """Rows of one source as documents, in file order, without empty ones and repeats."""
-    found: dict[Document, None] = {}
+    """Return the rows of one source as documents, in file order, without empty ones and repeats."""
+    unique: dict[Document, None] = {}
     for row in read_rows(data / source.file):
         for prompt, response in source.pairs(row):
             if prompt.strip() and response.strip():
-                found[Document(source.name, prompt.strip(), response.strip())] = None
-    return list(found)
+                unique[Document(source.name, prompt.strip(), response.strip())] = None
+    return list(unique)
 
 
 def is_held_out(prompt: str, seed: int = 0) -> bool:
-    """Whether a row with this prompt is kept from tokenizer and training."""
+    """Return whether a row with this prompt is excluded from tokenizer and training."""
     key = f"{seed}:{' '.join(prompt.split())}".encode()
     digest = hashlib.blake2b(key, digest_size=8).digest()
     return int.from_bytes(digest) < HELD_OUT_SHARE * 2**64
 
 
 def split_documents(docs: Iterable[Document], seed: int = 0) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents, each in the order given."""
+    """Split documents into training and held-out ones, each in the order given."""
     sides: tuple[list[Document], list[Document]] = ([], [])
     for doc in docs:
         sides[is_held_out(doc.prompt, seed)].append(doc)
@@ -153,35 +153,35 @@ def split_documents(docs: Iterable[Document], seed: int = 0) -> tuple[list[Docum
 
 
 def passages(doc: Document) -> set[str]:
-    """Every run of PASSAGE_WORDS words in the document."""
+    """Return every run of PASSAGE_WORDS words in the document."""
     words = doc.text.split()
     ends = range(PASSAGE_WORDS, len(words) + 1)
     return {" ".join(words[end - PASSAGE_WORDS : end]) for end in ends}
 
 
 def drop_leaks(train: Iterable[Document], held_out: Iterable[Document]) -> list[Document]:
-    """Training documents that share no passage with a held-out one, templates apart.
+    """Return the training documents that share no passage with a held-out one, except templates.
 
-    A passage found in more than TEMPLATE_ROWS training rows is wording that a whole family shares
+    A passage in more than TEMPLATE_ROWS training rows is wording that a whole family shares
     (a tool's description, a prompt template) and not text of the held-out row.
     """
-    known = {passage for doc in held_out for passage in passages(doc)}
-    shared = [(doc, passages(doc) & known) for doc in train]
+    held_out_passages = {passage for doc in held_out for passage in passages(doc)}
+    shared = [(doc, passages(doc) & held_out_passages) for doc in train]
     rows = Counter(passage for _, found in shared for passage in found)
     return [doc for doc, found in shared if all(rows[p] > TEMPLATE_ROWS for p in found)]
 
 
 def demo_documents() -> list[Document]:
-    """Faultless demo rows of seeds that never ship, no text twice."""
+    """Return demo rows without faults, of seeds that never ship, without repeated texts."""
     rows = (row for seed in DEMO_SEEDS for row in clean_rows(seed))
     return list(dict.fromkeys(Document("demo", prompt_of(row), row["output"]) for row in rows))
 
 
 def read_corpus(data: Path, seed: int = 0) -> tuple[list[Document], list[Document]]:
-    """Training and held-out documents of every source and of the demo families, free of leaks.
+    """Return training and held-out documents of every source and of the demo families, without leaks.
 
-    The demo families are exempt from the passage rule: their sentences are few, and new rows of the
-    same families are what a demo pool is.
+    The demo families are exempt from the passage rule: they have few sentences, and a demo pool is made of
+    new rows of the same families.
     """
     pools = [doc for source in SOURCES for doc in read_documents(source, data)]
     train, held_out = split_documents(pools, seed)

@@ -1,4 +1,4 @@
-"""How well the embedded model reads text it has not seen, against knowing token counts only.
+"""Held-out perplexity of the embedded model, relative to that of token counts alone.
 
     ratio = unigram perplexity / model perplexity        (higher is better)
 
@@ -23,7 +23,7 @@ BATCH_TOKENS = 4096  # padded tokens in one batch: bounds the logits to 128 MB
 
 @dataclass(frozen=True)
 class HeldOutPerplexity:
-    """One pool's held-out rows under the unigram distribution and under the model."""
+    """Perplexity of one pool's held-out rows under the unigram distribution and under the model."""
 
     rows: int
     tokens: int
@@ -32,7 +32,7 @@ class HeldOutPerplexity:
 
     @property
     def ratio(self) -> float:
-        """How many times lower the model's perplexity is."""
+        """Return how many times lower the model's perplexity is."""
         return self.unigram / self.model
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class HeldOutPerplexity:
 
 
 def model_nats(model: LlamaForCausalLM, rows: Sequence[TokenIds]) -> list[NDArray[np.float64]]:
-    """Nats of every token after the first, row by row, in the order given."""
+    """Return the nats of every token after the first, row by row, in the order given."""
     nats: list[NDArray[np.float64]] = [np.empty(0)] * len(rows)
     for batch in _batches(rows):
         longest = max(len(rows[i]) for i in batch)
@@ -59,15 +59,15 @@ def model_nats(model: LlamaForCausalLM, rows: Sequence[TokenIds]) -> list[NDArra
 def measure_held_out(
     model: LlamaForCausalLM, rows: Sequence[TokenIds], unigram: NDArray[np.float64]
 ) -> HeldOutPerplexity:
-    """Both perplexities over the same tokens; rows longer than the model's context are cut to it."""
+    """Compute both perplexities over the same tokens; rows longer than the model's context are cut to it."""
     within = [row[: model.config.max_position_embeddings] for row in rows]
-    read = np.concatenate(model_nats(model, within))
-    counted = np.concatenate([unigram[row[1:]] for row in within])
-    return HeldOutPerplexity(len(rows), len(read), float(np.exp(counted.mean())), float(np.exp(read.mean())))
+    nats = np.concatenate(model_nats(model, within))
+    unigram_nats = np.concatenate([unigram[row[1:]] for row in within])
+    return HeldOutPerplexity(len(rows), len(nats), float(np.exp(unigram_nats.mean())), float(np.exp(nats.mean())))
 
 
 def _batches(rows: Sequence[TokenIds]) -> Iterator[list[int]]:
-    """Row numbers, shortest rows first, in batches of at most BATCH_TOKENS padded tokens."""
+    """Yield row numbers, shortest rows first, in batches of at most BATCH_TOKENS padded tokens."""
     batch: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
         if batch and (len(batch) + 1) * len(rows[i]) > BATCH_TOKENS:

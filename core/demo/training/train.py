@@ -1,10 +1,10 @@
-"""Train the embedded tokenizer and base model: `python -m core.demo.training.train --data DIR --out DIR --work DIR`.
+"""Training of the embedded model: `python -m core.demo.training.train --data DIR --out DIR --work DIR`.
 
-Plain language modelling over documents set end to end, each between BOS and EOS, cut into windows.
-The learning rate rises, stays, and falls in a straight line over the last DECAY_SHARE of the
-tokens, where the windows grow from a quarter of the context to all of it; a file named `stop` in
-the work folder ends the run early with the same fall. Hidden matrices learn with Muon, the rest
-with AdamW. Checkpoints are safetensors, and the same command goes on from the last one.
+Plain language modelling over concatenated documents, each between BOS and EOS, cut into windows.
+The learning rate warms up, stays constant, and decays linearly over the last DECAY_SHARE of the
+tokens, where the windows grow from a quarter of the context to all of it. A file named `stop` in
+the work folder ends the run early with the same decay. Hidden matrices are trained with Muon, the
+rest with AdamW. Checkpoints are safetensors, and the same command resumes from the last one.
 """
 
 import json
@@ -59,38 +59,38 @@ Rows = dict[str, list[TokenIds]]  # token rows by source
 
 @dataclass
 class TrainingProgress:
-    """Where a run stands; kept in its checkpoint."""
+    """Progress of a training run, stored in its checkpoint."""
 
     steps: int  # the last step; fewer once a stop file was seen
     decay_from: int
     step: int = 0
-    consumed: int = 0  # tokens taken from the stream
+    consumed: int = 0  # tokens read from the stream
     seconds: float = 0.0
 
     @classmethod
     def over(cls, tokens: int) -> "TrainingProgress":
-        """A run from the start over that many tokens."""
+        """Return the progress of a new run over this many tokens."""
         steps = tokens // BATCH_TOKENS
         return cls(steps=steps, decay_from=round(steps * (1 - DECAY_SHARE)))
 
     def rate(self) -> float:
-        """Share of the full learning rate at this step: up, level, straight down to 0."""
+        """Return the share of the full learning rate at this step: linear rise, constant, linear fall to 0."""
         rise = (self.step + 1) / WARM_UP_STEPS
         left = (self.steps - self.step) / max(1, self.steps - self.decay_from)
         return min(rise, 1.0, left)
 
     def end_early(self) -> None:
-        """Fall from here, over a tail in proportion to what was learnt so far."""
+        """Begin the decay at this step, over a tail in proportion to the steps done."""
         self.decay_from = self.step
         self.steps = self.step + math.ceil(self.step * DECAY_SHARE / (1 - DECAY_SHARE))
 
     def window(self) -> int:
-        """Tokens of one training window at this step."""
+        """Return the tokens of one training window at this step."""
         return CONTEXT if self.step >= self.decay_from else CONTEXT // 4
 
 
 def new_model(seed: int) -> LlamaForCausalLM:
-    """A small Llama with fresh weights."""
+    """Return a small Llama with fresh weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -111,12 +111,12 @@ def new_model(seed: int) -> LlamaForCausalLM:
 
 
 def mean_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean loss in fp32; shapes (B, T, V), (B, T)."""
+    """Return the mean loss in fp32; shapes (B, T, V), (B, T)."""
     return functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 class TrainingRun:
-    """A model in training: weights, the two optimizers and where it stands."""
+    """A model in training: weights, two optimizers and progress."""
 
     def __init__(self, progress: TrainingProgress, *, seed: int, compiled: bool) -> None:
         self.progress = progress
@@ -132,7 +132,7 @@ class TrainingRun:
         )
 
     def step(self, batch: Block) -> float:
-        """Learn from (B, T + 1) tokens; the mean nats per token before the step."""
+        """Train on (B, T + 1) tokens and return the mean nats per token before the step."""
         tokens = torch.from_numpy(batch)
         total = 0.0
         for part in torch.split(tokens, max(1, PART_TOKENS // (batch.shape[1] - 1))):
@@ -150,18 +150,18 @@ class TrainingRun:
         return total
 
     def save(self, folder: Path) -> None:
-        """Weights, moments and progress in one file, whole or absent."""
-        found = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
-        for which, optimizer in enumerate(self.optimizers):
+        """Save weights, moments and progress in one file, complete or absent."""
+        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
+        for number, optimizer in enumerate(self.optimizers):
             for i, state in optimizer.state_dict()["state"].items():
-                found |= {f"{which}.{i}.{key}": torch.as_tensor(value) for key, value in state.items()}
-        facts = {"progress": json.dumps(asdict(self.progress))}
+                tensors |= {f"{number}.{i}.{key}": torch.as_tensor(value) for key, value in state.items()}
+        info = {"progress": json.dumps(asdict(self.progress))}
         draft = folder / "next.safetensors"
-        save_file({name: t.contiguous() for name, t in found.items()}, draft, metadata=facts)
+        save_file({name: t.contiguous() for name, t in tensors.items()}, draft, metadata=info)
         draft.replace(folder / "checkpoint.safetensors")
 
     def resume(self, folder: Path) -> None:
-        """Go on from the folder's checkpoint, where there is one."""
+        """Restore the folder's checkpoint, if there is one."""
         path = folder / "checkpoint.safetensors"
         if not path.exists():
             return
@@ -180,7 +180,7 @@ class TrainingRun:
 
 
 def export_model(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> None:
-    """Write the folder that transformers loads, weights in bf16; each file whole or absent."""
+    """Write the folder that transformers loads, weights in bf16; each file complete or absent."""
     draft = out.with_name(f".{out.name}.draft")
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
@@ -202,15 +202,15 @@ def export_model(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> No
 
 
 def tokenize_by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
-    """Token rows of each source."""
+    """Return the token rows of each source."""
     texts: dict[str, list[str]] = {}
     for doc in docs:
         texts.setdefault(doc.source, []).append(doc.text)
-    return {source: token_rows(tokenizer, found) for source, found in texts.items()}
+    return {source: token_rows(tokenizer, texts_of_source) for source, texts_of_source in texts.items()}
 
 
 def load_or_train_tokenizer(train: list[Document], work: Path) -> Tokenizer:
-    """The run's tokenizer: trained once, read back when the run goes on."""
+    """Return the run's tokenizer: trained once, loaded when the run is resumed."""
     path = work / "tokenizer.json"
     if not path.exists():
         train_tokenizer(doc.text for doc in train).save(str(path))
@@ -220,7 +220,7 @@ def load_or_train_tokenizer(train: list[Document], work: Path) -> Tokenizer:
 def report_held_out(
     model: LlamaForCausalLM, rows: Rows, unigram: NDArray[np.float64], *, most: int | None = None
 ) -> Mapping[str, str]:
-    """Held-out figures of each reported pool, over its first `most` rows."""
+    """Return held-out figures of each reported pool, over its first `most` rows."""
     model.eval()
     figures = {name: str(measure_held_out(model, rows[name][:most], unigram)) for name in REPORTED if name in rows}
     model.train()
@@ -230,23 +230,23 @@ def report_held_out(
 def train_model(
     run: TrainingRun, rows: Rows, work: Path, seed: int, *, every: float, on_save: Callable[[], None]
 ) -> None:
-    """Train to the last step; `on_save` follows each checkpoint, `every` seconds apart."""
+    """Train to the last step. Save a checkpoint every `every` seconds and call `on_save` after each."""
     tokens = islice(stream_tokens(rows, REPEATS, seed), run.progress.consumed, None)
     losses: list[float] = []
-    started, saved = time.monotonic() - run.progress.seconds, time.monotonic()
+    start, last_save = time.monotonic() - run.progress.seconds, time.monotonic()
     while (now := run.progress).step < now.steps:
         if (work / "stop").exists() and now.step < now.decay_from:
             now.end_early()
         batch = next_block(tokens, BATCH_TOKENS // now.window(), now.window())
         now.consumed += batch.size
         losses.append(run.step(batch))
-        now.seconds = time.monotonic() - started
+        now.seconds = time.monotonic() - start
         if now.step % 20 == 0:
             typer.echo(f"step {now.step}/{now.steps}  loss {np.mean(losses[-20:]):.3f}  {now.seconds:,.0f} s")
-        if time.monotonic() - saved > every:
+        if time.monotonic() - last_save > every:
             run.save(work)
             on_save()
-            saved = time.monotonic()
+            last_save = time.monotonic()
 
 
 def main(
@@ -263,23 +263,23 @@ def main(
     if missing:
         raise typer.BadParameter(f"{data} has no {', '.join(missing)}. --data names the folder of public pools.")
     work.mkdir(parents=True, exist_ok=True)
-    train, kept = read_corpus(data, seed)
+    train, held_out_docs = read_corpus(data, seed)
     tokenizer = load_or_train_tokenizer(train, work)
-    rows, kept_rows = tokenize_by_source(train, tokenizer), tokenize_by_source(kept, tokenizer)
+    rows, held_out_rows = tokenize_by_source(train, tokenizer), tokenize_by_source(held_out_docs, tokenizer)
     unigram = unigram_nats(rows, REPEATS)
     run = TrainingRun(TrainingProgress.over(tokens), seed=seed, compiled=compiled)
     run.resume(work)
 
     def on_save() -> None:
         export_model(run.model, tokenizer, out)
-        for name, figures in report_held_out(run.model, kept_rows, unigram, most=REPORTED_ROWS).items():
+        for name, figures in report_held_out(run.model, held_out_rows, unigram, most=REPORTED_ROWS).items():
             typer.echo(f"  {name:10} {figures}")
 
     train_model(run, rows, work, seed, every=minutes * 60, on_save=on_save)
     export_model(run.model, tokenizer, out)
     typer.echo(f"{run.progress.step * BATCH_TOKENS:,} tokens in {run.progress.seconds:,.0f} s; all held-out rows:")
     shipped = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32)
-    for name, figures in report_held_out(shipped, kept_rows, unigram).items():
+    for name, figures in report_held_out(shipped, held_out_rows, unigram).items():
         typer.echo(f"  {name:10} {figures}")
 
 

@@ -1,4 +1,4 @@
-"""The embedded model's tokens: byte-level BPE, and what knowing token counts alone is worth."""
+"""The embedded model's tokenizer (byte-level BPE), and a unigram model of token counts as its baseline."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ BOS_ID, EOS_ID, PAD_ID = 0, 1, 2
 
 
 def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Byte-level BPE over the texts, each digit a token of its own.
+    """Train byte-level BPE on the texts, each digit a token of its own.
 
     Every string, in any script, encodes and decodes to itself; encoding puts BOS first.
     """
@@ -34,13 +34,13 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def token_rows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[TokenIds]:
-    """Token ids of each text between BOS and EOS."""
+    """Return the token ids of each text between BOS and EOS."""
     encoded = tokenizer.encode_batch(list(texts), add_special_tokens=False)
     return [[BOS_ID, *row.ids, EOS_ID] for row in encoded]
 
 
 def unigram_nats(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float]) -> NDArray[np.float64]:
-    """(V,) nats of each token: its count in the training text, as often as training reads each source.
+    """Return the nats of each token (V,) from its count in the training text, weighted by the repeats of each source.
 
     BOS is given and never predicted, so it is not counted. One is added to every count.
     """

@@ -1,4 +1,4 @@
-"""The model folder that ships: what is in it, what it reads, and how well."""
+"""The model that ships: its files, its tokenizer, and how well it predicts unseen rows."""
 
 import numpy as np
 import pytest
@@ -38,19 +38,19 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def demo(tokenizer):
-    """Token rows of clean rows of the shipped pool by family, 6 of each."""
+    """Return token rows by family: 6 clean rows of the shipped pool each."""
     faulty = {entry["id"] for entry in demo_rows(0)[1]}
     texts: dict[str, list[str]] = {}
     for row in demo_rows(0)[0]:
-        found = texts.setdefault(row["task"], [])
-        if row["id"] not in faulty and len(found) < 6:
-            found.append(f"{prompt_of(row)}\n\n{row['output']}")
-    return {task: token_rows(tokenizer.backend_tokenizer, found) for task, found in texts.items()}
+        texts_of_task = texts.setdefault(row["task"], [])
+        if row["id"] not in faulty and len(texts_of_task) < 6:
+            texts_of_task.append(f"{prompt_of(row)}\n\n{row['output']}")
+    return {task: token_rows(tokenizer.backend_tokenizer, texts_of_task) for task, texts_of_task in texts.items()}
 
 
 @pytest.fixture(scope="module")
 def nats(network, demo):
-    """Nats of every token of those rows, by family."""
+    """Return the nats of every token of those rows, by family."""
     return {task: model_nats(network, rows) for task, rows in demo.items()}
 
 
@@ -86,12 +86,12 @@ def test_encoding_begins_with_bos(tokenizer):
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_any_text_comes_back_as_it_went_in(tokenizer, text):
+def test_any_text_survives_encoding_and_decoding(tokenizer, text):
     ids = tokenizer(text, add_special_tokens=False).input_ids
     assert tokenizer.decode(ids) == text
 
 
-def test_figures_by_hand_equal_those_in_batches(network, demo, nats):
+def test_nats_of_a_row_alone_equal_those_in_batches(network, demo, nats):
     for task in ("arithmetic", "sentiment", "email"):
         row = demo[task][0]
         with torch.inference_mode():
@@ -100,17 +100,17 @@ def test_figures_by_hand_equal_those_in_batches(network, demo, nats):
         np.testing.assert_allclose(nats[task][0], naive, rtol=1e-4, atol=1e-4)
 
 
-def test_clean_demo_rows_read_30_times_better_than_by_token_counts(tokenizer, demo, nats):
+def test_clean_demo_rows_are_predicted_30_times_better_than_by_token_counts(tokenizer, demo, nats):
     texts = [f"{prompt_of(row)}\n\n{row['output']}" for row in clean_rows(1)]
     unigram = unigram_nats({"demo": token_rows(tokenizer.backend_tokenizer, texts)}, REPEATS)
-    counted = np.concatenate([unigram[row[1:]] for rows in demo.values() for row in rows])
-    read = np.concatenate([row for rows in nats.values() for row in rows])
-    assert len(counted) == len(read) > 3000
-    assert np.exp(counted.mean() - read.mean()) > 30
+    by_counts = np.concatenate([unigram[row[1:]] for rows in demo.values() for row in rows])
+    by_model = np.concatenate([row for rows in nats.values() for row in rows])
+    assert len(by_counts) == len(by_model) > 3000
+    assert np.exp(by_counts.mean() - by_model.mean()) > 30
 
 
 def test_confidence_differs_between_task_families(nats):
-    """Mean log-probability per token; families differ by more than rows inside one do."""
+    """The confidence is the mean log-probability per token; it varies more between families than within one."""
     confidence = {task: [-row.mean() for row in rows] for task, rows in nats.items()}
     means = [np.mean(values) for values in confidence.values()]
     inside = np.sqrt(np.mean([np.var(values, ddof=1) for values in confidence.values()]))
@@ -124,17 +124,19 @@ def test_a_uniform_distribution_has_the_perplexity_of_the_vocabulary(network, de
 
 
 @pytest.mark.slow
-def test_held_out_rows_of_three_pools_read_30_times_better_than_by_token_counts(network, tokenizer, shared_data):
-    """Every sixth training row counts tokens; figures of all rows are in the model card."""
+def test_held_out_rows_of_three_pools_are_predicted_30_times_better_than_by_token_counts(
+    network, tokenizer, shared_data
+):
+    """Token counts are of every sixth training row; the model card has the figures for all rows."""
     wanted = {"gsm8k", "flan_cot", "roleplay"}
-    train, kept = split_documents(doc for source in SOURCES for doc in read_documents(source, shared_data))
+    train, held_out_docs = split_documents(doc for source in SOURCES for doc in read_documents(source, shared_data))
     texts: dict[str, list[str]] = {}
     for doc in train[::6] + demo_documents()[::6]:
         texts.setdefault(doc.source, []).append(doc.text)
     rules = tokenizer.backend_tokenizer
-    unigram = unigram_nats({name: token_rows(rules, found) for name, found in texts.items()}, REPEATS)
+    unigram = unigram_nats({name: token_rows(rules, pool_texts) for name, pool_texts in texts.items()}, REPEATS)
     for name in wanted:
-        rows = [doc.text for doc in kept if doc.source == name]
+        rows = [doc.text for doc in held_out_docs if doc.source == name]
         assert len(rows) >= 150
         figures = measure_held_out(network, token_rows(rules, rows[:150]), unigram)
         assert figures.ratio >= 30, f"{name}: {figures}"

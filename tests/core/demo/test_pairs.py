@@ -11,7 +11,7 @@ def pairs():
     return demo_pairs()
 
 
-def of(pairs, fault):
+def pairs_of(pairs, fault):
     return [pair for pair in pairs if pair["fault"] == fault]
 
 
@@ -34,27 +34,27 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_pairs(tmp_pat
     }
 
 
-def test_both_answers_say_something_and_not_the_same(pairs):
+def test_both_responses_have_text_and_differ(pairs):
     for pair in pairs:
         assert pair["chosen"].strip() and pair["rejected"].strip()
         assert pair["chosen"] != pair["rejected"]
 
 
-def test_a_swapped_answer_is_the_sound_one_to_the_next_question(pairs):
-    swapped = of(pairs, "swapped")
+def test_a_swapped_response_is_the_correct_one_to_the_next_question(pairs):
+    swapped = pairs_of(pairs, "swapped")
     assert [pair["rejected"] for pair in swapped[:-1]] == [pair["chosen"] for pair in swapped[1:]]
     assert swapped[-1]["rejected"] not in [pair["chosen"] for pair in swapped]
 
 
-def test_a_truncated_answer_is_the_beginning_of_the_sound_one_cut_inside_a_word(pairs):
-    for pair in of(pairs, "truncated"):
+def test_a_truncated_response_is_the_beginning_of_the_correct_one_cut_inside_a_word(pairs):
+    for pair in pairs_of(pairs, "truncated"):
         whole, part = pair["chosen"], pair["rejected"]
         assert whole.startswith(part) and len(part) < 0.7 * len(whole)
         assert (part[-1] + whole[len(part)]).isalnum()
 
 
-def test_gibberish_shares_no_long_word_with_the_sound_answer(pairs):
-    for pair in of(pairs, "gibberish"):
+def test_gibberish_shares_no_long_word_with_the_correct_response(pairs):
+    for pair in pairs_of(pairs, "gibberish"):
         assert not {word for word in pair["chosen"].lower().split() if len(word) > 4} & set(pair["rejected"].split())
 
 

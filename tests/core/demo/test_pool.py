@@ -50,7 +50,7 @@ def test_the_pool_has_2400_rows_of_15_families_closed_and_open(pool):
     assert min(tasks.values()) >= 150
 
 
-def test_no_two_clean_rows_ask_the_same():
+def test_no_two_clean_rows_have_the_same_question():
     rows = clean_rows(0)
     assert len({question(row) for row in rows}) == len(rows) == 2280
 
@@ -76,7 +76,7 @@ def test_writing_again_leaves_the_same_two_files(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["demo.jsonl", "demo.key.jsonl"]
 
 
-def test_the_pool_file_holds_alpaca_rows_and_says_nothing_of_faults(tmp_path):
+def test_the_pool_file_holds_alpaca_rows_without_a_trace_of_faults(tmp_path):
     lines = write_demo(tmp_path).read_text("utf-8").splitlines()
     assert {tuple(json.loads(line)) for line in lines} == {("id", "instruction", "input", "output", "task")}
 
@@ -145,7 +145,7 @@ def test_exact_duplicates_equal_their_original_in_everything_but_the_id(pool):
         assert text(row) == text(original) and row["id"] != original["id"]
 
 
-def test_near_duplicates_differ_from_their_original_and_little(pool):
+def test_near_duplicates_differ_a_little_from_their_original(pool):
     pairs = faulty(pool, "near_duplicate")
     assert pairs
     for row, original in pairs:
@@ -180,12 +180,12 @@ def test_dates_are_right():
         assert f"{last:%A}" == weekday
 
 
-def test_lists_in_sorting_hold_the_same_items_in_the_order_asked_for():
+def test_lists_in_sorting_hold_the_same_items_in_the_requested_order():
     for row in clean_of("sorting"):
-        given, found = row["input"].split(", "), row["output"].split(", ")
+        given, result = row["input"].split(", "), row["output"].split(", ")
         falling = "largest to smallest" in row["instruction"] or "reverse" in row["instruction"]
         value = int if given[0].isdigit() else str
-        assert found == sorted(given, key=value, reverse=falling)
+        assert result == sorted(given, key=value, reverse=falling)
 
 
 def test_extracted_values_stand_in_the_text():

@@ -81,8 +81,8 @@ def test_repeats_and_empty_rows_of_a_source_are_read_once_and_never(tmp_path):
 def test_the_side_of_a_row_depends_on_the_words_of_its_prompt_alone():
     prompts = [f"question {i}" for i in range(300)]
     docs = [Document("one", p, "a") for p in prompts] + [Document("two", f" {p}\n", "b") for p in prompts]
-    _, kept = split_documents(docs)
-    names = {source: [d.prompt.strip() for d in kept if d.source == source] for source in ("one", "two")}
+    _, held_out = split_documents(docs)
+    names = {source: [d.prompt.strip() for d in held_out if d.source == source] for source in ("one", "two")}
     assert names["one"] == names["two"] != []
 
 
@@ -95,19 +95,19 @@ def test_about_the_stated_share_is_held_out_and_another_seed_holds_out_others():
 
 
 def test_a_training_row_with_a_held_out_passage_is_dropped():
-    kept = [doc(f"before {PASSAGE} after")]
+    held_out = [doc(f"before {PASSAGE} after")]
     leak, near = doc(f"other {PASSAGE} words"), doc(" ".join(PASSAGE.split()[:-1]))
-    assert drop_leaks([leak, near], kept) == [near]
+    assert drop_leaks([leak, near], held_out) == [near]
 
 
 def test_wording_that_many_training_rows_share_is_a_template_and_stays():
     train = [doc(f"{PASSAGE} row {i}") for i in range(TEMPLATE_ROWS + 1)]
-    kept = [doc(f"{PASSAGE} held out")]
-    assert drop_leaks(train, kept) == train
-    assert drop_leaks(train[1:], kept) == []
+    held_out = [doc(f"{PASSAGE} held out")]
+    assert drop_leaks(train, held_out) == train
+    assert drop_leaks(train[1:], held_out) == []
 
 
-def test_no_demo_text_is_a_row_of_the_shipped_pool_on_both_question_and_answer():
+def test_hardly_any_demo_text_is_a_row_of_the_shipped_pool():
     shipped = {(prompt_of(row), row["output"]) for row in demo_rows(0)[0]}
     learnt = [(d.prompt, d.response) for d in demo_documents()]
     again = [pair for pair in learnt if pair in shipped]
@@ -115,9 +115,9 @@ def test_no_demo_text_is_a_row_of_the_shipped_pool_on_both_question_and_answer()
 
 
 def test_no_held_out_question_is_learnt_under_another_pools_name(shared_data):
-    train, kept = split_documents(
+    train, held_out = split_documents(
         d for name in ("gsm8k", "flan_cot") for d in read_documents(SOURCE[name], shared_data)
     )
-    questions = {" ".join(d.prompt.split()) for d in kept if d.source == "gsm8k"}
+    questions = {" ".join(d.prompt.split()) for d in held_out if d.source == "gsm8k"}
     assert len(questions) > 300
     assert not questions & {" ".join(d.prompt.split()) for d in train}

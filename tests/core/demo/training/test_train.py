@@ -28,7 +28,7 @@ def test_a_data_folder_without_the_pools_is_refused_by_name_before_anything_is_w
     assert not list(tmp_path.iterdir())
 
 
-def test_the_rate_rises_stays_and_falls_to_nothing():
+def test_the_rate_rises_stays_constant_and_falls_to_zero():
     rates = [progress(step=step).rate() for step in range(401)]
     assert rates[0] == pytest.approx(1 / WARM_UP_STEPS)
     assert rates[WARM_UP_STEPS - 1 : 301] == [1.0] * (302 - WARM_UP_STEPS)
@@ -72,18 +72,18 @@ def test_a_block_holds_consecutive_tokens_and_takes_no_more():
     assert next(tokens) == 8
 
 
-def test_the_first_loss_is_that_of_a_guess(batch):
+def test_the_first_loss_is_that_of_a_uniform_guess(batch):
     assert TrainingRun(progress(), seed=0, compiled=False).step(batch) == pytest.approx(np.log(VOCABULARY), rel=0.02)
 
 
-def test_the_same_rows_again_and_again_are_learnt(batch):
+def test_training_on_the_same_rows_lowers_the_loss(batch):
     run = TrainingRun(progress(), seed=0, compiled=False)
     losses = [run.step(batch) for _ in range(5)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 0.1
 
 
-def test_a_run_that_goes_on_from_its_checkpoint_ends_on_the_same_bits(tmp_path, batch):
+def test_a_run_resumed_from_its_checkpoint_ends_on_the_same_bits(tmp_path, batch):
     whole = TrainingRun(progress(), seed=0, compiled=False)
     for _ in range(2):
         whole.step(batch)
