@@ -1,8 +1,16 @@
-"""From a source to the rows of a pool: find the rows, see what they say, set aside what cannot be used.
+"""Pools: from a source of rows to the stored pool that all work starts from.
 
-    sources, hub, bytestream, records, jsonrows, tables    a file, folder or hub id -> JSON texts
-    formats, view, turns                                   a JSON text -> prompt, response, turns
-    sorting, identity, importer                            good rows with their ids -> the files of a pool
+    pools             open, list, read and search pools in the workspace
+    importer          write a source's rows into the files of a pool
+    schema_detection  find the schema of a pool and map its fields
+    row_view          read prompt, response and turns from an original row
+    turns             read field values as text or as turns of a conversation
+    validation        separate usable rows from rows set aside
+    fingerprint       name rows and pools by their content
+    near_duplicates   compute and store the near-duplicates of a pool
+    minhash           MinHash signatures and groups of similar texts
+    readers           files, folders and hub ids -> JSON texts of rows
+    preference        preference data -> target sets
 
-`core.pool.pools` is the door; nothing else needs to know what is in here.
+`core.pool.pools` is the entry point.
 """

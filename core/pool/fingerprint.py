@@ -1,4 +1,4 @@
-"""What a row is called, and which rows are the same. Content alone decides; file names never do."""
+"""Row ids, duplicates and the pool's fingerprint. They depend on content alone, never on file names."""
 
 import hashlib
 from typing import Any
@@ -11,27 +11,27 @@ import pyarrow.compute as pc
 from core.pool.row_view import RowView
 from core.schema import FieldMap, IntArray
 
-FINGERPRINT_FORMAT = 1  # of hashes and fingerprints; a change makes every stored measurement another pool's
+FINGERPRINT_FORMAT = 1  # of hashes and fingerprints; a change invalidates every stored measurement
 ID_DIGITS = 16
 
 
 def content_hash(row: dict[str, Any]) -> str:
-    """32 hex digits of a row's content; the order of its keys does not matter.
+    """Return 32 hex digits of a row's content, independent of the order of its keys.
 
-    TypeError (orjson's JSONEncodeError) when it is nested more than 254 levels deep.
+    Raise TypeError (orjson's JSONEncodeError) if it is nested more than 254 levels deep.
     """
     return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
 
 
 class Fingerprint:
-    """32 hex digits of how rows are read and of every row's hash, in order."""
+    """Running hash of how rows are read and of every row's hash, in order: 32 hex digits."""
 
     def __init__(self, fields: FieldMap) -> None:
         about = {"format": FINGERPRINT_FORMAT, "fields": fields.content_fields()}
         self._sha = hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS))
 
     def add(self, hashes: list[str]) -> None:
-        """Further rows."""
+        """Add the hashes of further rows."""
         self._sha.update("".join(hashes).encode())
 
     def __str__(self) -> str:
@@ -39,13 +39,13 @@ class Fingerprint:
 
 
 def text_digest(view: RowView) -> bytes:
-    """16 bytes, the same for rows that read the same."""
+    """Return 16 bytes that are equal for rows with equal text."""
     text = "\x00".join((view.prompt, view.response or "", view.turns or ""))
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:
-    """(N,) the first row with the same digest; null for rows that repeat nothing."""
+    """Return the first row with the same digest (N,); null for rows that repeat none."""
     codes = _codes(digests)
     first = np.empty(codes.max(initial=-1) + 1, np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # the last write wins: the earliest row
@@ -56,7 +56,7 @@ def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:
 def assign_row_ids(
     own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None
 ) -> tuple[pa.ChunkedArray, str | None]:
-    """The user's ids where every row has its own; else hashes, and a sentence that says why."""
+    """Return the user's ids if they are complete and unique; else hashes, and a sentence on why."""
     if field is None:
         return _hash_ids(hashes), None
     if own.null_count:
@@ -71,12 +71,12 @@ def assign_row_ids(
 
 
 def _codes(values: pa.ChunkedArray) -> IntArray:
-    """(N,) equal numbers for equal values, 0 for the first."""
+    """Return equal numbers for equal values (N,), 0 for the first."""
     return np.asarray(values.combine_chunks().dictionary_encode().indices, np.int64)
 
 
 def _hash_ids(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first digits of each hash; later rows with the same ones get "-2", "-3", …"""
+    """Return the first digits of each hash; later rows with the same digits get "-2", "-3", …"""
     short = pc.utf8_slice_codeunits(hashes, 0, ID_DIGITS)
     codes = _codes(short)
     order = np.argsort(codes, kind="stable")

@@ -1,11 +1,11 @@
-"""Source -> the files of a pool, in one pass and in bounded memory.
+"""Import of a source into the files of a pool, in one pass and in bounded memory.
 
-    rows.arrow       what each row says (core.pool.validation.BODY), written block by block as the source is read
-    ids.arrow        id and duplicate_of, which need all rows to be known
-    set_aside.arrow  rows that could not be used, with the reason
+    rows.arrow       content of each row (core.pool.validation.ROW_SCHEMA), written block by block
+    ids.arrow        id and duplicate_of, which depend on all rows
+    set_aside.arrow  unusable rows, with the reason
     pool.json        fingerprint, mapping, notices, counts
 
-rows.arrow and ids.arrow are in batches of the same sizes, so that they can be read side by side.
+rows.arrow and ids.arrow have batches of the same sizes, so that they can be read side by side.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from core.pool.validation import ROW_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
 ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
-SAMPLE_ROWS = 1000  # rows looked at to detect the schema
+SAMPLE_ROWS = 1000  # used to detect the schema
 
 
 def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progress: Progress) -> dict[str, Any]:
-    """Read a source into `folder`; returns what pool.json should say. PoolError when no row is usable."""
+    """Read a source into `folder` and return the content of pool.json. Raise PoolError if no row is usable."""
     first, sample = _peek(source)
     try:
         fields = fields or detect_schema(sample)
@@ -62,7 +62,7 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
 
 
 def _check(name: str, intake: RowValidator) -> None:
-    """PoolError when, after all rows, there is nothing to work with or a mapped field was never seen."""
+    """Raise PoolError if, after all rows, none is usable or a mapped field never occurred."""
     try:
         check_fields_exist(intake.fields, list(intake.field_names))
     except PoolError as error:
@@ -72,7 +72,7 @@ def _check(name: str, intake: RowValidator) -> None:
 
 
 def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
-    """Blocks up to the first that holds an object, and the objects at its beginning."""
+    """Return the blocks up to the first that holds an object, and the objects at its beginning."""
     first = []
     for records, done in source.blocks:
         first.append((records, done))
@@ -99,7 +99,7 @@ def _objects(records: list[Record]) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, table: pa.Table, sizes: Sequence[int]) -> None:
-    """An Arrow file in batches of these sizes, so that it lies row by row beside rows.arrow."""
+    """Write an Arrow file in batches of these sizes, so that it aligns with rows.arrow row by row."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         start = 0
         for size in sizes:

@@ -1,8 +1,8 @@
-"""Near duplicates of a pool, found once and kept in the workspace. Needs no model.
+"""Near-duplicates of a pool, computed once and stored in the workspace. No model is needed.
 
-One folder per pool in `workspace/measurements`: the signatures in parts (the slow half, resumable), and beside them
-one array for every likeness that was asked for: near-0.8.npy, (N,) int64, the earliest row of the group that a row
-repeats, -1 where it repeats none.
+One folder per pool in `workspace/measurements` holds the signatures in parts (the slow half, resumable) and one array
+for every similarity requested: 0.8.npy, (N,) int64, the first row of the group that a row repeats, -1 if it repeats
+none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,34 +30,36 @@ PART_ROWS = 8192  # rows
 KIND = "near-duplicates"
 
 
-def find_near_duplicates(pool: Pool, workspace: Workspace, alike: float, report: Reporter) -> IntArray:
-    """(N,) the earliest row of the group that each row repeats, -1: none; worked out, or read where it is known."""
+def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, report: Reporter) -> IntArray:
+    """Return the first row of the group that each row repeats (N,), -1 for none. Compute it unless it is stored."""
     folder = _folder(workspace.root, pool.fingerprint)
-    file = folder / f"{near_duplicate_column(alike).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
+    file = folder / f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
     with workspace.hold(f"measurement-{folder.name}", lambda: report.waiting("Another worker looks for the same.")):
         if not file.exists():
-            signed = _signed(pool, folder, report)
+            signatures = _load_signatures(pool, folder, report)
             report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
-            first = minhash.group_near_duplicates(signed, lambda row: _text(pool, row), alike, percent_callback(report))
+            first = minhash.group_near_duplicates(
+                signatures, lambda row: _text(pool, row), similarity, percent_callback(report)
+            )
             repeats = np.where(first == np.arange(len(pool)), -1, first)
-            with atomic_path(file) as temporary, temporary.open("wb") as opened:
-                np.save(opened, repeats, allow_pickle=False)
+            with atomic_path(file) as temporary, temporary.open("wb") as output:
+                np.save(output, repeats, allow_pickle=False)
     return _load(file)
 
 
 def load_near_duplicates(root: Path, fingerprint: str) -> dict[str, IntArray]:
-    """What is known of a pool's near duplicates in the workspace at `root`, by column, memory-mapped."""
+    """Load the stored near-duplicates of a pool from the workspace at `root`: memory-mapped, by column."""
     files = sorted(_folder(root, fingerprint).glob("*.npy"))
     return {f"{NEAR_DUPLICATES_PREFIX}{file.stem}": _load(file) for file in files}
 
 
-def duplicate_column(known: Mapping[str, IntArray]) -> str:
-    """The column to keep duplicates apart by: near ones of the usual likeness, else the loosest known; else exact."""
-    return USUAL_NEAR_DUPLICATES if USUAL_NEAR_DUPLICATES in known else min(known, default=EXACT_DUPLICATES)
+def duplicate_column(stored: Mapping[str, IntArray]) -> str:
+    """Return the column that groups duplicates: near at 0.8, else at the loosest similarity stored, else exact."""
+    return USUAL_NEAR_DUPLICATES if USUAL_NEAR_DUPLICATES in stored else min(stored, default=EXACT_DUPLICATES)
 
 
 def cache_stamp(root: Path, fingerprint: str) -> int:
-    """A number that changes when more becomes known; for caches."""
+    """Return a number that changes when more near-duplicates are stored; for cache keys."""
     folder = _folder(root, fingerprint)
     return folder.stat().st_mtime_ns if folder.exists() else 0
 
@@ -72,17 +74,17 @@ def _folder(root: Path, fingerprint: str) -> Path:
 
 
 def _spec(fingerprint: str) -> dict[str, Any]:
-    how = {
+    settings = {
         "words": minhash.SHINGLE_WORDS,
         "places": minhash.SIGNATURE_LENGTH,
         "seed": minhash.SEED,
         "by": minhash.VERSION,
     }
-    return {"kind": KIND, "pool": fingerprint, **how}
+    return {"kind": KIND, "pool": fingerprint, **settings}
 
 
-def _signed(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
-    """Every row's signature; what is stored already is not made again."""
+def _load_signatures(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
+    """Return every row's signature. Stored parts are not computed again."""
     n = len(pool)
     plan = [np.arange(a, min(a + PART_ROWS, n)) for a in range(0, n, PART_ROWS)]
     parts = Parts.open(folder, _spec(pool.fingerprint), plan, mapped=True)
@@ -90,26 +92,26 @@ def _signed(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
     done = n - sum(len(plan[k]) for k in missing)
     report.stage("Reading rows for near duplicates", rows=n, work=n, done_rows=done, done_work=done)
     for part in missing:
-        signed = minhash.compute_signatures([_said(*row) for row in _rows(pool, plan[part])])
+        signed = minhash.compute_signatures([_full_text(*row) for row in _rows(pool, plan[part])])
         flat = pa.array(signed.ravel(), pa.uint32())
         parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.SIGNATURE_LENGTH)}))
         done += len(plan[part])
         report.advance(done, done)
-    every: minhash.Signatures = parts.column("signature", n)
-    return every
+    stacked: minhash.Signatures = parts.column("signature", n)
+    return stacked
 
 
 def _rows(pool: Pool, rows: IntArray) -> Iterator[Sequence[str | None]]:
-    some = pool.rows.select(["prompt", "response", "turns"]).slice(int(rows[0]), len(rows))
-    return zip(*(column.to_pylist() for column in some.columns), strict=True)
+    texts = pool.rows.select(["prompt", "response", "turns"]).slice(int(rows[0]), len(rows))
+    return zip(*(column.to_pylist() for column in texts.columns), strict=True)
 
 
 def _text(pool: Pool, row: int) -> str:
-    return _said(*(pool.rows[name][row].as_py() for name in ("prompt", "response", "turns")))
+    return _full_text(*(pool.rows[name][row].as_py() for name in ("prompt", "response", "turns")))
 
 
-def _said(prompt: str | None, response: str | None, turns: str | None) -> str:
-    """All that is said in a row: its turns where it has several, else prompt and response."""
+def _full_text(prompt: str | None, response: str | None, turns: str | None) -> str:
+    """Return the whole text of a row: its turns if it has several, else prompt and response."""
     if turns:
         return "\n".join(turn["content"] for turn in orjson.loads(turns))
     return f"{prompt}\n{response or ''}"

@@ -1,7 +1,7 @@
-"""Pools: opened once from any source, kept in the workspace, read a few rows at a time.
+"""Pools: imported once from any source, stored in the workspace, read a few rows at a time.
 
-A pool lies memory-mapped in workspace/pools/<key>/, whole or not at all (core.pool.importer says which
-files). The key changes with the source's path, size and time of change, and with the mapping.
+A pool is memory-mapped from workspace/pools/<key>/, a folder that is complete or absent (files: core.pool.importer).
+The key changes with the source's path, size and modification time, and with the mapping.
 """
 
 import shutil
@@ -31,8 +31,8 @@ COLUMNS = (
     *("id", "line", "hash", "prompt", "response", "task", "turns", "original"),
     *("prompt_chars", "response_chars", "duplicate_of"),
 )
-ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # what a Row is made of
-SLICE_ROWS = 1024  # rows handed to a worker at a time
+ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
+SLICE_ROWS = 1024  # rows read at a time
 
 
 def load_pool(
@@ -45,56 +45,56 @@ def load_pool(
     revision: str | None = None,
     on_progress: Progress = ignore_progress,
 ) -> Pool:
-    """Open a path, a hub id or "demo"; imported on first use, at once afterwards.
+    """Open a path, a hub id or "demo". The first call imports it; later calls open the stored pool.
 
-    `fields` overrides the mapping that is detected; `name`, `split` and `revision` are those of
-    `datasets`. `on_progress` counts bytes of a file, or rows. PoolError is one sentence that says
-    what is wrong with the source.
+    `fields` overrides the detected mapping. `name`, `split` and `revision` are passed to `datasets`.
+    `on_progress` counts bytes of a file, or rows. Raise PoolError with one sentence on what is wrong
+    with the source.
     """
-    place = str(_demo(workspace)) if source == DEMO else source
-    identity = identify(place)
+    location = str(_demo(workspace)) if source == DEMO else source
+    identity = identify(location)
     options = {"name": name, "split": split, "revision": revision}
     spec = {"pool": FINGERPRINT_FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
     folder = workspace / "pools" / content_key(spec)
     if not (folder / "pool.json").exists():
         with atomic_folder(folder) as temporary:
-            with open_source(place, **options, cache=temporary / "cache") as rows:
-                about = import_pool(rows, fields, temporary, on_progress)
+            with open_source(location, **options, cache=temporary / "cache") as rows:
+                document = import_pool(rows, fields, temporary, on_progress)
             shutil.rmtree(temporary / "cache", ignore_errors=True)
-            about["path"] = identity.get("path")
-            about["source"] = source if source == DEMO or "hub" in identity else identity["path"]
-            write_json(temporary / "pool.json", about)
+            document["path"] = identity.get("path")
+            document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
+            write_json(temporary / "pool.json", document)
     with disk_errors(folder):
-        (folder / "pool.json").touch()  # its time of change is when the pool was last opened
+        (folder / "pool.json").touch()  # the modification time records when the pool was last opened
     return replace(_open(folder), source=source)
 
 
 def _demo(workspace: Path) -> Path:
-    """The demo pool's file; written again only when this version's generator makes other rows."""
+    """Return the demo pool's file, rewritten only if this version of the generator gives other rows."""
     folder = workspace / "demo"
     with tempfile.TemporaryDirectory() as fresh:
-        made = write_demo(Path(fresh))
+        generated = write_demo(Path(fresh))
         for file in sorted(Path(fresh).iterdir(), reverse=True):  # the key before the pool
-            kept, data = folder / file.name, file.read_bytes()
-            if not kept.exists() or kept.read_bytes() != data:
-                write_atomic(kept, data)
-    return folder / made.name
+            stored, data = folder / file.name, file.read_bytes()
+            if not stored.exists() or stored.read_bytes() != data:
+                write_atomic(stored, data)
+    return folder / generated.name
 
 
 def _open(folder: Path) -> Pool:
-    about = read_json(folder / "pool.json")
-    body, ids, set_aside = (_table(folder / f"{part}.arrow") for part in ("rows", "ids", "set_aside"))
-    # What reading the pool needs beside its columns travels with the table.
-    notes = {"path": about["path"], "found": about["found"]}
-    columns = {c: (ids if c in ids.column_names else body)[c] for c in COLUMNS}
+    document = read_json(folder / "pool.json")
+    content, ids, set_aside = (_table(folder / f"{part}.arrow") for part in ("rows", "ids", "set_aside"))
+    # The table's metadata carries the source's path and field names.
+    notes = {"path": document["path"], "found": document["found"]}
+    columns = {c: (ids if c in ids.column_names else content)[c] for c in COLUMNS}
     return Pool(
-        fingerprint=about["fingerprint"],
-        name=about["name"],
-        source=about["source"],
-        fields=FieldMap(**about["fields"] | {"prompt": tuple(about["fields"]["prompt"])}),
+        fingerprint=document["fingerprint"],
+        name=document["name"],
+        source=document["source"],
+        fields=FieldMap(**document["fields"] | {"prompt": tuple(document["fields"]["prompt"])}),
         rows=pa.table(columns).replace_schema_metadata({"winnow": orjson.dumps(notes)}),
         set_aside=set_aside,
-        notices=tuple(about["notices"]),
+        notices=tuple(document["notices"]),
     )
 
 
@@ -111,20 +111,20 @@ def _notes(pool: Pool) -> dict[str, Any]:
 
 
 def field_names(pool: Pool) -> list[str]:
-    """Every field that some row of the source has: what a mapping can name."""
+    """Return every field that occurs in a row of the source, which are those a mapping can name."""
     return list(_notes(pool).get("found", []))
 
 
 def open_pool(fingerprint: str, *, workspace: Path) -> Pool:
-    """The pool with this fingerprint that was opened last; PoolError when it was never opened here."""
-    for about in recent_pools(workspace):
-        if about["fingerprint"] == fingerprint:
-            return _open(workspace / "pools" / about["key"])
+    """Return the last opened pool with this fingerprint. Raise PoolError if it was never opened in this workspace."""
+    for entry in recent_pools(workspace):
+        if entry["fingerprint"] == fingerprint:
+            return _open(workspace / "pools" / entry["key"])
     raise PoolError(f"No pool with fingerprint {fingerprint} was opened in {workspace}. Open its file again.")
 
 
 def recent_pools(workspace: Path) -> list[dict[str, Any]]:
-    """Pools in this workspace, last opened first.
+    """List the pools of this workspace, last opened first.
 
     Each: key, name, source, fingerprint, rows, set_aside, schema, opened (ISO time, UTC).
     """
@@ -133,15 +133,15 @@ def recent_pools(workspace: Path) -> list[dict[str, Any]]:
 
 
 def _entry(path: Path, opened: float) -> dict[str, Any]:
-    about = read_json(path)
-    kept = {k: about[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
+    document = read_json(path)
+    facts = {k: document[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
     time = datetime.fromtimestamp(opened, UTC).isoformat(timespec="seconds")
-    return {"key": path.parent.name, **kept, "schema": about["fields"]["schema"], "opened": time}
+    return {"key": path.parent.name, **facts, "schema": document["fields"]["schema"], "opened": time}
 
 
 def read_rows(pool: Pool, indices: Sequence[int]) -> list[Row]:
-    """These rows, in this order. Only their own pages are read from the disk."""
-    # Cell by cell, for Table.take gathers whole columns first and fails on more than 2 GB of text.
+    """Return these rows, in this order. Only their own pages are read from the disk."""
+    # Cell by cell: Table.take gathers whole columns first and fails on more than 2 GB of text.
     cells = {name: pool.rows[name] for name in ROW_COLUMNS}
     return [_row(pool, cells, int(i)) for i in indices]
 
@@ -149,18 +149,18 @@ def read_rows(pool: Pool, indices: Sequence[int]) -> list[Row]:
 def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
     if not 0 <= index < len(pool):
         raise PoolError(f"{pool.name} has no row {index}; its {len(pool):,} rows are counted from 0.")
-    said = {name: column[index].as_py() for name, column in cells.items()}
-    turns = said.pop("turns")
-    talk = orjson.loads(turns) if turns else [{"role": "user", "content": said["prompt"]}]
-    if not turns and said["response"] is not None:
-        talk.append({"role": "assistant", "content": said["response"]})
-    return Row(index=index, turns=tuple(talk), **said)
+    values = {name: column[index].as_py() for name, column in cells.items()}
+    turns = values.pop("turns")
+    conversation = orjson.loads(turns) if turns else [{"role": "user", "content": values["prompt"]}]
+    if not turns and values["response"] is not None:
+        conversation.append({"role": "assistant", "content": values["response"]})
+    return Row(index=index, turns=tuple(conversation), **values)
 
 
 def iter_text(
     pool: Pool, start: int = 0, stop: int | None = None, *, size: int = SLICE_ROWS
 ) -> Iterator[dict[str, list[Any]]]:
-    """Columns prompt, response, turns of rows [start, stop), at most `size` rows at a time, in order."""
+    """Yield the columns prompt, response, turns of rows [start, stop) in order, at most `size` rows at a time."""
     stop = len(pool) if stop is None else min(stop, len(pool))
     table = pool.rows.select(["prompt", "response", "turns"])
     for begin in range(start, stop, size):
@@ -168,24 +168,24 @@ def iter_text(
 
 
 def search(pool: Pool, text: str, *, limit: int) -> IntArray:
-    """Rows whose prompt or response holds `text`, without regard to case; the first `limit` of them."""
-    found: list[IntArray] = []
+    """Return the first `limit` rows whose prompt or response contains `text`, ignoring case."""
+    matches: list[IntArray] = []
     count = start = 0
     for batch in pool.rows.select(["prompt", "response"]).to_batches():
         hits = [pc.fill_null(pc.match_substring(column, text, ignore_case=True), False) for column in batch]
         rows = np.flatnonzero(np.asarray(pc.or_(*hits)))
-        found.append(rows + start)
+        matches.append(rows + start)
         count += len(rows)
         start += len(batch)
         if count >= limit:
             break
-    return np.concatenate(found or [np.empty(0, np.int64)])[:limit]
+    return np.concatenate(matches or [np.empty(0, np.int64)])[:limit]
 
 
 def load_answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
-    """What is known to be wrong with which row, by id: NAME.key.jsonl beside NAME.jsonl. None without one.
+    """Load the known faults by row id from NAME.key.jsonl next to NAME.jsonl; None if there is no such file.
 
-    Each line of it holds "id" and, in the demo pool, "fault" and "of" (the row a fault was made from).
+    Each line holds "id" and, in the demo pool, "fault" and "of" (the row a fault was made from).
     """
     path = _notes(pool).get("path")
     if path is None:

@@ -1,8 +1,8 @@
-"""Original row -> what a model and a person read: prompt, response, turns.
+"""View of an original row as models and people read it: prompt, response, turns.
 
-`RowReader` is compiled once from a FieldMap and called for every row. It either returns a view whose
-prompt is not blank, and whose response is not blank where the pool has responses, or raises
-`UnusableRow` with the reason the row is set aside for.
+`RowReader` is built once from a FieldMap and called for every row. It returns a view whose prompt is not blank,
+and whose response is not blank if the pool has responses, or raises `UnusableRow` with the reason for setting
+the row aside.
 """
 
 from collections import Counter
@@ -28,7 +28,7 @@ EMPTY_RESPONSE = "empty response"
 SPEAKER_NAMES = {"user": "User", "assistant": "Assistant", "tool": "Tool", "system": "System"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-# What is worth saying about the pool when it happened to some of its rows.
+# Notices about the pool, for what happened to some of its rows.
 REMARKS = {
     "nan": "NaN or Infinity, which JSON does not have, stands in {n}; read and written as null.",
     "number": "A number or true/false stands where text belongs in {n}; read as its JSON text.",
@@ -39,45 +39,45 @@ REMARKS = {
 
 
 class RowView(NamedTuple):
-    """One row as read. `turns` is null for one user turn and, at most, one assistant turn."""
+    """One row as read. `turns` is null for one user turn and at most one assistant turn."""
 
-    prompt: str  # what was asked; earlier turns with their speakers' names, system turns left out
-    response: str | None  # the last assistant turn; None in a pool of prompts
+    prompt: str  # the question; earlier turns with speaker names, without system turns
+    response: str | None  # the last assistant turn; None in a pool without responses
     turns: str | None  # JSON; ends in the response where there is one
 
 
 class RowReader:
-    """Reads rows under one mapping and counts what it had to decide (`remarks`, keys of REMARKS)."""
+    """Reader of rows under one field map. `remarks` counts the choices it had to make (keys of REMARKS)."""
 
     def __init__(self, fields: FieldMap) -> None:
         self.fields = fields
         self.remarks: Counter[str] = Counter()
         self.has_responses = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
-        self.read = self._choose()
+        self.read = self._select_reader()
 
     def __call__(self, row: dict[str, Any]) -> RowView:
-        """The view of one row; Unusable says why there is none."""
+        """Return the view of one row. Raise UnusableRow with the reason if it has none."""
         return self.read(row)
 
-    def _choose(self) -> Callable[[dict[str, Any]], RowView]:
+    def _select_reader(self) -> Callable[[dict[str, Any]], RowView]:
         fields = self.fields
         if fields.turns:
-            return self._conversation
+            return self._read_conversation
         if fields.schema == "self_instruct":
-            return self._instance
+            return self._read_instance
         if fields.schema == "multiple_choice":
-            return self._choice
+            return self._read_choice
         plain = not (fields.system or fields.history or fields.tools)
-        return self._flat if plain and fields.schema != "preference" else self._mixed
+        return self._read_strings if plain and fields.schema != "preference" else self._read_mixed
 
-    def _flat(self, row: dict[str, Any]) -> RowView:
-        """Strings only: the common case, kept short because a million rows go through it."""
+    def _read_strings(self, row: dict[str, Any]) -> RowView:
+        """Read string fields: the common case, kept short because a million rows go through it."""
         parts = []
         for name in self.fields.prompt:
             value = row.get(name)
             if type(value) is not str:
                 if isinstance(value, list):  # TRL's conversational prompt
-                    return self._mixed(row)
+                    return self._read_mixed(row)
                 value = self._text(value, name)
             if value and not value.isspace():
                 parts.append(value)
@@ -92,42 +92,42 @@ class RowReader:
             return None
         value = row.get(name)
         if type(value) is not str:
-            value = self._answer(value, name, row)
+            value = self._response_text(value, name, row)
         if not value or value.isspace():
             raise UnusableRow(EMPTY_RESPONSE)
         return str(value)
 
-    def _answer(self, value: Any, name: str, row: dict[str, Any]) -> str:
-        """A response that is no string: a turn, turns, or several answers of which one is preferred."""
+    def _response_text(self, value: Any, name: str, row: dict[str, Any]) -> str:
+        """Return the text of a response that is a turn, turns, or several responses of which one is preferred."""
         if is_turn(value) or (isinstance(value, list) and any(map(is_turn, value))):
-            said = [t for t in read_turns(value, name) if t["role"] == "assistant"]
-            return said[-1]["content"] if said else ""
+            answers = [t for t in read_turns(value, name) if t["role"] == "assistant"]
+            return answers[-1]["content"] if answers else ""
         if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
             if len(value) > 1:
                 self.remarks["first"] += "pairs" not in row
-            return str(value[_preferred(row.get("pairs"), len(value))])
+            return str(value[_preferred_index(row.get("pairs"), len(value))])
         return self._text(value, name)
 
     def _text(self, value: Any, name: str) -> str:
         self.remarks["number"] += isinstance(value, (bool, int, float))
         return read_text(value, name)
 
-    def _mixed(self, row: dict[str, Any]) -> RowView:
-        """Fields that may be strings, turns or transcripts, with system, history and tools."""
-        whole = self._whole(row)
+    def _read_mixed(self, row: dict[str, Any]) -> RowView:
+        """Read fields that may be strings, turns or transcripts, with system, history and tools."""
+        whole = self._whole_conversation(row)
         if whole:
             return self._compose(whole)
         turns = read_history(row.get(self.fields.history), self.fields.history) if self.fields.history else []
         for name in self.fields.prompt:
-            _add(turns, self._prompt_turns(row.get(name), name))
+            _append_turns(turns, self._prompt_turns(row.get(name), name))
         turns = self._system(row) + turns
         response = self._response(row)
         if response is not None:
             turns.append({"role": "assistant", "content": response})
         return self._compose(turns)
 
-    def _whole(self, row: dict[str, Any]) -> list[Turn] | None:
-        """The chosen answer when it repeats the whole conversation before it."""
+    def _whole_conversation(self, row: dict[str, Any]) -> list[Turn] | None:
+        """Return the turns of the chosen response if it repeats the whole conversation before it."""
         name = self.fields.response
         value = row.get(name) if name else None
         if isinstance(value, str):
@@ -146,7 +146,7 @@ class RowReader:
         return transcript or [{"role": "user", "content": text}]
 
     def _system(self, row: dict[str, Any]) -> list[Turn]:
-        """One system turn of the system prompt and the tools, as they stand."""
+        """Return one system turn of the system prompt and the tools, verbatim; [] without them."""
         parts = []
         for name in filter(None, (self.fields.system, self.fields.tools)):
             value = row.get(name)
@@ -155,32 +155,32 @@ class RowReader:
                 parts.append(text)
         return [{"role": "system", "content": "\n\n".join(parts)}] if parts else []
 
-    def _conversation(self, row: dict[str, Any]) -> RowView:
+    def _read_conversation(self, row: dict[str, Any]) -> RowView:
         name = str(self.fields.turns)
         value = row.get(name)
         if not value:
             raise UnusableRow(EMPTY_PROMPT)
         turns = read_turns(value, name)
-        added = self._system(row)
-        if added and turns and turns[0]["role"] == "system":
-            said = turns.pop(0)["content"]
-            added[0]["content"] = "\n\n".join(filter(None, (said, added[0]["content"])))
-        return self._compose(added + turns)
+        system = self._system(row)
+        if system and turns and turns[0]["role"] == "system":
+            text = turns.pop(0)["content"]
+            system[0]["content"] = "\n\n".join(filter(None, (text, system[0]["content"])))
+        return self._compose(system + turns)
 
     def _compose(self, turns: list[Turn]) -> RowView:
         turns = [t for t in turns if t["role"] != "system" or t["content"].strip()]
         if not self.has_responses:
-            return RowView(_readable(turns), None, _kept(turns))
+            return RowView(_join_turns(turns), None, _turns_json(turns))
         last = max((i for i, t in enumerate(turns) if t["role"] == "assistant"), default=-1)
-        prompt = _readable(turns[:last] if last >= 0 else turns)
+        prompt = _join_turns(turns[:last] if last >= 0 else turns)
         if last < 0 or not turns[last]["content"].strip():
             raise UnusableRow(EMPTY_RESPONSE)
         self.remarks["unanswered"] += last + 1 < len(turns)
         turns = turns[: last + 1]
-        return RowView(prompt, turns[last]["content"], _kept(turns))
+        return RowView(prompt, turns[last]["content"], _turns_json(turns))
 
-    def _instance(self, row: dict[str, Any]) -> RowView:
-        """Self-Instruct: {"instruction", "instances": [{"input", "output"}]}."""
+    def _read_instance(self, row: dict[str, Any]) -> RowView:
+        """Read a row of Self-Instruct: {"instruction", "instances": [{"input", "output"}]}."""
         name = str(self.fields.response)
         instances = row.get(name)
         if isinstance(instances, str):
@@ -189,8 +189,8 @@ class RowReader:
             raise UnusableRow(f"'{name}' is no list of instances")
         self.remarks["instance"] += len(instances) > 1
         first = instances[0] if instances else {}
-        asked = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]
-        prompt = "\n".join(t for t in (*asked, self._text(first.get("input"), "input")) if t.strip())
+        prompts = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]
+        prompt = "\n".join(t for t in (*prompts, self._text(first.get("input"), "input")) if t.strip())
         response = self._text(first.get("output"), "output")
         if not prompt:
             raise UnusableRow(EMPTY_PROMPT)
@@ -198,9 +198,9 @@ class RowReader:
             raise UnusableRow(EMPTY_RESPONSE)
         return RowView(prompt, response, None)
 
-    def _choice(self, row: dict[str, Any]) -> RowView:
-        """A question and its lettered choices; an answer given as a number becomes its letter."""
-        lines = [line for name in self.fields.prompt for line in _lettered(row.get(name), name)]
+    def _read_choice(self, row: dict[str, Any]) -> RowView:
+        """Read a question with lettered choices; an answer given as a number becomes its letter."""
+        lines = [line for name in self.fields.prompt for line in _lettered_lines(row.get(name), name)]
         prompt = "\n".join(line for line in lines if line.strip())
         if not prompt:
             raise UnusableRow(EMPTY_PROMPT)
@@ -210,8 +210,8 @@ class RowReader:
         return RowView(prompt, self._response(row), None)
 
 
-def _lettered(value: Any, name: str) -> list[str]:
-    """The lines of one field of a multiple-choice question; columns A, B, … and lists are choices."""
+def _lettered_lines(value: Any, name: str) -> list[str]:
+    """Return the lines of one field of a multiple-choice question; columns A, B, … and lists are choices."""
     if isinstance(value, dict):  # ARC: {"text": […], "label": […]}
         value = value.get("text")
     if isinstance(value, str) and len(name) > 1:
@@ -222,8 +222,8 @@ def _lettered(value: Any, name: str) -> list[str]:
     return [f"{name.upper()}. {text}"] if len(name) == 1 and text else [text]
 
 
-def _preferred(pairs: Any, count: int) -> int:
-    """The winner of the first [better, worse] pair of indices; 0 without pairs."""
+def _preferred_index(pairs: Any, count: int) -> int:
+    """Return the winner of the first [better, worse] pair of indices; 0 without pairs."""
     try:
         winner = pairs[0][0]
     except (TypeError, IndexError, KeyError):
@@ -231,8 +231,8 @@ def _preferred(pairs: Any, count: int) -> int:
     return winner if isinstance(winner, int) and 0 <= winner < count else 0
 
 
-def _add(turns: list[Turn], more: list[Turn]) -> None:
-    """Append the turns of a further field; text after a user's turn joins it, as fields do elsewhere."""
+def _append_turns(turns: list[Turn], more: list[Turn]) -> None:
+    """Append the turns of a further field; text after a user's turn is joined to it, as fields are elsewhere."""
     if more and more[0]["role"] == "user" and not more[0]["content"].strip():
         more = more[1:]
     if more and turns and turns[-1]["role"] == more[0]["role"] == "user":
@@ -241,17 +241,17 @@ def _add(turns: list[Turn], more: list[Turn]) -> None:
     turns.extend(more)
 
 
-def _readable(turns: list[Turn]) -> str:
-    """Turns as one text; speakers are named when there is more than one turn. Unusable when blank."""
-    asked = [t for t in turns if t["role"] != "system"] or turns
-    if not any(t["content"].strip() for t in asked):
+def _join_turns(turns: list[Turn]) -> str:
+    """Return turns as one text, with speaker names if there are several. Raise UnusableRow if it is blank."""
+    shown = [t for t in turns if t["role"] != "system"] or turns
+    if not any(t["content"].strip() for t in shown):
         raise UnusableRow(EMPTY_PROMPT)
-    if len(asked) == 1:
-        return asked[0]["content"]
-    return "\n\n".join(f"{SPEAKER_NAMES[t['role']]}: {t['content']}" for t in asked)
+    if len(shown) == 1:
+        return shown[0]["content"]
+    return "\n\n".join(f"{SPEAKER_NAMES[t['role']]}: {t['content']}" for t in shown)
 
 
-def _kept(turns: list[Turn]) -> str | None:
-    """JSON of the turns; None when prompt and response say it all."""
+def _turns_json(turns: list[Turn]) -> str | None:
+    """Return the turns as JSON; None if prompt and response hold all of it."""
     roles = [t["role"] for t in turns]
     return None if roles in (["user"], ["user", "assistant"]) else orjson.dumps(turns).decode()

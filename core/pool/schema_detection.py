@@ -1,7 +1,7 @@
-"""Which schema a pool is in, and which of its fields mean what.
+"""Schema detection: which format a pool has, and what its fields mean.
 
-`detect` looks at a sample and proposes a FieldMap; people see it and may change it. Rules are tried
-from the most particular to the plainest; names are compared without case, spaces and hyphens.
+`detect_schema` proposes a FieldMap from a sample; the user may change it. Rules are tried from the most specific
+to the most general. Field names are compared without case, spaces and hyphens.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from core.errors import PoolError
 from core.pool.turns import ROLES, is_turn, parse_list, read_transcript
 from core.schema import FieldMap
 
-# Stable names -> what people read. Written into recipes; never rename.
+# Stable names -> descriptions on screen. Written into recipes; never rename.
 SCHEMAS: dict[str, str] = {
     "alpaca": "instruction, input?, output (or response), system?, history?",
     "dolly": "instruction, context, response, category",
@@ -33,22 +33,22 @@ SCHEMAS: dict[str, str] = {
 PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
 CONVERSATION_FIELDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
 RIVAL_RESPONSES = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
-    "response_a": "response_b",  # two answers of which votes beside them prefer one
+    "response_a": "response_b",  # two responses, of which votes in other fields prefer one
     "response_j": "response_k",
 }
-MIN_RESPONSE_SHARE = 0.1  # with fewer answers than this share of the sample, a pool is taken for prompts only
+MIN_RESPONSE_SHARE = 0.1  # with responses in a smaller share of the sample, a pool counts as prompts only
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to write a row. Of alternatives the first that is well filled counts."""
+    """One format of a row. Of alternative fields, the first that is filled often enough is used."""
 
     schema: str
     prompt: tuple[str, ...] = ()  # alternatives
     response: tuple[str, ...] = ()  # alternatives
-    turns: tuple[str, ...] = ()  # alternatives, each holding turns spelled as `spelling`
-    extra_prompt: tuple[str, ...] = ()  # joined to the prompt where the pool has them
-    required: tuple[str, ...] = ()  # must be there, empty or not
+    turns: tuple[str, ...] = ()  # alternatives, each holding turns in `turn_format`
+    extra_prompt: tuple[str, ...] = ()  # joined to the prompt if present
+    required: tuple[str, ...] = ()  # must be present, empty or not
     turn_format: Literal["role", "from", "any", "text"] = "any"
 
 
@@ -99,7 +99,7 @@ PROMPT_ONLY_RULES = (
 )
 OPTIONAL_FIELDS = {"system": ("system", "system_prompt"), "history": ("history",), "tools": ("tools", "functions")}
 
-ID_FIELDS = ("id", "_id", "uid", "uuid", "guid")  # meant as ids: mapped even when they repeat, and that is said
+ID_FIELDS = ("id", "_id", "uid", "uuid", "guid")  # meant as ids: mapped even when they repeat, which is reported
 FALLBACK_ID_FIELDS = (
     *("row_id", "example_id", "sample_id", "question_id", "prompt_id", "conversation_id", "task_id"),
     *("idx", "index"),
@@ -113,27 +113,27 @@ MAX_LABEL_CHARS = 80  # characters
 
 
 def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
-    """The schema of these rows; PoolError naming the fields that were found when it is no pool."""
-    seen = _Sample(sample)
-    rule = seen.best(RULES)
-    if rule is None or (rule.turns and not seen.answered(rule)):
-        rule = seen.best(PROMPT_ONLY_RULES) or _no_pool(seen)
-    fields = FieldMap(rule.schema, **seen.mapping(rule))
-    system, history, tools = (seen.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
-    fields = replace(fields, system=system, history=history, tools=tools, id=seen.own_id())
-    return replace(fields, task=seen.task(taken=mapped_fields(fields)))
+    """Return the field map of these rows. Raise PoolError with the fields found if they are no pool."""
+    summary = _Sample(sample)
+    rule = summary.best(RULES)
+    if rule is None or (rule.turns and not summary.has_responses(rule)):
+        rule = summary.best(PROMPT_ONLY_RULES) or _no_pool(summary)
+    fields = FieldMap(rule.schema, **summary.mapping(rule))
+    system, history, tools = (summary.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
+    fields = replace(fields, system=system, history=history, tools=tools, id=summary.id_field())
+    return replace(fields, task=summary.task(used=mapped_fields(fields)))
 
 
 def mapped_fields(fields: FieldMap) -> set[str]:
-    """Every field of a row that the mapping uses."""
+    """Return every field of a row that the mapping uses."""
     named = {fields.response, fields.system, fields.history, fields.turns, fields.tools, fields.task, fields.id}
     return {name for name in (*fields.prompt, *named) if name}
 
 
 def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
-    """PoolError when a mapping cannot apply to rows that begin like these.
+    """Raise PoolError if a mapping cannot apply to rows that begin like these.
 
-    Fields that need not be in every row are judged when all rows are read (`check_fields_exist`).
+    Fields that may be absent from some rows are checked after all rows are read (`check_fields_exist`).
     """
     if fields.schema not in SCHEMAS:
         raise PoolError(f"There is no schema '{fields.schema}'. Choose one of {', '.join(SCHEMAS)}.")
@@ -141,40 +141,40 @@ def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
         raise PoolError("A field of turns holds prompt and response, so map either the one or the others.")
     if not fields.turns and not fields.prompt:
         raise PoolError("No field is mapped to the prompt. Name one or more, or one that holds a list of turns.")
-    found = list(dict.fromkeys(name for row in sample for name in row))
+    names = list(dict.fromkeys(name for row in sample for name in row))
     for wanted in ((fields.turns,), fields.prompt, (fields.response,)):
-        if any(wanted) and not set(wanted) & set(found):
-            raise _absent(str(wanted[0]), found)
+        if any(wanted) and not set(wanted) & set(names):
+            raise _missing_field(str(wanted[0]), names)
 
 
-def check_fields_exist(fields: FieldMap, found: Sequence[str]) -> None:
-    """PoolError when no row at all has a field that is mapped."""
-    absent = sorted(mapped_fields(fields) - set(found))
+def check_fields_exist(fields: FieldMap, names: Sequence[str]) -> None:
+    """Raise PoolError if a mapped field occurs in no row at all."""
+    absent = sorted(mapped_fields(fields) - set(names))
     if absent:
-        raise _absent(absent[0], found)
+        raise _missing_field(absent[0], names)
 
 
-def _absent(name: str, found: Sequence[str]) -> PoolError:
-    return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(found)) or 'none'}.")
+def _missing_field(name: str, names: Sequence[str]) -> PoolError:
+    return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(names)) or 'none'}.")
 
 
-def unread_fields(fields: FieldMap, found: Sequence[str]) -> list[str]:
-    """Fields of the same schema that are there but were not in the sample, so are not read."""
+def unread_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
+    """Return fields of the same schema that occur in the source but not in the sample, so that they are not read."""
     rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
-    known = {name for r in rules for name in r.extra_prompt} | {
+    schema_names = {name for r in rules for name in r.extra_prompt} | {
         name for names in OPTIONAL_FIELDS.values() for name in names
     }
-    return [name for name in found if _plain(name) in known and name not in mapped_fields(fields)]
+    return [name for name in names_found if _normalize(name) in schema_names and name not in mapped_fields(fields)]
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _no_pool(seen: "_Sample") -> Rule:
-    found = ", ".join(sorted(seen.names.values())[:30]) or "no fields"
+def _no_pool(summary: "_Sample") -> Rule:
+    names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
     raise PoolError(
-        f"This is no instruction pool that is known here: found {found}. "
+        f"This is no instruction pool that is known here: found {names}. "
         "Map the prompt and response fields on the Pool page."
     )
 
@@ -183,8 +183,8 @@ def _blank(value: Any) -> bool:
     return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
 
 
-def _spelled(value: Any, turn_format: str) -> bool:
-    """Whether a value holds turns, spelled with this key."""
+def _holds_turns(value: Any, turn_format: str) -> bool:
+    """Return whether a value holds turns in this format."""
     if isinstance(value, str):
         if turn_format == "any" and read_transcript(value):
             return True
@@ -199,71 +199,71 @@ def _spelled(value: Any, turn_format: str) -> bool:
 
 
 class _Sample:
-    """Some rows of a pool under plain names."""
+    """Some rows of a pool, by normalized field name."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.names: dict[str, str] = {}  # plain name -> as it is written
+        self.names: dict[str, str] = {}  # normalized name -> name as written
         for row in rows:
             for name in row:
-                self.names.setdefault(_plain(name), name)
+                self.names.setdefault(_normalize(name), name)
         self.rows = rows
         self.filled = Counter(plain for row in rows for plain, name in self.names.items() if not _blank(row.get(name)))
 
     def values(self, plain: str) -> Iterator[Any]:
-        """The values of one field that are not blank."""
+        """Return the values of one field that are not blank."""
         name = self.names.get(plain, "")
         return (row[name] for row in self.rows if not _blank(row.get(name)))
 
     def filled_of(self, alternatives: tuple[str, ...]) -> str | None:
-        """The first of these fields that is at least half as often filled as the best of them."""
+        """Return the first of these fields that is filled at least half as often as the best of them."""
         most = max((self.filled[a] for a in alternatives), default=0)
         return next((self.names[a] for a in alternatives if most and 2 * self.filled[a] >= most), None)
 
     def mapping(self, rule: Rule) -> dict[str, Any]:
-        """FieldMap's prompt, response and turns under a rule."""
+        """Return FieldMap's prompt, response and turns under a rule."""
         if rule.turns:
-            return {"turns": self._talk(rule)}
+            return {"turns": self._turns_field(rule)}
         prompt = self.filled_of(rule.prompt)
         extra_prompt = [self.names[a] for a in rule.extra_prompt if a in self.names and self.names[a] != prompt]
         return {"prompt": (str(prompt), *extra_prompt), "response": self.filled_of(rule.response)}
 
-    def _talk(self, rule: Rule) -> str | None:
-        return next((self.names[t] for t in rule.turns if self._talks(t, rule.turn_format)), None)
+    def _turns_field(self, rule: Rule) -> str | None:
+        return next((self.names[t] for t in rule.turns if self._mostly_turns(t, rule.turn_format)), None)
 
-    def _talks(self, plain: str, turn_format: str) -> bool:
+    def _mostly_turns(self, plain: str, turn_format: str) -> bool:
         values = list(self.values(plain))
-        return sum(_spelled(v, turn_format) for v in values) > 0.5 * len(values)
+        return sum(_holds_turns(v, turn_format) for v in values) > 0.5 * len(values)
 
     def fits(self, rule: Rule) -> int:
-        """How many rows hold all that a rule asks for."""
+        """Count the rows that have everything a rule requires."""
         if any(need not in self.names for need in rule.required):
             return 0
-        asked = self._talk(rule) if rule.turns else self.filled_of(rule.prompt)
-        answer = self.filled_of(rule.response) if rule.response else asked
-        if asked is None or answer is None or (rule.response and answer == asked):
+        prompt = self._turns_field(rule) if rule.turns else self.filled_of(rule.prompt)
+        response = self.filled_of(rule.response) if rule.response else prompt
+        if prompt is None or response is None or (rule.response and response == prompt):
             return 0
         required = [self.names[need] for need in rule.required]
         return sum(
-            not _blank(row.get(asked)) and not _blank(row.get(answer)) and all(n in row for n in required)
+            not _blank(row.get(prompt)) and not _blank(row.get(response)) and all(n in row for n in required)
             for row in self.rows
         )
 
     def best(self, rules: Sequence[Rule]) -> Rule | None:
-        """The first rule that fits at least half as many rows as the one that fits most."""
+        """Return the first rule that fits at least half as many rows as the best one; None if all fit too few."""
         counts = [self.fits(rule) for rule in rules]
         most = max(counts, default=0)
         if most < max(1, MIN_RESPONSE_SHARE * len(self.rows)):
             return None
         return next(rule for rule, count in zip(rules, counts, strict=True) if 2 * count >= most)
 
-    def answered(self, rule: Rule) -> bool:
-        """Whether enough conversations hold a turn of the assistant."""
-        name = self._talk(rule) or ""
+    def has_responses(self, rule: Rule) -> bool:
+        """Return whether enough conversations hold an assistant turn."""
+        name = self._turns_field(rule) or ""
         count = sum(_has_answer(row.get(name)) for row in self.rows)
         return count >= max(1, MIN_RESPONSE_SHARE * len(self.rows))
 
-    def own_id(self) -> str | None:
-        """The field of the user's ids."""
+    def id_field(self) -> str | None:
+        """Return the field that holds the user's ids."""
         for plain in (*ID_FIELDS, *FALLBACK_ID_FIELDS):
             values = list(self.values(plain))
             scalar = all(isinstance(v, (str, int)) and not isinstance(v, bool) for v in values)
@@ -272,18 +272,18 @@ class _Sample:
                 return self.names[plain]
         return None
 
-    def task(self, taken: set[str]) -> str | None:
-        """A field of few distinct short values: by name first, else any text or yes/no field."""
+    def task(self, used: set[str]) -> str | None:
+        """Return a field of few distinct short values: by name first, else any text or yes/no field."""
         for plain in TASK_FIELDS:
-            if self.names.get(plain, "") not in taken and self._labels(plain, named=True):
+            if self.names.get(plain, "") not in used and self._is_label(plain, named=True):
                 return self.names[plain]
         for plain, name in self.names.items():
             skip = plain in NON_TASK_FIELDS or plain.startswith("annotator") or plain.endswith(("_id", "score"))
-            if name not in taken and not skip and self._labels(plain, named=False):
+            if name not in used and not skip and self._is_label(plain, named=False):
                 return name
         return None
 
-    def _labels(self, plain: str, *, named: bool) -> bool:
+    def _is_label(self, plain: str, *, named: bool) -> bool:
         if 2 * self.filled[plain] < len(self.rows) or plain not in self.names:
             return False
         values = list(self.values(plain))

@@ -1,6 +1,6 @@
-"""What the value of a field says: text, or turns of a conversation.
+"""Values of a field as text, or as turns of a conversation.
 
-The same thing is written in many ways: a string, a list of typed parts, {"role", "content"} or
+The same content is written in many ways: a string, a list of typed parts, {"role", "content"} or
 {"from", "value"} objects, pairs of earlier questions and answers, one transcript with speakers in it.
 """
 
@@ -24,7 +24,7 @@ ROLES = {
     "chatgpt": "assistant",
     "bot": "assistant",
     "model": "assistant",
-    "function_call": "assistant",  # the model's own words: it must be scored as an answer
+    "function_call": "assistant",  # written by the model, so it must be scored as a response
     "tool_call": "assistant",
     "tool": "tool",
     "function": "tool",
@@ -39,11 +39,11 @@ _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
 class UnusableRow(PoolError):
-    """One row cannot be read as mapped; it is set aside with these words as the reason."""
+    """A row that cannot be read as mapped; it is set aside with this message as the reason."""
 
 
 def read_text(value: Any, name: str) -> str:
-    """The text of a value; "" where there is none. Numbers and true/false become their JSON text."""
+    """Return the text of a value; "" for null. Numbers and true/false become their JSON text."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -56,7 +56,7 @@ def read_text(value: Any, name: str) -> str:
 
 
 def _part(part: Any, name: str) -> str:
-    """One typed part: {"type": "text" | "reasoning" | "tool_call" | …, "text" or "value": str}."""
+    """Return the text of one part: {"type": "text" | "reasoning" | "tool_call" | …, "text" or "value": str}."""
     if isinstance(part, str):
         return part
     if isinstance(part, dict):
@@ -68,12 +68,12 @@ def _part(part: Any, name: str) -> str:
 
 
 def is_turn(value: Any) -> bool:
-    """Whether a value is one turn of a conversation."""
+    """Return whether a value is one turn of a conversation."""
     return isinstance(value, dict) and ("role" in value or "from" in value)
 
 
 def read_turn(value: Any, name: str) -> Turn:
-    """One turn in either spelling; Unusable for a speaker that is not known."""
+    """Return one turn of either format. Raise UnusableRow for an unknown speaker."""
     if not is_turn(value):
         raise UnusableRow(f"'{name}' holds something that is no turn (no 'role' and no 'from')")
     speaker = value.get("role", value.get("from"))
@@ -83,13 +83,13 @@ def read_turn(value: Any, name: str) -> Turn:
     content = value.get("content", value.get("value", value.get("text")))
     text = read_text(content, name)
     calls = value.get("tool_calls")
-    if calls:  # a model that calls a tool often says nothing else
+    if calls:  # a tool call often comes without text
         text = "\n".join(filter(None, (text, orjson.dumps(calls).decode())))
     return {"role": role, "content": text}
 
 
 def read_turns(value: Any, name: str) -> list[Turn]:
-    """The turns of a list, of one turn, of a list written as JSON text, or of a transcript."""
+    """Return the turns of a list, of one turn, of a list written as JSON text, or of a transcript."""
     if isinstance(value, str):
         listed = parse_list(value)
         turns = read_transcript(value) if listed is None else None
@@ -100,13 +100,13 @@ def read_turns(value: Any, name: str) -> list[Turn]:
         return [read_turn(value, name)]
     if not isinstance(value, list):
         raise UnusableRow(f"'{name}' holds no list of turns")
-    if value and all(isinstance(turn, str) for turn in value):  # questions asked one after another
+    if value and all(isinstance(turn, str) for turn in value):  # questions in sequence
         return [{"role": "user", "content": turn} for turn in value]
     return [read_turn(turn, name) for turn in value]
 
 
 def parse_list(text: str) -> list[Any] | None:
-    """The list that a CSV cell spells out as JSON; None when it is none."""
+    """Return the list that a CSV cell holds as JSON; None if it holds none."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -117,19 +117,19 @@ def parse_list(text: str) -> list[Any] | None:
 
 
 def read_transcript(text: str) -> list[Turn] | None:
-    """The turns of an hh-rlhf transcript, a last empty one left out; None when it is none."""
+    """Return the turns of an hh-rlhf transcript without an empty last one; None if it is no transcript."""
     if not _SPEAKER.match(text):
         return None
     _, *pieces = _SPEAKER.split(text)
     turns = [
-        {"role": ROLES["human" if speaker == "Human" else "assistant"], "content": said.strip()}
-        for speaker, said in zip(pieces[::2], pieces[1::2], strict=True)
+        {"role": ROLES["human" if speaker == "Human" else "assistant"], "content": content.strip()}
+        for speaker, content in zip(pieces[::2], pieces[1::2], strict=True)
     ]
     return turns[:-1] if not turns[-1]["content"] else turns
 
 
 def read_history(value: Any, name: str) -> list[Turn]:
-    """Alpaca's `history`: a list of [question, answer] pairs."""
+    """Return the turns of Alpaca's `history`: a list of [question, answer] pairs."""
     if value is None or value == "":
         return []
     pairs = parse_list(value) if isinstance(value, str) else value

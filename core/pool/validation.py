@@ -1,7 +1,7 @@
-"""Records in, columns out: what each row says, and which rows had to be set aside and why.
+"""Validation of rows: records in, columns out; unusable rows are set aside with the reason.
 
-One `RowValidator` reads one source, a block at a time. Nothing of a row stays in memory after its block but
-its hash, its id and a digest of its text.
+One `RowValidator` reads one source, a block at a time. After its block, only a row's hash, id and text digest
+stay in memory.
 """
 
 import json
@@ -19,7 +19,7 @@ from core.pool.schema_detection import RIVAL_RESPONSES, mapped_fields, unread_fi
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
-MAX_SHOWN_CHARS = 400  # characters kept of a row set aside
+MAX_SHOWN_CHARS = 400  # of the text of a row set aside
 
 ROW_SCHEMA = pa.schema(
     [
@@ -34,7 +34,7 @@ ROW_SCHEMA = pa.schema(
         ("response_chars", pa.int32()),
     ]
 )
-# What is needed of all rows together, after the last one: digest of the text, the user's own id.
+# Needed of all rows together, after the last one: hash, text digest, the user's own id.
 KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
 SET_ASIDE_SCHEMA = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
 
@@ -43,7 +43,7 @@ _MOJIBAKE = re.compile("Ã[\u0080-\u00bf]|â€[\u0080-\u00bf™œžšŸ“”˜
 
 
 class RowValidator:
-    """Reads rows under one mapping."""
+    """Reader of one source under one field map."""
 
     def __init__(self, fields: FieldMap) -> None:
         self.fields = fields
@@ -55,28 +55,28 @@ class RowValidator:
         self._garbled: list[int] = []  # lines
 
     def read_block(self, records: list[Record]) -> pa.RecordBatch:
-        """The good rows of a block (schema BODY); the others are set aside."""
-        good: list[tuple[Any, ...]] = []
+        """Return the usable rows of a block (schema ROW_SCHEMA) and set the others aside."""
+        usable: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
             if isinstance(raw, UnreadableRow):
                 aside.append((line, raw.reason, raw.text[:MAX_SHOWN_CHARS]))
                 continue
             try:
-                good.append(self._row(line, raw))
+                usable.append(self._row(line, raw))
             except UnusableRow as reason:
                 # a character has at most 4 bytes
                 aside.append(
                     (line, str(reason), raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")[:MAX_SHOWN_CHARS])
                 )
         self._aside.append(_batch(aside, SET_ASIDE_SCHEMA))
-        block = _batch(good, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
-        self.fingerprint.add([row[1] for row in good])
+        block = _batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
+        self.fingerprint.add([row[1] for row in usable])
         self._keys.append(block.select(KEY_SCHEMA.names))
         return block.select(ROW_SCHEMA.names)
 
     def _row(self, line: int, raw: bytes) -> tuple[Any, ...]:
-        """One row in the order of BODY, then text digest and own id."""
+        """Return one row in the order of ROW_SCHEMA, then text digest and own id."""
         try:
             row, changed = from_json(raw)
         except orjson.JSONDecodeError as error:
@@ -95,8 +95,8 @@ class RowValidator:
             self._look_for_mojibake(line, prompt, response)
         self.reader.remarks["nan"] += changed
         original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
-        task = _plain(row.get(self.fields.task)) if self.fields.task else None
-        own = _plain(row.get(self.fields.id)) if self.fields.id else None
+        task = _label_text(row.get(self.fields.task)) if self.fields.task else None
+        own = _label_text(row.get(self.fields.id)) if self.fields.id else None
         chars = (len(prompt), len(response or ""))
         return (line, content, prompt, response, task, turns, original, *chars, text_digest(view), own)
 
@@ -105,31 +105,31 @@ class RowValidator:
             self._garbled.append(line)
 
     def keys(self) -> pa.Table:
-        """Schema KEYS, one row for each good row."""
+        """Return one entry for each usable row (schema KEY_SCHEMA)."""
         return pa.Table.from_batches(self._keys, KEY_SCHEMA)
 
     def set_aside(self) -> pa.Table:
-        """Schema ASIDE, one row for each row that could not be used."""
+        """Return one entry for each unusable row (schema SET_ASIDE_SCHEMA)."""
         return pa.Table.from_batches(self._aside, SET_ASIDE_SCHEMA)
 
     def notices(self) -> list[str]:
-        """What people should know about how the rows were read."""
+        """Return sentences on how the rows were read, for display."""
         counts = self.reader.remarks
-        said = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
+        sentences = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
         if self._garbled:
-            said.append(
+            sentences.append(
                 f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
                 f"first in line {self._garbled[0]:,}; loaded as it is."
             )
         late = unread_fields(self.fields, list(self.field_names))
         if late:
-            said.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
+            sentences.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
         if self.fields.schema == "preference" and self.fields.response in RIVAL_RESPONSES:
-            said.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
-        return said
+            sentences.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
+        return sentences
 
     def empty_message(self) -> str:
-        """A sentence for a source without one usable row."""
+        """Return the error message for a source without one usable row."""
         aside = self.set_aside()
         worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])
         return (
@@ -150,15 +150,15 @@ def _count(n: int) -> str:
     return "1 row" if n == 1 else f"{n:,} rows"
 
 
-def _plain(value: Any) -> str | None:
-    """A label or id as text; None for what is no plain value."""
+def _label_text(value: Any) -> str | None:
+    """Return a label or id as text; None for anything but text, numbers and true/false."""
     if isinstance(value, str):
         return value if value.strip() else None
     return orjson.dumps(value).decode() if isinstance(value, (int, float)) else None
 
 
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:
-    """A reason in few words, the same for all rows with the same fault."""
+    """Return a reason in few words, the same for all rows with the same fault."""
     try:
         text = raw.decode().strip()
     except UnicodeDecodeError:

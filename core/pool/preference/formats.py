@@ -1,9 +1,8 @@
-"""Original row -> pairs of answers to one prompt, of which the first is preferred.
+"""Formats of preference data: an original row -> pairs of responses to one prompt, the first of which is preferred.
 
-Preference sets are written in the ways of SHAPES. `shape_of` finds a file's one shape from a sample, with the fields
-that `core.pool.schema_detection.detect` maps; `PairReader` reads every row under it. Prompts are read as a pool's are,
-so a
-prompt is the same text in both. What an answer says is never searched for speakers, except in whole transcripts.
+Preference sets come in the formats of SHAPES. `detect_shape` finds the format of a file from a sample, with the fields
+that `core.pool.schema_detection.detect_schema` maps; `PairReader` reads every row. Prompts are read as those of a pool,
+so the same prompt has the same text in both. Responses are not searched for speakers, except in whole transcripts.
 """
 
 import re
@@ -20,7 +19,7 @@ from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema
 from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
-# Stable names -> what people read.
+# Stable names -> descriptions on screen.
 SHAPES: dict[str, str] = {
     "standard": "prompt, chosen and rejected as text",
     "conversational": "chosen and rejected as lists of {role, content}, after a prompt or with it",
@@ -34,9 +33,9 @@ EXPECTED_FIELDS = (
     "conversations), responses and pairs, or response1, response2 and annotator1."
 )
 REJECTED_FIELDS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
-ALWAYS_BETTER = ("response_j",)  # of rival answers, the better one by name
+ALWAYS_BETTER = ("response_j",)  # rival responses of which the name marks the better one
 VOTE_FIELD = re.compile(r"annotator_?\d*")
-VOTE_FIRST, VOTE_SECOND = 1, 2  # what a vote says; 0 is a tie
+VOTE_FIRST, VOTE_SECOND = 1, 2  # values of a vote; 0 is a tie
 
 SAME_RESPONSE = "chosen equals rejected"
 NO_CHOSEN = "chosen holds no answer"
@@ -45,11 +44,11 @@ PROMPTS_DIFFER = "chosen and rejected differ before their last answer"
 NO_MAJORITY = "no answer has more than half of the votes"
 PROMPT_NOT_OPEN = "the prompt does not end with a question"
 NO_PAIR = "no pair of answers"
-PLACEHOLDER = "."  # stands where the answer will be while the prompt is read
+PLACEHOLDER = "."  # stands for the response while the prompt is read
 
 
 class Pair(NamedTuple):
-    """Two answers to one prompt."""
+    """Two responses to one prompt."""
 
     prompt: list[Turn]  # ends with a user's turn, or a tool's
     chosen: str
@@ -58,7 +57,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """How a file's pairs are written, and in which of its fields."""
+    """The format of a file's pairs, and the fields that hold them."""
 
     name: str  # one of SHAPES
     fields: FieldMap  # of the prompt; its response, or turns, is the chosen side
@@ -68,38 +67,38 @@ class Shape:
 
 
 def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
-    """The shape that most of these rows have; PoolError when they are no preference set."""
-    names = {_plain(name): name for row in sample for name in row}
-    found = ", ".join(sorted(names.values())[:30]) or "no fields"
+    """Return the format that most of these rows have. Raise PoolError if they are no preference set."""
+    names = {_normalize(name): name for row in sample for name in row}
+    listed = ", ".join(sorted(names.values())[:30]) or "no fields"
     try:
         fields = detect_schema(sample)
     except PoolError:
         fields = FieldMap("custom")
     if fields.schema != "preference":
-        known = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
-        raise PoolError(f"no preference set: found {found}{known}. {EXPECTED_FIELDS}")
-    first = _plain(fields.turns or fields.response or "")
+        hint = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
+        raise PoolError(f"no preference set: found {listed}{hint}. {EXPECTED_FIELDS}")
+    first = _normalize(fields.turns or fields.response or "")
     if first in ("sft_target", "responses"):
         if "pairs" not in names:
-            raise PoolError(f"no preference set: found {found}, so several answers but no 'pairs' of [better, worse].")
+            raise PoolError(f"no preference set: found {listed}, so several answers but no 'pairs' of [better, worse].")
         fields = replace(fields, response=names["responses"])
         return Shape("answers", fields, names["responses"], names["pairs"])
     chosen, rejected = names[first], names[REJECTED_FIELDS.get(first) or RIVAL_RESPONSES[first]]
     if first in RIVAL_RESPONSES and first not in ALWAYS_BETTER:
         votes = tuple(name for plain, name in names.items() if VOTE_FIELD.fullmatch(plain))
         if not votes:
-            raise PoolError(f"no preference set: found {found}, so two answers but no votes (annotator1, …) for one.")
+            raise PoolError(f"no preference set: found {listed}, so two answers but no votes (annotator1, …) for one.")
         return Shape("votes", fields, chosen, rejected, votes)
-    spelled = Counter(_spelling(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
-    return Shape(spelled.most_common(1)[0][0], fields, chosen, rejected)
+    shapes = Counter(_suggest_shape(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
+    return Shape(shapes.most_common(1)[0][0], fields, chosen, rejected)
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _spelling(value: Any) -> str:
-    """The shape that one chosen side speaks for."""
+def _suggest_shape(value: Any) -> str:
+    """Return the format that one chosen side suggests."""
     if isinstance(value, str):
         listed = parse_list(value)
         if not listed or not is_turn(listed[0]):
@@ -112,57 +111,57 @@ def _spelling(value: Any) -> str:
 
 
 class PairReader:
-    """Reads rows of one shape."""
+    """Reader of rows of one format."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._view = RowReader(shape.fields)
-        sides: dict[str, Callable[[dict[str, Any]], Iterator[Pair | str]]] = {
-            "standard": self._texts,
-            "answers": self._among,
-            "votes": self._voted,
+        readers: dict[str, Callable[[dict[str, Any]], Iterator[Pair | str]]] = {
+            "standard": self._read_texts,
+            "answers": self._read_index_pairs,
+            "votes": self._read_votes,
         }
-        self._read = sides.get(shape.name, self._talks)
+        self._read = readers.get(shape.name, self._read_conversations)
 
     def __call__(self, row: dict[str, Any]) -> Iterator[Pair | str]:
-        """The pairs of a row; the reason instead of one that is of no use. Unusable: the whole row is not."""
+        """Yield the pairs of a row, or the reason in place of an unusable one. UnusableRow: the whole row is."""
         try:
             yield from self._read(row)
         except orjson.JSONEncodeError as error:
             raise UnusableRow("nested too deeply") from error
 
-    def _texts(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+    def _read_texts(self, row: dict[str, Any]) -> Iterator[Pair | str]:
         sides = (read_text(row.get(name), name) for name in (self.shape.chosen, self.shape.rejected))
-        yield _pair(self._prompt(row), *self._bare(row, *sides))
+        yield _pair(self._prompt(row), *self._unpad(row, *sides))
 
-    def _voted(self, row: dict[str, Any]) -> Iterator[Pair | str]:
-        """The answer that more than half of the votes are for is the chosen one."""
+    def _read_votes(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """Yield the pair in which the chosen response has more than half of the votes."""
         given = (row.get(name) for name in self.shape.votes)
-        votes = [str(vote).removesuffix(".0") for vote in given if vote not in (None, "")]  # 1.0 where some lack one
+        votes = [str(vote).removesuffix(".0") for vote in given if vote not in (None, "")]  # 1.0 if some lack one
         fields = (self.shape.chosen, self.shape.rejected)
         if 2 * votes.count(str(VOTE_SECOND)) > len(votes):
             fields = fields[::-1]
         elif 2 * votes.count(str(VOTE_FIRST)) <= len(votes):
             raise UnusableRow(NO_MAJORITY)
-        yield _pair(self._prompt(row), *self._bare(row, *(read_text(row.get(name), name) for name in fields)))
+        yield _pair(self._prompt(row), *self._unpad(row, *(read_text(row.get(name), name) for name in fields)))
 
-    def _among(self, row: dict[str, Any]) -> Iterator[Pair | str]:
-        """One pair for each [better, worse] of indices into the responses; a pair said twice counts once."""
+    def _read_index_pairs(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """Yield one pair for each [better, worse] of indices into the responses; repeated index pairs count once."""
         cells = (row.get(self.shape.chosen), row.get(self.shape.rejected))
-        answers, listed = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
-        if not isinstance(answers, list) or not isinstance(listed, list) or not listed:
+        texts, index_pairs = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
+        if not isinstance(texts, list) or not isinstance(index_pairs, list) or not index_pairs:
             raise UnusableRow(NO_PAIR)
         prompt = self._prompt(row)
-        said = self._bare(row, *(read_text(answer, self.shape.chosen) for answer in answers))
-        if not all(_is_pair(pair, len(said)) for pair in listed):
+        responses = self._unpad(row, *(read_text(answer, self.shape.chosen) for answer in texts))
+        if not all(_is_pair(pair, len(responses)) for pair in index_pairs):
             raise UnusableRow(f"'{self.shape.rejected}' holds something else than pairs of numbers of answers, from 0")
-        for better, worse in dict.fromkeys(map(tuple, listed)):
-            yield _pair(prompt, said[better], said[worse])
+        for better, worse in dict.fromkeys(map(tuple, index_pairs)):
+            yield _pair(prompt, responses[better], responses[worse])
 
-    def _talks(self, row: dict[str, Any]) -> Iterator[Pair | str]:
-        """What comes before the last answer on both sides is the prompt, or the end of it."""
-        before, chosen = _last_answer(row.get(self.shape.chosen), self.shape.chosen, NO_CHOSEN)
-        other, rejected = _last_answer(row.get(self.shape.rejected), self.shape.rejected, NO_REJECTED)
+    def _read_conversations(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """Yield the pair of last turns. The turns before them must be equal and are the prompt, or its end."""
+        before, chosen = _split_last_answer(row.get(self.shape.chosen), self.shape.chosen, NO_CHOSEN)
+        other, rejected = _split_last_answer(row.get(self.shape.rejected), self.shape.rejected, NO_REJECTED)
         if before != other:
             raise UnusableRow(PROMPTS_DIFFER)
         whole = bool(self.shape.fields.turns) or any(turn["role"] == "user" for turn in before)
@@ -170,22 +169,22 @@ class PairReader:
         yield _pair(prompt, chosen, rejected)
 
     def _prompt(self, row: dict[str, Any], before: Sequence[Turn] | None = None) -> list[Turn]:
-        """The turns before the answer: those of the prompt's own fields, or `before` where a side repeats them all."""
-        answer = PLACEHOLDER if before is None else [*before, {"role": "assistant", "content": PLACEHOLDER}]
+        """Return the turns before the response: from the prompt's fields, or `before` if a side repeats them all."""
+        placeholder = PLACEHOLDER if before is None else [*before, {"role": "assistant", "content": PLACEHOLDER}]
         name = self.shape.fields.turns or self.shape.chosen
-        view = self._view(row | {name: answer})
+        view = self._view(row | {name: placeholder})
         return orjson.loads(view.turns)[:-1] if view.turns else [{"role": "user", "content": view.prompt}]
 
-    def _bare(self, row: dict[str, Any], *answers: str) -> list[str]:
-        """Answers without the space that a transcript puts after "Assistant:", where the prompt is one."""
-        asked = (row.get(name) for name in self.shape.fields.prompt)
-        if any(isinstance(value, str) and read_transcript(value) for value in asked):
-            return [answer.strip() for answer in answers]
-        return list(answers)
+    def _unpad(self, row: dict[str, Any], *responses: str) -> list[str]:
+        """Return responses without the space that a transcript puts after "Assistant:", if the prompt is one."""
+        prompts = (row.get(name) for name in self.shape.fields.prompt)
+        if any(isinstance(value, str) and read_transcript(value) for value in prompts):
+            return [response.strip() for response in responses]
+        return list(responses)
 
 
-def _last_answer(value: Any, name: str, empty: str) -> tuple[list[Turn], str]:
-    """The turns before the answer that a conversation ends with, and the answer."""
+def _split_last_answer(value: Any, name: str, empty: str) -> tuple[list[Turn], str]:
+    """Return the turns before the last one, which must be the assistant's, and its text."""
     turns = read_turns(value, name) if value else []
     if not turns or turns[-1]["role"] != "assistant":
         raise UnusableRow(empty)
@@ -197,7 +196,7 @@ def _is_pair(pair: Any, count: int) -> bool:
 
 
 def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Pair | str:
-    """The pair, or why it is of no use."""
+    """Return the pair, or the reason why it is unusable."""
     if prompt[-1]["role"] not in ("user", "tool"):
         return PROMPT_NOT_OPEN
     if not chosen.strip():

@@ -1,6 +1,6 @@
-"""A source -> pairs of answers, row by row: what is of no use is set aside, and `limit` pairs of each sub-task drawn.
+"""Reader of preference pairs: unusable rows are set aside, and `limit` pairs of each sub-task are sampled.
 
-Nothing of a row stays in memory after its block but the pairs that may still be drawn and the rows set aside.
+After its block, nothing of a row stays in memory but the pairs that may still be sampled and the text set aside.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from core.pool.validation import MAX_SHOWN_CHARS, SET_ASIDE_SCHEMA
 from core.schema import Progress
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
-MAX_SET_ASIDE = 10_000  # rows set aside that are kept to be read; all are counted
-MAX_REASONS = 50  # told apart; a row's own words may stand in a reason
+MAX_SET_ASIDE = 10_000  # stored for display; all are counted
+MAX_REASONS = 50  # counted apart; a reason may quote the row, so there is no end of them
 OTHER_REASONS = "other reasons"
-PEEK_BLOCKS = 8  # blocks looked at for a first row
+PEEK_BLOCKS = 8  # searched for a first row
 
 PairRecord = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
 
 
 class PairSource:
-    """Reads the rows of one source under the shape that its first rows have."""
+    """Reader of one source in the format that its first rows have."""
 
     def __init__(self, source: Source, subtask: str | None) -> None:
         self.name = source.name
@@ -40,13 +40,13 @@ class PairSource:
             self.shape = detect_shape(sample)
         except PoolError as error:
             raise PoolError(f"{source.name}: {error}") from error
-        self._found = sorted({name for row in sample for name in row})
+        self._field_names = sorted({name for row in sample for name in row})
         self._labelled = self._unlabelled = 0  # rows with pairs
         self.problems: Counter[str] = Counter()
         self._aside: list[tuple[int, str, str]] = []
 
     def read(self, on_progress: Progress) -> Iterator[tuple[int, list[Pair], str | None]]:
-        """Line, good pairs and sub-task of each row that has such pairs."""
+        """Yield line, usable pairs and sub-task of each row that has usable pairs."""
         reader = PairReader(self.shape)
         for records, done in chain(self._first, self._source.blocks):
             for line, raw in records:
@@ -55,8 +55,8 @@ class PairSource:
                     yield line, pairs, self._label(row)
             on_progress(done, self._source.total)
         if self._subtask is not None and not self._labelled:
-            found = ", ".join(self._found)
-            raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {found}.")
+            names = ", ".join(self._field_names)
+            raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {names}.")
 
     def _row(self, reader: PairReader, line: int, raw: bytes | UnreadableRow) -> tuple[dict[str, Any], list[Pair]]:
         row: dict[str, Any] = {}
@@ -74,8 +74,8 @@ class PairSource:
 
     def _set_aside(self, line: int, reason: str, raw: bytes | UnreadableRow) -> None:
         reason = reason[:MAX_SHOWN_CHARS]
-        known = reason in self.problems or len(self.problems) < MAX_REASONS
-        self.problems[reason if known else OTHER_REASONS] += 1
+        is_listed = reason in self.problems or len(self.problems) < MAX_REASONS
+        self.problems[reason if is_listed else OTHER_REASONS] += 1
         if len(self._aside) < MAX_SET_ASIDE:
             # a character has at most 4 bytes
             text = raw.text if isinstance(raw, UnreadableRow) else raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")
@@ -93,21 +93,21 @@ class PairSource:
         return None
 
     def set_aside(self) -> pa.Table:
-        """Schema ASIDE: what was of no use, the first MOST_ASIDE of it."""
+        """Return the first MAX_SET_ASIDE unusable rows and pairs (schema SET_ASIDE_SCHEMA)."""
         columns = zip(*self._aside, strict=True) if self._aside else ((),) * len(SET_ASIDE_SCHEMA)
         return pa.table(
             [pa.array(c, f.type) for c, f in zip(columns, SET_ASIDE_SCHEMA, strict=True)], schema=SET_ASIDE_SCHEMA
         )
 
     def notices(self) -> list[str]:
-        """What people should know about how the rows were read."""
-        said = list(self._source.notices)
+        """Return sentences on how the rows were read, for display."""
+        sentences = list(self._source.notices)
         if self._unlabelled:
-            said.append(f"Rows without '{self._subtask}': {self._unlabelled:,}. They are a sub-task of their own.")
-        return said
+            sentences.append(f"Rows without '{self._subtask}': {self._unlabelled:,}. They are a sub-task of their own.")
+        return sentences
 
     def empty_message(self) -> str:
-        """A sentence for a source without one usable pair."""
+        """Return the error message for a source without one usable pair."""
         reason, count = self.problems.most_common(1)[0]
         fields = f"{self.shape.chosen} and {self.shape.rejected}"
         return (
@@ -117,7 +117,7 @@ class PairSource:
 
 
 def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
-    """Blocks up to the first that holds an object, and the objects at its beginning."""
+    """Return the blocks up to the first that holds an object, and the objects at its beginning."""
     first = []
     for records, done in islice(source.blocks, PEEK_BLOCKS):
         first.append((records, done))
@@ -147,46 +147,46 @@ def _object(raw: bytes | UnreadableRow) -> dict[str, Any]:
 
 
 class PairSampler:
-    """Keeps `limit` pairs of each sub-task (None: all), by seed and content alone.
+    """Sampler of `limit` pairs of each sub-task (None: all), by seed and content alone.
 
-    One pair of each row goes before a second of any, for a question with twenty answers has 190 pairs. What a
-    smaller limit draws, a larger one draws too.
+    One pair of each row comes before a second of any, because a prompt with twenty responses has 190 pairs. A larger
+    limit keeps all pairs of a smaller one.
     """
 
     def __init__(self, limit: int | None, seed: int) -> None:
         self.limit, self.seed = limit, seed
-        self.available = 0  # pairs met
+        self.available = 0  # pairs added
         self.chars = 0  # of the pairs kept
-        self._kept: dict[str | None, list[tuple[int, bytes, int, PairRecord]]] = {}
+        self._groups: dict[str | None, list[tuple[int, bytes, int, PairRecord]]] = {}
 
     def add(self, line: int, pairs: list[Pair], label: str | None) -> None:
-        """The pairs of one row, all of one prompt."""
+        """Add the pairs of one row, all of one prompt."""
         prompt = orjson.dumps(pairs[0].prompt).decode()
-        placed = enumerate(pairs, self.available)
-        ranked = sorted((self._lot(prompt, pair), place, pair) for place, pair in placed)
+        positioned = enumerate(pairs, self.available)
+        ranked = sorted((self._sort_key(prompt, pair), position, pair) for position, pair in positioned)
         self.available += len(pairs)
-        group = self._kept.setdefault(label, [])
-        for turn, (lot, place, pair) in enumerate(ranked):
-            group.append((turn, lot, place, (prompt, pair.chosen, pair.rejected, label, line)))
+        group = self._groups.setdefault(label, [])
+        for nth, (key, position, pair) in enumerate(ranked):
+            group.append((nth, key, position, (prompt, pair.chosen, pair.rejected, label, line)))
         self.chars += sum(len(prompt) + len(pair.chosen) + len(pair.rejected) for pair in pairs)
         if self.limit is not None and len(group) >= 2 * self.limit:
-            self._cut(group)
+            self._trim(group)
 
-    def _lot(self, prompt: str, pair: Pair) -> bytes:
+    def _sort_key(self, prompt: str, pair: Pair) -> bytes:
         if self.limit is None:
             return b""
         text = orjson.dumps([self.seed, prompt, pair.chosen, pair.rejected])
         return hashlib.sha256(text).digest()[:16]
 
-    def _cut(self, group: list[tuple[int, bytes, int, PairRecord]]) -> None:
+    def _trim(self, group: list[tuple[int, bytes, int, PairRecord]]) -> None:
         group.sort()
         self.chars -= sum(len(text) for *_, pair in group[self.limit :] for text in pair[:3])
         del group[self.limit :]
 
     def sampled_pairs(self) -> list[PairRecord]:
-        """The pairs kept, in the order of the source."""
-        for group in self._kept.values():
+        """Return the sampled pairs, in the order of the source."""
+        for group in self._groups.values():
             if self.limit is not None:
-                self._cut(group)
-        kept = [(place, pair) for group in self._kept.values() for _, _, place, pair in group]
-        return [pair for _, pair in sorted(kept, key=lambda placed: placed[0])]
+                self._trim(group)
+        pairs = [(position, pair) for group in self._groups.values() for _, _, position, pair in group]
+        return [pair for _, pair in sorted(pairs, key=lambda entry: entry[0])]

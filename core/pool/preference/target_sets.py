@@ -1,7 +1,7 @@
-"""Target sets: pairs of a preferred and a rejected answer to one prompt, which say where a model should move.
+"""Target sets: pairs of a chosen and a rejected response to one prompt, which define where a model should move.
 
-A set is few-shot by nature, so its pairs are held in memory; a larger file is read in blocks, and `limit` pairs of
-each sub-task are drawn while it is.
+A set is few-shot by nature, so its pairs are held in memory. A larger file is read in blocks, from which `limit` pairs
+of each sub-task are sampled.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ DEMO = "demo"
 FINGERPRINT_FORMAT = 1  # of the fingerprint
 PAIR_SCHEMA = pa.schema(
     [
-        ("prompt", pa.string()),  # JSON list of {"role", "content"}, up to the question
+        ("prompt", pa.string()),  # JSON list of {"role", "content"}, all turns before the response
         ("chosen", pa.string()),
         ("rejected", pa.string()),
         ("subtask", pa.string()),  # null: none
@@ -43,35 +43,35 @@ PAIR_SCHEMA = pa.schema(
 class TargetSet:
     """P pairs of one preference set, in the order of the source."""
 
-    name: str  # what people call it: file name, hub id or "demo"
+    name: str  # display name: file name, hub id or "demo"
     source: str  # resolved path, hub id or "demo"
     shape: str  # how the pairs are written, one of core.pool.preference.formats.SHAPES
     pairs: pa.Table  # P rows of PAIRS
-    set_aside: pa.Table  # line, reason, text of what was of no use: a row, or one of its pairs
-    problems: Mapping[str, int]  # reason -> how many were set aside for it
-    available: int  # good pairs in the source, of which P were drawn
-    fingerprint: str  # 32 hex digits of the pairs and their sub-tasks, in order; neither name nor line
-    notices: tuple[str, ...] = ()  # sentences about the set as a whole, for people
+    set_aside: pa.Table  # line, reason, text of each unusable row or pair
+    problems: Mapping[str, int]  # reason -> number of rows and pairs set aside
+    available: int  # usable pairs in the source, from which P were sampled
+    fingerprint: str  # 32 hex digits of the pairs and their sub-tasks, in order; not of name or line
+    notices: tuple[str, ...] = ()  # sentences about the whole set, for display
 
     def __len__(self) -> int:
         return int(self.pairs.num_rows)
 
     def subtasks(self) -> dict[str | None, int]:
-        """Pairs of each sub-task, in order of appearance; None for pairs of none."""
+        """Count the pairs of each sub-task, in order of appearance; None stands for pairs without one."""
         return dict(Counter(self.pairs["subtask"].to_pylist()))
 
 
 class PromptOverlap(NamedTuple):
-    """Where a target set and a pool ask the same."""
+    """The rows of a pool and the pairs of a target set that share a prompt."""
 
-    rows: IntArray  # rows of the pool whose prompt is that of a pair, ascending
-    pairs: IntArray  # pairs whose prompt is that of a row, ascending
+    rows: IntArray  # rows of the pool with the prompt of a pair, ascending
+    pairs: IntArray  # pairs with the prompt of a row, ascending
 
 
 class LengthComparison(NamedTuple):
-    """How long chosen answers are beside rejected ones. Summed log-probabilities favour the longer of two."""
+    """Length of chosen responses relative to rejected ones. Summed log-probabilities favour the longer of two."""
 
-    ratio: float  # median of chosen / rejected, in characters; 1: alike
+    ratio: float  # median of chosen / rejected, in characters; 1: equal
     chosen_longer: float  # share of pairs, in characters; equal lengths count half
 
 
@@ -86,97 +86,97 @@ def load_target_set(
     revision: str | None = None,
     on_progress: Progress = ignore_progress,
 ) -> TargetSet:
-    """The pairs of a path, a hub id or "demo"; `name`, `split` and `revision` are those of `datasets`.
+    """Load the pairs of a path, a hub id or "demo". `name`, `split` and `revision` are passed to `datasets`.
 
-    `subtask` is the field whose value names a row's sub-task. Of each sub-task `limit` pairs are drawn, by seed and
-    content; a larger limit only adds to a smaller one's. PoolError when the source holds no pairs, with what was found.
+    `subtask` is the field that names a row's sub-task. `limit` pairs of each sub-task are sampled, by seed and content
+    alone; a larger limit only adds to them. Raise PoolError with the fields found if the source holds no pairs.
     """
     if limit is not None and limit < 1:
         raise MethodError(f"{limit} pairs of each sub-task are asked for. Ask for 1 or more, or set no limit.")
     identity = source_identity(source)
     with tempfile.TemporaryDirectory() as cache:
-        place = str(write_pairs(Path(cache))) if source == DEMO else source
+        location = str(write_pairs(Path(cache))) if source == DEMO else source
         options = {"name": name, "split": split, "revision": revision}
-        with open_source(place, **options, cache=Path(cache)) as opened:
-            draw, rows = PairSampler(limit, seed), PairSource(opened, subtask)
-            _fill(draw, rows, on_progress)
-    kept = draw.sampled_pairs()
+        with open_source(location, **options, cache=Path(cache)) as opened_source:
+            sampler, reader = PairSampler(limit, seed), PairSource(opened_source, subtask)
+            _fill(sampler, reader, on_progress)
+    sampled = sampler.sampled_pairs()
     return TargetSet(
-        name=rows.name,
+        name=reader.name,
         source=identity.get("path", source),
-        shape=rows.shape.name,
-        pairs=_table(kept),
-        set_aside=rows.set_aside(),
-        problems=dict(rows.problems),
-        available=draw.available,
-        fingerprint=_fingerprint(kept),
-        notices=(*rows.notices(), *_repeats(kept)),
+        shape=reader.shape.name,
+        pairs=_table(sampled),
+        set_aside=reader.set_aside(),
+        problems=dict(reader.problems),
+        available=sampler.available,
+        fingerprint=_fingerprint(sampled),
+        notices=(*reader.notices(), *_repeats(sampled)),
     )
 
 
 def source_identity(source: str) -> Mapping[str, Any]:
-    """What changes when a set's pairs may have; PoolError when there is no such source."""
+    """Return a value that changes when the source may have. Raise PoolError if there is no such source."""
     return {"embedded": DEMO} if source == DEMO else identify(source)
 
 
-def _fill(draw: PairSampler, rows: PairSource, on_progress: Progress) -> None:
-    """Every pair of a source into the draw; PoolError when there is none, or more than memory should hold."""
-    for line, pairs, label in rows.read(on_progress):
-        draw.add(line, pairs, label)
-        if draw.chars > MAX_PAIR_CHARS:
+def _fill(sampler: PairSampler, reader: PairSource, on_progress: Progress) -> None:
+    """Add every pair of a source to the sampler. Raise PoolError if there is none, or if they take too much memory."""
+    for line, pairs, label in reader.read(on_progress):
+        sampler.add(line, pairs, label)
+        if sampler.chars > MAX_PAIR_CHARS:
             raise PoolError(
-                f"{rows.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. "
+                f"{reader.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. "
                 "Set a limit "
                 "of pairs, or name a field of fewer sub-tasks."
             )
-    if not draw.available:
-        raise PoolError(rows.empty_message())
+    if not sampler.available:
+        raise PoolError(reader.empty_message())
 
 
-def _table(kept: list[PairRecord]) -> pa.Table:
-    columns = zip(*kept, strict=True)
+def _table(pairs: list[PairRecord]) -> pa.Table:
+    columns = zip(*pairs, strict=True)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, PAIR_SCHEMA, strict=True)], schema=PAIR_SCHEMA)
 
 
-def _fingerprint(kept: Iterable[PairRecord]) -> str:
+def _fingerprint(pairs: Iterable[PairRecord]) -> str:
     sha = hashlib.sha256(f"targets {FINGERPRINT_FORMAT}".encode())
-    for *content, _ in kept:
+    for *content, _ in pairs:
         sha.update(orjson.dumps(content))
     return sha.hexdigest()[:32]
 
 
-def _repeats(kept: list[PairRecord]) -> list[str]:
-    """A sentence on pairs that stand in the set more than once, each of which counts."""
-    repeats = len(kept) - len({pair[:4] for pair in kept})
+def _repeats(pairs: list[PairRecord]) -> list[str]:
+    """Return a sentence on pairs that occur more than once in the set; each occurrence counts."""
+    repeats = len(pairs) - len({pair[:4] for pair in pairs})
     return [f"Pairs that repeat an earlier one: {repeats:,}. Each counts."] if repeats else []
 
 
 def compare_lengths(targets: TargetSet) -> LengthComparison:
-    """How long the chosen answers are beside the rejected ones."""
+    """Compare the lengths of chosen and rejected responses."""
     chosen, rejected = (np.asarray(pc.utf8_length(targets.pairs[side])) for side in ("chosen", "rejected"))
     longer = np.mean((chosen > rejected) + 0.5 * (chosen == rejected))
     return LengthComparison(float(np.median(chosen / rejected)), float(longer))
 
 
 def find_prompt_overlap(targets: TargetSet, pool: Pool) -> PromptOverlap:
-    """Rows of the pool and pairs with the same prompt, but for case, white space and the forms of characters.
+    """Find the rows of the pool and the pairs with equal prompts, ignoring case, white space and Unicode form (NFKC).
 
-    All turns before the answer are compared, without system turns: what the pool's column `prompt` says.
+    All turns before the response are compared, without system turns, as in the pool's column `prompt`.
     """
-    read = RowReader(FieldMap("prompts_only", turns="prompt"))
-    asked = [_digest(read({"prompt": orjson.loads(turns)}).prompt) for turns in targets.pairs["prompt"].to_pylist()]
-    wanted = set(asked)
+    reader = RowReader(FieldMap("prompts_only", turns="prompt"))
+    digests = [_digest(reader({"prompt": orjson.loads(turns)}).prompt) for turns in targets.pairs["prompt"].to_pylist()]
+    pair_digests = set(digests)
     rows: list[int] = []
     shared: set[bytes] = set()
-    done = 0
+    first = 0
     for block in iter_text(pool):
-        for row, prompt in enumerate(block["prompt"], done):
+        for row, prompt in enumerate(block["prompt"], first):
             digest = _digest(prompt)
-            if digest in wanted:
+            if digest in pair_digests:
                 rows.append(row)
                 shared.add(digest)
-        done += len(block["prompt"])
-    pairs = [pair for pair, digest in enumerate(asked) if digest in shared]
+        first += len(block["prompt"])
+    pairs = [pair for pair, digest in enumerate(digests) if digest in shared]
     return PromptOverlap(np.array(rows, np.int64), np.array(pairs, np.int64))
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a file as they are meant: unpacked, without a byte order mark, and able to be put back.
+"""The bytes of a file: decompressed, without a byte order mark, and with lookahead.
 
 Every failure to read is a PoolError that names the file.
 """
@@ -15,7 +15,7 @@ BLOCK = 1 << 20
 
 
 class ByteStream:
-    """Reads a plain or gzip file in blocks, inside a `with` block; `head` looks ahead."""
+    """Reader of a plain or gzip file in blocks, for use in a `with` block; `head` looks ahead."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class ByteStream:
         self._file.close()
 
     def read(self, size: int = BLOCK) -> bytes:
-        """The next `size` bytes or fewer; b"" only at the end. A negative size reads all."""
+        """Return the next `size` bytes or fewer; b"" only at the end. A negative size reads all."""
         if self._head and size >= 0:
             data, self._head = self._head[:size], self._head[size:]
             return data
@@ -56,7 +56,7 @@ class ByteStream:
             raise PoolError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
 
     def head(self, size: int = BLOCK) -> bytes:
-        """The next bytes, at least `size` of them unless the file ends before, without taking them."""
+        """Return the next bytes without consuming them: at least `size`, unless the file ends before."""
         data = self._head
         while len(data) < size:
             self._head = b""
@@ -68,5 +68,5 @@ class ByteStream:
         return data
 
     def done(self) -> int:
-        """Bytes of the file used so far, out of `total`."""
+        """Return how many bytes of the file were consumed, out of `total`."""
         return min(self._file.tell(), self.total)

@@ -1,4 +1,4 @@
-"""Rows out of JSON text: one object a line, the elements of an array, or under a key of one object."""
+"""Rows from JSON text: one object per line, the elements of an array, or lists under the keys of one object."""
 
 import codecs
 import json
@@ -12,17 +12,17 @@ from core.pool.readers.bytestream import BLOCK, ByteStream
 from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, from_json, list_blocks
 from core.pool.schema_detection import detect_schema
 
-MAX_PROBED_LINES = 50  # lines looked at before a file is said to be no JSON Lines
-MAX_SINGLE_VALUE_BYTES = 64 << 20  # up to this size, a file whose first line is no object is tried as one JSON value
+MAX_PROBED_LINES = 50  # lines tried before a file is judged not to be JSON Lines
+MAX_SINGLE_VALUE_BYTES = 64 << 20  # up to this size, a file whose first line is no object is also tried as one value
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def has_object_line(lines: list[bytes]) -> bool:
-    """Whether one of the first lines is a JSON object."""
-    return any(_object(line) is not None for line in lines[:MAX_PROBED_LINES])
+    """Return whether one of the first lines is a JSON object."""
+    return any(_parse_object(line) is not None for line in lines[:MAX_PROBED_LINES])
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes) -> dict[str, Any] | None:
     try:
         value, _ = from_json(line)
     except orjson.JSONDecodeError:
@@ -31,7 +31,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 
 def is_array(head: bytes) -> bool:
-    """Whether a file that begins with "[" is one array, and not lines of which the first is a list."""
+    """Return whether a file that begins with "[" is one array, and not lines whose first is a list."""
     first, _, rest = head.lstrip().partition(b"\n")
     try:
         orjson.loads(first)
@@ -41,30 +41,30 @@ def is_array(head: bytes) -> bool:
 
 
 def read_lines_or_object(stream: ByteStream, split: str | None) -> Source:
-    """JSON Lines, unless the file is one object that holds rows (under `split` where it has several)."""
+    """Read JSON Lines, unless the file is one object that holds rows (under `split` if it has several lists)."""
     first, _, rest = _first_line(stream).partition(b"\n")
     whole = None
     if not rest.strip():
-        whole = _object(first)
-    elif _object(first) is None and len(text := stream.head(MAX_SINGLE_VALUE_BYTES)) < MAX_SINGLE_VALUE_BYTES:
-        whole = _object(text)
+        whole = _parse_object(first)
+    elif _parse_object(first) is None and len(text := stream.head(MAX_SINGLE_VALUE_BYTES)) < MAX_SINGLE_VALUE_BYTES:
+        whole = _parse_object(text)
     if whole is None and not has_object_line([first, *rest.split(b"\n", MAX_PROBED_LINES)]):
         whole = _only_object(stream)
-    held = None if whole is None else _held(stream.name, whole, split)
-    if split is not None and held is None:
+    rows_source = None if whole is None else _keyed_rows(stream.name, whole, split)
+    if split is not None and rows_source is None:
         raise no_split_error(stream.name, split)
-    if held is None and whole is not None and rest.strip():
+    if rows_source is None and whole is not None and rest.strip():
         return Source(stream.name, list_blocks([whole]), 1)  # one row over several lines
-    return held or Source(stream.name, _lines(stream), stream.total)
+    return rows_source or Source(stream.name, _lines(stream), stream.total)
 
 
 def no_split_error(file: str, split: str) -> PoolError:
-    """For a file that is asked for a split and has none."""
+    """Return the error for a split asked of a file that has none."""
     return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
 
 
 def _first_line(stream: ByteStream) -> bytes:
-    """The beginning of the file, with its first line whole and something of the next."""
+    """Return the beginning of the file: the whole first line and some of the next."""
     size = BLOCK
     while True:
         head = stream.head(size)
@@ -83,11 +83,11 @@ def _only_object(stream: ByteStream) -> dict[str, Any]:
         ) from error
 
 
-# ---- one object a line
+# ---- one object per line
 
 
 def _lines(stream: ByteStream) -> Blocks:
-    """Splits on \\n alone: U+2028 and U+0085 stand inside the strings of real pools."""
+    """Split on \\n alone: U+2028 and U+0085 occur inside the strings of real pools."""
     number = 0
     rest: list[bytes] = []
     while block := stream.read(BLOCK_BYTES):
@@ -103,7 +103,7 @@ def _lines(stream: ByteStream) -> Blocks:
 
 
 def _numbered(lines: list[bytes], before: int) -> list[Record]:
-    """Lines without their ends; blank ones are no rows."""
+    """Return numbered lines without their ends; blank lines are no rows."""
     return [(n, line.removesuffix(b"\r")) for n, line in enumerate(lines, before + 1) if line.strip()]
 
 
@@ -111,7 +111,7 @@ def _numbered(lines: list[bytes], before: int) -> list[Record]:
 
 
 def read_array(stream: ByteStream) -> Source:
-    """The elements of a JSON array, verbatim."""
+    """Read the elements of a JSON array, verbatim."""
     return Source(stream.name, _elements(stream), stream.total)
 
 
@@ -158,19 +158,19 @@ class _Window:
         return bool(data)
 
     def peek(self) -> str:
-        """The next character that is no white space; "" at the end of the file."""
+        """Return the next character that is no white space; "" at the end of the file."""
         while True:
-            found = _SPACE.match(self.text, self.at)
-            self.at = found.end() if found else self.at
+            space = _SPACE.match(self.text, self.at)
+            self.at = space.end() if space else self.at
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self.more():
                 return ""
 
     def skip(self, char: str) -> bool:
-        found = self.peek() == char
-        self.at += found
-        return found
+        matches = self.peek() == char
+        self.at += matches
+        return matches
 
     def comma(self) -> None:
         if not self.skip(","):
@@ -181,13 +181,13 @@ class _Window:
             self.fail("more text follows the end of the array")
 
     def value(self) -> bytes:
-        """The text of the next element."""
+        """Return the text of the next element."""
         self.peek()
         size = BLOCK
         while True:
             try:
                 _, end = self.json.raw_decode(self.text, self.at)
-                if end < len(self.text):  # else a number may go on in the next block
+                if end < len(self.text):  # else a number may continue in the next block
                     break
                 reason = "the array is not closed"
             except json.JSONDecodeError as error:
@@ -208,24 +208,24 @@ class _Window:
         )
 
 
-# ---- under a key of one object
+# ---- lists under the keys of one object
 
 
-def _held(file: str, whole: dict[str, Any], split: str | None) -> Source | None:
-    """The rows of {"data": [row, …]}, {"train": [row, …], "test": […]} or {id or prompt: row, …}.
+def _keyed_rows(file: str, whole: dict[str, Any], split: str | None) -> Source | None:
+    """Return the rows of {"data": [row, …]}, {"train": [row, …], "test": […]} or {id or prompt: row, …}.
 
-    None when the object is a row itself.
+    Return None if the object is itself a row.
     """
     if _is_row(whole):
         return None
     lists = {k: v for k, v in whole.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
     if lists:
-        key = _pick(file, list(lists), split)
+        key = _select_key(file, list(lists), split)
         return Source(file, list_blocks(lists[key]), len(lists[key]), [f"The rows stand under '{key}' in one object."])
     if len(whole) < 2 or not all(isinstance(row, dict) for row in whole.values()):
         return None
-    asked = any(name in row for row in whole.values() for name in ("prompt", "instruction", "question"))
-    name = "id" if asked else "prompt"
+    keys_are_ids = any(name in row for row in whole.values() for name in ("prompt", "instruction", "question"))
+    name = "id" if keys_are_ids else "prompt"
     rows = [{name: key} | row for key, row in whole.items()]
     notice = f"The rows stand under keys in one object; each key is kept as '{name}'."
     return Source(file, list_blocks(rows), len(rows), [notice])
@@ -239,7 +239,7 @@ def _is_row(whole: dict[str, Any]) -> bool:
     return fields.schema != "prompts_only" or bool(fields.turns)
 
 
-def _pick(file: str, keys: list[str], split: str | None) -> str:
+def _select_key(file: str, keys: list[str], split: str | None) -> str:
     if split is not None and split not in keys:
         raise PoolError(f"{file} holds no '{split}'. It holds {', '.join(keys)}.")
     if split is None and len(keys) > 1 and "train" not in keys:

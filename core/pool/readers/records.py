@@ -1,4 +1,4 @@
-"""What every reader of a source gives: the JSON text of its rows, a block at a time."""
+"""The output of every source reader: the JSON text of rows, a block at a time."""
 
 import json
 from collections.abc import Iterator
@@ -7,35 +7,35 @@ from typing import Any, NamedTuple
 
 import orjson
 
-BLOCK_BYTES = 2 << 20  # of text taken at a time
-BLOCK_ROWS = 2000  # taken at a time where rows are objects already
+BLOCK_BYTES = 2 << 20  # of text read at a time
+BLOCK_ROWS = 2000  # read at a time if rows are objects already
 
 
 class UnreadableRow(NamedTuple):
-    """A row that cannot be had as JSON; set aside with the reason."""
+    """A row that cannot be read as JSON; set aside with the reason."""
 
     reason: str
     text: str
 
 
 Record = tuple[int, bytes | UnreadableRow]  # line or element number, 1-based; JSON text
-Blocks = Iterator[tuple[list[Record], int]]  # rows, and how much of the source's total is read by now
+Blocks = Iterator[tuple[list[Record], int]]  # rows, and how much of the source's total has been read
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from, read once from front to end."""
+    """The rows of a source, read once from front to end."""
 
     name: str
     blocks: Blocks
-    total: int  # bytes or rows, whatever `blocks` counts
+    total: int  # bytes or rows, as `blocks` counts
     notices: list[str] = field(default_factory=list)
 
 
 def from_json(text: bytes) -> tuple[Any, bool]:
-    """The value, and whether NaN or Infinity, which JSON does not have, had to be read as null.
+    """Return the value, and whether NaN or Infinity, which JSON lacks, was read as null.
 
-    Python writes them, so scored pools hold them. orjson.JSONDecodeError for anything else.
+    Python writes them, so scored pools contain them. Raise orjson.JSONDecodeError for anything else that is invalid.
     """
     try:
         return orjson.loads(text), False
@@ -43,7 +43,7 @@ def from_json(text: bytes) -> tuple[Any, bool]:
         if b"NaN" not in text and b"Infinity" not in text:
             raise
         try:
-            # dumped again, since this reader is laxer than orjson in other ways too
+            # dumped again, because this parser is laxer than orjson in other ways too
             return orjson.loads(orjson.dumps(json.loads(text, parse_constant=lambda name: None))), True
         except (ValueError, TypeError, RecursionError):
             pass
@@ -51,7 +51,7 @@ def from_json(text: bytes) -> tuple[Any, bool]:
 
 
 def to_json(row: Any) -> bytes | UnreadableRow:
-    """The JSON text of a row of a table. Dates and decimals become text; NaN becomes null."""
+    """Return the JSON text of a table's row. Dates and decimals become text; NaN becomes null."""
     try:
         return orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError as error:
@@ -59,7 +59,7 @@ def to_json(row: Any) -> bytes | UnreadableRow:
 
 
 def list_blocks(rows: list[Any]) -> Blocks:
-    """The rows of a list that is in memory already."""
+    """Yield the rows of a list in memory, in blocks."""
     for start in range(0, len(rows), BLOCK_ROWS):
         part = rows[start : start + BLOCK_ROWS]
         yield [(n, to_json(row)) for n, row in enumerate(part, start + 1)], start + len(part)

@@ -1,7 +1,7 @@
-"""What a source is: a file, a folder that `datasets` wrote, or a hub id; and how its rows are read.
+"""Sources of rows: a file, a folder that `datasets` wrote, or a hub id.
 
-A file is told by its content, whatever its name says: JSON Lines, a JSON array, one object with the
-rows under a key, Parquet, each plain or gzipped. CSV alone needs its ending.
+The format of a file is recognized by its content, not its name: JSON Lines, a JSON array, one object with the
+rows under a key, Parquet, each plain or gzipped. Only CSV needs its file ending.
 """
 
 import codecs
@@ -20,15 +20,15 @@ from core.pool.readers.tables import open_folder, open_hub, read_csv, read_parqu
 
 FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
-MAX_FILES = 10_000  # in a folder; more is somebody's home, not a dataset
-MAX_SHOWN_CHARS = 200  # characters of a source that is not there
+MAX_FILES = 10_000  # in a folder; more is a home folder, not a dataset
+MAX_SHOWN_CHARS = 200  # of the name of a missing source
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def identify(source: str) -> dict[str, Any]:
-    """What changes when the source does; PoolError when there is no such thing.
+    """Return a value that changes when the source does. Raise PoolError if there is no such source.
 
-    For files and folders: resolved path, size and time of last change. A hub id is its own identity.
+    For files and folders: resolved path, size and modification time. A hub id is its own identity.
     """
     path = local_path(source)
     if path is None:
@@ -44,14 +44,14 @@ def identify(source: str) -> dict[str, Any]:
 
 
 def local_path(source: str) -> Path | None:
-    """The file or folder that is meant; None for a hub id. PoolError when it is neither."""
+    """Return the file or folder named by `source`; None for a hub id. Raise PoolError if it is neither."""
     if not source.strip():
         raise PoolError("No pool is named. Give a path, or a hub id of the form owner/name.")
     try:
         path = Path(source).expanduser()
         if path.is_file() or path.is_dir():
             return path
-    except (OSError, RuntimeError):  # longer than a path can be; the home of nobody
+    except (OSError, RuntimeError):  # a name too long for a path; the home of an unknown user
         pass
     if _HUB_ID.fullmatch(source) and not source.lower().endswith(FILE_ENDINGS):
         return None
@@ -63,7 +63,7 @@ def local_path(source: str) -> Path | None:
 def open_source(
     source: str, *, name: str | None, split: str | None, revision: str | None, cache: Path
 ) -> Iterator[Source]:
-    """The rows of a source, while the block lasts; PoolError in one sentence when it has none.
+    """Open the rows of a source for the length of the block. Raise PoolError in one sentence if it has none.
 
     `cache` is a folder for files that are needed only meanwhile.
     """
@@ -81,26 +81,26 @@ def open_source(
 
 
 def read_file(stream: ByteStream, split: str | None = None) -> Source:
-    """The rows of one file. `split` picks one of several lists of rows in one object."""
+    """Read the rows of one file. `split` selects one of several lists of rows in one object."""
     head = stream.head()
     start = head.lstrip()[:1]
     if not start:
         raise PoolError(f"{stream.name} is empty.")
-    many = start == b"[" and is_array(head)
-    if not many and (start in (b"{", b"[") or has_object_line(head.split(b"\n"))):
+    is_one_array = start == b"[" and is_array(head)
+    if not is_one_array and (start in (b"{", b"[") or has_object_line(head.split(b"\n"))):
         return read_lines_or_object(stream, split)
     if split is not None:
         raise no_split_error(stream.name, split)
-    if many:
+    if is_one_array:
         return read_array(stream)
     if head.startswith(b"PAR1"):
         return read_parquet(stream)
     _refuse_binary(stream.name, head)
     if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
         return read_csv(stream)
-    begins = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
+    beginning = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
     raise PoolError(
-        f"{stream.name} holds no rows that can be read: it begins with {begins!r}. "
+        f"{stream.name} holds no rows that can be read: it begins with {beginning!r}. "
         "Winnow reads JSON Lines, a JSON array, CSV (.csv, .tsv), Parquet, and .gz of these."
     )
 

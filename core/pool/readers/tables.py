@@ -1,7 +1,4 @@
-"""Rows out of tables: CSV, Parquet and any other Arrow tables.
-
-Rows out of folders and hub ids, by way of `datasets`.
-"""
+"""Rows from tables: CSV, Parquet and other Arrow tables, and `datasets` from folders and the hub."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +17,7 @@ from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, Unread
 
 
 def read_csv(stream: ByteStream) -> Source:
-    """The rows of a CSV file, every cell as text; the separator is the one the header has most of."""
+    """Read a CSV file, every cell as text; the separator is the most frequent candidate in the header."""
     return Source(stream.name, _csv(stream), stream.total)
 
 
@@ -50,7 +47,7 @@ def _csv_blocks(stream: ByteStream, reader: Any, header: list[str]) -> Blocks:
         if len(records) >= BLOCK_ROWS:
             yield records, stream.done()
             records = []
-    if records and long and isinstance(records[-1][1], UnreadableRow):  # it took the rest of the file for one cell
+    if records and long and isinstance(records[-1][1], UnreadableRow):  # it took the rest of the file as one cell
         raise PoolError(f"{stream.name}, line {records[-1][0]}: a quote is opened in this row and never closed.")
     yield records, stream.total
 
@@ -66,7 +63,7 @@ def _csv_row(header: list[str], cells: list[str]) -> bytes | UnreadableRow:
 
 
 def _text_lines(stream: ByteStream) -> Iterator[str]:
-    """Lines with their ends, split on \\n alone. Undecodable bytes survive as surrogates."""
+    """Yield lines with their ends, split on \\n alone. Undecodable bytes survive as surrogates."""
     rest = b""
     while block := stream.read(BLOCK):
         *lines, rest = (rest + block).split(b"\n")
@@ -77,7 +74,7 @@ def _text_lines(stream: ByteStream) -> Iterator[str]:
 
 
 def read_parquet(stream: ByteStream) -> Source:
-    """The rows of a Parquet file."""
+    """Read a Parquet file."""
     # A gzipped one cannot be read from the middle, so it is unpacked in memory.
     data = pa.BufferReader(stream.read(-1)) if stream.gzip else stream.path
     try:
@@ -89,9 +86,9 @@ def read_parquet(stream: ByteStream) -> Source:
 
 
 def table_blocks(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Blocks:
-    """The rows of Arrow tables, one block a table.
+    """Yield the rows of Arrow tables, one block per table.
 
-    PoolError for a column of bytes (images, audio): JSON has no place for them.
+    Raise PoolError for a column of bytes (images, audio), because JSON cannot hold them.
     """
     for column in schema:
         if _holds_bytes(column.type):
@@ -112,31 +109,31 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
 
 
-SAVED = ("state.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
+SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
 
 
 def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path) -> Source:
-    """A `save_to_disk` folder, or a folder of data files that form one dataset."""
-    import datasets  # here, not above: it takes most of a second, and the app seldom needs it
+    """Open a `save_to_disk` folder, or a folder of data files that form one dataset."""
+    import datasets  # imported here: it takes most of a second and is seldom needed
 
     if any((path / file).exists() for file in SAVED):
-        data = _attempt(str(path), lambda: datasets.load_from_disk(str(path)))
+        data = _load(str(path), lambda: datasets.load_from_disk(str(path)))
         return _source(path.name, data, split)
     datasets.disable_progress_bars()
-    data = _attempt(str(path), lambda: datasets.load_dataset(str(path), name=name, cache_dir=str(cache)))
+    data = _load(str(path), lambda: datasets.load_dataset(str(path), name=name, cache_dir=str(cache)))
     return _source(path.name, data, split)
 
 
 def open_hub(source: str, *, name: str | None, split: str | None, revision: str | None) -> Source:
-    """A dataset of the hub, or of its local cache when there is no way to the hub."""
+    """Open a dataset of the hub, or of its local cache if the hub cannot be reached."""
     import datasets  # see open_folder
 
-    data = _attempt(source, lambda: datasets.load_dataset(source, name=name, split=split, revision=revision))
+    data = _load(source, lambda: datasets.load_dataset(source, name=name, split=split, revision=revision))
     return _source(source, data, None)
 
 
-def _attempt(source: str, load: Callable[[], Any]) -> Any:
-    """Call `datasets`; whatever it could not find, reach or read becomes one PoolError."""
+def _load(source: str, load: Callable[[], Any]) -> Any:
+    """Call `datasets` and turn whatever it cannot find, reach or read into one PoolError."""
     from datasets.exceptions import DatasetsError
 
     try:
@@ -151,23 +148,23 @@ def _attempt(source: str, load: Callable[[], Any]) -> Any:
 
 
 def _source(name: str, data: Any, split: str | None) -> Source:
-    """One split of what `datasets` gives, as rows."""
+    """Return the rows of one split of a `datasets` object."""
     notices = []
     if isinstance(data, dict):
-        chosen = _split(name, list(data), split)
+        selected = _select_split(name, list(data), split)
         if split is None and len(data) > 1:
-            notices.append(f"Split '{chosen}' is open; there are {', '.join(data)}.")
-        data = data[chosen]
+            notices.append(f"Split '{selected}' is open; there are {', '.join(data)}.")
+        data = data[selected]
     elif split is not None and str(data.split) != split:
         raise PoolError(f"{name} holds one split ({data.split or 'without a name'}), and no '{split}'.")
     tables = data.with_format("arrow").iter(batch_size=BLOCK_ROWS)
     return Source(name, table_blocks(name, tables, data.features.arrow_schema), len(data), notices)
 
 
-def _split(name: str, splits: list[str], split: str | None) -> str:
+def _select_split(name: str, splits: list[str], split: str | None) -> str:
     if split in splits:
         return str(split)
     if split is None and (len(splits) == 1 or "train" in splits):
         return "train" if "train" in splits else splits[0]
-    asked = f"holds no split '{split}'" if split else "holds several splits"
-    raise PoolError(f"{name} {asked}. Name one of {', '.join(splits)}.")
+    problem = f"holds no split '{split}'" if split else "holds several splits"
+    raise PoolError(f"{name} {problem}. Name one of {', '.join(splits)}.")

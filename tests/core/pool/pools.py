@@ -1,4 +1,4 @@
-"""Small pools and rows for tests, made without a file: the columns that core.schema.Pool promises."""
+"""Small pools and rows for tests, built without a file, with the columns that core.schema.Pool promises."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -35,17 +35,20 @@ def make_pool(
     name: str = "hand.jsonl",
     set_aside: int = 0,
 ) -> Pool:
-    """A pool of these objects (or JSON texts, kept verbatim), read by `fields`: prompt and response fields, a
-    field of turns in role and content, task and id. A row without an id field is called "r0", "r1", ..."""
-    made = [_columns(row, place, fields) for place, row in enumerate(rows)]
-    seen = "".join(row["hash"] for row in made)
+    """Return a pool of these objects (or JSON texts, kept verbatim), read by `fields`.
+
+    `fields` names prompt and response fields, or a field of turns in role and content, and task and id. A row without
+    an id field is called "r0", "r1", ...
+    """
+    table_rows = [_columns(row, place, fields) for place, row in enumerate(rows)]
+    hashes = "".join(row["hash"] for row in table_rows)
     view = orjson.dumps(fields.content_fields(), option=orjson.OPT_SORT_KEYS)
     return Pool(
-        fingerprint=hashlib.sha256(view + seen.encode()).hexdigest()[:32],
+        fingerprint=hashlib.sha256(view + hashes.encode()).hexdigest()[:32],
         name=name,
         source=name,
         fields=fields,
-        rows=pa.Table.from_pylist(made, COLUMNS),
+        rows=pa.Table.from_pylist(table_rows, COLUMNS),
         set_aside=pa.Table.from_pylist(
             [{"line": k, "reason": "no JSON", "text": "{"} for k in range(set_aside)], SET_ASIDE
         ),
@@ -53,32 +56,32 @@ def make_pool(
 
 
 def make_row(*turns: tuple[str, str], **original: Any) -> Row:
-    """A conversation of (role, content) as the pool would give it; `original` is what the user's row holds."""
-    said = tuple({"role": role, "content": content} for role, content in turns)
-    answers = [turn["content"] for turn in said if turn["role"] == "assistant"]
+    """Return a conversation of (role, content) as a row of a pool; `original` is the content of the user's row."""
+    conversation = tuple({"role": role, "content": content} for role, content in turns)
+    answers = [turn["content"] for turn in conversation if turn["role"] == "assistant"]
     return Row(
         index=0,
         id="r0",
         line=1,
-        prompt="\n".join(turn["content"] for turn in said if turn["role"] == "user"),
+        prompt="\n".join(turn["content"] for turn in conversation if turn["role"] == "user"),
         response=answers[-1] if answers else None,
         task=None,
-        turns=said,
+        turns=conversation,
         original=orjson.dumps(original).decode(),
     )
 
 
 def _columns(row: Mapping[str, Any] | str, place: int, fields: FieldMap) -> dict[str, Any]:
     text = row if isinstance(row, str) else orjson.dumps(row).decode()
-    given = orjson.loads(text)
-    prompt, response, turns = _said(given, fields)
+    original = orjson.loads(text)
+    prompt, response, turns = _read_fields(original, fields)
     return {
-        "id": str(given.get(fields.id or "", f"r{place}")),
+        "id": str(original.get(fields.id or "", f"r{place}")),
         "line": place + 1,
-        "hash": hashlib.sha256(orjson.dumps(given, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32],
+        "hash": hashlib.sha256(orjson.dumps(original, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32],
         "prompt": prompt,
         "response": response,
-        "task": given.get(fields.task or ""),
+        "task": original.get(fields.task or ""),
         "turns": turns,
         "original": text,
         "prompt_chars": len(prompt),
@@ -87,11 +90,11 @@ def _columns(row: Mapping[str, Any] | str, place: int, fields: FieldMap) -> dict
     }
 
 
-def _said(given: Mapping[str, Any], fields: FieldMap) -> tuple[str, str | None, str | None]:
+def _read_fields(original: Mapping[str, Any], fields: FieldMap) -> tuple[str, str | None, str | None]:
     if fields.turns is None:
-        prompt = "\n".join(part for name in fields.prompt if (part := given.get(name)))
-        return prompt, given.get(fields.response or ""), None
-    turns = given[fields.turns]
+        prompt = "\n".join(part for name in fields.prompt if (part := original.get(name)))
+        return prompt, original.get(fields.response or ""), None
+    turns = original[fields.turns]
     answers = [turn["content"] for turn in turns if turn["role"] == "assistant"]
     prompt = "\n".join(turn["content"] for turn in turns if turn["role"] == "user")
     return prompt, answers[-1] if answers else None, orjson.dumps(turns).decode()

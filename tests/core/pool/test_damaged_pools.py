@@ -1,4 +1,4 @@
-"""Files as they come: each opens with its bad rows set aside, or is refused in one sentence."""
+"""Damaged files: each opens with its bad rows set aside, or is refused in one sentence."""
 
 import codecs
 import gzip
@@ -13,7 +13,7 @@ GOOD = b'{"instruction": "Add", "output": "3"}'
 
 
 @pytest.fixture
-def opened(tmp_path):
+def load(tmp_path):
     def open_bytes(data, name="pool.jsonl", **options):
         (tmp_path / name).write_bytes(data)
         return load_pool(str(tmp_path / name), workspace=tmp_path / "workspace", **options)
@@ -54,10 +54,10 @@ SET_ASIDE = {
 
 @pytest.mark.parametrize(("line", "reason"), SET_ASIDE.values(), ids=SET_ASIDE)
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_bad_line_is_set_aside_and_its_neighbours_stay(opened, line, reason, place):
+def test_a_bad_line_is_set_aside_and_its_neighbours_stay(load, line, reason, place):
     lines = [GOOD, GOOD]
     lines.insert(place, line)
-    pool = opened(b"\n".join(lines) + b"\n")
+    pool = load(b"\n".join(lines) + b"\n")
     assert len(pool) == 2
     (aside,) = pool.set_aside.to_pylist()
     assert aside["line"] == place + 1
@@ -65,71 +65,71 @@ def test_a_bad_line_is_set_aside_and_its_neighbours_stay(opened, line, reason, p
     assert aside["text"] == line.decode("utf-8", "replace")[:400]
 
 
-def test_a_number_for_a_response_is_read_as_text_and_reported(opened):
-    pool = opened(b'{"instruction": "Add", "output": 3}\n' + GOOD)
+def test_a_number_for_a_response_is_read_as_text_and_reported(load):
+    pool = load(b'{"instruction": "Add", "output": 3}\n' + GOOD)
     assert pool.rows["response"].to_pylist() == ["3", "3"]
     assert pool.notices == ("A number or true/false stands where text belongs in 1 row; read as its JSON text.",)
 
 
-def test_nan_is_read_and_written_as_null_and_reported(opened):
+def test_nan_is_read_and_written_as_null_and_reported(load):
     line = b'{"instruction": "Add", "output": "3", "score": NaN, "range": [-Infinity, 1e999]}'
-    pool = opened(line + b"\n" + GOOD)
+    pool = load(line + b"\n" + GOOD)
     assert json.loads(read_rows(pool, [0])[0].original) == json.loads(GOOD) | {"score": None, "range": [None, None]}
     assert pool.notices[0].startswith("NaN or Infinity, which JSON does not have, stands in 1 row;")
 
 
-def test_a_pool_whose_every_row_holds_nan_opens(opened):
+def test_a_pool_whose_every_row_holds_nan_opens(load):
     line = b'{"instruction": "Add NaN", "output": "3", "score": NaN}'
-    assert len(opened(b"\n".join([line] * 60))) == 60
-    assert opened(b"[" + line + b"]", "pool.json").set_aside.num_rows == 0
+    assert len(load(b"\n".join([line] * 60))) == 60
+    assert load(b"[" + line + b"]", "pool.json").set_aside.num_rows == 0
 
 
-def test_blank_lines_are_no_rows(opened):
-    pool = opened(b"\n \t\n" + GOOD + b"\n\r\n" + GOOD + b"\n\n")
+def test_blank_lines_are_no_rows(load):
+    pool = load(b"\n \t\n" + GOOD + b"\n\r\n" + GOOD + b"\n\n")
     assert pool.rows["line"].to_pylist() == [3, 5]
     assert pool.set_aside.num_rows == 0
 
 
-def test_the_last_line_needs_no_end(opened):
-    assert len(opened(GOOD + b"\n" + GOOD)) == 2
+def test_the_last_line_needs_no_end(load):
+    assert len(load(GOOD + b"\n" + GOOD)) == 2
 
 
-def test_separators_of_other_alphabets_do_not_end_a_line(opened):
+def test_separators_of_other_alphabets_do_not_end_a_line(load):
     text = "a\u2028b\u2029c\u0085d\u000be\u000cf\u001cg"
-    pool = opened(json.dumps({"instruction": text, "output": "3"}, ensure_ascii=False).encode() + b"\n" + GOOD)
+    pool = load(json.dumps({"instruction": text, "output": "3"}, ensure_ascii=False).encode() + b"\n" + GOOD)
     assert len(pool) == 2
     assert read_rows(pool, [0])[0].prompt == text
 
 
-def test_the_original_is_kept_to_the_byte(opened):
+def test_the_original_is_kept_to_the_byte(load):
     line = b'  {"output":"3" , "instruction" : "\\u0041dd", "n": 1e2, "big": 123456789012345678901234567890, "n": 2 }  '
-    pool = opened(line + b"\r\n" + GOOD)
+    pool = load(line + b"\r\n" + GOOD)
     assert read_rows(pool, [0])[0].original.encode() == line
 
 
-def test_a_row_of_350_000_characters_is_a_row(opened):
+def test_a_row_of_350_000_characters_is_a_row(load):
     long = {"instruction": "Repeat é", "output": "é" * 350_000}
-    pool = opened("\n".join([json.dumps(long, ensure_ascii=False), GOOD.decode()]).encode())
+    pool = load("\n".join([json.dumps(long, ensure_ascii=False), GOOD.decode()]).encode())
     row = read_rows(pool, [0])[0]
     assert (len(row.response), pool.rows["response_chars"][0].as_py()) == (350_000, 350_000)
     assert json.loads(row.original) == long
 
 
-def test_a_row_longer_than_a_block_is_a_row(opened):
-    pool = opened(GOOD + b"\n" + b'{"instruction": "Repeat", "output": "' + b"a" * 9_000_000 + b'"}\n' + GOOD)
+def test_a_row_longer_than_a_block_is_a_row(load):
+    pool = load(GOOD + b"\n" + b'{"instruction": "Repeat", "output": "' + b"a" * 9_000_000 + b'"}\n' + GOOD)
     assert pool.rows["response_chars"].to_pylist() == [1, 9_000_000, 1]
 
 
-def test_mojibake_is_loaded_and_reported(opened):
+def test_mojibake_is_loaded_and_reported(load):
     wrong = "café, it’s".encode().decode("cp1252")
-    pool = opened(GOOD + b"\n" + json.dumps({"instruction": wrong, "output": "3"}).encode())
+    pool = load(GOOD + b"\n" + json.dumps({"instruction": wrong, "output": "3"}).encode())
     assert read_rows(pool, [1])[0].prompt == wrong
     assert any("1 row, first in line 2" in n for n in pool.notices)
 
 
 @pytest.mark.parametrize("text", ["café, it’s", "Ãrvore", "São Paulo", "Â", "10 €", "日本語"])
-def test_text_that_is_right_is_not_called_mojibake(opened, text):
-    assert opened(json.dumps({"instruction": text, "output": "3"}).encode()).notices == ()
+def test_text_that_is_right_is_not_called_mojibake(load, text):
+    assert load(json.dumps({"instruction": text, "output": "3"}).encode()).notices == ()
 
 
 ARRAYS = {
@@ -141,16 +141,14 @@ ARRAYS = {
 
 @pytest.mark.parametrize("name", ["pool.json", "pool.jsonl", "pool.txt"])
 @pytest.mark.parametrize("data", ARRAYS.values(), ids=ARRAYS)
-def test_an_array_is_an_array_whatever_its_name(opened, data, name):
-    pool = opened(data, name)
+def test_an_array_is_an_array_whatever_its_name(load, data, name):
+    pool = load(data, name)
     assert pool.rows["line"].to_pylist() == [1, 2]
     assert "\n" not in read_rows(pool, [0])[0].original
 
 
-def test_bad_elements_of_an_array_are_set_aside(opened):
-    pool = opened(
-        b"[1, " + GOOD + b', {"instruction": "Caf\xe9", "output": "3"}, {"instruction": "Add", "output": NaN}]'
-    )
+def test_bad_elements_of_an_array_are_set_aside(load):
+    pool = load(b"[1, " + GOOD + b', {"instruction": "Caf\xe9", "output": "3"}, {"instruction": "Add", "output": NaN}]')
     assert pool.rows["line"].to_pylist() == [2]
     assert pool.set_aside["line"].to_pylist() == [1, 3, 4]
     assert [r.split(":")[0] for r in pool.set_aside["reason"].to_pylist()] == [
@@ -160,9 +158,9 @@ def test_bad_elements_of_an_array_are_set_aside(opened):
     ]
 
 
-def test_an_array_longer_than_a_block_is_read_whole(opened):
+def test_an_array_longer_than_a_block_is_read_whole(load):
     rows = [{"instruction": f"Add {k} é", "output": "3" * 1500} for k in range(4000)]
-    pool = opened(json.dumps(rows, indent=1, ensure_ascii=False).encode())
+    pool = load(json.dumps(rows, indent=1, ensure_ascii=False).encode())
     assert pool.rows["prompt"].num_chunks > 1
     assert pool.rows["line"].to_pylist() == list(range(1, 4001))
     assert pool.rows["prompt"].to_pylist() == [r["instruction"] for r in rows]
@@ -179,25 +177,25 @@ UNDER_A_KEY = {
 
 @pytest.mark.parametrize("name", ["pool.json", "pool.jsonl"])
 @pytest.mark.parametrize(("data", "notice"), UNDER_A_KEY.values(), ids=UNDER_A_KEY)
-def test_rows_under_a_key_of_one_object_are_found(opened, data, notice, name):
-    pool = opened(data % (GOOD, GOOD), name)
+def test_rows_under_a_key_of_one_object_are_found(load, data, notice, name):
+    pool = load(data % (GOOD, GOOD), name)
     assert len(pool) == 2
     assert any(notice in n for n in pool.notices)
 
 
-def test_a_key_that_is_the_prompt_is_kept_as_the_prompt(opened):
+def test_a_key_that_is_the_prompt_is_kept_as_the_prompt(load):
     data = {"Hi?": {"responses": ["a", "b"], "pairs": [[1, 0]]}, "Ho?": {"responses": ["c"], "pairs": []}}
-    pool = opened(json.dumps(data).encode())
+    pool = load(json.dumps(data).encode())
     assert (pool.rows["prompt"].to_pylist(), pool.rows["response"].to_pylist()) == (["Hi?", "Ho?"], ["b", "c"])
 
 
-def test_one_of_several_lists_can_be_named(opened):
+def test_one_of_several_lists_can_be_named(load):
     data = b'{"dev": [%s], "test": [%s, %s]}' % (GOOD, GOOD, GOOD)
-    assert len(opened(data, split="test")) == 2
+    assert len(load(data, split="test")) == 2
     with pytest.raises(PoolError, match=r"rows under dev, test. Name one of them as the split"):
-        opened(data)
+        load(data)
     with pytest.raises(PoolError, match=r"holds no 'train'. It holds dev, test"):
-        opened(data, split="train")
+        load(data, split="train")
 
 
 @pytest.mark.parametrize(
@@ -215,13 +213,13 @@ def test_one_of_several_lists_can_be_named(opened):
     ids=lambda row: next(iter(row)),
 )
 @pytest.mark.parametrize("indent", [None, 2])
-def test_a_single_row_is_a_pool_of_one(opened, row, indent):
-    pool = opened(json.dumps(row, indent=indent).encode())
+def test_a_single_row_is_a_pool_of_one(load, row, indent):
+    pool = load(json.dumps(row, indent=indent).encode())
     assert json.loads(read_rows(pool, [0])[0].original) == row
 
 
-def test_a_long_line_of_rubbish_at_the_start_does_not_hide_the_rows(opened):
-    assert len(opened(b'{"broken": "' + b"x" * 2_000_000 + b"\n" + GOOD + b"\n" + GOOD)) == 2
+def test_a_long_line_of_rubbish_at_the_start_does_not_hide_the_rows(load):
+    assert len(load(b'{"broken": "' + b"x" * 2_000_000 + b"\n" + GOOD + b"\n" + GOOD)) == 2
 
 
 REFUSED = {
@@ -257,9 +255,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_pool_is_refused_in_one_sentence_that_names_it(opened, tmp_path, data, sentence):
+def test_what_is_no_pool_is_refused_in_one_sentence_that_names_it(load, tmp_path, data, sentence):
     with pytest.raises(PoolError) as error:
-        opened(data)
+        load(data)
     assert sentence in str(error.value)
     assert "pool.jsonl" in str(error.value)
     assert "\n" not in str(error.value)
@@ -288,9 +286,9 @@ def test_options_of_the_hub_are_refused_for_a_file(tmp_path, option):
 
 
 @pytest.mark.parametrize("data", [GOOD, GOOD + b"\n" + GOOD, b"[" + GOOD + b"]"])
-def test_a_split_is_refused_where_there_is_none(opened, data):
+def test_a_split_is_refused_where_there_is_none(load, data):
     with pytest.raises(PoolError, match="is one list of rows, so there is no split 'test' to open"):
-        opened(data, split="test")
+        load(data, split="test")
 
 
 def test_calls_nested_too_deeply_set_their_row_aside(tmp_path):

@@ -1,4 +1,4 @@
-"""The fingerprint is of the content: no law below depends on how or where the rows were written."""
+"""The fingerprint depends on the content of the rows, not on how or where they were written."""
 
 import codecs
 import gzip
@@ -37,7 +37,7 @@ ROWS = st.lists(
 
 
 def pool_of(data: bytes, name: str = "pool.jsonl"):
-    """The pool in these bytes. Its files may go: what is open stays readable."""
+    """Return the pool in these bytes. Its files are deleted; what is open stays readable."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(data)
@@ -114,7 +114,7 @@ def test_other_rows_make_another_pool(rows):
 
 
 def test_hashes_and_fingerprint_are_what_they_were_when_measurements_were_stored():
-    """Change these numbers only together with core.pool.fingerprint.FORMAT."""
+    """Change these numbers only together with core.pool.fingerprint.FINGERPRINT_FORMAT."""
     pool = pool_of(lines(BASE))
     assert pool.rows["hash"].to_pylist() == ["870f691b7ac36e5f3d9d8dae9553154f", "e125e7e91073ef17a06b29dc21cbdc8f"]
     assert pool.fingerprint == "c02d70fd2bb0e5a885da3e1a201d2dd1"

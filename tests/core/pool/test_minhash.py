@@ -1,4 +1,4 @@
-"""Near duplicates by hand: shingles, bands, groups; planted pairs against every pair compared."""
+"""Shingles, bands and groups of near-duplicates, worked by hand and against a comparison of all pairs."""
 
 from itertools import combinations
 
@@ -9,13 +9,15 @@ from core.pool import minhash
 from core.pool.minhash import choose_bands, compute_signatures, group_near_duplicates, shingles
 
 
-def likeness(a: str, b: str) -> float:
+def jaccard(a: str, b: str) -> float:
     one, two = shingles(a), shingles(b)
     return len(one & two) / len(one | two)
 
 
-def grouped(texts, alike=0.8):
-    return group_near_duplicates(compute_signatures(texts), texts.__getitem__, alike, lambda done, total: None).tolist()
+def group_texts(texts, similarity=0.8):
+    return group_near_duplicates(
+        compute_signatures(texts), texts.__getitem__, similarity, lambda done, total: None
+    ).tolist()
 
 
 def sentence(random, words=40):
@@ -34,11 +36,11 @@ def test_characters_of_scripts_without_spaces_are_words():
     assert shingles("GPT猫 ok") == {"gpt 猫", "猫 ok"}
 
 
-def test_likeness_is_shared_shingles_over_all():
-    assert likeness("a b c d", "a b c e") == pytest.approx(2 / 4)
+def test_similarity_is_shared_shingles_over_all():
+    assert jaccard("a b c d", "a b c e") == pytest.approx(2 / 4)
 
 
-def test_a_signature_agrees_as_often_as_the_texts_are_alike():
+def test_signatures_agree_as_often_as_the_texts_are_similar():
     shared = [f"w{k}" for k in range(300)]
     a, b = " ".join(shared[:200]), " ".join(shared[100:])  # 99 of 299 pairs of words
     first, second = compute_signatures([a, b])
@@ -46,11 +48,11 @@ def test_a_signature_agrees_as_often_as_the_texts_are_alike():
     assert (compute_signatures([a])[0] == first).all()  # alone or with others
 
 
-@pytest.mark.parametrize("alike", [0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0])
-def test_bands_find_what_is_just_alike_enough(alike):
-    many, wide = choose_bands(alike)
-    assert many * wide <= minhash.SIGNATURE_LENGTH
-    assert 1 - (1 - alike**wide) ** many >= 0.995
+@pytest.mark.parametrize("similarity", [0.3, 0.5, 0.7, 0.8, 0.9, 0.99, 1.0])
+def test_bands_find_pairs_at_the_threshold(similarity):
+    count, width = choose_bands(similarity)
+    assert count * width <= minhash.SIGNATURE_LENGTH
+    assert 1 - (1 - similarity**width) ** count >= 0.995
 
 
 def test_groups_are_those_of_all_pairs_compared():
@@ -65,36 +67,36 @@ def test_groups_are_those_of_all_pairs_compared():
     random.shuffle(texts)
     parent = list(range(len(texts)))
     for a, b in combinations(range(len(texts)), 2):
-        if likeness(texts[a], texts[b]) >= 0.8:
+        if jaccard(texts[a], texts[b]) >= 0.8:
             low, high = sorted((parent[a], parent[b]))
             parent = [low if one == high else one for one in parent]
     assert len(set(parent)) < len(texts) - 30
-    assert grouped(texts) == parent
+    assert group_texts(texts) == parent
 
 
 def test_a_chain_is_one_group_named_by_its_earliest_row():
     words = [f"w{k}" for k in range(50)]
     chain = [" ".join([f"x{k}" if k < n else w for k, w in enumerate(words)]) for n in (0, 4, 8)]
-    assert likeness(chain[0], chain[1]) >= 0.8 > likeness(chain[0], chain[2])
-    assert grouped([chain[2], "something else entirely", chain[0], chain[1]]) == [0, 1, 0, 0]
+    assert jaccard(chain[0], chain[1]) >= 0.8 > jaccard(chain[0], chain[2])
+    assert group_texts([chain[2], "something else entirely", chain[0], chain[1]]) == [0, 1, 0, 0]
 
 
 def test_the_order_of_rows_does_not_change_the_groups():
     random = np.random.default_rng(1)
     texts = [sentence(random) for _ in range(30)]
     texts += [one + " and more" for one in texts[::2]] + texts[::3]
-    first = grouped(texts)
+    first = group_texts(texts)
     order = random.permutation(len(texts))
-    second = grouped([texts[k] for k in order])
+    second = group_texts([texts[k] for k in order])
     sets = {frozenset(np.flatnonzero(np.array(first) == g).tolist()) for g in first}
     again = {frozenset(order[np.flatnonzero(np.array(second) == g)].tolist()) for g in second}
     assert sets == again
 
 
 def test_one_text_many_times_is_one_group():
-    assert grouped(["the same old text"] * 500 + ["another one"]) == [0] * 500 + [500]
+    assert group_texts(["the same old text"] * 500 + ["another one"]) == [0] * 500 + [500]
 
 
-def test_nothing_and_one_row():
-    assert grouped(["alone"]) == [0]
-    assert grouped([]) == []
+def test_no_row_and_one_row():
+    assert group_texts(["alone"]) == [0]
+    assert group_texts([]) == []

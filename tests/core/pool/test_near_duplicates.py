@@ -1,4 +1,4 @@
-"""Near duplicates of a pool: found once, kept, known to filters, and the demo pool's planted ones found."""
+"""Near-duplicates of a pool: computed once, stored, used by filters; those planted in the demo pool are found."""
 
 import json
 
@@ -25,7 +25,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def pool(place, tmp_path):
-    """240 rows; row 100 + k nearly repeats row k, k below 20, the last repeats the first."""
+    """Open 240 rows: row 100 + k nearly repeats row k for k below 20, and the last repeats the first."""
     rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
     for k in range(20):
         rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
@@ -34,8 +34,8 @@ def pool(place, tmp_path):
     return load_pool(str(tmp_path / "rows.jsonl"), workspace=place.root)
 
 
-def find(pool, place, alike=0.8, report=None):
-    return find_near_duplicates(pool, place, alike, report or SilentReporter())
+def find(pool, place, similarity=0.8, report=None):
+    return find_near_duplicates(pool, place, similarity, report or SilentReporter())
 
 
 class Counting(SilentReporter):
@@ -58,7 +58,7 @@ def test_the_demo_pools_planted_copies_are_found(place):
         pairs = [(at[i], at[about["of"]]) for i, about in load_answer_key(demo).items() if about["fault"] == fault]
         share[fault] = np.mean([first[a] == first[b] for a, b in pairs])
     assert share["exact_duplicate"] == 1
-    assert share["near_duplicate"] == pytest.approx(58 / 72)  # as many as are 0.8 alike, all pairs compared
+    assert share["near_duplicate"] == pytest.approx(58 / 72)  # the share at 0.8 or more, if all pairs are compared
 
 
 def test_a_row_repeats_an_earlier_one_that_repeats_none(pool, place):
@@ -67,16 +67,16 @@ def test_a_row_repeats_an_earlier_one_that_repeats_none(pool, place):
     assert find(pool, place, 0.6).tolist() == expected.tolist()
 
 
-def test_what_is_found_is_kept_and_found_again_at_once(pool, place):
+def test_near_duplicates_are_stored_and_not_computed_again(pool, place):
     before = cache_stamp(place.root, pool.fingerprint)
     first = find(pool, place)
     report = Counting()
     np.testing.assert_array_equal(find(pool, place, report=report), first)
     assert report.advanced == []
     assert cache_stamp(place.root, pool.fingerprint) != before
-    known = load_near_duplicates(place.root, pool.fingerprint)
-    assert list(known) == ["near_duplicate_of@0.8"]
-    np.testing.assert_array_equal(known["near_duplicate_of@0.8"], first)
+    stored = load_near_duplicates(place.root, pool.fingerprint)
+    assert list(stored) == ["near_duplicate_of@0.8"]
+    np.testing.assert_array_equal(stored["near_duplicate_of@0.8"], first)
 
 
 def test_a_stopped_worker_repeats_no_finished_part(pool, place, tmp_path, monkeypatch):
@@ -85,23 +85,23 @@ def test_a_stopped_worker_repeats_no_finished_part(pool, place, tmp_path, monkey
         find(pool, place, report=Counting(stop_after=2))
     report = Counting()
     resumed = find(pool, place, report=report)
-    assert report.advanced[0] == 150  # two parts were there
+    assert report.advanced[0] == 150  # two parts were stored
     np.testing.assert_array_equal(resumed, find(pool, Workspace(tmp_path / "other")))
 
 
 def test_turns_are_read_where_a_row_has_several():
     turns = '[{"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}]'
-    assert duplicates._said("b", "c", turns) == "a b\nc"
-    assert duplicates._said("b", None, None) == "b\n"
+    assert duplicates._full_text("b", "c", turns) == "a b\nc"
+    assert duplicates._full_text("b", None, None) == "b\n"
 
 
 @pytest.mark.parametrize("column", ["near_duplicate_of@x", "near_duplicate_of@0.1", "near_duplicate_of@1.5"])
-def test_a_likeness_that_means_nothing_is_refused(column):
+def test_an_invalid_similarity_is_refused(column):
     with pytest.raises(RecipeError):
         near_duplicate_similarity(column)
 
 
-def test_columns_name_their_likeness_and_others_have_none():
+def test_columns_name_their_similarity_and_others_have_none():
     assert (
         near_duplicate_column(0.8) == "near_duplicate_of@0.8"
         and near_duplicate_similarity("near_duplicate_of@0.75") == 0.75
@@ -114,12 +114,12 @@ def recipe(column):
     return parse_recipe({"pool": {"source": "p"}, "method": {"name": "longest"}, "filters": filters}, "test")
 
 
-def test_a_filter_says_how_alike_in_one_way_only():
+def test_a_filter_names_its_similarity_in_one_form_only():
     for column in ("near_duplicate_of", "near_duplicate_of@0.80", "near_duplicate_of@0.8"):
         assert named_near_duplicates(recipe(column)) == {"near_duplicate_of@0.8"}
 
 
-def test_a_filter_on_near_duplicates_is_followed_once_they_are_known(pool, place, tmp_path):
+def test_a_filter_on_near_duplicates_applies_once_they_are_stored(pool, place, tmp_path):
     run, plan = entropy_shift_run(place, pool), recipe("near_duplicate_of@0.6").model_copy(update={"budget": "240"})
     with pytest.raises(RecipeError, match=r"not known yet .*python -m core duplicates .* --threshold 0\.6"):
         curate(plan, pool, run, tmp_path / "chosen.jsonl")

@@ -1,4 +1,4 @@
-"""Opening a pool, and reading from one that is open."""
+"""Opening a pool, and reading its rows."""
 
 import gzip
 import json
@@ -36,8 +36,8 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def opened(tmp_path, root):
-    """Open these rows, or this text, as a file; further arguments go to load_pool."""
+def load(tmp_path, root):
+    """Return a function that writes rows, or bytes, to a file and opens it; options go to load_pool."""
 
     def open_rows(rows, name="pool.jsonl", **options):
         data = rows if isinstance(rows, bytes) else "".join(json.dumps(r) + "\n" for r in rows).encode()
@@ -47,8 +47,8 @@ def opened(tmp_path, root):
     return open_rows
 
 
-def test_the_columns_are_those_of_the_schema_in_order(opened):
-    rows = opened(ROWS).rows
+def test_the_columns_are_those_of_the_schema_in_order(load):
+    rows = load(ROWS).rows
     assert tuple(rows.column_names) == COLUMNS
     kinds = dict(zip(rows.column_names, map(str, rows.schema.types), strict=True))
     assert kinds == {
@@ -58,9 +58,9 @@ def test_the_columns_are_those_of_the_schema_in_order(opened):
     }
 
 
-def test_a_row_reads_as_people_read_it(opened):
+def test_a_row_has_place_task_prompt_response_and_turns(load):
     row = read_rows(
-        opened(ROWS, fields=FieldMap("alpaca", ("instruction", "input"), "output", task="kind", id="id")), [1]
+        load(ROWS, fields=FieldMap("alpaca", ("instruction", "input"), "output", task="kind", id="id")), [1]
     )[0]
     assert (row.index, row.id, row.line, row.task) == (1, "b", 2, "translate")
     assert (row.prompt, row.response) == ("Say it in French\nApple", "Pomme")
@@ -68,111 +68,111 @@ def test_a_row_reads_as_people_read_it(opened):
     assert json.loads(row.original) == ROWS[1]
 
 
-def test_lengths_are_in_characters(opened):
-    pool = opened([{"prompt": "Grüße 🙂", "completion": "é"}])
+def test_lengths_are_in_characters(load):
+    pool = load([{"prompt": "Grüße 🙂", "completion": "é"}])
     assert (pool.rows["prompt_chars"].to_pylist(), pool.rows["response_chars"].to_pylist()) == ([7], [1])
 
 
-def test_the_line_survives_rows_that_were_set_aside(opened):
-    pool = opened(b'{"prompt": "a", "completion": "x"}\n\nnonsense\n{"prompt": "b", "completion": "y"}\n')
+def test_the_line_survives_rows_that_were_set_aside(load):
+    pool = load(b'{"prompt": "a", "completion": "x"}\n\nnonsense\n{"prompt": "b", "completion": "y"}\n')
     assert pool.rows["line"].to_pylist() == [1, 4]
     assert pool.set_aside["line"].to_pylist() == [3]
 
 
-def test_repeats_point_to_the_first_row_with_the_same_text(opened):
-    assert opened(ROWS).rows["duplicate_of"].to_pylist() == [None, None, 0]
+def test_repeats_point_to_the_first_row_with_the_same_text(load):
+    assert load(ROWS).rows["duplicate_of"].to_pylist() == [None, None, 0]
     same = [{"prompt": p, "completion": "x"} for p in "abaab"]
-    assert opened(same, "same.jsonl").rows["duplicate_of"].to_pylist() == [None, None, 0, 0, 1]
+    assert load(same, "same.jsonl").rows["duplicate_of"].to_pylist() == [None, None, 0, 0, 1]
 
 
-def test_text_that_moves_from_prompt_to_response_is_no_repeat(opened):
+def test_text_that_moves_from_prompt_to_response_is_no_repeat(load):
     rows = [{"prompt": "ab", "completion": "c"}, {"prompt": "a", "completion": "bc"}]
-    assert opened(rows).rows["duplicate_of"].to_pylist() == [None, None]
+    assert load(rows).rows["duplicate_of"].to_pylist() == [None, None]
 
 
-def test_system_prompts_tell_rows_apart(opened):
+def test_rows_with_different_system_prompts_are_no_repeats(load):
     rows = [{"instruction": "Hi", "output": "Hello", "system": s} for s in ("Be brief", "Be kind")]
-    assert opened(rows).rows["duplicate_of"].to_pylist() == [None, None]
+    assert load(rows).rows["duplicate_of"].to_pylist() == [None, None]
 
 
 class TestIds:
     def ids(self, pool):
         return pool.rows["id"].to_pylist()
 
-    def test_they_are_the_users_where_each_row_has_its_own(self, opened):
-        assert self.ids(opened(ROWS)) == ["a", "b", "c"]
+    def test_they_are_the_users_if_each_row_has_its_own(self, load):
+        assert self.ids(load(ROWS)) == ["a", "b", "c"]
 
-    def test_numbers_count(self, opened):
-        assert self.ids(opened([{"prompt": "a", "completion": "x", "id": k} for k in (7, 8)])) == ["7", "8"]
+    def test_numbers_can_be_ids(self, load):
+        assert self.ids(load([{"prompt": "a", "completion": "x", "id": k} for k in (7, 8)])) == ["7", "8"]
 
-    def test_one_that_repeats_makes_all_of_them_hashes_and_is_reported(self, opened):
-        pool = opened([{"prompt": p, "completion": "x", "id": i} for p, i in ("a1", "b2", "c1")])
+    def test_one_that_repeats_makes_all_of_them_hashes_and_is_reported(self, load):
+        pool = load([{"prompt": p, "completion": "x", "id": i} for p, i in ("a1", "b2", "c1")])
         assert self.ids(pool) == [h[:16] for h in pool.rows["hash"].to_pylist()]
         assert any("'id' is not unique (1 values repeat, as '1' does)" in n for n in pool.notices)
 
-    def test_one_that_is_missing_makes_all_of_them_hashes_and_is_reported(self, opened):
-        pool = opened([{"prompt": "a", "completion": "x", "id": "1"}, {"prompt": "b", "completion": "x"}])
+    def test_one_that_is_missing_makes_all_of_them_hashes_and_is_reported(self, load):
+        pool = load([{"prompt": "a", "completion": "x", "id": "1"}, {"prompt": "b", "completion": "x"}])
         assert self.ids(pool) == [h[:16] for h in pool.rows["hash"].to_pylist()]
         assert any("'id' is missing, or no number or text, in 1 of 2 rows" in n for n in pool.notices)
 
-    def test_a_row_set_aside_does_not_spoil_them(self, opened):
+    def test_a_row_set_aside_does_not_spoil_them(self, load):
         rows = [{"prompt": "a", "completion": "x", "id": 1}, {"prompt": "b", "completion": "", "id": 1}]
-        assert self.ids(opened(rows)) == ["1"]
+        assert self.ids(load(rows)) == ["1"]
 
-    def test_equal_rows_are_numbered_in_order(self, opened):
-        pool = opened([{"prompt": p, "completion": "x"} for p in "abaab"])
+    def test_equal_rows_are_numbered_in_order(self, load):
+        pool = load([{"prompt": p, "completion": "x"} for p in "abaab"])
         a, b = (pool.rows["hash"][k].as_py()[:16] for k in (0, 1))
         assert self.ids(pool) == [a, b, f"{a}-2", f"{a}-3", f"{b}-2"]
 
-    def test_they_are_unique_whatever_the_rows(self, opened):
-        pool = opened([{"prompt": "ab"[k % 2], "completion": "xyz"[k % 3]} for k in range(100)])
+    def test_they_are_unique_whatever_the_rows(self, load):
+        pool = load([{"prompt": "ab"[k % 2], "completion": "xyz"[k % 3]} for k in range(100)])
         assert len(set(self.ids(pool))) == 100
 
 
 class TestMapping:
-    def test_it_can_be_chosen_by_hand(self, opened):
-        pool = opened(ROWS, fields=FieldMap("custom", ("kind", "instruction"), "input"))
+    def test_it_can_be_chosen_by_hand(self, load):
+        pool = load(ROWS, fields=FieldMap("custom", ("kind", "instruction"), "input"))
         assert pool.rows["prompt"].to_pylist() == ["translate\nSay it in French"]
         assert pool.set_aside["reason"].to_pylist() == ["empty response"] * 2
 
-    def test_a_response_can_be_left_out(self, opened):
-        pool = opened(ROWS, fields=FieldMap("prompts_only", ("instruction",)))
+    def test_a_response_can_be_left_out(self, load):
+        pool = load(ROWS, fields=FieldMap("prompts_only", ("instruction",)))
         assert pool.rows["response"].null_count == len(pool) == 3
 
-    def test_any_scalar_can_be_the_task(self, opened):
+    def test_any_scalar_can_be_the_task(self, load):
         rows = [{"prompt": "a", "completion": "x", "level": v} for v in (1, 2.5, True, "", None, [1])]
-        pool = opened(rows, fields=FieldMap("prompt_completion", ("prompt",), "completion", task="level"))
+        pool = load(rows, fields=FieldMap("prompt_completion", ("prompt",), "completion", task="level"))
         assert pool.rows["task"].to_pylist() == ["1", "2.5", "true", None, None, None]
 
-    def test_every_field_of_the_source_can_be_named(self, opened):
+    def test_every_field_of_the_source_can_be_named(self, load):
         rows = [*ROWS, {"instruction": "Add", "output": "3", "late": 1}]
-        assert field_names(opened(rows)) == ["id", "instruction", "input", "output", "kind", "late"]
+        assert field_names(load(rows)) == ["id", "instruction", "input", "output", "kind", "late"]
 
-    def test_a_field_that_no_row_has_is_refused_even_if_it_need_not_be_in_all(self, opened):
+    def test_a_field_that_no_row_has_is_refused_even_if_it_need_not_be_in_all(self, load):
         with pytest.raises(PoolError, match=r"pool\.jsonl: No row has a field 'topic'\. Found id, input"):
-            opened(ROWS, fields=FieldMap("alpaca", ("instruction",), "output", task="topic"))
+            load(ROWS, fields=FieldMap("alpaca", ("instruction",), "output", task="topic"))
 
-    def test_a_mapping_that_fits_no_row_says_so_and_leaves_nothing_behind(self, opened, root):
+    def test_a_mapping_that_fits_no_row_says_so_and_leaves_nothing_behind(self, load, root):
         with pytest.raises(PoolError, match=r"none of 2 rows can be used with a, b as mapped \(empty response: 2;"):
-            opened([{"a": "x", "b": ""}] * 2, fields=FieldMap("custom", ("a",), "b"))
+            load([{"a": "x", "b": ""}] * 2, fields=FieldMap("custom", ("a",), "b"))
         assert list((root / "pools").iterdir()) == []
 
-    def test_a_field_that_first_appears_late_is_reported(self, opened):
+    def test_a_field_that_first_appears_late_is_reported(self, load):
         rows = [{"instruction": f"Add {k}", "output": "3"} for k in range(1500)]
-        pool = opened([*rows, {"instruction": "And", "output": "4", "input": "this", "system": "Be brief"}])
+        pool = load([*rows, {"instruction": "And", "output": "4", "input": "this", "system": "Be brief"}])
         assert any("Not read, since the first rows do not have it: input, system" in n for n in pool.notices)
 
-    def test_task_and_id_do_not_change_what_the_pool_is_but_the_prompt_does(self, opened):
+    def test_task_and_id_do_not_change_what_the_pool_is_but_the_prompt_does(self, load):
         plain = FieldMap("alpaca", ("instruction",), "output")
         labelled = FieldMap("alpaca", ("instruction",), "output", task="kind", id="id")
         other = FieldMap("alpaca", ("instruction", "input"), "output")
-        first, second, third = (opened(ROWS, fields=f).fingerprint for f in (plain, labelled, other))
+        first, second, third = (load(ROWS, fields=f).fingerprint for f in (plain, labelled, other))
         assert first == second != third
 
 
-class TestKeeping:
-    def test_the_second_time_nothing_is_read(self, opened, root):
-        first = opened(ROWS)
+class TestStorage:
+    def test_a_stored_pool_is_not_read_again(self, load, root):
+        first = load(ROWS)
         (folder,) = (root / "pools").iterdir()
         before = (folder / "rows.arrow").stat().st_mtime_ns
         again = load_pool(first.source, workspace=root, on_progress=lambda done, total: pytest.fail("read again"))
@@ -180,23 +180,23 @@ class TestKeeping:
         assert (again.fingerprint, again.fields, again.notices) == (first.fingerprint, first.fields, first.notices)
         assert (folder / "rows.arrow").stat().st_mtime_ns == before
 
-    def test_a_changed_file_is_read_again(self, opened):
-        assert len(opened(ROWS)) == 3
-        assert len(opened(ROWS[:2])) == 2
+    def test_a_changed_file_is_read_again(self, load):
+        assert len(load(ROWS)) == 3
+        assert len(load(ROWS[:2])) == 2
 
-    def test_a_pool_can_be_opened_by_its_fingerprint(self, opened, root):
-        pool = opened(ROWS)
+    def test_a_pool_can_be_opened_by_its_fingerprint(self, load, root):
+        pool = load(ROWS)
         again = open_pool(pool.fingerprint, workspace=root)
         assert again.rows.equals(pool.rows)
         assert (again.name, again.fields) == (pool.name, pool.fields)
 
-    def test_a_fingerprint_nobody_knows_is_refused(self, opened, root):
-        opened(ROWS)
+    def test_an_unknown_fingerprint_is_refused(self, load, root):
+        load(ROWS)
         with pytest.raises(PoolError, match="No pool with fingerprint 0000"):
             open_pool("0000", workspace=root)
 
-    def test_recent_pools_are_listed_last_opened_first(self, opened, root):
-        first, second = opened(ROWS, "one.jsonl"), opened(ROWS[:2], "two.jsonl")
+    def test_recent_pools_are_listed_last_opened_first(self, load, root):
+        first, second = load(ROWS, "one.jsonl"), load(ROWS[:2], "two.jsonl")
         for entry in recent_pools(root):  # two hours pass after the first, one after the second
             age = {"one.jsonl": 7200, "two.jsonl": 3600}[entry["name"]]
             file = root / "pools" / entry["key"] / "pool.json"
@@ -209,8 +209,8 @@ class TestKeeping:
         assert entry["opened"].startswith("20") and entry["opened"].endswith("+00:00")
         assert len(second) == recent_pools(root)[1]["rows"] == 2
 
-    def test_a_relative_path_can_be_opened_from_elsewhere(self, opened, root, tmp_path, monkeypatch):
-        opened(ROWS)
+    def test_a_relative_path_can_be_opened_from_elsewhere(self, load, root, tmp_path, monkeypatch):
+        load(ROWS)
         monkeypatch.chdir(tmp_path)
         assert load_pool("pool.jsonl", workspace=root).source == "pool.jsonl"
         monkeypatch.chdir("/")
@@ -219,22 +219,22 @@ class TestKeeping:
     def test_nothing_is_recent_in_a_new_workspace(self, root):
         assert recent_pools(root) == []
 
-    def test_stopping_an_import_leaves_nothing_behind(self, opened, root):
+    def test_stopping_an_import_leaves_nothing_behind(self, load, root):
         def stop(done, total):
             raise Cancelled("Stopped.")
 
         with pytest.raises(Cancelled):
-            opened(ROWS, on_progress=stop)
+            load(ROWS, on_progress=stop)
         assert list((root / "pools").iterdir()) == []
 
-    def test_a_workspace_that_cannot_be_written_is_one_sentence(self, opened, root):
+    def test_a_workspace_that_cannot_be_written_is_one_sentence(self, load, root):
         root.mkdir()
         (root / "pools").write_text("a file in the way")
         with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
-            opened(ROWS)
+            load(ROWS)
 
-    def test_a_damaged_import_says_how_to_mend_it(self, opened, root):
-        pool = opened(ROWS)
+    def test_a_damaged_import_says_how_to_mend_it(self, load, root):
+        pool = load(ROWS)
         (folder,) = (root / "pools").iterdir()
         os.truncate(folder / "rows.arrow", 100)
         with pytest.raises(WorkspaceError, match="open the pool again"):
@@ -258,9 +258,9 @@ def test_progress_ends_at_the_size_of_the_file(tmp_path, root):
 
 class TestReading:
     @pytest.fixture
-    def many(self, opened):
-        """9 000 rows of some 600 bytes: several batches."""
-        return opened([{"prompt": f"Question {k}", "completion": f"Answer {k} " * 50} for k in range(9000)])
+    def many(self, load):
+        """Open 9,000 rows of about 600 bytes, which take several batches."""
+        return load([{"prompt": f"Question {k}", "completion": f"Answer {k} " * 50} for k in range(9000)])
 
     def test_rows_come_in_the_order_asked_for_across_batches(self, many):
         assert many.rows["prompt"].num_chunks > 1
@@ -269,7 +269,7 @@ class TestReading:
             (k, f"Question {k}", k + 1) for k in wanted
         ]
 
-    def test_any_kind_of_integer_will_do(self, many):
+    def test_any_integer_type_is_accepted(self, many):
         assert [r.index for r in read_rows(many, np.array([3, 1]))] == [3, 1]
         assert read_rows(many, []) == []
 
@@ -290,37 +290,37 @@ class TestReading:
         assert search(many, "answer 8123", limit=10).tolist() == [8123]
 
     def test_search_gives_the_first_matches_in_order(self, many):
-        found = search(many, "question", limit=7)
-        assert (found.tolist(), found.dtype) == (list(range(7)), np.int64)
+        matches = search(many, "question", limit=7)
+        assert (matches.tolist(), matches.dtype) == (list(range(7)), np.int64)
 
     def test_search_finds_nothing_where_there_is_nothing(self, many):
         assert search(many, "no such words", limit=5).tolist() == []
 
-    def test_search_takes_signs_literally(self, opened):
-        pool = opened([{"prompt": "a.c (x", "completion": "1"}, {"prompt": "abc", "completion": "2"}])
+    def test_search_takes_signs_literally(self, load):
+        pool = load([{"prompt": "a.c (x", "completion": "1"}, {"prompt": "abc", "completion": "2"}])
         assert search(pool, "A.C (", limit=5).tolist() == [0]
         assert search(pool, "é", limit=5).tolist() == []
 
-    def test_search_reads_prompts_where_there_are_no_responses(self, opened):
-        assert search(opened([{"instruction": "Add"}, {"instruction": "Sub"}]), "su", limit=5).tolist() == [1]
+    def test_search_reads_prompts_where_there_are_no_responses(self, load):
+        assert search(load([{"instruction": "Add"}, {"instruction": "Sub"}]), "su", limit=5).tolist() == [1]
 
 
-def test_rows_lie_in_the_file_and_not_in_memory(opened):
+def test_rows_stay_in_the_file_and_not_in_memory(load):
     before = pa.total_allocated_bytes()
-    pool = opened([{"prompt": f"Question {k}", "completion": "Answer " * 100} for k in range(5000)])
+    pool = load([{"prompt": f"Question {k}", "completion": "Answer " * 100} for k in range(5000)])
     assert pool.rows.nbytes > 7_000_000
     assert pa.total_allocated_bytes() - before < 100_000
 
 
 class TestAnswerKey:
-    def test_it_is_read_from_beside_the_file(self, opened, tmp_path):
+    def test_it_is_read_from_the_file_next_to_the_pool(self, load, tmp_path):
         (tmp_path / "pool.key.jsonl").write_text('{"id": "b", "fault": "swapped", "of": "a"}\n')
-        assert load_answer_key(opened(ROWS)) == {"b": {"fault": "swapped", "of": "a"}}
+        assert load_answer_key(load(ROWS)) == {"b": {"fault": "swapped", "of": "a"}}
         packed = gzip.compress(b"".join(json.dumps(r).encode() + b"\n" for r in ROWS))
-        assert load_answer_key(opened(packed, "pool.jsonl.gz")) == {"b": {"fault": "swapped", "of": "a"}}
+        assert load_answer_key(load(packed, "pool.jsonl.gz")) == {"b": {"fault": "swapped", "of": "a"}}
 
-    def test_most_pools_have_none(self, opened):
-        assert load_answer_key(opened(ROWS)) is None
+    def test_most_pools_have_none(self, load):
+        assert load_answer_key(load(ROWS)) is None
 
 
 def test_the_demo_pool_opens_by_name_with_its_key(root):

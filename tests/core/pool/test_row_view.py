@@ -1,4 +1,4 @@
-"""What a row says under a mapping: prompt, response, turns."""
+"""What is read of a row under a field map: prompt, response, turns."""
 
 import orjson
 import pytest
@@ -12,12 +12,12 @@ def view(row, schema="custom", prompt=(), response=None, **fields) -> RowView:
     return RowReader(FieldMap(schema, tuple(prompt), response, **fields))(row)
 
 
-def turns_of(found: RowView) -> list[tuple[str, str]]:
-    return [(t["role"], t["content"]) for t in orjson.loads(found.turns or "[]")]
+def turns_of(result: RowView) -> list[tuple[str, str]]:
+    return [(t["role"], t["content"]) for t in orjson.loads(result.turns or "[]")]
 
 
-def talk(*turns, key="messages", speaker="role", said="content"):
-    return {key: [{speaker: who, said: what} for who, what in turns]}
+def chat(*turns, key="messages", role_key="role", text_key="content"):
+    return {key: [{role_key: who, text_key: what} for who, what in turns]}
 
 
 def test_prompt_fields_are_joined_with_one_newline_and_blank_ones_left_out():
@@ -52,7 +52,7 @@ def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
         ({"a": "Add", "b": [["x"]]}, "'b' holds a list of something else than text"),
     ],
 )
-def test_a_row_without_text_says_why(row, reason):
+def test_a_row_without_text_is_refused_with_the_reason(row, reason):
     with pytest.raises(UnusableRow) as error:
         view(row, prompt="a", response="b")
     assert str(error.value) == reason
@@ -63,29 +63,29 @@ def test_a_pool_of_prompts_needs_no_response():
 
 
 def test_one_question_and_one_answer_need_no_turns():
-    row = talk(("user", "Hi"), ("assistant", "Hello"))
+    row = chat(("user", "Hi"), ("assistant", "Hello"))
     assert view(row, "messages", turns="messages") == ("Hi", "Hello", None)
 
 
 def test_the_response_is_the_last_answer_and_the_prompt_all_before_it():
-    row = talk(("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "See you"))
-    found = view(row, "messages", turns="messages")
-    assert found.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
-    assert found.response == "See you"
-    assert turns_of(found)[-1] == ("assistant", "See you")
-    assert len(turns_of(found)) == 4
+    row = chat(("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "See you"))
+    result = view(row, "messages", turns="messages")
+    assert result.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
+    assert result.response == "See you"
+    assert turns_of(result)[-1] == ("assistant", "See you")
+    assert len(turns_of(result)) == 4
 
 
 def test_a_system_turn_is_read_but_is_not_the_question():
-    found = view(talk(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")), "messages", turns="messages")
-    assert found.prompt == "Hi"
-    assert turns_of(found)[0] == ("system", "Be brief")
+    result = view(chat(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")), "messages", turns="messages")
+    assert result.prompt == "Hi"
+    assert turns_of(result)[0] == ("system", "Be brief")
 
 
 def test_turns_after_the_last_answer_are_not_read_and_are_counted():
     viewer = RowReader(FieldMap("messages", turns="messages"))
-    found = viewer(talk(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?")))
-    assert found == ("Hi", "Hello", None)
+    result = viewer(chat(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?")))
+    assert result == ("Hi", "Hello", None)
     assert viewer.remarks["unanswered"] == 1
 
 
@@ -102,9 +102,9 @@ def test_turns_after_the_last_answer_are_not_read_and_are_counted():
         ([("user", 1), ("assistant", {"a": 1})], "'messages' holds an object, not text"),
     ],
 )
-def test_a_conversation_without_text_says_why(turns, reason):
+def test_a_conversation_without_text_is_refused_with_the_reason(turns, reason):
     with pytest.raises(UnusableRow) as error:
-        view(talk(*turns), "messages", turns="messages")
+        view(chat(*turns), "messages", turns="messages")
     assert str(error.value) == reason
 
 
@@ -116,38 +116,41 @@ def test_what_is_no_conversation_is_not_read_as_one(value):
 
 def test_sharegpt_speakers_and_tools():
     turns = [("human", "Weather?"), ("function_call", "{}"), ("observation", "rain"), ("gpt", "It rains.")]
-    row = talk(*turns, key="conversations", speaker="from", said="value") | {"system": "Be brief", "tools": "[weather]"}
-    found = view(row, "sharegpt", turns="conversations", system="system", tools="tools")
-    assert turns_of(found) == [
+    row = chat(*turns, key="conversations", role_key="from", text_key="value") | {
+        "system": "Be brief",
+        "tools": "[weather]",
+    }
+    result = view(row, "sharegpt", turns="conversations", system="system", tools="tools")
+    assert turns_of(result) == [
         ("system", "Be brief\n\n[weather]"),
         ("user", "Weather?"),
         ("assistant", "{}"),
         ("tool", "rain"),
         ("assistant", "It rains."),
     ]
-    assert found.prompt == "User: Weather?\n\nAssistant: {}\n\nTool: rain"
+    assert result.prompt == "User: Weather?\n\nAssistant: {}\n\nTool: rain"
 
 
-def test_tools_join_the_system_turn_that_is_there():
-    row = talk(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")) | {"tools": [{"name": "weather"}]}
-    found = view(row, "messages", turns="messages", tools="tools")
-    assert turns_of(found)[0] == ("system", 'Be brief\n\n[{"name":"weather"}]')
+def test_tools_join_an_existing_system_turn():
+    row = chat(("system", "Be brief"), ("user", "Hi"), ("assistant", "Hello")) | {"tools": [{"name": "weather"}]}
+    result = view(row, "messages", turns="messages", tools="tools")
+    assert turns_of(result)[0] == ("system", 'Be brief\n\n[{"name":"weather"}]')
 
 
 @pytest.mark.parametrize("tools", ["[]", "", None, []])
-def test_no_tools_leave_no_trace(tools):
-    row = talk(("user", "Hi"), ("assistant", "Hello")) | {"tools": tools}
+def test_empty_tools_add_no_turn(tools):
+    row = chat(("user", "Hi"), ("assistant", "Hello")) | {"tools": tools}
     assert view(row, "messages", turns="messages", tools="tools") == ("Hi", "Hello", None)
 
 
 def test_typed_parts_are_joined_line_by_line():
     parts = [{"type": "reasoning", "value": "Hm."}, {"type": "text", "text": "Hello"}]
-    row = talk(("user", [{"type": "text", "value": "Hi"}]), ("assistant", parts))
+    row = chat(("user", [{"type": "text", "value": "Hi"}]), ("assistant", parts))
     assert view(row, "messages", turns="messages") == ("Hi", "Hm.\nHello", None)
 
 
 def test_an_image_part_is_no_text():
-    row = talk(("user", [{"type": "image_url", "image_url": {"url": "x"}}]), ("assistant", "A cat"))
+    row = chat(("user", [{"type": "image_url", "image_url": {"url": "x"}}]), ("assistant", "A cat"))
     with pytest.raises(UnusableRow, match="a part without text"):
         view(row, "messages", turns="messages")
 
@@ -170,8 +173,8 @@ def test_alpaca_with_system_and_history_is_a_conversation():
         "system": "Sums",
         "history": [["Two and one?", "Three"]],
     }
-    found = view(row, "alpaca", ("instruction", "input"), "output", system="system", history="history")
-    assert turns_of(found) == [
+    result = view(row, "alpaca", ("instruction", "input"), "output", system="system", history="history")
+    assert turns_of(result) == [
         ("system", "Sums"),
         ("user", "Two and one?"),
         ("assistant", "Three"),
@@ -220,13 +223,13 @@ class TestPreference:
     def test_the_prompt_may_be_a_conversation_or_a_transcript(self):
         turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}, {"from": "human", "value": "Bye"}]
         for prompt in (turns, "\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye\n\nAssistant:"):
-            found = view({"p": prompt, "chosen": "See you"}, "preference", ("p",), "chosen")
-            assert found.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
-            assert found.response == "See you"
+            result = view({"p": prompt, "chosen": "See you"}, "preference", ("p",), "chosen")
+            assert result.prompt == "User: Hi\n\nAssistant: Hello\n\nUser: Bye"
+            assert result.response == "See you"
 
     def test_a_whole_transcript_alone_is_enough(self):
-        found = view({"chosen": "\n\nHuman: Hi\n\nAssistant: Hello"}, "preference", turns="chosen")
-        assert found == ("Hi", "Hello", None)
+        result = view({"chosen": "\n\nHuman: Hi\n\nAssistant: Hello"}, "preference", turns="chosen")
+        assert result == ("Hi", "Hello", None)
 
     @pytest.mark.parametrize(
         ("pairs", "best"), [([[1, 0]], "b"), ([[0, 1]], "a"), ([], "a"), (None, "a"), ([[9, 0]], "a")]
@@ -266,6 +269,6 @@ class TestSelfInstruct:
 
 
 def test_questions_without_answers_are_all_the_prompt():
-    found = view({"turns": ["Write.", "Rewrite."]}, "prompts_only", turns="turns")
-    assert found[:2] == ("User: Write.\n\nUser: Rewrite.", None)
-    assert turns_of(found) == [("user", "Write."), ("user", "Rewrite.")]
+    result = view({"turns": ["Write.", "Rewrite."]}, "prompts_only", turns="turns")
+    assert result[:2] == ("User: Write.\n\nUser: Rewrite.", None)
+    assert turns_of(result) == [("user", "Write."), ("user", "Rewrite.")]

@@ -1,4 +1,4 @@
-"""Which schema a few rows are taken for, and which schema every public pool is."""
+"""The schema detected from a few rows, and the schema of every public pool."""
 
 import pytest
 
@@ -106,7 +106,7 @@ DETECTED = {
 
 
 @pytest.mark.parametrize(("row", "fields"), DETECTED.values(), ids=DETECTED)
-def test_a_row_is_known_by_its_fields(row, fields):
+def test_the_schema_of_a_row_follows_from_its_fields(row, fields):
     assert detect_schema([row]) == fields
 
 
@@ -120,7 +120,7 @@ def test_what_is_detected_can_always_be_applied():
         assert mapped_fields(fields) <= set(row)
 
 
-def test_rows_that_are_no_instructions_are_refused_by_the_names_of_their_fields():
+def test_rows_that_are_no_instructions_are_refused_with_the_names_of_their_fields():
     with pytest.raises(PoolError, match=r"found level, message, time"):
         detect_schema([{"time": "12:00", "level": "info", "message": "started"}])
 
@@ -147,10 +147,10 @@ class TestTask:
     def test_a_field_named_as_a_label_is_one_even_if_the_first_rows_share_it(self):
         assert detect_schema(self.rows(task=lambda k: "sums")).task == "task"
 
-    def test_a_label_by_name_goes_before_one_by_looks(self):
+    def test_a_field_with_the_name_of_a_label_comes_before_one_with_values_of_a_label(self):
         assert detect_schema(self.rows(tone=lambda k: "ab"[k % 2], category=lambda k: f"c{k % 5}")).task == "category"
 
-    def test_any_field_of_few_short_values_will_do(self):
+    def test_any_field_of_few_short_values_is_a_label(self):
         assert detect_schema(self.rows(tone=lambda k: "ab"[k % 2])).task == "tone"
 
     def test_yes_or_no_is_a_label(self):
@@ -163,7 +163,7 @@ class TestTask:
             {"category": lambda k: "a long text that says a lot about this row, over and over again" * 2},
             {"label": lambda k: k % 2 == 0},  # good or bad, not a kind of task
             {"annotator1": lambda k: "ab"[k % 2]},
-            {"tone": lambda k: "a"},  # one value tells nothing apart
+            {"tone": lambda k: "a"},  # one value distinguishes nothing
             {"tone": lambda k: "ab"[k % 2] if k < 10 else None},  # mostly missing
             {"score": lambda k: k % 2},
         ],
@@ -174,7 +174,7 @@ class TestTask:
 
 
 class TestId:
-    def test_an_id_is_mapped_even_when_it_repeats_so_that_this_is_said(self):
+    def test_an_id_is_mapped_even_when_it_repeats_so_that_this_is_reported(self):
         assert detect_schema([{"instruction": "Add", "output": "3", "id": 1}] * 2).id == "id"
 
     def test_a_number_of_another_kind_is_an_id_only_where_it_is_unique(self):

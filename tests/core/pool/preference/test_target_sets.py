@@ -1,4 +1,4 @@
-"""Target sets: every shape that preference data comes in, what is set aside, and which pairs are drawn."""
+"""Target sets: every format of preference data, what is set aside, and which pairs are sampled."""
 
 import gzip
 from itertools import pairwise
@@ -33,7 +33,7 @@ def user(text):
     return {"role": "user", "content": text}
 
 
-def said(text):
+def reply(text):
     return {"role": "assistant", "content": text}
 
 
@@ -49,7 +49,7 @@ HI, BYE = "\n\nHuman: Hi\n\nAssistant: Hello", "\n\nHuman: Hi\n\nAssistant: Go a
 STANDARD = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go away"}
 RIVALS = {"instruction": "Say", "input": "Hi", "response1": "Go away", "response2": "Hello"}
 
-# what it is: the row, its shape, its prompt; the answers are "Hello" and "Go away" in all of them
+# name: row, shape, prompt; the responses are "Hello" and "Go away" in all of them
 WRITTEN = {
     "TRL standard": (STANDARD, "standard", [user("Hi")]),
     "under other names": (
@@ -60,7 +60,7 @@ WRITTEN = {
     "after history": (
         STANDARD | {"history": [["A?", "B."]]},
         "standard",
-        [user("A?"), said("B."), user("Hi")],
+        [user("A?"), reply("B."), user("Hi")],
     ),
     "typed parts": (STANDARD | {"chosen": [{"type": "text", "text": "Hello"}]}, "standard", [user("Hi")]),
     "one answer better by its name": (
@@ -75,56 +75,56 @@ WRITTEN = {
             "rejected": " Go away",
         },
         "standard",
-        [user("A?"), said("B."), user("Hi")],
+        [user("A?"), reply("B."), user("Hi")],
     ),
     "TRL conversational, after a prompt": (
-        {"prompt": [user("Hi")], "chosen": [said("Hello")], "rejected": [said("Go away")]},
+        {"prompt": [user("Hi")], "chosen": [reply("Hello")], "rejected": [reply("Go away")]},
         "conversational",
         [user("Hi")],
     ),
     "TRL conversational, with it": (
-        {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("Go away")]},
+        {"chosen": [user("Hi"), reply("Hello")], "rejected": [user("Hi"), reply("Go away")]},
         "conversational",
         [user("Hi")],
     ),
     "both (UltraFeedback binarized)": (
-        {"prompt": "Hi", "chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("Go away")]},
+        {"prompt": "Hi", "chosen": [user("Hi"), reply("Hello")], "rejected": [user("Hi"), reply("Go away")]},
         "conversational",
         [user("Hi")],
     ),
     "a tool asked before both answers": (
         {
             "prompt": [user("Hi")],
-            "chosen": [said("call"), {"role": "tool", "content": "42"}, said("Hello")],
-            "rejected": [said("call"), {"role": "tool", "content": "42"}, said("Go away")],
+            "chosen": [reply("call"), {"role": "tool", "content": "42"}, reply("Hello")],
+            "rejected": [reply("call"), {"role": "tool", "content": "42"}, reply("Go away")],
         },
         "conversational",
-        [user("Hi"), said("call"), {"role": "tool", "content": "42"}],
+        [user("Hi"), reply("call"), {"role": "tool", "content": "42"}],
     ),
     "messages spelled out in a cell": (
         {
             "prompt": "Hi",
-            "chosen": orjson.dumps([said("Hello")]).decode(),
-            "rejected": orjson.dumps([said("Go away")]).decode(),
+            "chosen": orjson.dumps([reply("Hello")]).decode(),
+            "rejected": orjson.dumps([reply("Go away")]).decode(),
         },
         "conversational",
         [user("Hi")],
     ),
     "chosen_messages": (
-        {"chosen_messages": [user("Hi"), said("Hello")], "rejected_messages": [user("Hi"), said("Go away")]},
+        {"chosen_messages": [user("Hi"), reply("Hello")], "rejected_messages": [user("Hi"), reply("Go away")]},
         "conversational",
         [user("Hi")],
     ),
     "LLaMA-Factory sharegpt": (
         {"conversations": [human("A?"), gpt("B."), human("Hi")], "chosen": gpt("Hello"), "rejected": gpt("Go away")},
         "sharegpt",
-        [user("A?"), said("B."), user("Hi")],
+        [user("A?"), reply("B."), user("Hi")],
     ),
     "hh-rlhf": ({"chosen": HI, "rejected": BYE}, "transcripts", [user("Hi")]),
     "hh-rlhf, longer": (
         {"chosen": "\n\nHuman: A?\n\nAssistant: B." + HI, "rejected": "\n\nHuman: A?\n\nAssistant: B." + BYE},
         "transcripts",
-        [user("A?"), said("B."), user("Hi")],
+        [user("A?"), reply("B."), user("Hi")],
     ),
     "several answers": (
         {"prompt": "\n\nHuman: Hi\n\nAssistant:", "responses": [" Go away", " Hello"], "pairs": [[1, 0]]},
@@ -137,7 +137,7 @@ WRITTEN = {
 
 @pytest.fixture
 def written(tmp_path):
-    """A JSON Lines file of rows; text goes into it as it is."""
+    """Return a function that writes rows as JSON Lines and returns the path; text is written verbatim."""
 
     def write(*rows, name="pairs.jsonl"):
         lines = [row.encode() if isinstance(row, str) else orjson.dumps(row) for row in rows]
@@ -170,7 +170,7 @@ class TestEmbedded:
         assert (targets.problems, targets.notices) == ({}, ())
         assert load_target_set("demo", subtask="fault").fingerprint == targets.fingerprint
 
-    def test_without_a_field_named_it_is_one_task(self):
+    def test_without_a_field_it_is_one_sub_task(self):
         assert load_target_set("demo").subtasks() == {None: 24}
         assert len(load_target_set("demo", subtask="fault", limit=2)) == 6
 
@@ -179,7 +179,7 @@ class TestEmbedded:
         assert (len(shared.rows), len(shared.pairs)) == (0, 0)
 
 
-def test_a_source_is_another_one_when_its_file_changes(written):
+def test_the_identity_of_a_source_changes_with_its_file(written):
     path = written(STANDARD)
     before = source_identity(path)
     assert source_identity(path) == before != source_identity("demo")
@@ -189,7 +189,7 @@ def test_a_source_is_another_one_when_its_file_changes(written):
         source_identity(f"{path}.gone")
 
 
-# file: shape, pairs, set aside, notices, share of pairs whose chosen answer is longer
+# file: shape, pairs, set aside, notices, share of pairs whose chosen response is longer
 PREFERENCES = {
     "pref_hh_fewshot_100.jsonl.gz": ("answers", 100, {}, 0, 0.50),
     "pref_pandalm_human.jsonl.gz": ("votes", 842, {NO_MAJORITY: 105, NO_REJECTED: 51, NO_CHOSEN: 1}, 1, 0.65),
@@ -261,8 +261,8 @@ class TestProblems:
             ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": BYE + "\n\nHuman: Why?"}, NO_REJECTED),
             ({"chosen": HI, "rejected": BYE}, {"chosen": HI, "rejected": HI}, SAME_RESPONSE),
             (
-                {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("No")]},
-                {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Ho"), said("No")]},
+                {"chosen": [user("Hi"), reply("Hello")], "rejected": [user("Hi"), reply("No")]},
+                {"chosen": [user("Hi"), reply("Hello")], "rejected": [user("Ho"), reply("No")]},
                 PROMPTS_DIFFER,
             ),
             (
@@ -306,28 +306,28 @@ class TestProblems:
         ]
         assert targets.problems == {SAME_RESPONSE: 1, NO_REJECTED: 1}
 
-    def test_what_is_nested_too_deeply_is_a_problem_of_its_row_alone(self, written):
+    def test_deep_nesting_is_a_problem_of_its_row_alone(self, written):
         deep = "[" * 300 + "]" * 300
         turn = f'{{"role": "assistant", "content": "x", "tool_calls": {deep}}}'
-        row = {"prompt": "Hi", "chosen": [said("Hello")], "rejected": [said("No")]}
+        row = {"prompt": "Hi", "chosen": [reply("Hello")], "rejected": [reply("No")]}
         targets = load_target_set(written(row, f'{{"prompt": "Hi", "chosen": [{turn}], "rejected": [{turn}]}}'))
         assert targets.problems == {"nested too deeply": 1}
 
-    def test_reasons_that_rows_write_themselves_are_kept_short_and_few(self, written):
+    def test_reasons_that_quote_rows_are_kept_short_and_few(self, written):
         odd = [STANDARD | {"chosen": [{"type": f"{n}" * 900}]} for n in range(80)]
         targets = load_target_set(written(STANDARD, *odd))
         assert len(targets.problems) == reader.MAX_REASONS + 1
         assert max(map(len, targets.problems)) <= 400
         assert sum(targets.problems.values()) == targets.set_aside.num_rows == 80
 
-    def test_repeated_pairs_are_said_and_kept(self, written):
+    def test_repeated_pairs_are_reported_and_kept(self, written):
         targets = load_target_set(written(STANDARD, STANDARD | {"note": "again"}))
         assert len(targets) == 2
         assert targets.notices == ("Pairs that repeat an earlier one: 1. Each counts.",)
 
 
 class TestRefused:
-    def test_a_file_of_something_else_is_told_what_was_found_and_what_is_needed(self, written):
+    def test_a_file_of_something_else_is_refused_with_what_was_found_and_what_is_needed(self, written):
         with pytest.raises(PoolError) as error:
             load_target_set(written({"instruction": "Add", "output": "3"}, name="sums.jsonl"))
         assert str(error.value) == (
@@ -352,7 +352,7 @@ class TestRefused:
             ("", "is empty"),
         ],
     )
-    def test_with_a_sentence(self, row, sentence, written):
+    def test_with_one_sentence(self, row, sentence, written):
         with pytest.raises(PoolError) as error:
             load_target_set(written(row))
         assert sentence in str(error.value)
@@ -375,7 +375,7 @@ class TestRefused:
         ]  # 58 characters each, the prompt as JSON
         with pytest.raises(PoolError, match="over 1,000 characters of pairs"):
             load_target_set(written(*rows))
-        assert len(load_target_set(written(*rows), limit=5)) == 5  # at most 9 are held between two rows
+        assert len(load_target_set(written(*rows), limit=5)) == 5  # at most 9 are in memory between two rows
 
 
 class TestText:
@@ -410,14 +410,14 @@ class TestText:
             load_target_set(written(rows[0])).fingerprint,
         ]
         assert len(set(prints)) == 4
-        shared = {"chosen": [user("Hi"), said("Hello")], "rejected": [user("Hi"), said("Go away")]}
+        shared = {"chosen": [user("Hi"), reply("Hello")], "rejected": [user("Hi"), reply("Go away")]}
         assert load_target_set(written(shared)).fingerprint == prints[3]
 
 
-class TestDraw:
+class TestSampling:
     @pytest.fixture
     def many(self, written):
-        """60 rows of three tones, 20 each; every row of tone 0 gives 6 pairs, the others 1."""
+        """Write 60 rows of three tones, 20 each; every row of tone 0 gives 6 pairs, the others 1."""
         rows = []
         for n in range(60):
             tone = n % 3
@@ -425,38 +425,38 @@ class TestDraw:
             rows.append({"prompt": f"Q{n}", "responses": list("abcd"), "pairs": pairs, "tone": tone})
         return written(*rows)
 
-    def drawn(self, path, **options):
+    def sample(self, path, **options):
         pairs = load_target_set(path, **options).pairs
         return [(p["line"], p["chosen"], p["rejected"], p["subtask"]) for p in pairs.to_pylist()]
 
-    def test_of_each_sub_task_so_many_in_the_order_of_the_file(self, many):
+    def test_the_limit_holds_for_each_sub_task_in_the_order_of_the_file(self, many):
         targets = load_target_set(many, subtask="tone", limit=7)
         assert targets.subtasks() == {"0": 7, "1": 7, "2": 7}
         assert targets.available == 20 * 6 + 40
         assert targets.pairs["line"].to_pylist() == sorted(targets.pairs["line"].to_pylist())
 
-    def test_without_a_sub_task_so_many_of_all(self, many):
+    def test_without_a_sub_task_the_limit_holds_for_all_pairs(self, many):
         assert load_target_set(many, limit=7).subtasks() == {None: 7}
 
     def test_a_larger_limit_only_adds(self, many):
         before = set()
         for limit in (1, 2, 5, 19, 20, 21, 50, 120, 500):
-            now = set(self.drawn(many, subtask="tone", limit=limit))
+            now = set(self.sample(many, subtask="tone", limit=limit))
             assert before <= now
             before = now
-        assert before == set(self.drawn(many, subtask="tone"))
+        assert before == set(self.sample(many, subtask="tone"))
 
     def test_every_row_gives_one_pair_before_one_gives_two(self, many):
-        lines = [line for line, _, _, tone in self.drawn(many, subtask="tone", limit=20) if tone == "0"]
+        lines = [line for line, _, _, tone in self.sample(many, subtask="tone", limit=20) if tone == "0"]
         assert len(set(lines)) == 20
-        lines = [line for line, _, _, tone in self.drawn(many, subtask="tone", limit=40) if tone == "0"]
+        lines = [line for line, _, _, tone in self.sample(many, subtask="tone", limit=40) if tone == "0"]
         assert sorted(lines) == sorted([*set(lines)] * 2)
 
-    def test_by_the_seed_alone(self, many):
-        assert self.drawn(many, limit=9) == self.drawn(many, limit=9)
-        assert self.drawn(many, limit=9) != self.drawn(many, limit=9, seed=1)
+    def test_the_sample_depends_on_the_seed_alone(self, many):
+        assert self.sample(many, limit=9) == self.sample(many, limit=9)
+        assert self.sample(many, limit=9) != self.sample(many, limit=9, seed=1)
 
-    def test_whatever_the_order_of_the_rows(self, written, many):
+    def test_the_order_of_the_rows_does_not_change_the_sample(self, written, many):
         lines = Path(many).read_text(encoding="utf-8").split("\n")
         first = load_target_set(many, limit=9).pairs.select(["prompt", "chosen", "rejected"]).to_pylist()
         turned = written(*lines[::-1])
@@ -468,7 +468,7 @@ class TestDraw:
         rows = [STANDARD | {"prompt": f"Q{n}", "chosen": "Go away" if n % 2 else "Hello"} for n in range(20)]
         assert load_target_set(written(*rows), limit=1).problems == {SAME_RESPONSE: 10}
 
-    def test_rows_without_a_sub_task_are_one_and_that_is_said(self, written):
+    def test_rows_without_a_sub_task_form_one_which_is_reported(self, written):
         tones = ["a", None, True, 3, " ", ["list"]]
         targets = load_target_set(
             written(*(STANDARD | {"prompt": f"Q{n}", "tone": tone} for n, tone in enumerate(tones))), subtask="tone"
@@ -479,15 +479,15 @@ class TestDraw:
 
 def test_lengths_are_of_characters_chosen_over_rejected(written):
     sides = [("aaaa", "bb"), ("äb", "bb"), ("a", "bbbb"), ("aaa", "b")]  # 2, 1, 0.25, 3
-    found = compare_lengths(load_target_set(written(*(STANDARD | {"chosen": c, "rejected": r} for c, r in sides))))
-    assert found == (1.5, 2.5 / 4)
+    comparison = compare_lengths(load_target_set(written(*(STANDARD | {"chosen": c, "rejected": r} for c, r in sides))))
+    assert comparison == (1.5, 2.5 / 4)
 
 
 class TestOverlap:
     def pool(self, written, workspace, *rows):
         return load_pool(written(*rows, name="pool.jsonl"), workspace=workspace.root)
 
-    def test_prompts_that_a_pool_has_too_but_for_case_space_and_forms_of_characters(self, written, workspace):
+    def test_prompts_are_equal_despite_case_space_and_forms_of_characters(self, written, workspace):
         prompts = ["Say  hi\n", "Add 1", "ﬁne CAFÉ", "Nothing alike"]
         targets = load_target_set(written(*(STANDARD | {"prompt": prompt} for prompt in prompts)))
         asked = ["add 1", "other", "say Hi", "fine cafe\u0301", "Say hi", "sayhi"]
@@ -497,9 +497,13 @@ class TestOverlap:
         assert shared.pairs.tolist() == [0, 1, 2]
 
     def test_conversations_are_compared_with_all_their_turns(self, written, workspace):
-        turns = [user("A?"), said("B."), user("Hi")]
-        targets = load_target_set(written({"prompt": turns, "chosen": [said("Hello")], "rejected": [said("No")]}))
-        rows = [[*turns, said("x")], [user("Hi"), said("x")], [{"role": "system", "content": "s"}, *turns, said("y")]]
+        turns = [user("A?"), reply("B."), user("Hi")]
+        targets = load_target_set(written({"prompt": turns, "chosen": [reply("Hello")], "rejected": [reply("No")]}))
+        rows = [
+            [*turns, reply("x")],
+            [user("Hi"), reply("x")],
+            [{"role": "system", "content": "s"}, *turns, reply("y")],
+        ]
         pool = self.pool(written, workspace, *({"messages": row} for row in rows))
         assert find_prompt_overlap(targets, pool).rows.tolist() == [0, 2]
 
@@ -509,7 +513,7 @@ class TestOverlap:
         assert (len(shared.rows), len(shared.pairs)) == (0, 0)
 
     @pytest.mark.parametrize("file", PREFERENCES)
-    def test_a_set_opened_as_a_pool_asks_all_the_same(self, file, shared_data, workspace):
+    def test_a_set_opened_as_a_pool_shares_every_prompt(self, file, shared_data, workspace):
         path = str(shared_data / file)
         targets = load_target_set(path, limit=40)
         shared = find_prompt_overlap(targets, load_pool(path, workspace=workspace.root))

@@ -1,4 +1,4 @@
-"""Tables, folders and hub ids."""
+"""Rows from tables, folders and hub ids."""
 
 import json
 
@@ -109,7 +109,7 @@ class TestParquet:
 
 
 class TestFolders:
-    """Read by way of `datasets`."""
+    """Folders that are read with `datasets`."""
 
     datasets = pytest.importorskip("datasets")
 
