@@ -1,20 +1,20 @@
-"""Every failure that is the user's to mend. The text of each is one sentence they can act on.
+"""Errors that the user can fix. The message of each is one sentence that says what to do.
 
     WinnowError
     ├── PoolError        a file, line or field of the pool
-    ├── ModelError       a model that is not there, does not fit or cannot do what was asked
-    ├── MethodError      a parameter out of range, a measurement the method needs and has not got
+    ├── ModelError       a model that is missing, does not fit or cannot do what was asked
+    ├── MethodError      a parameter out of range, or a measurement that the method needs and is missing
     ├── RecipeError      a budget, filter, pin, recipe or manifest that cannot be read
-    ├── ReplayError      the pool, the model or the outcome is not what the manifest says
+    ├── ReplayError      the pool, the model or the result differs from the manifest
     ├── WorkspaceError   disk full, no permission, a folder that is not ours
-    └── Cancelled        the user stopped it; nothing finished is lost
+    └── Cancelled        the user stopped the work; nothing finished is lost
 
-The command line and the pages catch `WinnowError`; anything else is a fault of ours and may surface.
+The command line and the pages catch `WinnowError`; any other exception is a bug and may surface.
 """
 
 
 class WinnowError(Exception):
-    """Something the user can mend; `str()` of it says what, where and what to do."""
+    """An error that the user can fix; `str()` of it gives what is wrong, where, and what to do."""
 
 
 class PoolError(WinnowError):
@@ -30,11 +30,11 @@ class MethodError(WinnowError):
 
 
 class RecipeError(WinnowError):
-    """A recipe, budget, filter, pin or manifest does not say something that can be done."""
+    """The recipe, budget, filter, pin or manifest cannot be carried out."""
 
 
 class ReplayError(WinnowError):
-    """Replaying a manifest would not give what it promises."""
+    """Replaying the manifest would not give the recorded result."""
 
 
 class WorkspaceError(WinnowError):
@@ -42,4 +42,4 @@ class WorkspaceError(WinnowError):
 
 
 class Cancelled(WinnowError):
-    """Stopped on request."""
+    """The work was stopped on request."""

@@ -1,27 +1,27 @@
-"""How long work tells of itself. The engine reports; who listens decides what is shown."""
+"""Progress reporting. The engine calls a `Reporter`; the terminal, a job file or nothing displays it."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Told what is being done, by whoever does it. Calls are cheap and never raise."""
+    """Receiver of progress calls. The calls are cheap and never raise."""
 
     def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
-        """A stage begins: `rows` to do and `work` in tokens, some of which may be done already."""
+        """Begin a stage of `rows` rows and `work` tokens, some of which may be done already."""
 
     def advance(self, rows: int, work: int) -> None:
-        """In this stage, so much is done now (totals, not increments)."""
+        """Report how much of this stage is done (totals, not increments)."""
 
     def waiting(self, why: str) -> None:
-        """Nothing moves until another worker is through."""
+        """Report that the work is blocked until another worker has finished."""
 
     def note(self, text: str) -> None:
-        """A fact worth keeping in the log."""
+        """Log a fact."""
 
 
 class SilentReporter:
-    """Listens to nothing."""
+    """A reporter that displays nothing."""
 
     def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
         """Ignore it."""
@@ -37,5 +37,5 @@ class SilentReporter:
 
 
 def percent_callback(report: Reporter) -> Callable[[int, int], None]:
-    """For a stage of 100: takes (done, total) in whatever unit the caller counts."""
+    """Return a callback for a stage with work=100. It takes (done, total) in any unit."""
     return lambda done, total: report.advance(0, done * 100 // max(total, 1))

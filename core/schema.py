@@ -1,9 +1,9 @@
-"""The nouns of Winnow. Plain frozen data, in the order one becomes the next.
+"""The nouns of Winnow: plain frozen data, in the order one becomes the next.
 
     Pool -> Measured -> Order -> Selection
 
-N is the number of rows of the pool; row i of every array is row i of the pool, always.
-Missing is NaN or null: counted, shown, never chosen.
+N is the number of rows of the pool. Row i of every array is always row i of the pool.
+A missing value is NaN or null: it is counted and shown, and its row is never selected.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,15 +28,15 @@ Progress = Callable[[int, int], None]  # (done, total), in whatever unit the cal
 
 
 def ignore_progress(done: int, total: int) -> None:
-    """Be told of progress and do nothing: the default `TrainingProgress`."""
+    """Do nothing: the default `Progress` callback."""
 
 
 @dataclass(frozen=True)
 class FieldMap:
-    """Which fields of an original row mean what. Dotted names are not used: top-level fields only.
+    """The fields of an original row, by meaning. Top-level fields only: dotted names are not supported.
 
-    `schema` is one of core.pool.schema_detection.SCHEMAS. `prompt` fields are joined with one newline, empty ones
-    left out. `turns` names a field holding a list of turns; it excludes `prompt` and `response`.
+    `schema` is one of core.pool.schema_detection.SCHEMAS. The `prompt` fields are joined with one newline, without
+    empty ones. `turns` names a field that holds a list of turns; it excludes `prompt` and `response`.
     """
 
     schema: str
@@ -50,43 +50,43 @@ class FieldMap:
     id: str | None = None
 
     def content_fields(self) -> dict[str, Any]:
-        """The part that decides what a model reads: all but `task` and `id`."""
+        """Return the fields that decide what a model reads: all but `task` and `id`."""
         return {k: v for k, v in asdict(self).items() if k not in ("task", "id")}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as people read it."""
+    """One row as shown to people."""
 
-    index: int  # 0-based place in the pool
+    index: int  # 0-based position in the pool
     id: str
     line: int  # 1-based line (JSONL, CSV) or element number (arrays, Parquet) in the source
     prompt: str
     response: str | None
     task: str | None
-    turns: tuple[dict[str, str], ...]  # {"role": system|user|assistant|tool, "content": str}, all of them
+    turns: tuple[dict[str, str], ...]  # {"role": system|user|assistant|tool, "content": str}, the whole conversation
     original: str  # the row's JSON text; verbatim for JSONL
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Good rows of one source, checked once, never changed. `rows` is memory-mapped Arrow.
+    """The usable rows of one source, validated once and never changed. `rows` is memory-mapped Arrow.
 
     Columns of `rows`, in order: id string, line int64, hash string (32 hex digits of the row's content),
     prompt string, response string (null: none), task string (null: none), turns string (JSON list of
     {"role", "content"}; null: one user turn, one assistant turn), original string (JSON text),
-    prompt_chars int32, response_chars int32 (0 where there is none),
+    prompt_chars int32, response_chars int32 (0 without a response),
     duplicate_of int64 (index of the first row with the same prompt, turns and response; null: none).
     Columns of `set_aside`: line int64, reason string, text string (the start of the offending text).
     """
 
-    fingerprint: str  # 32 hex digits: content and view of the good rows, in order; not the file name
-    name: str  # what people call it: file name or hub id
-    source: str  # as it was given: path, hub id or "demo"
+    fingerprint: str  # 32 hex digits of the usable rows, in order, and how they are read; not of the file name
+    name: str  # display name: file name or hub id
+    source: str  # as given: path, hub id or "demo"
     fields: FieldMap
     rows: pa.Table
     set_aside: pa.Table
-    notices: tuple[str, ...] = ()  # sentences about the pool as a whole, for people
+    notices: tuple[str, ...] = ()  # sentences about the whole pool, for display
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
@@ -164,14 +164,14 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """Eligible rows, best first; the selection at any budget is a prefix. Total: no ties are left open."""
+    """Eligible rows, best first, without ties. The selection at any budget is a prefix of it."""
 
     rows: IntArray  # (M,) row numbers, no repeats, M <= N
     excluded: Mapping[str, IntArray] = field(default_factory=dict)  # reason in words -> row numbers
-    values: NDArray[Any] | None = None  # (N,) what it goes by, where that hangs on who is eligible; None: the column
+    values: NDArray[Any] | None = None  # (N,) scores it was sorted by, if they depend on eligibility; None: `ranks_by`
 
     def rank(self, n: int) -> IntArray:
-        """(n,) 0-based place of every row; -1 = not in the order."""
+        """Return the 0-based rank of every row (n,); -1 for a row that is not in the order."""
         rank = np.full(n, -1, np.int64)
         rank[self.rows] = np.arange(len(self.rows))
         return rank
@@ -210,7 +210,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A model that can be found again."""
+    """A model with its exact revision, so that it can be found again."""
 
     name: str  # as given: "embedded", a folder or a hub id
     path: str  # folder with config.json and *.safetensors, or the hub id
@@ -220,12 +220,12 @@ class ModelRef:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model is made to read a row. Every field is part of a measurement's key."""
+    """How a model reads a row. Every field is part of a measurement's key."""
 
     model: str = "embedded"
     revision: str | None = None
     template: Literal["auto", "chat", "alpaca"] = "auto"
     answers: Literal["last", "all"] = "last"  # which assistant turns count as the response
-    max_length: int = 2048  # tokens; overlong prompts lose their beginning
+    max_length: int = 2048  # tokens; overlong prompts are cut at the beginning
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
