@@ -29,7 +29,7 @@ class Overlap:
 
     shared: IntArray  # rows that both take
     jaccard: Shares  # NaN where neither takes a row
-    chance: Shares  # what random subsets of these sizes would share on average
+    expected: Shares  # what random subsets of these sizes would share on average
     low: Shares  # 95 % of them share at least this
     high: Shares  # and at most this
 
@@ -85,7 +85,7 @@ class Membership:
     subsets: int  # C
 
     @classmethod
-    def of(cls, subsets: Sequence[IntArray], n: int) -> "Membership":
+    def from_subsets(cls, subsets: Sequence[IntArray], n: int) -> "Membership":
         """`subsets`: the row numbers of each, of n rows; at most 16."""
         code = np.zeros(n, np.uint16)
         for bit, rows in enumerate(subsets):
@@ -100,7 +100,7 @@ class Membership:
         """The subsets that a code names."""
         return [c for c in range(self.subsets) if code >> c & 1]
 
-    def exclusive(self) -> list[tuple[int, int]]:
+    def pattern_counts(self) -> list[tuple[int, int]]:
         """(code, rows in exactly these subsets), most rows first; without the rows that no subset takes."""
         there = [(code, int(count)) for code, count in enumerate(self.counts.tolist()) if code and count]
         return sorted(there, key=lambda one: (-one[1], one[0]))

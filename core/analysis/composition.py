@@ -88,7 +88,7 @@ class RandomOrders:
     cumulative: tuple[IntArray, ...]  # response tokens of the first 1 .. M rows of each
 
     @classmethod
-    def of(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
+    def from_orders(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
         """`orders`: those of the method `random` at as many seeds as wanted, 20 for a band."""
         sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
         return cls(tuple(orders), sums)

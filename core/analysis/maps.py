@@ -188,12 +188,12 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
             raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")
         on = project_active_neurons(states, rows, seed, percent_callback(report))
         axes = projection.fit_axes(on, seed=seed)
-        return rows, axes.place(on), axes
+        return rows, axes.project(on), axes
     blocks = _Blocks(source)
     axes = projection.fit_axes(blocks.sample(seed), seed=seed)
     whole = np.full((source.rows, axes.directions.shape[1]), np.nan, np.float32)
     for done, (some, vectors) in enumerate(blocks):
-        whole[some] = axes.place(vectors)
+        whole[some] = axes.project(vectors)
         percent_callback(report)(done + 1, len(blocks.parts.plan))
     rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
     return rows, whole[rows], axes

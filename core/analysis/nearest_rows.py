@@ -36,10 +36,10 @@ def cosine_similarities(blocks: Iterable[Block], query: NDArray[np.floating], n:
     return found
 
 
-def find_nearest(similarity: FloatArray, among: IntArray, k: int, *, but: int) -> IntArray:
-    """Of the rows `among`, the `k` most similar ones, most similar first, without row `but`; ties to the earlier row.
+def find_nearest(similarity: FloatArray, among: IntArray, k: int, *, exclude: int) -> IntArray:
+    """Of the rows `among`, the `k` most similar ones, most similar first, without row `exclude`; ties to the earlier row.
 
     Rows without a similarity are in none of them.
     """
-    rows = np.sort(among[(among != but) & np.isfinite(similarity[among])])
+    rows = np.sort(among[(among != exclude) & np.isfinite(similarity[among])])
     return rows[np.argsort(-similarity[rows], kind="stable")[:k]]

@@ -48,7 +48,7 @@ class PrincipalAxes:
     directions: FloatArray  # (d, W)
     share: FloatArray  # (W,) of all variance, 0..1
 
-    def place(self, vectors: NDArray[np.floating]) -> FloatArray:
+    def project(self, vectors: NDArray[np.floating]) -> FloatArray:
         """(N, W) where rows of (N, d) lie; NaN for a row with a NaN in it."""
         turned: FloatArray = unit_vectors(vectors.astype(np.float32) - self.centre) - self.middle
         with one_thread():
@@ -71,7 +71,7 @@ def fit_axes(vectors: NDArray[np.floating], *, seed: int, width: int = WIDTH) ->
 
 def pca_layout(vectors: NDArray[np.floating], *, seed: int) -> FloatArray:
     """(N, 2) the first two axes of (N, d); the second is 0 where there is no other."""
-    return first_two_axes(fit_axes(vectors, seed=seed, width=2).place(vectors))
+    return first_two_axes(fit_axes(vectors, seed=seed, width=2).project(vectors))
 
 
 def first_two_axes(placed: FloatArray) -> FloatArray:
@@ -198,8 +198,8 @@ class _Told:
 # What is sent to be drawn
 
 
-def sample_by_group(groups: IntArray, limit: int, *, seed: int, keep: IntArray | None = None) -> IntArray:
-    """At most `limit` of N rows, ascending: those of `keep` and, of the rest, from each group (N,) its share.
+def sample_by_group(groups: IntArray, limit: int, *, seed: int, include: IntArray | None = None) -> IntArray:
+    """At most `limit` of N rows, ascending: those of `include` and, of the rest, from each group (N,) its share.
 
     Rows of a group in seeded random order, the groups end to end, and from that every n-th: so a group of m rows has
     m · limit / N of them, less or more than one. Same seed, same rows.
@@ -207,7 +207,7 @@ def sample_by_group(groups: IntArray, limit: int, *, seed: int, keep: IntArray |
     if len(groups) <= limit:
         return np.arange(len(groups))
     held = np.zeros(len(groups), np.bool_)
-    held[keep if keep is not None else []] = True
+    held[include if include is not None else []] = True
     always, rest = np.flatnonzero(held)[:limit], np.flatnonzero(~held)
     wanted = limit - len(always)
     line = rest[np.lexsort((np.random.default_rng(seed).random(len(rest)), groups[rest]))]

@@ -113,7 +113,7 @@ def exclusive_sets(known: Membership, named: Sequence[Look]) -> Figure:
 
     Bars and dots carry the combination's code as customdata.
     """
-    there = known.exclusive()[:MAX_COMBINATIONS]
+    there = known.pattern_counts()[:MAX_COMBINATIONS]
     codes, counts = [code for code, _ in there], [count for _, count in there]
     every = (1 << known.subsets) - 1
     words = [" + ".join(named[c].label for c in known.members(code)) for code in codes]

@@ -108,12 +108,12 @@ def compare_entries(found: Sequence[Entry], budget: Budget, n: int) -> Compariso
     sizes = np.array([entry.size(budget, n) for entry in found], np.int64)
     taken = [entry.order.rows[:size] for entry, size in zip(found, sizes, strict=True)]
     tokens = int(cached.measurements(base_entry(found).run).need("response_tokens").sum())
-    return Comparison(found, budget, sizes, Membership.of(taken, n), _able(_keys(found), n, found), tokens)
+    return Comparison(found, budget, sizes, Membership.from_subsets(taken, n), _able(_keys(found), n, found), tokens)
 
 
 @st.cache_resource(show_spinner=False, max_entries=3)
 def _able(keys: tuple[str, ...], n: int, _found: Sequence[Entry]) -> Membership:
-    return Membership.of([entry.order.rows for entry in _found], n)
+    return Membership.from_subsets([entry.order.rows for entry in _found], n)
 
 
 def order_correlations(found: Sequence[Entry]) -> Values:

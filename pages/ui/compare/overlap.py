@@ -150,7 +150,7 @@ def exclusive_sets(known: Comparison, named: Sequence[Look]) -> int | None:
         selection_mode="points",
         alt="Rows by exactly which contenders take them; the list below opens the same sets",
     )
-    there = len(known.patterns.exclusive())
+    there = len(known.patterns.pattern_counts())
     rest = f" The {overlap.MAX_COMBINATIONS} largest of {there} sets." if there > overlap.MAX_COMBINATIONS else ""
     st.caption(f"Each row counts once, above those that take it; blue: all do. Click a bar to read its rows.{rest}")
     clicked = [point["customdata"] for point in event["selection"]["points"] if point.get("customdata")]

@@ -47,7 +47,7 @@ def _codes(known: Comparison, clicked: int | None) -> Mapping[str, int]:
     """What to read -> code: the clicked combination, all, each alone, then the other combinations."""
     count, every = len(known.entries), (1 << len(known.entries)) - 1
     wanted = [*([clicked] if clicked is not None else []), every, *(1 << c for c in range(count))]
-    wanted += [code for code, _ in known.patterns.exclusive()]
+    wanted += [code for code, _ in known.patterns.pattern_counts()]
     return {_said(known, code): code for code in dict.fromkeys(wanted)}
 
 

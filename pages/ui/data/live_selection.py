@@ -167,7 +167,7 @@ def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _passed: BoolArray) -
     draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(len(_pool), 1)))
     random = build_method("random", {})
     orders = [random.order(measured, _passed, seed=seed).rows for seed in range(draws)]
-    return RandomOrders.of(orders, measured.need("response_tokens"))
+    return RandomOrders.from_orders(orders, measured.need("response_tokens"))
 
 
 # Planted faults

@@ -36,7 +36,7 @@ class Agreement:
 
     def top(self, k: int) -> Membership:
         """Return which orders have each row among their first k."""
-        return Membership.of([order[:k] for order in self.orders], self.pool)
+        return Membership.from_subsets([order[:k] for order in self.orders], self.pool)
 
     def chance(self, k: int) -> tuple[float, float, float]:
         """Return the expected overlap of two random sets of k of these rows, and its 95 % range."""

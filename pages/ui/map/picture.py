@@ -66,7 +66,7 @@ def _dots(
     key: str, tasks: str, pins: int, _pool: Pool, _where: MapLayout, _groups: Grouping, _pinned: IntArray
 ) -> Dots:
     keep = np.flatnonzero(np.isin(_where.rows, _pinned))
-    rows = _where.rows[sample_by_group(_groups.codes[_where.rows], MAX_DOTS, seed=job.SEED, keep=keep)]
+    rows = _where.rows[sample_by_group(_groups.codes[_where.rows], MAX_DOTS, seed=job.SEED, include=keep)]
     x, y = (np.round(side[rows]).astype(np.uint16) for side in (_where.x, _where.y))
     return Dots(rows, x, y, first_words(_pool, rows))
 

@@ -91,7 +91,7 @@ def _vectors(parts: Parts, number: int, column: str) -> Any:
 
 def _named(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:
     """The nearest row of the selection, with what is to be said of it; None where there is none."""
-    found = find_nearest(similarity, selection.rows, 1, but=row.index)
+    found = find_nearest(similarity, selection.rows, 1, exclude=row.index)
     if not len(found):
         st.caption("No selected row to hold it against.")
         return None

@@ -32,7 +32,7 @@ def test_overlap_at_every_budget():
 def test_chance_is_what_random_subsets_of_these_sizes_share_on_average():
     # 3 of 6 and 2 of 6: on average 1 row in common, of 5 - 1 = 4 that either takes
     made = compute_overlap(A, B, np.array([3]), np.array([2]))
-    assert made.chance[0] == pytest.approx(1 / 4)
+    assert made.expected[0] == pytest.approx(1 / 4)
 
 
 def test_orders_of_different_rows_at_different_sizes():
@@ -40,7 +40,7 @@ def test_orders_of_different_rows_at_different_sizes():
     made = compute_overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
     assert made.shared.tolist() == [0, 1, 2]
     np.testing.assert_allclose(made.jaccard, [0, 1 / 3, 2 / 6])
-    assert made.chance[2] == made.low[2] == made.high[2] == pytest.approx(2 / 6)  # nothing is left to chance
+    assert made.expected[2] == made.low[2] == made.high[2] == pytest.approx(2 / 6)  # nothing is left to chance
 
 
 def test_nothing_in_common():
@@ -59,7 +59,7 @@ def test_the_band_holds_95_percent_of_random_draws(apart):
         a, b = (Order(rng.permutation(own)).rank(n) for own in (own_a, own_b))
         made = compute_overlap(a, b, *sizes)
         drawn.append(made.jaccard[0])
-    assert np.mean(drawn) == pytest.approx(made.chance[0], rel=0.02)
+    assert np.mean(drawn) == pytest.approx(made.expected[0], rel=0.02)
     inside = np.mean((np.array(drawn) >= made.low[0]) & (np.array(drawn) <= made.high[0]))
     assert inside == pytest.approx(0.95, abs=0.03)
 
@@ -69,18 +69,18 @@ def test_overlap_looks_the_same_from_both_sides():
     a, b = (Order(rng.permutation(500)[:400]).rank(500) for _ in range(2))
     one, other = (compute_overlap(*pair, np.arange(0, 501, 50), np.arange(0, 501, 50)) for pair in ((a, b), (b, a)))
     np.testing.assert_array_equal(one.shared, other.shared)
-    np.testing.assert_allclose(one.chance, other.chance)
+    np.testing.assert_allclose(one.expected, other.expected)
     brute = [len(set(np.flatnonzero((a >= 0) & (a < k))) & set(np.flatnonzero((b >= 0) & (b < k)))) for k in (50, 250)]
     assert one.shared[[1, 5]].tolist() == brute
 
 
 # Which rows are in which subsets
 
-SETS = Membership.of([np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2, 5])], 6)
+SETS = Membership.from_subsets([np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2, 5])], 6)
 
 
 def test_every_row_is_in_one_exact_combination():
-    assert SETS.exclusive() == [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1)]
+    assert SETS.pattern_counts() == [(1, 1), (2, 1), (3, 1), (4, 1), (7, 1)]
     assert SETS.counts.sum() == 6
     assert SETS.rows(1).tolist() == [0]  # only the first subset
     assert SETS.rows(7).tolist() == [2]  # all of them
@@ -91,7 +91,7 @@ def test_every_row_is_in_one_exact_combination():
 def test_the_matrix_of_pairs_follows_from_the_combinations():
     assert SETS.shared().tolist() == [[3, 2, 1], [2, 3, 1], [1, 1, 2]]
     np.testing.assert_allclose(SETS.jaccard()[0], [1, 2 / 4, 1 / 4])
-    assert np.isnan(Membership.of([np.array([], int)] * 2, 3).jaccard()).all()
+    assert np.isnan(Membership.from_subsets([np.array([], int)] * 2, 3).jaccard()).all()
 
 
 # How alike whole orders are

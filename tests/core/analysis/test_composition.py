@@ -79,7 +79,7 @@ def a_pool(n: int = 300):
     about = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
     measured = Measured("p", {"response_tokens": tokens})
     orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
-    return about, RandomOrders.of(orders, tokens), orders
+    return about, RandomOrders.from_orders(orders, tokens), orders
 
 
 @pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])

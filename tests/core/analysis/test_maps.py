@@ -76,7 +76,7 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(made):
     make_map(workspace, source, "pca", 0)
     stored = base_parts(workspace, run).column("prompt_embedding", len(pool))
     whole = projection.fit_axes(stored, seed=0)
-    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
+    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.project(stored)[:, :2], abs=1e-5)
     about = maps.load_map_facts(workspace, source, 0)
     assert about["share"] == pytest.approx(whole.share[:2].tolist(), abs=1e-5) and about["placed"] == len(pool)
 
@@ -195,7 +195,7 @@ def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
     assert np.linalg.norm(stored, axis=1) ** 2 == pytest.approx(1 - load_measured(run).need("dispersion"), abs=2e-3)
     make_map(workspace, source, "pca", 0)
     whole = projection.fit_axes(stored, seed=0)
-    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.place(stored)[:, :2], abs=1e-5)
+    assert load_map(workspace, source, "pca", 0) == pytest.approx(whole.project(stored)[:, :2], abs=1e-5)
 
     encoded = run.method | {"params": run.method["params"] | {"embeddings": "an-encoder"}}
     other = replace(run, id="encoded", folder=workspace.folder("runs", "encoded"), method=encoded)

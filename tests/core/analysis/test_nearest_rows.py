@@ -37,12 +37,12 @@ def test_a_row_without_an_embedding_is_like_nothing(query):
 
 def test_the_nearest_are_found_among_those_asked_for_without_the_row_itself():
     similarity = cosine_similarities(blocks(), VECTORS[0], 7)
-    assert find_nearest(similarity, np.arange(7), 3, but=0).tolist() == [6, 1, 2]
-    assert find_nearest(similarity, np.array([3, 2]), 5, but=0).tolist() == [2, 3]
-    assert find_nearest(similarity, np.array([4, 5]), 1, but=0).tolist() == []
-    assert find_nearest(similarity, np.empty(0, np.int64), 1, but=0).tolist() == []
+    assert find_nearest(similarity, np.arange(7), 3, exclude=0).tolist() == [6, 1, 2]
+    assert find_nearest(similarity, np.array([3, 2]), 5, exclude=0).tolist() == [2, 3]
+    assert find_nearest(similarity, np.array([4, 5]), 1, exclude=0).tolist() == []
+    assert find_nearest(similarity, np.empty(0, np.int64), 1, exclude=0).tolist() == []
 
 
 def test_ties_go_to_the_earlier_row():
     similarity = np.array([0.5, 0.9, 0.9, np.nan, 0.9], np.float32)
-    assert find_nearest(similarity, np.array([4, 3, 2, 0]), 2, but=1).tolist() == [2, 4]
+    assert find_nearest(similarity, np.array([4, 3, 2, 0]), 2, exclude=1).tolist() == [2, 4]

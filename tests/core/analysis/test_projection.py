@@ -34,7 +34,7 @@ def test_axes_by_hand():
     assert found.centre == pytest.approx([0, 0, 1])
     assert np.abs(found.directions.T) == pytest.approx(np.float32([[1, 0, 0], [0, 1, 0]]), abs=1e-6)
     assert found.share == pytest.approx([4 / 6, 2 / 6])
-    assert np.abs(found.place(rows)) == pytest.approx(np.float32([[1, 0]] * 4 + [[0, 1]] * 2), abs=1e-6)
+    assert np.abs(found.project(rows)) == pytest.approx(np.float32([[1, 0]] * 4 + [[0, 1]] * 2), abs=1e-6)
 
 
 def test_how_long_a_vector_is_does_not_matter():
@@ -51,9 +51,9 @@ def test_a_row_with_nan_has_no_place_and_moves_no_other():
     found = fit_axes(rows, seed=0)
     broken = rows.copy()
     broken[3, 5] = np.nan
-    placed = found.place(broken)
+    placed = found.project(broken)
     assert np.isnan(placed[3]).all()
-    assert np.array_equal(np.delete(placed, 3, 0), np.delete(found.place(rows), 3, 0))
+    assert np.array_equal(np.delete(placed, 3, 0), np.delete(found.project(rows), 3, 0))
 
 
 def test_axes_of_a_sample_are_nearly_those_of_all(monkeypatch):
@@ -172,7 +172,7 @@ def test_the_sample_is_the_same_every_time_and_another_with_another_seed():
 
 def test_kept_rows_are_always_in_the_sample():
     keep = np.array([999, 3, 500])
-    rows = sample_by_group(np.zeros(1000, np.int64), 10, seed=0, keep=keep)
+    rows = sample_by_group(np.zeros(1000, np.int64), 10, seed=0, include=keep)
     assert set(keep) <= set(rows.tolist()) and len(rows) == 10
 
 
@@ -181,7 +181,7 @@ def test_few_rows_are_all_sent():
 
 
 def test_more_kept_rows_than_may_be_sent_are_cut():
-    assert sample_by_group(np.zeros(9, np.int64), 2, seed=0, keep=np.arange(5)).tolist() == [0, 1]
+    assert sample_by_group(np.zeros(9, np.int64), 2, seed=0, include=np.arange(5)).tolist() == [0, 1]
 
 
 def test_a_raster_by_hand():

@@ -109,7 +109,7 @@ def test_a_part_of_the_wrong_length_is_refused(tmp_path):
 def test_a_lock_dies_with_its_holder(workspace):
     code = f"""
         import time
-        from core.workspace.files import Workspace
+        from core.workspace.folder import Workspace
         with Workspace({str(workspace.root)!r}).hold("job"):
             print("held", flush=True)
             time.sleep(60)
