@@ -46,7 +46,7 @@ class ActiveNeurons:
                 )
 
     @classmethod
-    def of_table(cls, table: NDArray[np.uint32], neurons: int) -> "ActiveNeurons":
+    def from_table(cls, table: NDArray[np.uint32], neurons: int) -> "ActiveNeurons":
         """From a column of fixed width, (N, K), each row ascending; ABSENT, at the end of a row, is left out."""
         present = table != ABSENT
         indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
@@ -71,7 +71,7 @@ class ActiveNeurons:
             total += np.bincount(gather_slices(self.indices, self.indptr, some), minlength=self.neurons)
         return total
 
-    def sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
+    def weighted_sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
         """(R,) Σ weight (neurons,) over what is on in each of these rows."""
         out = np.zeros(len(rows))
         done = 0

@@ -51,12 +51,12 @@ class CoverageOrder:
 
     rows: IntArray  # (M,) no repeats
     gains: Exact  # (M,) f with the row less f without it, when it was chosen; never rises
-    whole: float  # f of all rows of the pool
+    total: float  # f of all rows of the pool
 
     @property
     def curve(self) -> Exact:
         """(M,) f of the first 1, 2, ... M rows as a share of f of all; NaN where no row has a neuron on."""
-        return np.cumsum(self.gains) / (self.whole or np.nan)
+        return np.cumsum(self.gains) / (self.total or np.nan)
 
 
 def coverage_order(
@@ -133,18 +133,18 @@ def coverage_gains(
     *,
     g: Growth = "sqrt",
     tau: float = 1,
-    whole: int = MAX_IN_ONE_SEARCH,
+    max_in_one_search: int = MAX_IN_ONE_SEARCH,
     on_pick: Progress = ignore_progress,
 ) -> Exact:
     """(N,) what each of `rows` (ascending) adds in the greedy order of these rows; NaN for the others. High = early.
 
     Highest first, ties to the earlier row, is the greedy order again: gains never rise along it, and of rows with
-    equal gains the earlier one was chosen first. Of pools with more than `whole` neurons on in all, the first
+    equal gains the earlier one was chosen first. of pools with more than `max_in_one_search` neurons on, the first
     PARTED_SHARE is put in order by `partitioned_order`; the rest by what each row would add to those, and never
     above the last of them.
     """
     some = states if len(rows) == len(states) else states.take(rows)
-    if len(some.indices) <= whole:
+    if len(some.indices) <= max_in_one_search:
         cover = coverage_order(some, g=g, tau=tau, on_pick=on_pick)
     else:
         length = int(np.ceil(PARTITIONED_SHARE * len(some)))
@@ -162,7 +162,7 @@ def marginal_gains(
 ) -> Exact:
     """(R,) what each of `rows` alone would add to those chosen."""
     weight = np.append(growth_steps(g, tau, len(states)), 0.0)[states.counts(chosen)]
-    return states.sums(weight, rows)
+    return states.weighted_sums(weight, rows)
 
 
 def coverage_curve(

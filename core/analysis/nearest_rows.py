@@ -37,7 +37,7 @@ def cosine_similarities(blocks: Iterable[Block], query: NDArray[np.floating], n:
 
 
 def find_nearest(similarity: FloatArray, among: IntArray, k: int, *, exclude: int) -> IntArray:
-    """Of the rows `among`, the `k` most similar ones, most similar first, without row `exclude`; ties to the earlier row.
+    """Of the rows `among`, the `k` most similar ones, most similar first, without `exclude`; ties to the earlier row.
 
     Rows without a similarity are in none of them.
     """

@@ -15,7 +15,7 @@ because a model is sure of it:
     release   for a budget of B of N rows: bins under 3 rows are skipped, each other gives its max(1, ⌊size · B / N⌋)
               best rows, and of all these the B best are kept. Made for that one B: subsets of other budgets do not
               nest, and rounding down mostly leaves a few rows less than B. In the order these come first, by score,
-              and then all other rows, by score: cut at `released` rows it is the release's selection.
+              and then all other rows, by score: cut at `release_length` rows it is the release's selection.
 
 Sizes and N count the rows that can be chosen: those that pass the filters and have a score and a bin. A row whose
 instruction has no embedding is in no bin, so no quota can hold it: it is left out, and said.
@@ -187,7 +187,7 @@ class AnswerDivergence:
         candidates, excluded = split_eligible(left_out)
         return Order(self._by_quota(score, bin_of, candidates), excluded)
 
-    def released(self, measured: Measured, order: Order) -> int:
+    def release_length(self, measured: Measured, order: Order) -> int:
         """How many of the first rows of `order`, one of this method, are the release's selection: B at most."""
         return len(self._release(self._divergence(measured), self.bin_of(measured), np.sort(order.rows)))
 

@@ -170,7 +170,7 @@ class PreferenceInfluence:
             raise MethodError(f"{self.label}: target must be one of {', '.join(names)}, not '{self.target}'.")
 
     @property
-    def chosen(self) -> str:
+    def ranking_target(self) -> str:
         """The target that rows are put in order for."""
         return self.target or parse_targets(self.targets)[0].name
 
@@ -189,11 +189,11 @@ class PreferenceInfluence:
         known = self._known(measured)
         rose = {f"influence.{target}": known.best(target, "preference") for target in known.targets}
         less = {f"less.{target}": known.best(target, "sft") for target in known.targets}
-        return {"influence": known.best(self.chosen, self.objective)} | rose | less
+        return {"influence": known.best(self.ranking_target, self.objective)} | rose | less
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Rows by influence, or sub-tasks in turn; `seed` changes nothing."""
-        values = self._known(measured).of(self.chosen, self.objective)
+        values = self._known(measured).of(self.ranking_target, self.objective)
         left_out = {
             FILTERED: ~eligible,
             NO_RESPONSE: measured.need("response_tokens") == 0,
@@ -205,9 +205,10 @@ class PreferenceInfluence:
         return Order(round_robin([rank_rows(column, candidates, prefer="high") for column in values.T]), excluded)
 
     def _known(self, measured: Measured) -> Influences:
-        known = measured.need_influences()
-        if self.chosen not in known.targets:
+        stored = measured.need_influences()
+        if self.ranking_target not in stored.targets:
             raise MethodError(
-                f"{self.label} is measured for {', '.join(known.targets)}, not for '{self.chosen}'. Measure it first."
+                f"{self.label} is measured for {', '.join(stored.targets)}, not for '{self.ranking_target}'. "
+                "Measure it first."
             )
-        return known
+        return stored

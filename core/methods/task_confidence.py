@@ -114,7 +114,7 @@ class TaskConfidence:
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """task_confidence c_t and task_weight w_t (Σ_t w_t = 1) of each row's task; with `response`
         response_confidence exp(−NLL) of each row too. NaN where no prompt of the task has a confidence."""
-        task, (mean, _, _) = measured.need("task_code"), self.by_task(measured)
+        task, (mean, _, _) = measured.need("task_code"), self.confidence_by_task(measured)
         weight = 1 / mean
         weight /= np.nansum(weight) if np.isfinite(weight).any() else 1.0
         known = {"response_confidence": self._of_rows(measured)} if self.confidence == "response" else {}
@@ -123,14 +123,14 @@ class TaskConfidence:
             "task_weight": _spread(weight, task).astype(np.float32),
         }
 
-    def by_task(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64], IntArray]:
+    def confidence_by_task(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64], IntArray]:
         """(T,) mean confidence, its standard error, and from how many prompts."""
         task = measured.need("task_code")
         return mean_by_task(self._of_rows(measured), task, int(task.max(initial=-1)) + 1)
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Rows of all tasks interleaved by seats. Weights are the whole pool's, caps what the filters leave."""
-        task, (mean, _, _) = measured.need("task_code"), self.by_task(measured)
+        task, (mean, _, _) = measured.need("task_code"), self.confidence_by_task(measured)
         unknown = ~np.isfinite(_spread(mean, task))
         left_out = {
             FILTERED: ~eligible,

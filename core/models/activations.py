@@ -47,7 +47,7 @@ class BatchRecord:
 
 
 class ActivationObserver:
-    """The neurons that are on, as a column of ascending numbers: `States.of_table` reads it.
+    """The neurons that are on, as a column of ascending numbers: `ActiveNeurons.from_table` reads it.
 
     A row without a token to read, or with a value that is no number, is ABSENT throughout.
     """

@@ -153,7 +153,7 @@ def activation_coverage_run(workspace: Workspace, pool: Pool) -> Run:
     random, n = np.random.default_rng(1), len(pool)
     kind = np.sort(random.integers(0, 6, n))
     table = np.stack([np.sort(random.choice(20, 5, replace=False)) + 8 * k for k in kind]).astype(np.uint32)
-    states = ActiveNeurons.of_table(table, NEURONS)
+    states = ActiveNeurons.from_table(table, NEURONS)
     folder = workspace.folder("measurements", "states0000000000")
     folder.mkdir(parents=True)
     np.save(folder / INDPTR, states.indptr)

@@ -124,7 +124,7 @@ def _in_use(run: Run, chosen: Method, name: str) -> bool:
     """Does this parameter change anything, as the others stand?"""
     if isinstance(chosen, PreferenceInfluence) and name in ("target", "subtasks"):
         known = cached.measurements(run).need_influences().subtasks
-        several = len(known) > 1 if name == "target" else len(known.get(chosen.chosen, ())) > 1
+        several = len(known) > 1 if name == "target" else len(known.get(chosen.ranking_target, ())) > 1
         return several or (name, chosen.subtasks) == ("subtasks", "in turn")
     other, choice = ONLY_WITH.get(name, ("name", chosen.name))
     return bool(getattr(chosen, other) == choice)
@@ -132,7 +132,7 @@ def _in_use(run: Run, chosen: Method, name: str) -> bool:
 
 def _parameter(chosen: Any, f: Field[Any]) -> None:
     about, choices = f.metadata, _choices(chosen, f)
-    value = chosen.chosen if about["names"] == "target" else getattr(chosen, f.name)
+    value = chosen.ranking_target if about["names"] == "target" else getattr(chosen, f.name)
     key = state.set_widget(f"select.{chosen.name}.{f.name}", value)
     common: dict[str, Any] = {
         "label": about["label"] or f.name.replace("_", " ").capitalize(),

@@ -42,7 +42,7 @@ class ScoredInfluence:
     @property
     def targets(self) -> list[str]:
         """Targets to show side by side, always with the current one."""
-        return limit_targets(list(self.subtasks), self.method.chosen)
+        return limit_targets(list(self.subtasks), self.method.ranking_target)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -92,7 +92,7 @@ def choose_target(known: ScoredInfluence) -> ScoredInfluence:
 
 def format_score_name(known: ScoredInfluence) -> str:
     """Name the current score, in markdown."""
-    name = escape_markdown(known.method.chosen)
+    name = escape_markdown(known.method.ranking_target)
     return f"Influence on {name}" + ("" if known.method.objective == "preference" else "'s chosen answers (LESS)")
 
 
@@ -111,10 +111,10 @@ def headline(known: ScoredInfluence) -> str:
 
 def reading_help(known: ScoredInfluence) -> str:
     """Explain the score and its two ends, and count the rows without it."""
-    about = meaning(f"{COLUMN_PREFIX[known.method.objective]}.{known.method.chosen}")
+    about = meaning(f"{COLUMN_PREFIX[known.method.objective]}.{known.method.ranking_target}")
     missing = int((~np.isfinite(known.columns[SCORE])).sum())
     none = f" {format_rows(missing)} without a response: no score." if missing else ""
-    several = len(known.subtasks[known.method.chosen]) > 1
+    several = len(known.subtasks[known.method.ranking_target]) > 1
     most = f" Of several sub-tasks the highest {'counts' if known.cut else 'is drawn'}." if several else ""
     return f"A cosine, −1 to 1. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
 
@@ -126,6 +126,6 @@ def check_score(known: ScoredInfluence) -> ScoreCheck:
 
 def collect_warnings(known: ScoredInfluence) -> list[str]:
     """Return the warnings about the current score and, from the run, about its target set."""
-    own = f"{known.method.chosen}: "
+    own = f"{known.method.ranking_target}: "
     told = [one for one in known.run.summary.get("warnings", ()) if one.startswith(own)]
     return [*check_score(known).warnings, *told]

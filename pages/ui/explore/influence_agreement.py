@@ -81,7 +81,7 @@ def _agreement(
 
 def _by_subtask(known: ScoredInfluence) -> dict[str, Values]:
     """Return the scores of each sub-task of the current target as columns "subtask.0", "subtask.1", ..."""
-    values = cached.measurements(known.run).need_influences().of(known.method.chosen, known.method.objective)
+    values = cached.measurements(known.run).need_influences().of(known.method.ranking_target, known.method.objective)
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 
@@ -92,16 +92,20 @@ def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) ->
     """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
     st.subheader("Do targets agree?", anchor=False)
     _targets(pool, known, answer)
-    st.markdown(f"**{escape_markdown(known.method.chosen)}, preference pairs against its chosen answers alone**")
+    st.markdown(
+        f"**{escape_markdown(known.method.ranking_target)}, preference pairs against its chosen answers alone**"
+    )
     _control(pool, known, answer)
-    if len(known.subtasks[known.method.chosen]) > 1:
+    if len(known.subtasks[known.method.ranking_target]) > 1:
         _subtasks(pool, known, answer)
 
 
 def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Compare the targets with each other."""
     if len(known.subtasks) == 1:
-        st.caption(f"One target was measured, {escape_markdown(known.method.chosen)}: there is no other to agree with.")
+        st.caption(
+            f"One target was measured, {escape_markdown(known.method.ranking_target)}: there is no other to agree with."
+        )
         return
     word = COLUMN_PREFIX[known.method.objective]
     _tables(compare_orders(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
@@ -109,7 +113,7 @@ def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
 
 def _control(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
-    name = known.method.chosen
+    name = known.method.ranking_target
     found = compare_orders(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
     st.markdown(f"{describe(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
 
@@ -124,9 +128,9 @@ def _other_order(rho: float) -> str:
 
 def _subtasks(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
     """Compare the sub-tasks of the current target."""
-    names = known.subtasks[known.method.chosen]
+    names = known.subtasks[known.method.ranking_target]
     st.caption(
-        f"Sub-tasks of {escape_markdown(known.method.chosen)}"
+        f"Sub-tasks of {escape_markdown(known.method.ranking_target)}"
         + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
     _tables(
@@ -187,7 +191,7 @@ def draw_accuracy(known: ScoredInfluence) -> None:
     if not every:
         st.caption("This run does not tell how the model takes the pairs.")
         return
-    own = next((one for one in every if one["name"] == known.method.chosen), every[0])
+    own = next((one for one in every if one["name"] == known.method.ranking_target), every[0])
     st.subheader("Pair accuracy around the warm-up", anchor=False)
     st.markdown(describe_accuracy(own))
     lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
@@ -224,5 +228,5 @@ def describe_accuracy(one: Mapping[str, Any]) -> str:
 def draw_pairs(known: ScoredInfluence) -> None:
     """Draw a reader of the measured pairs of the current target."""
     method, seed = known.method, known.run.seed if known.method.pairs else 0
-    sets = [target for target in parse_targets(method.targets) if target.name == method.chosen]
+    sets = [target for target in parse_targets(method.targets) if target.name == method.ranking_target]
     pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

@@ -91,8 +91,8 @@ def _marks(known: ScoredInfluence, answer: LiveSelection, row: int) -> list[str]
         f"influence {format_number(float(known.columns[SCORE][row]))}",
         f"{known.columns['response_tokens'][row]:,} response tokens",
     ]
-    subtasks = known.subtasks[method.chosen]
+    subtasks = known.subtasks[method.ranking_target]
     if len(subtasks) > 1:
-        by_subtask = cached.measurements(known.run).need_influences().of(method.chosen, method.objective)[row]
+        by_subtask = cached.measurements(known.run).need_influences().of(method.ranking_target, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
     return [*marks, "selected" if row in answer.selection.rows else "not selected"]

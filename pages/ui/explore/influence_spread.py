@@ -65,7 +65,7 @@ def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray
         binned = Binned(found.edges, place, log=False)
         layers = {"selected": binned.counts(chosen), "not selected": binned.counts(order[len(chosen) :])}
         layers["not eligible"] = binned.counts() - layers["selected"] - layers["not selected"]
-        own = name == known.method.chosen and known.cut and known.method is answer.method
+        own = name == known.method.ranking_target and known.cut and known.method is answer.method
         said = (
             "no row scored"
             if np.isnan(helping)
@@ -137,7 +137,7 @@ def describe_length_correlation(known: ScoredInfluence) -> str:
     others = [
         f"{escape_markdown(name)} {_signed(value)}"
         for name, value in zip(known.targets, compute_spread(known).rho, strict=True)
-        if name != known.method.chosen
+        if name != known.method.ranking_target
     ]
     beside = f" Other targets: {', '.join(others)}." if others else ""
     return f"Follows length **{words}** (Spearman {_signed(rho)}).{beside}"

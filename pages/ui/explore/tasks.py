@@ -54,7 +54,7 @@ def _newest(pool: Pool, run: Run) -> Run | None:
 def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
     method = build_method(_run.method["name"], _run.method["params"])
     assert isinstance(method, TaskConfidence) and _run.tasks is not None
-    mean, error, asked = method.by_task(cached.measurements(_run))
+    mean, error, asked = method.confidence_by_task(cached.measurements(_run))
     code = {name: k for k, name in enumerate(_run.tasks.names)}
     place = np.array([code.get(name, len(mean)) for name in _groups.names])
     nan = np.full(1, np.nan)

@@ -24,7 +24,7 @@ def planted(n, groups, *, on=60, width=20, own=0.3, seed=0):
     favourite = draw.integers(0, width, (groups, on))
     place = np.where(draw.random((n, on)) < own, favourite[truth], draw.integers(0, width, (n, on)))
     table = (np.arange(on) * width + place).astype(np.uint32)
-    return ActiveNeurons.of_table(table, on * width), truth
+    return ActiveNeurons.from_table(table, on * width), truth
 
 
 def test_rows_with_the_same_neurons_on_are_a_cluster():

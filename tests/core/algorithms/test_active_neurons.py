@@ -21,9 +21,9 @@ ROWS = [[0, 2, 5], [], [1], [0, 5]]
 
 def test_a_table_gives_its_rows_without_what_is_absent():
     table = np.array([[0, 2, 5], [ABSENT] * 3, [1, ABSENT, ABSENT], [0, 5, ABSENT]], np.uint32)
-    assert lists(ActiveNeurons.of_table(table, 6)) == ROWS
-    assert lists(ActiveNeurons.of_table(table[:1], 6)) == ROWS[:1]
-    assert lists(ActiveNeurons.of_table(np.empty((0, 3), np.uint32), 6)) == []
+    assert lists(ActiveNeurons.from_table(table, 6)) == ROWS
+    assert lists(ActiveNeurons.from_table(table[:1], 6)) == ROWS[:1]
+    assert lists(ActiveNeurons.from_table(np.empty((0, 3), np.uint32), 6)) == []
 
 
 def test_rows_are_taken_in_the_order_asked_for():

@@ -51,7 +51,7 @@ def clustered(n, neurons=400, on=12, clusters=7, seed=0):
     rng = np.random.default_rng(seed)
     common, kinds = rng.normal(0, 1, neurons), rng.normal(0, 1.5, (clusters, neurons))
     value = common + kinds[rng.integers(0, clusters, n)] + rng.normal(0, 1, (n, neurons))
-    return ActiveNeurons.of_table(np.sort(np.argsort(-value, axis=1)[:, :on], axis=1).astype(np.uint32), neurons)
+    return ActiveNeurons.from_table(np.sort(np.argsort(-value, axis=1)[:, :on], axis=1).astype(np.uint32), neurons)
 
 
 def f(states, rows, g, tau):
@@ -109,7 +109,7 @@ def test_an_order_worked_by_hand(g, tau, rows, gains):
     found = coverage_order(HAND, g=g, tau=tau)
     assert found.rows.tolist() == rows
     np.testing.assert_allclose(found.gains, gains, atol=1e-8)
-    assert found.whole == pytest.approx(sum(gains))
+    assert found.total == pytest.approx(sum(gains))
     np.testing.assert_allclose(found.curve, np.cumsum(gains) / sum(gains))
 
 
@@ -170,13 +170,13 @@ def test_a_shorter_order_is_the_beginning_of_a_longer_one():
         part = coverage_order(states, k)
         np.testing.assert_array_equal(part.rows, whole.rows[:k])
         np.testing.assert_array_equal(part.gains, whole.gains[:k])
-        assert part.whole == whole.whole
+        assert part.total == whole.total
 
 
 def test_the_names_of_neurons_are_no_matter():
     states = clustered(100)
     renamed = np.random.default_rng(2).permutation(400).astype(np.uint32)
-    other = ActiveNeurons.of_table(np.sort(renamed[states.indices.reshape(100, -1)], axis=1), 400)
+    other = ActiveNeurons.from_table(np.sort(renamed[states.indices.reshape(100, -1)], axis=1), 400)
     np.testing.assert_array_equal(coverage_order(other).rows, coverage_order(states).rows)
 
 

@@ -98,7 +98,7 @@ def test_the_release_of_merged_bins_skips_none_that_is_large_enough():
 def test_how_many_rows_the_release_comes_to_is_known():
     for budget, wanted in ((1, 1), (2, 2), (5, 4), (10, 9), (1000, 9)):
         method = AnswerDivergence(quota="release", released_rows=budget)
-        assert method.released(THREE, method.order(THREE, ALL, seed=0)) == wanted
+        assert method.release_length(THREE, method.order(THREE, ALL, seed=0)) == wanted
 
 
 def test_rows_that_are_left_out_count_for_no_size():
@@ -157,7 +157,7 @@ def test_the_release_is_followed_to_the_letter(drawn, budget):
     known = method.scores(measured)["divergence"]
     wanted = letter_of_the_release(known.tolist(), bins, budget)
     assert order.rows[: len(wanted)].tolist() == wanted
-    assert method.released(measured, order) == len(wanted)
+    assert method.release_length(measured, order) == len(wanted)
     rest = order.rows[len(wanted) :]
     assert (np.diff(known[rest]) <= 0).all()
     assert sorted(order.rows.tolist()) == list(range(len(drawn)))

@@ -69,7 +69,7 @@ def test_scores_are_the_tasks_mean_and_its_share_of_the_weights():
 
 
 def test_the_error_of_a_mean_is_known_from_two_prompts_on():
-    mean, error, asked = TaskConfidence().by_task(THREE)
+    mean, error, asked = TaskConfidence().confidence_by_task(THREE)
     np.testing.assert_allclose(mean, [0.2, 0.4, 0.8], rtol=1e-6)
     np.testing.assert_allclose(error, [0.1, NAN, 0], atol=1e-6)
     assert asked.tolist() == [2, 1, 2]

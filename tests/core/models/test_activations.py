@@ -227,7 +227,7 @@ def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, bat
     found = probe(batch)["active_neurons"]
     assert (found.shape, found.dtype) == ((9, 12), np.uint32)
     assert probe({"tokens": [], "spans": []})["active_neurons"].shape == (0, 12)
-    states = ActiveNeurons.of_table(found, rider.neurons)
+    states = ActiveNeurons.from_table(found, rider.neurons)
     assert np.diff(states.indptr).tolist() == [0 if k == 3 else 12 for k in range(9)]
     assert states.row(4).tolist() == found[4].tolist()
 
