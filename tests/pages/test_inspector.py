@@ -104,12 +104,12 @@ def test_low_high_and_middle_are_told_apart(run):
         239: "these responses surprise the base model: new knowledge, or noise",
     }
     for place, expected in words.items():
-        assert scores._standing("nll", values, int(order[place])).says == expected
+        assert scores._standing("nll", values, int(order[place])).meaning == expected
 
 
 def test_a_score_that_is_the_same_everywhere_says_nothing():
     one = scores._standing("nll", np.full(5, 2.0), 3)
-    assert one.share is None and "tells no row from another" in one.says
+    assert one.share is None and "tells no row from another" in one.meaning
 
 
 # Ranks

@@ -44,10 +44,10 @@ class Compositions:
 
     base: Entry  # whose filters random rows are drawn under, and whose tokens are counted
     subsets: Sequence[IntArray]
-    made: Sequence[Composition]
-    whole: Composition
+    of_subsets: Sequence[Composition]
+    of_pool: Composition
     band: RandomBand
-    random: Sequence[IntArray]  # a few random subsets
+    random_subsets: Sequence[IntArray]  # a few random subsets
 
 
 def compute_compositions(pool: Pool, known: Comparison) -> Compositions:
@@ -71,7 +71,7 @@ def compute_compositions(pool: Pool, known: Comparison) -> Compositions:
 
 def figures_table(pool: Pool, known: Comparison, here: Compositions) -> pd.DataFrame:
     """A line for each subset, for random ones and for the pool: sizes, and how far each is from the pool."""
-    made, band, whole = here.made, here.band, here.whole
+    made, band, whole = here.of_subsets, here.band, here.of_pool
     found = {
         "Rows": _line([m.rows for m in made], band.rows, whole.rows, show.format_count),
         "Tokens": _line(
@@ -85,7 +85,7 @@ def figures_table(pool: Pool, known: Comparison, here: Compositions) -> pd.DataF
         found[tasks] = _moved([m.tasks for m in made], band.tasks, whole.tasks)
     found |= _reached(pool, here)
     if cached.count_duplicates(pool):
-        repeats = [_repeats(pool, rows) for rows in (*here.subsets, *here.random)]
+        repeats = [_repeats(pool, rows) for rows in (*here.subsets, *here.random_subsets)]
         found["Repeats"] = _line(
             repeats[: len(made)], repeats[len(made) :], cached.count_duplicates(pool), show.format_count
         )
@@ -97,7 +97,7 @@ def figures_table(pool: Pool, known: Comparison, here: Compositions) -> pd.DataF
 
 def _medians(here: Compositions) -> list[float]:
     tokens = cached.measurements(here.base.run).need(live_selection.length_column(here.base.run))
-    return [float(np.sort(tokens[rows])[(len(rows) - 1) // 2]) for rows in here.random if len(rows)]
+    return [float(np.sort(tokens[rows])[(len(rows) - 1) // 2]) for rows in here.random_subsets if len(rows)]
 
 
 def _line(subsets: Sequence[float], random: Any, whole: float | None, word: Callable[[float], str]) -> list[str]:
@@ -134,7 +134,7 @@ def _reached(pool: Pool, here: Compositions) -> dict[str, list[str]]:
     source = find_coverage_run(pool, here.base.run)
     if source is None:
         return {}
-    labels, every = cluster_labels(source), (*here.subsets, *here.random)
+    labels, every = cluster_labels(source), (*here.subsets, *here.random_subsets)
     count, n = int(labels.max(initial=-1)) + 1, len(here.subsets)
     spread = [cluster_diversity(labels, rows, count)[0] for rows in every]
     found = {"Clusters": _line(spread[:n], spread[n:], count, show.format_count)}
@@ -155,7 +155,7 @@ def _quick(pool: Pool, here: Compositions) -> bool:
     if source is None:
         return True
     yard = _yardstick(source.id, str(cached.workspace().root), source)
-    rows = sum(map(len, (*here.subsets, *here.random)))
+    rows = sum(map(len, (*here.subsets, *here.random_subsets)))
     return rows <= QUICK_LIMITS[0] and rows * len(yard.states.indices) / len(pool) <= QUICK_LIMITS[1]
 
 

@@ -90,7 +90,7 @@ class Comparison:
     budget: Budget
     sizes: IntArray  # (C,) rows that each takes
     patterns: Membership  # which of them take which row
-    able: Membership  # which of them have a place for which row
+    eligible: Membership  # which of them have a place for which row
     tokens: int  # response tokens of the pool
 
     @property

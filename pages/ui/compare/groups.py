@@ -43,10 +43,10 @@ def available_groups(pool: Pool, here: Compositions) -> list[str]:
 def draw_groups(pool: Pool, known: Comparison, here: Compositions, looks: Sequence[Look], kind: str) -> None:
     """The shares of every subset in each group: a picture, and the same as a table."""
     names, subsets, whole, random = _counted(pool, here, kind)
-    shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, here.made, strict=True)]
-    sizes = np.array([len(rows) for rows in here.random]) if kind == CLUSTERS else here.band.rows
+    shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, here.of_subsets, strict=True)]
+    sizes = np.array([len(rows) for rows in here.random_subsets]) if kind == CLUSTERS else here.band.rows
     drawn = random / np.maximum(sizes, 1)[:, None]
-    pooled = whole / max(here.whole.rows, 1)
+    pooled = whole / max(here.of_pool.rows, 1)
     low, high = (drawn.min(axis=0), drawn.max(axis=0)) if len(drawn) else (pooled, pooled)
     label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
     st.html(overlap_tables.legend(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
@@ -70,21 +70,21 @@ GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
 def _counted(pool: Pool, here: Compositions, kind: str) -> GroupCounts:
     """Names of the groups, and how many rows of every subset, of the pool and of random subsets are in each."""
     if kind == LENGTHS:
-        used = np.flatnonzero(here.whole.lengths)
+        used = np.flatnonzero(here.of_pool.lengths)
         held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
         names = subset.length_labels()[held]
-        return names, [m.lengths[held] for m in here.made], here.whole.lengths[held], here.band.lengths[:, held]
+        return names, [m.lengths[held] for m in here.of_subsets], here.of_pool.lengths[held], here.band.lengths[:, held]
     if kind == FAULTS:
-        kinds = list(here.whole.marked)
-        own = [np.array([m.marked[k] for k in kinds]) for m in here.made]
-        whole = np.array([here.whole.marked[k] for k in kinds])
+        kinds = list(here.of_pool.marked)
+        own = [np.array([m.marked[k] for k in kinds]) for m in here.of_subsets]
+        whole = np.array([here.of_pool.marked[k] for k in kinds])
         random = np.stack([here.band.marked[k] for k in kinds], axis=1)
         return [k.replace("_", " ") for k in kinds], own, whole, random
     if kind == CLUSTERS:
         return _by_cluster(pool, here)
     named = find_grouping(pool, here.base.run)
     names = [task_label(name) for name in named.names]
-    return names, [m.tasks for m in here.made], here.whole.tasks, here.band.tasks
+    return names, [m.tasks for m in here.of_subsets], here.of_pool.tasks, here.band.tasks
 
 
 def _by_cluster(pool: Pool, here: Compositions) -> GroupCounts:
@@ -97,6 +97,6 @@ def _by_cluster(pool: Pool, here: Compositions) -> GroupCounts:
         inside = labels[rows]
         return np.bincount(inside[inside >= 0], minlength=count)
 
-    random = np.array([counted(rows) for rows in here.random]).reshape(-1, count)
+    random = np.array([counted(rows) for rows in here.random_subsets]).reshape(-1, count)
     names = [f"cluster {k + 1}" for k in range(count)]
     return names, [counted(rows) for rows in here.subsets], counted(slice(None)), random

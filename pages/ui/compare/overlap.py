@@ -28,7 +28,7 @@ def looks(entries: Sequence[Entry]) -> list[Look]:
 
 def overlaps_and_chance(known: Comparison) -> tuple[Values, Values, Values, Values]:
     """(C, C) overlap of each two at the budget; what chance gives on average, at least and at most."""
-    able, sizes = known.able.shared(), known.sizes
+    able, sizes = known.eligible.shared(), known.sizes
     n, a, b = np.diag(able), sizes[:, None], sizes[None, :]
     chance = expected_overlap(able, n[:, None], n[None, :], *np.broadcast_arrays(a, b))
     return jaccard(known.patterns.shared(), a, b), *chance

@@ -76,7 +76,7 @@ def _list(pool: Pool, known: Comparison, first: Entry, code: int) -> None:
         selection=Selection(pool.fingerprint, chosen, 0, int(tokens[chosen].sum()), lead.order),
         columns=_columns(lead),
         groups=find_grouping(pool, lead.run),
-        below=answers.answers_drawer(pool, lead.run),
+        draw_answers=answers.answers_drawer(pool, lead.run),
     )
 
 

@@ -159,7 +159,7 @@ def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words
         columns=live_selection.columns(run, answer),
         groups=find_grouping(pool, run),
         note=f"**{format_rows(len(rows))}** · {escape_markdown(words)}",
-        below=answers.answers_drawer(pool, run),
+        draw_answers=answers.answers_drawer(pool, run),
     )
 
 

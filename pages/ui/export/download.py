@@ -48,7 +48,7 @@ class ExportFiles:
     manifest: Manifest
 
     @property
-    def chosen(self) -> Path:
+    def selected(self) -> Path:
         """The rows."""
         return self.folder / self.manifest.output.file
 
@@ -155,19 +155,19 @@ def files_panel(done: ExportFiles, answer: LiveSelection) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
-            size = show.format_size(done.chosen.stat().st_size)
+            size = show.format_size(done.selected.stat().st_size)
             apart = f" + {output.held_out.rows:,} held out" if output.held_out else ""
             st.text(
                 f"{output.rows:,} rows{apart} · {show.format_count(answer.selection.tokens)} response tokens · {size}",
                 width="stretch",
             )
         with st.container(horizontal=True):
-            show.download(f"Save {done.chosen.name}", done.chosen, primary=True)
+            show.download(f"Save {done.selected.name}", done.selected, primary=True)
             if done.held_out is not None:
                 show.download(done.held_out.name, done.held_out)
             for suffix in (".manifest.json", ".recipe.yaml"):
-                show.download(sibling_path(done.chosen, suffix).name, sibling_path(done.chosen, suffix))
-            show.download("README.md (dataset card)", sibling_path(done.chosen, ".README.md"), "README.md")
+                show.download(sibling_path(done.selected, suffix).name, sibling_path(done.selected, suffix))
+            show.download("README.md (dataset card)", sibling_path(done.selected, ".README.md"), "README.md")
             if done.rejected is not None:
                 show.download(done.rejected.name, done.rejected)
         st.caption("Checksums (SHA-256), and where the files lie")

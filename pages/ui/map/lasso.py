@@ -94,7 +94,7 @@ def _read(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray) -> None:
         columns=live_selection.columns(run, answer),
         groups=find_grouping(pool, run),
         note=f"By {escape_markdown(meaning(display_column(answer.method)).label)}, the end that is taken first.",
-        below=answers.answers_drawer(pool, run),
+        draw_answers=answers.answers_drawer(pool, run),
     )
 
 

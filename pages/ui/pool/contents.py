@@ -250,7 +250,7 @@ def table(pool: Pool) -> None:
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
     run = state.run(pool)
     if run is not None:
-        inspector.inspect(pool, chosen, key=own, answers=answers.answers_drawer(pool, run))
+        inspector.inspect(pool, chosen, key=own, draw_answers=answers.answers_drawer(pool, run))
 
 
 def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:

@@ -97,7 +97,7 @@ class ScoreLine:
     help: str  # formula or source
     value: float
     share: float | None  # of the pool's rows that have a lower one, ties half; None: all rows have the same
-    says: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class RankLine:
     """A row under one method."""
 
     label: str
-    place: int | None  # 0-based; None: it has none
-    of: int
-    chosen: bool
-    why: str  # it has no place, or one by hand; "" otherwise
+    rank: int | None  # 0-based; None: it has none
+    total: int
+    selected: bool
+    reason: str  # it has no place, or one by hand; "" otherwise
 
 
 def score_table(lines: Sequence[ScoreLine]) -> str:
@@ -119,7 +119,7 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
             format_number(one.value),
             "" if one.share is None else _bar(one.share),
             "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
-            _said(one.says),
+            _said(one.meaning),
         )
         for one in lines
     ]
@@ -130,10 +130,10 @@ def rank_table(lines: Sequence[RankLine], budget: str) -> str:
     """Method, place of how many, how far down the order that is, and whether the row is in."""
     body = []
     for one in lines:
-        down = None if one.place is None else (one.place + 1) / max(one.of, 1)
-        at = "" if one.place is None else f"{one.place + 1:,} of {one.of:,}"
-        state = _dot(SELECTED, "selected") if one.chosen else _dot(REST, "not selected")
-        tail = f'<span style="{QUIET}"> · {_said(one.why)}</span>' if one.why else ""
+        down = None if one.rank is None else (one.rank + 1) / max(one.total, 1)
+        at = "" if one.rank is None else f"{one.rank + 1:,} of {one.total:,}"
+        state = _dot(SELECTED, "selected") if one.selected else _dot(REST, "not selected")
+        tail = f'<span style="{QUIET}"> · {_said(one.reason)}</span>' if one.reason else ""
         body.append((_said(one.label), at, "" if down is None else _bar(down), _first(down), state + tail))
     head = ("Method", "Place", "", "In the first", f"At {budget}")
     return _table("Place of this row under every method", head, body, (14, 12, 14, 8, 26))

@@ -23,9 +23,9 @@ def inspect(
     *,
     key: str,
     selection: Selection | None = None,
-    ahead: Sequence[int] = (),
+    next_rows: Sequence[int] = (),
     picked: bool = True,
-    answers: Callable[[Row], None] | None = None,
+    draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
     """The parts of one row.
 
@@ -33,18 +33,18 @@ def inspect(
     `picked`: this row was picked by hand; one that merely comes first changes with every slider, and what takes long
     waits for a button. `answers` draws its answers; None where none were measured.
     """
-    opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if answers else [])], key)
+    opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
     try:
         if opened == SCORES:
             scores.draw_scores(pool, row)
         elif opened == TOKENS:
-            tokens.draw(pool, row, ahead, key=key)
+            tokens.draw(pool, row, next_rows, key=key)
         elif opened == RANKS:
             scores.draw_ranks(pool, row)
         elif opened == NEAR:
             neighbours.draw(pool, row, selection or _selected(pool), key=key, picked=picked)
-        elif answers is not None:
-            answers(row)
+        elif draw_answers is not None:
+            draw_answers(row)
     except WinnowError as error:
         show.error(error)
 

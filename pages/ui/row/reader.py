@@ -34,7 +34,7 @@ def reader(
     columns: Mapping[str, Any],
     groups: Grouping,
     note: str = "",
-    below: Callable[[Row], None] | None = None,
+    draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
     """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
 
@@ -69,9 +69,9 @@ def reader(
         opened[place],
         key=key,
         selection=selection,
-        ahead=rows[start + place + 1 : start + PAGE].tolist(),
+        next_rows=rows[start + place + 1 : start + PAGE].tolist(),
         picked=ticked or len(rows) == 1,
-        answers=below,
+        draw_answers=draw_answers,
     )
 
 

@@ -268,7 +268,7 @@ def rows_section(pool: Pool, run: Run, answer: LiveSelection) -> None:
             selection=answer.selection,
             columns=live_selection.columns(run, answer),
             groups=find_grouping(pool, run),
-            below=answers.answers_drawer(pool, run),
+            draw_answers=answers.answers_drawer(pool, run),
         )
 
 
