@@ -72,9 +72,9 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
     if not names:
         return
     now = _first(column, "values", either=True)
-    side = state.set_widget(f"select.{column}.side", "not" if now and now.exclude else "only", again=True)
+    side = state.set_widget(f"select.{column}.side", "not" if now and now.exclude else "only", force=True)
     chosen = [v for v in (now.values if now else ()) or () if v in names]
-    key = state.set_widget(f"select.{column}", chosen, again=True)
+    key = state.set_widget(f"select.{column}", chosen, force=True)
 
     def take() -> None:
         chosen, exclude = tuple(state.widget_value(key)), state.widget_value(side) == "not"
@@ -101,7 +101,7 @@ def _length(run: Run) -> None:
     now = _first("response_tokens", "low", "high")
     first = low if now is None or now.low is None else int(now.low)
     last = high if now is None or now.high is None else int(now.high)
-    key = state.set_widget("select.length", (min(max(first, low), high), max(min(last, high), low)), again=True)
+    key = state.set_widget("select.length", (min(max(first, low), high), max(min(last, high), low)), force=True)
 
     def take() -> None:
         a, b = state.widget_value(key)
@@ -114,7 +114,7 @@ def _length(run: Run) -> None:
 
 def _contains() -> None:
     now = _first("prompt", "contains")
-    key = state.set_widget("select.contains", (now.contains if now else None) or "", again=True)
+    key = state.set_widget("select.contains", (now.contains if now else None) or "", force=True)
 
     def take() -> None:
         wanted = state.widget_value(key).strip()
@@ -125,7 +125,7 @@ def _contains() -> None:
 
 def _switch(label: str, key: str, wanted: Filter | None) -> None:
     on = wanted in state.settings().filters
-    key = state.set_widget(f"select.{key}", on, again=True)
+    key = state.set_widget(f"select.{key}", on, force=True)
     st.toggle(label, key=key, on_change=lambda: _put(wanted, wanted if state.widget_value(key) else None))
 
 

@@ -35,7 +35,7 @@ class Grouping:
         return "Tasks" if self.by is None else "Derived tasks"
 
     @property
-    def says(self) -> str:
+    def origin(self) -> str:
         """Where they come from, as one sentence of markdown; nothing for the pool's own."""
         made = f"Tasks are derived: groups of like prompts, by k-means over embeddings by {escape_markdown(self.by)}."
         return "" if self.by is None else made

@@ -39,7 +39,7 @@ class LiveSelection:
     method: Method
     selection: Selection
     subset: Composition
-    cut: float | None  # score of the last row taken by the method, not by a pin
+    cutoff: float | None  # score of the last row taken by the method, not by a pin
 
 
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:

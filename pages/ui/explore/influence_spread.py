@@ -71,7 +71,7 @@ def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray
             if np.isnan(helping)
             else f"{100 * helping:.0f} % help, median {format_number(float(middle))}"
         )
-        drawn.append(Ridge(name, said, layers, answer.cut if own else None))
+        drawn.append(Ridge(name, said, layers, answer.cutoff if own else None))
     title = PER_TARGET[COLUMN_PREFIX[known.method.objective]].title
     event = st.plotly_chart(
         influence.ridges(found.edges, drawn, title=title),
@@ -99,7 +99,7 @@ def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[In
     grid, dots = _beside(*known.key, str(cached.workspace().root), known)
     own = known.cut and known.method is answer.method
     event = st.plotly_chart(
-        influence.length_plane(grid, planes.split_by_layer(answer, dots, x, y), cut=answer.cut if own else None),
+        influence.length_plane(grid, planes.split_by_layer(answer, dots, x, y), cut=answer.cutoff if own else None),
         key="explore.influence.length",
         config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",

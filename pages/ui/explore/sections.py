@@ -137,7 +137,9 @@ def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
     groups = find_grouping(pool, run)
     with right:
         st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
-        st.caption(f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.says}")
+        st.caption(
+            f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.origin}"
+        )
         clicked = shifts.draw_tasks(pool, run, answer)
     rows = shifts.intersect(drawn_around, clicked)
     if rows is not None:
@@ -186,7 +188,7 @@ def draw_tasks(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
     """Draw the model's confidence by task and the allocation of the budget."""
     groups, known = find_grouping(pool, run), tasks.find_confidence(pool, run)
     top.title(tasks.headline(groups, known, answer, len(pool)), anchor=False)
-    words = [groups.says, "" if known is None else tasks.describe_weights(groups, known, answer)]
+    words = [groups.origin, "" if known is None else tasks.describe_weights(groups, known, answer)]
     st.markdown(" ".join(words))
     _by_task(pool, run, answer, known)
 

@@ -58,7 +58,7 @@ def _figure(pool: Pool, run: Run, answer: LiveSelection, x: Values, y: Values) -
         distribution.density(run, answer.method, SHIFT_COLUMNS),
         planes.split_by_layer(answer, html_bars, x, y),
         band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
-        cut=answer.cut if answer.method.ranks_by == SHIFT_COLUMNS[1] else None,
+        cut=answer.cutoff if answer.method.ranks_by == SHIFT_COLUMNS[1] else None,
         titles=(meaning(SHIFT_COLUMNS[0]).title, meaning(SHIFT_COLUMNS[1]).title),
         ends=("expansion ↓", "compression ↑"),
     )

@@ -29,9 +29,9 @@ def inspect(
 ) -> None:
     """The parts of one row.
 
-    `selection`: what neighbours are looked for in; None = the present settings'. `ahead`: the rows read next.
+    `selection`: what neighbours are looked for in; None = the present settings'. `next_rows`: the rows read next.
     `picked`: this row was picked by hand; one that merely comes first changes with every slider, and what takes long
-    waits for a button. `answers` draws its answers; None where none were measured.
+    waits for a button. `draw_answers` draws its answers; None where none were measured.
     """
     opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
     try:

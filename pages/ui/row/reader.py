@@ -39,7 +39,7 @@ def reader(
     """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
 
     `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
-    `below` draws the answers of the row that is open, where some were drawn. What else is known of it is there too.
+    `draw_answers` draws the generated answers of the open row, if there are any. What else is known of it is there too.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")

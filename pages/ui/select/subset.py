@@ -86,7 +86,7 @@ def _cut(answer: LiveSelection) -> None:
     """The score of the last row taken, and how many rows there were to choose from."""
     about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
     why = "Filters, pins and what the method needs decide which rows there are to choose from."
-    if answer.cut is None:
+    if answer.cutoff is None:
         beside = (
             "no score" if display_column(answer.method) == answer.method.ranks_by else best_of_each_group(answer.method)
         )
@@ -94,7 +94,7 @@ def _cut(answer: LiveSelection) -> None:
         return
     _number(
         f"{about.label} at the cut",
-        scales.format_number(answer.cut),
+        scales.format_number(answer.cutoff),
         f"{free} rows to choose from",
         f"Of the last row taken, in {about.unit}. {about.help} {why}",
     )
@@ -142,7 +142,7 @@ def histogram_layers(run: Run, answer: LiveSelection, column: str) -> dict[str, 
         "layers": counts,
         "title": meaning(column).title,
         "marks": distribution.quantiles(run, answer, column),
-        "cut": answer.cut if column == answer.method.ranks_by else None,
+        "cut": answer.cutoff if column == answer.method.ranks_by else None,
         "log": binned.log,
     }
 
@@ -159,8 +159,8 @@ def composition_panels(pool: Pool, run: Run, answer: LiveSelection, band: Random
         with place:
             st.markdown(f"**{title}**")
             st.html(html_bars.share_bars(*shares, label=f"{title}: share of the subset's rows"))
-    if groups.says:
-        st.caption(groups.says)
+    if groups.origin:
+        st.caption(groups.origin)
 
 
 Shares = tuple[Sequence[str], Values, Values, Values, Values]

@@ -330,15 +330,15 @@ def can_redo() -> bool:
     return bool(st.session_state[FUTURE])
 
 
-def set_widget(key: str, value: Any, *, again: bool = False) -> str:
+def set_widget(key: str, value: Any, *, force: bool = False) -> str:
     """Make the widget with this key show `value`; call it before the widget is drawn. So undo moves sliders.
 
     One that shows it already is left alone: telling it again would take back what has been typed or moved since.
     On another page it is another widget, which knows nothing yet, though the key still holds what the first one said.
-    `again`: tell it all the same. In a closed popover a widget is not there to be told, and is told before it opens.
+    `force`: tell it all the same. In a closed popover a widget is not there to be told, and is told before it opens.
     """
     page, shown = st.session_state.get(PAGE), st.session_state[WIDGET_PAGES]
-    if again or st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
+    if force or st.session_state.get(key) != value or key not in st.session_state or shown.get(key) != page:
         st.session_state[key] = value
         shown[key] = page
     return key

@@ -54,13 +54,13 @@ def test_the_cut_is_the_score_of_the_last_row_that_the_method_took(pool, run, re
     answer = live_selection.evaluate(pool, run, recipe(budget="30", pins=MOVES["pins"]["pins"]))
     shift = cached.columns(run, answer.method)["delta_entropy"]
     by_method = answer.selection.rows[1:]  # the first is pinned in
-    assert answer.cut == shift[by_method[-1]] == shift[by_method].max()
+    assert answer.cutoff == shift[by_method[-1]] == shift[by_method].max()
 
 
 def test_pinned_rows_alone_make_no_cut(pool, run, recipe):
     answer = live_selection.evaluate(pool, run, recipe(budget="1", pins=[{"id": "row-7", "side": "in"}]))
     assert answer.selection.rows.tolist() == [7]
-    assert answer.cut is None
+    assert answer.cutoff is None
 
 
 def test_chance_has_the_same_budget_and_the_same_rows_to_choose_from(pool, run, recipe):

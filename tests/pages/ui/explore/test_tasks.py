@@ -32,7 +32,7 @@ def test_an_error_that_is_not_known_hides_no_difference():
 def test_a_derived_task_is_named_by_its_number():
     groups = Grouping("derived", ("derived 1: a, b", "derived 2: c"), np.array([0, 0, 1]), by="some model")
     assert said([0.5, 0.2], [0.01, 0.01], groups) == "Least sure of derived 2 (0.20), surest of derived 1 (0.50)"
-    assert groups.says.startswith("Tasks are derived") and NAMES.says == ""
+    assert groups.origin.startswith("Tasks are derived") and NAMES.origin == ""
 
 
 class _Same:
