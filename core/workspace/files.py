@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and the folder they live in. The files are the truth; there is no database.
+"""Atomic writes: a file or folder is complete or absent. The files are the only state; there is no database.
 
-A reader never sees half a file: everything is written to a temporary name beside its place, synced, and
-renamed. Long work is kept in parts, each such a file, so a killed worker repeats at most one part.
+Everything is written under a temporary name in the target's folder, synced, and renamed, so a reader never sees
+a partial file. Long work is stored in parts, each written this way, so a killed worker repeats at most one part.
 """
 
 import errno
@@ -34,7 +34,7 @@ _REASONS = {
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError on `path` into one WorkspaceError sentence; what is finished stays."""
+    """Turn an OSError on `path` into a WorkspaceError of one sentence. Finished files stay."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; renamed onto it when the block ends well, removed when not."""
+    """Yield a temporary path in the same folder; rename it to `path` on success, remove it on an exception."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -72,10 +72,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; renamed onto it when the block ends well, removed when not.
+    """Yield a temporary folder in the same parent; rename it to `path` on success, remove it on an exception.
 
-    When `path` is there already (another worker was faster) the new one is dropped: content keys make
-    them equal.
+    If `path` exists already (another worker was faster), the new folder is dropped: content keys make both equal.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,19 +99,19 @@ def _rename_folder(source: Path, target: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file, or leave what was there. WorkspaceError when the disk will not."""
+    """Write a complete file or leave the old one; WorkspaceError when the disk refuses."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that people can read, whole or not at all. NaN becomes null."""
+    """Write indented JSON atomically. NaN becomes null."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
     write_atomic(path, orjson.dumps(value, option=options))
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote; WorkspaceError when it is missing or not JSON."""
+    """Return the content of a JSON file; WorkspaceError when it is missing or not JSON."""
     with disk_errors(path):
         data = path.read_bytes()
     try:

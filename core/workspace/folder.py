@@ -1,4 +1,4 @@
-"""folder."""
+"""The workspace folder: its layout, the content keys that name things in it, and locks."""
 
 import hashlib
 import json
@@ -12,20 +12,18 @@ from filelock import FileLock, Timeout
 
 from core.workspace.files import disk_errors
 
-FORMAT = 1  # of everything below a workspace; part of every key, so old files are never misread
-
-
+FORMAT = 1  # of all files in a workspace; part of every key, so that files of an older format are never misread
 FOLDERS = ("pools", "measurements", "models", "runs", "jobs", "exports", "selections", "locks")
 
 
 def content_key(spec: Mapping[str, Any]) -> str:
-    """Sixteen hex digits that change when anything in `spec` changes; the order of its keys does not matter."""
+    """Return 16 hex digits of the SHA-256 of `spec` as JSON; the order of its keys does not matter."""
     text = json.dumps({"format": FORMAT} | dict(spec), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Workspace:
-    """The folder in which everything that took time is kept. See FOLDERS for what is inside."""
+    """The folder that stores pools, measurements, runs and jobs; FOLDERS lists its subfolders."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).expanduser().absolute()
@@ -33,19 +31,19 @@ class Workspace:
             for name in FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
-                pass  # only to find out now, not after an hour, that nothing can be written here
+                pass  # fail now rather than after an hour when the folder is not writable
 
     def folder(self, kind: str, key: str) -> Path:
-        """Where the thing of this kind (one of FOLDERS) with this key is or will be."""
+        """Return the folder of one item, existing or not; `kind` is one of FOLDERS."""
         return self.root / kind / key
 
     def lock(self, key: str) -> FileLock:
-        """The lock on one thing. The operating system frees it when its holder dies."""
+        """Return the lock of one key. The operating system frees it when its holder dies."""
         return FileLock(self.root / "locks" / f"{key}.lock")
 
     @contextmanager
     def hold(self, key: str, waiting: Any = None) -> Iterator[None]:
-        """Hold the lock on `key`; calls `waiting()` once if another worker has it, then waits."""
+        """Hold the lock of `key`; if another worker has it, call `waiting()` once and wait."""
         lock = self.lock(key)
         with disk_errors(self.root / "locks"):
             try:

@@ -1,14 +1,14 @@
-"""Long work as a process of its own, with its state in files.
+"""Jobs: long work in detached processes whose state is stored in files.
 
-The app starts `python -m core ...` detached, in its own session: a reloaded page, a closed tab or a dead
-server change nothing. What a job says of itself is in `workspace/jobs/<id>/`:
+The app starts `python -m core ...` in a session of its own, so a reloaded page, a closed tab or a dead server does
+not affect it. The files of a job are in `workspace/jobs/<id>/`:
 
-    job.json        command, title, what it is about; written once
+    job.json        command, title, subject; written once
     process.json    pid and start time of the latest attempt
     progress.json   state, stage, counts; written by the worker about twice a second
-    log.txt         everything it printed
+    log.txt         its output
 
-A state that claims to be live is believed only while that very process is.
+A stored state of "queued" or "running" counts only while the job's own process is alive.
 """
 
 import os
@@ -30,18 +30,18 @@ from core.workspace.files import disk_errors, read_json, write_json
 from core.workspace.folder import Workspace
 
 LIVE = ("queued", "running")
-GRACE_S = 8.0  # between asking a worker to stop and making it stop
+GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is known of one job right now."""
+    """The state of one job at the time it was read."""
 
     id: str
     folder: Path
     title: str
-    about: Mapping[str, Any]  # what the starter wants to find again: pool, method, ...
+    about: Mapping[str, Any]  # its subject, by which the app finds it again: pool, method, ...
     command: tuple[str, ...]  # the arguments after `python -m core`
     state: str = "queued"  # queued, running, done, failed, cancelled, interrupted
     stage: str = ""
@@ -57,11 +57,11 @@ class Job:
 
     @property
     def live(self) -> bool:
-        """Whether it is still at work or waiting for its turn."""
+        """Whether the job is queued or running."""
         return self.state in LIVE
 
     def log_tail(self, lines: int = 20) -> str:
-        """The end of what it printed."""
+        """Return the last non-blank lines of its log."""
         path = self.folder / "log.txt"
         if not path.exists():
             return ""
@@ -72,7 +72,7 @@ class Job:
 
 
 def start_job(workspace: Workspace, command: Sequence[str], *, title: str, about: Mapping[str, Any]) -> Job:
-    """Start `python -m core COMMAND` detached and give its job. The command must take --job."""
+    """Start `python -m core COMMAND` detached and return its job. The command must accept --job."""
     job_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
     folder = workspace.folder("jobs", job_id)
     document = {"title": title, "about": dict(about), "command": list(command), "created": _now()}
@@ -81,7 +81,7 @@ def start_job(workspace: Workspace, command: Sequence[str], *, title: str, about
 
 
 def restart_job(workspace: Workspace, job: Job) -> Job:
-    """Run the same command again; finished parts are not repeated. A live job is left as it is."""
+    """Run the same command again; finished parts are not repeated. A live job is returned unchanged."""
     job = get_job(workspace, job.id)
     if job.live:
         return job
@@ -114,18 +114,18 @@ def _launch(workspace: Workspace, folder: Path) -> Job:
 
 
 def list_jobs(workspace: Workspace) -> list[Job]:
-    """All jobs, newest first."""
+    """Return all jobs, newest first."""
     ids = sorted((f.parent.name for f in workspace.root.glob("jobs/*/job.json")), reverse=True)
     return [get_job(workspace, job_id) for job_id in ids]
 
 
 def get_job(workspace: Workspace, job_id: str) -> Job:
-    """One job as it is now; WorkspaceError when there is none of that id."""
+    """Return the current state of a job; WorkspaceError for an unknown id."""
     folder = workspace.folder("jobs", job_id)
     if not (folder / "job.json").exists() or folder.parent != workspace.root / "jobs":
         raise WorkspaceError(f"There is no job '{job_id}' in {workspace.root}.")
     document = read_json(folder / "job.json")
-    alive = _process(folder) is not None  # asked before its progress is read, so a job that ends between is done
+    alive = _find_process(folder) is not None  # before reading progress: a job that ends in between counts as done
     progress = read_json(folder / "progress.json") if (folder / "progress.json").exists() else {}
     state = progress.pop("state", "running")
     if state in LIVE and not alive:
@@ -145,15 +145,15 @@ def get_job(workspace: Workspace, job_id: str) -> Job:
 
 
 def cancel_job(workspace: Workspace, job: Job) -> Job:
-    """Stop a job: ask its process group, insist after a grace. What is finished stays."""
-    process = _process(job.folder)
+    """Stop a job: SIGTERM to its process group, SIGKILL after GRACE_S. Finished parts stay."""
+    process = _find_process(job.folder)
     if process is not None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE_S
-        while _process(job.folder) is not None and time.monotonic() < deadline:
+        while _find_process(job.folder) is not None and time.monotonic() < deadline:
             time.sleep(0.05)
-        if _process(job.folder) is not None:
+        if _find_process(job.folder) is not None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     now = get_job(workspace, job.id)
@@ -162,14 +162,14 @@ def cancel_job(workspace: Workspace, job: Job) -> Job:
     return get_job(workspace, job.id)
 
 
-def _process(folder: Path) -> psutil.Process | None:
-    """The job's own process if it lives; a process that merely got its pid is not it."""
+def _find_process(folder: Path) -> psutil.Process | None:
+    """Return the job's process if it is alive; another process that reuses its pid does not count."""
     file = folder / "process.json"
     if not file.exists():
         return None
     document = read_json(file)
     with suppress(ChildProcessError):
-        os.waitpid(document["pid"], os.WNOHANG)  # a finished child of ours would linger as a zombie
+        os.waitpid(document["pid"], os.WNOHANG)  # reap a finished child, which would stay a zombie
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         process = psutil.Process(document["pid"])
         if abs(process.create_time() - document["born"]) < 2 and process.status() != psutil.STATUS_ZOMBIE:
@@ -182,7 +182,7 @@ def _now() -> str:
 
 
 class JobReporter:
-    """A Reporter that keeps `progress.json` up to date, at most twice a second."""
+    """A Reporter that writes `progress.json`, at most twice a second."""
 
     INTERVAL_S = 0.5
 
@@ -194,7 +194,7 @@ class JobReporter:
         self._written = 0.0
 
     def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
-        """Begin a stage; what was done before does not count towards its rate."""
+        """Begin a stage; work done before it does not count towards its rate."""
         self._totals = (rows, work)
         self._start = (time.monotonic(), done_rows, done_work)
         self.state |= {"state": "running", "stage": name, "done": done_rows, "total": rows}
@@ -202,7 +202,7 @@ class JobReporter:
         self._write()
 
     def advance(self, rows: int, work: int) -> None:
-        """Note the counts, and from them rate and remaining time."""
+        """Update counts, rate and remaining time."""
         began, rows_before, work_before = self._start
         seconds = max(time.monotonic() - began, 1e-9)
         left = self._totals[1] - work
@@ -213,17 +213,17 @@ class JobReporter:
             self._write()
 
     def waiting(self, why: str) -> None:
-        """Queued behind another worker."""
+        """Report that the job waits for another worker."""
         self.state |= {"state": "queued", "message": why}
         self._write()
 
     def note(self, text: str) -> None:
-        """Keep the latest note as the message."""
+        """Show the note as the job's message."""
         self.state |= {"message": text}
         self._write()
 
     def finish(self, state: str, message: str, result: Mapping[str, Any] | None = None) -> None:
-        """The last word: done, failed or cancelled."""
+        """Report the final state: done, failed or cancelled."""
         self.state |= {"state": state, "message": message, "eta": None, "result": dict(result or {})}
         self._write()
 

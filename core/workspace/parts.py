@@ -1,4 +1,4 @@
-"""parts."""
+"""Tables stored in parts: one file per group of rows, so that long work can be resumed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from core.workspace.files import atomic_path, disk_errors, write_json
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """A table in parts, one per group of pool rows; a part is whole or absent.
+    """A table in parts, one per group of pool rows; a part is complete or absent.
 
-    `plan` is written before the first part and never changes: part k holds the rows plan[k], in that
-    order, so a resumed worker computes exactly what the first one would have.
+    `plan` is written before the first part and never changes. Part k holds the rows plan[k] in that order, so a
+    resumed worker computes exactly what the first one would have.
     """
 
     folder: Path
     plan: tuple[IntArray, ...]
-    mapped: bool = False  # Arrow files that are memory-mapped when read, instead of compressed Parquet
+    mapped: bool = False  # True: Arrow files, memory-mapped on reading; False: compressed Parquet
 
     @classmethod
     def open(
@@ -36,7 +36,7 @@ class Parts:
         *,
         mapped: bool = False,
     ) -> "Parts":
-        """The table in `folder`; on first use with `plan`, later with the plan it began with."""
+        """Open the table in `folder`; the first call stores `plan`, later calls use the stored plan."""
         file = folder / "plan.parquet"
         if not file.exists():
             write_json(folder / "spec.json", dict(spec))
@@ -48,15 +48,15 @@ class Parts:
         return cls(folder, tuple(np.asarray(p.values, np.int64) for p in stored), mapped)
 
     def path(self, part: int) -> Path:
-        """The file of one part."""
+        """Return the file of one part."""
         return self.folder / f"part-{part:05d}.{'arrow' if self.mapped else 'parquet'}"
 
     def missing(self) -> list[int]:
-        """Parts still to be made, in order."""
+        """Return the numbers of the parts that are not stored yet, ascending."""
         return [k for k in range(len(self.plan)) if not self.path(k).exists()]
 
     def write(self, part: int, table: pa.Table) -> None:
-        """Keep one part. WorkspaceError when it has not as many rows as planned, or the disk will not."""
+        """Store one part; WorkspaceError when its number of rows is not the planned one or the disk refuses."""
         if table.num_rows != len(self.plan[part]):
             raise WorkspaceError(
                 f"{self.path(part)}: {table.num_rows} rows were measured, {len(self.plan[part])} were planned."
@@ -68,7 +68,7 @@ class Parts:
                 pq.write_table(table, temporary, compression="zstd")
 
     def read(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One part, row k of which is pool row plan[part][k]."""
+        """Return one part; its row k is pool row plan[part][k]."""
         wanted = list(columns) if columns else None
         with disk_errors(self.path(part)):
             if self.mapped:
@@ -76,9 +76,9 @@ class Parts:
             return pq.read_table(self.path(part), columns=wanted)
 
     def column(self, name: str, n: int) -> Any:
-        """One numeric column of all parts as an (n,) or (n, d) array in pool order.
+        """Return one numeric column of all parts as an (n,) or (n, d) array in pool order.
 
-        Rows in no part are NaN (floats), -1 (integers) or False.
+        Rows in no part are NaN (floats), -1 (integers), 0 (unsigned) or False.
         """
         out = None
         for part, rows in enumerate(self.plan):

@@ -1,4 +1,4 @@
-"""Files are whole or absent, keys follow content, locks die with their holders."""
+"""Atomic files and folders, content keys, parts and locks."""
 
 import os
 import signal
@@ -23,10 +23,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "a.json"
     write_json(path, {"old": 1})
 
-    def full(self, data):
+    def fail_on_full_disk(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", fail_on_full_disk)
     with pytest.raises(WorkspaceError, match=r"a\.json: the disk is full; free some space"):
         write_json(path, {"new": 2})
     assert read_json(path) == {"old": 1}
@@ -34,14 +34,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "a file stands")]
+    ("number", "words"),
+    [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "a file stands")],
 )
 def test_each_disk_error_is_one_sentence_with_the_path(number, words):
     with pytest.raises(WorkspaceError, match=rf"^/some/where: .*{words}.*\.$"), disk_errors(Path("/some/where")):
         raise OSError(number, "system words")
 
 
-def test_a_workspace_where_a_file_stands_is_refused(tmp_path):
+def test_a_workspace_path_blocked_by_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
         Workspace(tmp_path / "file" / "workspace")
@@ -69,20 +70,20 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_key_follows_content_and_not_the_order_of_naming():
+def test_a_key_depends_on_content_and_not_on_the_order_of_fields():
     assert content_key({"a": 1, "b": 0.0}) == content_key({"b": 0.0, "a": 1})
     assert content_key({"a": 1}) != content_key({"a": 1, "b": None})
     assert content_key({"a": 1}) != content_key({"a": 1.5})
     assert len(content_key({})) == 16
 
 
-def parts_of(folder: Path, plan: list[list[int]], **how: bool) -> Parts:
+def open_parts(folder: Path, plan: list[list[int]], **how: bool) -> Parts:
     return Parts.open(folder, {"kind": "test"}, [np.array(p) for p in plan], **how)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
 def test_parts_come_back_in_pool_order(tmp_path, mapped):
-    parts = parts_of(tmp_path, [[3, 0], [2, 1]], mapped=mapped)
+    parts = open_parts(tmp_path, [[3, 0], [2, 1]], mapped=mapped)
     assert parts.missing() == [0, 1]
     vectors = pa.FixedSizeListArray.from_arrays(pa.array([6.0, 7, 0, 1], pa.float16()), 2)
     parts.write(0, pa.table({"x": [3.0, 0.0], "n": [30, 0], "v": vectors}))
@@ -95,15 +96,15 @@ def test_parts_come_back_in_pool_order(tmp_path, mapped):
     np.testing.assert_array_equal(parts.column("v", 4), [[0, 1], [2, 3], [4, 5], [6, 7]])
 
 
-def test_a_resumed_table_keeps_the_plan_it_began_with(tmp_path):
-    parts_of(tmp_path, [[3, 0], [2, 1]])
-    again = parts_of(tmp_path, [[0, 1, 2, 3]])
+def test_a_resumed_table_keeps_its_stored_plan(tmp_path):
+    open_parts(tmp_path, [[3, 0], [2, 1]])
+    again = open_parts(tmp_path, [[0, 1, 2, 3]])
     assert [p.tolist() for p in again.plan] == [[3, 0], [2, 1]]
 
 
 def test_a_part_of_the_wrong_length_is_refused(tmp_path):
     with pytest.raises(WorkspaceError, match="1 rows were measured, 2 were planned"):
-        parts_of(tmp_path, [[0, 1]]).write(0, pa.table({"x": [1.0]}))
+        open_parts(tmp_path, [[0, 1]]).write(0, pa.table({"x": [1.0]}))
 
 
 def test_a_lock_dies_with_its_holder(workspace):
@@ -116,13 +117,13 @@ def test_a_lock_dies_with_its_holder(workspace):
     """
     holder = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, cwd=ROOT)
     assert holder.stdout.readline() == b"held\n"
-    told = []
+    calls = []
 
     def kill() -> None:
-        told.append("waiting")
+        calls.append("waiting")
         os.kill(holder.pid, signal.SIGKILL)
 
     with workspace.hold("job", kill):
-        assert told == ["waiting"]
+        assert calls == ["waiting"]
     holder.wait()
     holder.stdout.close()

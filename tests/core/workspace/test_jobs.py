@@ -1,4 +1,4 @@
-"""A job is a process of its own whose state is in files."""
+"""Jobs: detached processes whose state is stored in files."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from core.workspace.files import read_json, write_json
 from core.workspace.jobs import ROOT, JobReporter, cancel_job, get_job, list_jobs, restart_job, start_job
 
 
-def wait(workspace, job, *states, seconds=60):
+def wait_for(workspace, job, *states, seconds=60):
     deadline = time.monotonic() + seconds
     while (now := get_job(workspace, job.id)).state not in states:
         assert time.monotonic() < deadline, f"still {now.state}: {now.log_tail()}"
@@ -30,36 +30,36 @@ def pool_file(tmp_path):
     return file
 
 
-def inspect(workspace, source):
+def start_inspect(workspace, source):
     command = ["inspect", str(source), "--workspace", str(workspace.root)]
     return start_job(workspace, command, title="Look", about={"pool": "p"})
 
 
-def test_a_job_runs_by_itself_and_leaves_its_result(workspace, pool_file):
-    job = inspect(workspace, pool_file)
+def test_a_job_runs_in_its_own_process_and_stores_its_result(workspace, pool_file):
+    job = start_inspect(workspace, pool_file)
     assert psutil.Process(read_json(job.folder / "process.json")["pid"]).pid != os.getpid()
-    done = wait(workspace, job, "done")
+    done = wait_for(workspace, job, "done")
     assert (done.result["rows"], done.result["schema"], done.about) == (2, "alpaca", {"pool": "p"})
     assert [j.id for j in list_jobs(workspace)] == [job.id]
 
 
-def test_a_users_mistake_ends_in_its_sentence(workspace, tmp_path):
-    failed = wait(workspace, inspect(workspace, tmp_path / "nowhere.jsonl"), "failed")
+def test_a_users_mistake_ends_in_one_sentence(workspace, tmp_path):
+    failed = wait_for(workspace, start_inspect(workspace, tmp_path / "nowhere.jsonl"), "failed")
     assert "nowhere.jsonl" in failed.message
     assert "Traceback" not in failed.log_tail()
 
 
 def test_a_killed_worker_is_interrupted_not_running(workspace, pool_file):
-    job = inspect(workspace, pool_file)
+    job = start_inspect(workspace, pool_file)
     pid = read_json(job.folder / "process.json")["pid"]
     os.kill(pid, signal.SIGKILL)
-    stopped = wait(workspace, job, "interrupted")
+    stopped = wait_for(workspace, job, "interrupted")
     assert "Resume" in stopped.message
-    assert wait(workspace, restart_job(workspace, stopped), "done").result["rows"] == 2
+    assert wait_for(workspace, restart_job(workspace, stopped), "done").result["rows"] == 2
 
 
-def test_a_process_that_merely_got_the_pid_is_not_the_job(workspace, pool_file):
-    job = wait(workspace, inspect(workspace, pool_file), "done")
+def test_a_process_that_reuses_the_pid_is_not_the_job(workspace, pool_file):
+    job = wait_for(workspace, start_inspect(workspace, pool_file), "done")
     (job.folder / "progress.json").unlink()
     ours = psutil.Process()
     write_json(job.folder / "process.json", {"pid": ours.pid, "born": ours.create_time() - 100, "started": ""})
@@ -68,11 +68,11 @@ def test_a_process_that_merely_got_the_pid_is_not_the_job(workspace, pool_file):
 
 
 def test_cancelling_stops_the_process(workspace, tmp_path):
-    fifo = tmp_path / "pool.jsonl"  # nobody ever writes to it, so reading it lasts
+    fifo = tmp_path / "pool.jsonl"  # nothing is ever written to it, so reading blocks
     os.mkfifo(fifo)
-    job = inspect(workspace, fifo)
+    job = start_inspect(workspace, fifo)
     process = psutil.Process(read_json(job.folder / "process.json")["pid"])
-    wait(workspace, job, "running", "failed")
+    wait_for(workspace, job, "running", "failed")
     assert cancel_job(workspace, job).state in ("cancelled", "failed")
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
@@ -95,9 +95,9 @@ def test_rate_and_remaining_time_follow_the_work_not_the_rows(tmp_path, monkeypa
     assert (state["rate"], state["eta"]) == (0.2, 50.0)
 
 
-@pytest.mark.parametrize(("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_threads_that_wait_give_their_core_away_unless_told_otherwise(given, found):
+@pytest.mark.parametrize(("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_yield_their_core_unless_the_user_set_otherwise(given, expected):
     code = "import os, sys, core.__main__; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
     clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean | given, capture_output=True, text=True)
-    assert done.stdout.split() == [found, "False"]  # torch reads it when it comes
+    assert done.stdout.split() == [expected, "False"]  # torch reads the variable when it is imported
