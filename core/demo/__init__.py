@@ -1,12 +1,14 @@
 """The demo pool, its preference set and the small model that ships with the app.
 
-pool          generate the demo pool with planted faults and their answer key
-closed_tasks  task families with one right answer
-open_tasks    task families with many good answers
-words         words for the sentences of the demo pool
-faults        plant known faults in clean rows
-pairs         generate the demo preference set
-training      how the shipped model was made
+    pool          generate the demo pool with planted faults and their answer key
+    closed_tasks  task families with one right answer
+    open_tasks    task families with many good answers
+    words         words for the sentences of the demo pool
+    faults        plant known faults in clean rows
+    pairs         generate the demo preference set
+    training      how the shipped model was made
+
+The model is in the folder `model`, beside this file.
 """
 
 from pathlib import Path

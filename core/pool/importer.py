@@ -36,39 +36,39 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
         check_fields(fields, sample)
     except PoolError as error:
         raise PoolError(f"{source.name}: {error}") from error
-    intake = RowValidator(fields)
+    validator = RowValidator(fields)
     sizes = []
     with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, ROW_SCHEMA) as writer:
         for records, done in chain(first, source.blocks):
-            batch = intake.read_block(records)
+            batch = validator.read_block(records)
             if batch.num_rows:
                 writer.write_batch(batch)
                 sizes.append(batch.num_rows)
             on_progress(done, source.total)
-    _check(source.name, intake)
-    keys, set_aside = intake.keys(), intake.set_aside()
+    _check(source.name, validator)
+    keys, set_aside = validator.keys(), validator.set_aside()
     ids, notice = assign_row_ids(keys["own"], keys["hash"], fields.id)
     _write(folder / "ids.arrow", pa.table([ids, find_duplicates(keys["text"])], schema=ID_SCHEMA), sizes)
     _write(folder / "set_aside.arrow", set_aside, [set_aside.num_rows])
     return {
-        "fingerprint": str(intake.fingerprint),
+        "fingerprint": str(validator.fingerprint),
         "name": source.name,
         "fields": asdict(fields),
-        "found": list(intake.field_names),
+        "found": list(validator.field_names),
         "rows": keys.num_rows,
         "set_aside": set_aside.num_rows,
-        "notices": [*source.notices, *([notice] if notice else []), *intake.notices()],
+        "notices": [*source.notices, *([notice] if notice else []), *validator.notices()],
     }
 
 
-def _check(name: str, intake: RowValidator) -> None:
+def _check(name: str, validator: RowValidator) -> None:
     """Raise PoolError if, after all rows, none is usable or a mapped field never occurred."""
     try:
-        check_fields_exist(intake.fields, list(intake.field_names))
+        check_fields_exist(validator.fields, list(validator.field_names))
     except PoolError as error:
         raise PoolError(f"{name}: {error}") from error
-    if not intake.keys().num_rows:
-        raise PoolError(f"{name}: {intake.empty_message()}")
+    if not validator.keys().num_rows:
+        raise PoolError(f"{name}: {validator.empty_message()}")
 
 
 def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:

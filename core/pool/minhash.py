@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from core.schema import BoolArray, IntArray
 
-SHINGLE_WORDS = 2  # per shingle
+SHINGLE_WORDS = 2
 SIGNATURE_LENGTH = 128  # hashes in a signature
 SEED = 0
 MIN_RECALL = 0.995  # probability that two rows at the threshold share a band

@@ -26,7 +26,7 @@ from core.workspace.files import atomic_path
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
-PART_ROWS = 8192  # rows
+PART_ROWS = 8192
 KIND = "near-duplicates"
 
 
@@ -92,8 +92,8 @@ def _load_signatures(pool: Pool, folder: Path, report: Reporter) -> minhash.Sign
     done = n - sum(len(plan[k]) for k in missing)
     report.stage("Reading rows for near duplicates", rows=n, work=n, done_rows=done, done_work=done)
     for part in missing:
-        signed = minhash.compute_signatures([_full_text(*row) for row in _rows(pool, plan[part])])
-        flat = pa.array(signed.ravel(), pa.uint32())
+        part_signatures = minhash.compute_signatures([_full_text(*row) for row in _rows(pool, plan[part])])
+        flat = pa.array(part_signatures.ravel(), pa.uint32())
         parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.SIGNATURE_LENGTH)}))
         done += len(plan[part])
         report.advance(done, done)

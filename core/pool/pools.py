@@ -32,7 +32,7 @@ COLUMNS = (
     *("prompt_chars", "response_chars", "duplicate_of"),
 )
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
-SLICE_ROWS = 1024  # rows read at a time
+SLICE_ROWS = 1024  # read at a time
 
 
 def load_pool(

@@ -109,7 +109,7 @@ TASK_FIELDS = (
     *("motivation_app", "subset", "source", "dataset", "template", "language", "lang"),
 )
 NON_TASK_FIELDS = ("label", "split", "model", "rating", "score", "answer", "chosen", "rejected")
-MAX_LABEL_CHARS = 80  # characters
+MAX_LABEL_CHARS = 80
 
 
 def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
@@ -117,7 +117,7 @@ def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
     summary = _Sample(sample)
     rule = summary.best(RULES)
     if rule is None or (rule.turns and not summary.has_responses(rule)):
-        rule = summary.best(PROMPT_ONLY_RULES) or _no_pool(summary)
+        rule = summary.best(PROMPT_ONLY_RULES) or _raise_no_pool(summary)
     fields = FieldMap(rule.schema, **summary.mapping(rule))
     system, history, tools = (summary.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
     fields = replace(fields, system=system, history=history, tools=tools, id=summary.id_field())
@@ -171,7 +171,7 @@ def _normalize(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _no_pool(summary: "_Sample") -> Rule:
+def _raise_no_pool(summary: "_Sample") -> Rule:
     names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
     raise PoolError(
         f"This is no instruction pool that is known here: found {names}. "

@@ -134,8 +134,7 @@ class RowValidator:
         worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])
         return (
             f"none of {aside.num_rows:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
-            "as mapped "
-            f"({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
+            f"as mapped ({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
             "Change the mapping on the Pool page."
         )
 

@@ -22,7 +22,7 @@ from core.schema import Progress
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
 MAX_SET_ASIDE = 10_000  # stored for display; all are counted
-MAX_REASONS = 50  # counted apart; a reason may quote the row, so there is no end of them
+MAX_REASONS = 50  # counted apart; a reason may quote its row, so their number has no bound
 OTHER_REASONS = "other reasons"
 PEEK_BLOCKS = 8  # searched for a first row
 

@@ -27,7 +27,7 @@ from core.pool.row_view import RowReader
 from core.schema import FieldMap, IntArray, Pool, Progress, ignore_progress
 
 DEMO = "demo"
-FINGERPRINT_FORMAT = 1  # of the fingerprint
+FINGERPRINT_FORMAT = 1
 PAIR_SCHEMA = pa.schema(
     [
         ("prompt", pa.string()),  # JSON list of {"role", "content"}, all turns before the response
@@ -46,7 +46,7 @@ class TargetSet:
     name: str  # display name: file name, hub id or "demo"
     source: str  # resolved path, hub id or "demo"
     shape: str  # how the pairs are written, one of core.pool.preference.formats.SHAPES
-    pairs: pa.Table  # P rows of PAIRS
+    pairs: pa.Table  # P rows of PAIR_SCHEMA
     set_aside: pa.Table  # line, reason, text of each unusable row or pair
     problems: Mapping[str, int]  # reason -> number of rows and pairs set aside
     available: int  # usable pairs in the source, from which P were sampled

@@ -15,6 +15,8 @@ from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
 from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow, to_json
 
+SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
+
 
 def read_csv(stream: ByteStream) -> Source:
     """Read a CSV file, every cell as text; the separator is the most frequent candidate in the header."""
@@ -107,9 +109,6 @@ def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return True
     return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
-
-
-SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
 
 
 def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path) -> Source:
