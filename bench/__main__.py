@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: `python -m bench [NAME ...]`. Ratios within one run; no verdicts."""
+"""Runner of the benchmarks: `python -m bench [NAME ...]`. They report ratios measured in one run, and no verdicts."""
 
 import subprocess
 import sys
@@ -18,14 +18,14 @@ BENCHES = {
 
 
 def main() -> int:
-    """Run those asked for, all by default; the exit code is the first that is not 0."""
-    asked = sys.argv[1:] or list(BENCHES)
-    unknown = [name for name in asked if name not in BENCHES]
+    """Run the named benchmarks, all by default; return the first exit code that is not 0."""
+    names = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in names if name not in BENCHES]
     if unknown:
         print(f"There is no benchmark '{unknown[0]}'. There are {', '.join(BENCHES)}.", file=sys.stderr)
         return 2
     codes = []
-    for name in asked:
+    for name in names:
         print(f"\n== {name}: {BENCHES[name]}\n", flush=True)
         codes.append(subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)
     return next((code for code in codes if code), 0)

@@ -1,10 +1,11 @@
-"""The pass with activation states riding on it against the pass without.
+"""Cost of collecting activations in the forward pass.
 
     python -m bench.activation_pass              64 real Alpaca rows; the embedded model, and the shape of a 0.5 B one
     python -m bench.activation_pass --rows 16
     python -m bench.activation_pass --json
 
-In one process, by turns, batch after batch. Ratios are of processor seconds, and of wall seconds beside them.
+The passes with and without activations alternate in one process, batch after batch. Ratios are of processor seconds;
+those of wall-clock seconds are given too.
 """
 
 import argparse
@@ -27,7 +28,7 @@ MOST_RATIO = 1.2
 
 
 def main() -> int:
-    """Time both on both models; print."""
+    """Time both passes on both models and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument(
@@ -49,12 +50,12 @@ def main() -> int:
 
 
 def time_both(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
-    """Seconds of both over all rows."""
+    """Return the seconds of both passes over all rows."""
     contestants = {"without": ForwardPass(model), "with": ForwardPass(model, riders=[ActivationObserver(model)])}
     lengths = np.array([len(t) for t in rows["tokens"]])
     batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
     wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
-    for turn in range(rounds + 1):  # the first, on the smallest batch, only to warm up
+    for turn in range(rounds + 1):  # round 0 is a warm-up on the smallest batch
         for picked in batches if turn else batches[-1:]:
             batch = {name: [values[i] for i in picked] for name, values in rows.items()}
             for name, probe in contestants.items():
@@ -76,13 +77,13 @@ def time_both(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     lines = ["model            without     with    ratio   by the clock   wanted"]
-    for name, found in report.items():
-        used = found["processor_seconds"]
+    for name, result in report.items():
+        seconds = result["processor_seconds"]
         lines.append(
-            f"{name:<14} {used['without']:8.1f} {used['with']:8.1f} {found['ratio']:8.3f} "
-            f"{found['wall_ratio']:14.3f}   at most {MOST_RATIO}"
+            f"{name:<14} {seconds['without']:8.1f} {seconds['with']:8.1f} {result['ratio']:8.3f} "
+            f"{result['wall_ratio']:14.3f}   at most {MOST_RATIO}"
         )
     first = next(iter(report.values()))
     lines += ["", f"{first['rows']} rows, {first['tokens']:,} tokens; {first['threads']} threads; processor seconds"]

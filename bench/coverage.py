@@ -1,18 +1,17 @@
-"""Greedy coverage of a whole pool, and against two other ways of finding the same order.
+"""Greedy coverage of a whole pool, compared with two other ways to compute the same order.
 
     python -m bench.coverage                     52,002 rows with 1,200 neurons on each, of 120,000
     python -m bench.coverage --rows 8000
-    python -m bench.coverage --large 1000000     also: so many rows in parts, from a memory-mapped file; takes long
+    python -m bench.coverage --large 1000000     also search that many rows in parts, from a memory-mapped file; slow
     python -m bench.coverage --json
 
-Two made-up pools: `kinds` has rows of 200 kinds over neurons some of which are on nearly everywhere, as models give
-them; in `uniform` any neuron is as likely as any other, which no model gives and which is hardest for a lazy search.
+There are two synthetic pools. In `kinds`, rows are of 200 kinds and some neurons are active nearly everywhere, as in
+real models. In `uniform`, all neurons are equally likely: no model is like that, and a lazy search finds it hardest.
 
-    order     core.algorithms.greedy_coverage.coverage_order to 15 % of the rows: seconds, and the peak memory of the
-    process
-    parts     what partition and merge lose of that coverage
-    ratios    on fewer rows, one after the other in one process: the order by plain numpy, which asks every row each
-              time, and by apricot-select (`pip install apricot-select`), where that is installed
+    order     coverage_order to 15 % of the rows: seconds, and peak memory of the process
+    parts     coverage lost by partition and merge
+    ratios    on fewer rows, in one process: the same order by plain numpy, which evaluates every row at each step, and
+              by apricot-select (`pip install apricot-select`) where it is installed
 """
 
 import argparse
@@ -45,7 +44,7 @@ CHUNK = 2000
 
 
 def main() -> int:
-    """Measure, print."""
+    """Run all measurements and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=52_002)
     parser.add_argument("--on", type=int, default=1200, help="neurons on in a row")
@@ -69,16 +68,16 @@ def main() -> int:
 
 
 def make_active_neurons(kind: str, rows: int, on: int, neurons: int) -> ActiveNeurons:
-    """A made-up pool; seeded."""
+    """Generate the active neurons of a synthetic pool; seeded."""
     whole = np.concatenate(list(generate_rows(kind, rows, on, neurons)))
     return ActiveNeurons(np.arange(rows + 1) * whole.shape[1], whole.ravel(), neurons)
 
 
 def generate_rows(kind: str, rows: int, on: int, neurons: int) -> Iterator[NDArray[np.uint32]]:
-    """(CHUNK, on) ascending neurons of rows after rows, the same share of each layer.
+    """Yield (CHUNK, on) ascending neuron numbers, an equal share of each layer.
 
-    kinds: the row's kind draws four times as many candidates as are on, by how common each neuron is; the row takes a
-    quarter of them, those that the kind prefers more often.
+    For `kinds`, each kind samples four times as many candidates as are active, weighted by how common a neuron is. A
+    row activates a quarter of them, more often those that its kind prefers.
     """
     rng = np.random.default_rng(0)
     k, width = max(1, on // LAYERS), neurons // LAYERS
@@ -86,29 +85,29 @@ def generate_rows(kind: str, rows: int, on: int, neurons: int) -> Iterator[NDArr
     common = rng.normal(0, 1.5, (LAYERS, width)).astype(np.float32)
     candidates = np.empty((KINDS, LAYERS, most), np.int64)
     for each in candidates:
-        wanted = common + rng.gumbel(size=(LAYERS, width)).astype(np.float32)
-        each[:] = np.argpartition(-wanted, most - 1, axis=1)[:, :most]
-    liked = rng.normal(0, 1, (KINDS, LAYERS, most)).astype(np.float32)
+        priority = common + rng.gumbel(size=(LAYERS, width)).astype(np.float32)
+        each[:] = np.argpartition(-priority, most - 1, axis=1)[:, :most]
+    preference = rng.normal(0, 1, (KINDS, LAYERS, most)).astype(np.float32)
     shares = rng.dirichlet(np.full(KINDS, 0.5))
     for start in range(0, rows, CHUNK):
         size = min(CHUNK, rows - start)
         out = np.empty((size, LAYERS, k), np.uint32)
-        for i, own in enumerate(rng.choice(KINDS, size, p=shares)):
+        for i, of_kind in enumerate(rng.choice(KINDS, size, p=shares)):
             for layer in range(LAYERS):
                 if kind == "uniform":
                     picked = rng.choice(width, k, replace=False, shuffle=False)
                 else:
-                    value = liked[own, layer] + rng.standard_normal(most, dtype=np.float32)
-                    picked = candidates[own, layer, np.argpartition(-value, k - 1)[:k]]
+                    value = preference[of_kind, layer] + rng.standard_normal(most, dtype=np.float32)
+                    picked = candidates[of_kind, layer, np.argpartition(-value, k - 1)[:k]]
                 out[i, layer] = np.sort(picked) + layer * width
         yield out.reshape(size, -1)
 
 
 def time_order(kind: str, states: ActiveNeurons, g: Any, tau: float) -> dict[str, Any]:
-    """The order to SHARE of the rows, timed."""
+    """Time the order of the first SHARE of the rows."""
     length = int(len(states) * SHARE)
     began, worked = time.perf_counter(), time.process_time()
-    found = coverage_order(states, length, g=g, tau=tau)
+    order = coverage_order(states, length, g=g, tau=tau)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     random = coverage_curve(states, np.random.default_rng(1).permutation(len(states)), [length], g=g, tau=tau)
     return {
@@ -117,13 +116,13 @@ def time_order(kind: str, states: ActiveNeurons, g: Any, tau: float) -> dict[str
         "seconds": seconds,
         "processor_seconds": processor,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-        "coverage": float(found.curve[-1]),
+        "coverage": float(order.curve[-1]),
         "random": float(random[0]),
     }
 
 
 def measure_partition_loss(kind: str, states: ActiveNeurons, number: int = 8) -> list[dict[str, Any]]:
-    """Coverage lost by partition and merge, as a share of what plain greedy covers."""
+    """Measure the coverage lost by partition and merge, as a share of plain greedy coverage."""
     rows = []
     for share in (0.05, SHARE):
         length = int(len(states) * share)
@@ -138,8 +137,10 @@ def measure_partition_loss(kind: str, states: ActiveNeurons, number: int = 8) ->
 
 
 def compare_searches(states: ActiveNeurons) -> dict[str, Any]:
-    """Seconds of the order three ways, whether it is the same, and what it covers: of equal rows apricot-select does
-    not always take the earlier."""
+    """Time the order three ways; report whether the orders agree and what each covers.
+
+    Of two equal rows apricot-select does not always take the earlier one.
+    """
     length = int(len(states) * SHARE)
     matrix = csr_matrix(
         (np.ones(len(states.indices)), states.indices.astype(np.int32), states.indptr), (len(states), states.neurons)
@@ -152,40 +153,40 @@ def compare_searches(states: ActiveNeurons) -> dict[str, Any]:
         contestants["apricot"] = lambda k: apricot_lazy(matrix, k)
     seconds, orders = {}, {}
     for name, find in contestants.items():
-        find(min(10, length))  # whatever is compiled or loaded at first use
+        find(min(10, length))  # compile and load what first use needs
         began = time.perf_counter()
         orders[name] = find(length)
         seconds[name] = time.perf_counter() - began
-    same = {name: found == orders["lazy"] for name, found in orders.items()}
-    covered = {name: float(coverage_curve(states, np.array(found), [length])[0]) for name, found in orders.items()}
+    same = {name: order == orders["lazy"] for name, order in orders.items()}
+    covered = {name: float(coverage_curve(states, np.array(order), [length])[0]) for name, order in orders.items()}
     return {"rows": len(states), "length": length, "seconds": seconds, "same_order": same, "coverage": covered}
 
 
 def plain_greedy(states: ActiveNeurons, length: int) -> list[int]:
-    """Ask every row each time."""
+    """Return the greedy order, evaluating every row at each step."""
     step = np.append(growth_steps("sqrt", 1, len(states)), 0.0)
     count, weight = np.zeros(states.neurons, np.int64), np.full(states.neurons, step[0])
-    taken, rows = np.zeros(len(states), np.bool_), []
+    selected, rows = np.zeros(len(states), np.bool_), []
     for _ in range(length):
         gain = np.add.reduceat(weight[states.indices], states.indptr[:-1])
-        gain[taken] = -np.inf
+        gain[selected] = -np.inf
         best = int(gain.argmax())
         on = states.row(best)
         count[on] += 1
         weight[on] = step[count[on]]
-        taken[best] = True
+        selected[best] = True
         rows.append(best)
     return rows
 
 
 def apricot_lazy(matrix: Any, length: int) -> list[int]:
-    """The same objective by apricot-select's lazy greedy."""
+    """Return the order for the same objective by apricot-select's lazy greedy."""
     search = apricot.FeatureBasedSelection(length, concave_func="sqrt", optimizer="lazy")
     return [int(row) for row in search.fit(matrix).ranking]
 
 
 def time_partitioned(rows: int, on: int, neurons: int) -> dict[str, Any]:
-    """The route in parts from a memory-mapped file."""
+    """Time the partitioned search on a memory-mapped file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "on.u32"
         with path.open("wb") as file:
@@ -194,19 +195,19 @@ def time_partitioned(rows: int, on: int, neurons: int) -> dict[str, Any]:
         mapped = np.memmap(path, np.uint32, "r")
         states = ActiveNeurons(np.arange(rows + 1) * (len(mapped) // rows), mapped, neurons)
         began = time.perf_counter()
-        found = partitioned_order(states, int(rows * SHARE), on_pick=print_progress)
+        order = partitioned_order(states, int(rows * SHARE), on_pick=print_progress)
         seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    return {"rows": rows, "seconds": seconds, "peak_mb": peak, "coverage": float(found.curve[-1])}
+    return {"rows": rows, "seconds": seconds, "peak_mb": peak, "coverage": float(order.curve[-1])}
 
 
 def print_progress(done: int, total: int) -> None:
-    """Progress on the error stream."""
+    """Print progress to stderr."""
     print(f"\r{done / total:.1%}", end="", file=sys.stderr, flush=True)
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     ratio, lazy = report["ratios"], report["ratios"]["seconds"]["lazy"]
     lines = [
         f"{report['rows']:,} rows, {report['on']:,} neurons on in each, of {report['neurons']:,}; order to {SHARE:.0%}",

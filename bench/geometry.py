@@ -1,12 +1,12 @@
-"""The geometry of a million rows' answers, from a memory-mapped file.
+"""Answer geometry of a million rows, from a memory-mapped file.
 
     python -m bench.geometry                     1,000,000 rows x 5 answers x 384 numbers, float16
     python -m bench.geometry --rows 50000 --answers 10 --width 768
     python -m bench.geometry --json
 
-Made-up unit vectors around a mean of each row's own, one answer in a hundred missing. Writing the file is not timed.
-Beside the seconds: the most memory that arrays took at once (the K x K similarities of all rows are kept), and the
-largest difference of either figure from singular values of the vectors themselves, on the first rows.
+Vectors are synthetic unit vectors around a mean per row; one answer in a hundred is missing. Writing the file is not
+timed. Also reported: the peak memory of arrays, which includes the K x K similarities of all rows, and the largest
+difference of either figure from one computed by singular values, on the first rows.
 """
 
 import argparse
@@ -31,7 +31,7 @@ COMPARED_ROWS = 5000
 
 
 def main() -> int:
-    """Write, measure, print."""
+    """Write the vectors, time the geometry and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--answers", type=int, default=5)
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def generate_vectors(rows: int, answers: int, width: int) -> Iterator[NDArray[np.float16]]:
-    """Rows after rows, seeded: near together and far apart."""
+    """Yield rows in chunks, seeded; answers of a row are close together or far apart."""
     draw = np.random.default_rng(0)
     for start in range(0, rows, CHUNK):
         size = min(CHUNK, rows - start)
@@ -63,11 +63,11 @@ def generate_vectors(rows: int, answers: int, width: int) -> Iterator[NDArray[np
 
 
 def time_geometry(vectors: NDArray[np.float16]) -> dict[str, Any]:
-    """Both steps, timed; then both again for the memory, which costs time to watch."""
+    """Time both steps, then run both again to measure memory, because tracing it costs time."""
     began, worked = time.perf_counter(), time.process_time()
     gram = gram_matrices(vectors)
     middle = time.perf_counter()
-    found = compute_geometry(gram)
+    geometry = compute_geometry(gram)
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     del gram
     tracemalloc.start()
@@ -82,27 +82,27 @@ def time_geometry(vectors: NDArray[np.float16]) -> dict[str, Any]:
         "seconds": seconds,
         "processor_seconds": processor,
         "peak_mb": peak / 1e6,
-        "difference": largest_difference(vectors[:COMPARED_ROWS], found),
-        "dispersion": np.nanquantile(found.dispersion, [0, 0.5, 1]).tolist(),
-        "anisotropy": np.nanquantile(found.anisotropy, [0, 0.5, 1]).tolist(),
-        "incomplete_rows": int((found.counted < vectors.shape[1]).sum()),
+        "difference": largest_difference(vectors[:COMPARED_ROWS], geometry),
+        "dispersion": np.nanquantile(geometry.dispersion, [0, 0.5, 1]).tolist(),
+        "anisotropy": np.nanquantile(geometry.anisotropy, [0, 0.5, 1]).tolist(),
+        "incomplete_rows": int((geometry.counted < vectors.shape[1]).sum()),
     }
 
 
-def largest_difference(vectors: NDArray[np.float16], found: AnswerGeometry) -> float:
-    """From D and I by singular values, over rows that have all answers."""
+def largest_difference(vectors: NDArray[np.float16], geometry: AnswerGeometry) -> float:
+    """Return the largest difference from D and I by singular values, over rows that have all answers."""
     whole = np.isfinite(vectors).all(axis=(1, 2))
-    apart = vectors[whole].astype(np.float64)
-    apart -= apart.mean(axis=1, keepdims=True)
-    squares = np.linalg.svd(apart, compute_uv=False) ** 2
+    centred = vectors[whole].astype(np.float64)
+    centred -= centred.mean(axis=1, keepdims=True)
+    squares = np.linalg.svd(centred, compute_uv=False) ** 2
     total = squares.sum(axis=1)
-    off_d = np.abs(found.dispersion[: len(vectors)][whole] - total / vectors.shape[1]).max()
-    off_i = np.abs(found.anisotropy[: len(vectors)][whole] - (1 - squares[:, 0] / total)).max()
+    off_d = np.abs(geometry.dispersion[: len(vectors)][whole] - total / vectors.shape[1]).max()
+    off_i = np.abs(geometry.anisotropy[: len(vectors)][whole] - (1 - squares[:, 0] / total)).max()
     return float(max(off_d, off_i))
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     rows, answers, width = report["shape"]
     return "\n".join(
         [

@@ -1,16 +1,15 @@
 """A large pool in a real browser: `python -m bench.million [ROWS ...]`, 52,002 and 1,000,000 rows by default.
 
-Makes a pool and a finished measurement of so many rows, starts the app's own server on them and drives headless
-Chromium:
+Creates a pool and a finished run of that many rows, starts the app on them and drives headless Chromium:
 
     open         from the address of a fresh server to the first chart of the Pool page; then of three more pages
-    slider       a move of the budget until the figures show it and are painted (as bench.slider measures it), on Select
+    slider       a budget move on Select until the figures are updated and painted (as bench.slider measures it)
     compared     the same on Compare
-    table page   to the last page of the table of all rows
-    search       over the text of all rows
-    two at once  the same moves while a second visitor, on the same server, makes his
-    sent         the most that the server sent for one page or one move
-    server       its memory at the end, at its highest
+    table page   opening the last page of the table of all rows
+    search       searching the text of all rows
+    two at once  the same moves while a second visitor moves the budget on the same server
+    sent         the most bytes that the server sent for one page or one move
+    server       its memory at the end, when it is highest
 """
 
 import shutil
@@ -32,8 +31,8 @@ from bench.slider import CHROMIUM, FLAGS, ROOT, TOPICS, WARM_UP_MOVES, make_meas
 
 ROWS = (52_002, 1_000_000)
 WAIT_MS = 120_000
-PAGE_ROWS = 100  # rows of a page of that table
-CHARTS = {  # what is waited for on each page
+PAGE_ROWS = 100  # rows per page of the table of all rows
+CHARTS = {  # the element that is shown when a page is ready
     "Pool": "[data-testid=stMain] [role=img]",
     "Explore": "[class*=st-key-explore-histogram] .js-plotly-plot",
     "Compare": "[class*=st-key-compare] .js-plotly-plot",
@@ -43,15 +42,15 @@ CHARTS = {  # what is waited for on each page
 
 @dataclass
 class Visitor:
-    """A page, and how many bytes the server has sent it over its socket."""
+    """A browser page, and the bytes that the server has sent it over its websocket."""
 
     page: Any
     received: int = 0
     largest: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
-    def sent(self, what: str) -> Iterator[None]:
-        """Note the bytes that come while this goes on, if they are the most for it so far."""
+    def track_bytes(self, what: str) -> Iterator[None]:
+        """Record the bytes received inside the context, if they are the most for `what` so far."""
         before = self.received
         yield
         self.page.wait_for_timeout(300)
@@ -59,28 +58,28 @@ class Visitor:
 
 
 def open_visitor(browser: Any) -> Visitor:
-    """A browser session of its own."""
-    seen = Visitor(browser.new_context(viewport={"width": 1280, "height": 900}).new_page())
+    """Open a new browser session."""
+    visitor = Visitor(browser.new_context(viewport={"width": 1280, "height": 900}).new_page())
 
     def count(frame: Any) -> None:
-        seen.received += len(frame)
+        visitor.received += len(frame)
 
-    seen.page.on("websocket", lambda socket: socket.on("framereceived", count))
-    return seen
+    visitor.page.on("websocket", lambda socket: socket.on("framereceived", count))
+    return visitor
 
 
 def go_to(page: Any, name: str) -> None:
-    """To the page of this name."""
+    """Open the page of this name."""
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
 
 
-def time_pages(seen: Visitor, address: str) -> dict[str, float]:
-    """Seconds to the first chart of four pages, the first of them on a server that nobody has visited."""
-    page, times = seen.page, {}
+def time_pages(visitor: Visitor, address: str) -> dict[str, float]:
+    """Return seconds to the first chart of four pages; the first is opened on a server without earlier visitors."""
+    page, times = visitor.page, {}
     for name, chart in CHARTS.items():
         page.wait_for_timeout(2_000)
         began = time.perf_counter()
-        with seen.sent(name):
+        with visitor.track_bytes(name):
             if not times:
                 page.goto(address)
             else:
@@ -90,31 +89,31 @@ def time_pages(seen: Visitor, address: str) -> dict[str, float]:
     return times
 
 
-def time_moves(seen: Visitor, count: int) -> np.ndarray[Any, Any]:
-    """(count,) milliseconds until a move of the budget is answered, on the page that is open."""
-    slider = seen.page.get_by_role("slider", name="Budget")
+def time_moves(visitor: Visitor, count: int) -> np.ndarray[Any, Any]:
+    """Return (count,) milliseconds until a budget move is answered on the open page."""
+    slider = visitor.page.get_by_role("slider", name="Budget")
     times = []
     for i in range(count + WARM_UP_MOVES):
-        with seen.sent("a move"):
-            times.append(time_key_press(seen.page, slider, back=i % 20 >= 10)[0])
+        with visitor.track_bytes("a move"):
+            times.append(time_key_press(visitor.page, slider, back=i % 20 >= 10)[0])
     return np.array(times[WARM_UP_MOVES:])
 
 
-def time_table_and_search(seen: Visitor, n: int) -> dict[str, float]:
-    """Seconds until the last page of the table of all rows is there, and until a search over all texts has its rows."""
-    page = seen.page
+def time_table_and_search(visitor: Visitor, n: int) -> dict[str, float]:
+    """Return seconds until the last page of the table of all rows is shown, and until a search shows its rows."""
+    page = visitor.page
     go_to(page, "Pool")
     number = page.get_by_role("spinbutton", name="Page")
     number.wait_for(timeout=WAIT_MS)
     page.wait_for_timeout(2_000)
     times = {}
-    asked = (
+    steps = (
         ("table page", number, str(-(-n // PAGE_ROWS)), f"to {n:,} of {n:,} rows"),
         ("search", page.get_by_role("textbox", name="Search prompts"), "topic 976?", f"of {count_matches(n):,} rows"),
     )
-    for name, box, typed, answer in asked:
+    for name, box, typed, answer in steps:
         began = time.perf_counter()
-        with seen.sent(name):
+        with visitor.track_bytes(name):
             box.fill(typed)
             box.press("Enter")
             page.get_by_text(answer, exact=False).first.wait_for(timeout=WAIT_MS)
@@ -123,16 +122,16 @@ def time_table_and_search(seen: Visitor, n: int) -> dict[str, float]:
 
 
 def count_matches(n: int) -> int:
-    """How many of `n` rows are about topic 976."""
+    """Count the rows about topic 976 among `n` rows."""
     return len(range(976, n, TOPICS))
 
 
 @contextmanager
 def second_visitor(address: str) -> Iterator[None]:
-    """Another visitor in a process of its own, who moves the budget again and again."""
+    """Run a second visitor in a process of its own, which moves the budget again and again."""
     other = subprocess.Popen([sys.executable, "-m", "bench.million", "--crowd", address], cwd=ROOT)
     try:
-        time.sleep(15)  # until his page is there
+        time.sleep(15)  # until its page is open
         yield
     finally:
         other.terminate()
@@ -152,10 +151,10 @@ def main(
         return
     if alone:
         with launch_browser(chromium) as browser:
-            seen = open_visitor(browser)
-            time_pages(seen, alone)
+            visitor = open_visitor(browser)
+            time_pages(visitor, alone)
             while True:
-                time_moves(seen, 1)
+                time_moves(visitor, 1)
     for n in rows or ROWS:
         with tempfile.TemporaryDirectory(prefix="winnow-bench-") as folder:
             workspace, _ = make_measured_pool(n, Path(folder))
@@ -165,7 +164,7 @@ def main(
 
 @contextmanager
 def launch_browser(chromium: str) -> Iterator[Any]:
-    """A headless browser."""
+    """Launch a headless browser."""
     from playwright.sync_api import sync_playwright  # only needed, and only installed, for tests and benchmarks
 
     with sync_playwright() as driver:
@@ -174,20 +173,20 @@ def launch_browser(chromium: str) -> Iterator[Any]:
         browser.close()
 
 
-def print_report(n: int, address: str, server: psutil.Process, seen: Visitor, count: int) -> None:
-    """All figures for one pool, a line each."""
+def print_report(n: int, address: str, server: psutil.Process, visitor: Visitor, count: int) -> None:
+    """Print all figures for one pool, one per line."""
     print(f"\n{n:,} rows")
-    for name, took in time_pages(seen, address).items():
-        print(f"  open {name:<8} {took:7.2f} s", flush=True)
-    _spread("slider", time_moves(seen, count))
-    go_to(seen.page, "Compare")
-    _spread("compared", time_moves(seen, count))
-    go_to(seen.page, "Select")
+    for name, seconds in time_pages(visitor, address).items():
+        print(f"  open {name:<8} {seconds:7.2f} s", flush=True)
+    _spread("slider", time_moves(visitor, count))
+    go_to(visitor.page, "Compare")
+    _spread("compared", time_moves(visitor, count))
+    go_to(visitor.page, "Select")
     with second_visitor(address):
-        _spread("two at once", time_moves(seen, count))
-    for name, took in time_table_and_search(seen, n).items():
-        print(f"  {name:<13} {took:7.2f} s", flush=True)
-    for name, size in seen.largest.items():
+        _spread("two at once", time_moves(visitor, count))
+    for name, seconds in time_table_and_search(visitor, n).items():
+        print(f"  {name:<13} {seconds:7.2f} s", flush=True)
+    for name, size in visitor.largest.items():
         print(f"  sent, {name:<13} {size / 1e6:6.2f} MB")
     print(f"  server memory {server.memory_info().rss / 1e9:7.2f} GB", flush=True)
 

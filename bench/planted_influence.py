@@ -1,18 +1,19 @@
-"""Does preference influence find what was planted? The acceptance experiment, through the whole measurement.
+"""Acceptance experiment for preference influence: does it find planted rows? Runs the whole measurement.
 
     python -m bench.planted_influence                    three seeds
     python -m bench.planted_influence --seeds 5 --noise words --steps 600
     python -m bench.planted_influence --json
 
-    topics   eight, each with words of its own and a grammar: which three words may follow a word
-    base     a small Llama that has read clean rows of all topics, enough to know the topics and to have begun on
-             their grammar; with more `--steps` it knows that too, and clean rows have nothing left to teach
+    topics   eight, each with its own words and a grammar: the three words that may follow each word
+    base     a small Llama trained on clean rows of all topics, long enough to learn the topics but only the beginnings
+             of their grammar. With more `--steps` it learns the grammar too, and clean rows have nothing left to teach
     pool     640 rows, 80 of each topic, half of them with noise in place of the response
     target   three topics, five pairs of each, clean against noise; sub-task = topic
     noise    order: the words of the clean response, shuffled; words: any words of the topic; all: of any topic
 
-Share of the top 5 % (32 rows) that is clean and of a target topic; chance is 120 / 640 = 0.19. All is made from the
-seed: grammar, base, pool, pairs, warm-up. ROSE and LESS come from one measurement, so they differ in the loss alone.
+The result is the share of the top 5 % (32 rows) that is clean and of a target topic; 120 / 640 = 0.19 is expected by
+chance. The seed determines grammar, base, pool, pairs and warm-up. ROSE and LESS come from one measurement, so they
+differ in the loss alone.
 """
 
 import argparse
@@ -40,14 +41,14 @@ from core.schema import Reading
 from core.workspace.folder import Workspace
 
 TOPICS = 8
-WORDS = 24  # of a topic
+WORDS = 24  # per topic
 SUCCESSORS = 3  # words that may follow a word
 PROMPT_WORDS = 6  # words of a prompt
-RESPONSE_WORDS = (6, 12)  # words of a response, from and to
+RESPONSE_WORDS = (6, 12)  # words of a response, fewest and most
 ROWS, TARGETS, PAIRS = 640, 3, 5
 SHARE = 0.05
-STEPS = 60  # of 64 rows, of the base
-RATE = 2e-3  # of the warm-up: the papers' would change nothing in so small a model
+STEPS = 60  # training steps of the base, on 64 rows each
+RATE = 2e-3  # of the warm-up; the papers' rate changes nothing in so small a model
 LEAST_SHARE = 0.8
 SPECIAL = ("<unk>", "<s>", "</s>", "<q>", "<a>")
 TEMPLATE = (
@@ -59,29 +60,29 @@ Triple = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Language:
-    """Eight topics; seeded."""
+    """A synthetic language of eight topics; seeded."""
 
     seed: int
     noise: str = "order"  # order | words | all
 
     @cached_property
-    def follow(self) -> np.ndarray[Any, Any]:
-        """(TOPICS, WORDS, FOLLOW) words that may follow a word."""
+    def successors(self) -> np.ndarray[Any, Any]:
+        """Return the words that may follow each word, (TOPICS, WORDS, FOLLOW)."""
         rng = np.random.default_rng([self.seed, 0])
-        one = [rng.choice(WORDS, SUCCESSORS, replace=False) for _ in range(TOPICS * WORDS)]
-        return np.stack(one).reshape(TOPICS, WORDS, SUCCESSORS)
+        choices = [rng.choice(WORDS, SUCCESSORS, replace=False) for _ in range(TOPICS * WORDS)]
+        return np.stack(choices).reshape(TOPICS, WORDS, SUCCESSORS)
 
     def triple(self, rng: np.random.Generator, topic: int) -> Triple:
-        """A prompt, its clean response, and noise of the same length."""
+        """Generate a prompt, its clean response, and noise of the same length."""
         size = PROMPT_WORDS + int(rng.integers(*RESPONSE_WORDS, endpoint=True))
         chain = [int(rng.integers(WORDS))]
         while len(chain) < size:
-            chain.append(int(rng.choice(self.follow[topic, chain[-1]])))
+            chain.append(int(rng.choice(self.successors[topic, chain[-1]])))
         words = [_word(topic, i) for i in chain]
         return (
-            _said(words[:PROMPT_WORDS]),
-            _said(words[PROMPT_WORDS:]),
-            _said(self._noise(rng, topic, words[PROMPT_WORDS:])),
+            _join(words[:PROMPT_WORDS]),
+            _join(words[PROMPT_WORDS:]),
+            _join(self._noise(rng, topic, words[PROMPT_WORDS:])),
         )
 
     def _noise(self, rng: np.random.Generator, topic: int, clean: list[str]) -> list[str]:
@@ -95,12 +96,12 @@ def _word(topic: int, i: int) -> str:
     return f"{chr(97 + topic)}{i}"
 
 
-def _said(words: list[str]) -> str:
+def _join(words: list[str]) -> str:
     return " ".join(words)
 
 
 def make_base(language: Language, folder: Path, steps: int = STEPS) -> Path:
-    """Train a small Llama on clean rows, every row new to it, and write it with its tokenizer."""
+    """Train a small Llama on clean rows, each seen once, and save it with its tokenizer."""
     logging.disable_progress_bar()
     tokenizer = _tokenizer()
     torch.manual_seed(language.seed)
@@ -121,7 +122,7 @@ def make_base(language: Language, folder: Path, steps: int = STEPS) -> Path:
     rng = np.random.default_rng([language.seed, 1])
     for _ in range(steps):
         rows = [language.triple(rng, int(topic)) for topic in rng.integers(TOPICS, size=64)]
-        ids = tokenizer([f"<q> {asked} <a> {clean} </s>" for asked, clean, _ in rows])["input_ids"]
+        ids = tokenizer([f"<q> {prompt} <a> {clean} </s>" for prompt, clean, _ in rows])["input_ids"]
         length = max(map(len, ids))
         tokens = torch.tensor([row + [0] * (length - len(row)) for row in ids])
         loss = network(input_ids=tokens, labels=tokens.masked_fill(tokens == 0, -100)).loss
@@ -136,7 +137,7 @@ def make_base(language: Language, folder: Path, steps: int = STEPS) -> Path:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word."""
+    """Build a tokenizer with one token per word."""
     words = [*SPECIAL, *(_word(t, i) for t in range(TOPICS) for i in range(WORDS))]
     rules = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     rules.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -147,31 +148,31 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 
 def write_planted(language: Language, seed: int, folder: Path) -> tuple[Path, Path, np.ndarray[Any, Any]]:
-    """Write a pool and a target set; (ROWS,) which rows are clean and of a target topic."""
+    """Write a pool and a target set; return their paths and a (ROWS,) mask of rows that are clean and on target."""
     rng = np.random.default_rng([language.seed, seed, 2])
-    wanted = rng.choice(TOPICS, TARGETS, replace=False)
-    rows, good = [], []
+    topics = rng.choice(TOPICS, TARGETS, replace=False)
+    rows, on_target = [], []
     for i in rng.permutation(ROWS):
         topic, clean = int(i) % TOPICS, i < ROWS // 2
-        asked, right, wrong = language.triple(rng, topic)
-        rows.append({"instruction": asked, "output": right if clean else wrong})
-        good.append(clean and topic in wanted)
+        prompt, right, wrong = language.triple(rng, topic)
+        rows.append({"instruction": prompt, "output": right if clean else wrong})
+        on_target.append(clean and topic in topics)
     pairs = []
-    for topic in np.repeat(wanted, PAIRS):
-        asked, right, wrong = language.triple(rng, int(topic))
-        pairs.append({"prompt": asked, "chosen": right, "rejected": wrong, "topic": f"topic {topic}"})
+    for topic in np.repeat(topics, PAIRS):
+        prompt, right, wrong = language.triple(rng, int(topic))
+        pairs.append({"prompt": prompt, "chosen": right, "rejected": wrong, "topic": f"topic {topic}"})
     folder.mkdir(parents=True)
-    return _written(folder / "pool.jsonl", rows), _written(folder / "pairs.jsonl", pairs), np.array(good)
+    return _write_jsonl(folder / "pool.jsonl", rows), _write_jsonl(folder / "pairs.jsonl", pairs), np.array(on_target)
 
 
-def _written(path: Path, rows: list[dict[str, str]]) -> Path:
+def _write_jsonl(path: Path, rows: list[dict[str, str]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
 def measure_shares(language: Language, base: Path, seed: int, folder: Path) -> dict[str, float]:
-    """Share of the top 5 % that is clean and of a target topic: by ROSE, by LESS, at random."""
-    source, pairs, good = write_planted(language, seed, folder)
+    """Return the share of the top 5 % that is clean and of a target topic, for ROSE, LESS and a random order."""
+    source, pairs, on_target = write_planted(language, seed, folder)
     workspace = Workspace(folder / "workspace")
     pool = load_pool(str(source), workspace=workspace.root)
     settings = {"targets": f"planted={pairs}", "subtask": "topic", "epochs": 4, "lora_rank": 8, "learning_rate": RATE}
@@ -180,14 +181,14 @@ def measure_shares(language: Language, base: Path, seed: int, folder: Path) -> d
     scores = method.scores(load_measured(run))
     orders = {name: np.argsort(-scores[f"{column}.planted"], kind="stable") for name, column in SCORES.items()}
     orders["random"] = np.random.default_rng(seed).permutation(ROWS)
-    return {name: float(good[order[: round(SHARE * ROWS)]].mean()) for name, order in orders.items()}
+    return {name: float(on_target[order[: round(SHARE * ROWS)]].mean()) for name, order in orders.items()}
 
 
 SCORES = {"ROSE": "influence", "LESS": "less"}
 
 
 def main() -> int:
-    """Plant, measure, print."""
+    """Run the experiment for each seed and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--noise", choices=("order", "words", "all"), default="order")
@@ -207,7 +208,7 @@ def main() -> int:
 
 
 def format_table(report: list[dict[str, float]]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     names = ("ROSE", "LESS", "random")
     spread = {name: np.array([row[name] for row in report]) for name in names}
     lines = [

@@ -1,12 +1,12 @@
-"""How fast a pool opens, and in how much memory, beside `datasets.load_dataset("json")` on the same file.
+"""Time and memory to open a pool, compared with `datasets.load_dataset("json")` on the same file.
 
     python -m bench.pool_load              100,000 rows of about 1 kB
     python -m bench.pool_load --full       1,000,000 rows, about 1 GB
     python -m bench.pool_load --rows 5000
 
-Each reader runs in a process of its own, on a file that was just written (so both read it from memory).
-Both end with rows in Arrow files that are memory-mapped. Winnow also hashes every row's content, finds exact
-duplicates, makes the canonical view and keeps the original text.
+Each reader runs in a process of its own, on a file that was just written, so both read it from the page cache.
+Both end with memory-mapped Arrow files. Winnow also hashes every row's content, finds exact duplicates, builds the
+canonical view and keeps the original text.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SAMPLE_READS = 2000
 
 
 def main() -> None:
-    """Write the file, time both readers, print one line each and the ratio."""
+    """Write the file, time both readers, and print a line for each and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} rows, about 1 GB")
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def time_readers(folder: Path, rows: int) -> None:
-    """Both readers on one generated file."""
+    """Time both readers on one generated file and print the results."""
     file = folder / "pool.jsonl"
     write_rows(file, rows)
     print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB")
@@ -59,7 +59,7 @@ def time_readers(folder: Path, rows: int) -> None:
 
 
 def write_rows(file: Path, rows: int, seed: int = 0) -> None:
-    """Rows of about 1 kB in the dolly schema with ids; one in a hundred repeats an earlier one's text."""
+    """Write rows of about 1 kB in the Dolly schema, with ids; one in a hundred repeats the text of an earlier row."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 9))) for _ in range(5000)]
     pieces = [" ".join(rng.choices(words, k=25)) for _ in range(PARAGRAPHS)]
@@ -77,14 +77,14 @@ def write_rows(file: Path, rows: int, seed: int = 0) -> None:
 
 
 def run_reader(reader: str, file: Path) -> dict[str, float]:
-    """Seconds and peak memory of one reader in a fresh process."""
+    """Return seconds and peak memory of one reader in a fresh process."""
     command = [sys.executable, "-m", "bench.pool_load", "--reader", reader, "--file", str(file)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def read_with_winnow(file: Path) -> dict[str, float]:
-    """Import, then a few thousand rows picked at random."""
+    """Import the file, then read a few thousand random rows."""
     from core.pool.pools import load_pool, read_rows
 
     start = time.perf_counter()
@@ -103,7 +103,7 @@ def read_with_winnow(file: Path) -> dict[str, float]:
 
 
 def read_with_datasets(file: Path) -> dict[str, float]:
-    """What `datasets` does with the same file."""
+    """Load the same file with `datasets`."""
     from datasets import load_dataset
 
     start = time.perf_counter()
@@ -112,7 +112,7 @@ def read_with_datasets(file: Path) -> dict[str, float]:
 
 
 def resources_since(start: float) -> dict[str, float]:
-    """Seconds since `start`, processor seconds and peak memory of this process."""
+    """Return seconds since `start`, and processor seconds and peak memory of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": time.perf_counter() - start,

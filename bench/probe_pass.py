@@ -1,18 +1,18 @@
-"""One pass of `core.models.forward_pass` against the plain way and against the bare transformer body.
+"""The forward pass of `core.models.forward_pass`, compared with a row-by-row loop and with the bare transformer body.
 
     python -m bench.probe_pass             64 real Alpaca rows; random weights in the shape of a 0.5 B model
     python -m bench.probe_pass --rows 16
     python -m bench.probe_pass --json
 
-In one process, by turns, batch after batch, so that whatever else the machine does falls on all alike:
+The variants alternate in one process, batch after batch, so that other load on the machine affects all alike:
 
-    loop    one row at a time, logits of every position, log-softmax, the same figures; float32
-    probe   core.models.forward_pass.Probe in float32
-    auto    core.models.forward_pass.Probe in the dtype the app picks by itself
+    loop    one row at a time: logits of every position, log-softmax, the same figures; float32
+    probe   ForwardPass in float32
+    auto    ForwardPass in the dtype that the app picks
     body    the transformer body alone over the same batches; float32
 
-Memory: in a process of its own, the peak for prompts of 256 and of 1,024 tokens with the same responses. Logits of
-every position would grow by prompt × vocabulary; the pass does not have them.
+Memory is the peak of a separate process, for prompts of 256 and of 1,024 tokens with responses of equal length. Logits
+of every position would grow by prompt × vocabulary; the pass never holds them.
 """
 
 import argparse
@@ -56,7 +56,7 @@ Batch = dict[str, list[Any]]
 
 
 def main() -> int:
-    """Time the four, measure the memory, print both."""
+    """Time the four variants, measure memory and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
@@ -72,14 +72,14 @@ def main() -> int:
     if not ALPACA.exists():
         print(f"Skipped: the real rows ({ALPACA.name}) are not beside the project.")
         return 0
-    peaks = measure_memory()  # first: a process forked off a large one would count that one's pages as its own
+    peaks = measure_memory()  # first: a process forked from a large one counts its parent's pages
     report = time_all(alpaca_rows(options.rows), options.rounds) | {"memory": peaks}
     print(json.dumps(report, indent=2) if options.json else format_table(report))
     return 0
 
 
 def alpaca_rows(n: int) -> Batch:
-    """Token ids of n rows drawn from the pool; the ids are the embedded tokenizer's, all below 151,936."""
+    """Return token ids of n sampled rows; they are the embedded tokenizer's, all below 151,936."""
     with gzip.open(ALPACA, "rt", encoding="utf-8") as file:
         pool = [json.loads(line) for line in file]
     picked = np.random.default_rng(0).choice(len(pool), n, replace=False)
@@ -90,7 +90,7 @@ def alpaca_rows(n: int) -> Batch:
 
 
 def random_model(layers: int = SHAPE["num_hidden_layers"]) -> Model:
-    """The shape of Qwen2 0.5 B with random weights, in float32."""
+    """Build a model of the shape of Qwen2 0.5 B with random weights, in float32."""
     torch.manual_seed(0)
     network = Qwen2ForCausalLM(Qwen2Config(**SHAPE | {"num_hidden_layers": layers})).eval().to(pick_device())
     return Model(
@@ -107,7 +107,7 @@ def random_model(layers: int = SHAPE["num_hidden_layers"]) -> Model:
 
 
 def time_all(rows: Batch, rounds: int) -> dict[str, Any]:
-    """Seconds of each of the four over all rows, and how far their figures are apart."""
+    """Return the seconds of each variant, and the largest relative differences between `probe` and `loop`."""
     model = random_model()
     dtype = pick_dtype(model.device, model.parameters)
     lower = (
@@ -124,19 +124,21 @@ def time_all(rows: Batch, rounds: int) -> dict[str, Any]:
     batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
     seconds = dict.fromkeys(contestants, 0.0)
     processor = dict.fromkeys(contestants, 0.0)
-    apart = dict.fromkeys(FIGURES, 0.0)
-    for turn in range(rounds + 1):  # the first, on the smallest batch, only to warm up
+    differences = dict.fromkeys(FIGURES, 0.0)
+    for turn in range(rounds + 1):  # round 0 is a warm-up on the smallest batch
         for picked in batches if turn else batches[-1:]:
             batch = {name: [values[i] for i in picked] for name, values in rows.items()}
-            found = {}
+            figures = {}
             for name, measure in contestants.items():
                 began, worked = time.perf_counter(), time.process_time()
-                found[name] = measure(batch)
+                figures[name] = measure(batch)
                 if turn:
                     seconds[name] += time.perf_counter() - began
                     processor[name] += time.process_time() - worked
             for name in FIGURES:
-                apart[name] = max(apart[name], largest_difference(found["probe"][name], found["loop"][name]))
+                differences[name] = max(
+                    differences[name], largest_difference(figures["probe"][name], figures["loop"][name])
+                )
     responses = int(sum(np.sum(s[1::2] - s[::2]) for s in rows["spans"]))
     return {
         "device": model.device,
@@ -149,13 +151,13 @@ def time_all(rows: Batch, rounds: int) -> dict[str, Any]:
         "auto_dtype": dtype,
         "seconds": seconds,
         "processor_seconds": processor,
-        "largest_difference": apart,
+        "largest_difference": differences,
     }
 
 
 @torch.inference_mode()
 def measure_one_by_one(model: Model, batch: Batch) -> dict[str, Any]:
-    """The plain way: one row at a time, logits of all its positions."""
+    """Measure one row at a time, with logits of all its positions."""
     rows: dict[str, list[Any]] = {name: [] for name in FIGURES}
     for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
         ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
@@ -173,20 +175,20 @@ def measure_one_by_one(model: Model, batch: Batch) -> dict[str, Any]:
 
 @torch.inference_mode()
 def run_body(model: Model, batch: Batch) -> None:
-    """The transformer body over one batch, and nothing else."""
+    """Run the transformer body alone over one batch."""
     ids, _, _ = pad_rows(batch["tokens"], batch["spans"])
     hidden = model.network.base_model(input_ids=torch.from_numpy(ids).to(model.device), use_cache=False)
-    hidden.last_hidden_state[0, 0, 0].item()  # on a GPU: wait until it is there
+    hidden.last_hidden_state[0, 0, 0].item()  # on a GPU: wait for the result
 
 
-def largest_difference(found: Any, expected: Any) -> float:
-    """Largest relative difference; of vectors, relative to their length."""
+def largest_difference(values: Any, expected: Any) -> float:
+    """Return the largest relative difference; for vectors, relative to their length."""
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
-    return float(np.max(np.abs(found - expected) / scale))
+    return float(np.max(np.abs(values - expected) / scale))
 
 
 def measure_memory() -> dict[str, float]:
-    """Peak megabytes for short and long prompts, and what logits of every position would have added."""
+    """Return peak megabytes for short and long prompts, and what logits of every position would add."""
     command = [sys.executable, "-m", "bench.probe_pass", "--peak"]
     peaks = [
         float(subprocess.run([*command, str(n)], capture_output=True, text=True, check=True).stdout)
@@ -201,7 +203,7 @@ def measure_memory() -> dict[str, float]:
 
 
 def peak_megabytes(prompt: int, response: int = 64) -> float:
-    """Peak of this process after one pass over four rows; one layer, so that the head is most of it."""
+    """Return this process's peak after one pass over four rows, with one layer so that the head dominates."""
     model = random_model(layers=1)
     rng = np.random.default_rng(0)
     tokens = [rng.integers(0, SHAPE["vocab_size"], prompt + response).astype(np.uint32) for _ in range(4)]
@@ -212,7 +214,7 @@ def peak_megabytes(prompt: int, response: int = 64) -> float:
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     wall, processor, peak = report["seconds"], report["processor_seconds"], report["memory"]
     lines = [
         f"{report['rows']} rows, {report['tokens']:,} tokens, {report['response_tokens']:,} of them response; "
@@ -228,8 +230,8 @@ def format_table(report: dict[str, Any]) -> str:
         "                                     measured  processor  wanted",
         *(
             f"{f'{above} / {below}':<36} {wall[above] / wall[below]:7.2f}   "
-            f"{processor[above] / processor[below]:9.2f}   {wanted}"
-            for above, below, wanted in (
+            f"{processor[above] / processor[below]:9.2f}   {goal}"
+            for above, below, goal in (
                 ("loop", "probe", "at least 1.4"),
                 ("loop", "auto", "at least 3"),
                 ("probe", "body", "at most 1.5"),
@@ -246,7 +248,7 @@ def format_table(report: dict[str, Any]) -> str:
 
 
 def describe_contestants(report: dict[str, Any]) -> dict[str, str]:
-    """What the four are, in words."""
+    """Return a description of each variant."""
     return {
         "loop": "loop: row by row, all logits, fp32",
         "probe": "probe: float32",

@@ -1,22 +1,21 @@
-"""Gradients of single rows, scored while they are alive, against what a batch costs anyway and the releases' way.
+"""Scores of per-row gradients, compared with a plain batch backward and with the released implementations.
 
     python -m bench.row_gradients              64 real Alpaca rows, embedded model; 8 on a 0.5 B one's shape
     python -m bench.row_gradients --rows 16 --large 0
     python -m bench.row_gradients --json
 
-In one process, by turns, round after round; of each the fastest round counts, so that whatever else the machine does
-falls on none. A LoRA adapter of rank 8 is on the attention's projections:
+The variants alternate in one process, and the fastest round of each counts, which excludes most other load on the
+machine. A LoRA adapter of rank 8 is on the attention's projections:
 
-    scores    core.models.training.row_gradients.RowGradients.scores: Adam's form of each row's gradient, its cosines
-    with 4 directions
+    scores    RowGradients.scores: the Adam step of each row's gradient, and its cosines with 4 directions
     plain     the same batches forward and backward, one gradient for all rows, logits of every position
-    head      likewise, with logits of response positions only
-    loop      the releases' way: one row at a time by autograd, logits of every position, Adam's form of it
-    draw      and the random signs of a Rademacher projection to 8,192 dimensions, in blocks of parameters; for every 16
-              rows they are drawn again, as the releases do, since for larger models they would fit into no memory
-    project   and the projection of these 16 rows by them
+    head      the same, with logits of response positions only
+    loop      as in the releases: one row at a time by autograd, logits of every position, then the Adam step
+    draw      then random signs for a Rademacher projection to 8,192 dimensions, in blocks of parameters; drawn again
+              for every 16 rows, as in the releases, because those of a larger model do not fit into memory
+    project   then the projection of these 16 rows
 
-The last three run once, on 16 rows, or as many of the large model's as there are; `release` is their sum.
+The last three run once, on 16 rows, or on all rows of the large model if there are fewer; `release` is their sum.
 """
 
 import argparse
@@ -44,8 +43,8 @@ from core.models.training.row_gradients import BATCH_TOKENS, RowGradients
 RANK = 8
 DIRECTIONS = 4
 PROJECTED_DIMENSIONS = 8192  # dimensions
-PROJECTED_ROWS = 16  # rows projected at once, as the releases do
-BLOCK_PARAMETERS = 4096  # parameters whose signs are alive at once
+PROJECTED_ROWS = 16  # rows projected at once, as in the releases
+BLOCK_PARAMETERS = 4096  # parameters whose signs are in memory at once
 WANTED = {
     "plain / scores": "at least 0.9",
     "head / scores": "at least 0.9",
@@ -63,7 +62,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count what is done meanwhile."""
+        """Add the time spent inside the context to `name`."""
         began, worked = time.perf_counter(), time.process_time()
         yield
         self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - began
@@ -71,7 +70,7 @@ class Clock:
 
 
 def main() -> int:
-    """Time all on both models; print."""
+    """Time all variants on both models and print the report."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--large", type=int, default=8, help="rows for the shape of a 0.5 B model; 0: without it")
@@ -95,7 +94,7 @@ def main() -> int:
 
 
 def with_adapter(model: Model) -> Model:
-    """The model with an adapter in it whose every matrix is random, B too."""
+    """Add an adapter whose matrices are all random, B included; return the model."""
     torch.manual_seed(0)
     add_adapter(model.network, rank=RANK, alpha=4 * RANK, on="attention")
     with torch.no_grad():
@@ -105,7 +104,7 @@ def with_adapter(model: Model) -> Model:
 
 
 def time_all(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
-    """Seconds per row of each, ratios of them, and how far apart their cosines are."""
+    """Return seconds per row of each variant, their ratios, and the largest differences of cosines."""
     gradients = RowGradients(model)
     first, *directions = random_vectors(gradients, 1 + DIRECTIONS)
     moments = AdamMoments(first, {name: m.square() for name, m in first.items()}, steps=10)
@@ -116,15 +115,15 @@ def time_all(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
         "plain": lambda: [backward_batch(model, batch, every=True) for batch in batches],
         "head": lambda: [backward_batch(model, batch, every=False) for batch in batches],
     }
-    backward_batch(model, batches[-1], every=False)  # only to warm up
+    backward_batch(model, batches[-1], every=False)  # warm-up
     clocks = time_rounds(contestants, rounds)
     n = len(lengths)
     seconds = {name: min(clock.wall[name] for clock in clocks) / n for name in contestants}
     used = {name: min(clock.processor[name] for clock in clocks) / n for name in contestants}
     released = time_release(model, take_rows(rows, np.arange(min(n, PROJECTED_ROWS))), directions, moments)
     cosines = gradients.scores(rows, directions, moments).cosines[: len(released["cosines"])]
-    for clock, own in ((seconds, "seconds"), (used, "processor_seconds")):
-        clock |= released[own] | {"release": sum(released[own].values())}
+    for clock, kind in ((seconds, "seconds"), (used, "processor_seconds")):
+        clock |= released[kind] | {"release": sum(released[kind].values())}
     return {
         "rows": n,
         "tokens": int(lengths.sum()),
@@ -142,21 +141,23 @@ def time_all(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
 
 
 def random_vectors(gradients: RowGradients, n: int) -> list[dict[str, Tensor]]:
-    """Unit vectors of the adapter's parameters."""
+    """Return n random unit vectors over the adapter's parameters, seeded."""
     generator = torch.Generator().manual_seed(1)
-    found = [{k: torch.randn(shape, generator=generator) for k, shape in gradients.shapes.items()} for _ in range(n)]
-    lengths = [torch.cat([v.flatten() for v in one.values()]).norm() for one in found]
+    vectors = [{k: torch.randn(shape, generator=generator) for k, shape in gradients.shapes.items()} for _ in range(n)]
+    lengths = [torch.cat([v.flatten() for v in vector.values()]).norm() for vector in vectors]
     device = gradients.model.device
-    return [{k: (v / size).to(device) for k, v in one.items()} for one, size in zip(found, lengths, strict=True)]
+    return [
+        {k: (v / size).to(device) for k, v in vector.items()} for vector, size in zip(vectors, lengths, strict=True)
+    ]
 
 
 def time_ratios(seconds: dict[str, float]) -> dict[str, float]:
-    """Above 1: scores are the faster."""
+    """Return the ratios to `scores`; above 1, `scores` is faster."""
     return {name: seconds[name.split(" / ")[0]] / seconds["scores"] for name in WANTED}
 
 
 def time_rounds(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[Clock]:
-    """What each took in each round."""
+    """Time each variant in each round, alternating between them."""
     clocks = [Clock() for _ in range(rounds)]
     for clock in clocks:
         for name, work in contestants.items():
@@ -166,7 +167,7 @@ def time_rounds(contestants: dict[str, Callable[[], Any]], rounds: int) -> list[
 
 
 def backward_batch(model: Model, batch: Batch, *, every: bool) -> None:
-    """The plain way: one batch forward and backward, gradients in the adapter's parameters. The loss is the same."""
+    """Run one batch forward and backward, with the same loss; gradients stay in the adapter's parameters."""
     with adapter_gradients(model) as parameters:
         ids, _, response = pad_rows(batch["tokens"], batch["spans"])
         padded = torch.from_numpy(ids).to(model.device)
@@ -178,12 +179,12 @@ def backward_batch(model: Model, batch: Batch, *, every: bool) -> None:
             logits = compute_logits(model.network, hidden[at])
         nll = cross_entropy(logits.float(), padded[:, 1:][at], reduction="none")
         (nll / torch.bincount(at[0])[at[0]]).sum().backward()
-        parameters[0].grad.flatten()[0].item()  # on a GPU: wait until it is there
+        parameters[0].grad.flatten()[0].item()  # on a GPU: wait for the result
 
 
 @contextmanager
 def adapter_gradients(model: Model) -> Iterator[list[Any]]:
-    """The adapter's parameters, and no other, have gradients for as long as the context lasts."""
+    """Give gradients to the adapter's parameters alone inside the context; yield these parameters."""
     parameters = [matrix.weight for matrix in adapter_matrices(model.network).values()]
     model.network.requires_grad_(False)
     for parameter in parameters:
@@ -197,7 +198,7 @@ def adapter_gradients(model: Model) -> Iterator[list[Any]]:
 def time_release(
     model: Model, batch: Batch, directions: list[dict[str, Tensor]], moments: AdamMoments
 ) -> dict[str, Any]:
-    """Seconds per row of the releases' steps, and the cosines before and after the projection."""
+    """Return seconds per row of the releases' steps, and the cosines before and after projection."""
     clock = Clock()
     with clock("loop"):
         steps = torch.stack(list(adam_gradients(model, batch, moments)))
@@ -205,30 +206,32 @@ def time_release(
     towards = torch.stack([torch.cat([d.flatten() for d in direction.values()]) for direction in directions])
     small, small_towards = project(steps, towards, clock)
     return {
-        "seconds": {name: spent / n for name, spent in clock.wall.items()},
-        "processor_seconds": {name: spent / n for name, spent in clock.processor.items()},
+        "seconds": {name: seconds / n for name, seconds in clock.wall.items()},
+        "processor_seconds": {name: seconds / n for name, seconds in clock.processor.items()},
         "cosines": cosines_of(steps, towards),
         "projected": cosines_of(small, small_towards),
     }
 
 
 def adam_gradients(model: Model, batch: Batch, moments: AdamMoments) -> Iterator[Tensor]:
-    """(P,) Adam's form of each row's gradient, by autograd, one row at a time."""
+    """Yield the (P,) Adam step of each row's gradient, by autograd, one row at a time."""
     shapes = {name: matrix.weight.shape for name, matrix in adapter_matrices(model.network).items()}
     rule = moments.rule(shapes, model.device)
     with adapter_gradients(model) as parameters:
         for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
             ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
             logits = model.network(input_ids=ids, use_cache=False).logits[0, start - 1 : stop - 1].float()
-            found = torch.autograd.grad(cross_entropy(logits, ids[0, start:stop]), parameters)
-            yield torch.cat([rule(name, g.float()).flatten() for name, g in zip(shapes, found, strict=True)])
+            gradients = torch.autograd.grad(cross_entropy(logits, ids[0, start:stop]), parameters)
+            yield torch.cat([rule(name, g.float()).flatten() for name, g in zip(shapes, gradients, strict=True)])
 
 
 def project(vectors: Tensor, towards: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-    """(n, P) and (S, P) to (n, PROJECTED) and (S, PROJECTED) by the same random signs, drawn as traker's BasicProjector
-    does; the clock counts what the first take."""
+    """Project (n, P) and (S, P) to (n, PROJECTED) and (S, PROJECTED) by the same random signs.
+
+    Signs are drawn as traker's BasicProjector draws them. The clock counts drawing and projecting `vectors` only.
+    """
     generator = torch.Generator(vectors.device).manual_seed(0)
-    found, also = (v.new_zeros(len(v), PROJECTED_DIMENSIONS) for v in (vectors, towards))
+    small, small_towards = (v.new_zeros(len(v), PROJECTED_DIMENSIONS) for v in (vectors, towards))
     for start in range(0, vectors.shape[1], BLOCK_PARAMETERS):
         block = vectors[:, start : start + BLOCK_PARAMETERS]
         with clock("draw"):
@@ -239,43 +242,43 @@ def project(vectors: Tensor, towards: Tensor, clock: Clock) -> tuple[Tensor, Ten
                 .sub_(1)
             )
         with clock("project"):
-            found += block @ signs
-        also += towards[:, start : start + BLOCK_PARAMETERS] @ signs
-    return found, also
+            small += block @ signs
+        small_towards += towards[:, start : start + BLOCK_PARAMETERS] @ signs
+    return small, small_towards
 
 
 def cosines_of(vectors: Tensor, directions: Tensor) -> np.ndarray[Any, Any]:
-    """(n, P) and (S, P) to (n, S)."""
+    """Return the (n, S) cosines of (n, P) with (S, P)."""
     return cosine_similarity(vectors[:, None], directions[None], dim=2).cpu().numpy()
 
 
 def take_rows(batch: Batch, rows: Any) -> Batch:
-    """These rows of a batch."""
+    """Return these rows of a batch."""
     return {name: [values[i] for i in rows] for name, values in batch.items()}
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text."""
     lines = []
-    for name, found in report.items():
+    for name, result in report.items():
         lines += [
-            f"{name}: {found['rows']} rows, {found['tokens']:,} tokens, {found['parameters']:,} adapter parameters; "
-            f"{found['rounds']} rounds; {found['device']}, {found['threads']} threads",
+            f"{name}: {result['rows']} rows, {result['tokens']:,} tokens, {result['parameters']:,} adapter parameters; "
+            f"{result['rounds']} rounds; {result['device']}, {result['threads']} threads",
             "",
             "milliseconds per row    by the clock   processor",
             *(
-                f"{label:<22} {1e3 * seconds:13.1f} {1e3 * found['processor_seconds'][label]:11.1f}"
-                for label, seconds in found["seconds"].items()
+                f"{label:<22} {1e3 * seconds:13.1f} {1e3 * result['processor_seconds'][label]:11.1f}"
+                for label, seconds in result["seconds"].items()
             ),
             "",
             "                        by the clock   processor   wanted",
             *(
-                f"{label:<22} {ratio:13.2f} {found['processor_ratios'][label]:11.2f}   {WANTED[label]}"
-                for label, ratio in found["ratios"].items()
+                f"{label:<22} {ratio:13.2f} {result['processor_ratios'][label]:11.2f}   {WANTED[label]}"
+                for label, ratio in result["ratios"].items()
             ),
             "",
-            f"largest difference of a cosine from the loop's: {found['cosines_apart']:.1e}; "
-            f"of a projected one: {found['projected_apart']:.1e}",
+            f"largest difference of a cosine from the loop's: {result['cosines_apart']:.1e}; "
+            f"of a projected one: {result['projected_apart']:.1e}",
             "",
         ]
     return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""How long a move of the budget slider takes, seen from the browser: `python -m bench.slider [ROWS ...]`.
+"""Latency of a budget move, seen from the browser: `python -m bench.slider [ROWS ...]`.
 
-Makes a pool and a measurement of so many rows, starts the app's own server on them, opens the Select page in
-headless Chromium and presses an arrow key on the slider. Per move two times, from the key press:
+Creates a pool and a finished run of that many rows, starts the app on them, opens the Select page in headless Chromium
+and presses an arrow key on the slider. Two times are measured per move, from the key press:
 
     answered   the page's figures show the new selection, and the browser has painted them
-    settled    nothing on the page changes any more: every chart and table is drawn again
+    settled    nothing on the page changes any more: every chart and table is redrawn
 """
 
 import os
@@ -37,7 +37,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 TASKS, TOPICS = 12, 977
 WARM_UP_MOVES = 5  # moves that are not counted
-QUIET_MS = 350  # without any change of the page: settled
+QUIET_MS = 350  # the page is settled after so long without a change
 
 WATCH = """
 () => {
@@ -68,15 +68,18 @@ SETTLED = f"""
 
 
 def make_measured_pool(rows: int, folder: Path) -> tuple[Workspace, Pool]:
-    """A workspace with a pool of `rows` rows and a finished measurement of it; seeded."""
+    """Create a workspace with a pool of `rows` rows and a finished run of it; seeded."""
     rng = np.random.default_rng(0)
     workspace = Workspace(folder / "workspace")
     source = folder / f"rows-{rows}.jsonl"
     lengths = rng.integers(20, 90, rows)
     with source.open("wb") as file:
         for i in range(rows):
-            said = {"instruction": f"Question {i} about topic {i % TOPICS}?", "output": f"word{i} " * int(lengths[i])}
-            file.write(orjson.dumps({"id": f"r{i}", **said, "task": f"task {i % TASKS}"}) + b"\n")
+            text = {
+                "instruction": f"Question {i} about topic {i % TOPICS}?",
+                "output": f"word{i} " * int(lengths[i]),
+            }
+            file.write(orjson.dumps({"id": f"r{i}", **text, "task": f"task {i % TASKS}"}) + b"\n")
     pool = load_pool(str(source), workspace=workspace.root)
     tokens = lengths * 3 + 1
     nll, entropy = np.abs(rng.normal(2.5, 0.6, (2, rows))).astype(np.float32)
@@ -114,7 +117,7 @@ def _run(workspace: Workspace, pool: Pool, columns: dict[str, Any]) -> Run:
 
 @contextmanager
 def serve_app(workspace: Workspace) -> Iterator[tuple[str, int]]:
-    """The app on a free port of this computer: its address, and the number of its process."""
+    """Run the app on a free local port; yield its address and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -143,7 +146,7 @@ def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 def time_moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
-    """(count, 2) milliseconds: answered, settled."""
+    """Return (count, 2) milliseconds: answered, settled."""
     from playwright.sync_api import sync_playwright  # only needed, and only installed, for tests and benchmarks
 
     with sync_playwright() as driver:
@@ -160,12 +163,12 @@ def time_moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
 
 
 def time_key_press(page: Any, slider: Any, *, back: bool) -> list[float]:
-    """One key on the slider: milliseconds until it is answered, and until the page is settled."""
+    """Press one arrow key on the slider; return milliseconds until it is answered and until the page is settled."""
     slider.focus()
     page.evaluate(WATCH)
     page.keyboard.press("ArrowLeft" if back else "ArrowRight")
-    found: list[float] = page.wait_for_function(SETTLED, timeout=30_000).json_value()
-    return found
+    times: list[float] = page.wait_for_function(SETTLED, timeout=30_000).json_value()
+    return times
 
 
 def main(rows: list[int] = typer.Argument(None), *, count: int = typer.Option(40, "--moves", min=30)) -> None:  # noqa: B008

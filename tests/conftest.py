@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Environment and fixtures of all tests."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ import pytest
 
 from core.workspace.folder import Workspace
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches for a hub
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same bits everywhere; test_cuda.py wants it set to 0
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test contacts a hub
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same bits everywhere; for test_cuda.py set it to 0
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads that wait for each other cost more than they do
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # with tiny models, synchronising threads costs more than they save
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -18,7 +18,7 @@ SHARED = ROOT.parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real public pools beside the project; skips the test where there is none."""
+    """Return the folder of public pools next to the project; skip the test where there is none."""
     if not (SHARED / "SOURCES.md").exists():
         pytest.skip("the public pools (../shared/data) are not beside the project")
     return SHARED

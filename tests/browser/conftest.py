@@ -1,4 +1,4 @@
-"""The app as a person meets it: its own server, a real Chromium."""
+"""Fixtures for a real Chromium and the app's own server."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 @contextmanager
 def serve_app(workspace: Path, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """The app on a free port; its address and its process."""
+    """Run the app on a free port; yield its address and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""All methods on one small pool, measured by the embedded model, and every page of the app in a real browser."""
+"""Every page of the app in a real browser, on a small pool that is measured for all methods."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.browser.test_journey import download_file, go_to, run_core, wait_unti
 
 ROWS = 120
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
-QUICK_PARAMS: dict[str, dict[str, Any]] = {  # what is measured, in little
+QUICK_PARAMS: dict[str, dict[str, Any]] = {  # cheap settings for each measurement
     "entropy_shift": {"epochs": 1},
     "task_confidence": {"prompts_per_task": 4, "new_tokens": 4},
     "answer_divergence": {"answers": 2, "max_new_tokens": 6},
@@ -28,7 +28,7 @@ SECTIONS = ("Score", "Entropy shift", "Coverage", "Tasks", "Influence", "Answers
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> tuple[Path, str]:
-    """A workspace whose pool, every 19th clean row of the demo, is measured for every method; its fingerprint."""
+    """Measure every 19th clean row of the demo for every method; return the workspace and the pool's fingerprint."""
     folder = tmp_path_factory.mktemp("every")
     file, workspace = folder / "small.jsonl", folder / "workspace"
     rows = clean_rows(0)[::19][:ROWS]
@@ -74,13 +74,13 @@ def test_every_method_on_every_page(page, serve, measured, tmp_path):
         expect(page.get_by_role("button", name="See the scores")).to_be_visible()
 
         go_to(page, "Explore")
-        said = set()
+        headings = set()
         for section in SECTIONS:
             page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
             wait_until_idle(page)
             expect_chart(page)
-            said.add(heading_text(page))
-        assert len(said) == len(SECTIONS)  # each says something of its own
+            headings.add(heading_text(page))
+        assert len(headings) == len(SECTIONS)  # every section has a heading of its own
 
         check_map_lasso(page)
         check_compare(page)
@@ -89,7 +89,7 @@ def test_every_method_on_every_page(page, serve, measured, tmp_path):
 
 
 def check_map_lasso(page: Page) -> None:
-    """A box over the middle of the map gives rows to read."""
+    """Draw a box around the middle of the map and compare the rows inside it."""
     box = page.get_by_test_id("stPlotlyChart").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 140, y - 140)
@@ -105,7 +105,7 @@ def check_map_lasso(page: Page) -> None:
 
 
 def check_compare(page: Page) -> None:
-    """Two methods are put together, and the combination is in use."""
+    """Combine two methods and use the combination."""
     go_to(page, "Compare")
     expect(page.locator("h1")).to_have_text(re.compile("At 25 %"))
     expect_chart(page)
@@ -114,7 +114,7 @@ def check_compare(page: Page) -> None:
 
 
 def check_select(page: Page) -> None:
-    """A row is looked into, and the selection is kept under a name."""
+    """Open a row, and save the selection under a name."""
     go_to(page, "Select")
     expect(page.locator("h1")).to_have_text(re.compile("^30 of 120 rows"))
     choose(page, re.compile("^First taken"))
@@ -130,19 +130,19 @@ def check_select(page: Page) -> None:
 
 
 def check_export(page: Page, workspace: Path, folder: Path) -> None:
-    """Files with rows held out, the same again headless, and from their manifest."""
+    """Export with held_out-out rows; reproduce the files on the command line and from the manifest."""
     go_to(page, "Export")
     slider = page.get_by_role("slider", name="Held out of training")
     for _ in range(10):
         slider.press("ArrowRight")
     wait_until_idle(page)
     press(page, re.compile(r"Write \d+ rows"))
-    chosen, held = download_file(page, "chosen.jsonl", folder), download_file(page, "chosen.heldout.jsonl", folder)
+    chosen, held_out = download_file(page, "chosen.jsonl", folder), download_file(page, "chosen.heldout.jsonl", folder)
     recipe, manifest = (download_file(page, f"chosen.{kind}", folder) for kind in ("recipe.yaml", "manifest.json"))
-    train, test = ([json.loads(line)["id"] for line in file.read_text().splitlines()] for file in (chosen, held))
+    train, test = ([json.loads(line)["id"] for line in file.read_text().splitlines()] for file in (chosen, held_out))
     assert (len(train), len(test), len({*train, *test})) == (27, 3, 30)
     run_core("run", str(recipe), "--out", str(folder / "headless.jsonl"), "--workspace", str(workspace))
     run_core("replay", str(manifest), "--out", str(folder / "again.jsonl"), "--workspace", str(workspace))
     for name in ("headless", "again"):
         assert (folder / f"{name}.jsonl").read_bytes() == chosen.read_bytes()
-        assert (folder / f"{name}.heldout.jsonl").read_bytes() == held.read_bytes()
+        assert (folder / f"{name}.heldout.jsonl").read_bytes() == held_out.read_bytes()

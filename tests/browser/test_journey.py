@@ -1,4 +1,4 @@
-"""The main journey in a real browser: demo pool, score, look, move the budget, pin, export, compare."""
+"""The main journey in a real browser: open the demo, measure, explore, move the budget, pin, export, reproduce."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 ROOT = Path(__file__).parents[2]
 PAGES = ("score", "explore", "select", "export")
 expect.set_options(timeout=30_000)
-MEASURE_TIMEOUT_MS = 600_000  # milliseconds that measuring the demo pool may take on a slow machine
+MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring the demo pool on a slow machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -23,7 +23,7 @@ def go_to(page: Page, name: str) -> None:
 
 
 def wait_until_idle(page: Page) -> None:
-    """Wait until the app has answered."""
+    """Wait until the app has finished its rerun, without an exception."""
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.wait_for_timeout(300)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
@@ -31,7 +31,7 @@ def wait_until_idle(page: Page) -> None:
 
 
 def headline_rows(page: Page) -> int:
-    """The number that the Select page's title begins with."""
+    """Return the number of rows at the start of the Select page's heading."""
     expect(page.locator("h1")).to_have_text(re.compile(r"^[\d,]+ of [\d,]+ rows"))
     return int(page.locator("h1").inner_text().split()[0].replace(",", ""))
 
@@ -61,7 +61,7 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         page.get_by_role("button", name="Score it").click()
         page.get_by_role("button", name="Start measuring").click()
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-        page.reload()  # the job is not the page's
+        page.reload()  # the job does not belong to the page
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
         expect(page.locator(".st-key-to\\.explore, .st-key-to-explore")).to_be_visible(timeout=MEASURE_TIMEOUT_MS)
 
@@ -81,7 +81,7 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         page.get_by_placeholder("Why?").fill("read by hand")
         page.get_by_role("button", name="Pin out").click()
         expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
-        assert headline_rows(page) == 264  # the next row in the order took its place
+        assert headline_rows(page) == 264  # the next row of the order replaced it
 
         page.reload()
         wait_until_idle(page)
@@ -122,8 +122,8 @@ def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
     rows = [{"instruction": hostile, "output": hostile, "category": hostile} for _ in range(3)]
     file = tmp_path / "hostile.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.on("dialog", lambda dialog: pytest.fail(f"a script in the pool ran: {dialog.message}"))
     run_core("inspect", str(file), "--task", "category", "--workspace", str(tmp_path / "workspace"))
     with serve(tmp_path / "workspace", WINNOW_DATA_ROOTS=str(tmp_path)) as (address, _):
@@ -133,4 +133,4 @@ def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
         expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
         for name in ("Score", "Pool"):
             go_to(page, name)
-    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {address.removeprefix("http://")}
+    assert {url.split("/")[2] for url in requested if url.startswith("http")} == {address.removeprefix("http://")}
