@@ -1,4 +1,4 @@
-"""The part of the Compare page that makes one method of several, and puts it into use."""
+"""Several contenders combined into one method, and put into use."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,39 +24,39 @@ RULE = "compare.rule"
 
 
 def panel(pool: Pool, entries: Sequence[Entry]) -> None:
-    """Which ones, by what rule; and the button that makes it the method of every page."""
-    named = {entry.label: entry for entry in entries if not entry.contender.saved and entry.method.name != NAME}
-    if len(named) < 2:
+    """Draw the choice of members and rule, and the buttons that make the combination the method of every page."""
+    by_label = {entry.label: entry for entry in entries if not entry.contender.saved and entry.method.name != NAME}
+    if len(by_label) < 2:
         return
     st.subheader("Combine them", anchor=False)
     st.caption("A combination is a method like any other: tune it on Select, export it, replay it.")
-    usual = [name for name, entry in named.items() if entry.method.name not in BASELINES][:2]
-    who, how, more = st.columns([4, 3, 2], vertical_alignment="bottom")
-    with who:
+    measured = [name for name, entry in by_label.items() if entry.method.name not in BASELINES][:2]
+    left, middle, right = st.columns([4, 3, 2], vertical_alignment="bottom")
+    with left:
         names = st.multiselect(
             "Methods, the first one decides ties",
-            list(named),
-            default=usual if len(usual) == 2 else list(named)[:2],
-            key=f"compare.combine.{contenders.names_digest(list(named))}",
+            list(by_label),
+            default=measured if len(measured) == 2 else list(by_label)[:2],
+            key=f"compare.combine.{contenders.names_digest(list(by_label))}",
         )
-    with how:
+    with middle:
         rule = st.selectbox("Rule", list(RULES), format_func=str.capitalize, key=RULE, persist_state="session")
-    with more:
-        extra = _extra(str(rule), len(names))
+    with right:
+        parameter = _rule_parameter(str(rule), len(names))
     st.caption(RULES[str(rule)])
     if len(names) < 2:
         st.caption("Choose at least two methods.")
         return
     try:
-        made = Combined(format_members(named[name].method for name in names), rule, **extra)  # type: ignore[arg-type]
+        combined = Combined(format_members(by_label[name].method for name in names), rule, **parameter)  # type: ignore[arg-type]
     except WinnowError as error:
         show.error(error)
         return
-    _buttons(made, _called(names, str(rule)), [entry.contender for entry in entries])
+    _buttons(combined, _combination_label(names, str(rule)), [entry.contender for entry in entries])
 
 
-def _extra(rule: str, members: int) -> dict[str, Any]:
-    """The parameter that belongs to the rule."""
+def _rule_parameter(rule: str, members: int) -> dict[str, Any]:
+    """Return the parameter that the rule has, as typed by the user."""
     if rule == "rank average":
         typed = st.text_input("Weights", key="compare.weights", placeholder=", ".join("1" * max(members, 2)))
         return {"weights": typed.strip()}
@@ -66,16 +66,16 @@ def _extra(rule: str, members: int) -> dict[str, Any]:
     return {}
 
 
-def _called(names: Sequence[str], rule: str) -> str:
+def _combination_label(names: Sequence[str], rule: str) -> str:
     words = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the best of "}
     return words[rule].join(names)
 
 
-def _buttons(made: Combined, label: str, picked: Sequence[Contender]) -> None:
-    params = {"members": made.members, "rule": made.rule, "weights": made.weights, "keep": made.keep}
-    own = Contender(NAME, params, label)
-    present = state.settings()
-    in_use = present.method == NAME and state.method() == made
+def _buttons(combined: Combined, label: str, current: Sequence[Contender]) -> None:
+    params = {"members": combined.members, "rule": combined.rule, "weights": combined.weights, "keep": combined.keep}
+    contender = Contender(NAME, params, label)
+    now = state.settings()
+    in_use = now.method == NAME and state.method() == combined
     with st.container(horizontal=True):
         st.button(
             "In use" if in_use else "Use it as the method",
@@ -83,21 +83,21 @@ def _buttons(made: Combined, label: str, picked: Sequence[Contender]) -> None:
             type="primary",
             icon=":material/check:" if in_use else ":material/merge:",
             disabled=in_use,
-            on_click=_use,
+            on_click=_use_method,
             args=(params,),
         )
         st.button(
             "Compare it too",
             key="compare.too",
             icon=":material/add:",
-            disabled=own in picked or len(picked) >= MAX_CONTENDERS,
-            on_click=lambda: state.change(contenders=(*picked, own)),
+            disabled=contender in current or len(current) >= MAX_CONTENDERS,
+            on_click=lambda: state.change(contenders=(*current, contender)),
         )
         if in_use:
             st.page_link(show.PAGES["select"]["page"], label="Tune it on Select", icon=show.PAGES["select"]["icon"])
 
 
-def _use(params: dict[str, Any]) -> None:
+def _use_method(params: dict[str, Any]) -> None:
     now = state.settings()
     state.change(method=NAME, params={**now.params, NAME: params}, threshold=None)
-    st.rerun()  # all of the app: the bar beside the page shows the method
+    st.rerun()  # the whole app: the bar beside the page shows the method

@@ -1,7 +1,7 @@
-"""What the Compare page can compare: which contenders there are, which are chosen, and what each is called.
+"""Contenders of the Compare page: which exist, which are compared, and how each is labelled.
 
-A contender is a method as it is set, a method with parameters of its own, or a saved selection. The first two make
-their order under the present filters and without pins; a saved selection keeps its own filters and pins.
+A contender is a method with its present settings, a method with parameters of its own, or a saved selection. The first
+two order the rows under the present filters and without pins; a saved selection keeps its own filters and pins.
 """
 
 import zlib
@@ -18,100 +18,101 @@ from pages.ui.data import cached
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender, Settings
 
-MAX_CONTENDERS = 8  # side by side
+MAX_CONTENDERS = 8  # compared at once
 BASELINES = ("random", "longest", "lowest_nll", "highest_nll")
-OPTIONAL_BASELINES = ("lowest_nll", "highest_nll")  # controls that are not compared unless asked for
+OPTIONAL_BASELINES = ("lowest_nll", "highest_nll")  # not compared by default
 
 
 def list_pool_runs(pool: Pool) -> list[Run]:
-    """Every finished run of the pool, read once for all contenders."""
+    """Return every finished run of the pool, to be read once for all contenders."""
     return list_runs(cached.workspace(), pool.fingerprint)
 
 
 def available(pool: Pool, runs: Sequence[Run]) -> list[Contender]:
-    """All that can be compared now: what is measured, scores that were imported, what was kept, what was saved."""
+    """Return the contenders that have a run: methods, kept variants, imported scores and saved selections."""
     now = state.settings()
-    asked = [name for name in METHODS if name not in NEEDS_SETUP or now.params.get(name)]
-    as_set = [Contender(name) for name in asked if find_run_of(pool, runs, Contender(name))]
+    names = [name for name in METHODS if name not in NEEDS_SETUP or now.params.get(name)]
+    methods = [Contender(name) for name in names if find_run_of(pool, runs, Contender(name))]
     imported = [Contender("imported", dict(run.method["params"])) for run in runs if run.method["name"] == "imported"]
     saved = [Contender(saved=name) for name in state.saved_selections(pool)]
-    found: list[Contender] = []
-    for one in [*as_set, *now.contenders, *imported, *saved]:
-        if one not in found and find_run_of(pool, runs, one):
-            found.append(one)
-    return found
+    measured: list[Contender] = []
+    for contender in [*methods, *now.contenders, *imported, *saved]:
+        if contender not in measured and find_run_of(pool, runs, contender):
+            measured.append(contender)
+    return measured
 
 
-def default_contenders(found: Sequence[Contender]) -> list[Contender]:
-    """What is compared where nobody has chosen: the method in use, then every measured one, random and longest."""
+def default_contenders(candidates: Sequence[Contender]) -> list[Contender]:
+    """Return what is compared by default: the method in use, all other measured ones, random and longest."""
     now = state.settings().method
     names = [now, *(name for name in standalone_methods() if name not in OPTIONAL_BASELINES)]
-    wanted = [Contender(name) for name in dict.fromkeys(names)]
-    return [one for one in wanted if one in found][:MAX_CONTENDERS]
+    defaults = [Contender(name) for name in dict.fromkeys(names)]
+    return [contender for contender in defaults if contender in candidates][:MAX_CONTENDERS]
 
 
-def current_contenders(found: Sequence[Contender]) -> list[Contender]:
-    """Those the settings name, of those there are; else the usual ones."""
-    picked = [one for one in state.settings().contenders if one in found]
-    return picked or default_contenders(found)
+def current_contenders(candidates: Sequence[Contender]) -> list[Contender]:
+    """Return the available ones of the contenders in the settings; if there are none, the defaults."""
+    picked = [contender for contender in state.settings().contenders if contender in candidates]
+    return picked or default_contenders(candidates)
 
 
-def settings_of(pool: Pool, one: Contender) -> Settings | None:
-    """The settings that a contender stands for; None for a saved selection that is gone."""
+def settings_of(pool: Pool, contender: Contender) -> Settings | None:
+    """Return the settings that a contender stands for; None for a saved selection that was deleted."""
     now = state.settings()
-    if one.saved:
-        return state.saved_selections(pool).get(one.saved)
-    own = now.params if one.params is None else {**now.params, one.method: one.params}
-    seed = now.seed + 1 if one.method == "random" else now.seed  # with theirs it would repeat other methods' draws
-    return replace(now, method=one.method, params=own, seed=seed, pins=(), threshold=None)
+    if contender.saved:
+        return state.saved_selections(pool).get(contender.saved)
+    params = now.params if contender.params is None else {**now.params, contender.method: contender.params}
+    # with the same seed, random would repeat the draws of other methods
+    seed = now.seed + 1 if contender.method == "random" else now.seed
+    return replace(now, method=contender.method, params=params, seed=seed, pins=(), threshold=None)
 
 
-def find_run_of(pool: Pool, runs: Sequence[Run], one: Contender) -> Run | None:
-    """The run that a contender reads; None where it is not measured or cannot be."""
-    its = settings_of(pool, one)
-    if its is None:
+def find_run_of(pool: Pool, runs: Sequence[Run], contender: Contender) -> Run | None:
+    """Return the run that a contender reads; None if it is not measured or cannot be."""
+    settings = settings_of(pool, contender)
+    if settings is None:
         return None
     try:
-        return pick_run(runs, pool, state.method(its), its.reading, its.seed)
+        return pick_run(runs, pool, state.method(settings), settings.reading, settings.seed)
     except WinnowError:
-        return None  # parameters of another version
+        return None  # parameters of another version of the method
 
 
-def label(one: Contender) -> str:
-    """What a contender is called."""
-    if one.saved:
-        return f"saved: {one.saved}"
-    if one.label:
-        return one.label
-    if one.method == "imported" and one.params:
-        return f"{one.params['field']}, {one.params.get('end', 'high')} first"
-    return METHODS[one.method].label
+def label(contender: Contender) -> str:
+    """Return the label of a contender."""
+    if contender.saved:
+        return f"saved: {contender.saved}"
+    if contender.label:
+        return contender.label
+    if contender.method == "imported" and contender.params:
+        return f"{contender.params['field']}, {contender.params.get('end', 'high')} first"
+    return METHODS[contender.method].label
 
 
 def make_variant(method: Method) -> Contender:
-    """A method as it is now, kept, and called after what is not as it comes."""
-    own, usual = all_params(method), all_params(build_method(method.name, {}))
-    changed = {name: value for name, value in own.items() if value != usual[name] and not isinstance(value, str)}
-    changed |= {name: value for name, value in own.items() if value != usual[name] and len(str(value)) < 16}
-    words = ", ".join(f"{name.replace('_', ' ')} {_word(value)}" for name, value in changed.items())
-    return Contender(method.name, own, f"{method.label} ({words or 'as it comes'})")
+    """Return a contender with the method's present parameters, labelled by those that differ from the defaults."""
+    params, defaults = all_params(method), all_params(build_method(method.name, {}))
+    changed = {name: value for name, value in params.items() if value != defaults[name] and not isinstance(value, str)}
+    changed |= {name: value for name, value in params.items() if value != defaults[name] and len(str(value)) < 16}
+    changes = ", ".join(f"{name.replace('_', ' ')} {_format_value(value)}" for name, value in changed.items())
+    return Contender(method.name, params, f"{method.label} ({changes or 'as it comes'})")
 
 
-def _word(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def name_contenders(found: Sequence[Contender]) -> Mapping[str, Contender]:
-    """Contenders by what they are called; a second one of the same name gets a number."""
+def name_contenders(contenders: Sequence[Contender]) -> Mapping[str, Contender]:
+    """Return contenders by label; a label that is taken gets a number."""
     named: dict[str, Contender] = {}
-    for one in found:
-        name, number = label(one), 2
+    for contender in contenders:
+        name, number = label(contender), 2
         while name in named:
-            name, number = f"{label(one)} ({number})", number + 1
-        named[name] = one
+            name, number = f"{label(contender)} ({number})", number + 1
+        named[name] = contender
     return named
 
 
-def names_digest(words: Sequence[str]) -> int:
-    """A number for these words, for the key of a widget that is another one for others."""
-    return zlib.crc32("\n".join(words).encode())
+def names_digest(names: Sequence[str]) -> int:
+    """Return a checksum of the names, so that the key of a widget changes with its options."""
+    return zlib.crc32("\n".join(names).encode())

@@ -1,6 +1,6 @@
-"""Contenders with their orders, and what is known of them together at a budget and at all budgets.
+"""Contenders with their orders, and what they share at one budget and at all budgets.
 
-Orders are cached (pages.ui.data.live_selection), and so is what is worked out of them once; a moved budget only cuts
+Orders are cached (pages.ui.data.live_selection), and so is what is computed from them once; another budget only cuts
 them elsewhere.
 """
 
@@ -22,7 +22,7 @@ from pages.ui.data.bins import Values
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
 
-SHARES = np.linspace(0, 100, 101)  # percent: budgets that a curve is drawn through
+SHARES = np.linspace(0, 100, 101)  # percent: budgets at which a curve is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,44 +34,44 @@ class Entry:
     method: Method
     run: Run
     recipe: Recipe
-    order: Order  # of a saved selection with its pins
+    order: Order  # with its pins, if it is a saved selection
     key: str  # equal for equal orders
-    ranks: IntArray  # (N,) places
-    cumulative: IntArray  # response tokens of its first 1 .. M rows
+    ranks: IntArray  # (N,) 0-based; −1: not in the order
+    cumulative: IntArray  # (M,) response tokens of its first 1 .. M rows
 
     def size(self, budget: Budget, n: int) -> int:
-        """How many of its first rows the budget pays for."""
+        """Return how many of the first rows fit into the budget."""
         return prefix_length(self.order.rows, budget, np.empty(0, np.int64), n, cumulative=self.cumulative)
 
 
 def build_entries(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> tuple[list[Entry], list[str]]:
-    """Those that have an order, and sentences about those that have none under these filters."""
-    found, refused = [], []
+    """Return the contenders that have an order, and one sentence for each that has none under these filters."""
+    entries, refused = [], []
     base = find_run_of(pool, runs, picked[0]) if picked else None
-    for name, one in name_contenders(picked).items():
+    for name, contender in name_contenders(picked).items():
         try:
-            found.append(_entry(pool, runs, one, base, name))
+            entries.append(_build_entry(pool, runs, contender, base, name))
         except WinnowError as error:
             refused.append(f"{name}: {error}")
-    return found, refused
+    return entries, refused
 
 
-def _entry(pool: Pool, runs: Sequence[Run], one: Contender, base: Run | None, name: str) -> Entry:
-    its, run = settings_of(pool, one), find_run_of(pool, runs, one)
-    assert its is not None
+def _build_entry(pool: Pool, runs: Sequence[Run], contender: Contender, base: Run | None, name: str) -> Entry:
+    settings, run = settings_of(pool, contender), find_run_of(pool, runs, contender)
+    assert settings is not None
     assert run is not None
     assert base is not None
-    recipe = state.recipe(pool, its)
-    pinned = live_selection.select(pool, run, recipe).order if recipe.pins else None
-    order = pinned or live_selection.order(pool, run, recipe)
+    recipe = state.recipe(pool, settings)
+    with_pins = live_selection.select(pool, run, recipe).order if recipe.pins else None
+    order = with_pins or live_selection.order(pool, run, recipe)
     key = live_selection.order_key(run, recipe)
-    ranks, cumulative = _placed(key, base.id, str(cached.workspace().root), order, base, len(pool))
-    return Entry(one, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative)
+    ranks, cumulative = _ranks_and_tokens(key, base.id, str(cached.workspace().root), order, base, len(pool))
+    return Entry(contender, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative)
 
 
 @st.cache_resource(show_spinner=False, max_entries=3 * MAX_CONTENDERS)
-def _placed(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -> tuple[IntArray, IntArray]:
-    """Places and running token sums; tokens are those of one run, so that a budget means the same for all."""
+def _ranks_and_tokens(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -> tuple[IntArray, IntArray]:
+    """Return ranks and cumulative tokens; tokens are those of one run, so that a budget means the same for all."""
     ranks = _order.rank(n)
     sums = cumulative_tokens(_order.rows, cached.measurements(_base).need("response_tokens"))
     for values in (ranks, sums):
@@ -79,7 +79,7 @@ def _placed(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -
     return ranks, sums
 
 
-# What is known of them together
+# All entries together
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,51 +88,53 @@ class Comparison:
 
     entries: Sequence[Entry]
     budget: Budget
-    sizes: IntArray  # (C,) rows that each takes
-    patterns: Membership  # which of them take which row
-    eligible: Membership  # which of them have a place for which row
+    sizes: IntArray  # (C,) number of rows that each selects
+    patterns: Membership  # which entries select each row
+    eligible: Membership  # which orders each row is in
     tokens: int  # response tokens of the pool
 
     @property
     def labels(self) -> list[str]:
-        """What each is called."""
+        """Return the label of each entry."""
         return [entry.label for entry in self.entries]
 
-    def rows(self, place: int) -> IntArray:
-        """The rows that one entry takes, best first."""
-        return self.entries[place].order.rows[: self.sizes[place]]
+    def rows(self, k: int) -> IntArray:
+        """Return the rows that entry `k` selects, best first."""
+        return self.entries[k].order.rows[: self.sizes[k]]
 
 
-def compare_entries(found: Sequence[Entry], budget: Budget, n: int) -> Comparison:
-    """Cut every order at the budget. A few milliseconds at 50,000 rows."""
-    sizes = np.array([entry.size(budget, n) for entry in found], np.int64)
-    taken = [entry.order.rows[:size] for entry, size in zip(found, sizes, strict=True)]
-    tokens = int(cached.measurements(base_entry(found).run).need("response_tokens").sum())
-    return Comparison(found, budget, sizes, Membership.from_subsets(taken, n), _able(_keys(found), n, found), tokens)
+def compare_entries(entries: Sequence[Entry], budget: Budget, n: int) -> Comparison:
+    """Cut every order at the budget. Takes a few milliseconds at 50,000 rows."""
+    sizes = np.array([entry.size(budget, n) for entry in entries], np.int64)
+    selected = [entry.order.rows[:size] for entry, size in zip(entries, sizes, strict=True)]
+    tokens = int(cached.measurements(base_entry(entries).run).need("response_tokens").sum())
+    return Comparison(
+        entries, budget, sizes, Membership.from_subsets(selected, n), _eligible_rows(_keys(entries), n, entries), tokens
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=3)
-def _able(keys: tuple[str, ...], n: int, _found: Sequence[Entry]) -> Membership:
-    return Membership.from_subsets([entry.order.rows for entry in _found], n)
+def _eligible_rows(keys: tuple[str, ...], n: int, _entries: Sequence[Entry]) -> Membership:
+    return Membership.from_subsets([entry.order.rows for entry in _entries], n)
 
 
-def order_correlations(found: Sequence[Entry]) -> Values:
-    """(C, C) rank correlation of each two orders."""
-    return _correlated(_keys(found), found)
+def order_correlations(entries: Sequence[Entry]) -> Values:
+    """Return the rank correlations of all pairs of orders, (C, C)."""
+    return _compute_correlations(_keys(entries), entries)
 
 
 @st.cache_resource(show_spinner="Comparing orders", max_entries=cached.MAX_TABLES)
-def _correlated(keys: tuple[str, ...], _found: Sequence[Entry]) -> Values:
-    return rank_correlation_matrix([entry.ranks for entry in _found])
+def _compute_correlations(keys: tuple[str, ...], _entries: Sequence[Entry]) -> Values:
+    return rank_correlation_matrix([entry.ranks for entry in _entries])
 
 
 def overlap_curve(one: Entry, other: Entry, tokens: int | None, n: int) -> Overlap:
-    """Overlap of two orders at SHARES of the pool's rows, or of its response tokens where their number is given."""
-    return _curve(_keys((one, other)), tokens, n, one, other)
+    """Return the overlap of two orders at SHARES of the pool's rows, or of its response tokens if `tokens` is given."""
+    return _compute_curve(_keys((one, other)), tokens, n, one, other)
 
 
 @st.cache_resource(show_spinner="Comparing orders", max_entries=64)
-def _curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entry, _other: Entry) -> Overlap:
+def _compute_curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entry, _other: Entry) -> Overlap:
     shares = SHARES.tolist()
     if tokens is None:
         budgets = [Budget(share, "percent") for share in shares]
@@ -142,10 +144,10 @@ def _curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entry, _othe
     return compute_overlap(_one.ranks, _other.ranks, *sizes)
 
 
-def base_entry(found: Sequence[Entry]) -> Entry:
-    """The first that is under the present filters; a saved selection has its own."""
-    return next((entry for entry in found if not entry.contender.saved), found[0])
+def base_entry(entries: Sequence[Entry]) -> Entry:
+    """Return the first entry under the present filters; a saved selection has filters of its own."""
+    return next((entry for entry in entries if not entry.contender.saved), entries[0])
 
 
-def _keys(found: Sequence[Entry]) -> tuple[str, ...]:
-    return tuple(entry.key for entry in found)
+def _keys(entries: Sequence[Entry]) -> tuple[str, ...]:
+    return tuple(entry.key for entry in entries)

@@ -1,4 +1,4 @@
-"""The part of the Compare page that holds each subset against the pool by group: tasks, lengths, clusters, faults."""
+"""Shares of each subset by task, length, activation cluster or planted fault, next to those of the pool."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,49 +17,55 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
 from pages.ui.words import task_label
 
-MAX_GROUPS = 16  # that are drawn, the largest ones; the table has all
+MAX_GROUPS = 16  # the largest groups are drawn; the table has all
 CAPTION = "Share of each subset's rows in each group: a mark beyond the band of random subsets is the method's doing."
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Planted faults"
 
 
-def section(pool: Pool, known: Comparison, here: Compositions, looks: Sequence[Look]) -> None:
-    """By what to group, and the shares of every subset in each group."""
-    kinds = available_groups(pool, here)
+def section(pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look]) -> None:
+    """Draw the choice of a grouping, and the shares of every subset in each group."""
+    kinds = available_groups(pool, compositions)
     kind = st.segmented_control(
         "By", kinds, default=kinds[0], required=True, key="compare.by", label_visibility="collapsed"
     )
-    draw_groups(pool, known, here, looks, str(kind))
+    draw_groups(pool, comparison, compositions, looks, str(kind))
 
 
-def available_groups(pool: Pool, here: Compositions) -> list[str]:
-    """What subsets can be held against the pool by."""
-    named = find_grouping(pool, here.base.run)
-    found = [named.title] if len(named.names) > 1 else []
-    found.append(LENGTHS)
-    found += [CLUSTERS] if find_coverage_run(pool, here.base.run) is not None else []
-    return [*found, *([FAULTS] if here.band.marked else [])]
+def available_groups(pool: Pool, compositions: Compositions) -> list[str]:
+    """Return the groupings by which subsets can be compared with the pool."""
+    grouping = find_grouping(pool, compositions.base.run)
+    kinds = [grouping.title] if len(grouping.names) > 1 else []
+    kinds.append(LENGTHS)
+    kinds += [CLUSTERS] if find_coverage_run(pool, compositions.base.run) is not None else []
+    return [*kinds, *([FAULTS] if compositions.band.marked else [])]
 
 
-def draw_groups(pool: Pool, known: Comparison, here: Compositions, looks: Sequence[Look], kind: str) -> None:
-    """The shares of every subset in each group: a picture, and the same as a table."""
-    names, subsets, whole, random = _counted(pool, here, kind)
-    shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, here.of_subsets, strict=True)]
-    sizes = np.array([len(rows) for rows in here.random_subsets]) if kind == CLUSTERS else here.band.rows
-    drawn = random / np.maximum(sizes, 1)[:, None]
-    pooled = whole / max(here.of_pool.rows, 1)
-    low, high = (drawn.min(axis=0), drawn.max(axis=0)) if len(drawn) else (pooled, pooled)
+def draw_groups(
+    pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look], kind: str
+) -> None:
+    """Draw the shares of every subset in each group: a picture, and the same as a table."""
+    names, subsets, of_pool, random = _count_groups(pool, compositions, kind)
+    shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, compositions.of_subsets, strict=True)]
+    sizes = (
+        np.array([len(rows) for rows in compositions.random_subsets]) if kind == CLUSTERS else compositions.band.rows
+    )
+    random_shares = random / np.maximum(sizes, 1)[:, None]
+    pool_shares = of_pool / max(compositions.of_pool.rows, 1)
+    low, high = (
+        (random_shares.min(axis=0), random_shares.max(axis=0)) if len(random_shares) else (pool_shares, pool_shares)
+    )
     label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
     st.html(overlap_tables.legend(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
-    marks = [(look, own[:MAX_GROUPS]) for look, own in zip(looks, shares, strict=True)]
-    drawn_of = (pooled[:MAX_GROUPS], low[:MAX_GROUPS], high[:MAX_GROUPS])
-    st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *drawn_of, label=label))
+    marks = [(look, subset_shares[:MAX_GROUPS]) for look, subset_shares in zip(looks, shares, strict=True)]
+    reference = (pool_shares[:MAX_GROUPS], low[:MAX_GROUPS], high[:MAX_GROUPS])
+    st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *reference, label=label))
     largest = (
         f" Drawn are the {MAX_GROUPS} largest of {len(names)}; the table has all." if len(names) > MAX_GROUPS else ""
     )
     st.caption(f"{CAPTION}{largest}")
     with st.expander("The same as a table", icon=":material/table:"):
-        columns: Mapping[str, Values] = dict(zip(known.labels, shares, strict=True))
-        table = pd.DataFrame({kind: names} | {n: 100 * v for n, v in columns.items()} | {"the pool": 100 * pooled})
+        columns: Mapping[str, Values] = dict(zip(comparison.labels, shares, strict=True))
+        table = pd.DataFrame({kind: names} | {n: 100 * v for n, v in columns.items()} | {"the pool": 100 * pool_shares})
         percent = st.column_config.NumberColumn(format="%.1f %%")
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")
 
@@ -67,36 +73,41 @@ def draw_groups(pool: Pool, known: Comparison, here: Compositions, looks: Sequen
 GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
 
 
-def _counted(pool: Pool, here: Compositions, kind: str) -> GroupCounts:
-    """Names of the groups, and how many rows of every subset, of the pool and of random subsets are in each."""
+def _count_groups(pool: Pool, compositions: Compositions, kind: str) -> GroupCounts:
+    """Return group names, and the rows in each group of every subset, of the pool and of random subsets."""
     if kind == LENGTHS:
-        used = np.flatnonzero(here.of_pool.lengths)
-        held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
-        names = subset.length_labels()[held]
-        return names, [m.lengths[held] for m in here.of_subsets], here.of_pool.lengths[held], here.band.lengths[:, held]
+        occupied = np.flatnonzero(compositions.of_pool.lengths)
+        bins = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 1)
+        names = subset.length_labels()[bins]
+        return (
+            names,
+            [m.lengths[bins] for m in compositions.of_subsets],
+            compositions.of_pool.lengths[bins],
+            compositions.band.lengths[:, bins],
+        )
     if kind == FAULTS:
-        kinds = list(here.of_pool.marked)
-        own = [np.array([m.marked[k] for k in kinds]) for m in here.of_subsets]
-        whole = np.array([here.of_pool.marked[k] for k in kinds])
-        random = np.stack([here.band.marked[k] for k in kinds], axis=1)
-        return [k.replace("_", " ") for k in kinds], own, whole, random
+        kinds = list(compositions.of_pool.marked)
+        subsets = [np.array([m.marked[k] for k in kinds]) for m in compositions.of_subsets]
+        of_pool = np.array([compositions.of_pool.marked[k] for k in kinds])
+        random = np.stack([compositions.band.marked[k] for k in kinds], axis=1)
+        return [k.replace("_", " ") for k in kinds], subsets, of_pool, random
     if kind == CLUSTERS:
-        return _by_cluster(pool, here)
-    named = find_grouping(pool, here.base.run)
-    names = [task_label(name) for name in named.names]
-    return names, [m.tasks for m in here.of_subsets], here.of_pool.tasks, here.band.tasks
+        return _count_clusters(pool, compositions)
+    grouping = find_grouping(pool, compositions.base.run)
+    names = [task_label(name) for name in grouping.names]
+    return names, [m.tasks for m in compositions.of_subsets], compositions.of_pool.tasks, compositions.band.tasks
 
 
-def _by_cluster(pool: Pool, here: Compositions) -> GroupCounts:
-    source = find_coverage_run(pool, here.base.run)
+def _count_clusters(pool: Pool, compositions: Compositions) -> GroupCounts:
+    source = find_coverage_run(pool, compositions.base.run)
     assert source is not None
     labels = cluster_labels(source)
     count = int(labels.max(initial=-1)) + 1
 
-    def counted(rows: IntArray | slice) -> IntArray:
-        inside = labels[rows]
-        return np.bincount(inside[inside >= 0], minlength=count)
+    def count_rows(rows: IntArray | slice) -> IntArray:
+        clusters = labels[rows]
+        return np.bincount(clusters[clusters >= 0], minlength=count)
 
-    random = np.array([counted(rows) for rows in here.random_subsets]).reshape(-1, count)
+    random = np.array([count_rows(rows) for rows in compositions.random_subsets]).reshape(-1, count)
     names = [f"cluster {k + 1}" for k in range(count)]
-    return names, [counted(rows) for rows in here.subsets], counted(slice(None)), random
+    return names, [count_rows(rows) for rows in compositions.subsets], count_rows(slice(None)), random

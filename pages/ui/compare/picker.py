@@ -1,4 +1,4 @@
-"""The controls of the Compare page: who is compared, with whom, and what can be added."""
+"""Controls of the Compare page: contenders, reference, and contenders to add."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,26 +19,28 @@ from pages.ui.shell.state import Contender
 from pages.ui.words import escape_markdown
 
 
-def choose_contenders(found: Sequence[Contender], picked: Sequence[Contender]) -> None:
-    """Which of all there are, in the order they were picked."""
-    named = contenders.name_contenders(found)
-    key = state.set_widget("compare.who", [next(name for name, one in named.items() if one == p) for p in picked])
+def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contender]) -> None:
+    """Draw the choice of contenders, in the order in which they were picked."""
+    by_label = contenders.name_contenders(candidates)
+    key = state.set_widget(
+        "compare.who", [next(name for name, contender in by_label.items() if contender == picked) for picked in current]
+    )
     st.multiselect(
         "Compare",
-        list(named),
+        list(by_label),
         max_selections=MAX_CONTENDERS,
         key=key,
         help="Methods as they are set, kept variants, imported scores and saved selections, of what is measured.",
-        on_change=lambda: _take(named, state.widget_value(key)),
+        on_change=lambda: _set_contenders(by_label, state.widget_value(key)),
     )
 
 
-def _take(named: Mapping[str, Contender], names: Sequence[str]) -> None:
-    state.change(contenders=tuple(named[name] for name in names))
+def _set_contenders(by_label: Mapping[str, Contender], names: Sequence[str]) -> None:
+    state.change(contenders=tuple(by_label[name] for name in names))
 
 
 def choose_reference(entries: Sequence[Entry]) -> Entry:
-    """The one that all others are held against: the first, unless another was chosen in this tab."""
+    """Return the contender that all others are compared with: the first, unless another was chosen in this tab."""
     names = [entry.label for entry in entries]
     picked = st.selectbox(
         "against",
@@ -52,36 +54,36 @@ def choose_reference(entries: Sequence[Entry]) -> Entry:
 # More to compare
 
 
-def add_panel(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> None:
-    """Add the method in use as it is set now, or a score that the rows brought along."""
+def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
+    """Draw what can be added: the method in use with its present parameters, or a score in the rows' own fields."""
     with st.popover("Add", icon=":material/add:", width="stretch"):
-        if len(picked) >= MAX_CONTENDERS:
+        if len(current) >= MAX_CONTENDERS:
             st.caption(f"{MAX_CONTENDERS} are compared already. Take one away first.")
             return
-        _variant(picked)
-        _imported(pool, runs, picked)
+        _variant_form(current)
+        _import_form(pool, runs, current)
 
 
-def _variant(picked: Sequence[Contender]) -> None:
-    now = contenders.make_variant(state.method())
+def _variant_form(current: Sequence[Contender]) -> None:
+    variant = contenders.make_variant(state.method())
     st.markdown("**A method as it is set now**")
     st.caption("It stays as it is when you go on tuning, so that the two can be compared.")
-    st.text(now.label)
+    st.text(variant.label)
     st.button(
         "Keep to compare",
         key="compare.keep",
         icon=":material/bookmark_add:",
-        disabled=now in picked,
-        on_click=lambda: state.change(contenders=(*picked, now)),
+        disabled=variant in current,
+        on_click=lambda: state.change(contenders=(*current, variant)),
     )
 
 
-def _imported(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> None:
+def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
     st.markdown("**A score that the rows brought along**")
-    fields = list(_fields(pool.fingerprint, pool))
-    now = state.settings().reading
-    counted = next((run for run in runs if reads_alike(run, now)), None)
-    if not fields or counted is None:
+    fields = list(_numeric_fields(pool.fingerprint, pool))
+    reading = state.settings().reading
+    measured = next((run for run in runs if reads_alike(run, reading)), None)
+    if not fields or measured is None:
         st.caption("No field of these rows holds numbers." if not fields else "Measure any method first.")
         return
     field = st.selectbox("Field", fields, key="compare.field")
@@ -90,30 +92,30 @@ def _imported(pool: Pool, runs: Sequence[Run], picked: Sequence[Contender]) -> N
         "Add this score",
         key="compare.import",
         icon=":material/input:",
-        on_click=_import,
-        args=(pool, counted, str(field), str(end), tuple(picked)),
+        on_click=_import_score,
+        args=(pool, measured, str(field), str(end), tuple(current)),
     )
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _fields(fingerprint: str, _pool: Pool) -> Mapping[str, int]:
+def _numeric_fields(fingerprint: str, _pool: Pool) -> Mapping[str, int]:
     return numeric_fields(_pool)
 
 
-def _import(pool: Pool, counted: Run, field: str, end: str, picked: Sequence[Contender]) -> None:
+def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequence[Contender]) -> None:
     params: dict[str, Any] = {"field": field, "end": end}
     now = state.settings()
     try:
         method = build_method("imported", params)
         if contenders.find_run_of(pool, contenders.list_pool_runs(pool), Contender("imported", params)) is None:
-            import_score(cached.workspace(), pool, method, counted, now.seed)  # type: ignore[arg-type]
+            import_score(cached.workspace(), pool, method, measured, now.seed)  # type: ignore[arg-type]
     except WinnowError as error:
         state.leave_notice(str(error))
         return
-    state.change(contenders=(*picked, Contender("imported", params)))
+    state.change(contenders=(*current, Contender("imported", params)))
 
 
 def show_refused(sentences: Sequence[str]) -> None:
-    """Who has no order under these filters, and why."""
+    """Warn of each contender that has no order under these filters, with the reason."""
     for sentence in sentences:
         st.warning(escape_markdown(sentence), icon=":material/warning:")

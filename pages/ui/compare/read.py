@@ -1,4 +1,4 @@
-"""The part of the Compare page where rows are read: what only one takes, what all take, where two part most."""
+"""Rows to read on the Compare page: what only one contender selects, what all select, and disagreements of two."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,78 +20,78 @@ from pages.ui.row import answers, reader
 from pages.ui.shell import show
 from pages.ui.words import escape_markdown, format_rows
 
-MAX_DISAGREEMENTS = 60  # disagreements that are listed
+MAX_DISAGREEMENTS = 60  # disagreements listed
 CELL_LENGTH = 120  # characters of a text in a cell
 HEIGHT = 300
 DISAGREEMENTS = "Where two part most"
 
 
-def section(pool: Pool, known: Comparison, first: Entry, clicked: int | None) -> None:
-    """Which rows to read, and those."""
+def section(pool: Pool, comparison: Comparison, first: Entry, clicked: int | None) -> None:
+    """Draw the choice of rows to read, and those rows."""
     st.subheader("Read the rows", anchor=False)
-    codes = _codes(known, clicked)
+    codes = _combinations(comparison, clicked)
     picked = st.selectbox(
         "Rows to read",
         [DISAGREEMENTS, *codes],
-        key=f"compare.rows.{clicked}.{contenders.names_digest(known.labels)}",
+        key=f"compare.rows.{clicked}.{contenders.names_digest(comparison.labels)}",
         index=1 if clicked is not None and codes else 0,
         label_visibility="collapsed",
     )
     if picked == DISAGREEMENTS:
-        _apart(pool, known, first)
+        _draw_disagreements(pool, comparison, first)
     else:
-        _list(pool, known, first, codes[str(picked)])
+        _draw_combination(pool, comparison, first, codes[str(picked)])
 
 
-def _codes(known: Comparison, clicked: int | None) -> Mapping[str, int]:
-    """What to read -> code: the clicked combination, all, each alone, then the other combinations."""
-    count, every = len(known.entries), (1 << len(known.entries)) - 1
-    wanted = [*([clicked] if clicked is not None else []), every, *(1 << c for c in range(count))]
-    wanted += [code for code, _ in known.patterns.pattern_counts()]
-    return {_said(known, code): code for code in dict.fromkeys(wanted)}
+def _combinations(comparison: Comparison, clicked: int | None) -> Mapping[str, int]:
+    """Return label -> code of each combination: the clicked one, all, each alone, then the others."""
+    count, everyone = len(comparison.entries), (1 << len(comparison.entries)) - 1
+    combinations = [*([clicked] if clicked is not None else []), everyone, *(1 << c for c in range(count))]
+    combinations += [code for code, _ in comparison.patterns.pattern_counts()]
+    return {_combination_label(comparison, code): code for code in dict.fromkeys(combinations)}
 
 
-def _said(known: Comparison, code: int) -> str:
-    places = known.patterns.members(code)
-    names = [known.labels[place] for place in places]
-    rows = format_rows(int(known.patterns.counts[code]))
-    if len(places) == len(known.entries):
+def _combination_label(comparison: Comparison, code: int) -> str:
+    members = comparison.patterns.members(code)
+    names = [comparison.labels[k] for k in members]
+    rows = format_rows(int(comparison.patterns.counts[code]))
+    if len(members) == len(comparison.entries):
         return f"All take · {rows}"
     return f"Only {' and '.join(names)} · {rows}"
 
 
-def _list(pool: Pool, known: Comparison, first: Entry, code: int) -> None:
-    """One list of rows, in the order of the first contender that takes them."""
-    places = known.patterns.members(code)
-    lead = known.entries[places[0]]
-    rows = known.patterns.rows(code)
-    rows = rows[np.argsort(lead.ranks[rows], kind="stable")]
-    chosen = known.rows(places[0])
+def _draw_combination(pool: Pool, comparison: Comparison, first: Entry, code: int) -> None:
+    """Draw the rows of one combination, in the order of its first contender."""
+    members = comparison.patterns.members(code)
+    leader = comparison.entries[members[0]]
+    rows = comparison.patterns.rows(code)
+    rows = rows[np.argsort(leader.ranks[rows], kind="stable")]
+    selected = comparison.rows(members[0])
     tokens = cached.measurements(first.run).need("response_tokens")
     reader.reader(
         pool,
         rows,
         key="compare",
-        method=lead.method,
-        selection=Selection(pool.fingerprint, chosen, 0, int(tokens[chosen].sum()), lead.order),
-        columns=_columns(lead),
-        groups=find_grouping(pool, lead.run),
-        draw_answers=answers.answers_drawer(pool, lead.run),
+        method=leader.method,
+        selection=Selection(pool.fingerprint, selected, 0, int(tokens[selected].sum()), leader.order),
+        columns=_columns(leader),
+        groups=find_grouping(pool, leader.run),
+        draw_answers=answers.answers_drawer(pool, leader.run),
     )
 
 
 def _columns(entry: Entry) -> Mapping[str, Values]:
-    """Every numeric column; the one that is ranked by as the order has it."""
-    known = cached.columns(entry.run, entry.method)
-    return known if entry.order.values is None else {**known, entry.method.ranks_by: entry.order.values}
+    """Return every numeric column; the ranked one with the values of the order."""
+    columns = cached.columns(entry.run, entry.method)
+    return columns if entry.order.values is None else {**columns, entry.method.ranks_by: entry.order.values}
 
 
-# Two beside each other
+# Disagreements of two
 
 
-def _apart(pool: Pool, known: Comparison, first: Entry) -> None:
-    """The strongest disagreements of two orders: what one places high and the other low, and the other way round."""
-    others = {entry.label: entry for entry in known.entries if entry is not first}
+def _draw_disagreements(pool: Pool, comparison: Comparison, first: Entry) -> None:
+    """Draw the strongest disagreements of two orders: rows high in one and low in the other, both ways."""
+    others = {entry.label: entry for entry in comparison.entries if entry is not first}
     picked = st.segmented_control(
         f"{first.label} beside",
         list(others),
@@ -104,20 +104,23 @@ def _apart(pool: Pool, known: Comparison, first: Entry) -> None:
         with place:
             rows = disagreements(high.ranks, low.ranks, MAX_DISAGREEMENTS)
             st.markdown(f"**{escape_markdown(high.label)} places high, {escape_markdown(low.label)} low**")
-            _side(pool, rows, (high, low), key=f"compare.side.{'first' if high is first else 'other'}")
+            _draw_side(pool, rows, (high, low), key=f"compare.side.{'first' if high is first else 'other'}")
 
 
-def _side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> None:
-    """A short table of rows with their places in both orders, and the ticked one in full."""
+def _draw_side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> None:
+    """Draw a short table of rows with their ranks in both orders, and the ticked row in full."""
     if not len(rows):
         st.caption("No row.")
         return
     opened = read_rows(pool, rows.tolist())
     table = pd.DataFrame(
-        {"Prompt": [_start(row.prompt) for row in opened], "Response": [_start(row.response or "") for row in opened]}
+        {
+            "Prompt": [_shorten(row.prompt) for row in opened],
+            "Response": [_shorten(row.response or "") for row in opened],
+        }
         | {f"In {entry.label}": 100 * (entry.ranks[rows] + 1) / len(entry.order.rows) for entry in pair}
     )
-    looks: dict[str, Any] = {name: st.column_config.TextColumn(width=120) for name in table.columns[:2]}
+    styles: dict[str, Any] = {name: st.column_config.TextColumn(width=120) for name in table.columns[:2]}
     top = st.column_config.NumberColumn(format="top %.1f %%", width=95, help="Share of the order up to this row.")
     event = st.dataframe(
         table,
@@ -126,7 +129,7 @@ def _side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> Non
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        column_config=looks | {name: top for name in table.columns[2:]},
+        column_config=styles | {name: top for name in table.columns[2:]},
         alt="Rows that two orders place furthest apart",
     )
     ticked = event["selection"]["rows"]
@@ -134,5 +137,5 @@ def _side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -> Non
         show.row(opened[int(ticked[0]) if ticked else 0])
 
 
-def _start(text: str) -> str:
+def _shorten(text: str) -> str:
     return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
