@@ -14,7 +14,7 @@ pool = state.need_pool()
 @st.fragment
 def explore() -> None:
     """Draw everything that depends on the budget: the title and one section."""
-    top, choice = st.container(), st.container()
+    top, section_choice = st.container(), st.container()
     left, right = st.container(border=True).columns([1, 3], vertical_alignment="bottom")
     with left:
         budget.method(pool)
@@ -22,19 +22,19 @@ def explore() -> None:
         top.title("Explore", anchor=False)
     run = state.need_run()
     try:
-        answer = live_selection.evaluate(pool, run, state.recipe(pool))
-        there = sections.find_sections(pool, run, answer.method)
+        live = live_selection.evaluate(pool, run, state.recipe(pool))
+        available = sections.find_sections(pool, run, live.method)
         with right:
-            budget.budget(pool, run, answer.selection)
-        with choice:
-            opened = sections.choose_section(there, answer.method)
-        sections.DRAW_SECTION[opened](top, pool, run, answer)
+            budget.budget(pool, run, live.selection)
+        with section_choice:
+            section = sections.choose_section(available, live.method)
+        sections.DRAW_SECTION[section](top, pool, run, live)
     except WinnowError as error:
         show.error(error)
         budget.recovery_buttons(run)
         return
-    if sections.suggest_measurements(there):
-        st.caption(sections.suggest_measurements(there))
+    if sections.suggest_measurements(available):
+        st.caption(sections.suggest_measurements(available))
 
 
 explore()

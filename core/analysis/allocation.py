@@ -19,7 +19,7 @@ MAX_BANDS = 16  # more tasks are combined into one band
 class Allocation:
     """Rows of each task among the first rows of an order."""
 
-    at: IntArray  # (H,) ascending
+    lengths: IntArray  # (H,) ascending
     counts: IntArray  # (T, H)
 
     @property
@@ -35,11 +35,11 @@ def count_allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) 
 
     codes (N,): task of each row; −1: none.
     """
-    found = np.zeros((len(at), tasks), np.int64)
+    counts = np.zeros((len(at), tasks), np.int64)
     for place, (start, stop) in enumerate(pairwise([0, *at])):
         inside = codes[rows[start:stop]]
-        found[place] = np.bincount(inside[inside >= 0], minlength=tasks)
-    return Allocation(at, np.cumsum(found, axis=0).T)
+        counts[place] = np.bincount(inside[inside >= 0], minlength=tasks)
+    return Allocation(at, np.cumsum(counts, axis=0).T)
 
 
 def budget_lengths(length: int, count: int = MAX_BUDGETS) -> IntArray:
@@ -65,11 +65,11 @@ def stack_bands(
     `names` come largest task first. The `limit` − 1 largest tasks get a band each, those without a value last, and all
     others share one more band. Without `values` the order of `names` is kept.
     """
-    kept = len(names) if len(names) <= limit else limit - 1
-    ranks = np.full(kept, np.nan) if values is None else values[:kept]
+    separate = len(names) if len(names) <= limit else limit - 1
+    ranks = np.full(separate, np.nan) if values is None else values[:separate]
     order = np.argsort(ranks, kind="stable")  # NaN last
-    place = np.full(len(names) + 1, kept, np.int64)  # of each task; the last entry is for −1
-    place[order], place[-1] = np.arange(kept), -1
-    more = (f"{len(names) - kept:,} more",) if kept < len(names) else ()
-    known = kept if values is None else int(np.isfinite(ranks).sum())
-    return Bands((*(names[i] for i in order), *more), place[codes], known)
+    place = np.full(len(names) + 1, separate, np.int64)  # of each task; the last entry is for −1
+    place[order], place[-1] = np.arange(separate), -1
+    more = (f"{len(names) - separate:,} more",) if separate < len(names) else ()
+    ranked = separate if values is None else int(np.isfinite(ranks).sum())
+    return Bands((*(names[i] for i in order), *more), place[codes], ranked)

@@ -28,66 +28,68 @@ MIN_ORDERS = 3
 class PoolCoverage:
     """Coverage f of one pool's activations, for one g."""
 
-    states: ActiveNeurons
-    height: NDArray[Any]  # (N + 1,) g(0), g(1), ...
-    whole: float  # f(pool); 0 if no row has an active neuron
+    active: ActiveNeurons
+    value_of_count: NDArray[Any]  # (N + 1,) g(0), g(1), ...
+    total: float  # f(pool); 0 if no row has an active neuron
 
     @classmethod
-    def of(cls, states: ActiveNeurons, growth: Growth, tau: float) -> "PoolCoverage":
+    def of(cls, active: ActiveNeurons, growth: Growth, tau: float) -> "PoolCoverage":
         """Count the active neurons of the whole pool."""
-        height = np.append(0.0, np.cumsum(growth_steps(growth, tau, len(states))))
-        return cls(states, height, float(height[states.counts(np.arange(len(states)))].sum()))
+        values = np.append(0.0, np.cumsum(growth_steps(growth, tau, len(active))))
+        return cls(active, values, float(values[active.counts(np.arange(len(active)))].sum()))
 
     def share(self, counts: NDArray[np.integer]) -> float:
         """Return f / f(pool) for `counts` (neurons,), the number of rows in which each neuron is active."""
-        return float(self.height[counts].sum()) / self.whole if self.whole else float("nan")
+        return float(self.value_of_count[counts].sum()) / self.total if self.total else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
 class CoverageCurve:
     """One order with its neuron counts at some lengths."""
 
-    yard: PoolCoverage
+    coverage: PoolCoverage
     rows: IntArray  # (M,)
-    at: IntArray  # (A,) ascending; the last is M
+    lengths: IntArray  # (A,) ascending; the last is M
     counts: NDArray[Any]  # (A, neurons) int32
     shares: NDArray[Any]  # (A,) 0..1
 
-    def reached(self, k: int) -> float:
+    def share_at(self, k: int) -> float:
         """Return the exact share that the first k rows reach."""
-        before = int(np.searchsorted(self.at, k, side="right"))
-        start = int(self.at[before - 1]) if before else 0
-        more = self.yard.states.counts(self.rows[start:k])
-        return self.yard.share(more + self.counts[before - 1] if before else more)
+        before = int(np.searchsorted(self.lengths, k, side="right"))
+        start = int(self.lengths[before - 1]) if before else 0
+        added = self.coverage.active.counts(self.rows[start:k])
+        return self.coverage.share(added + self.counts[before - 1] if before else added)
 
 
-def trace_curve(yard: PoolCoverage, rows: IntArray, at: IntArray) -> CoverageCurve:
+def trace_curve(coverage: PoolCoverage, rows: IntArray, at: IntArray) -> CoverageCurve:
     """Count neurons along `rows` once. The last of the lengths `at` is len(rows)."""
-    kept = np.empty((len(at), yard.states.neurons), np.int32)
-    for place, counts in enumerate(_running(yard.states, rows, at)):
-        kept[place] = counts
-    return CoverageCurve(yard, rows, at, kept, np.array([yard.share(counts) for counts in kept]))
+    counts = np.empty((len(at), coverage.active.neurons), np.int32)
+    for place, current in enumerate(_cumulative_counts(coverage.active, rows, at)):
+        counts[place] = current
+    return CoverageCurve(coverage, rows, at, counts, np.array([coverage.share(row) for row in counts]))
 
 
-def _running(states: ActiveNeurons, rows: IntArray, at: IntArray) -> Iterator[IntArray]:
+def _cumulative_counts(active: ActiveNeurons, rows: IntArray, at: IntArray) -> Iterator[IntArray]:
     """Yield the counts, (neurons,), of the first at[0], at[1], ... of `rows`; one array, updated in place."""
-    counts = np.zeros(states.neurons, np.int64)
+    counts = np.zeros(active.neurons, np.int64)
     for start, stop in pairwise([0, *at]):
-        counts += states.counts(rows[start:stop])
+        counts += active.counts(rows[start:stop])
         yield counts
 
 
-def random_curves(yard: PoolCoverage, orders: Sequence[IntArray], at: IntArray) -> NDArray[Any]:
+def random_curves(coverage: PoolCoverage, orders: Sequence[IntArray], at: IntArray) -> NDArray[Any]:
     """Compute the shares, (S, A), that random orders of equal length reach, for as many orders as the limit allows."""
     if not orders or not len(at):
         return np.empty((0, len(at)))
-    drawn = orders[: count_affordable_orders(int(np.diff(yard.states.indptr)[orders[0]].sum()), len(orders))]
-    return np.array([[yard.share(counts) for counts in _running(yard.states, rows, at)] for rows in drawn])
+    counted = orders[: count_affordable_orders(int(np.diff(coverage.active.indptr)[orders[0]].sum()), len(orders))]
+    return np.array(
+        [[coverage.share(counts) for counts in _cumulative_counts(coverage.active, rows, at)] for rows in counted]
+    )
 
 
-def count_affordable_orders(on: int, most: int = MAX_ORDERS, work: int = MAX_ACTIVE_NEURONS) -> int:
-    """Return how many random orders to count if each has `on` active neurons in total."""
-    return min(most, max(MIN_ORDERS, work // max(on, 1)))
+def count_affordable_orders(active: int, limit: int = MAX_ORDERS, work: int = MAX_ACTIVE_NEURONS) -> int:
+    """Return how many random orders to count if each has `active` active neurons in total."""
+    return min(limit, max(MIN_ORDERS, work // max(active, 1)))
 
 
 def curve_lengths(length: int, count: int = MAX_LENGTHS) -> IntArray:
@@ -100,8 +102,8 @@ def interpolate(at: IntArray, shares: NDArray[Any], k: float) -> NDArray[Any]:
     """Interpolate curves (..., A) that start at 0 at length k, on a √k scale where they are nearly straight."""
     x, start = np.sqrt(np.append(0, at)), np.zeros((*shares.shape[:-1], 1))
     curves = np.concatenate([start, shares], axis=-1).reshape(-1, len(x))
-    found: NDArray[Any] = np.array([np.interp(np.sqrt(k), x, curve) for curve in curves]).reshape(shares.shape[:-1])
-    return found
+    values: NDArray[Any] = np.array([np.interp(np.sqrt(k), x, curve) for curve in curves]).reshape(shares.shape[:-1])
+    return values
 
 
 def find_length(at: IntArray, shares: NDArray[Any], share: float) -> float:

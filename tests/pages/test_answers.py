@@ -1,4 +1,4 @@
-"""Answers: how far apart, in how many directions, from which bins, and each row's own."""
+"""Answers section: dispersion, directions, semantic bins, and the generated answers of a row."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
-from tests.pages.test_explore import choose, click, figures, opened, said
+from tests.pages.test_explore import choose, click, figures, open_section, said
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def html(at):
     return "\n".join(str(one.value) for one in at.get("html"))
 
 
-def drawn(at, key):
-    """The figure of one chart."""
+def chart_figure(at, key):
+    """Return the figure of one chart."""
     return next(json.loads(c.proto.spec) for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}"))
 
 
@@ -29,14 +29,14 @@ def code(at):
     return [block.value for block in at.code]
 
 
-def test_the_title_tells_both_medians_of_the_chosen_rows_and_of_all(at):
-    # chosen: only rows whose five answers all differ, D = 0.8 and I = 3/4; over all the near ones are the median
+def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
+    # selected: only rows whose answers all differ, D = 0.8 and I = 3/4; the median of all has similar answers
     title = at.title[0].value
     assert title.startswith("Answers to the chosen rows lie 0.80 apart, in 4.0 directions; to all rows 0.")
     assert "0.8 = unrelated" in said(at) and "4 at most" in said(at)
 
 
-def test_every_answer_that_is_of_little_use_is_counted(at):
+def test_missing_empty_refused_and_truncated_answers_are_counted(at):
     words = said(at)
     assert "1,200 answers to 240 rows · 5 missing (0.4 %) · 1 empty (under 0.1 %)" in words
     assert "1 begin like a refusal" in words and "1 cut at their longest" in words
@@ -45,7 +45,7 @@ def test_every_answer_that_is_of_little_use_is_counted(at):
 
 def test_lines_of_equal_score_turn_with_the_weight(at):
     def steepness():
-        lines = [trace for trace in drawn(at, "explore.answers")["data"] if trace.get("mode") == "lines"]
+        lines = [trace for trace in chart_figure(at, "explore.answers")["data"] if trace.get("mode") == "lines"]
         return {round((b["y"][1] - b["y"][0]) / (b["x"][1] - b["x"][0]), 3) for b in lines}
 
     assert steepness() == {-1.5}
@@ -55,22 +55,22 @@ def test_lines_of_equal_score_turn_with_the_weight(at):
     assert "0.2 · D + 0.8 · I" in said(at)
 
 
-def test_a_lasso_takes_all_rows_inside_it_highest_score_first(at):
+def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     click(at, "explore.answers", lasso=[square])
-    assert "**119 rows** · inside what you drew" in said(at)  # a half of 240, less one with a single answer
+    assert "**119 rows** · inside what you drew" in said(at)  # half of 240, minus one row with a single answer
     scores = at.dataframe[0].value["Score"]
     assert scores.is_monotonic_decreasing and scores.max() == pytest.approx(0.6 * 0.8 + 0.4 * 0.75)
 
 
-def test_a_bin_is_opened_with_its_telling_words(at, answering):
+def test_a_clicked_bin_shows_its_distinctive_words(at, answering):
     click(at, "explore.bins", [{"customdata": 0}])
     size = int((load_measured(answering).columns["semantic_bin"] == 0).sum())
     assert f"**{size} rows** · bin 1 (" in said(at)
     assert at.dataframe[0].value["Score"].dropna().is_monotonic_decreasing
 
 
-def test_a_bin_and_a_lasso_are_taken_together(at, answering):
+def test_a_bin_and_a_lasso_are_combined(at, answering):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     at.session_state["explore.bins"] = {"selection": {"points": [{"customdata": 0}], "box": [], "lasso": []}}
     click(at, "explore.answers", lasso=[square])
@@ -79,7 +79,7 @@ def test_a_bin_and_a_lasso_are_taken_together(at, answering):
     assert f"**{both} rows** · inside what you drew, highest divergence first · bin 1" in said(at)
 
 
-def test_bins_that_nothing_is_taken_from_are_counted(at):
+def test_bins_without_a_selected_row_are_counted(at):
     assert "The subset takes from **6 of 6** bins" in said(at)
     at.get_by_key("select.unit").set_value("rows").run()
     at.number_input(key="select.exact.rows").set_value(2).run()
@@ -88,7 +88,7 @@ def test_bins_that_nothing_is_taken_from_are_counted(at):
     assert "Untouched: **4**, with " in said(at)
 
 
-def test_fewer_bins_are_made_live(at):
+def test_the_number_of_bins_can_be_reduced_live(at):
     at.number_input(key="select.answer_divergence.bins").set_value(3).run()
     assert not at.exception
     assert "of 3** bins" in said(at)
@@ -106,7 +106,7 @@ def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
 
 @pytest.fixture
 def opener(at, answering):
-    """Open one row by a click on its dot."""
+    """Return a function that opens a row by a click on its dot."""
 
     def put(row):
         click(at, "explore.answers", points=[{"customdata": row}])
@@ -115,13 +115,13 @@ def opener(at, answering):
     return put
 
 
-def test_a_missing_answer_is_said(opener):
+def test_a_missing_answer_is_reported(opener):
     at = opener(5)
     assert "**2** · missing" in said(at)
     assert "Missing: answer 2 of 5." in said(at)
 
 
-def test_alone_an_answer_has_no_score(opener):
+def test_a_single_answer_has_no_score(opener):
     at = opener(6)
     assert at.subheader[-1].value == "Its answers: a single one, none to compare it with"
     assert "Missing: answer 2, 3, 4 and 5 of 5." in said(at)
@@ -130,12 +130,12 @@ def test_alone_an_answer_has_no_score(opener):
 def test_text_of_a_model_is_never_markdown(opener):
     at = opener(9)
     assert "![beacon](http://evil.example/x.png) **bold**" in code(at)
-    shown = "\n".join([said(at), html(at)])
-    assert "evil.example" not in shown and "beacon" not in shown
+    texts = "\n".join([said(at), html(at)])
+    assert "evil.example" not in texts and "beacon" not in texts
     assert "Empty." in said(at) and "**3** · 6 tokens · cut at its longest" in said(at)
 
 
-def test_answers_that_are_gone_are_said_to_be(opener, workspace):
+def test_deleted_answers_are_reported(opener, workspace):
     for file in workspace.root.glob("measurements/answers000000000/*"):
         file.unlink()
     at = opener(5)
@@ -150,21 +150,21 @@ def test_a_row_opened_under_another_method_shows_its_answers_too(answering, run,
     assert "Its answers" not in [part.value for part in at.subheader]
     at.get_by_key("explore.bar.part").set_value("Answers").run()
     assert "Its answers" in at.subheader[-1].value
-    opened(at, "Answers")
+    open_section(at, "Answers")
     assert at.title[0].value.startswith("Answers to the chosen rows lie ")
 
 
-def test_the_score_to_look_at_first_is_the_divergence(at):
-    opened(at, "Score")
+def test_the_score_section_shows_divergence_first(at):
+    open_section(at, "Score")
     assert at.selectbox(key="explore.column.answer_divergence").value == "divergence"
     assert "semantic_bin" not in at.selectbox(key="explore.column.answer_divergence").options
     assert "Higher is taken first inside each bin: the model's answers to these lie far apart" in said(at)
-    assert at.title[0].value == "Divergence says something of its own"  # though of course it follows D and I
+    assert at.title[0].value == "Divergence says something of its own"  # D and I are its parts
     labels = next(f["data"][0]["y"] for f in figures(at) if "NLL" in f["data"][0].get("y", []))
     assert {"Response length", "NLL", "D, how far apart, a part", "I, directions, a part"} <= set(labels)
 
 
-def test_a_divergence_that_is_mostly_length_is_called_so(answering, workspace, app):
+def test_a_divergence_that_is_mostly_length_is_reported(answering, workspace, app):
     measured = load_measured(answering).columns
     longer = measured["response_tokens"].argsort().argsort() / 240
     key = "abcd000011112222"
@@ -172,10 +172,10 @@ def test_a_divergence_that_is_mostly_length_is_called_so(answering, workspace, a
     save_run(workspace, other, {**measured, "dispersion": longer.astype(np.float32)})
     at = choose(app("explore"), "answer_divergence")
     assert any("mostly length" in warning.value for warning in at.warning)
-    assert opened(at, "Score").title[0].value == "Divergence is mostly length"
+    assert open_section(at, "Score").title[0].value == "Divergence is mostly length"
 
 
-def test_select_shows_where_the_best_of_each_bin_lie(answering, app):
+def test_select_shows_the_best_rows_of_each_bin(answering, app):
     at = choose(app("select"), "answer_divergence")
     assert "the best of each bin are taken" in html(at)
     keys = {one.key for kind in ("slider", "number_input") for one in at.get(kind)}

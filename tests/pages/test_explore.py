@@ -1,4 +1,4 @@
-"""The Explore page: is the score to be trusted, and what lies behind a bar or a dot?"""
+"""Explore page: verdict on the score, and the rows behind a bar or a dot."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def figures(at) -> list[dict]:
 
 @pytest.fixture
 def remeasure(workspace, run):
-    """Put a newer finished run beside the first, with some figures of its own."""
+    """Store a newer finished run with some columns replaced."""
 
     def put(**columns):
         key = hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in columns.values())).hexdigest()[:16]
@@ -45,7 +45,7 @@ def test_without_a_measurement_it_says_where_to_get_one(pool, app):
     assert "not measured" in at.subheader[0].value
 
 
-def test_a_sound_score_is_called_so_with_its_direction_in_words(run, app):
+def test_a_sound_score_is_described_with_its_direction(run, app):
     at = app("explore")
     assert not at.exception
     assert at.title[0].value == "ΔH says something of its own"
@@ -65,7 +65,7 @@ def test_missing_and_excluded_rows_are_counted(run, app, remeasure):
     assert "235 rows have this score · 5 have none · 5 left out: not measured · 46 left out" in said(app("explore"))
 
 
-def test_a_score_that_is_mostly_length_is_called_so(run, app, remeasure):
+def test_a_score_that_is_mostly_length_is_reported(run, app, remeasure):
     columns = load_measured(run).columns
     remeasure(entropy_cal=columns["entropy"] - columns["response_tokens"].astype(np.float32) / 100)
     at = app("explore")
@@ -73,20 +73,20 @@ def test_a_score_that_is_mostly_length_is_called_so(run, app, remeasure):
     assert "Compare with Longest response before you trust it" in at.warning[0].value.replace("\\", "")
 
 
-def test_a_score_that_follows_another_one_is_called_so(run, app, remeasure):
+def test_a_score_that_follows_another_one_is_reported(run, app, remeasure):
     columns = load_measured(run).columns
     remeasure(entropy_cal=columns["entropy"] - columns["nll"])  # delta_entropy is the NLL itself
     assert app("explore").title[0].value == "ΔH mostly follows NLL"
 
 
-def test_a_score_that_is_the_same_everywhere_orders_nothing(run, app, remeasure):
+def test_a_constant_score_orders_nothing(run, app, remeasure):
     remeasure(entropy_cal=load_measured(run).columns["entropy"])
     at = app("explore")
     assert not at.exception
     assert at.title[0].value == "ΔH orders nothing"
 
 
-def test_a_pool_without_responses_is_shown_for_what_it_is(run, app, remeasure):
+def test_a_pool_without_responses_shows_no_response_columns(run, app, remeasure):
     nothing = np.full(240, np.nan, np.float32)
     states = {name: nothing for name in ("nll", "entropy", "nll_cal", "entropy_cal")}
     remeasure(**states, response_tokens=np.zeros(240, np.int64))
@@ -102,7 +102,7 @@ def test_a_pool_without_responses_is_shown_for_what_it_is(run, app, remeasure):
     assert [button.label for button in at.button] == ["Go to Select"]
 
 
-def opened(at, section):
+def open_section(at, section):
     at.get_by_key("explore.section").set_value(section).run()
     assert not at.exception
     return at
@@ -111,26 +111,26 @@ def opened(at, section):
 def test_expansion_and_compression_are_counted_in_the_pool_and_among_the_selected(run, app):
     columns = load_measured(run).columns
     below = int((columns["entropy"] - columns["entropy_cal"] < 0).sum())
-    at = opened(app("explore"), "Entropy shift")
+    at = open_section(app("explore"), "Entropy shift")
     words = said(at)
     assert at.title[0].value == f"100 % of the selected rows expand, {100 * below / 240:.0f} % of all"
     assert f"All rows: {100 * below / 240:.0f} % expand ({below:,})" in words
     assert "Selected: 100 % expand (24), 0 % compress (0)" in words
 
 
-def test_any_score_column_can_be_looked_at(run, app):
+def test_any_score_column_can_be_shown(run, app):
     at = app("explore")
     box = at.selectbox(key="explore.column.entropy_shift")
     assert box.value == "delta_entropy"
-    assert "in_nll_band" not in box.options  # it is no score
+    assert "in_nll_band" not in box.options  # not a score
     for column in ("delta_nll", "nll", "response_tokens", "prompt_tokens"):
         at.selectbox(key="explore.column.entropy_shift").set_value(column).run()
         assert not at.exception
         shapes = figures(at)[0]["layout"].get("shapes", [])
-        assert not [line for line in shapes if line["line"]["width"] == 2]  # the cut is of the ranking score
+        assert not [line for line in shapes if line["line"]["width"] == 2]  # only the ranking score has a cut
 
 
-def test_a_method_without_a_score_shows_what_there_is(run, app):
+def test_a_method_without_a_score_shows_the_measured_columns(run, app):
     at = app("explore")
     at.selectbox(key="select.method").set_value("random").run()
     assert not at.exception
@@ -143,7 +143,7 @@ def click(at, key, points=(), lasso=()):
     assert not at.exception
 
 
-def test_a_bar_gives_its_rows_lowest_score_first(run, app):
+def test_a_clicked_bar_lists_its_rows_lowest_score_first(run, app):
     at = app("explore")
     inside = next(trace for trace in figures(at)[0]["data"] if trace["name"] == "not selected")
     fullest = int(np.argmax(inside["y"]))
@@ -155,18 +155,20 @@ def test_a_bar_gives_its_rows_lowest_score_first(run, app):
     assert f"**{counts} rows** · ΔH" in said(at)
 
 
-def test_a_lasso_takes_all_rows_inside_it_and_not_only_the_dots(run, app):
-    at = opened(app("explore"), "Entropy shift")
+def test_a_lasso_selects_all_rows_inside_it_not_only_the_dots(run, app):
+    at = open_section(app("explore"), "Entropy shift")
     everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
     click(at, "explore.shift", lasso=[everything])
     assert "**240 rows** · inside what you drew" in said(at)
 
 
-def test_where_nearly_no_row_expands_the_spread_is_shown_instead_of_shares(run, app, remeasure):
+def test_if_almost_no_row_expands_the_spread_replaces_the_shares(run, app, remeasure):
     columns = load_measured(run).columns
-    assert opened(app("explore"), "Entropy shift").get_by_key(f"explore.view.{run.id}").value == "Share that expands"
+    assert (
+        open_section(app("explore"), "Entropy shift").get_by_key(f"explore.view.{run.id}").value == "Share that expands"
+    )
     other = remeasure(entropy_cal=columns["entropy_cal"] - 5)  # all compress
-    at = opened(app("explore"), "Entropy shift")
+    at = open_section(app("explore"), "Entropy shift")
     assert at.title[0].value.startswith("Median ΔH of the selected rows is ")
     assert not at.exception
     assert at.get_by_key(f"explore.view.{other.id}").value == "Spread of ΔH"
@@ -176,8 +178,8 @@ def test_where_nearly_no_row_expands_the_spread_is_shown_instead_of_shares(run, 
     assert "**80 rows**" in said(at) or "**81 rows**" in said(at)
 
 
-def test_what_is_drawn_and_a_task_that_is_clicked_are_taken_together(run, app):
-    at = opened(app("explore"), "Entropy shift")
+def test_a_lasso_and_a_clicked_task_are_combined(run, app):
+    at = open_section(app("explore"), "Entropy shift")
     below = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 0.0, 0.0]}
     click(at, "explore.shift", lasso=[below])
     click(at, "explore.tasks", [{"curve_number": 1, "point_index": 0}])  # compression: above 0
@@ -188,7 +190,7 @@ def test_what_is_drawn_and_a_task_that_is_clicked_are_taken_together(run, app):
 
 
 def test_a_row_can_be_pinned_from_here(run, app):
-    at = opened(app("explore"), "Entropy shift")
+    at = open_section(app("explore"), "Entropy shift")
     click(at, "explore.shift", [{"customdata": 11}])
     assert at.dataframe[0].value["Id"].tolist() == ["row-11"]
     at.button(key="explore.shift.pin.in").click().run()
@@ -208,7 +210,7 @@ def sections(at):
     return at.get_by_key("explore.section").options
 
 
-def test_only_what_was_measured_has_a_section_and_one_line_says_how_to_get_more(run, app):
+def test_only_measured_topics_have_a_section_and_one_line_suggests_more(run, app):
     at = app("explore")
     assert sections(at) == ["Score", "Entropy shift", "Tasks"]
     more = next(line for line in said(at).splitlines() if line.startswith("To see more here, measure "))
@@ -217,25 +219,25 @@ def test_only_what_was_measured_has_a_section_and_one_line_says_how_to_get_more(
     assert "Preference influence for what helps towards a target set" in more
 
 
-def test_every_method_sees_what_was_measured_for_another(run, covered, asked, answering, app):
+def test_measurements_are_shown_under_every_method(run, covered, asked, answering, app):
     at = app("explore")
     for method in METHODS:
-        if method in ("preference_influence", "imported", "combined"):  # which read a run of their own
+        if method in ("preference_influence", "imported", "combined"):  # these need a run of their own
             continue
         choose(at, method)
         assert {"Score", "Coverage", "Tasks", "Answers"} <= set(sections(at)), method
         for section in sections(at):
-            opened(at, section)
+            open_section(at, section)
             assert at.title[0].value, (method, section)
     assert "Answer divergence for" not in said(at)
 
 
-def test_a_section_is_what_the_method_is_about_until_one_is_opened_by_hand(run, covered, asked, app):
+def test_the_default_section_follows_the_method_until_the_user_opens_one(run, covered, asked, app):
     at = app("explore")
     assert at.get_by_key("explore.section").value == "Score"
     assert choose(at, "activation_coverage").get_by_key("explore.section").value == "Coverage"
     assert choose(at, "task_confidence").get_by_key("explore.section").value == "Tasks"
-    opened(at, "Coverage")
+    open_section(at, "Coverage")
     for method in ("longest", "task_confidence", "entropy_shift"):
         assert choose(at, method).get_by_key("explore.section").value == "Coverage"
     at.switch_page("pages/select.py").run()
@@ -245,7 +247,7 @@ def test_a_section_is_what_the_method_is_about_until_one_is_opened_by_hand(run, 
 
 def test_labels_are_not_offered_as_scores(covered, asked, app):
     at = choose(app("explore"), "activation_coverage")
-    options = opened(at, "Score").selectbox(key="explore.column.activation_coverage").options
+    options = open_section(at, "Score").selectbox(key="explore.column.activation_coverage").options
     assert "Coverage gain" in options and "Activation cluster" not in options
     options = choose(at, "task_confidence").selectbox(key="explore.column.task_confidence").options
     assert options[0] == "Task confidence" and "Task number" not in options
@@ -263,7 +265,7 @@ def traces(at, which=0):
     return {trace.get("name", i): trace for i, trace in enumerate(figures(at)[which]["data"])}
 
 
-def test_what_the_budget_reaches_is_the_title_and_what_the_curve_says(coverage, covered):
+def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, covered):
     measured = load_measured(covered)
     order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
     share = coverage_curve(measured.states, order, [24])[0]
@@ -275,17 +277,17 @@ def test_what_the_budget_reaches_is_the_title_and_what_the_curve_says(coverage, 
     assert "Band: 20 random orders." in said(coverage)
 
 
-def test_the_order_in_force_is_drawn_beside_greedy_search_where_it_is_another(coverage):
+def test_the_current_order_is_drawn_with_greedy_search_if_they_differ(coverage):
     assert "Activation coverage" in traces(coverage)
     assert not [name for name in traces(coverage) if "greedy" in str(name)]
     choose(coverage, "longest")
-    opened(coverage, "Coverage")
+    open_section(coverage, "Coverage")
     own, greedy = (next(t for n, t in traces(coverage).items() if w in str(n)) for w in ("Longest", "greedy"))
     assert own["y"][-1] == greedy["y"][-1] == pytest.approx(100)
     assert max(np.interp(10, own["x"], own["y"]), 1) < np.interp(10, greedy["x"], greedy["y"])
 
 
-def test_the_slider_moves_the_mark_and_no_curve(coverage):
+def test_the_slider_moves_the_mark_but_no_curve(coverage):
     before = traces(coverage)["Activation coverage"]
     coverage.slider(key="select.slider.percent").set_value(50.0).run()
     assert not coverage.exception
@@ -295,7 +297,7 @@ def test_the_slider_moves_the_mark_and_no_curve(coverage):
     assert coverage.title[0].value == "No row is chosen"
 
 
-def test_under_a_filter_the_greedy_order_is_searched_anew_and_the_cut_goes_by_its_gains(coverage, covered, pool):
+def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(coverage, covered, pool):
     at = coverage
     at.session_state[state.SETTINGS] = state.replace(
         at.session_state[state.SETTINGS], filters=(Filter("task", values=("sums",)),)
@@ -305,7 +307,7 @@ def test_under_a_filter_the_greedy_order_is_searched_anew_and_the_cut_goes_by_it
     assert [name for name in traces(at) if "greedy" in str(name)]
     own = traces(at)["Activation coverage"]
     assert own["x"][-1] == pytest.approx(100 * 81 / 240, abs=1e-3)
-    opened(at, "Score")
+    open_section(at, "Score")
     histogram = figures(at)[0]
     assert "81 rows have this score" in said(at)
     cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
@@ -315,21 +317,21 @@ def test_under_a_filter_the_greedy_order_is_searched_anew_and_the_cut_goes_by_it
     assert cut == pytest.approx(np.sort(gains[np.isfinite(gains)])[::-1][23])
 
 
-def test_a_filter_that_leaves_nothing_leaves_no_curve_and_no_crash(coverage):
+def test_a_filter_that_excludes_every_row_draws_no_curve(coverage):
     coverage.session_state[state.SETTINGS] = state.replace(
         coverage.session_state[state.SETTINGS], filters=(Filter("prompt", contains="no row says this"),)
     )
     for section in sections(coverage.run()):
-        assert opened(coverage, section).title[0].value
+        assert open_section(coverage, section).title[0].value
 
 
-def test_a_cluster_that_is_clicked_gives_its_rows(coverage, covered):
+def test_a_clicked_cluster_lists_its_rows(coverage, covered):
     clusters = load_measured(covered).columns["activation_cluster"]
     assert sum(traces(coverage, 1)[2]["y"]) == 240  # sizes
     click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
-    held = int((clusters == 2).sum())
-    assert f"**{held} rows** · activation cluster 3" in said(coverage)
-    assert len(coverage.dataframe[0].value) == held
+    cluster_rows = int((clusters == 2).sum())
+    assert f"**{cluster_rows} rows** · activation cluster 3" in said(coverage)
+    assert len(coverage.dataframe[0].value) == cluster_rows
 
 
 # Tasks
@@ -340,12 +342,12 @@ def tasks(run, asked, app):
     return choose(app("explore"), "task_confidence")
 
 
-def test_the_least_and_the_surest_task_are_the_title(tasks, pool):
+def test_the_title_names_the_tasks_of_lowest_and_highest_confidence(tasks, pool):
     names = cached.tasks(pool)[0]  # confidence 0.5, 0.25, 0.8
     assert tasks.title[0].value.replace("\\", "") == f"Least sure of {names[1]} (0.25), surest of {names[2]} (0.80)"
 
 
-def test_tasks_are_shown_least_sure_first_and_one_prompt_gives_no_error(tasks, pool):
+def test_tasks_are_sorted_by_confidence_and_one_prompt_has_no_error(tasks, pool):
     names = cached.tasks(pool)[0]
     chart = figures(tasks)[0]
     assert chart["layout"]["yaxis"]["ticktext"] == [f"{names[1]} · 8", f"{names[0]} · 8", f"{names[2]} · 1, no error"]
@@ -354,16 +356,16 @@ def test_tasks_are_shown_least_sure_first_and_one_prompt_gives_no_error(tasks, p
     assert "derived" not in said(tasks).lower()
 
 
-def test_a_task_that_is_clicked_gives_its_rows_those_that_were_asked_first(tasks, pool, asked):
+def test_a_clicked_task_lists_its_rows_measured_ones_first(tasks, pool, asked):
     click(tasks, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
-    shown = tasks.dataframe[0].value
+    labels = tasks.dataframe[0].value
     least = cached.tasks(pool)[0][1]
-    assert set(shown["Task"]) == {least}
-    first = [int(i.removeprefix("row-")) for i in shown["Id"][:8]]
+    assert set(labels["Task"]) == {least}
+    first = [int(i.removeprefix("row-")) for i in labels["Id"][:8]]
     assert np.isfinite(load_measured(asked).columns["confidence"][first]).all()
 
 
-def test_bands_of_the_allocation_add_up_and_show_what_the_method_gives_each_task(tasks):
+def test_allocation_bands_add_up_to_the_method_s_allocation(tasks):
     bands = [trace for trace in figures(tasks)[1]["data"] if trace["type"] == "scatter"]
     assert len(bands) == 3
     np.testing.assert_allclose(np.sum([band["y"] for band in bands], axis=0), 100, atol=0.02)
@@ -373,14 +375,14 @@ def test_bands_of_the_allocation_add_up_and_show_what_the_method_gives_each_task
     np.testing.assert_allclose(shares, 100 * weights / weights.sum(), atol=1.5)
 
 
-def test_without_confidence_tasks_are_still_shared_out_for_any_method(run, app):
-    at = opened(app("explore"), "Tasks")
+def test_without_confidence_the_allocation_is_still_drawn(run, app):
+    at = open_section(app("explore"), "Tasks")
     assert "% of the subset" in at.title[0].value
     assert "Measure Task confidence to see how sure the model is of each task." in said(at)
     assert len(at.get("plotly_chart")) == 1
 
 
-def test_derived_tasks_are_called_so_wherever_they_are_shown(unlabelled, workspace, app):
+def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
@@ -390,23 +392,23 @@ def test_derived_tasks_are_called_so_wherever_they_are_shown(unlabelled, workspa
     assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}
 
 
-def test_derived_tasks_are_seen_by_a_method_that_was_measured_elsewhere(unlabelled, workspace, app):
+def test_derived_tasks_are_shown_under_a_method_measured_earlier(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     entropy_shift_run(workspace, unlabelled)
-    at = opened(app("explore"), "Tasks")
+    at = open_section(app("explore"), "Tasks")
     assert at.selectbox(key="select.method").value == "entropy_shift"
     assert "Least sure of derived 2" in at.title[0].value
-    opened(at, "Entropy shift")
+    open_section(at, "Entropy shift")
     assert "Expansion and compression by derived task" in [part.value for part in at.subheader]
 
 
-def test_a_pool_of_prompts_alone_is_explored_without_a_word_on_responses(prompts_only, workspace, app):
+def test_a_pool_of_prompts_is_explored_without_mention_of_responses(prompts_only, workspace, app):
     task_confidence_run(workspace, prompts_only)
     activation_coverage_run(workspace, prompts_only)
     at = choose(app("explore"), "task_confidence")
     for method in ("task_confidence", "random"):
         choose(at, method)
         for section in sections(at):
-            opened(at, section)
+            open_section(at, section)
             assert "response" not in said(at).lower()
-        assert "Response length" not in opened(at, "Score").selectbox(key=f"explore.column.{method}").options
+        assert "Response length" not in open_section(at, "Score").selectbox(key=f"explore.column.{method}").options

@@ -1,4 +1,4 @@
-"""Influence: on every target, beside length, its two ends as text, agreement, pair accuracy; each target a score."""
+"""Influence section: each target's score, response length, both ends as text, agreement and pair accuracy."""
 
 import json
 from dataclasses import asdict, replace
@@ -16,8 +16,8 @@ from core.selection.recipe import make_selection
 from core.workspace.files import read_json, write_json
 from pages.ui.shell import state
 from tests.pages.conftest import store_run
-from tests.pages.test_answers import drawn, html
-from tests.pages.test_explore import choose, click, opened, said, sections
+from tests.pages.test_answers import chart_figure, html
+from tests.pages.test_explore import choose, click, open_section, said, sections
 
 EVIL = "![i](http://evil.example/x.png) <b>y</b>"
 ROWS = np.arange(240)
@@ -25,25 +25,22 @@ UP, DOWN = (ROWS - 60) / 1000, (100 - ROWS) / 1000
 
 
 def flat(columns):
-    """(N,) columns side by side as lists."""
+    """Return (N,) columns as rows of a list array."""
     values = np.column_stack(columns).astype(np.float32)
     values[3] = np.nan
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def told(name, **more):
+def target_summary(name, **more):
     about = {"name": name, "pairs": 11, "unused": 1, "available": 40, "truncated": 0, "subtasks": {"all pairs": 10}}
     about |= {"problems": {"chosen equals rejected": 2}, "shared_pairs": 3, "shared_rows": 4}
     return about | {"accuracy": [0.5, 0.6, 0.7], "margin_accuracy": [0.4, None]} | more
 
 
 def influencing_run(workspace, pool, source, *, other="other"):
-    """Preference influence, in use: of `good`, with a sub-task that is always lower, and of `other` unless it is "".
-
-    On good the later the row the higher, on other the lower; by LESS alike on good, and on other the longer the higher.
-    """
+    """Store a current preference influence run on `good`, with a lower second sub-task, and on `other` unless ""."""
     targets = f"good={source}" + (f"; {other}=demo" if other else "")
-    made = build_method(
+    method = build_method(
         "preference_influence", with_suggestions("preference_influence", {"targets": targets}, "embedded")
     )
     length = pool.rows["response_chars"].to_numpy() / 1e4
@@ -58,9 +55,9 @@ def influencing_run(workspace, pool, source, *, other="other"):
     summary = {
         "seconds": {},
         "tokens": 0,
-        "given": given_files(made),
+        "given": given_files(method),
         "warnings": ["good: the chosen answer is the longer one in 90% of the pairs.", "other: nothing of yours."],
-        "targets": [told(name) for name in ("good", other) if name],
+        "targets": [target_summary(name) for name in ("good", other) if name],
         "warm_up": {
             "rows": 24, "rank": 8, "learning_rate": 5e-4, "batch_size": 8, "steps": 6, "epoch_rates": [4e-4, 1e-4],
             "loss": [3.0, 2.9, 2.8, 2.8, 2.7, 2.6],
@@ -78,7 +75,7 @@ def influencing_run(workspace, pool, source, *, other="other"):
     key = f"{run.id[:-2]}{len(other):02d}"
     run = save_run(
         workspace,
-        replace(run, id=key, method=describe_method(made), folder=workspace.folder("runs", key)),
+        replace(run, id=key, method=describe_method(method), folder=workspace.folder("runs", key)),
         dict(columns),
     )
     use(workspace, pool, {"targets": targets})
@@ -86,12 +83,12 @@ def influencing_run(workspace, pool, source, *, other="other"):
 
 
 def use(workspace, pool, params):
-    """The settings that a person would have left."""
+    """Store the settings as a user would have left them."""
     settings = state.Settings(method="preference_influence", params={"preference_influence": params})
     write_json(workspace.folder("selections", pool.fingerprint) / "current.json", {"format": 1, **asdict(settings)})
 
 
-def kept(workspace, pool):
+def stored_settings(workspace, pool):
     return read_json(workspace.folder("selections", pool.fingerprint) / "current.json")
 
 
@@ -120,29 +117,29 @@ def target(at, name):
     assert not at.exception
 
 
-def test_the_title_says_how_many_rows_help(at):
+def test_the_title_states_how_many_rows_help(at):
     assert at.title[0].value == "Influence on good: 75 % of rows help"  # 179 of 239
     assert "towards what the target set prefers" in said(at) and "1 row without a response: no score" in said(at)
 
 
-def test_each_target_has_its_histogram_and_only_the_one_in_use_a_cut(at):
-    figure = drawn(at, "explore.influence.ridges")
-    counted = {}
+def test_each_target_has_a_histogram_and_only_the_current_one_a_cut(at):
+    figure = chart_figure(at, "explore.influence.ridges")
+    row_counts = {}
     for trace in figure["data"]:
-        counted[trace["yaxis"]] = counted.get(trace["yaxis"], 0) + sum(trace["y"])
-    assert counted == {"y": 239, "y2": 239}
+        row_counts[trace["yaxis"]] = row_counts.get(trace["yaxis"], 0) + sum(trace["y"])
+    assert row_counts == {"y": 239, "y2": 239}
     words = [note["text"] for note in figure["layout"]["annotations"]]
     assert words == ["<b>good</b> · 75 % help, median 0.06", "cut 0.156", "<b>other</b> · 41 % help, median −0.02"]
 
 
-def test_the_chosen_rows_are_lit_in_every_target(at):
-    lit = [t for t in drawn(at, "explore.influence.ridges")["data"] if t["name"] == "selected"]
-    assert [sum(trace["y"]) for trace in lit] == [24, 24]
-    assert lit[0]["y"][-1] > 0 and not lit[1]["y"][-1]  # what good prefers is what other does not
+def test_selected_rows_are_highlighted_in_every_target(at):
+    selected = [t for t in chart_figure(at, "explore.influence.ridges")["data"] if t["name"] == "selected"]
+    assert [sum(trace["y"]) for trace in selected] == [24, 24]
+    assert selected[0]["y"][-1] > 0 and not selected[1]["y"][-1]  # the targets prefer opposite rows
 
 
-def test_a_bar_gives_its_rows_most_helpful_first(at):
-    bars = [t["y"] for t in drawn(at, "explore.influence.ridges")["data"] if t["yaxis"] == "y2"]
+def test_a_clicked_bar_lists_its_rows_most_helpful_first(at):
+    bars = [t["y"] for t in chart_figure(at, "explore.influence.ridges")["data"] if t["yaxis"] == "y2"]
     counts = np.sum(bars, axis=0)
     fullest = int(np.argmax(counts))
     click(at, "explore.influence.ridges", [{"customdata": [1, fullest, ""]}])
@@ -152,14 +149,14 @@ def test_a_bar_gives_its_rows_most_helpful_first(at):
     assert f"**{len(places)} rows** · influence on other" in said(at)
 
 
-def test_a_lasso_beside_length_takes_all_rows_inside_it(at):
+def test_a_lasso_in_the_length_plane_lists_all_rows_inside_it(at):
     square = {"x": [-1, 9, 9, -1], "y": [0.1495, 0.1495, 9, 9]}
     click(at, "explore.influence.length", lasso=[square])
-    assert "**30 rows** · inside what you drew, most helpful first" in said(at)  # 210 to 239
+    assert "**30 rows** · inside what you drew, most helpful first" in said(at)  # rows 210 to 239
     assert at.dataframe[0].value["Id"].tolist()[0] == "again"
 
 
-def test_both_ends_are_read_beside_each_other_row_by_row(at):
+def test_both_ends_are_shown_side_by_side_row_by_row(at):
     def texts():
         return [block.value for block in at.code if block.value.startswith("Question")]
 
@@ -171,16 +168,16 @@ def test_both_ends_are_read_beside_each_other_row_by_row(at):
     assert not at.exception
     assert [text.split(":")[0] for text in texts()] == ["Question 238", "Question 0"]
     target(at, "other")
-    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # another score begins afresh
+    assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # another score starts at row 1
 
 
-def test_a_row_is_pinned_where_it_is_read(at, workspace, pool):
+def test_a_row_can_be_pinned_where_it_is_read(at, workspace, pool):
     at.button(key="explore.influence.worst.pin.out").click().run()
     assert not at.exception
-    assert [(pin["id"], pin["side"]) for pin in kept(workspace, pool)["pins"]] == [("row-0", "out")]
+    assert [(pin["id"], pin["side"]) for pin in stored_settings(workspace, pool)["pins"]] == [("row-0", "out")]
 
 
-def test_agreement_is_said_of_targets_of_the_control_and_of_subtasks(at):
+def test_agreement_is_described_for_targets_for_less_and_for_subtasks(at):
     words = said(at)
     apart = "Spearman **−1.00**; of their top 24 rows they share **0** (overlap 0 %, by chance 5 %)."
     assert f"good and other: {apart}" in words
@@ -190,20 +187,20 @@ def test_agreement_is_said_of_targets_of_the_control_and_of_subtasks(at):
     assert "Overlap of their top 24 rows" in words
 
 
-def test_names_of_subtasks_are_never_markup(at):
-    marked = "\n".join(str(one.value) for kind in ("markdown", "caption") for one in at.get(kind))
-    assert "![i](" not in marked and "evil.example" in said(at)
+def test_subtask_names_are_escaped(at):
+    escaped = "\n".join(str(one.value) for kind in ("markdown", "caption") for one in at.get(kind))
+    assert "![i](" not in escaped and "evil.example" in said(at)
     assert "<b>y" not in html(at) and "&lt;b&gt;y" in html(at)
 
 
-def test_without_a_selected_row_there_is_no_overlap_to_tell(at):
+def test_without_a_selected_row_no_overlap_is_described(at):
     at.get_by_key("select.unit").set_value("rows").run()
     at.number_input(key="select.exact.rows").set_value(0).run()
     assert not at.exception
     assert "good and other: Spearman **−1.00**." in said(at)
 
 
-def test_one_target_has_none_to_agree_with_and_none_to_choose(workspace, pool, source, app):
+def test_a_single_target_has_no_agreement_and_no_choice(workspace, pool, source, app):
     influencing_run(workspace, pool, source, other="")
     at = app("explore")
     assert not at.exception
@@ -212,9 +209,9 @@ def test_one_target_has_none_to_agree_with_and_none_to_choose(workspace, pool, s
     assert "select.preference_influence.target" not in {one.key for one in at.get("button_group")}
 
 
-def test_pair_accuracy_is_told_before_and_after_the_warm_up(at):
+def test_pair_accuracy_is_described_before_and_after_the_warm_up(at):
     assert "likelier than the rejected one in 50 % of 10 pairs before the warm-up, 70 % after." in said(at)
-    figure = drawn(at, "explore.influence.accuracy")
+    figure = chart_figure(at, "explore.influence.accuracy")
     solid, dashed = figure["data"][:2]
     assert solid["y"] == [50, 60, 70] and solid["x"] == [0, 1, 2]
     assert dashed["y"] == [40, None] and dashed["x"] == [1, 2]
@@ -227,14 +224,14 @@ def test_the_pairs_can_be_read(at):
     assert {"A good answer", "No"} <= {block.value for block in at.code}
 
 
-def test_what_the_run_says_of_the_target_in_use_is_a_warning(at):
+def test_the_run_s_warnings_about_the_current_target_are_shown(at):
     assert [one.value.replace("\\", "") for one in at.warning] == [
         "1 of 240 rows (0.4%) have no score and cannot be chosen by it.",
         "good: the chosen answer is the longer one in 90% of the pairs.",
     ]
 
 
-def test_influence_that_follows_length_is_called_so(at):
+def test_influence_that_follows_length_is_reported(at):
     assert "Follows length **hardly at all**" in said(at)
     target(at, "other")
     at.get_by_key("select.preference_influence.objective").set_value("sft").run()
@@ -244,37 +241,37 @@ def test_influence_that_follows_length_is_called_so(at):
     assert any("This is mostly length" in one.value for one in at.warning)
 
 
-def test_another_target_is_another_score_and_forgets_the_threshold(influencing, app, workspace, pool):
+def test_another_target_changes_the_score_and_clears_the_threshold(influencing, app, workspace, pool):
     at = app("select")
     assert not at.exception
     at.slider(key="select.threshold.influence.high").set_value(0.17).run()
-    assert at.title[0].value == "10 of 240 rows, 4.2 %" and kept(workspace, pool)["threshold"] == 0.17
+    assert at.title[0].value == "10 of 240 rows, 4.2 %" and stored_settings(workspace, pool)["threshold"] == 0.17
     assert "cut 0.17" in html(at)
     target(at, "other")
-    assert at.title[0].value == "24 of 240 rows, 10.0 %" and kept(workspace, pool)["threshold"] is None
-    assert "cut 0.076" in html(at)  # of row 24, as row 3 has no score
+    assert at.title[0].value == "24 of 240 rows, 10.0 %" and stored_settings(workspace, pool)["threshold"] is None
+    assert "cut 0.076" in html(at)  # the score of row 24, because row 3 has none
     at.get_by_key("select.view").set_value("First taken").run()
-    taken = [i for i in range(25) if i != 3]
-    assert at.dataframe[0].value["Id"].tolist() == [f"row-{i}" for i in taken]
+    threshold_rows = [i for i in range(25) if i != 3]
+    assert at.dataframe[0].value["Id"].tolist() == [f"row-{i}" for i in threshold_rows]
     at.slider(key="select.threshold.influence.high").set_value(0.09).run()
     assert at.title[0].value == "10 of 240 rows, 4.2 %"
     at.button(key="select.undo").click().run()
     at.button(key="select.undo").click().run()
     assert not at.exception
-    assert at.title[0].value == "10 of 240 rows, 4.2 %" and kept(workspace, pool)["threshold"] == 0.17
+    assert at.title[0].value == "10 of 240 rows, 4.2 %" and stored_settings(workspace, pool)["threshold"] == 0.17
 
 
-def test_names_too_long_to_stand_side_by_side_are_a_list(workspace, pool, source, app):
+def test_long_target_names_are_shown_as_a_list(workspace, pool, source, app):
     name = "a-target-set-of-answers-with-a-name-that-will-not-end-before-the-line"
     influencing_run(workspace, pool, source, other=name)
     at = app("select")
     at.selectbox(key="select.preference_influence.target").set_value(name).run()
     assert not at.exception
-    assert kept(workspace, pool)["params"]["preference_influence"]["target"] == name
+    assert stored_settings(workspace, pool)["params"]["preference_influence"]["target"] == name
     assert "cut 0.076" in html(at)
 
 
-def test_the_recipe_of_a_target_chooses_the_rows_that_are_seen(influencing, app, pool):
+def test_the_recipe_of_a_target_selects_the_rows_shown(influencing, app, pool):
     at = app("select")
     target(at, "other")
     recipe = state_recipe(at, pool)
@@ -287,7 +284,7 @@ def state_recipe(at, pool):
     return state.recipe(pool, at.session_state[state.SETTINGS])
 
 
-def test_subtasks_in_turn_take_the_best_of_each(influencing, app):
+def test_subtasks_in_turn_select_the_best_of_each(influencing, app):
     at = app("select")
     keys = {one.key for one in at.get("button_group")}
     assert {f"select.preference_influence.{name}" for name in ("target", "objective", "subtasks")} <= keys
@@ -296,29 +293,29 @@ def test_subtasks_in_turn_take_the_best_of_each(influencing, app):
     assert "the best of each sub-task are taken" in html(at)
     assert not [one for one in at.slider if one.key.startswith("select.threshold")]
     at.get_by_key("select.preference_influence.subtasks").set_value("max").run()
-    target(at, "other")  # which has no sub-tasks
+    target(at, "other")  # without sub-tasks
     assert "select.preference_influence.subtasks" not in {one.key for one in at.get("button_group")}
 
 
-def test_the_score_section_knows_that_influences_go_together(at):
-    opened(at, "Score")
+def test_the_score_section_treats_influences_as_related(at):
+    open_section(at, "Score")
     assert at.title[0].value == "Influence says something of its own"
-    labels = drawn(at, "explore.follows")["data"][0]["y"]
-    assert "Influence: other" in labels and "Influence: good" not in labels  # which is the score itself
+    labels = chart_figure(at, "explore.follows")["data"][0]["y"]
+    assert "Influence: other" in labels and "Influence: good" not in labels  # the score itself
 
 
-def test_under_another_method_it_is_there_as_it_was_measured(influencing, run, app):
+def test_under_another_method_the_section_uses_the_measured_settings(influencing, run, app):
     at = choose(app("explore"), "entropy_shift")
     assert "Influence" in sections(at)
-    opened(at, "Influence")
+    open_section(at, "Influence")
     assert at.title[0].value == "Influence on good: 75 % of rows help"
     at.selectbox(key=f"explore.influence.{influencing.id}").set_value("other").run()
     assert not at.exception
     assert at.title[0].value == "Influence on other: 41 % of rows help"
-    assert "cut" not in json.dumps(drawn(at, "explore.influence.ridges")["layout"]["annotations"])
+    assert "cut" not in json.dumps(chart_figure(at, "explore.influence.ridges")["layout"]["annotations"])
 
 
-def test_the_score_page_tells_of_pairs_and_of_the_warm_up(influencing, app):
+def test_the_score_page_describes_pairs_and_the_warm_up(influencing, app):
     at = app("score")
     assert not at.exception
     words = said(at)
@@ -328,4 +325,4 @@ def test_the_score_page_tells_of_pairs_and_of_the_warm_up(influencing, app):
         "too: 3." in words
     )
     assert "rank 8 on 24 rows, 6 steps of 8 rows in 2 epochs, learning rate up to 0.0005" in words
-    assert drawn(at, "loss")["data"][0]["y"] == [3.0, 2.9, 2.8, 2.8, 2.7, 2.6]
+    assert chart_figure(at, "loss")["data"][0]["y"] == [3.0, 2.9, 2.8, 2.8, 2.7, 2.6]

@@ -1,4 +1,4 @@
-"""The map: what is drawn, what is drawn around, and what can be done with the rows inside."""
+"""Map: figure, lasso, and actions for the rows inside it."""
 
 from base64 import b64decode
 from collections import Counter
@@ -27,17 +27,17 @@ from pages.ui.map.picture import Outline, update_outline
 from pages.ui.shell import state
 from pages.ui.theme import REST
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, figures, opened, said
+from tests.pages.test_explore import click, figures, open_section, said
 
-CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # of embeddings: one for each of the three tasks
-PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # of the map made by hand: one for each task
+CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # embeddings, one for each of the three tasks
+PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # positions on the hand-made map, one for each task
 AROUND = 0.2 * SIDE
 CHART = "explore.map.0"
 
 
 @pytest.fixture
 def embedded(workspace, pool):
-    """Entropy shift measured, with embeddings of prompts and responses: of three kinds, by task; a map by hand."""
+    """Store an entropy shift run with embeddings of prompts and responses in three groups, by task, and a map."""
     run = entropy_shift_run(workspace, pool, dtype="float32")
     folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
     kind = np.arange(len(pool)) % 3
@@ -53,11 +53,11 @@ def embedded(workspace, pool):
 
 @pytest.fixture
 def at(embedded, app):
-    return opened(app("explore"), "Map")
+    return open_section(app("explore"), "Map")
 
 
 def square(x, y, side=AROUND):
-    """A lasso around one place, 0..SIDE."""
+    """Return a lasso around one point, 0..SIDE."""
     low, high = (x - side, y - side), (x + side, y + side)
     return {"x": [low[0], high[0], high[0], low[0]], "y": [low[1], low[1], high[1], high[1]]}
 
@@ -76,52 +76,52 @@ def do(at, what):
     return at
 
 
-# What is seen
+# The figure
 
 
-def test_there_is_a_map_only_where_there_are_embeddings(run, app):
+def test_the_map_needs_embeddings(run, app):
     assert "Map" not in app("explore").get_by_key("explore.section").options
 
 
-def test_the_title_holds_the_selection_against_random_rows(at):
+def test_the_title_compares_the_selection_with_random_rows(at):
     assert at.title[0].value.startswith("The chosen rows reach 1") or "of the map, random rows" in at.title[0].value
     assert "All 240 rows shown" in said(at)
     assert at.get_by_key("explore.map.of").options == ["Prompts", "Responses"]
 
 
-def test_what_answers_the_mouse_is_no_dot(at):
-    # every dot inside a lasso would be sent back with every click: what is not drawn is not
+def test_the_hover_trace_draws_no_dots(at):
+    # Plotly reports every drawn dot inside a lasso with every click, so none is drawn
     shade, words, none = chart(at)["data"]
     assert shade["type"] == "heatmap" and words["mode"] == "none"
     assert none["mode"] == "markers" and none["x"] == [None]
 
 
-def test_the_words_of_a_row_are_text_to_plotly(workspace, pool):
+def test_hover_text_is_escaped_for_plotly(workspace, pool):
     table = pa.table({"prompt": ["<b>a</b> & b", "one\ntwo   three", "x" * 200]})
     words = picture.first_words(type("Rows", (), {"rows": table})(), np.array([2, 1, 0]))
     assert words == ["x" * 55 + "…", "one two three", "&lt;b&gt;a&lt;/b&gt; &amp; b"]
 
 
-def test_long_words_of_many_rows_are_cut_to_what_may_be_sent(monkeypatch):
+def test_hover_text_is_shortened_to_the_byte_limit(monkeypatch):
     monkeypatch.setattr(picture, "MAX_TEXT_BYTES", 100)
     table = pa.table({"prompt": ["漢" * 100] * 10})  # 3 bytes each
     words = picture.first_words(type("Rows", (), {"rows": table})(), np.arange(10))
     assert sum(len(text.encode()) for text in words) <= 100
 
 
-def test_pca_says_how_much_of_the_difference_it_shows(at):
+def test_pca_reports_its_share_of_the_variance(at):
     assert "near rows are alike" in said(at)
     at.get_by_key("explore.map.layout").set_value("PCA").run()
     assert not at.exception
-    assert "the two directions in which they differ most, 100 % of all difference" in said(at)  # three corners: a plane
+    assert "the two directions in which they differ most, 100 % of all difference" in said(at)  # three points span it
 
 
-def test_few_rows_of_many_are_said_to_be_so_and_pinned_ones_are_among_them(embedded, app, monkeypatch):
+def test_a_sample_of_rows_is_reported_and_includes_pinned_rows(embedded, app, monkeypatch):
     monkeypatch.setattr(picture, "MAX_DOTS", 30)
-    at = opened(app("explore"), "Map")
+    at = open_section(app("explore"), "Map")
     assert "30 of 240 rows shown over the density of all" in said(at)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "**80 rows** inside" in said(at)  # sent or not
+    assert "**80 rows** inside" in said(at)  # all rows, sent to the browser or not
     sent = set(chart(at)["data"][1]["text"])
     lacking = next(k for k in range(1, 240, 3) if f"Question {k}: what is {k} plus {k}?" not in sent)
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin(f"row-{lacking}", "in"),))
@@ -131,24 +131,24 @@ def test_few_rows_of_many_are_said_to_be_so_and_pinned_ones_are_among_them(embed
     assert len(sent) == 30 and f"Question {lacking}: what is {lacking} plus {lacking}?" in sent
 
 
-# What is drawn around
+# Lasso
 
 
-def test_a_lasso_holds_the_rows_inside_it(at):
+def test_a_lasso_returns_the_rows_inside_it(at):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "**80 rows** inside" in said(at)
     assert set(at.dataframe[0].value["Task"]) == {"words"}
 
 
-def test_a_box_does_too(at):
+def test_a_box_returns_the_rows_inside_it(at):
     at.session_state[CHART] = {"selection": {"points": [], "lasso": [], "box": [{"x": [0, SIDE], "y": [0, AROUND]}]}}
     at.run()
     assert not at.exception and "**160 rows** inside" in said(at)
 
 
-def test_what_was_drawn_stays_when_colours_change(at):
+def test_a_lasso_stays_when_colours_change(at):
     click(at, CHART, lasso=[square(0.03 * SIDE, 0.97 * SIDE)])
-    assert outlines(at) == []  # Plotly shows it itself
+    assert outlines(at) == []  # Plotly itself shows the lasso
     at.selectbox(key="explore.map.colour").set_value("task").run()
     assert not at.exception
     assert "**80 rows** inside" in said(at)
@@ -157,12 +157,12 @@ def test_what_was_drawn_stays_when_colours_change(at):
     assert "inside" not in said(at) and outlines(at) == []
 
 
-def test_an_empty_place_says_so(at):
+def test_an_empty_lasso_is_reported(at):
     click(at, CHART, lasso=[square(0.9 * SIDE, 0.9 * SIDE, 0.05 * SIDE)])
     assert "No row lies inside what you drew" in said(at)
 
 
-def test_rows_are_pinned_together_with_one_reason_and_let_go_in_one_step(at):
+def test_rows_are_pinned_with_one_reason_and_unpinned_by_one_undo(at):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     do(at, "Pin")
     at.text_input(key="explore.map.reason").set_value("all about words")
@@ -179,12 +179,12 @@ def test_rows_become_a_filter(at, pool):
     do(at, "Filter")
     at.button(key="explore.map.filter.True").click().run()
     assert not at.exception
-    (found,) = at.session_state[state.SETTINGS].filters
-    assert (found.column, found.exclude) == ("id", True)
-    assert sorted(found.values) == sorted(pool.rows["id"].to_pylist()[1::3])
+    (rows,) = at.session_state[state.SETTINGS].filters
+    assert (rows.column, rows.exclude) == ("id", True)
+    assert sorted(rows.values) == sorted(pool.rows["id"].to_pylist()[1::3])
 
 
-def test_too_many_rows_are_not_taken_one_by_one(at, monkeypatch):
+def test_too_many_rows_can_not_be_pinned_by_hand(at, monkeypatch):
     monkeypatch.setattr("pages.ui.map.lasso.MAX_BY_HAND", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "At most 50 rows are pinned" in said(do(at, "Pin"))
@@ -194,7 +194,7 @@ def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     do(at, "Compare")
     scores, tasks = (table.value for table in at.dataframe)
-    assert "No word is more in these rows than in the rest." in said(at)  # all prompts read alike
+    assert "No word is more in these rows than in the rest." in said(at)  # all prompts have the same words
     assert tasks["Task"].tolist()[0] == "words" and tasks["here"].tolist()[0] == 100 and tasks["rest"].tolist()[0] == 0
     columns = load_measured(embedded).columns
     nll, inside = columns["nll"].astype(float), np.arange(240) % 3 == 1
@@ -203,12 +203,12 @@ def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
     assert row["difference"] == pytest.approx((nll[inside].mean() - nll[~inside].mean()) / nll.std())
 
 
-# Laying out
+# Layout
 
 
 @pytest.fixture
 def unmade(embedded, workspace):
-    """Without the UMAP."""
+    """Remove the UMAP."""
     for file in workspace.root.glob("measurements/*/umap.npy"):
         file.unlink()
     return embedded
@@ -222,39 +222,39 @@ def key_of(workspace, pool, run):
 def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):
     progress = {"state": "running", "stage": "Laying out the map (UMAP)", "fraction": 0.4}
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, **progress)
-    at = opened(app("explore"), "Map")
+    at = open_section(app("explore"), "Map")
     assert "the two directions in which they differ most" in said(at)
     assert len(chart(at)["data"][1]["text"]) == 240
 
 
-def test_a_map_that_was_not_made_says_why_and_can_be_tried_again(unmade, workspace, pool, job, app):
+def test_a_failed_map_states_the_reason_and_can_be_retried(unmade, workspace, pool, job, app):
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
-    at = opened(app("explore"), "Map")
+    at = open_section(app("explore"), "Map")
     assert "The map was not made: The disk is full." in said(at)
     assert at.button(key="explore.map.begin").label == "Try again"
 
 
-def test_a_small_map_is_begun_by_itself_with_the_command_that_makes_it(unmade, workspace, pool, app):
-    opened(app("explore"), "Map")
+def test_a_small_map_starts_automatically_with_its_command(unmade, workspace, pool, app):
+    open_section(app("explore"), "Map")
     (begun,) = list_jobs(workspace)
     cancel_job(workspace, begun)
     assert begun.command[:2] == ("project", pool.fingerprint) and begun.command[-2:] == ("--of", "prompt")
 
 
-def test_too_much_to_read_in_the_page_is_left_to_a_job(unmade, workspace, app, monkeypatch):
+def test_large_embeddings_are_left_to_a_job(unmade, workspace, app, monkeypatch):
     monkeypatch.setattr("pages.ui.map.view.MAX_PAGE_BYTES", 10)
     for file in workspace.root.glob("measurements/*/pca.npy"):
         file.unlink()
-    at = opened(app("explore"), "Map")
+    at = open_section(app("explore"), "Map")
     (begun,) = list_jobs(workspace)
     cancel_job(workspace, begun)
     assert at.title[0].value == "The map is not made yet" and begun.command[-2:] == ("--layout", "pca")
 
 
-# By themselves
+# Units
 
 
-def test_what_is_drawn_is_kept_cleared_and_drawn_anew():
+def test_a_lasso_is_kept_cleared_and_redrawn():
     one, two = ([0.0, 1.0, 1.0], [0.0, 0.0, 1.0]), ([5.0, 6.0, 6.0], [0.0, 0.0, 1.0])
 
     def event(*lassos):
@@ -262,13 +262,13 @@ def test_what_is_drawn_is_kept_cleared_and_drawn_anew():
 
     first = update_outline(None, event(one), 1, "map")
     assert first == Outline(one, "map", 1)
-    assert update_outline(first, event(one), 1, "map") == first  # any other click
+    assert update_outline(first, event(one), 1, "map") == first  # a click elsewhere
     assert update_outline(first, event(), 1, "map") is None  # cleared in the chart
     other = update_outline(first, event(one), 2, "map")
-    assert other == Outline(one, "map", None)  # another figure: an outline in it
-    assert update_outline(other, event(), 2, "map") == other  # of which Plotly knows nothing
-    assert update_outline(other, event(), 1, "map") == other  # back to the first
-    assert update_outline(other, event(two), 2, "map") == Outline(two, "map", None)  # the old outline goes
+    assert other == Outline(one, "map", None)  # a new figure contains it as an outline
+    assert update_outline(other, event(), 2, "map") == other  # Plotly does not report the outline
+    assert update_outline(other, event(), 1, "map") == other  # the first figure is shown again
+    assert update_outline(other, event(two), 2, "map") == Outline(two, "map", None)  # the old outline is dropped
     assert update_outline(first, event(two), 1, "map") == Outline(two, "map", 1)
     assert update_outline(first, None, 1, "map") == other  # the section was closed and opened again
 
@@ -278,9 +278,9 @@ def test_dots_by_hand():
     corners = np.array([0, SIDE, 0], np.uint16), np.array([0, SIDE, SIDE], np.uint16)
     layer = Layer(*corners, ["#000000"] * 3, np.arange(3), 0.5)
     raster.paint_dots(canvas, layer, np.array([1, 2, 3], np.uint8))
-    assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # line 0 is the top
+    assert canvas.tolist() == [[3, 0, 0, 0, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]  # row 0 is at the top
     raster.paint_dots(canvas, Layer(*corners, [], np.arange(3), 1.0), np.array([1, 2, 3], np.uint8))
-    assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # cut off at the edges
+    assert canvas.tolist() == [[3, 3, 0, 2, 2], [3, 0, 0, 0, 2], [1, 1, 0, 0, 0]]  # clipped at the edges
 
 
 def test_a_disc_and_a_ring():
@@ -289,7 +289,7 @@ def test_a_disc_and_a_ring():
     assert raster.disc_offsets(0.5) == [(0, 0)]
 
 
-def test_the_picture_is_a_png_with_nothing_between_the_dots():
+def test_the_image_is_a_png_that_is_transparent_between_dots():
     middle = np.array([SIDE // 2], np.uint16)
     address = raster.encode_png([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
     assert address.startswith("data:image/png;base64,")
@@ -304,7 +304,7 @@ def five(codes, bright=(1, 1, 1, 1, 1)):
     return Dots(np.arange(5), places, places, [""] * 5), np.array(codes), np.array(bright, bool)
 
 
-def test_rows_of_no_kind_and_those_not_selected_are_grey_beneath():
+def test_rows_without_category_or_not_selected_are_grey_and_beneath():
     dots, codes, bright = five([1, 0, -1, 0, 2], [1, 1, 1, 0, 1])
     grey, own = dot_layers(
         dots, CategoricalColours({"a": CATEGORY_COLOURS[0], "b": CATEGORY_COLOURS[1], "3 others": REST}, codes), bright
@@ -316,7 +316,7 @@ def test_rows_of_no_kind_and_those_not_selected_are_grey_beneath():
     ]
 
 
-def test_numbers_run_over_the_scale_and_missing_ones_are_grey():
+def test_scores_span_the_scale_and_missing_ones_are_grey():
     dots, values, bright = five([0.0, 1.0, np.nan, 0.5, 9.0])
     grey, own = dot_layers(dots, ContinuousColours("x", values), bright)
     assert grey.x.tolist() == [2]
@@ -324,19 +324,19 @@ def test_numbers_run_over_the_scale_and_missing_ones_are_grey():
 
 
 def lightness(colour):
-    """CIE L* of an sRGB colour."""
+    """Return CIE L* of an sRGB colour."""
     parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     return 116 * float(linear @ [0.2126, 0.7152, 0.0722]) ** (1 / 3) - 16
 
 
-def test_the_scale_grows_lighter_all_the_way_and_is_seen_on_both_backgrounds():
+def test_the_scale_lightens_monotonically_and_is_visible_on_both_backgrounds():
     light = [lightness(colour) for colour in SCALE]
     assert (np.diff(light) > 3).all()
     assert light[0] > lightness("#14181D") + 25 and light[-1] < lightness("#FFFFFF") - 20
 
 
-# Linear RGB as those see it who lack one kind of cone: Machado, Oliveira, Fernandes 2009, severity 1
+# Linear RGB under each colour-vision deficiency: Machado, Oliveira, Fernandes 2009, severity 1
 SEEN_BY = {
     "all cones": np.eye(3),
     "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -346,7 +346,7 @@ SEEN_BY = {
 
 
 def lab(colours, eye):
-    """(C, 3) CIE L*a*b* of sRGB colours as an eye sees them."""
+    """Return CIE L*a*b*, (C, 3), of sRGB colours under one colour-vision deficiency."""
     parts = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colours])
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -356,25 +356,25 @@ def lab(colours, eye):
 
 
 @pytest.mark.parametrize("eye", SEEN_BY)
-def test_kinds_are_told_apart_by_every_eye(eye):
-    seen = lab([*CATEGORY_COLOURS, REST], SEEN_BY[eye])
-    apart = np.linalg.norm(seen[:, None] - seen[None], axis=2)
-    assert apart[~np.eye(len(seen), dtype=bool)].min() > 25
+def test_category_colours_differ_for_every_colour_vision(eye):
+    perceived = lab([*CATEGORY_COLOURS, REST], SEEN_BY[eye])
+    apart = np.linalg.norm(perceived[:, None] - perceived[None], axis=2)
+    assert apart[~np.eye(len(perceived), dtype=bool)].min() > 25
 
 
 def test_differences_by_hand():
     columns = {"a": np.array([1.0, 3, 1, 3]), "b": np.array([5.0, 5, 5, 5]), "c": np.array([0, 0, 2, np.nan])}
-    found = lasso_compare.score_differences(columns, np.array([0, 1]), np.array([2, 3]))
+    rows = lasso_compare.score_differences(columns, np.array([0, 1]), np.array([2, 3]))
     # c: 0 and 0 against 2; over all three the standard deviation is √(8/9)
-    assert found == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
+    assert rows == [("c", 0, 2, pytest.approx(-2 / np.sqrt(8 / 9))), ("a", 2, 2, 0)]
 
 
-def test_telling_words_are_those_of_the_set_not_those_of_all():
+def test_distinctive_words_are_more_frequent_in_the_set_than_in_the_rest():
     inside, outside = Counter({"the": 90, "poem": 60, "rare": 1}), Counter({"the": 90, "poem": 5})
-    found = lasso_compare.find_distinctive_words(inside, 100, outside, 100)
-    assert [word for word, *_ in found] == ["poem", "rare"]
-    assert found[0][1:3] == (0.6, 0.05) and found[0][3] > 5 > found[1][3]
+    rows = lasso_compare.find_distinctive_words(inside, 100, outside, 100)
+    assert [word for word, *_ in rows] == ["poem", "rare"]
+    assert rows[0][1:3] == (0.6, 0.05) and rows[0][3] > 5 > rows[1][3]
 
 
-def test_a_word_counts_once_a_row():
+def test_a_word_counts_once_per_row():
     assert lasso_compare.count_words(["poem poem poem", "a poem"]) == Counter({"poem": 2})

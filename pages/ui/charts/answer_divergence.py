@@ -47,9 +47,9 @@ def divergence_plane(
     layout["yaxis"]["range"] = list(frame[2:])
     layout["xaxis"]["showgrid"] = layout["yaxis"]["showgrid"] = False
     lines = [(name, clip_score_line(weight, value, frame)) for value, name in _levels(score)]
-    drawn = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > MIN_LINE_LENGTH]
-    figure["data"][1:1] = [_straight(*ends) for _, ends in drawn]
-    layout["annotations"] = [_name(name, ends[0], frame) for name, ends in drawn] + [
+    labelled = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > MIN_LINE_LENGTH]
+    figure["data"][1:1] = [_straight(*ends) for _, ends in labelled]
+    layout["annotations"] = [_name(name, ends[0], frame) for name, ends in labelled] + [
         annotation(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
              yanchor="bottom" if y < 0.5 else "top", font={"size": 13, "weight": 600})
         for (x, y), text in CORNERS.items()
@@ -125,10 +125,10 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
             "type": "scatter",
             "mode": "markers",
             "name": name,
-            "x": sizes[own].tolist(),
-            "y": (100 * counts[own] / sizes[own]).round(3).tolist(),
-            "customdata": own.tolist(),
-            "hovertext": [f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in own],
+            "x": sizes[members].tolist(),
+            "y": (100 * counts[members] / sizes[members]).round(3).tolist(),
+            "customdata": members.tolist(),
+            "hovertext": [f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members],
             "hovertemplate": "%{hovertext}<extra></extra>",
             "marker": {
                 "size": 8,
@@ -139,7 +139,7 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
             },
             "unselected": {"marker": {"opacity": 0.3}},
         }
-        for name, own in groups.items()
+        for name, members in groups.items()
     ]
     usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
@@ -160,17 +160,21 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
 
 def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArray]:
     """Group the bins by name (a key of the bin colours)."""
-    apart = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
-    some = counts > 0
-    masks = {"no other than chance": some & ~apart, "more or less than chance": some & apart, "none taken": ~some}
+    unusual = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
+    touched = counts > 0
+    masks = {
+        "no other than chance": touched & ~unusual,
+        "more or less than chance": touched & unusual,
+        "none taken": ~touched,
+    }
     return {name: np.flatnonzero(mask & (sizes > 0)) for name, mask in masks.items()}
 
 
 def _funnel(share: float, low: float, high: float) -> list[Figure]:
     x = np.geomspace(low, high, 60)
-    apart = SIGMAS * np.sqrt(share * (1 - share) / x)
+    half_width = SIGMAS * np.sqrt(share * (1 - share) / x)
     ends = {"type": "scatter", "mode": "lines", "x": x.round(3).tolist(), "hoverinfo": "skip", "line": {"width": 0}}
-    bottom, top = (nullable(100 * np.clip(share + s * apart, 0, 1)) for s in (-1, 1))
+    bottom, top = (nullable(100 * np.clip(share + s * half_width, 0, 1)) for s in (-1, 1))
     return [
         ends | {"y": bottom},
         ends | {"y": top, "fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]},

@@ -73,14 +73,14 @@ def format_share(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f} %"
 
 
-def _line(one: Line, look: dict[str, Any]) -> dict[str, Any]:
+def _line(curve: Line, style: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": escape_label(one.name, 60),
-        "x": _percent(np.append(0, one.x)),
-        "y": _percent(np.append(0, one.y)),
-        "line": look | {"shape": "spline", "smoothing": 0.6},
+        "name": escape_label(curve.name, 60),
+        "x": _percent(np.append(0, curve.x)),
+        "y": _percent(np.append(0, curve.y)),
+        "line": style | {"shape": "spline", "smoothing": 0.6},
         "hovertemplate": "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>",
     }
 
@@ -123,7 +123,7 @@ def _percent(shares: Values) -> list[float | None]:
 def cluster_shares(
     names: Sequence[str],
     sizes: IntArray,
-    taken: IntArray,
+    selected: IntArray,
     low: IntArray,
     high: IntArray,
     *,
@@ -138,11 +138,11 @@ def cluster_shares(
     """
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)
-    words = [
+    texts = [
         f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{more}"
         for name, n, size, a, b, more in zip(
             names,
-            taken,
+            selected,
             sizes,
             low,
             high,
@@ -150,19 +150,19 @@ def cluster_shares(
             strict=True,
         )
     ]
-    common = {"x": places, "hovertext": words, "hovertemplate": "%{hovertext}<extra></extra>", "type": "bar"}
+    common = {"x": places, "hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>", "type": "bar"}
     flat = {"line": {"width": 0}}
-    colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(taken, low, high, strict=True)]
+    colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(selected, low, high, strict=True)]
     band = {
         "base": _percent(low / whole),
         "y": _percent(np.maximum(high - low, 0) / whole),
         "width": 0.96,
         "marker": {"color": CLUSTER_COLOURS["random subsets of the same size"]} | flat,
     }
-    bars = {"y": _percent(taken / whole), "width": 0.5, "marker": {"color": colours} | flat}
+    bars = {"y": _percent(selected / whole), "width": 0.5, "marker": {"color": colours} | flat}
     below = {"y": sizes.tolist(), "yaxis": "y2", "width": 0.5, "marker": {"color": faint(REST, 0.75)} | flat}
     traces = [common | band, common | bars, common | below]
-    tops = [100 * float(v) for v in (np.max(np.maximum(taken, high) / whole, initial=0.0), share)]
+    tops = [100 * float(v) for v in (np.max(np.maximum(selected, high) / whole, initial=0.0), share)]
     return base_figure(
         traces,
         height,

@@ -33,7 +33,7 @@ class Ridge:
     """Histogram of one target."""
 
     name: str
-    said: str  # text after the name
+    summary: str  # text after the name
     layers: Mapping[str, IntArray]  # name in LAYERS -> rows in each bin
     cut: float | None  # score of the last selected row, if rows are ranked by this score
 
@@ -53,7 +53,7 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
         )
         shapes.append(line_shape(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
         bars += _bars(edges, k, target, axis)
-        notes.append(_name(target.name, target.said, x=0, y=top))
+        notes.append(_name(target.name, target.summary, x=0, y=top))
         if target.cut is not None:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
             shapes.append(line_shape(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
@@ -100,10 +100,10 @@ def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str
     ]
 
 
-def _name(name: str, said: str, *, x: float, y: float) -> dict[str, Any]:
+def _name(name: str, summary: str, *, x: float, y: float) -> dict[str, Any]:
     """Place a target's name above its plot, at x and y of the figure."""
-    look = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
-    return annotation(f"<b>{escape_label(name)}</b> · {said}", x=x, y=y, **look)
+    style = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
+    return annotation(f"<b>{escape_label(name)}</b> · {summary}", x=x, y=y, **style)
 
 
 # Influence by length
@@ -133,8 +133,8 @@ class PairAccuracy:
 
     name: str
     pairs: int
-    likelier: Values  # (E + 1,) share of pairs whose chosen answer is likelier than the rejected one
-    gained: Values  # (E,) share of pairs whose margin has grown since before the warm-up
+    accuracy: Values  # (E + 1,) share of pairs whose chosen answer is likelier than the rejected one
+    margin_accuracy: Values  # (E,) share of pairs whose margin has grown since before the warm-up
 
 
 def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
@@ -149,7 +149,7 @@ def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
             domain=[round(left, 4), round(left + wide, 4)],
             dtick=1,
             showgrid=False,
-            range=[-0.3, len(target.likelier) - 0.7],
+            range=[-0.3, len(target.accuracy) - 0.7],
             anchor="y",
         )
         traces += _lines(axis, target)
@@ -175,8 +175,8 @@ def _guessing(axis: str, pairs: int) -> dict[str, Any]:
 
 
 def _lines(axis: str, target: PairAccuracy) -> list[dict[str, Any]]:
-    about, epochs = escape_label(target.name), np.arange(len(target.likelier))
-    both = (epochs, target.likelier, "solid", "circle"), (epochs[1:], target.gained, "dash", "diamond")
+    about, epochs = escape_label(target.name), np.arange(len(target.accuracy))
+    both = (epochs, target.accuracy, "solid", "circle"), (epochs[1:], target.margin_accuracy, "dash", "diamond")
     return [
         {
             "type": "scatter",

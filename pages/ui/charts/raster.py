@@ -57,8 +57,8 @@ def paint_dots(canvas: NDArray[np.uint8], layer: Layer, values: NDArray[np.uint8
     line = np.round((SIDE - layer.y.astype(np.float64)) * (high - 1) / SIDE).astype(np.int64)
     for dx, dy in disc_offsets(layer.radius, layer.hole):
         x, y = column + dx, line + dy
-        there = (x >= 0) & (x < wide) & (y >= 0) & (y < high)
-        canvas[y[there], x[there]] = values[there]
+        visible = (x >= 0) & (x < wide) & (y >= 0) & (y < high)
+        canvas[y[visible], x[visible]] = values[visible]
 
 
 def disc_offsets(radius: float, hole: float = 0.0) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ def confidence(
     names: Sequence[str],
     mean: Values,
     error: Values,
-    asked: IntArray,
+    prompts: IntArray,
     colours: Sequence[str],
     *,
     height: int | None = None,
@@ -37,9 +37,10 @@ def confidence(
     """
     places = list(range(len(names)))
     labels = [
-        f"{escape_label(name, 40)} · {n:,}{'' if n > 1 else ', no error'}" for name, n in zip(names, asked, strict=True)
+        f"{escape_label(name, 40)} · {n:,}{'' if n > 1 else ', no error'}"
+        for name, n in zip(names, prompts, strict=True)
     ]
-    hover = [_hover(label, *values) for label, *values in zip(names, mean, error, asked, strict=True)]
+    hover = [_hover(label, *values) for label, *values in zip(names, mean, error, prompts, strict=True)]
     low, high = _frame(mean, error)
     touch = {
         "type": "bar",
@@ -86,22 +87,22 @@ def confidence(
 
 def _frame(mean: Values, error: Values) -> tuple[float, float]:
     """Return an x range that holds all error bars, with room for the figures at the right."""
-    known = np.isfinite(mean)
-    if not known.any():
+    measured = np.isfinite(mean)
+    if not measured.any():
         return 0.0, 1.0
-    reach = np.nan_to_num(error[known])
-    low, high = float((mean[known] - reach).min()), float((mean[known] + reach).max())
+    errors = np.nan_to_num(error[measured])
+    low, high = float((mean[measured] - errors).min()), float((mean[measured] + errors).max())
     room = max(high - low, 0.02)
     return max(0.0, low - 0.08 * room), high + 0.25 * room
 
 
-def _hover(name: str, mean: float, error: float, asked: int) -> str:
+def _hover(name: str, mean: float, error: float, prompts: int) -> str:
     if not np.isfinite(mean):
         return f"{escape_label(name, 60)}<br>no prompt was asked"
-    words = f"{escape_label(name, 60)}<br>{mean:.3f}"
+    text = f"{escape_label(name, 60)}<br>{mean:.3f}"
     if np.isfinite(error):
-        return f"{words} ± {error:.3f}, from {asked:,} prompts"
-    return f"{words} from {asked} prompt: no error known"
+        return f"{text} ± {error:.3f}, from {prompts:,} prompts"
+    return f"{text} from {prompts} prompt: no error known"
 
 
 def allocation(
@@ -135,11 +136,11 @@ def allocation(
     ]
     touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
-    mark = 100 * budget / rows
-    told = line_label(
-        f"budget {format_share(mark / 100)}",
-        across=mark / end,
-        x=mark,
+    percent = 100 * budget / rows
+    label = line_label(
+        f"budget {format_share(percent / 100)}",
+        across=percent / end,
+        x=percent,
         y=1,
         yref="y domain",
         yanchor="bottom",
@@ -150,8 +151,8 @@ def allocation(
         HEIGHT,
         xaxis=fixed_axis("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
         yaxis=fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
-        shapes=[line_shape(x=mark, color="#FFFFFF", width=4), line_shape(x=mark, color=WARNING, width=2)],
-        annotations=[told, *_names(names, x, share, colours)],
+        shapes=[line_shape(x=percent, color="#FFFFFF", width=4), line_shape(x=percent, color=WARNING, width=2)],
+        annotations=[label, *_names(names, x, share, colours)],
         bargap=0,
         showlegend=False,
         margin={"l": 4, "r": 26, "t": 24, "b": 4},
@@ -181,14 +182,14 @@ def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str
         return []
     tops = np.cumsum(np.nan_to_num(share), axis=0)
     place = _level(x / x[-1], tops)
-    found = []
-    for name, top, thick, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
-        if thick >= 100 * MIN_BAND:
-            found.append(
-                annotation(escape_label(name, 44), x=float(x[place]), y=float(top - thick / 2), yanchor="middle",
+    labels = []
+    for name, top, thickness, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
+        if thickness >= 100 * MIN_BAND:
+            labels.append(
+                annotation(escape_label(name, 44), x=float(x[place]), y=float(top - thickness / 2), yanchor="middle",
                      font={"size": 11, "color": text_colour(colour)})
             )  # fmt: skip
-    return found
+    return labels
 
 
 def _level(x: Values, tops: Values) -> int:

@@ -150,7 +150,7 @@ def _activation_columns(pool: Pool, compositions: Compositions) -> dict[str, lis
     columns = {"Clusters": _format_column(touched[:n], touched[n:], count, show.format_count)}
     if is_coverage_counted(pool, compositions):
         coverage = _load_coverage(source.id, str(cached.workspace().root), source)
-        shares = [coverage.share(coverage.states.counts(rows)) for rows in subsets]
+        shares = [coverage.share(coverage.active.counts(rows)) for rows in subsets]
         columns["Coverage"] = _format_column(shares[:n], shares[n:], 1.0, _format_share)
     return columns
 
@@ -166,7 +166,7 @@ def _is_quick(pool: Pool, compositions: Compositions) -> bool:
         return True
     coverage = _load_coverage(source.id, str(cached.workspace().root), source)
     rows = sum(map(len, (*compositions.subsets, *compositions.random_subsets)))
-    return rows <= QUICK_LIMITS[0] and rows * len(coverage.states.indices) / len(pool) <= QUICK_LIMITS[1]
+    return rows <= QUICK_LIMITS[0] and rows * len(coverage.active.indices) / len(pool) <= QUICK_LIMITS[1]
 
 
 def cluster_labels(source: Run) -> IntArray:

@@ -20,74 +20,74 @@ DRAG_LAYOUT = {"dragmode": "select", "selectdirection": "h"}
 
 def marked_bars(event: Any) -> tuple[int, int] | None:
     """Return the first and last bar that are clicked or dragged over; None if there is none."""
-    marked = [point["customdata"][0] for point in event["selection"]["points"]]
-    return (min(marked), max(marked)) if marked else None
+    numbers = [point["customdata"][0] for point in event["selection"]["points"]]
+    return (min(numbers), max(numbers)) if numbers else None
 
 
-def rows_in_bars(run: Run, answer: LiveSelection, column: str, first: int, last: int) -> tuple[IntArray, str]:
+def rows_in_bars(run: Run, live: LiveSelection, column: str, first: int, last: int) -> tuple[IntArray, str]:
     """Return the rows in these bars, sorted by score, with a description."""
-    binned, values = distribution.bins(run, answer, column), live_selection.columns(run, answer)[column]
+    binned, values = distribution.bins(run, live, column), live_selection.columns(run, live)[column]
     inside = np.flatnonzero((binned.place >= first) & (binned.place <= last))
     return bins.sort_by_value(
         inside, values
     ), f"{meaning(column).label} {scales.describe_bins(binned.edges, first, last)}"
 
 
-def draw_actions(run: Run, answer: LiveSelection, column: str, marked: tuple[int, int] | None) -> None:
+def draw_actions(run: Run, live: LiveSelection, column: str, marked: tuple[int, int] | None) -> None:
     """Draw the actions for the rows in the marked bars, with undo and redo."""
-    inside = rows_in_bars(run, answer, column, *marked)[0] if marked else []
+    inside = rows_in_bars(run, live, column, *marked)[0] if marked else []
     with st.container(horizontal=True):
         if marked and len(inside):
-            _filters(run, answer, column, *marked, inside)
-            _cut(run, answer, column, inside)
+            _filters(run, live, column, *marked, inside)
+            _cut(run, live, column, inside)
         if state.can_undo() or state.can_redo():
             budget.undo_buttons(st.container(width="content"))
 
 
-def _filters(run: Run, answer: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
+def _filters(run: Run, live: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
     """Draw buttons that filter by the range.
 
     Skipped if the order computes its own values for the column, as a filter uses the measured ones.
     """
-    if distribution.order_values(answer, column) is not None:
+    if distribution.order_values(live, column) is not None:
         return
-    values = cached.columns(run, answer.method)[column][inside]
-    end = len(distribution.bins(run, answer, column).edges) - 2
+    values = cached.columns(run, live.method)[column][inside]
+    last_bin = len(distribution.bins(run, live, column).edges) - 2
     low = None if first == 0 else float(values.min())
-    high = None if last == end else float(values.max())
+    high = None if last == last_bin else float(values.max())
     if low is None and high is None:
         return
     for exclude, label, icon in (
         (False, "Keep only these", ":material/filter_alt:"),
         (True, "Leave these out", ":material/block:"),
     ):
-        wanted = Filter(column, low, high, exclude=exclude)
+        new_filter = Filter(column, low, high, exclude=exclude)
         st.button(
             f"{label} ({len(inside):,})",
             icon=icon,
             key=f"drag.{'out' if exclude else 'only'}",
-            disabled=wanted in state.settings().filters,
+            disabled=new_filter in state.settings().filters,
             help="As a filter: it decides who may be chosen at all. The Select page lists it.",
             on_click=_add,
-            args=(wanted,),
+            args=(new_filter,),
         )
 
 
-def _add(wanted: Filter) -> None:
-    _change(filters=(*state.settings().filters, wanted))
+def _add(new_filter: Filter) -> None:
+    _change(filters=(*state.settings().filters, new_filter))
 
 
-def _change(**changed: Any) -> None:
-    state.change(**changed)
+def _change(**settings: Any) -> None:
+    state.change(**settings)
     st.rerun()  # the whole page, because it computes the selection that this fragment draws
 
 
-def _cut(run: Run, answer: LiveSelection, column: str, inside: IntArray) -> None:
+def _cut(run: Run, live: LiveSelection, column: str, inside: IntArray) -> None:
     """Draw a button that sets the threshold at the worse end of the range, if the method ranks by this column."""
-    method = answer.method
+    method = live.method
     if column != method.ranks_by or method.prefer == "middle":
         return
-    values = live_selection.columns(run, answer)[column][inside]
+    values = live_selection.columns(run, live)[column][inside]
     worst = float(values.max() if method.prefer == "low" else values.min())
     word = "at most" if method.prefer == "low" else "at least"
     st.button(

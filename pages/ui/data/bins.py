@@ -168,9 +168,9 @@ def group_quantiles(codes: IntArray, values: Values, n: int, shares: Sequence[fl
     order = np.lexsort((values, codes))
     starts = np.searchsorted(codes[order], np.arange(n + 1))
     counts = np.diff(starts)
-    found = np.full((len(shares), n), np.nan)
-    some = np.flatnonzero(counts)
-    for line, share in zip(found, shares, strict=True):
-        place = starts[some] + np.floor(share * (counts[some] - 1)).astype(np.int64)
-        line[some] = values[order[place]]
-    return found
+    result = np.full((len(shares), n), np.nan)
+    occupied = np.flatnonzero(counts)
+    for line, share in zip(result, shares, strict=True):
+        place = starts[occupied] + np.floor(share * (counts[occupied] - 1)).astype(np.int64)
+        line[occupied] = values[order[place]]
+    return result

@@ -12,13 +12,13 @@ from pages.ui.data.live_selection import LiveSelection
 Points = dict[str, tuple[Values, Values, IntArray]]
 
 
-def split_by_layer(answer: LiveSelection, drawn: IntArray, x: Values, y: Values) -> Points:
+def split_by_layer(live: LiveSelection, dots: IntArray, x: Values, y: Values) -> Points:
     """Split the dots `drawn` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
-    chosen, order = answer.selection.rows, answer.selection.order.rows
+    chosen, order = live.selection.rows, live.selection.order.rows
     sets = {"selected": chosen, "not selected": order[len(chosen) :]}
-    found = {name: drawn[np.isin(drawn, rows)] for name, rows in sets.items()}
-    found["not eligible"] = np.setdiff1d(drawn, np.concatenate(list(found.values())))
-    return {name: (x[rows], y[rows], rows) for name, rows in found.items()}
+    layers = {name: dots[np.isin(dots, rows)] for name, rows in sets.items()}
+    layers["not eligible"] = np.setdiff1d(dots, np.concatenate(list(layers.values())))
+    return {name: (x[rows], y[rows], rows) for name, rows in layers.items()}
 
 
 def find_marked_rows(selection: Any, x: Values, y: Values) -> IntArray:

@@ -38,52 +38,52 @@ class BinCounts:
         return np.flatnonzero(self.subset == 0)
 
 
-def assign_bins(known: ScoredAnswers) -> IntArray:
+def assign_bins(scored: ScoredAnswers) -> IntArray:
     """Assign each row to a bin, (N,), for the number of bins that the slider is set to."""
-    return _bin_of(known.run.id, known.method.bins, known)
+    return _bin_of(scored.run.id, scored.method.bins, scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _bin_of(run_id: str, bins: int, _known: ScoredAnswers) -> IntArray:
-    return _known.method.bin_of(cached.measurements(_known.run))
+def _bin_of(run_id: str, bins: int, _scored: ScoredAnswers) -> IntArray:
+    return _scored.method.bin_of(cached.measurements(_scored.run))
 
 
 def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> BinCounts:
     """Count selected and random rows by bin."""
     count = int(bin_of.max(initial=-1)) + 1
 
-    def counted(some: IntArray) -> IntArray:
-        inside = bin_of[some]
+    def count_rows(sample: IntArray) -> IntArray:
+        inside = bin_of[sample]
         return np.bincount(inside[inside >= 0], minlength=count)
 
     return BinCounts(
         bin_of,
-        counted(np.arange(len(bin_of))),
-        counted(rows),
-        tuple(cluster_diversity(bin_of, some, count)[0] for some in random),
+        count_rows(np.arange(len(bin_of))),
+        count_rows(rows),
+        tuple(cluster_diversity(bin_of, sample, count)[0] for sample in random),
     )
 
 
-def describe(known: BinCounts) -> str:
+def describe(counts: BinCounts) -> str:
     """Compare the number of bins with random rows and count the rows of bins without a selected row, in markdown."""
-    some, all_bins = int((known.subset > 0).sum()), len(known.sizes)
-    said = f"The subset takes from **{some:,} of {all_bins:,}** bins"
-    if known.random:
-        least, most = min(known.random), max(known.random)
-        said += f"; random rows touch {least:,}" + (f" to {most:,}" if least < most else "")
-    if some < all_bins:
-        said += f". Untouched: **{all_bins - some:,}**, with {known.sizes[known.untouched].sum():,} rows"
-    return said + "."
+    touched_bins, all_bins = int((counts.subset > 0).sum()), len(counts.sizes)
+    text = f"The subset takes from **{touched_bins:,} of {all_bins:,}** bins"
+    if counts.random:
+        least, most = min(counts.random), max(counts.random)
+        text += f"; random rows touch {least:,}" + (f" to {most:,}" if least < most else "")
+    if touched_bins < all_bins:
+        text += f". Untouched: **{all_bins - touched_bins:,}**, with {counts.sizes[counts.untouched].sum():,} rows"
+    return text + "."
 
 
-def draw_bins(known: BinCounts, pool: Pool, seen: ScoredAnswers) -> tuple[IntArray, str] | None:
+def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> tuple[IntArray, str] | None:
     """Draw the bins; return the rows of a clicked one, highest score first, with a description."""
-    there = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(known.untouched)]
-    legend = {name: answer_divergence.BIN_COLOURS[name] for name in there}
-    st.html(html_bars.legend(legend | {f"{100 * known.share:.1f} % of all rows": theme.WARNING}))
-    names = [f"bin {k + 1:,}" for k in range(len(known.sizes))]
+    entries = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(counts.untouched)]
+    legend = {name: answer_divergence.BIN_COLOURS[name] for name in entries}
+    st.html(html_bars.legend(legend | {f"{100 * counts.share:.1f} % of all rows": theme.WARNING}))
+    names = [f"bin {k + 1:,}" for k in range(len(counts.sizes))]
     event = st.plotly_chart(
-        answer_divergence.bin_shares(known.sizes, known.subset, names, share=known.share),
+        answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share),
         key="explore.bins",
         config=figures.CONFIG,
         on_select="rerun",
@@ -93,29 +93,29 @@ def draw_bins(known: BinCounts, pool: Pool, seen: ScoredAnswers) -> tuple[IntArr
     clicked = [int(point["customdata"]) for point in event["selection"]["points"] if "customdata" in point]
     if not clicked:
         return None
-    rows = np.flatnonzero(known.bin_of == clicked[0])
-    told = ", ".join(find_distinctive_words(pool, seen, clicked[0]))
-    return bins.sort_by_value(rows, -seen.columns[SCORE]), f"{names[clicked[0]]}" + (f" ({told})" if told else "")
+    rows = np.flatnonzero(counts.bin_of == clicked[0])
+    text = ", ".join(find_distinctive_words(pool, scored, clicked[0]))
+    return bins.sort_by_value(rows, -scored.columns[SCORE]), f"{names[clicked[0]]}" + (f" ({text})" if text else "")
 
 
-def find_distinctive_words(pool: Pool, seen: ScoredAnswers, number: int) -> list[str]:
+def find_distinctive_words(pool: Pool, scored: ScoredAnswers, number: int) -> list[str]:
     """Return up to three words that are more frequent in the prompts of this bin than in the pool."""
-    return _telling(pool.fingerprint, seen.run.id, seen.method.bins, number, pool, seen)
+    return _telling(pool.fingerprint, scored.run.id, scored.method.bins, number, pool, scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=10 * cached.MAX_TABLES)
-def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _seen: ScoredAnswers) -> list[str]:
-    own = np.flatnonzero(assign_bins(_seen) == number)
+def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _scored: ScoredAnswers) -> list[str]:
+    bin_rows = np.flatnonzero(assign_bins(_scored) == number)
     return distinctive_words(
-        [_shares(_pool, own, PROMPTS_PER_TASK), _shares(_pool, np.arange(len(_pool)), BACKGROUND_ROWS)]
+        [_shares(_pool, bin_rows, PROMPTS_PER_TASK), _shares(_pool, np.arange(len(_pool)), BACKGROUND_ROWS)]
     )[0]
 
 
 def _shares(pool: Pool, rows: IntArray, limit: int) -> dict[str, float]:
     """Return the share of a fixed sample of prompts that contain each word."""
-    some = bins.sample_rows(rows, limit)
-    found: dict[str, float] = {}
-    for row in read_rows(pool, some.tolist()):
+    sampled = bins.sample_rows(rows, limit)
+    shares: dict[str, float] = {}
+    for row in read_rows(pool, sampled.tolist()):
         for word in set(extract_words(row.prompt)):
-            found[word] = found.get(word, 0.0) + 1 / len(some)
-    return found
+            shares[word] = shares.get(word, 0.0) + 1 / len(sampled)
+    return shares

@@ -35,7 +35,7 @@ class ScoredAnswers:
     method: AnswerDivergence
 
     @property
-    def measured(self) -> Method:
+    def measured_method(self) -> Method:
         """The method with its measured parameters; sliders change neither D nor I."""
         return build_method(self.run.method["name"], self.run.method["params"])
 
@@ -45,9 +45,9 @@ class ScoredAnswers:
         return cached.columns(self.run, self.method)
 
 
-def score_answers(run: Run, answer: LiveSelection) -> ScoredAnswers:
+def score_answers(run: Run, live: LiveSelection) -> ScoredAnswers:
     """Score a run with generated answers, with the current weight if answer divergence is the current method."""
-    method = answer.method
+    method = live.method
     if not isinstance(method, AnswerDivergence):
         method = build_method(run.method["name"], run.method["params"])
         assert isinstance(method, AnswerDivergence)
@@ -62,31 +62,31 @@ def effective_directions(anisotropy: Values) -> Values:
     return 1 / (1 - anisotropy)
 
 
-def headline(known: ScoredAnswers, answer: LiveSelection) -> str:
+def headline(scored: ScoredAnswers, live: LiveSelection) -> str:
     """Return the section's result as a title."""
-    chosen, everything = (medians(known, rows) for rows in (answer.selection.rows, None))
+    chosen, everything = (medians(scored, rows) for rows in (live.selection.rows, None))
     if everything is None:
         return "No row has two answers to compare"
     if chosen is None:
-        return "No row with answers is chosen" if len(answer.selection.rows) else "No row is chosen"
-    (apart, ways), (all_apart, all_ways) = chosen, everything
+        return "No row with answers is chosen" if len(live.selection.rows) else "No row is chosen"
+    (spread, ways), (all_spread, all_ways) = chosen, everything
     return (
-        f"Answers to the chosen rows lie {apart:.2f} apart, in {ways:.1f} directions; "
-        f"to all rows {all_apart:.2f}, in {all_ways:.1f}"
+        f"Answers to the chosen rows lie {spread:.2f} apart, in {ways:.1f} directions; "
+        f"to all rows {all_spread:.2f}, in {all_ways:.1f}"
     )
 
 
-def medians(known: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, float] | None:
+def medians(scored: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, float] | None:
     """Return the median D and the median I as directions, of `rows` (None: all); None if no row has a value."""
-    apart, shape = (v if rows is None else v[rows] for v in (known.columns[name] for name in PLANE))
-    if not np.isfinite(apart).any():
+    dispersion, anisotropy = (v if rows is None else v[rows] for v in (scored.columns[name] for name in PLANE))
+    if not np.isfinite(dispersion).any():
         return None
-    return float(np.nanmedian(apart)), float(effective_directions(np.nanmedian(shape)))
+    return float(np.nanmedian(dispersion)), float(effective_directions(np.nanmedian(anisotropy)))
 
 
-def reading_help(known: ScoredAnswers) -> str:
+def reading_help(scored: ScoredAnswers) -> str:
     """Explain the two numbers in the title."""
-    k = known.run.method["params"]["answers"]
+    k = scored.run.method["params"]["answers"]
     return (
         f"Medians over rows. Apart: D, mean squared distance of a row's answers from their mean; 0 = alike, "
         f"{1 - 1 / k:.2g} = unrelated. Directions: 1 / (1 − I), over how many the same spread would lie evenly; "
@@ -94,27 +94,27 @@ def reading_help(known: ScoredAnswers) -> str:
     )
 
 
-def describe_answer_counts(found: AnswerCounts, k: int) -> str:
+def describe_answer_counts(counts: AnswerCounts, k: int) -> str:
     """Describe missing, empty, refused and truncated answers in one line, without the counts that are 0."""
     parts = {
-        "missing": found.missing,
-        "empty": found.empty,
-        "begin like a refusal": found.refused,
-        "cut at their longest": found.truncated,
+        "missing": counts.missing,
+        "empty": counts.empty,
+        "begin like a refusal": counts.refused,
+        "cut at their longest": counts.truncated,
     }
-    wrong = [f"{n:,} {what} ({_share(n, found.asked)})" for what, n in parts.items() if n]
-    said = [
-        f"{found.asked:,} answers to {format_rows(found.rows)}",
-        *(wrong or ["none missing, empty, refused or cut"]),
+    problems = [f"{n:,} {what} ({_share(n, counts.asked)})" for what, n in parts.items() if n]
+    clauses = [
+        f"{counts.asked:,} answers to {format_rows(counts.rows)}",
+        *(problems or ["none missing, empty, refused or cut"]),
     ]
-    if found.short_rows:
-        said.append(
-            f"{format_rows(found.short_rows)} with fewer than {k} answers: scored by those that are there, a "
+    if counts.short_rows:
+        clauses.append(
+            f"{format_rows(counts.short_rows)} with fewer than {k} answers: scored by those that are there, a "
             "little lower"
         )
-    if found.lone_rows:
-        said.append(f"{format_rows(found.lone_rows)} with fewer than two: no score")
-    return " · ".join(said) + "."
+    if counts.lone_rows:
+        clauses.append(f"{format_rows(counts.lone_rows)} with fewer than two: no score")
+    return " · ".join(clauses) + "."
 
 
 def _share(n: int, of: int) -> str:
@@ -122,14 +122,23 @@ def _share(n: int, of: int) -> str:
     return "under 0.1 %" if share < 0.1 else f"{share:.1f} %"
 
 
-def describe_counts(known: ScoredAnswers) -> str:
+def describe_counts(scored: ScoredAnswers) -> str:
     """Describe missing, empty, refused and truncated answers; from the columns if the run stores no counts."""
-    k, found = known.run.method["params"]["answers"], answer_counts(known.run)
-    if found is not None:
-        return describe_answer_counts(found, k)
-    own = known.columns["answers_counted"]
+    k, counts = scored.run.method["params"]["answers"], answer_counts(scored.run)
+    if counts is not None:
+        return describe_answer_counts(counts, k)
+    answered = scored.columns["answers_counted"]
     return describe_answer_counts(
-        AnswerCounts(len(own), k * len(own), int((k - own).sum()), 0, 0, 0, int((own < k).sum()), int((own < 2).sum())),
+        AnswerCounts(
+            len(answered),
+            k * len(answered),
+            int((k - answered).sum()),
+            0,
+            0,
+            0,
+            int((answered < k).sum()),
+            int((answered < 2).sum()),
+        ),
         k,
     )
 
@@ -137,14 +146,14 @@ def describe_counts(known: ScoredAnswers) -> str:
 # D against I
 
 
-def draw_plane(known: ScoredAnswers, answer: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw the plane of D and I; return the rows of a clicked dot or a lasso with a description."""
-    x, y = (known.columns[name] for name in PLANE)
-    low, high = np.nanquantile(known.columns[SCORE], LINE_QUANTILES)
+    x, y = (scored.columns[name] for name in PLANE)
+    low, high = np.nanquantile(scored.columns[SCORE], LINE_QUANTILES)
     figure = answer_divergence.divergence_plane(
-        distribution.density(known.run, known.measured, PLANE),
-        planes.split_by_layer(answer, distribution.sample_scored_rows(known.run, known.measured, PLANE), x, y),
-        weight=known.method.dispersion_weight,
+        distribution.density(scored.run, scored.measured_method, PLANE),
+        planes.split_by_layer(live, distribution.sample_scored_rows(scored.run, scored.measured_method, PLANE), x, y),
+        weight=scored.method.dispersion_weight,
         score=(float(low), float(high)),
         titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
     )
@@ -158,13 +167,13 @@ def draw_plane(known: ScoredAnswers, answer: LiveSelection) -> tuple[IntArray, s
     rows = planes.find_marked_rows(event["selection"], x, y)
     if not len(rows):
         return None
-    words = "inside what you drew, highest divergence first" if len(rows) > 1 else "the row that you clicked"
-    return bins.sort_by_value(rows, -known.columns[SCORE]), words
+    description = "inside what you drew, highest divergence first" if len(rows) > 1 else "the row that you clicked"
+    return bins.sort_by_value(rows, -scored.columns[SCORE]), description
 
 
-def describe_plane(known: ScoredAnswers) -> str:
+def describe_plane(scored: ScoredAnswers) -> str:
     """Explain the lines of equal score and the dots, in markdown."""
-    w = known.method.dispersion_weight
+    w = scored.method.dispersion_weight
     return (
         f"Dotted: equal score {w:.2g} · D + {1 - w:.2g} · I. Shade: all rows; dots: a fixed sample. "
         "Click a dot or draw around some to read the rows there."
@@ -174,22 +183,25 @@ def describe_plane(known: ScoredAnswers) -> str:
 # Correlations
 
 
-def draw_correlations(known: ScoredAnswers) -> None:
+def draw_correlations(scored: ScoredAnswers) -> None:
     """Draw the Spearman correlations of the score and name the part that decides alone, if one does."""
-    every = dict(zip(*scores.rank_correlations(known.run, known.method, SCORE), strict=True))
-    some = {name: value for name, value in every.items() if name in (*COMPARED_COLUMNS, *PLANE)}
+    correlations = dict(zip(*scores.rank_correlations(scored.run, scored.method, SCORE), strict=True))
+    compared = {name: value for name, value in correlations.items() if name in (*COMPARED_COLUMNS, *PLANE)}
     st.caption(
         " ".join(
             [
                 "Rank correlation (Spearman) of the score: near ±1 it says nothing of its own.",
-                describe_dominant_part(every),
+                describe_dominant_part(correlations),
             ]
         )
     )
-    own = [scores.are_related(name, SCORE) for name in some]
+    expected = [scores.are_related(name, SCORE) for name in compared]
     st.plotly_chart(
         histogram.correlations(
-            scores.column_labels(list(some), SCORE), np.array(list(some.values())), strong=scores.STRONG, expected=own
+            scores.column_labels(list(compared), SCORE),
+            np.array(list(compared.values())),
+            strong=scores.STRONG,
+            expected=expected,
         ),
         key="explore.answers.follows",
         config=figures.CONFIG,
@@ -197,15 +209,15 @@ def draw_correlations(known: ScoredAnswers) -> None:
     )
 
 
-def describe_dominant_part(found: Mapping[str, float]) -> str:
+def describe_dominant_part(correlations: Mapping[str, float]) -> str:
     """Return a sentence in markdown naming whichever of D and I decides alone; empty if both matter."""
-    for one, other in (PLANE, PLANE[::-1]):
-        if found.get(one, 0.0) >= DOMINANT and not abs(found.get(other, 1.0)) >= scores.STRONG:
-            name, rest = (meaning(column).label[0] for column in (one, other))
-            return f"**Here it is {name} nearly alone**: {rest} differs too little between rows to weigh."
+    for part, other in (PLANE, PLANE[::-1]):
+        if correlations.get(part, 0.0) >= DOMINANT and not abs(correlations.get(other, 1.0)) >= scores.STRONG:
+            name, other_name = (meaning(column).label[0] for column in (part, other))
+            return f"**Here it is {name} nearly alone**: {other_name} differs too little between rows to weigh."
     return ""
 
 
-def check_score(known: ScoredAnswers) -> ScoreCheck:
+def check_score(scored: ScoredAnswers) -> ScoreCheck:
     """Check the score with `core.analysis.score_checks`."""
-    return scores.check_score(known.run, known.method, SCORE)
+    return scores.check_score(scored.run, scored.method, SCORE)

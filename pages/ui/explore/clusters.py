@@ -25,11 +25,11 @@ class ClusterCounts:
     codes: IntArray  # (N,) index into `names`; −1: no cluster
     sizes: IntArray
     subset: IntArray
-    low: IntArray  # fewest and most rows in random subsets of the same size
-    high: IntArray
+    random_low: IntArray  # fewest and most rows in random subsets of the same size
+    random_high: IntArray
     clusters: int  # before combining
-    touches: tuple[int, float]  # clusters with a selected row, evenness of their shares
-    random: Values  # (S, 2) the same for random subsets
+    touched: tuple[int, float]  # clusters with a selected row, evenness of their shares
+    random_touched: Values  # (S, 2) the same for random subsets
 
 
 def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray]) -> ClusterCounts:
@@ -38,52 +38,52 @@ def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray
     codes = np.minimum(labels, MAX_BARS - 1) if count > MAX_BARS else labels
     names = tuple(bins.fold_names([str(k + 1) for k in range(count)], MAX_BARS))
 
-    def counted(some: IntArray) -> IntArray:
-        inside = codes[some]
+    def count_rows(sample: IntArray) -> IntArray:
+        inside = codes[sample]
         return np.bincount(inside[inside >= 0], minlength=len(names))
 
-    draws = np.array([counted(some) for some in random]).reshape(-1, len(names))
+    draws = np.array([count_rows(sample) for sample in random]).reshape(-1, len(names))
     return ClusterCounts(
         names,
         codes,
-        counted(np.arange(len(labels))),
-        counted(rows),
+        count_rows(np.arange(len(labels))),
+        count_rows(rows),
         draws.min(axis=0, initial=len(labels)) if len(draws) else np.zeros(len(names), np.int64),
         draws.max(axis=0, initial=0),
         count,
         cluster_diversity(labels, rows, count),
-        np.array([cluster_diversity(labels, some, count) for some in random]).reshape(-1, 2),
+        np.array([cluster_diversity(labels, sample, count) for sample in random]).reshape(-1, 2),
     )
 
 
-def describe(known: ClusterCounts) -> str:
+def describe(counts: ClusterCounts) -> str:
     """Compare the number of clusters and their evenness with random subsets, in markdown."""
-    some, even = known.touches
-    said = f"The subset touches **{some} of {known.clusters}** clusters"
-    if not np.isfinite(even):
-        return said + "."
-    said += f", evenness **{even:.2f}**"
-    if not len(known.random):
-        return said + "."
-    (least, low), (most, high) = known.random.min(axis=0), known.random.max(axis=0)
+    touched_clusters, subset_evenness = counts.touched
+    text = f"The subset touches **{touched_clusters} of {counts.clusters}** clusters"
+    if not np.isfinite(subset_evenness):
+        return text + "."
+    text += f", evenness **{subset_evenness:.2f}**"
+    if not len(counts.random_touched):
+        return text + "."
+    (least, low), (most, high) = counts.random_touched.min(axis=0), counts.random_touched.max(axis=0)
     numbers = f"{least:.0f}" if least == most else f"{least:.0f} to {most:.0f}"
     evenness = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-    return f"{said}; random rows touch {numbers}, evenness {evenness}."
+    return f"{text}; random rows touch {numbers}, evenness {evenness}."
 
 
-def draw_bars(run: Run, known: ClusterCounts, tasks: Grouping | None) -> tuple[IntArray, str] | None:
+def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping | None) -> tuple[IntArray, str] | None:
     """Draw the clusters; return the rows of a clicked one with a description."""
-    share = float(known.subset.sum() / max(int((known.codes >= 0).sum()), 1))
+    share = float(counts.subset.sum() / max(int((counts.codes >= 0).sum()), 1))
     *others, (line, colour) = coverage.CLUSTER_COLOURS.items()
     st.html(html_bars.legend({**dict(others), f"{coverage.format_share(share)} {line}": colour}))
     figure = coverage.cluster_shares(
-        known.names,
-        known.sizes,
-        known.subset,
-        known.low,
-        known.high,
+        counts.names,
+        counts.sizes,
+        counts.subset,
+        counts.random_low,
+        counts.random_high,
         share=share,
-        hover=main_tasks(known.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
+        hover=main_tasks(counts.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
         height=coverage.HEIGHT - 20,
     )
     event = st.plotly_chart(
@@ -98,9 +98,9 @@ def draw_bars(run: Run, known: ClusterCounts, tasks: Grouping | None) -> tuple[I
     if not clicked:
         return None
     place = clicked[0]
-    rows = np.flatnonzero(known.codes == place)
+    rows = np.flatnonzero(counts.codes == place)
     gains = cached.measurements(run).need("coverage_gain")
-    return bins.sort_by_value(rows, -gains), f"activation cluster {known.names[place]}, most coverage gain first"
+    return bins.sort_by_value(rows, -gains), f"activation cluster {counts.names[place]}, most coverage gain first"
 
 
 def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:

@@ -30,57 +30,59 @@ GROWTH_HELP = {
 class CoverageCurves:
     """Coverage curves that hold for every budget, so moving the budget needs no new count."""
 
-    own: CoverageCurve  # the current order
-    greedy: CoverageCurve  # greedy order of the whole pool; the same object as `own` if the orders are equal
+    current: CoverageCurve  # the current order
+    greedy: CoverageCurve  # greedy order of the whole pool; the same object as `current` if the orders are equal
     random: Values  # (S, A) shares at the lengths of the current curve
-    drawn: int  # number of random orders available, of which S were counted
+    available: int  # number of random orders available, of which S were counted
 
-    def random_at(self, k: int) -> Values:
+    def random_shares_at(self, k: int) -> Values:
         """Return the shares, (S,), that the first k rows of each random order reach."""
-        return coverage_curve.interpolate(self.own.at, self.random, k)
+        return coverage_curve.interpolate(self.current.lengths, self.random, k)
 
 
-def count_curves(pool: Pool, run: Run, states: Run, answer: LiveSelection, recipe: Recipe) -> CoverageCurves:
+def count_curves(pool: Pool, run: Run, coverage_run: Run, live: LiveSelection, recipe: Recipe) -> CoverageCurves:
     """Count coverage along the current, greedy and random orders; cached by order."""
     return _curves(
-        states.id,
+        coverage_run.id,
         live_selection.order_key(run, recipe),
         str(cached.workspace().root),
         pool,
         run,
-        states,
-        answer,
+        coverage_run,
+        live,
         recipe,
     )
 
 
 @st.cache_resource(show_spinner="Counting neurons along the orders", max_entries=MAX_CACHED_ORDERS)
 def _curves(
-    states_id: str, key: str, root: str, _pool: Pool, _run: Run, _states: Run, _answer: LiveSelection, _recipe: Recipe
+    run_id: str, key: str, root: str, _pool: Pool, _run: Run, _coverage_run: Run, _live: LiveSelection, _recipe: Recipe
 ) -> CoverageCurves:
-    yard, rows = _yardstick(_states.id, root, _states), _answer.selection.order.rows
-    greedy = _greedy(_states.id, root, _states)
-    own = (
+    pool_coverage, rows = _pool_coverage(_coverage_run.id, root, _coverage_run), _live.selection.order.rows
+    greedy = _greedy_curve(_coverage_run.id, root, _coverage_run)
+    current = (
         greedy
         if np.array_equal(greedy.rows, rows)
-        else coverage_curve.trace_curve(yard, rows, coverage_curve.curve_lengths(len(rows)))
+        else coverage_curve.trace_curve(pool_coverage, rows, coverage_curve.curve_lengths(len(rows)))
     )
     orders = live_selection.random_orders(_pool, _run, _recipe)
-    at = own.at[: np.searchsorted(own.at, len(orders[0]), side="right")]  # pins may make the current order longer
-    return CoverageCurves(own, greedy, coverage_curve.random_curves(yard, orders, at), len(orders))
+    at = current.lengths[
+        : np.searchsorted(current.lengths, len(orders[0]), side="right")
+    ]  # pins may make `current` longer
+    return CoverageCurves(current, greedy, coverage_curve.random_curves(pool_coverage, orders, at), len(orders))
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _yardstick(run_id: str, root: str, _run: Run) -> PoolCoverage:
+def _pool_coverage(run_id: str, root: str, _run: Run) -> PoolCoverage:
     params = _run.method["params"]
     return PoolCoverage.of(cached.measurements(_run).need_states(), params["growth"], params["tau"])
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _greedy(run_id: str, root: str, _run: Run) -> CoverageCurve:
+def _greedy_curve(run_id: str, root: str, _run: Run) -> CoverageCurve:
     gains = cached.measurements(_run).need("coverage_gain")
     rows = rank_rows(gains, np.flatnonzero(np.isfinite(gains)), prefer="high")
-    return coverage_curve.trace_curve(_yardstick(run_id, root, _run), rows, coverage_curve.curve_lengths(len(rows)))
+    return coverage_curve.trace_curve(_pool_coverage(run_id, root, _run), rows, coverage_curve.curve_lengths(len(rows)))
 
 
 # Text
@@ -91,49 +93,55 @@ class CoverageAtBudget:
     """The current selection on the coverage curves; shares in 0..1, NaN if unknown."""
 
     budget: float
-    own: float
+    reached: float
     random: tuple[float, float]
     greedy: float
-    worth: float  # share of rows that a random selection needs for the same coverage
+    random_budget: float  # share of rows that a random selection needs for the same coverage
 
 
-def coverage_at_budget(known: CoverageCurves, chosen: int, rows: int) -> CoverageAtBudget:
+def coverage_at_budget(curves: CoverageCurves, budget: int, rows: int) -> CoverageAtBudget:
     """Evaluate all curves at one budget: exact for the orders, interpolated for random rows."""
-    random = known.random_at(chosen)
-    ends = (float(random.min()), float(random.max())) if len(random) else (float("nan"), float("nan"))
-    own = known.own.reached(chosen)
-    mean = known.random.mean(axis=0) if len(known.random) else np.empty(0)
-    worth = coverage_curve.find_length(known.own.at[: len(mean)], mean, own) / rows
-    greedy = own if known.greedy is known.own else known.greedy.reached(min(chosen, len(known.greedy.rows)))
-    return CoverageAtBudget(chosen / rows, own, ends, greedy, worth)
+    shares = curves.random_shares_at(budget)
+    random_range = (float(shares.min()), float(shares.max())) if len(shares) else (float("nan"), float("nan"))
+    reached = curves.current.share_at(budget)
+    mean = curves.random.mean(axis=0) if len(curves.random) else np.empty(0)
+    random_budget = coverage_curve.find_length(curves.current.lengths[: len(mean)], mean, reached) / rows
+    greedy = (
+        reached if curves.greedy is curves.current else curves.greedy.share_at(min(budget, len(curves.greedy.rows)))
+    )
+    return CoverageAtBudget(budget / rows, reached, random_range, greedy, random_budget)
 
 
-def headline(here: CoverageAtBudget) -> str:
+def headline(point: CoverageAtBudget) -> str:
     """Return the section's result as a title."""
-    if not here.budget:
+    if not point.budget:
         return "No row is chosen"
-    low, high = here.random
-    near = low - NEAR_CHANCE <= here.own <= high + NEAR_CHANCE
-    reached = format_tenths(here.own) if near else format_share(here.own)
-    return f"{format_share(here.budget)} of the rows reach {reached} of what the whole pool switches on"
+    low, high = point.random
+    near_chance = low - NEAR_CHANCE <= point.reached <= high + NEAR_CHANCE
+    reached = format_tenths(point.reached) if near_chance else format_share(point.reached)
+    return f"{format_share(point.budget)} of the rows reach {reached} of what the whole pool switches on"
 
 
-def describe(here: CoverageAtBudget, known: CoverageCurves) -> str:
+def describe(point: CoverageAtBudget, curves: CoverageCurves) -> str:
     """Compare the selection with random rows and with greedy search, in markdown."""
-    if not here.budget:
+    if not point.budget:
         return "Raise the budget to see how far it reaches."
-    low, high = here.random
-    words = []
+    low, high = point.random
+    clauses = []
     if np.isfinite(low):
         verdict = (
-            "More than chance" if here.own > high else "Less than chance" if here.own < low else "No more than chance"
+            "More than chance"
+            if point.reached > high
+            else "Less than chance"
+            if point.reached < low
+            else "No more than chance"
         )
-        words.append(f"{verdict}: random rows reach **{_range(low, high)}**")
-    if np.isfinite(here.worth) and here.own > high:
-        words[-1] += f" and need **{format_share(here.worth)}** of the pool to reach as much"
-    if known.greedy is not known.own:
-        words.append(f"greedy search over the whole pool reaches **{format_tenths(here.greedy)}**")
-    return "; ".join(words) + "."
+        clauses.append(f"{verdict}: random rows reach **{_range(low, high)}**")
+    if np.isfinite(point.random_budget) and point.reached > high:
+        clauses[-1] += f" and need **{format_share(point.random_budget)}** of the pool to reach as much"
+    if curves.greedy is not curves.current:
+        clauses.append(f"greedy search over the whole pool reaches **{format_tenths(point.greedy)}**")
+    return "; ".join(clauses) + "."
 
 
 def format_tenths(share: float) -> str:
@@ -150,20 +158,20 @@ def _range(low: float, high: float) -> str:
 # Figures
 
 
-def draw_curve(known: CoverageCurves, here: CoverageAtBudget, label: str, rows: int) -> None:
+def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, label: str, rows: int) -> None:
     """Draw the coverage curves."""
-    lines = {"own": coverage.Line(label, known.own.at / rows, known.own.shares)}
-    if known.greedy is not known.own:
-        lines["greedy"] = coverage.Line(coverage.GREEDY, known.greedy.at / rows, known.greedy.shares)
-    band = known.random if len(known.random) else np.empty((1, 0))
+    lines = {"own": coverage.Line(label, curves.current.lengths / rows, curves.current.shares)}
+    if curves.greedy is not curves.current:
+        lines["greedy"] = coverage.Line(coverage.GREEDY, curves.greedy.lengths / rows, curves.greedy.shares)
+    band = curves.random if len(curves.random) else np.empty((1, 0))
     st.plotly_chart(
         coverage.coverage_curves(
             lines,
             band.min(axis=0),
             band.max(axis=0),
-            known.own.at[: band.shape[1]] / rows,
-            budget=here.budget,
-            reached=here.own,
+            curves.current.lengths[: band.shape[1]] / rows,
+            budget=point.budget,
+            reached=point.reached,
         ),
         key="explore.coverage",
         config=figures.CONFIG,
@@ -171,13 +179,13 @@ def draw_curve(known: CoverageCurves, here: CoverageAtBudget, label: str, rows: 
     )
 
 
-def reading_help(known: CoverageCurves, states: Run) -> str:
+def reading_help(curves: CoverageCurves, coverage_run: Run) -> str:
     """Explain how f counts a neuron and how many random orders form the band."""
-    params = states.method["params"]
+    params = coverage_run.method["params"]
     counts = GROWTH_HELP[params["growth"]].format(tau=params["tau"])
-    band = f"Band: {len(known.random)} random orders" if len(known.random) else "There are no rows to draw from"
-    few = " only, as the pool is large" if 0 < len(known.random) < known.drawn else ""
-    return f"{counts} {band}{few}."
+    band = f"Band: {len(curves.random)} random orders" if len(curves.random) else "There are no rows to draw from"
+    limit_note = " only, as the pool is large" if 0 < len(curves.random) < curves.available else ""
+    return f"{counts} {band}{limit_note}."
 
 
 def random_selections(pool: Pool, run: Run, recipe: Recipe, k: int) -> list[IntArray]:

@@ -45,87 +45,87 @@ class ScoredInfluence:
         return limit_targets(list(self.subtasks), self.method.ranking_target)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def cache_key(self) -> tuple[str, str]:
         """Cache arguments that identify the score."""
         return self.run.id, cached.method_key(self.method)
 
     @property
-    def cut(self) -> bool:
+    def ranks_rows(self) -> bool:
         """Whether the current method ranks rows by this score."""
         return self.method.ranks_by == SCORE
 
 
-def limit_targets(every: Sequence[str], own: str) -> list[str]:
+def limit_targets(names: Sequence[str], current: str) -> list[str]:
     """Return the first names up to the limit, in their order; `own` is always among them."""
-    first = [name for name in every if name != own][: MAX_TARGETS - 1]
-    return [name for name in every if name == own or name in first]
+    first = [name for name in names if name != current][: MAX_TARGETS - 1]
+    return [name for name in names if name == current or name in first]
 
 
 def find_influence_run(pool: Pool, run: Run) -> Run | None:
     """Return the run with influences: `run`, one of its members, or the newest under the same reading; else None."""
-    own = next((one for one in (run, *run.members) if INFLUENCES in one.kept), None)
-    return own or find_signal(cached.workspace(), pool, "influence", Reading(**run.reading))
+    own_run = next((candidate for candidate in (run, *run.members) if INFLUENCES in candidate.kept), None)
+    return own_run or find_signal(cached.workspace(), pool, "influence", Reading(**run.reading))
 
 
-def score_influence(run: Run, answer: LiveSelection) -> ScoredInfluence:
+def score_influence(run: Run, live: LiveSelection) -> ScoredInfluence:
     """Score a run with influences, with the current settings if preference influence is the current method."""
-    method = answer.method
+    method = live.method
     if not isinstance(method, PreferenceInfluence):
         method = build_method(run.method["name"], run.method["params"])
         assert isinstance(method, PreferenceInfluence)
     return ScoredInfluence(run, method)
 
 
-def choose_target(known: ScoredInfluence) -> ScoredInfluence:
+def choose_target(scored: ScoredInfluence) -> ScoredInfluence:
     """Let the user pick one of several targets while another method is selected; affects this page only."""
-    names = list(known.subtasks)
+    names = list(scored.subtasks)
     if len(names) == 1:
-        return known
-    place, _ = st.columns([1, 3])
-    with place:
-        name = st.selectbox("Target", names, key=f"explore.influence.{known.run.id}", persist_state="session")
-    return replace(known, method=replace(known.method, target=name))
+        return scored
+    column, _ = st.columns([1, 3])
+    with column:
+        name = st.selectbox("Target", names, key=f"explore.influence.{scored.run.id}", persist_state="session")
+    return replace(scored, method=replace(scored.method, target=name))
 
 
 # Text
 
 
-def format_score_name(known: ScoredInfluence) -> str:
+def format_score_name(scored: ScoredInfluence) -> str:
     """Name the current score, in markdown."""
-    name = escape_markdown(known.method.ranking_target)
-    return f"Influence on {name}" + ("" if known.method.objective == "preference" else "'s chosen answers (LESS)")
+    name = escape_markdown(scored.method.ranking_target)
+    return f"Influence on {name}" + ("" if scored.method.objective == "preference" else "'s chosen answers (LESS)")
 
 
-def headline(known: ScoredInfluence) -> str:
+def headline(scored: ScoredInfluence) -> str:
     """Return the section's result as a title, in markdown."""
-    about, values = check_score(known), known.columns[SCORE]
+    trust, values = check_score(scored), scored.columns[SCORE]
     finite = values[np.isfinite(values)]
     if not len(finite):
-        return f"{format_score_name(known)}: no row has one"
-    if about.constant or about.top_share > SATURATED:
-        return f"{format_score_name(known)} orders nothing"
-    if abs(about.length_rho) >= MOSTLY_LENGTH:
-        return f"{format_score_name(known)} mostly follows response length"
-    return f"{format_score_name(known)}: {100 * (finite > 0).mean():.0f} % of rows help"
+        return f"{format_score_name(scored)}: no row has one"
+    if trust.constant or trust.top_share > SATURATED:
+        return f"{format_score_name(scored)} orders nothing"
+    if abs(trust.length_rho) >= MOSTLY_LENGTH:
+        return f"{format_score_name(scored)} mostly follows response length"
+    return f"{format_score_name(scored)}: {100 * (finite > 0).mean():.0f} % of rows help"
 
 
-def reading_help(known: ScoredInfluence) -> str:
+def reading_help(scored: ScoredInfluence) -> str:
     """Explain the score and its two ends, and count the rows without it."""
-    about = meaning(f"{COLUMN_PREFIX[known.method.objective]}.{known.method.ranking_target}")
-    missing = int((~np.isfinite(known.columns[SCORE])).sum())
+    about = meaning(f"{COLUMN_PREFIX[scored.method.objective]}.{scored.method.ranking_target}")
+    missing = int((~np.isfinite(scored.columns[SCORE])).sum())
     none = f" {format_rows(missing)} without a response: no score." if missing else ""
-    several = len(known.subtasks[known.method.ranking_target]) > 1
-    most = f" Of several sub-tasks the highest {'counts' if known.cut else 'is drawn'}." if several else ""
+    several = len(scored.subtasks[scored.method.ranking_target]) > 1
+    most = f" Of several sub-tasks the highest {'counts' if scored.ranks_rows else 'is drawn'}." if several else ""
     return f"A cosine, −1 to 1. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
 
 
-def check_score(known: ScoredInfluence) -> ScoreCheck:
+def check_score(scored: ScoredInfluence) -> ScoreCheck:
     """Check the current score with `core.analysis.score_checks`."""
-    return scores.check_score(known.run, known.method, SCORE)
+    return scores.check_score(scored.run, scored.method, SCORE)
 
 
-def collect_warnings(known: ScoredInfluence) -> list[str]:
+def collect_warnings(scored: ScoredInfluence) -> list[str]:
     """Return the warnings about the current score and, from the run, about its target set."""
-    own = f"{known.method.ranking_target}: "
-    told = [one for one in known.run.summary.get("warnings", ()) if one.startswith(own)]
-    return [*check_score(known).warnings, *told]
+    prefix = f"{scored.method.ranking_target}: "
+    target_warnings = [warning for warning in scored.run.summary.get("warnings", ()) if warning.startswith(prefix)]
+    return [*check_score(scored).warnings, *target_warnings]

@@ -38,84 +38,87 @@ class Agreement:
         """Return which orders have each row among their first k."""
         return Membership.from_subsets([order[:k] for order in self.orders], self.pool)
 
-    def chance(self, k: int) -> tuple[float, float, float]:
+    def expected_overlap(self, k: int) -> tuple[float, float, float]:
         """Return the expected overlap of two random sets of k of these rows, and its 95 % range."""
         m, sizes = len(self.orders[0]), np.array([k], np.int64)
         mean, low, high = expected_overlap(m, m, m, sizes, sizes)
         return float(mean[0]), float(low[0]), float(high[0])
 
 
-def rows_to_order(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> tuple[str, IntArray]:
+def rows_to_order(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> tuple[str, IntArray]:
     """Return a cache key and the rows to sort.
 
     These are the eligible rows if this method is the current one, else all rows with a score.
     """
-    if known.method is answer.method:
+    if scored.method is live.method:
         recipe = state.recipe(pool)
-        return live_selection.order_key(known.run, recipe), np.sort(live_selection.order(pool, known.run, recipe).rows)
-    return known.run.id, np.flatnonzero(np.isfinite(known.columns[SCORE]))
+        return live_selection.order_key(scored.run, recipe), np.sort(
+            live_selection.order(pool, scored.run, recipe).rows
+        )
+    return scored.run.id, np.flatnonzero(np.isfinite(scored.columns[SCORE]))
 
 
-def compare_orders(pool: Pool, known: ScoredInfluence, answer: LiveSelection, what: Mapping[str, str]) -> Agreement:
+def compare_orders(pool: Pool, scored: ScoredInfluence, live: LiveSelection, columns: Mapping[str, str]) -> Agreement:
     """Sort the rows by each column of `what` (name -> column) and compare the orders."""
-    key, rows = rows_to_order(pool, known, answer)
-    return _agreement(key, known.key, tuple(what.items()), str(cached.workspace().root), known, rows)
+    key, rows = rows_to_order(pool, scored, live)
+    return _agreement(key, scored.cache_key, tuple(columns.items()), str(cached.workspace().root), scored, rows)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _agreement(
     rows_key: str,
     key: tuple[str, str],
-    what: tuple[tuple[str, str], ...],
+    names: tuple[tuple[str, str], ...],
     root: str,
-    _known: ScoredInfluence,
+    _scored: ScoredInfluence,
     _rows: IntArray,
 ) -> Agreement:
-    columns = dict(_known.columns) | _by_subtask(_known)
-    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in what)
+    columns = dict(_scored.columns) | _by_subtask(_scored)
+    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in names)
     n = len(columns[SCORE])
     return Agreement(
-        tuple(name for name, _ in what), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
+        tuple(name for name, _ in names), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
     )
 
 
-def _by_subtask(known: ScoredInfluence) -> dict[str, Values]:
+def _by_subtask(scored: ScoredInfluence) -> dict[str, Values]:
     """Return the scores of each sub-task of the current target as columns "subtask.0", "subtask.1", ..."""
-    values = cached.measurements(known.run).need_influences().of(known.method.ranking_target, known.method.objective)
+    values = cached.measurements(scored.run).need_influences().of(scored.method.ranking_target, scored.method.objective)
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 
 # Figures
 
 
-def draw_agreement(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
+def draw_agreement(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
     st.subheader("Do targets agree?", anchor=False)
-    _targets(pool, known, answer)
+    _targets(pool, scored, live)
     st.markdown(
-        f"**{escape_markdown(known.method.ranking_target)}, preference pairs against its chosen answers alone**"
+        f"**{escape_markdown(scored.method.ranking_target)}, preference pairs against its chosen answers alone**"
     )
-    _control(pool, known, answer)
-    if len(known.subtasks[known.method.ranking_target]) > 1:
-        _subtasks(pool, known, answer)
+    _control(pool, scored, live)
+    if len(scored.subtasks[scored.method.ranking_target]) > 1:
+        _subtasks(pool, scored, live)
 
 
-def _targets(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
+def _targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the targets with each other."""
-    if len(known.subtasks) == 1:
+    if len(scored.subtasks) == 1:
         st.caption(
-            f"One target was measured, {escape_markdown(known.method.ranking_target)}: there is no other to agree with."
+            f"One target was measured, {escape_markdown(scored.method.ranking_target)}: "
+            "there is no other to agree with."
         )
         return
-    word = COLUMN_PREFIX[known.method.objective]
-    _tables(compare_orders(pool, known, answer, {name: f"{word}.{name}" for name in known.targets}), answer)
+    prefix = COLUMN_PREFIX[scored.method.objective]
+    _tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
 
 
-def _control(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
+def _control(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
-    name = known.method.ranking_target
-    found = compare_orders(pool, known, answer, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
-    st.markdown(f"{describe(found, (0, 1), _size(found, answer))} {_other_order(float(found.rho[0, 1]))}")
+    name = scored.method.ranking_target
+    agreement = compare_orders(pool, scored, live, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
+    st.markdown(f"{describe(agreement, (0, 1), _size(agreement, live))} {_other_order(float(agreement.rho[0, 1]))}")
 
 
 def _other_order(rho: float) -> str:
@@ -126,107 +129,107 @@ def _other_order(rho: float) -> str:
     return "So the rejected answers count." if rho < 0.6 else "The rejected answers change some of it."
 
 
-def _subtasks(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
+def _subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the sub-tasks of the current target."""
-    names = known.subtasks[known.method.ranking_target]
+    names = scored.subtasks[scored.method.ranking_target]
     st.caption(
-        f"Sub-tasks of {escape_markdown(known.method.ranking_target)}"
+        f"Sub-tasks of {escape_markdown(scored.method.ranking_target)}"
         + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
     _tables(
-        compare_orders(pool, known, answer, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}),
-        answer,
+        compare_orders(pool, scored, live, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}),
+        live,
     )
 
 
-def _size(found: Agreement, answer: LiveSelection) -> int:
-    return min(len(answer.selection.rows), len(found.orders[0]))
+def _size(agreement: Agreement, live: LiveSelection) -> int:
+    return min(len(live.selection.rows), len(agreement.orders[0]))
 
 
-def _tables(found: Agreement, answer: LiveSelection) -> None:
+def _tables(agreement: Agreement, live: LiveSelection) -> None:
     """Draw rank correlation and overlap of each pair, and describe the pair that agrees least."""
-    k = _size(found, answer)
-    apart = found.rho + 2 * np.eye(len(found.names))
-    if not np.isnan(apart).all():
-        i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(apart), apart.shape))
-        lead = "" if len(found.names) == 2 else "Least alike: "
-        st.markdown(lead + describe(found, (i, j), k))
+    k = _size(agreement, live)
+    off_diagonal = agreement.rho + 2 * np.eye(len(agreement.names))
+    if not np.isnan(off_diagonal).all():
+        i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(off_diagonal), off_diagonal.shape))
+        lead = "" if len(agreement.names) == 2 else "Least alike: "
+        st.markdown(lead + describe(agreement, (i, j), k))
     left, right = st.columns(2, gap="medium")
     with left:
         st.caption("Rank correlation (Spearman)")
-        st.html(overlap_tables.correlation_table(found.names, found.rho))
+        st.html(overlap_tables.correlation_table(agreement.names, agreement.rho))
     with right:
         st.caption(f"Overlap of their top {format_rows(k)}, in %; in brackets by chance")
-        mean, low, high = (np.full(found.rho.shape, value) for value in found.chance(k))
-        st.html(overlap_tables.overlap_table(found.names, found.top(k).jaccard(), mean, low, high))
+        mean, low, high = (np.full(agreement.rho.shape, value) for value in agreement.expected_overlap(k))
+        st.html(overlap_tables.overlap_table(agreement.names, agreement.top(k).jaccard(), mean, low, high))
 
 
-def describe(found: Agreement, pair: tuple[int, int], k: int) -> str:
+def describe(agreement: Agreement, pair: tuple[int, int], k: int) -> str:
     """Describe how far two orders agree over all rows and over their first k, in markdown."""
     i, j = pair
-    a, b = (escape_markdown(found.names[at]) for at in pair)
-    rho = float(found.rho[i, j])
-    said = "no rank correlation" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
+    a, b = (escape_markdown(agreement.names[at]) for at in pair)
+    rho = float(agreement.rho[i, j])
+    correlation = "no rank correlation" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
     if not k:
-        return f"{a} and {b}: {said}."
-    shared, overlap = int(found.top(k).shared()[i, j]), float(found.top(k).jaccard()[i, j])
+        return f"{a} and {b}: {correlation}."
+    shared, overlap = int(agreement.top(k).shared()[i, j]), float(agreement.top(k).jaccard()[i, j])
     return (
-        f"{a} and {b}: {said}; of their top {format_rows(k)} they share **{shared:,}** "
-        f"(overlap {100 * overlap:.0f} %, by chance {100 * found.chance(k)[0]:.0f} %)."
+        f"{a} and {b}: {correlation}; of their top {format_rows(k)} they share **{shared:,}** "
+        f"(overlap {100 * overlap:.0f} %, by chance {100 * agreement.expected_overlap(k)[0]:.0f} %)."
     )
 
 
 # Pairs
 
 
-def target_summaries(known: ScoredInfluence) -> list[dict[str, Any]]:
+def target_summaries(scored: ScoredInfluence) -> list[dict[str, Any]]:
     """Return what the run stores about the targets shown."""
-    every = {one["name"]: one for one in known.run.summary.get("targets", ())}
-    return [every[name] for name in known.targets if name in every]
+    summaries = {summary["name"]: summary for summary in scored.run.summary.get("targets", ())}
+    return [summaries[name] for name in scored.targets if name in summaries]
 
 
-def draw_accuracy(known: ScoredInfluence) -> None:
+def draw_accuracy(scored: ScoredInfluence) -> None:
     """Draw the pair accuracy of each target before the warm-up and after each of its epochs."""
-    every = target_summaries(known)
-    if not every:
+    summaries = target_summaries(scored)
+    if not summaries:
         st.caption("This run does not tell how the model takes the pairs.")
         return
-    own = next((one for one in every if one["name"] == known.method.ranking_target), every[0])
+    current = next((summary for summary in summaries if summary["name"] == scored.method.ranking_target), summaries[0])
     st.subheader("Pair accuracy around the warm-up", anchor=False)
-    st.markdown(describe_accuracy(own))
+    st.markdown(describe_accuracy(current))
     lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
     st.html(legend(lines, "Share of pairs; the red line: guessing."))
     st.plotly_chart(
-        influence.accuracy_lines([_accuracy(one) for one in every]),
+        influence.accuracy_lines([_accuracy(summary) for summary in summaries]),
         key="explore.influence.accuracy",
         config=figures.CONFIG,
         alt="Pair accuracy of each target before the warm-up and after each epoch",
     )
 
 
-def _accuracy(one: Mapping[str, Any]) -> PairAccuracy:
-    used = one["pairs"] - one["unused"]
-    return PairAccuracy(one["name"], used, *(_shares(one[name]) for name in ("accuracy", "margin_accuracy")))
+def _accuracy(summary: Mapping[str, Any]) -> PairAccuracy:
+    used = summary["pairs"] - summary["unused"]
+    return PairAccuracy(summary["name"], used, *(_shares(summary[name]) for name in ("accuracy", "margin_accuracy")))
 
 
 def _shares(values: Sequence[float | None]) -> Values:
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def describe_accuracy(one: Mapping[str, Any]) -> str:
+def describe_accuracy(summary: Mapping[str, Any]) -> str:
     """Describe the pair accuracy of one target before and after the warm-up, in markdown."""
-    found = _accuracy(one)
-    ends = [f"{100 * value:.0f} %" for value in found.likelier[[0, -1]]]
+    target = _accuracy(summary)
+    ends = [f"{100 * value:.0f} %" for value in target.accuracy[[0, -1]]]
     after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
     return (
-        f"**{escape_markdown(found.name)}**: the model finds the chosen answer likelier than the rejected one in "
-        f"{ends[0]} of {found.pairs:,} pairs before the warm-up{after}. The warm-up trains on rows of the pool, not on "
-        "pairs: it need not rise."
+        f"**{escape_markdown(target.name)}**: the model finds the chosen answer likelier than the rejected one in "
+        f"{ends[0]} of {target.pairs:,} pairs before the warm-up{after}. The warm-up trains on rows of the pool, not "
+        "on pairs: it need not rise."
     )
 
 
-def draw_pairs(known: ScoredInfluence) -> None:
+def draw_pairs(scored: ScoredInfluence) -> None:
     """Draw a reader of the measured pairs of the current target."""
-    method, seed = known.method, known.run.seed if known.method.pairs else 0
+    method, seed = scored.method, scored.run.seed if scored.method.pairs else 0
     sets = [target for target in parse_targets(method.targets) if target.name == method.ranking_target]
     pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

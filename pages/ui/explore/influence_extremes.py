@@ -19,42 +19,42 @@ ROWS_PER_END = 50  # rows of each end
 HEIGHT = 460
 
 
-def find_extreme_rows(known: ScoredInfluence) -> tuple[IntArray, IntArray]:
+def find_extreme_rows(scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
     """Return the most helpful rows, best first, and the most harmful ones, worst first; no row is in both."""
-    return _ends(*known.key, str(cached.workspace().root), known)
+    return _ends(*scored.cache_key, str(cached.workspace().root), scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _ends(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[IntArray, IntArray]:
-    values = _known.columns[SCORE]
+def _ends(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
+    values = _scored.columns[SCORE]
     rows = np.flatnonzero(np.isfinite(values))
     ascending = rows[np.argsort(values[rows], kind="stable")]
     each = min(ROWS_PER_END, len(rows) - len(rows) // 2)
     return ascending[::-1][:each], ascending[: min(each, len(rows) // 2)]
 
 
-def draw_ends(pool: Pool, known: ScoredInfluence, answer: LiveSelection) -> None:
+def draw_ends(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Draw both ends of the current score."""
-    values = known.columns[SCORE]
-    best, worst = find_extreme_rows(known)
+    values = scored.columns[SCORE]
+    best, worst = find_extreme_rows(scored)
     most = "Most helpful" if len(best) and values[best[0]] > 0 else "Least harmful"
     least = "Most harmful" if len(worst) and values[worst[0]] < 0 else "Least helpful"
     left, right = st.columns(2, gap="medium")
     with left:
-        _end(pool, known, answer, best, most, "best")
+        _end(pool, scored, live, best, most, "best")
     with right:
-        _end(pool, known, answer, worst, least, "worst")
+        _end(pool, scored, live, worst, least, "worst")
 
 
 @st.fragment
-def _end(pool: Pool, known: ScoredInfluence, answer: LiveSelection, rows: IntArray, title: str, side: str) -> None:
+def _end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: IntArray, title: str, side: str) -> None:
     """Draw one row of an end, with buttons for the previous and next one."""
     if not len(rows):
         st.subheader(title, anchor=False)
         st.caption("No row.")
         return
     key = f"explore.influence.{side}"
-    at = min(_at(known, key), len(rows) - 1)
+    at = min(_at(scored, key), len(rows) - 1)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
         st.caption(f"{at + 1} of {len(rows)}")
@@ -65,34 +65,34 @@ def _end(pool: Pool, known: ScoredInfluence, answer: LiveSelection, rows: IntArr
                 key=f"{key}.{name.lower()}",
                 disabled=not 0 <= at + step < len(rows),
                 on_click=_go,
-                args=(known, key, at + step),
+                args=(scored, key, at + step),
             )
     row = read_rows(pool, [int(rows[at])])[0]
-    groups = find_grouping(pool, known.run)
+    groups = find_grouping(pool, scored.run)
     with st.container(height=HEIGHT, border=True):
         reader.pin_controls(row, key)
-        show.row(row, task=groups.names[groups.codes[row.index]], marks=_marks(known, answer, row.index))
+        show.row(row, task=groups.names[groups.codes[row.index]], marks=_marks(scored, live, row.index))
 
 
-def _at(known: ScoredInfluence, key: str) -> int:
+def _at(scored: ScoredInfluence, key: str) -> int:
     """Return the index of the open row; it restarts at 0 for another score."""
     noted: Any = state.session_value(f"{key}.at")
-    return int(noted[1]) if noted and noted[0] == known.key else 0
+    return int(noted[1]) if noted and noted[0] == scored.cache_key else 0
 
 
-def _go(known: ScoredInfluence, key: str, at: int) -> None:
-    state.set_widget(f"{key}.at", (known.key, at))
+def _go(scored: ScoredInfluence, key: str, at: int) -> None:
+    state.set_widget(f"{key}.at", (scored.cache_key, at))
 
 
-def _marks(known: ScoredInfluence, answer: LiveSelection, row: int) -> list[str]:
+def _marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[str]:
     """List score, length, sub-task with the highest score, and whether the row is selected."""
-    method = known.method
+    method = scored.method
     marks = [
-        f"influence {format_number(float(known.columns[SCORE][row]))}",
-        f"{known.columns['response_tokens'][row]:,} response tokens",
+        f"influence {format_number(float(scored.columns[SCORE][row]))}",
+        f"{scored.columns['response_tokens'][row]:,} response tokens",
     ]
-    subtasks = known.subtasks[method.ranking_target]
+    subtasks = scored.subtasks[method.ranking_target]
     if len(subtasks) > 1:
-        by_subtask = cached.measurements(known.run).need_influences().of(method.ranking_target, method.objective)[row]
+        by_subtask = cached.measurements(scored.run).need_influences().of(method.ranking_target, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
-    return [*marks, "selected" if row in answer.selection.rows else "not selected"]
+    return [*marks, "selected" if row in live.selection.rows else "not selected"]

@@ -30,51 +30,51 @@ class InfluenceSpread:
     edges: Values  # (B + 1,)
     place: IntArray  # (T, N) bin of each row; −1: no score
     helping: Values  # (T,) share of scored rows above 0
-    middle: Values  # (T,) median
+    median: Values  # (T,) median
     rho: Values  # (T,) Spearman with response length
 
 
-def compute_spread(known: ScoredInfluence) -> InfluenceSpread:
-    """Compute the distributions for the targets shown and the current loss; cached."""
-    return _spread(known.run.id, known.method.objective, tuple(known.targets), str(cached.workspace().root), known)
+def compute_spread(scored: ScoredInfluence) -> InfluenceSpread:
+    """Compute the spreads for the targets shown and the current loss; cached."""
+    return _spread(scored.run.id, scored.method.objective, tuple(scored.targets), str(cached.workspace().root), scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _spread(
-    run_id: str, objective: str, targets: tuple[str, ...], root: str, _known: ScoredInfluence
+    run_id: str, objective: str, targets: tuple[str, ...], root: str, _scored: ScoredInfluence
 ) -> InfluenceSpread:
-    every = np.stack([_known.columns[f"{COLUMN_PREFIX[objective]}.{name}"] for name in targets])
-    binned = bins.bin_values(every.ravel())
-    scored = [values[np.isfinite(values)] for values in every]
-    tokens = _known.columns["response_tokens"]
+    columns = np.stack([_scored.columns[f"{COLUMN_PREFIX[objective]}.{name}"] for name in targets])
+    binned = bins.bin_values(columns.ravel())
+    finite = [values[np.isfinite(values)] for values in columns]
+    tokens = _scored.columns["response_tokens"]
     return InfluenceSpread(
         binned.edges,
-        binned.place.reshape(every.shape),
-        np.array([(v > 0).mean() if len(v) else np.nan for v in scored]),
-        np.array([np.median(v) if len(v) else np.nan for v in scored]),
-        np.array([scores.spearman(values, tokens) for values in every]),
+        binned.place.reshape(columns.shape),
+        np.array([(v > 0).mean() if len(v) else np.nan for v in finite]),
+        np.array([np.median(v) if len(v) else np.nan for v in finite]),
+        np.array([scores.spearman(values, tokens) for values in columns]),
     )
 
 
-def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_ridges(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw a histogram per target; return the rows of a clicked bar with a description."""
-    found = compute_spread(known)
-    chosen, order = answer.selection.rows, answer.selection.order.rows
-    drawn = []
-    for place, name, helping, middle in zip(found.place, known.targets, found.helping, found.middle, strict=True):
-        binned = Binned(found.edges, place, log=False)
+    spread = compute_spread(scored)
+    chosen, order = live.selection.rows, live.selection.order.rows
+    targets = []
+    for place, name, helping, median in zip(spread.place, scored.targets, spread.helping, spread.median, strict=True):
+        binned = Binned(spread.edges, place, log=False)
         layers = {"selected": binned.counts(chosen), "not selected": binned.counts(order[len(chosen) :])}
         layers["not eligible"] = binned.counts() - layers["selected"] - layers["not selected"]
-        own = name == known.method.ranking_target and known.cut and known.method is answer.method
-        said = (
+        is_ranking = name == scored.method.ranking_target and scored.ranks_rows and scored.method is live.method
+        summary = (
             "no row scored"
             if np.isnan(helping)
-            else f"{100 * helping:.0f} % help, median {format_number(float(middle))}"
+            else f"{100 * helping:.0f} % help, median {format_number(float(median))}"
         )
-        drawn.append(Ridge(name, said, layers, answer.cutoff if own else None))
-    title = PER_TARGET[COLUMN_PREFIX[known.method.objective]].title
+        targets.append(Ridge(name, summary, layers, live.cutoff if is_ranking else None))
+    title = PER_TARGET[COLUMN_PREFIX[scored.method.objective]].title
     event = st.plotly_chart(
-        influence.ridges(found.edges, drawn, title=title),
+        influence.ridges(spread.edges, targets, title=title),
         key="explore.influence.ridges",
         config=figures.CONFIG,
         on_select="rerun",
@@ -85,21 +85,21 @@ def draw_ridges(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray
     if not clicked:
         return None
     target, at = min(clicked)
-    name, rows = known.targets[target], np.flatnonzero(found.place[target] == at)
-    words = f"influence on {name} {describe_bin(found.edges, at)}"
-    return bins.sort_by_value(rows, -known.columns[f"{COLUMN_PREFIX[known.method.objective]}.{name}"]), words
+    name, rows = scored.targets[target], np.flatnonzero(spread.place[target] == at)
+    description = f"influence on {name} {describe_bin(spread.edges, at)}"
+    return bins.sort_by_value(rows, -scored.columns[f"{COLUMN_PREFIX[scored.method.objective]}.{name}"]), description
 
 
 # Influence by length
 
 
-def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_length_plane(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw the score against response length; return the rows of a clicked dot or a lasso with a description."""
-    x, y = log10_tokens(known.columns["response_tokens"]), known.columns[SCORE]
-    grid, dots = _beside(*known.key, str(cached.workspace().root), known)
-    own = known.cut and known.method is answer.method
+    x, y = log10_tokens(scored.columns["response_tokens"]), scored.columns[SCORE]
+    grid, dots = _beside(*scored.cache_key, str(cached.workspace().root), scored)
+    is_ranking = scored.ranks_rows and scored.method is live.method
     event = st.plotly_chart(
-        influence.length_plane(grid, planes.split_by_layer(answer, dots, x, y), cut=answer.cutoff if own else None),
+        influence.length_plane(grid, planes.split_by_layer(live, dots, x, y), cut=live.cutoff if is_ranking else None),
         key="explore.influence.length",
         config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",
@@ -108,14 +108,14 @@ def draw_length_plane(known: ScoredInfluence, answer: LiveSelection) -> tuple[In
     rows = planes.find_marked_rows(event["selection"], x, y)
     if not len(rows):
         return None
-    words = "inside what you drew, most helpful first" if len(rows) > 1 else "the row that you clicked"
-    return bins.sort_by_value(rows, -y), words
+    description = "inside what you drew, most helpful first" if len(rows) > 1 else "the row that you clicked"
+    return bins.sort_by_value(rows, -y), description
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _beside(run_id: str, key: str, root: str, _known: ScoredInfluence) -> tuple[Grid, IntArray]:
+def _beside(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[Grid, IntArray]:
     """Return the density of all rows and a fixed sample of them."""
-    x, y = log10_tokens(_known.columns["response_tokens"]), _known.columns[SCORE]
+    x, y = log10_tokens(_scored.columns["response_tokens"]), _scored.columns[SCORE]
     both = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     return bins.count_grid(x, y), bins.sample_rows(both, bins.MAX_DOTS)
 
@@ -125,22 +125,22 @@ def log10_tokens(tokens: IntArray) -> Values:
     return np.log10(tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)
 
 
-def describe_length_correlation(known: ScoredInfluence) -> str:
+def describe_length_correlation(scored: ScoredInfluence) -> str:
     """Describe the rank correlation with response length, in markdown."""
-    rho = check_score(known).length_rho
+    rho = check_score(scored).length_rho
     if np.isnan(rho):
         return "No rank correlation with length: too few rows, or all alike."
     longer = "longer" if rho > 0 else "shorter"
-    said = f"it is higher the {longer} the response"
-    strong = "mostly: " if abs(rho) >= MOSTLY_LENGTH else "in part: "
-    words = "hardly at all" if abs(rho) < NEGLIGIBLE_RHO else strong + said
-    others = [
+    direction = f"it is higher the {longer} the response"
+    degree = "mostly: " if abs(rho) >= MOSTLY_LENGTH else "in part: "
+    strength = "hardly at all" if abs(rho) < NEGLIGIBLE_RHO else degree + direction
+    other_targets = [
         f"{escape_markdown(name)} {_signed(value)}"
-        for name, value in zip(known.targets, compute_spread(known).rho, strict=True)
-        if name != known.method.ranking_target
+        for name, value in zip(scored.targets, compute_spread(scored).rho, strict=True)
+        if name != scored.method.ranking_target
     ]
-    beside = f" Other targets: {', '.join(others)}." if others else ""
-    return f"Follows length **{words}** (Spearman {_signed(rho)}).{beside}"
+    others_text = f" Other targets: {', '.join(other_targets)}." if other_targets else ""
+    return f"Follows length **{strength}** (Spearman {_signed(rho)}).{others_text}"
 
 
 def _signed(value: float) -> str:

@@ -55,9 +55,9 @@ STRONG = MOSTLY_LENGTH  # |Spearman| that is highlighted
 def choose_column(run: Run, method: Method) -> str:
     """Let the user pick a column; the one that the method ranks by comes first."""
     columns = cached.columns(run, method)
-    own = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
+    first = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
     hidden = IDENTIFIER_COLUMNS if columns["response_tokens"].any() else (*IDENTIFIER_COLUMNS, "response_tokens")
-    names = [n for n in dict.fromkeys([*own, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
+    names = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     return str(
         st.selectbox(
             "Score",
@@ -69,16 +69,16 @@ def choose_column(run: Run, method: Method) -> str:
     )
 
 
-def verdict(run: Run, answer: LiveSelection, column: str) -> str:
+def verdict(run: Run, live: LiveSelection, column: str) -> str:
     """Return whether the score adds information, as a short title."""
-    label, about = meaning(column).label, check_score(run, answer.method, column)
-    if about.constant:
+    label, checks = meaning(column).label, check_score(run, live.method, column)
+    if checks.constant:
         return f"{label} orders nothing"
-    if about.top_share > SATURATED:
+    if checks.top_share > SATURATED:
         return f"{label} is mostly one value"
-    if abs(about.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
+    if abs(checks.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
         return f"{label} is mostly length"
-    names, values = rank_correlations(run, answer.method, column)
+    names, values = rank_correlations(run, live.method, column)
     strong = [
         meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not are_related(n, column)
     ]
@@ -92,24 +92,24 @@ def are_related(a: str, b: str) -> bool:
     return a in PARTS.get(b, ()) or b in PARTS.get(a, ())
 
 
-def describe_direction(answer: LiveSelection, column: str) -> str:
+def describe_direction(live: LiveSelection, column: str) -> str:
     """Describe which end of a column is preferred, or what its ends mean."""
-    if column == answer.method.ranks_by:
-        return direction(column, answer.method.prefer)
-    if column == display_column(answer.method):
-        return direction_within_groups(column, answer.method)
+    if column == live.method.ranks_by:
+        return direction(column, live.method.prefer)
+    if column == display_column(live.method):
+        return direction_within_groups(column, live.method)
     return describe_ends(column)
 
 
-def describe_counts(run: Run, answer: LiveSelection, column: str) -> str:
+def describe_counts(run: Run, live: LiveSelection, column: str) -> str:
     """Count rows with the score, without it and excluded ones, in one line."""
-    values = live_selection.columns(run, answer)[column]
+    values = live_selection.columns(run, live)[column]
     missing = int((~np.isfinite(values)).sum())
-    said = [f"{len(values) - missing:,} rows have this score"]
-    said += [f"{missing:,} have none"] if missing else []
-    out = answer.selection.order.excluded
-    said += [f"{len(rows):,} left out: {why}" for why, rows in out.items()]
-    return " · ".join(said) + "."
+    clauses = [f"{len(values) - missing:,} rows have this score"]
+    clauses += [f"{missing:,} have none"] if missing else []
+    excluded = live.selection.order.excluded
+    clauses += [f"{len(rows):,} left out: {why}" for why, rows in excluded.items()]
+    return " · ".join(clauses) + "."
 
 
 def draw_warnings(run: Run, method: Method, column: str) -> None:
@@ -131,9 +131,9 @@ def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> 
     return assess_score(columns[column], columns["response_tokens"])
 
 
-def draw_histogram(run: Run, answer: LiveSelection, column: str) -> tuple[IntArray, str] | None:
+def draw_histogram(run: Run, live: LiveSelection, column: str) -> tuple[IntArray, str] | None:
     """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
-    figure = histogram.histogram(**subset.histogram_layers(run, answer, column), height=HEIGHT)
+    figure = histogram.histogram(**subset.histogram_layers(run, live, column), height=HEIGHT)
     figure["layout"] |= dragging.DRAG_LAYOUT
     event = st.plotly_chart(
         figure,
@@ -144,21 +144,21 @@ def draw_histogram(run: Run, answer: LiveSelection, column: str) -> tuple[IntArr
         alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
     )
     marked = dragging.marked_bars(event)
-    dragging.draw_actions(run, answer, column, marked)
-    return None if marked is None else dragging.rows_in_bars(run, answer, column, *marked)
+    dragging.draw_actions(run, live, column, marked)
+    return None if marked is None else dragging.rows_in_bars(run, live, column, *marked)
 
 
-def draw_rows(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray, words: str, *, key: str) -> None:
+def draw_rows(pool: Pool, run: Run, live: LiveSelection, rows: IntArray, description: str, *, key: str) -> None:
     """Draw a reader for the clicked rows."""
     reader.reader(
         pool,
         rows,
         key=f"explore.{key}",
-        method=answer.method,
-        selection=answer.selection,
-        columns=live_selection.columns(run, answer),
+        method=live.method,
+        selection=live.selection,
+        columns=live_selection.columns(run, live),
         groups=find_grouping(pool, run),
-        note=f"**{format_rows(len(rows))}** · {escape_markdown(words)}",
+        note=f"**{format_rows(len(rows))}** · {escape_markdown(description)}",
         draw_answers=answers.answers_drawer(pool, run),
     )
 
@@ -172,8 +172,8 @@ def draw_correlations(run: Run, method: Method, column: str) -> None:
     if not others:
         return
     st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-    own = [are_related(name, column) for name in others]
-    figure = histogram.correlations(column_labels(others, column), values, strong=STRONG, expected=own)
+    expected = [are_related(name, column) for name in others]
+    figure = histogram.correlations(column_labels(others, column), values, strong=STRONG, expected=expected)
     st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
     if len(cached.columns(run, method)[column]) > MAX_CORRELATED_ROWS:
         st.caption(f"From a fixed sample of {MAX_CORRELATED_ROWS:,} rows.")
@@ -192,8 +192,8 @@ def rank_correlations(run: Run, method: Method, column: str) -> tuple[list[str],
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
 def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
-    every = [*COMPARED_COLUMNS, *(name for name in columns if name.startswith("influence."))]
-    others = [name for name in every if name in columns and name != column and columns[name].any()]
+    candidates = [*COMPARED_COLUMNS, *(name for name in columns if name.startswith("influence."))]
+    others = [name for name in candidates if name in columns and name != column and columns[name].any()]
     names = [name for name in others if not np.array_equal(columns[name], columns[column], equal_nan=True)]
     return names, np.array([spearman(columns[column], columns[name]) for name in names])
 

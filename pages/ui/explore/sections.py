@@ -62,11 +62,11 @@ def find_sections(pool: Pool, run: Run, method: Method) -> dict[str, bool]:
     }
 
 
-def choose_section(there: Mapping[str, bool], method: Method) -> str:
+def choose_section(available: Mapping[str, bool], method: Method) -> str:
     """Let the user choose a section; the default is the one for the current method."""
-    names = [name for name, drawn in there.items() if drawn]
-    wanted = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
-    key = state.set_widget("explore.section", wanted if wanted in names else SCORE)
+    names = [name for name, is_available in available.items() if is_available]
+    preferred = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
+    key = state.set_widget("explore.section", preferred if preferred in names else SCORE)
     st.segmented_control(
         "Show",
         names,
@@ -78,61 +78,61 @@ def choose_section(there: Mapping[str, bool], method: Method) -> str:
     return str(state.widget_value(key))
 
 
-def suggest_measurements(there: Mapping[str, bool]) -> str:
+def suggest_measurements(available: Mapping[str, bool]) -> str:
     """Return a sentence naming methods to measure for more sections; empty if all are available."""
-    wanted = {
+    suggestions = {
         COVERAGE: "Activation coverage for the coverage of neurons",
         TASKS: "Task confidence for tasks",
         ANSWERS: "Answer divergence for the model's own answers",
         INFLUENCE: "Preference influence for what helps towards a target set",
     }
-    said = [words for name, words in wanted.items() if not there[name]]
-    return f"To see more here, measure {join_words(said)}." if said else ""
+    methods = [method for name, method in suggestions.items() if not available[name]]
+    return f"To see more here, measure {join_words(methods)}." if methods else ""
 
 
 # Drawing
 
 
-def draw_score(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_score(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the distribution of one column and what it correlates with."""
-    picked, words = st.columns([1, 3], vertical_alignment="bottom")
-    with picked:
-        column = scores.choose_column(run, answer.method)
-    top.title(scores.verdict(run, answer, column), anchor=False)
-    words.markdown(f"**{scores.describe_direction(answer, column)}**")
-    scores.draw_warnings(run, answer.method, column)
-    _score(pool, run, answer, column)
+    chooser, text = st.columns([1, 3], vertical_alignment="bottom")
+    with chooser:
+        column = scores.choose_column(run, live.method)
+    top.title(scores.verdict(run, live, column), anchor=False)
+    text.markdown(f"**{scores.describe_direction(live, column)}**")
+    scores.draw_warnings(run, live.method, column)
+    _score(pool, run, live, column)
 
 
 @st.fragment
-def _score(pool: Pool, run: Run, answer: LiveSelection, column: str) -> None:
+def _score(pool: Pool, run: Run, live: LiveSelection, column: str) -> None:
     left, right = st.columns([7, 3])
     with left:
-        rule = "; beyond the cut no row is taken" if column == answer.method.ranks_by else ""
+        rule = "; beyond the cut no row is taken" if column == live.method.ranks_by else ""
         st.caption(f"Rows per score, quantiles dotted{rule}. Click a bar, or drag over several, to read or filter.")
-        clicked = scores.draw_histogram(run, answer, column)
+        clicked = scores.draw_histogram(run, live, column)
     with right:
-        scores.draw_correlations(run, answer.method, column)
-        st.caption(scores.describe_counts(run, answer, column))
+        scores.draw_correlations(run, live.method, column)
+        st.caption(scores.describe_counts(run, live, column))
     if clicked is not None:
-        scores.draw_rows(pool, run, answer, *clicked, key="bar")
+        scores.draw_rows(pool, run, live, *clicked, key="bar")
 
 
-def draw_shift(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_shift(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both shifts against each other, and by task."""
-    top.title(shifts.headline(run, answer), anchor=False)
-    st.caption(shifts.describe(run, answer))
-    _shift(pool, run, answer)
+    top.title(shifts.headline(run, live), anchor=False)
+    st.caption(shifts.describe(run, live))
+    _shift(pool, run, live)
 
 
 @st.fragment
-def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
+def _shift(pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both figures; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 4])
     with left:
         st.subheader("What the warm-up changed", anchor=False)
         st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
-        drawn_around = shifts.draw_plane(pool, run, answer)
+        in_lasso = shifts.draw_plane(pool, run, live)
     clicked = None
     groups = find_grouping(pool, run)
     with right:
@@ -140,186 +140,186 @@ def _shift(pool: Pool, run: Run, answer: LiveSelection) -> None:
         st.caption(
             f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.origin}"
         )
-        clicked = shifts.draw_tasks(pool, run, answer)
-    rows = shifts.intersect(drawn_around, clicked)
+        clicked = shifts.draw_tasks(pool, run, live)
+    rows = shifts.intersect(in_lasso, clicked)
     if rows is not None:
-        scores.draw_rows(pool, run, answer, *rows, key="shift")
+        scores.draw_rows(pool, run, live, *rows, key="shift")
 
 
-def draw_coverage(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_coverage(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw how much the selection covers and how many rows of each cluster it contains."""
-    states, recipe = find_coverage_run(pool, run), state.recipe(pool)
-    assert states is not None
-    known = coverage.count_curves(pool, run, states, answer, recipe)
-    here = coverage.coverage_at_budget(known, len(answer.selection.rows), len(pool))
-    top.title(coverage.headline(here), anchor=False)
-    random = coverage.random_selections(pool, run, recipe, len(answer.selection.rows))
-    _covered(pool, run, answer, states, known, here, random)
+    coverage_run, recipe = find_coverage_run(pool, run), state.recipe(pool)
+    assert coverage_run is not None
+    curves = coverage.count_curves(pool, run, coverage_run, live, recipe)
+    point = coverage.coverage_at_budget(curves, len(live.selection.rows), len(pool))
+    top.title(coverage.headline(point), anchor=False)
+    random = coverage.random_selections(pool, run, recipe, len(live.selection.rows))
+    _covered(pool, run, live, coverage_run, curves, point, random)
 
 
 @st.fragment
 def _covered(
     pool: Pool,
     run: Run,
-    answer: LiveSelection,
-    states: Run,
-    known: coverage.CoverageCurves,
-    here: coverage.CoverageAtBudget,
+    live: LiveSelection,
+    coverage_run: Run,
+    curves: coverage.CoverageCurves,
+    point: coverage.CoverageAtBudget,
     random: Any,
 ) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("How far it reaches", anchor=False)
-        st.markdown(coverage.describe(here, known))
-        coverage.draw_curve(known, here, answer.method.label, len(pool))
-        st.caption(coverage.reading_help(known, states))
-    labels = cached.measurements(states).need("activation_cluster")
-    counted = clusters.count_by_cluster(labels, answer.selection.rows, random)
+        st.markdown(coverage.describe(point, curves))
+        coverage.draw_curve(curves, point, live.method.label, len(pool))
+        st.caption(coverage.reading_help(curves, coverage_run))
+    labels = cached.measurements(coverage_run).need("activation_cluster")
+    counts = clusters.count_by_cluster(labels, live.selection.rows, random)
     with right:
         st.subheader("Rows with like neurons on", anchor=False)
-        st.markdown(clusters.describe(counted))
-        clicked = clusters.draw_bars(states, counted, find_grouping(pool, run))
+        st.markdown(clusters.describe(counts))
+        clicked = clusters.draw_bars(coverage_run, counts, find_grouping(pool, run))
         st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
     if clicked is not None:
-        scores.draw_rows(pool, run, answer, *clicked, key="cluster")
+        scores.draw_rows(pool, run, live, *clicked, key="cluster")
 
 
-def draw_tasks(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_tasks(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the model's confidence by task and the allocation of the budget."""
-    groups, known = find_grouping(pool, run), tasks.find_confidence(pool, run)
-    top.title(tasks.headline(groups, known, answer, len(pool)), anchor=False)
-    words = [groups.origin, "" if known is None else tasks.describe_weights(groups, known, answer)]
-    st.markdown(" ".join(words))
-    _by_task(pool, run, answer, known)
+    groups, confidences = find_grouping(pool, run), tasks.find_confidence(pool, run)
+    top.title(tasks.headline(groups, confidences, live, len(pool)), anchor=False)
+    sentences = [groups.origin, "" if confidences is None else tasks.describe_weights(groups, confidences, live)]
+    st.markdown(" ".join(sentences))
+    _by_task(pool, run, live, confidences)
 
 
 @st.fragment
-def _by_task(pool: Pool, run: Run, answer: LiveSelection, known: tasks.ConfidenceByTask | None) -> None:
+def _by_task(pool: Pool, run: Run, live: LiveSelection, confidences: tasks.ConfidenceByTask | None) -> None:
     groups = find_grouping(pool, run)
-    stacked, clicked = tasks.stack_tasks(groups, known), None
+    bands, clicked = tasks.stack_tasks(groups, confidences), None
     left, right = st.columns([5, 6], gap="medium")
     with left:
         st.subheader(f"How sure the model is of its {groups.noun}s", anchor=False)
-        if known is None:
+        if confidences is None:
             st.caption("Measure Task confidence to see how sure the model is of each task.")
         else:
-            st.caption(tasks.describe_prompts(known))
-            clicked = tasks.draw_confidence(groups, known, stacked)
+            st.caption(tasks.describe_prompts(confidences))
+            clicked = tasks.draw_confidence(groups, confidences, bands)
     with right:
         st.subheader("What each gets as the budget grows", anchor=False)
-        st.caption(f"In the order of {escape_markdown(answer.method.label)}, with filters and pins as they are.")
-        tasks.draw_allocation(answer, stacked, len(pool))
+        st.caption(f"In the order of {escape_markdown(live.method.label)}, with filters and pins as they are.")
+        tasks.draw_allocation(live, bands, len(pool))
     if clicked is not None:
-        scores.draw_rows(pool, run, answer, *clicked, key="task")
+        scores.draw_rows(pool, run, live, *clicked, key="task")
 
 
-def draw_answers(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_answers(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw how far apart generated answers are, in how many directions, and the rows selected from each bin."""
     source = answer_source.find_answers_run(pool, run)
     assert source is not None
-    known = answers.score_answers(source, answer)
-    top.title(answers.headline(known, answer), anchor=False)
-    st.caption(answers.reading_help(known))
-    if known.method is answer.method:
-        budget.live_parameters(run, known.method)
-    for warning in answers.check_score(known).warnings:
+    scored = answers.score_answers(source, live)
+    top.title(answers.headline(scored, live), anchor=False)
+    st.caption(answers.reading_help(scored))
+    if scored.method is live.method:
+        budget.live_parameters(run, scored.method)
+    for warning in answers.check_score(scored).warnings:
         st.warning(escape_markdown(warning), icon=":material/warning:")
-    random = coverage.random_selections(pool, run, state.recipe(pool), len(answer.selection.rows))
-    _to_answers(pool, run, answer, known, random)
+    random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
+    _to_answers(pool, run, live, scored, random)
 
 
 @st.fragment
-def _to_answers(pool: Pool, run: Run, answer: LiveSelection, known: answers.ScoredAnswers, random: Any) -> None:
+def _to_answers(pool: Pool, run: Run, live: LiveSelection, scored: answers.ScoredAnswers, random: Any) -> None:
     """Draw the plane and the bins; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 5], gap="medium")
     with left:
         st.subheader("How far apart, in how many directions", anchor=False)
-        st.caption(answers.describe_plane(known))
-        around = answers.draw_plane(known, answer)
-    counted = answer_bins.count_by_bin(answer_bins.assign_bins(known), answer.selection.rows, random)
+        st.caption(answers.describe_plane(scored))
+        in_lasso = answers.draw_plane(scored, live)
+    counts = answer_bins.count_by_bin(answer_bins.assign_bins(scored), live.selection.rows, random)
     with right:
         st.subheader("What is taken from each semantic bin", anchor=False)
-        st.markdown(answer_bins.describe(counted))
-        inside = answer_bins.draw_bins(counted, pool, known)
-        answers.draw_correlations(known)
-    st.caption(answers.describe_counts(known))
-    rows = shifts.intersect(around, inside)
+        st.markdown(answer_bins.describe(counts))
+        in_bin = answer_bins.draw_bins(counts, pool, scored)
+        answers.draw_correlations(scored)
+    st.caption(answers.describe_counts(scored))
+    rows = shifts.intersect(in_lasso, in_bin)
     if rows is not None:
-        scores.draw_rows(pool, run, answer, *rows, key="answers")
+        scores.draw_rows(pool, run, live, *rows, key="answers")
 
 
-def draw_influence(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_influence(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw influence on each target, its relation to length, agreement between targets, and pair accuracy."""
     source = influence.find_influence_run(pool, run)
     assert source is not None
-    known = influence.score_influence(source, answer)
-    if known.method is answer.method:
-        budget.live_parameters(run, known.method)
+    scored = influence.score_influence(source, live)
+    if scored.method is live.method:
+        budget.live_parameters(run, scored.method)
     else:
-        known = influence.choose_target(known)
-    top.title(influence.headline(known), anchor=False)
-    st.caption(influence.reading_help(known))
-    for doubt in influence.collect_warnings(known):
-        st.warning(escape_markdown(doubt), icon=":material/warning:")
-    _influences(pool, run, answer, known)
-    influence_extremes.draw_ends(pool, known, answer)
+        scored = influence.choose_target(scored)
+    top.title(influence.headline(scored), anchor=False)
+    st.caption(influence.reading_help(scored))
+    for warning in influence.collect_warnings(scored):
+        st.warning(escape_markdown(warning), icon=":material/warning:")
+    _influences(pool, run, live, scored)
+    influence_extremes.draw_ends(pool, scored, live)
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        influence_agreement.draw_agreement(pool, known, answer)
+        influence_agreement.draw_agreement(pool, scored, live)
     with right:
-        influence_agreement.draw_accuracy(known)
-    influence_agreement.draw_pairs(known)
+        influence_agreement.draw_accuracy(scored)
+    influence_agreement.draw_pairs(scored)
 
 
 @st.fragment
-def _influences(pool: Pool, run: Run, answer: LiveSelection, known: influence.ScoredInfluence) -> None:
+def _influences(pool: Pool, run: Run, live: LiveSelection, scored: influence.ScoredInfluence) -> None:
     """Draw histograms and lengths; with a pick in each, show the rows in both."""
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Rows by influence", anchor=False)
         st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
-        clicked = influence_spread.draw_ridges(known, answer)
+        clicked = influence_spread.draw_ridges(scored, live)
     with right:
         st.subheader("Beside response length", anchor=False)
-        st.caption(f"{influence_spread.describe_length_correlation(known)} Draw around dots to read the rows there.")
-        around = influence_spread.draw_length_plane(known, answer)
-    rows = shifts.intersect(around, clicked)
+        st.caption(f"{influence_spread.describe_length_correlation(scored)} Draw around dots to read the rows there.")
+        in_lasso = influence_spread.draw_length_plane(scored, live)
+    rows = shifts.intersect(in_lasso, clicked)
     if rows is not None:
-        scores.draw_rows(pool, run, answer, *rows, key="influence")
+        scores.draw_rows(pool, run, live, *rows, key="influence")
 
 
-def draw_map(top: Any, pool: Pool, run: Run, answer: LiveSelection) -> None:
+def draw_map(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the map of the rows, with the selected ones highlighted."""
     source, layout = view.choose_map(view.find_sources(pool, run))
-    where = view.load_layout(source, layout)
-    if where is None:
+    map_layout = view.load_layout(source, layout)
+    if map_layout is None:
         top.title("The map is not made yet", anchor=False)
         job.draw_pending(pool, run, source, "pca")
         return
-    if layout == view.UMAP and where.layout != "umap":
+    if layout == view.UMAP and map_layout.layout != "umap":
         job.draw_pending(pool, run, source, "umap")
-    random = coverage.random_selections(pool, run, state.recipe(pool), len(answer.selection.rows))
-    top.title(view.headline(where, answer, random), anchor=False)
-    _mapped(pool, run, answer, source, where)
+    random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
+    top.title(view.headline(map_layout, live, random), anchor=False)
+    _mapped(pool, run, live, source, map_layout)
 
 
 @st.fragment
-def _mapped(pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, where: view.MapLayout) -> None:
+def _mapped(pool: Pool, run: Run, live: LiveSelection, source: EmbeddingSource, map_layout: view.MapLayout) -> None:
     """Draw the map; a lasso stays while colours change."""
-    known = picture.sample_dots(pool, where, find_grouping(pool, run), mapcolours.find_pinned_rows(pool))
+    dots = picture.sample_dots(pool, map_layout, find_grouping(pool, run), mapcolours.find_pinned_rows(pool))
     left, right = st.columns([7, 3], gap="medium")
     with right:
-        colours, bright = picture.choose_colours(pool, run, answer)
-        st.caption(view.describe(where, source, len(known.rows), pool))
+        colours, bright = picture.choose_colours(pool, run, live)
+        st.caption(view.describe(map_layout, source, len(dots.rows), pool))
     with left:
-        around = picture.draw(pool, where, known, colours, bright)
-    if around is None:
+        polygon = picture.draw(pool, map_layout, dots, colours, bright)
+    if polygon is None:
         right.caption("Draw around some rows to read, pin, filter or compare them; point at one for its first words.")
         return
-    rows = figure.rows_inside(around, where.x, where.y)
+    rows = figure.rows_inside(polygon, map_layout.x, map_layout.y)
     with right:
-        what = lasso.choose_action(answer, rows, clear=picture.clear_outline)
-    lasso.draw_action(what, pool, run, answer, source, rows)
+        action = lasso.choose_action(live, rows, clear=picture.clear_outline)
+    lasso.draw_action(action, pool, run, live, source, rows)
 
 
 DRAW_SECTION: dict[str, Callable[[Any, Pool, Run, LiveSelection], None]] = {

@@ -32,12 +32,12 @@ def has_shift(run: Run, method: Method) -> bool:
     return set(SHIFT_COLUMNS) <= set(cached.columns(run, method))
 
 
-def draw_plane(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw both shifts; return the rows of a clicked dot or a lasso with a description."""
-    columns = cached.columns(run, answer.method)
+    columns = cached.columns(run, live.method)
     x, y = (columns[name] for name in SHIFT_COLUMNS)
     event = st.plotly_chart(
-        _figure(pool, run, answer, x, y),
+        _figure(pool, run, live, x, y),
         key="explore.shift",
         config=entropy_shift.LASSO_CONFIG,
         on_select="rerun",
@@ -47,18 +47,18 @@ def draw_plane(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, s
     return (bins.sort_by_value(marked, y), "inside what you drew") if len(marked) else None
 
 
-def _figure(pool: Pool, run: Run, answer: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
+def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
     pinned = live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})
     html_bars = np.union1d(
-        distribution.sample_scored_rows(run, answer.method, SHIFT_COLUMNS),
+        distribution.sample_scored_rows(run, live.method, SHIFT_COLUMNS),
         pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])],
     )
-    kept = live_selection.order(pool, run, state.recipe(pool)).rows
+    ordered = live_selection.order(pool, run, state.recipe(pool)).rows
     return entropy_shift.plane(
-        distribution.density(run, answer.method, SHIFT_COLUMNS),
-        planes.split_by_layer(answer, html_bars, x, y),
-        band=(float(x[kept].min()), float(x[kept].max())) if len(kept) else None,
-        cut=answer.cutoff if answer.method.ranks_by == SHIFT_COLUMNS[1] else None,
+        distribution.density(run, live.method, SHIFT_COLUMNS),
+        planes.split_by_layer(live, html_bars, x, y),
+        band=(float(x[ordered].min()), float(x[ordered].max())) if len(ordered) else None,
+        cut=live.cutoff if live.method.ranks_by == SHIFT_COLUMNS[1] else None,
         titles=(meaning(SHIFT_COLUMNS[0]).title, meaning(SHIFT_COLUMNS[1]).title),
         ends=("expansion ↓", "compression ↑"),
     )
@@ -74,7 +74,7 @@ class ShiftByTask:
     labels: tuple[str, ...]
     codes: IntArray  # (N,) index into labels
     rows: IntArray  # rows with a ΔH
-    held: IntArray  # (T,) number of them
+    counts: IntArray  # (T,) number of them
     expand: Values  # (T,) share with ΔH < 0; NaN if no row
     spread: Values  # (5, T) quantiles of ΔH at SPREAD
 
@@ -89,66 +89,66 @@ def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method:
     groups = find_grouping(_pool, _run)
     shifted = cached.columns(_run, _method)[SHIFT_COLUMNS[1]]
     rows = np.flatnonzero(np.isfinite(shifted))
-    folded = np.minimum(groups.codes, MAX_TASKS - 1) if len(groups.names) > MAX_TASKS else groups.codes
+    codes = np.minimum(groups.codes, MAX_TASKS - 1) if len(groups.names) > MAX_TASKS else groups.codes
     labels = tuple(bins.fold_names(groups.labels, MAX_TASKS))
-    held, expand = count_expanding(folded[rows], shifted[rows], len(labels))
-    spread = bins.group_quantiles(folded[rows], shifted[rows], len(labels), SPREAD)
-    return ShiftByTask(labels, folded, rows, held, expand, spread)
+    counts, expand = count_expanding(codes[rows], shifted[rows], len(labels))
+    spread = bins.group_quantiles(codes[rows], shifted[rows], len(labels), SPREAD)
+    return ShiftByTask(labels, codes, rows, counts, expand, spread)
 
 
-def draw_tasks(pool: Pool, run: Run, answer: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw expansion and compression per task, as shares or as spread; return the rows of a clicked bar."""
-    known = group_by_task(pool, run, answer.method)
-    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
-    chosen = answer.selection.rows[np.isfinite(shifted[answer.selection.rows])]
+    shift = group_by_task(pool, run, live.method)
+    shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
+    selected = live.selection.rows[np.isfinite(shifted[live.selection.rows])]
     view = st.segmented_control(
         "Show",
         VIEWS,
-        default=VIEWS[is_one_sided(known)],
+        default=VIEWS[is_one_sided(shift)],
         required=True,
         key=f"explore.view.{run.id}",
         label_visibility="collapsed",
         persist_state="session",
     )
     if view == VIEWS[0]:
-        return _shares(known, shifted, chosen)
-    return _spread(known, shifted, chosen)
+        return _shares(shift, shifted, selected)
+    return _spread(shift, shifted, selected)
 
 
-def is_one_sided(known: ShiftByTask) -> bool:
+def is_one_sided(shift: ShiftByTask) -> bool:
     """Return whether nearly all rows expand, or nearly none; shares then do not distinguish tasks."""
-    total = known.held.sum()
-    share = np.nansum(known.expand * known.held) / max(total, 1)
+    total = shift.counts.sum()
+    share = np.nansum(shift.expand * shift.counts) / max(total, 1)
     return bool(share < FEW or share > 1 - FEW)
 
 
-def _shares(known: ShiftByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
-    _, among = count_expanding(known.codes[chosen], shifted[chosen], len(known.labels))
-    order = np.argsort(-known.expand, kind="stable")
-    names = [known.labels[i] for i in order]
+def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[IntArray, str] | None:
+    _, among = count_expanding(shift.codes[selected], shifted[selected], len(shift.labels))
+    order = np.argsort(-shift.expand, kind="stable")
+    names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.PART_COLOURS))
-    figure = entropy_shift.expansion(names, known.expand[order], known.held[order], among[order], height=HEIGHT)
+    figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order], height=HEIGHT)
     points = _clicked(figure, "explore.tasks", "Share of rows that expand, per task")
     if not points:
         return None
     task, compress = order[points[0]["point_index"]], points[0]["curve_number"] == 1
-    rows = known.rows[(known.codes[known.rows] == task) & ((shifted[known.rows] >= 0) == compress)]
-    return bins.sort_by_value(rows, shifted), f"{known.labels[task]}, {'compression' if compress else 'expansion'}"
+    rows = shift.rows[(shift.codes[shift.rows] == task) & ((shifted[shift.rows] >= 0) == compress)]
+    return bins.sort_by_value(rows, shifted), f"{shift.labels[task]}, {'compression' if compress else 'expansion'}"
 
 
-def _spread(known: ShiftByTask, shifted: Values, chosen: IntArray) -> tuple[IntArray, str] | None:
-    middle = bins.group_quantiles(known.codes[chosen], shifted[chosen], len(known.labels), (0.5,))[0]
-    order = np.argsort(known.spread[2], kind="stable")
-    names = [known.labels[i] for i in order]
+def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[IntArray, str] | None:
+    middle = bins.group_quantiles(shift.codes[selected], shifted[selected], len(shift.labels), (0.5,))[0]
+    order = np.argsort(shift.spread[2], kind="stable")
+    names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.SPREAD_COLOURS))
     figure = entropy_shift.spread(
-        names, known.spread[:, order], known.expand[order], known.held[order], middle[order], height=HEIGHT
+        names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order], height=HEIGHT
     )
     points = _clicked(figure, "explore.spread", "ΔH of each task: its middle half and its median")
     if not points:
         return None
     task = order[points[0]["point_index"]]
-    return bins.sort_by_value(known.rows[known.codes[known.rows] == task], shifted), known.labels[task]
+    return bins.sort_by_value(shift.rows[shift.codes[shift.rows] == task], shifted), shift.labels[task]
 
 
 def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
@@ -165,30 +165,30 @@ def intersect(a: tuple[IntArray, str] | None, b: tuple[IntArray, str] | None) ->
 
 def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:
     """Count the rows of each task and compute the share with ΔH < 0; NaN for tasks without rows."""
-    held = np.bincount(codes, minlength=n)
+    counts = np.bincount(codes, minlength=n)
     below = np.bincount(codes, weights=shifted < 0, minlength=n)
     with np.errstate(invalid="ignore"):
-        return held, below / held
+        return counts, below / counts
 
 
-def headline(run: Run, answer: LiveSelection) -> str:
+def headline(run: Run, live: LiveSelection) -> str:
     """Return the section's result as a title."""
-    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
-    chosen, everything = (v[np.isfinite(v)] for v in (shifted[answer.selection.rows], shifted))
-    if not len(chosen):
+    shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
+    selected, everything = (v[np.isfinite(v)] for v in (shifted[live.selection.rows], shifted))
+    if not len(selected):
         return "No row is chosen"
-    below, all_below = float((chosen < 0).mean()), float((everything < 0).mean())
+    below, all_below = float((selected < 0).mean()), float((everything < 0).mean())
     if FEW <= all_below <= 1 - FEW:
         return f"{100 * below:.0f} % of the selected rows expand, {100 * all_below:.0f} % of all"
-    middle, of_all = (scales.format_number(float(np.median(v))) for v in (chosen, everything))
+    middle, of_all = (scales.format_number(float(np.median(v))) for v in (selected, everything))
     return f"Median ΔH of the selected rows is {middle}, of all {of_all}"
 
 
-def describe(run: Run, answer: LiveSelection) -> str:
+def describe(run: Run, live: LiveSelection) -> str:
     """Count expanding and compressing rows among all rows and among the selected ones."""
-    shifted = cached.columns(run, answer.method)[SHIFT_COLUMNS[1]]
+    shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
     parts = []
-    for name, values in (("All rows", shifted), ("Selected", shifted[answer.selection.rows])):
+    for name, values in (("All rows", shifted), ("Selected", shifted[live.selection.rows])):
         values = values[np.isfinite(values)]
         if len(values):
             below = int((values < 0).sum())

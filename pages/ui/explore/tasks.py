@@ -31,19 +31,19 @@ class ConfidenceByTask:
     method: TaskConfidence
     mean: Values  # NaN: not measured
     error: Values  # NaN: fewer than two prompts
-    asked: IntArray
+    prompts: IntArray
 
 
 def find_confidence(pool: Pool, run: Run) -> ConfidenceByTask | None:
     """Return task confidence from the current or the newest run that has it; None if there is none for these tasks."""
-    found = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
-    if found is None or found.tasks is None:
+    source = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
+    if source is None or source.tasks is None:
         return None
     if set(find_grouping(pool, run).names) != set(
-        find_grouping(pool, found).names
+        find_grouping(pool, source).names
     ):  # one set is derived, the other labelled
         return None
-    return _sure(found.id, str(cached.workspace().root), found, find_grouping(pool, run))
+    return _sure(source.id, str(cached.workspace().root), source, find_grouping(pool, run))
 
 
 def _newest(pool: Pool, run: Run) -> Run | None:
@@ -54,7 +54,7 @@ def _newest(pool: Pool, run: Run) -> Run | None:
 def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
     method = build_method(_run.method["name"], _run.method["params"])
     assert isinstance(method, TaskConfidence) and _run.tasks is not None
-    mean, error, asked = method.confidence_by_task(cached.measurements(_run))
+    mean, error, prompts = method.confidence_by_task(cached.measurements(_run))
     code = {name: k for k, name in enumerate(_run.tasks.names)}
     place = np.array([code.get(name, len(mean)) for name in _groups.names])
     nan = np.full(1, np.nan)
@@ -63,28 +63,31 @@ def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByT
         method,
         np.append(mean, nan)[place],
         np.append(error, nan)[place],
-        np.append(asked, 0)[place],
+        np.append(prompts, 0)[place],
     )
 
 
 # Text
 
 
-def headline(groups: Grouping, known: ConfidenceByTask | None, answer: LiveSelection, rows: int) -> str:
+def headline(groups: Grouping, confidences: ConfidenceByTask | None, live: LiveSelection, rows: int) -> str:
     """Return the section's result as a title, in markdown."""
-    if known is not None and np.isfinite(known.mean).sum() > 1:
-        least, most = int(np.nanargmin(known.mean)), int(np.nanargmax(known.mean))
-        if known.mean[most] - known.mean[least] <= MIN_STANDARD_ERRORS * np.hypot(
-            known.error[least], known.error[most]
+    if confidences is not None and np.isfinite(confidences.mean).sum() > 1:
+        least, most = int(np.nanargmin(confidences.mean)), int(np.nanargmax(confidences.mean))
+        if confidences.mean[most] - confidences.mean[least] <= MIN_STANDARD_ERRORS * np.hypot(
+            confidences.error[least], confidences.error[most]
         ):
-            ends = f"{known.mean[least]:.2f} to {known.mean[most]:.2f}"
+            ends = f"{confidences.mean[least]:.2f} to {confidences.mean[most]:.2f}"
             return f"About as sure of one {groups.noun} as of another ({ends})"
-        unsure, certain = (_name(groups, k) for k in (least, most))
-        return f"Least sure of {unsure} ({known.mean[least]:.2f}), surest of {certain} ({known.mean[most]:.2f})"
-    n = len(answer.selection.rows)
+        lowest, highest = (_name(groups, k) for k in (least, most))
+        return (
+            f"Least sure of {lowest} ({confidences.mean[least]:.2f}), "
+            f"surest of {highest} ({confidences.mean[most]:.2f})"
+        )
+    n = len(live.selection.rows)
     if not n:
         return "No row is chosen"
-    share = np.bincount(groups.codes[answer.selection.rows], minlength=len(groups.names)) / n
+    share = np.bincount(groups.codes[live.selection.rows], minlength=len(groups.names)) / n
     pool = np.bincount(groups.codes, minlength=len(groups.names)) / max(rows, 1)
     task = int(np.argmax(np.abs(share - pool)))
     return f"{_name(groups, task)} is {100 * share[task]:.0f} % of the subset, {100 * pool[task]:.0f} % of the pool"
@@ -96,14 +99,14 @@ def _name(groups: Grouping, task: int) -> str:
     return escape_markdown(label if len(label) <= 40 else label[:39] + "…")
 
 
-def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSelection) -> str:
+def describe_weights(groups: Grouping, confidences: ConfidenceByTask, live: LiveSelection) -> str:
     """Describe the weights of task confidence in markdown; empty for other methods."""
-    method = answer.method
+    method = live.method
     if not isinstance(method, TaskConfidence):
         return ""
     if method.allocation == "even":
         return "Even: every task gets one row in turn, until it has no more."
-    weight = 1 / known.mean
+    weight = 1 / confidences.mean
     weight /= np.nansum(weight)
     least, most = int(np.nanargmin(weight)), int(np.nanargmax(weight))
     return (
@@ -116,16 +119,16 @@ def describe_weights(groups: Grouping, known: ConfidenceByTask, answer: LiveSele
 # Figures
 
 
-def draw_confidence(groups: Grouping, known: ConfidenceByTask, stacked: Bands) -> tuple[IntArray, str] | None:
+def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Bands) -> tuple[IntArray, str] | None:
     """Draw tasks by confidence, lowest first; return the rows of a clicked task with a description."""
-    order = np.argsort(known.mean, kind="stable")[:MAX_TASKS]  # NaN last
-    colour = dict(zip(stacked.names, tasks.band_colours(len(stacked.names), stacked.ranked), strict=True))
+    order = np.argsort(confidences.mean, kind="stable")[:MAX_TASKS]  # NaN last
+    colour = dict(zip(bands.names, tasks.band_colours(len(bands.names), bands.ranked), strict=True))
     labels = groups.labels
     figure = tasks.confidence(
         [labels[k] for k in order],
-        known.mean[order],
-        known.error[order],
-        known.asked[order],
+        confidences.mean[order],
+        confidences.error[order],
+        confidences.prompts[order],
         [colour.get(labels[k], tasks.REST) for k in order],
     )
     tall = figure["layout"]["height"] > MAX_HEIGHT
@@ -144,22 +147,22 @@ def draw_confidence(groups: Grouping, known: ConfidenceByTask, stacked: Bands) -
     if not clicked:
         return None
     task = int(order[clicked[0]])
-    values = cached.measurements(known.run).columns.get("confidence")
+    values = cached.measurements(confidences.run).columns.get("confidence")
     rows = np.flatnonzero(groups.codes == task)
     return (rows if values is None else bins.sort_by_value(rows, values)), labels[task]
 
 
-def draw_allocation(answer: LiveSelection, stacked: Bands, rows: int) -> None:
+def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     """Draw the share of the selection that each task gets, at every budget."""
-    known = _allocation(answer, stacked)
+    allocated = _allocation(live, bands)
     figure = tasks.allocation(
-        stacked.names,
-        known.at,
-        known.counts,
-        known.shares,
-        tasks.band_colours(len(stacked.names), stacked.ranked),
+        bands.names,
+        allocated.lengths,
+        allocated.counts,
+        allocated.shares,
+        tasks.band_colours(len(bands.names), bands.ranked),
         rows=rows,
-        budget=len(answer.selection.rows),
+        budget=len(live.selection.rows),
     )
     st.plotly_chart(
         figure,
@@ -169,14 +172,14 @@ def draw_allocation(answer: LiveSelection, stacked: Bands, rows: int) -> None:
     )
 
 
-def _allocation(answer: LiveSelection, stacked: Bands) -> Allocation:
-    order = answer.selection.order.rows
-    return allocation.count_allocation(order, stacked.codes, len(stacked.names), allocation.budget_lengths(len(order)))
+def _allocation(live: LiveSelection, bands: Bands) -> Allocation:
+    order = live.selection.order.rows
+    return allocation.count_allocation(order, bands.codes, len(bands.names), allocation.budget_lengths(len(order)))
 
 
-def stack_tasks(groups: Grouping, known: ConfidenceByTask | None) -> Bands:
+def stack_tasks(groups: Grouping, confidences: ConfidenceByTask | None) -> Bands:
     """Stack tasks, lowest confidence at the bottom; by size if confidence was not measured."""
-    return allocation.stack_bands(groups.labels, groups.codes, None if known is None else known.mean)
+    return allocation.stack_bands(groups.labels, groups.codes, None if confidences is None else confidences.mean)
 
 
 def count_tasks(groups: Grouping) -> int:
@@ -184,8 +187,11 @@ def count_tasks(groups: Grouping) -> int:
     return len([name for name in groups.names if name is not None])
 
 
-def describe_prompts(known: ConfidenceByTask) -> str:
+def describe_prompts(confidences: ConfidenceByTask) -> str:
     """Describe how many prompts or rows the confidence is based on."""
-    if known.method.confidence == "response":
-        return f"Mean likelihood of the responses of {known.asked.sum():,} rows, ± its standard error."
-    return f"From {known.asked.sum():,} prompts that the model continued, ± standard error; beside each name how many."
+    if confidences.method.confidence == "response":
+        return f"Mean likelihood of the responses of {confidences.prompts.sum():,} rows, ± its standard error."
+    return (
+        f"From {confidences.prompts.sum():,} prompts that the model continued, ± standard error; "
+        "beside each name how many."
+    )

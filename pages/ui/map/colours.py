@@ -44,30 +44,30 @@ class CategoricalColours:
 Colours = ContinuousColours | CategoricalColours
 
 
-def colour_choices(pool: Pool, run: Run, answer: LiveSelection) -> dict[str, str]:
+def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
     """Return what rows can be coloured by, with labels."""
     groups = find_grouping(pool, run)
-    found = {SELECTION: "Selected or not", RANK: f"Rank by {answer.method.label}"}
+    labels = {SELECTION: "Selected or not", RANK: f"Rank by {live.method.label}"}
     if live_selection.fault_masks(pool):
-        found[FAULT] = "Planted fault"
+        labels[FAULT] = "Planted fault"
     if len(groups.names) > 1:
-        found[TASK] = groups.noun.capitalize()
+        labels[TASK] = groups.noun.capitalize()
     if find_coverage_run(pool, run) is not None:
-        found[CLUSTER] = "Activation cluster"
+        labels[CLUSTER] = "Activation cluster"
     if answer_source.find_answers_run(pool, run) is not None:
-        found[BIN] = "Semantic bin"
-    known = live_selection.columns(run, answer)
-    names = [n for n in known if known[n].dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS]
-    return found | {f"{COLUMN}{name}": meaning(name).label for name in names}
+        labels[BIN] = "Semantic bin"
+    columns = live_selection.columns(run, live)
+    names = [n for n in columns if columns[n].dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS]
+    return labels | {f"{COLUMN}{name}": meaning(name).label for name in names}
 
 
-def colour_rows(by: str, pool: Pool, run: Run, answer: LiveSelection) -> Colours:
+def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
     """Colour every row of the pool by one of the choices."""
     if by.startswith(COLUMN):
         name = by.removeprefix(COLUMN)
-        return ContinuousColours(meaning(name).title, live_selection.columns(run, answer)[name])
+        return ContinuousColours(meaning(name).title, live_selection.columns(run, live)[name])
     if by == RANK:
-        return ContinuousColours("rank, 1 = first taken", ranks(answer, len(pool)))
+        return ContinuousColours("rank, 1 = first taken", ranks(live, len(pool)))
     if by == FAULT:
         return _faults(pool)
     if by == TASK:
@@ -75,30 +75,30 @@ def colour_rows(by: str, pool: Pool, run: Run, answer: LiveSelection) -> Colours
         return colour_by_category(groups.labels, groups.codes)
     if by in (CLUSTER, BIN):
         return _numbered(by, pool, run)
-    return colour_by_selection(answer, len(pool))
+    return colour_by_selection(live, len(pool))
 
 
-def colour_by_selection(answer: LiveSelection, n: int) -> CategoricalColours:
+def colour_by_selection(live: LiveSelection, n: int) -> CategoricalColours:
     """Colour rows by whether they are selected."""
     codes = np.ones(n, np.int64)
-    codes[answer.selection.rows] = 0
+    codes[live.selection.rows] = 0
     return CategoricalColours({"selected": SELECTED, "not selected": REST}, codes)
 
 
-def ranks(answer: LiveSelection, n: int) -> Values:
+def ranks(live: LiveSelection, n: int) -> Values:
     """Return each row's rank, (N,), 1 is first; NaN for rows outside the order."""
-    found = np.full(n, np.nan, np.float32)
-    found[answer.selection.order.rows] = np.arange(1, len(answer.selection.order.rows) + 1)
-    return found
+    values = np.full(n, np.nan, np.float32)
+    values[live.selection.order.rows] = np.arange(1, len(live.selection.order.rows) + 1)
+    return values
 
 
 def colour_by_category(names: list[str], codes: IntArray) -> CategoricalColours:
     """Give the largest categories their own colours and all others one; names (T,) by size, codes (N,)."""
     if len(names) <= len(CATEGORY_COLOURS):
         return CategoricalColours(dict(zip(names, CATEGORY_COLOURS, strict=False)), codes)
-    lit = dict(zip(names, CATEGORY_COLOURS, strict=False))
+    colours = dict(zip(names, CATEGORY_COLOURS, strict=False))
     return CategoricalColours(
-        lit | {f"{len(names) - len(CATEGORY_COLOURS):,} {OTHERS}": REST}, np.minimum(codes, len(CATEGORY_COLOURS))
+        colours | {f"{len(names) - len(CATEGORY_COLOURS):,} {OTHERS}": REST}, np.minimum(codes, len(CATEGORY_COLOURS))
     )
 
 
@@ -107,10 +107,10 @@ def _faults(pool: Pool) -> CategoricalColours:
     codes = np.full(len(pool), -1, np.int64)
     for place, mask in enumerate(marks.values()):
         codes[mask] = place
-    known = colour_by_category([name.replace("_", " ") for name in marks], codes)
+    categories = colour_by_category([name.replace("_", " ") for name in marks], codes)
     if len(marks) == 1:
-        return CategoricalColours({next(iter(known.colours)): WARNING}, codes)
-    return known
+        return CategoricalColours({next(iter(categories.colours)): WARNING}, codes)
+    return categories
 
 
 def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:

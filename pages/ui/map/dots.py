@@ -29,14 +29,14 @@ class Dots:
     words: Sequence[str]  # first words of each row, escaped
 
 
-def dot_layers(dots: Dots, colours: Colours, bright: BoolArray) -> list[Layer]:
+def dot_layers(dots: Dots, colours: Colours, coloured: BoolArray) -> list[Layer]:
     """Layer the dots: grey rows beneath, then categories, largest first, or scored rows, later rows above."""
-    own = bright[dots.rows]
+    coloured_dots = coloured[dots.rows]
     place, palette = (
         _amounts(colours, dots.rows) if isinstance(colours, ContinuousColours) else _kinds(colours, dots.rows)
     )
     radius = RADII[0 if len(dots.rows) <= FEW else 1 if len(dots.rows) <= SOME else 2]
-    grey = ~own | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
+    grey = ~coloured_dots | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
     order = np.flatnonzero(~grey)
     if not isinstance(colours, ContinuousColours):
         order = order[np.argsort(place[order], kind="stable")]
@@ -69,13 +69,13 @@ def scale_limits(values: Values) -> tuple[float, float]:
 
 
 def _steps() -> list[str]:
-    known = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in SCALE])
+    stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in SCALE])
     at = np.linspace(0, len(SCALE) - 1, SCALE_STEPS)
-    mixed = np.stack([np.interp(at, np.arange(len(SCALE)), known[:, k]) for k in range(3)], axis=1).round().astype(int)
+    mixed = np.stack([np.interp(at, np.arange(len(SCALE)), stops[:, k]) for k in range(3)], axis=1).round().astype(int)
     return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in mixed.tolist()]
 
 
 def pin_rings(dots: Dots, pinned: IntArray) -> Layer:
     """Return a ring around each pinned row."""
-    some = np.isin(dots.rows, pinned)
-    return Layer(dots.x[some], dots.y[some], [PINNED], np.zeros(int(some.sum()), np.int64), 9.5, 1.0, 6.5)
+    ringed = np.isin(dots.rows, pinned)
+    return Layer(dots.x[ringed], dots.y[ringed], [PINNED], np.zeros(int(ringed.sum()), np.int64), 9.5, 1.0, 6.5)

@@ -37,9 +37,9 @@ def build_figure(
     dots: Dots,
     colours: Colours,
     *,
-    bright: BoolArray,
+    coloured: BoolArray,
     pinned: IntArray,
-    around: Polygon | None = None,
+    outline: Polygon | None = None,
 ) -> Figure:
     """Plot density (G, G), rows per cell, and the dots; rows outside the mask `bright` (N,) are grey and beneath.
 
@@ -56,13 +56,13 @@ def build_figure(
         HEIGHT,
         xaxis=side,
         yaxis=side,
-        images=[_dots(dots, colours, bright, pinned)],
+        images=[_dots(dots, colours, coloured, pinned)],
         dragmode="lasso",
         newselection={"line": {"color": WARNING, "width": 2, "dash": "dot"}},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": REST, "activecolor": SELECTED},
         hoverdistance=12,
         showlegend=False,
-        shapes=[] if around is None else [_outline(around)],
+        shapes=[] if outline is None else [_outline(outline)],
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
     )
 
@@ -87,10 +87,10 @@ def _density(counts: IntArray) -> Figure:
     }
 
 
-def _dots(dots: Dots, colours: Colours, bright: BoolArray, pinned: IntArray) -> dict[str, Any]:
+def _dots(dots: Dots, colours: Colours, coloured: BoolArray, pinned: IntArray) -> dict[str, Any]:
     whole = {"xref": "x", "yref": "y", "x": 0, "y": SIDE, "sizex": SIDE, "sizey": SIDE, "sizing": "stretch"}
     return whole | {
-        "source": encode_png([*dot_layers(dots, colours, bright), pin_rings(dots, pinned)]),
+        "source": encode_png([*dot_layers(dots, colours, coloured), pin_rings(dots, pinned)]),
         "layer": "above",
     }
 
@@ -132,8 +132,8 @@ def _words(dots: Dots) -> Figure:
     }
 
 
-def _outline(around: Polygon) -> dict[str, Any]:
-    path = "M" + "L".join(f"{x:.0f},{y:.0f}" for x, y in zip(*around, strict=True)) + "Z"
+def _outline(polygon: Polygon) -> dict[str, Any]:
+    path = "M" + "L".join(f"{x:.0f},{y:.0f}" for x, y in zip(*polygon, strict=True)) + "Z"
     return {"type": "path", "path": path, "line": {"color": WARNING, "width": 1.5, "dash": "dot"}}
 
 
@@ -150,6 +150,6 @@ def read_polygon(selection: Mapping[str, Any]) -> Polygon | None:
     return None
 
 
-def rows_inside(around: Polygon, x: Values, y: Values) -> IntArray:
+def rows_inside(polygon: Polygon, x: Values, y: Values) -> IntArray:
     """Return all rows inside a polygon, sent or not; ascending."""
-    return bins.rows_in_lasso(x, y, *around)
+    return bins.rows_in_lasso(x, y, *polygon)

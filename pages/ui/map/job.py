@@ -86,10 +86,10 @@ def _watched(job_id: str, layout: str) -> None:
     if not job.live:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        words = escape_markdown(job.stage or "Starting") + (
+        text = escape_markdown(job.stage or "Starting") + (
             ". PCA is shown until it is done" if layout == "umap" else ""
         )
-        st.progress(min(max(job.fraction, 0.0), 1.0), text=words, width="stretch")
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=text, width="stretch")
         if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):
             cancel_job(cached.workspace(), job)
             st.rerun()

@@ -23,11 +23,11 @@ MAX_BY_HAND = 1_000  # rows to pin or filter by hand at once; each is in the rec
 REASON_KEY = "explore.map.reason"
 
 
-def choose_action(answer: LiveSelection, rows: IntArray, *, clear: Callable[[], None]) -> str:
+def choose_action(live: LiveSelection, rows: IntArray, *, clear: Callable[[], None]) -> str:
     """Count the rows inside the lasso and let the user choose an action."""
-    taken = int(np.isin(rows, answer.selection.rows).sum())
+    selected = int(np.isin(rows, live.selection.rows).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{format_rows(len(rows))}** inside · {taken:,} selected, {len(rows) - taken:,} not")
+        st.markdown(f"**{format_rows(len(rows))}** inside · {selected:,} selected, {len(rows) - selected:,} not")
         st.button(
             "Clear",
             icon=":material/close:",
@@ -49,27 +49,27 @@ def choose_action(answer: LiveSelection, rows: IntArray, *, clear: Callable[[], 
 
 
 def draw_action(
-    what: str, pool: Pool, run: Run, answer: LiveSelection, source: EmbeddingSource, rows: IntArray
+    action: str, pool: Pool, run: Run, live: LiveSelection, source: EmbeddingSource, rows: IntArray
 ) -> None:
     """Draw the chosen action."""
     if not len(rows):
         st.caption("No row lies inside what you drew.")
-    elif what == READ:
-        _read(pool, run, answer, rows)
-    elif what == COMPARE:
-        known = {
+    elif action == READ:
+        _read(pool, run, live, rows)
+    elif action == COMPARE:
+        columns = {
             n: v
-            for n, v in live_selection.columns(run, answer).items()
+            for n, v in live_selection.columns(run, live).items()
             if v.dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS
         }
-        lasso_compare.draw_comparison(pool, rows, known, find_grouping(pool, run), text_of=_text_of(source))
+        lasso_compare.draw_comparison(pool, rows, columns, find_grouping(pool, run), text_of=_text_of(source))
     elif len(rows) > MAX_BY_HAND:
         st.caption(
             f"At most {MAX_BY_HAND:,} rows are pinned or filtered by hand, as each is in the recipe by its id. "
             "Draw around "
             "fewer, or compare them with the rest to find a task, a score or a word to filter by on the Select page."
         )
-    elif what == PIN:
+    elif action == PIN:
         _pin(pool, rows)
     else:
         _filter(pool, rows)
@@ -82,18 +82,18 @@ def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
     return lambda row: row.response or ""
 
 
-def _read(pool: Pool, run: Run, answer: LiveSelection, rows: IntArray) -> None:
-    values = live_selection.columns(run, answer).get(display_column(answer.method))
-    low = answer.method.prefer == "low"
+def _read(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> None:
+    values = live_selection.columns(run, live).get(display_column(live.method))
+    low = live.method.prefer == "low"
     reader.reader(
         pool,
         rows if values is None else bins.sort_by_value(rows, values if low else -values),
         key="explore.map",
-        method=answer.method,
-        selection=answer.selection,
-        columns=live_selection.columns(run, answer),
+        method=live.method,
+        selection=live.selection,
+        columns=live_selection.columns(run, live),
         groups=find_grouping(pool, run),
-        note=f"By {escape_markdown(meaning(display_column(answer.method)).label)}, the end that is taken first.",
+        note=f"By {escape_markdown(meaning(display_column(live.method)).label)}, the end that is taken first.",
         draw_answers=answers.answers_drawer(pool, run),
     )
 
@@ -114,11 +114,11 @@ def _pin(pool: Pool, rows: IntArray) -> None:
             on_change="ignore",
             label_visibility="collapsed",
         )
-        for side, icon, words in (
+        for side, icon, description in (
             ("in", ":material/keep:", "Always chosen, first in line."),
             ("out", ":material/block:", "Never chosen."),
         ):
-            if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=words):
+            if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=description):
                 state.add_pins([Pin(i, side, state.widget_value(REASON_KEY).strip()) for i in row_ids(pool, rows)])  # type: ignore[arg-type]
                 st.rerun()
         _undo()
@@ -127,16 +127,16 @@ def _pin(pool: Pool, rows: IntArray) -> None:
 def _filter(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that filter by id, replacing an earlier filter by id."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        for label, exclude, words in (
+        for label, exclude, description in (
             ("Keep only these", False, "Every other row is left out before rows are put in order."),
             ("Leave these out", True, "They are left out before rows are put in order."),
         ):
-            if st.button(label, icon=":material/filter_alt:", key=f"explore.map.filter.{exclude}", help=words):
-                others = [one for one in state.settings().filters if one.column != "id"]
-                state.change(filters=(*others, Filter("id", values=tuple(row_ids(pool, rows)), exclude=exclude)))
+            if st.button(label, icon=":material/filter_alt:", key=f"explore.map.filter.{exclude}", help=description):
+                other_filters = [existing for existing in state.settings().filters if existing.column != "id"]
+                state.change(filters=(*other_filters, Filter("id", values=tuple(row_ids(pool, rows)), exclude=exclude)))
                 st.rerun()
         _undo()
-        if any(one.column == "id" for one in state.settings().filters):
+        if any(existing.column == "id" for existing in state.settings().filters):
             st.caption("There is a filter by id now; this replaces it.")
 
 

@@ -33,19 +33,19 @@ def score_differences(
     columns: Mapping[str, Values], rows: IntArray, rest: IntArray
 ) -> list[tuple[str, float, float, float]]:
     """Return name, mean of the set, mean of the rest and standardised difference; largest first, undefined omitted."""
-    found = []
+    table = []
     for name, values in columns.items():
         inside, outside = (v[np.isfinite(v)].astype(np.float64) for v in (values[rows], values[rest]))
         spread = np.concatenate([inside, outside]).std() if len(inside) and len(outside) else 0.0
         if spread > 0:
             a, b = float(inside.mean()), float(outside.mean())
-            found.append((name, a, b, (a - b) / float(spread)))
-    return sorted(found, key=lambda one: -abs(one[3]))
+            table.append((name, a, b, (a - b) / float(spread)))
+    return sorted(table, key=lambda row: -abs(row[3]))
 
 
 def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Values, Values]:
     """Return the share of each group (n,), codes 0..n−1, in the set and in the rest."""
-    inside, outside = (np.bincount(codes[some], minlength=n) for some in (rows, rest))
+    inside, outside = (np.bincount(codes[side], minlength=n) for side in (rows, rest))
     return inside / max(len(rows), 1), outside / max(len(rest), 1)
 
 
@@ -53,16 +53,16 @@ def find_distinctive_words(
     inside: Counter[str], n: int, outside: Counter[str], m: int
 ) -> list[tuple[str, float, float, float]]:
     """Return word, share among the n rows of the set, share among the m others, and z; the TOP highest z above 0."""
-    found = []
+    distinctive = []
     for word, count in inside.items():
-        other = outside[word]
-        prior = PRIOR * (count + other + 1) / (n + m + 2)
+        others = outside[word]
+        prior = PRIOR * (count + others + 1) / (n + m + 2)
         a, not_a = count + prior, n - count + PRIOR - prior
-        b, not_b = other + prior, m - other + PRIOR - prior
+        b, not_b = others + prior, m - others + PRIOR - prior
         z = (log(a / not_a) - log(b / not_b)) / sqrt(1 / a + 1 / b)
         if z > 0:
-            found.append((word, count / n, other / max(m, 1), z))
-    return sorted(found, key=lambda one: (-one[3], one[0]))[:TOP]
+            distinctive.append((word, count / n, others / max(m, 1), z))
+    return sorted(distinctive, key=lambda row: (-row[3], row[0]))[:TOP]
 
 
 def count_words(texts: Sequence[str]) -> Counter[str]:
@@ -93,7 +93,7 @@ def draw_comparison(
     with right:
         st.markdown("**Words** that tell it from the rest")
         sample, others = bins.sample_rows(rows, SAMPLE_ROWS), bins.sample_rows(rest, SAMPLE_ROWS)
-        counts = [count_words([text_of(row) for row in read_rows(pool, some.tolist())]) for some in (sample, others)]
+        counts = [count_words([text_of(row) for row in read_rows(pool, side.tolist())]) for side in (sample, others)]
         _words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
     st.caption(
         "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
@@ -102,9 +102,9 @@ def draw_comparison(
     )
 
 
-def _table(found: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
+def _table(table: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
     st.dataframe(
-        pd.DataFrame(found), hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt
+        pd.DataFrame(table), hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt
     )
 
 
@@ -112,12 +112,12 @@ def _percent(label: str) -> Any:
     return st.column_config.NumberColumn(label, format="%.1f %%", width=66)
 
 
-def _scores(found: list[tuple[str, float, float, float]]) -> None:
+def _scores(differences: list[tuple[str, float, float, float]]) -> None:
     table = {
-        "Score": [meaning(name).label for name, *_ in found[:TOP]],
-        "here": [a for _, a, _, _ in found[:TOP]],
-        "rest": [b for _, _, b, _ in found[:TOP]],
-        "difference": [d for _, _, _, d in found[:TOP]],
+        "Score": [meaning(name).label for name, *_ in differences[:TOP]],
+        "here": [a for _, a, _, _ in differences[:TOP]],
+        "rest": [b for _, _, b, _ in differences[:TOP]],
+        "difference": [d for _, _, _, d in differences[:TOP]],
     }
     looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in ("here", "rest")}
     looks["difference"] = st.column_config.NumberColumn(width=80, format="%+.2f sd")
@@ -132,13 +132,13 @@ def _tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
     _table(table, {name: _percent(name) for name in ("here", "rest")}, "Tasks of the rows drawn around")
 
 
-def _words(found: list[tuple[str, float, float, float]]) -> None:
-    if not found:
+def _words(distinctive: list[tuple[str, float, float, float]]) -> None:
+    if not distinctive:
         st.caption("No word is more in these rows than in the rest.")
         return
     table = {
-        "Word": [word for word, *_ in found],
-        "here": [100 * a for _, a, _, _ in found],
-        "rest": [100 * b for *_, b, _ in found],
+        "Word": [word for word, *_ in distinctive],
+        "here": [100 * a for _, a, _, _ in distinctive],
+        "rest": [100 * b for *_, b, _ in distinctive],
     }
     _table(table, {name: _percent(name) for name in ("here", "rest")}, "Words of the rows drawn around")

@@ -33,11 +33,11 @@ MAX_FIGURES = 4  # cached; about 3 MB each at 50,000 dots
 CHART_KEY, OUTLINE_KEY, CLEARED_KEY = "explore.map", "explore.map.drawn", "explore.map.cleared"
 
 
-def choose_colours(pool: Pool, run: Run, answer: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
+def choose_colours(pool: Pool, run: Run, live: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
     """Let the user choose a colouring; return the colour of every row and the mask of rows that show it."""
-    known = mapcolours.colour_choices(pool, run, answer)
+    choices = mapcolours.colour_choices(pool, run, live)
     by = st.selectbox(
-        "Colour by", list(known), format_func=known.__getitem__, key="explore.map.colour", persist_state="session"
+        "Colour by", list(choices), format_func=choices.__getitem__, key="explore.map.colour", persist_state="session"
     )
     grey = st.toggle(
         "Grey what is not selected",
@@ -46,28 +46,28 @@ def choose_colours(pool: Pool, run: Run, answer: LiveSelection) -> tuple[mapcolo
         persist_state="session",
         disabled=by == mapcolours.SELECTION,
     )
-    found = mapcolours.colour_rows(by, pool, run, answer)
-    if isinstance(found, mapcolours.CategoricalColours):
-        st.html(html_bars.legend({**found.colours, **({"pinned by hand": PINNED} if state.settings().pins else {})}))
-    bright = np.ones(len(pool), np.bool_)
+    colours = mapcolours.colour_rows(by, pool, run, live)
+    if isinstance(colours, mapcolours.CategoricalColours):
+        st.html(html_bars.legend({**colours.colours, **({"pinned by hand": PINNED} if state.settings().pins else {})}))
+    coloured = np.ones(len(pool), np.bool_)
     if grey and by != mapcolours.SELECTION:
-        bright[:] = False
-        bright[answer.selection.rows] = True
-    return found, bright
+        coloured[:] = False
+        coloured[live.selection.rows] = True
+    return colours, coloured
 
 
-def sample_dots(pool: Pool, where: MapLayout, groups: Grouping, pinned: IntArray) -> Dots:
+def sample_dots(pool: Pool, map_layout: MapLayout, groups: Grouping, pinned: IntArray) -> Dots:
     """Return the rows to send: all, or a fixed sample by task that includes every pinned row."""
-    return _dots(where.key, groups.key, zlib.crc32(pinned.tobytes()), pool, where, groups, pinned)
+    return _dots(map_layout.key, groups.key, zlib.crc32(pinned.tobytes()), pool, map_layout, groups, pinned)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _dots(
-    key: str, tasks: str, pins: int, _pool: Pool, _where: MapLayout, _groups: Grouping, _pinned: IntArray
+    key: str, tasks: str, pins: int, _pool: Pool, _placed: MapLayout, _groups: Grouping, _pinned: IntArray
 ) -> Dots:
-    keep = np.flatnonzero(np.isin(_where.rows, _pinned))
-    rows = _where.rows[sample_by_group(_groups.codes[_where.rows], MAX_DOTS, seed=job.SEED, include=keep)]
-    x, y = (np.round(side[rows]).astype(np.uint16) for side in (_where.x, _where.y))
+    keep = np.flatnonzero(np.isin(_placed.rows, _pinned))
+    rows = _placed.rows[sample_by_group(_groups.codes[_placed.rows], MAX_DOTS, seed=job.SEED, include=keep)]
+    x, y = (np.round(side[rows]).astype(np.uint16) for side in (_placed.x, _placed.y))
     return Dots(rows, x, y, first_words(_pool, rows))
 
 
@@ -79,78 +79,84 @@ def first_words(pool: Pool, rows: IntArray) -> list[str]:
     return [escape_label(" ".join(text.split()), longest) for text in starts.to_pylist()]
 
 
-def draw(pool: Pool, where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray) -> Polygon | None:
+def draw(
+    pool: Pool, map_layout: MapLayout, dots: Dots, colours: mapcolours.Colours, coloured: BoolArray
+) -> Polygon | None:
     """Draw the chart; return the lasso drawn on it."""
     pinned = mapcolours.find_pinned_rows(pool)
-    stamp = _stamp(where, known, colours, bright, pinned)
-    kept, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
-    if kept is not None and kept.on_map != where.key:  # positions on another map mean nothing here
-        kept, event = None, None
+    stamp = _stamp(map_layout, dots, colours, coloured, pinned)
+    outline, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
+    if outline is not None and outline.map_key != map_layout.key:  # positions on another map mean nothing here
+        outline, event = None, None
     else:
         event = state.session_value(chart)
-    kept = update_outline(kept, event, stamp, where.key)
-    state.set_widget(OUTLINE_KEY, kept)
-    outline = None if kept is None or kept.figure is not None else kept.around
+    outline = update_outline(outline, event, stamp, map_layout.key)
+    state.set_widget(OUTLINE_KEY, outline)
+    drawn_outline = None if outline is None or outline.figure is not None else outline.polygon
     st.plotly_chart(
-        _figure(stamp, str(outline), where, known, colours, bright, pinned, outline),
+        _figure(stamp, str(drawn_outline), map_layout, dots, colours, coloured, pinned, drawn_outline),
         key=chart,
         config=mapcharts.CONFIG,
         on_select="rerun",
         selection_mode=("lasso", "box"),
         alt="Map of the rows, alike ones near each other; draw around some to read, pin, filter or compare them",
     )
-    return None if kept is None else kept.around
+    return None if outline is None else outline.polygon
 
 
-def _stamp(where: MapLayout, known: Dots, colours: mapcolours.Colours, bright: BoolArray, pinned: IntArray) -> int:
+def _stamp(
+    map_layout: MapLayout, dots: Dots, colours: mapcolours.Colours, coloured: BoolArray, pinned: IntArray
+) -> int:
     """Return a number that identifies the figure."""
     amount = isinstance(colours, mapcolours.ContinuousColours)
     shade = colours.values if amount else colours.codes
-    words = f"{where.key} {colours.title if amount else list(colours.colours)}"
-    parts = [shade[known.rows], bright[known.rows], known.rows, pinned]
-    return zlib.crc32(b"".join([words.encode(), *(np.ascontiguousarray(part).tobytes() for part in parts)]))
+    name = f"{map_layout.key} {colours.title if amount else list(colours.colours)}"
+    parts = [shade[dots.rows], coloured[dots.rows], dots.rows, pinned]
+    return zlib.crc32(b"".join([name.encode(), *(np.ascontiguousarray(part).tobytes() for part in parts)]))
 
 
 @st.cache_resource(show_spinner=False, max_entries=MAX_FIGURES)
 def _figure(
     stamp: int,
     outline: str,
-    _where: MapLayout,
-    _known: Dots,
+    _placed: MapLayout,
+    _map_dots: Dots,
     _colours: mapcolours.Colours,
-    _bright: BoolArray,
+    _coloured: BoolArray,
     _pinned: IntArray,
     _outline: Polygon | None,
 ) -> mapcharts.Figure:
     """Build the figure; cached, so a lasso is answered without a new one."""
-    return mapcharts.build_figure(_where.density, _known, _colours, bright=_bright, pinned=_pinned, around=_outline)
+    return mapcharts.build_figure(
+        _placed.density, _map_dots, _colours, coloured=_coloured, pinned=_pinned, outline=_outline
+    )
 
 
 @dataclass(frozen=True)
 class Outline:
     """A lasso, the map it was drawn on, and where it is visible."""
 
-    around: Polygon
-    on_map: str
+    polygon: Polygon
+    map_key: str
     figure: int | None  # stamp of the figure on which Plotly shows it; None: the figure contains it as an outline
 
 
-def update_outline(kept: Outline | None, event: Any, stamp: int, on_map: str) -> Outline | None:
+def update_outline(outline: Outline | None, event: Any, stamp: int, map_key: str) -> Outline | None:
     """Return the current lasso. Plotly forgets it when the figure changes; it is then drawn as an outline.
 
     `event`: Plotly's event from the figure drawn last; None if the map was not open just before. `stamp`: of the figure
     to be drawn.
     """
-    now = mapcharts.read_polygon(event["selection"]) if event else None
-    if now is None:
-        cleared = event is not None and kept is not None and kept.figure == stamp  # this very figure showed it
-        return None if kept is None or cleared else replace(kept, figure=None)
-    if kept is None:
-        return Outline(now, on_map, stamp)
-    outlined = kept.figure is None  # in the last figure: a new one must drop both the outline and Plotly's lasso
-    if now != kept.around:
-        return Outline(now, on_map, None if outlined else stamp)
-    return kept if kept.figure == stamp else replace(kept, figure=None)
+    polygon = mapcharts.read_polygon(event["selection"]) if event else None
+    if polygon is None:
+        cleared = event is not None and outline is not None and outline.figure == stamp  # this very figure showed it
+        return None if outline is None or cleared else replace(outline, figure=None)
+    if outline is None:
+        return Outline(polygon, map_key, stamp)
+    outlined = outline.figure is None  # in the last figure: a new one must drop both the outline and Plotly's lasso
+    if polygon != outline.polygon:
+        return Outline(polygon, map_key, None if outlined else stamp)
+    return outline if outline.figure == stamp else replace(outline, figure=None)
 
 
 def clear_outline() -> None:

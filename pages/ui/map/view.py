@@ -51,12 +51,12 @@ def _found(
     return maps.list_sources(cached.workspace(), _pool, Reading(**_run.reading))
 
 
-def choose_map(there: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
+def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
     """Let the user choose the embedding and the layout."""
     left, right, _ = st.columns([5, 3, 4], vertical_alignment="bottom")
     with left:
         of = st.segmented_control(
-            "Map of", list(there), default=next(iter(there)), required=True, key="explore.map.of",
+            "Map of", list(available), default=next(iter(available)), required=True, key="explore.map.of",
             format_func=job.NAMES.__getitem__, persist_state="session",
         )  # fmt: skip
     with right:
@@ -64,7 +64,7 @@ def choose_map(there: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]
             "Laid out by", (UMAP, PCA), default=UMAP, required=True, key="explore.map.layout", persist_state="session",
             help="UMAP keeps neighbours together. PCA shows the two directions in which rows differ most; at once.",
         )  # fmt: skip
-    return there.get(str(of), next(iter(there.values()))), str(layout)
+    return available.get(str(of), next(iter(available.values()))), str(layout)
 
 
 def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
@@ -103,37 +103,37 @@ def _placed(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
 # Text
 
 
-def headline(where: MapLayout, answer: LiveSelection, random: list[IntArray]) -> str:
+def headline(map_layout: MapLayout, live: LiveSelection, random: list[IntArray]) -> str:
     """Compare the share of the map that the selection reaches with random rows, as a title."""
-    if not len(answer.selection.rows):
+    if not len(live.selection.rows):
         return "No row is chosen"
-    own = share_of_cells(where.cell, answer.selection.rows)
-    said = f"The chosen rows reach {100 * own:.0f} % of the map"
+    share = share_of_cells(map_layout.cell, live.selection.rows)
+    text = f"The chosen rows reach {100 * share:.0f} % of the map"
     if not random:
-        return said
-    draws = [100 * share_of_cells(where.cell, rows) for rows in random]
-    low, high = f"{min(draws):.0f}", f"{max(draws):.0f}"
-    return f"{said}, random rows {low if low == high else f'{low} to {high}'} %"
+        return text
+    random_shares = [100 * share_of_cells(map_layout.cell, rows) for rows in random]
+    low, high = f"{min(random_shares):.0f}", f"{max(random_shares):.0f}"
+    return f"{text}, random rows {low if low == high else f'{low} to {high}'} %"
 
 
 def share_of_cells(cell: IntArray, rows: IntArray) -> float:
     """Return the share of occupied cells that contain one of `rows`; NaN if no cell is occupied."""
-    every, own = (np.unique(some[some >= 0]) for some in (cell, cell[rows]))
-    return len(own) / len(every) if len(every) else float("nan")
+    occupied, reached_cells = (np.unique(codes[codes >= 0]) for codes in (cell, cell[rows]))
+    return len(reached_cells) / len(occupied) if len(occupied) else float("nan")
 
 
-def describe(where: MapLayout, source: EmbeddingSource, shown: int, pool: Pool) -> str:
+def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
     """Explain what the map shows and how many rows are sent."""
     by = escape_markdown(model_name(source.by))
-    if where.layout == "umap":
+    if map_layout.layout == "umap":
         how = "near rows are alike, how far apart groups lie says little"
     else:
-        how = f"the two directions in which they differ most, {100 * sum(where.share):.0f} % of all difference"
-    words = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.of].lower()}: {how}."
-    n = len(where.rows)
-    sent = f"{shown:,} of {n:,} rows shown over the density of all" if shown < n else f"All {n:,} rows shown"
+        how = f"the two directions in which they differ most, {100 * sum(map_layout.share):.0f} % of all difference"
+    text = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.of].lower()}: {how}."
+    n = len(map_layout.rows)
+    sent = f"{sent_rows:,} of {n:,} rows shown over the density of all" if sent_rows < n else f"All {n:,} rows shown"
     lacking = len(pool) - n
     sent += f"; {lacking:,} have no embedding and are not on the map." if lacking else "."
     return (
-        f"{words} {sent} Reach: of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one."
+        f"{text} {sent} Reach: of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one."
     )

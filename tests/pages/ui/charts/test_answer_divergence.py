@@ -1,4 +1,4 @@
-"""Lines of equal score, and semantic bins beside chance."""
+"""Figures of answer divergence: lines of equal score, and bins against the share expected by chance."""
 
 import numpy as np
 import pytest
@@ -25,12 +25,12 @@ SQUARE = (0.0, 1.0, 0.0, 1.0)
     ],
 )
 def test_a_line_of_equal_score_ends_at_the_frame(weight, value, ends):
-    found = clip_score_line(weight, value, SQUARE)
-    assert found == ends if ends is None else np.allclose(found, ends)
+    chord = clip_score_line(weight, value, SQUARE)
+    assert chord == ends if ends is None else np.allclose(chord, ends)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.2, 0.6, 0.99, 1.0])
-def test_both_ends_have_the_score_and_lie_on_the_frame(weight):
+def test_both_ends_have_the_score_and_are_on_the_frame(weight):
     frame = (-0.1, 0.8, 0.05, 0.7)
     for value in np.linspace(0, 0.8, 17):
         for x, y in clip_score_line(weight, value, frame) or ():
@@ -59,7 +59,7 @@ def test_lines_turn_with_the_weight():
     assert all(line["x"][0] == line["x"][1] for line in lines(plane(1.0)))
 
 
-def test_each_line_is_labelled_and_the_corners_are_said_in_words():
+def test_each_line_and_each_corner_is_labelled():
     figure = plane(0.5)
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert len(lines(figure)) == len(texts) - 3 >= 3
@@ -78,17 +78,17 @@ def dots(figure):
     return {trace["name"]: trace for trace in figure["data"] if trace.get("mode") == "markers"}
 
 
-def test_bins_far_from_their_share_stand_out_and_untouched_ones_have_a_sign_of_their_own():
-    sizes, taken = np.array([1000, 100, 100, 100, 4]), np.array([100, 10, 40, 0, 0])
-    found = dots(answer_divergence.bin_shares(sizes, taken, list("abcde"), share=0.1))
-    assert found["no other than chance"]["customdata"] == [0, 1]
-    assert found["more or less than chance"]["customdata"] == [2]
-    assert found["none taken"]["customdata"] == [3, 4]
-    assert found["more or less than chance"]["y"] == [40.0]
-    assert found["no other than chance"]["hovertext"][0] == "a: 100 of 1,000 rows taken"
+def test_unexpected_and_untouched_bins_have_their_own_markers():
+    sizes, bin_traces = np.array([1000, 100, 100, 100, 4]), np.array([100, 10, 40, 0, 0])
+    chord = dots(answer_divergence.bin_shares(sizes, bin_traces, list("abcde"), share=0.1))
+    assert chord["no other than chance"]["customdata"] == [0, 1]
+    assert chord["more or less than chance"]["customdata"] == [2]
+    assert chord["none taken"]["customdata"] == [3, 4]
+    assert chord["more or less than chance"]["y"] == [40.0]
+    assert chord["no other than chance"]["hovertext"][0] == "a: 100 of 1,000 rows taken"
 
 
-def test_any_number_of_bins_makes_a_figure_of_one_size():
+def test_the_figure_size_is_independent_of_the_number_of_bins():
     heights = set()
     for count in (1, 40, 2000):
         sizes = np.arange(count, 0, -1) + 10
@@ -98,7 +98,7 @@ def test_any_number_of_bins_makes_a_figure_of_one_size():
     assert len(heights) == 1
 
 
-def test_everything_and_nothing_can_be_taken():
+def test_all_or_no_rows_can_be_selected():
     sizes = np.array([5, 3])
     assert dots(answer_divergence.bin_shares(sizes, sizes, ["a", "b"], share=1.0))["no other than chance"]["y"] == [
         100,
@@ -107,7 +107,7 @@ def test_everything_and_nothing_can_be_taken():
     assert dots(answer_divergence.bin_shares(sizes, 0 * sizes, ["a", "b"], share=0.0))["none taken"]["y"] == [0, 0]
 
 
-def test_a_lasso_holds_rows_without_a_dot_and_a_click_the_dot():
+def test_a_lasso_includes_rows_without_a_dot_and_a_click_only_the_dot():
     x = y = np.array([0.1, 0.5, 0.9, np.nan])
     square = {"x": [0, 0.6, 0.6, 0], "y": [0, 0, 0.6, 0.6]}
     assert planes.find_marked_rows({"lasso": [square], "box": [], "points": []}, x, y).tolist() == [0, 1]

@@ -1,4 +1,4 @@
-"""Figures as data: what is drawn where. How they look is for people to judge."""
+"""Figures as plain dicts; their look is not tested."""
 
 import json
 
@@ -29,18 +29,18 @@ def lines(figure):
 
 
 def valid(figure):
-    """Plotly accepts it as it is, and it can be sent as JSON."""
+    """Return the figure; fail if Plotly rejects it or JSON cannot hold it."""
     json.dumps(figure, allow_nan=False)
     return go.Figure(**figure)
 
 
-def test_the_cut_line_stands_at_the_score_of_the_last_selected_row():
+def test_the_cut_line_is_at_the_score_of_the_last_selected_row():
     selected = 3
     (cut,) = lines(scores(selected, cut=VALUES[ORDER[selected - 1]]))
     assert cut["x0"] == cut["x1"] == pytest.approx(0.3)
 
 
-def test_the_cut_line_stands_at_the_same_place_on_a_logarithmic_axis():
+def test_the_cut_line_is_at_the_same_value_on_a_logarithmic_axis():
     values = np.arange(1, 1_001)
     binned = bins.bin_values(values, log=True)
     layers = {"selected": binned.counts()}
@@ -56,7 +56,7 @@ def test_a_cut_beyond_the_frame_is_drawn_at_its_edge():
     assert cut["x0"] == pytest.approx(0.8, abs=0.01)
 
 
-def test_bars_hold_the_counts_of_their_layer():
+def test_bars_have_the_counts_of_their_layer():
     figure = scores(3)
     heights = {trace["name"]: sum(trace["y"]) for trace in figure["data"]}
     assert heights == {"selected": 3, "not selected": 5}
@@ -68,7 +68,7 @@ def test_a_bar_carries_the_number_of_its_bin():
         assert [data[0] for data in trace["customdata"]] == [0, 1, 2, 3]
 
 
-def test_quantiles_are_marked_and_the_median_keeps_its_name_in_a_crowd():
+def test_quantiles_are_marked_and_the_median_keeps_its_label_if_they_are_close():
     figure = scores(cut=None, marks={0.25: 0.401, 0.5: 0.4, 0.95: 0.75})
     assert len(lines(figure)) == 3
     names = [note["text"] for note in figure["layout"]["annotations"]]
@@ -76,7 +76,7 @@ def test_quantiles_are_marked_and_the_median_keeps_its_name_in_a_crowd():
 
 
 @pytest.mark.parametrize(("cut", "side"), [(0.11, "left"), (0.3, "left"), (0.79, "right")])
-def test_the_cut_is_named_within_the_plot(cut, side):
+def test_the_cut_label_is_inside_the_plot(cut, side):
     (name,) = scores(cut=cut)["layout"]["annotations"]
     assert name["text"] == f"cut {cut}" and name["xanchor"] == side
     assert name["xshift"] == (5 if side == "left" else -5)
@@ -130,7 +130,7 @@ def test_empty_cells_of_the_density_are_left_blank():
     assert (counts > 0).all()
 
 
-def test_expansion_and_compression_of_a_task_make_a_whole():
+def test_expansion_and_compression_of_a_task_add_up():
     figure = entropy_shift.expansion(["a", "b"], np.array([0.25, 1.0]), np.array([8, 2]), np.array([0.5, NAN]))
     first, second, selected = figure["data"]
     assert np.add(first["x"], second["x"]).tolist() == [100, 100]
@@ -144,7 +144,7 @@ def spread(**more):
     return entropy_shift.spread(["a", "b"], quantiles, **(given | more))
 
 
-def test_a_spread_reaches_over_the_middle_half_with_whiskers_to_5_and_95_percent():
+def test_a_spread_covers_the_middle_half_with_whiskers_to_5_and_95_percent():
     half, median, selected = spread()["data"]
     assert (half["base"][0], half["base"][0] + half["x"][0]) == pytest.approx((-0.2, 0.1))
     whisker = median["error_x"]
@@ -158,7 +158,7 @@ def test_a_task_without_a_score_has_no_spread():
     assert half["x"][1] is None and half["base"][1] is None and median["x"][1] is None
 
 
-def test_tasks_whose_names_begin_alike_keep_a_bar_each():
+def test_tasks_with_equally_shortened_names_keep_separate_bars():
     names = ["the same long beginning, and then one", "the same long beginning, and then two"]
     figure = entropy_shift.expansion(names, np.array([0.2, 0.4]), np.array([5, 5]), np.array([NAN, NAN]))
     assert figure["data"][0]["y"] == [0, 1]
@@ -169,7 +169,7 @@ def test_a_task_without_a_score_has_no_bar():
     assert figure["data"][0]["x"] == [None]
 
 
-def test_a_strong_correlation_is_pointed_out():
+def test_a_strong_correlation_is_highlighted():
     figure = histogram.correlations(["length", "NLL"], np.array([-0.7, 0.2]), strong=0.6)
     assert figure["data"][0]["marker"]["color"] == [theme.WARNING, theme.REST]
     assert figure["data"][0]["text"] == ["−0.70", "+0.20"]
@@ -178,7 +178,7 @@ def test_a_strong_correlation_is_pointed_out():
 HOSTILE = "<img src=x onerror=alert(1)> & <b>bold</b>"
 
 
-def test_names_from_a_pool_are_shown_as_text():
+def test_names_from_a_pool_are_escaped():
     one = np.array([0.5])
     for figure in (
         entropy_shift.expansion([HOSTILE], one, np.array([4]), one),

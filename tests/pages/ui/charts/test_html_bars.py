@@ -1,4 +1,4 @@
-"""Drawings as HTML: what stands where, and that no name of a pool becomes markup."""
+"""HTML charts: positions of their parts, and escaping of names from a pool."""
 
 import re
 from html.parser import HTMLParser
@@ -18,9 +18,9 @@ def shares(subset, pool=(0.3, 0.2), low=(0.25, 0.15), high=(0.35, 0.25), names=(
 
 
 def boxes(html, colour):
-    """Left edge and width, in percent, of all boxes of one colour."""
-    found = re.findall(rf"left:([\d.]+)%;width:([\d.]+)%;background:{re.escape(colour)}", html)
-    return [(float(left), float(width)) for left, width in found]
+    """Return left edge and width, in percent, of all boxes of one colour."""
+    matches = re.findall(rf"left:([\d.]+)%;width:([\d.]+)%;background:{re.escape(colour)}", html)
+    return [(float(left), float(width)) for left, width in matches]
 
 
 def scores(cut=0.3, marks=None, log=False, values=VALUES, selected=3):
@@ -35,7 +35,7 @@ def cut_at(html):
 
 
 def corners(html):
-    """One list of (x, y) per shape, in percent from the upper left, hindmost first."""
+    """Return one list of (x, y) per shape, in percent from the upper left, hindmost first."""
     shapes = re.findall(r"clip-path:polygon\((.*?)\)", html)
     return [[tuple(float(v) for v in re.findall(r"([\d.e-]+)%", pair)) for pair in s.split(",")] for s in shapes]
 
@@ -66,7 +66,7 @@ def test_a_bar_is_pale_where_random_subsets_reach_as_far():
     assert len(boxes(html, pale)) == len(boxes(html, theme.SELECTED)) == 1
 
 
-def test_the_pool_and_the_random_band_stand_at_their_shares():
+def test_the_pool_tick_and_the_random_band_are_at_their_shares():
     html = shares((0.5, 0.0), pool=(0.3, 0.2), low=(0.25, 0.15), high=(0.35, 0.25))
     assert [left for left, _ in boxes(html, theme.REST)] == [60, 40]
     assert boxes(html, theme.faint(theme.RANDOM, 0.38)) == [(50, 20), (30, 20)]
@@ -77,16 +77,16 @@ def test_an_empty_subset_is_drawn_too():
     assert html_bars.share_bars([], *[np.zeros(0)] * 4, label="none")
 
 
-def test_the_cut_stands_at_the_score_of_the_last_selected_row():
+def test_the_cut_is_at_the_score_of_the_last_selected_row():
     selected = 3
     assert cut_at(scores(cut=VALUES[selected - 1])) == pytest.approx(100 * (0.35 - 0.1) / 0.8)
 
 
-def test_the_cut_stands_at_the_same_place_on_a_logarithmic_axis():
+def test_the_cut_is_at_the_same_value_on_a_logarithmic_axis():
     assert cut_at(scores(cut=100, log=True, values=np.arange(1, 10_001))) == pytest.approx(50)
 
 
-def test_a_cut_beyond_the_frame_stands_at_its_edge():
+def test_a_cut_beyond_the_frame_is_at_its_edge():
     assert cut_at(scores(cut=-5.0)) == 0
     assert cut_at(scores(cut=5.0)) == 100
 
@@ -95,14 +95,14 @@ def test_without_a_cut_none_is_drawn():
     assert "data-cut" not in scores(cut=None)
 
 
-def test_layers_are_stacked_and_reach_as_high_as_their_counts():
+def test_layers_are_stacked_to_the_height_of_their_counts():
     behind, front = corners(scores(selected=1))  # 4 bins of 2 rows each; one of the first two is selected
     assert min(y for _, y in behind) == 0
     assert min(y for _, y in front) == 50
     assert {y for x, y in front if x > 25} == {100}
 
 
-def test_a_histogram_says_in_words_what_it_shows():
+def test_a_histogram_has_a_text_description():
     assert 'aria-label="score: 3 selected, 5 not selected; cut at 0.3"' in scores()
 
 
@@ -118,7 +118,7 @@ HOSTILE = '<img src=x onerror=alert(1)> "quoted" & more'
     ],
     ids=["against", "legend", "histogram"],
 )
-def test_only_boxes_and_words_are_drawn_and_names_stay_text(html):
+def test_only_boxes_and_text_are_drawn_and_names_are_escaped(html):
     tags = Tags(html)
     assert tags.found <= {"div", "span"}
     assert not tags.open

@@ -1,4 +1,4 @@
-"""Histograms of several targets, influence against length, pair accuracy beside guessing."""
+"""Figures of influence: histograms of several targets, influence against length, pair accuracy against guessing."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def axes(figure, letter):
 
 
 @pytest.mark.parametrize("targets", [1, 2, 3, 8])
-def test_histograms_stand_below_each_other_with_room_for_a_name(targets):
+def test_histograms_are_stacked_with_room_for_a_name(targets):
     figure = influence.ridges(EDGES, [ridge(str(k)) for k in range(targets)], title="Influence")
     domains = [about["domain"] for about in axes(figure, "y")]
     height = figure["layout"]["height"] - influence.AROUND
@@ -35,7 +35,7 @@ def test_histograms_stand_below_each_other_with_room_for_a_name(targets):
     assert names == pytest.approx([top for _, top in domains], abs=1e-3)
 
 
-def test_every_bar_knows_its_target_and_its_bin():
+def test_every_bar_carries_its_target_and_its_bin():
     figure = influence.ridges(EDGES, [ridge("a"), ridge("b")], title="Influence")
     assert [trace["customdata"][2][:2] for trace in figure["data"]] == [[0, 2]] * 3 + [[1, 2]] * 3
     assert [trace["yaxis"] for trace in figure["data"]] == ["y"] * 3 + ["y2"] * 3
@@ -44,33 +44,33 @@ def test_every_bar_knows_its_target_and_its_bin():
 
 
 @pytest.mark.parametrize(("cut", "x"), [(0.05, 0.05), (0.7, 0.1), (-0.7, -0.2)])
-def test_the_cut_stands_in_its_own_histogram_and_inside_the_frame(cut, x):
+def test_the_cut_is_in_its_own_histogram_and_inside_the_frame(cut, x):
     figure = influence.ridges(EDGES, [ridge("a"), ridge("b", cut)], title="Influence")
     red = [shape for shape in figure["layout"]["shapes"] if shape["line"].get("color") == WARNING]
     assert [(shape["x0"], shape["yref"]) for shape in red] == [(x, "y2 domain")]
 
 
 @pytest.mark.parametrize(("cut", "side"), [(-0.15, "left"), (0.05, "right"), (0.7, "right")])
-def test_the_cut_is_named_within_the_frame(cut, side):
+def test_the_cut_label_is_inside_the_frame(cut, side):
     figure = influence.ridges(EDGES, [ridge("a", cut)], title="Influence")
     assert [note["xanchor"] for note in figure["layout"]["annotations"] if note["text"].startswith("cut")] == [side]
 
 
-def test_a_name_is_shown_as_text():
+def test_a_name_is_escaped():
     figure = influence.ridges(EDGES, [ridge("<i>a</i>")], title="Influence")
     assert "<i>" not in str(figure) and "&lt;i&gt;" in figure["layout"]["annotations"][0]["text"]
 
 
-def test_lengths_are_written_as_tokens_though_they_lie_by_their_logarithm():
+def test_lengths_are_labelled_in_tokens_on_a_logarithmic_axis():
     x, y, rows = np.log10([10.0, 100.0, 1000.0]), np.array([0.1, -0.1, 0.0]), np.arange(3)
     figure = influence.length_plane(bins.count_grid(x, y), {"selected": (x, y, rows)}, cut=0.05)
     axis = figure["layout"]["xaxis"]
     assert dict(zip(axis["ticktext"], axis["tickvals"], strict=True))["100"] == pytest.approx(2)
     assert figure["data"][1]["text"] == ["10 tokens", "100 tokens", "1,000 tokens"]
-    assert {shape["y0"] for shape in figure["layout"]["shapes"]} == {0, 0.05}  # no line at one token
+    assert {shape["y0"] for shape in figure["layout"]["shapes"]} == {0, 0.05}  # without a line at one token
 
 
-def test_guessing_is_a_band_that_more_pairs_make_narrower():
+def test_the_guessing_band_narrows_with_more_pairs():
     curves = (np.array([0.5, 0.6, 0.7]), np.array([0.4, np.nan]))
     figure = influence.accuracy_lines([PairAccuracy("a", 25, *curves), PairAccuracy("b", 10_000, *curves)])
     bands = {s["xref"]: (s["y0"], s["y1"]) for s in figure["layout"]["shapes"] if s["type"] == "rect"}

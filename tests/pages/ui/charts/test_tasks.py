@@ -1,4 +1,4 @@
-"""Figures of coverage, clusters and tasks as data: what is drawn where."""
+"""Figures of coverage, clusters and tasks as plain dicts."""
 
 import json
 from itertools import pairwise
@@ -26,16 +26,16 @@ def curve(**more):
 
 
 def bars(**more):
-    sizes, taken, low, high = (np.array(v) for v in ([10, 4], [1, 4], [0, 0], [3, 2]))
-    return coverage.cluster_shares(["1", "2"], sizes, taken, low, high, **({"share": 0.35} | more))
+    sizes, selected, low, high = (np.array(v) for v in ([10, 4], [1, 4], [0, 0], [3, 2]))
+    return coverage.cluster_shares(["1", "2"], sizes, selected, low, high, **({"share": 0.35} | more))
 
 
-def sure(names=("a", "b", "c")):
-    mean, error, asked = np.array([0.2, 0.5, NAN]), np.array([0.05, NAN, NAN]), np.array([9, 1, 0])
-    return tasks.confidence(names, mean, error, asked, tasks.band_colours(3, 2))
+def confidence_figure(names=("a", "b", "c")):
+    mean, error, prompts = np.array([0.2, 0.5, NAN]), np.array([0.05, NAN, NAN]), np.array([9, 1, 0])
+    return tasks.confidence(names, mean, error, prompts, tasks.band_colours(3, 2))
 
 
-def shared(names=("a", "b"), **more):
+def allocation_figure(names=("a", "b"), **more):
     counts = np.array([[1, 3, 6], [1, 1, 2]])
     given = {"rows": 16, "budget": 4} | more
     return tasks.allocation(
@@ -43,7 +43,7 @@ def shared(names=("a", "b"), **more):
     )
 
 
-def test_curves_begin_at_nothing_and_the_budget_is_marked_where_the_order_stands():
+def test_curves_start_at_zero_and_the_budget_is_marked_on_the_order():
     low, high, greedy, own, mark = curve()["data"]
     assert own["x"] == [0, 10, 50, 100] and own["y"] == [0, 20, 60, 100]
     assert (mark["x"], mark["y"]) == ([10], [20])
@@ -59,22 +59,22 @@ def test_without_random_rows_there_is_no_band():
     assert [trace["mode"] for trace in figure["data"]] == ["lines", "markers"]
 
 
-def test_a_cluster_is_drawn_by_the_share_that_is_taken_of_it_and_by_its_size():
-    band, taken, size = bars()["data"]
-    assert taken["y"] == [10, 100]
+def test_a_cluster_is_drawn_by_its_selected_share_and_its_size():
+    band, selected, size = bars()["data"]
+    assert selected["y"] == [10, 100]
     assert size["y"] == [10, 4] and size["yaxis"] == "y2"
     assert (band["base"], band["y"]) == ([0, 0], [30, 50])
-    assert taken["marker"]["color"] == [coverage.CHANCE_COLOUR, theme.SELECTED]  # inside the band, and above it
+    assert selected["marker"]["color"] == [coverage.CHANCE_COLOUR, theme.SELECTED]  # inside the band, and above it
     (line,) = bars()["layout"]["shapes"]
     assert line["y0"] == 35
 
 
-def test_tasks_without_an_error_or_without_a_value_say_so():
-    touch, dots, figures = sure()["data"]
+def test_tasks_without_an_error_or_a_value_are_marked():
+    touch, dots, figures = confidence_figure()["data"]
     assert dots["x"] == [0.2, 0.5, None]
     assert dots["error_x"]["array"] == [0.05, None, None]
     assert figures["text"] == ["0.20", "0.50", "not asked"]
-    assert sure()["layout"]["yaxis"]["ticktext"] == ["a · 9", "b · 1, no error", "c · 0, no error"]
+    assert confidence_figure()["layout"]["yaxis"]["ticktext"] == ["a · 9", "b · 1, no error", "c · 0, no error"]
     assert touch["hovertext"] == [
         "a<br>0.200 ± 0.050, from 9 prompts",
         "b<br>0.500 from 1 prompt: no error known",
@@ -82,23 +82,23 @@ def test_tasks_without_an_error_or_without_a_value_say_so():
     ]
 
 
-def test_bands_of_tasks_make_a_whole_at_every_budget_and_hover_gives_their_rows():
-    first, second, touch, _ = shared()["data"]
+def test_task_bands_add_up_at_every_budget_and_hover_shows_their_rows():
+    first, second, touch, _ = allocation_figure()["data"]
     assert np.add(first["y"], second["y"]).tolist() == [100, 100, 100]
     assert first["x"] == [12.5, 25, 50]
     assert [rows for rows, _ in touch["customdata"]] == [1, 3, 6]
-    assert {line["x0"] for line in shared()["layout"]["shapes"]} == {25}
-    assert shared()["layout"]["xaxis"]["range"] == [0, 50]
+    assert {line["x0"] for line in allocation_figure()["layout"]["shapes"]} == {25}
+    assert allocation_figure()["layout"]["xaxis"]["range"] == [0, 50]
 
 
-def test_the_bars_under_the_pointer_meet_without_gaps():
-    touch = shared()["data"][2]
+def test_hover_bars_have_no_gaps():
+    touch = allocation_figure()["data"][2]
     ends = [(x - w / 2, x + w / 2) for x, w in zip(touch["x"], touch["width"], strict=True)]
     assert ends[0][0] == 0 and ends[-1][1] == 50
     assert all(a[1] == pytest.approx(b[0]) for a, b in pairwise(ends))
 
 
-def test_only_bands_with_room_for_it_carry_their_name():
+def test_only_bands_with_room_are_labelled():
     thin = np.array([[96, 96, 96], [4, 4, 4]])
     figure = tasks.allocation(
         ["thick", "thin"], np.array([10, 50, 100]), thin, thin / 100, tasks.band_colours(2, 2), rows=100, budget=10
@@ -107,7 +107,7 @@ def test_only_bands_with_room_for_it_carry_their_name():
 
 
 @pytest.mark.parametrize(("budget", "side"), [(10, "left"), (95, "right")])
-def test_the_budget_is_named_within_the_plot(budget, side):
+def test_the_budget_label_is_inside_the_plot(budget, side):
     whole = np.full((1, 2), 100)
     figure = tasks.allocation(
         ["all"], np.array([50, 100]), whole, whole / 100, tasks.band_colours(1, 1), rows=100, budget=budget
@@ -117,23 +117,23 @@ def test_the_budget_is_named_within_the_plot(budget, side):
 
 
 @pytest.mark.parametrize(("budget", "side"), [(0.1, "left"), (0.95, "right")])
-def test_the_budget_is_named_beside_the_climb(budget, side):
+def test_the_budget_label_is_inside_the_coverage_plot(budget, side):
     own = Line("a", np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     figure = coverage.coverage_curves({"own": own}, own.y, own.y, own.x, budget=budget, reached=budget)
     assert [note["xanchor"] for note in figure["layout"]["annotations"]] == [side]
 
 
-def test_colours_run_from_dark_to_light_and_what_is_not_ranked_is_grey():
-    found = tasks.band_colours(6, 5)
-    light = [int(c[1:3], 16) + int(c[3:5], 16) + int(c[5:7], 16) for c in found[:5]]
+def test_colours_run_from_dark_to_light_and_unranked_tasks_are_grey():
+    colours = tasks.band_colours(6, 5)
+    light = [int(c[1:3], 16) + int(c[3:5], 16) + int(c[5:7], 16) for c in colours[:5]]
     assert light == sorted(light)
-    assert found[5] == theme.REST
+    assert colours[5] == theme.REST
     assert tasks.ramp(1) == [tasks.RAMP[0]]
-    assert tasks.text_colour(found[0]) == "#FFFFFF" != tasks.text_colour(found[4])
+    assert tasks.text_colour(colours[0]) == "#FFFFFF" != tasks.text_colour(colours[4])
 
 
-def test_names_from_a_pool_are_shown_as_text():
-    for figure in (sure([HOSTILE] * 3), shared([HOSTILE] * 2), bars(hover=[HOSTILE] * 2)):
+def test_names_from_a_pool_are_escaped():
+    for figure in (confidence_figure([HOSTILE] * 3), allocation_figure([HOSTILE] * 2), bars(hover=[HOSTILE] * 2)):
         assert "<img" not in json.dumps(figure)
         assert "<b>bold" not in json.dumps(figure)
 
@@ -148,9 +148,9 @@ NOTHING = np.empty(0, np.int64)
         curve(budget=0.9),
         bars(),
         bars(hover=["a", "b"]),
-        sure(),
-        shared(),
-        shared(budget=0),
+        confidence_figure(),
+        allocation_figure(),
+        allocation_figure(budget=0),
         tasks.allocation(["a"], NOTHING, np.empty((1, 0)), np.empty((1, 0)), ["#34518F"], rows=9, budget=0),
         tasks.confidence(["a"], np.array([NAN]), np.array([NAN]), np.array([0]), [theme.REST]),
         coverage.cluster_shares([], NOTHING, NOTHING, NOTHING, NOTHING, share=0.0),

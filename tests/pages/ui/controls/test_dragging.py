@@ -1,4 +1,4 @@
-"""What a range dragged over a histogram can become. The events are those that Plotly sends for bars in a box."""
+"""Actions for a range dragged over a histogram. The events are those that Plotly sends for bars in a box."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_the_bars_of_all_layers_are_one_range():
     assert marked_bars(event()) is None
 
 
-def test_a_range_in_words_is_open_where_the_last_bar_is():
+def test_a_range_is_open_at_the_last_bar():
     edges = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     assert scales.describe_bins(edges, 1, 1) == scales.describe_bin(edges, 1)
     assert scales.describe_bins(edges, 1, 2) == "1 to 3"
@@ -34,7 +34,7 @@ def test_a_range_in_words_is_open_where_the_last_bar_is():
 
 def page(column, marked):
     from pages.ui.controls import dragging
-    from pages.ui.data import live_selection  # the script of an app of its own
+    from pages.ui.data import live_selection  # AppTest runs this function as a script of its own
     from pages.ui.shell import state
 
     state.init()
@@ -44,13 +44,13 @@ def page(column, marked):
 
 
 @pytest.fixture
-def offered(run):
-    def drawn(column, marked):
+def draw(run):
+    def run_page(column, marked):
         at = AppTest.from_function(page, args=(column, marked)).run()
         assert not at.exception
         return at
 
-    return drawn
+    return run_page
 
 
 def labels(at):
@@ -63,32 +63,32 @@ def press(at, key):
     return at.session_state[state.SETTINGS]
 
 
-def test_keeping_and_leaving_out_are_filters_on_exactly_these_rows(run, offered):
+def test_keep_and_leave_out_add_filters_on_exactly_these_rows(run, draw):
     values = cached.measurements(run).columns["nll"]
-    at = offered("nll", (10, 30))
+    at = draw("nll", (10, 30))
     count = int(labels(at)["drag.only"].split("(")[1].rstrip(")"))
-    (kept,) = press(at, "drag.only").filters
-    assert kept.column == "nll" and not kept.exclude
-    assert ((values >= kept.low) & (values <= kept.high)).sum() == count > 0
-    (left,) = press(offered("nll", (10, 30)), "drag.out").filters[1:]
-    assert left == Filter("nll", kept.low, kept.high, exclude=True)
+    (filtered,) = press(at, "drag.only").filters
+    assert filtered.column == "nll" and not filtered.exclude
+    assert ((values >= filtered.low) & (values <= filtered.high)).sum() == count > 0
+    (left,) = press(draw("nll", (10, 30)), "drag.out").filters[1:]
+    assert left == Filter("nll", filtered.low, filtered.high, exclude=True)
 
 
-def test_a_range_from_the_first_bar_has_no_lower_limit(offered):
-    (kept,) = press(offered("nll", (0, 20)), "drag.only").filters
-    assert kept.low is None and kept.high is not None
+def test_a_range_from_the_first_bar_has_no_lower_limit(draw):
+    (filtered,) = press(draw("nll", (0, 20)), "drag.only").filters
+    assert filtered.low is None and filtered.high is not None
 
 
-def test_a_cut_is_offered_on_the_score_that_is_ranked_by_and_can_be_taken_back(offered):
-    assert "drag.cut" not in labels(offered("nll", (10, 30)))
-    at = offered("delta_entropy", (10, 30))
+def test_a_cut_on_the_ranking_score_can_be_undone(draw):
+    assert "drag.cut" not in labels(draw("nll", (10, 30)))
+    at = draw("delta_entropy", (10, 30))
     assert labels(at)["drag.cut"].startswith("Cut here: at most")
     threshold = press(at, "drag.cut").threshold
     assert threshold is not None
     assert press(at, "select.undo").threshold is None
 
 
-def test_where_the_order_found_values_of_its_own_there_is_only_the_cut(pool, workspace, app):
+def test_if_the_order_computes_its_own_values_only_the_cut_is_offered(pool, workspace, app):
     activation_coverage_run(workspace, pool)
     at = app("select")
     settings = state.replace(at.session_state[state.SETTINGS], method="activation_coverage")
@@ -102,5 +102,5 @@ def test_where_the_order_found_values_of_its_own_there_is_only_the_cut(pool, wor
         assert "drag.cut" in labels(at)
 
 
-def test_nothing_marked_offers_nothing(offered):
-    assert labels(offered("nll", None)) == {}
+def test_without_marked_bars_no_action_is_offered(draw):
+    assert labels(draw("nll", None)) == {}

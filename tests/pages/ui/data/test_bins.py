@@ -9,7 +9,7 @@ NAN = np.nan
 
 
 def test_every_finite_value_is_in_exactly_one_bin():
-    values = np.random.default_rng(0).standard_t(2, 5_000)  # heavy tails lie beyond the frame
+    values = np.random.default_rng(0).standard_t(2, 5_000)  # heavy tails extend beyond the frame
     values[::7] = NAN
     counts = bins.bin_values(values).counts()
     assert counts.sum() == np.isfinite(values).sum()
@@ -23,7 +23,7 @@ def test_bins_of_parts_add_up_to_the_bins_of_all():
     np.testing.assert_array_equal(binned.counts(some) + binned.counts(rest), binned.counts())
 
 
-def test_a_bin_gives_back_its_own_rows():
+def test_a_bin_returns_its_own_rows():
     binned = bins.bin_values(np.array([0.0, 1.0, 2.0, 3.0, NAN, 3.0]), bins=3)
     assert [binned.rows_in(b).tolist() for b in range(3)] == [[0], [1], [2, 3, 5]]
 
@@ -32,7 +32,7 @@ def test_missing_values_are_in_no_bin():
     assert bins.bin_values(np.array([NAN, NAN])).counts().tolist() == [0]
 
 
-def test_one_value_only_makes_one_bin_around_it():
+def test_a_constant_column_has_one_bin_around_its_value():
     binned = bins.bin_values(np.full(5, 3.0))
     assert binned.edges.tolist() == [2.5, 3.5]
     assert binned.counts().tolist() == [5]
@@ -55,7 +55,7 @@ def test_quantiles_ignore_missing_values():
     assert bins.quantiles(np.array([NAN])) == {}
 
 
-def test_a_density_counts_every_row_once_or_says_that_it_lies_outside():
+def test_a_density_counts_every_row_once_inside_or_outside_the_frame():
     x, y = np.random.default_rng(2).standard_t(2, (2, 4_000))
     x[:10] = NAN
     density = bins.count_grid(x, y)
@@ -70,7 +70,7 @@ def test_a_density_has_y_down_its_first_axis():
     assert counts.sum(axis=1).tolist() == [40, 10]
 
 
-def test_a_sample_is_the_same_every_time_and_holds_each_row_once():
+def test_a_sample_is_reproducible_and_has_each_row_once():
     rows = np.arange(500, 1_500)
     first = bins.sample_rows(rows, 50)
     np.testing.assert_array_equal(first, bins.sample_rows(rows, 50))
@@ -85,12 +85,12 @@ def test_a_small_pool_is_its_own_sample():
 SQUARE = ([0.0, 2.0, 2.0, 0.0], [0.0, 0.0, 2.0, 2.0])
 
 
-def test_a_lasso_holds_the_points_inside_it():
+def test_a_lasso_contains_the_points_inside_it():
     x, y = np.array([1.0, 3.0, 1.0, NAN]), np.array([1.0, 1.0, 3.0, 1.0])
     assert bins.rows_in_lasso(x, y, *SQUARE).tolist() == [0]
 
 
-def test_a_lasso_leaves_out_its_own_notch():
+def test_a_lasso_excludes_its_own_notch():
     xs, ys = [0.0, 4.0, 4.0, 2.0, 0.0], [0.0, 0.0, 4.0, 1.0, 4.0]  # a V cut in from above
     x, y = np.array([2.0, 2.0, 0.5]), np.array([0.5, 3.0, 2.0])
     assert bins.rows_in_lasso(x, y, xs, ys).tolist() == [0, 2]
@@ -106,31 +106,31 @@ def test_two_corners_enclose_nothing():
     assert not len(bins.rows_in_lasso(np.zeros(3), np.zeros(3), [0, 1], [0, 1]))
 
 
-def test_folding_keeps_the_sum_and_names_what_is_put_together():
+def test_folding_keeps_the_sum_and_names_the_rest():
     assert bins.fold(np.array([5, 4, 3, 2]), 3).tolist() == [5, 4, 5]
     assert bins.fold(np.array([[5, 4, 3, 2], [1, 1, 1, 1]]), 3).tolist() == [[5, 4, 5], [1, 1, 2]]
     assert bins.fold_names(["a", "b", "c", "d"], 3) == ["a", "b", "2 more"]
 
 
 @pytest.mark.parametrize("limit", [4, 9])
-def test_what_fits_is_not_folded(limit):
+def test_short_axes_are_not_folded(limit):
     assert bins.fold(np.array([5, 4, 3, 2]), limit).tolist() == [5, 4, 3, 2]
     assert bins.fold_names(["a", "b", "c", "d"], limit) == ["a", "b", "c", "d"]
 
 
-def test_rows_are_put_in_the_order_of_a_column():
+def test_rows_are_sorted_by_a_column():
     assert bins.sort_by_value(np.array([0, 2, 3]), np.array([5.0, 0.0, 1.0, 3.0])).tolist() == [2, 3, 0]
 
 
 def test_quantiles_of_a_group_are_rows_of_that_group():
     codes, values = np.array([0, 2, 0, 0, 2]), np.array([3.0, 7.0, 1.0, 2.0, 9.0])
-    found = bins.group_quantiles(codes, values, 3, (0.0, 0.5, 1.0))
-    np.testing.assert_array_equal(found, [[1, NAN, 7], [2, NAN, 7], [3, NAN, 9]])
+    result = bins.group_quantiles(codes, values, 3, (0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(result, [[1, NAN, 7], [2, NAN, 7], [3, NAN, 9]])
 
 
-def test_groups_have_the_quantiles_that_they_have_alone():
+def test_quantiles_of_a_group_are_independent_of_other_groups():
     rng = np.random.default_rng(4)
     codes, values = rng.integers(0, 5, 500), rng.normal(size=500)
-    found = bins.group_quantiles(codes, values, 5, (0.25, 0.75))
+    result = bins.group_quantiles(codes, values, 5, (0.25, 0.75))
     alone = [np.quantile(values[codes == g], [0.25, 0.75], method="lower") for g in range(5)]
-    np.testing.assert_array_equal(found.T, alone)
+    np.testing.assert_array_equal(result.T, alone)

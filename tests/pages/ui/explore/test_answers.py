@@ -1,4 +1,4 @@
-"""What is said of answers: of a pool's, of a bin's, of one row's."""
+"""Descriptions of generated answers: of a pool, of bins, of one row."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from pages.ui.row.answer_source import RowAnswers
 
 
 @pytest.mark.parametrize(("shape", "ways"), [(0, 1), (0.5, 2), (2 / 3, 3), (0.75, 4)])
-def test_as_many_directions_as_hold_the_spread_evenly(shape, ways):
+def test_directions_are_the_number_of_equally_used_ones(shape, ways):
     assert answers.effective_directions(np.float64(shape)) == pytest.approx(ways)
 
 
-def test_what_is_wrong_with_answers_is_counted_and_the_rest_not_said():
+def test_problems_of_answers_are_counted_and_zero_counts_omitted():
     fine = AnswerCounts(10, 50, 0, 0, 0, 0, 0, 0)
     assert answers.describe_answer_counts(fine, 5) == "50 answers to 10 rows · none missing, empty, refused or cut."
     some = answers.describe_answer_counts(AnswerCounts(1000, 5000, 7, 0, 1, 2500, 4, 1), 5)
@@ -23,7 +23,7 @@ def test_what_is_wrong_with_answers_is_counted_and_the_rest_not_said():
     assert some.endswith("1 row with fewer than two: no score.")
 
 
-def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
+def test_a_score_decided_by_one_part_is_reported():
     assert "Here it is I nearly alone" in answers.describe_dominant_part({"dispersion": 0.1, "anisotropy": 0.97})
     assert "Here it is D nearly alone" in answers.describe_dominant_part(
         {"dispersion": 0.95, "anisotropy": float("nan")}
@@ -36,19 +36,19 @@ def test_a_score_that_is_one_of_its_parts_alone_is_called_so():
 # Bins
 
 
-def test_bins_are_counted_beside_random_rows():
+def test_bins_are_compared_with_random_rows():
     bin_of = np.array([0, 0, 0, 1, 1, 2, -1])
-    known = answer_bins.count_by_bin(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
-    assert known.sizes.tolist() == [3, 2, 1] and known.subset.tolist() == [2, 0, 0]
-    assert known.share == pytest.approx(1 / 3)
-    assert answer_bins.describe(known) == (
+    counts = answer_bins.count_by_bin(bin_of, np.array([0, 1, 6]), [np.array([0, 3]), np.array([0, 3, 5])])
+    assert counts.sizes.tolist() == [3, 2, 1] and counts.subset.tolist() == [2, 0, 0]
+    assert counts.share == pytest.approx(1 / 3)
+    assert answer_bins.describe(counts) == (
         "The subset takes from **1 of 3** bins; random rows touch 2 to 3. Untouched: **2**, with 3 rows."
     )
 
 
-def test_no_untouched_bins_are_not_said():
-    known = answer_bins.count_by_bin(np.array([0, 0]), np.array([1]), [])
-    assert answer_bins.describe(known) == "The subset takes from **1 of 1** bins."
+def test_untouched_bins_are_omitted_if_there_are_none():
+    counts = answer_bins.count_by_bin(np.array([0, 0]), np.array([1]), [])
+    assert answer_bins.describe(counts) == "The subset takes from **1 of 1** bins."
 
 
 # One row
@@ -70,18 +70,18 @@ def row(*texts):
         ((0.0, 0.5), (0.0, 0.5), "all alike"),
     ],
 )
-def test_the_score_is_said_in_words(apart, shape, words):
+def test_the_score_is_described(apart, shape, words):
     assert answerrow.verdict(row("a", "b", "c"), apart, shape) == words
 
 
-def test_few_answers_are_said_for_what_they_are():
+def test_too_few_answers_are_described():
     nothing = (float("nan"), float("nan"))
     assert answerrow.verdict(row(None, None), nothing, nothing) == "none to compare"
     assert answerrow.verdict(row("a", None), nothing, nothing) == "a single one, none to compare it with"
-    assert answerrow.verdict(row("a", "b", None), (0.4, 0.9), (0, 0.1)) == "far apart"  # two are always on one line
+    assert answerrow.verdict(row("a", "b", None), (0.4, 0.9), (0, 0.1)) == "far apart"  # two are always on a line
 
 
-def test_a_row_stands_among_those_that_have_the_figure_and_ties_count_half():
+def test_a_row_is_ranked_among_rows_with_a_value_and_ties_count_half():
     values = np.array([0.1, 0.2, 0.2, 0.4, np.nan])
     assert answerrow.percentile(values, 0) == (0.1, pytest.approx(1 / 8))
     assert answerrow.percentile(values, 1) == (0.2, pytest.approx(1 / 2))

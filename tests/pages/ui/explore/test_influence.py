@@ -1,4 +1,4 @@
-"""What is said of influence, and how far orders agree."""
+"""Descriptions of influence, and agreement of orders."""
 
 import numpy as np
 import pytest
@@ -16,43 +16,43 @@ def agreement(*orders, pool=20, names="abc"):
     return Agreement(tuple(names[: len(orders)]), arrays, rho, pool)
 
 
-def test_a_shared_beginning_is_counted_beside_chance():
+def test_a_shared_start_is_compared_with_chance():
     one = np.arange(10)
-    known = agreement(one, np.concatenate([[1, 0], one[2:]]))
-    assert influence_agreement.describe(known, (0, 1), 2).endswith("they share **2** (overlap 100 %, by chance 11 %).")
-    # of 2 out of 10 on average 0.4 are shared: 0.4 / 3.6
-    assert known.chance(2)[0] == pytest.approx(0.4 / 3.6)
-    assert known.top(1).shared()[0, 1] == 0
+    result = agreement(one, np.concatenate([[1, 0], one[2:]]))
+    assert influence_agreement.describe(result, (0, 1), 2).endswith("they share **2** (overlap 100 %, by chance 11 %).")
+    # two random sets of 2 out of 10 share 0.4 on average: 0.4 / 3.6
+    assert result.expected_overlap(2)[0] == pytest.approx(0.4 / 3.6)
+    assert result.top(1).shared()[0, 1] == 0
 
 
-def test_an_order_turned_round_is_minus_one():
-    known = agreement(np.arange(10), np.arange(10)[::-1])
-    assert known.rho[0, 1] == pytest.approx(-1)
-    assert "Spearman **−1.00**" in influence_agreement.describe(known, (0, 1), 3)
+def test_a_reversed_order_has_correlation_minus_one():
+    result = agreement(np.arange(10), np.arange(10)[::-1])
+    assert result.rho[0, 1] == pytest.approx(-1)
+    assert "Spearman **−1.00**" in influence_agreement.describe(result, (0, 1), 3)
 
 
 def test_too_few_rows_have_no_correlation():
-    known = agreement([4, 7], [7, 4])
-    assert influence_agreement.describe(known, (0, 1), 0) == "a and b: no rank correlation."
-    assert influence_agreement.describe(known, (0, 1), 2).startswith(
+    result = agreement([4, 7], [7, 4])
+    assert influence_agreement.describe(result, (0, 1), 0) == "a and b: no rank correlation."
+    assert influence_agreement.describe(result, (0, 1), 2).startswith(
         "a and b: no rank correlation; of their top 2 rows"
     )
 
 
-def test_accuracy_that_does_not_move_is_said_once():
-    told = {"name": "t", "pairs": 12, "unused": 2, "accuracy": [0.5, 0.6, 0.5], "margin_accuracy": [0.4, 0.6]}
-    assert "in 50 % of 10 pairs before the warm-up and after." in influence_agreement.describe_accuracy(told)
-    moved = influence_agreement.describe_accuracy(told | {"accuracy": [0.5, 0.6]})
+def test_unchanged_accuracy_is_stated_once():
+    text = {"name": "t", "pairs": 12, "unused": 2, "accuracy": [0.5, 0.6, 0.5], "margin_accuracy": [0.4, 0.6]}
+    assert "in 50 % of 10 pairs before the warm-up and after." in influence_agreement.describe_accuracy(text)
+    moved = influence_agreement.describe_accuracy(text | {"accuracy": [0.5, 0.6]})
     assert "in 50 % of 10 pairs before the warm-up, 60 % after." in moved
 
 
-def test_of_many_targets_the_one_in_use_is_always_shown():
+def test_of_many_targets_the_current_one_is_always_shown():
     names = [f"t{k}" for k in range(12)]
     assert influence.limit_targets(names, "t11") == [*names[: MAX_TARGETS - 1], "t11"]
     assert influence.limit_targets(names, "t2") == names[:MAX_TARGETS]
     assert influence.limit_targets(names[:3], "t0") == names[:3]
 
 
-def test_no_token_has_no_logarithm():
+def test_the_logarithm_of_no_tokens_is_nan():
     assert influence_spread.log10_tokens(np.array([1, 1000])).tolist() == pytest.approx([0, 3])
     assert np.isnan(influence_spread.log10_tokens(np.array([0]))[0])
