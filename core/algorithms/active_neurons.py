@@ -1,7 +1,7 @@
-"""Activation states: which neurons are on in each row of a pool. Sparse and binary; arrays only.
+"""Active neurons of each row of a pool: sparse and binary; arrays only.
 
-A neuron is a number: those of layer 0 first, then those of layer 1, and so on. What it means for one to be on is
-said where it is measured (core/models/activations.py).
+A neuron is a number: those of layer 0 first, then those of layer 1, and so on. Which neurons count as active is
+decided where they are measured (core/models/activations.py).
 """
 
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ from core.errors import MethodError
 
 IntArray = NDArray[np.int64]
 
-ABSENT = np.uint32(0xFFFFFFFF)  # in a table of states: nothing is on at this place
-CHUNK = 1 << 22  # neurons read at once in a run over many rows
+ABSENT = np.uint32(0xFFFFFFFF)  # in a table of fixed width: no active neuron at this place
+CHUNK = 1 << 22  # neurons read at once
 
 
 @dataclass(frozen=True, eq=False)
 class ActiveNeurons:
-    """Sorted lists of neurons, one for each row, end to end. `indices` may be memory-mapped."""
+    """Sorted lists of active neurons, one for each row, concatenated. `indices` may be memory-mapped."""
 
     indptr: IntArray  # (N + 1,) row i holds indices[indptr[i] : indptr[i + 1]]
     indices: NDArray[np.uint32]  # ascending inside a row, no repeats, below `neurons`
-    neurons: int  # how many there are in all, on or not
-    check: InitVar[bool] = True  # False: whoever wrote them has looked; reads nothing of `indices`
+    neurons: int  # how many the model has, active or not
+    check: InitVar[bool] = True  # False: checked when written; reads nothing of `indices`
 
     def __post_init__(self, check: bool) -> None:
         if check:
-            self._refuse_damage()
+            self._check_indices()
 
-    def _refuse_damage(self) -> None:
+    def _check_indices(self) -> None:
         ends = self.indptr
         if len(ends) == 0 or ends[0] != 0 or ends[-1] != len(self.indices) or (np.diff(ends) < 0).any():
             raise MethodError("Activation states are damaged: their rows do not fill the list. Measure them again.")
         for start in range(0, len(self.indices), CHUNK):
-            on = np.asarray(self.indices[start : start + CHUNK + 1])  # one more: pairs across the cut
-            falls = np.flatnonzero(on[1:] <= on[:-1]) + start + 1
-            if on.max() >= self.neurons or not np.isin(falls, ends).all():
+            active = np.asarray(self.indices[start : start + CHUNK + 1])  # one more: pairs across the cut
+            falls = np.flatnonzero(active[1:] <= active[:-1]) + start + 1
+            if active.max() >= self.neurons or not np.isin(falls, ends).all():
                 raise MethodError(
                     "Activation states are damaged: the neurons of a row must be ascending numbers below "
                     f"{self.neurons:,}. Measure them again."
@@ -47,7 +47,7 @@ class ActiveNeurons:
 
     @classmethod
     def from_table(cls, table: NDArray[np.uint32], neurons: int) -> "ActiveNeurons":
-        """From a column of fixed width, (N, K), each row ascending; ABSENT, at the end of a row, is left out."""
+        """Convert a table of fixed width (N, K), each row ascending; ABSENT, at the end of a row, is dropped."""
         present = table != ABSENT
         indptr = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
         return cls(indptr, table.ravel() if present.all() else table[present], neurons)
@@ -56,33 +56,33 @@ class ActiveNeurons:
         return len(self.indptr) - 1
 
     def row(self, row: int) -> NDArray[np.uint32]:
-        """Neurons that are on in this row, ascending."""
+        """Return the active neurons of this row, ascending."""
         return self.indices[self.indptr[row] : self.indptr[row + 1]]
 
     def take(self, rows: IntArray) -> "ActiveNeurons":
-        """These rows by themselves, in this order; copied."""
+        """Return a copy of these rows, in this order."""
         ends = np.concatenate([[0], np.cumsum(np.diff(self.indptr)[rows])]).astype(np.int64)
         return ActiveNeurons(ends, gather_slices(self.indices, self.indptr, rows), self.neurons)
 
     def counts(self, rows: IntArray) -> IntArray:
-        """(neurons,) in how many of these rows each neuron is on."""
+        """Return (neurons,) the number of these rows in which each neuron is active."""
         total = np.zeros(self.neurons, np.int64)
-        for some in self._chunks(rows):
-            total += np.bincount(gather_slices(self.indices, self.indptr, some), minlength=self.neurons)
+        for chunk in self._chunks(rows):
+            total += np.bincount(gather_slices(self.indices, self.indptr, chunk), minlength=self.neurons)
         return total
 
     def weighted_sums(self, weight: NDArray[np.float64], rows: IntArray) -> NDArray[np.float64]:
-        """(R,) Σ weight (neurons,) over what is on in each of these rows."""
+        """Return (R,) Σ weight (neurons,) over the active neurons of each of these rows."""
         out = np.zeros(len(rows))
         done = 0
-        for some in self._chunks(rows):
-            own = np.repeat(np.arange(done, done + len(some)), np.diff(self.indptr)[some])
-            out += np.bincount(own, weight[gather_slices(self.indices, self.indptr, some)], minlength=len(rows))
-            done += len(some)
+        for chunk in self._chunks(rows):
+            position = np.repeat(np.arange(done, done + len(chunk)), np.diff(self.indptr)[chunk])
+            out += np.bincount(position, weight[gather_slices(self.indices, self.indptr, chunk)], minlength=len(rows))
+            done += len(chunk)
         return out
 
     def _chunks(self, rows: IntArray) -> Iterator[IntArray]:
-        """`rows` in runs of about CHUNK neurons."""
+        """Split `rows` into runs of about CHUNK neurons."""
         size = max(1, CHUNK * len(self) // max(1, len(self.indices)))
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
@@ -91,6 +91,6 @@ class ActiveNeurons:
 def gather_slices(
     values: NDArray[Any], ends: IntArray, which: NDArray[Any], dtype: DTypeLike | None = None
 ) -> NDArray[Any]:
-    """values[ends[k] : ends[k + 1]] for each k of `which`, end to end; as they are, or as `dtype`."""
+    """Concatenate values[ends[k] : ends[k + 1]] for each k of `which`; optionally cast to `dtype`."""
     pieces = [values[a:b] for a, b in zip(ends[which].tolist(), ends[which + 1].tolist(), strict=True)]
     return np.concatenate(pieces or [values[:0]], dtype=dtype, casting="unsafe")

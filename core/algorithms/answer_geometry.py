@@ -1,21 +1,21 @@
-"""How far apart the answers to one instruction lie, and in how many directions. Arrays only.
+"""Answer geometry: how much the generated answers to one instruction differ, and in how many directions. Arrays only.
 
     V ∈ R^{K×d}                            one unit vector per answer
     S = V Vᵀ                               Gram matrix: the similarities (cosines) of the answers
-    S_c = H S H,  H = I − 11ᵀ/K            the same from the answers' mean; eigenvalues λ_1 ≥ λ_2 ≥ … ≥ 0
-    dispersion  D = tr(S_c) / K            mean squared distance from it: 0 = alike, 1 − 1/K = unrelated, 1 at most
-    anisotropy  I = 1 − λ_1 / tr(S_c)      0 = all spread lies on one line; 1 − 1/(K−1) = equal in all directions
+    S_c = H S H,  H = I − 11ᵀ/K            the same relative to the answers' mean; eigenvalues λ_1 ≥ λ_2 ≥ … ≥ 0
+    dispersion  D = tr(S_c) / K            mean squared distance from it: 0 = equal, 1 − 1/K = unrelated, 1 at most
+    anisotropy  I = 1 − λ_1 / tr(S_c)      0 = all spread along one line; 1 − 1/(K−1) = equal in all directions
 
-Both are 0 where tr(S_c) < 1e-12. (By its name anisotropy ought to be high where one direction holds all the spread; it
-is the other way round, as in the source.) Source: ADG, https://arxiv.org/abs/2604.10448.
+Both are 0 if tr(S_c) < 1e-12. (The name anisotropy suggests high for spread along one direction; it is the other way
+round, as in the source.) Source: ADG, https://arxiv.org/abs/2604.10448.
 
-An answer that is missing has NaN for a vector. The figures are those of the K' answers that are there, and take their
-K' for K, so such a row is not quite comparable with whole ones: of alike drawn answers D is (K' − 1) / K' of their
-variance, and two answers always lie on one line, I = 0. How many were there is told beside them.
+A missing answer has NaN for a vector. D and I are those of the K' answers present, with K' for K, so such a row is not
+quite comparable with complete ones: of identically distributed answers D is (K' − 1) / K' of their variance, and two
+answers always span one line, I = 0. K' is returned with them.
 
-Of the vectors the Gram matrix is kept, K² numbers a row, and their mean, for a map. In float32 it carries D to about
-1e-7, so I says nothing where D is smaller than that and not 0; equal vectors give entries equal to the last bit, and so
-0 and 0.
+Only the Gram matrix of the vectors is stored, K² numbers a row, and their mean, for a map. In float32 it gives D to
+about 1e-7, so I means nothing where D is smaller than that and not 0; equal vectors give entries equal to the last bit,
+and so D = I = 0.
 """
 
 from collections.abc import Iterator
@@ -28,101 +28,101 @@ from core.schema import BoolArray, FloatArray, IntArray
 
 Float64Array = NDArray[np.float64]
 
-CHUNK = 1 << 20  # numbers of float64 worked on at once: 8 MiB, a few times over
-CENTRE = "answer_centre"  # the column that `centres` are stored in
+CHUNK = 1 << 20  # float64 numbers in memory at once: 8 MiB, a few times over
+CENTRE = "answer_centre"  # the column that `answer_centres` are stored in
 MIN_SPREAD = 1e-12  # tr(S_c) below this is rounding
-TIE = 1e-6  # of two parts of an eigenvector that differ by less, neither is the larger
+TIE = 1e-6  # entries of an eigenvector that differ by less count as equal
 
 
 @dataclass(frozen=True, eq=False)
 class AnswerGeometry:
-    """Of each row's answers; NaN where fewer than two are there."""
+    """Dispersion and anisotropy of each row's answers; NaN for rows with fewer than two."""
 
     dispersion: Float64Array  # (N,) D in [0, 1]
     anisotropy: Float64Array  # (N,) I in [0, 1 − 1/(K−1)]
-    counted: IntArray  # (N,) K', how many answers are there: fewer than K is to be shown
+    counted: IntArray  # (N,) K', how many answers are present: shown where fewer than K
 
 
 def gram_matrices(vectors: NDArray[np.floating]) -> FloatArray:
-    """(N, K, K) similarities of (N, K, d) unit vectors of any float type; NaN for every pair with a missing answer.
+    """Return (N, K, K) similarities of (N, K, d) unit vectors of any float type; NaN for pairs with a missing answer.
 
     Summed in float64. `vectors` may be memory-mapped: a few megabytes of it are read at a time.
     """
     n, k, width = vectors.shape
-    found = np.empty((n, k, k), np.float32)
-    for some in _chunks(n, k * max(k, width)):
-        part = np.asarray(vectors[some], np.float64)
-        # one dot product per pair, unlike a matrix product, sums in the same order whichever the pair
-        found[some] = np.vecdot(part[:, :, None], part[:, None])
-    return found
+    gram = np.empty((n, k, k), np.float32)
+    for chunk in _chunks(n, k * max(k, width)):
+        part = np.asarray(vectors[chunk], np.float64)
+        # unlike a matrix product, one dot product per pair sums in the same order for every pair
+        gram[chunk] = np.vecdot(part[:, :, None], part[:, None])
+    return gram
 
 
 def answer_centres(vectors: NDArray[np.floating]) -> FloatArray:
-    """(N, d) mean of the answers that are there, from (N, K, d) unit vectors: where a row's answers lie.
+    """Return (N, d) the mean of each row's answers, from (N, K, d) unit vectors; missing answers are ignored.
 
-    NaN without any. Its length is √(1 − D): answers that differ more lie nearer to the middle.
+    NaN without any. Its length is √(1 − D): the more the answers differ, the shorter.
     """
     n, k, width = vectors.shape
-    found = np.full((n, width), np.nan, np.float32)
-    for some in _chunks(n, k * width):
-        part = np.asarray(vectors[some], np.float64)
-        there: BoolArray = np.asarray(np.isfinite(part).all(axis=2))
-        count = there.sum(axis=1)
-        total = np.where(there[:, :, None], part, 0).sum(axis=1)
-        found[some] = np.where(count[:, None], total / np.maximum(count, 1)[:, None], np.nan)
-    return found
+    means = np.full((n, width), np.nan, np.float32)
+    for chunk in _chunks(n, k * width):
+        part = np.asarray(vectors[chunk], np.float64)
+        present: BoolArray = np.asarray(np.isfinite(part).all(axis=2))
+        count = present.sum(axis=1)
+        total = np.where(present[:, :, None], part, 0).sum(axis=1)
+        means[chunk] = np.where(count[:, None], total / np.maximum(count, 1)[:, None], np.nan)
+    return means
 
 
 def compute_geometry(gram: FloatArray | Float64Array) -> AnswerGeometry:
-    """D and I of the answers that are there, from (N, K, K) similarities."""
+    """Compute D and I of the answers present, from (N, K, K) similarities."""
     n, k = gram.shape[:2]
     dispersion, anisotropy = np.full(n, np.nan), np.full(n, np.nan)
     counted = np.zeros(n, np.int64)
-    for some in _chunks(n, k * k):
-        centred, there = _centred(gram[some])
-        counted[some] = own = there.sum(axis=1)
-        enough = own >= 2
+    for chunk in _chunks(n, k * k):
+        centred, present = _centred(gram[chunk])
+        counted[chunk] = count = present.sum(axis=1)
+        enough = count >= 2
         spread = np.maximum(np.trace(centred, axis1=1, axis2=2), 0)
         largest = np.linalg.eigvalsh(centred)[:, -1] if k else spread  # a missing answer only adds an eigenvalue of 0
-        apart = spread >= MIN_SPREAD
-        one_line = np.divide(largest, spread, out=np.ones(len(own)), where=apart)
-        dispersion[some] = np.where(enough, np.where(apart, spread, 0) / np.maximum(own, 1), np.nan)
-        anisotropy[some] = np.where(enough, np.maximum(1 - one_line, 0), np.nan)
+        has_spread = spread >= MIN_SPREAD
+        one_line = np.divide(largest, spread, out=np.ones(len(count)), where=has_spread)
+        dispersion[chunk] = np.where(enough, np.where(has_spread, spread, 0) / np.maximum(count, 1), np.nan)
+        anisotropy[chunk] = np.where(enough, np.maximum(1 - one_line, 0), np.nan)
     return AnswerGeometry(dispersion, anisotropy, counted)
 
 
 def answer_coordinates(gram_row: FloatArray | Float64Array) -> Float64Array:
-    """(K, 2) a small map of one row's answers, from (K, K) similarities; NaN for answers that are missing.
+    """Return (K, 2) a small map of one row's answers, from (K, K) similarities; NaN for missing answers.
 
-    Classical scaling: √λ_1 u_1 and √λ_2 u_2 of S_c. The first axis holds 1 − I of the spread; where two hold all of it
-    the distances on the map are those between the answers. The part of each axis that is farthest from 0 is positive
-    (of equally far ones the first).
+    Classical scaling: √λ_1 u_1 and √λ_2 u_2 of S_c. The first axis holds 1 − I of the spread; where two axes hold all
+    of it, distances on the map are those between the answers. The entry of each axis farthest from 0 is positive (of
+    equally far ones the first).
     """
-    found = np.full((len(gram_row), 2), np.nan)
-    centred, there = _centred(gram_row[None])
-    rows = np.flatnonzero(there[0])
+    xy = np.full((len(gram_row), 2), np.nan)
+    centred, present = _centred(gram_row[None])
+    rows = np.flatnonzero(present[0])
     values, axes = np.linalg.eigh(centred[0][np.ix_(rows, rows)])
-    found[rows] = 0
+    xy[rows] = 0
     for axis, number in enumerate(range(len(rows) - 1, -1, -1)[:2]):
-        own = axes[:, number]
-        size = np.abs(own)
+        vector = axes[:, number]
+        size = np.abs(vector)
         first = np.flatnonzero(size > size.max() - TIE)[0]
-        found[rows, axis] = own * np.sign(own[first]) * np.sqrt(max(values[number], 0))
-    return found
+        xy[rows, axis] = vector * np.sign(vector[first]) * np.sqrt(max(values[number], 0))
+    return xy
 
 
 def _centred(gram: FloatArray | Float64Array) -> tuple[Float64Array, BoolArray]:
-    """S_c of the answers that are there, (n, K, K) with 0 for the others, and which are there, (n, K)."""
-    there: BoolArray = np.isfinite(np.diagonal(gram, axis1=1, axis2=2))
-    pairs = there[:, :, None] & there[:, None]
-    known = np.where(pairs, gram, 0).astype(np.float64)
-    count = np.maximum(there.sum(axis=1), 1)[:, None]
-    mean = known.sum(axis=2) / count
-    whole = mean.sum(axis=1, keepdims=True) / count
-    return np.where(pairs, known - mean[:, :, None] - mean[:, None] + whole[:, :, None], 0), there
+    """Return S_c of the answers present, (n, K, K) with 0 for the others, and a mask of those present, (n, K)."""
+    present: BoolArray = np.isfinite(np.diagonal(gram, axis1=1, axis2=2))
+    pairs = present[:, :, None] & present[:, None]
+    similarity = np.where(pairs, gram, 0).astype(np.float64)
+    count = np.maximum(present.sum(axis=1), 1)[:, None]
+    mean = similarity.sum(axis=2) / count
+    grand_mean = mean.sum(axis=1, keepdims=True) / count
+    return np.where(pairs, similarity - mean[:, :, None] - mean[:, None] + grand_mean[:, :, None], 0), present
 
 
 def _chunks(n: int, each: int) -> Iterator[slice]:
-    """Stretches of 0..n − 1 that hold about CHUNK numbers, at `each` numbers a row."""
+    """Split 0..n − 1 into slices of about CHUNK numbers, at `each` numbers a row."""
     size = max(1, CHUNK // max(1, each))
     return (slice(start, start + size) for start in range(0, n, size))

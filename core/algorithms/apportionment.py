@@ -1,15 +1,16 @@
-"""Share a budget of rows over tasks by weight, exactly and nested: Webster's (Sainte-Laguë) method with caps.
+"""Apportionment: share a budget of rows over tasks by weight, exactly and nested: Webster's (Sainte-Laguë) method
+with caps.
 
-    the next seat goes to the task with the highest  weight / (seats so far + ½)  of those that have a row left
+    the next seat goes to the task with the highest  weight / (seats so far + ½)  of those with a row left
 
-So shares follow the weights as closely as whole rows can, a task never gets more than it has (its cap), what it
-cannot take goes to the others by their weights, and the sum is min(budget, all rows), always. A larger budget only
-ever adds rows: the budget never has to be known beforehand, and one order of all rows serves every budget. (The
-method of largest remainders may take a seat away when the house grows: the Alabama paradox.)
+Shares follow the weights as closely as whole rows can, a task never gets more than its rows (its cap), what it cannot
+take goes to the others by their weights, and the sum is always min(budget, all rows). A larger budget only ever adds
+rows, so one order of all rows serves every budget. (The method of largest remainders may take a seat away when the
+budget grows: the Alabama paradox.)
 
-Equal weights are round robin: every task one row in turn, as long as it has one. Tasks of weight 0 come when all
-others have nothing left, in turn among themselves. Ties go to the earlier task. Weights are compared as float64:
-integers and simple fractions tie exactly where they should.
+Equal weights are round robin: one row per task in turn, as long as it has one. Tasks of weight 0 come after all
+others, in turn among themselves. Ties go to the earlier task. Weights are compared as float64: integers and simple
+fractions tie exactly where they should.
 """
 
 from collections.abc import Sequence
@@ -26,14 +27,14 @@ Sizes = IntArray | Sequence[int]
 
 
 def seat_order(weights: Weights, caps: Sizes) -> IntArray:
-    """(Σ caps,) which task the first, the second, ... seat goes to. O(N log N) for N seats.
+    """Return (Σ caps,) the task that the first, the second, ... seat goes to. O(N log N) for N seats.
 
-    MethodError for a weight that is negative or not finite, a negative cap, and weights and caps of unlike length.
+    Raises MethodError for a negative or non-finite weight, a negative cap, and weights and caps of different length.
     """
-    share, most = np.asarray(weights, np.float64), np.asarray(caps, np.int64)
-    _check(share, most)
-    task = np.repeat(np.arange(len(most)), most)
-    seat = np.arange(len(task)) - np.repeat(np.cumsum(most) - most, most)  # 0, 1, ... inside each task
+    share, limit = np.asarray(weights, np.float64), np.asarray(caps, np.int64)
+    _check(share, limit)
+    task = np.repeat(np.arange(len(limit)), limit)
+    seat = np.arange(len(task)) - np.repeat(np.cumsum(limit) - limit, limit)  # 0, 1, ... within each task
     last = share[task] == 0
     price = (seat + 0.5) / np.where(last, 1.0, share[task])  # low is early
     order: IntArray = task[np.lexsort((task, price, last))]
@@ -41,24 +42,26 @@ def seat_order(weights: Weights, caps: Sizes) -> IntArray:
 
 
 def apportion_seats(weights: Weights, caps: Sizes, house: int) -> IntArray:
-    """(T,) how many of `house` seats each task gets; min(house, Σ caps) in all."""
+    """Return (T,) how many of `house` seats each task gets; min(house, Σ caps) in total."""
     within = np.minimum(np.asarray(caps, np.int64), house)
-    found: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [house])[0]
-    return found
+    allocated: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [house])[0]
+    return allocated
 
 
 def seats_at_budgets(order: IntArray, tasks: int, houses: Sizes) -> IntArray:
-    """(H, T) seats of each task under each of H house sizes, ascending; `order` is that of `turns`."""
-    found = np.zeros((len(houses), tasks), np.int64)
+    """Return (H, T) seats of each task under each of H budgets, ascending; `order` is that of `seat_order`."""
+    counts = np.zeros((len(houses), tasks), np.int64)
     for k, (start, stop) in enumerate(zip([0, *houses[:-1]], houses, strict=True)):
-        found[k] = np.bincount(order[start:stop], minlength=tasks)
-    return np.cumsum(found, axis=0)
+        counts[k] = np.bincount(order[start:stop], minlength=tasks)
+    return np.cumsum(counts, axis=0)
 
 
 def interleave_by_seats(rows: Sequence[IntArray], weights: Weights) -> IntArray:
-    """One order of the rows of all tasks: the first B of it are, for every B, the seats of B, each filled from the
-    beginning of its task's own order. `rows[t]` is the order of task t."""
-    order = seat_order(weights, [len(own) for own in rows])
+    """Return one order of the rows of all tasks; `rows[t]` is the order of task t.
+
+    For every B, its first B rows are the seats under budget B, each filled from the beginning of its task's own order.
+    """
+    order = seat_order(weights, [len(task_rows) for task_rows in rows])
     out = np.empty(len(order), np.int64)
     if len(order):
         out[np.argsort(order, kind="stable")] = np.concatenate(rows)  # the k-th seat of t is the k-th row of t
@@ -66,9 +69,9 @@ def interleave_by_seats(rows: Sequence[IntArray], weights: Weights) -> IntArray:
 
 
 def shuffle_by_task(task: IntArray, tasks: int, seed: int) -> list[IntArray]:
-    """Rows of each task, 0 to tasks − 1, in a random order; `task` is (N,), and rows of −1 are in none.
+    """Return the rows of each task, 0 to tasks − 1, in random order; `task` is (N,), and rows of −1 are in none.
 
-    Rows left out do not change the order of the others: a filter moves nothing but what it takes.
+    Excluding rows does not change the order of the others.
     """
     shuffled = np.random.default_rng(seed).permutation(len(task))
     grouped = shuffled[np.argsort(task[shuffled], kind="stable")]

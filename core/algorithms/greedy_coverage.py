@@ -1,20 +1,20 @@
-"""Greedy coverage of activation states: an order of rows in which every prefix covers as much as greedy can.
+"""Greedy coverage of active neurons: an order of rows in which every prefix covers as much as greedy search can.
 
-    f(S) = Σ_n g(count_n(S))        count_n(S) = rows of S in which neuron n is on; g concave, g(0) = 0
+    f(S) = Σ_n g(count_n(S))        count_n(S) = rows of S in which neuron n is active; g concave, g(0) = 0
 
     g = sqrt     √c            further rows with the same neurons count, but less and less
-    g = once     min(c, 1)     maximum coverage: how many neurons are on in at least one row
+    g = once     min(c, 1)     maximum coverage: how many neurons are active in at least one row
     g = capped   min(c, τ)     τ-fold coverage
 
 f is monotone and submodular, so the first k rows have at least 1 − 1/e of the best f that any k rows have
 (Nemhauser, Wolsey, Fisher 1978). `coverage_order` is exactly the order of the plain greedy algorithm, ties to the
-earlier row, but asks for few gains (lazy greedy, Minoux 1978): gains only fall, so one computed earlier is an upper
-bound, and a row whose bound is below the best gain found is not asked. Besides, what a chosen row takes from the
-gains of others is told to them, the largest losses first, for as long as telling has cost no more than asking:
-where all rows are about equally good, all bounds would go stale together.
+earlier row, but evaluates few gains (lazy greedy, Minoux 1978): gains only fall, so an earlier gain is an upper bound,
+and a row whose bound is below the best gain is not evaluated. In addition, gain losses are pushed eagerly to the
+affected rows, largest first, while that has been no dearer than re-evaluating them: if all rows are about equally
+good, all bounds would become stale together.
 
-Steps of g are multiples of GRAIN, so their sums are exact in float64 in whatever order they are added: a bound that
-was told of every loss is the gain itself, equal gains are equal, and every machine gives the same order.
+Steps of g are multiples of GRAIN, so their sums are exact in float64 in any order of addition: a bound that received
+every loss is the gain itself, equal gains are equal, and every machine gives the same order.
 """
 
 from collections.abc import Sequence
@@ -32,30 +32,28 @@ from core.schema import IntArray, Progress, ignore_progress
 Growth = Literal["sqrt", "once", "capped"]
 Exact = NDArray[np.float64]
 
-GRAIN = 2.0**-32  # of a step of g; those of √ still fall, by one GRAIN, at a count of a million
-MAX_ACTIVE = 1 << 21  # neurons on in one row: float64 holds multiples of GRAIN below 2^53 of them exactly
-FIRST_BATCH = 8  # rows asked at once when the leading bound turns out too high; then twice as many, up to CHUNK
-CHUNK = 1 << 15  # neurons, or rows that have one, read at once: what stays in a processor's cache
-REPORT_EVERY = 64  # rows chosen between two calls of `on_pick`
+GRAIN = 2.0**-32  # unit of a step of g; steps of √ still fall, by one GRAIN, at a count of a million
+MAX_ACTIVE = 1 << 21  # active neurons of one row: float64 holds multiples of GRAIN exactly up to 2^53 of them
+FIRST_BATCH = 8  # rows evaluated at once when the leading bound turns out too high; then twice as many, up to CHUNK
+CHUNK = 1 << 15  # neurons, or rows that have one, read at once: fits a processor's cache
+REPORT_EVERY = 64  # rows selected between two calls of `on_pick`
 PART_ROWS = 50_000
 SLACK = 1.5
-MAX_IN_ONE_SEARCH = (
-    1 << 28
-)  # neurons on in all rows together that are searched at once, in about 6 GB; more go in parts
-PARTITIONED_SHARE = 0.3  # of the rows that are put in order in parts; the paper's core set is 0.15
+MAX_IN_ONE_SEARCH = 1 << 28  # active neurons of all rows searched in one go, in about 6 GB; more are partitioned
+PARTITIONED_SHARE = 0.3  # share of the rows ordered by a partitioned search; the paper's core set is 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class CoverageOrder:
-    """An order of rows, best first, and what each of them added."""
+    """An order of rows, best first, and the gain of each."""
 
     rows: IntArray  # (M,) no repeats
-    gains: Exact  # (M,) f with the row less f without it, when it was chosen; never rises
+    gains: Exact  # (M,) f with the row minus f without it, when it was selected; never rises
     total: float  # f of all rows of the pool
 
     @property
     def curve(self) -> Exact:
-        """(M,) f of the first 1, 2, ... M rows as a share of f of all; NaN where no row has a neuron on."""
+        """(M,) f of the first 1, 2, ... M rows as a share of f of all; NaN if no row has an active neuron."""
         return np.cumsum(self.gains) / (self.total or np.nan)
 
 
@@ -67,10 +65,11 @@ def coverage_order(
     tau: float = 1,
     on_pick: Progress = ignore_progress,
 ) -> CoverageOrder:
-    """The first `length` rows of the greedy order (all, if there are no more); ties to the earlier row.
+    """Compute the first `length` rows of the greedy order (all, if there are no more); ties go to the earlier row.
 
     A shorter length gives a prefix of a longer one. Rows that add nothing come last, in the order of the pool.
-    `tau` is for g = "capped". MethodError for an unknown g, for a τ not above 0, and for rows of MOST_ON neurons.
+    `tau` is for g = "capped". Raises MethodError for an unknown g, for τ ≤ 0, and for a row with MAX_ACTIVE neurons or
+    more.
     """
     size = len(states) if length is None else min(length, len(states))
     search = _Search(states, growth_steps(g, tau, len(states)))
@@ -98,31 +97,31 @@ def partitioned_order(
     tau: float = 1,
     on_pick: Progress = ignore_progress,
 ) -> CoverageOrder:
-    """About the greedy order, for pools whose states shall not be in memory at once: partition, then merge.
+    """Approximate the greedy order without holding all active neurons in memory: partition, then merge.
 
-    1. Row i goes to part i mod P, P = ⌈N / part_rows⌉: parts are alike even if the pool is sorted.
-    2. Of each part by itself, the greedy order to ⌈slack · length / P⌉ rows.
-    3. Of all rows that a part has put forward, the greedy order to `length`.
+    1. Row i goes to part i mod P, P = ⌈N / part_rows⌉, so parts are similar even if the pool is sorted.
+    2. Each part is searched on its own, up to ⌈slack · length / P⌉ rows.
+    3. The rows found in all parts are searched together, up to `length`.
 
-    In memory at once: a part, then slack · length rows. Gains and curve are exactly those of the order it gives.
+    In memory at once: a part, then slack · length rows. Gains and curve are exact for the order returned.
     Nothing is random; with one part this is `coverage_order`. Another `length` may give another order.
-    The scheme is GreeDi (Mirzasoleiman et al. 2013, https://arxiv.org/abs/1411.0541) with parts that put forward
-    their share of the budget; `python -m bench.coverage` says what it loses.
+    The scheme is GreeDi (Mirzasoleiman et al. 2013, https://arxiv.org/abs/1411.0541) with parts that contribute
+    their share of the budget; `python -m bench.coverage` measures the loss.
     """
     length = min(length, len(states))
     parts = max(1, -(-len(states) // part_rows))
     if parts == 1:
         return coverage_order(states, length, g=g, tau=tau, on_pick=on_pick)
-    share = int(np.ceil(slack * length / parts))
-    work = parts * share + length
-    forward = []
+    part_length = int(np.ceil(slack * length / parts))
+    work = parts * part_length + length
+    candidates = []
     for part in range(parts):
         rows = np.arange(part, len(states), parts)
-        forward.append(rows[coverage_order(states.take(rows), share, g=g, tau=tau).rows])
-        on_pick((part + 1) * share, work)
-    rows = np.sort(np.concatenate(forward))
+        candidates.append(rows[coverage_order(states.take(rows), part_length, g=g, tau=tau).rows])
+        on_pick((part + 1) * part_length, work)
+    rows = np.sort(np.concatenate(candidates))
     merged = coverage_order(
-        states.take(rows), length, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * share + done, work)
+        states.take(rows), length, g=g, tau=tau, on_pick=lambda done, _: on_pick(parts * part_length + done, work)
     )
     return CoverageOrder(rows[merged.rows], merged.gains, total_coverage(states, g=g, tau=tau))
 
@@ -136,41 +135,41 @@ def coverage_gains(
     max_in_one_search: int = MAX_IN_ONE_SEARCH,
     on_pick: Progress = ignore_progress,
 ) -> Exact:
-    """(N,) what each of `rows` (ascending) adds in the greedy order of these rows; NaN for the others. High = early.
+    """Return (N,) the gain of each of `rows` (ascending) in their greedy order; NaN for other rows. High = early.
 
-    Highest first, ties to the earlier row, is the greedy order again: gains never rise along it, and of rows with
-    equal gains the earlier one was chosen first. of pools with more than `max_in_one_search` neurons on, the first
-    PARTED_SHARE is put in order by `partitioned_order`; the rest by what each row would add to those, and never
-    above the last of them.
+    Sorting by gain, highest first, ties to the earlier row, gives the greedy order back: gains never rise along it, and
+    of rows with equal gains the earlier one was selected first. With more than `max_in_one_search` active neurons in
+    total, the first PARTITIONED_SHARE is ordered by `partitioned_order`; each other row gets its marginal gain over
+    those, never above the last of them.
     """
-    some = states if len(rows) == len(states) else states.take(rows)
-    if len(some.indices) <= max_in_one_search:
-        cover = coverage_order(some, g=g, tau=tau, on_pick=on_pick)
+    eligible = states if len(rows) == len(states) else states.take(rows)
+    if len(eligible.indices) <= max_in_one_search:
+        cover = coverage_order(eligible, g=g, tau=tau, on_pick=on_pick)
     else:
-        length = int(np.ceil(PARTITIONED_SHARE * len(some)))
-        cover = partitioned_order(some, length, g=g, tau=tau, on_pick=on_pick)
+        length = int(np.ceil(PARTITIONED_SHARE * len(eligible)))
+        cover = partitioned_order(eligible, length, g=g, tau=tau, on_pick=on_pick)
     gains = np.full(len(states), np.nan)
     gains[rows[cover.rows]] = cover.gains
-    rest = np.setdiff1d(np.arange(len(some)), cover.rows)
+    rest = np.setdiff1d(np.arange(len(eligible)), cover.rows)
     if len(rest):
-        gains[rows[rest]] = np.minimum(marginal_gains(some, cover.rows, rest, g=g, tau=tau), cover.gains[-1])
+        gains[rows[rest]] = np.minimum(marginal_gains(eligible, cover.rows, rest, g=g, tau=tau), cover.gains[-1])
     return gains
 
 
 def marginal_gains(
-    states: ActiveNeurons, chosen: IntArray, rows: IntArray, *, g: Growth = "sqrt", tau: float = 1
+    states: ActiveNeurons, selected: IntArray, rows: IntArray, *, g: Growth = "sqrt", tau: float = 1
 ) -> Exact:
-    """(R,) what each of `rows` alone would add to those chosen."""
-    weight = np.append(growth_steps(g, tau, len(states)), 0.0)[states.counts(chosen)]
+    """Return (R,) the marginal gain of each of `rows` alone over the rows selected."""
+    weight = np.append(growth_steps(g, tau, len(states)), 0.0)[states.counts(selected)]
     return states.weighted_sums(weight, rows)
 
 
 def coverage_curve(
     states: ActiveNeurons, rows: IntArray, at: Sequence[int] | IntArray, *, g: Growth = "sqrt", tau: float = 1
 ) -> Exact:
-    """f of the first at[0], at[1], ... of `rows` as a share of f of all rows; any order of rows, `at` ascending.
+    """Return f of the first at[0], at[1], ... of `rows` as a share of f of all rows; any order of rows, `at` ascending.
 
-    NaN where no row has a neuron on. Reads each row once, however many lengths are asked for.
+    NaN if no row has an active neuron. Reads each row once, for any number of lengths.
     """
     height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
     counts = np.zeros(states.neurons, np.int64)
@@ -182,13 +181,13 @@ def coverage_curve(
 
 
 def total_coverage(states: ActiveNeurons, *, g: Growth = "sqrt", tau: float = 1) -> float:
-    """f of all rows."""
+    """Compute f of all rows."""
     height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
     return float(height[states.counts(np.arange(len(states)))].sum())
 
 
 def growth_steps(g: Growth, tau: float, n: int) -> Exact:
-    """(n,) g(c + 1) − g(c) for c = 0 to n − 1, each to the nearest GRAIN; never rises, as g is concave."""
+    """Return (n,) g(c + 1) − g(c) for c = 0 to n − 1, rounded to multiples of GRAIN; never rises: g is concave."""
     count = np.arange(n + 1, dtype=np.float64)
     if g == "sqrt":
         heights = np.sqrt(count)
@@ -204,7 +203,7 @@ def growth_steps(g: Growth, tau: float, n: int) -> Exact:
 
 
 class _Search:
-    """The greedy search under way. bound[i] is never below the gain of row i, and −∞ once it is chosen."""
+    """State of the greedy search. bound[i] is never below the gain of row i, and −∞ once it is selected."""
 
     def __init__(self, states: ActiveNeurons, step: Exact) -> None:
         sizes = np.diff(states.indptr)
@@ -216,81 +215,83 @@ class _Search:
             )
         self._states, self._step = states, np.append(step, 0.0)
         self._count = np.zeros(states.neurons, np.int64)
-        self._weight = np.full(states.neurons, self._step[0])  # what a row gains by a neuron, now
+        self._weight = np.full(states.neurons, self._step[0])  # what one more row with this neuron gains
         self._bound = sizes * self._step[0]
-        self._holders, self._ends = rows_by_neuron(states)
-        self._asked = self._told = 0  # neurons read for the one and the other
-        self._recent = np.zeros(min(1, len(states)), np.int64)  # rows asked for the last choice that needed it
-        self._most = max(1, CHUNK * len(states) // max(1, len(states.indices)))
+        self._rows_by_neuron, self._starts = rows_by_neuron(states)
+        self._evaluated = self._pushed = 0  # neurons read while evaluating gains, and while pushing losses
+        self._last_evaluated = np.zeros(
+            min(1, len(states)), np.int64
+        )  # rows evaluated for the last selection that needed it
+        self._max_batch = max(1, CHUNK * len(states) // max(1, len(states.indices)))
 
     def left(self) -> IntArray:
-        """Rows not chosen yet, ascending."""
+        """Return the rows not selected yet, ascending."""
         return np.flatnonzero(self._bound >= 0)
 
     def best(self) -> tuple[int, float]:
-        """The row with the highest gain, the earliest of them, and its gain."""
+        """Return the row with the highest gain, the earliest of them, and its gain."""
         leader = int(self._bound.argmax())
-        self._ask(np.array([leader]))
+        self._evaluate(np.array([leader]))
         if self._bound.argmax() != leader:
-            self._ask_rivals(leader)
+            self._evaluate_rivals(leader)
             leader = int(self._bound.argmax())
         return leader, float(self._bound[leader])
 
-    def _ask_rivals(self, leader: int) -> None:
-        """Ask all rows whose bound puts them before the best gain found so far, highest bounds first.
+    def _evaluate_rivals(self, leader: int) -> None:
+        """Evaluate all rows whose bound puts them before the best gain so far, highest bounds first.
 
-        The best of those asked for the last choice is asked ahead of them: most likely it leaves few of the others.
+        The best row of the previous evaluation goes first: most likely few others remain after it.
         """
-        second = self._recent[self._bound[self._recent].argmax()]
-        self._ask(np.array([second]))
-        found = min((-self._bound[row], row) for row in (leader, second))  # the smaller is to be chosen first
-        rivals = np.flatnonzero(self._bound >= -found[0])
+        second = self._last_evaluated[self._bound[self._last_evaluated].argmax()]
+        self._evaluate(np.array([second]))
+        best_so_far = min((-self._bound[row], row) for row in (leader, second))  # the smaller comes first
+        rivals = np.flatnonzero(self._bound >= -best_so_far[0])
         rivals = rivals[np.argsort(-self._bound[rivals], kind="stable")]
         start, size = 0, FIRST_BATCH
-        while start < len(rivals) and (-self._bound[rivals[start]], rivals[start]) < found:
-            some = rivals[start : start + size]
-            self._ask(some)
-            best = some[np.lexsort((some, -self._bound[some]))[0]]
-            found = min(found, (-self._bound[best], best))
-            start, size = start + size, min(2 * size, self._most)
-        self._recent = np.append(rivals[:start], [leader, second])
+        while start < len(rivals) and (-self._bound[rivals[start]], rivals[start]) < best_so_far:
+            batch = rivals[start : start + size]
+            self._evaluate(batch)
+            best = batch[np.lexsort((batch, -self._bound[batch]))[0]]
+            best_so_far = min(best_so_far, (-self._bound[best], best))
+            start, size = start + size, min(2 * size, self._max_batch)
+        self._last_evaluated = np.append(rivals[:start], [leader, second])
 
-    def _ask(self, rows: IntArray) -> None:
+    def _evaluate(self, rows: IntArray) -> None:
         """Set the bounds of these rows to their gains. A row without neurons has the gain 0 from the start."""
         rows = rows[self._bound[rows] > 0]
         if len(rows):
-            on = gather_slices(self._states.indices, self._states.indptr, rows, np.intp)
+            active = gather_slices(self._states.indices, self._states.indptr, rows, np.intp)
             sizes = self._states.indptr[rows + 1] - self._states.indptr[rows]
-            weights = self._weight.take(on, mode="clip")  # all are in range; "clip" does not look again
+            weights = self._weight.take(active, mode="clip")  # all are in range; "clip" skips the check
             self._bound[rows] = np.add.reduceat(weights, np.cumsum(sizes) - sizes)
-            self._asked += len(on)
+            self._evaluated += len(active)
 
     def choose(self, row: int) -> None:
-        """Take the row, and tell others what it takes from their gains."""
-        on = self._states.row(row)
-        self._count[on] += 1
-        lost = self._weight[on] - self._step[self._count[on]]
-        self._weight[on] -= lost
+        """Select the row and push the loss of gain to other rows."""
+        active = self._states.row(row)
+        self._count[active] += 1
+        loss = self._weight[active] - self._step[self._count[active]]
+        self._weight[active] -= loss
         self._bound[row] = -np.inf
-        self._tell(on, lost)
+        self._push_losses(active, loss)
 
-    def _tell(self, on: NDArray[np.uint32], lost: Exact) -> None:
-        """Lower the bounds of rows with these neurons by what each neuron lost, as far as asking has paid for it."""
-        largest = np.argsort(-lost, kind="stable")[: np.count_nonzero(lost)]
-        cost = np.cumsum(self._ends[on[largest] + 1] - self._ends[on[largest]])
-        paid = int(np.searchsorted(cost, self._asked - self._told, side="right"))
-        if paid:
-            self._told += int(cost[paid - 1])
-            cuts = np.searchsorted(cost[:paid], np.arange(CHUNK, cost[paid - 1], CHUNK))
-            for some in np.split(largest[:paid], cuts):
-                rows = gather_slices(self._holders, self._ends, on[some], np.intp)
-                amount = np.repeat(lost[some], self._ends[on[some] + 1] - self._ends[on[some]])
+    def _push_losses(self, active: NDArray[np.uint32], loss: Exact) -> None:
+        """Lower the bounds of rows with these neurons by each neuron's loss, within the cost of evaluations so far."""
+        largest = np.argsort(-loss, kind="stable")[: np.count_nonzero(loss)]
+        cost = np.cumsum(self._starts[active[largest] + 1] - self._starts[active[largest]])
+        affordable = int(np.searchsorted(cost, self._evaluated - self._pushed, side="right"))
+        if affordable:
+            self._pushed += int(cost[affordable - 1])
+            cuts = np.searchsorted(cost[:affordable], np.arange(CHUNK, cost[affordable - 1], CHUNK))
+            for chunk in np.split(largest[:affordable], cuts):
+                rows = gather_slices(self._rows_by_neuron, self._starts, active[chunk], np.intp)
+                amount = np.repeat(loss[chunk], self._starts[active[chunk] + 1] - self._starts[active[chunk]])
                 np.subtract.at(self._bound, rows, amount)
 
 
 def rows_by_neuron(states: ActiveNeurons) -> tuple[NDArray[np.int32], IntArray]:
-    """For each neuron the rows in which it is on, ascending, end to end; and (neurons + 1,) where each begins."""
+    """Return the rows in which each neuron is active, ascending, concatenated; and (neurons + 1,) where each begins."""
     shape = (len(states), states.neurons)
     ones = np.ones(len(states.indices), np.int8)
-    turned = csr_array((ones, states.indices, states.indptr), shape=shape).tocsc()
-    return turned.indices, turned.indptr.astype(np.int64)
+    transposed = csr_array((ones, states.indices, states.indptr), shape=shape).tocsc()
+    return transposed.indices, transposed.indptr.astype(np.int64)

@@ -1,8 +1,8 @@
-"""k-means the way this project needs it: the same labels tomorrow, numbered by size. Arrays only.
+"""k-means with reproducible labels, numbered by size. Arrays only.
 
-    minimise Σ_i |x_i − c(i)|²      Lloyd's algorithm from k-means++ starts; by small batches where a pass is large
+    minimise Σ_i |x_i − c(i)|²      Lloyd's algorithm from k-means++ starts; mini-batches where a pass is large
 
-For directions, give vectors of unit length: |x − y|² = 2 − 2 cos(x, y).
+To cluster by direction, pass unit vectors: |x − y|² = 2 − 2 cos(x, y).
 """
 
 import warnings
@@ -18,33 +18,33 @@ from core.schema import FloatArray, IntArray
 
 MAX_FULL_PASS = (
     1 << 23
-)  # distances to centres in one pass over all vectors; beyond it, batches: 52 k vectors, 160 clusters
-STARTS = 3  # seeded starts, the best kept; in batches one: more gain nothing there
+)  # distances to centres in one pass; mini-batches beyond it, such as 52 k vectors and 160 clusters
+STARTS = 3  # seeded starts, the best wins; one for mini-batches, where more gain nothing
 BATCH_ROWS = 4096
 
-# Threads add up their shares in the order in which they finish, so the last bits of a centre, and with them a vector
-# half-way between two, are not promised to be the same twice. One thread is also the fastest where cores are shared.
+# Threads add their partial sums in the order in which they finish, so the last bits of a centre, and the cluster of a
+# vector half-way between two, may differ between runs. One thread is also the fastest where cores are shared.
 one_thread = partial(threadpool_limits, 1)
 
 
 def kmeans(vectors: FloatArray, clusters: int, *, seed: int) -> IntArray:
-    """(N,) cluster of each vector of (N, d), 0 = the largest; ties go to the cluster whose first vector is earlier.
+    """Return (N,) the cluster of each vector of (N, d), 0 = the largest; ties go to the one that begins earlier.
 
-    Every number up to the last is used. There are fewer clusters than asked for where there are fewer distinct
-    vectors, and may be a few less where they are asked for by the hundred. All values must be finite. In memory beside
-    `vectors`: one copy of them.
+    Every number up to the last is used. There are fewer clusters than requested if there are fewer distinct vectors,
+    and possibly a few fewer when hundreds are requested. All values must be finite. In memory besides `vectors`: one
+    copy.
     """
     values = np.ascontiguousarray(vectors, np.float32)
     clusters = min(clusters, count_distinct(values, clusters))
     if clusters < 2:
         return np.zeros(len(values), np.int64)
     with one_thread(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # centres meet where vectors differ by rounding only
-        return number_by_size(np.asarray(_search(len(values), clusters, seed).fit_predict(values), np.int64))
+        warnings.simplefilter("ignore", ConvergenceWarning)  # centres coincide where vectors differ by rounding only
+        return number_by_size(np.asarray(_estimator(len(values), clusters, seed).fit_predict(values), np.int64))
 
 
 def number_by_size(labels: IntArray) -> IntArray:
-    """The same groups, (N,), numbered 0, 1, ... by size, the largest first; ties to the group that begins earlier."""
+    """Renumber the groups, (N,), 0, 1, ... by size, the largest first; ties go to the group that begins earlier."""
     _, first, group, size = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     place = np.empty(len(size), np.int64)
     place[np.lexsort((first, -size))] = np.arange(len(size))
@@ -52,7 +52,7 @@ def number_by_size(labels: IntArray) -> IntArray:
 
 
 def count_distinct(vectors: FloatArray, enough: int) -> int:
-    """How many of the vectors differ, counted up to `enough` and no further: mostly a look at the first few."""
+    """Count distinct vectors, up to `enough` and no further: mostly the first few suffice."""
     seen: set[bytes] = set()
     for vector in vectors:
         if len(seen) >= enough:
@@ -62,25 +62,25 @@ def count_distinct(vectors: FloatArray, enough: int) -> int:
 
 
 def unit_vectors(vectors: FloatArray) -> FloatArray:
-    """(N, d) each vector over its length; a vector of zeros stays as it is."""
+    """Return (N, d) each vector divided by its length; a zero vector is unchanged."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: FloatArray = vectors / np.maximum(length, np.float32(1e-30))
     return scaled
 
 
 def centred_unit_vectors(embeddings: NDArray[np.floating]) -> FloatArray:
-    """(N, d) unit vectors from the mean of all: the direction that hidden states share tells no row from another."""
+    """Return (N, d) unit vectors relative to the mean of all: the direction shared by all hidden states is removed."""
     values = embeddings.astype(np.float32)
     values -= values.mean(axis=0, dtype=np.float64).astype(np.float32)
     return unit_vectors(values)
 
 
 def random_state(seed: int) -> np.random.RandomState:
-    """What sklearn draws from, for a seed of any size (it takes those of 32 bits only)."""
+    """Return sklearn's generator for a seed of any size (sklearn itself accepts 32 bits only)."""
     return np.random.RandomState(np.random.MT19937(seed))
 
 
-def _search(n: int, clusters: int, seed: int) -> KMeans | MiniBatchKMeans:
+def _estimator(n: int, clusters: int, seed: int) -> KMeans | MiniBatchKMeans:
     state = random_state(seed)
     if n * clusters <= MAX_FULL_PASS:
         return KMeans(clusters, n_init=STARTS, random_state=state)

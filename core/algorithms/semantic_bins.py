@@ -1,14 +1,14 @@
-"""Semantic bins: rows with like instructions, at every number of bins from one k-means. Arrays only.
+"""Semantic bins: rows with similar instructions, at every number of bins from one k-means. Arrays only.
 
 1. Fine bins by k-means on the instructions' embeddings (core.algorithms.kmeans).
-2. For one bin less, the two are merged whose merging adds least to the spread inside bins (Ward 1963):
+2. For one bin less, merge the two that add least to the spread inside bins (Ward 1963):
 
        Δ(a, b) = n_a n_b / (n_a + n_b) · |c_a − c_b|²      n: rows of a bin, c: mean of its embeddings
 
-   and so on to a single bin. The sum of Δ is what k-means minimises: bins stay about as even as it made them.
+   and so on down to a single bin. k-means minimises the sum of Δ, so bins stay about as even as it made them.
 
 So a slider of the number of bins runs no k-means, and bins nest: every bin is a union of bins of any larger number.
-(Bins that k-means finds for a smaller number by itself are a little tighter, and others.)
+(Running k-means for a smaller number directly gives slightly tighter, different bins.)
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from core.errors import MethodError
 from core.schema import FloatArray, IntArray
 
 ROWS_PER_BIN = 50
-MAX_BINS = 1000  # bins, where nobody says how many
+MAX_BINS = 1000  # default limit
 
 Float64Array = NDArray[np.float64]
 
@@ -38,16 +38,16 @@ class BinTree:
             raise MethodError(f"There are {len(self.merges)} merges for {self.fine.max() + 1} bins; it takes one less.")
 
     def cut(self, bins: int) -> IntArray:
-        """(N,) bin of each row where there are so many bins, 0 = the largest; −1 stays −1.
+        """Return (N,) the bin of each row at this number of bins, 0 = the largest; −1 stays −1.
 
-        All fine bins where there are no more than `bins`. Ties in size go to the bin that begins earlier.
+        All fine bins if there are no more than `bins`. Ties in size go to the bin that begins earlier.
         """
         if bins < 1:
             raise MethodError(f"Rows cannot be cut into {bins} bins; it must be 1 or more.")
         fine = len(self.merges) + 1
         bin_of = np.arange(fine)
-        for made, pair in enumerate(self.merges[: max(0, fine - bins)].tolist(), start=fine):
-            bin_of[(bin_of == pair[0]) | (bin_of == pair[1])] = made
+        for merged, pair in enumerate(self.merges[: max(0, fine - bins)].tolist(), start=fine):
+            bin_of[(bin_of == pair[0]) | (bin_of == pair[1])] = merged
         rows = np.flatnonzero(self.fine >= 0)
         labels = np.full(len(self.fine), -1, np.int64)
         labels[rows] = number_by_size(bin_of[self.fine[rows]])
@@ -55,15 +55,15 @@ class BinTree:
 
 
 def default_bin_count(n: int) -> int:
-    """How many fine bins n rows make: one for every 50, but 1 to 1000. (The source: 1000 for 52,002 rows.)"""
+    """Return the number of fine bins for n rows: one for every 50, in 1..1000. (The source: 1000 for 52,002 rows.)"""
     return max(1, min(MAX_BINS, n // ROWS_PER_BIN))
 
 
 def build_bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) -> BinTree:
-    """Fine bins of (N, d) embeddings, any float type, and their merges; a row with a NaN in it is in no bin.
+    """Build fine bins of (N, d) embeddings, any float type, and their merges; a row with a NaN in it is in no bin.
 
-    Embeddings are taken as they are: give unit vectors for bins of like directions. There are fewer bins than asked for
-    where fewer rows differ. Same seed, same tree. In memory: about 9 bytes per number of `embeddings`.
+    Embeddings are used unchanged: pass unit vectors for bins of similar direction. There are fewer bins than requested
+    if fewer rows differ. Same seed, same tree. In memory: about 9 bytes per number of `embeddings`.
     """
     rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     fine = np.full(len(embeddings), -1, np.int64)
@@ -76,39 +76,39 @@ def build_bin_tree(embeddings: NDArray[np.floating], bins: int, *, seed: int) ->
 
 
 def ward_merges(centres: Float64Array, sizes: IntArray) -> IntArray:
-    """(B − 1, 2) merges of bins with these centres (B, d) and sizes (B,), 1 or more; each the one with the least Δ.
+    """Return (B − 1, 2) merges of bins with centres (B, d) and sizes (B,) ≥ 1; each the one with the least Δ.
 
     A merged bin takes the place of its first half; of equal Δ the pair in the earliest places is merged first. O(B³) in
-    the plainest of steps: a thousand bins take a few seconds, which is little beside their k-means.
+    very simple steps: a thousand bins take a few seconds, which is little compared with their k-means.
     """
     centre, size = centres.astype(np.float64), sizes.astype(np.float64)
     fine = len(size)
     number = np.arange(fine)
-    rise = np.stack([_rises(centre, size, place) for place in range(fine)])
+    cost = np.stack([_merge_costs(centre, size, place) for place in range(fine)])
     merges = np.empty((fine - 1, 2), np.int64)
     for k in range(fine - 1):
-        a, b = divmod(int(rise.argmin()), fine)  # a < b: of (a, b) and (b, a) the first
+        a, b = divmod(int(cost.argmin()), fine)  # a < b: of (a, b) and (b, a) the first
         merges[k] = sorted((number[a], number[b]))
         centre[a] = (size[a] * centre[a] + size[b] * centre[b]) / (size[a] + size[b])
         size[a], size[b], number[a] = size[a] + size[b], np.inf, fine + k
-        rise[a] = rise[:, a] = _rises(centre, size, a)
-        rise[b] = rise[:, b] = np.inf
+        cost[a] = cost[:, a] = _merge_costs(centre, size, a)
+        cost[b] = cost[:, b] = np.inf
     return merges
 
 
-def _rises(centre: Float64Array, size: Float64Array, place: int) -> Float64Array:
-    """(B,) Δ of one bin with every other; infinite with itself and with those gone, whose size is infinite."""
-    apart = centre - centre[place]
-    squares = np.einsum("bd,bd->b", apart, apart)
-    there = np.isfinite(size)
-    there[place] = False
-    weight = np.divide(size * size[place], size + size[place], out=np.full(len(size), np.inf), where=there)
-    rises: Float64Array = np.multiply(weight, squares, out=weight, where=there)
-    return rises
+def _merge_costs(centre: Float64Array, size: Float64Array, place: int) -> Float64Array:
+    """Return (B,) Δ of one bin with every other; infinite with itself and with merged bins, whose size is infinite."""
+    offset = centre - centre[place]
+    squares = np.einsum("bd,bd->b", offset, offset)
+    present = np.isfinite(size)
+    present[place] = False
+    weight = np.divide(size * size[place], size + size[place], out=np.full(len(size), np.inf), where=present)
+    costs: Float64Array = np.multiply(weight, squares, out=weight, where=present)
+    return costs
 
 
 def _means(values: FloatArray, labels: IntArray) -> Float64Array:
-    """(B, d) mean of the vectors of each label 0..B − 1."""
+    """Return (B, d) the mean of the vectors of each label 0..B − 1."""
     grouped = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels))
-    return np.stack([values[own].mean(axis=0, dtype=np.float64) for own in np.split(grouped, ends[:-1])])
+    return np.stack([values[members].mean(axis=0, dtype=np.float64) for members in np.split(grouped, ends[:-1])])

@@ -1,17 +1,17 @@
-"""Derived tasks: for a pool without task labels, clusters of its prompts stand in for them. Arrays and text only.
+"""Derived tasks: clusters of prompts as tasks, for a pool without task labels. Arrays and text only.
 
-1. Prompt embeddings less their mean, scaled to unit length. Hidden states of language models share one large
-   direction (Ethayarajh 2019, https://arxiv.org/abs/1909.00512), so as they are all prompts look alike.
+1. Prompt embeddings minus their mean, scaled to unit length. Hidden states of language models share one large
+   direction (Ethayarajh 2019, https://arxiv.org/abs/1909.00512), so uncentred all prompts look similar.
 2. k-means on them (core.algorithms.kmeans).
 3. Names by class-based TF-IDF (Grootendorst 2022, https://arxiv.org/abs/2203.05794), counting prompts, not
-   occurrences, so that no long prompt speaks for its cluster:
+   occurrences, so that no long prompt dominates its cluster:
 
        weight(w, c) = p(w, c) · ln(1 + A / Σ_c p(w, c))
 
-   p(w, c) = share of the cluster's sampled prompts that hold the word w; A = mean over clusters of Σ_w p(w, c).
+   p(w, c) = share of the cluster's sampled prompts that contain the word w; A = mean over clusters of Σ_w p(w, c).
 
-A name always begins with "derived", its words are only letters and digits whatever the prompts hold, and the number
-in it makes it unique.
+A name always begins with "derived", its words contain only letters and digits whatever the prompts contain, and the
+number in it makes it unique.
 """
 
 import re
@@ -30,10 +30,10 @@ from core.schema import IntArray
 
 MIN_TASKS, MAX_TASKS = 2, 50  # tasks
 ROWS_PER_TASK = 50
-PROMPTS_PER_TASK = 200  # read per cluster for its name
-MAX_PROMPT_CHARS = 4000  # characters read of a prompt
-MAX_WORD_CHARS = 20  # characters of a word; longer ones are links and the like
-WORDS_PER_NAME = 3  # words
+PROMPTS_PER_TASK = 200  # prompts read per cluster for its name
+MAX_PROMPT_CHARS = 4000  # characters of a prompt that are read
+MAX_WORD_CHARS = 20  # characters of a word; longer ones are mostly links
+WORDS_PER_NAME = 3  # words in a name
 
 # Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Two characters stand for a word.
 UNSPACED = re.compile(
@@ -42,7 +42,7 @@ UNSPACED = re.compile(
 
 
 class _Kept(dict[int, int]):
-    """For `str.translate`: letters, digits and the marks that belong to letters stay, all else becomes a space."""
+    """Table for `str.translate`: keeps letters, digits and combining marks of letters; all else becomes a space."""
 
     def __missing__(self, code: int) -> int:
         letter = chr(code).isalnum() or unicodedata.category(chr(code)) in ("Mn", "Mc")
@@ -55,25 +55,24 @@ LETTERS_AND_DIGITS = _Kept()
 
 @dataclass(frozen=True, eq=False)
 class DerivedTasks:
-    """A task for every row that can have one."""
+    """A task for every row that has an embedding."""
 
     codes: IntArray  # (N,) into `names`, 0 = the largest; −1: the row has no embedding
     names: tuple[str, ...]  # "derived 1: python, function, list"
 
 
 def default_task_count(n: int) -> int:
-    """How many tasks to derive from n rows: √(n / 50), so that tasks grow in number and in size, but 2 to 50."""
+    """Return the number of tasks to derive from n rows: √(n / 50) in 2..50, so tasks grow in number and in size."""
     return min(MAX_TASKS, max(MIN_TASKS, round(sqrt(n / ROWS_PER_TASK))))
 
 
 def derive_tasks(
     embeddings: NDArray[np.floating], prompts: Callable[[IntArray], Sequence[str]], tasks: int, *, seed: int
 ) -> DerivedTasks:
-    """Tasks by clustering `embeddings` (N, d), any float type; a row with a NaN in it has none.
+    """Derive tasks by clustering `embeddings` (N, d), any float type; a row with a NaN in it has none.
 
-    `prompts` gives the texts of some rows; it is asked for at most 200 at a time, once per task. There are fewer
-    tasks than asked for where fewer rows differ. Same seed, same tasks. In memory: about 12 bytes per number of
-    `embeddings`.
+    `prompts` returns the texts of given rows; it is called once per task, with at most 200 rows. There are fewer tasks
+    than requested if fewer rows differ. Same seed, same tasks. In memory: about 12 bytes per number of `embeddings`.
     """
     rows = np.flatnonzero(np.isfinite(embeddings).all(axis=1))
     codes = np.full(len(embeddings), -1, np.int64)
@@ -83,41 +82,41 @@ def derive_tasks(
     return DerivedTasks(codes, tuple(_names(codes, prompts, np.random.default_rng(seed))))
 
 
-def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], draw: np.random.Generator) -> Iterator[str]:
-    """One name per task."""
+def _names(codes: IntArray, prompts: Callable[[IntArray], Sequence[str]], rng: np.random.Generator) -> Iterator[str]:
+    """Yield one name per task."""
     shares = []
     for code in range(int(codes.max()) + 1):
         rows = np.flatnonzero(codes == code)
         if len(rows) > PROMPTS_PER_TASK:
-            rows = np.sort(draw.choice(rows, PROMPTS_PER_TASK, replace=False))
+            rows = np.sort(rng.choice(rows, PROMPTS_PER_TASK, replace=False))
         shares.append(_shares(prompts(rows)))
     for number, best in enumerate(distinctive_words(shares), start=1):
         yield f"derived {number}: {', '.join(best)}" if best else f"derived {number}"
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:
-    """In what share of the texts each word is."""
+    """Return the share of the texts that contain each word."""
     counts = Counter(word for text in texts for word in set(extract_words(text)))
     return {word: count / len(texts) for word, count in counts.items()}
 
 
 def distinctive_words(shares: Sequence[dict[str, float]]) -> list[list[str]]:
-    """For each cluster its words of most weight, best first; ties by the alphabet. Fewer where it has fewer."""
+    """Return for each cluster its words of most weight, best first; ties alphabetically. Fewer if it has fewer."""
     total: Counter[str] = Counter()
     for share in shares:
         total.update(share)
     mean = total.total() / max(1, len(shares))
-    found = []
+    best_words = []
     for share in shares:
         weight = {word: p * log(1 + mean / total[word]) for word, p in share.items()}
-        found.append(sorted(weight, key=lambda word: (-weight[word], word))[:WORDS_PER_NAME])
-    return found
+        best_words.append(sorted(weight, key=lambda word: (-weight[word], word))[:WORDS_PER_NAME])
+    return best_words
 
 
 def extract_words(text: str) -> Iterator[str]:
-    """Words that may stand in a name, as often as they occur: lower case, 2 to 20 letters and digits.
+    """Yield words that may appear in a name, as often as they occur: lower case, 2 to 20 letters and digits.
 
-    English stop words and bare numbers are left out. Text of a script without spaces gives its pairs of characters.
+    English stop words and bare numbers are left out. Text of a script without spaces yields its pairs of characters.
     """
     plain = unicodedata.normalize("NFKC", text[:MAX_PROMPT_CHARS]).lower().translate(LETTERS_AND_DIGITS)
     for run in plain.split():

@@ -1,4 +1,4 @@
-"""Activation clusters: rows with about the same neurons on belong together, and how many clusters a subset touches."""
+"""Activation clusters: rows with similar active neurons share a cluster; they measure a subset's diversity."""
 
 import tracemalloc
 from math import log
@@ -18,7 +18,7 @@ def states_of(rows, neurons):
 
 
 def planted(n, groups, *, on=60, width=20, own=0.3, seed=0):
-    """One neuron on in each of `on` stretches of `width`: the group's own with probability `own`, else any."""
+    """Return rows with one active neuron per block of `width`: the group's own with probability `own`, else any."""
     draw = np.random.default_rng(seed)
     truth = draw.permutation(np.arange(n) % groups)
     favourite = draw.integers(0, width, (groups, on))
@@ -27,14 +27,14 @@ def planted(n, groups, *, on=60, width=20, own=0.3, seed=0):
     return ActiveNeurons.from_table(table, on * width), truth
 
 
-def test_rows_with_the_same_neurons_on_are_a_cluster():
+def test_rows_with_the_same_active_neurons_are_a_cluster():
     states = states_of([[0, 1], [5, 6], [0, 1], [], [5, 6], [5, 6], [9]], 10)
     rows = np.array([0, 1, 2, 4, 5, 6])
     assert activation_clusters(states, rows, 3, seed=0).tolist() == [1, 0, 1, -1, 0, 0, 2]
     assert activation_clusters(states, rows[:3], 3, seed=0).tolist() == [0, 1, 0, -1, -1, -1, -1]
 
 
-def test_a_row_with_many_neurons_on_does_not_weigh_more():
+def test_a_row_with_many_active_neurons_does_not_weigh_more():
     few, many = list(range(4)), list(range(400))
     states = states_of([few, few, many, many, [500, 501], [500, 501, 502]], 600)
     labels = activation_clusters(states, np.arange(6), 3, seed=0)
@@ -50,7 +50,7 @@ def test_planted_clusters_are_found(monkeypatch, sample):
     assert (np.diff(np.bincount(labels)) <= 0).all()
 
 
-def test_neurons_that_the_sample_never_has_on_do_no_harm(monkeypatch):
+def test_neurons_never_active_in_the_sample_are_harmless(monkeypatch):
     monkeypatch.setattr("core.algorithms.activation_clusters.MAX_SAMPLE_ACTIVE", 200)  # 50 of these rows
     states = states_of([[0, 1, 10 + i] if i % 2 else [2, 3, 10 + i] for i in range(400)], 500)
     labels = activation_clusters(states, np.arange(400), 2, seed=0)
@@ -58,7 +58,7 @@ def test_neurons_that_the_sample_never_has_on_do_no_harm(monkeypatch):
 
 
 @pytest.mark.parametrize("chunk", [1, 7000, 1 << 21])
-def test_how_much_is_read_at_once_changes_nothing(monkeypatch, chunk):
+def test_the_chunk_size_changes_nothing(monkeypatch, chunk):
     states, _ = planted(300, 4)
     whole = activation_clusters(states, np.arange(300), 4, seed=0)
     monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", chunk)
@@ -77,14 +77,14 @@ def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads():
     assert found[0] == found[1] == found[2]
 
 
-def test_the_order_in_which_rows_are_given_is_nothing():
+def test_the_order_of_the_given_rows_changes_nothing():
     states, _ = planted(400, 5, own=0.1)
     rows = np.random.default_rng(0).permutation(400)[:300]
     found = activation_clusters(states, rows, 6, seed=0)
     assert found.tolist() == activation_clusters(states, np.sort(rows), 6, seed=0).tolist()
 
 
-def test_another_order_of_the_pool_gives_the_same_groups_where_they_are_clear():
+def test_another_order_of_the_pool_gives_the_same_groups_if_they_are_clear():
     states, _ = planted(600, 4, own=0.6)
     order = np.random.default_rng(1).permutation(600)
     before = activation_clusters(states, np.arange(600), 4, seed=0)
@@ -93,20 +93,20 @@ def test_another_order_of_the_pool_gives_the_same_groups_where_they_are_clear():
 
 
 @pytest.mark.parametrize("rows", [[[3]], [[3], [3], [3]], [[0], [1]], [[0, 1, 2]] * 5, [[], [1], []]])
-def test_few_or_equal_rows_are_few_clusters(rows):
+def test_few_or_equal_rows_give_few_clusters(rows):
     on = np.array([i for i, row in enumerate(rows) if row])
     labels = activation_clusters(states_of(rows, 4), on, 3, seed=0)
     assert labels[on].max() + 1 == len({tuple(row) for row in rows if row})
 
 
-def test_no_rows_are_in_no_cluster():
+def test_without_rows_no_row_is_in_a_cluster():
     assert activation_clusters(states_of([[], []], 4), np.empty(0, np.int64), 3, seed=0).tolist() == [-1, -1]
 
 
-def test_memory_follows_rows_not_neurons_on(monkeypatch):
+def test_memory_grows_with_rows_not_active_neurons(monkeypatch):
     monkeypatch.setattr("core.algorithms.activation_clusters.MAX_SAMPLE_ACTIVE", 1 << 16)
     monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", 1 << 16)
-    states, _ = planted(8000, 4, on=200)  # 1.6 M neurons on: 12 MiB as a sparse matrix of float32
+    states, _ = planted(8000, 4, on=200)  # 1.6 M active neurons: 12 MiB as a sparse matrix of float32
     tracemalloc.start()
     activation_clusters(states, np.arange(8000), 4, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
@@ -127,7 +127,7 @@ def test_all_of_one_cluster_is_evenness_zero():
     assert (count, evenness, np.signbit(evenness)) == (1, 0, False)
 
 
-def test_rows_in_no_cluster_count_for_nothing():
+def test_rows_without_a_cluster_are_ignored():
     labels = np.array([-1, 0, 1])
     assert (
         cluster_diversity(labels, np.array([0, 1, 2]), 2)

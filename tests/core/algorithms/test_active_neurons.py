@@ -1,4 +1,4 @@
-"""Lists of neurons end to end: read back as they are, and refused where they are damaged."""
+"""Lists of active neurons: read back unchanged, and refused if they are damaged."""
 
 import numpy as np
 import pytest
@@ -19,21 +19,21 @@ def lists(states):
 ROWS = [[0, 2, 5], [], [1], [0, 5]]
 
 
-def test_a_table_gives_its_rows_without_what_is_absent():
+def test_a_table_gives_its_rows_without_absent_entries():
     table = np.array([[0, 2, 5], [ABSENT] * 3, [1, ABSENT, ABSENT], [0, 5, ABSENT]], np.uint32)
     assert lists(ActiveNeurons.from_table(table, 6)) == ROWS
     assert lists(ActiveNeurons.from_table(table[:1], 6)) == ROWS[:1]
     assert lists(ActiveNeurons.from_table(np.empty((0, 3), np.uint32), 6)) == []
 
 
-def test_rows_are_taken_in_the_order_asked_for():
+def test_rows_are_taken_in_the_given_order():
     taken = states_of(ROWS, 6).take(np.array([3, 1, 0]))
     assert lists(taken) == [[0, 5], [], [0, 2, 5]]
     assert len(states_of(ROWS, 6).take(np.empty(0, np.int64))) == 0
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
-def test_counts_are_of_the_rows_asked_for_whatever_is_read_at_once(monkeypatch, chunk):
+def test_counts_are_of_the_given_rows_for_any_chunk(monkeypatch, chunk):
     monkeypatch.setattr("core.algorithms.active_neurons.CHUNK", chunk)
     states = states_of(ROWS, 7)
     assert states.counts(np.arange(4)).tolist() == [2, 1, 1, 0, 0, 2, 0]
@@ -41,7 +41,7 @@ def test_counts_are_of_the_rows_asked_for_whatever_is_read_at_once(monkeypatch, 
     assert states.counts(np.empty(0, np.int64)).tolist() == [0] * 7
 
 
-def test_a_mapped_file_will_do(tmp_path):
+def test_a_mapped_file_works(tmp_path):
     plain = states_of(ROWS, 6)
     plain.indices.tofile(tmp_path / "on")
     mapped = ActiveNeurons(plain.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), 6)
@@ -62,6 +62,6 @@ def test_ends_that_do_not_fill_the_list_are_refused(ends):
         ActiveNeurons(np.array(ends, np.int64), np.array([0, 1, 2], np.uint32), 6)
 
 
-def test_stretches_are_put_end_to_end():
+def test_slices_are_concatenated():
     found = gather_slices(np.arange(10), np.array([0, 3, 3, 10]), np.array([2, 1, 0]))
     assert found.tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]

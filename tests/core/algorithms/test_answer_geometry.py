@@ -22,13 +22,13 @@ def unit_vectors(n, k, width, *, spread=1.0, seed=0, dtype=np.float32):
 
 
 def of(*answers):
-    """D, I and K' of one row."""
+    """Return D, I and K' of one row."""
     found = compute_geometry(gram_matrices(np.array([answers], np.float32)))
     return found.dispersion[0], found.anisotropy[0], found.counted[0]
 
 
 def simplex(k):
-    """k unit vectors, each as far from every other."""
+    """Return k unit vectors, all pairs equally far from each other."""
     corners = np.eye(k) - 1 / k
     return corners / np.linalg.norm(corners, axis=1, keepdims=True)
 
@@ -38,7 +38,7 @@ def rotation(width, seed):
 
 
 def plain(vectors):
-    """D and I from the vectors themselves, by singular values."""
+    """Compute D and I from the vectors themselves, by singular values."""
     apart = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=1, keepdims=True)
     squares = np.linalg.svd(apart, compute_uv=False) ** 2
     return squares.sum(axis=1) / vectors.shape[1], 1 - squares[:, 0] / squares.sum(axis=1)
@@ -46,7 +46,7 @@ def plain(vectors):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("k", [2, 3, 5, 20])
-def test_answers_all_alike_are_nowhere_apart_to_the_last_bit(k, dtype):
+def test_equal_answers_have_zero_spread_to_the_last_bit(k, dtype):
     same = np.repeat(unit_vectors(200, 1, 77, dtype=dtype), k, axis=1)
     found = compute_geometry(gram_matrices(same))
     assert (found.dispersion == 0).all() and (found.anisotropy == 0).all()
@@ -60,7 +60,7 @@ def test_two_opposite_groups_lie_on_one_line():
 
 
 def test_two_answers_lie_on_one_line_however_far_apart():
-    assert of(ALONG, UP) == pytest.approx((0.5, 0, 2))  # each √½ from the middle between them
+    assert of(ALONG, UP) == pytest.approx((0.5, 0, 2))  # each √½ from the midpoint
 
 
 def test_a_right_angle_of_groups_by_hand():
@@ -71,23 +71,23 @@ def test_a_right_angle_of_groups_by_hand():
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 9])
 def test_a_regular_simplex_is_spread_equally_in_all_its_directions(k):
     found = compute_geometry(gram_matrices(simplex(k)[None]))
-    assert found.dispersion[0] == pytest.approx(1)  # its middle is 0
+    assert found.dispersion[0] == pytest.approx(1)  # its centre is 0
     assert found.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
     orthogonal = compute_geometry(
         gram_matrices(np.eye(k)[None])
-    )  # unrelated answers: the same figure, from another middle
+    )  # unrelated answers: the same shape, around another centre
     assert orthogonal.dispersion[0] == pytest.approx(1 - 1 / k)
     assert orthogonal.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
 
 
-def test_figures_are_those_of_the_vectors_own_singular_values():
+def test_values_match_the_singular_values_of_the_vectors():
     vectors = unit_vectors(300, 5, 48, spread=0.4)
     found, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors)), plain(vectors)
     np.testing.assert_allclose(found.dispersion, dispersion, atol=1e-6)
     np.testing.assert_allclose(found.anisotropy, anisotropy, atol=1e-5)
 
 
-def test_half_precision_is_near_enough():
+def test_half_precision_is_close_enough():
     vectors = unit_vectors(300, 5, 384, spread=0.4)
     half, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors.astype(np.float16))), plain(vectors)
     np.testing.assert_allclose(half.dispersion, dispersion, atol=1e-4)
@@ -96,7 +96,7 @@ def test_half_precision_is_near_enough():
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(2, 8), spread=st.floats(0.05, 20))
-def test_turning_all_answers_or_naming_them_in_another_order_changes_nothing(seed, k, spread):
+def test_rotating_or_reordering_answers_changes_nothing(seed, k, spread):
     vectors = unit_vectors(3, k, 6, spread=spread, seed=seed, dtype=np.float64)
     draw = np.random.default_rng(seed)
     straight = compute_geometry(gram_matrices(vectors))
@@ -108,20 +108,20 @@ def test_turning_all_answers_or_naming_them_in_another_order_changes_nothing(see
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(2, 8), spread=st.floats(0.0, 20))
-def test_figures_stay_in_their_bounds(seed, k, spread):
+def test_values_stay_in_their_bounds(seed, k, spread):
     found = compute_geometry(gram_matrices(unit_vectors(4, k, 5, spread=spread, seed=seed)))
     assert (found.dispersion >= 0).all() and (found.dispersion <= 1 + 1e-6).all()
     assert (found.anisotropy >= 0).all() and (found.anisotropy <= 1 - 1 / (k - 1) + 1e-9).all()
 
 
-def test_a_missing_answer_counts_for_nothing_wherever_it_is():
+def test_a_missing_answer_is_ignored_wherever_it_is():
     whole = of(ALONG, UP, [0.0, 0.0, 1.0])
     for answers in ((ALONG, UP, [0.0, 0.0, 1.0], GONE), (GONE, ALONG, GONE, UP, [0.0, 0.0, 1.0])):
         assert of(*answers) == pytest.approx(whole)
     assert of(ALONG, GONE, ALONG) == (0, 0, 2)
 
 
-def test_of_fewer_than_two_answers_nothing_is_known():
+def test_fewer_than_two_answers_give_missing_values():
     for answers, there in (((GONE, UP, GONE), 1), ((GONE, GONE), 0), ((UP,), 1)):
         dispersion, anisotropy, counted = of(*answers)
         assert np.isnan(dispersion) and np.isnan(anisotropy) and counted == there
@@ -139,12 +139,12 @@ def test_similarities_are_symmetric_to_the_last_bit():
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 8), (0, 0, 0), (4, 0, 8), (4, 2, 0)])
-def test_nothing_gives_nothing(shape):
+def test_empty_input_gives_empty_output(shape):
     found = compute_geometry(gram_matrices(np.zeros(shape, np.float32)))
     assert len(found.dispersion) == len(found.anisotropy) == len(found.counted) == shape[0]
 
 
-def test_how_much_is_worked_on_at_once_changes_no_bit(monkeypatch):
+def test_the_chunk_size_changes_no_bit(monkeypatch):
     vectors = unit_vectors(101, 5, 33)
     vectors[7, 2] = NAN
     one = gram_matrices(vectors)
@@ -177,7 +177,7 @@ def test_the_map_of_two_groups_by_hand():
     np.testing.assert_allclose(flat, [[1, 0], [-1, 0], [-1, 0], [1, 0]], atol=1e-7)  # the first of the farthest is +
 
 
-def test_the_map_keeps_distances_that_two_axes_can_hold():
+def test_the_map_preserves_distances_that_two_axes_can_hold():
     corners = simplex(3)
     flat = answer_coordinates(corners @ corners.T)
     apart = np.linalg.norm(flat[:, None] - flat[None], axis=2)
@@ -196,13 +196,13 @@ def test_the_map_holds_as_much_as_any_two_axes_can(seed, k):
     np.testing.assert_allclose(flat.mean(axis=0), 0, atol=1e-9)
 
 
-def test_the_map_says_the_same_as_the_figures():
+def test_the_map_agrees_with_dispersion_and_anisotropy():
     gram = gram_matrices(unit_vectors(1, 5, 30))
     found, flat = compute_geometry(gram), answer_coordinates(gram[0])
     assert (flat[:, 0] ** 2).sum() == pytest.approx(5 * found.dispersion[0] * (1 - found.anisotropy[0]))
 
 
-def test_answers_that_are_missing_are_not_on_the_map_and_move_no_other():
+def test_missing_answers_are_not_on_the_map_and_move_no_other():
     vectors = unit_vectors(1, 4, 8)
     with_gap = np.insert(vectors, 1, NAN, axis=1)
     flat = answer_coordinates(gram_matrices(with_gap)[0])
@@ -211,13 +211,13 @@ def test_answers_that_are_missing_are_not_on_the_map_and_move_no_other():
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 5])
-def test_the_map_of_answers_all_alike_is_one_point(k):
+def test_the_map_of_equal_answers_is_one_point(k):
     flat = answer_coordinates(np.ones((k, k), np.float32))
     np.testing.assert_allclose(flat, np.zeros((k, 2)), atol=1e-7)
     assert np.isnan(answer_coordinates(np.full((k, k), NAN, np.float32))).all()
 
 
-def test_the_middle_of_answers_is_the_mean_of_those_that_are_there():
+def test_the_centre_of_answers_is_the_mean_of_those_present():
     found = answer_centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
     width = len(UP)
     np.testing.assert_allclose(found[0], (np.float32(ALONG) + np.float32(UP)) / 2)
@@ -225,7 +225,7 @@ def test_the_middle_of_answers_is_the_mean_of_those_that_are_there():
     np.testing.assert_array_equal(found[2], np.float32(UP))
 
 
-def test_answers_that_differ_more_lie_nearer_to_the_middle():
+def test_answers_that_differ_more_have_a_centre_nearer_to_zero():
     vectors = unit_vectors(40, 5, 16)
     lengths = np.linalg.norm(answer_centres(vectors), axis=1)
     np.testing.assert_allclose(lengths**2, 1 - compute_geometry(gram_matrices(vectors)).dispersion, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Seats are those of Webster's method, whatever the house; the order holds all of them at once."""
+"""Seats are those of Webster's method at every budget, and one order holds all of them."""
 
 from fractions import Fraction
 
@@ -21,7 +21,7 @@ PLENTY = 1000
 
 
 def by_hand(weights, caps, house):
-    """Seat by seat, in fractions: the highest weight / (seats + 1/2) below its cap, the earlier of equals."""
+    """Compute seats singly, in fractions: highest weight / (seats + 1/2) below its cap, ties to the earlier task."""
     got = [0] * len(caps)
     for _ in range(min(house, sum(caps))):
         able = [t for t in range(len(caps)) if got[t] < caps[t]]
@@ -55,7 +55,7 @@ def test_a_full_task_leaves_its_share_to_the_others_by_their_weights():
     assert apportion_seats([30, 10], [PLENTY] * 2, 9).tolist() == [7, 2]
 
 
-def test_a_house_that_grows_takes_no_seat_away_where_largest_remainders_do():
+def test_a_larger_budget_takes_no_seat_away_unlike_largest_remainders():
     """Weights 6 : 6 : 2. Largest remainders give 4 4 2 of ten seats and 5 5 1 of eleven."""
     found = seats_at_budgets(seat_order([6, 6, 2], [PLENTY] * 3), 3, [9, 10, 11, 12])
     assert found.tolist() == [[4, 4, 1], [5, 4, 1], [5, 5, 1], [5, 5, 2]]
@@ -75,12 +75,12 @@ def test_equal_weights_are_round_robin():
     assert seat_order([2.5] * 3, [1, 3, 2]).tolist() == [0, 1, 2, 1, 2, 1]
 
 
-def test_tasks_without_weight_come_last_and_in_turn():
+def test_tasks_of_weight_zero_come_last_and_in_turn():
     assert seat_order([0, 2, 0], [2, 3, 1]).tolist() == [1, 1, 1, 0, 2, 0]
     assert seat_order([0, 0], [2, 2]).tolist() == [0, 1, 0, 1]
 
 
-def test_one_task_gets_all_and_no_task_nothing():
+def test_one_task_gets_all_seats_and_no_tasks_none():
     assert apportion_seats([0.01], [7], 5).tolist() == [5]
     assert apportion_seats([0.01], [7], 50).tolist() == [7]
     assert apportion_seats([], [], 5).tolist() == []
@@ -88,7 +88,7 @@ def test_one_task_gets_all_and_no_task_nothing():
 
 
 @given(parties, st.integers(0, 90))
-def test_any_seats_are_those_worked_one_by_one_in_fractions(some, house):
+def test_seats_equal_those_computed_one_by_one_in_fractions(some, house):
     weights, caps = split(some)
     assert apportion_seats(weights, caps, house).tolist() == by_hand(weights, caps, house)
 
@@ -100,7 +100,7 @@ def test_seats_are_those_that_another_library_finds_by_its_search_for_a_divisor(
 
 
 @given(parties, st.integers(0, 90))
-def test_the_sum_is_exact_and_no_cap_is_passed(some, house):
+def test_the_sum_is_exact_and_no_cap_is_exceeded(some, house):
     weights, caps = split(some)
     found = apportion_seats(weights, caps, house)
     assert found.sum() == min(house, sum(caps))
@@ -109,7 +109,7 @@ def test_the_sum_is_exact_and_no_cap_is_passed(some, house):
 
 
 @given(parties)
-def test_a_larger_house_only_ever_adds_one_seat(some):
+def test_each_larger_budget_adds_exactly_one_seat(some):
     weights, caps = split(some)
     found = seats_at_budgets(seat_order(weights, caps), len(caps), range(sum(caps) + 1))
     steps = np.diff(found, axis=0)
@@ -120,7 +120,7 @@ def test_a_larger_house_only_ever_adds_one_seat(some):
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=6), st.data())
 def test_no_seat_would_be_better_placed_elsewhere(weights, data):
-    """The mark of Webster's method: no task below its cap has a stronger claim than the weakest seat given."""
+    """Property of Webster's method: no task below its cap has a stronger claim than the weakest seat given."""
     caps = data.draw(st.lists(st.integers(0, 15), min_size=len(weights), max_size=len(weights)))
     found = apportion_seats(weights, caps, data.draw(st.integers(0, 60)))
     claims = [w / (s + 0.5) for w, s, cap in zip(weights, found, caps, strict=True) if s < cap]
@@ -129,7 +129,7 @@ def test_no_seat_would_be_better_placed_elsewhere(weights, data):
 
 
 @given(st.permutations(range(5)), st.integers(0, 60))
-def test_the_order_of_tasks_is_no_matter_where_none_are_equal(moved, house):
+def test_the_order_of_tasks_does_not_matter_if_none_are_equal(moved, house):
     weights, caps = np.sqrt([2.0, 3.0, 5.0, 7.0, 11.0]), np.array([9, 2, 30, 5, 11])
     straight, other = apportion_seats(weights, caps, house), apportion_seats(weights[moved], caps[moved], house)
     assert straight[moved].tolist() == other.tolist()
@@ -142,7 +142,7 @@ def test_only_the_proportions_of_weights_count(some, factor):
 
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf, -1.0])
-def test_a_weight_that_is_none_is_refused(weight):
+def test_an_invalid_weight_is_refused(weight):
     with pytest.raises(MethodError, match="weight of task number 1 is"):
         apportion_seats([1, weight], [3, 3], 2)
 
@@ -158,13 +158,13 @@ def test_weights_and_caps_must_match():
 
 
 def rows_of(caps, seed=0):
-    """Own orders of tasks, the rows of all tasks mixed up."""
+    """Return own orders of the tasks, the rows of all tasks mixed."""
     mixed = np.random.default_rng(seed).permutation(sum(caps))
     return np.split(mixed, np.cumsum(caps)[:-1])
 
 
 @given(parties)
-def test_every_prefix_holds_exactly_the_seats_of_its_length_from_the_head_of_each_task(some):
+def test_every_prefix_holds_the_seats_of_its_length_from_the_head_of_each_task(some):
     weights, caps = split(some)
     own = rows_of(caps)
     order = interleave_by_seats(own, weights)
@@ -187,18 +187,18 @@ def test_rows_inside_a_task_keep_their_order():
         assert order[np.isin(order, rows)].tolist() == rows.tolist()
 
 
-def test_no_tasks_are_no_rows():
+def test_no_tasks_give_no_rows():
     assert interleave_by_seats([], []).tolist() == []
     assert interleave_by_seats([np.empty(0, np.int64)] * 2, [1, 1]).tolist() == []
 
 
-# --- drawing inside tasks
+# --- random order inside tasks
 
 
 TASK = np.random.default_rng(3).integers(-1, 4, 200)
 
 
-def test_rows_are_drawn_once_each_from_their_own_task():
+def test_each_row_is_drawn_once_from_its_own_task():
     found = shuffle_by_task(TASK, 5, seed=1)
     assert len(found) == 5
     for t, rows in enumerate(found):
@@ -206,14 +206,14 @@ def test_rows_are_drawn_once_each_from_their_own_task():
         assert rows.dtype == np.int64
 
 
-def test_a_draw_hangs_on_its_seed_alone():
+def test_a_draw_depends_only_on_its_seed():
     same, other = shuffle_by_task(TASK, 4, seed=1), shuffle_by_task(TASK, 4, seed=2)
     assert [r.tolist() for r in shuffle_by_task(TASK, 4, seed=1)] == [r.tolist() for r in same]
     assert [r.tolist() for r in other] != [r.tolist() for r in same]
     assert all(np.any(np.diff(rows) < 0) for rows in same)  # not simply in the order of the pool
 
 
-def test_a_filter_moves_nothing_but_what_it_takes():
+def test_a_filter_removes_rows_and_moves_no_other():
     keep = np.random.default_rng(0).random(200) < 0.6
     for whole, part in zip(
         shuffle_by_task(TASK, 4, seed=1), shuffle_by_task(np.where(keep, TASK, -1), 4, seed=1), strict=True

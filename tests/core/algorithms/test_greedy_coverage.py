@@ -1,4 +1,4 @@
-"""Lazy greedy is the plain greedy algorithm, asked less often; every prefix covers what it says."""
+"""Lazy greedy gives the plain greedy order with fewer evaluations; the curve of every prefix is true."""
 
 from itertools import combinations
 
@@ -25,7 +25,7 @@ every_growth = pytest.mark.parametrize(("g", "tau"), GROWTHS)
 
 
 def plain_greedy(rows, neurons, g, tau):
-    """In the words of the definition, in whole numbers: ask every row that is left, every time."""
+    """Run the definition in whole numbers: evaluate every remaining row, every time."""
     step = [int(s * 2**32) for s in growth_steps(g, tau, len(rows))] + [0]
     count, left, order, gains = [0] * neurons, list(range(len(rows))), [], []
     while left:
@@ -40,14 +40,14 @@ def plain_greedy(rows, neurons, g, tau):
 
 
 def random_rows(rng):
-    """Few rows with few neurons, so that ties, copies, empty and full rows are common."""
+    """Return few rows with few neurons, so that ties, copies, empty and full rows are common."""
     n, neurons = int(rng.integers(1, 13)), int(rng.integers(1, 10))
     share = rng.choice([0.15, 0.5, 0.9])
     return [np.flatnonzero(rng.random(neurons) < share).tolist() for _ in range(n)], neurons
 
 
 def clustered(n, neurons=400, on=12, clusters=7, seed=0):
-    """Rows of a few kinds, some neurons on in most rows: as models give them."""
+    """Return rows of a few kinds with some neurons active in most rows, as models give them."""
     rng = np.random.default_rng(seed)
     common, kinds = rng.normal(0, 1, neurons), rng.normal(0, 1.5, (clusters, neurons))
     value = common + kinds[rng.integers(0, clusters, n)] + rng.normal(0, 1, (n, neurons))
@@ -55,7 +55,7 @@ def clustered(n, neurons=400, on=12, clusters=7, seed=0):
 
 
 def f(states, rows, g, tau):
-    """By the definition, with g itself."""
+    """Compute f by the definition, with g itself."""
     counts = np.bincount(states.take(np.asarray(rows, np.int64)).indices, minlength=states.neurons)
     return {"sqrt": np.sqrt(counts), "once": np.minimum(counts, 1), "capped": np.minimum(counts, tau)}[g].sum()
 
@@ -77,7 +77,7 @@ def test_it_is_the_plain_greedy_order_in_thousands_of_small_cases(g, tau, seed):
 
 @every_growth
 @pytest.mark.parametrize(("asked", "chunk"), [(1, 1), (3, 40), (8, 1 << 17)])
-def test_it_is_the_plain_greedy_order_however_many_rows_are_asked_at_once(monkeypatch, g, tau, asked, chunk):
+def test_it_is_the_plain_greedy_order_for_any_batch_and_chunk(monkeypatch, g, tau, asked, chunk):
     monkeypatch.setattr(greedy_coverage, "FIRST_BATCH", asked)
     monkeypatch.setattr(greedy_coverage, "CHUNK", chunk)
     states = clustered(150, seed=asked)
@@ -86,14 +86,14 @@ def test_it_is_the_plain_greedy_order_however_many_rows_are_asked_at_once(monkey
 
 
 @given(st.lists(st.sets(st.integers(0, 7)), max_size=12), st.sampled_from(GROWTHS))
-def test_any_states_give_the_plain_greedy_order(rows, growth):
+def test_any_active_neurons_give_the_plain_greedy_order(rows, growth):
     rows = [sorted(row) for row in rows]
     found = coverage_order(states_of(rows, 8), g=growth[0], tau=growth[1])
     assert found.rows.tolist() == plain_greedy(rows, 8, *growth)[0]
 
 
 HAND = states_of([[0, 1, 2], [2, 3], [3], [0, 1]], 4)
-R = np.sqrt(2) - 1  # a second time
+R = np.sqrt(2) - 1  # gain of a second row with the same neuron
 
 
 @pytest.mark.parametrize(
@@ -118,10 +118,10 @@ def test_of_equal_rows_the_earlier_comes_first():
     assert coverage_order(states_of([[4], [3], [2]], 5)).rows.tolist() == [0, 1, 2]
 
 
-def test_sums_that_are_equal_are_equal_in_whatever_order_they_are_added():
+def test_equal_sums_are_equal_in_any_order_of_addition():
     """0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1; gains of such parts must not decide a tie."""
     rng = np.random.default_rng(5)
-    base = [np.arange(20)] * 3 + [np.arange(0, 20, 2)] * 4 + [np.arange(0, 20, 5)] * 6  # counts of many kinds
+    base = [np.arange(20)] * 3 + [np.arange(0, 20, 2)] * 4 + [np.arange(0, 20, 5)] * 6  # various counts
     for _ in range(50):
         renamed = rng.permutation(20)
         two = [np.sort(renamed[[0, 3, 6, 11]]), np.sort(renamed[[10, 7, 2, 13]])]  # the same counts, other neurons
@@ -142,7 +142,7 @@ def test_no_k_rows_are_better_than_greedy_by_more_than_1_over_1_minus_1_over_e(g
             assert f(states, order[:k], g, tau) >= (1 - 1 / np.e) * best - 1e-6
 
 
-def test_greedy_takes_the_bait_where_the_plain_algorithm_does():
+def test_it_makes_the_same_greedy_mistake_as_the_plain_algorithm():
     """Two rows cover all eight neurons, but the row that is best by itself is neither of them."""
     states = states_of([[0, 1, 2, 3], [4, 5, 6, 7], [2, 3, 4, 5, 6]], 8)
     assert coverage_order(states, 2, g="once").rows.tolist() == [2, 0]
@@ -163,7 +163,7 @@ def test_gains_never_rise_and_add_up_to_what_the_prefix_covers(g, tau):
     assert sorted(found.rows.tolist()) == list(range(120))
 
 
-def test_a_shorter_order_is_the_beginning_of_a_longer_one():
+def test_a_shorter_order_is_a_prefix_of_a_longer_one():
     states = clustered(90)
     whole = coverage_order(states)
     for k in (0, 1, 20, 89):
@@ -173,14 +173,14 @@ def test_a_shorter_order_is_the_beginning_of_a_longer_one():
         assert part.total == whole.total
 
 
-def test_the_names_of_neurons_are_no_matter():
+def test_renaming_neurons_changes_nothing():
     states = clustered(100)
     renamed = np.random.default_rng(2).permutation(400).astype(np.uint32)
     other = ActiveNeurons.from_table(np.sort(renamed[states.indices.reshape(100, -1)], axis=1), 400)
     np.testing.assert_array_equal(coverage_order(other).rows, coverage_order(states).rows)
 
 
-def test_the_order_follows_the_rows_not_their_places():
+def test_permuting_rows_permutes_the_order():
     rng = np.random.default_rng(4)
     rows = [np.flatnonzero(rng.random(300) < rng.uniform(0.05, 0.3)) for _ in range(40)]
     states, moved = states_of(rows, 300), rng.permutation(40)
@@ -194,7 +194,7 @@ def test_a_copy_of_a_row_adds_nothing_new_and_so_comes_last():
     assert coverage_order(states, g="once").rows.tolist() == [0, 3, 2, 1]
 
 
-def test_more_rows_than_there_are_is_all_of_them():
+def test_a_length_above_the_pool_gives_all_rows():
     found = coverage_order(HAND, 99)
     assert found.rows.tolist() == [0, 1, 3, 2]
 
@@ -206,14 +206,14 @@ def test_rows_without_a_neuron_come_last_and_add_nothing():
 
 
 @pytest.mark.parametrize("neurons", [0, 3])
-def test_a_pool_in_which_nothing_is_on_has_an_order_and_no_curve(neurons):
+def test_a_pool_without_active_neurons_has_an_order_and_no_curve(neurons):
     found = coverage_order(states_of([[], [], []], neurons))
     assert found.rows.tolist() == [0, 1, 2]
     assert np.isnan(found.curve).all()
     assert len(coverage_order(states_of([], neurons)).rows) == 0
 
 
-def test_progress_is_told_up_to_the_end():
+def test_progress_is_reported_up_to_the_end():
     seen = []
     coverage_order(clustered(200), 150, on_pick=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
@@ -237,7 +237,7 @@ def test_a_further_row_is_worth_less_even_after_a_million():
 
 
 @pytest.mark.parametrize(("g", "tau", "words"), [("log", 1, "one of sqrt, once, capped"), ("capped", 0, "above 0")])
-def test_what_is_no_growth_is_refused(g, tau, words):
+def test_an_unknown_growth_is_refused(g, tau, words):
     with pytest.raises(MethodError, match=words):
         coverage_order(HAND, g=g, tau=tau)
 
@@ -259,7 +259,7 @@ def test_the_curve_of_any_order_is_f_of_its_prefixes(g, tau):
     np.testing.assert_allclose(coverage_curve(states, order, at, g=g, tau=tau), expected, atol=1e-7)
 
 
-def test_the_curve_of_the_greedy_order_is_the_one_it_came_with():
+def test_the_curve_of_the_greedy_order_equals_its_own():
     states = clustered(80)
     found = coverage_order(states, 30)
     np.testing.assert_allclose(coverage_curve(states, found.rows, range(1, 31)), found.curve, atol=1e-12)
@@ -272,7 +272,7 @@ def test_greedy_covers_more_than_random_rows_do():
         assert coverage_curve(states, np.random.default_rng(seed).permutation(300), [30])[0] < greedy
 
 
-# --- in parts
+# --- partitioned
 
 
 def test_one_part_is_the_plain_order():
@@ -282,7 +282,7 @@ def test_one_part_is_the_plain_order():
 
 
 @every_growth
-def test_parts_and_merge_worked_step_by_step(g, tau):
+def test_partition_and_merge_step_by_step(g, tau):
     states = clustered(100)
     forward = []
     for first in range(3):  # ceil(100 / 40) parts, each to ceil(1.5 * 20 / 3) = 10 rows
@@ -296,7 +296,7 @@ def test_parts_and_merge_worked_step_by_step(g, tau):
     np.testing.assert_allclose(found.gains, gains[:20], atol=1e-6)
 
 
-def test_what_parts_lose_is_little_and_their_curve_is_true():
+def test_partitioning_loses_little_and_its_curve_is_true():
     states = clustered(1200, neurons=600, on=10, clusters=30)
     plain, parts = coverage_order(states, 180), partitioned_order(states, 180, part_rows=400, slack=2)
     random = coverage_curve(states, np.arange(1200), [180])[0]
@@ -305,12 +305,12 @@ def test_what_parts_lose_is_little_and_their_curve_is_true():
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 30, 99])
-def test_parts_give_as_many_rows_as_asked_for(length):
+def test_partitioning_gives_as_many_rows_as_requested(length):
     found = partitioned_order(clustered(30), length, part_rows=4)
     assert len(set(found.rows.tolist())) == len(found.rows) == min(30, length)
 
 
-def test_parts_give_the_same_order_twice_and_from_a_mapped_file(tmp_path):
+def test_partitioning_is_deterministic_also_from_a_mapped_file(tmp_path):
     states = clustered(300)
     states.indices.tofile(tmp_path / "on")
     mapped = ActiveNeurons(states.indptr, np.memmap(tmp_path / "on", np.uint32, "r"), states.neurons)
@@ -319,7 +319,7 @@ def test_parts_give_the_same_order_twice_and_from_a_mapped_file(tmp_path):
     np.testing.assert_array_equal(orders[0], orders[2])
 
 
-def test_the_curve_says_what_share_of_all_is_covered():
+def test_the_curve_is_the_share_of_all_covered():
     cover = CoverageOrder(np.array([2, 0]), np.array([3.0, 1.0]), 8.0)
     assert cover.curve.tolist() == [0.375, 0.5]
     assert total_coverage(HAND) == pytest.approx(4 * np.sqrt(2))

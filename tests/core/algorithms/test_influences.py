@@ -1,4 +1,4 @@
-"""Influences by target and sub-task, and one order of several."""
+"""Influences by target and sub-task, and the merging of several orders."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ def test_the_best_subtask_counts_and_missing_stays_missing():
     np.testing.assert_allclose(TWO.best("a", "sft"), [2, 5, np.nan])
 
 
-def test_orders_give_their_best_row_that_is_left_in_turn():
-    # first gives 3, second 1 (3 is gone), first 1 is gone: 0, second 2
+def test_orders_contribute_their_best_remaining_row_in_turn():
+    # first gives 3, second 1 (3 is placed), first 0 (1 is placed), second 2
     assert round_robin([np.array([3, 1, 0, 2]), np.array([3, 1, 2, 0])]).tolist() == [3, 1, 0, 2]
     assert round_robin([np.array([4, 9])]).tolist() == [4, 9]
     assert round_robin([]).tolist() == round_robin([np.empty(0, np.int64)]).tolist() == []

@@ -1,4 +1,4 @@
-"""k-means: the clusters that are there, numbered by size, the same on every run and on any number of threads."""
+"""k-means: planted clusters are found, numbered by size, identical on every run and any number of threads."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from core.algorithms.kmeans import count_distinct, kmeans, number_by_size, unit_
 
 
 def planted(sizes, width=8, spread=0.05, seed=0):
-    """Clouds around the axes, rows mixed."""
+    """Return clouds around the axes, rows mixed."""
     draw = np.random.default_rng(seed)
     truth = draw.permutation(np.repeat(np.arange(len(sizes)), sizes))
     noise = draw.normal(0, spread, (len(truth), width))
@@ -51,15 +51,15 @@ def test_batches_find_the_same_clouds(monkeypatch):
     assert kmeans(vectors, 3, seed=0).tolist() == truth.tolist()
 
 
-def test_other_order_of_rows_same_clouds():
-    """For clouds far apart only: where borders are open, the starts decide, and they hang on the order."""
+def test_another_order_of_rows_gives_the_same_clouds():
+    """Only for clouds far apart: where borders are open, the starts decide, and they depend on the order."""
     vectors, _ = planted([30, 25, 20, 15])
     order = np.random.default_rng(1).permutation(len(vectors))
     assert kmeans(vectors[order], 4, seed=0).tolist() == kmeans(vectors, 4, seed=0)[order].tolist()
 
 
 @pytest.mark.parametrize("whole", [1 << 23, 0])
-def test_fewer_distinct_vectors_than_clusters_are_fewer_clusters(monkeypatch, whole):
+def test_fewer_distinct_vectors_than_clusters_give_fewer_clusters(monkeypatch, whole):
     monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", whole)
     twice = np.float32([[0, 0], [1, 1], [-0.0, 0], [1, 1], [1, 1]])
     assert kmeans(twice, 4, seed=0).tolist() == [1, 0, 1, 0, 0]
@@ -67,7 +67,7 @@ def test_fewer_distinct_vectors_than_clusters_are_fewer_clusters(monkeypatch, wh
     assert kmeans(np.eye(3, dtype=np.float32), 9, seed=0).tolist() == [0, 1, 2]
 
 
-def test_vectors_apart_by_rounding_only_give_no_warning():
+def test_vectors_that_differ_only_by_rounding_give_no_warning():
     near = np.float32(1) + np.arange(4, dtype=np.float32)[:, None] * np.finfo(np.float32).eps
     labels = kmeans(np.repeat(near, 3, axis=0), 4, seed=0)
     assert sorted(set(labels.tolist())) == list(range(labels.max() + 1))
@@ -82,7 +82,7 @@ def test_a_seed_may_be_of_any_size():
     assert kmeans(vectors, 2, seed=2**63).tolist() == truth.tolist()
 
 
-def test_half_precision_will_do():
+def test_half_precision_suffices():
     vectors, _ = planted([10, 5])
     assert kmeans(vectors.astype(np.float16), 2, seed=0).tolist() == kmeans(vectors, 2, seed=0).tolist()
 

@@ -1,4 +1,4 @@
-"""Semantic bins: the clouds that are there, merged as Ward says, nested at every number of bins."""
+"""Semantic bins: planted clouds are found, merged by Ward's criterion, nested at every number of bins."""
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ def planted(sizes, width=12, spread=0.05, seed=0):
     return np.float32(np.eye(width)[truth] + draw.normal(0, spread, (len(truth), width))), truth
 
 
-def inside(values, labels):
-    """Sum of squared distances to the mean of each bin."""
+def within_spread(values, labels):
+    """Return the sum of squared distances to the mean of each bin."""
     return sum(((values[labels == b] - values[labels == b].mean(axis=0)) ** 2).sum() for b in np.unique(labels))
 
 
@@ -36,8 +36,8 @@ def test_merges_on_a_line_by_hand():
     assert ward_merges(LINE, SIZES).tolist() == [[1, 2], [0, 4], [3, 5]]
 
 
-def test_how_many_rows_a_bin_has_decides_with_whom_it_goes():
-    """0, 10 and 21, of 9, 9 and 1 rows: the far bin is light and goes first: 9/10 · 121 = 108.9, not 81/18 · 100."""
+def test_the_sizes_of_bins_decide_which_are_merged():
+    """0, 10 and 21, of 9, 9 and 1 rows: the far bin is light and merges first: 9/10 · 121 = 108.9, not 81/18 · 100."""
     line = np.float64([[0], [10], [21]])
     assert ward_merges(line, np.array([9, 9, 1])).tolist() == [[1, 2], [0, 3]]
     assert ward_merges(line, np.array([1, 1, 1])).tolist() == [[0, 1], [2, 3]]
@@ -56,7 +56,7 @@ def test_cuts_by_hand_numbered_by_size():
     assert tree([1, 1, 2, 9]).cut(2).tolist() == [1] * 4 + [0] * 9  # {0, 10, 11} and {30}: 9 rows are the largest
 
 
-def test_more_bins_than_there_are_gives_all_of_them():
+def test_more_bins_than_exist_gives_all_of_them():
     assert tree().cut(99).tolist() == FINE.tolist()
 
 
@@ -65,7 +65,7 @@ def test_fewer_than_one_bin_is_refused():
         tree().cut(0)
 
 
-def test_a_tree_that_cannot_be_one_is_refused():
+def test_an_inconsistent_tree_is_refused():
     with pytest.raises(MethodError, match="1 merges for 4 bins"):
         BinTree(FINE, np.array([[0, 1]]))
 
@@ -83,7 +83,7 @@ def test_rows_without_an_embedding_are_in_no_bin_at_any_number():
 
 
 def test_clouds_near_each_other_are_merged_first():
-    """Two kinds of three clouds each: cut into two, the kinds are left."""
+    """Two kinds of three clouds each: cut into two, the kinds remain."""
     draw = np.random.default_rng(3)
     kind, cloud = np.arange(240) % 2, np.arange(240) // 2 % 3
     vectors = np.eye(8)[kind] + 0.3 * np.eye(8)[2 + 3 * kind + cloud] + draw.normal(0, 0.02, (240, 8))
@@ -108,7 +108,7 @@ def test_same_seed_same_tree():
 
 
 @pytest.mark.parametrize("embeddings", [np.zeros((0, 3)), np.full((4, 3), np.nan), np.zeros((4, 3))])
-def test_where_nothing_differs_there_is_one_bin_at_most(embeddings):
+def test_equal_rows_give_one_bin_at_most(embeddings):
     found = build_bin_tree(embeddings.astype(np.float32), 3, seed=0)
     assert found.merges.shape == (0, 2)
     assert found.cut(2).tolist() == found.fine.tolist()
@@ -140,16 +140,16 @@ def test_bins_nest_and_no_other_merge_of_two_adds_less(drawn):
     rows, found = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
     for bins in range(len(sizes) - 1, 0, -1):
         finer, labels = found.cut(bins + 1), found.cut(bins)
-        assert len({*zip(finer.tolist(), labels.tolist(), strict=True)}) == bins + 1  # each is in one
+        assert len({*zip(finer.tolist(), labels.tolist(), strict=True)}) == bins + 1  # each finer bin is in exactly one
         least = min(
-            inside(rows, np.where(finer == b, a, finer)) for a in range(bins + 1) for b in range(a + 1, bins + 1)
+            within_spread(rows, np.where(finer == b, a, finer)) for a in range(bins + 1) for b in range(a + 1, bins + 1)
         )
-        assert inside(rows, labels) == pytest.approx(least)
+        assert within_spread(rows, labels) == pytest.approx(least)
         counts = np.bincount(labels)
         assert (np.diff(counts) <= 0).all()
 
 
-def test_how_many_bins_by_the_rule():
+def test_the_default_number_of_bins():
     assert [default_bin_count(n) for n in (0, 1, 99, 100, 149, 5_000, 49_999, 52_002, 1_000_000)] == [
         *(1, 1, 1, 2, 2, 100, 999, 1000, 1000)
     ]

