@@ -1,4 +1,19 @@
-"""All methods, by name. To add one: write its file, add it here; forms, recipes and contract tests follow."""
+"""Methods that order rows, one file each, on arrays only.
+
+    entropy_shift         rows on which the model grows less certain (InstructDiff)
+    activation_coverage   greedy coverage of active neurons (MADS)
+    task_confidence       more rows for tasks of low confidence (Weighted Task Diversity)
+    preference_influence  influence on a preference loss (ROSE, LESS)
+    answer_divergence     spread of generated answers within semantic bins (ADG)
+    controls              baselines: random, longest, lowest and highest NLL
+    imported              a score from another tool
+    combined              several methods as one order
+    ranking               from values to an order: what the methods share
+    params                declaration and checks of parameters
+    suggestions           parameters that suit the embedded model
+
+To add one: write its file, add it to METHODS; forms, recipes and contract tests follow.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,18 +43,18 @@ METHODS: dict[str, type[Method]] = {
     "imported": Imported,
     "combined": Combined,
 }
-NEEDS_SETUP = ("imported", "combined")  # say nothing before they are told what to read or what to put together
+NEEDS_SETUP = ("imported", "combined")  # cannot run with default parameters: need a field name, or member methods
 
 
 def standalone_methods() -> list[str]:
-    """The methods that stand by themselves: what `--also all`, the demo and a first comparison mean by every method."""
+    """Return the names of methods that run with default parameters: what `--also all` and the demo mean by "all"."""
     return [name for name in METHODS if name not in NEEDS_SETUP]
 
 
 def build_method(name: str, params: Mapping[str, Any]) -> Method:
-    """The method called `name`; parameters not given keep their defaults, text becomes numbers where needed.
+    """Return the method called `name`; missing parameters keep their defaults, text becomes numbers where needed.
 
-    MethodError, naming what is possible, for an unknown method or parameter and a value out of range.
+    Raises MethodError, listing what is possible, for an unknown method or parameter and for a value out of range.
     """
     if name not in METHODS:
         raise MethodError(f"There is no method '{name}'. There are {', '.join(METHODS)}.")
@@ -49,5 +64,5 @@ def build_method(name: str, params: Mapping[str, Any]) -> Method:
 
 
 def describe_method(method: Method) -> dict[str, Any]:
-    """The method as data, defaults included; `build(**describe(m))` is `m` again."""
+    """Return the method as data, defaults included; `build_method(**describe_method(m))` equals `m`."""
     return {"name": method.name, "params": all_params(method)}

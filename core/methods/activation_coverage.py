@@ -1,20 +1,20 @@
-"""Activation coverage: rows that together have as many of the model's neurons on as possible.
+"""Activation coverage: rows that together activate as many of the model's neurons as possible.
 
-    on        the k neurons of each feed-forward layer with the highest mean over the row's response tokens;
+    active    the k neurons of each feed-forward layer with the highest mean over the row's response tokens;
               k is a share of the layer's width (core/models/activations.py)
-    f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is on; g concave
-    (core/algorithms/greedy_coverage.py)
-    gain      f with the row less f without it, when greedy search chose it: high is early
+    f(S)      Σ_n g(count_n(S)), count_n(S) = rows of S in which neuron n is active; g concave
+              (core/algorithms/greedy_coverage.py)
+    gain      f with the row minus f without it, when greedy search selected it: high is early
 
-Greedy search takes the row with the highest gain, again and again; no subset of k rows has an f that is more than
-1 / (1 − 1/e) = 1.58 times that of its first k. A row like those chosen before it has little gain, however good it is by
-itself: the method asks for variety, not for quality.
+Greedy search repeatedly takes the row with the highest gain; no subset of k rows has an f that is more than
+1 / (1 − 1/e) = 1.58 times that of its first k. A row similar to rows selected earlier has little gain, however good it
+is by itself: the method favours variety, not quality.
 
-Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states" and "coverage-based" choice,
-and a core set of 15 %. The mean over response tokens, k = 1 % of a layer and g = √ are this project's reading.
+Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states", "coverage-based" selection and
+a core set of 15 %. The mean over response tokens, k = 1 % of a layer and g = √ are this project's reading.
 
-The gains of the whole pool are measured once, with the states; under a filter the search runs again, over the rows
-that are left: other rows make another order.
+The gains of the whole pool are measured once, with the active neurons; under a filter the search runs again over the
+eligible rows, because other rows give another order.
 """
 
 from dataclasses import dataclass
@@ -86,28 +86,28 @@ class ActivationCoverage:
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """The rows that added most."""
+        """High: rows that added most come first."""
         return "high"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """None of its own: gains and clusters are measured."""
+        """Return no columns: gains and clusters are measured."""
         return {}
 
     def candidates(self, states: ActiveNeurons, measured: Measured) -> IntArray:
-        """Rows that can be chosen, ascending: those with neurons on and, unless no row has one, a response."""
+        """Return the selectable rows, ascending: those with active neurons and, unless no row has one, a response."""
         return np.flatnonzero((np.diff(states.indptr) > 0) & ~missing_response(measured))
 
     def gains(
         self, states: ActiveNeurons, rows: IntArray, *, on_pick: Progress = ignore_progress
     ) -> NDArray[np.float64]:
-        """(N,) gains in the greedy order of `rows`; NaN for other rows."""
+        """Return (N,) gains in the greedy order of `rows`; NaN for other rows."""
         return coverage_gains(states, rows, g=self.growth, tau=self.tau, on_pick=on_pick)
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by gain; `seed` changes nothing. Searches anew where a filter leaves some out."""
+        """Order rows by gain; `seed` is unused. Searches again if a filter excludes some rows."""
         gains = measured.need("coverage_gain")
-        left_out = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(gains)}
-        candidates, excluded = split_eligible(left_out)
+        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(gains)}
+        candidates, excluded = split_eligible(excluded_by)
         values = None
         if len(candidates) < np.isfinite(gains).sum():
             gains = values = self.gains(measured.need_states(), candidates)

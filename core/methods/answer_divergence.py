@@ -1,30 +1,30 @@
-"""Answer divergence: instructions to which a model gives answers far apart, and in many directions, bin by bin.
+"""Answer divergence: instructions whose generated answers differ most and in most directions, bin by bin.
 
-    K answers are drawn per instruction and embedded as unit vectors (core/models/generation/answers.py,
+    K answers are generated per instruction and embedded as unit vectors (core/models/generation/answers.py,
     core/models/answer_embeddings.py)
-    D       how far apart they lie                                    core/algorithms/answer_geometry.py
-    I       in how many directions: 0 = on one line
-    score   w · D + (1 − w) · I,  w = 0.6                             high is first
+    D       how much they differ                                core/algorithms/answer_geometry.py
+    I       in how many directions: 0 = along one line
+    score   w · D + (1 − w) · I,  w = 0.6                       high is first
 
-Rows are taken from semantic bins, groups of like instructions (core/algorithms/semantic_bins.py), so that no subject
-is left out
-because a model is sure of it:
+Rows are taken from semantic bins, groups of similar instructions (core/algorithms/semantic_bins.py), so that no
+subject is excluded only because the model is sure of it:
 
-    webster   (default) the next row comes from the bin with the highest  size / (rows taken + ½), its best one that is
-              left. Shares follow the sizes as closely as whole rows can, exactly, and a larger budget only adds rows.
+    webster   (default) the next row comes from the bin with the highest  size / (rows selected + ½), its best
+              remaining one. Shares follow the sizes as closely as whole rows can, exactly, and a larger budget only
+              adds rows.
     release   for a budget of B of N rows: bins under 3 rows are skipped, each other gives its max(1, ⌊size · B / N⌋)
               best rows, and of all these the B best are kept. Made for that one B: subsets of other budgets do not
               nest, and rounding down mostly leaves a few rows less than B. In the order these come first, by score,
-              and then all other rows, by score: cut at `release_length` rows it is the release's selection.
+              and then all other rows, by score: a prefix of `release_length` rows is the release's selection.
 
-Sizes and N count the rows that can be chosen: those that pass the filters and have a score and a bin. A row whose
-instruction has no embedding is in no bin, so no quota can hold it: it is left out, and said.
+Sizes and N count the eligible rows that have a score and a bin. A row whose instruction has no embedding is in no bin
+and has no quota, so it is excluded with that reason.
 
-A row with fewer than K answers has the figures of those that are there, which are a little lower than they would be
-with all (core/algorithms/answer_geometry.py); `answers_counted` tells how many there are.
+A row with fewer than K answers has the values of those it has, which are a little lower than with all K
+(core/algorithms/answer_geometry.py); `answers_counted` holds their number.
 
 Source: ADG, https://arxiv.org/abs/2604.10448, and the authors' released code, whose quota rule and 80-token limit on
-prompts are options here. There middle and bottom scores are the controls, and D or I alone did worse.
+prompts are options here. There middle and bottom scores are the baselines, and D or I alone did worse.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_re
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
 
 NO_BIN = "no semantic bin"
-MIN_BIN_ROWS = 3  # rows of a bin that the release does not skip
+MIN_BIN_ROWS = 3  # the release skips smaller bins
 
 Prefer = Literal["high", "low", "middle"]
 
@@ -162,78 +162,84 @@ class AnswerDivergence:
 
     @property
     def ranks_by(self) -> str:
-        """Its own place in the order: quotas take a low score of one bin before a high one of another, so no limit
-        on the score cuts this order where it stands. To set one, filter by the column `divergence`."""
+        """The method's own rank.
+
+        Quotas put a low score of one bin before a high one of another, so a threshold on the score would not cut this
+        order at one place. To set one, filter by the column `divergence`.
+        """
         return "answer_divergence.rank"
 
     @property
     def prefer(self) -> Prefer:
-        """The first places, whatever `pick` says of scores."""
+        """Low: rank 0 comes first, whichever end of the scores `pick` names."""
         return "low"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """divergence, w · D + (1 − w) · I in [0, 1]; NaN where fewer than two answers are there."""
+        """Return divergence, w · D + (1 − w) · I in [0, 1]; NaN for rows with fewer than two answers."""
         return {"divergence": self._divergence(measured)}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by quota of their bins; `seed` is not used, the measurement has used it."""
+        """Order rows by the quotas of their bins; `seed` is unused here, the measurement has used it."""
         score, bin_of = self._divergence(measured), self.bin_of(measured)
-        left_out = {
+        excluded_by = {
             FILTERED: ~eligible,
             NO_RESPONSE: missing_response(measured),
             NOT_MEASURED: ~np.isfinite(score),
             NO_BIN: bin_of < 0,
         }
-        candidates, excluded = split_eligible(left_out)
-        return Order(self._by_quota(score, bin_of, candidates), excluded)
+        candidates, excluded = split_eligible(excluded_by)
+        return Order(self._order_by_quota(score, bin_of, candidates), excluded)
 
     def release_length(self, measured: Measured, order: Order) -> int:
-        """How many of the first rows of `order`, one of this method, are the release's selection: B at most."""
-        return len(self._release(self._divergence(measured), self.bin_of(measured), np.sort(order.rows)))
+        """Return how many of the first rows of `order`, one of this method, are the release's selection: B at most."""
+        return len(self._release_selection(self._divergence(measured), self.bin_of(measured), np.sort(order.rows)))
 
     def bin_of(self, measured: Measured) -> IntArray:
-        """(N,) semantic bin in use, 0 = the largest of the pool; −1 for rows without one."""
+        """Return (N,) the semantic bin of each row after merging to `bins`, 0 = the largest; −1: none."""
         fine: IntArray = measured.need("semantic_bin")
         return BinTree(fine, measured.need_bin_merges()).cut(self.bins) if self.bins else fine
 
     def _divergence(self, measured: Measured) -> FloatArray:
-        apart, shape = (measured.need(name).astype(np.float64) for name in ("dispersion", "anisotropy"))
-        score: NDArray[np.float64] = self.dispersion_weight * apart + (1 - self.dispersion_weight) * shape
+        dispersion, anisotropy = (measured.need(name).astype(np.float64) for name in ("dispersion", "anisotropy"))
+        score: NDArray[np.float64] = self.dispersion_weight * dispersion + (1 - self.dispersion_weight) * anisotropy
         return score.astype(np.float32)
 
-    def _by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        """`rows` (ascending), best first."""
+    def _order_by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
+        """Sort `rows` (ascending), best first."""
         if self.quota == "webster":
-            own = [rank_rows(score, some, prefer=self._scores_first) for some in group_by_bin(bin_of, rows)]
-            return interleave_by_seats(own, [float(len(some)) for some in own])
-        first = self._release(score, bin_of, rows)
+            orders = [rank_rows(score, bin_rows, prefer=self._preferred_end) for bin_rows in group_by_bin(bin_of, rows)]
+            return interleave_by_seats(orders, [float(len(bin_rows)) for bin_rows in orders])
+        first = self._release_selection(score, bin_of, rows)
         rest = np.setdiff1d(rows, first, assume_unique=True)
-        return np.concatenate([first, rank_rows(score, rest, prefer=self._scores_first)])
+        return np.concatenate([first, rank_rows(score, rest, prefer=self._preferred_end)])
 
-    def _release(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        return select_by_release_rule(score, group_by_bin(bin_of, rows), self.released_rows, prefer=self._scores_first)
+    def _release_selection(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
+        return select_by_release_rule(score, group_by_bin(bin_of, rows), self.released_rows, prefer=self._preferred_end)
 
     @property
-    def _scores_first(self) -> Prefer:
+    def _preferred_end(self) -> Prefer:
         ends: dict[str, Prefer] = {"top": "high", "middle": "middle", "bottom": "low"}
         return ends[self.pick]
 
 
 def group_by_bin(bin_of: IntArray, rows: IntArray) -> list[IntArray]:
-    """`rows` (ascending) of each bin 0, 1, ..., ascending; bins without any are empty."""
+    """Group `rows` (ascending) by bin 0, 1, ..., each ascending; bins without any are empty."""
     grouped = rows[np.argsort(bin_of[rows], kind="stable")]
     ends = np.searchsorted(bin_of[grouped], np.arange(bin_of.max(initial=-1) + 2))
     return [grouped[a:b] for a, b in pairwise(ends.tolist())]
 
 
 def select_by_release_rule(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:
-    """What the release takes for `budget` rows, best first: of each bin of at least 3 rows max(1, ⌊size · B / N⌋), of
-    those the B best. `bins` hold rows (ascending); N is the number of them all. Mostly a few rows less than B."""
+    """Select for `budget` rows B by the release's rule, best first; `bins` hold rows (ascending).
+
+    Each bin of at least 3 rows gives max(1, ⌊size · B / N⌋), N the number of all rows; of those the B best are kept.
+    Mostly a few rows fewer than B.
+    """
     n = sum(len(rows) for rows in bins)
-    taken = [
+    best_of_bins = [
         rank_rows(score, rows, prefer=prefer)[: max(1, len(rows) * budget // n)]
         for rows in bins
         if len(rows) >= MIN_BIN_ROWS
     ]
-    rows = np.sort(np.concatenate([np.empty(0, np.int64), *taken]))
+    rows = np.sort(np.concatenate([np.empty(0, np.int64), *best_of_bins]))
     return rank_rows(score, rows, prefer=prefer)[:budget]

@@ -1,20 +1,20 @@
 """Combination: one order out of the orders of several methods.
 
-    r_m(i)    0-based place of row i in the order of member m; ∞ where it has none
+    r_m(i)    0-based rank of row i in the order of member m; ∞ if it has none
 
-    rule              goes by                     a prefix of k rows
-    rank average      Σ_m w_m · r_m / Σ_m w_m     low first: what the members like on the whole
-    union             min_m r_m                   grows with what any member takes among its first
-    intersection      max_m r_m                   grows with what all members take among their first
+    rule              sort key, low first         a prefix of k rows
+    rank average      Σ_m w_m · r_m / Σ_m w_m     rows that the members rank high on average
+    union             min_m r_m                   rows that any member ranks first
+    intersection      max_m r_m                   rows that all members rank first
     filtered          r_1                         the first member's, of rows in the top `keep` share of each other
 
-    combined  1 − (what the rule goes by) / L, L = rows in the longest order of a member: 1 = first for all that count
+    combined  1 − key / L, L = rows in the longest order of a member: 1 = first for all members that count
 
-Of two rows that are equal so far the one that the first member prefers comes first, then the second member. A row
-without a place in some member's order is left out, for that member's reason; by union only one without any place.
+Ties are broken by the first member's rank, then by the second's. A row without a rank in some member's order is
+excluded, for that member's reason; by union only a row without any rank.
 
-Places are compared and not scores: scores of different methods have no common unit, and a place is what a budget cuts.
-Under a filter every member makes its own order of the rows that are left.
+Ranks are combined and not scores: scores of different methods have no common unit, and a budget cuts by rank.
+Under a filter every member orders the eligible rows anew.
 """
 
 import json
@@ -75,7 +75,9 @@ class Combined:
 
     def __post_init__(self) -> None:
         check_params(self)
-        object.__setattr__(self, "members", format_members(self.parts))  # one spelling, one key
+        object.__setattr__(
+            self, "members", format_members(self.parts)
+        )  # normalised, so that equal members have one key
         object.__setattr__(self, "weights", ", ".join(f"{w:g}" for w in parse_weights(self.weights, len(self.parts))))
 
     @cached_property
@@ -85,75 +87,78 @@ class Combined:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """All that any member needs."""
+        """Every signal that any member needs."""
         return tuple(dict.fromkeys(signal for part in self.parts for signal in part.needs))
 
     @property
     def ranks_by(self) -> str:
-        """How high the row is placed by the members together."""
+        """The combined rank score."""
         return NAME
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """1 is first for all."""
+        """High: 1 is first for all members."""
         return "high"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """combined, 1 = first, as it is over the whole pool at seed 0 (an order brings its own where that differs); and
-        the members' own scores, by their names, with the member's number before them where two differ."""
-        known = merge_columns([part.scores(each) for part, each in self._with(measured)])
-        every = np.ones(len(measured), np.bool_)
-        return known | {NAME: self._value(self._places(self._orders(measured, every, 0), len(measured)))}
+        """Return combined (1 = first) over the whole pool at seed 0, and the members' own scores.
+
+        An order brings its own `combined` values if they differ. The member's number precedes a column name that two
+        members use for different values.
+        """
+        columns = merge_columns([part.scores(each) for part, each in self._member_inputs(measured)])
+        all_rows = np.ones(len(measured), np.bool_)
+        return columns | {NAME: self._combined_score(self._ranks(self._orders(measured, all_rows, 0), len(measured)))}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by the rule; `seed` is the members'."""
+        """Order rows by the rule; `seed` is passed to the members."""
         n = len(measured)
         orders = self._orders(measured, eligible, seed)
-        places = self._places(orders, n)
-        candidates, excluded = split_eligible(self._left_out(orders, places))
-        goes_by = self._goes_by(places)
+        places = self._ranks(orders, n)
+        candidates, excluded = split_eligible(self._excluded_by(orders, places))
+        key = self._sort_key(places)
         keys = [places[m, candidates] for m in range(len(places) - 1, -1, -1)]  # lexsort: the last key counts most
-        rows = candidates[np.lexsort((*keys, goes_by[candidates]))]
-        return Order(rows, excluded, self._value(places))
+        rows = candidates[np.lexsort((*keys, key[candidates]))]
+        return Order(rows, excluded, self._combined_score(places))
 
-    def _with(self, measured: Measured) -> list[tuple[Method, Measured]]:
-        """Each member and what it reads: its own measurements, or the ones there are."""
-        own = measured.members or (measured,) * len(self.parts)
-        return list(zip(self.parts, own, strict=True))
+    def _member_inputs(self, measured: Measured) -> list[tuple[Method, Measured]]:
+        """Pair each member with the measurements it reads: its own, or the shared ones."""
+        inputs = measured.members or (measured,) * len(self.parts)
+        return list(zip(self.parts, inputs, strict=True))
 
     def _orders(self, measured: Measured, eligible: BoolArray, seed: int) -> list[Order]:
-        return [part.order(each, eligible, seed=seed) for part, each in self._with(measured)]
+        return [part.order(each, eligible, seed=seed) for part, each in self._member_inputs(measured)]
 
-    def _places(self, orders: Sequence[Order], n: int) -> NDArray[np.float64]:
-        """(M, n) place of each row in each order; ∞: none."""
+    def _ranks(self, orders: Sequence[Order], n: int) -> NDArray[np.float64]:
+        """Return (M, n) the rank of each row in each order; ∞: none."""
         places = np.full((len(orders), n), np.inf)
         for line, order in zip(places, orders, strict=True):
             line[order.rows] = np.arange(len(order.rows))
         return places
 
-    def _goes_by(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) what the rule goes by, low first."""
+    def _sort_key(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n,) the rule's sort key, low first."""
         weights = np.array(parse_weights(self.weights, len(places)) or [1.0] * len(places))
-        used = weights > 0  # 0 · ∞ is no number
+        used = weights > 0  # 0 · ∞ is NaN
         if self.rule == "rank average":
             value = weights[used] @ places[used] / weights.sum()
         elif self.rule == "filtered":
             value = places[0]
         else:
             value = places.min(axis=0) if self.rule == "union" else places.max(axis=0)
-        found: NDArray[np.float64] = value
-        return found
+        sort_key: NDArray[np.float64] = value
+        return sort_key
 
-    def _value(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n,) 1 = first; NaN for rows without a place."""
+    def _combined_score(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n,) the combined score, 1 = first; NaN for rows without a rank."""
         longest = max(int(np.isfinite(places).sum(axis=1).max(initial=0)), 1)
-        value = 1 - self._goes_by(places) / longest
+        value = 1 - self._sort_key(places) / longest
         return np.where(np.isfinite(value), value, np.nan)
 
-    def _left_out(self, orders: Sequence[Order], places: NDArray[np.float64]) -> Mapping[str, BoolArray]:
-        """Reason -> (n,) rows that it leaves out; the first member's reasons come first."""
-        nowhere = ~np.isfinite(places)
-        spared = ~nowhere.all(axis=0) if self.rule == "union" else np.zeros(places.shape[1], np.bool_)
+    def _excluded_by(self, orders: Sequence[Order], places: NDArray[np.float64]) -> Mapping[str, BoolArray]:
+        """Return reason -> (n,) mask of rows it excludes; the first member's reasons come first."""
+        unranked = ~np.isfinite(places)
+        spared = ~unranked.all(axis=0) if self.rule == "union" else np.zeros(places.shape[1], np.bool_)
         masks = {FILTERED: np.zeros(places.shape[1], np.bool_)}
         for order in orders:
             for reason, rows in order.excluded.items():
@@ -167,27 +172,27 @@ class Combined:
 
 
 def parse_members(text: str) -> tuple[Method, ...]:
-    """The methods that a JSON list names; MethodError where it is none, has fewer than two, or nests."""
-    from core.methods import build_method  # the table of methods, which names this one
+    """Parse a JSON list into methods; MethodError if it is not one, has fewer than two members, or nests."""
+    from core.methods import build_method  # the registry, which imports this module
 
     return tuple(build_method(name, params) for name, params in parse_member_specs(text))
 
 
 def parse_member_specs(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Name and parameters of each, as they were written."""
+    """Return name and parameters of each member, as they were written."""
     try:
-        given = json.loads(text)
+        specs = json.loads(text)
     except json.JSONDecodeError as error:
         raise MethodError(f"{LABEL}: members is not JSON ({error}). {MEMBERS_HINT}") from error
-    if not isinstance(given, list) or len(given) < 2:
+    if not isinstance(specs, list) or len(specs) < 2:
         raise MethodError(f"{LABEL} needs at least two methods. {MEMBERS_HINT}")
-    return [_member({"name": one} if isinstance(one, str) else one) for one in given]
+    return [_member({"name": member} if isinstance(member, str) else member) for member in specs]
 
 
-def _member(one: object) -> tuple[str, dict[str, Any]]:
-    if not isinstance(one, dict) or not isinstance(one.get("name"), str) or set(one) - {"name", "params"}:
+def _member(member: object) -> tuple[str, dict[str, Any]]:
+    if not isinstance(member, dict) or not isinstance(member.get("name"), str) or set(member) - {"name", "params"}:
         raise MethodError(f"{LABEL}: a member is a method's name, or an object with name and params. {MEMBERS_HINT}")
-    name, params = one["name"], one.get("params", {})
+    name, params = member["name"], member.get("params", {})
     if not isinstance(params, dict):
         raise MethodError(f"{LABEL}: the params of {name} are no object. {MEMBERS_HINT}")
     if name == NAME:
@@ -196,13 +201,13 @@ def _member(one: object) -> tuple[str, dict[str, Any]]:
 
 
 def format_members(methods: Iterable[Method]) -> str:
-    """The text that `parse_members` reads, every parameter written out."""
+    """Return the text that `parse_members` reads, every parameter written out."""
     described = [{"name": method.name, "params": all_params(method)} for method in methods]
     return json.dumps(described, sort_keys=True, separators=(",", ":"))
 
 
 def parse_weights(text: str, members: int) -> list[float]:
-    """One weight for each member; none where the text is empty. MethodError where it says something else."""
+    """Return one weight for each member; none for empty text. MethodError for anything else."""
     if not text:
         return []
     try:
@@ -217,16 +222,18 @@ def parse_weights(text: str, members: int) -> list[float]:
 
 
 def merge_columns(tables: Sequence[Columns]) -> dict[str, NDArray[Any]]:
-    """Columns of several members as one table: a name that stands for other values in a later member has that
-    member's number before it (2.delta_nll)."""
-    known: dict[str, NDArray[Any]] = {}
+    """Merge the columns of several members into one table.
+
+    A name that stands for other values in a later member is prefixed with that member's number (2.delta_nll).
+    """
+    merged: dict[str, NDArray[Any]] = {}
     for number, table in enumerate(tables, start=1):
         for name, values in table.items():
-            if name not in known:
-                known[name] = values
-            elif not _same(known[name], values):
-                known[f"{number}.{name}"] = values
-    return known
+            if name not in merged:
+                merged[name] = values
+            elif not _same(merged[name], values):
+                merged[f"{number}.{name}"] = values
+    return merged
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -235,6 +242,6 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def expand_combinations(methods: Iterable[Method]) -> list[Method]:
-    """The methods, with its members in place of each combination; each once."""
-    every = [part for method in methods for part in (method.parts if isinstance(method, Combined) else (method,))]
-    return list(dict.fromkeys(every))
+    """Replace each combination by its members; each method once."""
+    expanded = [part for method in methods for part in (method.parts if isinstance(method, Combined) else (method,))]
+    return list(dict.fromkeys(expanded))

@@ -1,6 +1,6 @@
-"""Controls: what any method has to beat before its choice means something.
+"""Baselines: what any method has to beat before its selection means something.
 
-None has a parameter. The longest responses are a hard control: many scores follow length, and a long answer
+None has a parameter. The longest responses are a strong baseline: many scores track length, and a long response
 teaches more tokens for the same budget in rows.
 """
 
@@ -25,35 +25,34 @@ class Random:
 
     @property
     def ranks_by(self) -> str:
-        """Its own place in the order: there is no score behind it, and so no column in `scores`."""
+        """The method's own rank: there is no score behind it, and so no column in `scores`."""
         return "random.rank"
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """The first places."""
+        """Low: rank 0 comes first."""
         return "low"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """None: chance has no score."""
+        """Return no columns: a random order has no score."""
         return {}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """One shuffle of the whole pool, of which the eligible rows are kept: a filter takes rows out, and never
-        reorders the others.
+        """Shuffle the whole pool once and keep the eligible rows: a filter never reorders the others.
 
-        Rows without a response are left out, as they are by every other method, unless no row has one.
+        Rows without a response are excluded, as by every other method, unless no row has one.
         """
         n = len(measured)
         candidates, excluded = split_eligible({FILTERED: ~eligible, NO_RESPONSE: missing_response(measured)})
-        kept = np.zeros(n, np.bool_)
-        kept[candidates] = True
+        eligible_mask = np.zeros(n, np.bool_)
+        eligible_mask[candidates] = True
         shuffled = np.random.default_rng(seed).permutation(n)
-        return Order(shuffled[kept[shuffled]], excluded)
+        return Order(shuffled[eligible_mask[shuffled]], excluded)
 
 
 @dataclass(frozen=True)
 class _ByColumn:
-    """Rows that have a response by one measured column. What is below says which, and from which end."""
+    """Rows that have a response, by one measured column; subclasses name the column and the end to prefer."""
 
     column: ClassVar[str]
     end: ClassVar[Literal["high", "low"]]
@@ -65,22 +64,22 @@ class _ByColumn:
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """Its end that is taken first."""
+        """The end that the subclass names."""
         return self.end
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """None of its own: what it goes by is measured."""
+        """Return no columns: the column it ranks by is measured."""
         return {}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by the column; `seed` changes nothing."""
+        """Order rows by the column; `seed` is unused."""
         values = measured.need(self.column)
-        left_out = {
+        excluded_by = {
             FILTERED: ~eligible,
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~np.isfinite(values),
         }
-        candidates, excluded = split_eligible(left_out)
+        candidates, excluded = split_eligible(excluded_by)
         return Order(rank_rows(values, candidates, prefer=self.end), excluded)
 
 

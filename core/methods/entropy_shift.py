@@ -1,28 +1,27 @@
-"""Entropy shift: rows on which the model grows less certain while it learns, outliers of learning left out.
+"""Entropy shift: rows on which the model grows less certain while it learns, without outliers of learning.
 
-Two states of one model: the base model, and the base model fine-tuned briefly on a warm-up subset (calibrated).
+Two states of one model: base, and calibrated (fine-tuned briefly on a warm-up subset).
 Both read every response, teacher forced; per response token, in nats:
 
     delta_nll     = nll_cal - nll           how much worse (+) or better (-) the warm-up made the prediction
     delta_entropy = entropy - entropy_cal   > 0 compression: more certain after the warm-up; < 0 expansion
 
-    1. NLL filter: of the n rows in question leave out int(n * gamma) with the lowest delta_nll and as many
-       with the highest.
-    2. Entropy ranking: of what is left, lowest delta_entropy first.
+    1. NLL filter: of n rows exclude int(n * gamma) with the lowest delta_nll and as many with the highest.
+    2. Entropy ranking: of the remaining rows, lowest delta_entropy first.
     3. Optional further rounds calibrate on the subset of the round before, always starting from the base model.
 
 Source: InstructDiff, https://arxiv.org/abs/2601.23006, eq. 1 and 2, and the authors' released code. Where they
 differ, and what we do:
 
-- The release stores the negative of delta_nll. The filter takes the same number of rows from both ends, so
-  the rows it keeps are the same; we keep the paper's sign.
-- The paper takes beta * N rows; the release takes rows until their response tokens reach beta * all tokens.
-  The budget is not part of the order here: any prefix, in rows, percent or tokens (core.selection.selection).
+- The release stores the negative of delta_nll. The filter removes the same number of rows from both ends, so
+  the remaining rows are the same; we keep the paper's sign.
+- The paper selects beta * N rows; the release adds rows until their response tokens reach beta * all tokens.
+  The budget is not part of the order here: any prefix, in rows, percent or tokens (core.selection.budget).
 - Warm-up on alpha * N random rows, alpha = 0.1. The paper's learning rates: 5e-5 mathematics, 2e-5 general and
   medical, 1e-5 code; 3 to 10 epochs; full-parameter. Beta 0.1, for code 0.2.
 
-`pick` "highest" and "middle" are the paper's controls: the highest 10 % by delta_entropy was its worst choice in
-every domain it tried. Leaving the NLL filter out (gamma 0) cost 2.6 to 5.6 points there.
+`pick` "highest" and "middle" are the paper's baselines: the highest 10 % by delta_entropy was its worst selection in
+every domain it tried. Disabling the NLL filter (gamma 0) cost 2.6 to 5.6 points there.
 """
 
 from dataclasses import dataclass
@@ -116,15 +115,15 @@ class EntropyShift:
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """What `pick` says, in the words that all methods share."""
+        """The end that `pick` names, in the words all methods share."""
         ends: dict[str, Literal["high", "low", "middle"]]
         ends = {"lowest": "low", "middle": "middle", "highest": "high"}
         return ends[self.pick]
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """delta_nll and delta_entropy, NaN where either state has no figure; in_nll_band over all rows that have both.
+        """Return delta_nll and delta_entropy (NaN if a state has no value), and in_nll_band over all rows with both.
 
-        `order` draws the band over eligible rows only, so under a filter it may differ from this column.
+        `order` computes the band over eligible rows only, so under a filter it may differ from this column.
         """
         delta_nll, delta_entropy = _shifts(measured)
         rows = np.flatnonzero(np.isfinite(delta_nll) & np.isfinite(delta_entropy))
@@ -133,22 +132,22 @@ class EntropyShift:
         return {"delta_nll": delta_nll, "delta_entropy": delta_entropy, "in_nll_band": in_band}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows inside the NLL band by delta_entropy; `seed` is not used, the measurement has used it."""
+        """Order rows inside the NLL band by delta_entropy; `seed` is unused here, the measurement has used it."""
         delta_nll, delta_entropy = _shifts(measured)
-        left_out = {
+        excluded_by = {
             FILTERED: ~eligible,
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~(np.isfinite(delta_nll) & np.isfinite(delta_entropy)),
         }
-        candidates, _ = split_eligible(left_out)
+        candidates, _ = split_eligible(excluded_by)
         outside = np.ones(len(measured), np.bool_)
         outside[rows_in_nll_band(delta_nll, candidates, self.gamma)] = False
-        kept, excluded = split_eligible(left_out | {OUTSIDE_BAND: outside})
-        return Order(rank_rows(delta_entropy, kept, prefer=self.prefer), excluded)
+        in_band, excluded = split_eligible(excluded_by | {OUTSIDE_BAND: outside})
+        return Order(rank_rows(delta_entropy, in_band, prefer=self.prefer), excluded)
 
 
 def rows_in_nll_band(delta_nll: FloatArray, rows: IntArray, gamma: float) -> IntArray:
-    """Of `rows` (ascending) those left, ascending, when int(n * gamma) go at each end of `delta_nll` (N,).
+    """Return `rows` (ascending) without int(n * gamma) at each end of `delta_nll` (N,), ascending.
 
     Ties count in row order: the earlier row is the lower one.
     """
@@ -158,9 +157,9 @@ def rows_in_nll_band(delta_nll: FloatArray, rows: IntArray, gamma: float) -> Int
 
 
 def calibration_rows(candidates: IntArray, alpha: float, seed: int) -> IntArray:
-    """The warm-up subset: int(n * alpha) of the n `candidates` (rows with a response), at least one, ascending.
+    """Sample the warm-up subset: int(n * alpha) of the n `candidates` (rows with a response), at least one, ascending.
 
-    Seeded. Larger shares contain smaller ones. MethodError when there is no candidate.
+    Seeded. Larger shares contain smaller ones. Raises MethodError without candidates.
     """
     if not len(candidates):
         raise MethodError("No row of this pool has a response, so there is nothing to calibrate a model on.")
@@ -169,10 +168,10 @@ def calibration_rows(candidates: IntArray, alpha: float, seed: int) -> IntArray:
 
 
 def next_calibration_rows(measured: Measured, beta: float) -> IntArray:
-    """What the next round trains on: the first int(N * beta) rows, at least one, of this round's order, ascending.
+    """Return the next round's training rows: the first int(N * beta), at least one, of this round's order, ascending.
 
-    The order is the paper's (gamma 0.1, lowest) whatever the sliders say, so that moving them afterwards
-    does not undo a measurement.
+    The order uses the paper's settings (gamma 0.1, lowest) regardless of the sliders, so that moving them afterwards
+    does not invalidate a measurement.
     """
     rows = EntropyShift().order(measured, np.ones(len(measured), np.bool_), seed=0).rows
     if not len(rows):
@@ -181,7 +180,7 @@ def next_calibration_rows(measured: Measured, beta: float) -> IntArray:
 
 
 def _shifts(measured: Measured) -> tuple[FloatArray, FloatArray]:
-    """delta_nll and delta_entropy, (N,) float32 each."""
+    """Compute delta_nll and delta_entropy, (N,) float32 each."""
     delta_nll = measured.need("nll_cal") - measured.need("nll")
     delta_entropy = measured.need("entropy") - measured.need("entropy_cal")
     return delta_nll.astype(np.float32), delta_entropy.astype(np.float32)

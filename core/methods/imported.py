@@ -1,9 +1,9 @@
-"""Imported score: rows by a number that some other tool has left in them.
+"""Imported score: rows by a number that another tool stored in them.
 
-    imported    the number in `field` of the original row, a field of a field with a dot between (metadata.score)
+    imported    the number in `field` of the original row; a dot reaches into a nested field (metadata.score)
 
-Which end is good is the other tool's to say: `end` says which is taken first. A row without a number there is not
-measured, and never chosen.
+Only the other tool knows which end is good, so the parameter `end` chooses it. A row without a number there is not
+measured, and never selected.
 """
 
 from dataclasses import dataclass
@@ -42,21 +42,21 @@ class Imported:
 
     @property
     def ranks_by(self) -> str:
-        """The number as it was found."""
+        """The imported number, unchanged."""
         return "imported"
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """What `end` says."""
+        """The end that `end` names."""
         return self.end
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """None of its own: the number is read with the measurement."""
+        """Return no columns: the number is read with the measurement."""
         return {}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by the number; `seed` changes nothing."""
+        """Order rows by the number; `seed` is unused."""
         values = measured.need("imported")
-        left_out = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(values)}
-        candidates, excluded = split_eligible(left_out)
+        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(values)}
+        candidates, excluded = split_eligible(excluded_by)
         return Order(rank_rows(values, candidates, prefer=self.prefer), excluded)

@@ -1,13 +1,13 @@
-"""Parameters of methods: what a form, a recipe and a check need to know of each.
+"""Parameters of methods: their defaults, limits and form metadata.
 
-A method is a frozen dataclass; each of its fields is declared with `param`. So a new parameter is a new
-line in one file: the form draws it, the recipe keeps it, `check` refuses what it does not allow.
+A method is a frozen dataclass; each of its fields is declared with `param`. A new parameter is therefore one new line
+in one file: the form draws it, the recipe stores it, `check_params` validates it.
 
-Metadata of every field: `label` and `help` (words for people), `low` and `high` (both inclusive; None for
-choices and text), `choices` (None for numbers and text), `stage`, `names` (of text: what it names, None for the rest).
+Metadata of every field: `label` and `help` (for people), `low` and `high` (both inclusive; None for choices and text),
+`choices` (None for numbers and text), `stage`, `names` (what a text parameter names; None for the rest).
 
-    stage "order"     changes the order only: array arithmetic, a live slider
-    stage "measure"   changes what has to be measured: part of a measurement's key, behind a button
+    stage "order"     changes only the order: array arithmetic, a live slider
+    stage "measure"   changes what has to be measured: part of the measurement's key, behind a button
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from core.errors import MethodError
 from core.schema import Method
 
 Stage = Literal["order", "measure"]
-# id or folder; path; address; anything; ...
+# model id or folder; path; URL; any single word; ...
 Names = Literal["model", "file", "server", "word", "targets", "target", "methods"]
 
 
@@ -33,17 +33,27 @@ def param(
     stage: Stage = "order",
     names: Names | None = None,
 ) -> Any:
-    """A dataclass field for one parameter: an int, a float (with `low` and `high`), a choice of words, or text.
+    """Return a dataclass field for one parameter: an int, a float (with `low` and `high`), a choice, or text.
 
-    The kind is that of `default`: 1 is a whole number, 1.0 is not.
+    Its type is that of `default`: 1 is a whole number, 1.0 is not.
     """
-    about = {"label": label, "help": help, "low": low, "high": high, "choices": choices, "stage": stage, "names": names}
-    return field(default=default, metadata=about)
+    metadata = {
+        "label": label,
+        "help": help,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "stage": stage,
+        "names": names,
+    }
+    return field(default=default, metadata=metadata)
 
 
 def check_params(method: Method) -> None:
-    """Refuse values out of range; for `__post_init__`. Whole numbers in float fields become floats,
-    so that `gamma=0` and `gamma=0.0` are one method with one key."""
+    """Raise MethodError for a value out of range; call from `__post_init__`.
+
+    Whole numbers in float fields become floats, so that `gamma=0` and `gamma=0.0` are one method with one key.
+    """
     for f in _params(method):
         value = getattr(method, f.name)
         if type(value) is int and isinstance(f.default, float):
@@ -54,36 +64,36 @@ def check_params(method: Method) -> None:
 
 
 def read_params(cls: type[Method], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` with text turned into numbers where the field is one (`--set gamma=0.2`).
+    """Return `given` with text converted to numbers in numeric fields (`--set gamma=0.2`).
 
-    Raises MethodError for a parameter the method has not got and for text that is no number.
+    Raises MethodError for an unknown parameter and for text that is not a number.
     """
-    known = {f.name: f for f in _params(cls)}
+    fields_by_name = {f.name: f for f in _params(cls)}
     for name in given:
-        if name not in known:
-            choices = f"It has {', '.join(known)}." if known else "It has none."
+        if name not in fields_by_name:
+            choices = f"It has {', '.join(fields_by_name)}." if fields_by_name else "It has none."
             raise MethodError(f"{cls.label} has no parameter '{name}'. {choices}")
-    return {name: _read(cls, known[name], value) for name, value in given.items()}
+    return {name: _read(cls, fields_by_name[name], value) for name, value in given.items()}
 
 
 def measure_params(method: Method) -> dict[str, Any]:
-    """The parameters that decide what is measured, by name."""
+    """Return the parameters that decide what is measured, by name."""
     stages = {f.name: f.metadata["stage"] for f in _params(method)}
     return {name: getattr(method, name) for name, stage in stages.items() if stage == "measure"}
 
 
 def all_params(method: Method) -> dict[str, Any]:
-    """Every parameter by name, defaults included."""
+    """Return every parameter by name, defaults included."""
     return {f.name: getattr(method, f.name) for f in _params(method)}
 
 
 def _params(method: Method | type[Method]) -> tuple[Field[Any], ...]:
-    dataclass: Any = method  # the protocol cannot say that a method is a dataclass
+    dataclass: Any = method  # the Method protocol cannot express that a method is a dataclass
     return fields(dataclass)
 
 
 def _allowed(f: Field[Any], value: Any) -> bool:
-    if type(value) is not type(f.default):  # so True is no 1, and 1.5 no whole number
+    if type(value) is not type(f.default):  # so True is not 1, and 1.5 is not a whole number
         return False
     if f.metadata["choices"] is not None:
         return value in f.metadata["choices"]

@@ -1,17 +1,18 @@
 """Preference influence: rows whose training would move the model towards preferred answers.
 
-    Γ_i^c     what Adam makes of the gradient of row i's mean NLL at checkpoint c (core/models/training/adam_update.py)
-    v_j^c     unit gradient of the loss of pair j: preference (ROSE), or the NLL of its chosen answer (LESS)
+    Γ_i^c     Adam update for the gradient of row i's mean NLL at checkpoint c (core/models/training/adam_update.py)
+    v_j^c     unit gradient of the loss of pair j: preference (ROSE), or the NLL of its preferred answer (LESS)
     Inf(i)    max_s Σ_c η̄_c · mean_{j∈s} cos(Γ_i^c, v_j^c)      -1 to 1; high: towards the target
 
 over sub-tasks s of a target and checkpoints c of a LoRA warm-up on a random share of the pool, weighted by their mean
-learning rates. Each target is a score of its own; both losses are measured in the same pass, so LESS, the control that
-the paper compares with, is a choice and no new measurement.
+learning rates. Each target has its own score; both losses are measured in the same pass, so LESS, the baseline in the
+paper, needs no new measurement.
 
-A summed log-probability favours the longer of two answers: where chosen answers are longer, so does the score.
+A summed log-probability favours the longer of two answers: where preferred answers are longer, so does the score.
 
-Sources: ROSE, https://arxiv.org/abs/2412.00631, which takes 5 % of a pool; LESS, https://arxiv.org/abs/2402.04333.
-Nothing is projected or stored, as their releases do: a row's cosines are exact (core/models/training/row_gradients.py).
+Sources: ROSE, https://arxiv.org/abs/2412.00631, which selects 5 % of a pool; LESS, https://arxiv.org/abs/2402.04333.
+Their releases project and store gradients; here nothing is projected or stored, and a row's cosines are exact
+(core/models/training/row_gradients.py).
 """
 
 import re
@@ -34,16 +35,16 @@ ENDINGS = re.compile(r"(\.(jsonl?|ndjson|csv|tsv|parquet|gz))+$", re.IGNORECASE)
 
 
 class TargetSpec(NamedTuple):
-    """One target set: what it is called, and where its pairs are."""
+    """One target set: its name, and where its pairs are."""
 
     name: str
     source: str  # a path, a hub id or "demo"
 
 
 def parse_targets(text: str) -> tuple[TargetSpec, ...]:
-    """`name=source; source; ...` as targets; one without a name is called after its file. MethodError otherwise."""
-    given = [part.strip() for part in text.split(";") if part.strip()]
-    targets = [_named(part) for part in given]
+    """Parse `name=source; source; ...`, naming a target without a name after its file; MethodError otherwise."""
+    parts = [part.strip() for part in text.split(";") if part.strip()]
+    targets = [_parse_target(part) for part in parts]
     names = [target.name for target in targets]
     if not targets:
         raise MethodError(f"{LABEL} needs a target set: pairs of a preferred and a rejected answer. Give its path.")
@@ -55,7 +56,7 @@ def parse_targets(text: str) -> tuple[TargetSpec, ...]:
     return tuple(targets)
 
 
-def _named(part: str) -> TargetSpec:
+def _parse_target(part: str) -> TargetSpec:
     name, equals, source = part.partition("=")
     if equals and NAME.fullmatch(name.strip()):
         return TargetSpec(name.strip(), source.strip())
@@ -63,7 +64,7 @@ def _named(part: str) -> TargetSpec:
 
 
 def format_targets(targets: Iterable[TargetSpec]) -> str:
-    """The text that `parse_targets` reads."""
+    """Return the text that `parse_targets` reads."""
     return "; ".join(f"{target.name}={target.source}" for target in targets)
 
 
@@ -72,7 +73,7 @@ LABEL = "Preference influence"
 
 @dataclass(frozen=True)
 class PreferenceInfluence:
-    """Influence of each row on a preference loss (ROSE), or on the loss of chosen answers (LESS)."""
+    """Influence of each row on a preference loss (ROSE), or on the loss of preferred answers (LESS)."""
 
     name: ClassVar[str] = "preference_influence"
     label: ClassVar[str] = LABEL
@@ -163,48 +164,50 @@ class PreferenceInfluence:
 
     def __post_init__(self) -> None:
         check_params(self)
-        known = parse_targets(self.targets)
-        object.__setattr__(self, "targets", format_targets(known))  # one spelling, one key
-        names = [target.name for target in known]
+        target_specs = parse_targets(self.targets)
+        object.__setattr__(
+            self, "targets", format_targets(target_specs)
+        )  # normalised, so that equal targets have one key
+        names = [target.name for target in target_specs]
         if self.target and self.target not in names:
             raise MethodError(f"{self.label}: target must be one of {', '.join(names)}, not '{self.target}'.")
 
     @property
     def ranking_target(self) -> str:
-        """The target that rows are put in order for."""
+        """The target that rows are ranked for."""
         return self.target or parse_targets(self.targets)[0].name
 
     @property
     def ranks_by(self) -> str:
-        """The influence; by turns no one column."""
+        """The influence, or the method's own rank for sub-tasks in turn: no single column gives that order."""
         return "influence" if self.subtasks == "max" else f"{self.name}.rank"
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """The most helpful."""
+        """High: the most helpful rows come first."""
         return "high"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """influence: in use; influence.<target> and less.<target>: of every target, by either loss. -1 to 1."""
-        known = self._known(measured)
-        rose = {f"influence.{target}": known.best(target, "preference") for target in known.targets}
-        less = {f"less.{target}": known.best(target, "sft") for target in known.targets}
-        return {"influence": known.best(self.ranking_target, self.objective)} | rose | less
+        """Return influence (the score in use), influence.<target> and less.<target> of every target, in -1 to 1."""
+        influences = self._influences(measured)
+        rose = {f"influence.{target}": influences.best(target, "preference") for target in influences.targets}
+        less = {f"less.{target}": influences.best(target, "sft") for target in influences.targets}
+        return {"influence": influences.best(self.ranking_target, self.objective)} | rose | less
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows by influence, or sub-tasks in turn; `seed` changes nothing."""
-        values = self._known(measured).of(self.ranking_target, self.objective)
-        left_out = {
+        """Order rows by influence, or by sub-tasks in turn; `seed` is unused."""
+        values = self._influences(measured).of(self.ranking_target, self.objective)
+        excluded_by = {
             FILTERED: ~eligible,
             NO_RESPONSE: measured.need("response_tokens") == 0,
             NOT_MEASURED: ~np.isfinite(values).all(axis=1),
         }
-        candidates, excluded = split_eligible(left_out)
+        candidates, excluded = split_eligible(excluded_by)
         if self.subtasks == "max":
             return Order(rank_rows(values.max(axis=1), candidates, prefer="high"), excluded)
         return Order(round_robin([rank_rows(column, candidates, prefer="high") for column in values.T]), excluded)
 
-    def _known(self, measured: Measured) -> Influences:
+    def _influences(self, measured: Measured) -> Influences:
         stored = measured.need_influences()
         if self.ranking_target not in stored.targets:
             raise MethodError(

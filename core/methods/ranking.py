@@ -1,6 +1,6 @@
 """From one value per row to an order: what every score-and-sort method shares.
 
-Every row of the pool ends in exactly one place: in the order, or under one reason for being left out.
+Every row of the pool ends in exactly one place: in the order, or excluded under one reason.
 """
 
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ NOT_MEASURED = "not measured"
 
 
 def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high", "low", "middle"]) -> IntArray:
-    """`candidates` (ascending row numbers) by `values` (N,), best first; ties go to the earlier row.
+    """Sort `candidates` (ascending row numbers) by `values` (N,), best first; ties go to the earlier row.
 
-    "middle": by the distance of a row's rank from the median rank, so growing budgets nest around the median;
-    of two rows equally far away the lower value comes first.
+    "middle" sorts by the distance of a row's rank from the median rank, so that growing budgets nest around the median;
+    of two rows equally far from it, the one with the lower value comes first.
     """
-    chosen = values[candidates]
+    candidate_values = values[candidates]
     if prefer == "high":
-        return candidates[np.argsort(-chosen.astype(np.float64), kind="stable")]
-    ascending = candidates[np.argsort(chosen, kind="stable")]
+        return candidates[np.argsort(-candidate_values.astype(np.float64), kind="stable")]
+    ascending = candidates[np.argsort(candidate_values, kind="stable")]
     if prefer == "low":
         return ascending
     places = np.arange(len(ascending))
@@ -33,22 +33,22 @@ def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["hi
 
 
 def missing_response(measured: Measured) -> BoolArray:
-    """(N,) rows without a response, for methods that can do without: none of them where no row has one."""
-    answered = measured.need("response_tokens") > 0
-    return ~answered if answered.any() else np.zeros(len(measured), np.bool_)
+    """Return an (N,) mask of rows without a response, for methods that can do without; all False if no row has one."""
+    has_response = measured.need("response_tokens") > 0
+    return ~has_response if has_response.any() else np.zeros(len(measured), np.bool_)
 
 
 def split_eligible(left_out: Mapping[str, BoolArray]) -> tuple[IntArray, dict[str, IntArray]]:
-    """Rows that no mask (N,) leaves out, and per reason the rows it does; the first reason that applies counts.
+    """Split the rows by masks (N,): rows that none excludes, and excluded rows by the first reason that applies.
 
-    Reasons that take no row are not listed.
+    Reasons that exclude no row are omitted.
     """
     masks = list(left_out.values())
     undecided = np.ones(len(masks[0]), np.bool_)
     excluded: dict[str, IntArray] = {}
     for reason, mask in left_out.items():
-        taken = np.flatnonzero(mask & undecided)
-        if len(taken):
-            excluded[reason] = taken
+        excluded_now = np.flatnonzero(mask & undecided)
+        if len(excluded_now):
+            excluded[reason] = excluded_now
         undecided &= ~mask
     return np.flatnonzero(undecided), excluded

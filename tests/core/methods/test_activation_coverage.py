@@ -1,4 +1,4 @@
-"""Activation coverage: the stored order, and a new search where a filter leaves rows out."""
+"""Activation coverage: the stored order, and a new search if a filter excludes rows."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
 from core.schema import Measured
 
-# Neurons on: row 0 {0 1}, row 1 {0 1 2}, row 2 {3}, row 3 none, row 4 {0 1 2}
+# Active neurons: row 0 {0 1}, row 1 {0 1 2}, row 2 {3}, row 3 none, row 4 {0 1 2}
 ON = [[0, 1], [0, 1, 2], [3], [], [0, 1, 2]]
 
 
@@ -31,7 +31,7 @@ def test_each_row_gains_what_it_adds_to_those_before_it():
     assert order(pool).excluded["not measured"].tolist() == [3]
 
 
-def test_with_roots_a_second_row_of_a_kind_still_counts():
+def test_with_square_root_growth_a_second_similar_row_still_counts():
     pool = measured("sqrt")
     second = np.sqrt(2) - 1
     np.testing.assert_allclose(
@@ -40,26 +40,26 @@ def test_with_roots_a_second_row_of_a_kind_still_counts():
     assert order(pool, growth="sqrt").rows.tolist() == [1, 4, 2, 0]  # 3, 1.24, 1, 0.64
 
 
-def test_a_filter_makes_the_search_begin_anew():
+def test_a_filter_restarts_the_search():
     found = order(measured(), eligible=(1, 0, 1, 1, 1))
     assert found.rows.tolist() == [4, 2, 0]
     np.testing.assert_array_equal(found.values, [0, np.nan, 1, np.nan, 3])
 
 
-def test_a_filter_that_takes_only_rows_without_states_changes_nothing():
+def test_a_filter_that_removes_only_rows_without_active_neurons_changes_nothing():
     found = order(measured(), eligible=(1, 1, 1, 0, 1))
     assert found.values is None
     assert found.rows.tolist() == order(measured()).rows.tolist()
 
 
-def test_rows_without_a_response_are_chosen_only_where_no_row_has_one():
+def test_rows_without_a_response_are_selectable_only_if_no_row_has_one():
     some = measured(responses=(5, 0, 5, 5, 5))
     assert order(some).excluded["no response"].tolist() == [1]
     assert order(some).rows.tolist() == [4, 2, 0]
     assert order(measured(responses=(0, 0, 0, 0, 0))).rows.tolist() == [1, 2, 0, 4]
 
 
-def test_a_filtered_order_without_its_states_says_so():
+def test_a_filtered_order_needs_the_active_neurons():
     bare = Measured("p", measured().columns)
     with pytest.raises(MethodError, match="activation states"):
         order(bare, eligible=(1, 0, 1, 1, 1))

@@ -1,4 +1,4 @@
-"""Answer divergence: both quota rules by hand and against the letter of the release; merged bins; who is left out."""
+"""Answer divergence: both quota rules by hand and against the letter of the release; merged bins; excluded rows."""
 
 from dataclasses import fields
 
@@ -29,7 +29,7 @@ def pool(bins, dispersion, anisotropy=None, merges=None, responses=None) -> Meas
     return Measured("p", columns, bin_merges=None if merges is None else np.array(merges, np.int64).reshape(-1, 2))
 
 
-# Bins of 6, 3 and 1 rows; D = I, so that the score is both whatever the weight. By bin, best first:
+# Bins of 6, 3 and 1 rows; D = I, so that the score equals both for any weight. By bin, best first:
 # 1 3 5 2 4 0 | 6 8 7 | 9
 BINS = [0] * 6 + [1] * 3 + [2]
 SCORE = [0.1, 0.6, 0.3, 0.5, 0.2, 0.4, 0.9, 0.7, 0.8, 1.0]
@@ -41,7 +41,7 @@ def rows(measured=THREE, eligible=ALL, **params):
     return AnswerDivergence(**params).order(measured, eligible, seed=0).rows.tolist()
 
 
-def test_the_score_weighs_how_far_and_in_how_many_directions():
+def test_the_score_weighs_dispersion_and_anisotropy():
     measured = pool([0, 0, 0], [0.5, 0.2, NAN], [0.25, 0.7, NAN])
     for weight, wanted in ((0.6, [0.4, 0.4, NAN]), (1.0, [0.5, 0.2, NAN]), (0.0, [0.25, 0.7, NAN])):
         scores = AnswerDivergence(dispersion_weight=weight).scores(measured)
@@ -49,13 +49,13 @@ def test_the_score_weighs_how_far_and_in_how_many_directions():
         np.testing.assert_allclose(scores["divergence"], np.float32(wanted), rtol=1e-6)
 
 
-def test_the_weight_decides_who_is_first():
+def test_the_weight_decides_which_row_is_first():
     measured = pool([0, 0], [0.5, 0.2], [0.25, 0.7])
     assert rows(measured, ALL[:2], dispersion_weight=1.0) == [0, 1]
     assert rows(measured, ALL[:2], dispersion_weight=0.0) == [1, 0]
 
 
-def test_rows_come_by_seats_of_their_bins_the_best_first():
+def test_rows_follow_the_seats_of_their_bins_best_first():
     """Prices (k + ½) / size: bin 0 .08 .25 .42 .58 .75 .92, bin 1 .17 .5 .83, bin 2 .5; of .5 and .5 the earlier."""
     assert rows() == [1, 6, 3, 5, 8, 9, 2, 4, 7, 0]
     assert rows(pick="bottom") == [0, 7, 4, 2, 8, 9, 5, 3, 6, 1]
@@ -70,21 +70,21 @@ def test_bins_can_be_merged_without_measuring():
     assert AnswerDivergence(bins=2).bin_of(THREE).tolist() == [0] * 6 + [1] * 4
 
 
-def test_merging_needs_the_merges_and_says_so():
+def test_merging_without_the_merges_is_refused():
     bare = pool(BINS, SCORE)
     assert rows(bare) == rows()
     with pytest.raises(MethodError, match="merges of semantic bins, which are not measured yet"):
         rows(bare, bins=2)
 
 
-def test_the_release_takes_so_many_of_each_bin_and_then_the_best_of_these():
+def test_the_release_rule_takes_a_share_of_each_bin_and_then_the_best():
     """B = 5 of N = 10: ⌊6 · ½⌋ = 3 of bin 0, ⌊1½⌋ = 1 of bin 1, bin 2 is too small: one row less than B."""
     assert rows(quota="release", released_rows=5) == [6, 1, 3, 5, 9, 8, 7, 2, 4, 0]
     assert rows(quota="release", released_rows=5, pick="bottom") == [0, 4, 2, 7, 5, 3, 1, 8, 6, 9]
     assert rows(quota="release", released_rows=5, pick="middle") == [2, 5, 4, 8, 1, 7, 3, 6, 0, 9]
 
 
-def test_every_bin_of_three_gives_one_row_at_least_before_the_cut():
+def test_every_bin_of_three_contributes_at_least_one_row_before_the_cut():
     """B = 1: ⌊0.6⌋ and ⌊0.3⌋ become 1 and 1, the cut leaves the better."""
     assert rows(quota="release", released_rows=1)[:3] == [6, 9, 8]
     assert rows(quota="release", released_rows=2)[:3] == [6, 1, 9]
@@ -95,13 +95,13 @@ def test_the_release_of_merged_bins_skips_none_that_is_large_enough():
     assert rows(quota="release", released_rows=5, bins=2)[:5] == [9, 6, 1, 3, 5]
 
 
-def test_how_many_rows_the_release_comes_to_is_known():
+def test_the_length_of_the_release_selection():
     for budget, wanted in ((1, 1), (2, 2), (5, 4), (10, 9), (1000, 9)):
         method = AnswerDivergence(quota="release", released_rows=budget)
         assert method.release_length(THREE, method.order(THREE, ALL, seed=0)) == wanted
 
 
-def test_rows_that_are_left_out_count_for_no_size():
+def test_excluded_rows_do_not_count_towards_bin_sizes():
     """Without rows 1 and 3: bins of 4, 3 and 1. Prices .125 .375 .625 .875 | .167 .5 .833 | .5"""
     some = ALL.copy()
     some[[1, 3]] = False
@@ -112,7 +112,7 @@ def test_rows_that_are_left_out_count_for_no_size():
     assert rows(eligible=some, quota="release", released_rows=4) == [6, 5, 2, 9, 8, 7, 4, 0]
 
 
-def test_who_cannot_be_chosen_is_said_with_the_reason():
+def test_excluded_rows_have_a_reason():
     measured = pool([0, -1, 0, 0, -1], [0.1, 0.2, NAN, 0.4, NAN], responses=[3, 3, 3, 0, 3])
     for quota in ("webster", "release"):
         order = AnswerDivergence(quota=quota).order(measured, ALL[:5], seed=0)
@@ -124,7 +124,7 @@ def test_who_cannot_be_chosen_is_said_with_the_reason():
         }
 
 
-def test_a_pool_without_any_response_is_put_in_order_all_the_same():
+def test_a_pool_without_any_response_is_ordered_too():
     assert rows(pool(BINS, SCORE, responses=[0] * 10)) == rows()
 
 
@@ -134,7 +134,7 @@ def test_of_equal_scores_the_earlier_row_is_first(quota):
 
 
 def letter_of_the_release(score, bins, budget):
-    """The rule as METHODS.md has it, a row at a time."""
+    """Apply the rule as METHODS.md has it, one row at a time."""
     chosen = []
     for own in sorted(set(bins)):
         members = sorted((i for i in range(len(bins)) if bins[i] == own), key=lambda i: (-score[i], i))
@@ -178,7 +178,7 @@ def test_every_budget_is_spent_by_webster_seats_on_the_best_of_each_bin(drawn, b
         assert not taken.any() or taken.all() or values[taken].min() >= values[~taken].max()
 
 
-def test_the_order_follows_the_rows_not_their_places():
+def test_permuting_rows_permutes_the_order():
     draw = np.random.default_rng(2)
     moved = draw.permutation(30)
     bins, score = draw.integers(0, 4, 30), draw.permutation(30) / 30
@@ -188,6 +188,6 @@ def test_the_order_follows_the_rows_not_their_places():
         assert moved[rows(pool(bins[moved], score[moved]), eligible, **params)].tolist() == straight
 
 
-def test_what_is_measured_hangs_on_no_slider():
+def test_no_slider_changes_what_is_measured():
     sliders = {"dispersion_weight", "pick", "bins", "quota", "released_rows"}
     assert {f.name for f in fields(AnswerDivergence)} - set(measure_params(AnswerDivergence())) == sliders

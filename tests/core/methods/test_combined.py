@@ -1,4 +1,4 @@
-"""Orders made of orders: worked by hand, the laws of prefixes, and the whole way from a recipe to a file and back."""
+"""Combined orders: worked by hand, the laws of prefixes, and from a recipe to a file and back."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ ALL = np.ones(5, bool)
 
 
 def measured(tokens=(50, 40, 30, 20, 10), nll=(3, 1, 5, 2, 4)) -> Measured:
-    """By length the order is 0 1 2 3 4; by low NLL it is 1 3 0 4 2."""
+    """Return a pool whose order by length is 0 1 2 3 4, and by low NLL 1 3 0 4 2."""
     return Measured("five", {"response_tokens": np.array(tokens), "nll": np.array(nll, np.float32)})
 
 
@@ -33,26 +33,26 @@ def order(rule: str, known: Measured | None = None, eligible=ALL, members: str =
 # The rules
 
 
-def test_rank_average_goes_by_the_mean_place():
-    # places 0+2, 1+0, 2+4, 3+1, 4+3: means 1, 0.5, 3, 2, 3.5
+def test_rank_average_sorts_by_the_mean_rank():
+    # ranks 0+2, 1+0, 2+4, 3+1, 4+3: means 1, 0.5, 3, 2, 3.5
     made = order("rank average")
     assert made.rows.tolist() == [1, 0, 3, 2, 4]
     np.testing.assert_allclose(made.values, 1 - np.array([1, 0.5, 3, 2, 3.5]) / 5)
 
 
-def test_weights_move_it_towards_one_method():
+def test_weights_shift_the_order_towards_one_method():
     # 3 : 1 -> 0.5, 0.75, 2.5, 2.5, 3.75; rows 2 and 3 are equal, and the first method prefers row 2
     assert order("rank average", weights="3, 1").rows.tolist() == [0, 1, 2, 3, 4]
     assert order("rank average", weights="0, 1").rows.tolist() == [1, 3, 0, 4, 2]
 
 
 def test_union_takes_each_method_s_best_in_turn():
-    # best places 0, 0, 2, 1, 3: rows 0 and 1 are both somebody's first, and the first method prefers row 0
+    # best ranks 0, 0, 2, 1, 3: rows 0 and 1 are both first for some method, and the first method prefers row 0
     assert order("union").rows.tolist() == [0, 1, 3, 2, 4]
 
 
-def test_intersection_takes_what_all_place_high():
-    # worst places 2, 1, 4, 3, 4
+def test_intersection_prefers_rows_that_all_rank_high():
+    # worst ranks 2, 1, 4, 3, 4
     assert order("intersection").rows.tolist() == [1, 0, 3, 2, 4]
 
 
@@ -76,7 +76,7 @@ def test_prefixes_hold_the_union_and_the_intersection_of_the_members_prefixes():
         assert set(both[: len(one & other)].tolist()) == one & other
 
 
-def test_a_row_that_one_member_leaves_out_is_left_out_for_its_reason_but_not_from_a_union():
+def test_a_row_excluded_by_one_member_is_excluded_for_its_reason_except_by_union():
     known = measured(nll=(3, np.nan, 5, 2, 4))
     for rule in ("rank average", "intersection", "filtered"):
         made = order(rule, known, keep=1.0)
@@ -87,7 +87,7 @@ def test_a_row_that_one_member_leaves_out_is_left_out_for_its_reason_but_not_fro
     assert made.excluded == {}
 
 
-def test_a_filter_makes_every_member_order_what_is_left():
+def test_under_a_filter_every_member_orders_the_eligible_rows():
     eligible = np.array([False, True, True, True, True])
     made = order("rank average", eligible=eligible)  # lengths 1 2 3 4, NLL 1 3 4 2: means 0, 2, 1.5, 2.5
     assert made.rows.tolist() == [1, 3, 2, 4]
@@ -95,26 +95,26 @@ def test_a_filter_makes_every_member_order_what_is_left():
 
 
 def test_each_member_reads_its_own_measurements():
-    """Two entropy shifts with warm-ups of their own: the same column names, other values."""
+    """Two entropy shifts with different warm-ups: the same column names, other values."""
     ends = {"response_tokens": np.full(3, 9), "nll": np.zeros(3), "nll_cal": np.zeros(3), "entropy": np.zeros(3)}
     one = Measured("x", ends | {"entropy_cal": np.array([1.0, 2.0, 3.0])})
     two = Measured("x", ends | {"entropy_cal": np.array([3.0, 1.0, 2.0])})
     shift = {"name": "entropy_shift", "params": {"gamma": 0}}
     method = Combined(json.dumps([shift, shift]), "rank average")
     both = Measured("x", one.columns, members=(one, two))
-    assert method.order(both, np.ones(3, bool), seed=0).rows.tolist() == [2, 0, 1]  # places 2 1 0 and 0 2 1
+    assert method.order(both, np.ones(3, bool), seed=0).rows.tolist() == [2, 0, 1]  # ranks 2 1 0 and 0 2 1
     scores = method.scores(both)
     assert scores["delta_entropy"].tolist() == [-1, -2, -3]
     assert scores["2.delta_entropy"].tolist() == [-3, -1, -2]
     assert "2.delta_nll" not in scores  # the same in both
 
 
-def test_columns_are_told_apart_only_where_they_differ():
+def test_columns_are_renamed_only_if_they_differ():
     same, other = np.array([1.0, np.nan]), np.array([2.0, 1.0])
     assert list(merge_columns([{"a": same, "b": same}, {"a": same.copy(), "b": other}])) == ["a", "b", "2.b"]
 
 
-# What it is made of
+# Members
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_columns_are_told_apart_only_where_they_differ():
         ('["longest", {"name": "entropy_shift", "params": {"gamma": 7}}]', "gamma must be"),
     ],
 )
-def test_members_that_cannot_be_say_why(members, sentence):
+def test_invalid_members_are_refused_with_the_reason(members, sentence):
     with pytest.raises(MethodError, match=sentence):
         Combined(members)
 
@@ -142,7 +142,7 @@ def test_weights_are_one_number_for_each(weights):
         Combined(PAIR, weights=weights)
 
 
-def test_equal_combinations_are_written_alike():
+def test_equal_combinations_have_the_same_text():
     spelled = format_members([build_method("longest", {}), build_method("entropy_shift", {"gamma": 0})])
     assert Combined(spelled).members == spelled
     assert Combined('["longest", {"params": {"gamma": 0.0}, "name": "entropy_shift"}]').members == spelled
@@ -159,7 +159,7 @@ def test_it_needs_what_its_members_need_and_they_are_measured_once():
     ]
 
 
-def test_every_method_means_those_that_need_no_further_words():
+def test_all_methods_means_those_that_need_no_setup():
     assert set(METHODS) - set(standalone_methods()) == {"combined", "imported"}
 
 
@@ -207,7 +207,7 @@ def test_a_recipe_with_a_combination_runs_and_replays_to_the_same_bytes(pool_fil
     assert again.read_bytes() == out.read_bytes()
 
 
-def test_what_its_members_have_measured_is_enough(pool_file, tiny_model_dir, tmp_path, workspace):
+def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_path, workspace):
     model = ("--model", tiny_model_dir, "--max-length", 64, "--workspace", workspace.root)
     cli("measure", pool_file, "--method", "lowest_nll", *model)
     pool, reading = load_pool(str(pool_file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=64)
@@ -224,7 +224,7 @@ def test_what_its_members_have_measured_is_enough(pool_file, tiny_model_dir, tmp
     assert find_run(workspace, pool, lacking, reading, 0) is None
 
 
-def test_members_too_get_what_suits_the_embedded_model():
+def test_members_too_get_the_suggestions_for_the_embedded_model():
     made = build_method("combined", with_suggestions("combined", {}, "embedded"))
     assert made.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
     told = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'

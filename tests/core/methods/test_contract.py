@@ -1,4 +1,4 @@
-"""What every method promises. A new method gets these for free by being in METHODS."""
+"""Contract of every method. A new method is tested here by being in METHODS."""
 
 import json
 from dataclasses import FrozenInstanceError, fields
@@ -18,8 +18,8 @@ from core.schema import Measured
 
 N = 60
 TASKS = 4
-NO_RESPONSE = [3, 17, 18, 40]  # nothing to read
-NOT_MEASURED = [5, 29]  # a response, but a model that gave no number
+NO_RESPONSE = [3, 17, 18, 40]  # no response to measure
+NOT_MEASURED = [5, 29]  # a response, but no value from the model
 
 every_method = pytest.mark.parametrize("cls", METHODS.values(), ids=METHODS)
 PICKS = [
@@ -30,14 +30,14 @@ PICKS = [
 ]
 DEFAULTS = [cls() for cls in METHODS.values() if not any(f.metadata["choices"] for f in fields(cls))]
 every_choice = pytest.mark.parametrize("method", DEFAULTS + PICKS, ids=repr)
-# a method that ranks by its own rank goes by place, not by a score: nothing to compare an order with
+# a method that ranks by its own rank has no score to compare its order with
 BY_SCORE = [method for method in DEFAULTS + PICKS if method.ranks_by != f"{method.name}.rank"]
 every_score = pytest.mark.parametrize("method", BY_SCORE, ids=repr)
-EQUAL = ("combined",)  # rows alike in no column may still have the same mean of two places
+EQUAL = ("combined",)  # rows that differ in every column may still have the same mean rank
 
 
 def some_pool(seed: int = 0) -> Measured:
-    """No two rows alike in any column, so that no order hangs on a tie."""
+    """Return a pool in which all rows differ in every column, so that no order depends on a tie."""
     rng = np.random.default_rng(seed)
     tokens = rng.permutation(np.arange(10, 10 + N))
     columns = {name: rng.normal(2, 1, N).astype(np.float32) for name in ("nll", "entropy", "nll_cal", "entropy_cal")}
@@ -47,7 +47,7 @@ def some_pool(seed: int = 0) -> Measured:
     columns |= {"prompt_tokens": np.full(N, 7), "response_tokens": tokens, "truncated": np.zeros(N, bool)}
     columns["task_code"] = np.where(np.isin(np.arange(N), NOT_MEASURED), -1, np.arange(N) % TASKS)
     columns["confidence"] = np.where(np.arange(N) % 3 == 0, rng.uniform(0.1, 0.9, N), np.nan).astype(np.float32)
-    states = some_states(rng, np.setdiff1d(np.arange(N), NO_RESPONSE + NOT_MEASURED))
+    states = some_active_neurons(rng, np.setdiff1d(np.arange(N), NO_RESPONSE + NOT_MEASURED))
     columns["coverage_gain"] = coverage_gains(states, np.flatnonzero(np.diff(states.indptr)))
     columns["activation_cluster"] = rng.integers(0, 5, N)
     for name in ("dispersion", "anisotropy"):
@@ -60,8 +60,8 @@ def some_pool(seed: int = 0) -> Measured:
     return Measured("some", columns, states, influences=Influences({"sound": ("a", "b")}, *halves))
 
 
-def some_states(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeurons:
-    """No two rows have equally many neurons on, and none shares one: all gains differ."""
+def some_active_neurons(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeurons:
+    """Return rows with different numbers of active neurons, none shared: all gains differ."""
     sizes = np.zeros(N, np.int64)
     sizes[rows] = rng.permutation(len(rows)) + 1
     ends = np.concatenate([[0], np.cumsum(sizes)])
@@ -119,7 +119,7 @@ def test_the_same_input_gives_the_same_order(method):
 
 
 @every_score
-def test_the_order_follows_the_rows_not_their_places(method):
+def test_permuting_rows_permutes_the_order(method):
     measured, moved = some_pool(), np.random.default_rng(9).permutation(N)
     straight = method.order(measured, SOME, seed=1)
     shuffled = method.order(reordered(measured, moved), SOME[moved], seed=1)
@@ -127,7 +127,7 @@ def test_the_order_follows_the_rows_not_their_places(method):
 
 
 @every_score
-def test_the_order_begins_at_the_end_it_says(method):
+def test_the_order_begins_at_the_preferred_end(method):
     measured = some_pool()
     known = measured.columns | method.scores(measured)
     values = known[method.ranks_by][method.order(measured, ALL, seed=1).rows]
@@ -140,10 +140,10 @@ def test_the_order_begins_at_the_end_it_says(method):
 
 
 @every_choice
-def test_scores_are_one_value_per_row_and_touch_nothing(method):
+def test_scores_have_one_value_per_row_and_change_no_input(method):
     measured = some_pool()
     for values in measured.columns.values():
-        values.flags.writeable = False  # as stored runs give them
+        values.flags.writeable = False  # as loaded from stored runs
     before = {name: values.copy() for name, values in measured.columns.items()}
     scores = method.scores(measured)
     method.order(measured, ALL, seed=1)
@@ -162,7 +162,7 @@ def test_an_empty_pool_has_an_empty_order(method):
 
 
 @every_choice
-def test_without_its_measurements_it_says_what_is_missing(method):
+def test_without_its_measurements_the_error_names_what_is_missing(method):
     nothing = Measured("bare", {"prompt_tokens": np.full(N, 7)})
     with pytest.raises(MethodError, match="not measured yet"):
         method.order(nothing, ALL, seed=1)
@@ -174,7 +174,7 @@ def test_a_saved_description_makes_the_same_method(method):
 
 
 @every_method
-def test_what_it_needs_can_be_measured_and_is_enough(cls):
+def test_its_needs_can_be_measured_and_suffice(cls):
     needs = cls().needs
     assert set(needs) <= set(SIGNALS)
     measured = some_pool()
@@ -184,7 +184,7 @@ def test_what_it_needs_can_be_measured_and_is_enough(cls):
 
 
 @every_method
-def test_it_is_known_by_one_name_and_explained(cls):
+def test_it_has_one_name_and_a_summary(cls):
     assert METHODS[cls.name] is cls
     assert cls.label and cls.summary.endswith(".")
     assert cls.__doc__

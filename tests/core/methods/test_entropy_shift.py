@@ -11,7 +11,7 @@ NAN = np.nan
 
 
 def shifted(delta_nll, delta_entropy, response_tokens=None) -> Measured:
-    """A pool with these shifts: the base model at 1 and 4, exact in float32."""
+    """Return a pool with these shifts: the base model at 1 and 4, exact in float32."""
     n = len(delta_nll)
     return Measured(
         "hand",
@@ -56,7 +56,7 @@ def test_shifts_are_signed_as_in_the_paper():
     assert scores["delta_nll"].dtype == scores["delta_entropy"].dtype == np.float32
 
 
-def test_of_ten_rows_a_tenth_goes_at_each_end_and_the_lowest_shift_comes_first():
+def test_of_ten_rows_one_is_excluded_at_each_end_and_the_lowest_shift_comes_first():
     measured = shifted(TEN_NLL, TEN_ENTROPY)
     order = EntropyShift(gamma=0.1).order(measured, everything(measured), seed=0)
     assert order.rows.tolist() == [9, 6, 1, 5, 0, 3, 2, 8]
@@ -72,7 +72,7 @@ def test_the_sign_of_delta_nll_does_not_matter():
     assert rows_of(EntropyShift(), turned) == rows_of(EntropyShift(), shifted(TEN_NLL, TEN_ENTROPY))
 
 
-def test_the_number_left_out_is_rounded_down():
+def test_the_number_excluded_is_rounded_down():
     delta = np.arange(19, dtype=np.float32)
     rows = np.arange(19)
     assert rows_in_nll_band(delta, rows, 0.1).tolist() == list(range(1, 18))  # 1.9 -> 1
@@ -100,25 +100,25 @@ def test_a_thousand_ties_keep_the_order_of_the_pool():
     assert band.tolist() == sorted(evens_then_odds[100:900])
 
 
-def test_highest_takes_the_other_end_of_the_same_band():
+def test_highest_starts_at_the_other_end_of_the_same_band():
     assert rows_of(EntropyShift(pick="highest"), shifted(TEN_NLL, TEN_ENTROPY)) == [8, 2, 3, 0, 5, 1, 6, 9]
 
 
 def test_middle_grows_outwards_from_the_median_lower_side_first():
     odd = shifted([0] * 5, [4, 0, 3, 1, 2])  # ascending: 1 3 4 2 0
     assert rows_of(EntropyShift(gamma=0, pick="middle"), odd) == [4, 3, 2, 1, 0]
-    even = shifted([0] * 4, [3, 0, 2, 1])  # ascending: 1 3 2 0; the median lies between 3 and 2
+    even = shifted([0] * 4, [3, 0, 2, 1])  # ascending: 1 3 2 0; the median is between 3 and 2
     assert rows_of(EntropyShift(gamma=0, pick="middle"), even) == [3, 2, 1, 0]
 
 
-def test_the_band_is_drawn_over_eligible_rows():
+def test_the_band_is_computed_over_eligible_rows():
     eligible = np.ones(10, bool)
-    eligible[[4, 7]] = False  # the two outliers are filtered: the band now takes nothing of the eight, int(0.8) = 0
+    eligible[[4, 7]] = False  # the two outliers are filtered: the band now excludes none of the eight, int(0.8) = 0
     assert rows_of(EntropyShift(gamma=0.1), shifted(TEN_NLL, TEN_ENTROPY), eligible) == [9, 6, 1, 5, 0, 3, 2, 8]
     assert rows_of(EntropyShift(gamma=0.125), shifted(TEN_NLL, TEN_ENTROPY), eligible) == [1, 5, 0, 3, 2, 8]  # -9, -6
 
 
-def test_rows_without_a_figure_neither_count_nor_come():
+def test_rows_without_a_value_are_neither_counted_nor_ordered():
     nll = [*TEN_NLL, NAN, 50.0, 60.0]
     entropy = [*TEN_ENTROPY, -50.0, NAN, -60.0]
     measured = shifted(nll, entropy, [5] * 12 + [0])
@@ -131,20 +131,20 @@ def test_rows_without_a_figure_neither_count_nor_come():
     }
 
 
-def test_an_infinite_loss_is_no_figure():
+def test_an_infinite_loss_counts_as_missing():
     measured = shifted([*TEN_NLL, np.inf], [*TEN_ENTROPY, -99.0])
     assert 10 not in rows_of(EntropyShift(gamma=0), measured)
     assert not EntropyShift(gamma=0).scores(measured)["in_nll_band"][10]
 
 
-def test_the_band_column_marks_rows_inside_it_and_none_without_a_figure():
+def test_the_band_column_marks_rows_inside_it_and_none_without_a_value():
     measured = shifted([*TEN_NLL, NAN], [*TEN_ENTROPY, 0.0])
     in_band = EntropyShift().scores(measured)["in_nll_band"]
     assert in_band.dtype == bool
     assert np.flatnonzero(~in_band).tolist() == [4, 7, 10]
 
 
-def test_the_direction_it_declares_follows_the_pick():
+def test_the_preferred_end_follows_pick():
     prefers = [EntropyShift(pick=pick).prefer for pick in ("lowest", "middle", "highest")]
     assert prefers == ["low", "middle", "high"]
     assert EntropyShift().ranks_by == "delta_entropy"
@@ -183,6 +183,6 @@ def test_a_further_round_trains_on_the_head_of_the_order():
     assert next_calibration_rows(measured, 1.0).tolist() == [0, 1, 2, 3, 5, 6, 8, 9]
 
 
-def test_a_round_that_scored_nothing_cannot_be_followed():
+def test_no_round_can_follow_one_without_scores():
     with pytest.raises(MethodError, match="No row could be scored"):
         next_calibration_rows(shifted([NAN, NAN], [NAN, NAN]), 0.5)

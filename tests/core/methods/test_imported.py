@@ -1,4 +1,4 @@
-"""Scores that rows brought along."""
+"""Scores that another tool stored in the rows."""
 
 import json
 
@@ -29,29 +29,29 @@ def pool():
     return make_pool(ROWS)
 
 
-def test_numbers_are_read_and_all_else_is_missing(pool):
+def test_numbers_are_read_and_everything_else_is_missing(pool):
     np.testing.assert_array_equal(read_numbers(pool, "ifd_ppl"), [0.5, 0.25, np.nan, np.nan])
 
 
-def test_a_dot_reaches_into_a_field_unless_it_is_part_of_a_name(pool):
+def test_a_dot_reaches_into_a_nested_field_unless_it_is_part_of_a_name(pool):
     np.testing.assert_array_equal(read_numbers(pool, "metadata.score"), [3, np.nan, np.nan, -1])
     np.testing.assert_array_equal(read_numbers(pool, "odd.name"), [1, np.nan, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("field", ["flag", "big", "instruction", "nowhere", "metadata.none"])
-def test_where_no_row_has_a_number_it_says_which_fields_have(pool, field):
+def test_without_numbers_the_error_lists_the_fields_that_have_some(pool, field):
     with pytest.raises(MethodError, match=rf"'{field}'.*ifd_ppl, metadata\.score"):
         read_numbers(pool, field)
 
 
-def test_without_a_field_it_asks_for_one(pool):
+def test_without_a_field_the_error_asks_for_one(pool):
     with pytest.raises(MethodError, match=r"Which field.*ifd_ppl"):
         read_numbers(pool, "")
     with pytest.raises(MethodError, match="No field of it holds numbers"):
         read_numbers(make_pool([{"instruction": "a", "output": "b"}]), "quality")
 
 
-def test_fields_with_numbers_are_named_with_how_many(pool):
+def test_fields_with_numbers_are_listed_with_their_counts(pool):
     assert numeric_fields(pool) == {"ifd_ppl": 2, "metadata.score": 2, "odd.name": 1}
 
 

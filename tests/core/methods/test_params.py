@@ -1,4 +1,4 @@
-"""Reading parameters from people, and refusing what a method cannot use."""
+"""Parameters: read from text, and refused if a method cannot use them."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from core.methods.entropy_shift import EntropyShift
 from core.methods.params import measure_params
 
 
-def test_text_from_the_command_line_becomes_the_fields_kind():
+def test_text_from_the_command_line_becomes_the_type_of_the_field():
     method = build_method("entropy_shift", {"gamma": "0.2", "rounds": "2", "pick": "middle", "learning_rate": "5e-5"})
     assert method == EntropyShift(gamma=0.2, rounds=2, pick="middle", learning_rate=5e-5)
 

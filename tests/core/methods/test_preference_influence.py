@@ -14,7 +14,7 @@ ALL = np.ones(5, bool)
 
 @pytest.fixture
 def measured():
-    """Five rows; the last has no response. help has two sub-tasks, safe one."""
+    """Return five rows; the last has no response. help has two sub-tasks, safe one."""
     rose = np.array([[0.1, 0.2, 0.9], [0.5, -0.9, 0.1], [0.3, 0.4, -0.2], [-0.4, 0.45, 0.3], [np.nan] * 3], np.float32)
     tokens = {"prompt_tokens": np.full(5, 3), "response_tokens": np.array([4, 4, 4, 4, 0])}
     columns = tokens | {"truncated": np.zeros(5, bool), "nll_adapted": np.ones(5, np.float32)}
@@ -31,12 +31,12 @@ def test_the_highest_influence_on_any_subtask_comes_first(measured):
     assert order(measured).excluded["no response"].tolist() == [4]
 
 
-def test_each_target_has_an_order_of_its_own(measured):
+def test_each_target_has_its_own_order(measured):
     assert order(measured, target="safe").rows.tolist() == [0, 3, 1, 2]
     assert order(measured, target="help").rows.tolist() == order(measured).rows.tolist()
 
 
-def test_less_is_the_same_pass_by_the_other_loss(measured):
+def test_less_reads_the_same_measurement_with_the_other_loss(measured):
     assert order(measured, target="safe", objective="sft").rows.tolist() == [2, 1, 3, 0]
 
 
@@ -53,7 +53,7 @@ def test_scores_are_the_best_of_each_target(measured):
     np.testing.assert_allclose(scores["less.help"], [-0.1, 0.9, -0.3, 0.4, np.nan])
 
 
-def test_targets_are_named_after_their_files_unless_they_are_given_a_name():
+def test_targets_without_a_name_are_named_after_their_files():
     text = "/data/pref hh (v2).jsonl.gz; safe = ~/s.parquet; Org/data-set; demo"
     assert parse_targets(text) == (
         TargetSpec("pref-hh-v2", "/data/pref hh (v2).jsonl.gz"),
@@ -64,7 +64,7 @@ def test_targets_are_named_after_their_files_unless_they_are_given_a_name():
     assert parse_targets(format_targets(parse_targets(text))) == parse_targets(text)
 
 
-def test_one_set_spelled_two_ways_is_one_method():
+def test_one_set_written_two_ways_is_one_method():
     assert PreferenceInfluence(targets="a=x.jsonl;b=y.jsonl") == PreferenceInfluence(
         targets=" a=x.jsonl ;b=y.jsonl;".strip()
     )
@@ -79,7 +79,7 @@ def test_one_set_spelled_two_ways_is_one_method():
         ("...", "is no name for a target"),
     ],
 )
-def test_what_names_no_targets_is_refused(text, words):
+def test_text_that_names_no_targets_is_refused(text, words):
     with pytest.raises(MethodError, match=words):
         PreferenceInfluence(targets=text)
 

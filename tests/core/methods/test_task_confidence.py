@@ -36,7 +36,7 @@ def test_seats_follow_the_weights():
     assert [held(order, b) for b in (1, 2, 3, 4)] == [[1, 0, 0], [1, 1, 0], [2, 1, 0], [2, 1, 1]]
 
 
-def test_what_a_task_has_not_goes_to_the_others():
+def test_rows_that_a_task_lacks_go_to_the_others():
     assert held(TaskConfidence().order(THREE, ALL, seed=0), 12) == [6, 4, 2]
 
 
@@ -52,7 +52,7 @@ def test_every_budget_is_spent_to_the_row_and_nested():
     assert (np.diff(counts, axis=0) >= 0).all()
 
 
-def test_rows_inside_a_task_are_drawn_from_the_seed_and_a_filter_moves_none():
+def test_rows_inside_a_task_follow_the_seed_and_a_filter_moves_none():
     one, other = (TaskConfidence().order(THREE, ALL, seed=s).rows.tolist() for s in (0, 1))
     assert one != other
     some = ALL.copy()
@@ -68,14 +68,14 @@ def test_scores_are_the_tasks_mean_and_its_share_of_the_weights():
     np.testing.assert_allclose(scores["task_weight"], np.repeat([4 / 7, 2 / 7, 1 / 7], [6, 6, 2]), rtol=1e-6)
 
 
-def test_the_error_of_a_mean_is_known_from_two_prompts_on():
+def test_the_error_of_a_mean_needs_two_prompts():
     mean, error, asked = TaskConfidence().confidence_by_task(THREE)
     np.testing.assert_allclose(mean, [0.2, 0.4, 0.8], rtol=1e-6)
     np.testing.assert_allclose(error, [0.1, NAN, 0], atol=1e-6)
     assert asked.tolist() == [2, 1, 2]
 
 
-def test_the_likelihood_of_responses_needs_no_prompt_to_be_asked():
+def test_the_likelihood_of_responses_needs_no_continuations():
     method = TaskConfidence(confidence="response")
     told = pool([0, 0, 1, 1], [NAN] * 4, nll=np.log([2, 4, 5, 5]))
     assert method.needs == ("tokens", "tasks", "base")
@@ -84,13 +84,13 @@ def test_the_likelihood_of_responses_needs_no_prompt_to_be_asked():
     np.testing.assert_allclose(scores["task_confidence"], [3 / 8, 3 / 8, 1 / 5, 1 / 5], rtol=1e-6)
 
 
-def test_a_task_of_which_nothing_is_known_is_left_out_and_said():
+def test_a_task_without_a_confidence_is_excluded_with_the_reason():
     order = TaskConfidence().order(pool([0, 1, -1, 1], [0.5, NAN, 0.5, NAN]), np.ones(4, bool), seed=0)
     assert order.rows.tolist() == [0]
     assert {why: rows.tolist() for why, rows in order.excluded.items()} == {NO_TASK: [2], "not measured": [1, 3]}
 
 
-def test_a_pool_without_any_response_is_put_in_order_all_the_same():
+def test_a_pool_without_any_response_is_ordered_too():
     bare = pool([0, 0, 1], [0.5, NAN, 0.25], responses=[0, 0, 0])
     assert sorted(TaskConfidence().order(bare, np.ones(3, bool), seed=0).rows.tolist()) == [0, 1, 2]
 
