@@ -1,4 +1,4 @@
-"""budget."""
+"""Budgets: how many leading rows of an order may be selected, by rows, percent, tokens or a threshold. Arrays only."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _TOKENS = {"tok": 1, "ktok": 1_000, "mtok": 1_000_000}
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be chosen. One way of writing, everywhere: `500`, `10%`, `200ktok`, `1.5Mtok`."""
+    """How much may be selected, written the same everywhere: `500`, `10%`, `200ktok`, `1.5Mtok`."""
 
     amount: float
     unit: Literal["rows", "percent", "tokens"]  # percent of the pool's rows; tokens of responses
@@ -41,15 +41,15 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """Read what people write; `str` gives it back. Thousands may be grouped: `1,500`."""
-        found = _BUDGET.fullmatch(text.strip())
-        if found is None:
+        """Parse a budget; `str` gives the text back. Thousands may be grouped: `1,500`."""
+        match = _BUDGET.fullmatch(text.strip())
+        if match is None:
             raise RecipeError(
                 f"The budget '{text}' cannot be read. Write rows (500), a share of the pool (10%) "
                 f"or response tokens (200ktok, 1.5Mtok)."
             )
-        unit = (found[2] or "rows").lower()
-        number = Decimal(re.sub("[,_]", "", found[1]))
+        unit = (match[2] or "rows").lower()
+        number = Decimal(re.sub("[,_]", "", match[1]))
         if unit == "%":
             return cls(float(number), "percent")
         if unit in _TOKENS:
@@ -70,13 +70,13 @@ class Budget:
 
 
 def _plain(number: Decimal) -> str:
-    """Without exponent or trailing zeros: 12.50 -> 12.5, 1E+1 -> 10."""
+    """Format without exponent or trailing zeros: 12.50 -> 12.5, 1E+1 -> 10."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArray:
-    """(M,) response tokens of the first 1, 2, ... M rows of an order. Once per order, for `prefix_length`."""
+    """Return (M,) response tokens of the first 1, 2, ... M rows of an order. Once per order, for `prefix_length`."""
     return np.cumsum(response_tokens[order_rows], dtype=np.int64)
 
 
@@ -88,14 +88,14 @@ def prefix_length(
     *,
     cumulative: IntArray | None = None,
 ) -> int:
-    """How many leading rows of an order (M,) the budget pays for.
+    """Return how many leading rows of an order (M,) the budget allows.
 
-    rows      as many
+    rows      that many
     percent   int(n_pool * percent / 100): of the whole pool, not of the eligible rows
     tokens    the longest prefix whose response tokens do not exceed the budget. (The released code of
-              InstructDiff goes on until they reach it: one row more, unless they meet it exactly.)
+              InstructDiff continues until they reach it: one row more, unless they meet it exactly.)
 
-    `cumulative`: `cumulative_tokens` of the same order, so that a slider need not add up again.
+    `cumulative`: `cumulative_tokens` of the same order, so that a slider need not compute it again.
     """
     if budget.unit == "rows":
         return min(len(order_rows), int(budget.amount))
@@ -112,10 +112,10 @@ def threshold_length(
     prefer: Literal["high", "low", "middle"],
     threshold: float,
 ) -> int:
-    """How many leading rows of an order (M,) are at least as good as the threshold; `values` is (N,).
+    """Return how many leading rows of an order (M,) are at least as good as the threshold; `values` is (N,).
 
-    "high": value >= threshold, "low": value <= threshold. RecipeError for "middle": an order around the
-    median has no one value at which it stops being good.
+    "high": value >= threshold, "low": value <= threshold. RecipeError for "middle": an order around the median has no
+    single value at which rows stop being good.
     """
     if prefer == "middle":
         raise RecipeError(
@@ -123,5 +123,5 @@ def threshold_length(
             "'middle' starts at the median. Use a budget instead."
         )
     in_order = values[order_rows]
-    good = in_order >= threshold if prefer == "high" else in_order <= threshold
-    return len(good) if good.all() else int(np.argmin(good))
+    passes = in_order >= threshold if prefer == "high" else in_order <= threshold
+    return len(passes) if passes.all() else int(np.argmin(passes))

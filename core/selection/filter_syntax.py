@@ -1,10 +1,10 @@
-"""A filter as one line of text, the way people write it on the command line, and back.
+"""A filter as one line of text, as written on the command line, and back.
 
     nll<=2     nll>=0.5     response_tokens in 10..200     task=closed_qa|qa     task!=closed_qa     nll is missing
     prompt contains sum of     prompt~^(Write|Compose)     prompt!~regex     duplicates once     near duplicates once
 
-`not` before any of them takes the complement. What these forms cannot say is said as the JSON object that a recipe
-holds, so that every filter can be written as a line and read back as the same.
+`not` before any of them takes the complement. Filters beyond these forms are written as the JSON object of a recipe,
+so that every filter can be written as a line and parsed back to the same filter.
 """
 
 import re
@@ -40,21 +40,21 @@ _ONCE = {"duplicates once": EXACT_DUPLICATES, "near duplicates once": USUAL_NEAR
 
 
 def parse_filter(line: str) -> Filter:
-    """The filter that a line spells; RecipeError with the ways to write one."""
+    """Parse a line into a filter; RecipeError lists the ways to write one."""
     text = line.strip()
     if text.startswith("{"):
         return _read_json(text)
-    denied = _NOT.match(text)
-    said = text[denied.end() :] if denied else text
-    if said in _ONCE:
-        return Filter(_ONCE[said], low=0, exclude=not denied)
+    negation = _NOT.match(text)
+    body = text[negation.end() :] if negation else text
+    if body in _ONCE:
+        return Filter(_ONCE[body], low=0, exclude=not negation)
     for kind, form in _FORMS:
-        found = form.fullmatch(said)
-        if found:
-            parts = found.groupdict()
-            exclude = bool(denied) != bool(parts.pop("no", None))
+        match = form.fullmatch(body)
+        if match:
+            parts = match.groupdict()
+            exclude = bool(negation) != bool(parts.pop("no", None))
             return Filter(parts.pop("column"), exclude=exclude, **_condition(kind, parts))
-    if re.match(r"[\w.@-]+\s*[<>]\s*[^=]", said):
+    if re.match(r"[\w.@-]+\s*[<>]\s*[^=]", body):
         raise RecipeError(f"The filter '{line}': a range includes its ends. Write <= or >=.")
     raise RecipeError(f"The filter '{line}' cannot be read. {SYNTAX_HINT}.")
 
@@ -65,7 +65,7 @@ def _condition(kind: str, parts: dict[str, str]) -> dict[str, Any]:
     if kind == "pattern":
         return {"matches": parts["text"]}
     if kind == "values":
-        return {"values": tuple(one.strip() for one in parts["text"].split("|"))}
+        return {"values": tuple(word.strip() for word in parts["text"].split("|"))}
     if kind == "missing":
         return {"values": (None,)}
     return {end: float(value) for end, value in parts.items()}
@@ -78,37 +78,37 @@ def _read_json(text: str) -> Filter:
         raise RecipeError(f"The filter '{text}' is no JSON object of a filter: {error}.") from error
 
 
-def format_filter(one: Filter) -> str:
-    """The line that reads back as this filter, the plain form where there is one."""
+def format_filter(filter_: Filter) -> str:
+    """Return the line that parses back to this filter, in the plain form if there is one."""
     for words, column in _ONCE.items():
-        if one == duplicates_filter(column):
+        if filter_ == duplicates_filter(column):
             return words
-    line = ("not " if one.exclude else "") + one.column + _plain(one)
+    line = ("not " if filter_.exclude else "") + filter_.column + _plain(filter_)
     try:
-        if parse_filter(line) == one:
+        if parse_filter(line) == filter_:
             return line
     except RecipeError:
-        pass  # a column or a value that the plain form cannot hold
-    short = {name: value for name, value in asdict(one).items() if value not in (None, False)}
+        pass  # a column or a value that the plain form cannot express
+    short = {name: value for name, value in asdict(filter_).items() if value not in (None, False)}
     return orjson.dumps(short).decode()
 
 
-def _plain(one: Filter) -> str:
-    """What stands behind the column, were the filter as plain as its first condition."""
-    if one.low is not None and one.high is not None:
-        return f" in {_digits(one.low)}..{_digits(one.high)}"
-    if one.low is not None:
-        return f">={_digits(one.low)}"
-    if one.high is not None:
-        return f"<={_digits(one.high)}"
-    if one.contains is not None:
-        return f" contains {one.contains}"
-    if one.matches is not None:
-        return f"~{one.matches}"
-    values = one.values or ()
+def _plain(filter_: Filter) -> str:
+    """Return the text after the column for the filter's first condition alone."""
+    if filter_.low is not None and filter_.high is not None:
+        return f" in {_digits(filter_.low)}..{_digits(filter_.high)}"
+    if filter_.low is not None:
+        return f">={_digits(filter_.low)}"
+    if filter_.high is not None:
+        return f"<={_digits(filter_.high)}"
+    if filter_.contains is not None:
+        return f" contains {filter_.contains}"
+    if filter_.matches is not None:
+        return f"~{filter_.matches}"
+    values = filter_.values or ()
     return " is missing" if values == (None,) else "=" + "|".join(str(v) for v in values)
 
 
 def _digits(number: float) -> str:
-    """All of them, and no point where there is nothing behind it."""
+    """Format all digits, without a decimal point if the number is whole."""
     return repr(float(number)).removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Filters: which rows may be chosen at all, decided before any method orders them."""
+"""Filters: which rows are eligible, decided before any method orders them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from core.selection.text_search import check_pattern, contains_text, is_one_of, 
 
 _BOOLS = {"true": True, "false": False}
 
-MAX_VALUES_SHOWN = 12  # values that are named in words
+MAX_VALUES_SHOWN = 12  # values listed in a description
 
 
 @dataclass(frozen=True)
 class Filter:
     """One condition on one column: a range, a list of values, a piece of text, a pattern, or several at once (and).
 
-    A missing value (NaN, null) is in no range and holds no text; it equals only None in `values`. `exclude` takes
-    the complement: it leaves out exactly the rows that match, so a row without a value stays.
+    A missing value (NaN, null) is in no range and contains no text; it equals only None in `values`. `exclude` takes
+    the complement: it excludes exactly the rows that match, so a row without a value stays.
     """
 
     column: str
@@ -31,8 +31,8 @@ class Filter:
     high: float | None = None  # inclusive
     values: tuple[str | float | bool | None, ...] | None = None
     exclude: bool = False
-    contains: str | None = None  # anywhere in the text, upper and lower case alike
-    matches: str | None = None  # a regular expression (RE2) found anywhere in the text; case counts, (?i) lets it not
+    contains: str | None = None  # anywhere in the text, ignoring case
+    matches: str | None = None  # a regular expression (RE2) anywhere in the text; case counts unless (?i) is given
 
     def __post_init__(self) -> None:
         if self.values is not None:
@@ -51,36 +51,38 @@ class Filter:
             check_pattern(self.matches)
 
     def __str__(self) -> str:
-        """In words: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
+        """Describe the filter: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
         if self == duplicates_filter(self.column):
-            alike = self.column.removeprefix(NEAR_DUPLICATES_PREFIX)
+            threshold = self.column.removeprefix(NEAR_DUPLICATES_PREFIX)
             return (
                 "exact duplicates once"
                 if self.column == EXACT_DUPLICATES
-                else f"near duplicates once (alike from {alike})"
+                else f"near duplicates once (alike from {threshold})"
             )
-        said = []
+        clauses = []
         if self.low is not None and self.high is not None:
-            said.append(f"from {self.low:g} to {self.high:g}")
+            clauses.append(f"from {self.low:g} to {self.high:g}")
         elif self.low is not None:
-            said.append(f"at least {self.low:g}")
+            clauses.append(f"at least {self.low:g}")
         elif self.high is not None:
-            said.append(f"at most {self.high:g}")
+            clauses.append(f"at most {self.high:g}")
         if self.values is not None:
-            some = ["missing" if v is None else str(v) for v in self.values]
-            said.append(
-                "is " + (" or ".join(some) if len(some) <= MAX_VALUES_SHOWN else f"one of {len(some):,} values")
+            shown = ["missing" if v is None else str(v) for v in self.values]
+            clauses.append(
+                "is " + (" or ".join(shown) if len(shown) <= MAX_VALUES_SHOWN else f"one of {len(shown):,} values")
             )
         if self.contains is not None:
-            said.append(f"contains '{self.contains}'")
+            clauses.append(f"contains '{self.contains}'")
         if self.matches is not None:
-            said.append(f"matches '{self.matches}'")
-        return f"{'except ' if self.exclude else ''}{self.column} {' and '.join(said)}"
+            clauses.append(f"matches '{self.matches}'")
+        return f"{'except ' if self.exclude else ''}{self.column} {' and '.join(clauses)}"
 
 
 def duplicates_filter(column: str) -> Filter | None:
-    """The filter that lets each group of duplicates in once: its earliest row, whatever the order makes of the others,
-    for filters decide before there is an order. None for a column that does not say what a row repeats."""
+    """Return the filter that keeps the earliest row of each group of duplicates; None for any other column.
+
+    It ignores the order, because filters apply before there is one.
+    """
     return (
         Filter(column, low=0, exclude=True)
         if column == EXACT_DUPLICATES or column.startswith(NEAR_DUPLICATES_PREFIX)
@@ -89,20 +91,20 @@ def duplicates_filter(column: str) -> Filter | None:
 
 
 def apply_filters(filters: Sequence[Filter], columns: Mapping[str, Any]) -> BoolArray:
-    """(N,) which rows pass every filter. Columns of text are Arrow's, or NumPy arrays of str and None.
+    """Return (N,) a mask of rows that pass every filter. Columns of text are Arrow's, or NumPy arrays of str and None.
 
-    RecipeError for a column that is not there, for a range on text or text in numbers, and for a search that takes
-    too long (core.selection.text_search).
+    Raises RecipeError for an unknown column, for a range on text or text in numbers, and for a search that takes too
+    long (core.selection.text_search).
     """
     n = len(next(iter(columns.values())))
-    passed = np.ones(n, np.bool_)
+    passing = np.ones(n, np.bool_)
     for f in filters:
         if f.column not in columns:
             raise RecipeError(f"There is no column '{f.column}' to filter by. There are {', '.join(sorted(columns))}.")
         column = columns[f.column]
         is_text = not isinstance(column, np.ndarray) or column.dtype.kind in "OUST"
-        passed &= (_text_matches if is_text else _number_matches)(f, column) ^ f.exclude
-    return passed
+        passing &= (_text_matches if is_text else _number_matches)(f, column) ^ f.exclude
+    return passing
 
 
 def _text_matches(f: Filter, column: Any) -> BoolArray:
@@ -134,7 +136,7 @@ def _number_matches(f: Filter, column: NDArray[Any]) -> BoolArray:
 
 
 def _number(value: str | float | bool, name: str) -> float:
-    """A value for a column of numbers; recipes write every value as text."""
+    """Convert a value for a column of numbers; recipes write every value as text."""
     if isinstance(value, str) and value.lower() in _BOOLS:
         return float(_BOOLS[value.lower()])
     try:

@@ -1,7 +1,7 @@
-"""A selection as data: everything that decides which rows come out, in one file people can edit.
+"""A selection as data: everything that decides which rows are selected, in one editable file.
 
-A recipe is checked once, when it is read. `make_selection` is the one place where method, filters, pins,
-budget and threshold meet; the app, the command line and `replay` all go through it.
+A recipe is checked once, when it is read. `make_selection` is the one place where method, filters, pins, budget and
+threshold meet; the app, the command line and `replay` all use it.
 """
 
 import re
@@ -32,8 +32,8 @@ from core.selection.filters import Filter, apply_filters
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
 from core.workspace.files import write_atomic
 
-DERIVED_TASK = "derived_task"  # column to filter by, where tasks are derived
-POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, so any field of it
+DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
+POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, with every field
 POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -46,14 +46,14 @@ class PoolPart(_Strict):
     """Which rows to start from."""
 
     source: str
-    fingerprint: str | None = None  # refuse another pool, when given
+    fingerprint: str | None = None  # if given, any other pool is refused
     fields: dict[str, Any] | None = None  # a FieldMap; None = detect
-    name: str | None = None  # of a hub data set
+    name: str | None = None  # configuration of a hub data set
     split: str | None = None
     revision: str | None = None
 
     def field_map(self) -> FieldMap | None:
-        """The mapping, if one was fixed."""
+        """Return the mapping, if the recipe fixes one."""
         if self.fields is None:
             return None
         try:
@@ -69,7 +69,7 @@ class MethodPart(_Strict):
     params: dict[str, Any] = Field(default_factory=dict)
 
     def build(self) -> Method:
-        """The method; MethodError when a parameter is wrong."""
+        """Return the method; MethodError if a parameter is wrong."""
         return build_method(self.name, self.params)
 
 
@@ -85,19 +85,19 @@ class ReadingPart(_Strict):
     device: str = "auto"
 
     def reading(self) -> Reading:
-        """The same as the engine's own noun."""
+        """Convert to core.schema.Reading."""
         return Reading(**self.model_dump())
 
 
-def _one_name(column: str) -> str:
-    """near_duplicate_of, and 0.80 behind its @, are other ways to write near_duplicate_of@0.8."""
+def _canonical_column(column: str) -> str:
+    """Normalise a column name: near_duplicate_of, and 0.80 after its @, also mean near_duplicate_of@0.8."""
     column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
-    alike = near_duplicate_similarity(column)
-    return column if alike is None else near_duplicate_column(alike)
+    threshold = near_duplicate_similarity(column)
+    return column if threshold is None else near_duplicate_column(threshold)
 
 
 class FilterPart(_Strict):
-    """core.selection.filters.Filter."""
+    """A filter: core.selection.filters.Filter."""
 
     column: str
     low: float | None = None
@@ -109,17 +109,17 @@ class FilterPart(_Strict):
 
     @field_validator("column")
     @classmethod
-    def _named(cls, column: str) -> str:
-        return _one_name(column)
+    def _normalise_column(cls, column: str) -> str:
+        return _canonical_column(column)
 
     def filter(self) -> Filter:
-        """The same as the engine's own noun."""
-        given = self.model_dump()
-        return Filter(**{**given, "values": tuple(self.values) if self.values is not None else None})
+        """Convert to core.selection.filters.Filter."""
+        data = self.model_dump()
+        return Filter(**{**data, "values": tuple(self.values) if self.values is not None else None})
 
 
 class PinPart(_Strict):
-    """One row forced in or out by hand."""
+    """One row included or excluded by hand."""
 
     id: str
     side: Literal["in", "out"]
@@ -127,27 +127,27 @@ class PinPart(_Strict):
 
 
 class ExportPart(_Strict):
-    """What is written."""
+    """What is written, and how."""
 
     format: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = Field(
         default="original", alias="schema"
     )
     with_scores: bool = False
     rejected: bool = False
-    held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the chosen rows that go to a second file
-    apart: str = EXACT_DUPLICATES  # the column of duplicates that are never parted by it
+    held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the selected rows that go to a second file
+    apart: str = EXACT_DUPLICATES  # column of the duplicates that hold-out never separates
 
     @field_validator("held_out", mode="before")
     @classmethod
     def _read_share(cls, share: Any) -> Any:
-        """5% is another way to write 0.05."""
+        """Convert 5%, another way to write 0.05."""
         percent = _PERCENT.fullmatch(share.strip()) if isinstance(share, str) else None
         return float(percent[1]) / 100 if percent else share
 
     @field_validator("apart")
     @classmethod
     def _names_duplicates(cls, column: str) -> str:
-        column = _one_name(column)
+        column = _canonical_column(column)
         if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
             raise ValueError(
                 f"'{column}' is no column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
@@ -156,27 +156,30 @@ class ExportPart(_Strict):
 
 
 class Recipe(_Strict):
-    """Everything that decides which rows come out, and how they are written."""
+    """Everything that decides which rows are selected, and how they are written."""
 
-    winnow: Literal[1] = 1  # the recipe's format
+    winnow: Literal[1] = 1  # version of the recipe format
     pool: PoolPart
     method: MethodPart
     reading: ReadingPart = ReadingPart()
     seed: int = Field(default=0, ge=0)
     budget: str = "10%"
-    threshold: float | None = None  # on the column the method ranks by; rows worse than it are not taken
+    threshold: float | None = None  # on the column the method ranks by; worse rows are not selected
     filters: list[FilterPart] = Field(default_factory=list)
     pins: list[PinPart] = Field(default_factory=list)
     export: ExportPart = ExportPart()
 
     def as_data(self) -> dict[str, Any]:
-        """Plain data, defaults included, method parameters complete."""
+        """Return plain data, defaults included, method parameters complete."""
         data = self.model_dump(by_alias=True)
         return data | {"method": describe_method(self.method.build())}
 
 
 def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
-    """A checked recipe; RecipeError with the field and what it must be. `where` names the file in the sentence."""
+    """Check plain data and return the recipe; RecipeError with the field and what it must be.
+
+    `where` names the file in the error message.
+    """
     try:
         recipe = Recipe.model_validate(dict(data))
     except ValidationError as error:
@@ -189,7 +192,7 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file (YAML or JSON)."""
+    """Load a recipe file (YAML or JSON)."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -202,16 +205,16 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe, path: Path) -> None:
-    """Write a recipe that `load_recipe` reads back as the same."""
+    """Write a recipe that `load_recipe` reads back unchanged."""
     text = yaml.safe_dump(recipe.as_data(), sort_keys=False, allow_unicode=True, width=100)
     write_atomic(path, text.encode("utf-8"))
 
 
 def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
-    """The rows that the recipe chooses from what was measured.
+    """Select the rows of the recipe from the measurements.
 
-    Filters decide who is eligible, the method orders them, pins head the order or leave it, the threshold
-    and the budget say where it ends. Raises RecipeError for a filter or pin on something that is not there.
+    Filters decide which rows are eligible, the method orders them, pins move rows to the head of the order or out of
+    it, the threshold and the budget cut it. Raises RecipeError for a filter or pin on something that does not exist.
     """
     method = recipe.method.build()
     order = order_eligible(method, pool, measured, [f.filter() for f in recipe.filters], recipe.seed)
@@ -219,12 +222,12 @@ def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
 
 
 def order_eligible(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
-    """The method's order over the rows that the filters let pass."""
+    """Return the method's order of the rows that pass the filters."""
     return method.order(measured, eligible_rows(method, pool, measured, filters), seed=seed)
 
 
 def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter]) -> BoolArray:
-    """(N,) which rows the filters let pass; they may name the method's own scores."""
+    """Return (N,) a mask of the rows that pass the filters, which may name the method's own scores."""
     if not filters:
         return np.ones(len(pool), np.bool_)
     names = {f.column for f in filters}
@@ -232,7 +235,7 @@ def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Seque
 
 
 def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Method, order: Order) -> Selection:
-    """Pins, threshold and budget on an order that is there already."""
+    """Apply pins, threshold and budget to an order."""
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
     pinned_in, pinned_out = locate_pins(pool, pins)
     pinned = apply_pins(order, pinned_in, pinned_out)
@@ -254,12 +257,12 @@ def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Me
 
 
 def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]:
-    """Everything numeric that is known of each row: measured columns and the method's own."""
+    """Return every numeric column of the rows: measured ones and the method's own."""
     return dict(measured.columns) | method.scores(measured)
 
 
 def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
-    """(N,) the row that each row nearly repeats, -1: none; RecipeError with the command where it is not known yet."""
+    """Return (N,) the row that each row nearly repeats, -1: none; RecipeError with the command if not measured."""
     if name not in measured.near_duplicates:
         raise RecipeError(
             f"Near duplicates are not known yet for '{name}'. First run: python -m core duplicates "
@@ -269,51 +272,51 @@ def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArr
 
 
 def named_near_duplicates(recipe: Recipe) -> set[str]:
-    """The columns of near duplicates that a recipe needs."""
+    """Return the columns of near-duplicates that a recipe needs."""
     named = {part.column for part in recipe.filters} | ({recipe.export.apart} if recipe.export.held_out else set())
     return {column for column in named if column.startswith(NEAR_DUPLICATES_PREFIX)}
 
 
 def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measured) -> dict[str, Any]:
-    """The columns that filters may name, only those asked for; RecipeError naming the possible ones.
+    """Return the columns that filters name; RecipeError, listing the possible ones, for an unknown name.
 
-    Texts of the pool stay as they are mapped into memory, for core.selection.text_search to search.
+    Texts of the pool stay memory-mapped, for core.selection.text_search.
     """
     numbers = score_columns(method, measured)
-    own = (DERIVED_TASK,) if measured.derived_tasks is not None else ()
-    found: dict[str, Any] = {}
+    derived = (DERIVED_TASK,) if measured.derived_tasks is not None else ()
+    columns: dict[str, Any] = {}
     for name in sorted(names):
         if name in numbers:
-            found[name] = numbers[name]
+            columns[name] = numbers[name]
         elif name in POOL_TEXTS:
-            found[name] = pool.rows[name]
+            columns[name] = pool.rows[name]
         elif name in POOL_NUMBERS:
-            found[name] = pool.rows[name].to_numpy()
-        elif name in own:
-            found[name] = np.array(measured.task_names(), object)
+            columns[name] = pool.rows[name].to_numpy()
+        elif name in derived:
+            columns[name] = np.array(measured.task_names(), object)
         elif name.startswith(NEAR_DUPLICATES_PREFIX):
-            found[name] = require_near_duplicates(name, pool, measured)
+            columns[name] = require_near_duplicates(name, pool, measured)
         else:
-            possible = ", ".join((*POOL_TEXTS, *own, *POOL_NUMBERS, *sorted(numbers)))
+            possible = ", ".join((*POOL_TEXTS, *derived, *POOL_NUMBERS, *sorted(numbers)))
             raise RecipeError(f"filters: there is no column '{name}'. There are {possible}.")
-    return found
+    return columns
 
 
 def locate_pins(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
-    """Row numbers pinned in (in the order pinned) and out; RecipeError for an id that the pool has not."""
+    """Return row numbers pinned in (in the order pinned) and out; RecipeError for an id that the pool does not have."""
     if not pins:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    wanted = {pin.id: pin.side for pin in pins}
+    side_of_pin = {pin.id: pin.side for pin in pins}
     ids = pool.rows["id"]
-    rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(list(wanted), pa.string())).to_numpy())
+    rows = np.flatnonzero(pc.is_in(ids, value_set=pa.array(list(side_of_pin), pa.string())).to_numpy())
     places = dict(zip(ids.take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
-    lost = [pin_id for pin_id in wanted if pin_id not in places]
-    if lost:
-        raise RecipeError(f"pins: the pool has no row with id '{lost[0]}'. Remove the pin or open its pool.")
-    sides = {side: [places[i] for i, s in wanted.items() if s == side] for side in ("in", "out")}
+    missing = [pin_id for pin_id in side_of_pin if pin_id not in places]
+    if missing:
+        raise RecipeError(f"pins: the pool has no row with id '{missing[0]}'. Remove the pin or open its pool.")
+    sides = {side: [places[i] for i, s in side_of_pin.items() if s == side] for side in ("in", "out")}
     return np.array(sides["in"], np.int64), np.array(sides["out"], np.int64)
 
 
 def reading_part(reading: Reading) -> ReadingPart:
-    """The recipe's form of a Reading."""
+    """Convert a Reading to the recipe's form."""
     return ReadingPart(**asdict(reading))

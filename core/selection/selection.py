@@ -1,6 +1,6 @@
-"""From an order to a selection: budget, threshold and pins. Arrays only; cheap enough for a slider.
+"""From an order to a selection: budget, threshold and pins. Arrays only; fast enough for a slider.
 
-filters decide who is eligible -> a method orders them -> pins head the order or leave it
+filters decide which rows are eligible -> a method orders them -> pins move rows to the head of the order or out of it
 -> the selection is the longest prefix that the budget (and a threshold, if any) allows
 """
 
@@ -18,7 +18,7 @@ PINNED_OUT = "pinned out"
 
 @dataclass(frozen=True)
 class Pin:
-    """A row forced in or out by hand. Kept by id, so it survives re-scoring and re-opening."""
+    """A row included or excluded by hand. Stored by id, so it survives re-measuring and re-opening."""
 
     id: str
     side: Literal["in", "out"]
@@ -31,20 +31,20 @@ class Pin:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Rows chosen from one pool, best first; pinned ones lead."""
+    """Rows selected from one pool, best first; pinned ones lead."""
 
     pool_id: str  # fingerprint of the pool that the row numbers index
     rows: IntArray  # (K,) row numbers, no repeats: a prefix of order.rows
-    n_pinned: int  # how many of them, from the start, are there by hand
+    n_pinned: int  # how many of them, from the start, are pinned in
     tokens: int  # response tokens of the rows, as the model reads them
     order: Order  # with pins
 
 
 def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
-    """The same order with rows forced in at its head, as listed, and others taken out.
+    """Move rows pinned in to the head of the order, as listed, and exclude rows pinned out.
 
-    A pin is a person's word: it brings in rows that a filter, the NLL band or a missing score kept out, and
-    moves nothing else. RecipeError for a row pinned both ways.
+    A pin overrides everything: it includes rows that a filter, the NLL band or a missing score excluded, and moves
+    nothing else. RecipeError for a row pinned both ways.
     """
     both = np.intersect1d(pinned_in, pinned_out)
     if len(both):
@@ -70,10 +70,10 @@ def select_prefix(
     limit: int | None = None,
     cumulative: IntArray | None = None,
 ) -> Selection:
-    """The prefix that the budget pays for, and no longer than `limit` (a threshold's `threshold_length`).
+    """Select the prefix that the budget allows, no longer than `limit` (a threshold's `threshold_length`).
 
-    Pinned rows (the first `n_pinned`) count against the budget, and stay even where they alone exceed it.
-    RecipeError for a budget in tokens where no row has any: each would be free, so it would pay for all of them.
+    Pinned rows (the first `n_pinned`) count against the budget, and stay even if they alone exceed it. RecipeError for
+    a budget in tokens if no row has any: each row would be free, so the budget would allow all of them.
     """
     if budget.unit == "tokens":
         _check_tokens(order.rows, budget, response_tokens)
@@ -85,7 +85,7 @@ def select_prefix(
 
 
 def _check_tokens(order_rows: IntArray, budget: Budget, response_tokens: IntArray) -> None:
-    """RecipeError when the pool, or every row of an order (M,), has no response tokens; they are (N,)."""
+    """Raise RecipeError if the pool, or every row of an order (M,), has no response tokens; they are (N,)."""
     if response_tokens[order_rows].any() or not len(response_tokens):
         return
     if not response_tokens.any():
@@ -93,7 +93,7 @@ def _check_tokens(order_rows: IntArray, budget: Budget, response_tokens: IntArra
     elif len(order_rows):
         whose = "No row that is left to choose from"
     else:
-        return  # nothing to choose from, whatever the budget
+        return  # nothing to select, whatever the budget
     raise RecipeError(
         f"{whose} has a response, so a budget in response tokens ({budget}) says nothing. "
         f"Give rows (500) or a share of the pool (10%)."

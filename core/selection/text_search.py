@@ -1,8 +1,8 @@
-"""Which texts of a column hold some words or match a pattern, without one Python string per row.
+"""Search a column of text for words or a pattern, without one Python string per row.
 
-Arrow searches with RE2, in time linear in the text whatever the pattern (https://github.com/google/re2), so no pattern
-can hang on a text; it knows no look-ahead and no back-references. What a pattern costs per character grows with what
-it repeats by count, so that is bounded too. Long columns go block by block, with a limit on the time of them all.
+Arrow searches with RE2, in time linear in the text for any pattern (https://github.com/google/re2), so no pattern
+can stall on a text; it has no look-ahead and no back-references. The cost of a pattern per character grows with its
+counted repetitions, so those are bounded too. Long columns are searched in blocks, with a time limit for all of them.
 """
 
 import re
@@ -22,42 +22,42 @@ LIMIT_S = 30.0  # for one column; a million rows of a thousand characters take a
 FIRST, LAST = 16, 65_536  # rows of a block: it grows while blocks are quick
 QUICK_S, SLOW_S = 0.1, 0.5
 MAX_PATTERN_CHARS = 1_000  # characters of a pattern
-MAX_REPETITION = 5_000  # its length times all that it repeats by count
+MAX_REPETITION = 5_000  # its length times the sum of its counted repetitions
 
 _COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
 def arrow_text(column: Any) -> pa.ChunkedArray:
-    """A column of text as Arrow has it; NumPy arrays of str and None are taken too."""
+    """Convert a column of text to Arrow; NumPy arrays of str and None are accepted too."""
     if isinstance(column, np.ndarray):
         return pa.chunked_array([pa.array(column, pa.string(), from_pandas=True)])
     return column
 
 
 def contains_text(column: Any, words: str, *, limit_s: float = LIMIT_S) -> BoolArray:
-    """(N,) whether each text holds these words somewhere, upper and lower case alike; never where it is missing."""
+    """Return (N,) whether each text contains these words, ignoring case; False if it is missing."""
     find = partial(pc.match_substring, pattern=words, ignore_case=True)
     return _in_blocks(arrow_text(column), find, f"The search for '{words}'", limit_s)
 
 
 def matches_pattern(column: Any, pattern: str, *, limit_s: float = LIMIT_S) -> BoolArray:
-    """(N,) whether the pattern, a regular expression, is found somewhere in each text; never where it is missing."""
+    """Return (N,) whether the regular expression matches anywhere in each text; False if it is missing."""
     find = partial(pc.match_substring_regex, pattern=pattern)
     return _in_blocks(arrow_text(column), find, f"The pattern '{pattern}'", limit_s)
 
 
 def is_one_of(column: Any, values: Sequence[str | None]) -> BoolArray:
-    """(N,) whether each text is one of these; None among them stands for a missing one."""
+    """Return (N,) whether each text is one of these; None among them stands for a missing text."""
     texts = arrow_text(column)
     match = pc.is_in(texts, value_set=pa.array([v for v in values if v is not None], texts.type))
     return np.asarray(pc.or_(match, texts.is_null()) if None in values else match)
 
 
 def check_pattern(pattern: str) -> None:
-    """RecipeError when a pattern cannot be used, with what is wrong with it."""
+    """Raise RecipeError if a pattern cannot be used, with what is wrong with it."""
     if len(pattern) > MAX_PATTERN_CHARS:
         raise RecipeError(f"A pattern may have {MAX_PATTERN_CHARS:,} characters; this one has {len(pattern):,}.")
-    counted = sum(int(most or least) for least, most in _COUNTED.findall(pattern))
+    counted = sum(int(high or low) for low, high in _COUNTED.findall(pattern))
     if len(pattern) * counted > MAX_REPETITION:
         raise RecipeError(
             f"The pattern '{pattern}' repeats too much by count ({counted:,} times in all) to be searched for quickly. "
@@ -74,8 +74,8 @@ def check_pattern(pattern: str) -> None:
 
 
 def _in_blocks(texts: pa.ChunkedArray, find: Callable[[pa.ChunkedArray], Any], what: str, limit_s: float) -> BoolArray:
-    """`find` over all texts; RecipeError when it takes longer than `limit_s`, seen between two blocks."""
-    found = np.zeros(len(texts), np.bool_)
+    """Apply `find` to all texts; RecipeError if it takes longer than `limit_s`, checked between two blocks."""
+    mask = np.zeros(len(texts), np.bool_)
     began, size, start = monotonic(), FIRST, 0
     while start < len(texts):
         if (now := monotonic()) - began > limit_s:
@@ -83,8 +83,8 @@ def _in_blocks(texts: pa.ChunkedArray, find: Callable[[pa.ChunkedArray], Any], w
                 f"{what} takes more than {limit_s:g} s on these {len(texts):,} texts. Nothing was changed; "
                 "search for something simpler."
             )
-        found[start : start + size] = pc.fill_null(find(texts.slice(start, size)), False)
+        mask[start : start + size] = pc.fill_null(find(texts.slice(start, size)), False)
         start += size
         took = monotonic() - now
         size = min(2 * size, LAST) if took < QUICK_S else max(1, size // 4) if took > SLOW_S else size
-    return found
+    return mask

@@ -1,4 +1,4 @@
-"""A filter as one line: what people write is read, and what is written reads back as the same."""
+"""A filter as one line: user input is parsed, and formatted filters parse back unchanged."""
 
 import pytest
 
@@ -28,7 +28,7 @@ from core.selection.filters import Filter, duplicates_filter
         ('{"column": "a b", "low": 1}', Filter("a b", low=1)),
     ],
 )
-def test_what_people_write_is_read_and_written_again(line, filter):
+def test_lines_are_parsed_and_formatted_again(line, filter):
     assert parse_filter(line) == filter
     assert parse_filter(format_filter(filter)) == filter
 
@@ -57,7 +57,7 @@ def test_every_filter_can_be_written_as_a_line(filter):
     assert parse_filter(format_filter(filter)) == filter
 
 
-def test_the_plain_form_is_taken_where_there_is_one():
+def test_the_plain_form_is_used_if_there_is_one():
     assert format_filter(Filter("nll", high=2)) == "nll<=2"
     assert format_filter(Filter("task", values=("a", "b"), exclude=True)) == "not task=a|b"
     assert format_filter(duplicates_filter("duplicate_of")) == "duplicates once"
@@ -76,7 +76,7 @@ def test_the_plain_form_is_taken_where_there_is_one():
         ('{"colum": "a"}', "is no JSON object of a filter: .*colum"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_one_sentence(line, reason):
+def test_a_line_that_cannot_be_parsed_gives_one_sentence(line, reason):
     with pytest.raises(RecipeError, match=reason) as caught:
         parse_filter(line)
     assert "\n" not in str(caught.value)

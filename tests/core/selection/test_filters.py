@@ -1,4 +1,4 @@
-"""Filters: what passes, what a missing value does, and what cannot be asked."""
+"""Filters: which rows pass, how missing values behave, and which filters are refused."""
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ def test_a_range_includes_both_ends_and_no_missing_value():
     assert passed(Filter("nll", high=1.0)) == [0, 1]
 
 
-def test_an_excluded_range_leaves_out_exactly_the_rows_in_it():
+def test_an_excluded_range_excludes_exactly_the_rows_in_it():
     assert passed(Filter("nll", low=1.0, high=2.0, exclude=True)) == [0, 3, 4]
 
 
@@ -57,7 +57,7 @@ def test_contained_text_ignores_case_in_any_script():
     assert passed(Filter("prompt", contains="+ 2?")) == [0]  # text, not a pattern
 
 
-def test_a_pattern_is_found_anywhere_and_minds_case():
+def test_a_pattern_matches_anywhere_and_is_case_sensitive():
     assert passed(Filter("prompt", matches="code")) == [1]
     assert passed(Filter("prompt", matches="write")) == []
     assert passed(Filter("prompt", matches="(?i)^write .*e$")) == [1]
@@ -77,13 +77,13 @@ def test_a_pattern_is_found_anywhere_and_minds_case():
         {"column": "duplicate_of", "low": 0},
     ],
 )
-def test_a_filter_and_its_complement_together_are_all_rows_and_share_none(about):
+def test_a_filter_and_its_complement_partition_the_rows(about):
     kept, left = passed(Filter(**about)), passed(Filter(**about, exclude=True))
     assert sorted(kept + left) == [0, 1, 2, 3, 4]
     assert 0 < len(kept) < 5
 
 
-def test_text_is_the_same_as_arrow_maps_it_or_as_an_array():
+def test_text_in_arrow_or_in_an_array_gives_the_same():
     arrow = pa.chunked_array([["What is 2 + 2?", "WRITE code"], ["", "écrire", None]])
     for about in ({"contains": "CODE"}, {"matches": "^."}, {"values": ("", None)}, {"contains": "e", "exclude": True}):
         f = Filter("prompt", **about)
@@ -96,7 +96,7 @@ def test_several_conditions_and_several_filters_must_all_hold():
     assert passed() == [0, 1, 2, 3, 4]
 
 
-def test_a_filter_leaves_the_columns_as_they_were():
+def test_a_filter_does_not_change_the_columns():
     before = COLUMNS["nll"].copy()
     passed(Filter("nll", low=1.0))
     np.testing.assert_array_equal(COLUMNS["nll"], before)
@@ -111,7 +111,7 @@ def test_a_filter_leaves_the_columns_as_they_were():
         ({"column": "task", "matches": "("}, r"pattern '\(' cannot be used: missing \)"),
     ],
 )
-def test_a_filter_that_cannot_mean_anything_is_refused(about, reason):
+def test_a_meaningless_filter_is_refused(about, reason):
     with pytest.raises(RecipeError, match=reason):
         Filter(**about)
 
@@ -144,7 +144,7 @@ def test_a_filter_that_does_not_fit_its_column_is_refused(filter, reason):
         (duplicates_filter("near_duplicate_of@0.75"), "near duplicates once (alike from 0.75)"),
     ],
 )
-def test_a_filter_says_what_it_does(filter, words):
+def test_a_filter_describes_itself(filter, words):
     assert str(filter) == words
 
 

@@ -1,4 +1,4 @@
-"""Held-out rows: a partition, by groups, in proportion, the same for the same seed; written, told, and replayed."""
+"""Held-out rows: a partition, by groups, in proportion, same seed same rows; written, described and replayed."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def one_task(n):
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.333, 0.5])
 @pytest.mark.parametrize("seed", [0, 1, 7])
-def test_groups_are_never_parted_and_the_share_is_met(share, seed):
+def test_groups_are_never_split_and_the_share_is_met(share, seed):
     random = np.random.default_rng(seed)
     n = 1000
     groups = np.minimum(np.arange(n), random.integers(0, n, n))  # of many sizes
@@ -63,13 +63,13 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
     assert first.tolist() != hold_out_rows(rows, alone(300), one_task(300), 0.1, seed=4).tolist()
 
 
-def test_where_the_share_is_less_than_any_group_the_smallest_goes():
+def test_if_the_share_is_below_every_group_the_smallest_is_held_out():
     groups = np.array([0, 0, 0, 3, 3, 5, 5, 5])
     assert hold_out_rows(alone(8), groups, one_task(8), 0.05, seed=0).tolist() == [3, 4]
     assert len(hold_out_rows(alone(3), alone(3), one_task(3), 0.01, seed=0)) == 1
 
 
-def test_one_group_cannot_be_parted():
+def test_one_group_cannot_be_split():
     with pytest.raises(RecipeError, match="None of the 4 chosen rows can be held out"):
         hold_out_rows(alone(4), one_task(4), one_task(4), 0.5, seed=0)
 
@@ -84,7 +84,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def pool(place, tmp_path):
-    """240 rows; row 100 + k nearly repeats row k, k below 30, and row 239 is row 0 once more."""
+    """Return 240 rows; row 100 + k nearly repeats row k, k below 30, and row 239 repeats row 0."""
     rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
     for k in range(30):
         rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
@@ -121,7 +121,7 @@ def test_train_held_out_and_rejected_are_the_pool(made, pool):
     assert (made.rows, made.held_out_rows) == (115, 29)
 
 
-def test_no_near_duplicate_lies_in_both_files(made):
+def test_no_near_duplicate_is_in_both_files(made):
     train, apart = set(ids(made.chosen)), set(ids(made.held_out))
     pairs = [(f"row-{k}", f"row-{100 + k}") for k in range(30)]
     both = [pair for pair in pairs if set(pair) <= train | apart]
@@ -139,7 +139,7 @@ def test_the_manifest_names_both_files_and_every_row(made):
     assert manifest.recipe["export"]["apart"] == "near_duplicate_of@0.8"
 
 
-def test_the_card_and_the_trainers_entry_say_so(made, pool):
+def test_the_card_and_the_trainers_entry_list_the_held_out_file(made, pool):
     card = made.card.read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["configs"][0]["data_files"] == [
@@ -160,7 +160,7 @@ def again(made, pool, run, out):
     return replay(read_manifest(made.manifest), load_recipe(made.recipe), pool, run, out)
 
 
-def test_replay_gives_every_file_again(made, pool, run, tmp_path):
+def test_replay_reproduces_every_file(made, pool, run, tmp_path):
     replayed = again(made, pool, run, tmp_path / "again" / "chosen.jsonl")
     for name in ("chosen.jsonl", "chosen.heldout.jsonl", "chosen.rejected.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (made.chosen.parent / name).read_bytes()
@@ -199,6 +199,6 @@ def test_without_a_share_nothing_is_held_out(pool, run, tmp_path):
         ({"held_out": 0.1, "apart": "nll"}, "'nll' is no column of duplicates"),
     ],
 )
-def test_a_share_that_cannot_be_is_one_sentence(export, reason):
+def test_an_impossible_share_gives_one_sentence(export, reason):
     with pytest.raises(RecipeError, match=reason):
         recipe(**export)

@@ -1,4 +1,4 @@
-"""A recipe says everything that decides which rows come out."""
+"""A recipe decides completely which rows are selected."""
 
 import numpy as np
 import pytest
@@ -47,13 +47,13 @@ def test_filters_decide_before_the_order_is_made(pool, measured):
     assert chosen(pool, measured, budget="6", filters=short) == [5, 2, 4, 0]
 
 
-def test_pins_head_the_order_or_leave_it_and_count(pool, measured):
+def test_pins_lead_the_order_or_leave_it_and_count(pool, measured):
     ids = pool.rows["id"].to_pylist()
     pins = [{"id": ids[0], "side": "in", "reason": "a gem"}, {"id": ids[1], "side": "out"}]
     assert chosen(pool, measured, budget="3", pins=pins) == [0, 3, 5]
 
 
-def test_a_threshold_ends_the_order_where_rows_get_worse(pool, measured):
+def test_a_threshold_cuts_the_order_where_scores_get_worse(pool, measured):
     assert chosen(pool, measured, budget="6", threshold=30) == [1, 3, 5]
     assert chosen(pool, measured, budget="2", threshold=30) == [1, 3]
 
@@ -68,7 +68,7 @@ def test_a_pin_on_a_row_of_another_pool_is_named(pool, measured):
         chosen(pool, measured, pins=[{"id": "gone", "side": "in"}])
 
 
-def test_a_filter_on_an_unknown_column_lists_those_there_are(pool, measured):
+def test_a_filter_on_an_unknown_column_lists_the_possible_ones(pool, measured):
     with pytest.raises(RecipeError, match=r"no column 'colour'.*response_tokens"):
         chosen(pool, measured, filters=[{"column": "colour", "low": 1}])
 
@@ -100,7 +100,7 @@ def test_a_written_recipe_reads_back_the_same(tmp_path):
         ("pool: {source: x}\nmethod: {name: random}\nreading: {max_length: 1}", "reading.max_length"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_one_sentence(tmp_path, text, words):
+def test_an_invalid_file_gives_one_sentence(tmp_path, text, words):
     file = tmp_path / "r.yaml"
     file.write_text(text)
     with pytest.raises(RecipeError, match=words) as caught:

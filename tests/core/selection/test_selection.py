@@ -34,7 +34,7 @@ def ints(*values: int) -> np.ndarray:
         ("3MTOK", 3_000_000, "tokens"),
     ],
 )
-def test_a_budget_is_read_as_written(text, amount, unit):
+def test_a_budget_is_parsed_as_written(text, amount, unit):
     assert Budget.parse(text) == Budget(amount, unit)
 
 
@@ -53,7 +53,7 @@ def test_a_budget_is_read_as_written(text, amount, unit):
         ("101%", "more than the whole pool"),
     ],
 )
-def test_a_budget_that_says_nothing_possible_is_refused(text, reason):
+def test_an_impossible_budget_is_refused(text, reason):
     with pytest.raises(RecipeError, match=reason):
         Budget.parse(text)
 
@@ -105,7 +105,7 @@ TOKENS = ints(10, 40, 99, 30, 0)  # along the order: 30, 10, 0, 40
         ("0%", 0),
         ("39%", 1),  # 1.95 of five rows
         ("40%", 2),
-        ("100%", 4),  # of five, four may be chosen
+        ("100%", 4),  # of five, four are eligible
         ("0tok", 0),
         ("29tok", 0),
         ("30tok", 1),
@@ -116,13 +116,13 @@ TOKENS = ints(10, 40, 99, 30, 0)  # along the order: 30, 10, 0, 40
         ("1Mtok", 4),
     ],
 )
-def test_the_budget_pays_for_so_many_leading_rows(text, length):
+def test_the_budget_allows_so_many_leading_rows(text, length):
     budget = Budget.parse(text)
     assert prefix_length(ORDER, budget, TOKENS, 5) == length
     assert prefix_length(ORDER, budget, TOKENS, 5, cumulative=cumulative_tokens(ORDER, TOKENS)) == length
 
 
-def test_a_percentage_is_exact_where_the_machine_is_not():
+def test_a_percentage_is_exact_despite_floating_point():
     assert 1000 * 32.3 / 100 < 323  # 322.99999999999994
     assert prefix_length(np.arange(1000), Budget.parse("32.3%"), np.ones(1000, int), 1000) == 323
 
@@ -154,7 +154,7 @@ def an_order() -> Order:
     return Order(ints(3, 0, 4, 1, 6), {"filtered out": ints(2), "no response": ints(5, 7)})
 
 
-def test_pinned_rows_head_the_order_as_listed_or_leave_it():
+def test_pinned_rows_lead_the_order_as_listed_or_leave_it():
     pinned = apply_pins(an_order(), ints(4, 1), ints(0))
     assert pinned.rows.tolist() == [4, 1, 3, 6]
     assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {
@@ -164,13 +164,13 @@ def test_pinned_rows_head_the_order_as_listed_or_leave_it():
     }
 
 
-def test_a_pin_brings_in_a_row_that_the_method_left_out():
+def test_a_pin_includes_a_row_that_the_method_excluded():
     pinned = apply_pins(an_order(), ints(2, 7), NONE)
     assert pinned.rows.tolist() == [2, 7, 3, 0, 4, 1, 6]
     assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {"no response": [5]}
 
 
-def test_a_row_left_out_and_pinned_out_is_pinned_out():
+def test_an_excluded_row_that_is_pinned_out_counts_as_pinned_out():
     pinned = apply_pins(an_order(), NONE, ints(5))
     assert pinned.rows.tolist() == an_order().rows.tolist()
     assert pinned.excluded["no response"].tolist() == [7]
@@ -183,7 +183,7 @@ def test_no_pins_change_nothing():
     assert set(pinned.excluded) == {"filtered out", "no response"}
 
 
-def test_a_row_pinned_twice_is_there_once():
+def test_a_row_pinned_twice_is_selected_once():
     assert apply_pins(an_order(), ints(1, 4, 1), NONE).rows.tolist() == [1, 4, 3, 0, 6]
 
 
@@ -205,7 +205,7 @@ def test_pins_count_against_the_budget():
     assert (chosen.tokens, chosen.n_pinned, chosen.pool_id) == (70, 1, "p")
 
 
-def test_pinned_rows_stay_where_they_alone_exceed_the_budget_or_the_threshold():
+def test_pinned_rows_stay_even_beyond_the_budget_or_the_threshold():
     order = apply_pins(Order(ints(3, 0, 4, 1)), ints(1, 2), NONE)
     for budget, limit in [("1", None), ("50tok", None), ("0", None), ("4", 0)]:
         chosen = select_prefix(
@@ -238,11 +238,11 @@ NO_TOKENS = "has a response, so a budget in response tokens \\(200ktok\\) says n
 
 
 @pytest.mark.parametrize("order", [Order(ORDER), Order(NONE), apply_pins(Order(ORDER), ints(1), NONE)])
-def test_a_budget_in_tokens_says_nothing_about_a_pool_of_prompts(order):
+def test_a_budget_in_tokens_is_refused_for_a_pool_of_prompts(order):
     nothing = np.zeros(5, np.int64)
     with pytest.raises(RecipeError, match="^No row of this pool " + NO_TOKENS):
         select_prefix(order, Budget.parse("200ktok"), response_tokens=nothing, pool_id="p")
-    with pytest.raises(RecipeError, match="No row of this pool"):  # nor would no token buy all of it
+    with pytest.raises(RecipeError, match="No row of this pool"):  # even zero tokens would allow all of it
         select_prefix(
             order, Budget.parse("0tok"), response_tokens=nothing, pool_id="p", cumulative=nothing[: len(order.rows)]
         )
@@ -251,7 +251,7 @@ def test_a_budget_in_tokens_says_nothing_about_a_pool_of_prompts(order):
         assert (len(chosen.rows), chosen.tokens) == (min(2, len(order.rows)), 0)
 
 
-def test_nor_about_the_prompts_that_a_filter_leaves():
+def test_a_budget_in_tokens_is_refused_if_a_filter_leaves_only_prompts():
     tokens = ints(0, 0, 99, 0, 0)
     with pytest.raises(RecipeError, match="^No row that is left to choose from " + NO_TOKENS):
         select_prefix(Order(ORDER), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p")

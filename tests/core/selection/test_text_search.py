@@ -1,4 +1,4 @@
-"""Searching text: hostile patterns end, long columns go in blocks, and what cannot be searched for says why."""
+"""Text search: hostile patterns end, long columns are searched in blocks, and invalid patterns are explained."""
 
 import re
 from itertools import pairwise
@@ -20,7 +20,7 @@ def column(*cuts: int) -> pa.ChunkedArray:
 
 
 @pytest.mark.parametrize("pattern", ["a+p", "^P", "e$", "(?i)ä", r"\|", "^$", "[0-9]=", "x"])
-def test_a_pattern_finds_what_pythons_own_finds(pattern):
+def test_a_pattern_matches_what_pythons_re_matches(pattern):
     expected = [word is not None and re.search(pattern, word) is not None for word in WORDS]
     assert matches_pattern(column(), pattern).tolist() == expected
 
@@ -43,12 +43,12 @@ def test_blocks_and_chunks_change_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "(x+x+)+y", "(.*)(.*)(.*)(.*)(.*)z"])
-def test_a_pattern_that_hangs_other_engines_ends(pattern):
-    """Each of these takes 2^n steps where an engine goes back, n = 200,000."""
+def test_a_pattern_that_stalls_other_engines_ends(pattern):
+    """Each of these takes 2^n steps in a backtracking engine, n = 200,000."""
     assert matches_pattern(pa.chunked_array([["a" * 200_000 + "!"]]), pattern).tolist() in ([False], [True])
 
 
-def test_time_runs_out_between_blocks_in_one_sentence():
+def test_a_timeout_between_blocks_gives_one_sentence():
     with pytest.raises(RecipeError, match=r"^The pattern 'a' takes more than -1 s on these 320 texts\.[^.]*\.$"):
         matches_pattern(column(), "a", limit_s=-1)
     with pytest.raises(RecipeError, match=r"^The search for 'a' takes more than"):
@@ -66,12 +66,12 @@ def test_time_runs_out_between_blocks_in_one_sentence():
         ("a" * 1001, "may have 1,000 characters; this one has 1,001"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_says_why_in_one_line(pattern, reason):
+def test_an_unusable_pattern_is_explained_in_one_line(pattern, reason):
     with pytest.raises(RecipeError, match=reason) as caught:
         check_pattern(pattern)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("pattern", ["", "a{2,5}", r"\b(error|fail)\w{0,20}\b", "(?s)^.{0,200}end", r"^\s*\d+[.)]"])
-def test_everyday_patterns_are_taken(pattern):
+def test_everyday_patterns_are_accepted(pattern):
     check_pattern(pattern)
