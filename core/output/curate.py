@@ -1,7 +1,7 @@
-"""From a finished run to files: the chosen rows, their manifest, card and recipe. Needs no model.
+"""Curate: from a finished run to files: the selected rows, their manifest, card and recipe. Needs no model.
 
-Beside `chosen.jsonl` come `chosen.manifest.json`, `chosen.recipe.yaml`, `chosen.README.md` (the dataset card)
-and, on request, `chosen.heldout.jsonl` (chosen rows that are kept from training) and `chosen.rejected.jsonl`.
+Next to `chosen.jsonl` it writes `chosen.manifest.json`, `chosen.recipe.yaml`, `chosen.README.md` (the dataset card)
+and, on request, `chosen.heldout.jsonl` (selected rows held out of training) and `chosen.rejected.jsonl`.
 """
 
 import tempfile
@@ -27,33 +27,33 @@ from core.selection.recipe import Recipe, dump_recipe, make_selection, require_n
 from core.selection.selection import Selection
 from core.workspace.files import disk_errors, write_atomic
 
-QUEUE_METHOD = "task_confidence"  # the method whose queues may name tasks that only a measurement knows
+QUEUE_METHOD = "task_confidence"  # the method whose queues may name derived tasks, which only a measurement has
 
 
 @dataclass(frozen=True)
 class CurateResult:
-    """What was written, and how much it holds."""
+    """Files written, and their contents in numbers."""
 
     chosen: Path
     manifest: Path
     recipe: Path
     card: Path
     rejected: Path | None
-    rows: int  # of `chosen`
-    tokens: int  # of all chosen rows, held out or not
+    rows: int  # rows in `chosen`
+    tokens: int  # response tokens of all selected rows, held out or not
     sha256: str
-    excluded: Mapping[str, int]  # reason -> rows that the order left out
+    excluded: Mapping[str, int]  # reason -> rows excluded from the order
     held_out: Path | None = None
     held_out_rows: int = 0
 
 
 def sibling_path(out: Path, suffix: str) -> Path:
-    """`chosen.jsonl` -> `chosen.manifest.json` and the like."""
+    """Return the path of a companion file: `chosen.jsonl` -> `chosen.manifest.json` and similar."""
     return out.with_name(out.name.removesuffix(".jsonl") + suffix)
 
 
 def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
-    """The recipe with nothing left open: pool fingerprint, mapping and model revision as they were."""
+    """Return the recipe with pool fingerprint, mapping and model revision filled in from the run."""
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(pool.fields).items()}
     return recipe.model_copy(
         update={
@@ -64,7 +64,7 @@ def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
 
 
 def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
-    """Choose by the recipe and write everything. Each file is whole or absent; the manifest comes last."""
+    """Select by the recipe and write all files. Each file is whole or absent; the manifest is written last."""
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
     recipe = resolve_recipe(recipe, pool, run)
@@ -104,7 +104,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
 
 
 def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: IntArray) -> IntArray:
-    """Which of the chosen rows the recipe holds out; none unless it says so."""
+    """Return the selected rows that the recipe holds out; none by default."""
     part = recipe.export
     if not part.held_out:
         return np.empty(0, np.int64)
@@ -114,14 +114,14 @@ def find_held_out_rows(recipe: Recipe, pool: Pool, measured: Measured, rows: Int
 
 
 def load_duplicates(column: str, pool: Pool, measured: Measured) -> IntArray:
-    """(N,) the row that each row repeats, -1: none, by a column of exact or near duplicates."""
+    """Return (N,) the row that each row repeats, -1: none, by a column of exact or near-duplicates."""
     if column == EXACT_DUPLICATES:
         return np.asarray(pool.rows[EXACT_DUPLICATES].combine_chunks().fill_null(-1), np.int64)
     return np.asarray(require_near_duplicates(column, pool, measured))
 
 
 def _task_codes(pool: Pool, measured: Measured) -> IntArray:
-    """(N,) a number per task, derived ones where tasks are derived; -1: no task."""
+    """Return (N,) a number per task, of derived tasks if tasks are derived; -1: no task."""
     if measured.derived_tasks is not None:
         return np.asarray(measured.columns["task_code"])
     coded = pool.rows["task"].combine_chunks().dictionary_encode()
@@ -131,7 +131,7 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 def write_rows(
     recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, apart: IntArray
 ) -> ExportResult:
-    """The chosen rows as the recipe's export part says; those `apart` to the second file."""
+    """Write the selected rows as the recipe's export part defines; held-out rows `apart` go to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
     return write_selection(
@@ -147,27 +147,27 @@ def write_rows(
 
 
 def score_table(method: Method, measured: Measured, order: Order) -> dict[str, NDArray[Any]]:
-    """Every score column plus `<method>.rank` (null = not eligible) and `<method>.excluded` (why)."""
+    """Return every score column plus `<method>.rank` (null = not eligible) and `<method>.excluded` (the reason)."""
     n = len(measured)
     rank = order.rank(n).astype(np.float64)
     rank[rank < 0] = np.nan
-    why = np.full(n, None, object)
+    reasons = np.full(n, None, object)
     for reason, rows in order.excluded.items():
-        why[rows] = reason
+        reasons[rows] = reason
     columns = score_columns(method, measured)
     if order.values is not None:
         columns[method.ranks_by] = order.values
     names = measured.task_names()
     if names is not None:
         columns["derived_task"] = np.array(names, object)
-    return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": why}
+    return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": reasons}
 
 
 def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
-    """Write the manifest's file again; nothing is left at `out` unless it is the same, byte for byte.
+    """Write the manifest's file again; nothing is left at `out` unless it is identical, byte for byte.
 
-    With a run, the rows are chosen anew and must be the manifest's; without, its list of rows is taken at
-    its word. ReplayError says what differs.
+    With a run, the rows are selected anew and must be the manifest's; without, its list of rows is trusted. ReplayError
+    gives the difference.
     """
     promised, apart = verify_rows(pool, manifest)
     if run is None:
@@ -178,16 +178,16 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
         selection = Selection(pool.fingerprint, promised, 0, 0, Order(promised))
         measured = Measured(pool.fingerprint, {})
     else:
-        _same_targets(collect_targets(run), manifest.targets)
+        _check_targets(collect_targets(run), manifest.targets)
         measured = load_measured(run)
         selection = make_selection(recipe, pool, measured)
-        _same_rows(selection.rows, promised, pool)
-        _same_rows(find_held_out_rows(recipe, pool, measured, promised), apart, pool)
+        _check_rows(selection.rows, promised, pool)
+        _check_rows(find_held_out_rows(recipe, pool, measured, promised), apart, pool)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, apart)
-        _same_bytes(exported, manifest)
+        _check_bytes(exported, manifest)
         for file in Path(folder).iterdir():
             file.replace(out.with_name(file.name))
     second = exported.held_out
@@ -195,12 +195,12 @@ def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out:
 
 
 def collect_targets(run: Run) -> list[TargetFacts]:
-    """The target sets that a run, or a run that it is made of, was measured on."""
-    told = [target for one in (run, *run.members) for target in one.summary.get("targets", ())]
-    return [TargetFacts(**{name: target[name] for name in TargetFacts.model_fields}) for target in told]
+    """Return the target sets that a run and its member runs were measured on."""
+    targets = [target for each in (run, *run.members) for target in each.summary.get("targets", ())]
+    return [TargetFacts(**{name: target[name] for name in TargetFacts.model_fields}) for target in targets]
 
 
-def _same_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> None:
+def _check_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> None:
     prints = {target.name: target.fingerprint for target in now}
     for target in then:
         if prints.get(target.name) != target.fingerprint:
@@ -210,24 +210,24 @@ def _same_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> No
             )
 
 
-def _same_bytes(exported: ExportResult, manifest: Manifest) -> None:
-    made, promised = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
-    for one, other in zip(made, promised, strict=True):
-        if one is not None and other is not None and one.sha256 != other.sha256:
+def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
+    written, promised = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
+    for new, other in zip(written, promised, strict=True):
+        if new is not None and other is not None and new.sha256 != other.sha256:
             raise ReplayError(
-                f"The rows are the same, but the file {other.file} is not: sha256 {one.sha256}, the manifest says "
+                f"The rows are the same, but the file {other.file} is not: sha256 {new.sha256}, the manifest says "
                 f"{other.sha256}. The scores column differs in its last digits, or the file was made by "
                 f"another version ({manifest.tool.version}; this is {__version__})."
             )
 
 
-def _same_rows(chosen: IntArray, promised: IntArray, pool: Pool) -> None:
-    new = np.setdiff1d(chosen, promised)
-    lost = np.setdiff1d(promised, chosen)
-    if len(new) or len(lost):
-        example = pool.rows["id"][int((lost if len(lost) else new)[0])].as_py()
+def _check_rows(selected: IntArray, promised: IntArray, pool: Pool) -> None:
+    new = np.setdiff1d(selected, promised)
+    missing = np.setdiff1d(promised, selected)
+    if len(new) or len(missing):
+        example = pool.rows["id"][int((missing if len(missing) else new)[0])].as_py()
         raise ReplayError(
-            f"The recipe chooses other rows here: {len(new)} new, {len(lost)} missing (for example '{example}'). "
+            f"The recipe chooses other rows here: {len(new)} new, {len(missing)} missing (for example '{example}'). "
             "Measured on another device, rows with almost equal scores can change places; --rows-only writes the "
             "manifest's own rows."
         )

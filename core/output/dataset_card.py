@@ -1,4 +1,4 @@
-"""The dataset card of an export, and the entry that LLaMA-Factory wants for its file."""
+"""Dataset card of an export, and the LLaMA-Factory entry for its file."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,16 +28,16 @@ _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
 
 def build_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
-    """README.md for a hub or a folder: front matter for machines, then the same in words.
+    """Return the README.md for a hub or a folder: front matter for machines, then the same in words.
 
-    `license` is carried over where it is known; where not, the card says that the source's holds.
+    `license` is carried over if it is known; otherwise the card refers to that of the source.
     """
     front = _front_matter(manifest, license).to_yaml()
     return f"---\n{front}\n---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"
 
 
 def size_category(rows: int) -> str:
-    """The hub's word for a number of rows."""
+    """Return the hub's category for a number of rows."""
     return next((word for limit, word in SIZES if rows < limit), "n>1M")
 
 
@@ -56,12 +56,12 @@ def _front_matter(manifest: Manifest, license: str | None) -> DatasetCardData:
 
 
 def _rows(manifest: Manifest) -> int:
-    """How many rows were chosen, in both files."""
+    """Return the number of selected rows, in both files."""
     return len(manifest.rows) + len(manifest.held_out)
 
 
 def _is_hub_id(source: str) -> bool:
-    """Whether a pool's source is owner/name rather than a path, which is nobody else's business."""
+    """Return whether a pool's source is owner/name rather than a path, which would disclose a private folder."""
     return bool(_HUB_ID.fullmatch(source)) and not source.lower().endswith(_FILE_ENDINGS)
 
 
@@ -76,11 +76,11 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"Winnow {manifest.tool.version}. {_layout(manifest)}",
         "",
         f"- **Method**: {method.label}. {method.summary}",
-        f"- **Parameters**: {_listed(all_params(method))}",
+        f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
         f"- **Budget**: {_budget(recipe)}",
         f"- **Seed**: {recipe['seed']}",
-        *_choices_by_hand(recipe),
+        *_manual_choices(recipe),
         *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
         f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}",
@@ -98,8 +98,8 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
 
 def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
-    aside = f"; {bad:,} rows of its source could not be read and were set aside" if bad else ""
-    return f"fingerprint {_code(pool.fingerprint)}{aside}"
+    skipped = f"; {bad:,} rows of its source could not be read and were set aside" if bad else ""
+    return f"fingerprint {_code(pool.fingerprint)}{skipped}"
 
 
 def _layout(manifest: Manifest) -> str:
@@ -115,7 +115,7 @@ def _model(manifest: Manifest) -> str:
     model, reading = manifest.model, manifest.recipe.get("reading", {})
     if model is None:
         return "none: the method needs none"
-    how = _listed({k: reading[k] for k in ("template", "answers", "max_length") if k in reading})
+    how = _format_values({k: reading[k] for k in ("template", "answers", "max_length") if k in reading})
     return f"{_code(model.name)}, revision {_code(model.revision)} ({how})"
 
 
@@ -124,9 +124,9 @@ def _budget(recipe: Mapping[str, Any]) -> str:
     return str(recipe["budget"]) + (f", score threshold {threshold:g}" if threshold is not None else "")
 
 
-def _choices_by_hand(recipe: Mapping[str, Any]) -> list[str]:
-    """What a person decided beside the method; nothing where nothing was."""
-    filters = [_code(str(Filter(**given))) for given in recipe.get("filters", ())]
+def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
+    """Return lines on filters and pins; none if there are none."""
+    filters = [_code(str(Filter(**data))) for data in recipe.get("filters", ())]
     lines = [f"- **Filters**: {'; '.join(filters)}"] if filters else []
     pins: Sequence[Mapping[str, str]] = recipe.get("pins", ())
     for side in ("in", "out"):
@@ -138,13 +138,15 @@ def _choices_by_hand(recipe: Mapping[str, Any]) -> list[str]:
 
 
 def _held_out(manifest: Manifest) -> list[str]:
-    """What is kept from training, and what it has not in common with the rest."""
+    """Return a line on the rows held out of training, and what they do not share with the rest."""
     second = manifest.output.held_out
     if second is None:
         return []
     column = str(manifest.recipe["export"]["apart"])
-    alike = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    kind = f"near duplicates (alike from {alike})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
+    threshold = column.removeprefix(NEAR_DUPLICATES_PREFIX)
+    kind = (
+        f"near duplicates (alike from {threshold})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
+    )
     return [
         f"- **Held out**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; drawn with the "
         f"seed, from every task in proportion. No row has its {kind} in the other file."
@@ -155,22 +157,22 @@ def _method(manifest: Manifest) -> Method:
     return build_method(**manifest.recipe["method"])
 
 
-def _listed(values: Mapping[str, Any]) -> str:
+def _format_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items()) or "none"
 
 
 def _code(text: str) -> str:
-    """Words of others as inline code on one line, so that nothing in them is taken for markdown."""
+    """Format foreign text as inline code on one line, so that none of it is parsed as markdown."""
     return f"`{' '.join(text.replace('`', ' ').split())}`"
 
 
 def dataset_info_snippet(manifest: Manifest) -> str | None:
-    """The entry for LLaMA-Factory's data/dataset_info.json, under the file's name without its ending.
+    """Return the entry for LLaMA-Factory's data/dataset_info.json, under the file's name without its ending.
 
-    None where it could not read the file: a schema of ours that it does not know, or rows without a response.
+    None if it could not read the file: a schema it does not define, or rows without a response.
     """
     output = manifest.output
-    if output.written_as == "annotation" or not _answered(manifest.pool.fields):
+    if output.written_as == "annotation" or not _has_responses(manifest.pool.fields):
         return None
     if output.written_as == "original":
         about = _original_entry(manifest.pool.fields)
@@ -183,8 +185,8 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
 
 
-def _answered(fields: Mapping[str, Any]) -> bool:
-    """Whether a pool under this mapping has responses; `fields` is a core.schema.FieldMap as data."""
+def _has_responses(fields: Mapping[str, Any]) -> bool:
+    """Return whether a pool under this mapping has responses; `fields` is a core.schema.FieldMap as data."""
     return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
@@ -199,7 +201,7 @@ def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:
 
 
 def _original_entry(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`fields` is a core.schema.FieldMap as data."""
+    """Return the entry of a file in the original schema; `fields` is a core.schema.FieldMap as data."""
     optional = {name: fields[name] for name in ("system", "history", "tools") if fields.get(name)}
     if fields.get("turns"):
         tags = {"messages": {"tags": MESSAGES_TAGS}, "sharegpt": {}}.get(fields["schema"])

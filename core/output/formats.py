@@ -1,16 +1,16 @@
-"""One row in the schema another trainer reads, or people answer.
+"""Formats: one row in the schema that another trainer reads, or that people answer.
 
     original   the row's own text, byte for byte
-    alpaca     instruction, input, output; system and history (pairs) where the row has them
-    messages   TRL: messages of role and content; tools where the row has them
-    sharegpt   LLaMA-Factory: conversations of from and value; system, tools where the row has them
-    annotation a queue for people: id, prompt, task (or null) and a blank response; prompt_messages, all turns, where
+    alpaca     instruction, input, output; system and history (pairs) if the row has them
+    messages   TRL: messages of role and content; tools if the row has them
+    sharegpt   LLaMA-Factory: conversations of from and value; system, tools if the row has them
+    annotation a queue for people: id, prompt, task (or null) and a blank response; prompt_messages, all turns, if
                the prompt is more than one turn of the user
 
-What a schema cannot say is a RecipeError, never a row bent to fit: LLaMA-Factory leaves out, with a line in its log,
-every conversation that does not alternate between human (or observation) and gpt (or function_call). Messages
-keep a tool call as the text of its turn. Fields that a schema does not know, such as a rejected answer, are not
-carried over. A queue asks for what is missing, so a row that is answered is refused, never blanked.
+What a schema cannot express is a RecipeError; a row is never changed to fit. LLaMA-Factory skips, with a line in its
+log, every conversation that does not alternate between human (or observation) and gpt (or function_call). Messages
+keep a tool call as the text of its turn. Fields that a schema does not define, such as a rejected answer, are
+dropped. A queue asks for missing responses, so a row with a response is refused, never blanked.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ from core.errors import RecipeError
 from core.schema import FieldMap, Row
 
 Turn = dict[str, str]
-_NOTHING = ("", "null", "[]", "{}")  # ways to say that there are no tools
-TURNS_FIELD = "prompt_messages"  # not "messages": a file with those is read as whole conversations, not as prompts
-_ALTERNATING = (("human", "observation"), ("gpt", "function_call"))  # at even and odd places, counted from 0
+_NOTHING = ("", "null", "[]", "{}")  # ways to write that there are no tools
+TURNS_FIELD = "prompt_messages"  # not "messages": a file with that field is read as whole conversations, not as prompts
+_ALTERNATING = (("human", "observation"), ("gpt", "function_call"))  # at even and odd positions, counted from 0
 
 
-class _Talk(NamedTuple):
-    """A row taken apart."""
+class _Conversation(NamedTuple):
+    """A row split into system text, turns and tools."""
 
     row: Row
     system: str  # "" = none
@@ -37,69 +37,76 @@ class _Talk(NamedTuple):
 
 
 def format_row(row: Row, schema: str, fields: FieldMap | None = None) -> str:
-    """The row as one line of JSON, without a line end. `fields` (the pool's) says where its tools are, and what
-    of its prompt was an input apart from the instruction."""
+    """Return the row as one line of JSON, without a line end.
+
+    `fields` (the pool's) names the field of its tools, and which prompt fields were an input besides the instruction.
+    """
     if schema == "original":
         return one_line(row.original)
     return orjson.dumps(convert_row(row, schema, fields)).decode()
 
 
 def convert_row(row: Row, schema: str, fields: FieldMap | None = None) -> dict[str, Any]:
-    """The row as an object of a schema other than its own; RecipeError when it cannot be said in it."""
+    """Convert the row to an object of a schema other than its own; RecipeError if that cannot express it."""
     if schema not in CONVERSIONS:
         raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
-    return CONVERSIONS[schema](_apart(row, fields), fields)
+    return CONVERSIONS[schema](_split_row(row, fields), fields)
 
 
 def one_line(text: str) -> str:
-    """JSON text on one line. A raw line end in valid JSON is mere spacing: within strings it is escaped."""
+    """Put JSON text on one line. A raw line end in valid JSON is only whitespace: within strings it is escaped."""
     return text.strip().replace("\r", " ").replace("\n", " ")
 
 
-def _apart(row: Row, fields: FieldMap | None) -> _Talk:
-    """System text, turns and tools. A model reads the tools at the end of the system turn; here they leave it."""
-    said = orjson.loads(row.original).get(fields.tools) if fields and fields.tools else None
-    tools = said if isinstance(said, str) else orjson.dumps(said).decode()
+def _split_row(row: Row, fields: FieldMap | None) -> _Conversation:
+    """Split a row into system text, turns and tools.
+
+    A model reads the tools at the end of the system turn; here they are removed from it.
+    """
+    tools_value = orjson.loads(row.original).get(fields.tools) if fields and fields.tools else None
+    tools = tools_value if isinstance(tools_value, str) else orjson.dumps(tools_value).decode()
     leads = row.turns[0]["role"] == "system"
     system = row.turns[0]["content"] if leads else ""
-    if said and system.endswith(tools):
+    if tools_value and system.endswith(tools):
         system = system.removesuffix(tools).removesuffix("\n\n")
-    return _Talk(row, system, row.turns[1 if leads else 0 :], "" if tools.strip() in _NOTHING else tools)
+    return _Conversation(row, system, row.turns[1 if leads else 0 :], "" if tools.strip() in _NOTHING else tools)
 
 
-def _messages(talk: _Talk, fields: FieldMap | None) -> dict[str, Any]:
-    system = [{"role": "system", "content": talk.system}] if talk.system else []
-    return {"messages": [*system, *talk.turns]} | ({"tools": _listed(talk.tools)} if talk.tools else {})
+def _messages(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
+    system = [{"role": "system", "content": conversation.system}] if conversation.system else []
+    return {"messages": [*system, *conversation.turns]} | (
+        {"tools": _parse_tools(conversation.tools)} if conversation.tools else {}
+    )
 
 
-def _listed(tools: str) -> Any:
-    """Tools as TRL wants them, a list; text that is no JSON stays as it is."""
+def _parse_tools(tools: str) -> Any:
+    """Return tools as a list, as TRL expects them; text that is not JSON is unchanged."""
     try:
         return orjson.loads(tools)
     except orjson.JSONDecodeError:
         return tools
 
 
-def _sharegpt(talk: _Talk, fields: FieldMap | None) -> dict[str, Any]:
-    _answered(talk, "sharegpt")
-    conversation = []
-    for place, turn in enumerate(talk.turns):
-        speaker = _speaker(talk.turns, place)
+def _sharegpt(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
+    _require_response(conversation, "sharegpt")
+    turns_out = []
+    for place, turn in enumerate(conversation.turns):
+        speaker = _speaker(conversation.turns, place)
         if speaker not in _ALTERNATING[place % 2]:
             why = f"questions and answers must alternate, and turn {place + 1} does not"
-            raise _cannot(talk.row, "sharegpt", why)
-        value = _call(talk.row, turn["content"]) if speaker == "function_call" else turn["content"]
-        conversation.append({"from": speaker, "value": value})
-    said: dict[str, Any] = {"conversations": conversation}
-    if talk.system:
-        said["system"] = talk.system
-    if talk.tools:
-        said["tools"] = talk.tools
-    return said
+            raise _cannot(conversation.row, "sharegpt", why)
+        value = _call(conversation.row, turn["content"]) if speaker == "function_call" else turn["content"]
+        turns_out.append({"from": speaker, "value": value})
+    converted: dict[str, Any] = {"conversations": turns_out}
+    if conversation.system:
+        converted["system"] = conversation.system
+    if conversation.tools:
+        converted["tools"] = conversation.tools
+    return converted
 
 
 def _speaker(turns: Sequence[Turn], place: int) -> str:
-    """LLaMA-Factory's word for who speaks; an assistant turn that a tool answers is the call."""
+    """Return LLaMA-Factory's name for the speaker; an assistant turn answered by a tool is the function call."""
     role = turns[place]["role"]
     answered_by_tool = place + 1 < len(turns) and turns[place + 1]["role"] == "tool"
     if role == "assistant":
@@ -108,12 +115,12 @@ def _speaker(turns: Sequence[Turn], place: int) -> str:
 
 
 def _call(row: Row, text: str) -> str:
-    """A tool call as LLaMA-Factory parses it: {name, arguments}, or a list of such; OpenAI's wrapping taken off."""
+    """Return a tool call as LLaMA-Factory parses it: {name, arguments}, or a list, without OpenAI's wrapping."""
     try:
-        said = orjson.loads(text)
+        parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
         raise _cannot(row, "sharegpt", "it calls a tool in words that are not JSON") from None
-    calls = said if isinstance(said, list) else [said]
+    calls = parsed if isinstance(parsed, list) else [parsed]
     wrapped = [call["function"] for call in calls if isinstance(call, dict) and "function" in call]
     if wrapped:
         return orjson.dumps(wrapped).decode()
@@ -122,25 +129,25 @@ def _call(row: Row, text: str) -> str:
     return text
 
 
-def _alpaca(talk: _Talk, fields: FieldMap | None) -> dict[str, Any]:
-    _answered(talk, "alpaca")
-    roles = [turn["role"] for turn in talk.turns]
+def _alpaca(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
+    _require_response(conversation, "alpaca")
+    roles = [turn["role"] for turn in conversation.turns]
     if roles != ["user", "assistant"] * (len(roles) // 2):
-        raise _cannot(talk.row, "alpaca", "its turns are not user and assistant in turn")
-    if talk.tools:
-        raise _cannot(talk.row, "alpaca", "it has tools")
-    texts = [turn["content"] for turn in talk.turns]
-    instruction, further = _instruction(talk.row, fields, texts[-2])
-    said: dict[str, Any] = {"instruction": instruction, "input": further, "output": texts[-1]}
-    if talk.system:
-        said["system"] = talk.system
+        raise _cannot(conversation.row, "alpaca", "its turns are not user and assistant in turn")
+    if conversation.tools:
+        raise _cannot(conversation.row, "alpaca", "it has tools")
+    texts = [turn["content"] for turn in conversation.turns]
+    instruction, further = _instruction(conversation.row, fields, texts[-2])
+    converted: dict[str, Any] = {"instruction": instruction, "input": further, "output": texts[-1]}
+    if conversation.system:
+        converted["system"] = conversation.system
     if len(texts) > 2:
-        said["history"] = [texts[k : k + 2] for k in range(0, len(texts) - 2, 2)]
-    return said
+        converted["history"] = [texts[k : k + 2] for k in range(0, len(texts) - 2, 2)]
+    return converted
 
 
 def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, str]:
-    """The prompt as instruction and input, if it was joined from several fields."""
+    """Split the prompt into instruction and input, if it was joined from several fields."""
     if fields is None or len(fields.prompt) < 2:
         return prompt, ""
     original = orjson.loads(row.original)
@@ -150,20 +157,22 @@ def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, s
     return parts[0], "\n".join(parts[1:])
 
 
-def _annotation(talk: _Talk, fields: FieldMap | None) -> dict[str, Any]:
-    row = talk.row
+def _annotation(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
+    row = conversation.row
     if row.response is not None or row.turns[-1]["role"] == "assistant":
         raise _cannot(row, "annotation", "it has a response already, and a queue asks people for missing ones")
     plain = [turn["role"] for turn in row.turns] == ["user"]
-    said: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "task": row.task}
-    return said | ({} if plain else {TURNS_FIELD: row.turns}) | {"response": ""}
+    converted: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "task": row.task}
+    return converted | ({} if plain else {TURNS_FIELD: row.turns}) | {"response": ""}
 
 
-def _answered(talk: _Talk, schema: str) -> None:
-    if talk.row.response is None:
-        raise _cannot(talk.row, schema, "it has no response", instead="the original schema, messages or annotation")
-    if talk.turns[-1]["role"] != "assistant":
-        raise _cannot(talk.row, schema, f"it ends with a turn of {talk.turns[-1]['role']}")
+def _require_response(conversation: _Conversation, schema: str) -> None:
+    if conversation.row.response is None:
+        raise _cannot(
+            conversation.row, schema, "it has no response", instead="the original schema, messages or annotation"
+        )
+    if conversation.turns[-1]["role"] != "assistant":
+        raise _cannot(conversation.row, schema, f"it ends with a turn of {conversation.turns[-1]['role']}")
 
 
 def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original schema or messages") -> RecipeError:
@@ -172,7 +181,7 @@ def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original sch
     )
 
 
-CONVERSIONS: dict[str, Callable[[_Talk, FieldMap | None], dict[str, Any]]] = {
+CONVERSIONS: dict[str, Callable[[_Conversation, FieldMap | None], dict[str, Any]]] = {
     "alpaca": _alpaca,
     "messages": _messages,
     "sharegpt": _sharegpt,

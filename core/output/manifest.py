@@ -1,8 +1,6 @@
-"""The manifest: everything needed to get exactly these rows again, and to notice when that is impossible.
+"""Manifest: everything needed to reproduce exactly these rows, to detect when that is impossible, and Winnow's version.
 
-It holds no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
-
-Which Winnow this is, for manifests.
+It contains no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
 """
 
 import subprocess
@@ -29,7 +27,7 @@ class _Strict(BaseModel):
 
 
 class PoolFacts(_Strict):
-    """The pool that was chosen from."""
+    """The pool that rows were selected from."""
 
     name: str
     source: str
@@ -39,14 +37,14 @@ class PoolFacts(_Strict):
 
 
 class ModelFacts(_Strict):
-    """The model that measured it."""
+    """The model that measured the pool."""
 
     name: str
     revision: str
 
 
 class ToolFacts(_Strict):
-    """The Winnow that chose."""
+    """The Winnow that selected the rows."""
 
     version: str
     commit: str | None  # None = not run from a repository
@@ -62,7 +60,7 @@ class TargetFacts(_Strict):
 
 
 class HeldOutFacts(_Strict):
-    """The file of chosen rows that were held out."""
+    """The file of selected rows that were held out."""
 
     file: str
     sha256: str
@@ -77,20 +75,20 @@ class OutputFacts(_Strict):
     rows: int
     written_as: str = Field(alias="schema")
     with_scores: bool
-    fields: list[str] = Field(default_factory=list)  # top-level ones of a converted schema
-    rejected: str | None = None  # name of the file of rows not chosen
+    fields: list[str] = Field(default_factory=list)  # top-level fields of a converted schema
+    rejected: str | None = None  # name of the file of rows not selected
     held_out: HeldOutFacts | None = None
 
 
 class RowKey(_Strict):
-    """One chosen row."""
+    """One selected row."""
 
     id: str
     hash: str  # of its content, as in core.schema.Pool
 
 
 class Manifest(_Strict):
-    """See above. Rows are in their files' order."""
+    """The manifest of one export. Rows are in their files' order."""
 
     format: Literal[1] = 1
     tool: ToolFacts
@@ -101,7 +99,7 @@ class Manifest(_Strict):
     recipe: dict[str, Any]  # core.selection.recipe.Recipe, complete
     output: OutputFacts
     rows: list[RowKey]
-    held_out: list[RowKey] = Field(default_factory=list)  # of the second file
+    held_out: list[RowKey] = Field(default_factory=list)  # rows of the second file
 
 
 def build_manifest(
@@ -117,8 +115,8 @@ def build_manifest(
     held_out: IntArray | None = None,
     targets: Sequence[TargetFacts] = (),
 ) -> Manifest:
-    """The manifest of `exported`, which holds `rows` (row numbers, any order) of the pool, some of them held out."""
-    apart = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
+    """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
+    held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
     rejected, second = exported.rejected_path, exported.held_out
     return Manifest(
         tool=ToolFacts(version=version, commit=commit),
@@ -145,23 +143,23 @@ def build_manifest(
             if second is None
             else HeldOutFacts(file=second.path.name, sha256=second.sha256, rows=second.rows),
         ),
-        rows=_keys(pool, np.setdiff1d(rows, apart)),
-        held_out=_keys(pool, apart),
+        rows=_row_keys(pool, np.setdiff1d(rows, held_out_rows)),
+        held_out=_row_keys(pool, held_out_rows),
     )
 
 
-def _keys(pool: Pool, rows: IntArray) -> list[RowKey]:
+def _row_keys(pool: Pool, rows: IntArray) -> list[RowKey]:
     ids, hashes = (pool.rows[name].take(pa.array(rows)).to_pylist() for name in ("id", "hash"))
     return [RowKey(id=i, hash=h) for i, h in zip(ids, hashes, strict=True)]
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write what `read_manifest` reads back as the same."""
+    """Write a manifest that `read_manifest` reads back unchanged."""
     write_json(path, manifest.model_dump(by_alias=True))
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A checked manifest; RecipeError with the field when the file is none."""
+    """Read and check a manifest; RecipeError with the field if the file is not one."""
     with disk_errors(path):
         data = path.read_bytes()
     try:
@@ -175,39 +173,42 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
-    """Row numbers (ascending) of all chosen rows, and of those held out; ReplayError with the reason when the pool is
-    not the manifest's: another fingerprint, a row that is gone, a row with other content."""
-    every = [*manifest.rows, *manifest.held_out]
-    places = _places(pool, every)
-    trouble = _row_trouble(pool, every, places)
+    """Return row numbers of all selected rows (ascending), and of those held out.
+
+    ReplayError with the reason if the pool is not the manifest's: another fingerprint, a missing row, a row with other
+    content.
+    """
+    all_rows = [*manifest.rows, *manifest.held_out]
+    found_rows = _find_rows(pool, all_rows)
+    mismatch = _describe_mismatch(pool, all_rows, found_rows)
     made_from = manifest.pool
     if pool.fingerprint != made_from.fingerprint:
-        fate = trouble or f"The {len(every):,} chosen rows are all in it unchanged; others differ."
+        fate = mismatch or f"The {len(all_rows):,} chosen rows are all in it unchanged; others differ."
         raise ReplayError(
             f"This is not the pool that the rows were chosen from: '{made_from.name}' had fingerprint "
             f"{made_from.fingerprint} ({made_from.rows:,} rows), '{pool.name}' has {pool.fingerprint} "
             f"({len(pool):,} rows). {fate}"
         )
-    if trouble:
-        raise ReplayError(f"The pool '{pool.name}' does not give the manifest's rows. {trouble}")
-    return np.sort(places), places[len(manifest.rows) :]
+    if mismatch:
+        raise ReplayError(f"The pool '{pool.name}' does not give the manifest's rows. {mismatch}")
+    return np.sort(found_rows), found_rows[len(manifest.rows) :]
 
 
-def _places(pool: Pool, rows: Sequence[RowKey]) -> IntArray:
-    """Row numbers of these rows, in their order; -1 = no row has that id."""
-    wanted = pa.array([row.id for row in rows], pa.string())
-    found = pc.index_in(wanted, value_set=pool.rows["id"].combine_chunks())
-    return np.asarray(found.fill_null(-1), np.int64)
+def _find_rows(pool: Pool, rows: Sequence[RowKey]) -> IntArray:
+    """Return row numbers of these rows, in their order; -1 = no row has that id."""
+    ids = pa.array([row.id for row in rows], pa.string())
+    row_numbers = pc.index_in(ids, value_set=pool.rows["id"].combine_chunks())
+    return np.asarray(row_numbers.fill_null(-1), np.int64)
 
 
-def _row_trouble(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> str:
-    """The first row that is gone or has changed, in a sentence; empty when there is none."""
-    gone = np.flatnonzero(places < 0)
-    if len(gone):
-        return f"Row '{rows[gone[0]].id}' is not in it ({len(gone):,} of {len(places):,} are not)."
+def _describe_mismatch(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> str:
+    """Describe the first row that is missing or changed; empty if there is none."""
+    missing = np.flatnonzero(places < 0)
+    if len(missing):
+        return f"Row '{rows[missing[0]].id}' is not in it ({len(missing):,} of {len(places):,} are not)."
     hashes = pool.rows["hash"].take(pa.array(places)).to_pylist()
-    for place, row, found in zip(places, rows, hashes, strict=True):
-        if row.hash != found:
+    for place, row, found_hash in zip(places, rows, hashes, strict=True):
+        if row.hash != found_hash:
             line = pool.rows["line"][int(place)].as_py()
             return f"Row '{row.id}' (line {line}) has other content than when it was chosen."
     return ""
@@ -218,9 +219,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def current_commit() -> str | None:
-    """The commit of the checkout this code runs from, "+" appended when it was changed; None outside git."""
+    """Return the commit of the checkout this code runs from, with "+" if it was changed; None outside git."""
     try:
-        found = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
             capture_output=True,
             text=True,
@@ -229,4 +230,4 @@ def current_commit() -> str | None:
         )
     except OSError:  # no git on this machine
         return None
-    return found.stdout.strip() or None if (ROOT / ".git").exists() else None
+    return result.stdout.strip() or None if (ROOT / ".git").exists() else None

@@ -1,7 +1,7 @@
-"""Out of Winnow: the chosen rows as JSON lines, for a trainer or for people to answer; scores as a table.
+"""Writer: selected rows as JSON lines, for a trainer or for people to answer; scores as a table.
 
 Rows are written in the pool's order, so that a file can be compared with its source and a trainer's own shuffle starts
-from the same place; the order of choice is the score column `<method>.rank`. Everything is streamed: a few
+from the same order; the order of selection is the score column `<method>.rank`. Everything is streamed: a few
 thousand rows are in memory at a time. A file is whole or absent.
 """
 
@@ -26,7 +26,7 @@ from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
 
 SCORES_FIELD = "winnow"  # the one field that an export with scores adds to a row
-BATCH = 2048  # neighbouring rows of the pool that are looked at together
+BATCH = 2048  # neighbouring rows of the pool that are read together
 
 Scores = Mapping[str, NDArray[Any]]
 Tasks = Sequence[str | None]
@@ -34,7 +34,7 @@ Tasks = Sequence[str | None]
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What was written."""
+    """Files written by one export."""
 
     path: Path
     rows: int
@@ -48,7 +48,7 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class HeldOutFile:
-    """The second file, of chosen rows that are kept from training."""
+    """The second file: selected rows held out of training."""
 
     path: Path
     rows: int
@@ -56,7 +56,7 @@ class HeldOutFile:
 
 
 class _Lines:
-    """A file of lines that knows its length and checksum."""
+    """A file of lines that counts its lines and computes its checksum."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -80,7 +80,7 @@ class _Lines:
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[_Lines]:
+def _open_lines(path: Path) -> Iterator[_Lines]:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield _Lines(file)
 
@@ -98,15 +98,15 @@ def write_selection(
 ) -> ExportResult:
     """Write `rows` (row numbers, any order) of the pool to `out`, in the pool's order.
 
-    held_out   those of `rows` that go, in the same way, to `<out>.heldout.jsonl` instead
+    held_out   those of `rows` that go to `<out>.heldout.jsonl` instead, in the same format
     scores     (N,) columns; adds one object field "winnow" with each row's values, null for NaN
     rejected   also writes all other rows, in the original schema, to `<out>.rejected.jsonl`
     tasks      (N,) derived names instead of the pool's labels, in an annotation queue, which marks them as derived
-               with "task_derived"; the other schemas have no place for them
+               with "task_derived"; the other schemas have no field for them
 
     In the original schema each line is the row's own text; with scores, the same text with one more field.
-    RecipeError when nothing is chosen, a row cannot be said in the schema or has a field "winnow" already;
-    WorkspaceError when the disk will not. After either, no file has changed.
+    RecipeError if nothing is selected, a row cannot be expressed in the schema or has a field "winnow" already;
+    WorkspaceError if the disk fails. After either, no file has changed.
     """
     if not len(rows):
         raise RecipeError("No row is chosen, so there is nothing to write. Raise the budget or loosen the filters.")
@@ -114,32 +114,32 @@ def write_selection(
         raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
     if tasks is not None and len(tasks) != len(pool):
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
-    kept_out = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
-    chosen = np.setdiff1d(rows, kept_out)
-    rejected_path, held_path = (
+    held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
+    training_rows = np.setdiff1d(rows, held_out_rows)
+    rejected_path, held_out_path = (
         out.with_name(out.name.removesuffix(".jsonl") + s) for s in (".rejected.jsonl", ".heldout.jsonl")
     )
-    seen: dict[str, None] = {}
-    say = None if schema == "original" else _said(pool, rows, schema, tasks)
+    fields_seen: dict[str, None] = {}
+    to_record = None if schema == "original" else _converter(pool, rows, schema, tasks)
     with ExitStack() as files:
-        kept = files.enter_context(_lines(out))
-        kept.fill(_lines_of(pool, chosen, scores, say, seen))
+        training = files.enter_context(_open_lines(out))
+        training.fill(_lines_of(pool, training_rows, scores, to_record, fields_seen))
         second = None
-        if len(kept_out):
-            apart = files.enter_context(_lines(held_path))
-            apart.fill(_lines_of(pool, kept_out, scores, say, seen))
-            second = HeldOutFile(held_path, apart.count, apart.sha256)
+        if len(held_out_rows):
+            held_out_lines = files.enter_context(_open_lines(held_out_path))
+            held_out_lines.fill(_lines_of(pool, held_out_rows, scores, to_record, fields_seen))
+            second = HeldOutFile(held_out_path, held_out_lines.count, held_out_lines.sha256)
         if rejected:
             rest = np.setdiff1d(np.arange(len(pool)), rows)
-            files.enter_context(_lines(rejected_path)).fill(_own_lines(pool, rest, scores))
+            files.enter_context(_open_lines(rejected_path)).fill(_own_lines(pool, rest, scores))
     return ExportResult(
         path=out,
-        rows=kept.count,
-        sha256=kept.sha256,
+        rows=training.count,
+        sha256=training.sha256,
         rejected_path=rejected_path if rejected else None,
         schema=schema,
         with_scores=scores is not None,
-        fields=tuple(seen),
+        fields=tuple(fields_seen),
         held_out=second,
     )
 
@@ -148,75 +148,85 @@ def _lines_of(
     pool: Pool,
     rows: IntArray,
     scores: Scores | None,
-    say: Callable[[Row], dict[str, Any]] | None,
-    seen: dict[str, None],
+    to_record: Callable[[Row], dict[str, Any]] | None,
+    fields_seen: dict[str, None],
 ) -> Iterator[bytes]:
-    """The rows (ascending), in their own words or as `say` says them."""
-    return _own_lines(pool, rows, scores) if say is None else _converted_lines(pool, say, rows, scores, seen)
+    """Yield the rows (ascending), as original text or as `to_record` converts them."""
+    return (
+        _own_lines(pool, rows, scores)
+        if to_record is None
+        else _converted_lines(pool, to_record, rows, scores, fields_seen)
+    )
 
 
 def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[bytes]:
-    """The rows (ascending) in their own words, without line ends."""
-    for some in _batches(rows):
-        texts = _originals(pool, some)
+    """Yield the original text of the rows (ascending), without line ends."""
+    for batch in _batches(rows):
+        texts = _originals(pool, batch)
         if scores is None:
             yield from (one_line(text).encode() for text in texts)
         else:
-            yield from map(_with_field, texts, _records(scores, some))
+            yield from map(_with_field, texts, _records(scores, batch))
 
 
 def preview_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None = None) -> str:
-    """The first line that `write_selection` would write of these rows, without scores; RecipeError when it
-    cannot be said in the schema."""
+    """Return the first line that `write_selection` would write of these rows, without scores.
+
+    RecipeError if the row cannot be expressed in the schema.
+    """
     first = np.array([rows.min()], np.int64)
     if schema == "original":
         return next(_own_lines(pool, first, None)).decode()
     (row,) = read_rows(pool, first.tolist())
-    return orjson.dumps(_said(pool, rows, schema, tasks)(row)).decode()
+    return orjson.dumps(_converter(pool, rows, schema, tasks)(row)).decode()
 
 
-def _said(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Callable[[Row], dict[str, Any]]:
-    """How one of these rows is said in a schema other than its own."""
+def _converter(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Callable[[Row], dict[str, Any]]:
+    """Return the function that converts one of these rows to a schema other than its own."""
     if schema != "annotation":
         return lambda row: convert_row(row, schema, pool.fields)
-    talks = bool(pc.is_valid(pool.rows["turns"]).to_numpy()[rows].any())
-    return lambda row: _queued(pool, row, tasks, talks=talks)
+    has_turns = bool(pc.is_valid(pool.rows["turns"]).to_numpy()[rows].any())
+    return lambda row: _queue_row(pool, row, tasks, has_turns=has_turns)
 
 
-def _queued(pool: Pool, row: Row, tasks: Tasks | None, *, talks: bool) -> dict[str, Any]:
-    """One row of an annotation queue. `talks`: some row of the file has several turns, so all rows get the field of
-    turns. Then one mapping reads them all, and no row's conversation is flattened or lost."""
-    named = row if tasks is None else replace(row, task=tasks[row.index])
-    said = convert_row(named, "annotation", pool.fields)
-    blank = said.pop("response")  # put last, where people look for it
-    turns = {TURNS_FIELD: row.turns} if talks else {}
+def _queue_row(pool: Pool, row: Row, tasks: Tasks | None, *, has_turns: bool) -> dict[str, Any]:
+    """Convert one row of an annotation queue.
+
+    `has_turns`: some row of the file has several turns, so all rows get the field of turns. One mapping then reads them
+    all, and no row's conversation is flattened or lost.
+    """
+    labelled = row if tasks is None else replace(row, task=tasks[row.index])
+    converted = convert_row(labelled, "annotation", pool.fields)
+    blank = converted.pop("response")  # moved to the end, where people look for it
+    turns = {TURNS_FIELD: row.turns} if has_turns else {}
     derived = {"task_derived": True} if tasks is not None else {}
-    return said | turns | derived | {"response": blank}
+    return converted | turns | derived | {"response": blank}
 
 
 def _converted_lines(
     pool: Pool,
-    say: Callable[[Row], dict[str, Any]],
+    to_record: Callable[[Row], dict[str, Any]],
     rows: IntArray,
     scores: Scores | None,
-    seen: dict[str, None],
+    fields_seen: dict[str, None],
 ) -> Iterator[bytes]:
-    """The rows (ascending) in another schema; notes in `seen` which fields occur.
+    """Yield the rows (ascending) in another schema; record in `fields_seen` the fields that occur.
 
-    Goes through all rows before it gives up, so that the RecipeError can say how many are in the way.
+    Goes through all rows before it raises, so that the RecipeError can give the number of rows that cannot be
+    converted.
     """
     refused: list[RecipeError] = []
-    for some in _batches(rows):
-        added = _records(scores, some) if scores is not None else [{}] * len(some)
-        for row, values in zip(read_rows(pool, some.tolist()), added, strict=True):
+    for batch in _batches(rows):
+        added = _records(scores, batch) if scores is not None else [{}] * len(batch)
+        for row, values in zip(read_rows(pool, batch.tolist()), added, strict=True):
             try:
-                said = say(row)
+                converted = to_record(row)
             except RecipeError as error:
                 refused.append(error)
                 continue
-            said |= {SCORES_FIELD: values} if values else {}
-            seen.update(dict.fromkeys(said))
-            yield orjson.dumps(said, option=orjson.OPT_SERIALIZE_NUMPY)
+            converted |= {SCORES_FIELD: values} if values else {}
+            fields_seen.update(dict.fromkeys(converted))
+            yield orjson.dumps(converted, option=orjson.OPT_SERIALIZE_NUMPY)
     if len(refused) > 1:
         raise RecipeError(f"{refused[0]} The same goes for {len(refused) - 1:,} more of the {len(rows):,} rows.")
     if refused:
@@ -224,21 +234,24 @@ def _converted_lines(
 
 
 def _batches(rows: IntArray) -> Iterator[IntArray]:
-    """Ascending rows in groups that lie close together, so that picking them touches little else."""
+    """Split ascending rows into groups that are close together, so that reading them touches little else."""
     if len(rows):
         yield from np.split(rows, np.flatnonzero(np.diff(rows // BATCH)) + 1)
 
 
 def _originals(pool: Pool, rows: IntArray) -> list[str]:
-    """Texts of one batch. A slice first: picking from a whole column may gather all of it, over 2 GB in large pools."""
+    """Return the texts of one batch.
+
+    A slice first: taking rows of a whole column may gather all of it, over 2 GB in large pools.
+    """
     start = int(rows[0])
-    near = pool.rows["original"].slice(start, int(rows[-1]) - start + 1)
-    texts: list[str] = near.take(pa.array(rows - start)).to_pylist()
+    nearby = pool.rows["original"].slice(start, int(rows[-1]) - start + 1)
+    texts: list[str] = nearby.take(pa.array(rows - start)).to_pylist()
     return texts
 
 
 def _with_field(text: str, added: Mapping[str, Any]) -> bytes:
-    """The row's own text with one more field at its end, nothing else touched."""
+    """Return the row's own text with one more field at its end, all else unchanged."""
     line = one_line(text)
     if SCORES_FIELD in orjson.loads(line):
         raise RecipeError(
@@ -250,20 +263,20 @@ def _with_field(text: str, added: Mapping[str, Any]) -> bytes:
 
 
 def _records(columns: Scores, rows: IntArray) -> list[dict[str, Any]]:
-    """One dictionary per row, ready for JSON (NaN becomes null there)."""
+    """Return one dictionary per row, ready for JSON (NaN becomes null there)."""
     values = [_plain(name, column[rows]) for name, column in columns.items()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _plain(name: str, values: NDArray[Any]) -> Sequence[Any]:
-    """Values of one column; ranks, kept as floats because some are missing, become whole numbers again."""
+    """Return the values of one column; ranks, stored as floats because some are missing, become integers again."""
     if name.endswith(".rank"):
         return [None if np.isnan(v) else int(v) for v in values]
     return list(values)
 
 
 def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
-    """Every row's id and score columns, by the suffix of `path`: .parquet or .jsonl. Missing is null."""
+    """Write every row's id and score columns, as .parquet or .jsonl by the suffix of `path`. Missing is null."""
     if path.suffix not in (".parquet", ".jsonl"):
         raise RecipeError(f"{path}: scores are written as .parquet or .jsonl. Give the file one of these endings.")
     ids = pool.rows["id"]
@@ -272,10 +285,10 @@ def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return
-    with _lines(path) as file:
-        for some in _batches(np.arange(len(pool))):
-            names = ids.slice(int(some[0]), len(some)).to_pylist()
-            for row_id, record in zip(names, _records(columns, some), strict=True):
+    with _open_lines(path) as file:
+        for batch in _batches(np.arange(len(pool))):
+            names = ids.slice(int(batch[0]), len(batch)).to_pylist()
+            for row_id, record in zip(names, _records(columns, batch), strict=True):
                 file.write(orjson.dumps({"id": row_id} | record, option=orjson.OPT_SERIALIZE_NUMPY))
 
 

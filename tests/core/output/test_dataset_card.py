@@ -65,7 +65,7 @@ def test_the_front_matter_is_what_a_hub_reads(tmp_path):
     }
 
 
-def test_a_licence_that_is_not_known_is_not_claimed(tmp_path):
+def test_an_unknown_licence_is_not_claimed(tmp_path):
     card = card_of(tmp_path)
     assert "license" not in front_matter(card)
     assert "that of the pool, which Winnow does not know" in card
@@ -74,13 +74,13 @@ def test_a_licence_that_is_not_known_is_not_claimed(tmp_path):
 @pytest.mark.parametrize(
     "source", ["/data/private/pool.jsonl", "pool.jsonl", "a/b/c.jsonl", "data/pool.JSONL", "demo", "../up/pool"]
 )
-def test_a_path_is_no_hub_id_and_stays_out_of_the_card(tmp_path, source):
+def test_a_path_is_not_a_hub_id_and_stays_out_of_the_card(tmp_path, source):
     card = card_of(tmp_path, source=source)
     assert front_matter(card)["source_datasets"] == ["extended|other"]
     assert "/data/private" not in card
 
 
-def test_it_says_in_words_how_the_rows_were_chosen(tmp_path):
+def test_it_describes_how_the_rows_were_selected(tmp_path):
     card = card_of(tmp_path)
     for line in [
         "# 2 rows chosen from `hand.jsonl`",
@@ -97,14 +97,14 @@ def test_it_says_in_words_how_the_rows_were_chosen(tmp_path):
     assert "3 rows of its source could not be read and were set aside" in card
 
 
-def test_what_people_typed_is_shown_as_text(tmp_path):
+def test_user_input_is_shown_as_plain_text(tmp_path):
     lines = card_of(tmp_path).splitlines()
     place = lines.index("- **Pinned in** by hand: 1 row")
     assert lines[place + 1] == "  - `b`: `a good # example`"
     assert lines[place + 3] == "  - `c`"
 
 
-def test_scores_a_threshold_and_no_model_are_told(tmp_path):
+def test_scores_a_threshold_and_no_model_are_described(tmp_path):
     scores = {"nll": np.zeros(4, np.float32)}
     card = card_of(tmp_path, scores=scores, model=False, threshold=0.25, filters=[], pins=[])
     assert "A field `winnow` holds each row's scores." in card
@@ -134,7 +134,7 @@ def entry(manifest):
     return None if text is None else json.loads(text)
 
 
-def test_llama_factory_is_told_the_fields_of_a_converted_file(tmp_path):
+def test_the_llama_factory_entry_lists_the_fields_of_a_converted_file(tmp_path):
     pool = make_pool(ROWS)
     assert entry(manifest_of(pool, tmp_path, schema="alpaca")) == {
         "chosen": {
@@ -154,7 +154,7 @@ def test_llama_factory_is_told_the_fields_of_a_converted_file(tmp_path):
     assert messages["tags"]["role_tag"] == "role"
 
 
-def test_a_system_column_is_named_only_where_some_row_has_one(tmp_path):
+def test_a_system_column_is_listed_only_if_some_row_has_one(tmp_path):
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     with_system = [{"role": "system", "content": "s"}, *turns]
     fields = FieldMap("messages", turns="messages")
@@ -165,7 +165,7 @@ def test_a_system_column_is_named_only_where_some_row_has_one(tmp_path):
     }
 
 
-def test_llama_factory_is_told_the_fields_of_an_original_file(tmp_path):
+def test_the_llama_factory_entry_lists_the_fields_of_an_original_file(tmp_path):
     dolly = FieldMap("dolly", prompt=("instruction", "context"), response="response", task="category")
     rows = [{"instruction": "q", "context": "c", "response": "a", "category": "x"}] * 2
     assert entry(manifest_of(make_pool(rows, fields=dolly), tmp_path))["chosen"]["columns"] == {
@@ -175,7 +175,7 @@ def test_llama_factory_is_told_the_fields_of_an_original_file(tmp_path):
     }
 
 
-def test_llama_factory_is_told_nothing_about_rows_it_cannot_read(tmp_path):
+def test_there_is_no_llama_factory_entry_for_rows_it_cannot_read(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path)) is None
     assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path, schema="messages")) is None
@@ -184,7 +184,7 @@ def test_llama_factory_is_told_nothing_about_rows_it_cannot_read(tmp_path):
     assert entry(manifest_of(make_pool(rows, fields=choices), tmp_path)) is None
 
 
-def test_a_queue_says_that_people_have_to_fill_it_in(tmp_path):
+def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     pool = make_pool([{"prompt": f"q{k}"} for k in range(4)], fields=prompts)
     manifest = manifest_of(pool, tmp_path, schema="annotation")
@@ -196,4 +196,4 @@ def test_a_queue_says_that_people_have_to_fill_it_in(tmp_path):
     assert "2 of 4 rows (50.0%)" in card
     assert "nan" not in card.lower()
     assert manifest.output.fields == ["id", "prompt", "task", "response"]
-    assert entry(manifest) is None  # a trainer would learn to say nothing
+    assert entry(manifest) is None  # a trainer would learn empty responses

@@ -1,4 +1,4 @@
-"""Rows in other trainers' schemas, and what none of them can say."""
+"""Rows in other trainers' schemas, and what each of them cannot express."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ TOOLS = '[{"name": "add"}]'
 WITH_TOOLS = FieldMap("sharegpt", turns="conversations", tools="tools")
 
 
-def said(row, schema, fields=None):
+def converted(row, schema, fields=None):
     line = format_row(row, schema, fields)
     assert "\n" not in line
     return json.loads(line)
@@ -31,7 +31,7 @@ def test_the_original_schema_is_the_text_itself():
     assert format_row(row, "original") == text
 
 
-def test_json_over_several_lines_becomes_one_line_that_says_the_same():
+def test_json_over_several_lines_becomes_one_equal_line():
     row = make_row(ASKED, SAID)
     text = '{\r\n  "a": "x\\ny",\n  "b": [1,\n 2]\n}\n'
     object.__setattr__(row, "original", text)
@@ -42,88 +42,88 @@ def test_json_over_several_lines_becomes_one_line_that_says_the_same():
 
 def test_a_question_and_its_answer_in_every_schema():
     row = make_row(ASKED, SAID)
-    assert said(row, "alpaca") == {"instruction": "What is 2 + 2?", "input": "", "output": "4"}
-    assert said(row, "messages") == {
+    assert converted(row, "alpaca") == {"instruction": "What is 2 + 2?", "input": "", "output": "4"}
+    assert converted(row, "messages") == {
         "messages": [{"role": "user", "content": "What is 2 + 2?"}, {"role": "assistant", "content": "4"}]
     }
-    assert said(row, "sharegpt") == {
+    assert converted(row, "sharegpt") == {
         "conversations": [{"from": "human", "value": "What is 2 + 2?"}, {"from": "gpt", "value": "4"}]
     }
 
 
-def test_alpaca_keeps_instruction_and_input_apart_where_the_pool_had_them_apart():
+def test_alpaca_keeps_instruction_and_input_separate_as_in_the_pool():
     row = make_row(("user", "Add.\n2, 2"), SAID, instruction="Add.", input="2, 2", output="4")
-    assert said(row, "alpaca", ALPACA) == {"instruction": "Add.", "input": "2, 2", "output": "4"}
+    assert converted(row, "alpaca", ALPACA) == {"instruction": "Add.", "input": "2, 2", "output": "4"}
     dolly = FieldMap("dolly", prompt=("instruction", "context"), response="response")
     row = make_row(("user", "Add.\n2, 2"), SAID, context="2, 2", instruction="Add.", response="4")
-    assert said(row, "alpaca", dolly)["input"] == "2, 2"
+    assert converted(row, "alpaca", dolly)["input"] == "2, 2"
 
 
-def test_alpaca_never_splits_a_prompt_that_the_fields_do_not_make_up():
+def test_alpaca_never_splits_a_prompt_that_was_not_joined_from_fields():
     row = make_row(("user", "Add, please.\n2, 2"), SAID, instruction="Add.", input="2, 2", output="4")
-    assert said(row, "alpaca", ALPACA)["instruction"] == "Add, please.\n2, 2"
+    assert converted(row, "alpaca", ALPACA)["instruction"] == "Add, please.\n2, 2"
     row = make_row(("user", "Add."), SAID, instruction="Add.", input="", output="4")
-    assert said(row, "alpaca", ALPACA) == {"instruction": "Add.", "input": "", "output": "4"}
+    assert converted(row, "alpaca", ALPACA) == {"instruction": "Add.", "input": "", "output": "4"}
 
 
-def test_system_and_earlier_turns_find_their_places():
+def test_system_and_earlier_turns_go_to_their_fields():
     row = make_row(("system", "Be brief."), ("user", "Hi"), ("assistant", "Yes?"), ASKED, SAID)
-    assert said(row, "alpaca") == {
+    assert converted(row, "alpaca") == {
         "instruction": "What is 2 + 2?",
         "input": "",
         "output": "4",
         "system": "Be brief.",
         "history": [["Hi", "Yes?"]],
     }
-    assert said(row, "sharegpt")["system"] == "Be brief."
-    assert [turn["from"] for turn in said(row, "sharegpt")["conversations"]] == ["human", "gpt", "human", "gpt"]
-    assert said(row, "messages")["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert converted(row, "sharegpt")["system"] == "Be brief."
+    assert [turn["from"] for turn in converted(row, "sharegpt")["conversations"]] == ["human", "gpt", "human", "gpt"]
+    assert converted(row, "messages")["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
 def test_a_tool_turn_is_an_observation_and_the_turn_before_it_the_call():
     row = make_row(ASKED, ("assistant", CALL), ("tool", "4"), ("assistant", "It is 4."), tools=TOOLS)
-    sharegpt = said(row, "sharegpt", WITH_TOOLS)
+    sharegpt = converted(row, "sharegpt", WITH_TOOLS)
     assert [turn["from"] for turn in sharegpt["conversations"]] == ["human", "function_call", "observation", "gpt"]
     assert sharegpt["conversations"][1]["value"] == CALL
-    assert sharegpt["tools"] == TOOLS  # text, as LLaMA-Factory wants it
-    messages = said(row, "messages", WITH_TOOLS)
+    assert sharegpt["tools"] == TOOLS  # text, as LLaMA-Factory expects it
+    messages = converted(row, "messages", WITH_TOOLS)
     assert [turn["role"] for turn in messages["messages"]] == ["user", "assistant", "tool", "assistant"]
-    assert messages["tools"] == [{"name": "add"}]  # a list, as TRL wants it
+    assert messages["tools"] == [{"name": "add"}]  # a list, as TRL expects it
 
 
-def test_tools_that_a_model_reads_in_the_system_turn_leave_it_again():
+def test_tools_are_removed_from_the_system_turn():
     for system, left in [
         ("Be brief.\n\n" + TOOLS, "Be brief."),
         (TOOLS, None),
         ("Use " + TOOLS + "!", "Use " + TOOLS + "!"),
     ]:
         row = make_row(("system", system), ASKED, SAID, tools=TOOLS)
-        assert said(row, "sharegpt", WITH_TOOLS).get("system") == left
-        roles = [turn["role"] for turn in said(row, "messages", WITH_TOOLS)["messages"]]
+        assert converted(row, "sharegpt", WITH_TOOLS).get("system") == left
+        roles = [turn["role"] for turn in converted(row, "messages", WITH_TOOLS)["messages"]]
         assert roles == (["system"] if left else []) + ["user", "assistant"]
 
 
 def test_a_call_in_openais_wrapping_is_unwrapped_for_sharegpt():
     wrapped = '[{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]'
     row = make_row(ASKED, ("assistant", wrapped), ("tool", "4"), SAID)
-    assert json.loads(said(row, "sharegpt")["conversations"][1]["value"]) == [{"name": "add", "arguments": "{}"}]
+    assert json.loads(converted(row, "sharegpt")["conversations"][1]["value"]) == [{"name": "add", "arguments": "{}"}]
 
 
 @pytest.mark.parametrize("tools", ["[]", [], "", None])
-def test_no_tools_are_no_field(tools):
+def test_without_tools_there_is_no_field(tools):
     row = make_row(ASKED, SAID, tools=tools)
-    assert set(said(row, "sharegpt", WITH_TOOLS)) == {"conversations"}
-    assert set(said(row, "messages", WITH_TOOLS)) == {"messages"}
+    assert set(converted(row, "sharegpt", WITH_TOOLS)) == {"conversations"}
+    assert set(converted(row, "messages", WITH_TOOLS)) == {"messages"}
 
 
-def test_tools_that_are_no_json_stay_as_they_are():
+def test_tools_that_are_not_json_are_unchanged():
     row = make_row(ASKED, SAID, tools="add(a, b)")
-    assert said(row, "sharegpt", WITH_TOOLS)["tools"] == "add(a, b)"
+    assert converted(row, "sharegpt", WITH_TOOLS)["tools"] == "add(a, b)"
 
 
-def test_a_field_called_tools_that_the_pool_does_not_map_is_not_taken_for_tools():
+def test_an_unmapped_field_called_tools_is_ignored():
     row = make_row(ASKED, SAID, tools="hammer")
-    assert "tools" not in said(row, "messages", ALPACA)
+    assert "tools" not in converted(row, "messages", ALPACA)
 
 
 CANNOT = [
@@ -143,7 +143,7 @@ CANNOT = [
 
 
 @pytest.mark.parametrize(("schema", "turns", "original", "why"), CANNOT)
-def test_what_a_schema_cannot_say_is_refused_with_the_row(schema, turns, original, why):
+def test_what_a_schema_cannot_express_is_refused_with_the_row(schema, turns, original, why):
     with pytest.raises(RecipeError) as refused:
         format_row(make_row(*turns, **original), schema, WITH_TOOLS)
     assert str(refused.value).startswith(f"Row 'r0' (line 1) cannot be written as {schema}: ")
@@ -151,8 +151,8 @@ def test_what_a_schema_cannot_say_is_refused_with_the_row(schema, turns, origina
 
 
 @pytest.mark.parametrize(("schema", "turns", "original", "why"), CANNOT)
-def test_whatever_the_others_cannot_say_messages_can(schema, turns, original, why):
-    assert len(said(make_row(*turns, **original), "messages")["messages"]) == len(turns)
+def test_messages_can_express_what_the_others_cannot(schema, turns, original, why):
+    assert len(converted(make_row(*turns, **original), "messages")["messages"]) == len(turns)
 
 
 def test_an_unknown_schema_is_refused_with_the_choices():
@@ -166,17 +166,17 @@ ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
 
 
 @pytest.mark.parametrize("schema", [name for name in CONVERSIONS if name != "annotation"])
-def test_text_of_any_kind_comes_through_unchanged(schema):
+def test_any_text_is_preserved(schema):
     text = format_row(make_row(("user", ODD), ("assistant", ODD[::-1])), schema)
     assert ODD in _texts(orjson.loads(text))
     assert ODD[::-1] in _texts(orjson.loads(text))
 
 
-def test_a_queue_asks_for_the_response_that_is_missing():
+def test_a_queue_asks_for_the_missing_response():
     row = replace(make_row(("user", ODD)), task="sums")
-    assert said(row, "annotation") == {"id": "r0", "prompt": ODD, "task": "sums", "response": ""}
-    assert list(said(row, "annotation"))[-1] == "response"  # where people look for it
-    assert said(make_row(ASKED), "annotation")["task"] is None
+    assert converted(row, "annotation") == {"id": "r0", "prompt": ODD, "task": "sums", "response": ""}
+    assert list(converted(row, "annotation"))[-1] == "response"  # where people look for it
+    assert converted(make_row(ASKED), "annotation")["task"] is None
 
 
 @pytest.mark.parametrize(
@@ -187,15 +187,15 @@ def test_a_queue_asks_for_the_response_that_is_missing():
         [("user", "Hi"), ASKED],
     ],
 )
-def test_a_queue_keeps_the_turns_of_a_conversation_beside_its_prompt(turns):
+def test_a_queue_keeps_the_turns_of_a_conversation_with_its_prompt(turns):
     row = replace(make_row(*turns), prompt="as people read it", response=None)
-    written = said(row, "annotation")
+    written = converted(row, "annotation")
     assert written["prompt"] == "as people read it"
     assert written["prompt_messages"] == [{"role": role, "content": content} for role, content in turns]
 
 
 @pytest.mark.parametrize("dropped", [False, True])  # a mapping to prompts only drops the response, not the turn
-def test_a_queue_never_asks_for_an_answer_that_is_there(dropped):
+def test_a_queue_never_asks_for_an_existing_response(dropped):
     row = make_row(ASKED, SAID)
     with pytest.raises(RecipeError) as refused:
         format_row(replace(row, response=None) if dropped else row, "annotation")
@@ -206,7 +206,7 @@ def test_a_queue_never_asks_for_an_answer_that_is_there(dropped):
 
 
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
-def test_a_prompt_alone_is_pointed_to_the_schemas_that_can_say_it(schema):
+def test_for_a_prompt_alone_the_error_names_schemas_that_can_express_it(schema):
     with pytest.raises(RecipeError, match=r"no response\. Export the original schema, messages or annotation, or pin"):
         format_row(make_row(ASKED), schema)
 

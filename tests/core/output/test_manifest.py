@@ -1,4 +1,4 @@
-"""The manifest: made, written, read back, and held against a pool."""
+"""The manifest: built, written, read back, and verified against a pool."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_it_names_the_files_that_were_written_without_their_folder(tmp_path):
     assert (output.file, output.rejected, output.rows) == ("chosen.jsonl", "chosen.rejected.jsonl", 2)
 
 
-def test_it_comes_back_from_its_file_as_it_was(tmp_path):
+def test_it_reads_back_unchanged(tmp_path):
     manifest = manifest_of(a_pool(), tmp_path)
     path = tmp_path / "chosen.manifest.json"
     write_manifest(manifest, path)
@@ -56,21 +56,21 @@ def test_it_comes_back_from_its_file_as_it_was(tmp_path):
     assert json.loads(path.read_text())["output"]["schema"] == "original"
 
 
-def test_the_same_choice_gives_the_same_manifest(tmp_path):
+def test_the_same_selection_gives_the_same_manifest(tmp_path):
     paths = [tmp_path / "one.json", tmp_path / "two.json"]
     for path, rows in zip(paths, [(3, 1), (1, 3)], strict=True):
         write_manifest(manifest_of(a_pool(), tmp_path, rows), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_pool_that_is_the_same_gives_the_rows(tmp_path):
+def test_an_unchanged_pool_gives_the_rows(tmp_path):
     manifest = manifest_of(a_pool(), tmp_path)
     renamed = a_pool(name="moved.jsonl")
     every, apart = verify_rows(renamed, manifest)
     assert (every.tolist(), apart.tolist()) == ([1, 3], [])
 
 
-def test_another_pool_is_refused_with_both_names_and_the_row_that_is_gone(tmp_path):
+def test_another_pool_is_refused_with_both_names_and_the_missing_row(tmp_path):
     manifest = manifest_of(a_pool(), tmp_path)
     shorter = a_pool(n=3, name="other.jsonl")
     with pytest.raises(ReplayError) as refused:
@@ -81,19 +81,19 @@ def test_another_pool_is_refused_with_both_names_and_the_row_that_is_gone(tmp_pa
     assert "Row 'row-3' is not in it (1 of 2 are not)." in said
 
 
-def test_a_chosen_row_with_other_content_is_named_with_its_line(tmp_path):
+def test_a_selected_row_with_other_content_is_named_with_its_line(tmp_path):
     manifest = manifest_of(a_pool(), tmp_path)
     with pytest.raises(ReplayError, match=r"Row 'row-3' \(line 4\) has other content than when it was chosen"):
         verify_rows(a_pool((3, "changed")), manifest)
 
 
-def test_a_change_in_a_row_that_was_not_chosen_is_refused_too(tmp_path):
+def test_a_change_in_an_unselected_row_is_refused_too(tmp_path):
     manifest = manifest_of(a_pool(), tmp_path)
     with pytest.raises(ReplayError, match="The 2 chosen rows are all in it unchanged; others differ"):
         verify_rows(a_pool((0, "changed")), manifest)
 
 
-def test_rows_that_the_fingerprint_does_not_vouch_for_are_checked_one_by_one(tmp_path):
+def test_rows_are_checked_one_by_one_even_if_the_fingerprint_matches(tmp_path):
     pool = a_pool()
     manifest = manifest_of(pool, tmp_path)
     forged = [manifest.rows[0].model_copy(update={"hash": "0" * 32}), manifest.rows[1]]
@@ -112,7 +112,7 @@ def test_rows_that_the_fingerprint_does_not_vouch_for_are_checked_one_by_one(tmp
         ('{"format": 2}', "is no manifest of this version"),
     ],
 )
-def test_a_file_that_is_no_manifest_is_refused(tmp_path, text, reason):
+def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, text, reason):
     path = tmp_path / "odd.json"
     path.write_text(text)
     with pytest.raises(RecipeError, match=reason):

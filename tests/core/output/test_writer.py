@@ -1,4 +1,4 @@
-"""What is written: bytes, order, scores, and what happens when the disk will not."""
+"""What is written: bytes, order, scores, and behaviour when the disk fails."""
 
 import hashlib
 import json
@@ -44,19 +44,19 @@ def lines_of(path) -> list[str]:
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
-def test_rows_go_out_byte_for_byte_in_the_order_of_the_pool(pool, out):
+def test_rows_are_written_byte_for_byte_in_the_order_of_the_pool(pool, out):
     written = write_selection(pool, ints(3, 0, 1), out)
     assert lines_of(out) == [TEXTS[0], TEXTS[1], TEXTS[3]]
     assert (written.path, written.rows, written.rejected_path) == (out, 3, None)
     assert written.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
 
 
-def test_every_line_ends_and_nothing_comes_after(pool, out):
+def test_every_line_ends_with_a_newline_and_nothing_follows(pool, out):
     write_selection(pool, ints(2), out)
     assert out.read_bytes() == TEXTS[2].encode() + b"\n"
 
 
-def test_a_pool_larger_than_a_batch_comes_out_whole(out, monkeypatch):
+def test_a_pool_larger_than_a_batch_is_written_whole(out, monkeypatch):
     monkeypatch.setattr(writer, "BATCH", 7)
     texts = [json.dumps({"id": str(k), "instruction": f"q{k}", "output": f"a{k}"}) for k in range(100)]
     rows = np.random.default_rng(0).permutation(100)[:60]
@@ -65,7 +65,7 @@ def test_a_pool_larger_than_a_batch_comes_out_whole(out, monkeypatch):
     assert lines_of(out.with_name("chosen.rejected.jsonl")) == [t for k, t in enumerate(texts) if k not in set(rows)]
 
 
-def test_scores_are_one_more_field_and_the_rest_of_the_text_stays(pool, out):
+def test_scores_add_one_field_and_leave_the_rest_of_the_text(pool, out):
     written = write_selection(pool, ints(0, 1), out, scores=SCORES)
     first, second = lines_of(out)
     assert first == TEXTS[0][:-1] + ', "winnow": {"nll":0.1,"in_nll_band":true}}'
@@ -89,7 +89,7 @@ def test_ranks_are_whole_numbers_and_reasons_are_words(pool, out):
 
 def test_a_users_own_field_is_never_overwritten(out):
     pool = make_pool([*TEXTS, '{"instruction": "q", "output": "a", "w\\u0069nnow": 1}'])
-    write_selection(pool, ints(0, 4), out)  # without scores nothing is in the way
+    write_selection(pool, ints(0, 4), out)  # without scores there is no conflict
     out.unlink()
     scores = {"nll": np.zeros(5, np.float32)}
     with pytest.raises(RecipeError, match="have a field 'winnow' already"):
@@ -97,13 +97,13 @@ def test_a_users_own_field_is_never_overwritten(out):
     assert list(out.parent.iterdir()) == []
 
 
-def test_a_nested_field_of_that_name_is_not_in_the_way(out):
+def test_a_nested_field_of_that_name_does_not_conflict(out):
     pool = make_pool(['{"instruction": "q", "output": "winnow", "meta": {"winnow": 1}}'])
     write_selection(pool, ints(0), out, scores={"nll": np.float32([1.5])})
     assert json.loads(out.read_text())["winnow"] == {"nll": 1.5}
 
 
-def test_a_converted_row_is_written_as_the_schema_says_and_its_fields_are_told(pool, out):
+def test_a_converted_row_follows_the_schema_and_its_fields_are_reported(pool, out):
     written = write_selection(pool, ints(1, 0), out, schema="alpaca", scores=SCORES)
     assert json.loads(lines_of(out)[0]) == {
         "instruction": "Add.",
@@ -115,7 +115,7 @@ def test_a_converted_row_is_written_as_the_schema_says_and_its_fields_are_told(p
     assert written.schema == "alpaca"
 
 
-def test_conversations_go_out_as_sharegpt(out):
+def test_conversations_are_written_as_sharegpt(out):
     turns = [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "q"},
@@ -129,20 +129,20 @@ def test_conversations_go_out_as_sharegpt(out):
     }
 
 
-def test_a_row_that_cannot_be_converted_leaves_no_file_and_is_named(pool, out):
+def test_a_row_that_cannot_be_converted_is_named_and_no_file_is_left(pool, out):
     with pytest.raises(RecipeError, match=r"Row 'c' \(line 3\) cannot be written as alpaca: it has no response"):
         write_selection(pool, ints(0, 2), out, schema="alpaca", rejected=True)
     assert list(out.parent.iterdir()) == []
 
 
-def test_all_rows_that_stand_in_the_way_are_counted(out):
+def test_all_rows_that_cannot_be_converted_are_counted(out):
     pool = make_pool([{"instruction": f"q{k}", "output": None if k % 3 else "a"} for k in range(10)])
     with pytest.raises(RecipeError, match=r"Row 'r1' .* The same goes for 5 more of the 10 rows\."):
         write_selection(pool, np.arange(10), out, schema="sharegpt")
 
 
 @pytest.mark.parametrize("schema", ["original", "messages", "sharegpt"])
-def test_what_goes_out_opens_again_as_the_same_conversations(out, workspace, schema):
+def test_exported_conversations_open_again_unchanged(out, workspace, schema):
     rows = [
         {
             "system": "Be brief.",
@@ -169,7 +169,7 @@ def test_what_goes_out_opens_again_as_the_same_conversations(out, workspace, sch
     assert (again.fingerprint == pool.fingerprint) == (schema == "original")
 
 
-def test_what_goes_out_as_alpaca_opens_again_as_the_same_prompts(out, workspace):
+def test_exported_alpaca_opens_again_as_the_same_prompts(out, workspace):
     rows = [
         {"instruction": "Add.", "input": "2, 2", "output": "4"},
         {"instruction": "Hi", "input": "", "output": "Yes?", "system": "Be brief.", "history": [["a", "b"]]},
@@ -181,7 +181,7 @@ def test_what_goes_out_as_alpaca_opens_again_as_the_same_prompts(out, workspace)
     assert [json.loads(line) for line in lines_of(out)] == rows
 
 
-def test_real_tool_conversations_come_through_sharegpt_unchanged(shared_data, out, workspace):
+def test_real_tool_conversations_survive_sharegpt_unchanged(shared_data, out, workspace):
     pool = load_pool(str(shared_data / "formats" / "glaive_toolcall_en_demo.json"), workspace=workspace.root)
     write_selection(pool, np.arange(len(pool)), out, schema="sharegpt")
     for row, line in zip(read_rows(pool, range(len(pool))), lines_of(out), strict=True):
@@ -190,7 +190,7 @@ def test_real_tool_conversations_come_through_sharegpt_unchanged(shared_data, ou
         assert after.get("tools", "[]") == before["tools"]
 
 
-def test_a_prompt_alone_can_go_out_as_messages(pool, out):
+def test_a_prompt_alone_can_be_written_as_messages(pool, out):
     write_selection(pool, ints(2), out, schema="messages")
     assert json.loads(out.read_text()) == {"messages": [{"role": "user", "content": "No answer"}]}
 
@@ -210,7 +210,7 @@ def objects_of(path) -> list[dict]:
 
 
 def fill(path, count: int):
-    """The same file after people answered its first `count` rows."""
+    """Return the same file with the first `count` rows answered."""
     rows = objects_of(path)
     for row in rows[:count]:
         row["response"] = f"The answer to {row['id']}."
@@ -228,7 +228,7 @@ def test_a_queue_holds_the_prompts_in_the_order_of_the_pool(out):
     assert [row["id"] for row in objects_of(written.rejected_path)] == ["q1", "q2", "q4", "q5"]
 
 
-def test_derived_tasks_take_the_place_of_the_pools_and_are_marked(out):
+def test_derived_tasks_replace_those_of_the_pool_and_are_marked(out):
     pool = make_pool(ASKED, fields=PROMPTS)
     tasks = ["derived 1", "derived 2", None, "derived 1", None, None]
     scores = {"nll": np.arange(6, dtype=np.float32)}
@@ -240,7 +240,7 @@ def test_derived_tasks_take_the_place_of_the_pools_and_are_marked(out):
 
 
 @pytest.mark.parametrize("schema", ["original", "alpaca", "messages", "sharegpt"])
-def test_other_schemas_have_no_place_for_derived_tasks(pool, out, schema):
+def test_other_schemas_have_no_field_for_derived_tasks(pool, out, schema):
     one = write_selection(pool, ints(0, 3), out, schema=schema, tasks=["derived 1"] * 4)
     assert one.sha256 == write_selection(pool, ints(0, 3), out, schema=schema).sha256
 
@@ -259,11 +259,11 @@ def test_answered_rows_are_counted_and_never_queued(pool, out):
         "The same goes for 2 more of the 4 rows."
     )
     assert list(out.parent.iterdir()) == []
-    write_selection(pool, ints(2), out, schema="annotation")  # the one without
+    write_selection(pool, ints(2), out, schema="annotation")  # the one without a response
     assert objects_of(out) == [{"id": "c", "prompt": "No answer", "task": None, "response": ""}]
 
 
-def test_a_queue_opens_again_as_prompts_and_once_filled_in_as_answered_ones(out, workspace):
+def test_a_queue_opens_again_as_prompts_and_once_filled_in_with_responses(out, workspace):
     pool = make_pool(ASKED, fields=PROMPTS)
     write_selection(pool, np.arange(6), out, schema="annotation", tasks=["derived 1", "derived 2"] * 3)
     blank = load_pool(str(out), workspace=workspace.root)
@@ -274,7 +274,7 @@ def test_a_queue_opens_again_as_prompts_and_once_filled_in_as_answered_ones(out,
     assert [(row.id, row.response) for row in read_rows(filled, range(4))] == [
         (f"q{k}", f"The answer to q{k}.") for k in range(4)
     ]
-    assert (len(filled), len(filled.set_aside)) == (4, 2)  # what nobody answered yet is set aside, not lost
+    assert (len(filled), len(filled.set_aside)) == (4, 2)  # rows without an answer yet are set aside, not lost
 
 
 def test_a_queue_of_conversations_loses_no_turn(out, workspace):
@@ -296,7 +296,7 @@ def test_a_queue_of_conversations_loses_no_turn(out, workspace):
         assert (after.prompt, after.turns) == (before.prompt, (*before.turns, answer))
 
 
-def test_rows_that_are_no_conversations_need_no_field_for_turns(out, workspace):
+def test_rows_that_are_not_conversations_need_no_field_for_turns(out, workspace):
     source = out.with_name("source.jsonl")
     source.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in (TALK[:2], TALK[1:2], TALK[3:])))
     pool = load_pool(str(source), workspace=workspace.root)
@@ -318,7 +318,7 @@ def test_the_first_line_is_known_before_anything_is_written(pool, out, schema):
     assert lines_of(out)[0] == line
 
 
-def test_real_prompts_go_out_as_they_can(shared_data, out, workspace):
+def test_real_prompts_are_written_in_the_schemas_that_allow_it(shared_data, out, workspace):
     mapping = FieldMap("prompts_only", prompt=("instruction",), task="motivation_app", id="id")
     source = str(shared_data / "selfinstruct_user_oriented_252.jsonl")
     pool = load_pool(source, workspace=workspace.root, fields=mapping)
@@ -333,18 +333,18 @@ def test_real_prompts_go_out_as_they_can(shared_data, out, workspace):
         assert again.rows[name].equals(pool.rows[name])
 
 
-def test_rows_not_chosen_go_to_a_file_beside_in_their_original_schema(pool, out):
+def test_rejected_rows_go_to_a_second_file_in_their_original_schema(pool, out):
     written = write_selection(pool, ints(1), out, schema="messages", rejected=True)
     assert written.rejected_path == out.with_name("chosen.rejected.jsonl")
     assert lines_of(written.rejected_path) == [TEXTS[0], TEXTS[2], TEXTS[3]]
 
 
-def test_when_all_are_chosen_the_file_of_the_others_is_empty(pool, out):
+def test_if_all_rows_are_selected_the_file_of_rejected_rows_is_empty(pool, out):
     written = write_selection(pool, ints(0, 1, 2, 3), out, rejected=True)
     assert written.rejected_path.read_bytes() == b""
 
 
-def test_nothing_chosen_is_nothing_to_write(pool, out):
+def test_an_empty_selection_is_refused(pool, out):
     with pytest.raises(RecipeError, match="No row is chosen"):
         write_selection(pool, ints(), out)
     assert not out.exists()
@@ -356,7 +356,7 @@ def test_an_unknown_schema_is_refused_before_anything_is_written(pool, out):
     assert list(out.parent.iterdir()) == []
 
 
-def test_the_same_rows_give_the_same_bytes_whatever_their_order(pool, out):
+def test_the_same_rows_give_the_same_bytes_in_any_order(pool, out):
     one = write_selection(pool, ints(0, 3, 1), out, scores=SCORES)
     other = write_selection(pool, ints(1, 3, 0), out.with_name("again.jsonl"), scores=SCORES)
     assert one.sha256 == other.sha256
@@ -396,7 +396,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(pool, out, monkeypatch):
 
 
 class _Full:
-    """The real temporary file, turned into a link to a device on which every write fails."""
+    """The real temporary file, replaced by a link to a device on which every write fails."""
 
     def __init__(self, inner):
         self.inner = inner
