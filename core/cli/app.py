@@ -1,6 +1,6 @@
-"""The command line: `python -m core COMMAND`. The app starts these very commands as its workers.
+"""Command line: `python -m core COMMAND`. The app starts these same commands as its workers.
 
-Exit 0 done, 2 the user's mistake (one sentence on stderr), 130 cancelled.
+Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 """
 
 import os
@@ -16,7 +16,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch comes: beside other work, spinning costs all
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # read when torch is imported: next to other work, spinning threads slow everything down
 
 from core.cli import arguments, commands, reports
 from core.cli.terminal import TerminalReporter, format_facts
@@ -79,7 +81,7 @@ ScoresOpt = Annotated[
 
 @contextmanager
 def _command(job: Path | None, *, as_json: bool = False) -> Iterator["_Session"]:
-    """What every command does alike: report progress, and end with a sentence instead of a traceback."""
+    """Run the body of a command: report progress, and turn errors into one sentence instead of a traceback."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
     session = _Session(JobReporter(job) if job else TerminalReporter(), as_json)
@@ -104,7 +106,7 @@ class _Session:
             self.report.close()
 
     def done(self, facts: dict[str, Any]) -> None:
-        """The command's result: to the job's file, and to stdout for people or programs."""
+        """Output the command's result: to the job's file, and to stdout for people or programs."""
         self.end("done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         typer.echo(orjson.dumps(facts, option=options).decode() if self.as_json else format_facts(facts))
@@ -112,7 +114,7 @@ class _Session:
 
 def _cancel(_number: int, _frame: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # once is enough; what follows must not be cut short
+        signal.signal(number, signal.SIG_IGN)  # ignore further signals, so that the clean-up is not interrupted
     raise Cancelled("Cancelled. The same command goes on from the last finished part.")
 
 
@@ -178,7 +180,7 @@ def _spelled(
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> dict[str, Any]:
-    """The options that every command on a recipe shares, as `headless.spell` takes them."""
+    """Collect the options that every command on a recipe shares, as `build_recipe` takes them."""
     return {
         "pool": arguments.pool_part(pool, name, split, pool_revision, fields),
         "task": task,
@@ -198,16 +200,16 @@ def _spelled(
 
 
 def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command(session, workspace, spelled, **own)` the options of `_spelled` before its own."""
+    """Add the options of `_spelled` before the own ones of `command(session, workspace, spelled, **own)`."""
     shared = inspect_signature(_spelled).parameters
     own = {k: p for k, p in inspect_signature(command).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
     @wraps(command)
-    def run(**given: Any) -> None:
-        with _command(given["job"], as_json=given["as_json"]) as session:
-            spelled = _spelled(**{k: v for k, v in given.items() if k in shared})
-            place = Workspace(given["workspace"])
-            command(session, place, spelled, **{k: v for k, v in given.items() if k in own})
+    def run(**options: Any) -> None:
+        with _command(options["job"], as_json=options["as_json"]) as session:
+            spelled = _spelled(**{k: v for k, v in options.items() if k in shared})
+            place = Workspace(options["workspace"])
+            command(session, place, spelled, **{k: v for k, v in options.items() if k in own})
 
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
@@ -294,12 +296,12 @@ def select(
 ) -> None:
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
-    chosen: dict[str, Any] = {
+    selection: dict[str, Any] = {
         "budget": budget,
         "filters": arguments.read_filters(filters or ()),
         "threshold": threshold,
     }
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, **chosen, export=export)
+    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, **selection, export=export)
     run = commands.require_run(recipe, pool, workspace)
     recipe = commands.resolve_duplicates(recipe, pool, workspace)
     commands.find_recipe_duplicates(recipe, pool, workspace, session.report)

@@ -1,4 +1,4 @@
-"""Between command line options and recipes, in both directions."""
+"""Conversion between command line options and recipes, in both directions."""
 
 import shlex
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Facts = dict[str, Any]
 
 
 def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
-    """A recipe's pool part from command line options; `fields` is a JSON text."""
+    """Return a recipe's pool part from command line options; `fields` is a JSON text."""
     try:
         mapping = orjson.loads(fields) if fields else None
     except orjson.JSONDecodeError as error:
@@ -31,43 +31,43 @@ def pool_part(source: str, name: str | None, split: str | None, revision: str | 
 
 
 def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
-    """`key=value` and, for methods in `also`, `method.key=value`, as parameters by method; "" is that of `--method`."""
+    """Parse `key=value`, and `method.key=value` of `also`, into parameters by method; "" is that of `--method`."""
     params: dict[str, dict[str, str]] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
         method, _, name = key.strip().rpartition(".")
-        if method and method not in _every(also):
+        if method and method not in _expand_all(also):
             raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
         params.setdefault(method, {})[name] = value.strip()
     return params
 
 
 def read_filters(lines: Sequence[str]) -> list[Facts]:
-    """What `--filter` says, as a recipe holds it."""
+    """Parse the lines of `--filter` into filters of a recipe."""
     return [asdict(parse_filter(line)) for line in lines]
 
 
-def _every(names: Sequence[str]) -> list[str]:
+def _expand_all(names: Sequence[str]) -> list[str]:
     return standalone_methods() if "all" in names else list(dict.fromkeys(names))
 
 
 def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
-    """The methods that `--also` names ("all": every one), with their settings."""
+    """Build the methods that `--also` names ("all": every one), with their settings."""
     params = read_settings(settings, names)
-    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _every(names)]
+    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _expand_all(names)]
 
 
 def measure_command(recipe: Recipe, workspace: Workspace) -> str:
-    """The command that measures what a recipe needs."""
+    """Return the command that measures what a recipe needs."""
     return shlex.join(["python", "-m", "core", *measure_arguments(recipe, "measure", workspace)])
 
 
 def measure_arguments(
     recipe: Recipe, command: str, workspace: Workspace | None = None, also: Sequence[Method] = ()
 ) -> list[str]:
-    """The arguments of `python -m core` that measure or estimate what a recipe, and other methods beside it, need."""
+    """Return the arguments of `python -m core` that measure or estimate what a recipe and the `also` methods need."""
     defaults = Recipe(pool=PoolPart(source="-"), method=recipe.method)
     arguments = [command, recipe.pool.source, "--method", recipe.method.name]
     arguments += _settings(recipe.method.build(), recipe.reading.model)
@@ -85,8 +85,7 @@ def measure_arguments(
 
 
 def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
-    """The arguments of `python -m core` that choose what a recipe chooses; None where it has pins, which need the
-    recipe itself."""
+    """Return the arguments of `python -m core` that select the rows of a recipe; None if it has pins."""
     if recipe.pins:
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
@@ -104,7 +103,7 @@ def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 
 
 def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
-    """`--set` for each parameter that is not what it would be anyway."""
+    """Return `--set` for each parameter that differs from its default."""
     standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
     changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
     return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]

@@ -1,4 +1,4 @@
-"""What the commands do, without the terminal: recipe in, facts out.
+"""Work of the commands, without the terminal: recipe in, facts out.
 
 Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
 """
@@ -51,7 +51,7 @@ def build_recipe(
     also: Sequence[str] = (),
     **rest: Any,
 ) -> tuple[Recipe, Pool]:
-    """The recipe that command line options spell, and its pool. Settings of methods in `also` are not part of it."""
+    """Build the recipe described by command line options and open its pool; settings of `also` are ignored."""
     params = with_suggestions(method, read_settings(settings, also).get("", {}), reading["model"])
     data = {"pool": pool, "method": {"name": method, "params": params}, "reading": reading}
     recipe = parse_recipe(data | rest, "command line")
@@ -60,9 +60,9 @@ def build_recipe(
 
 
 def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
-    """The pool of a recipe's pool part; `task` overrides the field of the task label ("" = none).
+    """Open the pool of a recipe's pool part; `task` overrides the field of the task label ("" = none).
 
-    The source may also be the fingerprint of a pool that was opened in this workspace before.
+    The source may also be the fingerprint of a pool opened in this workspace before.
     """
     plan = PoolPart.model_validate(part)
     report.stage("Reading the pool", rows=0, work=100)
@@ -92,15 +92,15 @@ def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: st
 
 
 def open_recipe_pool(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool:
-    """The pool that a recipe starts from; RecipeError when it is another one now."""
+    """Open the pool of a recipe; RecipeError if it has changed since."""
     return open_source(recipe.pool.model_dump(), workspace, report)
 
 
 def measure_methods(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
 ) -> list[Run]:
-    """Measure, or find measured, what the recipe's method and those beside it need: a run for each, its own first."""
-    from core.measurement.measure import measure_all  # brings torch, which the other commands can do without
+    """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first."""
+    from core.measurement.measure import measure_all  # imports torch, which the other commands do not need
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
@@ -110,8 +110,8 @@ def measure_methods(
 def estimate_cost(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
 ) -> Facts:
-    """What `measured` would cost."""
-    from core.measurement.cost import estimate  # brings torch
+    """Estimate the cost of `measure_methods`."""
+    from core.measurement.cost import estimate  # imports torch
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
@@ -121,29 +121,29 @@ def estimate_cost(
 def view_tokens(
     recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, rows: Sequence[int], *, strips: bool
 ) -> Facts:
-    """Rows token by token, with the base model and with the calibrated one where the recipe's method has trained it.
+    """Return rows token by token, with the base model and, if the recipe's method trained it, the calibrated one.
 
-    Their means; with `strips` every token as well. RecipeError when no run has read the pool in this way.
+    Their means; with `strips` every token as well. RecipeError if no run has read the pool in this way.
     """
-    from core.measurement.token_view import view_states  # brings torch
+    from core.measurement.token_view import view_states  # imports torch
 
     reading = recipe.reading.reading()
     own = find_run(workspace, pool, recipe.method.build(), reading, recipe.seed)
-    holds = own is not None and "base" in own.signals and not own.members
-    run = own if holds else find_signal(workspace, pool, "base", reading)
+    own_base_pass = own is not None and "base" in own.signals and not own.members
+    run = own if own_base_pass else find_signal(workspace, pool, "base", reading)
     if run is None:
         raise RecipeError(f"No model has read this pool in this way. First run: {measure_command(recipe, workspace)}")
-    views = view_states(run, rows, workspace, calibrated=holds, device=reading.device, report=report)
+    views = view_states(run, rows, workspace, calibrated=own_base_pass, device=reading.device, report=report)
     ids = [pool.rows["id"][row].as_py() for row in rows]
     means = [{"id": name} | own for name, own in zip(ids, view_means(views), strict=True)]
     if not strips:
         return {"rows": means}
-    return {"rows": [one | {state: asdict(read[k]) for state, read in views.items()} for k, one in enumerate(means)]}
+    return {"rows": [mean | {state: asdict(read[k]) for state, read in views.items()} for k, mean in enumerate(means)]}
 
 
 def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
-    """Lay the pool out as a map; where its coordinates are. RecipeError where there is nothing to lay out."""
-    from core.analysis import maps  # brings sklearn, which the other commands can do without
+    """Lay the pool out as a map and return where its coordinates are. RecipeError if there is nothing to lay out."""
+    from core.analysis import maps  # imports sklearn, which the other commands do not need
 
     if layout not in maps.LAYOUTS:
         raise RecipeError(f"--layout {layout}: choose one of {', '.join(maps.LAYOUTS)}.")
@@ -155,7 +155,7 @@ def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Repor
 
 
 def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
-    """Rows by id and by number, each once; RecipeError for one that the pool has not."""
+    """Return rows by id and by number, each once; RecipeError for one that the pool does not have."""
     places = [*(pc.index(pool.rows["id"], name).as_py() for name in ids), *numbers]
     for name, place in zip([*ids, *numbers], places, strict=True):
         if not 0 <= place < len(pool):
@@ -166,7 +166,7 @@ def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[in
 
 
 def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
-    """The recipe with the duplicates that its held-out rows are kept apart by: near ones, where they are known."""
+    """Set the duplicates that hold-out must not separate: near-duplicates, if they are known."""
     if not recipe.export.held_out:
         return recipe
     apart = duplicate_column(load_near_duplicates(workspace.root, pool.fingerprint))
@@ -174,13 +174,13 @@ def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Reci
 
 
 def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
-    """Find the near duplicates that a recipe names, where they are not known yet: a measurement without a model."""
+    """Find the near-duplicates that a recipe names, unless stored already: a measurement without a model."""
     for column in sorted(named_near_duplicates(recipe)):
         find_near_duplicates(pool, workspace, near_duplicate_similarity(column) or 1.0, report)
 
 
 def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report: Reporter) -> Facts:
-    """How many rows nearly repeat an earlier one; found now, or before."""
+    """Count rows that nearly repeat an earlier one; measured now, or before."""
     repeats = find_near_duplicates(pool, workspace, threshold, report)
     sizes = np.bincount(repeats[repeats >= 0]) + 1
     return {
@@ -195,7 +195,7 @@ def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report:
 
 
 def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
-    """The finished run that the recipe reads; RecipeError with the command that makes it when there is none."""
+    """Return the finished run that the recipe reads; RecipeError with the command that makes it if there is none."""
     method, reading = recipe.method.build(), recipe.reading.reading()
     run = find_run(workspace, pool, method, reading, recipe.seed)
     if run is None:
@@ -207,7 +207,7 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
 
 
 def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
-    """Choose and write; what was written, where, and how much."""
+    """Select and write; return what was written, where, and how much."""
     result = curate.curate(recipe, pool, run, out)
     if scores is not None:
         measured_ = load_measured(run)
@@ -226,7 +226,7 @@ def replay_manifest(
     *,
     rows_only: bool,
 ) -> Facts:
-    """Check a manifest and write its file again; ReplayError with the reason when that cannot be done."""
+    """Check a manifest and write its file again; ReplayError with the reason if that is impossible."""
     manifest = read_manifest(path)
     recipe = parse_recipe(manifest.recipe, str(path))
     source = pool_source or recipe.pool.source
@@ -241,7 +241,7 @@ def replay_manifest(
 
 
 def check_pool(pool: Pool, manifest: Manifest) -> Pool:
-    """The pool, if it is the manifest's; before anything slow is done."""
+    """Return the pool if it is the manifest's; checked before any slow work."""
     if pool.fingerprint != manifest.pool.fingerprint:
         raise ReplayError(
             f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
@@ -251,7 +251,7 @@ def check_pool(pool: Pool, manifest: Manifest) -> Pool:
 
 
 def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
-    """Every method on the demo pool; how many planted faults each keeps."""
+    """Run every method on the demo pool and count the planted faults each selects."""
     rows, files = [], []
     also = build_other_methods(["all"], [], "embedded")
     for name in standalone_methods():
@@ -262,8 +262,8 @@ def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> 
         run = measure_methods(recipe, pool, workspace, report, also)[0]
         result = curate.curate(recipe, pool, run, out / f"{name}.jsonl")
         selection = make_selection(recipe, pool, load_measured(run))
-        kept = count_faults(pool, selection.rows)
-        rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | kept)
+        faults = count_faults(pool, selection.rows)
+        rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | faults)
         files.append(str(result.chosen))
     return {
         "pool": "demo",

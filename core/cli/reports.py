@@ -1,4 +1,4 @@
-"""Facts about pools, runs and planted faults as plain data: a table on the terminal, JSON for programs."""
+"""Reports: facts about pools, runs and planted faults as plain data, for the terminal or as JSON."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from core.schema import Pool
 
 
 def count_faults(pool: Pool, rows: Any) -> dict[str, int]:
-    """Planted faults among these rows, by kind; every kind of the key is listed."""
+    """Count planted faults among these rows, by kind; every kind of the answer key is listed."""
     key = load_answer_key(pool) or {}
-    chosen = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
-    return {kind: chosen[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
+    counts = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
+    return {kind: counts[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
 
 
 def pool_facts(pool: Pool) -> Facts:
-    """What is in a pool, in numbers."""
+    """Summarise a pool in numbers."""
     prompts, responses = (pool.rows[f"{k}_chars"].to_numpy() for k in ("prompt", "response"))
     tasks = pc.value_counts(pool.rows["task"]).to_pylist() if len(pool) else []
     reasons = Counter(pool.set_aside["reason"].to_pylist())
@@ -56,13 +56,13 @@ def _spread(values: Any) -> Facts:
 
 
 def runs_facts(runs: Sequence[Run]) -> Facts:
-    """What the first run measured; and which other runs there are now."""
+    """Summarise the first run, and list the others."""
     others = [{"also": METHODS[run.method["name"]].label, "run": run.id} for run in runs[1:] if run.id != runs[0].id]
     return run_facts(runs[0]) | ({"others": others} if others else {})
 
 
 def run_facts(run: Run) -> Facts:
-    """What a run measured, in numbers."""
+    """Summarise what a run measured, in numbers."""
     measured_ = load_measured(run)
     tasks = {"tasks": {"source": run.tasks.source, "names": list(run.tasks.names)}} if run.tasks else {}
     means = {

@@ -1,4 +1,4 @@
-"""What the command line prints: whole when piped, folded in a terminal."""
+"""Output of the command line: whole when piped, folded in a terminal."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def narrow(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")  # no bold, whose codes would count as characters
 
 
-def test_a_pipe_gets_every_fact_on_a_line_of_its_own_and_no_colours():
+def test_a_pipe_gets_one_line_per_fact_and_no_colours():
     lines = format_facts(FACTS).splitlines()
     assert lines[0] == "pool   a [bold]pool[/bold] :smile:"
     assert lines[1].endswith("task 28: 28,000, task 29: 29,000") and len(lines[1]) > 80
@@ -27,7 +27,7 @@ def test_a_pipe_gets_every_fact_on_a_line_of_its_own_and_no_colours():
     assert len(lines) == 7 and not any("\x1b" in line or "…" in line or line != line.rstrip() for line in lines)
 
 
-def test_a_table_has_numbers_to_the_right_and_counts_wide_characters_as_two():
+def test_a_table_right_aligns_numbers_and_counts_wide_characters_as_two():
     head, first, second = format_facts(FACTS).splitlines()[4:]
     assert head.split() == ["rows", "id", "nll"]
     assert first == "       漢字" + 86 * " " + "  1.235"
