@@ -1,1 +1,11 @@
-"""analysis."""
+"""Analysis of selections and scores, on arrays; maps also read stored embeddings.
+
+composition     what a subset is made of, compared with the pool and random selections
+comparison      overlap, correlation and differences of several orders
+score_checks    warnings about scores: mostly length, constant, saturated, missing
+nearest_rows    rows with the most similar embeddings
+projection      axes, PCA and UMAP layouts, samples and grids for charts
+maps            layouts of stored embeddings, computed once per pool
+coverage_curve  coverage of the first k rows of an order, for any k
+allocation      rows per task as the budget grows
+"""

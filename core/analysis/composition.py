@@ -1,6 +1,6 @@
-"""What a subset is made of, beside the pool and beside chance.
+"""Composition of a subset, compared with the pool and with random selections.
 
-Arrays in, counts out. Tasks come as codes (N,) into a list of names, -1 = no task, so that a slider only counts.
+Arrays in, counts out. Tasks are codes (N,) into a list of names, -1 = no task, so that a slider only counts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ class Composition:
     tasks: IntArray  # (T,) rows per task
     no_task: int  # rows without one
     lengths: IntArray  # (B,) rows per bin of response length; bin b starts at LENGTH_EDGES[b] tokens
-    quantiles: FloatArray  # (5,) response tokens at QUANTILES (the lower row where one falls between); NaN for no rows
+    quantiles: FloatArray  # (5,) response tokens at QUANTILES (of two neighbouring rows the lower); NaN for no rows
     marked: Mapping[str, int] = field(default_factory=dict)  # rows under each mark, such as a planted fault
 
 
 def code_tasks(tasks: Sequence[str | None]) -> tuple[IntArray, tuple[str, ...]]:
-    """Task names as codes (N,) into a sorted list of names; -1 = no task. Once per pool."""
+    """Encode task names as codes (N,) into a sorted list of names; -1 = no task. Once per pool."""
     names = tuple(sorted({t for t in tasks if t is not None}))
     number: dict[str | None, int] = {name: k for k, name in enumerate(names)}
     number[None] = -1
@@ -48,7 +48,7 @@ def count_composition(
 ) -> Composition:
     """Count `rows` (K,) of a pool whose columns are (N,). Linear in K, about 15 ms per million.
 
-    `marks`: sets of rows worth following, by name, as (N,) masks.
+    `marks`: sets of rows of interest, by name, as (N,) masks.
     """
     tokens = response_tokens[rows]
     tasks = np.bincount(task_codes[rows] + 1, minlength=n_tasks + 1)
@@ -66,10 +66,10 @@ def count_composition(
 
 
 def _binned(counts: IntArray) -> IntArray:
-    """(B,) rows per length bin, from rows per exact length."""
-    upto = np.concatenate([[0], np.cumsum(counts)])  # upto[t] = rows shorter than t tokens
-    starts = upto[np.minimum(LENGTH_EDGES, len(counts))]
-    return np.diff(np.append(starts, upto[-1]))
+    """Return (B,) rows per length bin, from rows per exact length."""
+    cumulative = np.concatenate([[0], np.cumsum(counts)])  # cumulative[t] = rows shorter than t tokens
+    starts = cumulative[np.minimum(LENGTH_EDGES, len(counts))]
+    return np.diff(np.append(starts, cumulative[-1]))
 
 
 def _quantiles(counts: IntArray, n: int) -> FloatArray:
@@ -81,22 +81,24 @@ def _quantiles(counts: IntArray, n: int) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class RandomOrders:
-    """Random orders of the rows a method could have chosen from, with their running token sums: made once
-    per method, asked at every move of a slider."""
+    """Random orders of the eligible rows, with their running token sums.
+
+    Made once per method, read at every move of a slider.
+    """
 
     orders: tuple[IntArray, ...]  # one per seed, each (M,)
     cumulative: tuple[IntArray, ...]  # response tokens of the first 1 .. M rows of each
 
     @classmethod
     def from_orders(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
-        """`orders`: those of the method `random` at as many seeds as wanted, 20 for a band."""
+        """Build from `orders`, those of the method `random` at different seeds; 20 give a band."""
         sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
         return cls(tuple(orders), sums)
 
 
 @dataclass(frozen=True, eq=False)
 class RandomBand:
-    """What chance gives at one budget: (S, ...) arrays, one entry per seed."""
+    """Composition of random selections at one budget: (S, ...) arrays, one entry per seed."""
 
     rows: IntArray  # (S,)
     response_tokens: IntArray  # (S,)
@@ -116,11 +118,11 @@ def count_random_band(
     n_tasks: int,
     marks: Mapping[str, BoolArray] | None = None,
 ) -> RandomBand:
-    """The composition of random selections at the same budget, one per seed."""
-    drawn = []
+    """Count the composition of random selections at the same budget, one per seed."""
+    compositions = []
     for order, sums in zip(chance.orders, chance.cumulative, strict=True):
         length = prefix_length(order, budget, response_tokens, len(response_tokens), cumulative=sums)
-        drawn.append(
+        compositions.append(
             count_composition(
                 order[:length],
                 response_tokens=response_tokens,
@@ -131,10 +133,10 @@ def count_random_band(
             )
         )
     return RandomBand(
-        rows=np.array([d.rows for d in drawn]),
-        response_tokens=np.array([d.response_tokens for d in drawn]),
-        prompt_tokens=np.array([d.prompt_tokens for d in drawn]),
-        tasks=np.array([d.tasks for d in drawn]),
-        lengths=np.array([d.lengths for d in drawn]),
-        marked={name: np.array([d.marked[name] for d in drawn]) for name in (marks or {})},
+        rows=np.array([c.rows for c in compositions]),
+        response_tokens=np.array([c.response_tokens for c in compositions]),
+        prompt_tokens=np.array([c.prompt_tokens for c in compositions]),
+        tasks=np.array([c.tasks for c in compositions]),
+        lengths=np.array([c.lengths for c in compositions]),
+        marked={name: np.array([c.marked[name] for c in compositions]) for name in (marks or {})},
     )

@@ -1,11 +1,11 @@
-"""The map of a pool as a stage: which embeddings a pool has, and where each row lies, stored once.
+"""The map of a pool as a stored stage: which embeddings a pool has, and the coordinates of each row.
 
-    measurements/<key>/pca.npy     (N, 2) float32, seconds                 keyed by the measurement that holds the
+    measurements/<key>/pca.npy     (N, 2) float32, seconds                 keyed by the measurement that stores the
     measurements/<key>/umap.npy    (N, 2) float32, a minute, as a job      embeddings, which of them, and the seed
-    measurements/<key>/about.json  what can be said of them; written with each
+    measurements/<key>/about.json  facts about them; written with each
 
-A row without an embedding (no response, no answer, no neuron on) is NaN. Knows nothing of models, so pages can use it
-too.
+A row without an embedding (no response, no answer, no active neuron) is NaN. Independent of models, so pages can use
+it too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,14 +31,14 @@ from core.workspace.files import atomic_path, disk_errors, read_json, write_json
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
-FORMAT = 1  # of what is stored here: raised when core.analysis.projection gives other coordinates
-BASE_COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}  # of the base pass
+FORMAT = 1  # format of what is stored here: raise it when core.analysis.projection gives other coordinates
+BASE_COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}  # columns of the base pass
 ANSWERS, ACTIVATIONS = "answers", "activations"
 COLUMNS = BASE_COLUMNS | {ANSWERS: CENTRE}
 EMBEDDING_KINDS = (*COLUMNS, ACTIVATIONS)
 LAYOUTS = ("pca", "umap")
 ABOUT = "about.json"
-MEASURED_BY = {ANSWERS: "answer_divergence", ACTIVATIONS: "activation_coverage"}  # others: by any method with a model
+MEASURED_BY = {ANSWERS: "answer_divergence", ACTIVATIONS: "activation_coverage"}  # other kinds: any method with a model
 
 
 @dataclass(frozen=True)
@@ -51,31 +51,31 @@ class EmbeddingSource:
     rows: int  # of the pool
 
     def size(self) -> int:
-        """Bytes on disk: tells what can be read at once."""
+        """Return bytes on disk: an estimate of what can be read at once."""
         return sum(file.stat().st_size for file in self.held.iterdir())
 
 
 def list_sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, EmbeddingSource]:
-    """What the measurements under this reading hold, by kind in the order of OF; of each the newest."""
-    found: dict[str, EmbeddingSource] = {}
+    """List the embeddings measured under this reading, by kind in the order of EMBEDDING_KINDS; of each the newest."""
+    newest: dict[str, EmbeddingSource] = {}
     for run in list_runs(workspace, pool.fingerprint):
         if reads_alike(run, reading):
-            for of, held in _held(workspace, run):
-                found.setdefault(of, EmbeddingSource(of, held, _embedder(run, of), len(pool)))
-    if pool.rows["response"].null_count == len(pool):  # prompts only
-        found.pop("response", None)
-    return {of: found[of] for of in EMBEDDING_KINDS if of in found}
+            for of, folder in _stored_embeddings(workspace, run):
+                newest.setdefault(of, EmbeddingSource(of, folder, _embedder(run, of), len(pool)))
+    if pool.rows["response"].null_count == len(pool):  # a pool of prompts only
+        newest.pop("response", None)
+    return {of: newest[of] for of in EMBEDDING_KINDS if of in newest}
 
 
-def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
+def _stored_embeddings(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
     if "dtype" in run.summary:  # a model has read the pool
-        with suppress(WorkspaceError):  # it is gone, or there has been no base pass
+        with suppress(WorkspaceError):  # it was removed, or there has been no base pass
             parts = base_parts(workspace, run)
             if not parts.missing():
                 yield from ((of, parts.folder) for of in BASE_COLUMNS)
     if "grams" in run.kept:
         folder = workspace.folder("measurements", run.kept["grams"])
-        if _has_centres(folder):
+        if _has_answer_centres(folder):
             yield ANSWERS, folder
     if "states" in run.kept:
         folder = workspace.folder("measurements", run.kept["states"])
@@ -83,8 +83,8 @@ def _held(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
             yield ACTIVATIONS, folder
 
 
-def _has_centres(folder: Path) -> bool:
-    """Measurements made before there was a map of answers hold none."""
+def _has_answer_centres(folder: Path) -> bool:
+    """Return whether answer centres are stored; measurements made before there was a map of answers have none."""
     if not (folder / "plan.parquet").exists():
         return False
     first = Parts.open(folder, {}, []).path(0)
@@ -92,30 +92,30 @@ def _has_centres(folder: Path) -> bool:
 
 
 def _embedder(run: Run, of: str) -> str:
-    """What the embeddings are of: the model, or for answers the sentence encoder that was asked for."""
+    """Return the model of the embeddings; for answers, the sentence encoder that was requested."""
     named = run.method["params"].get("embeddings") if of == ANSWERS else None
     return str(named or run.model["name"])
 
 
 def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> EmbeddingSource:
-    """The embeddings of one kind; RecipeError with the reason where there are none."""
+    """Return the embeddings of one kind; RecipeError with the reason if there are none."""
     if of not in EMBEDDING_KINDS:
         raise RecipeError(f"--of {of}: choose one of {', '.join(EMBEDDING_KINDS)}.")
-    found = list_sources(workspace, pool, reading).get(of)
-    if found is None:
+    source = list_sources(workspace, pool, reading).get(of)
+    if source is None:
         method = MEASURED_BY.get(of, "entropy_shift")
         raise RecipeError(
             f"No {of} embeddings of this pool are measured with this model. First run measure, for example with "
             f"--method {method}."
         )
-    return found
+    return source
 
 
 # What is stored
 
 
 def map_folder(workspace: Workspace, source: EmbeddingSource, seed: int) -> Path:
-    """Where the coordinates are or will be."""
+    """Return the folder of the coordinates, made or not."""
     return workspace.folder("measurements", content_key(_spec(source, seed)))
 
 
@@ -124,7 +124,7 @@ def _spec(source: EmbeddingSource, seed: int) -> dict[str, Any]:
 
 
 def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: int) -> FloatArray | None:
-    """(N, 2) stored coordinates, read-only; None where there are none yet."""
+    """Load (N, 2) stored coordinates, read-only; None if there are none yet."""
     file = map_folder(workspace, source, seed) / f"{layout}.npy"
     if not file.exists():
         return None
@@ -135,7 +135,7 @@ def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: i
 
 
 def load_map_facts(workspace: Workspace, source: EmbeddingSource, seed: int) -> Mapping[str, Any]:
-    """What is known of stored coordinates: `share` of all variance in each of the two axes of PCA; rows `placed`."""
+    """Load facts about stored coordinates: `share` of variance in each of the two PCA axes; rows `placed`."""
     about: dict[str, Any] = read_json(map_folder(workspace, source, seed) / ABOUT)
     return about
 
@@ -143,10 +143,10 @@ def load_map_facts(workspace: Workspace, source: EmbeddingSource, seed: int) -> 
 def make_map(
     workspace: Workspace, source: EmbeddingSource, layout: str, seed: int, report: Reporter | None = None
 ) -> Path:
-    """Store the PCA map, and with layout "umap" the UMAP as well; the folder. What is there is not made again."""
+    """Store the PCA map, and with layout "umap" also the UMAP, unless stored already; return the folder."""
     report, folder = report or SilentReporter(), map_folder(workspace, source, seed)
-    wanted = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
-    if not wanted:
+    missing = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
+    if not missing:
         return folder
     with workspace.hold(f"map-{folder.name}-{layout}", lambda: report.waiting("Another worker makes the same map.")):
         rows, placed, axes = project_source(source, seed, report)
@@ -157,26 +157,26 @@ def make_map(
         }
         write_json(folder / "spec.json", _spec(source, seed))
         write_json(folder / ABOUT, about)
-        _keep(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
-        if "umap" in wanted and not (folder / "umap.npy").exists():
+        _save_layout(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
+        if "umap" in missing and not (folder / "umap.npy").exists():
             report.stage("Laying out the map (UMAP)", rows=0, work=100)
             xy = projection.umap_layout(placed, seed=seed, on_step=percent_callback(report))
-            _keep(folder / "umap.npy", source.rows, rows, xy)
+            _save_layout(folder / "umap.npy", source.rows, rows, xy)
     return folder
 
 
-def _keep(file: Path, n: int, rows: IntArray, xy: FloatArray) -> None:
-    whole = np.full((n, 2), np.nan, np.float32)
-    whole[rows] = xy
+def _save_layout(file: Path, n: int, rows: IntArray, xy: FloatArray) -> None:
+    layout = np.full((n, 2), np.nan, np.float32)
+    layout[rows] = xy
     with atomic_path(file) as temporary, temporary.open("wb") as out:
-        np.save(out, whole, allow_pickle=False)
+        np.save(out, layout, allow_pickle=False)
 
 
-# From what is measured to a few axes
+# From stored embeddings to a few axes
 
 
 def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tuple[IntArray, FloatArray, PrincipalAxes]:
-    """Rows that have an embedding (K,), where they lie on the axes (K, ≤ WIDTH), and the axes.
+    """Return the rows that have an embedding (K,), their coordinates on the axes (K, ≤ WIDTH), and the axes.
 
     In memory: the sample that axes are fitted to, one part of the embeddings, and K · WIDTH numbers.
     """
@@ -186,17 +186,17 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
         rows = np.flatnonzero(np.diff(states.indptr))
         if not len(rows):
             raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")
-        on = project_active_neurons(states, rows, seed, percent_callback(report))
-        axes = projection.fit_axes(on, seed=seed)
-        return rows, axes.project(on), axes
+        projected = project_active_neurons(states, rows, seed, percent_callback(report))
+        axes = projection.fit_axes(projected, seed=seed)
+        return rows, axes.project(projected), axes
     blocks = _Blocks(source)
     axes = projection.fit_axes(blocks.sample(seed), seed=seed)
-    whole = np.full((source.rows, axes.directions.shape[1]), np.nan, np.float32)
-    for done, (some, vectors) in enumerate(blocks):
-        whole[some] = axes.project(vectors)
+    coordinates = np.full((source.rows, axes.directions.shape[1]), np.nan, np.float32)
+    for done, (part_rows, vectors) in enumerate(blocks):
+        coordinates[part_rows] = axes.project(vectors)
         percent_callback(report)(done + 1, len(blocks.parts.plan))
-    rows = np.flatnonzero(np.isfinite(whole).all(axis=1))
-    return rows, whole[rows], axes
+    rows = np.flatnonzero(np.isfinite(coordinates).all(axis=1))
+    return rows, coordinates[rows], axes
 
 
 class _Blocks:
@@ -212,14 +212,14 @@ class _Blocks:
             yield rows, np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
 
     def sample(self, seed: int) -> NDArray[np.float16]:
-        """A seeded sample of rows that have an embedding: what axes are fitted to."""
+        """Return a seeded sample of the embeddings that exist, to fit axes to."""
         one_group = np.zeros(self.source.rows, np.int64)
-        wanted = np.zeros(self.source.rows, np.bool_)
-        wanted[projection.sample_by_group(one_group, projection.MAX_AXES_ROWS, seed=seed)] = True
-        taken = [(rows[wanted[rows]], vectors[wanted[rows]]) for rows, vectors in self]
-        rows, vectors = (np.concatenate(v) for v in zip(*taken, strict=True))
-        there = np.isfinite(vectors).all(axis=1)
-        if not there.any():
+        sampled = np.zeros(self.source.rows, np.bool_)
+        sampled[projection.sample_by_group(one_group, projection.MAX_AXES_ROWS, seed=seed)] = True
+        blocks = [(rows[sampled[rows]], vectors[sampled[rows]]) for rows, vectors in self]
+        rows, vectors = (np.concatenate(v) for v in zip(*blocks, strict=True))
+        present = np.isfinite(vectors).all(axis=1)
+        if not present.any():
             raise WorkspaceError(f"{self.source.held}: no row has a {self.source.of} embedding to lay out.")
-        found: NDArray[np.float16] = vectors[there][np.argsort(rows[there])]
-        return found
+        sample: NDArray[np.float16] = vectors[present][np.argsort(rows[present])]
+        return sample

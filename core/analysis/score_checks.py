@@ -1,4 +1,4 @@
-"""When a score should not be trusted: mostly length, constant, saturated, missing."""
+"""Checks of a score: mostly length, constant, saturated, missing."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,23 +9,23 @@ from scipy.stats import spearmanr
 
 from core.schema import IntArray
 
-MOSTLY_LENGTH = 0.6  # |Spearman| with response length from which a score says little else
-SATURATED = 0.5  # share of the scored rows on one value above which a score hardly orders
+MOSTLY_LENGTH = 0.6  # |Spearman| with response length from which a score adds little else
+SATURATED = 0.5  # share of the scored rows with one value above which a score hardly orders rows
 
 
 @dataclass(frozen=True)
 class ScoreCheck:
-    """Whether a score says something of its own."""
+    """Result of the checks: whether a score adds information of its own."""
 
     length_rho: float  # Spearman with response tokens; NaN where it does not exist
     missing: int  # rows without a score
     constant: bool  # one value only (or none)
-    top_share: float  # share of the scored rows on the commonest value; 0 = no row is scored
+    top_share: float  # share of the scored rows with the commonest value; 0 = no row is scored
     warnings: tuple[str, ...]  # sentences for people
 
 
 def assess_score(values: NDArray[Any], response_tokens: IntArray) -> ScoreCheck:
-    """Look for the ways a score (N,) can mislead: mostly length, constant, saturated, missing."""
+    """Check a score (N,) for ways it can mislead: mostly length, constant, saturated, missing."""
     numbers = values.astype(np.float64)
     scored = np.isfinite(numbers)
     present = numbers[scored]
@@ -44,19 +44,19 @@ def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _warnings(rho: float, missing: int, n: int, constant: bool, top_share: float) -> tuple[str, ...]:
-    said = []
+    sentences = []
     if missing == n:
         return ("No row has this score.",)
     if missing:
-        said.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
+        sentences.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
     if constant:
-        said.append("Every row has the same score: it orders nothing.")
+        sentences.append("Every row has the same score: it orders nothing.")
     elif top_share > SATURATED:
-        said.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
+        sentences.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
     if abs(rho) >= MOSTLY_LENGTH:  # never true of NaN
         longer = "longer" if rho > 0 else "shorter"
-        said.append(
+        sentences.append(
             f"This is mostly length: it is higher the {longer} the response "
             f"(Spearman {rho:.2f}). Compare with Longest response before you trust it."
         )
-    return tuple(said)
+    return tuple(sentences)

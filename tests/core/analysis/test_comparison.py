@@ -1,4 +1,4 @@
-"""Orders side by side: small ones worked by hand, chance against real draws, and laws."""
+"""Comparison of orders: small ones worked by hand, chance against real draws, and laws."""
 
 import numpy as np
 import pytest
@@ -29,14 +29,14 @@ def test_overlap_at_every_budget():
     np.testing.assert_allclose(made.jaccard, [np.nan, 0, 1, 2 / 4, 2 / 6, 4 / 6, 1])
 
 
-def test_chance_is_what_random_subsets_of_these_sizes_share_on_average():
-    # 3 of 6 and 2 of 6: on average 1 row in common, of 5 - 1 = 4 that either takes
+def test_expected_overlap_is_the_mean_of_random_subsets_of_these_sizes():
+    # 3 of 6 and 2 of 6: on average 1 row in common, of 5 - 1 = 4 in either
     made = compute_overlap(A, B, np.array([3]), np.array([2]))
     assert made.expected[0] == pytest.approx(1 / 4)
 
 
 def test_orders_of_different_rows_at_different_sizes():
-    short = ranks([5, 0])  # has no place for four rows
+    short = ranks([5, 0])  # has no rank for four rows
     made = compute_overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
     assert made.shared.tolist() == [0, 1, 2]
     np.testing.assert_allclose(made.jaccard, [0, 1 / 3, 2 / 6])
@@ -64,7 +64,7 @@ def test_the_band_holds_95_percent_of_random_draws(apart):
     assert inside == pytest.approx(0.95, abs=0.03)
 
 
-def test_overlap_looks_the_same_from_both_sides():
+def test_overlap_is_symmetric():
     rng = np.random.default_rng(1)
     a, b = (Order(rng.permutation(500)[:400]).rank(500) for _ in range(2))
     one, other = (compute_overlap(*pair, np.arange(0, 501, 50), np.arange(0, 501, 50)) for pair in ((a, b), (b, a)))
@@ -94,10 +94,10 @@ def test_the_matrix_of_pairs_follows_from_the_combinations():
     assert np.isnan(Membership.from_subsets([np.array([], int)] * 2, 3).jaccard()).all()
 
 
-# How alike whole orders are
+# How similar whole orders are
 
 
-def test_correlation_is_over_the_rows_that_both_place():
+def test_correlation_is_over_the_rows_ranked_in_both():
     found = rank_correlation_matrix([A, ranks([5, 4, 3, 2, 1, 0]), ranks([0, 2, 1])])
     assert found[0, 1] == pytest.approx(-1)
     assert found[0, 2] == found[2, 0] == pytest.approx(0.5)  # 0 1 2 against 0 2 1: 1 - 6 · 2 / 24
@@ -109,7 +109,7 @@ def test_the_strongest_disagreements_come_first():
     np.testing.assert_allclose(normalised_ranks(A), 1 - np.arange(6) / 6)
     assert disagreements(A, B, 9).tolist() == [2, 3, 0]  # two places down, two, one; the earlier row first
     assert disagreements(B, A, 2).tolist() == [4, 5]
-    assert disagreements(A, ranks([0]), 9).tolist() == []  # first in both, and no place for the others
+    assert disagreements(A, ranks([0]), 9).tolist() == []  # first in both, and no rank for the others
 
 
 def test_distance_is_the_share_that_would_have_to_move():

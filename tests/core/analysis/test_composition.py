@@ -1,4 +1,4 @@
-"""Counts over subsets, by hand, and beside chance."""
+"""Counts over subsets, by hand and against chance."""
 
 import numpy as np
 import pytest
@@ -100,10 +100,10 @@ def test_at_a_token_budget_no_random_selection_exceeds_it():
     band = count_random_band(chance, Budget(3000, "tokens"), **about)
     assert (band.response_tokens <= 3000).all()
     assert (band.response_tokens > 3000 - 90).all()
-    assert len(set(band.rows.tolist())) > 1  # how many rows that buys differs from draw to draw
+    assert len(set(band.rows.tolist())) > 1  # the number of rows within the budget differs from draw to draw
 
 
-def test_at_the_whole_budget_chance_is_the_pool():
+def test_at_the_whole_budget_random_selections_are_the_pool():
     about, chance, _ = a_pool()
     band = count_random_band(chance, Budget(100, "percent"), **about)
     whole = count_composition(np.arange(300), **about)

@@ -1,4 +1,4 @@
-"""The map as a stage: what a measurement holds is found, laid out once, and found again."""
+"""The map as a stage: stored embeddings are found, laid out once, and reused."""
 
 import json
 import random
@@ -31,7 +31,7 @@ ROWS = 80
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_model_dir):
-    """A measured pool of 80 rows: its workspace, pool, run and reading."""
+    """Return a measured pool of 80 rows: its workspace, pool, run and reading."""
     place = tmp_path_factory.mktemp("mapped")
     draw = random.Random(0)
     rows = [
@@ -57,7 +57,7 @@ def project(made, *words):
     return CliRunner().invoke(app, ["project", *map(str, [source, *options, *words])])
 
 
-def test_all_that_was_measured_is_found(made):
+def test_all_measured_embeddings_are_found(made):
     workspace, pool, _, reading = made
     found = list_sources(workspace, pool, reading)
     assert list(found) == ["prompt", "response", "activations"]
@@ -83,7 +83,7 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(made):
 
 @pytest.fixture
 def gaps(tmp_path):
-    """A stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
+    """Return a stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
     vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float16)
     vectors[[3, 40]] = np.nan
     workspace, order = Workspace(tmp_path), np.random.default_rng(1).permutation(60)
@@ -114,7 +114,7 @@ def test_where_no_row_has_an_embedding_there_is_no_map(gaps):
         make_map(workspace, EmbeddingSource("prompt", only.folder, "by hand", 25), "pca", 0)
 
 
-def test_rows_with_the_same_neurons_on_lie_upon_each_other(made):
+def test_rows_with_the_same_active_neurons_coincide(made):
     workspace, pool, run, reading = made
     source = need_source(workspace, pool, reading, "activations")
     make_map(workspace, source, "pca", 0)
@@ -136,7 +136,7 @@ def test_a_map_is_made_once(made):
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == stamps
 
 
-def test_a_map_lost_half_way_is_made_again_to_the_bit(made):
+def test_an_interrupted_map_is_made_again_to_the_bit(made):
     workspace, pool, _, reading = made
     source = need_source(workspace, pool, reading, "prompt")
     folder = make_map(workspace, source, "umap", 0)
@@ -156,7 +156,7 @@ def test_another_seed_is_another_map(made):
     )
 
 
-def test_reading_part_by_part_is_reading_the_whole(made, monkeypatch):
+def test_reading_part_by_part_equals_reading_the_whole(made, monkeypatch):
     workspace, pool, run, reading = made
     parts = base_parts(workspace, run)
     blocks = maps._Blocks(need_source(workspace, pool, reading, "prompt"))
@@ -170,7 +170,7 @@ def test_reading_part_by_part_is_reading_the_whole(made, monkeypatch):
     assert len(some) == 10 and (some[:, None] == whole[None]).all(axis=2).any(axis=1).all()
 
 
-def test_the_command_makes_the_map_and_finds_it(made):
+def test_the_command_makes_the_map_once_and_reuses_it(made):
     first = project(made, "--of", "prompt", "--json")
     assert first.exit_code == 0, first.output
     facts = json.loads(first.stdout)
@@ -179,12 +179,12 @@ def test_the_command_makes_the_map_and_finds_it(made):
     assert json.loads(project(made, "--of", "prompt", "--json").stdout) == facts
 
 
-def test_a_map_of_answers_wants_answers(made):
+def test_a_map_of_answers_needs_answers(made):
     result = project(made, "--of", "answers")
     assert result.exit_code == 2 and "--method answer_divergence" in result.stderr
 
 
-def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
+def test_a_row_is_placed_at_the_mean_of_its_answers(made, tmp_path):
     _, pool, _, reading = made
     workspace = Workspace(tmp_path)
     method = build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
@@ -204,7 +204,7 @@ def test_answers_lie_where_the_mean_of_their_vectors_does(made, tmp_path):
     assert need_source(workspace, pool, reading, "answers").by == "an-encoder"
 
 
-def test_answers_measured_before_their_middle_was_kept_have_no_map(made, tmp_path):
+def test_answers_measured_before_centres_were_stored_have_no_map(made, tmp_path):
     workspace, pool, run, reading = made
     old = Parts.open(workspace.folder("measurements", "grams-of-old"), {}, [np.arange(len(pool))])
     old.write(0, pa.table({"gram": np.zeros(len(pool), np.float32)}))
@@ -216,7 +216,7 @@ def test_answers_measured_before_their_middle_was_kept_have_no_map(made, tmp_pat
 
 
 @pytest.mark.parametrize("words", [("--of", "nothing"), ("--layout", "flat")])
-def test_the_command_names_what_there_is_to_choose_from(made, words):
+def test_the_command_lists_the_possible_choices(made, words):
     result = project(made, *words)
     assert result.exit_code == 2 and "choose one of" in result.stderr
 

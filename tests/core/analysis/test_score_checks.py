@@ -1,4 +1,4 @@
-"""Scores that look like scores and are not."""
+"""Scores that are none: mostly length, constant, saturated, missing."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ LENGTHS = np.arange(1, 101)
 RNG = np.random.default_rng(0)
 
 
-def test_a_score_of_its_own_gets_no_warning():
+def test_an_informative_score_gets_no_warning():
     said = assess_score(RNG.permutation(100).astype(np.float32), LENGTHS)
     assert abs(said.length_rho) < 0.3
     assert (said.missing, said.constant, said.top_share, said.warnings) == (0, False, 0.01, ())
@@ -21,7 +21,7 @@ def test_any_rising_function_of_length_is_length():
     assert "higher the longer the response (Spearman 1.00)" in said.warnings[0]
 
 
-def test_a_falling_one_is_length_too():
+def test_a_falling_function_of_length_is_length_too():
     said = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
     assert said.length_rho == pytest.approx(-1.0)
     assert "higher the shorter the response (Spearman -1.00)" in said.warnings[0]
@@ -48,7 +48,7 @@ def test_a_saturated_score_is_named_with_its_share():
     assert assess_score(half, LENGTHS).warnings == ()
 
 
-def test_missing_scores_are_counted_and_left_out_of_everything_else():
+def test_missing_scores_are_counted_and_otherwise_ignored():
     values = LENGTHS.astype(np.float32)
     values[::4] = np.nan
     said = assess_score(values, LENGTHS)
@@ -57,7 +57,7 @@ def test_missing_scores_are_counted_and_left_out_of_everything_else():
     assert said.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be chosen by it."
 
 
-def test_no_score_at_all_is_one_sentence():
+def test_a_score_that_is_missing_everywhere_gives_one_sentence():
     assert assess_score(np.full(100, np.nan), LENGTHS).warnings == ("No row has this score.",)
     assert assess_score(np.empty(0), np.empty(0, int)).warnings == ("No row has this score.",)
 
@@ -66,5 +66,5 @@ def test_responses_of_one_length_correlate_with_nothing():
     assert np.isnan(assess_score(LENGTHS.astype(float), np.full(100, 7)).length_rho)
 
 
-def test_a_yes_or_no_column_can_be_asked_too():
+def test_a_boolean_column_can_be_checked_too():
     assert assess_score(LENGTHS > 30, LENGTHS).top_share == pytest.approx(0.7)
