@@ -12,6 +12,7 @@ from core.methods import build_method
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
 from pages.ui.shell import state
+from pages.ui.shell.settings import FORMAT, settings_from_json
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"
@@ -268,10 +269,10 @@ def test_scores_that_rows_brought_along_are_added_without_a_model(workspace, tmp
 def test_settings_of_before_still_load():
     old = asdict(state.Settings())
     del old["contenders"]
-    assert state._from_json({"format": state.FORMAT, **old}).contenders == ()
+    assert settings_from_json({"format": FORMAT, **old}).contenders == ()
     params = {"members": Combined('["longest", "random"]').members, "rule": "union"}
     new = state.Settings(contenders=(state.Contender("combined", params, "both"), state.Contender(saved="a")))
-    assert state._from_json({"format": state.FORMAT, **json.loads(json.dumps(asdict(new)))}) == new
+    assert settings_from_json({"format": FORMAT, **json.loads(json.dumps(asdict(new)))}) == new
 
 
 def test_the_score_page_knows_a_combination_and_refuses_members_that_cannot_be(page):

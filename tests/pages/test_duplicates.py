@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
+from core.selection.selection import Pin
 from core.workspace.files import read_json
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import state
@@ -56,8 +58,8 @@ def test_each_group_is_let_in_once(run, repeats, app):
 def test_a_row_says_which_line_it_repeats(run, pool, repeats, app):
     near = next(i for i in range(239) if repeats[i] >= 0)
     at = app("select")
-    pins = (state.Pin(f"row-{near}", "in"), state.Pin("again", "in"))
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], pins=pins)
+    pins = (Pin(f"row-{near}", "in"), Pin("again", "in"))
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=pins)
     at.run()
     at.get_by_key("select.view").set_value("Pinned").run()
     assert not at.exception

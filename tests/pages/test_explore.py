@@ -299,7 +299,7 @@ def test_the_slider_moves_the_mark_but_no_curve(coverage):
 
 def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(coverage, covered, pool):
     at = coverage
-    at.session_state[state.SETTINGS] = state.replace(
+    at.session_state[state.SETTINGS] = replace(
         at.session_state[state.SETTINGS], filters=(Filter("task", values=("sums",)),)
     )
     at.run()
@@ -318,7 +318,7 @@ def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(cove
 
 
 def test_a_filter_that_excludes_every_row_draws_no_curve(coverage):
-    coverage.session_state[state.SETTINGS] = state.replace(
+    coverage.session_state[state.SETTINGS] = replace(
         coverage.session_state[state.SETTINGS], filters=(Filter("prompt", contains="no row says this"),)
     )
     for section in sections(coverage.run()):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -12,6 +13,7 @@ from core.__main__ import app as commands
 from core.output.curate import curate
 from core.pool.pools import load_pool
 from core.selection.recipe import load_recipe
+from core.selection.selection import Pin
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 
@@ -50,7 +52,7 @@ def test_without_a_measurement_it_says_where_to_get_one(pool, app):
 
 def test_with_nothing_chosen_it_leads_back_to_select(run, app):
     at = app("export")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], budget="0")
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], budget="0")
     at.run()
     assert not at.exception
     assert "No row is chosen" in said(at)
@@ -144,8 +146,8 @@ def test_a_share_is_held_out_and_the_command_says_so(pool, run, app, folder, wor
 def test_pins_and_filters_reach_the_manifest(run, app, folder):
     at = app("select")
     at.multiselect(key="select.task").set_value(["words"]).run()
-    at.session_state[state.SETTINGS] = state.replace(
-        at.session_state[state.SETTINGS], pins=(state.Pin("row-6", "in", "kept by hand"),)
+    at.session_state[state.SETTINGS] = replace(
+        at.session_state[state.SETTINGS], pins=(Pin("row-6", "in", "kept by hand"),)
     )
     at.switch_page("pages/export.py").run()
     at = write(at)
@@ -180,7 +182,7 @@ def asked(workspace, tmp_path):
 def test_prompts_without_answers_go_out_as_a_queue_for_people(workspace, tmp_path, app, folder):
     asked(workspace, tmp_path)
     at = app("select")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="random", budget="10")
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
     at.switch_page("pages/export.py").run()
     at.get_by_key("export.schema").set_value("annotation").run()
     assert not at.exception
@@ -200,7 +202,7 @@ def test_prompts_without_answers_go_out_as_a_queue_for_people(workspace, tmp_pat
 def test_prompts_cannot_go_out_as_answered_rows(workspace, tmp_path, app, schema):
     asked(workspace, tmp_path)
     at = app("select")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="random", budget="10")
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
     at.switch_page("pages/export.py").run()
     at.get_by_key("export.schema").set_value(schema).run()
     assert not at.exception
@@ -221,7 +223,7 @@ def test_a_queue_of_answered_rows_is_one_sentence(run, app, workspace):
 def test_a_budget_in_tokens_of_prompts_is_one_sentence(workspace, tmp_path, app):
     asked(workspace, tmp_path)
     at = app("select")
-    settings = state.replace(at.session_state[state.SETTINGS], method="random", budget="2ktok")
+    settings = replace(at.session_state[state.SETTINGS], method="random", budget="2ktok")
     at.session_state[state.SETTINGS] = settings
     at.switch_page("pages/export.py").run()
     assert not at.exception

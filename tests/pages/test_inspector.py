@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -137,14 +138,14 @@ def test_a_row_that_is_not_eligible_says_why(at, read):
 def test_a_row_that_a_filter_leaves_out_and_a_filter_that_a_method_does_not_know_are_said(read, asked, app):
     at = app("pool")
     filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], filters=filters)
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], filters=filters)
     part(at.run(), "Ranks")  # of row 0, whose task is sums
     assert "Entropy shift–not selected · not eligible: filtered out" in shown(at)
     assert "Task confidence–not selected · filters: there is no column 'delta_nll'" in shown(at)
 
 
 def test_a_pin_stands_at_the_head_of_every_order(at):
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], pins=(Pin("row-11", "in"),))
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin("row-11", "in"),))
     part(open_row(at, 11), "Ranks")
     assert "Longest response1 of 240" in shown(at)
     assert shown(at).count("selected · pinned in") >= 5
@@ -265,7 +266,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     pool = load_pool(str(file), workspace=workspace.root)
     run = measure_pool(pool, build_method("lowest_nll", {}), Reading(), workspace, report=SilentReporter())
     at = app("pool")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], method="lowest_nll")
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="lowest_nll")
     part(at.run(), "Tokens")
     next(button for button in at.button if button.label.startswith("Read this row")).click().run()
     deadline = time.monotonic() + 120

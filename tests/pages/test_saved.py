@@ -4,10 +4,12 @@ from dataclasses import asdict
 
 import orjson
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core.errors import RecipeError
 from core.selection.filters import Filter
+from core.selection.selection import Pin
 from pages.ui.data import cached
 from pages.ui.shell import state
 from pages.ui.shell.state import Settings
@@ -82,7 +84,7 @@ def test_every_field_of_the_settings_survives_the_file(page, pool):
             Filter("task", values=("a", None)),
             Filter("p", matches="x"),
         ),
-        pins=(state.Pin("row-3", "out", "wrong"),),
+        pins=(Pin("row-3", "out", "wrong"),),
         also=("random",),
     )
     page.session_state[state.SETTINGS] = full
@@ -160,7 +162,7 @@ def test_renaming_keeps_what_it_holds_and_deleting_asks_first(page, pool):
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\nb"])
 def test_a_bad_name_is_one_sentence(page, pool, monkeypatch, name):
-    monkeypatch.setattr(state.st, "session_state", {state.POOL: pool.fingerprint, state.SETTINGS: Settings()})
+    monkeypatch.setattr(st, "session_state", {state.POOL: pool.fingerprint, state.SETTINGS: Settings()})
     with pytest.raises(RecipeError, match="needs a name of 1 to 80 characters"):
         state.save_as(name)
 

@@ -1,7 +1,10 @@
 """The Select page as people meet it: what moves when something is moved. Numbers: the pool has 240 rows."""
 
+from dataclasses import replace
+
 import pytest
 
+from core.selection.selection import Pin
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run, task_confidence_run
 
@@ -232,8 +235,8 @@ def test_a_row_pinned_in_counts_against_the_budget(page):
     page.slider(key="select.slider.percent").set_value(5.0).run()
     view(page, "At the cut")
     outside = page.dataframe[0].value["Id"].tolist()[-1]
-    page.session_state[state.SETTINGS] = state.replace(
-        page.session_state[state.SETTINGS], pins=(state.Pin(outside, "in", "a good example"),)
+    page.session_state[state.SETTINGS] = replace(
+        page.session_state[state.SETTINGS], pins=(Pin(outside, "in", "a good example"),)
     )
     page.run()
     assert title(page).startswith("12 of 240")
@@ -250,7 +253,7 @@ def test_every_method_that_is_measured_can_be_chosen(page):
 
 def test_a_method_that_is_not_measured_says_so_and_another_can_be_chosen(run, app):
     at = app("select")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], seed=5)  # not the run's
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], seed=5)  # not the run's
     at.run()
     assert "Entropy shift (not measured)" in at.selectbox(key="select.method").options
     assert title(at) == "Select"
@@ -340,7 +343,7 @@ def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app
 def test_a_budget_in_tokens_that_no_row_has_is_refused_with_a_way_out(prompts_only, workspace, app):
     task_confidence_run(workspace, prompts_only)
     at = choose(app("select"), "task_confidence")
-    at.session_state[state.SETTINGS] = state.replace(at.session_state[state.SETTINGS], budget="5ktok")
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], budget="5ktok")
     at.run()
     assert not at.exception
     assert "No row of this pool has a response" in at.error[0].value

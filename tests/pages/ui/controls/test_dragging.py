@@ -1,5 +1,7 @@
 """Actions for a range dragged over a histogram. The events are those that Plotly sends for bars in a box."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -91,8 +93,8 @@ def test_a_cut_on_the_ranking_score_can_be_undone(draw):
 def test_if_the_order_computes_its_own_values_only_the_cut_is_offered(pool, workspace, app):
     activation_coverage_run(workspace, pool)
     at = app("select")
-    settings = state.replace(at.session_state[state.SETTINGS], method="activation_coverage")
-    one_task = state.replace(settings, filters=(Filter("task", values=("sums",)),))
+    settings = replace(at.session_state[state.SETTINGS], method="activation_coverage")
+    one_task = replace(settings, filters=(Filter("task", values=("sums",)),))
     for now, filters in ((settings, True), (one_task, False)):
         at = AppTest.from_function(page, args=("coverage_gain", (0, 5)))
         at.run()

@@ -1,0 +1,123 @@
+"""The open pool, and what its settings build: run, method, budget, recipe."""
+
+from dataclasses import asdict, replace
+
+import streamlit as st
+
+from core.errors import WinnowError
+from core.measurement.runs import Run, find_run
+from core.methods import METHODS, build_method, describe_method
+from core.methods.suggestions import with_suggestions
+from core.schema import Method, Pool
+from core.selection.budget import Budget
+from core.selection.recipe import Recipe, parse_recipe
+from pages.ui.data import cached
+from pages.ui.shell import show
+from pages.ui.shell.address import write_address
+from pages.ui.shell.changes import FUTURE, PAST
+from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, Settings, refresh_settings, settings
+
+# The open pool
+
+
+def open_pool(fingerprint: str) -> None:
+    """Make an imported pool the open one, with the settings it was left with. Raises WinnowError."""
+    cached.pool(fingerprint)
+    st.session_state[POOL] = fingerprint
+    st.session_state[PAST] = st.session_state[FUTURE] = ()
+    st.session_state[FILE_STAMP] = 0
+    st.session_state[SETTINGS] = Settings()
+    refresh_settings()
+    write_address()
+
+
+def find_open_pool() -> Pool | None:
+    """The open pool, for what is drawn beside every page."""
+    fingerprint = st.session_state.get(POOL)
+    try:
+        return cached.pool(fingerprint) if fingerprint else None
+    except WinnowError:
+        return None  # the page itself says why
+
+
+def is_open(fingerprint: str) -> bool:
+    """Is this the pool that is open?"""
+    return bool(st.session_state.get(POOL) == fingerprint)
+
+
+def need_pool() -> Pool:
+    """The open pool. Stops the page, with the way out, when there is none."""
+    if POOL not in st.session_state:  # app.py has not run: a link straight to this page
+        st.switch_page("app.py")
+    fingerprint = st.session_state[POOL]
+    if fingerprint is None:
+        show.empty_page("No pool is open", "Open a file, a hub id or the demo pool first.", page="pool")
+    try:
+        pool = cached.pool(fingerprint)
+    except WinnowError as error:
+        show.error(error)
+        show.empty_page("This pool cannot be opened", "Open another one.", page="pool")
+    refresh_settings()
+    return pool
+
+
+# What its settings build
+
+
+def need_run() -> Run:
+    """The measurement that the chosen method reads. Stops the page, with the way out, when there is none."""
+    pool = need_pool()
+    found = run(pool)
+    if found is None:
+        label = METHODS[settings().method].label
+        show.empty_page(
+            f"{label} is not measured on this pool yet",
+            "A model has to read every row once; after that, every slider is free.",
+            page="score",
+        )
+    return found
+
+
+def run(pool: Pool, now: Settings | None = None) -> Run | None:
+    """The measurement that the chosen method reads, if it is there."""
+    now = now or settings()
+    return find_run(cached.workspace(), pool, method(now), now.reading, now.seed)
+
+
+def method(now: Settings | None = None) -> Method:
+    """The chosen method: the user's parameters, else what suits the embedded model, else the method's defaults."""
+    now = now or settings()
+    return build_method(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
+
+
+def extra_methods() -> list[Method]:
+    """The methods to measure for in the same pass, with their parameters."""
+    now = settings()
+    return [method(replace(now, method=name)) for name in now.also if name != now.method]
+
+
+def budget() -> Budget:
+    """How much is to be chosen."""
+    return Budget.parse(settings().budget)
+
+
+def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
+    """Settings (None: the present ones) as the recipe that the command line runs; what `make_selection` takes."""
+    now = now or settings()
+    return parse_recipe(
+        {
+            "pool": {
+                "source": pool.source,
+                "fingerprint": pool.fingerprint,
+                "fields": {k: v for k, v in asdict(pool.fields).items() if v},
+            },
+            "method": describe_method(method(now)),
+            "reading": asdict(now.reading),
+            "seed": now.seed,
+            "budget": now.budget,
+            "threshold": now.threshold,
+            "filters": [asdict(one) for one in now.filters],
+            "pins": [asdict(one) for one in now.pins],
+        },
+        "the settings of this page",
+    )

@@ -1,0 +1,110 @@
+"""Settings of the open pool: their fields, and the file that keeps them in the workspace.
+
+workspace/selections/<pool>/current.json, so that pins, budget and filters survive a reload, a restart and a change of
+page, and every tab sees them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from core.errors import WinnowError, WorkspaceError
+from core.methods import METHODS
+from core.schema import Reading
+from core.selection.filters import Filter
+from core.selection.selection import Pin
+from core.workspace.files import read_json, write_json
+from pages.ui.data import cached
+from pages.ui.shell.widgets import leave_notice
+
+POOL = "winnow.pool"  # fingerprint of the open pool, or None
+SETTINGS = "winnow.settings"
+FILE_STAMP = "winnow.seen"  # mtime of current.json when it was last read or written
+
+FORMAT = 1  # of current.json
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to compare: a method as it is set, one with parameters of its own, or a saved selection."""
+
+    method: str = ""
+    params: Mapping[str, Any] | None = None  # None: as the method is set
+    label: str = ""  # "": the method's
+    saved: str = ""  # name of a saved selection, which then says all
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a selection from one pool, as the user left it."""
+
+    method: str = "entropy_shift"
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by method; only what the user has set
+    reading: Reading = field(default_factory=Reading)
+    seed: int = 0
+    budget: str = "10%"
+    threshold: float | None = None
+    filters: tuple[Filter, ...] = ()
+    pins: tuple[Pin, ...] = ()
+    also: tuple[str, ...] = ()  # methods to measure for beside the chosen one, in the same pass
+    contenders: tuple[Contender, ...] = ()  # what the Compare page compares; none: what is measured
+
+
+def settings() -> Settings:
+    """All settings of the open pool."""
+    found: Settings = st.session_state[SETTINGS]
+    return found
+
+
+# On disk
+
+
+def settings_file() -> Path:
+    """Return the file of the open pool's settings."""
+    return cached.workspace().folder("selections", st.session_state[POOL]) / "current.json"
+
+
+def store_settings(now: Settings) -> None:
+    """Make these the current settings, in the session and on disk."""
+    st.session_state[SETTINGS] = now
+    write_json(settings_file(), {"format": FORMAT, **asdict(now)})
+    st.session_state[FILE_STAMP] = settings_file().stat().st_mtime_ns
+
+
+def refresh_settings() -> None:
+    """Read the settings again if another tab or the command line has changed them."""
+    file = settings_file()
+    stamp = file.stat().st_mtime_ns if file.exists() else 0
+    if stamp == st.session_state[FILE_STAMP]:
+        return
+    try:
+        st.session_state[SETTINGS] = settings_from_json(read_json(file))
+    except (WinnowError, TypeError, KeyError) as error:
+        aside = file.with_name("unreadable.json")
+        file.replace(aside)
+        stamp = 0
+        leave_notice(f"The saved selection of this pool could not be read ({error}). It is kept as {aside.name}.")
+    st.session_state[FILE_STAMP] = stamp
+
+
+def settings_from_json(saved: dict[str, Any]) -> Settings:
+    """Build settings from stored JSON. Raises WorkspaceError for another format, KeyError or TypeError if damaged."""
+    if saved.pop("format", None) != FORMAT:
+        raise WorkspaceError("written by another version")
+    return Settings(
+        **{
+            **saved,
+            "reading": Reading(**saved["reading"]),
+            "filters": tuple(Filter(**_tuples(one)) for one in saved["filters"]),
+            "pins": tuple(Pin(**one) for one in saved["pins"]),
+            "also": tuple(name for name in saved.get("also", ()) if name in METHODS),
+            "contenders": tuple(Contender(**one) for one in saved.get("contenders", ())),
+        }
+    )
+
+
+def _tuples(one: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}
