@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = {
+BENCHMARKS = {
     "probe_pass": "one pass of a 0.5 B model against a row-by-row loop and the bare body",
     "activation_pass": "the pass with activation states riding on it against the pass without",
     "answer_space": "five answers of each row embedded, and their geometry, against one forward pass per answer",
@@ -19,14 +19,14 @@ BENCHES = {
 
 def main() -> int:
     """Run the named benchmarks, all by default; return the first exit code that is not 0."""
-    names = sys.argv[1:] or list(BENCHES)
-    unknown = [name for name in names if name not in BENCHES]
+    names = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        print(f"There is no benchmark '{unknown[0]}'. There are {', '.join(BENCHES)}.", file=sys.stderr)
+        print(f"There is no benchmark '{unknown[0]}'. There are {', '.join(BENCHMARKS)}.", file=sys.stderr)
         return 2
     codes = []
     for name in names:
-        print(f"\n== {name}: {BENCHES[name]}\n", flush=True)
+        print(f"\n== {name}: {BENCHMARKS[name]}\n", flush=True)
         codes.append(subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode)
     return next((code for code in codes if code), 0)
 

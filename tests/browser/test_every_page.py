@@ -27,21 +27,21 @@ SECTIONS = ("Score", "Entropy shift", "Coverage", "Tasks", "Influence", "Answers
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> tuple[Path, str]:
+def measured_workspace(tmp_path_factory) -> tuple[Path, str]:
     """Measure every 19th clean row of the demo for every method; return the workspace and the pool's fingerprint."""
     folder = tmp_path_factory.mktemp("every")
     file, workspace = folder / "small.jsonl", folder / "workspace"
     rows = clean_rows(0)[::19][:ROWS]
     file.write_text("".join(json.dumps({"id": f"row-{i}"} | row) + "\n" for i, row in enumerate(rows)))
-    words = [f"{method}.{name}={value}" for method, own in QUICK_PARAMS.items() for name, value in own.items()]
-    words = [word.removeprefix("entropy_shift.") for word in words]
-    options = [part for word in words for part in ("--set", word)]
+    settings = [f"{method}.{name}={value}" for method, params in QUICK_PARAMS.items() for name, value in params.items()]
+    settings = [setting.removeprefix("entropy_shift.") for setting in settings]
+    options = [part for setting in settings for part in ("--set", setting)]
     run_core("measure", str(file), "--also", "all", *options, "--workspace", str(workspace))
     run_core("duplicates", str(file), "--workspace", str(workspace))
     pool = load_pool(str(file), workspace=workspace)
-    settings = {"format": 1, "method": "entropy_shift", "params": QUICK_PARAMS, "reading": asdict(Reading())}
-    settings |= {"seed": 0, "budget": "25%", "threshold": None, "filters": [], "pins": [], "also": []}
-    write_json(workspace / "selections" / pool.fingerprint / "current.json", settings)
+    current = {"format": 1, "method": "entropy_shift", "params": QUICK_PARAMS, "reading": asdict(Reading())}
+    current |= {"seed": 0, "budget": "25%", "threshold": None, "filters": [], "pins": [], "also": []}
+    write_json(workspace / "selections" / pool.fingerprint / "current.json", current)
     return workspace, pool.fingerprint
 
 
@@ -63,8 +63,8 @@ def expect_chart(page: Page) -> None:
     expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
 
 
-def test_every_method_on_every_page(page, serve, measured, tmp_path):
-    workspace, _ = measured
+def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
+    workspace, _ = measured_workspace
     with serve(workspace) as (address, _process):
         page.goto(address)
         expect(page.locator("h1")).to_have_text("small.jsonl")
