@@ -5,7 +5,7 @@ import streamlit as st
 from core.errors import WinnowError
 from pages.ui.controls import budget
 from pages.ui.data import live_selection
-from pages.ui.explore import sections
+from pages.ui.explore.sections import catalogue
 from pages.ui.shell import show, state
 
 pool = state.need_pool()
@@ -23,18 +23,18 @@ def explore() -> None:
     run = state.need_run()
     try:
         live = live_selection.evaluate(pool, run, state.recipe(pool))
-        available = sections.find_sections(pool, run, live.method)
+        available = catalogue.find_sections(pool, run, live.method)
         with right:
             budget.budget(pool, run, live.selection)
         with section_choice:
-            section = sections.choose_section(available, live.method)
-        sections.DRAW_SECTION[section](top, pool, run, live)
+            section = catalogue.choose_section(available, live.method)
+        catalogue.DRAW_SECTION[section](top, pool, run, live)
     except WinnowError as error:
         show.error(error)
         budget.recovery_buttons(run)
         return
-    if sections.suggest_measurements(available):
-        st.caption(sections.suggest_measurements(available))
+    if catalogue.suggest_measurements(available):
+        st.caption(catalogue.suggest_measurements(available))
 
 
 explore()

@@ -1,4 +1,4 @@
-"""Sections of the Explore page, one module per topic.
+"""Parts of the Explore page, one module per topic, and the sections that combine them.
 
 answer_bins            rows selected from each semantic bin
 answers                dispersion and directions of generated answers
@@ -9,7 +9,7 @@ influence_agreement    agreement between targets, with LESS and between sub-task
 influence_extremes     the most helpful and the most harmful rows
 influence_spread       distribution of influence, and its relation to response length
 scores                 distribution and correlations of one score
-sections               available sections, the open one, and how each is drawn
+sections               the sections of the page, each combining these modules
 shifts                 ΔNLL and ΔH of each row, and by task
 tasks                  confidence by task, and the budget of each task
 """

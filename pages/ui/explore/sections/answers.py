@@ -1,0 +1,49 @@
+"""Answers: how far apart generated answers are, and the rows selected from each semantic bin."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.measurement.runs import Run
+from core.schema import Pool
+from pages.ui.controls import budget
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore import answer_bins, answers, coverage, scores, shifts
+from pages.ui.row import answer_source
+from pages.ui.shell import state
+from pages.ui.words import escape_markdown
+
+
+def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw how far apart generated answers are, in how many directions, and the rows selected from each bin."""
+    source = answer_source.find_answers_run(pool, run)
+    assert source is not None
+    scored = answers.score_answers(source, live)
+    top.title(answers.headline(scored, live), anchor=False)
+    st.caption(answers.reading_help(scored))
+    if scored.method is live.method:
+        budget.live_parameters(run, scored.method)
+    for warning in answers.check_score(scored).warnings:
+        st.warning(escape_markdown(warning), icon=":material/warning:")
+    random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
+    _draw_figures(pool, run, live, scored, random)
+
+
+@st.fragment
+def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: answers.ScoredAnswers, random: Any) -> None:
+    """Draw the plane and the bins; with a pick in each, show the rows in both."""
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        st.subheader("How far apart, in how many directions", anchor=False)
+        st.caption(answers.describe_plane(scored))
+        in_lasso = answers.draw_plane(scored, live)
+    counts = answer_bins.count_by_bin(answer_bins.assign_bins(scored), live.selection.rows, random)
+    with right:
+        st.subheader("What is taken from each semantic bin", anchor=False)
+        st.markdown(answer_bins.describe(counts))
+        in_bin = answer_bins.draw_bins(counts, pool, scored)
+        answers.draw_correlations(scored)
+    st.caption(answers.describe_counts(scored))
+    rows = shifts.intersect(in_lasso, in_bin)
+    if rows is not None:
+        scores.draw_rows(pool, run, live, *rows, key="answers")

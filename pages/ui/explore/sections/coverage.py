@@ -1,0 +1,52 @@
+"""Coverage: how much the selection covers, and how many rows of each activation cluster it contains."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.measurement.runs import Run
+from core.schema import Pool
+from pages.ui.data import cached
+from pages.ui.data.cached import find_coverage_run
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore import clusters, coverage, scores
+from pages.ui.shell import state
+
+
+def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw how much the selection covers and how many rows of each cluster it contains."""
+    coverage_run, recipe = find_coverage_run(pool, run), state.recipe(pool)
+    assert coverage_run is not None
+    curves = coverage.count_curves(pool, run, coverage_run, live, recipe)
+    point = coverage.coverage_at_budget(curves, len(live.selection.rows), len(pool))
+    top.title(coverage.headline(point), anchor=False)
+    random = coverage.random_selections(pool, run, recipe, len(live.selection.rows))
+    _draw_figures(pool, run, live, coverage_run, curves, point, random)
+
+
+@st.fragment
+def _draw_figures(
+    pool: Pool,
+    run: Run,
+    live: LiveSelection,
+    coverage_run: Run,
+    curves: coverage.CoverageCurves,
+    point: coverage.CoverageAtBudget,
+    random: Any,
+) -> None:
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("How far it reaches", anchor=False)
+        st.markdown(coverage.describe(point, curves))
+        coverage.draw_curve(curves, point, live.method.label, len(pool))
+        st.caption(coverage.reading_help(curves, coverage_run))
+    labels = cached.measurements(coverage_run).need("activation_cluster")
+    counts = clusters.count_by_cluster(labels, live.selection.rows, random)
+    with right:
+        st.subheader("Rows with like neurons on", anchor=False)
+        st.markdown(clusters.describe(counts))
+        clicked = clusters.draw_bars(coverage_run, counts, find_grouping(pool, run))
+        st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
+    if clicked is not None:
+        scores.draw_rows(pool, run, live, *clicked, key="cluster")

@@ -1,0 +1,39 @@
+"""Entropy shift: both shifts against each other, and by task."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.measurement.runs import Run
+from core.schema import Pool
+from pages.ui.data.grouping import find_grouping
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore import scores, shifts
+
+
+def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw both shifts against each other, and by task."""
+    top.title(shifts.headline(run, live), anchor=False)
+    st.caption(shifts.describe(run, live))
+    _draw_figures(pool, run, live)
+
+
+@st.fragment
+def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw both figures; with a pick in each, show the rows in both."""
+    left, right = st.columns([6, 4])
+    with left:
+        st.subheader("What the warm-up changed", anchor=False)
+        st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
+        in_lasso = shifts.draw_plane(pool, run, live)
+    clicked = None
+    groups = find_grouping(pool, run)
+    with right:
+        st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
+        st.caption(
+            f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.origin}"
+        )
+        clicked = shifts.draw_tasks(pool, run, live)
+    rows = shifts.intersect(in_lasso, clicked)
+    if rows is not None:
+        scores.draw_rows(pool, run, live, *rows, key="shift")

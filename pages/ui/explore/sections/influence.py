@@ -1,0 +1,52 @@
+"""Influence: each target, response length, the two ends, agreement, and pair accuracy."""
+
+from typing import Any
+
+import streamlit as st
+
+from core.measurement.runs import Run
+from core.schema import Pool
+from pages.ui.controls import budget
+from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore import influence, influence_agreement, influence_extremes, influence_spread, scores, shifts
+from pages.ui.words import escape_markdown
+
+
+def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw influence on each target, its relation to length, agreement between targets, and pair accuracy."""
+    source = influence.find_influence_run(pool, run)
+    assert source is not None
+    scored = influence.score_influence(source, live)
+    if scored.method is live.method:
+        budget.live_parameters(run, scored.method)
+    else:
+        scored = influence.choose_target(scored)
+    top.title(influence.headline(scored), anchor=False)
+    st.caption(influence.reading_help(scored))
+    for warning in influence.collect_warnings(scored):
+        st.warning(escape_markdown(warning), icon=":material/warning:")
+    _draw_figures(pool, run, live, scored)
+    influence_extremes.draw_ends(pool, scored, live)
+    left, right = st.columns([6, 5], gap="medium")
+    with left:
+        influence_agreement.draw_agreement(pool, scored, live)
+    with right:
+        influence_agreement.draw_accuracy(scored)
+    influence_agreement.draw_pairs(scored)
+
+
+@st.fragment
+def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.ScoredInfluence) -> None:
+    """Draw histograms and lengths; with a pick in each, show the rows in both."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Rows by influence", anchor=False)
+        st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
+        clicked = influence_spread.draw_ridges(scored, live)
+    with right:
+        st.subheader("Beside response length", anchor=False)
+        st.caption(f"{influence_spread.describe_length_correlation(scored)} Draw around dots to read the rows there.")
+        in_lasso = influence_spread.draw_length_plane(scored, live)
+    rows = shifts.intersect(in_lasso, clicked)
+    if rows is not None:
+        scores.draw_rows(pool, run, live, *rows, key="influence")
