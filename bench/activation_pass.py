@@ -51,7 +51,7 @@ def main() -> int:
 
 def time_both(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     """Return the seconds of both passes over all rows."""
-    contestants = {"without": ForwardPass(model), "with": ForwardPass(model, riders=[ActivationObserver(model)])}
+    contestants = {"without": ForwardPass(model), "with": ForwardPass(model, observers=[ActivationObserver(model)])}
     lengths = np.array([len(t) for t in rows["tokens"]])
     batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
     wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)

@@ -96,7 +96,7 @@ def main() -> int:
 def with_adapter(model: Model) -> Model:
     """Add an adapter whose matrices are all random, B included; return the model."""
     torch.manual_seed(0)
-    add_adapter(model.network, rank=RANK, alpha=4 * RANK, on="attention")
+    add_adapter(model.network, rank=RANK, alpha=4 * RANK, layers="attention")
     with torch.no_grad():
         for matrix in adapter_matrices(model.network).values():
             matrix.weight.copy_(0.02 * torch.randn_like(matrix.weight))
@@ -216,7 +216,7 @@ def time_release(
 def adam_gradients(model: Model, batch: Batch, moments: AdamMoments) -> Iterator[Tensor]:
     """Yield the (P,) Adam step of each row's gradient, by autograd, one row at a time."""
     shapes = {name: matrix.weight.shape for name, matrix in adapter_matrices(model.network).items()}
-    rule = moments.rule(shapes, model.device)
+    rule = moments.build_update(shapes, model.device)
     with adapter_gradients(model) as parameters:
         for tokens, (start, stop) in zip(batch["tokens"], batch["spans"], strict=True):
             ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]

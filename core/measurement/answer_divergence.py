@@ -78,7 +78,7 @@ def _served(sweep: Sweep, method: AnswerDivergence, seed: int) -> Parts:
     settings = sampling(method, seed)
     n = len(sweep.pool)
     plan = [np.arange(a, min(a + SERVED_PART_ROWS, n)) for a in range(0, n, SERVED_PART_ROWS)]
-    spec = {"kind": "answers", "pool": sweep.pool.fingerprint, "served": served.view} | asdict(settings)
+    spec = {"kind": "answers", "pool": sweep.pool.fingerprint, "served": served.key_fields} | asdict(settings)
     with (
         sweep.timed("answers"),
         sweep.stage(spec, plan) as parts,

@@ -187,7 +187,7 @@ def _try(
     report.stage("Loading the model", rows=0, work=1)
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
     rides = riding(methods)
-    probe = ForwardPass(model, riders=[ActivationObserver(model, **asdict(rides))] if rides else [])
+    probe = ForwardPass(model, observers=[ActivationObserver(model, **asdict(rides))] if rides else [])
     report.stage("Trial", rows=len(batch["tokens"]), work=1)
     few = {name: batch[name][:2] for name in ("tokens", "spans")}
     out, seconds = _timed(probe, few, batch)
@@ -218,7 +218,7 @@ def _gradient(model: Model, few: Mapping[str, Any], batch: Mapping[str, Any]) ->
     """Seconds for each token of a row's gradient. Puts an adapter on the model: the last thing to do with it."""
     spec = adapter_spec(PreferenceInfluence(), 0, len(batch["tokens"]), model.parameters)
     alpha = spec.lora_alpha * spec.lora_rank
-    network = add_adapter(model.network, rank=spec.lora_rank, alpha=alpha, on=spec.lora_on).eval()
+    network = add_adapter(model.network, rank=spec.lora_rank, alpha=alpha, layers=spec.lora_on).eval()
     gradients = RowGradients(replace(model, network=network.get_base_model()))
     some = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
     _, seconds = _timed(lambda rows: gradients.scores(rows, [some]), few, batch)

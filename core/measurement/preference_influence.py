@@ -103,7 +103,7 @@ def _scorer(
 ) -> Callable[[Sides], dict[str, pa.Table]]:
     """Rows to a table for each target: cosines with its directions, preference first, then sft; NLL of the row."""
     gradients = RowGradients(model)
-    moments = AdamMoments.of_checkpoint(
+    moments = AdamMoments.from_file(
         checkpoint.moments, checkpoint.steps, form=method.form, momentum=method.momentum == "on"
     )
     vectors, width = [], {}

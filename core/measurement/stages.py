@@ -190,7 +190,7 @@ class Sweep:
             if probe is None:
                 model = self.model()
                 rider = ActivationObserver(model, **asdict(self.riding)) if self.riding and RIDES in stores else None
-                probe = ForwardPass(model, riders=[rider] if rider else [])
+                probe = ForwardPass(model, observers=[rider] if rider else [])
             out = probe(self.tokens.batch(rows))
             tables = {"probe": _said(out)} | ({RIDES: _states(rider.neurons, out)} if rider else {})
             for kind, store in stores.items():

@@ -83,7 +83,11 @@ def _view_alone(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> Toke
     """`view`; ModelError where the row does not fit into memory."""
     name = f"A row of {len(tokens)} tokens"
     work = run_or_halve(
-        np.zeros(1, np.int64), lambda _: view(model, tokens, spans), model, name=lambda _: name, lower="max_length"
+        np.zeros(1, np.int64),
+        lambda _: view(model, tokens, spans),
+        model,
+        describe=lambda _: name,
+        setting="max_length",
     )
     return next(work)[1]
 

@@ -44,9 +44,9 @@ class AnswerEmbedder:
         self._weights: dict[int, float] = {}  # of the token ids met so far
 
     @property
-    def shares(self) -> bool:
+    def shares_prefix(self) -> bool:
         """Whether an instruction is run once for all its answers; else the model's numbers would not be the same."""
-        return self._states.shares
+        return self._states.shares_prefix
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Columns instruction (N texts) and answers (N lists of K texts; None or blank is missing) to

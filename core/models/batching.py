@@ -34,11 +34,11 @@ def plan_batches(lengths: IntArray, budget: int) -> list[IntArray]:
 
 
 def run_or_halve(
-    rows: IntArray, work: Callable[[IntArray], Result], model: Model, *, name: Callable[[int], str], lower: str
+    rows: IntArray, work: Callable[[IntArray], Result], model: Model, *, describe: Callable[[int], str], setting: str
 ) -> Iterator[tuple[IntArray, Result]]:
     """What `work` makes of these rows; of two halves of them instead when they do not fit into memory, and so on.
 
-    ModelError when one row by itself does not; it calls the row by `name(row)`, and says to lower `lower`.
+    ModelError when one row by itself does not; it calls the row by `describe(row)`, and says to lower `setting`.
     """
     found = None
     try:
@@ -53,11 +53,11 @@ def run_or_halve(
         torch.cuda.empty_cache()
     if len(rows) == 1:
         raise ModelError(
-            f"{name(int(rows[0]))} does not fit into the memory of {model.device} with model {model.ref.name!r}. "
-            f"Lower {lower}, or choose a smaller model."
+            f"{describe(int(rows[0]))} does not fit into the memory of {model.device} with model {model.ref.name!r}. "
+            f"Lower {setting}, or choose a smaller model."
         )
     for half in np.array_split(rows, 2):
-        yield from run_or_halve(half, work, model, name=name, lower=lower)
+        yield from run_or_halve(half, work, model, describe=describe, setting=setting)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

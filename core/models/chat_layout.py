@@ -1,4 +1,4 @@
-"""A row as a model is made to read it: pieces of text, each control text or the row's own, counted or not.
+"""A row as a model is made to read it: pieces of text, each control text or the row's own, is_response or not.
 
 Two forms: the model's chat template, or Alpaca's. What a row says is never taken for a control token: "<s>" in a
 response is three characters. Sizes are in characters here; core/models/encoder.py turns pieces into tokens.
@@ -27,11 +27,11 @@ GUARD_PATTERN = re.compile("\ue0f4(\\d+)\ue0f5")
 
 
 class Turn(NamedTuple):
-    """One turn. `counted` turns are the response, the others its context."""
+    """One turn. `is_response` turns are the response, the others its context."""
 
     role: str  # system | user | assistant | tool
     content: str
-    counted: bool = False
+    is_response: bool = False
 
 
 class Piece(NamedTuple):
@@ -39,20 +39,20 @@ class Piece(NamedTuple):
 
     text: str
     control: bool = False  # names of control tokens in it are control tokens
-    counted: bool = False  # part of the response
+    is_response: bool = False  # part of the response
     ids: tuple[int, ...] = ()  # these tokens, instead of text
 
 
 class Layout(Protocol):
-    """How a conversation is laid out. `view` is everything that decides it, for the key."""
+    """How a conversation is laid out. `key_text` is everything that decides it, for the key."""
 
     @property
-    def view(self) -> str:
+    def key_text(self) -> str:
         """Text that changes whenever the layout does."""
         ...
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """The turns laid out, up to the last counted one; with none counted, ready for an answer: the same pieces
+        """The turns laid out, up to the last is_response one; with none is_response, ready for an answer: the same pieces
         that come before an answer which is there."""
         ...
 
@@ -62,10 +62,10 @@ class AlpacaLayout:
     """Alpaca's layout. Earlier turns become further blocks; system turns replace the preamble."""
 
     bos: int | None  # put first
-    eos: int | None  # ends every counted response
+    eos: int | None  # ends every is_response response
 
     @property
-    def view(self) -> str:
+    def key_text(self) -> str:
         """Text that changes whenever the layout does."""
         return repr((PREAMBLE, HEADINGS, self.bos, self.eos))
 
@@ -73,18 +73,18 @@ class AlpacaLayout:
         """The turns as blocks under headings."""
         turns = drop_blank_answers(turns)
         pieces = [Piece("", ids=(self.bos,))] if self.bos is not None else []
-        end = [Piece("", counted=True, ids=(self.eos,))] if self.eos is not None else []
+        end = [Piece("", is_response=True, ids=(self.eos,))] if self.eos is not None else []
         head = "\n\n".join(t.content for t in turns if t.role == "system") or PREAMBLE
         for turn in turns:
             if turn.role == "system":
                 continue
             head += f"\n\n### {HEADINGS[turn.role]}:\n"
-            if turn.counted:
-                pieces += [Piece(head), Piece(turn.content, counted=True), *end]
+            if turn.is_response:
+                pieces += [Piece(head), Piece(turn.content, is_response=True), *end]
                 head = ""
             else:
                 head += turn.content
-        if not any(t.counted for t in turns):
+        if not any(t.is_response for t in turns):
             pieces.append(Piece(head + f"\n\n### {HEADINGS['assistant']}:\n"))
         return pieces
 
@@ -97,7 +97,7 @@ class ChatLayout:
     the answer as the template prints it (often trimmed) and the control token right after it.
 
     A template that refuses a conversation gets it once more in plainer words (`plainer`). If it refuses that
-    too, or does not print an answer that is to be counted: ModelError.
+    too, or does not print an answer that is to be is_response: ModelError.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -115,7 +115,7 @@ class ChatLayout:
         self._end = re.compile(f" *(?:{self._special.pattern})")
 
     @property
-    def view(self) -> str:
+    def key_text(self) -> str:
         """Text that changes whenever the layout does."""
         return repr((self._template, self._names, sorted(self._tokenizer.special_tokens_map.items())))
 
@@ -135,31 +135,31 @@ class ChatLayout:
             ) from error
 
     def _laid_out(self, turns: Sequence[Turn]) -> list[Piece]:
-        counted = [number for number, turn in enumerate(turns) if turn.counted]
-        if not counted:
+        responses = [number for number, turn in enumerate(turns) if turn.is_response]
+        if not responses:
             return self._unanswered(turns)
         whole = self._render(turns)
         pieces: list[Piece] = []
         done = 0
-        for number in counted:
+        for number in responses:
             start, stop = self._place(turns, number, whole)
             start = max(done, len(whole[:start].rstrip(" ")))  # a space before it belongs to its first word
             pieces += self._context(whole[done:start])
-            pieces.append(Piece(self._restored(whole[start:stop]), counted=True))
+            pieces.append(Piece(self._restored(whole[start:stop]), is_response=True))
             end = self._end.match(whole, stop)
             done = end.end() if end else stop
             if end:
-                pieces.append(Piece(end.group(), control=True, counted=True))
+                pieces.append(Piece(end.group(), control=True, is_response=True))
         return pieces
 
     def _unanswered(self, turns: Sequence[Turn]) -> list[Piece]:
         """What comes before an answer, were there one: some templates have no generation prompt, others open a
         thought in it that answers do not have. The generation prompt where the template prints no answers."""
         try:
-            answered = self._laid_out([*turns, Turn("assistant", ANSWER_MARK, counted=True)])
+            answered = self._laid_out([*turns, Turn("assistant", ANSWER_MARK, is_response=True)])
         except (ModelError, TemplateError):
             return self._context(self._render(turns, ready=True))
-        return list(takewhile(lambda piece: not piece.counted, answered))
+        return list(takewhile(lambda piece: not piece.is_response, answered))
 
     def _place(self, turns: Sequence[Turn], number: int, whole: str) -> tuple[int, int]:
         """Where in `whole` the content of one turn stands, as [start, stop) characters."""
@@ -214,17 +214,17 @@ def simplify_turns(turns: Sequence[Turn]) -> list[Turn]:
     """The same conversation for templates that know only user and assistant, taking turns, the user first.
 
     System text goes before the first user turn, tool turns become user turns, neighbours of one role are joined
-    (counted if one of them is), and an assistant who speaks first answers an empty user turn.
+    (is_response if one of them is), and an assistant who speaks first answers an empty user turn.
     """
     system = "\n\n".join(t.content for t in turns if t.role == "system")
     joined: list[Turn] = [Turn("user", system)] if system else []
-    for role, content, counted in turns:
+    for role, content, is_response in turns:
         if role == "system":
             continue
         speaker = "user" if role == "tool" else role
         if joined and joined[-1].role == speaker:
             before = joined.pop()
-            joined.append(Turn(speaker, f"{before.content}\n\n{content}", before.counted or counted))
+            joined.append(Turn(speaker, f"{before.content}\n\n{content}", before.is_response or is_response))
         else:
-            joined.append(Turn(speaker, content, counted))
+            joined.append(Turn(speaker, content, is_response))
     return joined if joined and joined[0].role == "user" else [Turn("user", ""), *joined]

@@ -41,7 +41,7 @@ class Encoder:
         if self.max_length < 2:
             raise ModelError(f"max_length is {self.max_length}; a row needs at least 2 tokens to be measured.")
         chat = bool(tokenizer.chat_template) if reading.template == "auto" else reading.template == "chat"
-        self.kind = "chat" if chat else "alpaca"
+        self.template = "chat" if chat else "alpaca"
         self._tokenizer = tokenizer
         self._answers = reading.answers
         self._bos: int | None = tokenizer.bos_token_id
@@ -67,10 +67,10 @@ class Encoder:
         }
 
     def _pieces(self, prompt: str, response: str | None, turns: str | None) -> list[Piece]:
-        return self._form.pieces(build_turns(prompt, response, turns, every=self._answers == "all"))
+        return self._form.pieces(build_turns(prompt, response, turns, all_answers=self._answers == "all"))
 
     def _encode(self, rows: Sequence[list[Piece]]) -> list[list[tuple[Sequence[int], bool]]]:
-        """Token ids and `counted` of every piece of every row; two calls of the tokenizer for the whole batch."""
+        """Token ids and `is_response` of every piece of every row; two calls of the tokenizer for the whole batch."""
         texts: dict[tuple[bool, bool], list[str]] = {}
         for pieces in rows:
             for place, piece in enumerate(pieces):
@@ -78,7 +78,7 @@ class Encoder:
                     texts.setdefault(self._manner(place, piece), []).append(piece.text)
         ids = {manner: iter(self._ids(group, *manner)) for manner, group in texts.items()}
         return [
-            [(p.ids or next(ids[self._manner(place, p)]), p.counted) for place, p in enumerate(pieces)]
+            [(p.ids or next(ids[self._manner(place, p)]), p.is_response) for place, p in enumerate(pieces)]
             for pieces in rows
         ]
 
@@ -121,14 +121,14 @@ class Encoder:
 
     def _fit(self, pieces: list[tuple[Sequence[int], bool]]) -> Encoded:
         tokens = np.concatenate([np.asarray(ids, np.uint32) for ids, _ in pieces])
-        counted = np.concatenate([np.full(len(ids), mark) for ids, mark in pieces])
-        start, stop = truncation_window(counted, self.max_length)
+        is_response = np.concatenate([np.full(len(ids), mark) for ids, mark in pieces])
+        start, stop = truncation_window(is_response, self.max_length)
         keep = np.arange(start, stop)
         if start > 0 and tokens[0] == self._bos:
             keep[0] = 0  # BOS takes the place of one more prompt token
-        counted = counted[keep]
-        counted[0] = False  # nothing comes before it, so nothing predicts it
-        edges = np.flatnonzero(np.diff(counted, prepend=False, append=False))
+        is_response = is_response[keep]
+        is_response[0] = False  # nothing comes before it, so nothing predicts it
+        edges = np.flatnonzero(np.diff(is_response, prepend=False, append=False))
         return Encoded(tokens[keep], edges.astype(np.int32), stop - start < len(tokens))
 
     def _digest(self) -> str:
@@ -139,15 +139,15 @@ class Encoder:
             rules.pop("padding", None)
         else:
             rules = [type(self._tokenizer).__name__, self._tokenizer.get_vocab()]
-        view = [FORMAT, self.kind, self._form.view, self._answers, self.max_length, self._lead, rules]
+        view = [FORMAT, self.template, self._form.key_text, self._answers, self.max_length, self._lead, rules]
         return hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def build_turns(prompt: str, response: str | None, turns: str | None, *, every: bool) -> list[Turn]:
-    """The turns of one row up to its answer, which is counted (with `every`, each earlier answer too).
+def build_turns(prompt: str, response: str | None, turns: str | None, *, all_answers: bool) -> list[Turn]:
+    """The turns of one row up to its answer, which is is_response (with `all_answers`, each earlier answer too).
 
     The answer is the last assistant turn; turns after it are left out, as a causal model would not see them.
-    A blank response is none. Without one nothing is counted and all turns are context.
+    A blank response is none. Without one nothing is is_response and all turns are context.
     """
     given = json.loads(turns) if turns is not None else [{"role": "user", "content": prompt}]
     said = [Turn(t["role"], t["content"]) for t in given]
@@ -157,15 +157,15 @@ def build_turns(prompt: str, response: str | None, turns: str | None, *, every: 
     if not answers:
         said.append(Turn("assistant", response))
         answers = [len(said) - 1]
-    marked = set(answers if every else answers[-1:])
-    return [turn._replace(counted=n in marked) for n, turn in enumerate(said[: answers[-1] + 1])]
+    marked = set(answers if all_answers else answers[-1:])
+    return [turn._replace(is_response=n in marked) for n, turn in enumerate(said[: answers[-1] + 1])]
 
 
-def truncation_window(counted: NDArray[np.bool_], size: int) -> tuple[int, int]:
+def truncation_window(is_response: NDArray[np.bool_], size: int) -> tuple[int, int]:
     """The [start, stop) tokens to keep, at most `size`: the end of the row, or less of it where the last stretch
     of response and one token before it do not fit."""
-    stop = len(counted)
-    if stop > size and counted.any():
-        last = int(np.flatnonzero(np.diff(counted, prepend=False) & counted)[-1])  # where that stretch begins
+    stop = len(is_response)
+    if stop > size and is_response.any():
+        last = int(np.flatnonzero(np.diff(is_response, prepend=False) & is_response)[-1])  # where that stretch begins
         stop = min(stop, max(last - 1, 0) + size)
     return max(0, stop - size), stop

@@ -47,8 +47,8 @@ class Batch:
 class PassObserver(Protocol):
     """A further measurement per row that rides on the same pass.
 
-    While the body runs the rider watches it (by forward hooks, say); what it saw is in the object that `watch`
-    yields, never in the rider, so a rider keeps nothing from one batch to the next.
+    While the body runs the observer watches it (by forward hooks, say); what it saw is in the object that `watch`
+    yields, never in the observer, so a observer keeps nothing from one batch to the next.
     """
 
     @property
@@ -77,15 +77,17 @@ class PassObserver(Protocol):
 class ForwardPass:
     """Measures rows of tokens under one model state; keeps nothing between calls."""
 
-    def __init__(self, model: Model, *, batch_tokens: int | None = None, riders: Sequence[PassObserver] = ()) -> None:
+    def __init__(
+        self, model: Model, *, batch_tokens: int | None = None, observers: Sequence[PassObserver] = ()
+    ) -> None:
         check_head(model.network, model.device)
         self.model = model
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
         self._chunk = max(1, LOGIT_BYTES.get(kind, LOGIT_BYTES["cpu"]) // (4 * model.vocabulary))
         self._block = max(1, BLOCK_BYTES.get(kind, BLOCK_BYTES["cpu"]) // (4 * model.vocabulary))
-        self._riders = tuple(riders)
-        self._shares = not any(r.every_token for r in riders) and can_share_prefix(model.network, model.device)
+        self._observers = tuple(observers)
+        self._shares = not any(r.every_token for r in observers) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)
         self.columns: dict[str, pa.DataType] = {
             "nll": pa.float32(),
@@ -93,8 +95,8 @@ class ForwardPass:
             "prompt_embedding": vector,
             "response_embedding": vector,
         }
-        for rider in self._riders:
-            self.columns |= rider.columns
+        for observer in self._observers:
+            self.columns |= observer.columns
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, to `columns`, in the same order.
@@ -114,7 +116,7 @@ class ForwardPass:
 
         for rows in plan_batches(lengths, self._batch_tokens):
             work = partial(self._pass, tokens=tokens, spans=spans, prefix=prefix)
-            for some, found in run_or_halve(rows, work, self.model, name=named, lower="max_length"):
+            for some, found in run_or_halve(rows, work, self.model, describe=named, setting="max_length"):
                 for name, values in found.items():
                     if name not in out:
                         out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)
@@ -143,17 +145,19 @@ class ForwardPass:
         device = self.model.device
         ids, mask = torch.from_numpy(padded).to(device), torch.from_numpy(response).to(device)
         prompt = torch.from_numpy((np.arange(padded.shape[1]) < lengths[:, None]) & ~response).to(device)
-        if self._riders and prefix is not None and response[:, : len(prefix.tokens)].any():
-            prefix = None  # riders are to see all of the response
+        if self._observers and prefix is not None and response[:, : len(prefix.tokens)].any():
+            prefix = None  # observers are to see all of the response
         with ExitStack() as stack:
-            seen = [stack.enter_context(rider.watch(self.model.network, mask, prompt)) for rider in self._riders]
+            seen = [
+                stack.enter_context(observer.watch(self.model.network, mask, prompt)) for observer in self._observers
+            ]
             hidden = compute_hidden_states(self.model.network, padded, prefix, device)
         batch = Batch(ids, torch.from_numpy(lengths).to(device), mask, prompt, hidden)
         found = self._likelihoods(batch, response)
         found["prompt_embedding"] = mean_pool(hidden, batch.prompt)
         found["response_embedding"] = mean_pool(hidden, batch.response)
-        for rider, what in zip(self._riders, seen, strict=True):
-            found |= rider.read(what, batch)
+        for observer, what in zip(self._observers, seen, strict=True):
+            found |= observer.read(what, batch)
         return found
 
     def _likelihoods(self, batch: Batch, response: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:

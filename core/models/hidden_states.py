@@ -81,7 +81,7 @@ class HiddenStateSums:
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
         self._blocks = find_last_blocks(model)
-        self.shares = self._can_share()
+        self.shares_prefix = self._can_share()
 
     def __call__(self, tokens: Tokens, weights: Weights, group: IntArray) -> FloatArray:
         """(U, d) sums of U texts, none of them empty. `group` (U,) is ascending; texts of equal number begin alike, and
@@ -89,7 +89,7 @@ class HiddenStateSums:
 
         ModelError when a text does not fit into memory by itself.
         """
-        shared = shared_prefix_lengths(tokens, group) if self.shares else np.zeros(len(tokens), np.int64)
+        shared = shared_prefix_lengths(tokens, group) if self.shares_prefix else np.zeros(len(tokens), np.int64)
         texts = GroupedTexts(tokens, weights, group, shared)
         sums = np.zeros((len(tokens), self.model.hidden), np.float32)
         alone = np.flatnonzero(texts.shared == 0)
@@ -116,7 +116,7 @@ class HiddenStateSums:
         def named(text: int) -> str:
             return f"A text of {texts.lengths[text]} tokens"
 
-        return run_or_halve(those, work, self.model, name=named, lower="max_tokens")
+        return run_or_halve(those, work, self.model, describe=named, setting="max_tokens")
 
     def _whole(self, texts: GroupedTexts, those: IntArray) -> FloatArray:
         """Sums (B, d) of texts without a lent beginning."""

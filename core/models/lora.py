@@ -39,13 +39,13 @@ LayerChoice = Literal["all", "attention"]
 ATTENTION_BLOCK_NAMES = ("attn", "attention")  # in the name of the block that holds attention's layers, in every family
 
 
-def add_adapter(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, on: LayerChoice = "all") -> Any:
+def add_adapter(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, layers: LayerChoice = "all") -> Any:
     """The network with a fresh adapter (its random start comes from torch's seed); only that is trainable.
 
     Each layer becomes W + (alpha / rank) B A, with A random and B zero, so nothing changes before training. While it
     trains, a share `dropout` of what A reads is set to zero.
     """
-    names = find_adapter_layers(network, on)
+    names = find_adapter_layers(network, layers)
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
@@ -72,17 +72,17 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def find_adapter_layers(network: Any, on: LayerChoice = "all") -> list[str]:
+def find_adapter_layers(network: Any, layers: LayerChoice = "all") -> list[str]:
     """Full names of the layers an adapter goes on: attention and feed-forward, or attention (queries, keys, values,
     output) by itself. ModelError when none is known."""
     head = network.get_output_embeddings()
     found = [
         name
         for name, module in network.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and _meant(name, on)
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and _meant(name, layers)
     ]
     if not found:
-        kind = "attention or feed-forward" if on == "all" else "attention"
+        kind = "attention or feed-forward" if layers == "all" else "attention"
         raise ModelError(
             f"{type(network).__name__} has no {kind} layers known by name, so LoRA cannot be "
             "put on it. Train all parameters instead (lora_rank 0)."
@@ -90,11 +90,11 @@ def find_adapter_layers(network: Any, on: LayerChoice = "all") -> list[str]:
     return found
 
 
-def _meant(name: str, on: LayerChoice) -> bool:
+def _meant(name: str, layers: LayerChoice) -> bool:
     """Some names (`dense`, `c_proj`, `out_proj`) stand in either block: which one, the name of the block tells."""
     *blocks, last = name.split(".")
     return last in ADAPTER_LAYER_NAMES and (
-        on == "all" or any(part in block for block in blocks for part in ATTENTION_BLOCK_NAMES)
+        layers == "all" or any(part in block for block in blocks for part in ATTENTION_BLOCK_NAMES)
     )
 
 

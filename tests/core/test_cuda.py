@@ -158,7 +158,7 @@ def test_the_same_neurons_are_on(both, batch, tokens, config):
     found = []
     for model in both:
         own = replace(model, network=network_of(config).to(model.device), max_length=256)
-        probe = ForwardPass(own, riders=[ActivationObserver(own, share=0.1, tokens=tokens)])
+        probe = ForwardPass(own, observers=[ActivationObserver(own, share=0.1, tokens=tokens)])
         found.append(probe(batch)["active_neurons"])
     assert (found[0] == found[1]).mean() > 0.99  # of two that are equal to rounding another may be on
 
@@ -189,7 +189,7 @@ def test_the_noise_of_a_draw_is_the_same():
 def test_the_same_answers_are_drawn(both, batch):
     warm = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
     samplers = [Sampler(model, warm) for model in both]
-    assert samplers[1].batches and samplers[1].shares
+    assert samplers[1].can_batch and samplers[1].shares_prefix
     expected, found = (sampler(batch) for sampler in samplers)
     same = [
         a == b for rows in zip(found["answers"], expected["answers"], strict=True) for a, b in zip(*rows, strict=True)
@@ -204,7 +204,7 @@ def test_answers_lie_in_the_same_place(both):
         AnswerEmbedder(replace(model, network=network_of(FAMILIES["qwen3"]).to(model.device), max_length=256))
         for model in both
     ]
-    assert spaces[1].shares
+    assert spaces[1].shares_prefix
     expected, found = (space(given)["vectors"] for space in spaces)
     assert_near(found, expected)
 
@@ -286,12 +286,12 @@ def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
     for device in ("cpu", "cuda"):
         model = load_model(ref, dtype="float32", device=device, state=last.state)
         gradients = RowGradients(model, batch_tokens=500, checkpointing=checkpointing)
-        found = [(rows, g, said) for rows, (g, said) in gradients.of_pairs(batch, other)]
+        found = [(rows, g, said) for rows, (g, said) in gradients.iterate_pairs(batch, other)]
         order = np.argsort(np.concatenate([rows for rows, *_ in found]))
         whole = {name: torch.cat([g[name] for _, g, _ in found])[order].cpu() for name in gradients.shapes}
         pairs.append((whole, np.concatenate([said for *_, said in found])[order]))
         directions = [{name: pairs[0][0][name][k].to(device) for name in whole} for k in (0, 1)]
-        moments = AdamMoments.of_checkpoint(last.moments, last.steps)
+        moments = AdamMoments.from_file(last.moments, last.steps)
         scores.append(gradients.scores(batch, directions, moments))
     assert_near(scores[1].nll, scores[0].nll)
     np.testing.assert_allclose(scores[1].cosines, scores[0].cosines, atol=1e-3 * np.nanmax(np.abs(scores[0].cosines)))
@@ -361,7 +361,7 @@ def test_training_takes_fewer_rows_at_once_where_memory_is_short(ref, many, tmp_
 
 def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
     def everything(folder):
-        ForwardPass(both[1], riders=[ActivationObserver(both[1])])(batch)
+        ForwardPass(both[1], observers=[ActivationObserver(both[1])])(batch)
         model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
         GreedyContinuation(model, new_tokens=4)(batch)
         Sampler(model, SamplingSettings(answers=2, max_new_tokens=4))(batch)

@@ -52,7 +52,7 @@ class GreedyContinuation:
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
         self._new_tokens = new_tokens
         self._network = strip_generation_config(model.network, self.ends)
-        self.batches = can_batch_rows(model.network, model.device)
+        self.can_batch = can_batch_rows(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, to `columns`, in the same order.
@@ -71,7 +71,7 @@ class GreedyContinuation:
         continued = np.zeros(len(prompts), np.int64)
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts)
-            for some, (mean, count) in run_or_halve(rows, work, self.model, name=named, lower="max_length"):
+            for some, (mean, count) in run_or_halve(rows, work, self.model, describe=named, setting="max_length"):
                 confidence[some], continued[some] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
@@ -81,7 +81,7 @@ class GreedyContinuation:
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first."""
         asked = np.flatnonzero(lengths)
-        budget = self._batch_tokens if self.batches else 1
+        budget = self._batch_tokens if self.can_batch else 1
         return [asked[places] for places in plan_batches(lengths[asked] + self._new_tokens, budget)]
 
     def _pass(self, prompts: Sequence[NDArray[np.int64]], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
@@ -184,7 +184,7 @@ def end_of_turn_token(tokenizer: Any) -> int | None:
     if not tokenizer.chat_template:
         return None
     try:
-        last = ChatLayout(tokenizer).pieces([Turn("user", "A"), Turn("assistant", "B", counted=True)])[-1]
+        last = ChatLayout(tokenizer).pieces([Turn("user", "A"), Turn("assistant", "B", is_response=True)])[-1]
     except ModelError:
         return None  # a template that no answer can be read from: rows in its form are refused where they are read
     return int(tokenizer(last.text, add_special_tokens=False)["input_ids"][-1]) if last.control else None

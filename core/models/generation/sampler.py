@@ -67,8 +67,8 @@ class Sampler:
         kind = torch.device(model.device).type
         self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
         self._network = strip_generation_config(model.network, self.ends)
-        self.batches = can_batch_rows(model.network, model.device)
-        self.shares = self.batches and can_share_prompts(model.network, model.device)
+        self.can_batch = can_batch_rows(model.network, model.device)
+        self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
         """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, and ids, each row's own text id, to
@@ -88,7 +88,9 @@ class Sampler:
         done, total = 0, int((lengths > 0).sum()) * self.settings.answers
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts, keys)
-            for some, said in run_or_halve(rows, work, self.model, name=named, lower="max_new_tokens or max_length"):
+            for some, said in run_or_halve(
+                rows, work, self.model, describe=named, setting="max_new_tokens or max_length"
+            ):
                 for name, values in self._read(said).items():
                     for row, answers in zip(some.tolist(), values, strict=True):
                         found[name][row] = answers
@@ -104,7 +106,7 @@ class Sampler:
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Batches of the rows that have a prompt, longest first; each counts K times."""
         asked = np.flatnonzero(lengths)
-        budget = self._batch_tokens if self.batches else 1
+        budget = self._batch_tokens if self.can_batch else 1
         work = (lengths[asked] + self.settings.max_new_tokens) * self.settings.answers
         return [asked[places] for places in plan_batches(work, budget)]
 
@@ -113,7 +115,7 @@ class Sampler:
     ) -> NDArray[np.int64]:
         """(B, K, t) the tokens of the answers to B prompts, −1 behind the end of each."""
         asked, keys = [prompts[i] for i in rows], keys[rows]
-        together = [keys] if self.batches else np.split(keys, keys.shape[1], axis=1)
+        together = [keys] if self.can_batch else np.split(keys, keys.shape[1], axis=1)
         said, chances = zip(*(self._answers(asked, some) for some in together), strict=True)
         tokens = np.concatenate(said, axis=1)
         if np.isnan(np.concatenate(chances, axis=1)[tokens >= 0]).any():
@@ -127,7 +129,7 @@ class Sampler:
         self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         said, chances = sample_answers(
-            self._network, prompts, keys, self.settings, self.ends, self.model.device, shares=self.shares
+            self._network, prompts, keys, self.settings, self.ends, self.model.device, share_prompts=self.shares_prefix
         )
         return said.reshape(*keys.shape, -1), chances.reshape(*keys.shape, -1)
 
@@ -158,8 +160,8 @@ def sample_answers(
     ends: Sequence[int],
     device: str,
     *,
-    shares: bool,
-    rounds: int = ROUND_TOKENS,
+    share_prompts: bool,
+    round_tokens: int = ROUND_TOKENS,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """K answers to each of B prompts, by streams (B, K): tokens (B·K, t), −1 behind the end of an answer, and how
     likely each was at this temperature (NaN behind the end). `network` is bare (core.models.generation.greedy.bare)."""
@@ -168,27 +170,27 @@ def sample_answers(
     chances = np.full(said.shape, np.nan, np.float32)
     ids, mask = (torch.from_numpy(x).to(device) for x in pad_left(prompts))
     going, step, cache = np.arange(len(flat)), 0, None  # answers that have not ended, and how many tokens they have
-    if not shares:
+    if not share_prompts:
         ids, mask = _repeated(ids, mask, keys.shape[1])
     while len(going) and step < longest:
         draw = TopPProcessor(flat[going], settings, step=step)
-        if shares and step == 0:
+        if share_prompts and step == 0:
             new, cache = _first(network, ids, mask, keys.shape[1], draw)
             ids, mask = _repeated(ids, mask, keys.shape[1])
         else:
-            size = min(rounds, longest - step) if shares else longest
+            size = min(round_tokens, longest - step) if share_prompts else longest
             new, cache = _on(network, ids, mask, cache, size, draw)
         tokens = new.cpu().numpy()
         columns = slice(step, step + tokens.shape[1])
         ending = np.isin(tokens, ends)
         behind = ending.cumsum(axis=1) - ending > 0
         said[going, columns] = np.where(behind, -1, tokens)
-        chances[going, columns] = torch.stack(draw.chances[: tokens.shape[1]], dim=1).cpu().numpy()
+        chances[going, columns] = torch.stack(draw.probabilities[: tokens.shape[1]], dim=1).cpu().numpy()
         step = columns.stop
         left = np.flatnonzero(~ending.any(axis=1))
         going, at = going[left], torch.from_numpy(left).to(device)
         ids, mask = torch.cat([ids, new], dim=1)[at], torch.cat([mask, torch.ones_like(new)], dim=1)[at]
-        if shares:
+        if share_prompts:
             cache.batch_select_indices(at)
     return said, chances
 
@@ -229,8 +231,10 @@ def can_share_prompts(network: Any, device: str) -> bool:
     settings, keys = SamplingSettings(answers=2, max_new_tokens=6), random_streams(0, ["short", "longer"], 2)
     endless = strip_generation_config(network, ())
     try:
-        plain, chances = sample_answers(endless, prompts, keys, settings, (), device, shares=False)
-        shared, likewise = sample_answers(endless, prompts, keys, settings, (), device, shares=True, rounds=2)
+        plain, chances = sample_answers(endless, prompts, keys, settings, (), device, share_prompts=False)
+        shared, likewise = sample_answers(
+            endless, prompts, keys, settings, (), device, share_prompts=True, round_tokens=2
+        )
     except CACHE_ERRORS:
         return False
     exact = network.dtype == torch.float32

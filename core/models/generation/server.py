@@ -46,7 +46,7 @@ class ServedModel:
     tries: int = 6  # of each request
 
     @property
-    def view(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """The part that decides the answers."""
         return {"url": self.url, "model": self.model, "form": self.form}
 
@@ -72,11 +72,11 @@ class ServerSampler:
         if served.concurrency < 1 or served.tries < 1 or served.timeout <= 0:
             raise ModelError("Concurrency, tries and time-out of a server must be above 0.")
         self.served, self.settings = served, settings
-        self.together = True  # K answers in one request, until the server shows that it gives but one
-        self.answered = 0  # rows
-        self.refused = 0  # rows that the server will not answer, too long for it perhaps: they have no answers
+        self.asks_together = True  # K answers in one request, until the server shows that it gives but one
+        self.answered_rows = 0  # rows
+        self.refused_rows = 0  # rows that the server will not answer, too long for it perhaps: they have no answers
         self._refusal: RequestRefusedError | None = None
-        self.generated = 0  # tokens of answers, as far as the server counts them
+        self.generated_tokens = 0  # tokens of answers, as far as the server counts them
         self.endpoint = Endpoint(
             served.url,
             key_variable=served.key_variable,
@@ -96,7 +96,7 @@ class ServerSampler:
         """Columns prompt, response (None: there is none), turns (JSON or None), as `core.models.encoder.Encoder` takes
         them, and ids, each row's own text id, to `columns`, in the same order: K values for each row.
 
-        A row that the server refuses while it answers others has K nulls and counts in `refused`. `progress` is told
+        A row that the server refuses while it answers others has K nulls and counts in `refused_rows`. `progress` is told
         of answers, in this thread; what it raises ends the work. ModelError when the server fails.
         """
         k = self.settings.answers
@@ -113,7 +113,7 @@ class ServerSampler:
             finally:  # after an error or a cancel too, so that nothing more is asked
                 self.endpoint.stop.set()
                 pool.shutdown(cancel_futures=True)
-        if self._refusal and not self.answered:
+        if self._refusal and not self.answered_rows:
             raise self._refusal
         return found
 
@@ -128,7 +128,7 @@ class ServerSampler:
     def _prompt(self, prompt: str, response: str | None, turns: str | None) -> dict[str, Any]:
         """What of a request is the row's: all turns before its last answer."""
         said = drop_blank_answers(
-            [turn for turn in build_turns(prompt, response, turns, every=False) if not turn.counted]
+            [turn for turn in build_turns(prompt, response, turns, all_answers=False) if not turn.is_response]
         )
         if self.served.form == "completions":
             return {"prompt": "".join(piece.text for piece in AlpacaLayout(None, None).pieces(said))}
@@ -141,22 +141,22 @@ class ServerSampler:
         try:
             said = self._answers(prompt, seeds)
         except RequestRefusedError as error:
-            self.refused, self._refusal = self.refused + 1, error
-            if self.refused >= MAX_REFUSALS_AT_START and not self.answered:
+            self.refused_rows, self._refusal = self.refused_rows + 1, error
+            if self.refused_rows >= MAX_REFUSALS_AT_START and not self.answered_rows:
                 raise
             return [ServerAnswer(None, None, None)] * len(seeds)
-        self.answered += 1
+        self.answered_rows += 1
         return said
 
     def _answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
         """K answers to one prompt."""
         said: list[ServerAnswer] = []
-        if self.together:
+        if self.asks_together:
             try:
                 said = self._ask(prompt, seeds[0], len(seeds))
             except RequestRefusedError:
                 said = self._ask(prompt, seeds[0], 1)  # raises again where it is not `n` that is refused
-            self.together = self.together and len(said) == len(seeds)
+            self.asks_together = self.asks_together and len(said) == len(seeds)
         while len(said) < len(seeds):
             said += self._ask(prompt, seeds[len(said)], 1)
         return said
@@ -187,7 +187,7 @@ class ServerSampler:
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
         if not isinstance(tokens, int):
             return said
-        self.generated += tokens
+        self.generated_tokens += tokens
         return [said[0]._replace(tokens=tokens)] if len(said) == 1 else said
 
 

@@ -31,7 +31,9 @@ class TopPProcessor:
     """Draws the next token of B rows, step after step, in a call of `generate` that takes the likeliest."""
 
     def __init__(self, streams: NDArray[np.uint64], settings: SamplingSettings, *, step: int = 0) -> None:
-        self.chances: list[Tensor] = []  # (B,) each: how likely what was drawn is at this temperature, nucleus or not
+        self.probabilities: list[
+            Tensor
+        ] = []  # (B,) each: how likely what was drawn is at this temperature, nucleus or not
         self._streams = streams  # (B,)
         self._settings = settings
         self._step = step
@@ -41,7 +43,7 @@ class TopPProcessor:
         noise = gumbel_noise(step_seeds(self._streams, self._step), scores.shape[1], scores.device)
         token, chance = sample_top_p(scores.float(), noise, self._settings.temperature, self._settings.top_p)
         self._step += 1
-        self.chances.append(chance)
+        self.probabilities.append(chance)
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)
 
 

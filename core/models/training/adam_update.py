@@ -38,7 +38,7 @@ class AdamMoments:
     epsilon: float = 1e-8
 
     @classmethod
-    def of_file(
+    def from_tensors(
         cls,
         tensors: Mapping[str, Tensor],
         steps: int,
@@ -54,14 +54,14 @@ class AdamMoments:
         return cls(first, second, steps, form=form, momentum=momentum)
 
     @classmethod
-    def of_checkpoint(
+    def from_file(
         cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
     ) -> "AdamMoments":
         """From a moments.safetensors file."""
         with disk_errors(path):
-            return cls.of_file(load_file(path), steps, form=form, momentum=momentum)
+            return cls.from_tensors(load_file(path), steps, form=form, momentum=momentum)
 
-    def rule(self, shapes: Mapping[str, Iterable[int]], device: str) -> "AdamUpdate":
+    def build_update(self, shapes: Mapping[str, Iterable[int]], device: str) -> "AdamUpdate":
         """Ready for gradients of these parameters. ModelError when one has no moments, or moments of another shape."""
         beta1, beta2 = self.betas if self.momentum else (0.0, self.betas[1])
         adam = self.form == "adam"

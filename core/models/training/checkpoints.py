@@ -132,7 +132,7 @@ class EpochCheckpoint:
 
     epoch: int  # 1, 2, ...
     state: Path  # for core.models.loading.load_model
-    moments: Path  # for core.models.training.adam_update.Moments.of_file
+    moments: Path  # for core.models.training.adam_update.Moments.from_tensors
     steps: int  # optimizer steps taken since the start of the training
     learning_rate: float  # mean over the steps of this epoch
 

@@ -190,7 +190,7 @@ def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     check_head(network, device)
     if spec.lora_rank:
         alpha = spec.lora_alpha * spec.lora_rank
-        network = add_adapter(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, on=spec.lora_on)
+        network = add_adapter(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, layers=spec.lora_on)
     network = network.train()
     parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
     matrices = [p for p in parameters.values() if p.ndim >= 2]

@@ -88,7 +88,7 @@ class RowGradients:
         """
         tokens, spans = batch["tokens"], batch["spans"]
         basis = self._basis(directions)
-        rule = moments.rule(self.shapes, self.model.device) if moments else None
+        rule = moments.build_update(self.shapes, self.model.device) if moments else None
         cosines = np.full((len(tokens), len(directions)), np.nan, np.float32)
         nll = np.full(len(tokens), np.nan, np.float32)
         work = partial(self._scored, batch=batch, basis=basis, rule=rule, width=len(directions))
@@ -96,7 +96,7 @@ class RowGradients:
             cosines[rows], nll[rows] = found, lost
         return RowScores(cosines, nll)
 
-    def of_rows(self, batch: Mapping[str, Any]) -> Iterator[tuple[IntArray, StackedGradients]]:
+    def iterate_rows(self, batch: Mapping[str, Any]) -> Iterator[tuple[IntArray, StackedGradients]]:
         """Whole gradients of each row's mean NLL, a few rows at a time: (rows, their gradients).
 
         Rows without a response token do not come.
@@ -108,7 +108,7 @@ class RowGradients:
 
         yield from self._in_batches(_answered(batch["spans"]), batch["tokens"], work, self._together)
 
-    def of_pairs(
+    def iterate_pairs(
         self, chosen: Mapping[str, Any], rejected: Mapping[str, Any]
     ) -> Iterator[tuple[IntArray, tuple[StackedGradients, NDArray[np.float64]]]]:
         """Whole ∇log π(y⁻|x) − ∇log π(y⁺|x) of each pair, log-probabilities summed over response tokens, a few pairs
@@ -149,7 +149,7 @@ class RowGradients:
         for some in plan_batches(lengths, self._batch_tokens):
             for start in range(0, len(some), most):
                 part = rows[some[start : start + most]]
-                yield from run_or_halve(part, work, self.model, name=named, lower="max_length")
+                yield from run_or_halve(part, work, self.model, describe=named, setting="max_length")
 
     def _basis(self, directions: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The directions side by side, name -> (o · i, S)."""

@@ -42,7 +42,7 @@ def preference_directions(
 ) -> TargetDirections:
     """Of N pairs: `chosen` and `rejected` have columns tokens and spans (prompt and answer), `subtasks` N names."""
     mean = _Mean(gradients, subtasks)
-    for pairs, (stacked, _) in gradients.of_pairs(chosen, rejected):
+    for pairs, (stacked, _) in gradients.iterate_pairs(chosen, rejected):
         mean.add(pairs, stacked)
     return mean.directions()
 
@@ -50,7 +50,7 @@ def preference_directions(
 def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks: Sequence[str]) -> TargetDirections:
     """LESS: of N rows with columns tokens and spans."""
     mean = _Mean(gradients, subtasks)
-    for rows, stacked in gradients.of_rows(chosen):
+    for rows, stacked in gradients.iterate_rows(chosen):
         mean.add(rows, stacked)
     return mean.directions()
 

@@ -87,7 +87,7 @@ def batch():
 
 def active(model, batch, share=0.1, tokens="response", **options):
     rider = ActivationObserver(model, share=share, tokens=tokens)
-    return ForwardPass(model, riders=[rider], **options)(batch)["active_neurons"]
+    return ForwardPass(model, observers=[rider], **options)(batch)["active_neurons"]
 
 
 @torch.inference_mode()
@@ -180,7 +180,7 @@ def test_padding_that_grows_changes_nothing(model):
     expected = active(model, short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
-        probe = ForwardPass(model, riders=[ActivationObserver(model, share=0.1)], batch_tokens=10_000)
+        probe = ForwardPass(model, observers=[ActivationObserver(model, share=0.1)], batch_tokens=10_000)
         found = probe._pass(  # together, which `plan` would not put them
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
@@ -198,13 +198,13 @@ def test_a_beginning_that_is_run_once_for_all_rows_changes_nothing(model, start)
 
 
 def test_what_else_the_pass_measures_is_the_same_with_neurons(model, batch):
-    plain, ridden = ForwardPass(model)(batch), ForwardPass(model, riders=[ActivationObserver(model)])(batch)
+    plain, ridden = ForwardPass(model)(batch), ForwardPass(model, observers=[ActivationObserver(model)])(batch)
     for name in plain:
         np.testing.assert_array_equal(ridden[name], plain[name])
 
 
 def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batch):
-    probe = ForwardPass(model, riders=[ActivationObserver(model)])
+    probe = ForwardPass(model, observers=[ActivationObserver(model)])
     probe(batch)
 
     def fail(*_):
@@ -222,7 +222,7 @@ def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batc
 
 def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, batch):
     rider = ActivationObserver(model, share=0.1)
-    probe = ForwardPass(model, riders=[rider])
+    probe = ForwardPass(model, observers=[rider])
     assert probe.columns["active_neurons"] == pa.list_(pa.uint32(), 12)
     found = probe(batch)["active_neurons"]
     assert (found.shape, found.dtype) == ((9, 12), np.uint32)

@@ -46,7 +46,7 @@ def read(tokenizer, row):
 
 def test_without_a_chat_template_a_row_is_laid_out_as_alpaca_does(tokenizer):
     encoder = Encoder(tokenizer, Reading())
-    assert encoder.kind == "alpaca"
+    assert encoder.template == "alpaca"
     text = ALPACA.format("Say hi.")
     assert read(tokenizer, encode(encoder)) == (text + "hi</s>", ["hi</s>"])
 
@@ -110,7 +110,7 @@ def test_turns_after_the_answer_are_left_out(tokenizer):
 
 def test_a_chat_template_is_used_and_the_end_of_turn_counts(chat_tokenizer):
     encoder = Encoder(chat_tokenizer, Reading())
-    assert encoder.kind == "chat"
+    assert encoder.template == "chat"
     text = "<|im_start|>user\nSay hi.<|im_end|>\n<|im_start|>assistant\nhi<|im_end|>"
     assert read(chat_tokenizer, encode(encoder)) == (text, ["hi<|im_end|>"])
 

@@ -303,11 +303,11 @@ class FirstLayerPeak:
 
 
 def test_a_rider_sees_the_same_pass_and_its_columns_come_in_the_order_of_the_rows(model, batch):
-    probe = ForwardPass(model, riders=[FirstLayerPeak()], batch_tokens=100)
+    probe = ForwardPass(model, observers=[FirstLayerPeak()], batch_tokens=100)
     found = probe(batch)
     assert list(found) == list(probe.columns) and list(probe.columns)[-2:] == ["peak", "length"]
     assert found["length"].tolist() == [len(t) for t in batch["tokens"]]
-    alone = [ForwardPass(model, riders=[FirstLayerPeak()])(one(batch, k))["peak"][0] for k in range(9)]
+    alone = [ForwardPass(model, observers=[FirstLayerPeak()])(one(batch, k))["peak"][0] for k in range(9)]
     np.testing.assert_allclose(found["peak"], alone, rtol=1e-5)
     assert not model.network.base_model.layers[0]._forward_hooks
 
@@ -342,7 +342,7 @@ def test_a_rider_sees_all_of_the_response_and_all_of_the_prompt_only_if_it_must(
     batch = rows([60] * 4, [[(start, 60)]] * 4)
     for row in batch["tokens"]:
         row[:32] = np.arange(4, 36)
-    found = ForwardPass(model, riders=[TokensSeen(every_token)])(batch)
+    found = ForwardPass(model, observers=[TokensSeen(every_token)])(batch)
     assert found["seen"].tolist() == [60 - start] * 4
     spared = 32 if start >= 32 and not every_token else 0
     assert found["columns"].tolist() == [60 - spared] * 4

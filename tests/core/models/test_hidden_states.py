@@ -79,7 +79,7 @@ def assert_same(found, expected):
 def test_sums_are_those_of_a_loop_over_texts(name, layers, loaded, texts):
     network = network_of(layered(DEEP[name], layers))
     measure = HiddenStateSums(replace(loaded, network=network))
-    assert measure.shares
+    assert measure.shares_prefix
     assert_same(measure(*texts), loop(network, *texts[:2]))
 
 
@@ -200,7 +200,7 @@ def test_a_model_that_keeps_no_keys_and_values_runs_its_texts_whole(loaded, text
     )
     network = AutoModelForCausalLM.from_config(config).eval()
     measure = HiddenStateSums(replace(loaded, network=network))
-    assert not measure.shares
+    assert not measure.shares_prefix
     assert_same(measure(*texts), loop(network, *texts[:2]))
 
 
@@ -210,5 +210,5 @@ def test_nothing_is_lent_where_positions_are_not_told(loaded, texts, monkeypatch
     own = network.base_model.forward
     monkeypatch.setattr(network.base_model, "forward", lambda *args, position_ids=None, **kwargs: own(*args, **kwargs))
     measure = HiddenStateSums(replace(loaded, network=network))
-    assert not measure.shares
+    assert not measure.shares_prefix
     assert_same(measure(*texts), loop(network, *texts[:2]))

@@ -81,7 +81,7 @@ def assert_equals_naive(continuation, batch, new_tokens=NEW):
 @pytest.mark.parametrize("budget", [100, 400])
 def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, budget):
     continuation = GreedyContinuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
-    assert continuation.batches
+    assert continuation.can_batch
     found = assert_equals_naive(continuation, prompts())
     assert (found["confidence"] > 0).all() and (found["confidence"] <= 1).all()
 
@@ -91,7 +91,7 @@ def test_a_network_whose_rows_mind_each_other_continues_each_by_itself(model):
         RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
     )
     continuation = GreedyContinuation(with_ends(model, None, network), new_tokens=4)
-    assert not continuation.batches
+    assert not continuation.can_batch
     assert [rows.tolist() for rows in continuation._plan(np.array([3, 9, 0, 3, 9]))] == [[1], [4], [0], [3]]
     assert_equals_naive(continuation, prompts([9, 4, 9, 4, 20]), 4)
 

@@ -88,8 +88,8 @@ def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(conf
     settings = replace(WARM, answers=2, max_new_tokens=36)  # more than a round
     ends = [int(t) for t in range(1, 300, 25)]  # many, so that answers end
     sampler = Sampler(with_network(model, network_of(config), ends), settings, batch_tokens=500)
-    assert sampler.batches and sampler.shares
-    sampler.shares = shares
+    assert sampler.can_batch and sampler.shares_prefix
+    sampler.shares_prefix = shares
     found = assert_equals_naive(sampler, prompts(LENGTHS[:4]), settings)
     ended = {e for row in found["ended"] for e in row}
     assert "stop" in ended
@@ -101,7 +101,7 @@ def test_a_network_whose_rows_mind_each_other_answers_each_by_itself(model):
     )
     settings = replace(WARM, answers=2, max_new_tokens=4)
     sampler = Sampler(with_network(model, network), settings)
-    assert not sampler.batches and not sampler.shares and not can_share_prompts(network, "cpu")
+    assert not sampler.can_batch and not sampler.shares_prefix and not can_share_prompts(network, "cpu")
     assert_equals_naive(sampler, prompts([9, 4, 9]), settings)
 
 

@@ -81,7 +81,7 @@ def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
     assert (counts.rows, counts.asked, counts.missing) == (4, 12, 0)
     assert all(len(set(answers)) == 3 for answers in found["answers"])
     assert {e for row in found["ended"] for e in row} <= {"stop", "length"}
-    assert 12 <= server.generated <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # it gives but the sum
+    assert 12 <= server.generated_tokens <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # it gives but the sum
     body = next(b for b in app.asked if "France" in json.dumps(b))
     assert {k: body[k] for k in ("model", "n", "temperature", "top_p", "max_tokens")} == {
         "model": "embedded",
@@ -113,7 +113,7 @@ def test_a_server_that_minds_n_is_asked_k_times_and_this_is_remembered(model, fa
     with serving(app) as url, ServerSampler(served(url), QUICK) as server:
         found = server(batch())
         extra = fault == "refuses_n"
-        assert len(app.asked) == 12 + extra and not server.together
+        assert len(app.asked) == 12 + extra and not server.asks_together
         assert ["n" in body for body in app.asked] == [True] + [False] * (11 + extra)
         assert all(len(set(answers)) == 3 for answers in found["answers"])
         assert all(1 <= tokens <= 6 for row in found["answer_tokens"] for tokens in row)
@@ -158,7 +158,7 @@ def test_the_key_is_sent_and_is_nowhere_else(model, monkeypatch, caplog):
     app = AnswerApp(model)
     _, server = ask(app, key_variable="MY_KEY")
     assert set(app.keys) == {f"Bearer {KEY}"}
-    for text in (repr(server), repr(server.served), repr(server.served.view), repr(server.endpoint), caplog.text):
+    for text in (repr(server), repr(server.served), repr(server.served.key_fields), repr(server.endpoint), caplog.text):
         assert KEY not in text and "SECRET" not in text
     assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
     for status in (401, 403):
@@ -262,7 +262,7 @@ def test_a_row_that_is_refused_has_no_answers_while_others_have(model):
     app = AnswerApp(model, behave=lambda number, body: 400 if "France" in str(body) else None)
     found, server = ask(app)
     assert found["answers"][0] == [None] * 3 and None not in chain(*found["answers"][1:])
-    assert (server.refused, server.answered, server.together) == (1, 3, True)
+    assert (server.refused_rows, server.answered_rows, server.asks_together) == (1, 3, True)
 
 
 @pytest.mark.parametrize(("rows", "asked"), [(1, 2), (2, 4), (4, 6)])
@@ -335,7 +335,7 @@ def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(
         "answer_tokens": [[None] * 3],
         "ended": [[None, "stop", "length"]],
     }
-    assert server.generated == 0 and server.together
+    assert server.generated_tokens == 0 and server.asks_together
 
 
 @pytest.mark.parametrize(

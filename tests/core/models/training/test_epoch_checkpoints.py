@@ -230,7 +230,7 @@ def test_model_and_moments_of_an_epoch_fit_each_other(ref, whole):
     for checkpoint in load_epoch_checkpoints(whole):
         gradients = RowGradients(load_model(ref, state=checkpoint.state, dtype="float32", device="cpu"))
         file = load_file(checkpoint.moments)
-        rule = AdamMoments.of_file(file, checkpoint.steps).rule(gradients.shapes, "cpu")
+        rule = AdamMoments.from_tensors(file, checkpoint.steps).build_update(gradients.shapes, "cpu")
         assert rule.above.keys() == gradients.shapes.keys()
         assert len(file) == len(MOMENT_NAMES) * len(gradients.shapes) == 2 * 2 * 2 * 7  # A and B, layers, targets
 
@@ -255,7 +255,9 @@ def test_the_next_epoch_is_the_adam_form_of_its_gradient_at_this_one(ref, data, 
     assert sum(m.shape == (32, 32) for m in matrices.values()) == 2 * (2 + 2 + 1 + 1)  # layers: q, o, and k's, v's A
     lost = token_mean(model.network, data)
     found = dict(zip(matrices, torch.autograd.grad(lost, list(matrices.values())), strict=True))
-    rule = AdamMoments.of_file(load_file(now.moments), now.steps).rule({n: m.shape for n, m in matrices.items()}, "cpu")
+    rule = AdamMoments.from_tensors(load_file(now.moments), now.steps).build_update(
+        {n: m.shape for n, m in matrices.items()}, "cpu"
+    )
     for name, gradient in found.items():
         step = rule(name, gradient.clone())
         assert torch.allclose(moved[name] / then.learning_rate, step, rtol=1e-3, atol=1e-3), name

@@ -272,7 +272,7 @@ def test_an_adapter_may_go_on_attention_alone(family, attention, feed_forward):
         names = find_adapter_layers(network, on)
         assert {".".join(name.split(".")[-2:]) for name in names} == expected
         assert len(names) == 2 * len(expected)  # in both layers
-    parameters = add_adapter(network, rank=2, alpha=4.0, on="attention").named_parameters()
+    parameters = add_adapter(network, rank=2, alpha=4.0, layers="attention").named_parameters()
     assert {".".join(n.split(".")[-5:-3]) for n, p in parameters if p.requires_grad} == attention
 
 

@@ -147,14 +147,14 @@ def gradients(model):
 @every_family
 def test_they_equal_a_loop_over_rows(config, checkpointing):
     model = model_of(config)
-    ours = collected(RowGradients(model, checkpointing=checkpointing).of_rows(rows_of()))
+    ours = collected(RowGradients(model, checkpointing=checkpointing).iterate_rows(rows_of()))
     agree(ours, row_loop(model.network, rows_of()), 1e-4)
 
 
 def test_on_one_grouped_query_model_they_agree_to_a_millionth(model, gradients):
     theirs = row_loop(model.network, rows_of())
     names = list(gradients.shapes)
-    for row, gradient in collected(gradients.of_rows(rows_of())).items():
+    for row, gradient in collected(gradients.iterate_rows(rows_of())).items():
         expected = flat(theirs[row], names)
         assert (flat(gradient, names) - expected).norm() < 1e-6 * expected.norm()
 
@@ -173,7 +173,7 @@ def test_they_equal_those_of_opacus(model, gradients):
     logits = sampled(input_ids=ids, use_cache=False).logits[:, 1:-1]
     (cross_entropy(logits.transpose(1, 2), ids[:, 2:], reduction="sum") / (length - 2)).backward()
     theirs = {k: {name: p.grad_sample[k] for name, p in parameters.items()} for k in range(3)}
-    agree(collected(gradients.of_rows(batch)), theirs)
+    agree(collected(gradients.iterate_rows(batch)), theirs)
 
 
 def test_the_likelihood_of_a_row_is_the_probes(model, gradients):
@@ -182,19 +182,19 @@ def test_the_likelihood_of_a_row_is_the_probes(model, gradients):
 
 
 def test_chunks_of_logits_change_nothing(model, gradients, monkeypatch):
-    plain = collected(gradients.of_rows(rows_of()))
+    plain = collected(gradients.iterate_rows(rows_of()))
     monkeypatch.setitem(LOGIT_BYTES, "cpu", 7 * 4 * 300)
-    agree(collected(RowGradients(model).of_rows(rows_of())), plain)
+    agree(collected(RowGradients(model).iterate_rows(rows_of())), plain)
 
 
 def test_whole_gradients_come_a_few_at_a_time(model, monkeypatch):
     import core.models.training.row_gradients as module
 
-    whole = collected(RowGradients(model).of_rows(rows_of()))
+    whole = collected(RowGradients(model).iterate_rows(rows_of()))
     monkeypatch.setitem(module.GRADIENT_BYTES, "cpu", 1)
-    sizes = [len(rows) for rows, _ in RowGradients(model).of_rows(rows_of())]
+    sizes = [len(rows) for rows, _ in RowGradients(model).iterate_rows(rows_of())]
     assert sizes == [1] * 6
-    agree(collected(RowGradients(model).of_rows(rows_of())), whole)
+    agree(collected(RowGradients(model).iterate_rows(rows_of())), whole)
 
 
 @checkpointing_too
@@ -202,7 +202,7 @@ def test_the_network_is_left_as_it_was(checkpointing):
     model = model_of(FAMILIES["llama"])
     trained(model.network)
     before = [(p.requires_grad, p.grad) for p in model.network.parameters()]
-    list(RowGradients(model, checkpointing=checkpointing).of_rows(rows_of()))
+    list(RowGradients(model, checkpointing=checkpointing).iterate_rows(rows_of()))
     assert [(p.requires_grad, p.grad) for p in model.network.parameters()] == before
     assert not any(module.training or module._forward_hooks for module in model.network.modules())
     assert not any("forward" in vars(module) for module in model.network.modules())
@@ -216,14 +216,14 @@ def test_checkpointing_does_make_layers_again(model):
         runs.clear()
         gradients = RowGradients(model, checkpointing=checkpointing)
         runs.clear()
-        list(gradients.of_rows(rows_of()))
+        list(gradients.iterate_rows(rows_of()))
         assert len(runs) == expected
     handle.remove()
 
 
 def test_a_half_precision_model_has_float32_gradients_near_the_full_ones():
     model = model_of(CALM)
-    exact = collected(RowGradients(model).of_rows(rows_of()))
+    exact = collected(RowGradients(model).iterate_rows(rows_of()))
     settings = LoraConfig(r=RANK, lora_alpha=4 * RANK, target_modules="all-linear")
     tuned = get_peft_model(network_of(CALM).to(torch.bfloat16), settings)
     own = dict(model.network.named_parameters())
@@ -231,7 +231,7 @@ def test_a_half_precision_model_has_float32_gradients_near_the_full_ones():
         for name, parameter in tuned.get_base_model().named_parameters():
             parameter.copy_(own[name])
     half = replace(wrapped(tuned.get_base_model().eval()), dtype="bfloat16")
-    rough = collected(RowGradients(half).of_rows(rows_of()))
+    rough = collected(RowGradients(half).iterate_rows(rows_of()))
     names = list(rough[0])
     for row, gradient in rough.items():
         assert {g.dtype for g in gradient.values()} == {torch.float32}
@@ -255,7 +255,7 @@ def test_the_adam_form_is_the_step_of_torch_s_own_adamw(steps):
         {k: optimizer.state[p][moment].clone() for k, p in parameters.items()} if steps else zero
         for moment in ("exp_avg", "exp_avg_sq")
     )
-    rule = AdamMoments(first, second, steps).rule({k: p.shape for k, p in parameters.items()}, "cpu")
+    rule = AdamMoments(first, second, steps).build_update({k: p.shape for k, p in parameters.items()}, "cpu")
     before = {k: p.detach().double() for k, p in parameters.items()}
     for p in parameters.values():
         p.grad = torch.randn_like(p)
@@ -279,8 +279,8 @@ def test_from_a_row_to_the_step_that_adamw_takes_on_it():
     learn(1)
     moments = {f"{k}.{m}": optimizer.state[p][m].clone() for k, p in parameters.items() for m in MOMENT_NAMES}
     gradients = RowGradients(model)
-    rule = AdamMoments.of_file(moments, steps=2).rule(gradients.shapes, "cpu")
-    row = collected(gradients.of_rows(some(batch, [5])))[0]
+    rule = AdamMoments.from_tensors(moments, steps=2).build_update(gradients.shapes, "cpu")
+    row = collected(gradients.iterate_rows(some(batch, [5])))[0]
     ours = {k: rule(k, g[None])[0] for k, g in row.items()}
     before = {k: p.detach().clone() for k, p in parameters.items()}
     learn(5)
@@ -301,7 +301,7 @@ def worked(form, momentum):
 def test_both_forms_with_and_without_momentum_worked_by_hand(form, momentum):
     one = torch.ones(1, 1)
     moments = AdamMoments({"a": one}, {"a": 4 * one}, 1, form, momentum, betas=(0.5, 0.75), epsilon=1.0)
-    found = moments.rule({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
+    found = moments.build_update({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
     assert found.item() == pytest.approx(worked(form, momentum), rel=1e-6)
 
 
@@ -321,7 +321,7 @@ def test_moments_of_a_checkpoint_s_file_lose_what_peft_puts_before_their_names(g
     file = {f"base_model.model.{k}.exp_avg": v for k, v in moments.first.items()}
     file |= {f"base_model.model.{k}.exp_avg_sq": v for k, v in moments.second.items()}
     directions = random_directions(gradients)
-    ours = gradients.scores(rows_of(), directions, AdamMoments.of_file(file, 4)).cosines
+    ours = gradients.scores(rows_of(), directions, AdamMoments.from_tensors(file, 4)).cosines
     np.testing.assert_array_equal(ours, gradients.scores(rows_of(), directions, moments).cosines)
     assert strip_peft_prefix("base_model.model.a.b") == "a.b"
 
@@ -343,7 +343,7 @@ def test_scores_are_the_cosines_of_whole_gradients(model, gradients, form):
     directions = random_directions(gradients)
     found = gradients.scores(rows_of(), directions, moments)
     names = list(gradients.shapes)
-    rule = moments.rule(gradients.shapes, "cpu") if moments else lambda name, g: g
+    rule = moments.build_update(gradients.shapes, "cpu") if moments else lambda name, g: g
     for row, gradient in row_loop(model.network, rows_of()).items():
         step = flat({k: rule(k, g.clone()[None])[0] for k, g in gradient.items()}, names)
         expected = [(step @ flat(d, names) / step.norm()).item() for d in directions]
@@ -352,7 +352,7 @@ def test_scores_are_the_cosines_of_whole_gradients(model, gradients, form):
 
 
 def test_a_row_s_own_gradient_has_cosine_one(gradients):
-    own = collected(gradients.of_rows(rows_of()))[5]
+    own = collected(gradients.iterate_rows(rows_of()))[5]
     length = flat(own, list(own)).norm()
     found = gradients.scores(rows_of(), [{k: (g / length).float() for k, g in own.items()}])
     assert found.cosines[5, 0] == pytest.approx(1, abs=1e-6)
@@ -467,7 +467,7 @@ def test_pair_gradients_equal_a_loop_over_pairs(mild):
     theirs, _ = dpo_loop(mild, 0.1)
     found = dict(
         (int(pair), {k: g[i] for k, g in stacked.items()})
-        for pairs, (stacked, _) in gradients.of_pairs(chosen, rejected)
+        for pairs, (stacked, _) in gradients.iterate_pairs(chosen, rejected)
         for i, pair in enumerate(pairs)
     )
     assert found.keys() == {0, 1, 4}
@@ -524,7 +524,7 @@ def test_margins_are_those_of_the_loss_and_tell_the_pair_accuracy(mild):
     assert pair_accuracy(np.array([1.0, -2.0, np.nan, 0.0])) == 0.5
     assert np.isnan(pair_accuracy(np.array([np.nan])))
     gradients = RowGradients(mild)
-    for pairs, (_, said) in gradients.of_pairs(chosen, rejected):
+    for pairs, (_, said) in gradients.iterate_pairs(chosen, rejected):
         np.testing.assert_allclose(said, policy[pairs], rtol=1e-5)
 
 
@@ -588,7 +588,7 @@ def test_a_layer_that_runs_twice_is_refused(checkpointing, gradients):
     attention = model.network.model.layers[0].self_attn
     attention.o_proj = Twice(attention.o_proj)
     with pytest.raises(ModelError, match=r"o_proj\.inner.* runs more than once in a pass"):
-        list(RowGradients(model, checkpointing=checkpointing).of_rows(rows_of()))
+        list(RowGradients(model, checkpointing=checkpointing).iterate_rows(rows_of()))
 
 
 def test_a_layer_that_does_not_run_is_refused():
@@ -596,7 +596,7 @@ def test_a_layer_that_does_not_run_is_refused():
     model.network.model.layers[1].mlp = nn.Identity()
     model.network.model.unused = model_of(FAMILIES["llama"]).network.model.layers[1].mlp
     with pytest.raises(ModelError, match="did not run"):
-        list(RowGradients(model).of_rows(rows_of()))
+        list(RowGradients(model).iterate_rows(rows_of()))
 
 
 class Flat(nn.Module):
@@ -615,10 +615,10 @@ class Flat(nn.Module):
 
 def test_a_layer_may_run_on_all_tokens_in_one_line():
     model = model_of(CALM, target_modules=["o_proj"])
-    expected = collected(RowGradients(model).of_rows(rows_of()))
+    expected = collected(RowGradients(model).iterate_rows(rows_of()))
     attention = model.network.model.layers[0].self_attn
     attention.o_proj = Flat(attention.o_proj)
-    found = collected(RowGradients(model).of_rows(rows_of()))
+    found = collected(RowGradients(model).iterate_rows(rows_of()))
     agree({row: {k.replace(".inner", ""): g for k, g in found[row].items()} for row in found}, expected)
 
 
@@ -627,4 +627,4 @@ def test_a_layer_that_runs_on_some_tokens_only_is_refused():
     attention = model.network.model.layers[0].self_attn
     attention.o_proj = Flat(attention.o_proj, share=0.5)
     with pytest.raises(ModelError, match=r"o_proj\.inner.* does not run on every token"):
-        list(RowGradients(model).of_rows(rows_of()))
+        list(RowGradients(model).iterate_rows(rows_of()))
