@@ -1,1 +1,17 @@
-"""models."""
+"""Language models: loading, encoding and running them; besides the demo model's training, the only user of torch.
+
+reference           Resolves a model name to files and a revision.
+loading             Loads a model, its tokenizer, and its LM head on its own.
+chat_layout         Lays a row out as text, by the chat template or in Alpaca's layout.
+encoder             Encodes rows as token ids, with the response marked.
+batching            Splits rows into batches, and halves those that do not fit into memory.
+shared_prefix       Runs a prefix that rows share only once.
+forward_pass        Measures likelihoods and embeddings of rows, with observers in the same pass.
+hidden_states       Sums upper hidden states over texts.
+activations         Collects active neurons during the forward pass.
+answer_embeddings   Embeds generated answers in the model's own hidden states.
+sentence_encoder    Embeds texts with a sentence-transformers model.
+lora                Adds, loads and disables LoRA adapters, and names their matrices.
+generation          Generates answers and continuations, locally or from a server.
+training            Fine-tunes models and computes gradients of single rows.
+"""

@@ -1,18 +1,18 @@
-"""Which feed-forward neurons a model has on while it reads a row: a rider on the pass of core/models/forward_pass.py.
+"""Active neurons: the feed-forward neurons with the highest activations of each row, observed in the forward pass.
 
-    neuron (l, f)   place f of what the down projection of layer l is given: act(gate) ⊙ up, or act(up); one per token
-    a[l, f]         mean of it over a row's response tokens (option: over all its tokens), summed in float32
-    on              the k neurons of each layer with the highest a; k = share · width, rounded, at least 1
+    neuron (l, f)   entry f of the input of layer l's down projection: act(gate) ⊙ up, or act(up); one value per token
+    a[l, f]         its mean over a row's response tokens (option: over all tokens), summed in float32
+    active          the k neurons of each layer with the highest a; k = share · width, rounded, at least 1
 
-Neurons are numbered through the layers: (l, f) is f plus the widths of the layers before l. Of equal values the lower
-f is on. The same row gives the same a alone, in any batch and under any padding, up to rounding of floats; so where
-the k-th and the next value of a layer are equal to that rounding, one may be on for the other.
+Neurons are numbered across layers: (l, f) is f plus the widths of the layers before l. Ties go to the lower f. A row's
+a does not depend on its batch or padding, up to floating-point rounding; so where the k-th and the next value of a
+layer are equal to within rounding, either may be active.
 
-Down projections are found from what the modules are, not from what the model is called (`find_down_projections`).
-Only a batch's means are ever kept: memory does not grow with the pool.
+Down projections are identified by the kinds of modules, not by the model's name (`find_down_projections`). Only the
+means of one batch are in memory, which therefore does not grow with the pool.
 
-Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states"; the mean over response tokens
-and the share of neurons are this project's reading.
+Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract defines "activation states"; the mean over response tokens
+and the share of neurons are this project's interpretation.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,23 +33,23 @@ from core.errors import ModelError
 from core.models.forward_pass import Batch
 from core.models.loading import Model
 
-FLOAT32_CHUNK = 1 << 23  # converted to float32 at once
+FLOAT32_CHUNK = 1 << 23  # numbers converted to float32 at once
 NOT_ACTIVATION_ERRORS = (TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)
 class BatchRecord:
-    """What one batch left behind: for each layer that has run, (B, width) means and (B, width) whether on."""
+    """Activations recorded in one batch: for each layer that has run, which neurons (B, width) are active."""
 
-    weights: Tensor  # (B, T) float32, of each row's tokens to its mean; sums to 1, or NaN without a token
+    weights: Tensor  # (B, T) float32, of each token in its row's mean; sums to 1, or NaN without a token
     on: dict[str, Tensor] = field(default_factory=dict)
-    damaged: dict[str, Tensor] = field(default_factory=dict)  # (B,) rows with a mean that is no number
+    damaged: dict[str, Tensor] = field(default_factory=dict)  # (B,) rows with a mean that is not finite
 
 
 class ActivationObserver:
-    """The neurons that are on, as a column of ascending numbers: `ActiveNeurons.from_table` reads it.
+    """Collects active neurons as a column of ascending numbers, the input of `ActiveNeurons.from_table`.
 
-    A row without a token to read, or with a value that is no number, is ABSENT throughout.
+    A row without a token to average over, or with a value that is not finite, is ABSENT throughout.
     """
 
     def __init__(self, model: Model, *, share: float = 0.01, tokens: Literal["response", "all"] = "response") -> None:
@@ -61,41 +61,41 @@ class ActivationObserver:
 
     @property
     def columns(self) -> Mapping[str, pa.DataType]:
-        """One list per row, of as many neurons as are on in all layers together."""
+        """One list per row, with the active neurons of all layers."""
         return {"active_neurons": pa.list_(pa.uint32(), sum(self._on.values()))}
 
     @property
     def every_token(self) -> bool:
-        """Only where means are over all tokens."""
+        """True if means are over all tokens."""
         return self._every_token
 
     @contextmanager
     def watch(self, network: Any, response: Tensor, prompt: Tensor) -> Iterator[BatchRecord]:
         """Hook the down projections for one pass; see `PassObserver`."""
         mask = response | prompt if self._every_token else response
-        seen = BatchRecord(mask.float() / mask.sum(dim=1, keepdim=True))
+        record = BatchRecord(mask.float() / mask.sum(dim=1, keepdim=True))
         with ExitStack() as hooks:
             for name in self._on:
                 down = network.base_model.get_submodule(name)
-                handle = down.register_forward_pre_hook(partial(self._note, seen, name))
+                handle = down.register_forward_pre_hook(partial(self._record, record, name))
                 hooks.callback(handle.remove)
-            yield seen
+            yield record
 
-    def _note(self, seen: BatchRecord, name: str, _module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if name in seen.on:
+    def _record(self, record: BatchRecord, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if name in record.on:
             raise ModelError(
                 f"{name} of this model runs more than once in a pass, so its neurons have no one value for a token. "
                 "Choose a model whose layers run once each."
             )
-        means = token_means(given[0], seen.weights)
-        seen.damaged[name] = ~means.isfinite().all(dim=1)
-        seen.on[name] = top_k_mask(means.nan_to_num(), self._on[name])
+        means = token_means(args[0], record.weights)
+        record.damaged[name] = ~means.isfinite().all(dim=1)
+        record.on[name] = top_k_mask(means.nan_to_num(), self._on[name])
 
     def read(self, seen: BatchRecord, batch: Batch) -> Mapping[str, NDArray[Any]]:
-        """active_neurons, (B, K) uint32."""
-        if asleep := [name for name in self._on if name not in seen.on]:
+        """Return active_neurons, (B, K) uint32."""
+        if not_run := [name for name in self._on if name not in seen.on]:
             raise ModelError(
-                f"{asleep[0]} of this model did not run, so its neurons were not seen. Choose another model."
+                f"{not_run[0]} of this model did not run, so its neurons were not seen. Choose another model."
             )
         missing = torch.stack(list(seen.damaged.values())).any(dim=0).cpu().numpy()
         tables = []
@@ -108,7 +108,10 @@ class ActivationObserver:
 
 
 def token_means(values: Tensor, weights: Tensor) -> Tensor:
-    """(B, T', F), or (B · T', F), with weights (B, T) to (B, F) float32: the weighted sum over the last T' tokens."""
+    """Return the weighted sum over the last T' tokens, (B, F) float32.
+
+    `values` are (B, T', F) or (B · T', F), `weights` (B, T).
+    """
     rows = len(weights)
     values = values.reshape(rows, -1, values.shape[-1])
     weights = weights[:, weights.shape[1] - values.shape[1] :]
@@ -121,7 +124,7 @@ def token_means(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def top_k_mask(values: Tensor, k: int) -> Tensor:
-    """(B, F) whether a value is one of the k highest of its row; of equal ones the first are."""
+    """Return (B, F) whether a value is among the k highest of its row; ties go to the first."""
     least = values.topk(k, dim=1).values[:, -1:]
     above, level = values > least, values == least
     room = k - above.sum(dim=1, keepdim=True)
@@ -129,31 +132,31 @@ def top_k_mask(values: Tensor, k: int) -> Tensor:
 
 
 def find_down_projections(network: Any) -> dict[str, int]:
-    """Name (inside the body) and width of the down projection of every layer, in the order of the layers.
+    """Return name (inside the body) and width of the down projection of every layer, in the order of the layers.
 
-    A feed-forward block is a module that directly holds an activation function and projections, from the hidden
-    width d to F (to 2 F where gate and up are one) and from F back to d; the latter is its down projection.
-    ModelError unless there is exactly one for each layer, and no experts.
+    A feed-forward block is a module that directly holds an activation function and projections from the hidden width d
+    to F (to 2 F where gate and up are one) and from F back to d; the latter is the down projection. Raises ModelError
+    unless there is exactly one for each layer and no mixture of experts.
     """
     layers = int(network.config.get_text_config().num_hidden_layers)
     hidden = int(network.get_input_embeddings().weight.shape[1])
-    found: dict[str, int] = {}
+    widths: dict[str, int] = {}
     for name, module in network.base_model.named_modules():
         children = list(module.children())
-        mixes = any(isinstance(child, nn.Conv1d) for child in children)  # tokens, as a state-space block does
+        mixes = any(isinstance(child, nn.Conv1d) for child in children)  # mixes tokens, as a state-space block does
         if not mixes and any(_is_activation(child) for child in children):
-            found |= {f"{name}.{own}": width for own, width in _downs(module, hidden).items()}
-    if len(found) != layers or _has_experts(network):
+            widths |= {f"{name}.{own}": width for own, width in _downs(module, hidden).items()}
+    if len(widths) != layers or _has_experts(network):
         raise ModelError(
             f"{type(network).__name__} has not exactly one feed-forward block in each of its {layers} layers "
-            f"({len(found)} found; mixtures of experts have several), so its neurons cannot be read. "
+            f"({len(widths)} found; mixtures of experts have several), so its neurons cannot be read. "
             "Choose a dense model, such as one of the Llama, Qwen, Mistral, Gemma, Phi or GPT kind."
         )
-    return found
+    return widths
 
 
 def _downs(block: nn.Module, hidden: int) -> dict[str, int]:
-    """Of the projections that a module directly holds, those from F to d beside one from d to F or 2 F."""
+    """Return a module's direct projections from F to d that have a counterpart from d to F or 2 F."""
     shapes = {name: shape for name, child in block.named_children() if (shape := _projection(child))}
     return {
         name: width
@@ -164,7 +167,7 @@ def _downs(block: nn.Module, hidden: int) -> dict[str, int]:
 
 
 def _projection(module: nn.Module) -> tuple[int, int] | None:
-    """Its input and output width, if it is a matrix product."""
+    """Return the input and output width of a matrix product; None for any other module."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if isinstance(module, Conv1D):
@@ -173,10 +176,10 @@ def _projection(module: nn.Module) -> tuple[int, int] | None:
 
 
 def _is_activation(module: nn.Module) -> bool:
-    """Whether it maps each number by itself, and not to itself: tried out on a few."""
+    """Return whether the module maps each number separately and is not the identity, tested on a few numbers."""
     if next(module.children(), None) is not None or _projection(module):
         return False
-    own = next(module.parameters(), None)  # Apertus learns its activation
+    own = next(module.parameters(), None)  # Apertus has a learnt activation function
     some = torch.linspace(-2, 2, 6, device="cpu" if own is None else own.device)[None]
     try:
         with torch.inference_mode():
@@ -188,7 +191,7 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def _has_experts(network: Any) -> bool:
-    """Whether any module but a convolution has weights in three dimensions: those of several experts in one."""
+    """Return whether any module except convolutions has 3-dimensional weights, which hold several experts."""
     return any(
         weight.ndim > 2
         for module in network.base_model.modules()

@@ -1,19 +1,19 @@
-"""Where a model places the answers to one instruction: the vectors whose spread ADG measures.
+"""Embeddings of generated answers in a model's own hidden states: the vectors whose spread ADG measures.
 
-    text    instruction + " " + answer, no special tokens; at most 1,024 tokens, the end is cut
-    h_t     mean of the hidden-state layers −4, −3 and −2 at token t: what the model's last three blocks are given
-    w_t     0 for a token of nothing but white space and punctuation (Unicode Z*, P*), 1.3 for one that holds a digit
-            (Nd) or one of % ℃ °, else 1
-    v       Σ_t w_t h_t over all tokens, those of the instruction too, scaled to length 1
+    text    instruction + " " + answer, no special tokens; at most 1,024 tokens, truncated at the end
+    h_t     mean of the hidden-state layers −4, −3 and −2 at token t: the inputs of the model's last three blocks
+    w_t     0 for a token of only white space and punctuation (Unicode Z*, P*), 1.3 for one with a digit (Nd) or one
+            of % ℃ °, else 1
+    v       Σ_t w_t h_t over all tokens, including the instruction's, scaled to length 1
 
-A token is weighed by what it decodes to by itself. A piece of a character shows as U+FFFD, which is a symbol, so it
-weighs 1, whatever the character is. Symbols such as + = < $ weigh 1 too. Which modules the layers are, and what holds
-for a model of few layers, is in core/models/hidden_states.py.
+A token's weight depends on its own decoded text. Part of a character decodes to U+FFFD, which is a symbol, so it has
+weight 1 for any character. Symbols such as + = < $ have weight 1 too. `core.models.hidden_states` describes the layers
+and what holds for models of few layers.
 
-The same row gives the same vectors alone or in any batch, to 1e-5. Equal answers of a row run once and have equal
-vectors, bit for bit, so that their spread is 0 and not rounding.
+A row's vectors do not depend on its batch, to 1e-5. Equal answers of a row run once and have bit-identical vectors, so
+that their spread is exactly 0.
 
-Source: ADG, https://arxiv.org/abs/2604.10448. Ours: an answer of which the limit leaves nothing is missing, for its
+Source: ADG, https://arxiv.org/abs/2604.10448. Ours: an answer that truncation removes entirely is missing, because its
 vector would be the instruction's own.
 """
 
@@ -31,34 +31,34 @@ from core.schema import BoolArray, FloatArray, IntArray
 MAX_TOKENS = 1024
 MARKS = "%℃°"
 EMPHASIS = 1.3  # weight of a token with a digit or a mark
-AnswerLists = Sequence[Sequence[str | None]]  # K of each row; None or blank is missing
+AnswerLists = Sequence[Sequence[str | None]]  # K per row; None or blank is missing
 
 
 class AnswerEmbedder:
-    """Embeds the K answers of each instruction in a model's own hidden states."""
+    """Embeds the K generated answers of each instruction in a model's own hidden states."""
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None, max_tokens: int = MAX_TOKENS) -> None:
         self.model = model
         self.max_tokens = min(max_tokens, model.max_length)
-        self._states = HiddenStateSums(model, batch_tokens=batch_tokens)
-        self._weights: dict[int, float] = {}  # of the token ids met so far
+        self._hidden_state_sums = HiddenStateSums(model, batch_tokens=batch_tokens)
+        self._weights: dict[int, float] = {}  # of the token ids seen so far
 
     @property
     def shares_prefix(self) -> bool:
-        """Whether an instruction is run once for all its answers; else the model's numbers would not be the same."""
-        return self._states.shares_prefix
+        """Whether an instruction runs once for all its answers; False if that would change the model's numbers."""
+        return self._hidden_state_sums.shares_prefix
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """Columns instruction (N texts) and answers (N lists of K texts; None or blank is missing) to
+        """Embed the columns instruction (N texts) and answers (N lists of K texts; None or blank is missing). Returns
 
-        vectors  (N, K, d) float32 of length 1. NaN for an answer that is missing, of which the limit leaves nothing,
-                 or whose text has no token that weighs anything; K is the longest list's, and shorter ones end in NaN.
-        cut      (N, K) bool, whether the text lost its end.
+        vectors  (N, K, d) float32 of length 1. NaN for an answer that is missing, truncated to nothing, or without a
+                 token of positive weight. K is the longest list's; shorter lists are filled with NaN.
+        cut      (N, K) bool, whether the text was truncated.
 
-        ModelError when a text does not fit into memory by itself.
+        Raises ModelError if a text does not fit into memory by itself.
         """
         tokens, group, at, cut = self._read(batch["instruction"], batch["answers"])
-        sums = self._states(tokens, [self._weigh(ids) for ids in tokens], group)
+        sums = self._hidden_state_sums(tokens, [self._weigh(ids) for ids in tokens], group)
         vectors = np.full((*at.shape, self.model.hidden), np.nan, np.float32)
         vectors[at >= 0] = scale_to_unit(sums)[at[at >= 0]]
         return {"vectors": vectors, "cut": cut}
@@ -66,28 +66,28 @@ class AnswerEmbedder:
     def _read(
         self, instructions: Sequence[str], answers: AnswerLists
     ) -> tuple[list[NDArray[np.int64]], IntArray, IntArray, BoolArray]:
-        """Tokens of U different texts, their rows (U,), each answer's text or −1 (N, K), whether it is cut (N, K)."""
-        asked = answer_places(answers)
-        found = self._tokenized([f"{instructions[i]} {answers[i][k]}" for i, k in asked])
-        long = {i for (i, _), ids in zip(asked, found, strict=True) if len(ids) > self.max_tokens}
-        full = {i for i in long if len(self._tokenized([instructions[i]])[0]) >= self.max_tokens}
+        """Return tokens and rows of U distinct texts, each answer's text or −1 (N, K), and whether it is cut (N, K)."""
+        places = answer_places(answers)
+        encoded = self._tokenize([f"{instructions[i]} {answers[i][k]}" for i, k in places])
+        long = {i for (i, _), ids in zip(places, encoded, strict=True) if len(ids) > self.max_tokens}
+        full = {i for i in long if len(self._tokenize([instructions[i]])[0]) >= self.max_tokens}
         at, cut = np.full(table_shape(answers), -1, np.int64), np.zeros(table_shape(answers), np.bool_)
-        known: dict[tuple[int, bytes], int] = {}
+        index: dict[tuple[int, bytes], int] = {}
         tokens: list[NDArray[np.int64]] = []
-        for (i, k), ids in zip(asked, found, strict=True):
+        for (i, k), ids in zip(places, encoded, strict=True):
             cut[i, k] = len(ids) > self.max_tokens
-            own = np.array(ids[: self.max_tokens], np.int64)
-            if i in full or not len(own):
+            text = np.array(ids[: self.max_tokens], np.int64)
+            if i in full or not len(text):
                 continue
-            at[i, k] = known.setdefault((i, own.tobytes()), len(tokens))
+            at[i, k] = index.setdefault((i, text.tobytes()), len(tokens))
             if at[i, k] == len(tokens):
-                tokens.append(own)
-        return tokens, np.array([i for i, _ in known], np.int64), at, cut
+                tokens.append(text)
+        return tokens, np.array([i for i, _ in index], np.int64), at, cut
 
-    def _tokenized(self, texts: list[str]) -> list[list[int]]:
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        found: list[list[int]] = self.model.tokenizer(
+        ids: list[list[int]] = self.model.tokenizer(
             texts,
             add_special_tokens=False,
             split_special_tokens=True,
@@ -95,7 +95,7 @@ class AnswerEmbedder:
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-        return found
+        return ids
 
     def _weigh(self, ids: NDArray[np.int64]) -> FloatArray:
         for new in set(ids.tolist()) - self._weights.keys():
@@ -105,32 +105,31 @@ class AnswerEmbedder:
 
 
 def encode_answers(encode: Callable[[Sequence[str]], FloatArray], answers: AnswerLists) -> FloatArray:
-    """(N, K, d) by a `core.models.sentence_encoder.SentenceEncoder`, of the answers alone; NaN for those that are None
-    or blank.
+    """Encode answers without their instructions by a `SentenceEncoder`, to (N, K, d); NaN for None or blank ones.
 
-    Equal answers are encoded once. The encoder cuts what is longer than it reads.
+    Equal answers are encoded once. The encoder truncates what exceeds its context.
     """
-    asked = answer_places(answers)
-    known = {text: place for place, text in enumerate(dict.fromkeys(answers[i][k] or "" for i, k in asked))}
-    found = encode(list(known))
-    vectors = np.full((*table_shape(answers), found.shape[1]), np.nan, np.float32)
-    for i, k in asked:
-        vectors[i, k] = found[known[answers[i][k] or ""]]
+    places = answer_places(answers)
+    index = {text: place for place, text in enumerate(dict.fromkeys(answers[i][k] or "" for i, k in places))}
+    encoded = encode(list(index))
+    vectors = np.full((*table_shape(answers), encoded.shape[1]), np.nan, np.float32)
+    for i, k in places:
+        vectors[i, k] = encoded[index[answers[i][k] or ""]]
     return vectors
 
 
 def answer_places(answers: AnswerLists) -> list[tuple[int, int]]:
-    """Row and place of every answer that is there."""
+    """Return row and place of every answer that is not missing."""
     return [(i, k) for i, row in enumerate(answers) for k, text in enumerate(row) if text and not text.isspace()]
 
 
 def table_shape(answers: AnswerLists) -> tuple[int, int]:
-    """(N, K), with the K of the longest list."""
+    """Return (N, K), with the K of the longest list."""
     return len(answers), max((len(row) for row in answers), default=0)
 
 
 def token_weight(text: str) -> float:
-    """What a token that reads so weighs: 0, 1 or 1.3."""
+    """Return the weight of a token with this text: 0, 1 or 1.3."""
     kinds = [unicodedata.category(c) for c in text]
     if "Nd" in kinds or any(c in MARKS for c in text):
         return EMPHASIS
@@ -138,7 +137,7 @@ def token_weight(text: str) -> float:
 
 
 def scale_to_unit(sums: FloatArray) -> FloatArray:
-    """(U, d) scaled to length 1; NaN for a sum that is 0 or no number."""
+    """Scale sums (U, d) to length 1; NaN for a sum that is 0 or not finite."""
     exact = sums.astype(np.float64)
     length = np.linalg.norm(exact, axis=1, keepdims=True)
     scaled = np.divide(exact, length, out=np.full_like(exact, np.nan), where=np.isfinite(length) & (length > 0))

@@ -1,7 +1,7 @@
-"""A row as a model is made to read it: pieces of text, each control text or the row's own, is_response or not.
+"""Layout of a row as text: pieces that are template text or the row's own, and part of the response or not.
 
-Two forms: the model's chat template, or Alpaca's. What a row says is never taken for a control token: "<s>" in a
-response is three characters. Sizes are in characters here; core/models/encoder.py turns pieces into tokens.
+There are two layouts: the model's chat template, and Alpaca's. Text of a row is never read as a control token: "<s>" in
+a response is three characters. Offsets are in characters here; `core.models.encoder` turns pieces into tokens.
 """
 
 import re
@@ -16,18 +16,18 @@ from core.errors import ModelError
 
 PREAMBLE = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 HEADINGS = {"user": "Instruction", "assistant": "Response", "tool": "Input", "system": "System"}
-# Templates that print today's date would measure differently tomorrow, so the day is fixed for all.
+# Templates that print the date would give other tokens tomorrow, so the date is fixed.
 FIXED_DATE_MACRO = (
     "{%- macro strftime_now(format) -%}{{ {'%Y-%m-%d': '2024-07-26', '%d %B %Y': '26 July 2024',"
     " '%B %d, %Y': 'July 26, 2024'}.get(format, '26 Jul 2024') }}{%- endmacro %}"
 )
-ANSWER_MARK = "\ue0f1\ue0f2winnow\ue0f3"  # stands where an answer will be; private use, in no pool
-GUARD = "\ue0f4{}\ue0f5"  # stands for a control token's name in the row's own words
+ANSWER_MARK = "\ue0f1\ue0f2winnow\ue0f3"  # mark in place of a response; private-use characters, in no pool
+GUARD = "\ue0f4{}\ue0f5"  # replaces a control token's name in the row's own text
 GUARD_PATTERN = re.compile("\ue0f4(\\d+)\ue0f5")
 
 
 class Turn(NamedTuple):
-    """One turn. `is_response` turns are the response, the others its context."""
+    """One turn of a conversation; the response turns are those to be measured, the others are context."""
 
     role: str  # system | user | assistant | tool
     content: str
@@ -35,25 +35,28 @@ class Turn(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A stretch of text that is tokenised by itself, so that no token spans two pieces."""
+    """Text that is tokenised separately, so that no token spans two pieces."""
 
     text: str
-    control: bool = False  # names of control tokens in it are control tokens
+    control: bool = False  # control-token names in it are read as control tokens
     is_response: bool = False  # part of the response
-    ids: tuple[int, ...] = ()  # these tokens, instead of text
+    ids: tuple[int, ...] = ()  # token ids, instead of text
 
 
 class Layout(Protocol):
-    """How a conversation is laid out. `key_text` is everything that decides it, for the key."""
+    """How a conversation is laid out as text."""
 
     @property
     def key_text(self) -> str:
-        """Text that changes whenever the layout does."""
+        """Text that changes whenever the layout does, for content keys."""
         ...
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """The turns laid out, up to the last is_response one; with none is_response, ready for an answer: the same pieces
-        that come before an answer which is there."""
+        """Return the turns laid out, up to the last response turn.
+
+        Without a response turn they end where the response would begin: the same pieces that precede an actual
+        response.
+        """
         ...
 
 
@@ -61,16 +64,16 @@ class Layout(Protocol):
 class AlpacaLayout:
     """Alpaca's layout. Earlier turns become further blocks; system turns replace the preamble."""
 
-    bos: int | None  # put first
-    eos: int | None  # ends every is_response response
+    bos: int | None  # first token
+    eos: int | None  # last token of every response
 
     @property
     def key_text(self) -> str:
-        """Text that changes whenever the layout does."""
+        """Text that changes whenever the layout does, for content keys."""
         return repr((PREAMBLE, HEADINGS, self.bos, self.eos))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """The turns as blocks under headings."""
+        """Return the turns as blocks under headings."""
         turns = drop_blank_answers(turns)
         pieces = [Piece("", ids=(self.bos,))] if self.bos is not None else []
         end = [Piece("", is_response=True, ids=(self.eos,))] if self.eos is not None else []
@@ -90,14 +93,14 @@ class AlpacaLayout:
 
 
 class ChatLayout:
-    """The layout that the tokenizer's chat template gives.
+    """The layout of the tokenizer's chat template.
 
-    Where an answer begins and ends is found by rendering the conversation once more with a mark in its place, so
-    nothing is assumed about headers, generation prompts or templates that rewrite earlier turns. The response is
-    the answer as the template prints it (often trimmed) and the control token right after it.
+    A response is located by rendering the conversation again with a mark in its place, so nothing is assumed about
+    headers, generation prompts, or templates that rewrite earlier turns. The response is the text as the template
+    prints it (often trimmed), plus the control token right after it.
 
-    A template that refuses a conversation gets it once more in plainer words (`plainer`). If it refuses that
-    too, or does not print an answer that is to be is_response: ModelError.
+    If a template rejects a conversation, a simplified version is tried (`simplify_turns`). If that is rejected too, or
+    a response is not printed: ModelError.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -111,58 +114,62 @@ class ChatLayout:
         self._template = FIXED_DATE_MACRO + template if "strftime_now" in template else template
         special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content.strip()}
         self._names = sorted(special, key=lambda name: (-len(name), name))  # longest first: none hides another
-        self._special = re.compile("|".join(map(re.escape, self._names)) or r"(?!)")
-        self._end = re.compile(f" *(?:{self._special.pattern})")
+        self._control = re.compile("|".join(map(re.escape, self._names)) or r"(?!)")
+        self._end = re.compile(f" *(?:{self._control.pattern})")
 
     @property
     def key_text(self) -> str:
-        """Text that changes whenever the layout does."""
+        """Text that changes whenever the layout does, for content keys."""
         return repr((self._template, self._names, sorted(self._tokenizer.special_tokens_map.items())))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """The turns as the template lays them out."""
-        guarded = [t._replace(content=self._special.sub(self._guard, t.content)) for t in drop_blank_answers(turns)]
+        """Return the turns as the template lays them out."""
+        guarded = [t._replace(content=self._control.sub(self._guard, t.content)) for t in drop_blank_answers(turns)]
         try:
-            return self._laid_out(guarded)
+            return self._lay_out(guarded)
         except TemplateError:
-            pass  # it may still take the same in plainer words
+            pass  # the simplified turns may still be accepted
         try:
-            return self._laid_out(simplify_turns(guarded))
+            return self._lay_out(simplify_turns(guarded))
         except TemplateError as error:
             raise ModelError(
                 f"The chat template refuses a conversation ({error}) that begins {turns[0].content[:60]!r}. "
                 "Choose template 'alpaca', or leave such rows out."
             ) from error
 
-    def _laid_out(self, turns: Sequence[Turn]) -> list[Piece]:
+    def _lay_out(self, turns: Sequence[Turn]) -> list[Piece]:
         responses = [number for number, turn in enumerate(turns) if turn.is_response]
         if not responses:
-            return self._unanswered(turns)
+            return self._lay_out_prompt(turns)
         whole = self._render(turns)
         pieces: list[Piece] = []
         done = 0
         for number in responses:
-            start, stop = self._place(turns, number, whole)
-            start = max(done, len(whole[:start].rstrip(" ")))  # a space before it belongs to its first word
+            start, stop = self._locate(turns, number, whole)
+            start = max(done, len(whole[:start].rstrip(" ")))  # a space before the response belongs to its first word
             pieces += self._context(whole[done:start])
-            pieces.append(Piece(self._restored(whole[start:stop]), is_response=True))
+            pieces.append(Piece(self._restore(whole[start:stop]), is_response=True))
             end = self._end.match(whole, stop)
             done = end.end() if end else stop
             if end:
                 pieces.append(Piece(end.group(), control=True, is_response=True))
         return pieces
 
-    def _unanswered(self, turns: Sequence[Turn]) -> list[Piece]:
-        """What comes before an answer, were there one: some templates have no generation prompt, others open a
-        thought in it that answers do not have. The generation prompt where the template prints no answers."""
+    def _lay_out_prompt(self, turns: Sequence[Turn]) -> list[Piece]:
+        """Return the pieces before a response that does not exist.
+
+        They are taken from a rendering with a mark as the response, because some templates have no generation prompt
+        and others open a thought in it that responses do not have. If the template prints no responses, its generation
+        prompt is used.
+        """
         try:
-            answered = self._laid_out([*turns, Turn("assistant", ANSWER_MARK, is_response=True)])
+            answered = self._lay_out([*turns, Turn("assistant", ANSWER_MARK, is_response=True)])
         except (ModelError, TemplateError):
-            return self._context(self._render(turns, ready=True))
+            return self._context(self._render(turns, for_generation=True))
         return list(takewhile(lambda piece: not piece.is_response, answered))
 
-    def _place(self, turns: Sequence[Turn], number: int, whole: str) -> tuple[int, int]:
-        """Where in `whole` the content of one turn stands, as [start, stop) characters."""
+    def _locate(self, turns: Sequence[Turn], number: int, whole: str) -> tuple[int, int]:
+        """Return the [start, stop) characters of one turn's content in `whole`."""
         marked = [*turns[:number], turns[number]._replace(content=ANSWER_MARK), *turns[number + 1 :]]
         parts = self._render(marked).split(ANSWER_MARK)
         start, stop = len(parts[0]), len(whole) - len(parts[-1])
@@ -175,26 +182,26 @@ class ChatLayout:
             )
         return start, stop
 
-    def _render(self, turns: Sequence[Turn], *, ready: bool = False) -> str:
+    def _render(self, turns: Sequence[Turn], *, for_generation: bool = False) -> str:
         return str(
             self._tokenizer.apply_chat_template(
                 [{"role": t.role, "content": t.content} for t in turns],
                 chat_template=self._template,
                 tokenize=False,
-                add_generation_prompt=ready,
-                enable_thinking=False,  # templates that know it leave room for the answer alone
-                date_string="26 Jul 2024",  # likewise, instead of today
+                add_generation_prompt=for_generation,
+                enable_thinking=False,  # for templates with a thinking mode: leave room for the response alone
+                date_string="26 Jul 2024",  # for templates that print the date, instead of today's
             )
         )
 
     def _guard(self, match: re.Match[str]) -> str:
         return GUARD.format(self._names.index(match.group()))
 
-    def _restored(self, text: str) -> str:
+    def _restore(self, text: str) -> str:
         return GUARD_PATTERN.sub(lambda match: self._names[int(match.group(1))], text)
 
     def _context(self, text: str) -> list[Piece]:
-        """Uncounted pieces: the template's text, and between it control tokens' names that a row wrote."""
+        """Return context pieces: the template's text, split at control-token names that come from the row."""
         parts = GUARD_PATTERN.split(text)  # text, number, text, number, ..., text
         pieces = []
         for place, part in enumerate(parts):
@@ -203,7 +210,7 @@ class ChatLayout:
 
 
 def drop_blank_answers(turns: Sequence[Turn]) -> Sequence[Turn]:
-    """The turns without blank assistant turns at their end, which hold the place of an answer that is not there."""
+    """Drop blank assistant turns at the end; they are placeholders for a missing response."""
     size = len(turns)
     while size and turns[size - 1]._replace(content=turns[size - 1].content.strip()) == Turn("assistant", ""):
         size -= 1
@@ -211,20 +218,20 @@ def drop_blank_answers(turns: Sequence[Turn]) -> Sequence[Turn]:
 
 
 def simplify_turns(turns: Sequence[Turn]) -> list[Turn]:
-    """The same conversation for templates that know only user and assistant, taking turns, the user first.
+    """Rewrite a conversation for templates that accept only alternating user and assistant turns, user first.
 
-    System text goes before the first user turn, tool turns become user turns, neighbours of one role are joined
-    (is_response if one of them is), and an assistant who speaks first answers an empty user turn.
+    System text is prepended to the first user turn, tool turns become user turns, and adjacent turns of one role are
+    joined (a response if either is one). An assistant who speaks first answers an empty user turn.
     """
     system = "\n\n".join(t.content for t in turns if t.role == "system")
     joined: list[Turn] = [Turn("user", system)] if system else []
     for role, content, is_response in turns:
         if role == "system":
             continue
-        speaker = "user" if role == "tool" else role
-        if joined and joined[-1].role == speaker:
+        simple_role = "user" if role == "tool" else role
+        if joined and joined[-1].role == simple_role:
             before = joined.pop()
-            joined.append(Turn(speaker, f"{before.content}\n\n{content}", before.is_response or is_response))
+            joined.append(Turn(simple_role, f"{before.content}\n\n{content}", before.is_response or is_response))
         else:
-            joined.append(Turn(speaker, content, is_response))
+            joined.append(Turn(simple_role, content, is_response))
     return joined if joined and joined[0].role == "user" else [Turn("user", ""), *joined]

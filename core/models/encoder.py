@@ -1,7 +1,7 @@
-"""Rows of a pool to token ids, with the response marked.
+"""Encoding of rows as token ids, with the response marked.
 
-Each piece of a row is tokenised by itself: no token spans the line between prompt and response, and the prompt's
-tokens are the same whatever the response. Names of control tokens in a row's own words are read as text.
+Each piece of a row is tokenised separately, so no token spans the boundary between prompt and response, and the
+prompt's tokens are the same for any response. Control-token names in a row's own text are read as text.
 """
 
 import hashlib
@@ -16,24 +16,23 @@ from core.errors import ModelError
 from core.models.chat_layout import AlpacaLayout, ChatLayout, Layout, Piece, Turn
 from core.schema import Reading
 
-FORMAT = 2  # raise when the same row would give other tokens
-LEAD = "\n"  # goes before a text that continues another, where the tokenizer would put a space before it
+FORMAT = 2  # increase when the same row would give different tokens
+LEAD = "\n"  # prepended to a text that continues another, if the tokenizer would add a space
 
 
 class Encoded(NamedTuple):
     """One row as token ids."""
 
     tokens: NDArray[np.uint32]
-    spans: NDArray[np.int32]  # flat [start, end) pairs of the response's tokens; empty = no response
+    spans: NDArray[np.int32]  # flat [start, end) pairs of the response's tokens; empty: no response
     truncated: bool
 
 
 class Encoder:
-    """Turns a batch of rows into token ids; keeps nothing between calls.
+    """Encodes batches of rows as token ids; stateless between calls.
 
-    `max_length` is the reading's, or the most the model reads where that is less (`load_tokenizer` knows).
-    Overlong prompts lose their beginning, a leading BOS stays; a response that does not fit even so loses its end.
-    Both are flagged as truncated.
+    `max_length` is the smaller of the reading's and the model's (`load_tokenizer` sets it). An overlong prompt loses
+    its beginning but keeps a leading BOS. A response that still does not fit loses its end. Both set `truncated`.
     """
 
     def __init__(self, tokenizer: Any, reading: Reading) -> None:
@@ -46,13 +45,15 @@ class Encoder:
         self._answers = reading.answers
         self._bos: int | None = tokenizer.bos_token_id
         self._lead = self._leading_ids()
-        self._form: Layout = ChatLayout(tokenizer) if chat else AlpacaLayout(self._wanted_bos(), tokenizer.eos_token_id)
+        self._layout: Layout = (
+            ChatLayout(tokenizer) if chat else AlpacaLayout(self._default_bos(), tokenizer.eos_token_id)
+        )
         self.digest = self._digest()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
-        """Columns prompt, response (None: there is none), turns (JSON or None) to the columns of `Encoded`.
+        """Encode the columns prompt, response (None: no response) and turns (JSON or None) to the columns of `Encoded`.
 
-        prompt_tokens and response_tokens count what is kept; together they are all the tokens of the row.
+        prompt_tokens and response_tokens count the tokens after truncation; their sum is the row's length.
         """
         columns = (batch["prompt"], batch["response"], batch["turns"])
         rows = [self._pieces(*row) for row in zip(*columns, strict=True)]
@@ -67,38 +68,38 @@ class Encoder:
         }
 
     def _pieces(self, prompt: str, response: str | None, turns: str | None) -> list[Piece]:
-        return self._form.pieces(build_turns(prompt, response, turns, all_answers=self._answers == "all"))
+        return self._layout.pieces(build_turns(prompt, response, turns, all_answers=self._answers == "all"))
 
     def _encode(self, rows: Sequence[list[Piece]]) -> list[list[tuple[Sequence[int], bool]]]:
-        """Token ids and `is_response` of every piece of every row; two calls of the tokenizer for the whole batch."""
+        """Return ids and response flag of every piece of every row, in two tokenizer calls for the whole batch."""
         texts: dict[tuple[bool, bool], list[str]] = {}
         for pieces in rows:
             for place, piece in enumerate(pieces):
                 if not piece.ids:
-                    texts.setdefault(self._manner(place, piece), []).append(piece.text)
-        ids = {manner: iter(self._ids(group, *manner)) for manner, group in texts.items()}
+                    texts.setdefault(self._mode(place, piece), []).append(piece.text)
+        ids = {mode: iter(self._ids(group, *mode)) for mode, group in texts.items()}
         return [
-            [(p.ids or next(ids[self._manner(place, p)]), p.is_response) for place, p in enumerate(pieces)]
+            [(p.ids or next(ids[self._mode(place, p)]), p.is_response) for place, p in enumerate(pieces)]
             for pieces in rows
         ]
 
-    def _manner(self, place: int, piece: Piece) -> tuple[bool, bool]:
+    def _mode(self, place: int, piece: Piece) -> tuple[bool, bool]:
         return piece.control, place > 0 and bool(self._lead)
 
     def _ids(self, texts: list[str], control: bool, continued: bool) -> list[list[int]]:
         if not continued:
-            return self._tokenized(texts, control)
-        found = self._tokenized([LEAD + text for text in texts], control)
+            return self._tokenize(texts, control)
+        encoded = self._tokenize([LEAD + text for text in texts], control)
         size = len(self._lead)
-        for place, ids in enumerate(found):
+        for place, ids in enumerate(encoded):
             if ids[:size] == self._lead:
-                found[place] = ids[size:]
-            else:  # LEAD grew together with the text: better a space too many than a letter too few
-                found[place] = self._tokenized([texts[place]], control)[0]
-        return found
+                encoded[place] = ids[size:]
+            else:  # LEAD merged with the text: an extra space is better than a missing letter
+                encoded[place] = self._tokenize([texts[place]], control)[0]
+        return encoded
 
-    def _tokenized(self, texts: list[str], control: bool) -> list[list[int]]:
-        found: list[list[int]] = self._tokenizer(
+    def _tokenize(self, texts: list[str], control: bool) -> list[list[int]]:
+        ids: list[list[int]] = self._tokenizer(
             texts,
             add_special_tokens=False,
             split_special_tokens=not control,
@@ -106,16 +107,16 @@ class Encoder:
             return_token_type_ids=False,
             verbose=False,
         )["input_ids"]
-        return found
+        return ids
 
     def _leading_ids(self) -> list[int]:
-        """The tokens of LEAD where the tokenizer puts a space before every text, as Llama 2's does; else none."""
+        """Return the tokens of LEAD if the tokenizer puts a space before every text, as Llama 2's does; else none."""
         first = self._tokenizer.tokenize("x")[:1]
         spaced = bool(first) and first[0].startswith("▁")
-        return self._tokenized([LEAD], False)[0] if spaced else []
+        return self._tokenize([LEAD], False)[0] if spaced else []
 
-    def _wanted_bos(self) -> int | None:
-        """The BOS token where this tokenizer puts one before a text, else None."""
+    def _default_bos(self) -> int | None:
+        """Return the BOS token if this tokenizer puts one before a text, else None."""
         ids = self._tokenizer("x")["input_ids"]
         return self._bos if ids and ids[0] == self._bos else None
 
@@ -125,47 +126,49 @@ class Encoder:
         start, stop = truncation_window(is_response, self.max_length)
         keep = np.arange(start, stop)
         if start > 0 and tokens[0] == self._bos:
-            keep[0] = 0  # BOS takes the place of one more prompt token
+            keep[0] = 0  # BOS replaces the first prompt token that is kept
         is_response = is_response[keep]
-        is_response[0] = False  # nothing comes before it, so nothing predicts it
+        is_response[0] = False  # no token before it, so nothing predicts it
         edges = np.flatnonzero(np.diff(is_response, prepend=False, append=False))
         return Encoded(tokens[keep], edges.astype(np.int32), stop - start < len(tokens))
 
     def _digest(self) -> str:
-        """Whatever of tokenizer, template and reading decides the tokens."""
+        """Return a hash of everything in tokenizer, template and reading that affects the tokens."""
         if hasattr(self._tokenizer, "backend_tokenizer"):
             rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
-            rules.pop("truncation", None)  # settings of the last call, not of the tokenizer
+            rules.pop("truncation", None)  # set by the last call, not by the tokenizer
             rules.pop("padding", None)
         else:
             rules = [type(self._tokenizer).__name__, self._tokenizer.get_vocab()]
-        view = [FORMAT, self.template, self._form.key_text, self._answers, self.max_length, self._lead, rules]
+        view = [FORMAT, self.template, self._layout.key_text, self._answers, self.max_length, self._lead, rules]
         return hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def build_turns(prompt: str, response: str | None, turns: str | None, *, all_answers: bool) -> list[Turn]:
-    """The turns of one row up to its answer, which is is_response (with `all_answers`, each earlier answer too).
+    """Build the turns of one row up to its response, which is marked (with `all_answers`, earlier answers too).
 
-    The answer is the last assistant turn; turns after it are left out, as a causal model would not see them.
-    A blank response is none. Without one nothing is is_response and all turns are context.
+    The response is the last assistant turn; later turns are dropped, because a causal model cannot see them. A blank
+    response counts as none; then no turn is marked and all turns are context.
     """
     given = json.loads(turns) if turns is not None else [{"role": "user", "content": prompt}]
-    said = [Turn(t["role"], t["content"]) for t in given]
+    parsed = [Turn(t["role"], t["content"]) for t in given]
     if response is None or not response.strip():
-        return said
-    answers = [n for n, turn in enumerate(said) if turn.role == "assistant" and turn.content.strip()]
+        return parsed
+    answers = [n for n, turn in enumerate(parsed) if turn.role == "assistant" and turn.content.strip()]
     if not answers:
-        said.append(Turn("assistant", response))
-        answers = [len(said) - 1]
-    marked = set(answers if all_answers else answers[-1:])
-    return [turn._replace(is_response=n in marked) for n, turn in enumerate(said[: answers[-1] + 1])]
+        parsed.append(Turn("assistant", response))
+        answers = [len(parsed) - 1]
+    response_turns = set(answers if all_answers else answers[-1:])
+    return [turn._replace(is_response=n in response_turns) for n, turn in enumerate(parsed[: answers[-1] + 1])]
 
 
 def truncation_window(is_response: NDArray[np.bool_], size: int) -> tuple[int, int]:
-    """The [start, stop) tokens to keep, at most `size`: the end of the row, or less of it where the last stretch
-    of response and one token before it do not fit."""
+    """Return the [start, stop) tokens to keep, at most `size` of them.
+
+    This is the end of the row; or less of it, if the last response span and one token before it do not fit.
+    """
     stop = len(is_response)
     if stop > size and is_response.any():
-        last = int(np.flatnonzero(np.diff(is_response, prepend=False) & is_response)[-1])  # where that stretch begins
+        last = int(np.flatnonzero(np.diff(is_response, prepend=False) & is_response)[-1])  # start of the last span
         stop = min(stop, max(last - 1, 0) + size)
     return max(0, stop - size), stop

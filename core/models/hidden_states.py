@@ -1,19 +1,18 @@
-"""Weighted sums of a model's upper hidden states over texts that begin alike in groups.
+"""Weighted sums of upper hidden states, over texts that share a prefix within groups.
 
     sum = Σ_t w_t · mean of `hidden_states[-4:-1]` at token t                                       (d,) float32
 
-`hidden_states` is that of transformers: entry 0 the embeddings, entry i what block i gives to the next, the last entry
-what the final norm makes of the last block. So these three are what the last three blocks are given, and are taken
-there. Of three blocks, the lowest entry is the embeddings; of two, there is nothing but the embeddings and one more; of
-one, nothing but the embeddings, which know no order of words: such a model is refused.
+`hidden_states` is as in transformers: entry 0 the embeddings, entry i the output of block i, the last entry the final
+norm of the last block. So these three are the inputs of the last three blocks, and are captured there. With three
+blocks, the lowest entry is the embeddings; with two, only the embeddings and one more entry exist. A model of one block
+has only the embeddings, which ignore word order, and is rejected.
 
-The body runs up to the input of its last block: neither that block nor the head is run, and of a batch's states
-nothing is kept but the sums. So memory grows with tokens × hidden. The beginning that the texts of a group share runs
-once, and its keys and values are lent to each (as in core/models/shared_prefix.py, but many groups' in one batch: they
-stand flush
-right before what follows, and what is left of them is masked). Whether a model gives the same numbers that way is
-tried out first; where it does not, and where little is shared, texts run whole.
-Rows are padded on the right, where a causal model does not look: a text measures the same alone or in any batch.
+The body stops at the input of its last block; neither that block nor the head runs. Only the sums of a batch are kept,
+so memory grows with tokens × hidden. The prefix that the texts of a group share runs once, and its keys and values are
+reused by each text. As opposed to `core.models.shared_prefix`, one batch holds the prefixes of many groups: they are
+aligned right, directly before the rest of the text, and padding is masked. Whether a model gives the same sums this way
+is tested first; if it does not, or little is shared, texts run whole. Rows are padded on the right, which a causal
+model does not see, so a text's sum does not depend on its batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +35,9 @@ from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import FloatArray, IntArray
 
 LAYERS = slice(-4, -1)  # of hidden_states
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens of one batch, lent ones included
-MIN_SHARED_TOKENS = 4  # shared tokens below which lending does not pay
-MAX_COST_RATIO = 8  # nor where it saves less than one in so many tokens of the group: lent keys need a mask
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens of one batch, cached ones included
+MIN_SHARED_TOKENS = 4  # a shorter prefix is not worth it
+MAX_COST_RATIO = 8  # tokens of the group over tokens saved, at most: cached keys need an attention mask
 Tokens = Sequence[IntArray]
 Weights = Sequence[FloatArray]
 Result = TypeVar("Result")
@@ -46,35 +45,35 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class GroupedTexts:
-    """U texts, by group."""
+    """U texts, sorted by group."""
 
     tokens: Tokens
-    weights: Weights  # one for each token
+    weights: Weights  # one per token
     group: IntArray  # (U,) ascending
-    shared: IntArray  # (U,) tokens at the beginning that run once for the group; 0: the text runs whole
+    shared: IntArray  # (U,) leading tokens that run once per group; 0: the text runs whole
 
     @property
     def lengths(self) -> IntArray:
-        """(U,) in tokens."""
+        """Length of each text in tokens, (U,)."""
         return np.array([len(text) for text in self.tokens], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class CachedPrefixes:
-    """What R beginnings, padded on the right to P tokens, leave behind."""
+    """Keys, values and sums of R prefixes, padded on the right to P tokens."""
 
-    group: IntArray  # (R,) whose they are, ascending
+    group: IntArray  # (R,) ascending
     lengths: IntArray  # (R,)
-    sums: FloatArray  # (R, d) of their own tokens
+    sums: FloatArray  # (R, d) over the prefix's own tokens
     layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values of each block that ran, (R, heads, P, width)
 
 
-class _Enough(Exception):
-    """Raised at the input of the last block, to go no further."""
+class _StopForward(Exception):
+    """Raised at the input of the last block to end the forward pass."""
 
 
 class HiddenStateSums:
-    """Sums a model's upper states; keeps nothing between calls."""
+    """Computes weighted sums of a model's upper hidden states; stateless between calls."""
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None) -> None:
         self.model = model
@@ -84,60 +83,60 @@ class HiddenStateSums:
         self.shares_prefix = self._can_share()
 
     def __call__(self, tokens: Tokens, weights: Weights, group: IntArray) -> FloatArray:
-        """(U, d) sums of U texts, none of them empty. `group` (U,) is ascending; texts of equal number begin alike, and
-        what they begin with is weighed alike.
+        """Compute the sums (U, d) of U non-empty texts.
 
-        ModelError when a text does not fit into memory by itself.
+        `group` (U,) is ascending; texts of one group share a prefix, whose tokens have the same weights in each. Raises
+        ModelError if a text does not fit into memory by itself.
         """
         shared = shared_prefix_lengths(tokens, group) if self.shares_prefix else np.zeros(len(tokens), np.int64)
         texts = GroupedTexts(tokens, weights, group, shared)
         sums = np.zeros((len(tokens), self.model.hidden), np.float32)
-        alone = np.flatnonzero(texts.shared == 0)
-        for some in plan_batches(texts.lengths[alone], self._batch_tokens):
-            for those, found in self._fitting(partial(self._whole, texts), alone[some], texts):
-                sums[those] = found
+        whole = np.flatnonzero(texts.shared == 0)
+        for some in plan_batches(texts.lengths[whole], self._batch_tokens):
+            for part, part_sums in self._run_fitting(partial(self._sum_whole, texts), whole[some], texts):
+                sums[part] = part_sums
         firsts = np.flatnonzero((texts.shared > 0) & (np.diff(group, prepend=-1) != 0))
         for some in plan_batches(texts.shared[firsts], self._batch_tokens):
-            for _, lent in self._fitting(partial(self._begin, texts), np.sort(firsts[some]), texts):
-                for ends, found in self._branch(texts, lent):
-                    sums[ends] = found
+            for _, cached in self._run_fitting(partial(self._run_prefixes, texts), np.sort(firsts[some]), texts):
+                for ends, part_sums in self._sum_branches(texts, cached):
+                    sums[ends] = part_sums
         return sums
 
-    def _branch(self, texts: GroupedTexts, lent: CachedPrefixes) -> Iterator[tuple[IntArray, FloatArray]]:
-        """The sums of all texts with these beginnings."""
-        rest = np.flatnonzero(np.isin(texts.group, lent.group) & (texts.shared > 0))
-        lengths = texts.lengths[rest] - texts.shared[rest] + lent.lengths.max()
+    def _sum_branches(self, texts: GroupedTexts, cached: CachedPrefixes) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield the sums of all texts with these prefixes."""
+        rest = np.flatnonzero(np.isin(texts.group, cached.group) & (texts.shared > 0))
+        lengths = texts.lengths[rest] - texts.shared[rest] + cached.lengths.max()
         for some in plan_batches(lengths, self._batch_tokens):
-            yield from self._fitting(partial(self._go_on, texts, lent), rest[some], texts)
+            yield from self._run_fitting(partial(self._sum_after_prefix, texts, cached), rest[some], texts)
 
-    def _fitting(
-        self, work: Callable[[IntArray], Result], those: IntArray, texts: GroupedTexts
+    def _run_fitting(
+        self, work: Callable[[IntArray], Result], rows: IntArray, texts: GroupedTexts
     ) -> Iterator[tuple[IntArray, Result]]:
-        def named(text: int) -> str:
+        def describe(text: int) -> str:
             return f"A text of {texts.lengths[text]} tokens"
 
-        return run_or_halve(those, work, self.model, describe=named, setting="max_tokens")
+        return run_or_halve(rows, work, self.model, describe=describe, setting="max_tokens")
 
-    def _whole(self, texts: GroupedTexts, those: IntArray) -> FloatArray:
-        """Sums (B, d) of texts without a lent beginning."""
-        return self._run(*_cuts(texts, those, [slice(None)] * len(those)), use_cache=False)
+    def _sum_whole(self, texts: GroupedTexts, rows: IntArray) -> FloatArray:
+        """Compute the sums (B, d) of texts without a cached prefix."""
+        return self._run(*_slice_texts(texts, rows, [slice(None)] * len(rows)), use_cache=False)
 
-    def _begin(self, texts: GroupedTexts, firsts: IntArray) -> CachedPrefixes:
-        """The beginnings of these texts, run for their groups."""
+    def _run_prefixes(self, texts: GroupedTexts, firsts: IntArray) -> CachedPrefixes:
+        """Run the prefixes of these texts, one for each group."""
         cache, lengths = DynamicCache(), texts.shared[firsts]
-        tokens, weights = _cuts(texts, firsts, [slice(size) for size in lengths])
+        tokens, weights = _slice_texts(texts, firsts, [slice(size) for size in lengths])
         sums = self._run(tokens, weights, past_key_values=cache, use_cache=True)
         return CachedPrefixes(texts.group[firsts], lengths, sums, tuple((keys, values) for keys, values, *_ in cache))
 
-    def _go_on(self, texts: GroupedTexts, lent: CachedPrefixes, those: IntArray) -> FloatArray:
-        """Sums (B, d) of whole texts, of which only what follows the beginning is run."""
-        device, place = self.model.device, np.searchsorted(lent.group, texts.group[those])
-        lengths = lent.lengths[place]
-        tokens, weights = _cuts(texts, those, [slice(size, None) for size in lengths])
-        column = np.arange(lengths.max()) - (lengths.max() - lengths)[:, None]  # (B, P), flush right; < 0 is padding
-        cache = _lend(lent, place, column.clip(0), device)
+    def _sum_after_prefix(self, texts: GroupedTexts, cached: CachedPrefixes, rows: IntArray) -> FloatArray:
+        """Compute the sums (B, d) of whole texts by running only what follows their prefix."""
+        device, place = self.model.device, np.searchsorted(cached.group, texts.group[rows])
+        lengths = cached.lengths[place]
+        tokens, weights = _slice_texts(texts, rows, [slice(size, None) for size in lengths])
+        column = np.arange(lengths.max()) - (lengths.max() - lengths)[:, None]  # (B, P), aligned right; < 0 is padding
+        cache = _build_cache(cached, place, column.clip(0), device)
         width = max(len(t) for t in tokens)
-        mask = np.concatenate([column >= 0, np.ones((len(those), width), np.bool_)], axis=1).astype(np.int64)
+        mask = np.concatenate([column >= 0, np.ones((len(rows), width), np.bool_)], axis=1).astype(np.int64)
         positions = lengths[:, None] + np.arange(width)
         rest = self._run(
             tokens,
@@ -147,63 +146,65 @@ class HiddenStateSums:
             attention_mask=torch.from_numpy(mask).to(device),
             position_ids=torch.from_numpy(positions).to(device),
         )
-        return np.asarray(lent.sums[place] + rest, np.float32)
+        return np.asarray(cached.sums[place] + rest, np.float32)
 
     @torch.inference_mode()
     def _run(self, tokens: Tokens, weights: Weights, **more: Any) -> FloatArray:
         padded, lengths, _ = pad_rows(tokens, [np.empty(0, np.int64)] * len(tokens))
         weight = np.zeros(padded.shape, np.float32)
         weight[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(weights)
-        given = (torch.from_numpy(x).to(self.model.device) for x in (padded, weight))
-        sums: FloatArray = weighted_sums(self.model.network, self._blocks, *given, **more).cpu().numpy()
+        inputs = (torch.from_numpy(x).to(self.model.device) for x in (padded, weight))
+        sums: FloatArray = weighted_sums(self.model.network, self._blocks, *inputs, **more).cpu().numpy()
         return sums
 
     def _can_share(self) -> bool:
-        """Whether sums are the same with lent beginnings as without: tried on two groups with beginnings of two
-        lengths, and with ends of two lengths each."""
+        """Return whether sums with cached prefixes equal those without.
+
+        Tested on two groups, with prefixes of two lengths and endings of two lengths each.
+        """
         vocabulary = self.model.network.get_input_embeddings().weight.shape[0]
         ids = np.arange(200) % vocabulary
         pairs = ((ids[:24], 16), (np.concatenate([ids[:16], ids[50:54]]), 16), (ids[60:80], 10), (ids[60:71], 10))
         tokens = [text for text, _ in pairs]
         weights = [np.ones(len(text), np.float32) for text in tokens]
         texts = GroupedTexts(tokens, weights, np.array([0, 0, 1, 1]), np.array([size for _, size in pairs]))
-        whole = self._whole(texts, np.arange(4))
+        whole = self._sum_whole(texts, np.arange(4))
         try:
-            lent = self._begin(texts, np.array([0, 2]))
-            kept = len(lent.layers) > 0 and all(keys.shape[-2] == 16 for keys, _ in lent.layers)
-            branched = self._go_on(texts, lent, np.arange(4)) if kept else whole
+            cached = self._run_prefixes(texts, np.array([0, 2]))
+            complete = len(cached.layers) > 0 and all(keys.shape[-2] == 16 for keys, _ in cached.layers)
+            branched = self._sum_after_prefix(texts, cached, np.arange(4)) if complete else whole
         except CACHE_ERRORS:
             return False
-        apart = np.linalg.norm(branched - whole, axis=1) / np.linalg.norm(whole, axis=1)
-        return bool(kept and (apart <= (1e-5 if self.model.network.dtype == torch.float32 else 0.1)).all())
+        difference = np.linalg.norm(branched - whole, axis=1) / np.linalg.norm(whole, axis=1)
+        return bool(complete and (difference <= (1e-5 if self.model.network.dtype == torch.float32 else 0.1)).all())
 
 
 def weighted_sums(network: Any, blocks: Sequence[nn.Module], ids: Tensor, weights: Tensor, **more: Any) -> Tensor:
-    """Ids (B, T) and weights (B, T) to (B, d) float32: Σ_t w_t · mean over `blocks` of what they are given at t.
+    """Compute Σ_t w_t · mean over `blocks` of their input at t, from ids and weights (B, T), to (B, d) float32.
 
-    The body is left at the last of the blocks.
+    The body stops at the last of the blocks.
     """
-    found: list[Tensor] = []
+    sums: list[Tensor] = []
 
-    def note(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        states = args[0] if args else kwargs["hidden_states"]
-        found.append(token_means(states, weights))
+    def capture(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        sums.append(token_means(hidden, weights))
         if block is blocks[-1]:
-            raise _Enough
+            raise _StopForward
 
     with ExitStack() as hooks:
         for block in blocks:
-            hooks.callback(block.register_forward_pre_hook(note, with_kwargs=True).remove)
-        with suppress(_Enough):
+            hooks.callback(block.register_forward_pre_hook(capture, with_kwargs=True).remove)
+        with suppress(_StopForward):
             network.base_model(input_ids=ids, **more)
-    return torch.stack(found).mean(dim=0)
+    return torch.stack(sums).mean(dim=0)
 
 
 @torch.inference_mode()
 def find_last_blocks(model: Model) -> list[nn.Module]:
-    """The blocks that are given `hidden_states[-4:-1]`, checked on a few tokens.
+    """Return the blocks whose inputs are `hidden_states[-4:-1]`, verified on a few tokens.
 
-    ModelError when the model has fewer than two blocks, or none that are given these states.
+    Raises ModelError if the model has fewer than two blocks, or none with these inputs.
     """
     network = model.network
     layers = int(network.config.get_text_config().num_hidden_layers)
@@ -217,18 +218,18 @@ def find_last_blocks(model: Model) -> list[nn.Module]:
     ids = torch.arange(3, 3 + 7, device=model.device).remainder(network.get_input_embeddings().weight.shape[0])[None]
     weights = torch.linspace(0.5, 1.5, 7, device=model.device)[None]
     try:
-        states = network.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
-        expected = torch.stack([token_means(h, weights) for h in states[LAYERS]]).mean(dim=0)
-        found = weighted_sums(network, blocks, ids, weights, use_cache=False)
+        hidden_states = network.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
+        expected = torch.stack([token_means(h, weights) for h in hidden_states[LAYERS]]).mean(dim=0)
+        actual = weighted_sums(network, blocks, ids, weights, use_cache=False)
     except CACHE_ERRORS as error:
-        raise _unknown(network) from error
+        raise _unsupported(network) from error
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.05
-    if len(states) != layers + 1 or not (found - expected).norm() <= tolerance * expected.norm():
-        raise _unknown(network)
+    if len(hidden_states) != layers + 1 or not (actual - expected).norm() <= tolerance * expected.norm():
+        raise _unsupported(network)
     return blocks
 
 
-def _unknown(network: Any) -> ModelError:
+def _unsupported(network: Any) -> ModelError:
     return ModelError(
         f"{type(network).__name__} keeps its hidden states in a way that is not known here. Choose another model, or a "
         "sentence-transformer."
@@ -236,37 +237,37 @@ def _unknown(network: Any) -> ModelError:
 
 
 def shared_prefix_lengths(tokens: Tokens, group: IntArray) -> IntArray:
-    """(U,) how many tokens each text begins with as all of its group do; 0 where to lend these would not pay.
+    """Return (U,) the number of leading tokens each text shares with its whole group; 0 where reuse is not worth it.
 
-    One token at least of each text is left over.
+    At least one token of each text is left over.
     """
     shared = np.zeros(len(tokens), np.int64)
-    for those in np.split(np.arange(len(tokens)), np.flatnonzero(np.diff(group)) + 1):
-        some = [tokens[u] for u in those]
-        size = _agreement(some) if len(some) > 1 else 0
-        saved = size * (len(some) - 1)
-        if size >= MIN_SHARED_TOKENS and saved * MAX_COST_RATIO >= sum(len(text) for text in some):
-            shared[those] = size
+    for members in np.split(np.arange(len(tokens)), np.flatnonzero(np.diff(group)) + 1):
+        texts = [tokens[u] for u in members]
+        size = _shared_length(texts) if len(texts) > 1 else 0
+        saved = size * (len(texts) - 1)
+        if size >= MIN_SHARED_TOKENS and saved * MAX_COST_RATIO >= sum(len(text) for text in texts):
+            shared[members] = size
     return shared
 
 
-def _agreement(some: Tokens) -> int:
-    """How many tokens these texts begin alike, at most all but one of the shortest."""
-    size = min(len(text) for text in some) - 1
-    same = (np.stack([text[:size] for text in some]) == some[0][:size]).all(axis=0)
+def _shared_length(texts: Tokens) -> int:
+    """Return the number of leading tokens these texts share, at most all but one of the shortest."""
+    size = min(len(text) for text in texts) - 1
+    same = (np.stack([text[:size] for text in texts]) == texts[0][:size]).all(axis=0)
     return size if same.all() else int(np.argmin(same))
 
 
-def _cuts(texts: GroupedTexts, those: IntArray, sides: Sequence[slice]) -> tuple[Tokens, Weights]:
-    """Tokens and weights of a side of each of these texts."""
-    tokens = [texts.tokens[u][side] for u, side in zip(those, sides, strict=True)]
-    return tokens, [texts.weights[u][side] for u, side in zip(those, sides, strict=True)]
+def _slice_texts(texts: GroupedTexts, rows: IntArray, slices: Sequence[slice]) -> tuple[Tokens, Weights]:
+    """Return a slice of the tokens and weights of each of these texts."""
+    tokens = [texts.tokens[u][part] for u, part in zip(rows, slices, strict=True)]
+    return tokens, [texts.weights[u][part] for u, part in zip(rows, slices, strict=True)]
 
 
-def _lend(lent: CachedPrefixes, place: IntArray, column: IntArray, device: str) -> DynamicCache:
-    """A cache in which row b has the given columns (B, P) of beginning place[b]."""
+def _build_cache(cached: CachedPrefixes, place: IntArray, column: IntArray, device: str) -> DynamicCache:
+    """Build a cache whose row b holds the given columns (B, P) of prefix place[b]."""
     rows, columns = (torch.from_numpy(x).to(device) for x in (place[:, None], column))
     cache = DynamicCache()
-    for layer, pair in enumerate(lent.layers):
+    for layer, pair in enumerate(cached.layers):
         cache.update(*(x[rows, :, columns].transpose(1, 2) for x in pair), layer)  # (B, heads, P, width)
     return cache

@@ -1,9 +1,9 @@
-"""Load a causal language model, and its head by itself.
+"""Loading of causal language models, and their LM head on its own.
 
     body:  token ids (B, T)      -> hidden states (B, T, d), after the final norm
-    head:  hidden states (R, d)  -> logits (R, V), for those positions that are asked for
+    head:  hidden states (R, d)  -> logits (R, V), at the requested positions only
 
-Everything is read from safetensors; code that comes with a model is never run.
+Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
 from dataclasses import dataclass
@@ -25,50 +25,50 @@ from core.models.lora import load_adapter
 from core.models.reference import weight_files
 from core.schema import ModelRef
 
-BFLOAT16_MIN_PARAMETERS = 100_000_000  # parameters; below it a CPU computes in float32
+BFLOAT16_MIN_PARAMETERS = 100_000_000  # smaller models use float32 on a CPU
 DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 DOWNLOAD_EXCLUDES = ["*/*", "consolidated*"]
-ADAPTER_CONFIG = "adapter_config.json"  # in a state's folder: a LoRA adapter
-WEIGHTS_FILE = "model.safetensors"  # in a state's folder: every parameter
+ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a trained state: a LoRA adapter
+WEIGHTS_FILE = "model.safetensors"  # in the folder of a trained state: all parameters
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOAD_ERRORS = (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One model in one state, ready to be read from."""
+    """A loaded model in one state: base, calibrated, or with an adapter."""
 
     ref: ModelRef
     network: Any  # transformers.PreTrainedModel, in eval mode on `device`
     tokenizer: Any
     device: str  # "cpu", "cuda", "cuda:1"
-    dtype: str  # what it computes in: "float32" | "bfloat16"
+    dtype: str  # compute dtype: "float32" | "bfloat16"
     parameters: int
     hidden: int  # d, the width of a hidden state
     vocabulary: int  # V, the width of the logits
-    max_length: int  # tokens it can read at once
+    max_length: int  # context length in tokens
 
 
 def pick_device() -> str:
-    """The first CUDA device where there is one, else the processor."""
+    """Return the first CUDA device if there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def pick_dtype(device: str, parameters: int = BFLOAT16_MIN_PARAMETERS) -> str:
-    """The dtype that pays on this device: bfloat16 where the hardware computes it, else float32.
+    """Return bfloat16 where the hardware computes it natively, else float32.
 
-    On a processor that means AVX-512 BF16 or AMX, and only for models of SMALL parameters and more: smaller ones,
-    the embedded model among them, gain little and stay in float32, where results are the same bit for bit.
+    On a CPU this requires AVX-512 BF16 or AMX, and a model of at least BFLOAT16_MIN_PARAMETERS parameters. Smaller
+    models, including the embedded one, gain little and stay in float32, where results are reproducible bit for bit.
     """
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    able = torch.cpu.get_capabilities()
-    fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    capabilities = torch.cpu.get_capabilities()
+    fast = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
     return "bfloat16" if fast and parameters >= BFLOAT16_MIN_PARAMETERS else "float32"
 
 
 def count_parameters(folder: Path) -> int:
-    """Parameters in a model folder, from the headers of its safetensors; no weight is read."""
+    """Count the parameters of a model folder from its safetensors headers, without reading weights."""
     total = 0
     for path in weight_files(folder):
         try:
@@ -81,9 +81,9 @@ def count_parameters(folder: Path) -> int:
 
 
 def load_tokenizer(ref: ModelRef) -> Any:
-    """The model's tokenizer; its `model_max_length` is at most what the model can read.
+    """Load the model's tokenizer, with `model_max_length` capped at the model's context length.
 
-    ModelError when there is none that can be read without running code of the model's own.
+    Raises ModelError if it cannot be loaded without running the model's own code.
     """
     folder = fetch_model(ref)
     try:
@@ -91,39 +91,39 @@ def load_tokenizer(ref: ModelRef) -> Any:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except LOAD_ERRORS as error:
         raise ModelError(f"Model {ref.name!r}: its tokenizer cannot be loaded ({_first_line(error)}).") from error
-    tokenizer.model_max_length = min(int(tokenizer.model_max_length), _reach(config))
+    tokenizer.model_max_length = min(int(tokenizer.model_max_length), _context_length(config))
     return tokenizer
 
 
 def load_model(ref: ModelRef, *, dtype: str = "auto", device: str = "auto", state: Path | None = None) -> Model:
-    """The model, in the state that `core.models.training.finetune.train` wrote to `state` if one is given.
+    """Load the model, optionally in the `state` folder written by `core.models.training.finetune.train`.
 
-    A LoRA state is kept beside the weights, not merged into them: in bfloat16 merging would round it away.
-    ModelError when it is no causal language model, does not fit, lacks weights, or needs code of its own.
+    A LoRA adapter is not merged into the weights, because in bfloat16 merging would round it away. Raises ModelError if
+    it is not a causal language model, does not fit into memory, lacks weights, or needs its own code.
     """
     folder = fetch_model(ref)
-    place = check_device(pick_device() if device == "auto" else device)
-    kind = pick_dtype(place, count_parameters(folder)) if dtype == "auto" else dtype
-    network = load_network(ref, kind)
+    resolved_device = check_device(pick_device() if device == "auto" else device)
+    resolved_dtype = pick_dtype(resolved_device, count_parameters(folder)) if dtype == "auto" else dtype
+    network = load_network(ref, resolved_dtype)
     if state is not None:
-        network = _with_state(network, state)
-    network = move_to_device(network, place, ref).eval()
+        network = _apply_state(network, state)
+    network = move_to_device(network, resolved_device, ref).eval()
     head = network.get_output_embeddings()
     return Model(
         ref=ref,
         network=network,
         tokenizer=load_tokenizer(ref),
-        device=place,
-        dtype=kind,
+        device=resolved_device,
+        dtype=resolved_dtype,
         parameters=sum(p.numel() for p in network.parameters()),
         hidden=int(head.weight.shape[1]),
         vocabulary=int(head.weight.shape[0]),
-        max_length=_reach(network.config),
+        max_length=_context_length(network.config),
     )
 
 
 def load_network(ref: ModelRef, dtype: str) -> Any:
-    """The bare transformers model on the CPU, every weight of it read from the files, none made up."""
+    """Load the bare transformers model on the CPU; ModelError if any weight is missing from its files."""
     folder = fetch_model(ref)
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not known; choose auto, {' or '.join(DTYPES)}.")
@@ -135,10 +135,10 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
         raise ModelError(
             f"Model {ref.name!r} cannot be loaded as a causal language model ({_first_line(error)})."
         ) from error
-    lacking = sorted(str(k) for k in [*report["missing_keys"], *report["mismatched_keys"]])
-    if lacking:
+    missing = sorted(str(k) for k in [*report["missing_keys"], *report["mismatched_keys"]])
+    if missing:
         raise ModelError(
-            f"Model {ref.name!r}: {len(lacking)} weights are not in its files or have another shape, {lacking[0]} "
+            f"Model {ref.name!r}: {len(missing)} weights are not in its files or have another shape, {missing[0]} "
             "first. It would run with random numbers in their place, so it is not used."
         )
     if network.get_output_embeddings() is None:
@@ -147,23 +147,23 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
 
 
 def fetch_model(ref: ModelRef) -> Path:
-    """The model's folder; downloads it from the hub at its revision when it is not on this machine yet."""
+    """Return the model's folder; download this revision from the hub if it is not on this machine."""
     folder = Path(ref.path)
     if folder.is_dir():
         return folder
     try:
-        found = snapshot_download(
+        downloaded = snapshot_download(
             ref.path, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=DOWNLOAD_EXCLUDES
         )
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be downloaded ({_first_line(error)}). Go online, or give a folder."
         ) from error
-    return Path(found)
+    return Path(downloaded)
 
 
 def check_device(device: str) -> str:
-    """The device, if it is there; ModelError if not."""
+    """Return the device if it can be used, else raise ModelError."""
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -174,7 +174,7 @@ def check_device(device: str) -> str:
 
 
 def move_to_device(network: Any, device: str, ref: ModelRef) -> Any:
-    """The network on the device; ModelError when it does not fit there."""
+    """Move the network to the device; ModelError if it does not fit there."""
     try:
         return network.to(device)
     except torch.OutOfMemoryError as error:
@@ -184,10 +184,10 @@ def move_to_device(network: Any, device: str, ref: ModelRef) -> Any:
 
 
 def compute_logits(network: Any, hidden: Tensor) -> Tensor:
-    """What the model itself makes of hidden states: (R, d) to logits (R, V), scaled or capped as its family does.
+    """Compute logits (R, V) from hidden states (R, d), scaled or capped as in the model's own forward pass.
 
-    Gemma caps them (tanh), Cohere and Granite scale them, Falcon-H1 multiplies. Whether this is all that the
-    model does to them is checked by `check_head`.
+    Gemma caps them (tanh), Cohere and Granite scale them, Falcon-H1 multiplies them. `check_head` verifies that nothing
+    else is applied.
     """
     config = network.config.get_text_config()
     logits: Tensor = network.get_output_embeddings()(hidden)
@@ -204,7 +204,7 @@ def compute_logits(network: Any, hidden: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def check_head(network: Any, device: str) -> None:
-    """Compare body + `compute_logits` with the whole model on a few tokens; ModelError when they differ."""
+    """Compare body + `compute_logits` with the whole model on a few tokens; ModelError if they differ."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
     tokens = torch.arange(3, 3 + 7, device=device).remainder(vocabulary)[None]
     hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
@@ -218,8 +218,8 @@ def check_head(network: Any, device: str) -> None:
         )
 
 
-def _with_state(network: Any, state: Path) -> Any:
-    """The network with a trained state in it: an adapter beside its weights, or all of them replaced."""
+def _apply_state(network: Any, state: Path) -> Any:
+    """Return the network in a trained state: with an adapter added, or with all weights replaced."""
     try:
         if (state / ADAPTER_CONFIG).exists():
             return load_adapter(network, state)
@@ -228,17 +228,17 @@ def _with_state(network: Any, state: Path) -> Any:
         raise ModelError(
             f"The trained state in {state} cannot be read ({_first_line(error)}). Train it again."
         ) from error
-    own = dict(network.named_parameters())
-    if own.keys() != weights.keys() or any(own[k].shape != weights[k].shape for k in own):
+    parameters = dict(network.named_parameters())
+    if parameters.keys() != weights.keys() or any(parameters[k].shape != weights[k].shape for k in parameters):
         raise ModelError(f"The trained state in {state} belongs to another model. Train it again for this one.")
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.copy_(weights[name])
     return network
 
 
-def _reach(config: Any) -> int:
-    """Tokens the model can read at once, by its configuration; a very large number where that sets no limit."""
+def _context_length(config: Any) -> int:
+    """Return the context length in tokens from the configuration; a very large number if it sets none."""
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9)
 
 

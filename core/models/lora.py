@@ -1,11 +1,10 @@
-"""LoRA: small trainable matrices beside the frozen linear layers of attention and feed-forward blocks.
+"""LoRA adapters: adding, loading and disabling them, and their matrices by name.
 
-The LoRA adapter inside a network: its matrices by name, and the network as it is without them.
+    y = W x + (α / r) B A x        one pair (A, B) for each adapted layer
 
-    y = W x + (α / r) B A x        one pair (A, B) for each layer that the adapter is on
-
-Names are those of the transformers model, `model.layers.0.self_attn.q_proj.lora_A.default.weight`; peft's own begin
-with `base_model.model.`, which `strip_peft_prefix` takes off.
+Adapted are the frozen linear layers of attention and feed-forward blocks. Names of matrices are those of the
+transformers model, `model.layers.0.self_attn.q_proj.lora_A.default.weight`; peft's own begin with `base_model.model.`,
+which `strip_peft_prefix` removes.
 """
 
 import warnings
@@ -23,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 
 from core.errors import ModelError
 
-# The layers meant, by the names that model families give them.
+# The names that model families give to these layers.
 ADAPTER_LAYER_NAMES = frozenset(
     [
         *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),  # Llama's relatives, Phi
@@ -36,14 +35,14 @@ ADAPTER_LAYER_NAMES = frozenset(
 
 
 LayerChoice = Literal["all", "attention"]
-ATTENTION_BLOCK_NAMES = ("attn", "attention")  # in the name of the block that holds attention's layers, in every family
+ATTENTION_BLOCK_NAMES = ("attn", "attention")  # part of the attention block's name in every family
 
 
 def add_adapter(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, layers: LayerChoice = "all") -> Any:
-    """The network with a fresh adapter (its random start comes from torch's seed); only that is trainable.
+    """Return the network with a new adapter, randomly initialised from torch's seed; only the adapter is trainable.
 
-    Each layer becomes W + (alpha / rank) B A, with A random and B zero, so nothing changes before training. While it
-    trains, a share `dropout` of what A reads is set to zero.
+    Each layer becomes W + (alpha / rank) B A, with A random and B zero, so the outputs do not change before training.
+    While training, a share `dropout` of A's inputs is set to zero.
     """
     names = find_adapter_layers(network, layers)
     config = LoraConfig(
@@ -54,44 +53,46 @@ def add_adapter(network: Any, *, rank: int, alpha: float, dropout: float = 0.0, 
         fan_in_fan_out=isinstance(network.get_submodule(names[0]), Conv1D),
         task_type="CAUSAL_LM",
     )
-    with _quiet():
+    with _without_peft_warning():
         return get_peft_model(network, config)
 
 
 def load_adapter(network: Any, state: Path) -> Any:
-    """The network, on the CPU, with a trained adapter in it, beside its weights."""
-    with _quiet():  # peft would read the adapter into a GPU wherever there is one
+    """Load a trained adapter into the network, on the CPU, without merging it into the weights."""
+    with _without_peft_warning():  # by default peft loads the adapter onto a GPU if there is one
         return PeftModel.from_pretrained(network, str(state), torch_device="cpu").get_base_model()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Peft asks transformers for a name that has a newer one; nobody can do anything about it."""
+def _without_peft_warning() -> Iterator[None]:
+    """Suppress a deprecation warning that peft causes in transformers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
         yield
 
 
 def find_adapter_layers(network: Any, layers: LayerChoice = "all") -> list[str]:
-    """Full names of the layers an adapter goes on: attention and feed-forward, or attention (queries, keys, values,
-    output) by itself. ModelError when none is known."""
+    """Return the full names of the layers to adapt: attention and feed-forward, or attention only.
+
+    Attention means queries, keys, values and output. Raises ModelError if no layer is known by name.
+    """
     head = network.get_output_embeddings()
-    found = [
+    names = [
         name
         for name, module in network.named_modules()
-        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and _meant(name, layers)
+        if isinstance(module, (nn.Linear, Conv1D)) and module is not head and _is_selected(name, layers)
     ]
-    if not found:
+    if not names:
         kind = "attention or feed-forward" if layers == "all" else "attention"
         raise ModelError(
             f"{type(network).__name__} has no {kind} layers known by name, so LoRA cannot be "
             "put on it. Train all parameters instead (lora_rank 0)."
         )
-    return found
+    return names
 
 
-def _meant(name: str, layers: LayerChoice) -> bool:
-    """Some names (`dense`, `c_proj`, `out_proj`) stand in either block: which one, the name of the block tells."""
+def _is_selected(name: str, layers: LayerChoice) -> bool:
+    """Return whether a layer is selected; for names of both blocks (`dense`, `c_proj`) the block's name decides."""
     *blocks, last = name.split(".")
     return last in ADAPTER_LAYER_NAMES and (
         layers == "all" or any(part in block for block in blocks for part in ATTENTION_BLOCK_NAMES)
@@ -99,45 +100,45 @@ def _meant(name: str, layers: LayerChoice) -> bool:
 
 
 PEFT_PREFIX = "base_model.model."
-MIN_FLOAT_BYTES = 2  # bytes of the smallest numbers that a gradient may go through
+MIN_FLOAT_BYTES = 2  # bytes per number of the smallest dtype that carries gradients
 
 
 def strip_peft_prefix(name: str) -> str:
-    """A parameter's name without what peft puts before it."""
+    """Remove the prefix that peft adds to a parameter's name."""
     return name.removeprefix(PEFT_PREFIX)
 
 
 def adapter_matrices(network: Any) -> dict[str, nn.Linear]:
-    """Every A and B of the adapter, by the name of its weight, in the order of the layers.
+    """Return every A and B of the adapter, by the name of its weight, in the order of the layers.
 
-    ModelError when there is none, or one whose gradient is not that of two plain matrices: DoRA and other variants,
-    quantised or tied layers, biases, several adapters at once.
+    Raises ModelError if there is no adapter, or if a gradient would not be that of two plain matrices: DoRA and other
+    variants, quantised or tied layers, biases, several adapters at once.
     """
     plain = network.get_base_model() if hasattr(network, "get_base_model") else network
     layers = {name: module for name, module in plain.named_modules() if isinstance(module, LoraLayer)}
     if not layers:
         raise ModelError(f"{type(plain).__name__} has no LoRA adapter in it. Load it in a state trained with LoRA.")
     uses = Counter(id(p) for _, p in plain.named_parameters(remove_duplicate=False))
-    found: dict[str, nn.Linear] = {}
+    matrices: dict[str, nn.Linear] = {}
     for name, layer in layers.items():
-        if reason := _unreadable(layer, uses):
+        if reason := _unsupported_reason(layer, uses):
             raise ModelError(
                 f"{name} of this model {reason}, so the gradient of a row cannot be read from it. "
                 "Train a plain LoRA adapter on an unquantised model (see core.models.lora)."
             )
         (adapter,) = layer.active_adapters
-        found[f"{name}.lora_A.{adapter}.weight"] = layer.lora_A[adapter]
-        found[f"{name}.lora_B.{adapter}.weight"] = layer.lora_B[adapter]
-    return found
+        matrices[f"{name}.lora_A.{adapter}.weight"] = layer.lora_A[adapter]
+        matrices[f"{name}.lora_B.{adapter}.weight"] = layer.lora_B[adapter]
+    return matrices
 
 
-def _unreadable(layer: Any, uses: Mapping[int, int]) -> str | None:
-    """Why the gradients of a layer's matrices cannot be read by themselves; None where they can."""
+def _unsupported_reason(layer: Any, uses: Mapping[int, int]) -> str | None:
+    """Return why a layer's gradients cannot be computed separately; None if they can."""
     base = layer.get_base_layer()
     weight = base.weight
-    known = type(layer) is Linear and isinstance(base, (nn.Linear, Conv1D))
+    supported = type(layer) is Linear and isinstance(base, (nn.Linear, Conv1D))
     if (
-        not known
+        not supported
         or not weight.is_floating_point()
         or weight.element_size() < MIN_FLOAT_BYTES
         or type(weight) is not nn.Parameter
@@ -158,13 +159,13 @@ def _unreadable(layer: Any, uses: Mapping[int, int]) -> str | None:
 
 @contextmanager
 def disable_adapter(network: Any) -> Iterator[None]:
-    """The base model for as long as the context lasts: B A x counts as 0."""
+    """Run the base model within this context: B A x is replaced by 0."""
     with ExitStack() as hooks:
         for name, module in adapter_matrices(network).items():
             if ".lora_B." in name:
-                hooks.callback(module.register_forward_hook(_nothing).remove)
+                hooks.callback(module.register_forward_hook(_zero_output).remove)
         yield
 
 
-def _nothing(_module: nn.Module, _given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+def _zero_output(_module: nn.Module, _given: tuple[Tensor, ...], out: Tensor) -> Tensor:
     return torch.zeros_like(out)

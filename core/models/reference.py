@@ -1,7 +1,7 @@
-"""Find a model and pin it down: which files, which revision. Imports neither torch nor transformers.
+"""Model references: the files and the revision that a model name stands for. Imports neither torch nor transformers.
 
-A folder's revision is a hash of its content, a hub model's is its commit, so a measurement can always name the
-weights that made it. Nothing is downloaded here: `core.models.loading` does that when the model is loaded.
+A folder's revision is a hash of its content and a hub model's is its commit, so every measurement records the exact
+weights it used. Nothing is downloaded here: `core.models.loading` downloads a model when it is loaded.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from core.schema import ModelRef
 EMBEDDED = "embedded"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 WEIGHT_INDEX = "model.safetensors.index.json"
-# What decides the numbers: weights, shape, and how text becomes tokens. Cards and licences do not.
+# Files that affect the results: weights, architecture and tokenizer; not cards or licences.
 REVISION_FILES = (
     "config.json",
     "*.safetensors",
@@ -44,11 +44,11 @@ REVISION_FILES = (
 
 
 def resolve_model(name: str, revision: str | None = None) -> ModelRef:
-    """The model called `name`: "embedded", a folder, or a hub id (with a branch, tag or commit as `revision`).
+    """Return the reference of the model `name`: "embedded", a folder, or a hub id (`revision`: branch, tag or commit).
 
-    A hub model whose files are in the local cache is taken from there and the hub is not asked, so the same name
-    means the same commit until the cache is cleared. For a folder `revision` is a promise to check, not a choice.
-    ModelError when there is no such model, it has no safetensors, or the hub cannot be reached.
+    A hub model in the local cache is resolved there without asking the hub, so the same name means the same commit
+    until the cache is cleared. For a folder, `revision` is only checked against its content. Raises ModelError if the
+    model does not exist, has no safetensors, or the hub cannot be reached.
     """
     if name == EMBEDDED:
         return _from_folder(name, MODEL_PATH, revision)
@@ -61,7 +61,7 @@ def resolve_model(name: str, revision: str | None = None) -> ModelRef:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a model folder; ModelError when there are none or one of them is missing."""
+    """Return the safetensors files of a model folder; ModelError if there are none or one is missing."""
     index = folder / WEIGHT_INDEX
     if index.exists():
         files = [folder / name for name in sorted(set(_json(index).get("weight_map", {}).values()))]
@@ -86,21 +86,23 @@ def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
     for path in paths:
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
-    found = digest.hexdigest()[:32]
-    if revision is not None and revision != found:
-        raise ModelError(f"Model {name!r}: its files are revision {found}, not {revision} as asked; they have changed.")
-    return ModelRef(name, str(folder.absolute()), found, size)
+    actual = digest.hexdigest()[:32]
+    if revision is not None and revision != actual:
+        raise ModelError(
+            f"Model {name!r}: its files are revision {actual}, not {revision} as asked; they have changed."
+        )
+    return ModelRef(name, str(folder.absolute()), actual, size)
 
 
 @lru_cache(maxsize=4096)
 def _file_hash(path: Path, size: int, mtime_ns: int) -> str:
-    """Content hash; size and time are there to key the cache, so that gigabytes are read once per process."""
+    """Return the SHA-256 of a file; size and time only key the cache, so that each file is read once per process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_cache(name: str, revision: str | None) -> ModelRef | None:
-    """The model in the local hub cache; None when it is not there whole."""
+    """Return the model in the local hub cache; None if it is absent or incomplete."""
     config = try_to_load_from_cache(name, "config.json", revision=revision)
     if not isinstance(config, str):
         return None
@@ -113,7 +115,7 @@ def _from_cache(name: str, revision: str | None) -> ModelRef | None:
 
 
 def _from_hub(name: str, revision: str | None) -> ModelRef:
-    """What the hub says about the model; its files stay there for now."""
+    """Return the reference from the hub's metadata; no file is downloaded."""
     at = f" at revision {revision!r}" if revision else ""
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)

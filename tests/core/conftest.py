@@ -1,4 +1,4 @@
-"""Small models made on the spot: random weights, the shapes of real families, a tokenizer trained on a page."""
+"""Small models made in the tests: random weights, the shapes of real families, a tokenizer trained on a few lines."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ CHATML = (
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE that puts BOS first, as Llama's does."""
+    """Return a byte-level BPE tokenizer that puts BOS first, as Llama's does."""
     rules = Tokenizer(models.BPE())
     rules.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     rules.decoder = decoders.ByteLevel()
@@ -38,7 +38,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One's own copy: a test may put a chat template on it."""
+    """A new copy, so that a test may set a chat template."""
     return make_tokenizer()
 
 
@@ -50,7 +50,7 @@ def chat_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFas
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of 38 000 random parameters that reads 512 tokens, with its tokenizer; no chat template."""
+    """A Llama of 38 000 random parameters with a context of 512 tokens, and its tokenizer; no chat template."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -62,13 +62,13 @@ def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         max_position_embeddings=512,
         bos_token_id=0,
         eos_token_id=1,
-        initializer_range=0.5,  # wide, so that predictions differ and a wrong position shows
+        initializer_range=0.5,  # wide, so that predictions differ and a wrong position is detected
     )
     return save_model(LlamaForCausalLM(config), tmp_path_factory.mktemp("tiny-llama"))
 
 
 def save_model(network: Any, folder: Path) -> Path:
-    """The network and the tokenizer in `folder`, as a user would have them."""
+    """Save the network and the tokenizer in `folder`, as a user's model folder has them."""
     network.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder

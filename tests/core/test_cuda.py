@@ -1,7 +1,7 @@
-"""On a GPU: what a processor says of every row, a GPU says too, and it gives its memory back.
+"""On a GPU: results equal those of the CPU, and all memory is released.
 
-In float32 the two agree to rounding (SAME of each value), matrix products without TensorFloat-32. Everything here
-skips where there is no CUDA device.
+In float32 the two agree to rounding (SAME, relative), with TensorFloat-32 turned off. All tests here are skipped
+without a CUDA device.
 """
 
 import gc
@@ -47,17 +47,17 @@ from tests.core.models.families import FAMILIES, GROUPED, every_family, network_
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-SAME = 1e-4  # relative, in float32: sums are taken in another order
+SAME = 1e-4  # relative, in float32: sums are computed in another order
 LOWER = 0.1  # relative, of a mean over tokens in bfloat16: eight bits of each number
-ROOM = 96 << 20  # bytes: less than a batch needs that is to be halved
+ROOM = 96 << 20  # bytes: less than the batches to be halved need
 BLOCKS = {name: FAMILIES[name] for name in ("llama", "gpt2", "gemma2 capped", "phi with bias")}
-BLOCKS |= {"apertus": ApertusConfig(**GROUPED)}  # an activation with weights of its own
+BLOCKS |= {"apertus": ApertusConfig(**GROUPED)}  # an activation function with weights of its own
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 
 
 @pytest.fixture(autouse=True)
 def exact():
-    """No TensorFloat-32: 10 bits would hide what is wrong."""
+    """Turn TensorFloat-32 off: its 10 bits would hide errors."""
     kept = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     yield
@@ -71,13 +71,13 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def both(ref):
-    """The same model on the processor and on the GPU, in float32."""
+    """The same model on the CPU and on the GPU, in float32."""
     return [load_model(ref, dtype="float32", device=device) for device in ("cpu", "cuda")]
 
 
 @pytest.fixture(scope="module")
 def batch():
-    """Short and long rows; no response, several, no prompt, 40 tokens that half of them share at the beginning."""
+    """Short and long rows; no response, several, no prompt, and a prefix of 40 tokens that half of them share."""
     rng = np.random.default_rng(0)
     lengths = [160, 7, 90, 12, 150, 80, 3, 133, 2, 120, 100, 70]
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
@@ -89,7 +89,7 @@ def batch():
 
 
 def assert_near(found, expected, tolerance=SAME):
-    """Relative to each value; of vectors, to their length."""
+    """Compare relative to each value; vectors relative to their length."""
     found, expected = (np.asarray(x, np.float64) for x in (found, expected))
     assert np.isnan(found).tolist() == np.isnan(expected).tolist()
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
@@ -103,14 +103,14 @@ def one(batch, k):
 # --- the model
 
 
-def test_auto_is_the_gpu_in_the_dtype_it_computes(ref):
+def test_auto_is_the_gpu_in_its_native_dtype(ref):
     model = load_model(ref)
     able = torch.cuda.is_bf16_supported(including_emulation=False)
     assert (model.device, model.dtype) == ("cuda", "bfloat16" if able else "float32")
     assert {(p.device.type, str(p.dtype)) for p in model.network.parameters()} == {("cuda", f"torch.{model.dtype}")}
 
 
-def test_a_device_that_is_not_there_is_refused(ref):
+def test_a_missing_device_is_refused(ref):
     with pytest.raises(ModelError, match="Device 'cuda:99' cannot be used here"):
         load_model(ref, device="cuda:99")
 
@@ -119,7 +119,7 @@ def test_a_device_that_is_not_there_is_refused(ref):
 
 
 @every_family
-def test_the_pass_says_the_same(config, both, batch):
+def test_the_forward_pass_is_the_same(config, both, batch):
     short = {"tokens": [t[:150] for t in batch["tokens"]], "spans": [np.minimum(s, 150) for s in batch["spans"]]}
     networks = (network_of(config).to(model.device) for model in both)
     models = [replace(model, network=network, max_length=256) for model, network in zip(both, networks, strict=True)]
@@ -128,7 +128,7 @@ def test_the_pass_says_the_same(config, both, batch):
         assert_near(found[name], values)
 
 
-def test_a_shared_beginning_runs_once_and_changes_nothing(both, batch):
+def test_a_shared_prefix_runs_once_and_changes_nothing(both, batch):
     probe = ForwardPass(both[1])
     shared = {name: [values[k] for k in (0, 7, 9, 10, 11)] for name, values in batch.items()}
     assert probe._shares and probe._prefix(shared["tokens"]) is not None
@@ -138,7 +138,7 @@ def test_a_shared_beginning_runs_once_and_changes_nothing(both, batch):
 
 
 @pytest.mark.parametrize("budget", [1, 400, 100_000])
-def test_a_row_measures_the_same_alone_and_in_any_batch(both, batch, budget):
+def test_a_row_has_the_same_values_in_any_batch(both, batch, budget):
     probe = ForwardPass(both[1], batch_tokens=budget)
     found = probe(batch)
     for name in found:
@@ -154,23 +154,23 @@ def test_bfloat16_stays_close(ref, both, batch):
 
 @pytest.mark.parametrize("tokens", ["response", "all"])
 @pytest.mark.parametrize("config", BLOCKS.values(), ids=BLOCKS)
-def test_the_same_neurons_are_on(both, batch, tokens, config):
+def test_the_same_neurons_are_active(both, batch, tokens, config):
     found = []
     for model in both:
         own = replace(model, network=network_of(config).to(model.device), max_length=256)
         probe = ForwardPass(own, observers=[ActivationObserver(own, share=0.1, tokens=tokens)])
         found.append(probe(batch)["active_neurons"])
-    assert (found[0] == found[1]).mean() > 0.99  # of two that are equal to rounding another may be on
+    assert (found[0] == found[1]).mean() > 0.99  # ties within rounding may be broken either way
 
 
 def test_a_row_is_read_token_by_token(both, batch):
     expected, found = (view(model, batch["tokens"][4], batch["spans"][4]) for model in both)
     assert found.texts == expected.texts
-    assert_near(found.nll, expected.nll, 10 * SAME)  # single tokens, of which some are near 0
+    assert_near(found.nll, expected.nll, 10 * SAME)  # single tokens, some of them near 0
     assert_near(found.entropy, expected.entropy, 10 * SAME)
 
 
-# --- going on with a prompt
+# --- continuing prompts
 
 
 def test_the_continuation_is_as_likely(both, batch):
@@ -179,14 +179,14 @@ def test_the_continuation_is_as_likely(both, batch):
     np.testing.assert_array_equal(found["continued"], expected["continued"])
 
 
-def test_the_noise_of_a_draw_is_the_same():
+def test_the_sampling_noise_is_the_same():
     seeds = np.random.default_rng(0).integers(0, 2**64, 16, dtype=np.uint64)
     torch.testing.assert_close(
         gumbel_noise(seeds, 3000, "cuda").cpu(), gumbel_noise(seeds, 3000, "cpu"), rtol=1e-5, atol=1e-5
     )
 
 
-def test_the_same_answers_are_drawn(both, batch):
+def test_the_same_answers_are_sampled(both, batch):
     warm = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
     samplers = [Sampler(model, warm) for model in both]
     assert samplers[1].can_batch and samplers[1].shares_prefix
@@ -194,10 +194,10 @@ def test_the_same_answers_are_drawn(both, batch):
     same = [
         a == b for rows in zip(found["answers"], expected["answers"], strict=True) for a, b in zip(*rows, strict=True)
     ]
-    assert np.mean(same) > 0.9  # where two tokens are as likely to rounding, all behind is another answer
+    assert np.mean(same) > 0.9  # after a tie within rounding, the rest of an answer differs
 
 
-def test_answers_lie_in_the_same_place(both):
+def test_answer_embeddings_are_the_same(both):
     given = {"instruction": ["What is the capital of France? " * 3, "Add 2 and 3."]}
     given["answers"] = [["Paris.", "The capital is Paris.", None], ["5", "five, as 2 and 3 make 5", "It is 5."]]
     spaces = [
@@ -234,7 +234,7 @@ def trained(ref, batch, spec, folder, device, **more):
 def assert_same_outcome(found, expected):
     assert_near(found[0], expected[0], 10 * SAME)
     for name, values in expected[1].items():
-        assert (found[1][name] - values).norm() <= 0.02 * values.norm()  # AdamW makes much of a gradient near 0
+        assert (found[1][name] - values).norm() <= 0.02 * values.norm()  # AdamW magnifies a gradient near 0
 
 
 @either_way
@@ -245,7 +245,7 @@ def test_training_ends_in_the_same_state(ref, batch, spec, tmp_path):
 
 
 @either_way
-def test_training_goes_on_after_it_was_stopped(ref, batch, spec, tmp_path):
+def test_an_interrupted_training_resumes(ref, batch, spec, tmp_path):
     spec = replace(spec, lora_dropout=0.1 if spec.lora_rank else 0.0)
 
     def stop(done, total):
@@ -271,7 +271,7 @@ def adapters(ref, batch, tmp_path_factory):
     return load_epoch_checkpoints(folder)
 
 
-def test_a_model_for_the_processor_leaves_the_gpu_alone(ref, adapters):
+def test_loading_on_the_cpu_uses_no_gpu_memory(ref, adapters):
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     load_model(ref, dtype="float32", device="cpu", state=adapters[-1].state)
@@ -305,7 +305,7 @@ def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
 
 @contextmanager
 def little_memory(room=ROOM):
-    """So many bytes beside what is held now, for this process."""
+    """Limit this process to so many bytes more than it uses now."""
     gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
@@ -318,7 +318,7 @@ def little_memory(room=ROOM):
 
 @pytest.fixture(scope="module")
 def many():
-    """More rows than there is room for at once."""
+    """More rows than fit into memory at once."""
     rng = np.random.default_rng(1)
     tokens = [rng.integers(4, 300, 500).astype(np.uint32) for _ in range(600)]
     return {"tokens": tokens, "spans": [np.array([490, 500], np.int32)] * 600}
@@ -338,7 +338,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(both, many):
         assert_near(found[name], expected[name])
 
 
-def test_gradients_that_do_not_fit_are_taken_of_fewer_rows(ref, many, adapters):
+def test_gradients_that_do_not_fit_are_computed_for_fewer_rows(ref, many, adapters):
     model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
     gradients = RowGradients(model, batch_tokens=10**6)
     direction = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
@@ -350,7 +350,7 @@ def test_gradients_that_do_not_fit_are_taken_of_fewer_rows(ref, many, adapters):
     np.testing.assert_allclose(found.cosines, expected.cosines, atol=1e-3 * np.abs(expected.cosines).max())
 
 
-def test_training_takes_fewer_rows_at_once_where_memory_is_short(ref, many, tmp_path):
+def test_training_uses_smaller_batches_if_memory_is_short(ref, many, tmp_path):
     some = {name: values[:64] for name, values in many.items()}
     spec = TrainSpec(learning_rate=1e-3, epochs=1, batch_size=32)
     expected = trained(ref, some, spec, tmp_path / "roomy", "cuda")
@@ -359,7 +359,7 @@ def test_training_takes_fewer_rows_at_once_where_memory_is_short(ref, many, tmp_
     assert_same_outcome(found, expected)
 
 
-def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
+def test_all_memory_is_released(ref, both, batch, adapters, tmp_path):
     def everything(folder):
         ForwardPass(both[1], observers=[ActivationObserver(both[1])])(batch)
         model = load_model(ref, dtype="float32", device="cuda", state=adapters[-1].state)
@@ -369,7 +369,7 @@ def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
         gradients.scores(batch, [{name: torch.ones(shape) for name, shape in gradients.shapes.items()}])
         trained(ref, batch, replace(FULL, epochs=1), folder, "cuda")
 
-    everything(tmp_path / "first")  # libraries take a workspace of their own the first time, and keep it
+    everything(tmp_path / "first")  # libraries allocate a workspace on first use, and keep it
     gc.collect()
     before = torch.cuda.memory_allocated()
     everything(tmp_path / "second")
@@ -382,7 +382,7 @@ def test_all_memory_is_given_back(ref, both, batch, adapters, tmp_path):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """40 rows of two tasks, and pairs of a preferred and a rejected answer."""
+    """40 rows of two tasks, and pairs of a preferred and a rejected response."""
     rng, folder = random.Random(0), tmp_path_factory.mktemp("files")
 
     def words(most):
@@ -420,7 +420,7 @@ def measured(files, model, folder, device, dtype="float32", report=None):
 
 
 class StoppedAt(SilentReporter):
-    """Stops a measurement at each of the stages it has not been stopped at."""
+    """Interrupts a measurement once at each of its stages."""
 
     def __init__(self):
         self.met, self.turns = set(), 0
@@ -457,7 +457,7 @@ def test_every_method_measures_in_bfloat16(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_measurement_goes_on_after_it_was_stopped(files, ref, tmp_path):
+def test_an_interrupted_measurement_resumes(files, ref, tmp_path):
     report = StoppedAt()
     while report.turns < 50:
         try:

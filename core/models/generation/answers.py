@@ -1,9 +1,7 @@
-"""Several answers to each prompt: how they are sampled, the columns they are kept in, and what is wrong with some.
+"""Generated answers: how K answers per prompt are sampled, their columns, and counts of unusable ones.
 
-A row has K answers, always: one that is not there is null. Three ways lead to them, and all give these columns:
-a local model (core/models/generation/sampler.py), a server (core/models/generation/server.py), a file of answers made
-elsewhere
-(core/measurement/answer_file.py).
+A row always has K answers; a missing one is null. They come from a local model (`core.models.generation.sampler`), a
+server (`core.models.generation.server`) or a file (`core.measurement.answer_file`), all in these columns.
 """
 
 import hashlib
@@ -19,16 +17,16 @@ from numpy.typing import NDArray
 from core.errors import MethodError
 
 ANSWER_COLUMNS: Mapping[str, pa.DataType] = {
-    "answers": pa.list_(pa.string()),  # K texts, without the token that ends them; null: missing
-    "answer_tokens": pa.list_(pa.int32()),  # how many tokens each is, its end counted; null: not known
-    "ended": pa.list_(pa.string()),  # STOP or LENGTH; null: not known
+    "answers": pa.list_(pa.string()),  # K texts, without the end token; null: missing
+    "answer_tokens": pa.list_(pa.int32()),  # tokens of each answer, including its end; null: unknown
+    "ended": pa.list_(pa.string()),  # STOP or LENGTH; null: unknown
 }
-STOP: Literal["stop"] = "stop"  # the model ended it
-LENGTH: Literal["length"] = "length"  # it was cut where it became too long
-MAX_ANSWERS = 64  # answers to a prompt
+STOP: Literal["stop"] = "stop"  # ended by the model
+LENGTH: Literal["length"] = "length"  # cut at the maximum length
+MAX_ANSWERS = 64  # answers per prompt
 
-# How answers begin that refuse. A heuristic, of English alone: it misses refusals in other words, and takes a story
-# that begins "I can't" for one. Compared in lower case, typewriter apostrophes, no white space or quotes before it.
+# How refusals begin. A heuristic for English: it misses other phrasings, and counts a story that begins "I can't".
+# Compared in lower case, with plain apostrophes and without leading white space or quotes.
 REFUSAL_OPENINGS = (
     "i'm sorry",
     "i am sorry",
@@ -59,14 +57,14 @@ _REFUSED = r"^[\s\"'*]*(?:" + "|".join(REFUSAL_OPENINGS) + ")"
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How answers are sampled. Every field decides them, so every field is part of their key."""
+    """How answers are sampled. Every field affects them, so every field is part of their content key."""
 
-    answers: int = 5  # K, answers to a prompt
-    temperature: float = 1.4  # logits are divided by it; 0 is not allowed, near 0 is the likeliest answer K times
-    top_p: float = 0.9  # only the likeliest tokens that together have this share, in (0, 1]
-    max_new_tokens: int = 256  # tokens of an answer
+    answers: int = 5  # K, answers per prompt
+    temperature: float = 1.4  # divides the logits; above 0, and near 0 all K answers are the likeliest one
+    top_p: float = 0.9  # probability mass of the likeliest tokens to sample from, in (0, 1]
+    max_new_tokens: int = 256  # tokens per answer
     seed: int = 0
-    prompt_tokens: int | None = None  # prompts keep their first so many; None: all. The ADG release cuts them at 80
+    prompt_tokens: int | None = None  # cut prompts after this many tokens; None: no limit. The ADG release uses 80
 
     def __post_init__(self) -> None:
         for wrong, what in (
@@ -86,57 +84,57 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class AnswerCounts:
-    """How many answers there are, and how many of them are of little use. One answer may be counted several times."""
+    """Numbers of answers and of unusable ones. An answer may be counted under several headings."""
 
     rows: int
     asked: int  # rows times K
     missing: int  # null
-    empty: int  # nothing but white space
-    refused: int  # begins as a refusal does (REFUSALS, a heuristic)
-    truncated: int  # cut at its longest
-    short_rows: int  # rows that lack an answer or more
-    lone_rows: int  # rows with fewer than two answers, between which there is no divergence
+    empty: int  # only white space
+    refused: int  # begins like a refusal (REFUSAL_OPENINGS, a heuristic)
+    truncated: int  # cut at the maximum length
+    short_rows: int  # rows with at least one missing answer
+    lone_rows: int  # rows with fewer than two answers, for which divergence is undefined
 
 
 def random_streams(seed: int, ids: Sequence[str], answers: int) -> NDArray[np.uint64]:
-    """(N, K) the number that names the random stream of each answer: a hash of seed, row id and k, nothing else."""
+    """Return (N, K) numbers of each answer's random stream: a hash of seed, row id and k, nothing else."""
     names = (f"{seed}\0{name}\0{k}" for name in ids for k in range(answers))
     hashes = b"".join(hashlib.blake2b(n.encode("utf-8", "surrogatepass"), digest_size=8).digest() for n in names)
     return np.frombuffer(hashes, "<u8").astype(np.uint64).reshape(len(ids), answers)
 
 
 def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:
-    """The columns of so many rows without any answer."""
+    """Return the columns of this many rows with all answers missing."""
     return {name: [[None] * answers for _ in range(rows)] for name in ANSWER_COLUMNS}
 
 
 def answer_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    """The columns as they are stored."""
+    """Build the table of these columns, as it is stored."""
     return pa.table({name: pa.array(columns[name], kind) for name, kind in ANSWER_COLUMNS.items()})
 
 
 def find_refusals(texts: pa.Array) -> pa.Array:
-    """Which texts begin as refusals do; null stays null. A heuristic: see REFUSALS."""
+    """Return which texts begin like refusals; null stays null. A heuristic: see REFUSAL_OPENINGS."""
     plain = pc.utf8_lower(pc.replace_substring(texts, "’", "'"))
     return pc.match_substring_regex(plain, _REFUSED)
 
 
 def count_answers(table: pa.Table) -> AnswerCounts:
-    """What is there and what is wrong with it, of a table with COLUMNS, all lists of one length K."""
+    """Count the answers of a table with ANSWER_COLUMNS, whose lists all have length K."""
     rows, lists = table.num_rows, table["answers"].combine_chunks()
     texts, ended = lists.flatten(), table["ended"].combine_chunks().flatten()
-    there = np.asarray(pc.is_valid(texts)).reshape(rows, -1) if rows else np.empty((0, 0), np.bool_)
+    present = np.asarray(pc.is_valid(texts)).reshape(rows, -1) if rows else np.empty((0, 0), np.bool_)
     return AnswerCounts(
         rows=rows,
         asked=len(texts),
         missing=texts.null_count,
-        empty=_true(pc.equal(pc.utf8_trim_whitespace(texts), "")),
-        refused=_true(find_refusals(texts)),
-        truncated=_true(pc.equal(ended, LENGTH)),
-        short_rows=int((~there.all(axis=1)).sum()),
-        lone_rows=int((there.sum(axis=1) < 2).sum()),
+        empty=_count_true(pc.equal(pc.utf8_trim_whitespace(texts), "")),
+        refused=_count_true(find_refusals(texts)),
+        truncated=_count_true(pc.equal(ended, LENGTH)),
+        short_rows=int((~present.all(axis=1)).sum()),
+        lone_rows=int((present.sum(axis=1) < 2).sum()),
     )
 
 
-def _true(flags: pa.Array) -> int:
+def _count_true(flags: pa.Array) -> int:
     return int(pc.sum(flags).as_py() or 0)

@@ -1,15 +1,13 @@
-"""How sure a model is of its own answer to a prompt: no response needs to exist.
+"""Greedy continuation of prompts, and the model's confidence in it; no response is needed.
 
-    confidence = exp(mean_t log p(ŷ_t | x, ŷ_<t))       in (0, 1]; high = sure
+    confidence = exp(mean_t log p(ŷ_t | x, ŷ_<t))       in (0, 1]; high = certain
 
-ŷ is the greedy continuation of the prompt: at each step the likeliest token, the lower id of equals, up to m tokens
-or to the first that ends an answer, which counts. p is the softmax, in float32, of the logits as the model gives
-them: neither temperature nor penalty nor any other setting that comes with a model has a part in it.
+ŷ is the greedy continuation: at each step the likeliest token, ties to the lower id, up to m tokens or to the first
+that ends an answer, which is included. p is the softmax, in float32, of the model's raw logits: no temperature, penalty
+or other generation setting of the model applies.
 
-Rows are padded on the left, and what stands there is masked. Whether a model keeps to the mask, and rows of one batch
-to themselves, is tried out first (`can_batch_rows`); where they do not (RWKV), each row runs by itself. So a row
-measures
-the same alone or in any batch.
+Rows are padded on the left, and padding is masked. `can_batch_rows` tests whether a model respects the mask and keeps
+rows of a batch independent; if not (RWKV), each row runs by itself. So a row's confidence does not depend on its batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +28,12 @@ from core.models.chat_layout import ChatLayout, Turn
 from core.models.loading import Model
 from core.schema import IntArray
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, those to come included
-MIN_PROMPT_TOKENS = 2  # tokens of a prompt that must fit beside its continuation: a BOS and one more
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, including those to be generated
+MIN_PROMPT_TOKENS = 2  # prompt tokens that must fit next to the continuation: a BOS and one more
 
 
 class GreedyContinuation:
-    """Continues prompts under one model state; keeps nothing between calls."""
+    """Continues prompts under one model state; stateless between calls."""
 
     def __init__(self, model: Model, *, new_tokens: int = 32, batch_tokens: int | None = None) -> None:
         self._room = model.max_length - new_tokens
@@ -55,15 +53,15 @@ class GreedyContinuation:
         self.can_batch = can_batch_rows(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, to `columns`, in the same order.
+        """Continue the prompts of the columns tokens and spans of `core.models.encoder.Encoder`; return `columns`.
 
-        confidence: (N,) float32, NaN for a row without a prompt. continued: (N,) int64, how many tokens it is the
-        mean of. A prompt too long to be continued loses its beginning, a leading BOS stays.
-        ModelError when a row does not fit into memory by itself.
+        confidence: (N,) float32, NaN for a row without a prompt. continued: (N,) int64, the tokens it is averaged over.
+        Rows stay in order. An overlong prompt loses its beginning but keeps a leading BOS. Raises ModelError if a row
+        does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
 
-        def named(row: int) -> str:
+        def describe(row: int) -> str:
             return f"A prompt of {len(prompts[row])} tokens with its continuation"
 
         lengths = np.array([len(p) for p in prompts], np.int64)
@@ -71,36 +69,36 @@ class GreedyContinuation:
         continued = np.zeros(len(prompts), np.int64)
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts)
-            for some, (mean, count) in run_or_halve(rows, work, self.model, describe=named, setting="max_length"):
-                confidence[some], continued[some] = np.exp(mean), count
+            for part, (mean, count) in run_or_halve(rows, work, self.model, describe=describe, setting="max_length"):
+                confidence[part], continued[part] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
         return truncate_prompt(extract_prompt(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
-        """Batches of the rows that have a prompt, longest first."""
-        asked = np.flatnonzero(lengths)
+        """Split the rows that have a prompt into batches, longest first."""
+        with_prompt = np.flatnonzero(lengths)
         budget = self._batch_tokens if self.can_batch else 1
-        return [asked[places] for places in plan_batches(lengths[asked] + self._new_tokens, budget)]
+        return [with_prompt[places] for places in plan_batches(lengths[with_prompt] + self._new_tokens, budget)]
 
     def _pass(self, prompts: Sequence[NDArray[np.int64]], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
-        """Mean log p (B,) of what is said up to its end, and how many tokens (B,) that is."""
-        said, logp = continue_greedily(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
-        ending = np.isin(said, self.ends)
-        count = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, said.shape[1])
-        counted = np.arange(said.shape[1]) < count[:, None]
-        return np.where(counted, logp, 0.0).sum(axis=1) / count, count
+        """Return the mean log p (B,) of each continuation up to its end, and its tokens (B,)."""
+        tokens, logp = continue_greedily(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
+        ending = np.isin(tokens, self.ends)
+        count = np.where(ending.any(axis=1), ending.argmax(axis=1) + 1, tokens.shape[1])
+        included = np.arange(tokens.shape[1]) < count[:, None]
+        return np.where(included, logp, 0.0).sum(axis=1) / count, count
 
 
 class GreedyLogProbs:
-    """Notes at each step how likely the likeliest token is; the logits go on as they came."""
+    """A logits processor that records the log-probability of the likeliest token and leaves logits unchanged."""
 
     def __init__(self) -> None:
         self.steps: list[Tensor] = []  # (B,) each
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """What `generate` asks of a logits processor: (B, t) and (B, V) to (B, V)."""
+        """Record one step from ids (B, t) and logits (B, V); return the logits."""
         z = scores.float()
         self.steps.append((z.amax(dim=1) - z.logsumexp(dim=1)).clamp(max=0.0))
         return scores
@@ -110,23 +108,25 @@ class GreedyLogProbs:
 def continue_greedily(
     network: Any, prompts: Sequence[NDArray[np.int64]], new_tokens: int, device: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """What the network says to B prompts: tokens (B, t) and log p (B, t), t ≤ `new_tokens`. After the end of an
-    answer a row goes on with what means nothing, until the last row has ended."""
+    """Continue B prompts: tokens (B, t) and log p (B, t), t ≤ `new_tokens`.
+
+    After the end of its answer a row is filled with meaningless tokens until the last row has ended.
+    """
     padded, mask = pad_left(prompts)
-    noted = GreedyLogProbs()
+    log_probs = GreedyLogProbs()
     whole = network.generate(
         input_ids=torch.from_numpy(padded).to(device),
         attention_mask=torch.from_numpy(mask).to(device),
-        logits_processor=[noted],
+        logits_processor=[log_probs],
         max_new_tokens=new_tokens,
     )
-    said: NDArray[np.int64] = whole[:, padded.shape[1] :].cpu().numpy()
-    steps = torch.stack(noted.steps[: said.shape[1]], dim=1)  # a step may have been taken in vain
-    return said, steps.double().cpu().numpy()
+    tokens: NDArray[np.int64] = whole[:, padded.shape[1] :].cpu().numpy()
+    steps = torch.stack(log_probs.steps[: tokens.shape[1]], dim=1)  # the last steps may have been computed in vain
+    return tokens, steps.double().cpu().numpy()
 
 
 def pad_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ragged prompts to ids (B, T) and mask (B, T), 1 where a token is."""
+    """Pad ragged prompts on the left: ids (B, T) and mask (B, T), 1 for a token."""
     width = max(len(p) for p in prompts)
     ids = np.zeros((len(prompts), width), np.int64)
     mask = np.zeros_like(ids)
@@ -137,10 +137,10 @@ def pad_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], N
 
 
 def strip_generation_config(network: Any, ends: Sequence[int]) -> Any:
-    """The same network with the same weights, for `generate` without any setting of its own.
+    """Return the same network, with shared weights, for `generate` without generation settings of its own.
 
-    What is not set in a call `generate` takes from the network's generation_config: repetition penalties, words
-    ruled out, beams. So the call is made on a copy (of the outermost object alone) that has another.
+    Arguments not passed to `generate` default to the network's generation_config: repetition penalties, suppressed
+    words, beams. So the call is made on a shallow copy with a plain one.
     """
     plain = copy(network)
     plain.generation_config = GenerationConfig(
@@ -150,28 +150,28 @@ def strip_generation_config(network: Any, ends: Sequence[int]) -> Any:
 
 
 def can_batch_rows(network: Any, device: str) -> bool:
-    """Whether a row is continued the same beside a longer one, padded, as alone; tried on rows of 5 and 19 tokens."""
+    """Return whether a padded row next to a longer one is continued as alone, tested on rows of 5 and 19 tokens."""
     vocabulary = network.get_input_embeddings().weight.shape[0]
-    longer, short = np.arange(3, 22) % vocabulary, np.arange(30, 35) % vocabulary
+    long, short = np.arange(3, 22) % vocabulary, np.arange(30, 35) % vocabulary
     endless = strip_generation_config(network, ())
-    (said, alone), (words, beside) = (
+    (alone_tokens, alone), (batch_tokens, batched) = (
         continue_greedily(endless, [short], 2, device),
-        continue_greedily(endless, [longer, short], 2, device),
+        continue_greedily(endless, [long, short], 2, device),
     )
-    steps = 2 if words[1, 0] == said[0, 0] else 1  # of two that are as likely rounding may choose another
+    steps = 2 if batch_tokens[1, 0] == alone_tokens[0, 0] else 1  # rounding may break a tie the other way
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.1
-    return bool(np.allclose(beside[1, :steps], alone[0, :steps], rtol=tolerance, atol=tolerance))
+    return bool(np.allclose(batched[1, :steps], alone[0, :steps], rtol=tolerance, atol=tolerance))
 
 
 def end_tokens(model: Model) -> tuple[int, ...]:
-    """Ids of the tokens that end an answer of this model, ascending: whatever one of these three says.
+    """Return the ids of the tokens that end an answer of this model, ascending. The union of
 
     - the model's generation_config.eos_token_id, one or several;
-    - the tokenizer's eos_token_id, which ends a response in Alpaca's form;
-    - the control token that the tokenizer's chat template prints right after an answer (<|im_end|>, <end_of_turn>),
-      which is the last token of a response in the chat form.
+    - the tokenizer's eos_token_id, which ends a response in Alpaca's layout;
+    - the control token that the chat template prints right after a response (<|im_end|>, <end_of_turn>), which is the
+      last token of a response in the chat layout.
 
-    They are the model's, not a row's: a prompt ends the same with a response or without, and in either form.
+    They belong to the model, not to a row: a prompt ends the same with or without a response, and in either layout.
     """
     given = getattr(model.network.generation_config, "eos_token_id", None)
     ends = [*given] if isinstance(given, list | tuple) else [given]
@@ -180,11 +180,11 @@ def end_tokens(model: Model) -> tuple[int, ...]:
 
 
 def end_of_turn_token(tokenizer: Any) -> int | None:
-    """The control token after an answer in the tokenizer's chat template; None where there is no such thing."""
+    """Return the control token after a response in the tokenizer's chat template; None if there is none."""
     if not tokenizer.chat_template:
         return None
     try:
         last = ChatLayout(tokenizer).pieces([Turn("user", "A"), Turn("assistant", "B", is_response=True)])[-1]
     except ModelError:
-        return None  # a template that no answer can be read from: rows in its form are refused where they are read
+        return None  # a template without a locatable response; rows in its layout are rejected when encoded
     return int(tokenizer(last.text, add_special_tokens=False)["input_ids"][-1]) if last.control else None

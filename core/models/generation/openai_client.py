@@ -1,8 +1,8 @@
-"""One OpenAI-compatible server: JSON out, JSON back, with patience.
+"""Client of one OpenAI-compatible server: JSON requests with retries.
 
-Any http or https address is allowed that the user gives on the command line, on this machine or elsewhere. The key
-comes from an environment variable, is sent to that address alone (redirects are not followed), and is in no message,
-log, repr or manifest. Nor is anything of a request or of what the server says of it: servers repeat prompts.
+Any http or https address from the command line is allowed, on this machine or elsewhere. The key comes from an
+environment variable, is sent to that address only (redirects are not followed), and appears in no message, log, repr or
+manifest. Neither does any part of a request or of an error body, because servers repeat prompts in them.
 """
 
 import os
@@ -17,19 +17,19 @@ from httpx2 import URL, Client, HTTPError, InvalidURL, Limits, ReadTimeout, Resp
 from core.errors import ModelError
 
 KEY_VARIABLE = "WINNOW_API_KEY"
-AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # may go well another time
-BACK_OFF = 1.0  # seconds before the second try; doubled for each further one, less up to half of it at random
-LONGEST_WAIT = 60.0  # seconds, by our own choice
-PATIENCE = 600.0  # seconds, where the server asks for them
-NAMED = 5  # models that an error names
+RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # transient: worth another attempt
+BACK_OFF = 1.0  # seconds before the second attempt; doubled each time, minus up to half of it at random
+MAX_BACK_OFF = 60.0  # seconds between attempts, at most
+MAX_RETRY_AFTER = 600.0  # seconds to wait if the server asks for it, at most
+MAX_NAMED_MODELS = 5  # models listed in an error
 
 
 class RequestRefusedError(ModelError):
-    """The server understood and will not: 400 or 422."""
+    """The server rejected the request as invalid: status 400 or 422."""
 
 
 class Endpoint:
-    """Asks one server; may be used by several threads at once. Close it, or use it in a `with` block."""
+    """A client of one server, safe to share between threads. A context manager; otherwise close it."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Endpoint:
         back_off: float = BACK_OFF,
     ) -> None:
         self.url = check_url(url)
-        self.stop = Event()  # set: nobody waits any more
-        self.retried = 0  # requests that were sent again
+        self.stop = Event()  # once set, no thread waits for another attempt
+        self.retried = 0  # requests sent again
         self._tries, self._back_off, self._key_variable = tries, back_off, key_variable
         self._timeout = timeout
         self._client = Client(
@@ -59,7 +59,7 @@ class Endpoint:
         self._client.close()
 
     def models(self) -> list[str]:
-        """Names of the models that the server says it has; none where it does not say."""
+        """Return the names of the server's models; none if it does not list them."""
         try:
             data = self._client.get(f"{self.url}/models").json()["data"]
             return [str(entry["id"]) for entry in data]
@@ -67,53 +67,53 @@ class Endpoint:
             return []
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """What the server answers to this body; ModelError when it does not, after some tries."""
+        """Send this body and return the server's reply; ModelError if all attempts fail."""
         failure = ""  # no retry library: tenacity sends one more request after `stop`, stamina logs the prompt
         for attempt in range(self._tries):
             wait = self._back_off * 2**attempt * (1 - random() / 2)
             try:
                 response = self._client.post(f"{self.url}{path}", json=body)
             except HTTPError as error:
-                failure = self._silence(error)
+                failure = self._describe_failure(error)
             else:
-                if response.status_code not in AGAIN:
-                    return self._read(response, body)
+                if response.status_code not in RETRY_STATUSES:
+                    return self._check_response(response, body)
                 failure = f"answers with status {response.status_code}"
-                wait = max(min(wait, LONGEST_WAIT), self._asked_to_wait(response))
+                wait = max(min(wait, MAX_BACK_OFF), self._retry_after(response))
             if attempt + 1 < self._tries:
                 self.retried += 1
-                if self.stop.wait(min(wait, PATIENCE)):
+                if self.stop.wait(min(wait, MAX_RETRY_AFTER)):
                     break
         raise ModelError(
             f"Server {self.url} {failure}, {attempt + 1} times in a row. See that it runs and what its log says, ask "
             "it for less at once, and run the same command again: what is finished is kept."
         )
 
-    def _silence(self, error: HTTPError) -> str:
+    def _describe_failure(self, error: HTTPError) -> str:
         if isinstance(error, ReadTimeout):
             return f"gives no answer within {self._timeout:g} seconds"
         return f"cannot be reached ({type(error).__name__})"
 
-    def _asked_to_wait(self, response: Response) -> float:
-        """Seconds that the server asks for, by Retry-After; 0 where it does not."""
+    def _retry_after(self, response: Response) -> float:
+        """Return the seconds in the Retry-After header; 0 if there is none."""
         seconds = _seconds(response.headers.get("Retry-After", ""))
-        if seconds > PATIENCE:
+        if seconds > MAX_RETRY_AFTER:
             raise ModelError(
                 f"Server {self.url} asks to be left alone for {seconds:.0f} seconds (status {response.status_code}). "
                 "Run the same command again then: what is finished is kept."
             )
         return seconds
 
-    def _read(self, response: Response, body: dict[str, Any]) -> dict[str, Any]:
+    def _check_response(self, response: Response, body: dict[str, Any]) -> dict[str, Any]:
         status = response.status_code
         if status in (401, 403):
             raise ModelError(
                 f"Server {self.url} does not accept the key (status {status}). Put it into the environment variable "
                 f"{self._key_variable}."
             )
-        found = _json(response)
-        if status == 404 or _code(found) == "model_not_found":
-            offered = ", ".join(self.models()[:NAMED])
+        reply = _json(response)
+        if status == 404 or _error_code(reply) == "model_not_found":
+            offered = ", ".join(self.models()[:MAX_NAMED_MODELS])
             raise ModelError(
                 f"Server {self.url} has no model {body.get('model')!r}, or nothing at this address (status {status}). "
                 + (f"It has {offered}." if offered else "See that the address ends as its manual says, often in /v1.")
@@ -123,16 +123,16 @@ class Endpoint:
                 f"Server {self.url} refuses the request (status {status}). See whether model {body.get('model')!r} "
                 "takes messages or plain prompts, reads prompts this long, and what the server's log says."
             )
-        if not response.is_success or not isinstance(found, dict):
+        if not response.is_success or not isinstance(reply, dict):
             raise ModelError(
                 f"Server {self.url} answers with status {status} and no JSON object. See that it is an "
                 "OpenAI-compatible server and that the address ends as its manual says, often in /v1."
             )
-        return found
+        return reply
 
 
 def check_url(url: str) -> str:
-    """The address without a slash at its end, with /v1 where it names no path; ModelError when it is none."""
+    """Return the address without a trailing slash, with /v1 if it has no path; ModelError if it is invalid."""
     try:
         parts = URL("" if any(c.isspace() for c in url.strip()) else url.strip())
     except InvalidURL:
@@ -148,7 +148,7 @@ def check_url(url: str) -> str:
 
 
 def _authorization(variable: str) -> dict[str, str]:
-    """The header that holds the key; none where the variable is not set, as servers on one's own machine want none."""
+    """Return the header with the key; none if the default variable is not set, as local servers need no key."""
     key = os.environ.get(variable, "").strip()
     if not key and variable != KEY_VARIABLE:
         raise ModelError(f"The environment variable {variable} is not set; it is to hold the server's key.")
@@ -158,7 +158,7 @@ def _authorization(variable: str) -> dict[str, str]:
 
 
 def _seconds(value: str) -> float:
-    """Retry-After, in seconds from now: a number or a date."""
+    """Convert Retry-After, a number or a date, to seconds from now."""
     if value.strip().isdigit():
         return float(value)
     try:
@@ -174,6 +174,6 @@ def _json(response: Response) -> Any:
         return None
 
 
-def _code(found: Any) -> Any:
-    error = found.get("error") if isinstance(found, dict) else None
+def _error_code(reply: Any) -> Any:
+    error = reply.get("error") if isinstance(reply, dict) else None
     return error.get("code") if isinstance(error, dict) else None

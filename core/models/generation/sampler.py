@@ -1,18 +1,12 @@
-"""K answers to each prompt, sampled from a local model.
+"""Sampling of K answers per prompt from a local model.
 
-An answer's random numbers hang on the seed, the row's id and its k alone (`core.models.generation.answers.streams`),
-its token is drawn
-by core/models/generation/top_p.py, and rows are padded on the left as in core/models/generation/greedy.py. So a row is
-answered the same alone or
-in any batch, up to what rounding of the logits does.
+An answer's random numbers depend only on the seed, the row's id and its k (`random_streams`), tokens are sampled by
+`core.models.generation.top_p`, and prompts are padded on the left as in `core.models.generation.greedy`. So a row has
+the same answers in any batch, up to rounding of the logits.
 
-The K answers to a prompt share it, where the model can (core/models/generation/sampler.py). Where rows of a batch mind
-each other
-(RWKV), each answer runs by itself.
-
-Answers to several prompts at once, token by token: a prompt is run once for all of its answers, and answers that
-have ended leave the batch after every round. Where a model's cache cannot be treated so (`can_share_prompts`), prompts
-are run for each answer and all goes on to the last end, in one call of `generate`.
+A prompt runs once for its K answers, token by token, and finished answers leave the batch after every round. If the
+model's cache cannot be shared like this (`can_share_prompts`), the prompt runs for each answer, and a batch ends with
+its last answer, in one call of `generate`. If rows of a batch affect each other (RWKV), each answer runs by itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,11 +40,11 @@ from core.models.loading import Model
 from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import IntArray, Progress, ignore_progress
 
-BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, those to come included
+BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, including those to be generated
 
 
 class Sampler:
-    """Samples answers under one model state; keeps nothing between calls."""
+    """Samples answers under one model state; stateless between calls."""
 
     columns = ANSWER_COLUMNS
 
@@ -71,54 +65,54 @@ class Sampler:
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
-        """Columns tokens and spans, as `core.models.encoder.Encoder` gives them, and ids, each row's own text id, to
-        `columns`, in the same order: K values for each row.
+        """Sample K answers for each row of the columns tokens, spans (of `core.models.encoder.Encoder`) and ids.
 
-        A row without a prompt has no answers: K nulls. A prompt too long to be answered loses its beginning, a
-        leading BOS stays. `progress` is told of answers. ModelError when a row does not fit into memory by itself.
+        `ids` are the rows' own text ids. Returns `columns`, in the same row order. A row without a prompt has K nulls.
+        An overlong prompt loses its beginning but keeps a leading BOS. `progress` counts answers. Raises ModelError if
+        a row does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
 
-        def named(row: int) -> str:
+        def describe(row: int) -> str:
             return f"A prompt of {len(prompts[row])} tokens with its {self.settings.answers} answers"
 
         keys = random_streams(self.settings.seed, batch["ids"], self.settings.answers)
-        found = missing_answers(len(prompts), self.settings.answers)
+        columns = missing_answers(len(prompts), self.settings.answers)
         lengths = np.array([len(p) for p in prompts], np.int64)
         done, total = 0, int((lengths > 0).sum()) * self.settings.answers
         for rows in self._plan(lengths):
             work = partial(self._pass, prompts, keys)
-            for some, said in run_or_halve(
-                rows, work, self.model, describe=named, setting="max_new_tokens or max_length"
+            for part, tokens in run_or_halve(
+                rows, work, self.model, describe=describe, setting="max_new_tokens or max_length"
             ):
-                for name, values in self._read(said).items():
-                    for row, answers in zip(some.tolist(), values, strict=True):
-                        found[name][row] = answers
-                done += len(some) * self.settings.answers
+                for name, values in self._read(tokens).items():
+                    for row, answers in zip(part.tolist(), values, strict=True):
+                        columns[name][row] = answers
+                done += len(part) * self.settings.answers
                 progress(done, total)
-        return found
+        return columns
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
-        """The tokens before the last answer; the first of them where a limit is set."""
+        """Return the tokens before the last response; only the first of them if a limit is set."""
         given = extract_prompt(tokens, spans)[: self.settings.prompt_tokens]
         return truncate_prompt(given, self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
-        """Batches of the rows that have a prompt, longest first; each counts K times."""
-        asked = np.flatnonzero(lengths)
+        """Split the rows that have a prompt into batches, longest first; each row counts K times."""
+        with_prompt = np.flatnonzero(lengths)
         budget = self._batch_tokens if self.can_batch else 1
-        work = (lengths[asked] + self.settings.max_new_tokens) * self.settings.answers
-        return [asked[places] for places in plan_batches(work, budget)]
+        work = (lengths[with_prompt] + self.settings.max_new_tokens) * self.settings.answers
+        return [with_prompt[places] for places in plan_batches(work, budget)]
 
     def _pass(
         self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64], rows: IntArray
     ) -> NDArray[np.int64]:
-        """(B, K, t) the tokens of the answers to B prompts, −1 behind the end of each."""
-        asked, keys = [prompts[i] for i in rows], keys[rows]
-        together = [keys] if self.can_batch else np.split(keys, keys.shape[1], axis=1)
-        said, chances = zip(*(self._answers(asked, some) for some in together), strict=True)
-        tokens = np.concatenate(said, axis=1)
-        if np.isnan(np.concatenate(chances, axis=1)[tokens >= 0]).any():
+        """Sample the tokens (B, K, t) of the answers to B prompts, −1 after the end of each."""
+        batch, keys = [prompts[i] for i in rows], keys[rows]
+        groups = [keys] if self.can_batch else np.split(keys, keys.shape[1], axis=1)
+        answers, probabilities = zip(*(self._answers(batch, group) for group in groups), strict=True)
+        tokens = np.concatenate(answers, axis=1)
+        if np.isnan(np.concatenate(probabilities, axis=1)[tokens >= 0]).any():
             raise ModelError(
                 f"Model {self.model.ref.name!r} gives logits that are not numbers in {self.model.dtype}. Choose "
                 "another dtype, or another model."
@@ -128,27 +122,27 @@ class Sampler:
     def _answers(
         self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        said, chances = sample_answers(
+        tokens, probabilities = sample_answers(
             self._network, prompts, keys, self.settings, self.ends, self.model.device, share_prompts=self.shares_prefix
         )
-        return said.reshape(*keys.shape, -1), chances.reshape(*keys.shape, -1)
+        return tokens.reshape(*keys.shape, -1), probabilities.reshape(*keys.shape, -1)
 
-    def _read(self, said: NDArray[np.int64]) -> dict[str, list[list[Any]]]:
-        """Answers (B, K, t) as columns."""
-        counts = (said >= 0).sum(axis=2)
-        last = np.take_along_axis(said, counts[:, :, None] - 1, axis=2)[:, :, 0]
+    def _read(self, tokens: NDArray[np.int64]) -> dict[str, list[list[Any]]]:
+        """Convert the tokens of answers (B, K, t) to columns."""
+        counts = (tokens >= 0).sum(axis=2)
+        last = np.take_along_axis(tokens, counts[:, :, None] - 1, axis=2)[:, :, 0]
         stopped = np.isin(last, self.ends)
-        ids = [row[:n] for row, n in zip(said.reshape(-1, said.shape[2]), (counts - stopped).ravel(), strict=True)]
+        ids = [row[:n] for row, n in zip(tokens.reshape(-1, tokens.shape[2]), (counts - stopped).ravel(), strict=True)]
         texts = self.model.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        k = said.shape[1]
+        k = tokens.shape[1]
         return {
-            "answers": [texts[at : at + k] for at in range(0, len(texts), k)],
+            "answers": [texts[start : start + k] for start in range(0, len(texts), k)],
             "answer_tokens": counts.tolist(),
             "ended": np.where(stopped, STOP, LENGTH).tolist(),
         }
 
 
-ROUND_TOKENS = 32  # tokens after which answers that have ended leave the batch
+ROUND_TOKENS = 32  # tokens after which finished answers leave the batch
 
 
 @torch.inference_mode()
@@ -163,45 +157,48 @@ def sample_answers(
     share_prompts: bool,
     round_tokens: int = ROUND_TOKENS,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """K answers to each of B prompts, by streams (B, K): tokens (B·K, t), −1 behind the end of an answer, and how
-    likely each was at this temperature (NaN behind the end). `network` is bare (core.models.generation.greedy.bare)."""
+    """Sample K answers to each of B prompts, with streams (B, K).
+
+    Returns tokens (B·K, t), −1 after the end of an answer, and the probability of each token at this temperature (NaN
+    after the end). `network` must have no generation settings of its own (`strip_generation_config`).
+    """
     longest, flat = settings.max_new_tokens, keys.ravel()
-    said = np.full((len(flat), longest), -1, np.int64)
-    chances = np.full(said.shape, np.nan, np.float32)
+    sampled = np.full((len(flat), longest), -1, np.int64)
+    probabilities = np.full(sampled.shape, np.nan, np.float32)
     ids, mask = (torch.from_numpy(x).to(device) for x in pad_left(prompts))
-    going, step, cache = np.arange(len(flat)), 0, None  # answers that have not ended, and how many tokens they have
+    active, step, cache = np.arange(len(flat)), 0, None  # unfinished answers, and the number of tokens they have
     if not share_prompts:
-        ids, mask = _repeated(ids, mask, keys.shape[1])
-    while len(going) and step < longest:
-        draw = TopPProcessor(flat[going], settings, step=step)
+        ids, mask = _repeat(ids, mask, keys.shape[1])
+    while len(active) and step < longest:
+        draw = TopPProcessor(flat[active], settings, step=step)
         if share_prompts and step == 0:
-            new, cache = _first(network, ids, mask, keys.shape[1], draw)
-            ids, mask = _repeated(ids, mask, keys.shape[1])
+            new, cache = _first_tokens(network, ids, mask, keys.shape[1], draw)
+            ids, mask = _repeat(ids, mask, keys.shape[1])
         else:
             size = min(round_tokens, longest - step) if share_prompts else longest
-            new, cache = _on(network, ids, mask, cache, size, draw)
+            new, cache = _next_tokens(network, ids, mask, cache, size, draw)
         tokens = new.cpu().numpy()
         columns = slice(step, step + tokens.shape[1])
         ending = np.isin(tokens, ends)
-        behind = ending.cumsum(axis=1) - ending > 0
-        said[going, columns] = np.where(behind, -1, tokens)
-        chances[going, columns] = torch.stack(draw.probabilities[: tokens.shape[1]], dim=1).cpu().numpy()
+        after_end = ending.cumsum(axis=1) - ending > 0
+        sampled[active, columns] = np.where(after_end, -1, tokens)
+        probabilities[active, columns] = torch.stack(draw.probabilities[: tokens.shape[1]], dim=1).cpu().numpy()
         step = columns.stop
         left = np.flatnonzero(~ending.any(axis=1))
-        going, at = going[left], torch.from_numpy(left).to(device)
+        active, at = active[left], torch.from_numpy(left).to(device)
         ids, mask = torch.cat([ids, new], dim=1)[at], torch.cat([mask, torch.ones_like(new)], dim=1)[at]
         if share_prompts:
             cache.batch_select_indices(at)
-    return said, chances
+    return sampled, probabilities
 
 
-def _repeated(ids: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
-    """Each row so many times, one after the other."""
+def _repeat(ids: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """Repeat each row this many times, consecutively."""
     return ids.repeat_interleave(times, dim=0), mask.repeat_interleave(times, dim=0)
 
 
-def _first(network: Any, ids: Tensor, mask: Tensor, times: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
-    """The first tokens (B·K, 1) of K answers to each of B prompts, which run once; and the cache, K times."""
+def _first_tokens(network: Any, ids: Tensor, mask: Tensor, times: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
+    """Sample the first tokens (B·K, 1) of K answers to each of B prompts that run once; return the cache K times."""
     out = network.generate(
         input_ids=ids, attention_mask=mask, max_new_tokens=1, output_logits=True, return_dict_in_generate=True
     )
@@ -210,8 +207,10 @@ def _first(network: Any, ids: Tensor, mask: Tensor, times: int, draw: TopPProces
     return token[:, None], out.past_key_values
 
 
-def _on(network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: TopPProcessor) -> tuple[Tensor, Any]:
-    """Up to `size` tokens more (A, t) of A answers, and the cache then."""
+def _next_tokens(
+    network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: TopPProcessor
+) -> tuple[Tensor, Any]:
+    """Sample up to `size` further tokens (A, t) of A answers; return them and the cache."""
     out = network.generate(
         input_ids=ids,
         attention_mask=mask,
@@ -224,21 +223,23 @@ def _on(network: Any, ids: Tensor, mask: Tensor, cache: Any, size: int, draw: To
 
 
 def can_share_prompts(network: Any, device: str) -> bool:
-    """Whether answers come out the same when their prompt runs once and they are sampled in rounds, as when all of it
-    is run for each answer at one go; tried on prompts of 5 and 19 tokens."""
+    """Return whether answers are the same with a shared prompt in rounds as with a separate run for each answer.
+
+    Tested on prompts of 5 and 19 tokens.
+    """
     vocabulary = network.get_input_embeddings().weight.shape[0]
     prompts = [np.arange(30, 35) % vocabulary, np.arange(3, 22) % vocabulary]
     settings, keys = SamplingSettings(answers=2, max_new_tokens=6), random_streams(0, ["short", "longer"], 2)
     endless = strip_generation_config(network, ())
     try:
-        plain, chances = sample_answers(endless, prompts, keys, settings, (), device, share_prompts=False)
-        shared, likewise = sample_answers(
+        plain, probabilities = sample_answers(endless, prompts, keys, settings, (), device, share_prompts=False)
+        shared, shared_probabilities = sample_answers(
             endless, prompts, keys, settings, (), device, share_prompts=True, round_tokens=2
         )
     except CACHE_ERRORS:
         return False
     exact = network.dtype == torch.float32
-    agree = (plain == shared).cumprod(axis=1).astype(np.bool_)  # behind another token all is another answer
+    agree = (plain == shared).cumprod(axis=1).astype(np.bool_)  # after a differing token the answers are unrelated
     tolerance = 1e-4 if exact else 0.1
-    near = np.allclose(chances[agree], likewise[agree], rtol=tolerance, atol=tolerance)
+    near = np.allclose(probabilities[agree], shared_probabilities[agree], rtol=tolerance, atol=tolerance)
     return bool(near and agree.mean() >= (1.0 if exact else 0.5))

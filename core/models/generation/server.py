@@ -1,8 +1,8 @@
-"""K answers to each prompt from an OpenAI-compatible server: vLLM, SGLang, `transformers serve`, or a service.
+"""K answers per prompt from an OpenAI-compatible server: vLLM, SGLang, `transformers serve`, or a hosted service.
 
 A prompt is sent as messages, or with `form` "completions" as text in Alpaca's layout, for models without a chat
-template. All K answers are asked for at once (`n`); from a server that refuses `n` or gives fewer, one at a time from
-then on. Each request has a seed of its own, from the row's id: whether the server keeps to it is the server's affair.
+template. All K answers are requested at once (`n`). If the server rejects `n` or returns fewer, answers are requested
+one at a time from then on. Each request has its own seed, derived from the row's id, which the server may ignore.
 httpx2 is enough for two kinds of request; the openai package would repeat prompts in its errors.
 """
 
@@ -28,31 +28,31 @@ from core.models.generation.answers import (
 from core.models.generation.openai_client import KEY_VARIABLE, Endpoint, RequestRefusedError
 from core.schema import Progress, ignore_progress
 
-SEED_SHIFT = np.uint64(33)  # of 64 that are dropped: servers take seeds of 31 bits
-MAX_REFUSALS_AT_START = 3  # rows that a server refuses before it has answered any: then it is no matter of a row
+SEED_SHIFT = np.uint64(33)  # of 64 bits: servers accept seeds of 31 bits
+MAX_REFUSALS_AT_START = 3  # after this many rejected rows and no answer, the request itself is at fault
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model behind a server. Holds no key, only where one is found."""
+    """A model behind a server. Holds no key, only the name of the variable with it."""
 
     url: str  # http(s)://host[:port][/v1]
-    model: str  # as the server calls it
+    model: str  # the server's name for it
     form: Literal["chat", "completions"] = "chat"
-    key_variable: str = KEY_VARIABLE  # the environment variable that holds the key
-    concurrency: int = 8  # requests at once
-    timeout: float = 300.0  # seconds that an answer may take
-    tries: int = 6  # of each request
+    key_variable: str = KEY_VARIABLE  # environment variable with the key
+    concurrency: int = 8  # concurrent requests
+    timeout: float = 300.0  # seconds to wait for an answer
+    tries: int = 6  # attempts per request
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """The part that decides the answers."""
+        """The fields that affect the answers, for content keys."""
         return {"url": self.url, "model": self.model, "form": self.form}
 
 
 class ServerAnswer(NamedTuple):
-    """One answer; nothing where there is none."""
+    """One answer; all fields are None if it is missing."""
 
     text: str | None
     tokens: int | None
@@ -60,7 +60,7 @@ class ServerAnswer(NamedTuple):
 
 
 class ServerSampler:
-    """Asks one server for answers; use it in a `with` block. It remembers whether the server minds `n`."""
+    """Requests answers from one server; a context manager. It remembers whether the server supports `n`."""
 
     columns = ANSWER_COLUMNS
 
@@ -72,11 +72,11 @@ class ServerSampler:
         if served.concurrency < 1 or served.tries < 1 or served.timeout <= 0:
             raise ModelError("Concurrency, tries and time-out of a server must be above 0.")
         self.served, self.settings = served, settings
-        self.asks_together = True  # K answers in one request, until the server shows that it gives but one
-        self.answered_rows = 0  # rows
-        self.refused_rows = 0  # rows that the server will not answer, too long for it perhaps: they have no answers
+        self.asks_together = True  # K answers per request, until the server returns only one
+        self.answered_rows = 0
+        self.refused_rows = 0  # rows that the server rejects, perhaps as too long: they have no answers
         self._refusal: RequestRefusedError | None = None
-        self.generated_tokens = 0  # tokens of answers, as far as the server counts them
+        self.generated_tokens = 0  # tokens of all answers, if the server reports them
         self.endpoint = Endpoint(
             served.url,
             key_variable=served.key_variable,
@@ -93,76 +93,79 @@ class ServerSampler:
         self.endpoint.__exit__(*error)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
-        """Columns prompt, response (None: there is none), turns (JSON or None), as `core.models.encoder.Encoder` takes
-        them, and ids, each row's own text id, to `columns`, in the same order: K values for each row.
+        """Request K answers for each row of the columns prompt, response, turns and ids.
 
-        A row that the server refuses while it answers others has K nulls and counts in `refused_rows`. `progress` is told
-        of answers, in this thread; what it raises ends the work. ModelError when the server fails.
+        The first three are as for `core.models.encoder.Encoder`; `ids` are the rows' own text ids. Returns `columns`,
+        in the same row order. A row that the server rejects while it answers others has K nulls and counts in
+        `refused_rows`. `progress` counts answers, in this thread; an exception it raises ends the work. Raises
+        ModelError if the server fails.
         """
         k = self.settings.answers
         prompts = [self._prompt(*row) for row in zip(batch["prompt"], batch["response"], batch["turns"], strict=True)]
         seeds = random_streams(self.settings.seed, batch["ids"], k) >> SEED_SHIFT
-        found = missing_answers(len(prompts), k)
+        columns = missing_answers(len(prompts), k)
         self.endpoint.stop.clear()
         with ThreadPoolExecutor(self.served.concurrency) as pool:
             try:
-                for done, (row, answers) in enumerate(self._each(pool, prompts, seeds), 1):
+                for done, (row, answers) in enumerate(self._answer_rows(pool, prompts, seeds), 1):
                     for name, values in zip(ANSWER_COLUMNS, zip(*answers, strict=True), strict=True):
-                        found[name][row] = list(values)
+                        columns[name][row] = list(values)
                     progress(done * k, len(prompts) * k)
-            finally:  # after an error or a cancel too, so that nothing more is asked
+            finally:  # also after an error or a cancellation, so that no further request is sent
                 self.endpoint.stop.set()
                 pool.shutdown(cancel_futures=True)
         if self._refusal and not self.answered_rows:
             raise self._refusal
-        return found
+        return columns
 
-    def _each(self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[np.uint64]) -> Any:
-        """Rows and their answers as they come: the first by itself, from which is learnt how to ask for the others."""
+    def _answer_rows(
+        self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[np.uint64]
+    ) -> Any:
+        """Yield rows and their answers as they arrive; the first alone, to find out how to request the others."""
         if prompts:
-            yield 0, self._row(prompts[0], seeds[0].tolist())
-        waiting = {pool.submit(self._row, prompts[i], seeds[i].tolist()): i for i in range(1, len(prompts))}
+            yield 0, self._answer_row(prompts[0], seeds[0].tolist())
+        waiting = {pool.submit(self._answer_row, prompts[i], seeds[i].tolist()): i for i in range(1, len(prompts))}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
 
     def _prompt(self, prompt: str, response: str | None, turns: str | None) -> dict[str, Any]:
-        """What of a request is the row's: all turns before its last answer."""
-        said = drop_blank_answers(
+        """Return the row's part of a request: all turns before its last response."""
+        context = drop_blank_answers(
             [turn for turn in build_turns(prompt, response, turns, all_answers=False) if not turn.is_response]
         )
         if self.served.form == "completions":
-            return {"prompt": "".join(piece.text for piece in AlpacaLayout(None, None).pieces(said))}
-        if any(turn.role == "tool" for turn in said):  # which servers take only with the call that it answers
-            said = simplify_turns(said)
-        return {"messages": [_message(turn) for turn in said]}
+            return {"prompt": "".join(piece.text for piece in AlpacaLayout(None, None).pieces(context))}
+        if any(turn.role == "tool" for turn in context):  # which servers accept only after a matching tool call
+            context = simplify_turns(context)
+        return {"messages": [_message(turn) for turn in context]}
 
-    def _row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
-        """K answers to one prompt; none of them where the server refuses it and has answered others."""
+    def _answer_row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
+        """Request K answers to one prompt; K empty ones if the server rejects it but has answered others."""
         try:
-            said = self._answers(prompt, seeds)
+            answers = self._request_answers(prompt, seeds)
         except RequestRefusedError as error:
             self.refused_rows, self._refusal = self.refused_rows + 1, error
             if self.refused_rows >= MAX_REFUSALS_AT_START and not self.answered_rows:
                 raise
             return [ServerAnswer(None, None, None)] * len(seeds)
         self.answered_rows += 1
-        return said
+        return answers
 
-    def _answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
-        """K answers to one prompt."""
-        said: list[ServerAnswer] = []
+    def _request_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
+        """Request K answers to one prompt, in one request or several."""
+        answers: list[ServerAnswer] = []
         if self.asks_together:
             try:
-                said = self._ask(prompt, seeds[0], len(seeds))
+                answers = self._request(prompt, seeds[0], len(seeds))
             except RequestRefusedError:
-                said = self._ask(prompt, seeds[0], 1)  # raises again where it is not `n` that is refused
-            self.asks_together = self.asks_together and len(said) == len(seeds)
-        while len(said) < len(seeds):
-            said += self._ask(prompt, seeds[len(said)], 1)
-        return said
+                answers = self._request(prompt, seeds[0], 1)  # raises again if `n` was not the reason
+            self.asks_together = self.asks_together and len(answers) == len(seeds)
+        while len(answers) < len(seeds):
+            answers += self._request(prompt, seeds[len(answers)], 1)
+        return answers
 
-    def _ask(self, prompt: dict[str, Any], seed: int, count: int) -> list[ServerAnswer]:
-        """One request; at least one answer, and at most so many."""
+    def _request(self, prompt: dict[str, Any], seed: int, count: int) -> list[ServerAnswer]:
+        """Send one request; return at least one answer and at most `count`."""
         settings = self.settings
         body = {
             "model": self.served.model,
@@ -173,43 +176,43 @@ class ServerSampler:
             "seed": seed,
             **({"n": count} if count > 1 else {}),
         }
-        found = self.endpoint.post(PATHS[self.served.form], body)
-        said = [_said(choice) for choice in _choices(found)]
-        if not said or None in said:
+        reply = self.endpoint.post(PATHS[self.served.form], body)
+        answers = [_parse_choice(choice) for choice in _choices(reply)]
+        if not answers or None in answers:
             raise ModelError(
                 f"Server {self.endpoint.url} answers with JSON that holds no answer where one is expected. See that it "
                 "is an OpenAI-compatible server, and whether its model takes messages or plain prompts."
             )
-        return self._counted([answer for answer in said if answer], found.get("usage"))[:count]
+        return self._with_token_counts([answer for answer in answers if answer], reply.get("usage"))[:count]
 
-    def _counted(self, said: list[ServerAnswer], usage: Any) -> list[ServerAnswer]:
-        """The answers, with its tokens where there is one: of several the server gives but the sum."""
+    def _with_token_counts(self, answers: list[ServerAnswer], usage: Any) -> list[ServerAnswer]:
+        """Return the answers, with token counts if there is only one: for several the server reports the sum."""
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
         if not isinstance(tokens, int):
-            return said
+            return answers
         self.generated_tokens += tokens
-        return [said[0]._replace(tokens=tokens)] if len(said) == 1 else said
+        return [answers[0]._replace(tokens=tokens)] if len(answers) == 1 else answers
 
 
 def _message(turn: Turn) -> dict[str, str]:
     return {"role": turn.role, "content": turn.content}
 
 
-def _choices(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The choices in their order, which is not always the order that they are given in."""
-    given = found.get("choices")
-    choices = [c for c in given if isinstance(c, dict)] if isinstance(given, list) else []
+def _choices(reply: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the choices ordered by index, which may not be the order they are sent in."""
+    entries = reply.get("choices")
+    choices = [c for c in entries if isinstance(c, dict)] if isinstance(entries, list) else []
     return sorted(choices, key=lambda c: c["index"] if isinstance(c.get("index"), int) else 0)
 
 
-def _said(choice: dict[str, Any]) -> ServerAnswer | None:
-    """One choice of either kind; None where it has another shape."""
+def _parse_choice(choice: dict[str, Any]) -> ServerAnswer | None:
+    """Convert a choice of either kind to an answer; None if it has another shape."""
     text, reason = _text(choice), choice.get("finish_reason")
     return ServerAnswer(text, None, reason if reason in (STOP, LENGTH) else None) if isinstance(text, str) else None
 
 
 def _text(choice: dict[str, Any]) -> Any:
-    """No content is an empty answer."""
+    """Return the text of a choice; missing content is an empty answer."""
     message = choice.get("message")
     if not isinstance(message, dict):
         return choice.get("text")

@@ -1,13 +1,13 @@
-"""What Adam would make of a gradient: the step that one row, by itself, would have the optimizer take.
+"""Adam's update for a gradient: the step that the optimizer would take on one row alone.
 
 With m, v the optimizer's averages after t steps, and g the gradient of one row:
 
     m' = β1·m + (1−β1)·g      v' = β2·v + (1−β2)·g²
     adam      Γ = (m' / (1−β1^{t+1})) / (sqrt(v' / (1−β2^{t+1})) + ε)      AdamW's step without decay, over its rate
-    release   Γ = m' / sqrt(v' + ε)                                        what the code released with ROSE computes
+    release   Γ = m' / sqrt(v' + ε)                                        as computed by the code released with ROSE
 
-Without momentum β1 is 0: g stands in place of m' (and of its bias-corrected form); v' is the same.
-Source: ROSE, https://arxiv.org/abs/2412.00631, after LESS, https://arxiv.org/abs/2402.04333.
+Without momentum β1 is 0: g replaces m' (and its bias-corrected form); v' is unchanged. Source: ROSE,
+https://arxiv.org/abs/2412.00631, after LESS, https://arxiv.org/abs/2402.04333.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,11 +27,11 @@ from core.workspace.files import disk_errors
 
 @dataclass(frozen=True, eq=False)
 class AdamMoments:
-    """An optimizer's averages by parameter name (never by position), and how they shape a gradient."""
+    """An optimizer's averages by parameter name (never by position), and the form of the update."""
 
     first: Mapping[str, Tensor]  # m
     second: Mapping[str, Tensor]  # v
-    steps: int  # t, steps that the optimizer had taken
+    steps: int  # t, optimizer steps so far
     form: Literal["adam", "release"] = "adam"
     momentum: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
@@ -46,7 +46,7 @@ class AdamMoments:
         form: Literal["adam", "release"] = "adam",
         momentum: bool = True,
     ) -> "AdamMoments":
-        """From what `core.models.training.checkpoints.save` wrote into moments.safetensors."""
+        """Build the moments from the tensors of a moments.safetensors file of a checkpoint."""
         first, second = (
             {strip_peft_prefix(name.removesuffix(end)): value for name, value in tensors.items() if name.endswith(end)}
             for end in (f".{moment}" for moment in MOMENT_NAMES)
@@ -57,22 +57,22 @@ class AdamMoments:
     def from_file(
         cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
     ) -> "AdamMoments":
-        """From a moments.safetensors file."""
+        """Load the moments from a moments.safetensors file."""
         with disk_errors(path):
             return cls.from_tensors(load_file(path), steps, form=form, momentum=momentum)
 
     def build_update(self, shapes: Mapping[str, Iterable[int]], device: str) -> "AdamUpdate":
-        """Ready for gradients of these parameters. ModelError when one has no moments, or moments of another shape."""
+        """Prepare the update for these parameters; ModelError if moments are missing or of another shape."""
         beta1, beta2 = self.betas if self.momentum else (0.0, self.betas[1])
         adam = self.form == "adam"
         size1 = 1 - beta1 ** (self.steps + 1) if adam else 1.0
         size2 = 1 - beta2 ** (self.steps + 1) if adam else 1.0
-        made = AdamUpdate((1 - beta1) / size1, (1 - beta2) / size2, self.epsilon if adam else 0.0)
+        update = AdamUpdate((1 - beta1) / size1, (1 - beta2) / size2, self.epsilon if adam else 0.0)
         for name, shape in shapes.items():
             m, v = (self._of(moments, name, tuple(shape)).to(device) for moments in (self.first, self.second))
-            made.above[name] = m * (beta1 / size1)
-            made.below[name] = v * (beta2 / size2) + (0.0 if adam else self.epsilon)
-        return made
+            update.above[name] = m * (beta1 / size1)
+            update.below[name] = v * (beta2 / size2) + (0.0 if adam else self.epsilon)
+        return update
 
     def _of(self, moments: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
         moment = moments.get(name)
@@ -86,7 +86,7 @@ class AdamMoments:
 
 @dataclass(frozen=True, eq=False)
 class AdamUpdate:
-    """Γ = (above + c·g) / (sqrt(below + d·g²) + e), the common shape of all forms."""
+    """Γ = (above + c·g) / (sqrt(below + d·g²) + e), the common formula of all forms."""
 
     c: float
     d: float
@@ -95,6 +95,6 @@ class AdamUpdate:
     below: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, name: str, gradient: Tensor) -> Tensor:
-        """(…, o, i) float32 to Γ of the same shape. The gradient is used up."""
+        """Map a gradient (…, o, i) float32 to Γ of the same shape. Overwrites the gradient."""
         scale = torch.addcmul(self.below[name], gradient, gradient, value=self.d).sqrt_().add_(self.e)
         return gradient.mul_(self.c).add_(self.above[name]).div_(scale)

@@ -1,10 +1,10 @@
-"""One forward and backward over rows of tokens, in which the gradient of every LoRA matrix comes by row by row.
+"""Per-row gradients of every LoRA matrix, in one forward and backward pass over rows of tokens.
 
     G[b] = Σ_t δ[b, t] ⊗ x[b, t]        (o, i), of one matrix: x its input, δ the batch loss's gradient at its output
 
-Each matrix is tapped: going forward its input is kept (by autograd, so that checkpointed layers make it again), going
-backward G is made of it and handed on at once. No parameter's own gradient is computed. The LM head runs over
-response positions only, forward and backward in chunks, so that memory never grows with tokens × vocabulary.
+Each matrix is hooked. The forward pass saves its input (by autograd, so that checkpointed layers recompute it); the
+backward pass computes G from it and passes it on at once. No parameter's own gradient is computed. The LM head runs
+over response positions only, forward and backward in chunks, so memory never grows with tokens × vocabulary.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,24 +25,24 @@ from core.models.forward_pass import LOGIT_BYTES, pad_rows
 from core.models.loading import Model, check_head, compute_logits
 from core.models.lora import adapter_matrices
 
-GradientHandler = Callable[[str, Tensor], None]  # is given (name, G), G (groups, o, i) float32
+GradientHandler = Callable[[str, Tensor], None]  # called with (name, G), G (groups, o, i) float32
 
 
 @dataclass(eq=False)
 class _Pass:
-    """One forward and backward under way."""
+    """One forward and backward pass in progress."""
 
     positions: int  # rows · padded length
     groups: int
     take: GradientHandler
     seen: set[str] = field(default_factory=set)
-    backward: bool = False  # from here on a module that runs is a checkpointed layer made again
+    backward: bool = False  # from now on a module that runs belongs to a recomputed layer
 
 
 class BackwardPass:
-    """Runs a model with a LoRA adapter; keeps nothing between calls.
+    """Runs a model with a LoRA adapter forward and backward; stateless between calls.
 
-    `checkpointing` trades about a third more time for activations of one layer instead of all.
+    `checkpointing` takes about a third more time, for the activations of one layer in memory instead of all.
     """
 
     def __init__(self, model: Model, *, checkpointing: bool = False) -> None:
@@ -65,14 +65,17 @@ class BackwardPass:
         *,
         group: int = 1,
     ) -> NDArray[np.float64]:
-        """Hand G of the loss Σ_b weights[b] · Σ_t NLL[b, t] to `take`, matrix by matrix, summed over every `group`
-        rows; (B,) Σ_t NLL in nats. Dropout must be off, as it is in `core.models.loading.Model`."""
+        """Pass G of each matrix to the handler; return (B,) Σ_t NLL in nats.
+
+        The loss is Σ_b weights[b] · Σ_t NLL[b, t]. G is summed over every `group` rows. Dropout must be off, as in
+        `core.models.loading.Model`.
+        """
         ids, _, response = pad_rows(tokens, spans)
         padded = torch.from_numpy(ids).to(self.model.device)
         row, place = np.nonzero(response[:, 1:])  # token place + 1 is predicted at place
         run = _Pass(ids.size, len(ids) // group, take)
-        with torch.inference_mode(False), torch.enable_grad(), self._tapped(run):
-            hidden = _plain(self.model.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
+        with torch.inference_mode(False), torch.enable_grad(), self._hooked(run):
+            hidden = _base_network(self.model.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
             self._check_seen(run)
             at = tuple(torch.from_numpy(x).to(self.model.device) for x in (row, place))
             losses, slopes = self._head(hidden.detach()[at], padded[at[0], at[1] + 1], weights[row])
@@ -81,43 +84,43 @@ class BackwardPass:
             torch.autograd.backward(hidden, slope)
         return np.bincount(row, losses.double().cpu().numpy(), len(ids)).astype(np.float64)
 
-    def _head(self, states: Tensor, targets: Tensor, weights: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """(R,) NLL, and (R, d) the gradient of weights · NLL at the states; each chunk's logits are let go of."""
-        weight = torch.from_numpy(weights.astype(np.float32)).to(states.device)
-        losses, slopes = torch.empty_like(weight), torch.empty_like(states)
-        for start in range(0, len(states), self._chunk):
+    def _head(self, hidden: Tensor, targets: Tensor, weights: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """Return NLL (R,) and the gradient (R, d) of weights · NLL at the hidden states, chunk by chunk."""
+        weight = torch.from_numpy(weights.astype(np.float32)).to(hidden.device)
+        losses, slopes = torch.empty_like(weight), torch.empty_like(hidden)
+        for start in range(0, len(hidden), self._chunk):
             chunk = slice(start, start + self._chunk)
-            some = states[chunk].detach().requires_grad_()
-            logits = compute_logits(_plain(self.model.network), some).float()
+            part = hidden[chunk].detach().requires_grad_()
+            logits = compute_logits(_base_network(self.model.network), part).float()
             nll = nn.functional.cross_entropy(logits, targets[chunk], reduction="none")
-            (slopes[chunk],) = torch.autograd.grad(nll @ weight[chunk], some)
+            (slopes[chunk],) = torch.autograd.grad(nll @ weight[chunk], part)
             losses[chunk] = nll.detach()
         return losses, slopes
 
     @contextmanager
-    def _tapped(self, run: _Pass) -> Iterator[None]:
-        """Tap every matrix for one pass; meanwhile no parameter has a gradient of its own."""
+    def _hooked(self, run: _Pass) -> Iterator[None]:
+        """Hook every matrix for one pass, with parameter gradients turned off."""
         with ExitStack() as undo:
             for parameter in self.model.network.parameters():
                 if parameter.requires_grad:
                     undo.callback(parameter.requires_grad_)
                     parameter.requires_grad_(False)
             for name, module in self._matrices.items():
-                undo.callback(module.register_forward_hook(partial(_tap, run, name)).remove)
+                undo.callback(module.register_forward_hook(partial(_hook_output, run, name)).remove)
             if self._checkpointing:
-                undo.enter_context(_checkpointed(_plain(self.model.network)))
+                undo.enter_context(_recompute_layers(_base_network(self.model.network)))
             yield
 
     def _check_seen(self, run: _Pass) -> None:
-        if asleep := [name for name in self._matrices if name not in run.seen]:
+        if not_run := [name for name in self._matrices if name not in run.seen]:
             raise ModelError(
-                f"{asleep[0]} of this model did not run, so it has no gradient. Put the adapter on layers that run."
+                f"{not_run[0]} of this model did not run, so it has no gradient. Put the adapter on layers that run."
             )
         run.backward = True
 
 
-class _Tap(torch.autograd.Function):
-    """The identity on a matrix's output; keeps its input, and going backward hands on both."""
+class _GradientHook(torch.autograd.Function):
+    """Identity on a matrix's output; saves its input, and in the backward pass hands over input and gradient."""
 
     @staticmethod
     def forward(ctx: Any, out: Tensor, given: Tensor, take: Callable[[Tensor, Tensor], None]) -> Tensor:
@@ -131,7 +134,7 @@ class _Tap(torch.autograd.Function):
         return delta, None, None
 
 
-def _tap(run: _Pass, name: str, _module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+def _hook_output(run: _Pass, name: str, _module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
     if name in run.seen and not run.backward:
         raise ModelError(
             f"{name} of this model runs more than once in a pass, so its gradients cannot be told apart. "
@@ -143,20 +146,20 @@ def _tap(run: _Pass, name: str, _module: nn.Module, given: tuple[Tensor, ...], o
             "Choose a model without experts."
         )
     run.seen.add(name)
-    if not out.requires_grad:  # nothing below it is trained: gradients end here
+    if not out.requires_grad:  # nothing below is trained: gradients end here
         out.requires_grad_()
-    tapped: Tensor = _Tap.apply(out, given[0].detach(), partial(_give, run, name))  # type: ignore[no-untyped-call]
-    return tapped
+    hooked: Tensor = _GradientHook.apply(out, args[0].detach(), partial(_hand_over, run, name))  # type: ignore[no-untyped-call]
+    return hooked
 
 
-def _give(run: _Pass, name: str, given: Tensor, delta: Tensor) -> None:
+def _hand_over(run: _Pass, name: str, given: Tensor, delta: Tensor) -> None:
     x, slope = (t.reshape(run.groups, -1, t.shape[-1]).float() for t in (given, delta))
     run.take(name, torch.bmm(slope.transpose(1, 2), x))
 
 
 @contextmanager
-def _checkpointed(network: Any) -> Iterator[None]:
-    """Layers run once more in the backward pass. (Transformers' own way asks for training mode, which has dropout.)"""
+def _recompute_layers(network: Any) -> Iterator[None]:
+    """Recompute layers in the backward pass; transformers' own way requires training mode, which has dropout."""
     layers = _layers(network)
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
@@ -171,6 +174,6 @@ def _layers(network: Any) -> list[Any]:
     return [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
-def _plain(network: Any) -> Any:
-    """The transformers model, with or without peft's wrapper around it."""
+def _base_network(network: Any) -> Any:
+    """Return the transformers model, with or without peft's wrapper."""
     return network.get_base_model() if hasattr(network, "get_base_model") else network

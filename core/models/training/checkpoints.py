@@ -1,17 +1,14 @@
-"""Where a training stands, on disk: one folder per checkpoint, whole or absent, the last one kept.
+"""Checkpoints of a training on disk: the latest step, to resume from, and every epoch, to keep.
 
-step-00000120/weights.safetensors    the trained parameters
-              moments.safetensors    AdamW's two averages of each
-              progress.json          the losses so far, and the key of the training
-
-What is kept of every epoch of a training, for good: the adapter, AdamW's averages, the rate it was trained at.
-
-epochs/1/state/                 the adapter, as `core.models.loading.load_model` takes it
+checkpoint/step-00000120/weights.safetensors    the trained parameters
+                         moments.safetensors    AdamW's two averages of each
+                         progress.json          the losses so far, and the key of the training
+epochs/1/state/                 the adapter, an input of `core.models.loading.load_model`
          moments.safetensors    AdamW's two averages of each parameter, by its name
-         epoch.json             epoch, steps taken so far, mean learning rate of its steps, key of the training
+         epoch.json             epoch, steps so far, mean learning rate of the epoch's steps, key of the training
 
-A folder is whole or absent. It is written before any checkpoint of a later step, so a training that goes on from a
-checkpoint has those of all epochs behind it, and comes by the others again.
+A folder is complete or absent. An epoch is written before any checkpoint of a later step, so a training resumed from a
+checkpoint already has every earlier epoch and will recompute the later ones.
 """
 
 import os
@@ -42,7 +39,7 @@ def save_checkpoint(
     parameters: Mapping[str, nn.Parameter],
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Write a checkpoint, then drop the one before: at every moment there is a whole one."""
+    """Write a checkpoint, then delete the previous one, so that a complete one always exists."""
     target = folder / f"step-{len(losses):08d}"
     with atomic_folder(target) as temporary:
         write_tensors(temporary / "weights.safetensors", parameters)
@@ -58,18 +55,18 @@ def save_checkpoint(
 def restore_checkpoint(
     folder: Path, key: str, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
 ) -> list[float]:
-    """Put parameters and optimizer back to the last checkpoint; its losses, [] where there is none.
+    """Restore parameters and optimizer from the last checkpoint; return its losses, [] if there is none.
 
-    ModelError when the checkpoint is of another training.
+    Raises ModelError if the checkpoint belongs to another training.
     """
-    found = sorted(folder.glob("step-*"))
-    if not found:
+    folders = sorted(folder.glob("step-*"))
+    if not folders:
         return []
-    progress = read_json(found[-1] / "progress.json")
+    progress = read_json(folders[-1] / "progress.json")
     check_key(folder, progress["key"], key)
-    with disk_errors(found[-1]):
-        weights = load_file(found[-1] / "weights.safetensors")
-        moments = load_file(found[-1] / "moments.safetensors")
+    with disk_errors(folders[-1]):
+        weights = load_file(folders[-1] / "weights.safetensors")
+        moments = load_file(folders[-1] / "moments.safetensors")
     losses: list[float] = progress["losses"]
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -82,30 +79,30 @@ def restore_checkpoint(
 
 
 def optimizer_moments(parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    """AdamW's two averages of each parameter, as `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`."""
+    """Return AdamW's two averages of each parameter, as `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`."""
     return {f"{name}.{moment}": optimizer.state[p][moment] for name, p in parameters.items() for moment in MOMENT_NAMES}
 
 
-def check_key(folder: Path, found: str, expected: str) -> None:
-    """ModelError unless what `folder` holds was made with the same rows, model and settings."""
-    if found != expected:
+def check_key(folder: Path, actual: str, expected: str) -> None:
+    """Raise ModelError unless `folder` was written with the same rows, model and settings."""
+    if actual != expected:
         raise ModelError(f"{folder} holds a training on other rows, model or settings. Train in another folder.")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file; WorkspaceError when the disk will not."""
-    with _weights_into(path.parent):
+    """Write a safetensors file; WorkspaceError if the disk cannot be written."""
+    with _weight_errors(path.parent):
         save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, path)
 
 
 def write_adapter(folder: Path, network: Any) -> None:
-    """Write a LoRA adapter as `core.models.loading.load_model` takes it; WorkspaceError when the disk will not."""
-    with _weights_into(folder):
+    """Write a LoRA adapter for `core.models.loading.load_model`; WorkspaceError if the disk cannot be written."""
+    with _weight_errors(folder):
         network.save_pretrained(str(folder))
 
 
 @contextmanager
-def _weights_into(folder: Path) -> Iterator[None]:
+def _weight_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except SafetensorError as error:
@@ -116,7 +113,7 @@ def _weights_into(folder: Path) -> Iterator[None]:
 
 
 def sync_files(folder: Path) -> None:
-    """Put every file of the folder and of those in it on the disk, before the folder gets its name."""
+    """Flush all files under the folder to disk, before the folder gets its final name."""
     for path in folder.iterdir():
         if path.is_dir():
             sync_files(path)
@@ -128,26 +125,26 @@ def sync_files(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class EpochCheckpoint:
-    """A training as it stood at the end of one epoch."""
+    """The state of a training at the end of one epoch."""
 
     epoch: int  # 1, 2, ...
     state: Path  # for core.models.loading.load_model
-    moments: Path  # for core.models.training.adam_update.Moments.from_tensors
-    steps: int  # optimizer steps taken since the start of the training
+    moments: Path  # for AdamMoments.from_file
+    steps: int  # optimizer steps since the start of the training
     learning_rate: float  # mean over the steps of this epoch
 
 
 def save_epoch(
     folder: Path, epoch: int, *, key: str, network: Any, moments: Mapping[str, Tensor], rates: Sequence[float]
 ) -> None:
-    """Keep epoch 1, 2, ... as it stands after its last step; `rates` are those of all steps up to here.
+    """Save epoch 1, 2, ... after its last step; `rates` are the learning rates of all steps so far.
 
-    One that is there already stays as it is: the training was interrupted after it, and has come by again.
+    An existing one is left unchanged: the training was interrupted after it and has now recomputed it.
     """
-    target = _place(folder, epoch)
+    target = _epoch_folder(folder, epoch)
     if target.exists():
         return
-    own = rates[-(len(rates) // epoch) :]  # every epoch has as many steps
+    own = rates[-(len(rates) // epoch) :]  # every epoch has the same number of steps
     about = {"epoch": epoch, "steps": len(rates), "learning_rate": float(np.mean(own))}
     with atomic_folder(target) as temporary:
         write_adapter(temporary / "state", network)
@@ -157,27 +154,27 @@ def save_epoch(
 
 
 def check_epochs(folder: Path, finished: int, key: str) -> None:
-    """Before a training goes on: its first `finished` epochs are kept, and none of another training is.
+    """Check, before resuming, that the first `finished` epochs are stored and belong to this training.
 
-    What an interrupted writing left behind is removed. ModelError for another training, WorkspaceError for a gap.
+    Removes what an interrupted write left. Raises ModelError for another training, WorkspaceError for a missing epoch.
     """
     with disk_errors(folder):
         for half in folder.glob("epochs/.*"):
             shutil.rmtree(half)
-    expected = {_place(folder, epoch) for epoch in range(1, finished + 1)}
+    expected = {_epoch_folder(folder, epoch) for epoch in range(1, finished + 1)}
     for place in sorted(expected.union(folder.glob("epochs/*"))):
         _checkpoint(place, key)
 
 
 def load_epoch_checkpoints(folder: Path) -> tuple[EpochCheckpoint, ...]:
-    """One for each epoch of the finished training in `folder`, in order; WorkspaceError when any is missing."""
+    """Return one checkpoint for each epoch of the finished training in `folder`; WorkspaceError if any is missing."""
     if not (folder / "loss.json").exists():
         raise WorkspaceError(f"{folder} holds no finished training. Run the training again; it goes on where it was.")
     about = read_json(folder / "loss.json")
     if not about["spec"].get("epoch_checkpoints", False):
         raise WorkspaceError(f"{folder}: this training kept none of its epochs. Train again with epoch_checkpoints.")
     epochs = range(1, about["spec"]["epochs"] + 1)
-    return tuple(_checkpoint(_place(folder, epoch), about["key"]) for epoch in epochs)
+    return tuple(_checkpoint(_epoch_folder(folder, epoch), about["key"]) for epoch in epochs)
 
 
 def _checkpoint(place: Path, key: str) -> EpochCheckpoint:
@@ -185,10 +182,10 @@ def _checkpoint(place: Path, key: str) -> EpochCheckpoint:
     state, moments, about = place / "state", place / "moments.safetensors", place / "epoch.json"
     if not (state.is_dir() and moments.exists() and about.exists()):
         raise WorkspaceError(f"{place} is not there or not whole any more. Remove {folder} and train again.")
-    told = read_json(about)
-    check_key(folder, told["key"], key)
-    return EpochCheckpoint(told["epoch"], state, moments, told["steps"], told["learning_rate"])
+    record = read_json(about)
+    check_key(folder, record["key"], key)
+    return EpochCheckpoint(record["epoch"], state, moments, record["steps"], record["learning_rate"])
 
 
-def _place(folder: Path, epoch: int) -> Path:
+def _epoch_folder(folder: Path, epoch: int) -> Path:
     return folder / "epochs" / str(epoch)

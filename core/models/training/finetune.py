@@ -1,10 +1,10 @@
-"""Warm-up: fine-tune a model on rows of tokens, with the loss on response tokens only.
+"""Fine-tuning of a model on rows of tokens (warm-up), with the loss on response tokens only.
 
     step loss = −(Σ over the step's response tokens of log π(y_t | x, y_<t)) / (number of those tokens)
 
-AdamW, linear warm-up then cosine or linear decay to 0, gradients clipped by norm; master weights in float32. Killed
-at any moment and started again with the same arguments it goes on from the last checkpoint; on a CPU in float32 it
-ends with the same bits as if it had never stopped.
+AdamW, linear warm-up then cosine or linear decay to 0, gradient clipping by norm; master weights in float32. An
+interrupted training called again with the same arguments resumes from its last checkpoint; on a CPU in float32 the
+result is bit-identical to an uninterrupted one.
 """
 
 import hashlib
@@ -55,64 +55,60 @@ from core.workspace.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
-MAX_CHECKPOINT_SHARE = 0.1  # share of the time that checkpoints may take, however often they were asked for
+MAX_CHECKPOINT_SHARE = 0.1  # share of the time that writing checkpoints may take
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How to train. Everything here, with the rows and the model, decides the outcome."""
+    """Training settings. Together with the rows and the model they determine the result."""
 
     learning_rate: float = 2e-5
     epochs: int = 3
-    batch_size: int = 16  # rows in one optimizer step
+    batch_size: int = 16  # rows per optimizer step
     warmup: float = 0.05  # share of the steps over which the rate rises
     weight_decay: float = 0.01  # of matrices; vectors (norms, biases) are not decayed
-    clip: float = 1.0  # largest norm of a step's gradient
-    lora_rank: int = 0  # 0: every parameter is trained
-    lora_alpha: float = 2.0  # strength of the adapter, as a multiple of its rank
+    clip: float = 1.0  # maximum gradient norm of a step
+    lora_rank: int = 0  # 0: all parameters are trained
+    lora_alpha: float = 2.0  # adapter scale, as a multiple of its rank
     seed: int = 0
-    schedule: Literal["cosine", "linear"] = "cosine"  # how the rate falls to 0 after the warm-up
-    lora_dropout: float = 0.0  # share of an adapter's inputs set to zero while it trains
-    lora_on: LayerChoice = "all"  # layers an adapter goes on
-    epoch_checkpoints: bool = (
-        False  # keep the adapter and AdamW's averages of every epoch: see core.models.training.checkpoints
-    )
+    schedule: Literal["cosine", "linear"] = "cosine"  # decay to 0 after the warm-up
+    lora_dropout: float = 0.0  # share of an adapter's inputs set to zero in training
+    lora_on: LayerChoice = "all"  # layers that are adapted
+    epoch_checkpoints: bool = False  # keep adapter and AdamW averages of every epoch: see checkpoints.py
 
 
-LATER_FIELDS = (
-    "schedule",
-    "lora_dropout",
-    "lora_on",
-    "epoch_checkpoints",
-)  # fields that came after trainings were stored
+# Fields added after trainings had been stored.
+LATER_FIELDS = ("schedule", "lora_dropout", "lora_on", "epoch_checkpoints")
 
 
 def key_fields(spec: TrainSpec) -> dict[str, Any]:
-    """What goes into a key: the fields, without those of LATER that are at their defaults, so that a training
-    stored before there were any is found again."""
-    same = {f.name for f in fields(spec) if f.name in LATER_FIELDS and getattr(spec, f.name) == f.default}
-    return {name: value for name, value in asdict(spec).items() if name not in same}
+    """Return the fields for a content key; those of LATER_FIELDS only if not at their defaults.
+
+    So trainings stored before these fields existed keep their keys.
+    """
+    at_default = {f.name for f in fields(spec) if f.name in LATER_FIELDS and getattr(spec, f.name) == f.default}
+    return {name: value for name, value in asdict(spec).items() if name not in at_default}
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """A finished training; `folder`/state is what `core.models.loading.load_model` takes."""
+    """A finished training; `folder`/state is an input of `core.models.loading.load_model`."""
 
-    losses: FloatArray  # (steps,) mean nats per response token of each step, before its update
+    losses: FloatArray  # (steps,) mean nats per response token, before each update
     steps: int
     folder: Path
 
 
 @dataclass(eq=False)
 class _Run:
-    """A training under way: what is fixed, and what changes with every step."""
+    """A training in progress: fixed inputs, and what changes with every step."""
 
     spec: TrainSpec
     network: Any
     device: str
     dtype: str
     rows: list[tuple[NDArray[Any], NDArray[Any]]]  # (tokens, spans) of the rows with a response
-    key: str  # of everything that decides the outcome; a checkpoint with another is not ours
+    key: str  # of everything that affects the result; a checkpoint with another key is rejected
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.AdamW
     micro_tokens: int
@@ -144,12 +140,12 @@ def train(
     checkpoint_seconds: float = 60,
     checkpoint_steps: int | None = None,
 ) -> TrainResult:
-    """Train `ref` on the rows that have a response; the outcome is in `folder`/state, the curve in loss.json.
+    """Train `ref` on the rows with a response; write the trained state to `folder`/state and the curve to loss.json.
 
-    Rows are as `core.models.encoder.Encoder` gives them. Finished before: returns at once. Checkpoints are written
-    every `checkpoint_seconds` (less often where writing would take over a tenth of the time) and every
-    `checkpoint_steps` if given. ModelError when no row has a response, the loss stops being a number, memory does
-    not suffice for a single row, or `folder` holds another training.
+    Rows are as from `core.models.encoder.Encoder`. A finished training is returned at once. Checkpoints are written
+    every `checkpoint_seconds` (less often if writing would take over a tenth of the time), and every `checkpoint_steps`
+    if given. Raises ModelError if no row has a response, the loss is not finite, a single row does not fit into memory,
+    or `folder` holds another training.
     """
     if spec.epoch_checkpoints and not spec.lora_rank:
         raise ModelError(
@@ -158,23 +154,23 @@ def train(
     rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
     if not rows:
         raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
-    place = check_device(pick_device() if device == "auto" else device)
-    kind = pick_dtype(place, count_parameters(fetch_model(ref))) if dtype == "auto" else dtype
-    key = _key(ref, rows, spec, kind)
+    resolved_device = check_device(pick_device() if device == "auto" else device)
+    resolved_dtype = pick_dtype(resolved_device, count_parameters(fetch_model(ref))) if dtype == "auto" else dtype
+    key = _key(ref, rows, spec, resolved_dtype)
     if (folder / "state").exists():
-        return _finished(folder, key)
-    with torch.random.fork_rng(devices=[place] if place.startswith("cuda") else []):
-        run = _begin(ref, rows, spec, place, kind, key)
+        return _load_result(folder, key)
+    with torch.random.fork_rng(devices=[resolved_device] if resolved_device.startswith("cuda") else []):
+        run = _start(ref, rows, spec, resolved_device, resolved_dtype, key)
         run.losses = restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
         if spec.epoch_checkpoints:
             check_epochs(folder, len(run.losses) // run.per_epoch, key)
-        _steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
-        _finish(run, folder)
-    return _finished(folder, key)
+        _run_steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
+        _write_result(run, folder)
+    return _load_result(folder, key)
 
 
 def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
-    """The rate of step 0..steps-1: rises linearly to its full value over the warm-up, then falls to 0."""
+    """Return the learning rate of step 0..steps-1: a linear rise over the warm-up, then a decay to 0."""
     rising = math.ceil(spec.warmup * steps)
     if step < rising:
         return spec.learning_rate * (step + 1) / rising
@@ -183,8 +179,8 @@ def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
     return spec.learning_rate * left
 
 
-def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
-    torch.manual_seed(spec.seed)  # a LoRA adapter begins with random numbers
+def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
+    torch.manual_seed(spec.seed)  # for the random initialisation of a LoRA adapter
     network = load_network(ref, dtype if spec.lora_rank else "float32")
     network = move_to_device(network, device, ref)
     check_head(network, device)
@@ -202,10 +198,10 @@ def _begin(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, micro)
 
 
-def _steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
+def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
     saved, wait = time.monotonic(), seconds
     while len(run.losses) < run.steps:
-        _step(run)
+        _run_step(run)
         done = len(run.losses)
         if run.spec.epoch_checkpoints and done % run.per_epoch == 0:
             moments = optimizer_moments(run.parameters, run.optimizer)
@@ -221,8 +217,8 @@ def _steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: in
         on_step(done, run.steps)
 
 
-def _step(run: _Run) -> None:
-    """One update. Seeded by its number, so that dropout does the same after a resume."""
+def _run_step(run: _Run) -> None:
+    """Run one optimizer step. Seeded by its number, so that dropout is the same after a resume."""
     step = len(run.losses)
     rate = learning_rate(run.spec, step, run.steps)
     for group in run.optimizer.param_groups:
@@ -231,7 +227,7 @@ def _step(run: _Run) -> None:
     loss = None
     while loss is None:
         torch.manual_seed(run.spec.seed * 1_000_003 + step)
-        loss = _gradients(run, rows)
+        loss = _backward(run, rows)
     if not math.isfinite(loss):
         raise ModelError(
             f"Training: the loss of step {step + 1} is {loss}. Lower the learning rate ({run.spec.learning_rate:g})."
@@ -241,7 +237,7 @@ def _step(run: _Run) -> None:
 
 
 def _update(run: _Run) -> None:
-    """Move the parameters by the gradient in them; ModelError when AdamW's averages, new in step 1, do not fit."""
+    """Update the parameters; ModelError if AdamW's averages, allocated in step 1, do not fit into memory."""
     try:
         nn.utils.clip_grad_norm_(run.parameters.values(), run.spec.clip)
         run.optimizer.step()
@@ -255,15 +251,17 @@ def _update(run: _Run) -> None:
 
 
 def _step_rows(run: _Run, step: int) -> IntArray:
-    """The rows of one step: each epoch has an order of its own, drawn from the seed."""
+    """Return the rows of one step; each epoch has its own order, from the seed."""
     epoch, place = divmod(step, run.per_epoch)
     order = np.random.default_rng([run.spec.seed, epoch]).permutation(len(run.rows))
     return order[place * run.spec.batch_size :][: run.spec.batch_size]
 
 
-def _gradients(run: _Run, rows: list[Any]) -> float | None:
-    """Leave the step's gradient in the parameters and return its loss; None, with the micro-batch budget
-    halved, when memory ran out."""
+def _backward(run: _Run, rows: list[Any]) -> float | None:
+    """Compute the step's gradient in place and return its loss.
+
+    If memory runs out, halve the micro-batch budget and return None.
+    """
     run.optimizer.zero_grad(set_to_none=True)
     lengths = np.array([len(t) for t, _ in rows], np.int64)
     total = sum(count_predicted_tokens(s) for _, s in rows)
@@ -287,38 +285,41 @@ def _gradients(run: _Run, rows: list[Any]) -> float | None:
 
 
 def _loss(run: _Run, rows: list[Any]) -> Tensor:
-    """Sum over response tokens of −log π, for the rows of one micro-batch."""
+    """Return the sum over response tokens of −log π, for the rows of one micro-batch."""
     ids, _, response = pad_rows([t for t, _ in rows], [s for _, s in rows])
     padded = torch.from_numpy(ids).to(run.device)
     row, place = (torch.from_numpy(x).to(run.device) for x in np.nonzero(response[:, 1:]))
     with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
-        hidden = _plain(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
-        states, targets = hidden[row, place], padded[row, place + 1]
-        size = _chunk(run)
-        if len(states) <= size:
-            return _lost(run, states, targets)
-        again = partial(checkpoint, use_reentrant=False)  # logits are made again for the backward pass, not kept
-        parts = [again(_lost, run, states[k : k + size], targets[k : k + size]) for k in range(0, len(states), size)]
+        hidden = _base_network(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
+        predicting, targets = hidden[row, place], padded[row, place + 1]
+        size = _chunk_size(run)
+        if len(predicting) <= size:
+            return _chunk_loss(run, predicting, targets)
+        recomputed = partial(checkpoint, use_reentrant=False)  # logits are recomputed in the backward pass, not kept
+        parts = [
+            recomputed(_chunk_loss, run, predicting[k : k + size], targets[k : k + size])
+            for k in range(0, len(predicting), size)
+        ]
     return torch.stack(parts).sum()
 
 
-def _lost(run: _Run, states: Tensor, targets: Tensor) -> Tensor:
-    logits = compute_logits(_plain(run.network), states).float()
+def _chunk_loss(run: _Run, predicting: Tensor, targets: Tensor) -> Tensor:
+    logits = compute_logits(_base_network(run.network), predicting).float()
     return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
-def _chunk(run: _Run) -> int:
-    """Positions whose logits may be alive at once."""
-    width = _plain(run.network).get_output_embeddings().weight.shape[0]
+def _chunk_size(run: _Run) -> int:
+    """Return the number of positions whose logits fit into memory at once."""
+    width = _base_network(run.network).get_output_embeddings().weight.shape[0]
     return max(1, LOGIT_BYTES.get(torch.device(run.device).type, LOGIT_BYTES["cpu"]) // (4 * int(width)))
 
 
-def _plain(network: Any) -> Any:
-    """The transformers model, with or without adapters in it."""
+def _base_network(network: Any) -> Any:
+    """Return the transformers model, with or without adapters in it."""
     return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
-def _finish(run: _Run, folder: Path) -> None:
+def _write_result(run: _Run, folder: Path) -> None:
     curve = {"step": list(range(1, run.steps + 1)), "lr": run.rates, "loss": run.losses}
     about = {"format": FORMAT, "key": run.key, "spec": asdict(run.spec), "rows": len(run.rows), "dtype": run.dtype}
     write_json(folder / "loss.json", about | curve)
@@ -331,7 +332,7 @@ def _finish(run: _Run, folder: Path) -> None:
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
-def _finished(folder: Path, key: str) -> TrainResult:
+def _load_result(folder: Path, key: str) -> TrainResult:
     curve = read_json(folder / "loss.json")
     check_key(folder, curve["key"], key)
     return TrainResult(np.array(curve["loss"], np.float32), len(curve["loss"]), folder)

@@ -1,4 +1,4 @@
-"""Model families as tiny random networks, one for each kind of head and body."""
+"""Model families as tiny random networks: one for each kind of head and body."""
 
 import pytest
 import torch

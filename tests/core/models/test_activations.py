@@ -1,4 +1,4 @@
-"""Neurons are those that feed the down projections, the highest by their mean, the same wherever a row stands."""
+"""Active neurons are inputs of the down projections with the highest means, the same for a row in any batch."""
 
 from dataclasses import replace
 
@@ -69,7 +69,7 @@ def model(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def batch():
-    """A long and a short row, one response token, no response, several answers, no prompt, everything at once."""
+    """A long and a short row, one response token, no response, several responses, no prompt, only a response."""
     lengths = [60, 7, 30, 12, 50, 20, 3, 33, 2]
     spans = [
         [(20, 60)],
@@ -91,8 +91,8 @@ def active(model, batch, share=0.1, tokens="response", **options):
 
 
 @torch.inference_mode()
-def by_hand(network, batch, share, tokens):
-    """Row by row: what the feed-forward blocks compute, with their own modules; the k highest means, sorted."""
+def plain_loop(network, batch, share, tokens):
+    """Row by row: the output of the feed-forward blocks' own modules; the k highest means, sorted."""
     states = []
     for ids, spans in zip(batch["tokens"], batch["spans"], strict=True):
         seen = []
@@ -115,17 +115,17 @@ def by_hand(network, batch, share, tokens):
     return states
 
 
-# --- what is on
+# --- active neurons
 
 
 @pytest.mark.parametrize("tokens", ["response", "all"])
 @pytest.mark.parametrize("share", [0.01, 0.1, 1.0])
-def test_neurons_on_are_those_of_the_plain_loop_over_single_rows(model, batch, tokens, share):
-    assert active(model, batch, share, tokens).tolist() == by_hand(model.network, batch, share, tokens)
+def test_active_neurons_equal_a_plain_loop_over_rows(model, batch, tokens, share):
+    assert active(model, batch, share, tokens).tolist() == plain_loop(model.network, batch, share, tokens)
 
 
-def test_a_hand_made_block_has_the_neurons_on_that_it_is_made_to_have(model):
-    """Neuron f of each layer gives f times the same positive number: the last ones are on."""
+def test_a_constructed_block_has_the_intended_active_neurons(model):
+    """Neuron f of each layer gives f times the same positive number, so the last ones are active."""
     network = network_of(FAMILIES["gpt-neox"])
     for layer in network.base_model.layers:
         nn.init.zeros_(layer.mlp.dense_h_to_4h.weight)
@@ -135,7 +135,7 @@ def test_a_hand_made_block_has_the_neurons_on_that_it_is_made_to_have(model):
 
 
 @every_dense
-def test_every_kind_of_model_gives_as_many_neurons_of_each_layer_as_asked_for(config, model, batch):
+def test_every_family_has_the_requested_number_of_active_neurons_per_layer(config, model, batch):
     network = network_of(config)
     some = replace(model, network=network, hidden=32)
     widths = find_down_projections(network)
@@ -147,8 +147,8 @@ def test_every_kind_of_model_gives_as_many_neurons_of_each_layer_as_asked_for(co
 
 
 @every_dense
-def test_a_down_projection_gives_the_hidden_states_from_an_activation(config):
-    """Set to nothing, they take all feed-forward blocks out of the model: its output no longer hangs on them."""
+def test_a_down_projection_maps_activations_to_the_hidden_states(config):
+    """Set to zero, they remove all feed-forward blocks: the output no longer depends on them."""
     network = network_of(config)
     ids = torch.arange(9)[None]
     for name in find_down_projections(network):
@@ -164,46 +164,46 @@ def test_a_down_projection_gives_the_hidden_states_from_an_activation(config):
 UPS = ("up_proj", "gate_proj", "fc1", "c_fc", "fc_in", "dense_h_to_4h")
 
 
-# --- the law
+# --- independence of the batch
 
 
 @every_dense
-def test_a_row_has_the_same_neurons_on_alone_and_in_any_batch_under_any_padding(config, model, batch):
+def test_a_row_has_the_same_active_neurons_in_any_batch_and_under_any_padding(config, model, batch):
     some = replace(model, network=network_of(config), hidden=32)
     alone = [active(some, one(batch, k))[0].tolist() for k in range(len(batch["tokens"]))]
     for budget in (1, 64, 100_000):
         assert active(some, batch, batch_tokens=budget).tolist() == alone
 
 
-def test_padding_that_grows_changes_nothing(model):
+def test_more_padding_changes_nothing(model):
     short = rows([9], [[(4, 9)]])
     expected = active(model, short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
         probe = ForwardPass(model, observers=[ActivationObserver(model, share=0.1)], batch_tokens=10_000)
-        found = probe._pass(  # together, which `plan` would not put them
+        found = probe._pass(  # in one batch, which `plan_batches` would not do
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
         assert found["active_neurons"][1:].tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("start", [40, 24])  # the response begins after what rows share, and inside of it
-def test_a_beginning_that_is_run_once_for_all_rows_changes_nothing(model, start):
+@pytest.mark.parametrize("start", [40, 24])  # the response begins after the shared prefix, and within it
+def test_a_shared_prefix_changes_nothing(model, start):
     batch = rows([60, 50, 48, 57], [[(start, n)] for n in (60, 50, 48, 57)])
     for row in batch["tokens"]:
         row[:32] = np.arange(4, 36)
     alone = [active(model, one(batch, k))[0].tolist() for k in range(4)]
     assert active(model, batch).tolist() == alone
-    assert active(model, batch, tokens="all").tolist() == by_hand(model.network, batch, 0.1, "all")
+    assert active(model, batch, tokens="all").tolist() == plain_loop(model.network, batch, 0.1, "all")
 
 
-def test_what_else_the_pass_measures_is_the_same_with_neurons(model, batch):
+def test_observing_neurons_does_not_change_the_other_columns(model, batch):
     plain, ridden = ForwardPass(model)(batch), ForwardPass(model, observers=[ActivationObserver(model)])(batch)
     for name in plain:
         np.testing.assert_array_equal(ridden[name], plain[name])
 
 
-def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batch):
+def test_hooks_are_removed_after_a_pass_even_if_it_fails(model, batch):
     probe = ForwardPass(model, observers=[ActivationObserver(model)])
     probe(batch)
 
@@ -220,7 +220,7 @@ def test_nothing_stays_behind_after_a_pass_nor_after_one_that_failed(model, batc
 # --- the column
 
 
-def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, batch):
+def test_the_column_is_a_fixed_length_list_that_active_neurons_are_built_from(model, batch):
     rider = ActivationObserver(model, share=0.1)
     probe = ForwardPass(model, observers=[rider])
     assert probe.columns["active_neurons"] == pa.list_(pa.uint32(), 12)
@@ -232,11 +232,11 @@ def test_the_column_is_a_list_of_fixed_length_that_states_are_made_of(model, bat
     assert states.row(4).tolist() == found[4].tolist()
 
 
-def test_at_least_one_neuron_of_a_layer_is_on(model, batch):
+def test_at_least_one_neuron_per_layer_is_active(model, batch):
     assert active(model, batch, share=0.0001).shape == (9, 2)
 
 
-def test_a_row_with_a_value_that_is_no_number_is_absent(model, batch):
+def test_a_row_with_a_value_that_is_not_finite_is_absent(model, batch):
     network = network_of(FAMILIES["llama"])
     word = int(batch["tokens"][0][30])
     network.base_model.embed_tokens.weight.data[word] = torch.nan
@@ -247,7 +247,7 @@ def test_a_row_with_a_value_that_is_no_number_is_absent(model, batch):
     assert (found == ABSENT).any(axis=1).tolist() == spoilt
 
 
-# --- models that have no such neurons
+# --- models without such neurons
 
 
 @pytest.mark.parametrize("config", REFUSED.values(), ids=REFUSED)
@@ -264,10 +264,10 @@ def test_a_layer_that_runs_twice_is_refused(model, batch):
         active(replace(model, network=network), batch)
 
 
-# --- the arithmetic
+# --- arithmetic
 
 
-def test_the_highest_are_marked_and_of_equal_ones_the_first():
+def test_the_highest_are_marked_and_ties_go_to_the_first():
     values = torch.tensor([[0.0, 3.0, 1.0, 1.0, 2.0, 1.0], [0.0] * 6, [5.0, 4.0, 3.0, 2.0, 1.0, 0.0]])
     expected = [[0, 1, 1, 0, 1, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
     assert top_k_mask(values, 3).int().tolist() == expected
@@ -276,7 +276,7 @@ def test_the_highest_are_marked_and_of_equal_ones_the_first():
 
 @pytest.mark.parametrize("floats", [1, 30, 1 << 20])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_means_are_over_marked_tokens_however_many_are_converted_at_once(monkeypatch, floats, dtype):
+def test_means_are_over_marked_tokens_for_any_chunk_size(monkeypatch, floats, dtype):
     monkeypatch.setattr(module, "FLOAT32_CHUNK", floats)
     values = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
     weights = torch.zeros(5, 10)

@@ -1,4 +1,4 @@
-"""Answers as vectors: text, layers and weights as ADG has them; what is missing and what is cut."""
+"""Answer vectors use the texts, layers and weights of ADG; missing and truncated answers are marked."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def vectors(model):
 
 @torch.inference_mode()
 def by_itself(model, text, limit=1024):
-    """One text, the plain way."""
+    """Embed one text by a direct computation."""
     ids = model.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"][:limit]
     states = model.network(torch.tensor([ids]), output_hidden_states=True).hidden_states
     mean = (states[-4] + states[-3] + states[-2])[0] / 3
@@ -72,7 +72,7 @@ def test_missing_and_blank_answers_are_nan(vectors):
     assert np.isnan(vectors).all(axis=2).sum() == 5
 
 
-def test_equal_answers_have_equal_vectors_to_the_last_bit(vectors):
+def test_equal_answers_have_bit_identical_vectors(vectors):
     assert (vectors[0, 0] == vectors[0, 2]).all() and not np.allclose(vectors[0, 0], vectors[0, 1], atol=1e-3)
 
 
@@ -106,20 +106,20 @@ def test_what_weighs_nothing_has_no_vector_but_the_instruction_counts(model):
     assert found == pytest.approx(by_itself(model, "Say nothing. ..."), abs=1e-5)
 
 
-def test_the_end_is_cut(model):
+def test_overlong_texts_lose_their_end(model):
     text = "one two three four five six seven"
     whole, cut = one(model, "Count.", text), one(model, "Count.", text, max_tokens=20)
     assert not whole["cut"].any() and cut["cut"].all()
     assert cut["vectors"][0, 0] == pytest.approx(by_itself(model, f"Count. {text}", 20), abs=1e-5)
-    assert AnswerEmbedder(model, max_tokens=1024).max_tokens == 256  # no more than the model reads
+    assert AnswerEmbedder(model, max_tokens=1024).max_tokens == 256  # at most the model's context
 
 
-def test_answers_that_differ_only_in_what_is_cut_are_equal(model):
+def test_answers_that_differ_only_after_truncation_are_equal(model):
     found = one(model, "Count.", "one two three four five", "one two three four six", max_tokens=14)
     assert found["cut"].all() and (found["vectors"][0, 0] == found["vectors"][0, 1]).all()
 
 
-def test_an_answer_of_which_nothing_is_left_is_missing(model):
+def test_an_answer_truncated_to_nothing_is_missing(model):
     found = one(model, "Count to a hundred and back again.", "one", "two", max_tokens=10)
     assert np.isnan(found["vectors"]).all() and found["cut"].all()
 
@@ -137,16 +137,16 @@ def test_weights_of_tokens(text, weight):
 
 
 def test_weights_worked_by_hand_on_a_small_vocabulary(model):
-    """' ' and the bytes of ℃ are tokens of their own here, so it weighs 1 + 1 + 1; the model sees all of them."""
+    """' ' and the bytes of ℃ are separate tokens here, so it weighs 1 + 1 + 1; all of them are input to the model."""
     space = AnswerEmbedder(model)
-    ids = space._tokenized(["is 7, ℃"])[0]
+    ids = space._tokenize(["is 7, ℃"])[0]
     assert [model.tokenizer.decode([k]) for k in ids] == ["is", " ", "7", ",", " ", "�", "�", "�"]
     assert space._weigh(np.array(ids)) == pytest.approx([1, 0, 1.3, 0, 0, 1, 1, 1])
 
 
 def test_weights_with_a_real_vocabulary(model):
     space = AnswerEmbedder(replace(model, tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH)))
-    ids = space._tokenized(["It is 21, or 5% less."])[0]
+    ids = space._tokenize(["It is 21, or 5% less."])[0]
     by_token = zip([space.model.tokenizer.decode([k]).strip() for k in ids], space._weigh(np.array(ids)), strict=True)
     assert {t: round(float(w), 1) for t, w in by_token if t in ("It", "is", ",", "%", "or", ".")} == {
         "It": 1, "is": 1, ",": 0, "%": 1.3, "or": 1, ".": 0,

@@ -1,4 +1,4 @@
-"""The pass: equal to the plain way of computing it, the same for a row wherever it stands, and lean."""
+"""The forward pass equals a direct computation, gives a row the same values in any batch, and saves memory."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +25,7 @@ def model(tiny_model_dir):
 
 
 def rows(lengths, spans, seed=0):
-    """Random rows: lengths, and for each its list of (start, stop)."""
+    """Random rows of these lengths, each with its list of (start, stop)."""
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
     return {"tokens": tokens, "spans": [np.array(s, np.int32).ravel() for s in spans]}
@@ -33,7 +33,7 @@ def rows(lengths, spans, seed=0):
 
 @pytest.fixture(scope="module")
 def batch():
-    """A long and a short row, one response token, no response, several answers, no prompt, everything at once."""
+    """A long and a short row, one response token, no response, several responses, no prompt, only a response."""
     lengths = [60, 7, 30, 12, 50, 20, 3, 33, 2]
     spans = [
         [(20, 60)],
@@ -51,7 +51,7 @@ def batch():
 
 @torch.inference_mode()
 def naive(network, tokens, spans):
-    """One row, all logits at once, in the words of the definition."""
+    """One row, all logits at once, directly from the definition."""
     ids = torch.from_numpy(tokens.astype(np.int64))[None]
     logits = network(ids).logits[0].double()
     hidden = network(ids, output_hidden_states=True).hidden_states[-1][0].double()
@@ -70,7 +70,7 @@ def naive(network, tokens, spans):
 
 
 def assert_same(found, expected, tolerance=1e-5):
-    """Relative to each value; for embeddings relative to the length of the vector."""
+    """Compare relative to each value; embeddings relative to the length of the vector."""
     assert np.isnan(found).tolist() == np.isnan(expected).tolist()
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if np.ndim(expected) > 1 else np.abs(expected)
     assert np.nanmax(np.abs(found - expected) / scale) < tolerance
@@ -81,7 +81,7 @@ def one(batch, k):
 
 
 @every_family
-def test_it_equals_the_plain_loop_over_single_rows_with_all_logits(config, model, batch):
+def test_it_equals_a_plain_loop_over_rows_with_all_logits(config, model, batch):
     network = network_of(config)
     found = ForwardPass(replace(model, network=network, hidden=32), batch_tokens=150)(batch)
     with np.errstate(invalid="ignore"):
@@ -91,26 +91,26 @@ def test_it_equals_the_plain_loop_over_single_rows_with_all_logits(config, model
 
 
 @pytest.mark.parametrize("budget", [1, 64, 100_000])
-def test_a_row_measures_the_same_alone_and_in_any_batch_under_any_padding(model, batch, budget):
+def test_a_row_has_the_same_values_in_any_batch_and_under_any_padding(model, batch, budget):
     together = ForwardPass(model, batch_tokens=budget)(batch)
     alone = [ForwardPass(model)(one(batch, k)) for k in range(len(batch["tokens"]))]
     for name, values in together.items():
         assert_same(values, np.concatenate([a[name] for a in alone]))
 
 
-def test_padding_that_grows_changes_nothing(model):
+def test_more_padding_changes_nothing(model):
     short = rows([9], [[(4, 9)]])
     expected = ForwardPass(model)(short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
-        found = ForwardPass(model, batch_tokens=10_000)._pass(  # together, which `plan` would not put them
+        found = ForwardPass(model, batch_tokens=10_000)._pass(  # in one batch, which `plan_batches` would not do
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
         for name in expected:
             assert_same(found[name][1:], expected[name])
 
 
-def test_the_same_rows_in_the_same_call_give_the_same_bits(model, batch):
+def test_the_same_call_gives_bit_identical_results(model, batch):
     first, second = ForwardPass(model)(batch), ForwardPass(model)(batch)
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
@@ -124,7 +124,7 @@ def test_results_come_in_the_order_of_the_rows(model, batch):
         assert_same(mixed[name], plain[name][order])
 
 
-def test_what_is_not_there_is_nan_and_nothing_else_is(model, batch):
+def test_only_missing_values_are_nan(model, batch):
     found = ForwardPass(model)(batch)
     assert np.flatnonzero(np.isnan(found["nll"])).tolist() == [3]
     assert np.flatnonzero(np.isnan(found["entropy"])).tolist() == [3]
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_nan_and_nothing_else_is(model, batch):
     assert np.flatnonzero(np.isnan(found["prompt_embedding"]).any(1)).tolist() == [5]
 
 
-def test_a_model_that_knows_nothing_has_the_entropy_of_the_vocabulary(model, batch):
+def test_a_uniform_model_has_the_entropy_of_the_vocabulary(model, batch):
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
     found = ForwardPass(replace(model, network=network))(batch)
@@ -158,7 +158,7 @@ def test_bfloat16_stays_close_to_float32(model, tiny_model_dir, batch):
     assert found["nll"].dtype == np.float32
 
 
-# --- the reduction
+# --- reduction of logits
 
 
 def test_loss_and_entropy_of_a_hand_worked_softmax():
@@ -178,13 +178,13 @@ def test_logits_of_any_size_do_not_overflow(shift):
     )
 
 
-def test_words_that_are_ruled_out_have_no_part_in_the_entropy():
+def test_excluded_tokens_add_nothing_to_the_entropy():
     nll, entropy = reduce_logits(torch.tensor([[0.0, -torch.inf, 0.0]]), torch.tensor([0]), block=8)
     np.testing.assert_allclose([nll[0], entropy[0]], [np.log(2), np.log(2)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_blocks_change_nothing(dtype):
+def test_the_block_size_changes_nothing(dtype):
     logits = torch.randn(37, 501, generator=torch.Generator().manual_seed(0)).to(dtype) * 5
     targets = torch.arange(37)
     whole, parts = (reduce_logits(logits.clone(), targets, block=block) for block in (64, 5))
@@ -215,14 +215,14 @@ def test_a_row_over_the_budget_is_a_batch_by_itself():
     assert [b.tolist() for b in plan_batches(np.array([5, 99, 5]), 10)] == [[1], [0, 2]]
 
 
-def test_the_head_sees_each_response_position_once_and_never_more_than_a_chunk(model, monkeypatch):
-    """So memory does not grow with prompt length times vocabulary."""
+def test_the_head_runs_once_per_response_position_and_in_chunks(model, monkeypatch):
+    """Memory does not grow with prompt length times vocabulary."""
     monkeypatch.setitem(module.LOGIT_BYTES, "cpu", 16 * 4 * 300)
     for prompt in (20, 400):
         shapes = []
         hook = model.network.lm_head.register_forward_hook(lambda _m, _i, out, s=shapes: s.append(tuple(out.shape)))
         probe = ForwardPass(model)
-        shapes.clear()  # the constructor's own check of the head
+        shapes.clear()  # drop the constructor's check of the head
         probe(rows([prompt + 50, prompt + 3, prompt], [[(prompt, prompt + 50)], [(prompt, prompt + 3)], []]))
         hook.remove()
         assert sum(n for n, _ in shapes) == 53
@@ -230,7 +230,7 @@ def test_the_head_sees_each_response_position_once_and_never_more_than_a_chunk(m
 
 
 def failing_above(network, rows_at_most, error):
-    """The network's body, out of memory for batches of more rows than this."""
+    """Make the network's body run out of memory for batches of more rows than this."""
 
     def hook(_module, _args, kwargs):
         if len(kwargs["input_ids"]) > rows_at_most:
@@ -265,7 +265,7 @@ def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
         hook.remove()
 
 
-def test_another_runtime_error_is_not_taken_for_a_lack_of_memory(model):
+def test_another_runtime_error_is_not_mistaken_for_out_of_memory(model):
     probe = ForwardPass(model)
     hook = failing_above(model.network, 0, RuntimeError("something else"))
     try:
@@ -280,11 +280,11 @@ def test_a_row_longer_than_the_model_reads_is_refused(model):
         ForwardPass(model)(rows([513], [[(5, 513)]]))
 
 
-# --- riders
+# --- observers
 
 
 class FirstLayerPeak:
-    """Largest output of the first layer over a row's response tokens: a measurement that needs a hook and masks."""
+    """Largest output of the first layer over a row's response tokens: an observer that needs a hook and masks."""
 
     columns: ClassVar = {"peak": pa.float32(), "length": pa.int64()}
     every_token: ClassVar = True
@@ -302,7 +302,7 @@ class FirstLayerPeak:
         return {"peak": masked.amax(1).float().numpy(), "length": batch.lengths.numpy()}
 
 
-def test_a_rider_sees_the_same_pass_and_its_columns_come_in_the_order_of_the_rows(model, batch):
+def test_an_observer_sees_the_same_pass_and_its_columns_are_in_row_order(model, batch):
     probe = ForwardPass(model, observers=[FirstLayerPeak()], batch_tokens=100)
     found = probe(batch)
     assert list(found) == list(probe.columns) and list(probe.columns)[-2:] == ["peak", "length"]
@@ -313,7 +313,7 @@ def test_a_rider_sees_the_same_pass_and_its_columns_come_in_the_order_of_the_row
 
 
 class TokensSeen:
-    """How many response tokens of each row go through the first layer while it is watched."""
+    """Number of response tokens of each row that pass through the first layer while observed."""
 
     columns: ClassVar = {"seen": pa.int64(), "columns": pa.int64()}
 
@@ -337,8 +337,8 @@ class TokensSeen:
 
 
 @pytest.mark.parametrize("every_token", [True, False])
-@pytest.mark.parametrize("start", [40, 24, 10])  # the response begins after what rows share, and inside of it
-def test_a_rider_sees_all_of_the_response_and_all_of_the_prompt_only_if_it_must(model, every_token, start):
+@pytest.mark.parametrize("start", [40, 24, 10])  # the response begins after the shared prefix, and within it
+def test_an_observer_sees_the_whole_response_and_the_whole_prompt_only_on_request(model, every_token, start):
     batch = rows([60] * 4, [[(start, 60)]] * 4)
     for row in batch["tokens"]:
         row[:32] = np.arange(4, 36)

@@ -1,4 +1,4 @@
-"""Sums of a model's upper states are those of a plain loop over texts, whatever is shared, batched or left out."""
+"""Sums of upper hidden states equal a plain loop over texts, with any shared prefix, batching or skipped block."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ every_family = pytest.mark.parametrize("name", DEEP)
 
 
 def layered(config, layers):
-    """The same family with so many layers."""
+    """The same family with this many layers."""
     settings = {k: v for k, v in config.to_dict().items() if k not in ("layer_types", "n_layer")}
     return type(config)(**settings | {"num_hidden_layers": layers})
 
@@ -45,7 +45,7 @@ def model(loaded):
 
 @pytest.fixture(scope="module")
 def texts():
-    """Tokens, weights and groups: beginnings of many lengths, one group of one, one that parts at once."""
+    """Tokens, weights and groups: prefixes of many lengths, a group of one text, a group without a prefix."""
     rng = np.random.default_rng(0)
     tokens, group = [], []
     for number, (start, ends) in enumerate(
@@ -60,7 +60,7 @@ def texts():
 
 @torch.inference_mode()
 def loop(network, tokens, weights):
-    """Text by text, as transformers gives them."""
+    """Sum text by text, from the hidden states of transformers."""
     sums = []
     for ids, weight in zip(tokens, weights, strict=True):
         states = network(torch.from_numpy(ids)[None], output_hidden_states=True).hidden_states
@@ -97,7 +97,7 @@ def test_a_text_has_the_same_sum_in_any_batch(name, loaded, texts):
     assert_same(turned[order], expected)
 
 
-def test_a_beginning_is_run_once_and_the_last_block_and_the_head_never(model, texts):
+def test_a_prefix_runs_once_and_the_last_block_and_the_head_never(model, texts):
     tokens, weights, group = texts
     shapes, above = [], []
     measure = HiddenStateSums(model)
@@ -119,13 +119,13 @@ def test_a_beginning_is_run_once_and_the_last_block_and_the_head_never(model, te
     assert above == []
 
 
-def test_no_hook_stays_behind(model, texts):
+def test_hooks_are_removed(model, texts):
     HiddenStateSums(model)(*texts)
     found = model.network(torch.arange(5)[None], output_hidden_states=True)
     assert found.logits.shape == (1, 5, 300) and len(found.hidden_states) == 6
 
 
-def test_what_is_lent_is_worth_lending():
+def test_a_prefix_is_shared_only_where_that_saves_enough():
     def rows(*texts):
         return [np.array(text) for text in texts]
 
@@ -136,7 +136,7 @@ def test_what_is_lent_is_worth_lending():
         0,
     ]  # one is left over: 3 are too few
     assert shared_prefix_lengths(rows([5, *start, 1], [5, *start]), np.zeros(2)).tolist() == [4, 4]
-    assert shared_prefix_lengths(rows([*start, 1], [*start, 2]), np.arange(2)).tolist() == [0, 0]  # of two groups
+    assert shared_prefix_lengths(rows([*start, 1], [*start, 2]), np.arange(2)).tolist() == [0, 0]  # two groups
     assert shared_prefix_lengths(rows([*start, *range(60)], [*start, 70]), np.zeros(2)).tolist() == [
         0,
         0,
@@ -147,7 +147,7 @@ def test_what_is_lent_is_worth_lending():
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
-def test_what_does_not_fit_into_memory_is_halved_until_it_does(model, texts, error):
+def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, texts, error):
     def hook(_module, _args, kwargs):
         if len(kwargs["input_ids"]) > 1:
             raise error
@@ -187,14 +187,14 @@ def test_a_model_of_one_layer_is_refused(loaded):
         HiddenStateSums(replace(loaded, network=network))
 
 
-def test_a_model_that_counts_its_hidden_states_otherwise_is_refused(loaded):
-    """Mamba's have no embeddings and the last block twice, so −4 is another layer."""
+def test_a_model_with_other_hidden_state_indices_is_refused(loaded):
+    """Mamba's hidden states lack the embeddings and repeat the last block, so −4 is another layer."""
     network = AutoModelForCausalLM.from_config(MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=4)).eval()
     with pytest.raises(ModelError, match="MambaForCausalLM keeps its hidden states in a way that is not known here"):
         HiddenStateSums(replace(loaded, network=network))
 
 
-def test_a_model_that_keeps_no_keys_and_values_runs_its_texts_whole(loaded, texts):
+def test_a_model_without_keys_and_values_runs_texts_whole(loaded, texts):
     config = RecurrentGemmaConfig(
         vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=5, num_attention_heads=4, lru_width=32
     )
@@ -204,8 +204,8 @@ def test_a_model_that_keeps_no_keys_and_values_runs_its_texts_whole(loaded, text
     assert_same(measure(*texts), loop(network, *texts[:2]))
 
 
-def test_nothing_is_lent_where_positions_are_not_told(loaded, texts, monkeypatch):
-    """A body that counts columns for positions would give other numbers: it is tried out, and not trusted."""
+def test_no_prefix_is_shared_if_position_ids_are_ignored(loaded, texts, monkeypatch):
+    """A body that ignores position_ids would give other numbers, which the self-test detects."""
     network = network_of(LlamaConfig(**SIZE | {"num_hidden_layers": 4}))
     own = network.base_model.forward
     monkeypatch.setattr(network.base_model, "forward", lambda *args, position_ids=None, **kwargs: own(*args, **kwargs))

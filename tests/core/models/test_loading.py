@@ -1,4 +1,4 @@
-"""Loading: everything from the files, nothing made up; and the head by itself is the model's own."""
+"""Loading reads every weight from the files, and the separate head computes the model's own logits."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def folder(tiny_model_dir, tmp_path):
 
 @every_family
 @torch.inference_mode()
-def test_the_head_alone_gives_the_logits_of_the_whole_model(config):
+def test_the_separate_head_computes_the_logits_of_the_whole_model(config):
     network = network_of(config)
     tokens = torch.randint(3, 300, (2, 40), generator=torch.Generator().manual_seed(1))
     hidden = network.base_model(input_ids=tokens, use_cache=False).last_hidden_state
@@ -38,7 +38,7 @@ def test_the_head_alone_gives_the_logits_of_the_whole_model(config):
     check_head(network, "cpu")
 
 
-def test_a_model_that_does_something_unknown_to_its_logits_is_refused():
+def test_a_model_that_transforms_its_logits_in_an_unknown_way_is_refused():
     network = network_of(FAMILIES["llama"])
     forward = network.forward
 
@@ -52,7 +52,7 @@ def test_a_model_that_does_something_unknown_to_its_logits_is_refused():
         check_head(network, "cpu")
 
 
-def test_a_model_comes_with_what_the_rest_needs_to_know(tiny_model_dir):
+def test_a_loaded_model_has_its_device_dtype_and_sizes(tiny_model_dir):
     ref = resolve_model(str(tiny_model_dir))
     model = load_model(ref)
     assert (model.device, model.dtype) == (pick_device(), "float32" if pick_device() == "cpu" else model.dtype)
@@ -61,18 +61,18 @@ def test_a_model_comes_with_what_the_rest_needs_to_know(tiny_model_dir):
     assert not model.network.training
 
 
-def test_the_tokenizer_knows_how_much_the_model_reads(tiny_model_dir):
+def test_the_tokenizer_has_the_model_s_context_length(tiny_model_dir):
     assert load_tokenizer(resolve_model(str(tiny_model_dir))).model_max_length == 512
 
 
-def test_a_processor_computes_small_models_in_float32_and_large_ones_in_what_it_is_fast_at():
+def test_a_cpu_runs_small_models_in_float32_and_large_ones_in_the_faster_dtype():
     able = torch.cpu.get_capabilities()
     fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
     assert pick_dtype("cpu", 99_999_999) == "float32"
     assert pick_dtype("cpu", 100_000_000) == ("bfloat16" if fast else "float32")
 
 
-def test_bfloat16_can_be_asked_for(tiny_model_dir):
+def test_bfloat16_can_be_requested(tiny_model_dir):
     model = load_model(resolve_model(str(tiny_model_dir)), dtype="bfloat16", device="cpu")
     assert (model.dtype, model.network.dtype) == ("bfloat16", torch.bfloat16)
 
@@ -86,13 +86,13 @@ def test_an_unknown_dtype_or_device_is_named(tiny_model_dir):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_a_device_that_is_not_there_is_not_replaced_by_another():
+def test_a_missing_device_is_not_replaced_by_another():
     with pytest.raises(ModelError, match="Device 'cuda' cannot be used here"):
         check_device("cuda")
 
 
 @pytest.mark.parametrize("what", ["missing", "of another shape"])
-def test_a_weight_that_is_not_in_the_files_is_not_made_up(folder, what):
+def test_a_weight_missing_from_the_files_is_not_initialised_at_random(folder, what):
     weights = load_file(folder / "model.safetensors")
     if what == "missing":
         del weights["lm_head.weight"]
@@ -103,7 +103,7 @@ def test_a_weight_that_is_not_in_the_files_is_not_made_up(folder, what):
         load_model(resolve_model(str(folder)))
 
 
-def test_a_model_that_needs_code_of_its_own_is_refused_and_the_code_not_run(folder, tmp_path):
+def test_a_model_that_needs_its_own_code_is_refused_without_running_it(folder, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     auto = {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "mine", "auto_map": auto}))
@@ -114,14 +114,14 @@ def test_a_model_that_needs_code_of_its_own_is_refused_and_the_code_not_run(fold
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
-def test_weights_cut_short_are_one_sentence(folder, kept):
+def test_truncated_weights_are_a_clear_error(folder, kept):
     data = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(data[:kept])
     with pytest.raises(ModelError, match=r"not a whole safetensors file|cannot be loaded"):
         load_model(resolve_model(str(folder)))
 
 
-def test_a_model_without_a_tokenizer_is_one_sentence(folder):
+def test_a_model_without_a_tokenizer_is_a_clear_error(folder):
     for path in folder.glob("tokenizer*"):
         path.unlink()
     with pytest.raises(ModelError, match="its tokenizer cannot be loaded"):
@@ -135,6 +135,6 @@ def test_a_state_of_another_model_is_refused(folder, tmp_path):
         load_model(resolve_model(str(folder)), state=tmp_path / "state")
 
 
-def test_a_state_that_is_not_there_is_one_sentence(folder, tmp_path):
+def test_a_missing_state_is_a_clear_error(folder, tmp_path):
     with pytest.raises(ModelError, match="cannot be read"):
         load_model(resolve_model(str(folder)), state=tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""A model is found by name and pinned by content, without torch and without a hub."""
+"""Model names resolve to files and a revision, without torch and without a hub."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def folder(tiny_model_dir, tmp_path):
     return Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
 
 
-def test_a_folder_is_named_by_its_content_not_its_place(folder, tiny_model_dir):
+def test_a_folder_s_revision_depends_on_its_content_not_its_path(folder, tiny_model_dir):
     here, there = resolve_model(str(folder)), resolve_model(str(tiny_model_dir))
     assert here.revision == there.revision and len(here.revision) == 32
     assert here.path == str(folder)
@@ -25,7 +25,7 @@ def test_a_folder_is_named_by_its_content_not_its_place(folder, tiny_model_dir):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_changing_a_file_that_decides_numbers_changes_the_revision(folder, name):
+def test_changing_a_file_that_affects_results_changes_the_revision(folder, name):
     before = resolve_model(str(folder)).revision
     data = bytearray((folder / name).read_bytes())
     data[-2] = ord(" ") if data[-2] != ord(" ") else ord("\n")
@@ -33,7 +33,7 @@ def test_changing_a_file_that_decides_numbers_changes_the_revision(folder, name)
     assert resolve_model(str(folder)).revision != before
 
 
-def test_a_read_me_does_not_change_the_revision(folder):
+def test_a_readme_does_not_change_the_revision(folder):
     before = resolve_model(str(folder)).revision
     (folder / "README.md").write_text("a card")
     assert resolve_model(str(folder)).revision == before
@@ -60,22 +60,22 @@ def test_a_missing_shard_is_named(folder):
         resolve_model(str(folder))
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
+def test_a_folder_that_is_not_a_model_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"has no config\.json"):
         resolve_model(str(tmp_path))
 
 
-def test_a_path_that_is_not_there_is_not_taken_for_a_hub_id(tmp_path):
+def test_a_missing_path_is_not_mistaken_for_a_hub_id(tmp_path):
     with pytest.raises(ModelError, match="no such folder"):
         resolve_model(str(tmp_path / "nowhere"))
 
 
-def test_a_hub_id_offline_and_not_cached_is_one_sentence():
+def test_an_uncached_hub_id_offline_is_a_clear_error():
     with pytest.raises(ModelError, match="not in the local cache, and the hub cannot be reached"):
         resolve_model("nobody/no-such-model")
 
 
-def test_a_cached_hub_model_is_its_commit_and_no_hub_is_asked(folder, tmp_path, monkeypatch):
+def test_a_cached_hub_model_resolves_to_its_commit_without_asking_the_hub(folder, tmp_path, monkeypatch):
     commit = "c" * 40
     repo = tmp_path / "hub" / "models--someone--tiny"
     shutil.copytree(folder, repo / "snapshots" / commit)
@@ -85,12 +85,12 @@ def test_a_cached_hub_model_is_its_commit_and_no_hub_is_asked(folder, tmp_path, 
     ref = resolve_model("someone/tiny")
     assert (ref.revision, ref.path) == (commit, str(repo / "snapshots" / commit))
     assert resolve_model("someone/tiny", commit) == ref
-    (repo / "snapshots" / commit / "model.safetensors").unlink()  # only half downloaded: not ours to use
+    (repo / "snapshots" / commit / "model.safetensors").unlink()  # an incomplete download is not used
     with pytest.raises(ModelError, match="hub cannot be reached"):
         resolve_model("someone/tiny")
 
 
-def test_finding_a_model_loads_neither_torch_nor_transformers():
+def test_resolving_a_model_imports_neither_torch_nor_transformers():
     script = "import sys, core.models.reference; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Sentence encoders: near in sense is near in space, alone or in a batch; and what is refused, with which sentence."""
+"""Sentence encoders: similar meanings are close, in any batch; unsupported models are rejected with a clear message."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def small(tiny_model_dir, tmp_path_factory):
-    """A random Llama with a pooling and a dense layer on top, as the library saves one."""
+    """A random Llama with a pooling and a dense layer on top, as saved by the library."""
     folder = tmp_path_factory.mktemp("small-encoder")
     torch.manual_seed(0)
     body = Transformer(str(tiny_model_dir))
@@ -50,12 +50,12 @@ def copy(small, tmp_path):
     return Path(shutil.copytree(small, tmp_path / "copy"))
 
 
-def test_alike_in_sense_is_near(encoder):
+def test_similar_meanings_are_close(encoder):
     one, other, bread = encoder(TEXTS[:3])
     assert one @ other > 0.6 and one @ bread < 0.2
 
 
-def test_vectors_have_unit_length_and_the_width_that_is_told(encoder):
+def test_vectors_have_unit_length_and_the_declared_width(encoder):
     found = encoder(TEXTS)
     assert found.shape == (5, encoder.width) == (5, 384) and found.dtype == np.float32
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
@@ -73,7 +73,7 @@ def test_a_text_is_the_same_alone_in_any_batch_and_in_any_order(encoder, small, 
     assert read(TEXTS) == pytest.approx(together, abs=1e-5)
 
 
-def test_nothing_is_printed_and_the_bar_of_others_stays_as_it_was(small, capfd):
+def test_nothing_is_printed_and_the_progress_bar_setting_is_restored(small, capfd):
     logging.enable_progress_bar()
     try:
         SentenceEncoder(str(small), device="cpu")(["a"] * 100)
@@ -83,7 +83,7 @@ def test_nothing_is_printed_and_the_bar_of_others_stays_as_it_was(small, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_folder_is_named_by_all_that_decides_its_vectors(copy, small):
+def test_a_folder_s_revision_covers_everything_that_affects_its_vectors(copy, small):
     revision = SentenceEncoder(str(small), device="cpu").revision
     assert len(revision) == 32 and int(revision, 16) >= 0
     assert SentenceEncoder(str(copy), device="cpu", revision=revision).revision == revision
@@ -96,13 +96,13 @@ def test_a_folder_is_named_by_all_that_decides_its_vectors(copy, small):
 
 
 @pytest.mark.parametrize("file", ["1_Pooling/config.json", "sentence_bert_config.json", "modules.json"])
-def test_changing_how_words_become_a_vector_changes_the_revision(copy, file):
+def test_changing_pooling_or_tokenization_changes_the_revision(copy, file):
     before = SentenceEncoder(str(copy), device="cpu").revision
     (copy / file).write_text((copy / file).read_text() + "\n")
     assert SentenceEncoder(str(copy), device="cpu").revision != before
 
 
-def test_a_cached_hub_model_is_its_commit_and_no_hub_is_asked(copy, tmp_path, monkeypatch):
+def test_a_cached_hub_model_resolves_to_its_commit_without_asking_the_hub(copy, tmp_path, monkeypatch):
     commit = "c" * 40
     repo = tmp_path / "hub" / "models--someone--small"
     shutil.copytree(copy, repo / "snapshots" / commit)
@@ -114,7 +114,7 @@ def test_a_cached_hub_model_is_its_commit_and_no_hub_is_asked(copy, tmp_path, mo
     assert SentenceEncoder("someone/small", device="cpu", revision=commit).width == 8
 
 
-def test_a_hub_model_cached_only_in_part_is_one_sentence(copy, tmp_path, monkeypatch):
+def test_an_incomplete_cached_hub_model_is_a_clear_error(copy, tmp_path, monkeypatch):
     repo = tmp_path / "hub" / "models--someone--small"
     shutil.copytree(copy, repo / "snapshots" / ("c" * 40), ignore=shutil.ignore_patterns("2_*", "modules.json"))
     (repo / "refs").mkdir()
@@ -124,8 +124,8 @@ def test_a_hub_model_cached_only_in_part_is_one_sentence(copy, tmp_path, monkeyp
         SentenceEncoder("someone/small", device="cpu")
 
 
-def test_a_download_that_fails_is_one_sentence(monkeypatch):
-    known = ModelRef("someone/small", "someone/small", "c" * 40, 1)  # what a hub says that then goes away
+def test_a_failed_download_is_a_clear_error(monkeypatch):
+    known = ModelRef("someone/small", "someone/small", "c" * 40, 1)  # the answer of a hub that then becomes unreachable
     monkeypatch.setattr("core.models.sentence_encoder.resolve_model", lambda name, revision: known)
     with pytest.raises(ModelError, match=r"'someone/small' cannot be downloaded .*Go online, or give a folder"):
         SentenceEncoder("someone/small", device="cpu")
@@ -150,7 +150,7 @@ def outside(modules):
 
 
 @pytest.mark.parametrize("change", [foreign, unknown, outside])
-def test_a_module_that_is_not_plain_arithmetic_of_the_library_is_refused(copy, change):
+def test_a_module_other_than_the_library_s_arithmetic_is_refused(copy, change):
     edit(copy / "modules.json", change)
     with pytest.raises(ModelError, match=r"is not one of Transformer, .* Code that comes with a model is not run"):
         SentenceEncoder(str(copy), device="cpu")
@@ -163,7 +163,7 @@ def test_a_damaged_list_of_modules_is_refused(copy, text):
         SentenceEncoder(str(copy), device="cpu")
 
 
-def test_a_language_model_is_not_made_into_an_encoder(tiny_model_dir):
+def test_a_language_model_is_not_accepted_as_an_encoder(tiny_model_dir):
     with pytest.raises(ModelError, match=r"has no modules\.json, so it is not a sentence-transformers model"):
         SentenceEncoder(str(tiny_model_dir), device="cpu")
     with pytest.raises(ModelError, match=r"'embedded' has no modules\.json"):
@@ -182,7 +182,7 @@ def test_weights_that_are_not_safetensors_are_refused(copy):
         SentenceEncoder(str(copy), device="cpu")
 
 
-def test_weights_that_are_lacking_are_not_made_up(copy):
+def test_missing_weights_are_not_initialised_at_random(copy):
     weights = load_file(copy / "model.safetensors")
     name = next(key for key in weights if key.endswith("layers.1.mlp.up_proj.weight"))
     save_file({key: value for key, value in weights.items() if key != name}, copy / "model.safetensors")
@@ -190,7 +190,7 @@ def test_weights_that_are_lacking_are_not_made_up(copy):
         SentenceEncoder(str(copy), device="cpu")
 
 
-def test_damaged_weights_are_one_sentence(copy):
+def test_damaged_weights_are_a_clear_error(copy):
     (copy / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match="cannot be loaded as a sentence encoder"):
         SentenceEncoder(str(copy), device="cpu")
@@ -202,7 +202,7 @@ def test_an_adapter_is_refused(copy):
         SentenceEncoder(str(copy), device="cpu")
 
 
-def test_a_name_that_leads_nowhere_is_one_sentence(tmp_path):
+def test_an_unknown_name_is_a_clear_error(tmp_path):
     with pytest.raises(ModelError, match="not in the local cache, and the hub cannot be reached"):
         SentenceEncoder("nobody/no-such-encoder", device="cpu")
     with pytest.raises(ModelError, match="no such folder"):
@@ -211,6 +211,6 @@ def test_a_name_that_leads_nowhere_is_one_sentence(tmp_path):
         SentenceEncoder(str(tmp_path), device="cpu")
 
 
-def test_a_device_that_is_not_there_is_one_sentence():
+def test_a_missing_device_is_a_clear_error():
     with pytest.raises(ModelError, match="Device 'abacus' cannot be used here"):
         SentenceEncoder(str(MINILM), device="abacus")

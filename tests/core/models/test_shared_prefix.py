@@ -1,4 +1,4 @@
-"""What rows have in common at their beginning is run once, and nothing else changes."""
+"""A prefix that rows share runs once, without changing any result."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from core.models.reference import resolve_model
 from core.models.shared_prefix import can_share_prefix, find_common_prefix
 from tests.core.models.families import every_family, network_of
 
-START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows have in common
+START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows share
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def model(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def batch():
-    """Rows that begin alike, of many lengths; one that parts early, one altogether different, one all beginning."""
+    """Rows of many lengths with a shared prefix; one diverges early, one shares nothing, one is only the prefix."""
     rng = np.random.default_rng(0)
     tails = [rng.integers(4, 300, n).astype(np.uint32) for n in (30, 9, 28, 2, 60, 33, 31, 8)]
     tokens = [np.concatenate([START, tail]) for tail in tails]
@@ -44,14 +44,14 @@ def batch():
 
 
 def alone(probe, batch):
-    """Each row by itself, which shares with nobody."""
+    """Measure each row in a call of its own, so that no prefix is shared."""
     parts = [probe({name: values[k : k + 1] for name, values in batch.items()}) for k in range(len(batch["tokens"]))]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 @every_family
 @pytest.mark.parametrize("budget", [100, 10_000])
-def test_a_lent_beginning_changes_no_figure(config, model, batch, budget):
+def test_a_shared_prefix_changes_no_value(config, model, batch, budget):
     network = network_of(config)
     assert can_share_prefix(network, "cpu")
     probe = ForwardPass(replace(model, network=network), batch_tokens=budget)
@@ -62,7 +62,7 @@ def test_a_lent_beginning_changes_no_figure(config, model, batch, budget):
         assert np.nanmax(np.abs(found[name] - expected[name]) / scale) < 1e-5
 
 
-def test_the_beginning_is_run_once_and_the_rest_as_often_as_there_are_rows(model, batch):
+def test_the_prefix_runs_once_and_the_rest_once_per_row(model, batch):
     shapes = []
 
     def seen(_module, _args, kwargs):
@@ -79,13 +79,13 @@ def test_the_beginning_is_run_once_and_the_rest_as_often_as_there_are_rows(model
     assert max(width for _, width in shapes[1:]) == 60
 
 
-def test_the_beginning_is_what_most_neighbours_share():
+def test_the_prefix_is_what_most_adjacent_rows_share():
     def rows(*lengths):
         return [np.concatenate([START[:n], np.full(9, 200 + n, np.uint32)]) for n in lengths]
 
     assert find_common_prefix(rows(40, 39, 38, 37)).tolist() == START[:38].tolist()
     assert find_common_prefix(rows(40, 39, 5, 38, 37, 36)).tolist() == START[:36].tolist()
-    assert len(find_common_prefix(rows(10, 11, 12, 13))) == 0  # too little to pay
+    assert len(find_common_prefix(rows(10, 11, 12, 13))) == 0  # too short to help
     assert len(find_common_prefix(rows(40))) == len(find_common_prefix([])) == 0
 
 
@@ -104,7 +104,7 @@ def test_the_beginning_is_what_most_neighbours_share():
     ],
     ids=["mamba", "recurrent gemma"],
 )
-def test_a_model_that_keeps_something_else_than_keys_and_values_runs_its_rows_whole(config, model, batch):
+def test_a_model_that_caches_something_else_than_keys_and_values_runs_rows_whole(config, model, batch):
     network = AutoModelForCausalLM.from_config(config).eval()
     assert not can_share_prefix(network, "cpu")
     probe = ForwardPass(replace(model, network=network))

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server on loopback that answers with a real model, and can be told to behave badly."""
+"""A small OpenAI-compatible server on loopback that answers with a real model, and can be made to misbehave."""
 
 import json
 import time
@@ -21,13 +21,16 @@ from core.models.generation.sampler import Sampler
 from core.models.loading import Model
 
 KEY = "sk-a-key-for-tests-only"
-START = 10.0  # seconds a server may take to start, and to stop
+START = 10.0  # seconds a server may take to start and to stop
 
 
 @dataclass
 class AnswerApp:
-    """What the server does, and what it was asked. `behave` is given each request's number, from 1, and its body; what
-    it returns is sent instead of answers (a number: a status)."""
+    """The server's behaviour, and the requests it received.
+
+    `behave` is called with each request's number, from 1, and its body; what it returns is sent instead of answers (a
+    number is a status).
+    """
 
     model: Model
     ignores_n: bool = False
@@ -101,7 +104,7 @@ class AnswerApp:
 
 @contextmanager
 def serving(app: AnswerApp) -> Iterator[str]:
-    """The address of the app while it runs, on a free port of the loopback."""
+    """Run the app on a free loopback port and yield its address."""
     config = uvicorn.Config(
         Starlette(routes=app.routes()), host="127.0.0.1", port=0, log_level="critical", lifespan="off", ws="none"
     )

@@ -1,4 +1,4 @@
-"""Settings of sampling, the names of streams, and what is counted."""
+"""Sampling settings, random streams, and counts of answers."""
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ def test_settings_out_of_range_are_refused(wrong, words):
         SamplingSettings(**wrong)
 
 
-def test_a_stream_hangs_on_seed_id_and_k_alone():
+def test_a_stream_depends_only_on_seed_id_and_k():
     names = random_streams(3, ["a", "b", "c"], 4)
     assert names.shape == (3, 4) and names.dtype == np.uint64 and len(np.unique(names)) == 12
     np.testing.assert_array_equal(random_streams(3, ["c", "a"], 4), names[[2, 0]])
@@ -54,7 +54,7 @@ def test_a_stream_hangs_on_seed_id_and_k_alone():
     ("text", "is_one"),
     [
         ("I'm sorry, but I can't help with that.", True),
-        ("  “I’m sorry”", False),  # a curly quote before it: a quotation
+        ("  “I’m sorry”", False),  # after an opening quote: a quotation
         ("I’m sorry, no.", True),
         ("As an AI language model, I have no body.", True),
         ("\nSorry, I will not.", True),
@@ -65,11 +65,11 @@ def test_a_stream_hangs_on_seed_id_and_k_alone():
         ("", False),
     ],
 )
-def test_a_refusal_is_known_by_how_it_begins(text, is_one):
+def test_a_refusal_is_recognised_by_its_opening(text, is_one):
     assert find_refusals(pa.array([text, None])).to_pylist() == [is_one, None]
 
 
-def test_what_is_there_and_what_is_wrong_with_it():
+def test_answers_and_their_faults_are_counted():
     table = answer_table(
         {
             "answers": [["Yes.", " \n", "I cannot"], ["No.", None, None], [None, None, None], ["a", "", "I won't"]],
@@ -83,9 +83,9 @@ def test_what_is_there_and_what_is_wrong_with_it():
     )
     chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 2), table.slice(3)])
     assert count_answers(chunks) == count_answers(table)
-    assert count_answers(table.slice(2, 1)).missing == 3  # a slice counts what is in it
+    assert count_answers(table.slice(2, 1)).missing == 3  # a slice counts its own rows only
 
 
-def test_no_rows_count_nothing():
+def test_counts_of_no_rows_are_zero():
     assert count_answers(answer_table(missing_answers(0, 5))) == AnswerCounts(*[0] * 8)
     assert count_answers(answer_table(missing_answers(2, 5))) == AnswerCounts(2, 10, 10, 0, 0, 0, 2, 2)

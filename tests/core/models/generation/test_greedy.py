@@ -1,4 +1,4 @@
-"""Confidence: equal to a plain loop that runs the whole network for each token, and the same for a row wherever."""
+"""Confidence equals a plain loop that runs the whole network for each token, and does not depend on the batch."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ from tests.core.models.families import FAMILIES, every_family, network_of
 
 LENGTHS = (60, 7, 30, 12, 50, 20, 3, 33, 1, 59)
 NEW = 12
-CLEAR = 2e-4  # the likeliest token of the rows here is so much ahead, in logits; rounding is below 2e-5
+CLEAR = 2e-4  # minimum lead of the likeliest token, in logits, in the rows here; rounding is below 2e-5
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pick(batch, rows):
 
 
 def with_ends(model, ends, network=None):
-    """The model (with another network) whose generation config names these ends, and its tokenizer none."""
+    """The model (with another network) with these end tokens in its generation config, and none in its tokenizer."""
     network = network or network_of(FAMILIES["llama"])
     network.generation_config.eos_token_id = ends
     tokenizer = make_tokenizer()
@@ -51,7 +51,7 @@ def with_ends(model, ends, network=None):
 
 @torch.inference_mode()
 def naive(network, prompt, new_tokens, ends):
-    """One row, everything run again for each token: what is said, its confidence, how clear its closest step was."""
+    """Run everything again for each token: the tokens, the confidence, and the smallest margin of any step."""
     ids, logp, clear = torch.from_numpy(np.asarray(prompt, np.int64))[None], [], np.inf
     for _ in range(new_tokens):
         logits = network(ids, use_cache=False).logits[0, -1].float()
@@ -74,19 +74,19 @@ def assert_equals_naive(continuation, batch, new_tokens=NEW):
     return found
 
 
-# --- the law
+# --- against a plain loop
 
 
 @every_family
 @pytest.mark.parametrize("budget", [100, 400])
-def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, budget):
+def test_it_equals_a_plain_loop_without_a_cache(config, model, budget):
     continuation = GreedyContinuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
     assert continuation.can_batch
     found = assert_equals_naive(continuation, prompts())
     assert (found["confidence"] > 0).all() and (found["confidence"] <= 1).all()
 
 
-def test_a_network_whose_rows_mind_each_other_continues_each_by_itself(model):
+def test_a_network_whose_rows_affect_each_other_continues_each_by_itself(model):
     network = network_of(
         RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
     )
@@ -103,34 +103,34 @@ def alone(model):
 
 
 @pytest.mark.parametrize("budget", [1, 150, 100_000])
-def test_a_row_is_as_sure_alone_and_in_any_batch_in_any_order(model, alone, budget):
+def test_a_row_has_the_same_confidence_in_any_batch_and_order(model, alone, budget):
     batch, order = prompts(), np.random.default_rng(3).permutation(len(LENGTHS))
     continuation = GreedyContinuation(model, new_tokens=NEW, batch_tokens=budget)
     np.testing.assert_allclose(continuation(batch)["confidence"], alone, rtol=1e-4)
     np.testing.assert_allclose(continuation(pick(batch, order))["confidence"], alone[order], rtol=1e-4)
 
 
-def test_padding_that_grows_changes_nothing(model):
+def test_more_padding_changes_nothing(model):
     short = prompts([9])["tokens"][0].astype(np.int64)
     continuation = GreedyContinuation(model, new_tokens=NEW)
     expected, count = continuation._pass([short], np.arange(1))
-    for length in (10, 64, 300):  # together, which `plan` would not put them
+    for length in (10, 64, 300):  # in one batch, which `plan_batches` would not do
         longer = prompts([length], seed=1)["tokens"][0].astype(np.int64)
         found, counts = continuation._pass([longer, short], np.arange(2))
         np.testing.assert_allclose(found[1], expected[0], rtol=1e-4)
         assert counts[1] == count[0]
 
 
-def test_the_same_call_gives_the_same_bits(model):
+def test_the_same_call_gives_bit_identical_results(model):
     first, second = (GreedyContinuation(model, new_tokens=NEW)(prompts()) for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
 
 
-# --- what is said
+# --- continuations
 
 
-def test_a_model_that_knows_nothing_is_as_sure_as_chance_and_says_the_lowest_token(model):
+def test_a_uniform_model_has_the_confidence_of_chance_and_picks_the_lowest_token(model):
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
     for ends, said in ([5], 32), ([0], 1), (None, 32):
@@ -139,7 +139,7 @@ def test_a_model_that_knows_nothing_is_as_sure_as_chance_and_says_the_lowest_tok
         assert found["continued"].tolist() == [said, said]
 
 
-def test_a_model_that_can_say_but_one_thing_is_sure(model):
+def test_a_model_with_one_possible_token_has_confidence_one(model):
     network = network_of(FAMILIES["llama"])
     head = torch.nn.Linear(32, 300)
     torch.nn.init.zeros_(head.weight)
@@ -149,18 +149,18 @@ def test_a_model_that_can_say_but_one_thing_is_sure(model):
     assert found["confidence"].tolist() == [1, 1]
 
 
-def test_an_answer_counts_up_to_its_end_and_a_row_that_goes_on_is_not_cut(model):
+def test_an_answer_counts_up_to_its_end_and_longer_rows_are_not_cut(model):
     batch = prompts([8, 20, 33])
     saying = [naive(network_of(FAMILIES["llama"]), t, NEW, ())[0] for t in batch["tokens"]]
     end = next(t for t in saying[0][2:] if t not in saying[0][:2] and t not in saying[1] + saying[2])
     found = assert_equals_naive(GreedyContinuation(with_ends(model, end), new_tokens=NEW), batch)
     assert found["continued"].tolist() == [saying[0].index(end) + 1, NEW, NEW]
-    several = [end, saying[1][0]]  # the first that is said, of several
+    several = [end, saying[1][0]]  # the first of several that occurs
     found = assert_equals_naive(GreedyContinuation(with_ends(model, several), new_tokens=NEW), batch)
     assert found["continued"][1] == 1
 
 
-def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model):
+def test_a_model_s_generation_settings_are_ignored_and_left_unchanged(model):
     own = with_ends(model, [1])
     expected = GreedyContinuation(own, new_tokens=NEW)(prompts())
     own.network.generation_config.update(
@@ -182,7 +182,7 @@ def test_settings_that_come_with_a_model_play_no_part_and_stay_as_they_are(model
     assert own.network.generation_config.to_dict() == before
 
 
-def test_one_token_is_the_greatest_probability_of_the_next(model):
+def test_the_confidence_of_one_token_is_its_probability(model):
     batch = prompts([9, 30])
     found = GreedyContinuation(model, new_tokens=1)(batch)
     for tokens, confidence in zip(batch["tokens"], found["confidence"], strict=True):
@@ -192,7 +192,7 @@ def test_one_token_is_the_greatest_probability_of_the_next(model):
     assert found["continued"].tolist() == [1, 1]
 
 
-def test_a_state_with_an_adapter_is_asked_and_not_its_base(model):
+def test_a_model_with_an_adapter_is_used_and_not_its_base(model):
     base = network_of(FAMILIES["llama"])
     plain = GreedyContinuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())
     torch.manual_seed(1)
@@ -201,10 +201,10 @@ def test_a_state_with_an_adapter_is_asked_and_not_its_base(model):
     assert not np.allclose(found["confidence"], plain["confidence"], rtol=1e-3)
 
 
-# --- where an answer ends
+# --- end of an answer
 
 
-def test_an_answer_ends_with_whatever_the_model_the_tokenizer_or_the_template_says(model):
+def test_end_tokens_come_from_the_model_the_tokenizer_and_the_template(model):
     tokenizer = make_tokenizer()  # </s> is 1, <|im_end|> is 3
     own = replace(with_ends(model, [17, 9]), tokenizer=tokenizer)
     assert end_tokens(own) == (1, 9, 17)
@@ -221,11 +221,11 @@ def test_an_answer_ends_with_whatever_the_model_the_tokenizer_or_the_template_sa
         (CHATML, 3),
         ("{% for m in messages %}{{ m.role }} {{ m.content }} </s>\n{% endfor %}", 1),
         ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", None),  # no control token
-        ("{{ messages[0].content }}", None),  # shows no answer
+        ("{{ messages[0].content }}", None),  # prints no answer
         ("{{ raise_exception('never') }}", None),
     ],
 )
-def test_the_end_of_turn_is_the_last_token_of_a_response_where_that_is_a_control_token(tokenizer, template, end):
+def test_the_end_of_turn_is_the_last_token_of_a_response_if_that_is_a_control_token(tokenizer, template, end):
     tokenizer.chat_template = template
     assert end_of_turn_token(tokenizer) == end
     if end is not None:
@@ -233,9 +233,9 @@ def test_the_end_of_turn_is_the_last_token_of_a_response_where_that_is_a_control
         assert row["tokens"][0][row["spans"][0][-1] - 1] == end
 
 
-# --- where it begins
+# --- beginning of an answer
 
-NO_READY = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"  # knows no generation prompt
+NO_READY = "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}"  # has no generation prompt
 THOUGHT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
@@ -264,7 +264,7 @@ def encoded(encoder, talk, response):
         (THOUGHT, "<|im_end|>\n<|im_start|>assistant\n"),
     ],
 )
-def test_the_prompt_is_the_same_with_a_response_or_without_and_ends_where_an_answer_begins(
+def test_the_prompt_is_the_same_with_or_without_a_response_and_ends_where_an_answer_begins(
     model, tokenizer, template, opening, talk
 ):
     tokenizer.chat_template = template
@@ -277,20 +277,20 @@ def test_the_prompt_is_the_same_with_a_response_or_without_and_ends_where_an_ans
 
 
 @pytest.mark.parametrize("template", [None, CHATML])
-def test_a_blank_turn_that_waits_for_an_answer_is_not_an_answer(tokenizer, template):
+def test_a_blank_last_turn_is_not_a_response(tokenizer, template):
     tokenizer.chat_template = template
     encoder = Encoder(tokenizer, Reading())
     waiting = encoded(encoder, [("user", "A?"), ("assistant", " ")], None)
     np.testing.assert_array_equal(waiting["tokens"][0], encoded(encoder, [("user", "A?")], None)["tokens"][0])
 
 
-def test_a_template_that_prints_no_answers_still_makes_prompts(tokenizer):
+def test_a_template_that_prints_no_responses_still_makes_prompts(tokenizer):
     tokenizer.chat_template = "{{ messages[0].content }}{% if add_generation_prompt %} ->{% endif %}"
     row = encoded(Encoder(tokenizer, Reading()), [("user", "A?")], None)
     assert tokenizer.decode(row["tokens"][0]) == "A? ->"
 
 
-def test_a_response_plays_no_part(model):
+def test_the_response_is_ignored(model):
     batch = prompts([40])
     row = batch["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([30, 40], [5, 9, 30, 40], [])]
@@ -298,7 +298,7 @@ def test_a_response_plays_no_part(model):
     np.testing.assert_allclose(found["confidence"], found["confidence"][2], rtol=1e-4)
 
 
-def test_a_row_without_a_prompt_is_nan_and_no_other_is(model):
+def test_only_a_row_without_a_prompt_is_nan(model):
     row = prompts([12])["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([0, 12], [5, 12], [])]
     found = GreedyContinuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
@@ -319,7 +319,7 @@ def test_columns_are_as_declared(model):
 
 
 @pytest.mark.parametrize("bos", [0, None])
-def test_a_prompt_that_is_too_long_to_be_continued_loses_its_beginning_but_not_a_bos(model, bos):
+def test_an_overlong_prompt_loses_its_beginning_but_keeps_a_bos(model, bos):
     tokenizer = make_tokenizer()
     tokenizer.bos_token = None if bos is None else "<s>"
     tight = replace(model, tokenizer=tokenizer, max_length=40)
@@ -331,8 +331,8 @@ def test_a_prompt_that_is_too_long_to_be_continued_loses_its_beginning_but_not_a
     assert found["confidence"][0] == pytest.approx(found["confidence"][1], rel=1e-4)
 
 
-def test_a_row_as_long_as_the_model_reads_is_continued_by_a_network_with_so_many_places(model):
-    network = network_of(FAMILIES["gpt2"])  # 256 learned positions, and an error beyond
+def test_a_row_as_long_as_the_context_is_continued_within_the_positions(model):
+    network = network_of(FAMILIES["gpt2"])  # 256 learned positions, an error beyond
     own = replace(with_ends(model, None, network), max_length=256)
     found = GreedyContinuation(own, new_tokens=16)(prompts([256, 240]))
     assert found["continued"].tolist() == [16, 16]
@@ -346,7 +346,7 @@ def test_a_continuation_that_leaves_no_room_for_a_prompt_is_refused(model, new_t
 
 
 def failing_above(network, rows_at_most, error):
-    """The network's body, out of memory for batches of more rows than this."""
+    """Make the network's body run out of memory for batches of more rows than this."""
 
     def hook(_module, _args, kwargs):
         if len(kwargs["input_ids"]) > rows_at_most:
@@ -378,7 +378,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
         (RuntimeError("something else"), RuntimeError, "something else"),
     ],
 )
-def test_what_fails_even_alone_or_for_another_reason_is_said(model, error, raised, words):
+def test_a_row_that_fails_alone_or_for_another_reason_is_an_error(model, error, raised, words):
     continuation = GreedyContinuation(model, new_tokens=4)
     hook = failing_above(model.network, 0, error)
     try:
@@ -388,10 +388,10 @@ def test_what_fails_even_alone_or_for_another_reason_is_said(model, error, raise
         hook.remove()
 
 
-# --- the model's own state
+# --- the model's state
 
 
-def test_it_leaves_the_model_as_it_was(model):
+def test_the_model_is_left_unchanged(model):
     before = ForwardPass(model)({"tokens": prompts([20])["tokens"], "spans": [np.array([5, 20], np.int32)]})
     attributes = set(vars(model.network))
     GreedyContinuation(model)(prompts())

@@ -1,4 +1,4 @@
-"""Sampled answers: equal to a plain loop that runs everything again for each token, the same for a row wherever."""
+"""Sampled answers equal a plain loop without a cache, and a row has the same answers in any batch."""
 
 from dataclasses import replace
 from itertools import chain
@@ -22,7 +22,7 @@ from tests.core.conftest import make_tokenizer
 from tests.core.models.families import every_family, network_of
 
 LENGTHS = (40, 7, 30, 12, 40, 20, 3, 33, 1, 39)
-WARM = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very sure
+WARM = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very certain
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def with_network(model, network, ends=None):
 
 @torch.inference_mode()
 def naive(network, prompt, settings, stream, ends):
-    """One answer, everything run again for each token."""
+    """Sample one answer, running everything again for each token."""
     draw, ids = (
         TopPProcessor(np.array([stream], np.uint64), settings),
         torch.from_numpy(np.asarray(prompt, np.int64))[None],
@@ -79,14 +79,14 @@ def assert_equals_naive(sampler, batch, settings):
     return found
 
 
-# --- the law
+# --- against a plain loop
 
 
 @every_family
 @pytest.mark.parametrize("shares", [True, False])
-def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(config, model, shares):
-    settings = replace(WARM, answers=2, max_new_tokens=36)  # more than a round
-    ends = [int(t) for t in range(1, 300, 25)]  # many, so that answers end
+def test_it_equals_a_plain_loop_without_a_cache(config, model, shares):
+    settings = replace(WARM, answers=2, max_new_tokens=36)  # longer than a round
+    ends = [int(t) for t in range(1, 300, 25)]  # many, so that answers do end
     sampler = Sampler(with_network(model, network_of(config), ends), settings, batch_tokens=500)
     assert sampler.can_batch and sampler.shares_prefix
     sampler.shares_prefix = shares
@@ -95,7 +95,7 @@ def test_it_equals_the_plain_loop_that_runs_everything_again_for_each_token(conf
     assert "stop" in ended
 
 
-def test_a_network_whose_rows_mind_each_other_answers_each_by_itself(model):
+def test_a_network_whose_rows_affect_each_other_runs_each_answer_by_itself(model):
     network = network_of(
         RwkvConfig(vocab_size=300, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2, context_length=256)
     )
@@ -105,14 +105,14 @@ def test_a_network_whose_rows_mind_each_other_answers_each_by_itself(model):
     assert_equals_naive(sampler, prompts([9, 4, 9]), settings)
 
 
-def test_near_no_temperature_all_answers_are_the_greedy_continuation(model):
+def test_near_temperature_zero_all_answers_are_the_greedy_continuation(model):
     found = Sampler(model, SamplingSettings(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
     greedy = GreedyContinuation(model, new_tokens=12)(prompts())
     for answers, tokens, count in zip(found["answers"], found["answer_tokens"], greedy["continued"], strict=True):
         assert len(set(answers)) == 1 and tokens == [count] * 3
 
 
-# --- the same for a row wherever
+# --- independence of the batch
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def alone(model):
 
 
 @pytest.mark.parametrize("budget", [1, 700, 100_000])
-def test_a_row_has_the_same_answers_alone_and_in_any_batch_in_any_order(model, alone, budget):
+def test_a_row_has_the_same_answers_in_any_batch_and_order(model, alone, budget):
     batch, order = prompts(), np.random.default_rng(3).permutation(len(LENGTHS)).tolist()
     sampler = Sampler(model, WARM, batch_tokens=budget)
     assert sampler(batch) == alone
@@ -141,7 +141,7 @@ def test_another_seed_or_id_gives_other_answers_and_fewer_answers_are_the_first_
     assert len(set(kept[0])) == 3
 
 
-def test_a_response_plays_no_part_and_a_row_without_a_prompt_has_no_answers(model, alone):
+def test_the_response_is_ignored_and_a_row_without_a_prompt_has_no_answers(model, alone):
     row = prompts()["tokens"][0]
     longer = np.concatenate([row, [9, 8, 7]]).astype(np.uint32)
     spans = [np.array(s, np.int32) for s in ([40, 43], [5, 9, 40, 43], [0, 43], [])]
@@ -157,14 +157,14 @@ def test_a_response_plays_no_part_and_a_row_without_a_prompt_has_no_answers(mode
     assert (counts.missing, counts.lone_rows) == (6, 2)
 
 
-def test_nothing_asked_is_nothing_answered(model):
+def test_no_rows_give_no_answers(model):
     assert Sampler(model, WARM)(prompts([])) == {"answers": [], "answer_tokens": [], "ended": []}
 
 
 # --- what does not fit
 
 
-def test_a_prompt_keeps_its_first_tokens_where_a_limit_is_set_and_else_its_last(model):
+def test_a_prompt_keeps_its_first_tokens_with_a_limit_and_else_its_last(model):
     row = np.concatenate([[0], prompts([60])["tokens"][0]]).astype(np.int64)
     tight = replace(model, max_length=46)
     assert Sampler(tight, WARM)._prompt(row, []).tolist() == [0, *row[-11:]]
@@ -198,7 +198,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, alone, error):
         handle.remove()
 
 
-def test_logits_that_are_not_numbers_are_an_error_and_the_model_is_left_as_it_was(model):
+def test_nan_logits_are_an_error_and_the_model_is_left_unchanged(model):
     before = set(vars(model.network))
     sampler = Sampler(model, WARM)
     head = model.network.get_output_embeddings()

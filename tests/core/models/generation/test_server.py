@@ -1,4 +1,4 @@
-"""Answers from a real server on loopback that runs the embedded model, and from one that behaves badly."""
+"""Answers from a real server on loopback that runs the embedded model, and from a misbehaving one."""
 
 import json
 import os
@@ -52,36 +52,36 @@ def batch(questions=QUESTIONS, **more):
     } | more
 
 
-def served(url, **more):
+def served_model(url, **more):
     return ServedModel(url, "embedded", **({"tries": 3, "concurrency": 3} | more))
 
 
-def ask(app, given=None, settings=QUICK, **more):
-    with serving(app) as url, ServerSampler(served(url, **more), settings, back_off=0.01) as server:
+def request_answers(app, given=None, settings=QUICK, **more):
+    with serving(app) as url, ServerSampler(served_model(url, **more), settings, back_off=0.01) as server:
         return server(given or batch()), server
 
 
-def failing(app, given=None, **more):
+def error_text(app, given=None, **more):
     with pytest.raises(ModelError) as caught:
-        ask(app, given, **more)
+        request_answers(app, given, **more)
     text = str(caught.value)
     assert text.count("http://127.0.0.1") == 1 and "SECRET" not in text and KEY not in text
     return text
 
 
-# --- asking
+# --- requests
 
 
 @pytest.mark.parametrize("form", ["chat", "completions"])
 def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
     app = AnswerApp(model)
-    found, server = ask(app, form=form)
+    found, server = request_answers(app, form=form)
     assert len(app.asked) == len(QUESTIONS) and app.most_at_once <= 3
     counts = count_answers(answer_table(found))
     assert (counts.rows, counts.asked, counts.missing) == (4, 12, 0)
     assert all(len(set(answers)) == 3 for answers in found["answers"])
     assert {e for row in found["ended"] for e in row} <= {"stop", "length"}
-    assert 12 <= server.generated_tokens <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # it gives but the sum
+    assert 12 <= server.generated_tokens <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # only a sum
     body = next(b for b in app.asked if "France" in json.dumps(b))
     assert {k: body[k] for k in ("model", "n", "temperature", "top_p", "max_tokens")} == {
         "model": "embedded",
@@ -98,9 +98,9 @@ def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
         assert body["prompt"].endswith("France?\n\n### Response:\n")
 
 
-def test_a_row_has_the_same_answers_in_any_batch_and_order_from_a_server_that_keeps_to_its_seed(model):
+def test_a_row_has_the_same_answers_in_any_batch_and_order_if_the_server_respects_seeds(model):
     app = AnswerApp(model)
-    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served_model(url), QUICK) as server:
         whole = server(batch())["answers"]
         assert server(batch(QUESTIONS[::-1]))["answers"] == whole[::-1]
         assert server(batch(QUESTIONS[2:3]))["answers"] == whole[2:3]
@@ -108,9 +108,9 @@ def test_a_row_has_the_same_answers_in_any_batch_and_order_from_a_server_that_ke
 
 
 @pytest.mark.parametrize("fault", ["ignores_n", "refuses_n"])
-def test_a_server_that_minds_n_is_asked_k_times_and_this_is_remembered(model, fault):
+def test_a_server_that_does_not_support_n_gets_k_requests_from_then_on(model, fault):
     app = AnswerApp(model, **{fault: True})
-    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served_model(url), QUICK) as server:
         found = server(batch())
         extra = fault == "refuses_n"
         assert len(app.asked) == 12 + extra and not server.asks_together
@@ -128,15 +128,15 @@ def test_turns_before_the_last_answer_are_sent_and_a_response_is_not(model):
     tools = [("user", "Weather?"), ("assistant", "Asking."), ("tool", "Rain"), ("assistant", "It rains.")]
     told = [json.dumps([{"role": r, "content": c} for r, c in said]) for said in (turns, tools)]
     given = batch(["Hi", "Weather?", "One?"]) | {"response": ["Gone", "It rains.", "Uno"], "turns": [*told, None]}
-    ask(app, given, concurrency=1)
+    request_answers(app, given, concurrency=1)
     said = [[(m["role"], m["content"]) for m in body["messages"]] for body in app.asked]
     plain = [("user", "Weather?"), ("assistant", "Asking."), ("user", "Rain")]
     assert sorted(said) == sorted([turns[:4], plain, [("user", "One?")]])
 
 
-def test_progress_is_told_of_answers_and_what_it_raises_ends_the_work(model):
+def test_progress_counts_answers_and_an_exception_it_raises_ends_the_work(model):
     app, told = AnswerApp(model), []
-    with serving(app) as url, ServerSampler(served(url), QUICK) as server:
+    with serving(app) as url, ServerSampler(served_model(url), QUICK) as server:
         server(batch(), lambda *so_far: told.append(so_far))
         assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
 
@@ -152,23 +152,29 @@ def test_progress_is_told_of_answers_and_what_it_raises_ends_the_work(model):
 # --- the key
 
 
-def test_the_key_is_sent_and_is_nowhere_else(model, monkeypatch, caplog):
+def test_the_key_is_sent_and_appears_nowhere_else(model, monkeypatch, caplog):
     monkeypatch.setenv("MY_KEY", KEY)
     caplog.set_level(0)
     app = AnswerApp(model)
-    _, server = ask(app, key_variable="MY_KEY")
+    _, server = request_answers(app, key_variable="MY_KEY")
     assert set(app.keys) == {f"Bearer {KEY}"}
-    for text in (repr(server), repr(server.served), repr(server.served.key_fields), repr(server.endpoint), caplog.text):
+    for text in (
+        repr(server),
+        repr(server.served_model),
+        repr(server.served_model.key_fields),
+        repr(server.endpoint),
+        caplog.text,
+    ):
         assert KEY not in text and "SECRET" not in text
-    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
+    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served_model))
     for status in (401, 403):
-        text = failing(AnswerApp(model, behave=lambda n, b, s=status: s), key_variable="MY_KEY")
+        text = error_text(AnswerApp(model, behave=lambda n, b, s=status: s), key_variable="MY_KEY")
         assert f"does not accept the key (status {status}). Put it into the environment variable MY_KEY." in text
 
 
-def test_without_a_key_none_is_sent_and_one_that_is_named_must_be_there(model, monkeypatch):
+def test_without_a_key_none_is_sent_and_a_named_variable_must_be_set(model, monkeypatch):
     app = AnswerApp(model)
-    ask(app, batch(QUESTIONS[:1]))
+    request_answers(app, batch(QUESTIONS[:1]))
     assert app.keys == [None]
     with pytest.raises(ModelError, match="The environment variable MY_KEY is not set"):
         Endpoint("http://127.0.0.1:1/v1", key_variable="MY_KEY")
@@ -183,7 +189,7 @@ def test_a_key_does_not_follow_a_redirect(model, monkeypatch):
     other = AnswerApp(model)
     with serving(other) as elsewhere:
         away = RedirectResponse(f"{elsewhere}/chat/completions", 307)
-        assert "status 307 and no JSON object" in failing(AnswerApp(model, behave=lambda n, b: away))
+        assert "status 307 and no JSON object" in error_text(AnswerApp(model, behave=lambda n, b: away))
     assert other.keys == []
 
 
@@ -199,12 +205,12 @@ def test_a_key_does_not_follow_a_redirect(model, monkeypatch):
         (" http://[::1]:80/openai ", "http://[::1]/openai"),
     ],
 )
-def test_an_address_is_http_or_https_and_ends_in_v1_where_it_names_no_path(given, url):
+def test_an_address_is_http_or_https_and_gets_v1_if_it_has_no_path(given, url):
     assert check_url(given) == url
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "file:///etc/passwd", "http://", "ftp://host/v1", "http://a b"])
-def test_what_is_no_address_is_said(url):
+def test_an_invalid_address_is_a_clear_error(url):
     with pytest.raises(ModelError, match=r"http://127\.0\.0\.1:8000/v1"):
         check_url(url)
 
@@ -216,24 +222,24 @@ def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(url):
     assert "sk-mine" not in str(caught.value)
 
 
-# --- patience
+# --- retries
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_what_may_go_well_another_time_is_tried_again(model, status):
+def test_transient_failures_are_retried(model, status):
     app = AnswerApp(model, behave=lambda number, body: status if number in (1, 2, 5) else None)
-    found, server = ask(app)
+    found, server = request_answers(app)
     assert count_answers(answer_table(found)).missing == 0
     assert len(app.asked) == 7 and server.endpoint.retried == 3
 
 
-def test_a_server_that_says_when_to_come_back_is_left_alone_until_then(model):
+def test_retry_after_is_respected(model):
     busy = Response(status_code=429, headers={"Retry-After": "1"})
     began = time.monotonic()
-    ask(AnswerApp(model, behave=lambda number, body: busy if number == 1 else None), batch(QUESTIONS[:1]))
+    request_answers(AnswerApp(model, behave=lambda number, body: busy if number == 1 else None), batch(QUESTIONS[:1]))
     assert time.monotonic() - began >= 1
     later = Response(status_code=429, headers={"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})
-    assert "asks to be left alone for " in failing(AnswerApp(model, behave=lambda number, body: later))
+    assert "asks to be left alone for " in error_text(AnswerApp(model, behave=lambda number, body: later))
 
 
 def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
@@ -246,55 +252,55 @@ def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
     assert time.monotonic() - began < 30 and len(app.asked) == 1
 
 
-def test_a_server_that_always_fails_is_an_error_after_some_tries(model):
+def test_a_server_that_always_fails_is_an_error_after_all_attempts(model):
     app = AnswerApp(model, behave=lambda number, body: 500)
-    assert "answers with status 500, 3 times in a row. See that it runs" in failing(app)
-    assert len(app.asked) == 3  # the first row alone: no other is begun
+    assert "answers with status 500, 3 times in a row. See that it runs" in error_text(app)
+    assert len(app.asked) == 3  # only the first row: no other has started
 
 
-def test_a_failure_among_many_ends_the_others(model):
+def test_one_failure_ends_the_other_requests(model):
     app = AnswerApp(model, behave=lambda number, body: 401 if "Question 7" in str(body) else None)
-    text = failing(app, batch([f"Question {k}." for k in range(60)]), concurrency=2)
+    text = error_text(app, batch([f"Question {k}." for k in range(60)]), concurrency=2)
     assert "does not accept the key (status 401)" in text and len(app.asked) < 30
 
 
-def test_a_row_that_is_refused_has_no_answers_while_others_have(model):
+def test_a_rejected_row_has_no_answers_while_others_do(model):
     app = AnswerApp(model, behave=lambda number, body: 400 if "France" in str(body) else None)
-    found, server = ask(app)
+    found, server = request_answers(app)
     assert found["answers"][0] == [None] * 3 and None not in chain(*found["answers"][1:])
     assert (server.refused_rows, server.answered_rows, server.asks_together) == (1, 3, True)
 
 
 @pytest.mark.parametrize(("rows", "asked"), [(1, 2), (2, 4), (4, 6)])
-def test_a_server_that_refuses_all_is_an_error(model, rows, asked):
+def test_a_server_that_rejects_all_rows_is_an_error(model, rows, asked):
     app = AnswerApp(model, behave=lambda number, body: 422)
-    text = failing(app, batch(QUESTIONS[:rows]), concurrency=1)
+    text = error_text(app, batch(QUESTIONS[:rows]), concurrency=1)
     assert "refuses the request (status 422). See whether model 'embedded'" in text
-    assert asked <= len(app.asked) <= asked + 2  # the next row may have begun when the third failed
+    assert asked <= len(app.asked) <= asked + 2  # the next row may have started when the third failed
 
 
-def test_a_connection_cut_in_the_middle_is_tried_again(model):
+def test_a_broken_connection_is_retried(model):
     cut = Response("{", headers={"Content-Length": "1000"})
     app = AnswerApp(model, behave=lambda number, body: cut if number == 1 else None)
-    found, server = ask(app, batch(QUESTIONS[:1]))
+    found, server = request_answers(app, batch(QUESTIONS[:1]))
     assert server.endpoint.retried == 1 and count_answers(answer_table(found)).missing == 0
 
 
-def test_a_server_that_is_slow_or_not_there_is_said(model):
+def test_a_slow_or_missing_server_is_a_clear_error(model):
     app = AnswerApp(model, behave=lambda number, body: time.sleep(0.6))
-    text = failing(app, batch(QUESTIONS[:1]), timeout=0.2, tries=2)
+    text = error_text(app, batch(QUESTIONS[:1]), timeout=0.2, tries=2)
     assert "gives no answer within 0.2 seconds, 2 times in a row" in text
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, and nobody listens
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"  # bound, but not listening
         with (
-            ServerSampler(served(url), QUICK, back_off=0.01) as server,
+            ServerSampler(served_model(url), QUICK, back_off=0.01) as server,
             pytest.raises(ModelError, match=r"/v1 cannot be reached \(ConnectError\), 3 times in a row"),
         ):
             server(batch())
 
 
-# --- answers that are none
+# --- malformed answers
 
 
 @pytest.mark.parametrize(
@@ -310,18 +316,18 @@ def test_a_server_that_is_slow_or_not_there_is_said(model):
     ],
 )
 def test_json_of_another_shape_is_an_error(model, text):
-    said = failing(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
+    said = error_text(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
     assert "no JSON object" in said or "JSON that holds no answer" in said
 
 
-def test_an_unknown_model_is_named_with_those_that_are_there(model):
+def test_an_unknown_model_is_named_with_the_available_ones(model):
     with serving(AnswerApp(model)) as url, ServerSampler(ServedModel(url, "other"), QUICK) as server:
         with pytest.raises(ModelError, match=r"has no model 'other', .* \(status 404\)\. It has embedded\.") as caught:
             server(batch())
         assert "SECRET" not in str(caught.value)
 
 
-def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(model):
+def test_missing_content_is_an_empty_answer_refusals_are_text_and_extra_answers_are_dropped(model):
     choices = [
         {"index": 0, "message": {"content": None}, "finish_reason": "content_filter"},
         {"index": 1, "message": {"content": None, "refusal": "I can't."}, "finish_reason": "stop"},
@@ -329,7 +335,9 @@ def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(
         {"index": 3, "message": {"content": "More"}, "finish_reason": "length"},
     ]
     text = json.dumps({"choices": choices[::-1], "usage": None})
-    found, server = ask(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)), batch(QUESTIONS[:1]))
+    found, server = request_answers(
+        AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)), batch(QUESTIONS[:1])
+    )
     assert found == {
         "answers": [["", "I can't.", "Yes"]],
         "answer_tokens": [[None] * 3],
@@ -346,19 +354,19 @@ def test_no_content_is_an_empty_answer_a_refusal_its_words_and_too_many_are_cut(
         ({}, SamplingSettings(prompt_tokens=80), "prompt_tokens is for models that run here"),
     ],
 )
-def test_what_a_server_cannot_do_is_refused_at_once(more, settings, words):
+def test_unsupported_settings_are_refused_at_once(more, settings, words):
     with pytest.raises(ModelError, match=words):
-        ServerSampler(served("http://127.0.0.1:1", **more), settings)
+        ServerSampler(served_model("http://127.0.0.1:1", **more), settings)
 
 
-def test_the_environment_is_left_as_it_was():
+def test_the_environment_is_left_unchanged():
     assert "WINNOW_API_KEY" not in os.environ
 
 
 # --- as part of a measurement
 
 
-def test_a_stopped_server_loses_no_answer_that_was_given(model, tmp_path, monkeypatch):
+def test_a_failing_server_loses_no_stored_answer(model, tmp_path, monkeypatch):
     monkeypatch.setattr(answer_divergence, "SERVED_PART_ROWS", 2)
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps({"instruction": q, "output": "yes"}) + "\n" for q in QUESTIONS))
@@ -375,7 +383,7 @@ def test_a_stopped_server_loses_no_answer_that_was_given(model, tmp_path, monkey
         app.behave = lambda number, body: None
         app.asked.clear()
         run = measure(pool, asked, Reading(), Workspace(tmp_path), report=SilentReporter())
-    assert len(app.asked) == 2  # the first part, of two rows, was kept
+    assert len(app.asked) == 2  # the first part, of two rows, was stored
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] == 2).all()
     assert run.summary["answers"]["asked"] == 8

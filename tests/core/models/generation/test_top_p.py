@@ -1,4 +1,4 @@
-"""A draw from the nucleus: the distribution it has, the tokens it keeps, and noise that hangs on its place alone."""
+"""Top-p sampling: its distribution, the tokens it excludes, and noise that depends only on id, step and stream."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.stats import chisquare, kstest
 from core.models.generation.answers import SamplingSettings, random_streams
 from core.models.generation.top_p import TopPProcessor, gumbel_noise, sample_top_p, step_seeds
 
-SHARES = [0.42, 0.25, 0.15, 0.1, 0.08]  # of five tokens, the third of them likeliest
+SHARES = [0.42, 0.25, 0.15, 0.1, 0.08]  # of five tokens, sorted
 PLACES = [2, 0, 4, 1, 3]
 
 
@@ -16,7 +16,7 @@ def logits_of(shares, rows=1):
     return torch.tensor(shares).log().expand(rows, -1).clone()
 
 
-def draws(shares, rows, temperature=1.0, top_p=1.0, seed=0):
+def count_samples(shares, rows, temperature=1.0, top_p=1.0, seed=0):
     noise = gumbel_noise(random_streams(seed, [str(i) for i in range(rows)], 1)[:, 0], len(shares), "cpu")
     token, chance = sample_top_p(logits_of(shares, rows), noise, temperature, top_p)
     return np.bincount(token, minlength=len(shares)), chance
@@ -26,25 +26,25 @@ def draws(shares, rows, temperature=1.0, top_p=1.0, seed=0):
     ("top_p", "kept"),
     [(0.01, [0]), (0.41, [0]), (0.43, [0, 1]), (0.66, [0, 1]), (0.68, [0, 1, 2]), (0.91, [0, 1, 2, 3]), (1, range(5))],
 )
-def test_the_nucleus_is_the_smallest_set_that_holds_top_p_and_is_drawn_by_its_shares(top_p, kept):
+def test_the_nucleus_is_the_smallest_set_with_mass_top_p_and_is_sampled_in_proportion(top_p, kept):
     shares = np.zeros(5)
     shares[PLACES] = SHARES
-    counts, _ = draws(shares.tolist(), 20_000, top_p=top_p)
+    counts, _ = count_samples(shares.tolist(), 20_000, top_p=top_p)
     inside = [PLACES[k] for k in kept]
     assert np.flatnonzero(counts).tolist() == sorted(inside)
     expected = shares[inside] / shares[inside].sum()
     assert len(inside) == 1 or chisquare(counts[inside], expected * 20_000).pvalue > 0.001
 
 
-def test_tokens_exactly_as_likely_as_the_last_of_the_nucleus_are_in_it():
-    counts, _ = draws([0.4, 0.2, 0.2, 0.2], 3000, top_p=0.5)  # 0.4, and any of the others makes 0.6
+def test_ties_with_the_last_token_of_the_nucleus_are_in_it():
+    counts, _ = count_samples([0.4, 0.2, 0.2, 0.2], 3000, top_p=0.5)  # 0.4, and any other makes 0.6
     assert (counts > 0).all()
-    counts, _ = draws([0.4, 0.4, 0.2], 3000, top_p=0.3)
+    counts, _ = count_samples([0.4, 0.4, 0.2], 3000, top_p=0.3)
     assert (counts[:2] > 1300).all() and counts[2] == 0
 
 
-def test_the_temperature_comes_before_the_nucleus():
-    counts, chance = draws([0.64, 0.32, 0.04], 20_000, temperature=2.0, top_p=0.6)  # 0.8 : 0.566 : 0.2 of 1.566
+def test_the_temperature_is_applied_before_the_nucleus():
+    counts, chance = count_samples([0.64, 0.32, 0.04], 20_000, temperature=2.0, top_p=0.6)  # 0.8 : 0.566 : 0.2 of 1.566
     expected = np.array([0.8, 0.32**0.5])
     assert counts[2] == 0
     assert chisquare(counts[:2], expected / expected.sum() * 20_000).pvalue > 0.001
@@ -52,25 +52,25 @@ def test_the_temperature_comes_before_the_nucleus():
     assert {round(c, 4) for c in chance.tolist()} == {round(x / whole, 4) for x in expected}
 
 
-def test_near_no_temperature_it_is_the_likeliest_token():
+def test_near_temperature_zero_it_is_the_likeliest_token():
     logits = torch.randn(50, 300, generator=torch.Generator().manual_seed(0))
     noise = gumbel_noise(random_streams(0, [str(i) for i in range(50)], 1)[:, 0], 300, "cpu")
     token, chance = sample_top_p(logits, noise, 1e-6, 0.9)
     assert torch.equal(token, logits.argmax(dim=1)) and torch.allclose(chance, torch.ones(50))
 
 
-def test_a_large_vocabulary_is_drawn_by_its_shares_too():
+def test_a_large_vocabulary_is_sampled_in_proportion_too():
     rng = np.random.default_rng(0)
     shares = np.sort(rng.dirichlet(np.full(2000, 0.3)))[::-1]
-    counts, _ = draws(shares.tolist(), 4000, top_p=0.9)
+    counts, _ = count_samples(shares.tolist(), 4000, top_p=0.9)
     size = int(np.searchsorted(np.cumsum(shares), 0.9)) + 1
     assert counts[size:].sum() == 0
-    first = shares[:60] / shares[:size].sum()  # those that are met often enough for a test, and all others
+    first = shares[:60] / shares[:size].sum()  # the tokens frequent enough for a test, and all others
     observed, expected = np.append(counts[:60], counts[60:].sum()), np.append(first, 1 - first.sum()) * 4000
     assert chisquare(observed, expected).pvalue > 0.001
 
 
-def test_the_noise_is_gumbel_and_independent_from_token_to_token_step_to_step_and_stream_to_stream():
+def test_the_noise_is_gumbel_and_independent_across_tokens_steps_and_streams():
     one = random_streams(0, ["a"], 1)[0]
     by_step = torch.cat([gumbel_noise(step_seeds(one, step), 100, "cpu") for step in range(300)]).numpy()
     by_row = gumbel_noise(random_streams(0, [str(i) for i in range(300)], 1)[:, 0], 100, "cpu").numpy()
@@ -80,7 +80,7 @@ def test_the_noise_is_gumbel_and_independent_from_token_to_token_step_to_step_an
             assert abs(np.corrcoef(pairs[0].ravel(), pairs[1].ravel())[0, 1]) < 0.025  # four standard errors
 
 
-def test_noise_of_a_step_is_splitmix_whatever_was_drawn_before():
+def test_the_noise_of_a_step_is_splitmix_and_independent_of_earlier_samples():
     assert (
         step_seeds(np.array([0], np.uint64), 0)[0] == 0xE220A8397B1DCDAF
     )  # the first two numbers of SplitMix64 from 0
@@ -92,7 +92,7 @@ def test_noise_of_a_step_is_splitmix_whatever_was_drawn_before():
     assert torch.equal(torch.stack([late(None, logits[:2]).argmax(dim=1) for _ in range(2)]), steps[4:, [2, 0]])
 
 
-def test_ruled_out_logits_are_never_drawn_and_nothing_but_nan_is_seen_as_such():
+def test_excluded_tokens_are_never_sampled_and_nan_logits_give_nan():
     logits = torch.tensor([[0.0, -torch.inf, 0.0], [torch.nan, 0.0, 0.0]])
     for step in range(50):
         noise = gumbel_noise(step_seeds(np.arange(2, dtype=np.uint64), step), 3, "cpu")

@@ -1,4 +1,4 @@
-"""What a training keeps of its epochs: the same whether it was interrupted or not, and all that influence needs."""
+"""Epoch checkpoints: the same with or without interruption, and complete enough for influence."""
 
 import json
 import resource
@@ -43,7 +43,7 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def data():
-    """Ten rows: three steps of at most four in an epoch."""
+    """Ten rows: three steps of at most four per epoch."""
     rows = {"prompt": [f"Add {k} and three." for k in range(10)], "turns": [None] * 10}
     out = Encoder(make_tokenizer(), Reading(max_length=200))(
         rows | {"response": [f"It is {k + 3}." for k in range(10)]}
@@ -52,26 +52,26 @@ def data():
 
 
 @pytest.fixture(scope="module")
-def whole(ref, data, tmp_path_factory):
-    """A training that nothing interrupted."""
+def uninterrupted(ref, data, tmp_path_factory):
+    """A training without interruption."""
     return train(ref, **data, spec=SPEC, folder=tmp_path_factory.mktemp("whole")).folder
 
 
-class Stopped(Exception):
+class Interrupted(Exception):
     pass
 
 
-def stopped(ref, data, folder, step, spec=SPEC, **settings):
+def interrupt(ref, data, folder, step, spec=SPEC, **settings):
     def on_step(done, total):
         if done == step:
-            raise Stopped
+            raise Interrupted
 
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         train(ref, **data, spec=spec, folder=folder, on_step=on_step, **settings)
 
 
-def kept(folder):
-    """Everything that is kept, in bytes; adapter_config.json lists its layers in any order."""
+def stored_files(folder):
+    """The bytes of everything stored; adapter_config.json lists its layers in any order."""
     files = (p for p in (folder / "epochs").rglob("*") if p.suffix == ".safetensors" or p.name == "epoch.json")
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
@@ -80,28 +80,28 @@ def adapter(folder):
     return load_file(folder / "adapter_model.safetensors")
 
 
-# --- what is kept
+# --- contents
 
 
-def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(whole):
-    found = load_epoch_checkpoints(whole)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
+def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(uninterrupted):
+    found = load_epoch_checkpoints(uninterrupted)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
     assert [c.epoch for c in found] == [1, 2, 3]
     assert [c.steps for c in found] == [3, 6, 9]
     assert [c.learning_rate for c in found] == pytest.approx([8e-3 * 23 / 24, 8e-3 * 5 / 8, 8e-3 * 2 / 8])
-    assert json.loads((whole / "epochs" / "2" / "epoch.json").read_text()).keys() == {
+    assert json.loads((uninterrupted / "epochs" / "2" / "epoch.json").read_text()).keys() == {
         *("epoch", "steps", "learning_rate", "key")
     }
 
 
-def test_the_last_epoch_is_the_outcome_and_none_is_another(whole):
-    first, second, last = (adapter(c.state) for c in load_epoch_checkpoints(whole))
-    outcome = adapter(whole / "state")
+def test_the_last_epoch_is_the_result_and_all_epochs_differ(uninterrupted):
+    first, second, last = (adapter(c.state) for c in load_epoch_checkpoints(uninterrupted))
+    outcome = adapter(uninterrupted / "state")
     assert last.keys() == outcome.keys() and all(torch.equal(last[name], outcome[name]) for name in outcome)
     assert all(not torch.equal(first[n], second[n]) and not torch.equal(second[n], last[n]) for n in outcome)
 
 
-def test_an_epoch_holds_what_a_checkpoint_of_the_same_step_does(ref, data, tmp_path):
-    stopped(ref, data, tmp_path, 3, checkpoint_steps=3)
+def test_an_epoch_holds_the_same_as_a_checkpoint_of_that_step(ref, data, tmp_path):
+    interrupt(ref, data, tmp_path, 3, checkpoint_steps=3)
     place, epoch = tmp_path / "checkpoint" / "step-00000003", tmp_path / "epochs" / "1"
     assert (place / "moments.safetensors").read_bytes() == (epoch / "moments.safetensors").read_bytes()
     weights = load_file(place / "weights.safetensors")
@@ -111,62 +111,62 @@ def test_an_epoch_holds_what_a_checkpoint_of_the_same_step_does(ref, data, tmp_p
     }
 
 
-def test_keeping_epochs_changes_nothing_else(ref, data, whole, tmp_path):
+def test_storing_epochs_changes_nothing_else(ref, data, uninterrupted, tmp_path):
     train(ref, **data, spec=replace(SPEC, epoch_checkpoints=False), folder=tmp_path)
-    plain, outcome = adapter(tmp_path / "state"), adapter(whole / "state")
+    plain, outcome = adapter(tmp_path / "state"), adapter(uninterrupted / "state")
     assert all(torch.equal(plain[name], outcome[name]) for name in outcome)
     assert not (tmp_path / "epochs").exists()
 
 
-def test_full_weights_are_not_kept(ref, data, tmp_path):
+def test_epochs_of_full_weights_are_not_stored(ref, data, tmp_path):
     with pytest.raises(ModelError, match="Epochs are kept of LoRA adapters only"):
         train(ref, **data, spec=replace(SPEC, lora_rank=0), folder=tmp_path)
 
 
-# --- stopping and going on
+# --- interrupting and resuming
 
 
 @pytest.mark.parametrize("every", [None, 2], ids=["no checkpoint", "every other step"])
 @pytest.mark.parametrize("stop", [2, 3, 4, 6, 9])
-def test_stopped_anywhere_and_resumed_the_epochs_hold_the_same_bits(ref, data, whole, tmp_path, stop, every):
-    stopped(ref, data, tmp_path, stop, checkpoint_steps=every)
+def test_interrupted_anywhere_and_resumed_the_epochs_are_bit_identical(ref, data, uninterrupted, tmp_path, stop, every):
+    interrupt(ref, data, tmp_path, stop, checkpoint_steps=every)
     assert sorted(p.name for p in tmp_path.glob("epochs/*")) == ["1", "2", "3"][: stop // 3]
-    torch.manual_seed(stop)  # whatever else the process did
+    torch.manual_seed(stop)  # other random numbers in the process
     train(ref, **data, spec=SPEC, folder=tmp_path, checkpoint_steps=every)
-    assert kept(tmp_path) == kept(whole) and len(kept(whole)) == 3 * 3
+    assert stored_files(tmp_path) == stored_files(uninterrupted) and len(stored_files(uninterrupted)) == 3 * 3
 
 
-def test_killed_between_the_last_step_of_an_epoch_and_its_folder(ref, data, whole, tmp_path, monkeypatch):
+def test_killed_between_the_last_step_of_an_epoch_and_its_folder(ref, data, uninterrupted, tmp_path, monkeypatch):
     import core.models.training.checkpoints as module
 
     def killed(path, data):
         if path.name == "epoch.json":
-            raise Stopped
+            raise Interrupted
         write_json(path, data)
 
     write_json = module.write_json
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(module, "write_json", killed)
         train(ref, **data, spec=SPEC, folder=tmp_path, checkpoint_steps=1)
-    assert [p.name for p in tmp_path.glob("checkpoint/*")] == ["step-00000002"]  # never past an epoch that is not kept
-    assert kept(tmp_path) == {}
+    assert [p.name for p in tmp_path.glob("checkpoint/*")] == ["step-00000002"]  # never past an unstored epoch
+    assert stored_files(tmp_path) == {}
     train(ref, **data, spec=SPEC, folder=tmp_path)
-    assert kept(tmp_path) == kept(whole)
+    assert stored_files(tmp_path) == stored_files(uninterrupted)
 
 
-def test_an_epoch_cut_off_in_the_middle_is_not_there(ref, data, whole, tmp_path):
-    """Killed while writing: the temporary folder stays behind."""
-    stopped(ref, data, tmp_path, 4, checkpoint_steps=2)
+def test_a_half_written_epoch_is_ignored(ref, data, uninterrupted, tmp_path):
+    """Killed while writing: the temporary folder is left."""
+    interrupt(ref, data, tmp_path, 4, checkpoint_steps=2)
     half = tmp_path / "epochs" / ".2.half"
     shutil.copytree(tmp_path / "epochs" / "1", half)
     (half / "epoch.json").unlink()
     train(ref, **data, spec=SPEC, folder=tmp_path)
-    assert kept(tmp_path) == kept(whole)
+    assert stored_files(tmp_path) == stored_files(uninterrupted)
     assert sorted(p.name for p in (tmp_path / "epochs").iterdir()) == ["1", "2", "3"]
 
 
-def test_an_epoch_that_is_kept_is_not_written_again(ref, data, tmp_path):
-    stopped(ref, data, tmp_path, 4)  # no checkpoint: all four steps are done again
+def test_a_stored_epoch_is_not_written_again(ref, data, tmp_path):
+    interrupt(ref, data, tmp_path, 4)  # no checkpoint: all four steps are repeated
     before = (tmp_path / "epochs" / "1").stat().st_ino, (tmp_path / "epochs" / "1" / "epoch.json").stat().st_mtime_ns
     train(ref, **data, spec=SPEC, folder=tmp_path)
     after = (tmp_path / "epochs" / "1").stat().st_ino, (tmp_path / "epochs" / "1" / "epoch.json").stat().st_mtime_ns
@@ -174,12 +174,12 @@ def test_an_epoch_that_is_kept_is_not_written_again(ref, data, tmp_path):
 
 
 def test_epochs_of_another_training_are_refused(ref, data, tmp_path):
-    stopped(ref, data, tmp_path, 4)
+    interrupt(ref, data, tmp_path, 4)
     with pytest.raises(ModelError, match="holds a training on other rows, model or settings"):
         train(ref, **data, spec=replace(SPEC, seed=6), folder=tmp_path)
 
 
-def test_a_full_disk_is_one_sentence_and_nothing_half_is_kept(ref, data, whole, tmp_path):
+def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_epoch(ref, data, uninterrupted, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
     try:
@@ -189,54 +189,54 @@ def test_a_full_disk_is_one_sentence_and_nothing_half_is_kept(ref, data, whole, 
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "epochs").iterdir()) == []
     train(ref, **data, spec=SPEC, folder=tmp_path)
-    assert kept(tmp_path) == kept(whole)
+    assert stored_files(tmp_path) == stored_files(uninterrupted)
 
 
-# --- what is missing
+# --- missing parts
 
 
-def test_a_training_that_is_not_finished_has_no_epochs_to_read(ref, data, tmp_path):
-    stopped(ref, data, tmp_path, 7)
+def test_an_unfinished_training_has_no_epochs_to_load(ref, data, tmp_path):
+    interrupt(ref, data, tmp_path, 7)
     with pytest.raises(WorkspaceError, match=r"holds no finished training. Run the training again"):
         load_epoch_checkpoints(tmp_path)
 
 
-def test_a_training_that_kept_none_says_so(ref, data, tmp_path):
+def test_a_training_without_stored_epochs_is_a_clear_error(ref, data, tmp_path):
     train(ref, **data, spec=replace(SPEC, epoch_checkpoints=False, epochs=1), folder=tmp_path)
     with pytest.raises(WorkspaceError, match=r"kept none of its epochs. Train again with epoch_checkpoints"):
         load_epoch_checkpoints(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["", "state", "moments.safetensors", "epoch.json"])
-def test_an_epoch_that_was_removed_is_one_sentence(whole, tmp_path, part):
-    folder = shutil.copytree(whole, tmp_path / "t")
+def test_a_removed_epoch_is_a_clear_error(uninterrupted, tmp_path, part):
+    folder = shutil.copytree(uninterrupted, tmp_path / "t")
     place = folder / "epochs" / "2" / part
     shutil.rmtree(place) if place.is_dir() else place.unlink()
     with pytest.raises(WorkspaceError, match=r"epochs/2 is not .* any more. Remove .*/t and train again"):
         load_epoch_checkpoints(folder)
 
 
-def test_a_training_does_not_go_on_over_a_gap(ref, data, tmp_path):
-    stopped(ref, data, tmp_path, 7, checkpoint_steps=7)
+def test_a_training_does_not_resume_if_an_epoch_is_missing(ref, data, tmp_path):
+    interrupt(ref, data, tmp_path, 7, checkpoint_steps=7)
     shutil.rmtree(tmp_path / "epochs" / "1")
     with pytest.raises(WorkspaceError, match=r"epochs/1 is not .* any more. Remove .* and train again"):
         train(ref, **data, spec=SPEC, folder=tmp_path)
 
 
-# --- what it is kept for
+# --- use for influence
 
 
-def test_model_and_moments_of_an_epoch_fit_each_other(ref, whole):
-    for checkpoint in load_epoch_checkpoints(whole):
+def test_model_and_moments_of_an_epoch_match(ref, uninterrupted):
+    for checkpoint in load_epoch_checkpoints(uninterrupted):
         gradients = RowGradients(load_model(ref, state=checkpoint.state, dtype="float32", device="cpu"))
         file = load_file(checkpoint.moments)
         rule = AdamMoments.from_tensors(file, checkpoint.steps).build_update(gradients.shapes, "cpu")
         assert rule.above.keys() == gradients.shapes.keys()
-        assert len(file) == len(MOMENT_NAMES) * len(gradients.shapes) == 2 * 2 * 2 * 7  # A and B, layers, targets
+        assert len(file) == len(MOMENT_NAMES) * len(gradients.shapes) == 2 * 2 * 2 * 7  # moments, A/B, layers, modules
 
 
-def test_the_next_epoch_is_the_adam_form_of_its_gradient_at_this_one(ref, data, tmp_path):
-    """One step an epoch, on all rows. Rank 32 makes A and B of four layers square: only names tell them apart."""
+def test_the_next_epoch_is_the_adam_update_of_the_gradient_at_this_one(ref, data, tmp_path):
+    """One step per epoch, on all rows. Rank 32 makes A and B of four layers square: only names distinguish them."""
     spec = replace(
         SPEC,
         batch_size=99,

@@ -1,4 +1,4 @@
-"""Warm-up training: what it minimises, and that stopping it changes nothing."""
+"""Fine-tuning: the loss it minimises, and that interrupting it changes nothing."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from tests.core.conftest import make_tokenizer, save_model
 from tests.core.models.families import FAMILIES, every_family, network_of
 
 FAST = TrainSpec(learning_rate=1e-2, epochs=2, batch_size=4)
-lora_too = pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
+full_and_lora = pytest.mark.parametrize("rank", [0, 4], ids=["full", "lora"])
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def data():
-    """Ten answered rows and one without a response."""
+    """Ten rows with a response and one without."""
     prompts = [f"Add {k} and three." for k in range(11)]
     responses = [*(f"{k} plus three is {k + 3}." for k in range(10)), None]
     encoder = Encoder(make_tokenizer(), Reading(max_length=200))
@@ -44,7 +44,7 @@ def data():
     return {"tokens": out["tokens"], "spans": out["spans"]}
 
 
-def with_(spec, **changes):
+def changed(spec, **changes):
     return TrainSpec(**{**spec.__dict__, **changes})
 
 
@@ -54,24 +54,24 @@ def outcome(folder):
     return {name: value.numpy().tobytes() for name, value in load_file(file).items()}
 
 
-class Stopped(Exception):
+class Interrupted(Exception):
     pass
 
 
-def stop_at(step):
+def interrupt_at(step):
     def on_step(done, total):
         if done == step:
-            raise Stopped
+            raise Interrupted
 
     return on_step
 
 
-# --- what it does
+# --- loss and steps
 
 
-@lora_too
-def test_it_lowers_the_loss_of_what_it_was_trained_on(ref, data, tmp_path, rank):
-    result = train(ref, **data, spec=with_(FAST, epochs=8, lora_rank=rank), folder=tmp_path / "t")
+@full_and_lora
+def test_training_lowers_the_loss_of_its_rows(ref, data, tmp_path, rank):
+    result = train(ref, **data, spec=changed(FAST, epochs=8, lora_rank=rank), folder=tmp_path / "t")
     before, after = (
         np.nanmean(ForwardPass(load_model(ref, state=state))(data)["nll"]) for state in (None, tmp_path / "t" / "state")
     )
@@ -81,14 +81,14 @@ def test_it_lowers_the_loss_of_what_it_was_trained_on(ref, data, tmp_path, rank)
 
 
 def test_the_first_loss_is_the_mean_over_the_response_tokens_of_the_first_step(ref, data, tmp_path):
-    losses = train(ref, **data, spec=with_(FAST, batch_size=99, epochs=1), folder=tmp_path / "t").losses
+    losses = train(ref, **data, spec=changed(FAST, batch_size=99, epochs=1), folder=tmp_path / "t").losses
     nll = ForwardPass(load_model(ref))(data)["nll"][:10]
     count = np.array([int(s[1] - s[0]) for s in data["spans"][:10]])
     assert losses == pytest.approx([(nll * count).sum() / count.sum()], rel=1e-5)
 
 
-def test_one_step_is_adamw_on_that_loss_as_worked_with_torch_alone(ref, data, tmp_path):
-    spec = with_(FAST, batch_size=99, epochs=1, learning_rate=1e-3, clip=0.5)
+def test_one_step_equals_adamw_on_that_loss_in_plain_torch(ref, data, tmp_path):
+    spec = changed(FAST, batch_size=99, epochs=1, learning_rate=1e-3, clip=0.5)
     train(ref, **data, spec=spec, folder=tmp_path / "t")
     network = AutoModelForCausalLM.from_pretrained(ref.path, dtype=torch.float32)
     total, count = 0.0, 0
@@ -107,7 +107,7 @@ def test_one_step_is_adamw_on_that_loss_as_worked_with_torch_alone(ref, data, tm
     ]
     torch.optim.AdamW(groups, lr=spec.learning_rate).step()
     trained = load_file(tmp_path / "t" / "state" / "model.safetensors")
-    for name, parameter in network.named_parameters():  # Adam's first step is ±lr, whatever tiny gradients say
+    for name, parameter in network.named_parameters():  # Adam's first step is ±lr, however small the gradient
         moved = (trained[name] - parameter).abs() / spec.learning_rate
         assert (moved > 1e-2).float().mean() < 1e-3
 
@@ -119,7 +119,7 @@ def test_rows_without_a_response_are_never_trained_on(ref, data, tmp_path):
     np.testing.assert_array_equal(with_blank.losses, without.losses)
 
 
-def test_no_response_at_all_is_one_sentence(ref, data, tmp_path):
+def test_rows_without_any_response_are_a_clear_error(ref, data, tmp_path):
     with pytest.raises(ModelError, match="None of the rows to train on has a response"):
         train(ref, data["tokens"][10:], data["spans"][10:], FAST, folder=tmp_path / "t")
 
@@ -133,14 +133,14 @@ def test_the_rate_rises_over_the_warm_up_and_falls_as_a_cosine():
     assert learning_rate(TrainSpec(learning_rate=1.0, warmup=0.0), 0, 1) == 1.0
 
 
-def test_the_rate_may_fall_in_a_straight_line():
+def test_the_rate_may_fall_linearly():
     spec = TrainSpec(learning_rate=1.0, warmup=0.2, schedule="linear")
     rates = [learning_rate(spec, step, 10) for step in range(10)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
 
 
-def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(ref, data, tmp_path):
-    still = with_(FAST, learning_rate=0.0, batch_size=1, epochs=3)  # so that a step's loss tells which row it took
+def test_every_epoch_has_every_row_once_in_its_own_order(ref, data, tmp_path):
+    still = changed(FAST, learning_rate=0.0, batch_size=1, epochs=3)  # so that a step's loss identifies its row
     epochs = train(ref, **data, spec=still, folder=tmp_path / "t").losses.reshape(3, 10)
     nll = ForwardPass(load_model(ref))(data)["nll"][:10]
     for losses in epochs:
@@ -148,7 +148,7 @@ def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(ref, data, tmp_
     assert len({tuple(losses.argsort()) for losses in epochs}) == 3
 
 
-def test_the_curve_is_kept_with_the_settings(ref, data, tmp_path):
+def test_the_loss_curve_is_stored_with_the_settings(ref, data, tmp_path):
     result = train(ref, **data, spec=FAST, folder=tmp_path / "t")
     curve = json.loads((tmp_path / "t" / "loss.json").read_text())
     assert curve["step"] == [1, 2, 3, 4, 5, 6]
@@ -160,7 +160,7 @@ def test_the_curve_is_kept_with_the_settings(ref, data, tmp_path):
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 2e-2}, {"weight_decay": 5.0}, {"clip": 1e-6}])
 def test_every_setting_has_an_effect(ref, data, tmp_path, change):
     train(ref, **data, spec=FAST, folder=tmp_path / "a")
-    train(ref, **data, spec=with_(FAST, **change), folder=tmp_path / "b")
+    train(ref, **data, spec=changed(FAST, **change), folder=tmp_path / "b")
     assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
 
 
@@ -168,9 +168,9 @@ def test_every_setting_has_an_effect(ref, data, tmp_path, change):
     "change", [{"schedule": "linear"}, {"lora_dropout": 0.1}, {"lora_on": "attention"}, {"lora_alpha": 4.0}]
 )
 def test_every_setting_of_an_adapter_has_an_effect(ref, data, tmp_path, change):
-    spec = with_(FAST, lora_rank=2)
+    spec = changed(FAST, lora_rank=2)
     train(ref, **data, spec=spec, folder=tmp_path / "a")
-    train(ref, **data, spec=with_(spec, **change), folder=tmp_path / "b")
+    train(ref, **data, spec=changed(spec, **change), folder=tmp_path / "b")
     assert outcome(tmp_path / "a") != outcome(tmp_path / "b")
 
 
@@ -185,7 +185,7 @@ def test_every_setting_of_an_adapter_has_an_effect(ref, data, tmp_path, change):
         ),
     ],
 )
-def test_trainings_stored_by_the_first_release_are_found_again(spec, own, stored):
+def test_trainings_stored_by_the_first_release_keep_their_keys(spec, own, stored):
     ref = ModelRef(name="tiny", path="nowhere", revision="0123abcd", size_bytes=0)
     rows = [
         (np.array([5, 6, 7], np.uint32), np.array([1, 3], np.int32)),
@@ -195,27 +195,27 @@ def test_trainings_stored_by_the_first_release_are_found_again(spec, own, stored
     assert content_key({"model": "m", "rows": [3, 1, 4], "spec": key_fields(spec)}) == stored
 
 
-def test_a_key_tells_what_is_not_at_its_default():
+def test_a_key_holds_later_fields_only_if_not_at_their_default():
     changes = {"schedule": "linear", "lora_dropout": 0.1, "lora_on": "attention", "epoch_checkpoints": True}
     assert changes.keys() == set(LATER_FIELDS)
     assert not key_fields(TrainSpec()).keys() & changes.keys()
     for name, value in changes.items():
-        assert key_fields(with_(FAST, **{name: value})) == key_fields(FAST) | {name: value}
-    assert key_fields(with_(FAST, lora_rank=8))["lora_rank"] == 8 and key_fields(TrainSpec())["lora_rank"] == 0
+        assert key_fields(changed(FAST, **{name: value})) == key_fields(FAST) | {name: value}
+    assert key_fields(changed(FAST, lora_rank=8))["lora_rank"] == 8 and key_fields(TrainSpec())["lora_rank"] == 0
 
 
-@lora_too
-def test_it_leaves_the_random_state_of_the_process_alone(ref, data, tmp_path, rank):
+@full_and_lora
+def test_the_random_state_of_the_process_is_unchanged(ref, data, tmp_path, rank):
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    train(ref, **data, spec=with_(FAST, epochs=1, lora_rank=rank), folder=tmp_path / "t")
+    train(ref, **data, spec=changed(FAST, epochs=1, lora_rank=rank), folder=tmp_path / "t")
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_loss_that_is_no_number_stops_it(ref, data, tmp_path):
+def test_a_loss_that_is_not_finite_stops_training(ref, data, tmp_path):
     with pytest.raises(ModelError, match=r"the loss of step \d+ is (nan|inf).*Lower the learning rate"):
-        train(ref, **data, spec=with_(FAST, learning_rate=1e30, epochs=9), folder=tmp_path / "t")
+        train(ref, **data, spec=changed(FAST, learning_rate=1e30, epochs=9), folder=tmp_path / "t")
 
 
 def test_bfloat16_keeps_its_master_weights_in_float32(ref, data, tmp_path):
@@ -227,10 +227,10 @@ def test_bfloat16_keeps_its_master_weights_in_float32(ref, data, tmp_path):
 
 
 @every_family
-def test_every_family_can_be_trained_whole_and_with_an_adapter(config, data, tmp_path):
+def test_every_family_can_be_trained_fully_and_with_an_adapter(config, data, tmp_path):
     ref = resolve_model(str(save_model(network_of(config), tmp_path / "model")))
     for rank in (0, 2):
-        spec = with_(FAST, lora_rank=rank, epochs=1, batch_size=99)
+        spec = changed(FAST, lora_rank=rank, epochs=1, batch_size=99)
         train(ref, **data, spec=spec, folder=tmp_path / f"t{rank}")
         before = ForwardPass(load_model(ref))(data)["nll"]
         after = ForwardPass(load_model(ref, state=tmp_path / f"t{rank}" / "state"))(data)["nll"]
@@ -240,7 +240,7 @@ def test_every_family_can_be_trained_whole_and_with_an_adapter(config, data, tmp
 # --- LoRA
 
 
-def test_an_adapter_goes_on_attention_and_feed_forward_and_nothing_else():
+def test_an_adapter_covers_exactly_attention_and_feed_forward():
     names = {name.split(".")[-1] for name in find_adapter_layers(network_of(FAMILIES["llama"]))}
     assert names == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
@@ -266,7 +266,7 @@ def test_an_adapter_goes_on_attention_and_feed_forward_and_nothing_else():
         ),
     ],
 )
-def test_an_adapter_may_go_on_attention_alone(family, attention, feed_forward):
+def test_an_adapter_may_cover_attention_only(family, attention, feed_forward):
     network = network_of(FAMILIES[family])
     for on, expected in {"attention": attention, "all": attention | feed_forward}.items():
         names = find_adapter_layers(network, on)
@@ -276,10 +276,10 @@ def test_an_adapter_may_go_on_attention_alone(family, attention, feed_forward):
     assert {".".join(n.split(".")[-5:-3]) for n, p in parameters if p.requires_grad} == attention
 
 
-def test_an_adapter_is_small_and_leaves_the_base_as_it_was(ref, data, tmp_path):
-    train(ref, **data, spec=with_(FAST, lora_rank=2), folder=tmp_path / "t")
+def test_an_adapter_is_small_and_leaves_the_base_unchanged(ref, data, tmp_path):
+    train(ref, **data, spec=changed(FAST, lora_rank=2), folder=tmp_path / "t")
     sizes = sum(v.numel() for v in load_file(tmp_path / "t" / "state" / "adapter_model.safetensors").values())
-    assert sizes == 2 * 2 * (2 * 64 + 2 * 48 + 3 * 96)  # layers x rank x (in + out) of each target
+    assert sizes == 2 * 2 * (2 * 64 + 2 * 48 + 3 * 96)  # layers x rank x (in + out) of each adapted layer
     state = load_model(ref, state=tmp_path / "t" / "state").network.state_dict()
     base = load_file(Path(ref.path) / "model.safetensors")
     assert torch.equal(state["model.layers.0.mlp.up_proj.base_layer.weight"], base["model.layers.0.mlp.up_proj.weight"])
@@ -305,22 +305,22 @@ def test_a_model_without_layers_known_by_name_is_refused():
         find_adapter_layers(network, "attention")
 
 
-# --- stopping and going on
+# --- interrupting and resuming
 
 
-@lora_too
+@full_and_lora
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
-def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(ref, data, tmp_path, rank, stop):
-    spec = with_(FAST, lora_rank=rank)
+def test_interrupted_anywhere_and_resumed_the_result_is_bit_identical(ref, data, tmp_path, rank, stop):
+    spec = changed(FAST, lora_rank=rank)
     whole = train(ref, **data, spec=spec, folder=tmp_path / "whole", checkpoint_steps=2)
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=spec, folder=tmp_path / "t", checkpoint_steps=2, on_step=stop_at(stop))
-    torch.manual_seed(stop)  # whatever else the process did
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=spec, folder=tmp_path / "t", checkpoint_steps=2, on_step=interrupt_at(stop))
+    torch.manual_seed(stop)  # other random numbers in the process
     seen = []
     again = train(
         ref, **data, spec=spec, folder=tmp_path / "t", checkpoint_steps=2, on_step=lambda done, _t: seen.append(done)
     )
-    assert seen[0] == stop // 2 * 2 + 1  # nothing before the last checkpoint is done again
+    assert seen[0] == stop // 2 * 2 + 1  # no step before the last checkpoint is repeated
     np.testing.assert_array_equal(again.losses, whole.losses)
     assert outcome(tmp_path / "t") == outcome(tmp_path / "whole")
 
@@ -330,16 +330,16 @@ def test_dropout_is_the_same_after_a_resume(data, tmp_path):
     assert network.config.resid_pdrop > 0
     ref = resolve_model(str(save_model(network, tmp_path / "model")))
     train(ref, **data, spec=FAST, folder=tmp_path / "whole")
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=1, on_step=stop_at(4))
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=1, on_step=interrupt_at(4))
     train(ref, **data, spec=FAST, folder=tmp_path / "t")
     assert outcome(tmp_path / "t") == outcome(tmp_path / "whole")
 
 
-def test_a_checkpoint_cut_off_in_the_middle_is_not_there(ref, data, tmp_path, monkeypatch):
-    """Killed while writing: the temporary folder stays behind, and the checkpoint before it is used."""
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=2, on_step=stop_at(2))
+def test_a_half_written_checkpoint_is_ignored(ref, data, tmp_path, monkeypatch):
+    """Killed while writing: the temporary folder is left, and the checkpoint before it is used."""
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=2, on_step=interrupt_at(2))
     half = tmp_path / "t" / "checkpoint" / ".step-00000004.half"
     shutil.copytree(tmp_path / "t" / "checkpoint" / "step-00000002", half)
     (half / "weights.safetensors").write_bytes(b"half")
@@ -349,16 +349,16 @@ def test_a_checkpoint_cut_off_in_the_middle_is_not_there(ref, data, tmp_path, mo
     assert not (tmp_path / "t" / "checkpoint").exists()
 
 
-def test_time_makes_checkpoints_too(ref, data, tmp_path):
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_seconds=0, on_step=stop_at(1))
+def test_checkpoints_are_also_written_by_time(ref, data, tmp_path):
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_seconds=0, on_step=interrupt_at(1))
     assert [p.name for p in (tmp_path / "t" / "checkpoint").iterdir()] == ["step-00000001"]
 
 
 @pytest.mark.parametrize("limit", [50_000, 200_000], ids=["no weights", "no moments"])
-def test_a_full_disk_is_one_sentence_and_the_checkpoint_before_stays(ref, data, tmp_path, limit):
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=2, on_step=stop_at(3))
+def test_a_full_disk_is_a_clear_error_and_the_previous_checkpoint_stays(ref, data, tmp_path, limit):
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=FAST, folder=tmp_path / "t", checkpoint_steps=2, on_step=interrupt_at(3))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
@@ -379,18 +379,18 @@ def test_many_chunks_of_logits_train_as_one(ref, data, tmp_path, monkeypatch):
     np.testing.assert_allclose(plain.losses, chunked.losses, rtol=1e-3)
 
 
-def test_what_is_finished_is_not_done_again(ref, data, tmp_path):
+def test_a_finished_training_is_not_repeated(ref, data, tmp_path):
     first = train(ref, **data, spec=FAST, folder=tmp_path / "t")
-    again = train(ref, **data, spec=FAST, folder=tmp_path / "t", on_step=stop_at(1))
+    again = train(ref, **data, spec=FAST, folder=tmp_path / "t", on_step=interrupt_at(1))
     np.testing.assert_array_equal(first.losses, again.losses)
 
 
 def test_a_folder_with_another_training_is_refused(ref, data, tmp_path):
     train(ref, **data, spec=FAST, folder=tmp_path / "t")
     with pytest.raises(ModelError, match="holds a training on other rows, model or settings"):
-        train(ref, **data, spec=with_(FAST, seed=1), folder=tmp_path / "t")
-    with pytest.raises(Stopped):
-        train(ref, **data, spec=FAST, folder=tmp_path / "u", checkpoint_steps=1, on_step=stop_at(2))
+        train(ref, **data, spec=changed(FAST, seed=1), folder=tmp_path / "t")
+    with pytest.raises(Interrupted):
+        train(ref, **data, spec=FAST, folder=tmp_path / "u", checkpoint_steps=1, on_step=interrupt_at(2))
     with pytest.raises(ModelError, match="holds a training on other rows, model or settings"):
         train(ref, data["tokens"][:4], data["spans"][:4], FAST, folder=tmp_path / "u")
 
@@ -410,20 +410,20 @@ def failing_above(monkeypatch, tokens_at_most):
     monkeypatch.setattr(module, "_loss", measured)
 
 
-def test_too_large_a_batch_is_taken_in_smaller_ones(ref, data, tmp_path, monkeypatch):
+def test_a_batch_that_does_not_fit_is_split(ref, data, tmp_path, monkeypatch):
     plain = train(ref, **data, spec=FAST, folder=tmp_path / "a")
     failing_above(monkeypatch, 200)
     smaller = train(ref, **data, spec=FAST, folder=tmp_path / "b")
     np.testing.assert_allclose(plain.losses, smaller.losses, rtol=1e-3)
 
 
-def test_a_row_too_long_for_memory_is_one_sentence(ref, data, tmp_path, monkeypatch):
+def test_a_row_too_long_for_memory_is_a_clear_error(ref, data, tmp_path, monkeypatch):
     failing_above(monkeypatch, 10)
     with pytest.raises(ModelError, match=r"Training on a row of \d+ tokens does not fit into the memory of cpu"):
         train(ref, **data, spec=FAST, folder=tmp_path / "t", device="cpu")
 
 
-def test_an_optimizer_that_does_not_fit_is_one_sentence(ref, data, tmp_path, monkeypatch):
+def test_an_optimizer_that_does_not_fit_is_a_clear_error(ref, data, tmp_path, monkeypatch):
     def step(_self):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -1,4 +1,6 @@
-"""Gradients of single rows: against autograd one row at a time, against torch's own AdamW, and what they refuse."""
+"""Row gradients equal autograd one row at a time, and Adam updates equal torch's AdamW; unsupported models are
+rejected.
+"""
 
 from dataclasses import replace
 
@@ -30,11 +32,11 @@ from tests.core.models.families import FAMILIES, GROUPED, every_family, network_
 
 checkpointing_too = pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
 RANK = 3
-CALM = LlamaConfig(**GROUPED | {"initializer_range": 0.1})  # rounding stays small: for comparisons to a millionth
+CALM = LlamaConfig(**GROUPED | {"initializer_range": 0.1})  # little rounding: for comparisons to 1e-6
 
 
 def model_of(config, **lora):
-    """A family with an adapter whose every matrix is random, B too; dropout is set, so it must be off to agree."""
+    """A family with a random adapter, B included; dropout is set, so results agree only if it is off."""
     network = network_of(config)
     settings = {"r": RANK, "lora_alpha": 4 * RANK, "lora_dropout": 0.3, "target_modules": "all-linear"} | lora
     settings["fan_in_fan_out"] = config.model_type == "gpt2"
@@ -69,7 +71,7 @@ def some(batch, rows):
 
 
 def trained(network):
-    """The adapter's parameters, by name, ready for autograd."""
+    """The adapter's parameters by name, ready for autograd."""
     found = {name: p for name, p in network.named_parameters() if "lora_" in name}
     for parameter in found.values():
         parameter.requires_grad_(True)
@@ -84,24 +86,24 @@ def nll_of(network, tokens, spans):
     return cross_entropy(logits[[k - 1 for k in places]], ids[0, places], reduction="none")
 
 
-def looped(network, loss):
+def autograd_gradient(network, loss):
     """{name: gradient} of one loss, by autograd."""
     parameters = trained(network)
     found = torch.autograd.grad(loss, list(parameters.values()))
     return dict(zip(parameters, found, strict=True))
 
 
-def row_loop(network, batch):
-    """Row number to gradient, one row at a time."""
+def loop_over_rows(network, batch):
+    """Gradient by row number, one row at a time."""
     trained(network)
     return {
-        k: looped(network, nll_of(network, t, s).mean())
+        k: autograd_gradient(network, nll_of(network, t, s).mean())
         for k, (t, s) in enumerate(zip(batch["tokens"], batch["spans"], strict=True))
         if len(s)
     }
 
 
-def collected(found):
+def gradients_by_row(found):
     return {int(row): {k: g[i] for k, g in stacked.items()} for rows, stacked in found for i, row in enumerate(rows)}
 
 
@@ -109,8 +111,8 @@ def flat(gradient, names):
     return torch.cat([gradient[name].flatten() for name in names]).double()
 
 
-def agree(ours, theirs, tolerance=1e-5):
-    """Matrix by matrix; of one that is next to nothing beside the others only rounding is left."""
+def assert_agree(ours, theirs, tolerance=1e-5):
+    """Compare matrix by matrix; one that is negligible next to the others only has to agree to rounding."""
     assert ours.keys() == theirs.keys()
     for row, gradient in theirs.items():
         assert gradient.keys() == ours[row].keys()
@@ -145,26 +147,26 @@ def gradients(model):
 
 @checkpointing_too
 @every_family
-def test_they_equal_a_loop_over_rows(config, checkpointing):
+def test_row_gradients_equal_a_loop_over_rows(config, checkpointing):
     model = model_of(config)
-    ours = collected(RowGradients(model, checkpointing=checkpointing).iterate_rows(rows_of()))
-    agree(ours, row_loop(model.network, rows_of()), 1e-4)
+    ours = gradients_by_row(RowGradients(model, checkpointing=checkpointing).iterate_rows(rows_of()))
+    assert_agree(ours, loop_over_rows(model.network, rows_of()), 1e-4)
 
 
-def test_on_one_grouped_query_model_they_agree_to_a_millionth(model, gradients):
-    theirs = row_loop(model.network, rows_of())
+def test_row_gradients_agree_to_a_millionth_on_a_grouped_query_model(model, gradients):
+    theirs = loop_over_rows(model.network, rows_of())
     names = list(gradients.shapes)
-    for row, gradient in collected(gradients.iterate_rows(rows_of())).items():
+    for row, gradient in gradients_by_row(gradients.iterate_rows(rows_of())).items():
         expected = flat(theirs[row], names)
         assert (flat(gradient, names) - expected).norm() < 1e-6 * expected.norm()
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
-def test_they_equal_those_of_opacus(model, gradients):
+def test_row_gradients_equal_those_of_opacus(model, gradients):
     batch = some(rows_of(), [0, 1, 5])
     length = min(len(t) for t in batch["tokens"])
     batch = {"tokens": [t[:length] for t in batch["tokens"]], "spans": [np.array([2, length])] * 3}
-    copied = model_of(CALM, lora_dropout=0.0).network.train()  # opacus looks on in training mode only
+    copied = model_of(CALM, lora_dropout=0.0).network.train()  # opacus computes gradients in training mode only
     for parameter in copied.parameters():
         parameter.requires_grad_(False)
     parameters = trained(copied)
@@ -173,32 +175,32 @@ def test_they_equal_those_of_opacus(model, gradients):
     logits = sampled(input_ids=ids, use_cache=False).logits[:, 1:-1]
     (cross_entropy(logits.transpose(1, 2), ids[:, 2:], reduction="sum") / (length - 2)).backward()
     theirs = {k: {name: p.grad_sample[k] for name, p in parameters.items()} for k in range(3)}
-    agree(collected(gradients.iterate_rows(batch)), theirs)
+    assert_agree(gradients_by_row(gradients.iterate_rows(batch)), theirs)
 
 
-def test_the_likelihood_of_a_row_is_the_probes(model, gradients):
+def test_the_nll_of_a_row_is_that_of_the_forward_pass(model, gradients):
     ours = gradients.scores(rows_of(), random_directions(gradients)).nll
     np.testing.assert_allclose(ours, ForwardPass(model)(rows_of())["nll"], rtol=1e-5)
 
 
-def test_chunks_of_logits_change_nothing(model, gradients, monkeypatch):
-    plain = collected(gradients.iterate_rows(rows_of()))
+def test_the_chunk_size_of_logits_changes_nothing(model, gradients, monkeypatch):
+    plain = gradients_by_row(gradients.iterate_rows(rows_of()))
     monkeypatch.setitem(LOGIT_BYTES, "cpu", 7 * 4 * 300)
-    agree(collected(RowGradients(model).iterate_rows(rows_of())), plain)
+    assert_agree(gradients_by_row(RowGradients(model).iterate_rows(rows_of())), plain)
 
 
-def test_whole_gradients_come_a_few_at_a_time(model, monkeypatch):
+def test_full_gradients_are_yielded_a_few_at_a_time(model, monkeypatch):
     import core.models.training.row_gradients as module
 
-    whole = collected(RowGradients(model).iterate_rows(rows_of()))
+    whole = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
     monkeypatch.setitem(module.GRADIENT_BYTES, "cpu", 1)
     sizes = [len(rows) for rows, _ in RowGradients(model).iterate_rows(rows_of())]
     assert sizes == [1] * 6
-    agree(collected(RowGradients(model).iterate_rows(rows_of())), whole)
+    assert_agree(gradients_by_row(RowGradients(model).iterate_rows(rows_of())), whole)
 
 
 @checkpointing_too
-def test_the_network_is_left_as_it_was(checkpointing):
+def test_the_network_is_left_unchanged(checkpointing):
     model = model_of(FAMILIES["llama"])
     trained(model.network)
     before = [(p.requires_grad, p.grad) for p in model.network.parameters()]
@@ -208,7 +210,7 @@ def test_the_network_is_left_as_it_was(checkpointing):
     assert not any("forward" in vars(module) for module in model.network.modules())
 
 
-def test_checkpointing_does_make_layers_again(model):
+def test_checkpointing_recomputes_layers(model):
     runs = []
     (*_, last) = adapter_matrices(model.network).values()
     handle = last.register_forward_hook(lambda *_: runs.append(1))
@@ -223,7 +225,7 @@ def test_checkpointing_does_make_layers_again(model):
 
 def test_a_half_precision_model_has_float32_gradients_near_the_full_ones():
     model = model_of(CALM)
-    exact = collected(RowGradients(model).iterate_rows(rows_of()))
+    exact = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
     settings = LoraConfig(r=RANK, lora_alpha=4 * RANK, target_modules="all-linear")
     tuned = get_peft_model(network_of(CALM).to(torch.bfloat16), settings)
     own = dict(model.network.named_parameters())
@@ -231,7 +233,7 @@ def test_a_half_precision_model_has_float32_gradients_near_the_full_ones():
         for name, parameter in tuned.get_base_model().named_parameters():
             parameter.copy_(own[name])
     half = replace(wrapped(tuned.get_base_model().eval()), dtype="bfloat16")
-    rough = collected(RowGradients(half).iterate_rows(rows_of()))
+    rough = gradients_by_row(RowGradients(half).iterate_rows(rows_of()))
     names = list(rough[0])
     for row, gradient in rough.items():
         assert {g.dtype for g in gradient.values()} == {torch.float32}
@@ -242,7 +244,7 @@ def test_a_half_precision_model_has_float32_gradients_near_the_full_ones():
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
-def test_the_adam_form_is_the_step_of_torch_s_own_adamw(steps):
+def test_the_adam_update_is_the_step_of_torch_s_adamw(steps):
     torch.manual_seed(2)
     parameters = {"a": nn.Parameter(torch.randn(3, 3)), "b": nn.Parameter(torch.randn(2, 5))}
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.0)
@@ -265,7 +267,7 @@ def test_the_adam_form_is_the_step_of_torch_s_own_adamw(steps):
         torch.testing.assert_close(steps_made[k].double(), (before[k] - p.detach()) / 1e-2, rtol=1e-4, atol=3e-5)
 
 
-def test_from_a_row_to_the_step_that_adamw_takes_on_it():
+def test_the_update_of_a_row_is_the_step_that_adamw_takes_on_it():
     model = model_of(CALM)
     parameters, batch = trained(model.network), rows_of()
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2, weight_decay=0.0)
@@ -280,14 +282,14 @@ def test_from_a_row_to_the_step_that_adamw_takes_on_it():
     moments = {f"{k}.{m}": optimizer.state[p][m].clone() for k, p in parameters.items() for m in MOMENT_NAMES}
     gradients = RowGradients(model)
     rule = AdamMoments.from_tensors(moments, steps=2).build_update(gradients.shapes, "cpu")
-    row = collected(gradients.iterate_rows(some(batch, [5])))[0]
+    row = gradients_by_row(gradients.iterate_rows(some(batch, [5])))[0]
     ours = {k: rule(k, g[None])[0] for k, g in row.items()}
     before = {k: p.detach().clone() for k, p in parameters.items()}
     learn(5)
-    agree({5: ours}, {5: {k: (before[k] - p.detach()) / 1e-2 for k, p in parameters.items()}}, 1e-4)
+    assert_agree({5: ours}, {5: {k: (before[k] - p.detach()) / 1e-2 for k, p in parameters.items()}}, 1e-4)
 
 
-def worked(form, momentum):
+def expected_update(form, momentum):
     """m = 1, v = 4, t = 1, g = 2, β = (0.5, 0.75), ε = 1, by hand: v' = 4."""
     above = 1.5 if momentum else 2.0  # m' = 0.5·1 + 0.5·2
     if form == "release":
@@ -302,10 +304,10 @@ def test_both_forms_with_and_without_momentum_worked_by_hand(form, momentum):
     one = torch.ones(1, 1)
     moments = AdamMoments({"a": one}, {"a": 4 * one}, 1, form, momentum, betas=(0.5, 0.75), epsilon=1.0)
     found = moments.build_update({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
-    assert found.item() == pytest.approx(worked(form, momentum), rel=1e-6)
+    assert found.item() == pytest.approx(expected_update(form, momentum), rel=1e-6)
 
 
-def test_moments_are_found_by_name_whatever_their_order():
+def test_moments_are_matched_by_name_in_any_order():
     model = model_of({**FAMILIES}["gpt2"], target_modules=["c_proj"], r=32)  # A and B are 32 x 32
     gradients = RowGradients(model)
     assert (32, 32) in gradients.shapes.values()
@@ -316,7 +318,7 @@ def test_moments_are_found_by_name_whatever_their_order():
     np.testing.assert_array_equal(ours, swapped.cosines)
 
 
-def test_moments_of_a_checkpoint_s_file_lose_what_peft_puts_before_their_names(gradients):
+def test_moments_of_a_checkpoint_lose_peft_s_name_prefix(gradients):
     moments = random_moments(gradients)
     file = {f"base_model.model.{k}.exp_avg": v for k, v in moments.first.items()}
     file |= {f"base_model.model.{k}.exp_avg_sq": v for k, v in moments.second.items()}
@@ -326,7 +328,7 @@ def test_moments_of_a_checkpoint_s_file_lose_what_peft_puts_before_their_names(g
     assert strip_peft_prefix("base_model.model.a.b") == "a.b"
 
 
-def test_moments_of_other_parameters_are_one_sentence(gradients):
+def test_moments_of_other_parameters_are_a_clear_error(gradients):
     moments = random_moments(gradients)
     name = next(iter(gradients.shapes))
     for first in ({}, moments.first | {name: torch.zeros(1, 1)}):
@@ -338,13 +340,13 @@ def test_moments_of_other_parameters_are_one_sentence(gradients):
 
 
 @pytest.mark.parametrize("form", [None, "adam", "release"])
-def test_scores_are_the_cosines_of_whole_gradients(model, gradients, form):
+def test_scores_are_the_cosines_of_full_gradients(model, gradients, form):
     moments = random_moments(gradients, form=form) if form else None
     directions = random_directions(gradients)
     found = gradients.scores(rows_of(), directions, moments)
     names = list(gradients.shapes)
     rule = moments.build_update(gradients.shapes, "cpu") if moments else lambda name, g: g
-    for row, gradient in row_loop(model.network, rows_of()).items():
+    for row, gradient in loop_over_rows(model.network, rows_of()).items():
         step = flat({k: rule(k, g.clone()[None])[0] for k, g in gradient.items()}, names)
         expected = [(step @ flat(d, names) / step.norm()).item() for d in directions]
         np.testing.assert_allclose(found.cosines[row], expected, rtol=1e-4, atol=1e-5)
@@ -352,7 +354,7 @@ def test_scores_are_the_cosines_of_whole_gradients(model, gradients, form):
 
 
 def test_a_row_s_own_gradient_has_cosine_one(gradients):
-    own = collected(gradients.iterate_rows(rows_of()))[5]
+    own = gradients_by_row(gradients.iterate_rows(rows_of()))[5]
     length = flat(own, list(own)).norm()
     found = gradients.scores(rows_of(), [{k: (g / length).float() for k, g in own.items()}])
     assert found.cosines[5, 0] == pytest.approx(1, abs=1e-6)
@@ -371,7 +373,7 @@ def test_batch_size_and_order_change_nothing(model, gradients, checkpointing):
 
 def test_rows_without_a_response_token_are_nan_and_counted(gradients):
     batch = rows_of()
-    batch["spans"][0] = np.array([0, 1], np.int32)  # only a first token: nothing to predict it from
+    batch["spans"][0] = np.array([0, 1], np.int32)  # only a first token, which nothing predicts
     found = gradients.scores(batch, random_directions(gradients), random_moments(gradients))
     assert np.flatnonzero(np.isnan(found.cosines).all(axis=1)).tolist() == [0, 2]
     assert np.isfinite(np.delete(found.cosines, [0, 2], axis=0)).all()
@@ -385,23 +387,23 @@ def test_a_gradient_of_length_zero_has_no_cosine(gradients):
     model = model_of(FAMILIES["llama"])
     with torch.no_grad():
         for module in adapter_matrices(model.network).values():
-            module.weight.zero_()  # A = B = 0: no gradient reaches either
+            module.weight.zero_()  # A = B = 0: both gradients are 0
     found = RowGradients(model).scores(rows_of(), random_directions(gradients))
     assert np.isnan(found.cosines).all() and found.unanswered == 1
 
 
-def test_directions_of_another_adapter_are_one_sentence(gradients):
+def test_directions_of_another_adapter_are_a_clear_error(gradients):
     with pytest.raises(ModelError, match="A direction belongs to another adapter"):
         gradients.scores(rows_of(), [{"x": torch.zeros(2, 2)}])
 
 
-def test_too_long_a_row_is_one_sentence(gradients):
+def test_an_overlong_row_is_a_clear_error(gradients):
     batch = {"tokens": [np.zeros(300, np.uint32)], "spans": [np.array([5, 300])]}
     with pytest.raises(ModelError, match=r"A row has 300 tokens, .* reads at most 256\. Set max_length"):
         gradients.scores(batch, random_directions(gradients))
 
 
-def test_too_large_a_batch_is_taken_in_halves(model, gradients, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved(model, gradients, monkeypatch):
     import core.models.training.backward_pass as module
 
     def measured(tokens, spans):
@@ -419,7 +421,7 @@ def test_too_large_a_batch_is_taken_in_halves(model, gradients, monkeypatch):
 
 
 def pairs_of():
-    """Five pairs of two sub-tasks: the third lacks an answer, in the fourth both are the same."""
+    """Five pairs of two sub-tasks: the third lacks a response, the fourth has two equal ones."""
     rng = np.random.default_rng(3)
     sides = []
     for extra in (0, 3):
@@ -430,8 +432,8 @@ def pairs_of():
     return *sides, ["a", "b", "b", "a", "a"]
 
 
-def dpo_loop(model, beta):
-    """Unit gradients of the DPO loss, pair by pair, by autograd with the reference in it; and z."""
+def loop_over_pairs(model, beta):
+    """Unit gradients of the DPO loss, pair by pair, by autograd including the reference; and z."""
     chosen, rejected, _ = pairs_of()
     network, units, zs = model.network, {}, {}
     trained(network)
@@ -445,15 +447,15 @@ def dpo_loop(model, beta):
         z = beta * (log_pi["+"] - log_pi["ref+"] - log_pi["-"] + log_pi["ref-"])
         loss = -logsigmoid(z.double())
         zs[j] = z.item()
-        gradient = looped(network, loss)
+        gradient = autograd_gradient(network, loss)
         length = flat(gradient, list(gradient)).norm()
         units[j] = {k: g / length for k, g in gradient.items()}
     return units, zs
 
 
 @pytest.fixture(scope="module")
-def mild():
-    """A model near its base, so that no z is so large that 1 − σ(z) is lost."""
+def near_base_model():
+    """A model near its base, so that no z is large enough to round 1 − σ(z) to 0."""
     model = model_of(CALM)
     with torch.no_grad():
         for module in adapter_matrices(model.network).values():
@@ -461,10 +463,10 @@ def mild():
     return model
 
 
-def test_pair_gradients_equal_a_loop_over_pairs(mild):
-    gradients = RowGradients(mild)
+def test_pair_gradients_equal_a_loop_over_pairs(near_base_model):
+    gradients = RowGradients(near_base_model)
     chosen, rejected, _ = pairs_of()
-    theirs, _ = dpo_loop(mild, 0.1)
+    theirs, _ = loop_over_pairs(near_base_model, 0.1)
     found = dict(
         (int(pair), {k: g[i] for k, g in stacked.items()})
         for pairs, (stacked, _) in gradients.iterate_pairs(chosen, rejected)
@@ -472,63 +474,63 @@ def test_pair_gradients_equal_a_loop_over_pairs(mild):
     )
     assert found.keys() == {0, 1, 4}
     units = {j: {k: (g / flat(found[j], list(found[j])).norm()).float() for k, g in found[j].items()} for j in theirs}
-    agree(units, {j: {k: g.float() for k, g in unit.items()} for j, unit in theirs.items()}, 1e-4)
+    assert_agree(units, {j: {k: g.float() for k, g in unit.items()} for j, unit in theirs.items()}, 1e-4)
 
 
-def test_directions_are_means_of_unit_gradients_and_scores_know_neither_beta_nor_reference(mild):
-    gradients = RowGradients(mild)
+def test_directions_are_means_of_unit_gradients_independent_of_beta_and_reference(near_base_model):
+    gradients = RowGradients(near_base_model)
     found = preference_directions(gradients, *pairs_of())
     assert found.subtasks == ["a", "b"] and found.used.tolist() == [2, 1] and found.skipped == 2
     ours = gradients.scores(rows_of(), found.vectors, random_moments(gradients)).cosines
     for beta in (0.1, 5.0):
-        units, _ = dpo_loop(mild, beta)
+        units, _ = loop_over_pairs(near_base_model, beta)
         means = [{k: ((units[0][k] + units[4][k]) / 2).float() for k in gradients.shapes}, units[1]]
         theirs = gradients.scores(rows_of(), means, random_moments(gradients)).cosines
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_directions_do_not_depend_on_the_batch(mild):
-    whole = preference_directions(RowGradients(mild), *pairs_of())
-    single = preference_directions(RowGradients(mild, batch_tokens=1), *pairs_of())
-    agree(dict(enumerate(single.vectors)), dict(enumerate(whole.vectors)), 1e-4)
+def test_directions_do_not_depend_on_the_batch(near_base_model):
+    whole = preference_directions(RowGradients(near_base_model), *pairs_of())
+    single = preference_directions(RowGradients(near_base_model, batch_tokens=1), *pairs_of())
+    assert_agree(dict(enumerate(single.vectors)), dict(enumerate(whole.vectors)), 1e-4)
 
 
-def test_less_is_the_mean_of_unit_gradients_of_the_chosen(mild):
+def test_less_is_the_mean_of_unit_gradients_of_the_chosen(near_base_model):
     chosen, _, subtasks = pairs_of()
-    found = sft_directions(RowGradients(mild), chosen, subtasks)
-    loop = row_loop(mild.network, chosen)
+    found = sft_directions(RowGradients(near_base_model), chosen, subtasks)
+    loop = loop_over_rows(near_base_model.network, chosen)
     names = list(loop[0])
     expected = sum(flat(loop[j], names) / flat(loop[j], names).norm() for j in (0, 3, 4)) / 3
     torch.testing.assert_close(flat(found.vectors[0], names), expected, rtol=1e-4, atol=1e-7)
     assert found.used.tolist() == [3, 2] and found.skipped == 0
 
 
-def test_a_sub_task_without_a_usable_pair_is_nan_and_so_are_its_scores(mild):
-    gradients = RowGradients(mild)
+def test_a_sub_task_without_a_usable_pair_is_nan_and_so_are_its_scores(near_base_model):
+    gradients = RowGradients(near_base_model)
     found = preference_directions(gradients, *pairs_of()[:2], ["a", "a", "none", "none", "a"])
     assert found.used.tolist() == [3, 0]
     scores = gradients.scores(some(rows_of(), [0, 1]), found.vectors).cosines
     assert np.isfinite(scores[:, 0]).all() and np.isnan(scores[:, 1]).all()
 
 
-def test_margins_are_those_of_the_loss_and_tell_the_pair_accuracy(mild):
+def test_margins_are_those_of_the_loss_and_give_the_pair_accuracy(near_base_model):
     chosen, rejected, _ = pairs_of()
     policy, reference = (
-        np.stack([log_likelihoods(mild, side, reference=off) for side in (chosen, rejected)], axis=1)
+        np.stack([log_likelihoods(near_base_model, side, reference=off) for side in (chosen, rejected)], axis=1)
         for off in (False, True)
     )
     z = dpo_margins(policy, reference, beta=0.1)
-    for j, expected in dpo_loop(mild, 0.1)[1].items():
+    for j, expected in loop_over_pairs(near_base_model, 0.1)[1].items():
         assert z[j] == pytest.approx(expected, abs=1e-4)
     assert np.isnan(z[2]) and z[3] == pytest.approx(0, abs=1e-5)
     assert pair_accuracy(np.array([1.0, -2.0, np.nan, 0.0])) == 0.5
     assert np.isnan(pair_accuracy(np.array([np.nan])))
-    gradients = RowGradients(mild)
+    gradients = RowGradients(near_base_model)
     for pairs, (_, said) in gradients.iterate_pairs(chosen, rejected):
         np.testing.assert_allclose(said, policy[pairs], rtol=1e-5)
 
 
-# --- what is refused
+# --- rejected models
 
 
 def test_a_model_without_an_adapter_is_refused():
@@ -600,7 +602,7 @@ def test_a_layer_that_does_not_run_is_refused():
 
 
 class Flat(nn.Module):
-    """Runs a layer on tokens in one line, as some families do; on the first `share` of them only."""
+    """Runs a layer on flattened tokens, as some families do; on the first `share` of them only."""
 
     def __init__(self, inner, share=1.0):
         super().__init__()
@@ -613,13 +615,13 @@ class Flat(nn.Module):
         return torch.cat([out, line[some:, : out.shape[-1]]]).reshape(*x.shape[:-1], -1)
 
 
-def test_a_layer_may_run_on_all_tokens_in_one_line():
+def test_a_layer_may_run_on_flattened_tokens():
     model = model_of(CALM, target_modules=["o_proj"])
-    expected = collected(RowGradients(model).iterate_rows(rows_of()))
+    expected = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
     attention = model.network.model.layers[0].self_attn
     attention.o_proj = Flat(attention.o_proj)
-    found = collected(RowGradients(model).iterate_rows(rows_of()))
-    agree({row: {k.replace(".inner", ""): g for k, g in found[row].items()} for row in found}, expected)
+    found = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
+    assert_agree({row: {k.replace(".inner", ""): g for k, g in found[row].items()} for row in found}, expected)
 
 
 def test_a_layer_that_runs_on_some_tokens_only_is_refused():
