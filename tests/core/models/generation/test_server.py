@@ -160,13 +160,13 @@ def test_the_key_is_sent_and_appears_nowhere_else(model, monkeypatch, caplog):
     assert set(app.keys) == {f"Bearer {KEY}"}
     for text in (
         repr(server),
-        repr(server.served_model),
-        repr(server.served_model.key_fields),
+        repr(server.served),
+        repr(server.served.key_fields),
         repr(server.endpoint),
         caplog.text,
     ):
         assert KEY not in text and "SECRET" not in text
-    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served_model))
+    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
     for status in (401, 403):
         text = error_text(AnswerApp(model, behave=lambda n, b, s=status: s), key_variable="MY_KEY")
         assert f"does not accept the key (status {status}). Put it into the environment variable MY_KEY." in text
