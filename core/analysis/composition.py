@@ -1,6 +1,6 @@
-"""Composition of a subset, compared with the pool and with random selections.
+"""Composition of a subset: counts by task and length, compared with the pool and with random selections.
 
-Arrays in, counts out. Tasks are codes (N,) into a list of names, -1 = no task, so that a slider only counts.
+Tasks are codes (N,) into a list of names, -1 = no task, so that a move of a slider costs only the counting.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from core.schema import BoolArray, FloatArray, IntArray
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 
-LENGTH_EDGES = (0, 1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens; the last is open
+LENGTH_EDGES = (0, 1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens; the last bin has no upper end
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -25,12 +25,12 @@ class Composition:
     tasks: IntArray  # (T,) rows per task
     no_task: int  # rows without one
     lengths: IntArray  # (B,) rows per bin of response length; bin b starts at LENGTH_EDGES[b] tokens
-    quantiles: FloatArray  # (5,) response tokens at QUANTILES (of two neighbouring rows the lower); NaN for no rows
-    marked: Mapping[str, int] = field(default_factory=dict)  # rows under each mark, such as a planted fault
+    quantiles: FloatArray  # (5,) response tokens at QUANTILES, of the lower row between two; NaN for no rows
+    marked: Mapping[str, int] = field(default_factory=dict)  # rows per mark, for example per kind of planted fault
 
 
 def code_tasks(tasks: Sequence[str | None]) -> tuple[IntArray, tuple[str, ...]]:
-    """Encode task names as codes (N,) into a sorted list of names; -1 = no task. Once per pool."""
+    """Return task codes (N,) and the sorted names they index; -1 = no task. Called once per pool."""
     names = tuple(sorted({t for t in tasks if t is not None}))
     number: dict[str | None, int] = {name: k for k, name in enumerate(names)}
     number[None] = -1
@@ -48,42 +48,42 @@ def count_composition(
 ) -> Composition:
     """Count `rows` (K,) of a pool whose columns are (N,). Linear in K, about 15 ms per million.
 
-    `marks`: sets of rows of interest, by name, as (N,) masks.
+    `marks`: (N,) masks of rows to count separately, by name.
     """
     tokens = response_tokens[rows]
     tasks = np.bincount(task_codes[rows] + 1, minlength=n_tasks + 1)
-    counts = np.bincount(tokens)  # (longest + 1,) rows per exact length: histogram and quantiles at once
+    counts = np.bincount(tokens)  # (longest + 1,) rows per exact length, for both histogram and quantiles
     return Composition(
         rows=len(rows),
         response_tokens=int(tokens.sum()),
         prompt_tokens=int(prompt_tokens[rows].sum()),
         tasks=tasks[1:],
         no_task=int(tasks[0]),
-        lengths=_binned(counts),
+        lengths=_count_by_bin(counts),
         quantiles=_quantiles(counts, len(rows)),
         marked={name: int(mask[rows].sum()) for name, mask in (marks or {}).items()},
     )
 
 
-def _binned(counts: IntArray) -> IntArray:
-    """Return (B,) rows per length bin, from rows per exact length."""
-    cumulative = np.concatenate([[0], np.cumsum(counts)])  # cumulative[t] = rows shorter than t tokens
-    starts = cumulative[np.minimum(LENGTH_EDGES, len(counts))]
-    return np.diff(np.append(starts, cumulative[-1]))
+def _count_by_bin(counts: IntArray) -> IntArray:
+    """Return (B,) rows per length bin from rows per exact length."""
+    shorter = np.concatenate([[0], np.cumsum(counts)])  # shorter[t] = rows shorter than t tokens
+    starts = shorter[np.minimum(LENGTH_EDGES, len(counts))]
+    return np.diff(np.append(starts, shorter[-1]))
 
 
 def _quantiles(counts: IntArray, n: int) -> FloatArray:
     if n == 0:
         return np.full(len(QUANTILES), np.nan, np.float32)
-    places = np.floor(np.asarray(QUANTILES) * (n - 1)) + 1  # the k-th shortest row
-    return np.asarray(np.searchsorted(np.cumsum(counts), places), np.float32)
+    positions = np.floor(np.asarray(QUANTILES) * (n - 1)) + 1  # the k-th shortest row
+    return np.asarray(np.searchsorted(np.cumsum(counts), positions), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class RandomOrders:
-    """Random orders of the eligible rows, with their running token sums.
+    """Random orders of the rows eligible for a method, with cumulative token sums.
 
-    Made once per method, read at every move of a slider.
+    Made once per method and reused at every budget.
     """
 
     orders: tuple[IntArray, ...]  # one per seed, each (M,)
@@ -91,14 +91,14 @@ class RandomOrders:
 
     @classmethod
     def from_orders(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
-        """Build from `orders`, those of the method `random` at different seeds; 20 give a band."""
+        """Make them from `orders` of the method `random`, one per seed (20 for a band)."""
         sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
         return cls(tuple(orders), sums)
 
 
 @dataclass(frozen=True, eq=False)
 class RandomBand:
-    """Composition of random selections at one budget: (S, ...) arrays, one entry per seed."""
+    """Compositions of random selections at one budget: (S, ...) arrays, one entry per seed."""
 
     rows: IntArray  # (S,)
     response_tokens: IntArray  # (S,)
@@ -109,7 +109,7 @@ class RandomBand:
 
 
 def count_random_band(
-    chance: RandomOrders,
+    random_orders: RandomOrders,
     budget: Budget,
     *,
     response_tokens: IntArray,
@@ -118,9 +118,9 @@ def count_random_band(
     n_tasks: int,
     marks: Mapping[str, BoolArray] | None = None,
 ) -> RandomBand:
-    """Count the composition of random selections at the same budget, one per seed."""
+    """Return the composition of every random selection at the budget, one per seed."""
     compositions = []
-    for order, sums in zip(chance.orders, chance.cumulative, strict=True):
+    for order, sums in zip(random_orders.orders, random_orders.cumulative, strict=True):
         length = prefix_length(order, budget, response_tokens, len(response_tokens), cumulative=sums)
         compositions.append(
             count_composition(
@@ -133,10 +133,10 @@ def count_random_band(
             )
         )
     return RandomBand(
-        rows=np.array([c.rows for c in compositions]),
-        response_tokens=np.array([c.response_tokens for c in compositions]),
-        prompt_tokens=np.array([c.prompt_tokens for c in compositions]),
-        tasks=np.array([c.tasks for c in compositions]),
-        lengths=np.array([c.lengths for c in compositions]),
-        marked={name: np.array([c.marked[name] for c in compositions]) for name in (marks or {})},
+        rows=np.array([d.rows for d in compositions]),
+        response_tokens=np.array([d.response_tokens for d in compositions]),
+        prompt_tokens=np.array([d.prompt_tokens for d in compositions]),
+        tasks=np.array([d.tasks for d in compositions]),
+        lengths=np.array([d.lengths for d in compositions]),
+        marked={name: np.array([d.marked[name] for d in compositions]) for name in (marks or {})},
     )

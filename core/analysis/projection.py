@@ -1,14 +1,14 @@
-"""From embeddings to a map: two coordinates per row, so that similar rows are near each other. Arrays only.
+"""Projection of embeddings to two coordinates per row, so that similar rows are near each other. Arrays only.
 
 1. Axes: embeddings minus their mean, as unit vectors (hidden states of language models share one large direction,
    Ethayarajh 2019, https://arxiv.org/abs/1909.00512), then PCA, fitted to a seeded sample of rows.
-2. The first two axes are the PCA map: linear, so distances in it can be compared, but most differences between rows
-   are in the other axes.
-3. UMAP (McInnes, Healy, Melville 2018, https://arxiv.org/abs/1802.03426) lays out the first WIDTH axes so that
-   neighbours stay neighbours. Distances between groups, and their density, are not meaningful.
+2. PCA map: the first two axes. It is linear, so its distances can be compared, but most of the variance is in the
+   other axes.
+3. UMAP map (McInnes, Healy, Melville 2018, https://arxiv.org/abs/1802.03426): a layout of the first WIDTH axes that
+   preserves neighbours. Distances between groups and their densities mean little.
 
-Neighbours are exact, by brute force in float32: no index is compiled and no search is random, so only UMAP's layout
-needs its compiler, and the compiled code is cached on disk (`_compiled`).
+Neighbours are exact, by brute force in float32: no index is compiled and no search is random. Only UMAP's layout
+needs numba, and its compiled functions are cached on disk (`_load_umap`).
 """
 
 import warnings
@@ -25,14 +25,14 @@ from core.algorithms.kmeans import one_thread, random_state, unit_vectors
 from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
 WIDTH = 50  # axes passed to UMAP
-MAX_AXES_ROWS = 20_000  # maximum number of rows that axes are fitted to
-MAX_UMAP_ROWS = 50_000  # maximum number of rows that UMAP lays out; the others are placed among them
-NEIGHBOURS = 15  # the row itself counts as one
-MIN_UMAP_ROWS = 2 * NEIGHBOURS  # minimum number of rows for UMAP
-MIN_DISTANCE = 0.1  # UMAP's default: how tightly it packs
-PLACING_NEIGHBOURS = 5  # laid-out rows between which another one is placed
-BLOCK = 4096  # rows whose neighbours are searched at once
-EPOCHS = 200  # passes of the layout; 500 for up to SMALL rows, UMAP's own default
+MAX_AXES_ROWS = 20_000  # sample size for fitting axes
+MAX_UMAP_ROWS = 50_000  # sample size for UMAP; the other rows are placed among the sample
+NEIGHBOURS = 15  # including the row itself
+MIN_UMAP_ROWS = 2 * NEIGHBOURS  # fewer rows are laid out by the first two axes
+MIN_DISTANCE = 0.1  # UMAP's default: how tightly it packs rows
+PLACING_NEIGHBOURS = 5  # sampled rows that place each other row
+BLOCK = 4096  # rows per neighbour search
+EPOCHS = 200  # passes of the layout; 500 up to SMALL rows, as in UMAP's defaults
 EPOCHS_SMALL, SMALL = 500, 10_000
 
 
@@ -41,15 +41,15 @@ EPOCHS_SMALL, SMALL = 500, 10_000
 
 @dataclass(frozen=True, eq=False)
 class PrincipalAxes:
-    """Directions in which embeddings vary most, largest variance first."""
+    """Principal axes of centred unit vectors, largest variance first."""
 
     centre: FloatArray  # (d,) mean embedding
     middle: FloatArray  # (d,) mean unit vector
     directions: FloatArray  # (d, W)
-    share: FloatArray  # (W,) share of all variance, 0..1
+    share: FloatArray  # (W,) share of the variance, 0..1
 
     def project(self, vectors: NDArray[np.floating]) -> FloatArray:
-        """Return (N, W) the coordinates of vectors (N, d); NaN for a row with a NaN in it."""
+        """Return (N, W) coordinates of (N, d) embeddings; NaN for a row that contains NaN."""
         centred: FloatArray = unit_vectors(vectors.astype(np.float32) - self.centre) - self.middle
         with one_thread():
             return centred @ self.directions
@@ -58,24 +58,25 @@ class PrincipalAxes:
 def fit_axes(vectors: NDArray[np.floating], *, seed: int, width: int = WIDTH) -> PrincipalAxes:
     """Fit the first `width` axes of (N, d), by randomized PCA of a sample (Halko, Martinsson, Tropp 2011).
 
-    Fewer if there are fewer rows or dimensions. All values finite, at least one row. Same seed, same axes.
+    There are fewer axes if rows or dimensions are fewer. Values must be finite, with at least one row. The same seed
+    gives the same axes.
     """
-    sample = vectors[sample_by_group(np.zeros(len(vectors), np.int64), MAX_AXES_ROWS, seed=seed)].astype(np.float32)
-    centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-    centred = unit_vectors(sample - centre)
-    with one_thread(), np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0, if no rows differ
-        fitted = PCA(min(width, *centred.shape), svd_solver="randomized", random_state=random_state(seed)).fit(centred)
-    share = np.nan_to_num(fitted.explained_variance_ratio_)
-    return PrincipalAxes(centre, fitted.mean_, np.ascontiguousarray(fitted.components_.T), share.astype(np.float32))
+    some = vectors[sample_by_group(np.zeros(len(vectors), np.int64), MAX_AXES_ROWS, seed=seed)].astype(np.float32)
+    centre = some.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = unit_vectors(some - centre)
+    with one_thread(), np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where all rows are equal
+        pca = PCA(min(width, *centred.shape), svd_solver="randomized", random_state=random_state(seed)).fit(centred)
+    share = np.nan_to_num(pca.explained_variance_ratio_)
+    return PrincipalAxes(centre, pca.mean_, np.ascontiguousarray(pca.components_.T), share.astype(np.float32))
 
 
 def pca_layout(vectors: NDArray[np.floating], *, seed: int) -> FloatArray:
-    """Return (N, 2) the first two axes of (N, d); the second is 0 if there is no other."""
+    """Return (N, 2) coordinates of (N, d) embeddings on their first two axes; the second is 0 if there is only one."""
     return first_two_axes(fit_axes(vectors, seed=seed, width=2).project(vectors))
 
 
 def first_two_axes(placed: FloatArray) -> FloatArray:
-    """Return (N, 2) the first two of (N, W)."""
+    """Return the first two of (N, W) columns as (N, 2), padded with 0."""
     if placed.shape[1] >= 2:
         return np.ascontiguousarray(placed[:, :2])
     return np.pad(placed, ((0, 0), (0, 2 - placed.shape[1])))
@@ -85,22 +86,22 @@ def first_two_axes(placed: FloatArray) -> FloatArray:
 
 
 def umap_layout(placed: FloatArray, *, seed: int, on_step: Progress = ignore_progress) -> FloatArray:
-    """Return (N, 2) the UMAP layout of (N, W), all finite. Same seed, same coordinates: it runs on one thread.
+    """Return the (N, 2) UMAP layout of (N, W) coordinates, all finite.
 
-    Beyond MAX_UMAP_ROWS rows a seeded sample is laid out, and each other row is placed between its PLACING_NEIGHBOURS
-    nearest neighbours there, weighted by 1 / distance. Below MIN_UMAP_ROWS rows it is `first_two_axes`. `on_step`
-    receives the work done and the total.
+    It runs on one thread, so the same seed gives the same coordinates. Above MAX_UMAP_ROWS a seeded sample is laid
+    out, and every other row is placed between its PLACING_NEIGHBOURS nearest sampled rows, weighted by 1 / distance.
+    Below MIN_UMAP_ROWS the first two axes are returned. `on_step` receives the work done and the total.
     """
     if len(placed) < MIN_UMAP_ROWS:
         return first_two_axes(placed)
     progress = _UmapProgress(on_step, len(placed))
-    laid_out = sample_by_group(np.zeros(len(placed), np.int64), MAX_UMAP_ROWS, seed=seed)
+    laid = sample_by_group(np.zeros(len(placed), np.int64), MAX_UMAP_ROWS, seed=seed)
     xy = np.empty((len(placed), 2), np.float32)
-    xy[laid_out] = _lay_out(placed[laid_out], seed, progress)
-    others = np.setdiff1d(np.arange(len(placed)), laid_out, assume_unique=True)
-    for rows, neighbours, distance in _nearest(placed[laid_out], placed[others], PLACING_NEIGHBOURS, progress):
+    xy[laid] = _lay_out(placed[laid], seed, progress)
+    others = np.setdiff1d(np.arange(len(placed)), laid, assume_unique=True)
+    for rows, near, distance in _search_neighbours(placed[laid], placed[others], PLACING_NEIGHBOURS, progress):
         weight = 1 / np.maximum(distance, 1e-6)
-        at = xy[laid_out[neighbours]] * (weight / weight.sum(axis=1, keepdims=True))[:, :, None]
+        at = xy[laid[near]] * (weight / weight.sum(axis=1, keepdims=True))[:, :, None]
         xy[others[rows]] = at.sum(axis=1)
     return xy
 
@@ -108,18 +109,18 @@ def umap_layout(placed: FloatArray, *, seed: int, on_step: Progress = ignore_pro
 def _lay_out(placed: FloatArray, seed: int, progress: "_UmapProgress") -> FloatArray:
     near = np.empty((len(placed), NEIGHBOURS), np.int64)
     distance = np.zeros((len(placed), NEIGHBOURS), np.float32)
-    for rows, neighbours, distances in _nearest(placed, placed, NEIGHBOURS, progress):
-        near[rows], distance[rows] = _itself_first(rows, neighbours, distances)
-    progress.search_work = progress.done
-    library = _compiled()
+    for rows, nearest, apart in _search_neighbours(placed, placed, NEIGHBOURS, progress):
+        near[rows], distance[rows] = _put_itself_first(rows, nearest, apart)
+    progress.search_done = progress.done
+    library = _load_umap()
     with one_thread(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)  # it has no index for new rows: none come
+        warnings.filterwarnings("ignore", "precomputed_knn", UserWarning)  # new rows cannot be added: none are
         warnings.filterwarnings("ignore", "Graph is not fully connected", UserWarning)  # separate groups are fine
-        warnings.filterwarnings("ignore", "Spectral initiali[sz]ation failed", UserWarning)  # it then starts at random
+        warnings.filterwarnings("ignore", "Spectral initiali[sz]ation failed", UserWarning)  # uses a random start
         layout = library.UMAP(
             n_neighbors=NEIGHBOURS,
             min_dist=MIN_DISTANCE,
-            n_epochs=_epochs(len(placed)),
+            n_epochs=_layout_epochs(len(placed)),
             random_state=random_state(seed),
             n_jobs=1,
             precomputed_knn=(near, distance),
@@ -128,38 +129,38 @@ def _lay_out(placed: FloatArray, seed: int, progress: "_UmapProgress") -> FloatA
         return np.asarray(layout.fit_transform(placed), np.float32)
 
 
-def _nearest(
-    among: FloatArray, queries: FloatArray, k: int, progress: "_UmapProgress"
+def _search_neighbours(
+    among: FloatArray, wanted: FloatArray, k: int, progress: "_UmapProgress"
 ) -> Iterable[tuple[IntArray, IntArray, FloatArray]]:
-    """Yield, per block of `queries`: its rows (B,), their k nearest of `among` (B, k), distances (B, k), ascending."""
+    """Yield by block of `wanted`: rows (B,), their k nearest of `among` (B, k) and distances (B, k), nearest first."""
     with one_thread():
         search = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(among)
-        for start in range(0, len(queries), BLOCK):
-            rows = np.arange(start, min(start + BLOCK, len(queries)))
-            distance, near = search.kneighbors(queries[rows])
+        for start in range(0, len(wanted), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(wanted)))
+            distance, near = search.kneighbors(wanted[rows])
             yield rows, near, distance.astype(np.float32)
             progress.add(len(rows))
 
 
-def _itself_first(rows: IntArray, near: IntArray, distance: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Move each row to the front of its own neighbours; among equal rows it may come later, or not at all."""
+def _put_itself_first(rows: IntArray, near: IntArray, distance: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Move each row to the front of its own neighbours; among equal rows it may come later or be missing."""
     place = np.where((near == rows[:, None]).any(axis=1), (near == rows[:, None]).argmax(axis=1), near.shape[1] - 1)
-    order = np.arange(near.shape[1]) - (np.arange(near.shape[1]) <= place[:, None])  # those before it move down by one
+    order = np.arange(near.shape[1]) - (np.arange(near.shape[1]) <= place[:, None])  # earlier entries move back
     order[:, 0] = place
     near, distance = np.take_along_axis(near, order, 1), np.take_along_axis(distance, order, 1)
     near[:, 0], distance[:, 0] = rows, 0
     return near, distance
 
 
-def _compiled() -> Any:
-    """Import umap-learn with numba's compiled code cached on disk: 5 s instead of 20 in the next process.
+def _load_umap() -> Any:
+    """Import umap-learn with numba's on-disk cache enabled: 5 s instead of 20 s in the next process.
 
-    The cache is where numba keeps it by default (in the library's folder, else the user's own cache), not in a
-    workspace: these files are code, and a workspace may be shared.
+    The cache is in numba's own place (next to the library, else the user's cache), not in the workspace: these files
+    are code, and a workspace may be shared.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)  # a part not used here needs it
-        import umap as library  # type: ignore[import-untyped]  # imports numba's compiler
+        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)  # for a part not used here
+        import umap as library  # type: ignore[import-untyped]  # slow: imports numba's compiler
         from numba.core.registry import CPUDispatcher
         from umap import layouts, umap_, utils
     for module in (umap_, layouts, utils):
@@ -169,50 +170,50 @@ def _compiled() -> Any:
     return library
 
 
-def _epochs(n: int) -> int:
+def _layout_epochs(n: int) -> int:
     return EPOCHS_SMALL if n <= SMALL else EPOCHS
 
 
 class _UmapProgress:
-    """Progress in rows searched; the passes of the layout count as much again. UMAP's progress bar writes here."""
+    """Progress in rows searched; the passes of the layout count as much again. UMAP's progress bar writes to it."""
 
     def __init__(self, on_step: Progress, n: int) -> None:
         self.on_step, self.n = on_step, n
-        self.done = self.search_work = 0
+        self.done = self.search_done = 0
 
     def add(self, rows: int) -> None:
-        """Add rows to those searched."""
+        """Count `rows` more as searched."""
         self.done += rows
         self.on_step(self.done, 2 * self.n)
 
     def write(self, text: str) -> None:
-        """Receive the bar's text, the number of passes done."""
+        """Parse the bar's text, the number of passes done."""
         if (passes := text.strip()).isdigit():
-            laid_out = min(self.n, MAX_UMAP_ROWS)
-            self.done = self.search_work + self.n * int(passes) // _epochs(laid_out)
+            laid = min(self.n, MAX_UMAP_ROWS)
+            self.done = self.search_done + self.n * int(passes) // _layout_epochs(laid)
             self.on_step(self.done, 2 * self.n)
 
     def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
+        """Do nothing: writes are not buffered."""
 
 
-# Samples and grids for charts
+# Sample and raster to draw
 
 
 def sample_by_group(groups: IntArray, limit: int, *, seed: int, include: IntArray | None = None) -> IntArray:
-    """Sample at most `limit` of N rows, ascending: those of `keep` and, of the rest, each group's (N,) share.
+    """Return at most `limit` of N rows, ascending: those in `include`, and each group's (N,) share of the others.
 
-    Rows of a group are shuffled by seed, the groups concatenated, and every n-th row is taken: a group of m rows has
-    m · limit / N of them, give or take one. Same seed, same rows.
+    The rows are shuffled within groups, the groups concatenated, and every n-th row is used, so a group of m rows has
+    m · limit / N of them, give or take one. The same seed gives the same rows.
     """
     if len(groups) <= limit:
         return np.arange(len(groups))
-    kept_mask = np.zeros(len(groups), np.bool_)
-    kept_mask[include if include is not None else []] = True
-    always, rest = np.flatnonzero(kept_mask)[:limit], np.flatnonzero(~kept_mask)
-    still_needed = limit - len(always)
+    included = np.zeros(len(groups), np.bool_)
+    included[include if include is not None else []] = True
+    always, rest = np.flatnonzero(included)[:limit], np.flatnonzero(~included)
+    wanted = limit - len(always)
     shuffled = rest[np.lexsort((np.random.default_rng(seed).random(len(rest)), groups[rest]))]
-    positions = ((np.arange(still_needed) + 0.5) * len(rest) / max(still_needed, 1)).astype(np.int64)
+    positions = ((np.arange(wanted) + 0.5) * len(rest) / max(wanted, 1)).astype(np.int64)
     return np.sort(np.concatenate([always, shuffled[positions]]))
 
 
@@ -220,20 +221,20 @@ Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
 
 def bounding_frame(xy: FloatArray, *, margin: float = 0.03) -> Frame:
-    """Return a frame around all rows of (N, 2) with coordinates, plus a margin on each side; −1 to 1 if none has."""
-    placed = xy[np.isfinite(xy).all(axis=1)].astype(np.float64)
-    if not len(placed):
+    """Return the frame around all finite points of (N, 2), with a margin on each side; −1 to 1 if there are none."""
+    finite = xy[np.isfinite(xy).all(axis=1)].astype(np.float64)
+    if not len(finite):
         return -1.0, 1.0, -1.0, 1.0
-    low, high = placed.min(axis=0), placed.max(axis=0)
-    room = np.where(high > low, margin * (high - low), 1.0)
-    (left, bottom), (right, top) = low - room, high + room
+    low, high = finite.min(axis=0), finite.max(axis=0)
+    padding = np.where(high > low, margin * (high - low), 1.0)
+    (left, bottom), (right, top) = low - padding, high + padding
     return float(left), float(right), float(bottom), float(top)
 
 
 def count_in_cells(xy: FloatArray, within: Frame, cells: int) -> IntArray:
-    """Count (cells, cells) [y, x] the rows of (N, 2) in each cell of a frame; a row on its edge is inside."""
+    """Return (cells, cells) counts [y, x] of points (N, 2) in each cell of a frame; its edge is inside."""
     left, right, low, high = within
     columns, lines = ((xy[:, 0] - left) / (right - left) * cells, (xy[:, 1] - low) / (high - low) * cells)
-    inside = (columns >= 0) & (columns <= cells) & (lines >= 0) & (lines <= cells)  # NaN is not
+    inside = (columns >= 0) & (columns <= cells) & (lines >= 0) & (lines <= cells)  # False for NaN
     x, y = (np.minimum(v[inside].astype(np.int64), cells - 1) for v in (columns, lines))
     return np.bincount(y * cells + x, minlength=cells * cells).reshape(cells, cells)

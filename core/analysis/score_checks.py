@@ -1,4 +1,4 @@
-"""Checks of a score: mostly length, constant, saturated, missing."""
+"""Checks of a score column: does it mostly track length, is it constant, saturated or missing?"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +10,22 @@ from scipy.stats import spearmanr
 from core.schema import IntArray
 
 MOSTLY_LENGTH = 0.6  # |Spearman| with response length from which a score adds little else
-SATURATED = 0.5  # share of the scored rows with one value above which a score hardly orders rows
+SATURATED = 0.5  # share of the scored rows with one value above which a score hardly ranks them
 
 
 @dataclass(frozen=True)
 class ScoreCheck:
-    """Result of the checks: whether a score adds information of its own."""
+    """Result of the checks of one score."""
 
-    length_rho: float  # Spearman with response tokens; NaN where it does not exist
+    length_rho: float  # Spearman with response tokens; NaN where undefined
     missing: int  # rows without a score
-    constant: bool  # one value only (or none)
+    constant: bool  # at most one distinct value
     top_share: float  # share of the scored rows with the commonest value; 0 = no row is scored
-    warnings: tuple[str, ...]  # sentences for people
+    warnings: tuple[str, ...]  # sentences for the user
 
 
 def assess_score(values: NDArray[Any], response_tokens: IntArray) -> ScoreCheck:
-    """Check a score (N,) for ways it can mislead: mostly length, constant, saturated, missing."""
+    """Check a score (N,) for missing, constant and saturated values and for correlation with length."""
     numbers = values.astype(np.float64)
     scored = np.isfinite(numbers)
     present = numbers[scored]
@@ -44,19 +44,19 @@ def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _warnings(rho: float, missing: int, n: int, constant: bool, top_share: float) -> tuple[str, ...]:
-    sentences = []
+    warnings = []
     if missing == n:
         return ("No row has this score.",)
     if missing:
-        sentences.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
+        warnings.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
     if constant:
-        sentences.append("Every row has the same score: it orders nothing.")
+        warnings.append("Every row has the same score: it orders nothing.")
     elif top_share > SATURATED:
-        sentences.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
-    if abs(rho) >= MOSTLY_LENGTH:  # never true of NaN
+        warnings.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
+    if abs(rho) >= MOSTLY_LENGTH:  # False for NaN
         longer = "longer" if rho > 0 else "shorter"
-        sentences.append(
+        warnings.append(
             f"This is mostly length: it is higher the {longer} the response "
             f"(Spearman {rho:.2f}). Compare with Longest response before you trust it."
         )
-    return tuple(sentences)
+    return tuple(warnings)
