@@ -197,7 +197,7 @@ class _UmapProgress:
         """Do nothing: writes are not buffered."""
 
 
-# Sample and raster to draw
+# Samples and cell counts for charts
 
 
 def sample_by_group(groups: IntArray, limit: int, *, seed: int, include: IntArray | None = None) -> IntArray:

@@ -1,4 +1,4 @@
-"""Comparison of orders: small ones worked by hand, chance against real draws, and laws."""
+"""Comparison of orders: small cases by hand, expectations against simulation, and symmetries."""
 
 import numpy as np
 import pytest
@@ -19,34 +19,36 @@ def ranks(rows: list[int], n: int = 6) -> np.ndarray:
 
 
 A, B = ranks([0, 1, 2, 3, 4, 5]), ranks([1, 0, 4, 5, 2, 3])
-EVERY = np.arange(7)
+SIZES = np.arange(7)
 
 
 def test_overlap_at_every_budget():
-    made = compute_overlap(A, B, EVERY, EVERY)
+    overlap = compute_overlap(A, B, SIZES, SIZES)
     # {0}{1}; {0,1}{1,0}; +2/+4; +3/+5; +4/+2; all
-    assert made.shared.tolist() == [0, 0, 2, 2, 2, 4, 6]
-    np.testing.assert_allclose(made.jaccard, [np.nan, 0, 1, 2 / 4, 2 / 6, 4 / 6, 1])
+    assert overlap.shared.tolist() == [0, 0, 2, 2, 2, 4, 6]
+    np.testing.assert_allclose(overlap.jaccard, [np.nan, 0, 1, 2 / 4, 2 / 6, 4 / 6, 1])
 
 
-def test_expected_overlap_is_the_mean_of_random_subsets_of_these_sizes():
-    # 3 of 6 and 2 of 6: on average 1 row in common, of 5 - 1 = 4 in either
-    made = compute_overlap(A, B, np.array([3]), np.array([2]))
-    assert made.expected[0] == pytest.approx(1 / 4)
+def test_expected_overlap_is_that_of_random_subsets_of_these_sizes():
+    # 3 of 6 and 2 of 6: on average 1 row in common, 5 - 1 = 4 in the union
+    overlap = compute_overlap(A, B, np.array([3]), np.array([2]))
+    assert overlap.expected[0] == pytest.approx(1 / 4)
 
 
 def test_orders_of_different_rows_at_different_sizes():
-    short = ranks([5, 0])  # has no rank for four rows
-    made = compute_overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
-    assert made.shared.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(made.jaccard, [0, 1 / 3, 2 / 6])
-    assert made.expected[2] == made.low[2] == made.high[2] == pytest.approx(2 / 6)  # nothing is left to chance
+    short = ranks([5, 0])  # four rows are unranked
+    overlap = compute_overlap(A, short, np.array([1, 2, 6]), np.array([1, 5, 5]))  # {0}{5}; {0,1}{5,0}; all {5,0}
+    assert overlap.shared.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(overlap.jaccard, [0, 1 / 3, 2 / 6])
+    assert (
+        overlap.expected[2] == overlap.low[2] == overlap.high[2] == pytest.approx(2 / 6)
+    )  # whole orders: the range is one point
 
 
-def test_nothing_in_common():
-    made = compute_overlap(ranks([0, 1, 2]), ranks([3, 4, 5]), EVERY, EVERY)
-    assert not made.shared.any()
-    assert made.jaccard[1:].tolist() == made.high[1:].tolist() == [0] * 6
+def test_orders_without_common_rows_do_not_overlap():
+    overlap = compute_overlap(ranks([0, 1, 2]), ranks([3, 4, 5]), SIZES, SIZES)
+    assert not overlap.shared.any()
+    assert overlap.jaccard[1:].tolist() == overlap.high[1:].tolist() == [0] * 6
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["same rows", "rows of their own"])
@@ -54,13 +56,13 @@ def test_the_band_holds_95_percent_of_random_draws(apart):
     rng, n = np.random.default_rng(0), 400
     own_a, own_b = (np.arange(300), np.arange(60, 400)) if apart else (np.arange(n),) * 2
     sizes = (np.array([60]), np.array([90]))
-    drawn = []
+    jaccards = []
     for _ in range(2000):
         a, b = (Order(rng.permutation(own)).rank(n) for own in (own_a, own_b))
-        made = compute_overlap(a, b, *sizes)
-        drawn.append(made.jaccard[0])
-    assert np.mean(drawn) == pytest.approx(made.expected[0], rel=0.02)
-    inside = np.mean((np.array(drawn) >= made.low[0]) & (np.array(drawn) <= made.high[0]))
+        overlap = compute_overlap(a, b, *sizes)
+        jaccards.append(overlap.jaccard[0])
+    assert np.mean(jaccards) == pytest.approx(overlap.expected[0], rel=0.02)
+    inside = np.mean((np.array(jaccards) >= overlap.low[0]) & (np.array(jaccards) <= overlap.high[0]))
     assert inside == pytest.approx(0.95, abs=0.03)
 
 
@@ -74,7 +76,7 @@ def test_overlap_is_symmetric():
     assert one.shared[[1, 5]].tolist() == brute
 
 
-# Which rows are in which subsets
+# Membership in subsets
 
 SETS = Membership.from_subsets([np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2, 5])], 6)
 
@@ -88,31 +90,31 @@ def test_every_row_is_in_one_exact_combination():
     assert SETS.members(3) == [0, 1]
 
 
-def test_the_matrix_of_pairs_follows_from_the_combinations():
+def test_pairwise_overlaps_follow_from_the_combinations():
     assert SETS.shared().tolist() == [[3, 2, 1], [2, 3, 1], [1, 1, 2]]
     np.testing.assert_allclose(SETS.jaccard()[0], [1, 2 / 4, 1 / 4])
     assert np.isnan(Membership.from_subsets([np.array([], int)] * 2, 3).jaccard()).all()
 
 
-# How similar whole orders are
+# Similarity of whole orders
 
 
-def test_correlation_is_over_the_rows_ranked_in_both():
-    found = rank_correlation_matrix([A, ranks([5, 4, 3, 2, 1, 0]), ranks([0, 2, 1])])
-    assert found[0, 1] == pytest.approx(-1)
-    assert found[0, 2] == found[2, 0] == pytest.approx(0.5)  # 0 1 2 against 0 2 1: 1 - 6 · 2 / 24
+def test_correlation_uses_the_rows_that_both_orders_rank():
+    rho = rank_correlation_matrix([A, ranks([5, 4, 3, 2, 1, 0]), ranks([0, 2, 1])])
+    assert rho[0, 1] == pytest.approx(-1)
+    assert rho[0, 2] == rho[2, 0] == pytest.approx(0.5)  # 0 1 2 against 0 2 1: 1 - 6 · 2 / 24
     assert np.isnan(rank_correlation_matrix([A, ranks([0, 1])])[0, 1])
 
 
 def test_the_strongest_disagreements_come_first():
-    # heights 1, 5/6, ... in A; B puts row 2 at place 4 and row 3 at place 5
+    # normalised ranks in A are 1, 5/6, ...; in B row 2 has rank 4 and row 3 rank 5
     np.testing.assert_allclose(normalised_ranks(A), 1 - np.arange(6) / 6)
-    assert disagreements(A, B, 9).tolist() == [2, 3, 0]  # two places down, two, one; the earlier row first
+    assert disagreements(A, B, 9).tolist() == [2, 3, 0]  # lower in B by two, two and one ranks; ties to the earlier row
     assert disagreements(B, A, 2).tolist() == [4, 5]
-    assert disagreements(A, ranks([0]), 9).tolist() == []  # first in both, and no rank for the others
+    assert disagreements(A, ranks([0]), 9).tolist() == []  # row 0 is first in both, the others are unranked in B
 
 
-def test_distance_is_the_share_that_would_have_to_move():
+def test_total_variation_is_the_share_of_rows_that_would_have_to_move():
     assert total_variation(np.array([5, 5]), np.array([1, 1])) == 0
     assert total_variation(np.array([1, 0]), np.array([0, 3])) == 1
     assert total_variation(np.array([3, 1]), np.array([1, 1])) == pytest.approx(0.25)

@@ -1,4 +1,4 @@
-"""Counts over subsets, by hand and against chance."""
+"""Composition of subsets, by hand, and of random selections."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ POOL = {
 }
 
 
-def of(*rows: int, **more):
+def count(*rows: int, **more):
     return count_composition(np.array(rows, np.int64), **POOL, **more)
 
 
@@ -28,14 +28,14 @@ def test_tasks_are_coded_by_name_and_missing_ones_by_minus_one():
 
 
 def test_the_whole_pool_is_counted_once():
-    whole = of(0, 1, 2, 3, 4, 5)
+    whole = count(0, 1, 2, 3, 4, 5)
     assert (whole.rows, whole.response_tokens, whole.prompt_tokens) == (6, 9116, 35)
     assert dict(zip(NAMES, whole.tasks.tolist(), strict=True)) == {"art": 1, "code": 1, "qa": 3}
     assert whole.no_task == 1
 
 
-def test_a_length_falls_in_the_bin_that_starts_at_or_below_it():
-    lengths = dict(zip(LENGTH_EDGES, of(0, 1, 2, 3, 4, 5).lengths.tolist(), strict=True))
+def test_a_length_is_in_the_last_bin_that_starts_at_or_below_it():
+    lengths = dict(zip(LENGTH_EDGES, count(0, 1, 2, 3, 4, 5).lengths.tolist(), strict=True))
     assert {edge: n for edge, n in lengths.items() if n} == {0: 1, 1: 2, 8: 1, 64: 1, 8192: 1}
 
 
@@ -61,7 +61,7 @@ def test_quantiles_are_lengths_that_rows_have():
 
 
 def test_no_rows_have_no_quantiles_and_no_counts():
-    nothing = of(marks={"odd": np.ones(6, bool)})
+    nothing = count(marks={"odd": np.ones(6, bool)})
     assert (nothing.rows, nothing.response_tokens, nothing.lengths.sum(), nothing.tasks.sum()) == (0, 0, 0, 0)
     assert np.isnan(nothing.quantiles).all()
     assert nothing.marked == {"odd": 0}
@@ -69,25 +69,25 @@ def test_no_rows_have_no_quantiles_and_no_counts():
 
 def test_marks_are_counted_among_the_rows():
     marks = {"swapped": np.array([1, 0, 0, 1, 1, 0], bool), "none": np.zeros(6, bool)}
-    assert of(0, 1, 3, marks=marks).marked == {"swapped": 2, "none": 0}
+    assert count(0, 1, 3, marks=marks).marked == {"swapped": 2, "none": 0}
 
 
-def a_pool(n: int = 300):
+def make_pool_columns(n: int = 300):
     rng = np.random.default_rng(2)
     tokens = rng.integers(1, 90, n)
     codes = rng.integers(-1, 4, n)
-    about = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
+    columns = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
     measured = Measured("p", {"response_tokens": tokens})
     orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
-    return about, RandomOrders.from_orders(orders, tokens), orders
+    return columns, RandomOrders.from_orders(orders, tokens), orders
 
 
 @pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])
 def test_the_band_is_the_composition_of_each_random_selection(budget):
-    about, chance, orders = a_pool()
+    columns, random_orders, orders = make_pool_columns()
     marks = {"odd": np.arange(300) % 2 == 1}
-    band = count_random_band(chance, Budget.parse(budget), **about, marks=marks)
-    seventh = count_composition(orders[7][: band.rows[7]], **about, marks=marks)
+    band = count_random_band(random_orders, Budget.parse(budget), **columns, marks=marks)
+    seventh = count_composition(orders[7][: band.rows[7]], **columns, marks=marks)
     assert band.response_tokens[7] == seventh.response_tokens
     assert band.tasks[7].tolist() == seventh.tasks.tolist()
     assert band.lengths[7].tolist() == seventh.lengths.tolist()
@@ -96,16 +96,16 @@ def test_the_band_is_the_composition_of_each_random_selection(budget):
 
 
 def test_at_a_token_budget_no_random_selection_exceeds_it():
-    about, chance, _ = a_pool()
-    band = count_random_band(chance, Budget(3000, "tokens"), **about)
+    columns, random_orders, _ = make_pool_columns()
+    band = count_random_band(random_orders, Budget(3000, "tokens"), **columns)
     assert (band.response_tokens <= 3000).all()
     assert (band.response_tokens > 3000 - 90).all()
-    assert len(set(band.rows.tolist())) > 1  # the number of rows within the budget differs from draw to draw
+    assert len(set(band.rows.tolist())) > 1  # the number of rows within the budget differs between seeds
 
 
-def test_at_the_whole_budget_random_selections_are_the_pool():
-    about, chance, _ = a_pool()
-    band = count_random_band(chance, Budget(100, "percent"), **about)
-    whole = count_composition(np.arange(300), **about)
+def test_at_the_full_budget_every_random_selection_is_the_pool():
+    columns, random_orders, _ = make_pool_columns()
+    band = count_random_band(random_orders, Budget(100, "percent"), **columns)
+    whole = count_composition(np.arange(300), **columns)
     assert (band.tasks == whole.tasks).all()
     assert (band.response_tokens == whole.response_tokens).all()

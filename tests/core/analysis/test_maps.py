@@ -1,4 +1,4 @@
-"""The map as a stage: stored embeddings are found, laid out once, and reused."""
+"""Maps as a stored stage: measured embeddings are listed, projected once and loaded again."""
 
 import json
 import random
@@ -30,8 +30,8 @@ ROWS = 80
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_model_dir):
-    """Return a measured pool of 80 rows: its workspace, pool, run and reading."""
+def measured(tmp_path_factory, tiny_model_dir):
+    """A measured pool of 80 rows: its workspace, pool, run and reading."""
     place = tmp_path_factory.mktemp("mapped")
     draw = random.Random(0)
     rows = [
@@ -50,28 +50,28 @@ def made(tmp_path_factory, tiny_model_dir):
     return workspace, pool, run, reading
 
 
-def project(made, *words):
-    workspace, _, _, reading = made
+def project(measured, *words):
+    workspace, _, _, reading = measured
     source = workspace.root.parent / "pool.jsonl"
     options = ["--model", reading.model, "--max-length", 128, "--workspace", workspace.root]
     return CliRunner().invoke(app, ["project", *map(str, [source, *options, *words])])
 
 
-def test_all_measured_embeddings_are_found(made):
-    workspace, pool, _, reading = made
+def test_all_measured_embeddings_are_listed(measured):
+    workspace, pool, _, reading = measured
     found = list_sources(workspace, pool, reading)
     assert list(found) == ["prompt", "response", "activations"]
     assert {source.rows for source in found.values()} == {len(pool)}
     assert found["prompt"].size() > 0
 
 
-def test_nothing_is_found_for_another_model(made):
-    workspace, pool, _, _ = made
+def test_no_embeddings_are_listed_for_another_model(measured):
+    workspace, pool, _, _ = measured
     assert list_sources(workspace, pool, Reading(model="other")) == {}
 
 
-def test_the_pca_map_is_that_of_the_stored_embeddings(made):
-    workspace, pool, run, reading = made
+def test_the_pca_map_is_that_of_the_stored_embeddings(measured):
+    workspace, pool, run, reading = measured
     source = need_source(workspace, pool, reading, "prompt")
     make_map(workspace, source, "pca", 0)
     stored = base_parts(workspace, run).column("prompt_embedding", len(pool))
@@ -82,8 +82,8 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(made):
 
 
 @pytest.fixture
-def gaps(tmp_path):
-    """Return a stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
+def source_with_gaps(tmp_path):
+    """A stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
     vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float16)
     vectors[[3, 40]] = np.nan
     workspace, order = Workspace(tmp_path), np.random.default_rng(1).permutation(60)
@@ -95,8 +95,8 @@ def gaps(tmp_path):
 
 
 @pytest.mark.parametrize("layout", maps.LAYOUTS)
-def test_rows_without_an_embedding_are_not_on_the_map(gaps, layout):
-    workspace, source, _ = gaps
+def test_rows_without_an_embedding_are_not_on_the_map(source_with_gaps, layout):
+    workspace, source, _ = source_with_gaps
     make_map(workspace, source, layout, 0)
     xy = load_map(workspace, source, layout, 0)
     assert np.flatnonzero(np.isnan(xy).any(axis=1)).tolist() == [3, 40]
@@ -105,8 +105,8 @@ def test_rows_without_an_embedding_are_not_on_the_map(gaps, layout):
         xy[0] = 0
 
 
-def test_where_no_row_has_an_embedding_there_is_no_map(gaps):
-    workspace = gaps[0]
+def test_where_no_row_has_an_embedding_there_is_no_map(source_with_gaps):
+    workspace = source_with_gaps[0]
     column = pa.FixedSizeListArray.from_arrays(pa.array(np.full(25 * 8, np.nan, np.float16)), 8)
     only = Parts.open(workspace.folder("measurements", "none"), {}, [np.arange(25)])
     only.write(0, pa.table({"prompt_embedding": column}))
@@ -114,8 +114,8 @@ def test_where_no_row_has_an_embedding_there_is_no_map(gaps):
         make_map(workspace, EmbeddingSource("prompt", only.folder, "by hand", 25), "pca", 0)
 
 
-def test_rows_with_the_same_active_neurons_coincide(made):
-    workspace, pool, run, reading = made
+def test_rows_with_the_same_active_neurons_coincide(measured):
+    workspace, pool, run, reading = measured
     source = need_source(workspace, pool, reading, "activations")
     make_map(workspace, source, "pca", 0)
     xy, states = load_map(workspace, source, "pca", 0), load_states(run)
@@ -125,8 +125,8 @@ def test_rows_with_the_same_active_neurons_coincide(made):
     assert all(xy[a] == pytest.approx(xy[b], abs=1e-4) for a, b in alike)
 
 
-def test_a_map_is_made_once(made):
-    workspace, pool, _, reading = made
+def test_a_map_is_made_once(measured):
+    workspace, pool, _, reading = measured
     source = need_source(workspace, pool, reading, "prompt")
     folder = make_map(workspace, source, "umap", 0)
     stamps = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
@@ -136,8 +136,8 @@ def test_a_map_is_made_once(made):
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == stamps
 
 
-def test_an_interrupted_map_is_made_again_to_the_bit(made):
-    workspace, pool, _, reading = made
+def test_a_lost_map_is_made_again_bit_for_bit(measured):
+    workspace, pool, _, reading = measured
     source = need_source(workspace, pool, reading, "prompt")
     folder = make_map(workspace, source, "umap", 0)
     before = (folder / "umap.npy").read_bytes()
@@ -147,8 +147,8 @@ def test_an_interrupted_map_is_made_again_to_the_bit(made):
     assert (folder / "umap.npy").read_bytes() == before
 
 
-def test_another_seed_is_another_map(made):
-    workspace, pool, _, reading = made
+def test_another_seed_is_another_map(measured):
+    workspace, pool, _, reading = measured
     source = need_source(workspace, pool, reading, "prompt")
     assert map_folder(workspace, source, 0) != map_folder(workspace, source, 1)
     assert map_folder(workspace, source, 0) != map_folder(
@@ -156,36 +156,36 @@ def test_another_seed_is_another_map(made):
     )
 
 
-def test_reading_part_by_part_equals_reading_the_whole(made, monkeypatch):
-    workspace, pool, run, reading = made
+def test_reading_part_by_part_gives_the_whole_column(measured, monkeypatch):
+    workspace, pool, run, reading = measured
     parts = base_parts(workspace, run)
     blocks = maps._Blocks(need_source(workspace, pool, reading, "prompt"))
     whole = np.empty((len(pool), parts.column("prompt_embedding", len(pool)).shape[1]), np.float16)
     for rows, vectors in blocks:
         whole[rows] = vectors
     assert np.array_equal(whole, parts.column("prompt_embedding", len(pool)))
-    assert np.array_equal(blocks.sample(0), whole)  # few rows: all of them, in the pool's order
+    assert np.array_equal(blocks.sample(0), whole)  # the pool is small: all of its rows, in its order
     monkeypatch.setattr(projection, "MAX_AXES_ROWS", 10)
     some = blocks.sample(0)
     assert len(some) == 10 and (some[:, None] == whole[None]).all(axis=2).any(axis=1).all()
 
 
-def test_the_command_makes_the_map_once_and_reuses_it(made):
-    first = project(made, "--of", "prompt", "--json")
+def test_the_command_makes_the_map_and_then_reuses_it(measured):
+    first = project(measured, "--of", "prompt", "--json")
     assert first.exit_code == 0, first.output
     facts = json.loads(first.stdout)
-    assert facts["rows"] == len(made[1]) and facts["without"] == 0
-    assert np.load(facts["umap"]).shape == (len(made[1]), 2)
-    assert json.loads(project(made, "--of", "prompt", "--json").stdout) == facts
+    assert facts["rows"] == len(measured[1]) and facts["without"] == 0
+    assert np.load(facts["umap"]).shape == (len(measured[1]), 2)
+    assert json.loads(project(measured, "--of", "prompt", "--json").stdout) == facts
 
 
-def test_a_map_of_answers_needs_answers(made):
-    result = project(made, "--of", "answers")
+def test_a_map_of_answers_needs_measured_answers(measured):
+    result = project(measured, "--of", "answers")
     assert result.exit_code == 2 and "--method answer_divergence" in result.stderr
 
 
-def test_a_row_is_placed_at_the_mean_of_its_answers(made, tmp_path):
-    _, pool, _, reading = made
+def test_a_row_of_the_answer_map_is_the_mean_of_its_answer_vectors(measured, tmp_path):
+    _, pool, _, reading = measured
     workspace = Workspace(tmp_path)
     method = build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
     run = measure(pool, method, reading, workspace, report=SilentReporter())
@@ -204,8 +204,8 @@ def test_a_row_is_placed_at_the_mean_of_its_answers(made, tmp_path):
     assert need_source(workspace, pool, reading, "answers").by == "an-encoder"
 
 
-def test_answers_measured_before_centres_were_stored_have_no_map(made, tmp_path):
-    workspace, pool, run, reading = made
+def test_answers_measured_before_their_centre_was_stored_have_no_map(measured, tmp_path):
+    workspace, pool, run, reading = measured
     old = Parts.open(workspace.folder("measurements", "grams-of-old"), {}, [np.arange(len(pool))])
     old.write(0, pa.table({"gram": np.zeros(len(pool), np.float32)}))
     folder = workspace.folder("runs", "with-old-answers")
@@ -216,13 +216,13 @@ def test_answers_measured_before_centres_were_stored_have_no_map(made, tmp_path)
 
 
 @pytest.mark.parametrize("words", [("--of", "nothing"), ("--layout", "flat")])
-def test_the_command_lists_the_possible_choices(made, words):
-    result = project(made, *words)
+def test_the_command_lists_the_valid_choices(measured, words):
+    result = project(measured, *words)
     assert result.exit_code == 2 and "choose one of" in result.stderr
 
 
-def test_a_pool_that_no_model_has_read_has_no_map(made, tmp_path):
-    _, pool, _, reading = made
+def test_a_pool_that_no_model_has_read_has_no_map(measured, tmp_path):
+    _, pool, _, reading = measured
     with pytest.raises(RecipeError, match="First run measure"):
         need_source(Workspace(tmp_path), pool, reading, "prompt")
     with pytest.raises(RecipeError, match="--method activation_coverage"):

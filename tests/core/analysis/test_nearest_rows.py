@@ -1,4 +1,4 @@
-"""Nearest rows: cosine by hand, in any blocks, ties and missing embeddings."""
+"""Nearest rows: cosine by hand, for any blocks, with ties and gaps."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ VECTORS = np.array([[1, 0], [3, 4], [0, 2], [-2, 0], [np.nan, np.nan], [0, 0], [
 
 
 def blocks(*cuts):
-    rows = np.array([5, 0, 3, 6, 1, 4, 2])  # unordered
+    rows = np.array([5, 0, 3, 6, 1, 4, 2])  # in no order
     return [(own, VECTORS[own]) for own in np.split(rows, cuts)]
 
 
@@ -19,7 +19,7 @@ def test_similarity_is_the_cosine_for_any_blocks(cuts):
     np.testing.assert_allclose(found, [1, 0.6, 0, -1, np.nan, np.nan, 1, np.nan], atol=1e-6)
 
 
-def test_it_equals_a_plain_computation(monkeypatch):
+def test_similarity_agrees_with_a_plain_computation(monkeypatch):
     monkeypatch.setattr("core.analysis.nearest_rows.CHUNK_ROWS", 7)
     random = np.random.default_rng(0)
     vectors = random.normal(size=(50, 16)).astype(np.float16)
@@ -35,7 +35,7 @@ def test_a_query_without_an_embedding_has_no_similarities(query):
     assert np.isnan(cosine_similarities(blocks(), query, 7)).all()
 
 
-def test_the_nearest_come_from_the_given_rows_without_the_row_itself():
+def test_the_nearest_are_among_the_given_rows_without_the_row_itself():
     similarity = cosine_similarities(blocks(), VECTORS[0], 7)
     assert find_nearest(similarity, np.arange(7), 3, exclude=0).tolist() == [6, 1, 2]
     assert find_nearest(similarity, np.array([3, 2]), 5, exclude=0).tolist() == [2, 3]

@@ -1,4 +1,4 @@
-"""Scores that are none: mostly length, constant, saturated, missing."""
+"""Checks of scores: length, constant, saturated and missing values."""
 
 import numpy as np
 import pytest
@@ -9,22 +9,22 @@ LENGTHS = np.arange(1, 101)
 RNG = np.random.default_rng(0)
 
 
-def test_an_informative_score_gets_no_warning():
-    said = assess_score(RNG.permutation(100).astype(np.float32), LENGTHS)
-    assert abs(said.length_rho) < 0.3
-    assert (said.missing, said.constant, said.top_share, said.warnings) == (0, False, 0.01, ())
+def test_a_score_independent_of_length_gets_no_warning():
+    check = assess_score(RNG.permutation(100).astype(np.float32), LENGTHS)
+    assert abs(check.length_rho) < 0.3
+    assert (check.missing, check.constant, check.top_share, check.warnings) == (0, False, 0.01, ())
 
 
-def test_any_rising_function_of_length_is_length():
-    said = assess_score(np.log(LENGTHS), LENGTHS)
-    assert said.length_rho == pytest.approx(1.0)
-    assert "higher the longer the response (Spearman 1.00)" in said.warnings[0]
+def test_an_increasing_function_of_length_is_mostly_length():
+    check = assess_score(np.log(LENGTHS), LENGTHS)
+    assert check.length_rho == pytest.approx(1.0)
+    assert "higher the longer the response (Spearman 1.00)" in check.warnings[0]
 
 
-def test_a_falling_function_of_length_is_length_too():
-    said = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
-    assert said.length_rho == pytest.approx(-1.0)
-    assert "higher the shorter the response (Spearman -1.00)" in said.warnings[0]
+def test_a_decreasing_function_of_length_is_mostly_length():
+    check = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
+    assert check.length_rho == pytest.approx(-1.0)
+    assert "higher the shorter the response (Spearman -1.00)" in check.warnings[0]
 
 
 def test_tied_ranks_are_averaged():
@@ -32,18 +32,18 @@ def test_tied_ranks_are_averaged():
     assert assess_score(np.float32([0, 0, 1, 2]), np.arange(4)).length_rho == pytest.approx(4.5 / np.sqrt(4.5 * 5))
 
 
-def test_a_constant_score_orders_nothing_and_has_no_correlation():
-    said = assess_score(np.ones(100), LENGTHS)
-    assert said.constant
-    assert np.isnan(said.length_rho)
-    assert said.warnings == ("Every row has the same score: it orders nothing.",)
+def test_a_constant_score_ranks_nothing_and_has_no_correlation():
+    check = assess_score(np.ones(100), LENGTHS)
+    assert check.constant
+    assert np.isnan(check.length_rho)
+    assert check.warnings == ("Every row has the same score: it orders nothing.",)
 
 
 def test_a_saturated_score_is_named_with_its_share():
     values = RNG.permutation(np.concatenate([np.ones(60), RNG.random(40)]))
-    said = assess_score(values, LENGTHS)
-    assert said.top_share == pytest.approx(0.6)
-    assert said.warnings[0].startswith("60% of the scored rows share one value")
+    check = assess_score(values, LENGTHS)
+    assert check.top_share == pytest.approx(0.6)
+    assert check.warnings[0].startswith("60% of the scored rows share one value")
     half = RNG.permutation(np.concatenate([np.ones(50), RNG.random(50)]))
     assert assess_score(half, LENGTHS).warnings == ()
 
@@ -51,13 +51,13 @@ def test_a_saturated_score_is_named_with_its_share():
 def test_missing_scores_are_counted_and_otherwise_ignored():
     values = LENGTHS.astype(np.float32)
     values[::4] = np.nan
-    said = assess_score(values, LENGTHS)
-    assert said.missing == 25
-    assert said.length_rho == pytest.approx(1.0)
-    assert said.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be chosen by it."
+    check = assess_score(values, LENGTHS)
+    assert check.missing == 25
+    assert check.length_rho == pytest.approx(1.0)
+    assert check.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be chosen by it."
 
 
-def test_a_score_that_is_missing_everywhere_gives_one_sentence():
+def test_a_score_missing_everywhere_gives_one_sentence():
     assert assess_score(np.full(100, np.nan), LENGTHS).warnings == ("No row has this score.",)
     assert assess_score(np.empty(0), np.empty(0, int)).warnings == ("No row has this score.",)
 
@@ -66,5 +66,5 @@ def test_responses_of_one_length_correlate_with_nothing():
     assert np.isnan(assess_score(LENGTHS.astype(float), np.full(100, 7)).length_rho)
 
 
-def test_a_boolean_column_can_be_checked_too():
+def test_a_boolean_column_can_be_checked():
     assert assess_score(LENGTHS > 30, LENGTHS).top_share == pytest.approx(0.7)
