@@ -1,7 +1,7 @@
-"""Router: page set-up, navigation and the context bar; nothing else.
+"""Entry point: page setup, navigation and the context bar.
 
-`streamlit run app.py` reads this file twice: as a module, for the server around the pages, and as the script
-of every visit.
+`streamlit run app.py` reads this file twice: imported as a module, for the web server, and run as the script of
+every visit.
 """
 
 import streamlit as st

@@ -1,1 +1,1 @@
-"""One script per screen. What they share is in `pages.ui`."""
+"""One script per page; what the pages share is in `ui`."""

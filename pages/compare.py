@@ -1,4 +1,4 @@
-"""Compare: which method should I believe?"""
+"""Compare page: how far the methods agree."""
 
 import streamlit as st
 
@@ -14,60 +14,60 @@ pool = state.need_pool()
 
 @st.fragment
 def compare() -> None:
-    """All of it: orders are known, so a move of the budget only cuts them elsewhere."""
+    """Draw the page; a new budget only cuts the cached orders at another place."""
     top = st.container()
     runs = contenders.list_pool_runs(pool)
-    there = contenders.available(pool, runs)
-    if not there:
+    available_contenders = contenders.available(pool, runs)
+    if not available_contenders:
         top.title("Compare", anchor=False)
         show.empty_page("Nothing is measured yet", "Measure a method: random rows come with it.", page="score")
-    picked, panel = contenders.current_contenders(there), st.container(border=True)
+    current, panel = contenders.current_contenders(available_contenders), st.container(border=True)
     who, against, more = panel.columns([6, 2, 1], vertical_alignment="bottom")
     with who:
-        picker.choose_contenders(there, picked)
+        picker.choose_contenders(available_contenders, current)
     with more:
-        picker.add_panel(pool, runs, picked)
-    found, refused = entries.build_entries(pool, runs, picked)
-    if len(found) < 2:
+        picker.add_panel(pool, runs, current)
+    built, refused = entries.build_entries(pool, runs, current)
+    if len(built) < 2:
         top.title("Compare", anchor=False)
         picker.show_refused(refused)
         st.info("Choose at least two to compare.", icon=":material/compare_arrows:")
         return
     with against:
-        first = picker.choose_reference(found)
-    known = entries.compare_entries(found, state.budget(), len(pool))
+        reference = picker.choose_reference(built)
+    comparison = entries.compare_entries(built, state.budget(), len(pool))
     with panel:
-        _budget(known, first)
-        st.caption(overlap.comparison_terms(found))
+        _budget(comparison, reference)
+        st.caption(overlap.comparison_terms(built))
     picker.show_refused(refused)
-    top.title(overlap.headline(known, first), anchor=False)
-    top.markdown(overlap.summary(known, first))
-    _draw(known, first)
+    top.title(overlap.headline(comparison, reference), anchor=False)
+    top.markdown(overlap.summary(comparison, reference))
+    _draw(comparison, reference)
 
 
-def _budget(known: entries.Comparison, first: entries.Entry) -> None:
-    """The one budget of all pages."""
-    base = entries.base_entry(known.entries)
-    rows = known.rows(list(known.entries).index(first))
+def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
+    """Draw the budget that all pages share."""
+    base = entries.base_entry(comparison.entries)
+    rows = comparison.rows(list(comparison.entries).index(reference))
     tokens = cached.measurements(base.run).need("response_tokens")
-    budget.budget(pool, base.run, Selection(pool.fingerprint, rows, 0, int(tokens[rows].sum()), first.order))
+    budget.budget(pool, base.run, Selection(pool.fingerprint, rows, 0, int(tokens[rows].sum()), reference.order))
 
 
-def _draw(known: entries.Comparison, first: entries.Entry) -> None:
-    named = overlap.looks(known.entries)
+def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
+    looks = overlap.looks(comparison.entries)
     left, right = st.columns([11, 9], gap="medium")
     with left:
         st.subheader("What they share, at every budget", anchor=False)
-        overlap.curves(pool, known, first, named)
+        overlap.curves(pool, comparison, reference, looks)
     with right:
         st.subheader("Who takes which rows", anchor=False)
-        clicked = overlap.exclusive_sets(known, named)
-    overlap.pair_tables(known)
-    here = difference.compute_compositions(pool, known)
-    difference.section(pool, known, here)
-    groups.section(pool, known, here, named)
-    read.section(pool, known, first, clicked)
-    combine.panel(pool, known.entries)
+        clicked_set = overlap.exclusive_sets(comparison, looks)
+    overlap.pair_tables(comparison)
+    compositions = difference.compute_compositions(pool, comparison)
+    difference.section(pool, comparison, compositions)
+    groups.section(pool, comparison, compositions, looks)
+    read.section(pool, comparison, reference, clicked_set)
+    combine.panel(pool, comparison.entries)
 
 
 try:

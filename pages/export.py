@@ -1,4 +1,4 @@
-"""Export: give it to my trainer."""
+"""Export page: write the selection as files for a trainer."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Pool: what do I have?"""
+"""Pool page: what is in the dataset."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Score: what shall be measured, and what will it cost?"""
+"""Measure page: what to measure, and what it costs."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Select: how much, and exactly which?"""
+"""Select page: how many rows, and exactly which."""
 
 import streamlit as st
 
@@ -13,9 +13,9 @@ pool = state.need_pool()
 
 @st.fragment
 def what_if() -> None:
-    """All that a move changes, and nothing else: sorted arrays in, a few kB out."""
-    top, back = st.columns([5, 3], vertical_alignment="center")
-    kept = budget.undo_buttons(back)
+    """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
+    top, history_place = st.columns([5, 3], vertical_alignment="center")
+    saved_place = budget.undo_buttons(history_place)
     figures, panel = st.container(), st.container(border=True)
     choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
     with choice:
@@ -24,27 +24,27 @@ def what_if() -> None:
         top.title("Select", anchor=False)
     run, recipe = state.need_run(), state.recipe(pool)
     try:
-        answer = live_selection.evaluate(pool, run, recipe)
+        live = live_selection.evaluate(pool, run, recipe)
     except WinnowError as error:
         show.error(error)
         budget.recovery_buttons(run)
-        saved.panel(pool, None, kept)
+        saved.panel(pool, None, saved_place)
         return
-    saved.panel(pool, answer, kept)
+    saved.panel(pool, live, saved_place)
     with amount:
-        budget.budget(pool, run, answer.selection)
+        budget.budget(pool, run, live.selection)
     with panel:
-        budget.limits(pool, run, answer)
+        budget.limits(pool, run, live)
     band = live_selection.chance_band(pool, run, recipe, state.budget())
-    top.title(subset.headline(pool, answer), anchor=False)
+    top.title(subset.headline(pool, live), anchor=False)
     with figures:
-        subset.metrics(pool, run, answer, band)
-    if not len(answer.selection.rows):
-        subset.explain_empty(answer)
+        subset.metrics(pool, run, live, band)
+    if not len(live.selection.rows):
+        subset.explain_empty(live)
         return
-    subset.score_histogram(run, answer)
-    subset.composition_panels(pool, run, answer, band)
-    subset.rows_section(pool, run, answer)
+    subset.score_histogram(run, live)
+    subset.composition_panels(pool, run, live, band)
+    subset.rows_section(pool, run, live)
 
 
 what_if()

@@ -1,4 +1,4 @@
-"""What every column says, in words: its name, its unit, and what its two ends mean."""
+"""Meaning of every column: its label, its unit, and what its two ends mean."""
 
 import re
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ Prefer = Literal["high", "low", "middle"]
 
 @dataclass(frozen=True)
 class Meaning:
-    """One column for people."""
+    """Label, unit and meaning of one column."""
 
     label: str
     unit: str  # "" = none
-    low: str  # what a low value says
-    high: str  # what a high value says
+    low: str  # what a low value means
+    high: str  # what a high value means
     help: str  # formula or source
 
     @property
     def title(self) -> str:
-        """Label and unit, for an axis."""
+        """Return label and unit, for an axis."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
@@ -31,7 +31,7 @@ IDENTIFIER_COLUMNS = (
     "activation_cluster",
     "semantic_bin",
     "task_code",
-)  # columns whose numbers name groups: no amounts
+)  # their numbers identify groups; they are no quantities
 INFLUENCE = Meaning(
     "Influence",
     "cosine",
@@ -215,29 +215,29 @@ PER_TARGET = {"influence": INFLUENCE, "less": LESS}  # one column for each targe
 OPTION_LABELS = {
     "preference": "preference pairs (ROSE)",
     "sft": "chosen answers (LESS)",
-}  # choices not called as people do
-# methods that rank by places in groups, and the score in each group
+}  # labels that differ from the value
+# methods that rank inside groups -> the score that decides inside a group
 DISPLAY_COLUMNS = {"answer_divergence": "divergence", "preference_influence": "influence"}
-GROUP_NOUNS = {"preference_influence": "sub-task"}  # and what these groups are; others: bins
+GROUP_NOUNS = {"preference_influence": "sub-task"}  # noun of their groups; default: bin
 
 
 def meaning(column: str) -> Meaning:
-    """Words for a column; an unknown one is shown by its name."""
+    """Return the meaning of a column; an unknown column is labelled with its name."""
     word, _, target = column.partition(".")
     if target and word in PER_TARGET:
         return replace(PER_TARGET[word], label=f"{PER_TARGET[word].label}: {target}")
-    known = COLUMNS.get(column)
+    stored = COLUMNS.get(column)
     plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
-    return known if known is not None else plain
+    return stored if stored is not None else plain
 
 
 def option_label(name: str) -> str:
-    """One choice of a parameter, for people."""
+    """Return the label of a parameter's choice."""
     return OPTION_LABELS.get(name, name)
 
 
 def direction(column: str, prefer: Prefer) -> str:
-    """Which end the method takes, and what that end means, as one sentence."""
+    """Return a sentence about which end the method selects first, and what that end means."""
     about = meaning(column)
     if prefer == "middle":
         return "The middle is taken first: a control, neither end."
@@ -247,17 +247,17 @@ def direction(column: str, prefer: Prefer) -> str:
 
 
 def display_column(method: Method) -> str:
-    """The column that a method is looked at by: the one it ranks by, or the score that decides inside its groups."""
+    """Return the column that a method is shown by: the one it ranks by, or the score that decides inside its groups."""
     return DISPLAY_COLUMNS.get(method.name, method.ranks_by)
 
 
 def best_of_each_group(method: Method) -> str:
-    """What is taken by a method that ranks by places in groups."""
+    """Return a phrase for what is selected by a method that ranks inside groups."""
     return f"the best of each {GROUP_NOUNS.get(method.name, 'bin')}"
 
 
 def direction_within_groups(column: str, method: Method) -> str:
-    """What is taken first inside each group, as one sentence."""
+    """Return a sentence about which end is selected first inside each group."""
     about, pick = meaning(column), getattr(method, "pick", "top")
     if pick == "middle":
         return "Inside each bin the middle is taken first: a control, neither end."
@@ -266,23 +266,23 @@ def direction_within_groups(column: str, method: Method) -> str:
 
 
 def describe_ends(column: str) -> str:
-    """What both ends mean, for a column that the method does not rank by."""
+    """Return a sentence about both ends of a column that the method does not rank by."""
     about = meaning(column)
     return f"Low: {about.low}. High: {about.high}."
 
 
 def task_label(name: str | None) -> str:
-    """A task label for people; rows without one have a name too."""
+    """Return the label of a task; "no task" for None."""
     return "no task" if name is None else name
 
 
 def format_rows(n: int) -> str:
-    """1 row, 2 rows."""
+    """Format a number of rows: 1 row, 2 rows."""
     return f"{n:,} row" if n == 1 else f"{n:,} rows"
 
 
 def join_words(words: Sequence[str]) -> str:
-    """a, b and c."""
+    """Join words: a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -290,10 +290,10 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")
 
 
 def escape_markdown(value: object) -> str:
-    """Data made safe for a label: every character that markdown would act on is shown as itself."""
+    """Escape data for a label, so that every character that markdown would interpret is shown as itself."""
     return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
 def model_name(name: str) -> str:
-    """The last part of a model's id or folder; the embedded one by what it is."""
+    """Return the display name of a model: the last part of its id or folder; "embedded (small)" for our own."""
     return "embedded (small)" if name == "embedded" else name.rstrip("/").rsplit("/", 1)[-1]

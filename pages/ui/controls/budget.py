@@ -1,7 +1,7 @@
-"""The controls of the Select page: method, budget, the method's live parameters, threshold, filters.
+"""Controls of the Select page: method, budget, the method's live parameters, threshold, filters.
 
-As in `forms`, the settings are the only truth: a widget is given its value before it is drawn, its callback
-puts a change back as one step of undo.
+As in `forms`, the settings are the single source of truth: a widget gets its value before it is drawn, and its callback
+writes a change back as one step of undo.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,12 @@ from pages.ui.shell import state
 from pages.ui.words import meaning, option_label
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
-FALLBACK_BUDGET = "10%"  # a budget that any pool can follow
-THRESHOLD_STEPS = 200  # places of the threshold slider
-MAX_LETTERS = 60  # of all choices together that still stand side by side
-MAX_WIDTH = 5.0  # of a line, for choices
-MAX_SLIDER_STEPS = 1000  # of a slider, at most: where there are more a number is typed
-ONLY_WITH = {  # parameter -> another one, and the choice that it is for
+FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
+THRESHOLD_STEPS = 200  # steps of the threshold slider
+MAX_LETTERS = 60  # in all choices together that still fit side by side
+MAX_WIDTH = 5.0  # width of choices, at most
+MAX_SLIDER_STEPS = 1000  # of a slider, at most; beyond it the number is typed
+ONLY_WITH = {  # parameter -> another parameter, and the choice of it that uses this one
     "released_rows": ("quota", "release"),
     "weights": ("rule", "rank average"),
     "keep": ("rule", "filtered"),
@@ -42,9 +42,9 @@ ONLY_WITH = {  # parameter -> another one, and the choice that it is for
 
 
 def method(pool: Pool) -> None:
-    """Which method orders the rows; those without a measurement say so."""
+    """Draw the choice of the method; methods without a run are marked."""
     now = state.settings()
-    ready = _measured(pool)
+    ready = _measured_methods(pool)
     key = state.set_widget("select.method", now.method)
     st.selectbox(
         "Method",
@@ -52,61 +52,61 @@ def method(pool: Pool) -> None:
         format_func=lambda name: METHODS[name].label + ("" if name in ready else " (not measured)"),
         help=METHODS[now.method].summary,
         key=key,
-        on_change=lambda: _take_method(state.widget_value(key)),
+        on_change=lambda: _set_method(state.widget_value(key)),
     )
 
 
-def _take_method(name: str) -> None:
+def _set_method(name: str) -> None:
     state.change(method=name, threshold=None)
-    st.rerun()  # all of the app: the bar beside the page shows the method
+    st.rerun()  # the whole app: the sidebar shows the method
 
 
-def _measured(pool: Pool) -> set[str]:
-    """Methods that have what they need, as the settings stand."""
+def _measured_methods(pool: Pool) -> set[str]:
+    """Return the methods that are measured under the current settings."""
     now = state.settings()
     runs = list_runs(cached.workspace(), pool.fingerprint)
-    made = {name: state.method(replace(now, method=name)) for name in METHODS}
-    return {name for name, one in made.items() if pick_run(runs, pool, one, now.reading, now.seed)}
+    methods = {name: state.method(replace(now, method=name)) for name in METHODS}
+    return {name for name, built in methods.items() if pick_run(runs, pool, built, now.reading, now.seed)}
 
 
-def limits(pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """Beside the budget: the method's live parameters, a threshold, filters; in one line."""
-    limited = live_selection.ranking_values(run, answer.method, answer.selection.order) is not None
-    *places, last = _live(run, answer.method, [2.2] * limited + [1.3])
+def limits(pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw the method's live parameters, the threshold and the filters in one line."""
+    limited = live_selection.ranking_values(run, live.method, live.selection.order) is not None
+    *places, last = _live(run, live.method, [2.2] * limited + [1.3])
     if limited:
         with places[0]:
-            threshold(run, answer)
+            threshold(run, live)
     with last:
         filters.panel(pool, run)
     filters.active_filters()
 
 
-def live_parameters(run: Run, chosen: Method) -> None:
-    """The method's live parameters, in one line."""
-    _live(run, chosen, [0.01])
+def live_parameters(run: Run, current: Method) -> None:
+    """Draw the method's live parameters in one line."""
+    _live(run, current, [0.01])
 
 
-def _live(run: Run, chosen: Method, more: list[float]) -> list[Any]:
-    """One widget per live parameter, and places beside them."""
-    declared: Any = type(chosen)
-    own = [f for f in fields(declared) if f.metadata["stage"] == "order" and _in_use(run, chosen, f.name)]
-    places = st.columns([*(_width(chosen, f) for f in own), *more], vertical_alignment="bottom")
-    for f, place in zip(own, places, strict=False):
+def _live(run: Run, current: Method, more: list[float]) -> list[Any]:
+    """Draw a widget for each live parameter; return the columns after them, of the widths `more`."""
+    declared: Any = type(current)
+    own_fields = [f for f in fields(declared) if f.metadata["stage"] == "order" and _has_effect(run, current, f.name)]
+    places = st.columns([*(_width(current, f) for f in own_fields), *more], vertical_alignment="bottom")
+    for f, place in zip(own_fields, places, strict=False):
         with place:
-            _parameter(chosen, f)
-    return list(places[len(own) :])
+            _parameter(current, f)
+    return list(places[len(own_fields) :])
 
 
-def _choices(chosen: Any, f: Field[Any]) -> tuple[str, ...]:
-    """What there is to choose from: as declared, or the names of the method's target sets; nothing for the rest."""
+def _choices(current: Any, f: Field[Any]) -> tuple[str, ...]:
+    """Return the choices of a parameter: as declared, or the names of the target sets; empty if it has none."""
     if f.metadata["names"] == "target":
-        return tuple(target.name for target in parse_targets(chosen.targets))
+        return tuple(target.name for target in parse_targets(current.targets))
     return f.metadata["choices"] or ()
 
 
-def _width(chosen: Method, f: Field[Any]) -> float:
-    """What a widget takes of a line: choices by their letters, numbers to type less than sliders."""
-    choices = _choices(chosen, f)
+def _width(current: Method, f: Field[Any]) -> float:
+    """Return the width of a widget: choices by their letters; a number to type takes less than a slider."""
+    choices = _choices(current, f)
     if choices:
         return min(sum(0.125 * len(option_label(name)) + 0.3 for name in choices), MAX_WIDTH)
     return 2.2 if not isinstance(f.default, str) and _slides(f) else 1.7
@@ -120,36 +120,36 @@ def _step(f: Field[Any]) -> float:
     return 1 if isinstance(f.default, int) else 0.01
 
 
-def _in_use(run: Run, chosen: Method, name: str) -> bool:
-    """Does this parameter change anything, as the others stand?"""
-    if isinstance(chosen, PreferenceInfluence) and name in ("target", "subtasks"):
-        known = cached.measurements(run).need_influences().subtasks
-        several = len(known) > 1 if name == "target" else len(known.get(chosen.ranking_target, ())) > 1
-        return several or (name, chosen.subtasks) == ("subtasks", "in turn")
-    other, choice = ONLY_WITH.get(name, ("name", chosen.name))
-    return bool(getattr(chosen, other) == choice)
+def _has_effect(run: Run, current: Method, name: str) -> bool:
+    """Return whether a parameter has an effect, given the others."""
+    if isinstance(current, PreferenceInfluence) and name in ("target", "subtasks"):
+        subtasks = cached.measurements(run).need_influences().subtasks
+        several = len(subtasks) > 1 if name == "target" else len(subtasks.get(current.ranking_target, ())) > 1
+        return several or (name, current.subtasks) == ("subtasks", "in turn")
+    other, choice = ONLY_WITH.get(name, ("name", current.name))
+    return bool(getattr(current, other) == choice)
 
 
-def _parameter(chosen: Any, f: Field[Any]) -> None:
-    about, choices = f.metadata, _choices(chosen, f)
-    value = chosen.ranking_target if about["names"] == "target" else getattr(chosen, f.name)
-    key = state.set_widget(f"select.{chosen.name}.{f.name}", value)
+def _parameter(current: Any, f: Field[Any]) -> None:
+    about, choices = f.metadata, _choices(current, f)
+    value = current.ranking_target if about["names"] == "target" else getattr(current, f.name)
+    key = state.set_widget(f"select.{current.name}.{f.name}", value)
     common: dict[str, Any] = {
         "label": about["label"] or f.name.replace("_", " ").capitalize(),
         "help": about["help"],
         "key": key,
     }
     if choices:
-        # which end is taken, and of which score, decides what a threshold means: it does not survive the change
+        # a threshold depends on the end and the score that are ranked by, so the change clears it
         common |= {"options": choices, "format_func": option_label}
-        common["on_change"] = lambda: _take_parameter(f.name, state.widget_value(key), threshold=None)
+        common["on_change"] = lambda: _set_parameter(f.name, state.widget_value(key), threshold=None)
         if len("".join(choices)) > MAX_LETTERS:
             st.selectbox(**common)
         else:
             st.segmented_control(required=True, **common)
         return
     if isinstance(f.default, str):
-        st.text_input(on_change=lambda: _take_text(f.name, state.widget_value(key)), **common)
+        st.text_input(on_change=lambda: _set_text(f.name, state.widget_value(key)), **common)
         return
     kind = type(f.default)
     draw: Any = st.slider if _slides(f) else st.number_input
@@ -157,39 +157,39 @@ def _parameter(chosen: Any, f: Field[Any]) -> None:
         min_value=kind(about["low"]),
         max_value=kind(about["high"]),
         step=_step(f),
-        on_change=lambda: _take_parameter(f.name, state.widget_value(key)),
+        on_change=lambda: _set_parameter(f.name, state.widget_value(key)),
         **common,
     )
 
 
-def _take_text(name: str, typed: str) -> None:
-    """A parameter that is typed, if the method can be told so."""
+def _set_text(name: str, typed: str) -> None:
+    """Set a typed parameter if the method accepts it; else leave a notice."""
     now = state.method()
     try:
         value = getattr(build_method(now.name, all_params(now) | {name: typed.strip()}), name)
     except WinnowError as error:
         state.leave_notice(str(error))
-        st.rerun()  # all of the app: what went wrong is said above the page
-    _take_parameter(name, value)
+        st.rerun()  # the whole app: the error is shown above the page
+    _set_parameter(name, value)
 
 
-def _take_parameter(name: str, value: Any, **more: Any) -> None:
+def _set_parameter(name: str, value: Any, **more: Any) -> None:
     if value is None:
         return
     now = state.settings()
-    own = {**now.params.get(now.method, {}), name: value}
-    state.change(params={**now.params, now.method: own}, **more)
+    params = {**now.params.get(now.method, {}), name: value}
+    state.change(params={**now.params, now.method: params}, **more)
 
 
 # Budget
 
 
 def budget(pool: Pool, run: Run, selection: Selection) -> None:
-    """How much: a unit, a slider, and the same number to type."""
+    """Draw the budget: its unit, a slider, and a field for the exact number."""
     total = int(cached.measurements(run).need("response_tokens").sum())
     units = [unit for unit in UNITS if total or unit != "tokens"]
     now = state.budget()
-    whole = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
+    maximum = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
     unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
     key = state.set_widget("select.unit", now.unit)
     unit.segmented_control(
@@ -198,39 +198,39 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
         format_func=UNITS.__getitem__,
         required=True,
         key=key,
-        on_change=lambda: _take_unit(state.widget_value(key), selection, len(pool)),
+        on_change=lambda: _set_unit(state.widget_value(key), selection, len(pool)),
     )
-    value = min(type(whole)(now.amount), whole)
-    bounds: dict[str, Any] = {"min_value": type(whole)(0), "max_value": whole}
+    value = min(type(maximum)(now.amount), maximum)
+    bounds: dict[str, Any] = {"min_value": type(maximum)(0), "max_value": maximum}
     step: Any = 0.1 if now.unit == "percent" else 1
-    moved = state.set_widget(f"select.slider.{now.unit}", value)
+    slider_key = state.set_widget(f"select.slider.{now.unit}", value)
     slider.slider(
         "Budget",
-        key=moved,
+        key=slider_key,
         step=step,
         format="%.1f %%" if now.unit == "percent" else "%d",
         help="Rows are taken from the top of the order until the budget is used up. Tokens are those of responses.",
-        on_change=lambda: _take_budget(state.widget_value(moved), now.unit),
+        on_change=lambda: _set_budget(state.widget_value(slider_key), now.unit),
         **bounds,
     )
-    typed = state.set_widget(f"select.exact.{now.unit}", value)
+    exact_key = state.set_widget(f"select.exact.{now.unit}", value)
     exact.number_input(
         "Exactly",
-        key=typed,
+        key=exact_key,
         step=step if now.unit != "tokens" else 1000,
         format="%.2f" if now.unit == "percent" else "%d",
-        on_change=lambda: _take_budget(state.widget_value(typed), now.unit),
+        on_change=lambda: _set_budget(state.widget_value(exact_key), now.unit),
         **bounds,
     )
 
 
-def _take_budget(amount: float | None, unit: Any) -> None:
+def _set_budget(amount: float | None, unit: Any) -> None:
     if amount is not None:
         state.change(budget=str(Budget(round(amount, 4), unit)))
 
 
-def _take_unit(unit: Any, selection: Selection, n: int) -> None:
-    """The same selection in another unit, as nearly as the unit can say it."""
+def _set_unit(unit: Any, selection: Selection, n: int) -> None:
+    """Convert the budget to another unit, as close to the same selection as the unit allows."""
     if unit is None:
         return
     rows = len(selection.rows)
@@ -241,55 +241,55 @@ def _take_unit(unit: Any, selection: Selection, n: int) -> None:
 # Threshold
 
 
-def threshold(run: Run, answer: LiveSelection) -> None:
-    """The worst score that is still taken; at its loosest it is off."""
-    chosen = answer.method
-    bounds = distribution.threshold_range(run, answer) if chosen.prefer != "middle" else None
+def threshold(run: Run, live: LiveSelection) -> None:
+    """Draw the threshold on the score; at its loosest value it is off."""
+    current = live.method
+    bounds = distribution.threshold_range(run, live) if current.prefer != "middle" else None
     if bounds is None:
         return
     low, high = bounds
-    loosest = high if chosen.prefer == "low" else low
+    loosest = high if current.prefer == "low" else low
     now = state.settings().threshold
     value = loosest if now is None else type(low)(min(max(now, low), high))
-    key = state.set_widget(f"select.threshold.{chosen.ranks_by}.{chosen.prefer}", value)
-    word = "at most" if chosen.prefer == "low" else "at least"
+    key = state.set_widget(f"select.threshold.{current.ranks_by}.{current.prefer}", value)
+    word = "at most" if current.prefer == "low" else "at least"
     st.slider(
-        f"{meaning(chosen.ranks_by).label} {word}",
+        f"{meaning(current.ranks_by).label} {word}",
         min_value=low,
         max_value=high,
         step=1 if isinstance(low, int) else round((high - low) / THRESHOLD_STEPS, 6),
         format="%d" if isinstance(low, int) else "%.3f",
         key=key,
-        help=f"Rows beyond this score are not taken, whatever the budget. Now: {_off(now)}",
-        on_change=lambda: _take_threshold(state.widget_value(key), loosest),
+        help=f"Rows beyond this score are not taken, whatever the budget. Now: {_describe_limit(now)}",
+        on_change=lambda: _set_threshold(state.widget_value(key), loosest),
     )
 
 
-def _off(now: float | None) -> str:
+def _describe_limit(now: float | None) -> str:
     return "off." if now is None else f"{now:g}."
 
 
-def _take_threshold(value: float, loosest: float) -> None:
+def _set_threshold(value: float, loosest: float) -> None:
     state.change(threshold=None if value == loosest else float(value))
 
 
-# Ways out
+# Recovery
 
 
 def recovery_buttons(run: Run) -> None:
-    """After settings that could not be followed: what is in force, and buttons that take it back."""
+    """Draw the filters in force and buttons that undo settings that could not be applied."""
     filters.active_filters()
-    answered = cached.measurements(run).need("response_tokens").any()
+    has_responses = cached.measurements(run).need("response_tokens").any()
     with st.container(horizontal=True):
         if state.settings().filters:
-            _instead("Remove all filters", ":material/filter_alt_off:", "select.unfilter", filters=())
-        if state.budget().unit == "tokens" and not answered:
-            _instead(
+            _change_button("Remove all filters", ":material/filter_alt_off:", "select.unfilter", filters=())
+        if state.budget().unit == "tokens" and not has_responses:
+            _change_button(
                 f"Take {FALLBACK_BUDGET} of the rows", ":material/percent:", "select.percent", budget=FALLBACK_BUDGET
             )
 
 
-def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
+def _change_button(label: str, icon: str, key: str, **changed: Any) -> None:
     st.button(label, icon=icon, key=key, on_click=lambda: state.change(**changed))
 
 
@@ -297,14 +297,14 @@ def _instead(label: str, icon: str, key: str, **changed: Any) -> None:
 
 
 def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
-    """One step back, one step forward; a place beside them."""
+    """Draw the undo and redo buttons; return a container next to them."""
     with place.container(horizontal=True, horizontal_alignment="right"):
         st.button(
             "Undo",
             icon=":material/undo:",
             key="select.undo",
             disabled=not state.can_undo(),
-            on_click=_again,
+            on_click=_step_and_rerun,
             args=(state.undo,),
             help="Takes back the last change of a slider, a filter or a pin.",
         )
@@ -313,12 +313,12 @@ def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
             icon=":material/redo:",
             key="select.redo",
             disabled=not state.can_redo(),
-            on_click=_again,
+            on_click=_step_and_rerun,
             args=(state.redo,),
         )
         return st.container(width="content")
 
 
-def _again(step: Callable[[], None]) -> None:
+def _step_and_rerun(step: Callable[[], None]) -> None:
     step()
-    st.rerun()  # all of the app: the step may have changed anything
+    st.rerun()  # the whole app: the step may have changed anything

@@ -1,7 +1,7 @@
-"""Filters of the Select page: who may be chosen at all. As in `forms`, the settings are the only truth.
+"""Filters of the Select page: which rows are eligible. The settings are the single source of truth, as in `forms`.
 
-The usual filters have a widget each, which holds the first filter of its form; any other, and further ones on the
-same column, are added in words below. All that are in force are listed on the page, each with a way to remove it.
+Each common filter has a widget, which shows the first filter of its form; any other filter, and further ones on the
+same column, are added by the form below. All filters in force are listed on the page, each with a button to remove it.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ NAMES = {"line": "Line in the file", "original": "Whole row as JSON", "id": "Id"
 
 
 def panel(pool: Pool, run: Run) -> None:
-    """Which rows may be chosen at all; each change makes a new order."""
+    """Draw the filters, which decide the eligible rows; each change computes a new order."""
     with st.popover("Filters", icon=":material/filter_alt:", width="stretch"):
         _tasks("task", "Tasks", [name for name in cached.tasks(pool)[0] if name is not None])
         if run.tasks is not None and run.tasks.derived:
@@ -41,23 +41,23 @@ def panel(pool: Pool, run: Run) -> None:
         duplicates.finder(pool)
         if "truncated" in cached.measurements(run).columns:
             _switch("No truncated rows", "truncated", Filter("truncated", low=1, exclude=True))
-        _any_other(pool, run)
+        _other_filter(pool, run)
 
 
-# The usual ones
+# Common filters
 
 
-def _first(column: str, *conditions: str, either: bool = False) -> Filter | None:
-    """The first filter in force on a column that has these conditions alone; one that excludes only with `either`."""
-    for one in state.settings().filters:
-        said = {name for name in CONDITIONS if getattr(one, name) is not None}
-        if one.column == column and said <= set(conditions) and (either or not one.exclude):
-            return one
+def _find_filter(column: str, *conditions: str, either: bool = False) -> Filter | None:
+    """Return the first filter on a column with only these conditions; an excluding one only with `either`."""
+    for current in state.settings().filters:
+        conditions_used = {name for name in CONDITIONS if getattr(current, name) is not None}
+        if current.column == column and conditions_used <= set(conditions) and (either or not current.exclude):
+            return current
     return None
 
 
-def _put(now: Filter | None, wanted: Filter | None) -> None:
-    """Replace the filter that a widget holds, or add it, or take it away."""
+def _replace_filter(now: Filter | None, wanted: Filter | None) -> None:
+    """Replace the filter that a widget shows, add it, or remove it."""
     filters = list(state.settings().filters)
     if now is not None and now in filters:
         place = filters.index(now)
@@ -68,17 +68,17 @@ def _put(now: Filter | None, wanted: Filter | None) -> None:
 
 
 def _tasks(column: str, label: str, names: Sequence[str]) -> None:
-    """Only some tasks, or all but some."""
+    """Draw the filter on tasks: only some, or all but some."""
     if not names:
         return
-    now = _first(column, "values", either=True)
+    now = _find_filter(column, "values", either=True)
     side = state.set_widget(f"select.{column}.side", "not" if now and now.exclude else "only", force=True)
-    chosen = [v for v in (now.values if now else ()) or () if v in names]
-    key = state.set_widget(f"select.{column}", chosen, force=True)
+    selected = [v for v in (now.values if now else ()) or () if v in names]
+    key = state.set_widget(f"select.{column}", selected, force=True)
 
     def take() -> None:
-        chosen, exclude = tuple(state.widget_value(key)), state.widget_value(side) == "not"
-        _put(now, Filter(column, values=chosen, exclude=exclude) if chosen else None)
+        selected, exclude = tuple(state.widget_value(key)), state.widget_value(side) == "not"
+        _replace_filter(now, Filter(column, values=selected, exclude=exclude) if selected else None)
 
     st.segmented_control(
         label,
@@ -98,7 +98,7 @@ def _length(run: Run) -> None:
     low, high = int(tokens.min()), int(tokens.max())
     if low == high:
         return
-    now = _first("response_tokens", "low", "high")
+    now = _find_filter("response_tokens", "low", "high")
     first = low if now is None or now.low is None else int(now.low)
     last = high if now is None or now.high is None else int(now.high)
     key = state.set_widget("select.length", (min(max(first, low), high), max(min(last, high), low)), force=True)
@@ -107,18 +107,18 @@ def _length(run: Run) -> None:
         a, b = state.widget_value(key)
         limits = {"low": a if a > low else None, "high": b if b < high else None}
         some = any(v is not None for v in limits.values())
-        _put(now, Filter("response_tokens", **limits) if some else None)
+        _replace_filter(now, Filter("response_tokens", **limits) if some else None)
 
     st.slider("Response length in tokens", low, high, key=key, on_change=take)
 
 
 def _contains() -> None:
-    now = _first("prompt", "contains")
+    now = _find_filter("prompt", "contains")
     key = state.set_widget("select.contains", (now.contains if now else None) or "", force=True)
 
     def take() -> None:
         wanted = state.widget_value(key).strip()
-        _put(now, Filter("prompt", contains=wanted) if wanted else None)
+        _replace_filter(now, Filter("prompt", contains=wanted) if wanted else None)
 
     st.text_input("Prompt contains", key=key, on_change=take, placeholder="Any text")
 
@@ -126,14 +126,14 @@ def _contains() -> None:
 def _switch(label: str, key: str, wanted: Filter | None) -> None:
     on = wanted in state.settings().filters
     key = state.set_widget(f"select.{key}", on, force=True)
-    st.toggle(label, key=key, on_change=lambda: _put(wanted, wanted if state.widget_value(key) else None))
+    st.toggle(label, key=key, on_change=lambda: _replace_filter(wanted, wanted if state.widget_value(key) else None))
 
 
-# Any other
+# Other filters
 
 
-def _any_other(pool: Pool, run: Run) -> None:
-    """One more filter on any column; it is tried before it is taken, so one that cannot be followed changes nothing."""
+def _other_filter(pool: Pool, run: Run) -> None:
+    """Draw the form for a filter on any column; one that cannot be applied changes nothing."""
     numbers = _numbers(run)
     column = st.selectbox(
         "Any other filter: rows whose",
@@ -151,11 +151,11 @@ def _any_other(pool: Pool, run: Run) -> None:
         key=f"filter.kind.{'text' if is_text else 'number'}",
         label_visibility="collapsed",
     )
-    asked = _condition(kind)
+    condition = _condition(kind)
     with st.container(horizontal=True, vertical_alignment="center"):
         exclude = st.toggle("Leave these out", key="filter.exclude")
         if st.button("Add this filter", icon=":material/add:", key="filter.add"):
-            _add(pool, run, lambda: Filter(column, exclude=exclude, **asked))
+            _add(pool, run, lambda: Filter(column, exclude=exclude, **condition))
 
 
 def _numbers(run: Run) -> list[str]:
@@ -164,7 +164,7 @@ def _numbers(run: Run) -> list[str]:
 
 
 def _condition(kind: str) -> dict[str, Any]:
-    """The widgets of one kind of condition, and what they say as a part of a filter."""
+    """Draw the widgets of a kind of condition, and return their values as arguments of Filter."""
     if kind == "missing":
         return {"values": (None,)}
     if kind == "range":
@@ -182,34 +182,34 @@ def _condition(kind: str) -> dict[str, Any]:
     return {kind: text or None}
 
 
-def _add(pool: Pool, run: Run, made: Callable[[], Filter]) -> None:
+def _add(pool: Pool, run: Run, build_filter: Callable[[], Filter]) -> None:
     now = state.settings()
     try:
-        wanted = made()
+        wanted = build_filter()
         after = (*(one for one in now.filters if one != wanted), wanted)
         live_selection.order(pool, run, state.recipe(pool, replace(now, filters=after)))
     except WinnowError as error:
         show.error(error)
         return
     state.change(filters=after)
-    st.rerun()  # all of the app: the widgets above may hold what was added
+    st.rerun()  # the whole app: the widgets above may show the added filter
 
 
 def active_filters() -> None:
-    """Filters and pins in force, in words, each filter with a way to remove it; nothing when there are none."""
+    """Draw the filters and pins in force, each filter with a button to remove it; nothing if there are none."""
     now = state.settings()
     if not now.filters and not now.pins:
         return
     inside = sum(pin.side == "in" for pin in now.pins)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for place, one in enumerate(now.filters):
-            said = str(one)
+            text = str(one)
             st.button(
-                escape_markdown(said if len(said) <= MAX_BUTTON_LENGTH else said[: MAX_BUTTON_LENGTH - 1] + "…"),
+                escape_markdown(text if len(text) <= MAX_BUTTON_LENGTH else text[: MAX_BUTTON_LENGTH - 1] + "…"),
                 icon=":material/filter_alt_off:",
                 key=f"filter.remove.{place}",
-                help=f"Remove this filter: {escape_markdown(said)}",
-                on_click=_put,
+                help=f"Remove this filter: {escape_markdown(text)}",
+                on_click=_replace_filter,
                 args=(one, None),
             )
         if now.pins:

@@ -1,7 +1,7 @@
-"""How score columns are distributed, computed once: bins, quantiles, reach, and two columns against each other.
+"""Distributions of score columns, computed once: bins, quantiles, range, and the density of two columns.
 
-Of the column that an order goes by, it is the order in force that counts: under a filter a greedy search has found
-other values. Those are computed anew; they are as quick as a move of a slider.
+If the order has values of its own, they replace the ranked column: under a filter a greedy search computes other
+gains. Their distribution is not cached; it takes no longer than a move of a slider.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from pages.ui.data.bins import MAX_DOTS, Binned, Grid, Values, bin_values, count
 from pages.ui.data.live_selection import LiveSelection
 
 
-def order_values(answer: LiveSelection, column: str) -> Values | None:
-    """The values of a column that the order in force has found for itself; None: it is as it was measured."""
-    return answer.selection.order.values if column == answer.method.ranks_by else None
+def order_values(live: LiveSelection, column: str) -> Values | None:
+    """Return the order's own values of a column; None if the column is as measured."""
+    return live.selection.order.values if column == live.method.ranks_by else None
 
 
-def bins(run: Run, answer: LiveSelection, column: str) -> Binned:
-    """Every row's bin of one score column."""
-    values = order_values(answer, column)
-    return bin_values(values) if values is not None else _bins(run.id, *_key(answer.method), column, run)
+def bins(run: Run, live: LiveSelection, column: str) -> Binned:
+    """Return every row's bin of a score column."""
+    values = order_values(live, column)
+    return bin_values(values) if values is not None else _bins(run.id, *_key(live.method), column, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
@@ -34,10 +34,10 @@ def _bins(run_id: str, key: str, _method: Method, column: str, _run: Run) -> Bin
     return bin_values(cached.columns(_run, _method)[column], log=column.endswith("_tokens"))
 
 
-def quantiles(run: Run, answer: LiveSelection, column: str) -> Mapping[float, float]:
-    """Share -> value, for the marks of one score column."""
-    values = order_values(answer, column)
-    return bins_of.quantiles(values) if values is not None else _quantiles(run.id, *_key(answer.method), column, run)
+def quantiles(run: Run, live: LiveSelection, column: str) -> Mapping[float, float]:
+    """Return the quantiles of a score column: share -> value."""
+    values = order_values(live, column)
+    return bins_of.quantiles(values) if values is not None else _quantiles(run.id, *_key(live.method), column, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
@@ -45,22 +45,22 @@ def _quantiles(run_id: str, key: str, _method: Method, column: str, _run: Run) -
     return bins_of.quantiles(cached.columns(_run, _method)[column])
 
 
-def threshold_range(run: Run, answer: LiveSelection) -> tuple[Any, Any] | None:
-    """Lowest and highest value that a limit on the score can take; None where there are no two values."""
-    column, values = answer.method.ranks_by, answer.selection.order.values
+def threshold_range(run: Run, live: LiveSelection) -> tuple[Any, Any] | None:
+    """Return the lowest and highest value of the threshold; None if there are fewer than two distinct scores."""
+    column, values = live.method.ranks_by, live.selection.order.values
     if values is not None:
         return finite_range(values)
-    known = column in cached.columns(run, answer.method)
-    return _reach(run.id, *_key(answer.method), column, run) if known else None
+    has_column = column in cached.columns(run, live.method)
+    return _threshold_range(run.id, *_key(live.method), column, run) if has_column else None
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _reach(run_id: str, key: str, _method: Method, column: str, _run: Run) -> tuple[Any, Any] | None:
+def _threshold_range(run_id: str, key: str, _method: Method, column: str, _run: Run) -> tuple[Any, Any] | None:
     return finite_range(cached.columns(_run, _method)[column])
 
 
 def finite_range(values: Values) -> tuple[Any, Any] | None:
-    """Lowest and highest of the values there are, rounded outwards; None where there are no two."""
+    """Return the lowest and highest finite value, rounded outwards; None if there are fewer than two distinct ones."""
     finite = values[np.isfinite(values)]
     if not len(finite) or finite.min() == finite.max():
         return None
@@ -71,7 +71,7 @@ def finite_range(values: Values) -> tuple[Any, Any] | None:
 
 
 def density(run: Run, method: Method, names: tuple[str, str]) -> Grid:
-    """How many rows lie where in the plane of two score columns."""
+    """Count the rows on a grid over two score columns."""
     return _density(run.id, *_key(method), names, run)
 
 
@@ -82,12 +82,12 @@ def _density(run_id: str, key: str, _method: Method, names: tuple[str, str], _ru
 
 
 def sample_scored_rows(run: Run, method: Method, names: tuple[str, str]) -> IntArray:
-    """A fixed sample of the rows that have both of two score columns."""
-    return _dots(run.id, *_key(method), names, run)
+    """Return a fixed sample of the rows that have both score columns."""
+    return _sample_rows(run.id, *_key(method), names, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _dots(run_id: str, key: str, _method: Method, names: tuple[str, str], _run: Run) -> IntArray:
+def _sample_rows(run_id: str, key: str, _method: Method, names: tuple[str, str], _run: Run) -> IntArray:
     x, y = (cached.columns(_run, _method)[name] for name in names)
     return sample_rows(np.flatnonzero(np.isfinite(x) & np.isfinite(y)), MAX_DOTS)
 

@@ -1,8 +1,8 @@
-"""What a move of a slider changes, answered from arrays that were sorted once.
+"""Live selections: what a control changes, computed from arrays that were sorted once.
 
-The order is cached by content ids: run, method with its parameters, filters, seed. A budget, a threshold or a
-pin only asks for another prefix of it. All of it goes through the functions that the command line uses
-(core.selection.recipe), so what is seen here is what comes out there.
+The order is cached by content ids: run, method with its parameters, filters, seed. A new budget, threshold or pin
+only takes another prefix of it. All of it uses the functions of the command line (core.selection.recipe), so both
+give the same rows.
 """
 
 import json
@@ -27,23 +27,25 @@ from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 
-MAX_ORDERS = 24  # a γ slider asks for many
-RANDOM_SELECTIONS = 20  # random selections a subset is held against
-MAX_RANDOM_ROWS = 4_000_000  # over all draws: bounds their memory to 64 MB; pools above 200,000 rows get fewer
+MAX_ORDERS = 24  # a slider of γ needs many
+RANDOM_SELECTIONS = 20  # random selections that a subset is compared with
+MAX_RANDOM_ROWS = (
+    4_000_000  # over all random selections: limits their memory to 64 MB; pools above 200,000 rows get fewer
+)
 
 
 @dataclass(frozen=True, eq=False)
 class LiveSelection:
-    """One selection and what it is made of."""
+    """One selection with its composition."""
 
     method: Method
     selection: Selection
     subset: Composition
-    cutoff: float | None  # score of the last row taken by the method, not by a pin
+    cutoff: float | None  # score of the last row that the method selected, pins aside
 
 
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
-    """The method's order over the rows that the filters let pass, without pins."""
+    """Return the method's order of the eligible rows, without pins."""
     key = json.dumps([recipe.method.model_dump(), _filters(recipe)], sort_keys=True)
     return _order(run.id, key, recipe.seed, pool, run, recipe)
 
@@ -54,19 +56,19 @@ def _order(run_id: str, key: str, seed: int, _pool: Pool, _run: Run, _recipe: Re
 
 
 def eligible_mask(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
-    """(N,) which rows the filters let pass, read-only; looked for once, whatever the method's parameters become."""
+    """Return which rows pass the filters, (N,), read-only; cached over all parameters that no filter depends on."""
     method, filters = recipe.method.build(), _filters(recipe)
-    own = {one["column"] for one in filters} & set(cached.scores(run, method)) if filters else set()
+    own = {part["column"] for part in filters} & set(cached.scores(run, method)) if filters else set()
     key = json.dumps([filters, recipe.method.model_dump() if own else None], sort_keys=True)
-    return _eligible(run.id, key, pool, run, recipe)
+    return _eligible_mask(run.id, key, pool, run, recipe)
 
 
 @st.cache_resource(show_spinner="Filtering", max_entries=MAX_ORDERS)
-def _eligible(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> BoolArray:
+def _eligible_mask(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> BoolArray:
     filters = [part.filter() for part in _recipe.filters]
-    passed = eligible_rows(_recipe.method.build(), _pool, cached.measurements(_run), filters)
-    passed.flags.writeable = False
-    return passed
+    mask = eligible_rows(_recipe.method.build(), _pool, cached.measurements(_run), filters)
+    mask.flags.writeable = False
+    return mask
 
 
 def _filters(recipe: Recipe) -> list[dict[str, Any]]:
@@ -74,13 +76,13 @@ def _filters(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:
-    """What the recipe chooses: equal to `core.selection.recipe.plan_selection`, from the cached order."""
+    """Select by a recipe: as `core.selection.recipe.plan_selection`, but from the cached order."""
     method = recipe.method.build()
     return select_from_order(recipe, pool, cached.measurements(run), method, order(pool, run, recipe))
 
 
 def evaluate(pool: Pool, run: Run, recipe: Recipe) -> LiveSelection:
-    """The selection, its composition and where it was cut. A few milliseconds at 50,000 rows."""
+    """Return the selection, its composition and its cutoff. Takes a few milliseconds at 50,000 rows."""
     method = recipe.method.build()
     selection = select(pool, run, recipe)
     by_method = selection.rows[selection.n_pinned :]
@@ -90,48 +92,51 @@ def evaluate(pool: Pool, run: Run, recipe: Recipe) -> LiveSelection:
 
 
 def ranking_values(run: Run, method: Method, order: Order) -> Values | None:
-    """(N,) what an order goes by: its own values where they hang on who is eligible; None: a method without a score."""
+    """Return the values that an order was sorted by, (N,); None for a method without a score.
+
+    They are the order's own values if those depend on which rows are eligible, else the column of `ranks_by`.
+    """
     return order.values if order.values is not None else cached.columns(run, method).get(method.ranks_by)
 
 
-def columns(run: Run, answer: LiveSelection) -> Mapping[str, Values]:
-    """Every numeric column, the one that is ranked by as the order in force has it."""
-    known, values = cached.columns(run, answer.method), answer.selection.order.values
-    return known if values is None else {**known, answer.method.ranks_by: values}
+def columns(run: Run, live: LiveSelection) -> Mapping[str, Values]:
+    """Return all numeric columns; the ranked one has the values of the current order."""
+    all_columns, values = cached.columns(run, live.method), live.selection.order.values
+    return all_columns if values is None else {**all_columns, live.method.ranks_by: values}
 
 
 def order_key(run: Run, recipe: Recipe) -> str:
-    """A text that is equal for equal orders, pins included: for use as a cache argument."""
+    """Return a text that is equal for equal orders, pins included, for use as a cache argument."""
     parts = [recipe.method.model_dump(), _filters(recipe), [pin.model_dump() for pin in recipe.pins]]
     return json.dumps([run.id, recipe.seed, *parts], sort_keys=True)
 
 
 def composition_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
-    """Tokens, tasks, lengths and planted faults of some rows."""
+    """Compute the composition of some rows: tokens, tasks, lengths and planted faults."""
     return count_composition(rows, **_columns(pool, run))
 
 
 def compositions_of(pool: Pool, run: Run, subsets: Sequence[IntArray]) -> list[Composition]:
-    """The same of several sets of rows."""
+    """Compute the compositions of several sets of rows."""
     columns = _columns(pool, run)
     return [count_composition(rows, **columns) for rows in subsets]
 
 
 def pool_composition(pool: Pool, run: Run) -> Composition:
-    """The same of the whole pool."""
-    return _whole(pool.fingerprint, run.id, find_grouping(pool, run).key, pool, run)
+    """Compute the composition of the whole pool."""
+    return _pool_composition(pool.fingerprint, run.id, find_grouping(pool, run).key, pool, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _whole(fingerprint: str, run_id: str, tasks: str, _pool: Pool, _run: Run) -> Composition:
+def _pool_composition(fingerprint: str, run_id: str, tasks: str, _pool: Pool, _run: Run) -> Composition:
     return composition_of(_pool, _run, np.arange(len(_pool)))
 
 
 def _columns(pool: Pool, run: Run) -> dict[str, Any]:
-    known, tasks = cached.measurements(run), find_grouping(pool, run)
+    measured, tasks = cached.measurements(run), find_grouping(pool, run)
     return {
-        "response_tokens": known.need(length_column(run)),
-        "prompt_tokens": known.need("prompt_tokens"),
+        "response_tokens": measured.need(length_column(run)),
+        "prompt_tokens": measured.need("prompt_tokens"),
         "task_codes": tasks.codes,
         "n_tasks": len(tasks.names),
         "marks": fault_masks(pool),
@@ -139,34 +144,34 @@ def _columns(pool: Pool, run: Run) -> dict[str, Any]:
 
 
 def length_column(run: Run) -> str:
-    """What lengths are of: responses; prompts, where no row has a response."""
+    """Return the column of lengths: of responses, or of prompts if no row has a response."""
     return "response_tokens" if cached.measurements(run).need("response_tokens").any() else "prompt_tokens"
 
 
-# Chance
+# Expected by chance
 
 
 def chance_band(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> RandomBand:
-    """Random selections at the same budget from the rows that the filters let pass: 20, fewer of huge pools."""
-    return count_random_band(_chances(pool, run, recipe), budget, **_columns(pool, run))
+    """Compute the band of random selections of eligible rows at a budget: 20 of them, fewer for huge pools."""
+    return count_random_band(_random_orders(pool, run, recipe), budget, **_columns(pool, run))
 
 
 def random_orders(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:
-    """The random orders that `chance` draws from: of the rows that the filters let pass."""
-    return _chances(pool, run, recipe).orders
+    """Return the random orders of the eligible rows that `chance_band` cuts at the budget."""
+    return _random_orders(pool, run, recipe).orders
 
 
-def _chances(pool: Pool, run: Run, recipe: Recipe) -> RandomOrders:
-    passed = eligible_mask(pool, run, recipe)
-    return _chance(run.id, sha256(np.packbits(passed)).hexdigest(), pool, run, passed)
+def _random_orders(pool: Pool, run: Run, recipe: Recipe) -> RandomOrders:
+    mask = eligible_mask(pool, run, recipe)
+    return _draw_random_orders(run.id, sha256(np.packbits(mask)).hexdigest(), pool, run, mask)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _passed: BoolArray) -> RandomOrders:
+def _draw_random_orders(run_id: str, key: str, _pool: Pool, _run: Run, _mask: BoolArray) -> RandomOrders:
     measured = cached.measurements(_run)
     draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(len(_pool), 1)))
     random = build_method("random", {})
-    orders = [random.order(measured, _passed, seed=seed).rows for seed in range(draws)]
+    orders = [random.order(measured, _mask, seed=seed).rows for seed in range(draws)]
     return RandomOrders.from_orders(orders, measured.need("response_tokens"))
 
 
@@ -174,19 +179,19 @@ def _chance(run_id: str, key: str, _pool: Pool, _run: Run, _passed: BoolArray) -
 
 
 def fault_masks(pool: Pool) -> Mapping[str, BoolArray]:
-    """Kind of planted fault -> mask of its rows; empty for pools without an answer key."""
-    return _faults(pool.fingerprint, pool)
+    """Return a mask of rows, (N,), for each kind of planted fault; empty for pools without an answer key."""
+    return _fault_masks(pool.fingerprint, pool)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _faults(fingerprint: str, _pool: Pool) -> Mapping[str, BoolArray]:
+def _fault_masks(fingerprint: str, _pool: Pool) -> Mapping[str, BoolArray]:
     key = cached.answer_key(_pool) or {}
     kinds = [key[i]["fault"] if i in key else None for i in _pool.rows["id"].to_pylist()] if key else []
-    found = sorted({kind for kind in kinds if kind is not None})
-    return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in found}
+    faults = sorted({kind for kind in kinds if kind is not None})
+    return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in faults}
 
 
 def rows_with_ids(pool: Pool, ids: Collection[str]) -> IntArray:
-    """The rows with these ids, ascending."""
+    """Return the rows with these ids, ascending."""
     wanted = pa.array(list(ids), pa.string())
     return np.flatnonzero(pc.is_in(pool.rows["id"], value_set=wanted).to_numpy())

@@ -12,7 +12,7 @@ ADDRESS_DIGITS = 12  # digits of the fingerprint in the address bar
 
 
 def restore_address() -> None:
-    """Put what is open into the address bar again: a page change clears it."""
+    """Write the open view into the address bar again: Streamlit clears it when the page changes."""
     if st.session_state.get(POOL):
         write_address()
 
@@ -21,9 +21,9 @@ def write_address() -> None:
     """Write pool, method, budget and the saved selection into the address bar, where they differ."""
     now = settings()
     wanted = {"pool": st.session_state[POOL][:ADDRESS_DIGITS], "method": now.method, "budget": now.budget}
-    called = saved_name()
-    if called is not None:
-        wanted["saved"] = called
+    name_of_saved = saved_name()
+    if name_of_saved is not None:
+        wanted["saved"] = name_of_saved
     elif "saved" in st.query_params:
         del st.query_params["saved"]
     for name, value in wanted.items():

@@ -1,4 +1,4 @@
-"""Changes of the settings: each one step of undo, written to the workspace and to the address bar."""
+"""Changes of the settings: each is one step of undo, written to the workspace and to the address bar."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ MAX_UNDO = 100  # steps remembered
 
 
 def change(**changed: Any) -> None:
-    """Change some settings: remembered for undo, saved in the workspace, shown in the address bar."""
+    """Change settings: one step of undo, written to the workspace and to the address bar."""
     refresh_settings()  # another tab may have changed others of them
     before = settings()
     after = replace(before, **changed)
@@ -27,7 +27,7 @@ def change(**changed: Any) -> None:
 
 
 def set_params(**params: Any) -> None:
-    """Change parameters of the chosen method."""
+    """Change parameters of the method in use."""
     now = settings()
     change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}})
 
@@ -36,20 +36,20 @@ def set_params(**params: Any) -> None:
 
 
 def add_pin(row_id: str, side: str, reason: str = "") -> None:
-    """Put one row in or out by hand; a later pin of the same row replaces the earlier one."""
-    others = tuple(one for one in settings().pins if one.id != row_id)
+    """Pin one row in or out; replaces an earlier pin of the same row."""
+    others = tuple(pin for pin in settings().pins if pin.id != row_id)
     change(pins=(*others, Pin(row_id, side, reason)))  # type: ignore[arg-type]
 
 
 def add_pins(pins: Sequence[Pin]) -> None:
-    """Put many rows in or out by hand, as one step of undo; earlier pins of the same rows are replaced."""
-    again = {one.id for one in pins}
-    change(pins=(*(one for one in settings().pins if one.id not in again), *pins))
+    """Pin many rows in or out as one step of undo; replaces earlier pins of the same rows."""
+    pinned_ids = {pin.id for pin in pins}
+    change(pins=(*(pin for pin in settings().pins if pin.id not in pinned_ids), *pins))
 
 
 def remove_pin(row_id: str) -> None:
-    """Leave one row to the method again."""
-    change(pins=tuple(one for one in settings().pins if one.id != row_id))
+    """Remove the pin of one row."""
+    change(pins=tuple(pin for pin in settings().pins if pin.id != row_id))
 
 
 def _store(now: Settings) -> None:
@@ -61,7 +61,7 @@ def _store(now: Settings) -> None:
 
 
 def undo() -> None:
-    """Back to the settings before the last change."""
+    """Restore the settings before the last change."""
     past = st.session_state[PAST]
     if past:
         st.session_state[FUTURE] = (settings(), *st.session_state[FUTURE])
@@ -70,7 +70,7 @@ def undo() -> None:
 
 
 def redo() -> None:
-    """Forward again after an undo."""
+    """Reapply the change that was undone last."""
     future = st.session_state[FUTURE]
     if future:
         st.session_state[PAST] = (*st.session_state[PAST], settings())
@@ -79,16 +79,16 @@ def redo() -> None:
 
 
 def can_undo() -> bool:
-    """Is there anything to go back to?"""
+    """Return whether there is a change to undo."""
     return bool(st.session_state[PAST])
 
 
 def can_redo() -> bool:
-    """Is there anything to go forward to?"""
+    """Return whether there is a change to redo."""
     return bool(st.session_state[FUTURE])
 
 
 def previous_settings() -> Settings | None:
-    """All settings as they were before the last change; None when there was none in this tab."""
+    """Return the settings before the last change; None if nothing was changed in this tab."""
     past: tuple[Settings, ...] = st.session_state[PAST]
     return past[-1] if past else None

@@ -1,4 +1,4 @@
-"""The narrow bar beside every page: what is open, with what it is read, how much is chosen, what is running."""
+"""Sidebar of every page: the open pool, its size, method, model, budget and running jobs."""
 
 import streamlit as st
 
@@ -9,10 +9,10 @@ from pages.ui.words import model_name
 
 
 def bar(page: str) -> None:
-    """Draw it. Reads small files only, so that it costs a page nothing.
+    """Draw the sidebar. It reads small files only, so its cost is negligible.
 
-    The Explore, Compare and Select pages show the budget themselves: there it moves with a slider, which draws nothing
-    outside its own fragment.
+    On the Explore, Compare and Select pages the budget is left out: there it moves with a slider, whose fragment cannot
+    redraw the sidebar.
     """
     with st.sidebar:
         pool = state.find_open_pool()

@@ -1,4 +1,4 @@
-"""The open pool, and what its settings build: run, method, budget, recipe."""
+"""The open pool, and what its settings define: run, method, budget, recipe."""
 
 from dataclasses import asdict, replace
 
@@ -21,7 +21,7 @@ from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, Settings, refres
 
 
 def open_pool(fingerprint: str) -> None:
-    """Make an imported pool the open one, with the settings it was left with. Raises WinnowError."""
+    """Open an imported pool with the settings it was left with. Raises WinnowError."""
     cached.pool(fingerprint)
     st.session_state[POOL] = fingerprint
     st.session_state[PAST] = st.session_state[FUTURE] = ()
@@ -32,22 +32,22 @@ def open_pool(fingerprint: str) -> None:
 
 
 def find_open_pool() -> Pool | None:
-    """The open pool, for what is drawn beside every page."""
+    """Return the open pool for the sidebar and the tour; None if there is none or it cannot be read."""
     fingerprint = st.session_state.get(POOL)
     try:
         return cached.pool(fingerprint) if fingerprint else None
     except WinnowError:
-        return None  # the page itself says why
+        return None  # the page itself shows why
 
 
 def is_open(fingerprint: str) -> bool:
-    """Is this the pool that is open?"""
+    """Return whether this pool is open."""
     return bool(st.session_state.get(POOL) == fingerprint)
 
 
 def need_pool() -> Pool:
-    """The open pool. Stops the page, with the way out, when there is none."""
-    if POOL not in st.session_state:  # app.py has not run: a link straight to this page
+    """Return the open pool. Without one the page stops, with a button to the Pool page."""
+    if POOL not in st.session_state:  # app.py has not run: a link opened this page directly
         st.switch_page("app.py")
     fingerprint = st.session_state[POOL]
     if fingerprint is None:
@@ -65,44 +65,44 @@ def need_pool() -> Pool:
 
 
 def need_run() -> Run:
-    """The measurement that the chosen method reads. Stops the page, with the way out, when there is none."""
+    """Return the run that the method in use reads. Without one the page stops, with a button to the Measure page."""
     pool = need_pool()
-    found = run(pool)
-    if found is None:
+    current = run(pool)
+    if current is None:
         label = METHODS[settings().method].label
         show.empty_page(
             f"{label} is not measured on this pool yet",
             "A model has to read every row once; after that, every slider is free.",
             page="score",
         )
-    return found
+    return current
 
 
 def run(pool: Pool, now: Settings | None = None) -> Run | None:
-    """The measurement that the chosen method reads, if it is there."""
+    """Return the run that the method in use reads; None if it is not measured."""
     now = now or settings()
     return find_run(cached.workspace(), pool, method(now), now.reading, now.seed)
 
 
 def method(now: Settings | None = None) -> Method:
-    """The chosen method: the user's parameters, else what suits the embedded model, else the method's defaults."""
+    """Build the method in use: the user's parameters, else those suggested for the embedded model, else defaults."""
     now = now or settings()
     return build_method(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
 
 
 def extra_methods() -> list[Method]:
-    """The methods to measure for in the same pass, with their parameters."""
+    """Return the other methods to measure in the same pass, with their parameters."""
     now = settings()
     return [method(replace(now, method=name)) for name in now.also if name != now.method]
 
 
 def budget() -> Budget:
-    """How much is to be chosen."""
+    """Return the budget."""
     return Budget.parse(settings().budget)
 
 
 def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
-    """Settings (None: the present ones) as the recipe that the command line runs; what `make_selection` takes."""
+    """Return settings (None: the current ones) as the recipe that `plan_selection` and the command line take."""
     now = now or settings()
     return parse_recipe(
         {
@@ -116,8 +116,8 @@ def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
             "seed": now.seed,
             "budget": now.budget,
             "threshold": now.threshold,
-            "filters": [asdict(one) for one in now.filters],
-            "pins": [asdict(one) for one in now.pins],
+            "filters": [asdict(part) for part in now.filters],
+            "pins": [asdict(part) for part in now.pins],
         },
         "the settings of this page",
     )

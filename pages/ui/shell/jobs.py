@@ -1,7 +1,6 @@
-"""Jobs as people see them: what one would do, how it is going, how to stop or resume it.
+"""Jobs on screen: what a new one would run, its progress, and buttons to stop or resume it.
 
-The truth is in the workspace (core.workspace.jobs), so a reload, a closed tab or a restarted server changes nothing
-here.
+All state is in the workspace (core.workspace.jobs): a reload, a closed tab or a restarted server changes nothing.
 """
 
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, model_name
 
-POLL_S = 2.0  # and only while a job is live
+POLL_S = 2.0  # only while a job is live
 LOG_LINES = 30
-MAX_STOPPED = 3  # unfinished jobs of other settings shown
+MAX_STOPPED = 3  # unfinished jobs of other settings that are shown
 
 STATE_BADGES = {
     "queued": ("Queued", ":material/schedule:", "orange"),
@@ -36,9 +35,9 @@ STATE_BADGES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What pressing Start would run."""
+    """The commands that the Start and Estimate buttons run."""
 
-    key: str  # of everything that decides what is measured: finds its jobs again
+    key: str  # hash of everything that decides what is measured; identifies its jobs
     title: str
     about: dict[str, Any]
     measure: tuple[str, ...]  # after `python -m core`
@@ -46,7 +45,7 @@ class Plan:
 
 
 def plan(pool: Pool) -> Plan:
-    """The measurement that the present settings ask for."""
+    """Plan the measurement that the current settings require."""
     now, recipe = state.settings(), state.recipe(pool)
     methods = [state.method(), *state.extra_methods()]
     decisive = [measure_params(method) for method in methods]
@@ -75,73 +74,73 @@ def plan(pool: Pool) -> Plan:
     )
 
 
-def start(what: Plan, kind: str) -> None:
-    """Start `python -m core measure` (or estimate) for this plan, detached from the server."""
-    commands = {"measure": what.measure, "estimate": what.estimate}
-    words = {"measure": what.title, "estimate": f"Estimate: {what.title}"}
+def start(job_plan: Plan, kind: str) -> None:
+    """Start `python -m core measure` (or estimate) for a plan, detached from the server."""
+    commands = {"measure": job_plan.measure, "estimate": job_plan.estimate}
+    titles = {"measure": job_plan.title, "estimate": f"Estimate: {job_plan.title}"}
     try:
-        start_job(cached.workspace(), commands[kind], title=words[kind], about={**what.about, "kind": kind})
+        start_job(cached.workspace(), commands[kind], title=titles[kind], about={**job_plan.about, "kind": kind})
     except WinnowError as error:
         state.leave_notice(str(error))
 
 
-def latest_job(what: Plan, kind: str) -> Job | None:
-    """The newest job of this kind for this plan."""
+def latest_job(job_plan: Plan, kind: str) -> Job | None:
+    """Return the newest job of a kind for a plan; None if there is none."""
     for job in list_jobs(cached.workspace()):
-        if job.about.get("key") == what.key and job.about.get("kind") == kind:
+        if job.about.get("key") == job_plan.key and job.about.get("kind") == kind:
             return job
     return None
 
 
-def other_jobs(what: Plan) -> list[Job]:
-    """All other jobs under way, on any pool, and measurements of this pool that stopped before their end."""
+def other_jobs(job_plan: Plan) -> list[Job]:
+    """Return all other live jobs, of any pool, and the measurements of this pool that stopped before their end."""
     newest: dict[tuple[Any, ...], Job] = {}
     for job in list_jobs(cached.workspace()):
-        if job.about.get("key") != what.key:
+        if job.about.get("key") != job_plan.key:
             newest.setdefault(tuple(job.about.get(name) for name in ("kind", "key", "pool")), job)
     live = [job for job in newest.values() if job.live]
-    ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == what.about["pool"]]
+    ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == job_plan.about["pool"]]
     stopped = [job for job in ended if not job.live and job.state != "done"]
     return [*live, *stopped[:MAX_STOPPED]]
 
 
-# What is seen
+# On screen
 
 
 def badge(live: Sequence[Job]) -> None:
-    """In the context bar: how many jobs are live, as a way to them; nothing when there are none."""
+    """Draw the number of live jobs as a link to them; nothing if there are none."""
     if live:
-        word = "1 job at work" if len(live) == 1 else f"{len(live)} jobs at work"
-        st.page_link(show.PAGES["score"]["page"], label=word, icon=":material/progress_activity:")
+        label = "1 job at work" if len(live) == 1 else f"{len(live)} jobs at work"
+        st.page_link(show.PAGES["score"]["page"], label=label, icon=":material/progress_activity:")
 
 
 def panel(job: Job) -> None:
-    """One job in full. A live one is polled; when it ends the whole page is drawn again."""
+    """Draw a job in full. A live job is polled; when it ends, the whole page is drawn again."""
     if job.live:
-        _watched(job.id)
+        _watch(job.id)
     else:
-        _drawn(job)
+        _draw(job)
 
 
 @st.fragment(run_every=POLL_S)
-def _watched(job_id: str) -> None:
+def _watch(job_id: str) -> None:
     job = get_job(cached.workspace(), job_id)
     if not job.live:
         st.rerun()
-    _drawn(job)
+    _draw(job)
 
 
-def _drawn(job: Job) -> None:
-    word, icon, colour = STATE_BADGES[job.state]
+def _draw(job: Job) -> None:
+    label, icon, colour = STATE_BADGES[job.state]
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
+            st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
             st.text(job.title, width="stretch")
             _buttons(job)
         if job.live:
             _progress(job)
         elif job.state != "done":
-            _ended(job)
+            _outcome(job)
 
 
 def _progress(job: Job) -> None:
@@ -159,7 +158,7 @@ def _progress(job: Job) -> None:
     st.caption(" · ".join([*facts, "safe to close this tab"]))
 
 
-def _ended(job: Job) -> None:
+def _outcome(job: Job) -> None:
     if job.state == "failed":
         st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
     elif job.message:

@@ -1,8 +1,8 @@
-"""Which files and servers a browser may name. What is typed into a page is checked here before anything is opened.
+"""Checks of the files and servers named in a browser, made before anything is opened.
 
-Allowed folders: WINNOW_DATA_ROOTS (separated as in PATH); without it the folder the app was started in and
-the user's home, or the starting folder alone where the app may be reached from other computers. Hidden
-files and folders are never opened: that is where keys and tokens live.
+Allowed folders: WINNOW_DATA_ROOTS (separated as in PATH); without it the folder the app was started in and the user's
+home, or only the starting folder where the app may be reached from other computers. Hidden files and folders are
+never opened: they hold keys and tokens.
 Servers: those of this computer, and hosts named in WINNOW_SERVERS (separated by commas).
 """
 
@@ -19,9 +19,9 @@ _FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arr
 
 
 def allowed_folders() -> tuple[Path, ...]:
-    """The allowed folders, resolved."""
-    named = os.environ.get("WINNOW_DATA_ROOTS", "")
-    folders = [Path(one) for one in named.split(os.pathsep) if one]
+    """Return the allowed folders, resolved."""
+    setting = os.environ.get("WINNOW_DATA_ROOTS", "")
+    folders = [Path(folder_name) for folder_name in setting.split(os.pathsep) if folder_name]
     if not folders:
         folders = [Path.cwd()]
         if os.environ.get("WINNOW_ALLOW_REMOTE") != "1":
@@ -30,9 +30,9 @@ def allowed_folders() -> tuple[Path, ...]:
 
 
 def check_source(text: str) -> str:
-    """What was typed, if it may be opened: "demo", a hub id, or a path inside the allowed folders.
+    """Return the typed source if it may be opened: "demo", a hub id, or a path inside the allowed folders.
 
-    Raises PoolError. A path is resolved first, symlinks included, so nothing leads out of the folders.
+    Raises PoolError. A path is resolved first, symlinks included, so none can lead out of the folders.
     """
     typed = text.strip().strip("\"'")
     if not typed or "\0" in typed:
@@ -43,13 +43,13 @@ def check_source(text: str) -> str:
 
 
 def is_hub_id(typed: str) -> bool:
-    """Does it read as owner/name, and name nothing on this computer?"""
+    """Return whether the text has the form owner/name (or name) and is no path on this computer."""
     looks_like_path = typed.endswith(_FILES) or typed.startswith(("/", "~", ".", "\\")) or "\\" in typed
     return not looks_like_path and HUB_ID.fullmatch(typed) is not None and not Path(typed).exists()
 
 
 def check_path(typed: str) -> Path:
-    """An existing path inside the allowed folders, resolved; PoolError when it is not."""
+    """Return the resolved path if it exists inside the allowed folders. Raises PoolError otherwise."""
     if typed.startswith(("\\\\", "//")):
         raise PoolError("Network paths are not opened. Copy the file to this computer first.")
     path = Path(os.path.abspath(Path(typed).expanduser())).resolve()  # noqa: PTH100  '..' first, then links
@@ -68,22 +68,23 @@ def check_path(typed: str) -> Path:
 
 
 def check_model(typed: str) -> str:
-    """A hub id, or the folder of a model inside the allowed folders; PoolError otherwise."""
+    """Return a hub id, or the path of a model inside the allowed folders. Raises PoolError otherwise."""
     name = typed.strip()
     return name if is_hub_id(name) else str(check_path(name))
 
 
 def check_server(typed: str) -> str:
-    """The address of a server that this app may ask: of this computer, or named in WINNOW_SERVERS; PoolError else.
+    """Return the URL of a server that this app may call: on this computer, or named in WINNOW_SERVERS.
 
-    Otherwise whoever reaches the app could reach, through it, what only this computer reaches.
+    Raises PoolError otherwise. Without the check, anyone who reaches the app could reach through it what only this
+    computer can reach.
     """
     url = urlsplit(typed.strip())
     host = (url.hostname or "").lower()
     if url.scheme not in ("http", "https") or not host or url.username is not None:
         raise PoolError(f"{typed} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
-    named = {one.strip().lower() for one in os.environ.get("WINNOW_SERVERS", "").split(",")}
-    if host not in named and not _here(host):
+    allowed_hosts = {name.strip().lower() for name in os.environ.get("WINNOW_SERVERS", "").split(",")}
+    if host not in allowed_hosts and not _is_this_computer(host):
         raise PoolError(
             f"{host} is not a server that this app may ask. Start the app with its host in WINNOW_SERVERS, or measure "
             "from the command line."
@@ -91,8 +92,8 @@ def check_server(typed: str) -> str:
     return typed.strip()
 
 
-def _here(host: str) -> bool:
-    """Is this a name of this computer?"""
+def _is_this_computer(host: str) -> bool:
+    """Return whether a host name refers to this computer."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Saved selections: save the present settings under a name, load, rename and delete them."""
+"""Saved selections: save the current settings under a name; load, rename and delete them."""
 
 from dataclasses import fields
 
@@ -13,35 +13,37 @@ from pages.ui.shell.widgets import leave_notice
 
 
 def save_as(name: str) -> None:
-    """Keep the present settings under a name; one that is there already is replaced. RecipeError for a bad name."""
+    """Save the current settings under a name, replacing one of that name. Raises RecipeError for a bad name."""
     write_saved(name.strip(), settings())
     write_address()
 
 
 def load_saved(name: str) -> bool:
-    """Make a saved selection the present one: one step of undo. False, and a sentence to tell, where it is gone."""
+    """Load a saved selection as one step of undo. Returns False and leaves a notice if it no longer exists."""
     wanted = load_all(st.session_state[POOL]).get(name)
     if wanted is None:
         leave_notice(f"There is no saved selection '{name}' of this pool (any more).")
         return False
-    change(**{one.name: getattr(wanted, one.name) for one in fields(Settings) if one.name != "contenders"})
+    change(
+        **{setting.name: getattr(wanted, setting.name) for setting in fields(Settings) if setting.name != "contenders"}
+    )
     return True
 
 
-def rename_saved(name: str, other: str) -> None:
-    """Give a saved selection another name. RecipeError for a bad one, for one that is taken, and where it is gone."""
-    known, other = load_all(st.session_state[POOL]), other.strip()
-    if name not in known:
+def rename_saved(name: str, new_name: str) -> None:
+    """Rename a saved selection. Raises RecipeError if the new name is bad or in use, or the old one is gone."""
+    existing, new_name = load_all(st.session_state[POOL]), new_name.strip()
+    if name not in existing:
         raise RecipeError(f"There is no saved selection '{name}' of this pool any more.")
-    if other in known and other != name:
-        raise RecipeError(f"There is a saved selection '{other}' already. Choose another name.")
-    write_saved(other, known[name])
+    if new_name in existing and new_name != name:
+        raise RecipeError(f"There is a saved selection '{new_name}' already. Choose another name.")
+    write_saved(new_name, existing[name])
     write_address()
-    if other != name:
+    if new_name != name:
         delete_saved(name)
 
 
 def delete_saved(name: str) -> None:
-    """Forget a saved selection; the present settings stay."""
+    """Delete a saved selection; the current settings stay."""
     saved_file(name).unlink(missing_ok=True)
     write_address()

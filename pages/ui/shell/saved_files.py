@@ -1,4 +1,4 @@
-"""Saved selections on disk: workspace/selections/<pool>/saved/<id>.json, which every tab sees."""
+"""Files of saved selections: workspace/selections/<pool>/saved/<id>.json, which every tab sees."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -19,36 +19,36 @@ MAX_NAME_LENGTH = 80  # characters of a saved selection's name
 
 
 def saved_selections(pool: Pool) -> Mapping[str, Settings]:
-    """The selections of a pool that were saved, by name in alphabetical order: read from disk every time."""
+    """Load the saved selections of a pool by name, in alphabetical order; read from disk every time."""
     return load_all(pool.fingerprint)
 
 
 def saved_name() -> str | None:
-    """The saved selection that the present settings are; None where they are none of them, or not any more."""
-    now = _as_data(settings())
-    return next((name for name, one in load_all(st.session_state[POOL]).items() if _as_data(one) == now), None)
+    """Return the name of the saved selection with exactly the current settings; None if there is none."""
+    now = _serialize(settings())
+    return next((name for name, other in load_all(st.session_state[POOL]).items() if _serialize(other) == now), None)
 
 
 def load_all(fingerprint: str) -> dict[str, Settings]:
     """Load all saved selections of a pool by name, sorted; a file that cannot be read is renamed, with a notice."""
-    found: dict[str, Settings] = {}
+    selections: dict[str, Settings] = {}
     for file in (cached.workspace().folder("selections", fingerprint) / "saved").glob("*.json"):
         try:
-            about = read_json(file)
-            name = str(about.pop("name"))
-            found[name] = settings_from_json(about)
+            data = read_json(file)
+            name = str(data.pop("name"))
+            selections[name] = settings_from_json(data)
         except (WinnowError, TypeError, KeyError, AttributeError) as error:
             aside = file.with_suffix(".unreadable")
             file.replace(aside)
             leave_notice(f"A saved selection could not be read ({error}). It is kept as {aside.name}.")
-    return dict(sorted(found.items(), key=lambda one: (one[0].casefold(), one[0])))
+    return dict(sorted(selections.items(), key=lambda item: (item[0].casefold(), item[0])))
 
 
-def write_saved(name: str, what: Settings) -> None:
+def write_saved(name: str, chosen: Settings) -> None:
     """Write settings, without contenders, as a saved selection. Raises RecipeError for a bad name."""
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise RecipeError(f"A saved selection needs a name of 1 to {MAX_NAME_LENGTH} characters.")
-    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(what, contenders=()))})
+    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(chosen, contenders=()))})
 
 
 def saved_file(name: str) -> Path:
@@ -56,6 +56,6 @@ def saved_file(name: str) -> Path:
     return settings_file().parent / "saved" / f"{content_key({'name': name})}.json"
 
 
-def _as_data(one: Settings) -> bytes:
-    """All but what is compared on the Compare page, which is no part of a selection; a list is equal to a tuple."""
-    return orjson.dumps(asdict(replace(one, contenders=())), option=orjson.OPT_SORT_KEYS)
+def _serialize(chosen: Settings) -> bytes:
+    """Serialize all but the contenders, which are no part of a selection. As JSON a list equals a tuple."""
+    return orjson.dumps(asdict(replace(chosen, contenders=())), option=orjson.OPT_SORT_KEYS)

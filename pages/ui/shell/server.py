@@ -1,6 +1,6 @@
-"""The web server around the pages: headers, downloads, warm-up. No page logic.
+"""Web server options: security headers, downloads and warm-up. No page logic.
 
-`streamlit run app.py` finds the `st.App` in app.py and serves it with what this module gives it.
+`streamlit run app.py` finds the `st.App` in app.py, which is built from `app_options`.
 """
 
 import base64
@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
 
 ROUTE = "/download"
-_SECRET = secrets.token_bytes(32)  # new in every process: an old link opens nothing
+_SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
 _OFFERED: dict[str, tuple[Path, str]] = {}
 
 
@@ -34,7 +34,7 @@ _OFFERED: dict[str, tuple[Path, str]] = {}
 
 
 def download_url(path: Path, name: str | None = None) -> str:
-    """A link under which this file can be fetched until the server stops; nobody can guess it."""
+    """Return a URL under which the file can be downloaded until the server stops; it cannot be guessed."""
     resolved = path.resolve()
     shown = name or resolved.name
     digest = hmac.new(_SECRET, f"{resolved}\0{shown}".encode(), hashlib.sha256).hexdigest()[:32]
@@ -48,7 +48,7 @@ def _base() -> str:
 
 
 async def send_file(request: Request) -> Response:
-    """Send one offered file from disk."""
+    """Send a file that was offered by `download_url`; status 404 for any other key."""
     path, name = _OFFERED.get(request.path_params["key"], (None, ""))
     if path is None or not path.is_file():
         return PlainTextResponse("This link is no longer valid. Make a new one on its page.", status_code=404)
@@ -56,7 +56,10 @@ async def send_file(request: Request) -> Response:
 
 
 async def redirect_to_front(request: Request) -> Response:
-    """The Pool page is the front page: its name leads there too, where Streamlit would say it knows no such page."""
+    """Redirect /pool to the front page, which is the Pool page.
+
+    Streamlit itself would report that there is no such page.
+    """
     return RedirectResponse(f"{_base()}/" + (f"?{request.url.query}" if request.url.query else ""))
 
 
@@ -64,11 +67,11 @@ async def redirect_to_front(request: Request) -> Response:
 
 
 def content_security_policy() -> str:
-    """What a page may load: nothing but this server's own files. Images in pool text are not fetched."""
+    """Return the policy that lets a page load this server's own files only. Images in pool text are not fetched."""
     page = Path(st.__file__).parent / "static" / "index.html"
     scripts = re.findall(r"<script>(.*?)</script>", page.read_text("utf-8"), re.DOTALL)
-    hashes = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
-    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{script}'" for script in hashes)
     return (
         "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
         f"script-src 'self' 'wasm-unsafe-eval' blob: {allowed}; worker-src 'self' blob:; "
@@ -78,7 +81,7 @@ def content_security_policy() -> str:
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds the security headers to every answer."""
+    """ASGI middleware that adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -89,7 +92,7 @@ class SecurityHeaders:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on; add headers where an HTTP answer starts."""
+        """Forward the request; add the headers when an HTTP response starts."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -99,11 +102,11 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-# Start
+# Startup
 
 
 def check_address() -> None:
-    """Refuse to listen beyond this computer unless WINNOW_ALLOW_REMOTE=1 says it is meant."""
+    """Raise SystemExit if the server would listen beyond this computer without WINNOW_ALLOW_REMOTE=1."""
     address = st.get_option("server.address") or "0.0.0.0"
     if is_local(address) or os.environ.get("WINNOW_ALLOW_REMOTE") == "1":
         return
@@ -115,7 +118,7 @@ def check_address() -> None:
 
 
 def is_local(address: str) -> bool:
-    """Does this address reach this computer only?"""
+    """Return whether an address is reachable from this computer only."""
     if address == "localhost":
         return True
     try:
@@ -125,27 +128,27 @@ def is_local(address: str) -> bool:
 
 
 def disable_inheritance() -> None:
-    """Pass no open file or socket on to jobs.
+    """Prevent jobs from inheriting open files and sockets.
 
-    The server's own socket is made to be inherited (uvicorn does so for workers of its own). A job that outlives the
-    server would hold the port, and the server could not be started again until the job ends.
+    The server's own socket is inheritable (uvicorn makes it so for its workers). A job that outlives the server would
+    hold the port, and the server could not be started again until the job ends.
     """
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  names of open files, not paths
-        with suppress(OSError):  # the one that listed them is closed by now
+        with suppress(OSError):  # the descriptor that listed them is closed by now
             if int(name) > 2:
                 os.set_inheritable(int(name), False)
 
 
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[None]:
-    """Load what every first visit needs, then take it out of the garbage collector's sight.
+    """Warm the caches that every first visit needs, then exempt them from garbage collection.
 
-    Streamlit collects fully after every run; over a large heap that costs more than a slider's own work.
+    Streamlit collects fully after every run; over a large heap that takes longer than the work of a slider.
     """
-    from pages.ui.shell import warmup  # after the runtime has started: caches live in it
+    from pages.ui.shell import warmup  # imported after the runtime has started: its caches belong to it
 
-    # A folder called pages/ would make a link straight to a page run that page without app.py until the
-    # first visitor has run app.py. (Where this name is gone, `state.need_pool` still leads through app.py.)
+    # Because of the folder pages/, Streamlit would open a direct link to a page without app.py until the
+    # first visitor has run app.py. (If this attribute is ever removed, `need_pool` still leads through app.py.)
     PagesManager.uses_pages_directory = False
     disable_inheritance()
     warmup.load()
@@ -155,7 +158,7 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def show_script_error(fault: Exception) -> bool:
-    """What a visitor sees of a fault of ours: its kind, and where the rest is. Its text may hold data, so not that."""
+    """Show the type of an unexpected exception, but not its message, which may contain data."""
     st.error(
         f"Something in Winnow itself failed ({type(fault).__name__}). Nothing finished is lost; reload the page to go "
         "on. The details are in the terminal that Winnow was started in.",
@@ -165,7 +168,7 @@ def show_script_error(fault: Exception) -> bool:
 
 
 def app_options() -> dict[str, Any]:
-    """What `st.App` takes beside the script."""
+    """Return the options of `st.App`: routes, middleware, lifespan and error hook."""
     return {
         "routes": [
             Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),

@@ -1,7 +1,6 @@
-"""Settings of the open pool: their fields, and the file that keeps them in the workspace.
+"""Settings of the open pool, and the file that stores them: workspace/selections/<pool>/current.json.
 
-workspace/selections/<pool>/current.json, so that pins, budget and filters survive a reload, a restart and a change of
-page, and every tab sees them.
+So pins, budget and filters survive a reload, a restart and a change of page, and every tab sees them.
 """
 
 from collections.abc import Mapping
@@ -29,34 +28,34 @@ FORMAT = 1  # of current.json
 
 @dataclass(frozen=True)
 class Contender:
-    """Something to compare: a method as it is set, one with parameters of its own, or a saved selection."""
+    """One entry of a comparison: a method with its current parameters or with its own, or a saved selection."""
 
     method: str = ""
-    params: Mapping[str, Any] | None = None  # None: as the method is set
-    label: str = ""  # "": the method's
-    saved: str = ""  # name of a saved selection, which then says all
+    params: Mapping[str, Any] | None = None  # None: the method's current parameters
+    label: str = ""  # "": the method's label
+    saved: str = ""  # name of a saved selection; the other fields are then unused
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a selection from one pool, as the user left it."""
+    """All settings that decide a selection from one pool."""
 
     method: str = "entropy_shift"
-    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by method; only what the user has set
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by method; only values set by the user
     reading: Reading = field(default_factory=Reading)
     seed: int = 0
     budget: str = "10%"
     threshold: float | None = None
     filters: tuple[Filter, ...] = ()
     pins: tuple[Pin, ...] = ()
-    also: tuple[str, ...] = ()  # methods to measure for beside the chosen one, in the same pass
-    contenders: tuple[Contender, ...] = ()  # what the Compare page compares; none: what is measured
+    also: tuple[str, ...] = ()  # other methods to measure in the same pass
+    contenders: tuple[Contender, ...] = ()  # what the Compare page compares; empty: the default contenders
 
 
 def settings() -> Settings:
-    """All settings of the open pool."""
-    found: Settings = st.session_state[SETTINGS]
-    return found
+    """Return the settings of the open pool."""
+    current: Settings = st.session_state[SETTINGS]
+    return current
 
 
 # On disk
@@ -75,7 +74,7 @@ def store_settings(now: Settings) -> None:
 
 
 def refresh_settings() -> None:
-    """Read the settings again if another tab or the command line has changed them."""
+    """Reload the settings if another tab or the command line has changed them."""
     file = settings_file()
     stamp = file.stat().st_mtime_ns if file.exists() else 0
     if stamp == st.session_state[FILE_STAMP]:
@@ -90,21 +89,21 @@ def refresh_settings() -> None:
     st.session_state[FILE_STAMP] = stamp
 
 
-def settings_from_json(saved: dict[str, Any]) -> Settings:
+def settings_from_json(data: dict[str, Any]) -> Settings:
     """Build settings from stored JSON. Raises WorkspaceError for another format, KeyError or TypeError if damaged."""
-    if saved.pop("format", None) != FORMAT:
+    if data.pop("format", None) != FORMAT:
         raise WorkspaceError("written by another version")
     return Settings(
         **{
-            **saved,
-            "reading": Reading(**saved["reading"]),
-            "filters": tuple(Filter(**_tuples(one)) for one in saved["filters"]),
-            "pins": tuple(Pin(**one) for one in saved["pins"]),
-            "also": tuple(name for name in saved.get("also", ()) if name in METHODS),
-            "contenders": tuple(Contender(**one) for one in saved.get("contenders", ())),
+            **data,
+            "reading": Reading(**data["reading"]),
+            "filters": tuple(Filter(**_tuples(part)) for part in data["filters"]),
+            "pins": tuple(Pin(**part) for part in data["pins"]),
+            "also": tuple(name for name in data.get("also", ()) if name in METHODS),
+            "contenders": tuple(Contender(**part) for part in data.get("contenders", ())),
         }
     )
 
 
-def _tuples(one: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in one.items()}
+def _tuples(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()}

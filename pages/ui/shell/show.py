@@ -1,5 +1,7 @@
-"""How things are shown. Text of rows goes through `text`, `row` or table cells and nowhere else:
-in twenty other elements a markdown image inside it would be fetched by the reader's browser.
+"""Helpers that show text, messages, files and numbers.
+
+Text of rows goes through `text`, `row` or table cells only: in twenty other elements the reader's browser would fetch
+a markdown image inside it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from pages.ui.words import escape_markdown
 
 HERE = Path(__file__).parent
 LOGO, ICON = str(HERE / "logo.svg"), str(HERE / "icon.svg")
-PAGES = {  # in the order of the work; `help` is the tooltip of the menu
+PAGES = {  # in the order of the workflow; `help` is the tooltip in the menu
     "pool": {
         "page": "pages/pool.py",
         "title": "Pool",
@@ -67,7 +69,7 @@ MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
 
 
 def text(content: str, *, height: int | None = None) -> None:
-    """Text of a row, as text: wrapped, never interpreted."""
+    """Show text of a row: wrapped, never interpreted."""
     shown = content if len(content) <= MAX_TURN_LENGTH else content[:MAX_TURN_LENGTH]
     st.code(shown, language=None, wrap_lines=True, height=height or "content")
     if len(content) > MAX_TURN_LENGTH:
@@ -75,7 +77,7 @@ def text(content: str, *, height: int | None = None) -> None:
 
 
 def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
-    """One row with all its turns. `marks` are short words about it, shown as badges. `task`: if not the pool's own."""
+    """Show a row with all its turns. `marks` are shown as badges; `task` replaces the pool's own label."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.badge(f"line {opened.line:,}", color="gray")
         st.badge(escape_markdown(task or opened.task or "no task"), color="gray")
@@ -90,7 +92,7 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
 
 
 def turns(opened: Row) -> None:
-    """What is said in a row, each turn under who says it."""
+    """Show the turns of a row, each under its role."""
     for turn in opened.turns:
         role = turn["role"]
         st.caption(
@@ -103,18 +105,18 @@ def turns(opened: Row) -> None:
 
 
 def error(failure: WinnowError) -> None:
-    """What went wrong, in its own words."""
+    """Show the message of an error."""
     st.error(escape_markdown(failure), icon=":material/error:")
 
 
 def notice(sentence: str | None) -> None:
-    """What could not be done, above the page; nothing when all went well."""
+    """Show a notice above the page; nothing for None."""
     if sentence:
         st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
 def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
-    """An empty page: what is missing, and the one button that mends it. Stops the page."""
+    """Show what is missing and a button to the page that provides it; stops the page."""
     about = PAGES[page]
     with st.container(border=True, horizontal_alignment="center"):
         st.space("small")
@@ -130,12 +132,12 @@ def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
 
 
 def command(line: str) -> None:
-    """A command to copy."""
+    """Show a command to copy."""
     st.code(line, language="bash", wrap_lines=True)
 
 
 def download(label: str, path: Path, name: str | None = None, *, primary: bool = False) -> None:
-    """A file to save: served by a route from disk, so its size costs no memory."""
+    """Show a download button; the file is served from disk, so its size costs no memory."""
     st.link_button(
         label,
         server.download_url(path, name),
@@ -144,22 +146,22 @@ def download(label: str, path: Path, name: str | None = None, *, primary: bool =
     )
 
 
-# Numbers and names in words
+# Formatting
 
 
 def format_budget(budget: Budget) -> str:
-    """10 %, 500 rows, 200 k response tokens."""
+    """Format a budget: 10 %, 500 rows, 200,000 response tokens."""
     amount = f"{budget.amount:g}" if budget.amount < 10_000 else format_count(budget.amount)
     return {"percent": f"{amount} %", "rows": f"{amount} rows", "tokens": f"{amount} response tokens"}[budget.unit]
 
 
 def pool_name(name: str, source: str) -> str:
-    """What a pool is called: its file or id; the demo pool by what it is."""
+    """Return the display name of a pool: its file or id; "Demo pool" for the demo."""
     return "Demo pool" if source == "demo" else name
 
 
 def format_count(n: float) -> str:
-    """12,345 up to six digits, then 1.23 M."""
+    """Format a count: 12,345 up to six digits, then 1.23 M."""
     if abs(n) < 1_000_000:
         return f"{n:,.0f}"
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
@@ -169,7 +171,7 @@ def format_count(n: float) -> str:
 
 
 def format_size(n: float) -> str:
-    """Bytes, in the unit that leaves one to three digits before the point."""
+    """Format a number of bytes in the unit that leaves one to three digits before the point."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(n) < 1000:
             return f"{n:.3g} {unit}"
@@ -178,10 +180,10 @@ def format_size(n: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
-    whole = round(seconds)
+    """Format seconds: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    rounded = round(seconds)
     for large, small, big, little in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
-        if whole >= large:
-            rest = whole % large // small
-            return f"{whole // large} {big}" + (f" {rest} {little}" if rest else "")
-    return f"{seconds:.1f} s" if seconds < 10 and seconds != whole else f"{whole} s"
+        if rounded >= large:
+            rest = rounded % large // small
+            return f"{rounded // large} {big}" + (f" {rest} {little}" if rest else "")
+    return f"{seconds:.1f} s" if seconds < 10 and seconds != rounded else f"{rounded} s"

@@ -1,11 +1,9 @@
-"""What the user has open, in one place for the pages: its modules alone touch `st.session_state` and the address bar.
+"""What the user has open, collected for the pages from the modules that access `st.session_state` and the address bar.
 
 Three lifetimes:
-  on disk    pools, runs, jobs; and per pool the selection settings (`settings`), and those saved under a name
-             (`saved_files`)
+  on disk    pools, runs, jobs; per pool the current settings (`settings`) and the saved selections (`saved_files`)
   address    pool, method, budget, and the name of a saved selection (`address`): a link opens the same view (`visit`)
-  session    which pool this tab has open (`current`), what undo and redo go back to (`changes`), what widgets show
-             (`widgets`)
+  session    the open pool (`current`), undo and redo steps (`changes`), values of widgets (`widgets`)
 """
 
 from pages.ui.shell.address import restore_address

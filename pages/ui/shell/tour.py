@@ -1,7 +1,7 @@
-"""The first look: a strip above the pages of the demo pool that leads through all of them, once.
+"""Guided tour: a strip above the pages of the demo pool that leads through all of them, once.
 
-Each step says what to do on its page and what to see there. The planted faults are known, so whoever follows it sees
-what every method does with them.
+Each step names what to do on its page and what to look for. The planted faults are known, so the user sees how every
+method treats them.
 """
 
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from core.workspace.files import write_json
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
 
-SEEN_FILE = "tour.json"  # in the workspace: there once the strip was closed or followed to its end
+SEEN_FILE = "tour.json"  # in the workspace; exists once the tour was closed or completed
 
 
 @dataclass(frozen=True)
 class Step:
-    """One page of the tour."""
+    """One step of the tour."""
 
     page: str  # of show.PAGES
     do: str
@@ -65,25 +65,25 @@ STEPS = (
 
 
 def strip(page: str) -> None:
-    """The step of this page, above it; nothing for any other pool than the demo, or once it was seen."""
+    """Draw the step of this page; nothing for a pool other than the demo, or once the tour was closed."""
     pool = state.find_open_pool()
     if pool is None or pool.source != "demo" or _file().exists():
         return
-    place = next((k for k, step in enumerate(STEPS) if step.page == (page or "pool")), None)
-    if place is None:
+    number = next((k for k, step in enumerate(STEPS) if step.page == (page or "pool")), None)
+    if number is None:
         return
-    step, last = STEPS[place], place == len(STEPS) - 1
+    step, last = STEPS[number], number == len(STEPS) - 1
     facts = {"rows": len(pool), "tasks": len(cached.tasks(pool)[0]), "faults": len(cached.answer_key(pool) or ())}
     with st.container(border=True, key="tour"), st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(f"First look · {place + 1} of {len(STEPS)}", icon=":material/explore:", color="blue")
+        st.badge(f"First look · {number + 1} of {len(STEPS)}", icon=":material/explore:", color="blue")
         st.markdown(f"**{step.do}** {step.see}".format(**facts), width="stretch")
         if step.page == "score":
             _measure_all(pool)
-        _on(None if last else STEPS[place + 1].page)
+        _next_button(None if last else STEPS[number + 1].page)
 
 
-def _on(page: str | None) -> None:
-    """To the next page, or to the end of the tour."""
+def _next_button(page: str | None) -> None:
+    """Draw the buttons to the next page, or to the end of the tour."""
     if page is None:
         st.button("Done", icon=":material/check:", key="tour.done", on_click=close)
         return
@@ -93,16 +93,18 @@ def _on(page: str | None) -> None:
 
 
 def _measure_all(pool: Pool) -> None:
-    """One button that measures what is not measured yet, unless that is under way."""
-    lacking = [name for name in measurable_methods() if state.run(pool, replace(state.settings(), method=name)) is None]
-    if lacking and not cached.live_jobs():
+    """Draw a button that measures all methods not measured yet, unless a job is running."""
+    unmeasured = [
+        name for name in measurable_methods() if state.run(pool, replace(state.settings(), method=name)) is None
+    ]
+    if unmeasured and not cached.live_jobs():
         st.button(
             "Measure for all methods", type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start
         )
 
 
 def measurable_methods() -> list[str]:
-    """The methods that have something to measure and can be measured without further words."""
+    """Return the methods that have something to measure and need no further settings."""
     return [name for name in standalone_methods() if measure_params(METHODS[name]())]
 
 
@@ -112,7 +114,7 @@ def _start() -> None:
 
 
 def close() -> None:
-    """Seen: it does not come again in this workspace."""
+    """End the tour for this workspace."""
     write_json(_file(), {"seen": True})
 
 

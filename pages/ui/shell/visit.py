@@ -1,4 +1,4 @@
-"""Start of a visit: the session's first values, and the view that a link names."""
+"""Start of a visit: initial values of the session, and the view that a link names."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ from pages.ui.shell.widgets import NOTICE, WIDGET_PAGES, leave_notice
 
 
 def init() -> None:
-    """Give every key a value; app.py calls this before any page. May raise WinnowError."""
+    """Initialize the session; app.py calls this before any page. May raise WinnowError."""
     if POOL in st.session_state:
         return
     for key, value in (
@@ -27,26 +27,26 @@ def init() -> None:
         (WIDGET_PAGES, {}),
     ):
         st.session_state.setdefault(key, value)
-    asked = dict(st.query_params)
-    open_pool(_asked_pool(asked.get("pool")))
-    if asked.get("saved") and load_saved(asked["saved"]):
+    link = dict(st.query_params)
+    open_pool(_pool_of_link(link.get("pool")))
+    if link.get("saved") and load_saved(link["saved"]):
         return
-    known = {"method": asked.get("method"), "budget": asked.get("budget")}
-    if known["method"] not in METHODS:
-        known["method"] = None
-    if known["budget"] is not None and not _is_budget(known["budget"]):
-        known["budget"] = None
-    wanted = {name: value for name, value in known.items() if value is not None}
-    if any(getattr(settings(), name) != value for name, value in wanted.items()):
-        change(**wanted)
+    from_link = {"method": link.get("method"), "budget": link.get("budget")}
+    if from_link["method"] not in METHODS:
+        from_link["method"] = None
+    if from_link["budget"] is not None and not _is_budget(from_link["budget"]):
+        from_link["budget"] = None
+    valid = {name: value for name, value in from_link.items() if value is not None}
+    if any(getattr(settings(), name) != value for name, value in valid.items()):
+        change(**valid)
 
 
-def _asked_pool(prefix: str | None) -> str:
-    """The pool a link names; without one the last opened; on a new machine the demo pool."""
+def _pool_of_link(prefix: str | None) -> str:
+    """Return the fingerprint of the pool that a link names, else of the last one opened, else of the demo pool."""
     recent = cached.recent_pools()
-    for one in recent:
-        if prefix and one["fingerprint"].startswith(prefix):
-            return str(one["fingerprint"])
+    for entry in recent:
+        if prefix and entry["fingerprint"].startswith(prefix):
+            return str(entry["fingerprint"])
     if prefix:
         leave_notice("The link names a pool that is not in this workspace. Open it by its path or id.")
     if recent:

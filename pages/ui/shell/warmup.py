@@ -1,4 +1,4 @@
-"""What every first visit needs, loaded before the first one comes."""
+"""Warm-up of the caches before the first visit."""
 
 from core.errors import WinnowError
 from core.pool import pools
@@ -6,7 +6,7 @@ from pages.ui.data import cached
 
 
 def load() -> None:
-    """Import the demo pool (on a new machine) and open the pool that a visitor will see first."""
+    """Open the pool that a visitor sees first; on a new machine, import the demo pool."""
     try:
         recent = cached.recent_pools()
         root = cached.workspace().root
@@ -15,4 +15,4 @@ def load() -> None:
         for column in ("prompt_chars", "response_chars"):
             cached.integer_column(pool, column)
     except WinnowError:
-        return  # the first page says what is wrong, to someone who can mend it
+        return  # the first page shows the error to someone who can fix it
