@@ -96,7 +96,7 @@ def histogram(
     lines += "" if cut is None else _cut(left(cut), cut)
     ticks = "".join(axis_tick(left(value), text) for value, text in tick_values(edges, log))
     return (
-        f'<div role="img" aria-label="{escape(_said(layers, title, cut))}" style="{FONT}">'
+        f'<div role="img" aria-label="{escape(_describe(layers, title, cut))}" style="{FONT}">'
         f'<div style="position:relative;height:{height}px;margin-top:18px;border-bottom:1px solid {GRID}">'
         f"{_areas(list(layers.items()))}{lines}</div>"
         f'<div style="position:relative;height:18px;{QUIET}">{ticks}</div>'
@@ -145,7 +145,7 @@ def axis_tick(left: float, text: str) -> str:
     return f'<div style="position:absolute;left:{left:.2f}%;top:3px;transform:translateX(-50%)">{escape(text)}</div>'
 
 
-def _said(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
+def _describe(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
     parts = ", ".join(f"{int(counts.sum()):,} {name}" for name, counts in layers.items())
     return f"{title}: {parts}" + ("" if cut is None else f"; cut at {format_number(cut)}")
 

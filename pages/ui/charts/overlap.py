@@ -1,6 +1,6 @@
-"""Figures of the Compare page: overlap at every budget, and exact combinations. Plain dicts.
+"""Figures of the Compare page, as plain dicts: overlap at every budget, and exact combinations.
 
-A contender keeps its colour, its mark and its kind of line in all of them; the random control has its own everywhere.
+A contender has the same colour, marker and dash in all of them; the random baseline always has its own.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 COLOURS = ("#2F7FC1", "#9A6B3F", "#3B8F6B", "#7B5BD0", "#C0558F", "#4E9AA8", "#8A8B1E", "#5F6B7A")
 MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid", "dash")
-FIXED_LOOKS = (  # methods that keep their look
+FIXED_LOOKS = (  # methods with a fixed style
     "entropy_shift",
     "activation_coverage",
     "task_confidence",
@@ -28,13 +28,13 @@ FIXED_LOOKS = (  # methods that keep their look
     "random",
 )
 HEIGHT = 340
-MAX_COMBINATIONS = 14  # combinations drawn, the largest first
-MAX_NAME_LENGTH = 30  # characters of a name
+MAX_COMBINATIONS = 14  # combinations drawn, largest first
+MAX_NAME_LENGTH = 30  # characters
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one contender is drawn."""
+    """Style of one contender."""
 
     name: str
     colour: str
@@ -43,16 +43,19 @@ class Look:
 
     @property
     def label(self) -> str:
-        """The name as Plotly is to read it."""
+        """The name, escaped for Plotly."""
         return escape_label(self.name, MAX_NAME_LENGTH)
 
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
-    """One for each contender. `methods`: its method where it is one as it is set, else "": these look the same whoever
-    else is compared."""
-    own = [FIXED_LOOKS.index(name) if name in FIXED_LOOKS else None for name in methods]
-    free = iter([place for place in range(len(MARKS)) if place not in own])
-    places = [next(free) if place is None else place for place in own]
+    """Return the style of each contender.
+
+    `methods`: name of the method if the contender is one with its current settings, else "". These methods have
+    the same style whichever contenders they are compared with.
+    """
+    fixed = [FIXED_LOOKS.index(name) if name in FIXED_LOOKS else None for name in methods]
+    unused = iter([place for place in range(len(MARKS)) if place not in fixed])
+    places = [next(unused) if place is None else place for place in fixed]
     return [
         Look(shorten(label, MAX_NAME_LENGTH), RANDOM if name == "random" else COLOURS[k], MARKS[k], DASHES[k])
         for label, name, k in zip(labels, methods, places, strict=True)
@@ -65,8 +68,10 @@ def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
 def overlap_curves(
     x: Values, lines: Sequence[tuple[Look, Values]], low: Values, high: Values, *, at: float, unit: str
 ) -> Figure:
-    """Overlap (G,) of each contender with the reference over the budgets `x` (G,) in percent; random subsets of these
-    sizes lie from `low` to `high`; the budget in use is marked. Overlaps are in 0..1."""
+    """Plot the overlap (G,) of each contender with the reference over budgets `x` (G,) in percent.
+
+    Random subsets of these sizes overlap by `low` to `high`; the current budget is marked. Overlaps in 0..1.
+    """
     band = {
         "type": "scatter",
         "mode": "lines",
@@ -92,7 +97,7 @@ def overlap_curves(
 
 
 def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
-    marked = [None if k % 20 != 4 * (place % 5) else 8 for k in range(len(x))]
+    sizes = [None if k % 20 != 4 * (place % 5) else 8 for k in range(len(x))]
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -100,7 +105,7 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
         "y": nullable(np.round(100 * y, 2)),
         "name": look.label,
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
-        "marker": {"symbol": look.mark, "color": look.colour, "size": [size or 0 for size in marked]},
+        "marker": {"symbol": look.mark, "color": look.colour, "size": [size or 0 for size in sizes]},
         "hovertemplate": "%{y:.1f} %",
     }
 
@@ -108,56 +113,56 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
 # Exact combinations
 
 
-def exclusive_sets(known: Membership, named: Sequence[Look]) -> Figure:
-    """Rows that exactly these contenders take and no other: bars, and below each the contenders it is of.
+def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure:
+    """Plot the rows that exactly these contenders select, as bars with the contenders below.
 
-    Bars and dots carry the combination's code as customdata.
+    The customdata of bars and dots is the code of the combination.
     """
-    there = known.pattern_counts()[:MAX_COMBINATIONS]
-    codes, counts = [code for code, _ in there], [count for _, count in there]
-    every = (1 << known.subsets) - 1
-    words = [" + ".join(named[c].label for c in known.members(code)) for code in codes]
+    patterns = membership.pattern_counts()[:MAX_COMBINATIONS]
+    codes, counts = [code for code, _ in patterns], [count for _, count in patterns]
+    shared_by_all = (1 << membership.subsets) - 1
+    names = [" + ".join(contenders[c].label for c in membership.members(code)) for code in codes]
     bars = {
         "type": "bar",
-        "x": list(range(len(there))),
+        "x": list(range(len(patterns))),
         "y": counts,
         "yaxis": "y2",
         "text": [f"{count:,}" for count in counts],
         "textposition": "outside",
         "cliponaxis": False,
-        "customdata": [[code, said] for code, said in zip(codes, words, strict=True)],
-        "marker": {"color": [SELECTED if code == every else REST for code in codes], "line": {"width": 0}},
+        "customdata": [[code, label] for code, label in zip(codes, names, strict=True)],
+        "marker": {"color": [SELECTED if code == shared_by_all else REST for code in codes], "line": {"width": 0}},
         "hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>",
     }
     return base_figure(
-        [bars, *_dots(known, codes, named)],
-        230 + 24 * len(named),
-        xaxis=fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(there), 4) - 0.4]),
+        [bars, *_dots(membership, codes, contenders)],
+        230 + 24 * len(contenders),
+        xaxis=fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(patterns), 4) - 0.4]),
         yaxis=fixed_axis(
-            domain=[0, _below(named)],
-            tickvals=list(range(len(named))),
-            ticktext=[look.label for look in named],
-            range=[len(named) - 0.5, -0.5],
+            domain=[0, _below(contenders)],
+            tickvals=list(range(len(contenders))),
+            ticktext=[look.label for look in contenders],
+            range=[len(contenders) - 0.5, -0.5],
             showgrid=False,
         ),
-        yaxis2=fixed_axis("rows", domain=[_below(named) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"),
+        yaxis2=fixed_axis("rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"),
         showlegend=False,
         bargap=0.35,
         margin={"l": 4, "r": 8, "t": 22, "b": 4},
     )
 
 
-def _below(named: Sequence[Look]) -> float:
-    """Share of the height that the dots take."""
-    return 24 * len(named) / (230 + 24 * len(named))
+def _below(contenders: Sequence[Look]) -> float:
+    """Return the share of the height for the dots."""
+    return 24 * len(contenders) / (230 + 24 * len(contenders))
 
 
-def _dots(known: Membership, codes: Sequence[int], named: Sequence[Look]) -> list[dict[str, Any]]:
-    inside = [(x, c, code) for x, code in enumerate(codes) for c in known.members(code)]
-    outside = [(x, c) for x, code in enumerate(codes) for c in range(known.subsets) if not code >> c & 1]
+def _dots(membership: Membership, codes: Sequence[int], contenders: Sequence[Look]) -> list[dict[str, Any]]:
+    inside = [(x, c, code) for x, code in enumerate(codes) for c in membership.members(code)]
+    outside = [(x, c) for x, code in enumerate(codes) for c in range(membership.subsets) if not code >> c & 1]
     stems: list[dict[str, Any]] = []
     for x, code in enumerate(codes):
-        ends = known.members(code)
+        ends = membership.members(code)
         if len(ends) > 1:
             stem = {"x": [x, x], "y": [ends[0], ends[-1]], "line": {"color": REST, "width": 2}, "mode": "lines"}
             stems.append(stem | {"type": "scatter", "hoverinfo": "skip"})
@@ -168,9 +173,9 @@ def _dots(known: Membership, codes: Sequence[int], named: Sequence[Look]) -> lis
         "customdata": [[code, ""] for _, _, code in inside],
         "marker": {
             "size": 11,
-            "color": [named[c].colour for _, c, _ in inside],
-            "symbol": [named[c].mark for _, c, _ in inside],
+            "color": [contenders[c].colour for _, c, _ in inside],
+            "symbol": [contenders[c].mark for _, c, _ in inside],
         },
     }
-    dots = [{"type": "scatter", "mode": "markers", "hoverinfo": "skip"} | some for some in (empty, full)]
+    dots = [{"type": "scatter", "mode": "markers", "hoverinfo": "skip"} | trace for trace in (empty, full)]
     return [*stems, *dots]

@@ -1,6 +1,6 @@
-"""What moves with the budget on the Compare page, as plain HTML: tables of pairs, and what subsets are made of.
+"""Tables of pairs and group shares on the Compare page, as plain HTML that follows the budget.
 
-As in `drawn`: a Plotly figure costs the browser 40 to 100 ms each time it changes, these one or two.
+A Plotly figure costs the browser 40 to 100 ms per change, these cost one or two.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
 Cell = Callable[[int, int], str]
-GLYPHS = {  # the marks of comparecharts as letters, with a size in pixels that makes them look alike
+GLYPHS = {  # the markers of `overlap` as letters, with font sizes in pixels that make them look equally large
     "circle": ("●", 17),
     "square": ("■", 17),
     "diamond": ("◆", 16),
@@ -31,24 +31,26 @@ ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 
 
 def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
-    """Overlap (C, C) of each two, with what is expected by chance: blue beyond the band that random subsets of these
-    sizes fall into, red below it, grey within."""
+    """Draw the overlap (C, C) of each pair with the overlap expected by chance.
+
+    Blue above the range of random subsets of these sizes, red below it, grey inside.
+    """
 
     def cell(i: int, j: int) -> str:
-        value, usual = float(share[i, j]), float(chance[i, j])
+        value, expected = float(share[i, j]), float(chance[i, j])
         if i == j or not np.isfinite(value):
             return _cell("" if i == j else "–", faint(REST, 0.12), "")
-        colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > usual else WARNING
+        colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > expected else WARNING
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
-        words = f"{names[i]} and {names[j]}: overlap {100 * value:.1f} %, by chance {100 * usual:.1f} %"
-        text = f'{_percent(value)} <span style="{QUIET}">({_percent(usual)})</span>'
-        return _cell(text, faint(colour, round(strength, 3)), words)
+        text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f} %, by chance {100 * expected:.1f} %"
+        html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
+        return _cell(html, faint(colour, round(strength, 3)), text)
 
     return _table(names, cell, "Overlap of each two, and by chance")
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
-    """Rank correlation (C, C) of each two orders: blue where they go together, red where they go against each other."""
+    """Draw the rank correlation (C, C) of each pair of orders: blue if positive, red if negative."""
 
     def cell(i: int, j: int) -> str:
         value = float(rho[i, j])
@@ -77,7 +79,7 @@ def _table(names: Sequence[str], cell: Cell, label: str) -> str:
 
 
 def letter(place: int) -> str:
-    """A, B, C ... for the columns."""
+    """Return A, B, C, ... for the columns."""
     return chr(ord("A") + place)
 
 
@@ -99,7 +101,7 @@ def _percent(value: float) -> str:
     return f"{100 * value:.0f}" if value >= 0.0995 or value == 0 else f"{100 * value:.1f}"
 
 
-# What subsets are made of
+# Group shares
 
 
 def group_shares(
@@ -111,17 +113,17 @@ def group_shares(
     *,
     label: str,
 ) -> str:
-    """Shares (T,) of each subset in each group as marks; of the pool as ticks, random subsets as pale bands. 0..1."""
+    """Draw shares (T,) in 0..1 by group: subsets as marks, the pool as ticks, random subsets as pale bands."""
     top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
     lines = []
     for k, group in enumerate(groups):
         marks = "".join(_mark(look, float(shares[k]), top, c, len(subsets)) for c, (look, shares) in enumerate(subsets))
         band = _bar(low[k] / top, max((high[k] - low[k]) / top, 0.003), faint(RANDOM, 0.38), "top:3px;bottom:3px")
         tick = _bar(pool[k] / top, 0, REST, "top:0;bottom:0;width:2px;margin-left:-1px")
-        said = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
-        words = f"{group}: {said}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
+        values = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
+        text = f"{group}: {values}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
         lines.append(
-            f'<div title="{escape(words)}" style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
+            f'<div title="{escape(text)}" style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
             f'<div style="flex:0 0 16%;text-align:right;overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'
             f'{escape(group)}</div><div style="flex:1 1 auto;position:relative;height:{LINE_HEIGHT}px;'
             f'border-bottom:1px solid {GRID}">{band}{tick}{marks}</div></div>'
@@ -130,14 +132,14 @@ def group_shares(
 
 
 def legend(looks: Sequence[Look], *others: str) -> str:
-    """What the marks stand for; `others`: what else is drawn, as `swatch` and POOL give it."""
+    """Explain the marks; `others`: further items, made by `swatch` or POOL."""
     marks = [*(f"{_glyph(look)} {escape(look.name)}" for look in looks), *others]
     items = "".join(f'<span style="{ITEM}">{mark}</span>' for mark in marks)
     return f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 16px">{items}</div>'
 
 
 def swatch(colour: str, text: str) -> str:
-    """A band of this colour, in the key."""
+    """Return a legend item with a band of this colour."""
     return f'<span style="display:inline-block;width:12px;height:10px;background:{colour}"></span> {escape(text)}'
 
 
@@ -147,7 +149,8 @@ CHANCE = swatch(faint(REST, 0.35), "random subsets of the same sizes")
 
 
 def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
-    down = 50 if count < 2 else 26 + 48 * place / (count - 1)  # percent of the line, so that equal shares stay apart
+    # percent of the line height, so that equal shares do not overlap
+    down = 50 if count < 2 else 26 + 48 * place / (count - 1)
     at = f"position:absolute;left:{100 * share / top:.2f}%;top:{down:.0f}%;transform:translate(-50%,-50%)"
     return _glyph(look, at)
 

@@ -1,7 +1,6 @@
-"""Pictures of a pool as plain HTML: how long its texts are, and which tasks it has.
+"""Charts of a pool as plain HTML: lengths of its texts, and sizes of its tasks.
 
-They are the first thing that a visitor sees, and nothing on them is clicked: as in `drawn`, the browser need not
-load Plotly before it can show them.
+They are the first thing a visitor sees and nothing in them is clickable, so the browser need not load Plotly first.
 """
 
 from collections.abc import Sequence
@@ -18,16 +17,16 @@ from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, REST, SELECTED, faint
 
 BINS = 48
-HEIGHT = 186  # pixels of the box that lengths are drawn in
-MIN_TICKS = 3  # ticks that hardly make an axis: a short one is named in even steps
-MAX_TICKS = 7  # ticks of an axis that all have room; of more only 1, 10, 100 ...
-MAX_TASKS = 12  # bars before the rest is put together
+HEIGHT = 186  # height of the histogram in pixels
+MIN_TICKS = 3  # with fewer ticks than this the axis gets even steps instead
+MAX_TICKS = 7  # with more ticks than this only 1, 10, 100, ... are labelled
+MAX_TASKS = 12  # more tasks are combined into the last bar
 
 
 def length_histogram(prompt: IntArray, response: IntArray) -> str:
-    """Rows by the characters of their prompt and of their response (N,), on a logarithmic axis; empty ones left out.
+    """Draw rows by the characters of their prompt and response (N,), on a logarithmic axis, without empty ones.
 
-    A bin says its numbers when the mouse is over it.
+    A bin shows its counts on hover.
     """
     both = np.concatenate([prompt[prompt > 0], response[response > 0]])
     low, high = (float(both.min()), float(both.max())) if len(both) else (1.0, 1.0)
@@ -36,9 +35,9 @@ def length_histogram(prompt: IntArray, response: IntArray) -> str:
     counts = {name: np.histogram(values, edges)[0] for name, (values, _) in series.items()}
     top = 1.04 * max(1, *(int(bins.max()) for bins in counts.values()))
     areas = "".join(_area(bins / top, series[name][1]) for name, bins in counts.items())
-    said = "; ".join(_said(name, values[values > 0]) for name, (values, _) in series.items())
+    description = "; ".join(_describe_lengths(name, values[values > 0]) for name, (values, _) in series.items())
     return (
-        f'<div role="img" aria-label="Lengths in characters: {escape(said)}" style="{FONT}">'
+        f'<div role="img" aria-label="Lengths in characters: {escape(description)}" style="{FONT}">'
         f"{html_bars.legend({name: colour for name, (_, colour) in series.items()}, 'Rows by length.')}"
         f'<div style="position:relative;height:{HEIGHT}px;margin:10px 8px 0 46px;border-bottom:1px solid {GRID}">'
         f"{_grid(top)}{areas}{_bins(edges, counts)}</div>"
@@ -47,19 +46,20 @@ def length_histogram(prompt: IntArray, response: IntArray) -> str:
     )
 
 
-def _said(name: str, values: IntArray) -> str:
+def _describe_lengths(name: str, values: IntArray) -> str:
     if not len(values):
         return f"no {name} has any"
     return f"{name} {values.min():,} to {values.max():,}, half of them up to {np.median(values):,.0f}"
 
 
 def _area(heights: Values, colour: str) -> str:
-    """A stepped outline with a pale filling; `heights` (B,) in 0..1."""
-    there = html_bars.step_outline(heights)
-    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(there)]
+    """Draw a stepped outline with a pale fill; `heights` (B,) in 0..1."""
+    corners = html_bars.step_outline(heights)
+    back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(corners)]
     return "".join(
         f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
-        for paint, shape in ((faint(colour, 0.25), there), (colour, there + back))  # a line goes there, and back beside
+        # the outline runs forth along the corners, and back 1.5 px beside them
+        for paint, shape in ((faint(colour, 0.25), corners), (colour, corners + back))
     )
 
 
@@ -67,11 +67,11 @@ def _bins(edges: Values, counts: dict[str, IntArray]) -> str:
     boxes = []
     for k, (start, end) in enumerate(pairwise(np.ceil(edges).astype(np.int64))):
         if start == end:
-            continue  # too narrow for a whole number of characters
+            continue  # too narrow to contain a whole number of characters
         span = f"{start:,}" if end == start + 1 else f"{start:,} to {end - 1:,}"
-        words = ", ".join(f"{int(bins[k]):,} {name}s" for name, bins in counts.items())
+        text = ", ".join(f"{int(bins[k]):,} {name}s" for name, bins in counts.items())
         boxes.append(
-            f'<div title="{span} characters: {words}" style="position:absolute;top:0;bottom:0;'
+            f'<div title="{span} characters: {text}" style="position:absolute;top:0;bottom:0;'
             f'left:{100 * k / BINS:.3f}%;width:{100 / BINS:.3f}%"></div>'
         )
     return "".join(boxes)
@@ -88,7 +88,7 @@ def _grid(top: float) -> str:
 
 
 def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
-    """About `count` round whole numbers: of rows and of characters there are no halves."""
+    """Return about `count` round whole numbers, because rows and characters have no halves."""
     ticks = tick_values(np.array([low, high]), log=False, count=count)
     return [(value, f"{value:,.0f}") for value, _ in ticks if abs(value - round(value)) < 1e-9]
 
@@ -104,7 +104,7 @@ def _ticks(edges: Values) -> str:
 
 
 def task_bars(names: Sequence[str | None], counts: IntArray) -> str:
-    """Rows per task, the largest first as they come; what does not fit is one bar at the end."""
+    """Draw rows per task in the given order, largest first; tasks beyond the limit share the last bar."""
     shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
     if len(shown) > MAX_TASKS:
         rest = sum(n for _, n in shown[MAX_TASKS - 1 :])

@@ -1,4 +1,4 @@
-"""Names of contenders, which users choose, in drawings and in figures."""
+"""Contender names, which users choose, in HTML and in Plotly figures."""
 
 import html
 import re
@@ -16,24 +16,24 @@ def looks():
     return overlap.looks(NAMES, [""] * len(NAMES))
 
 
-def shown(label):
+def shortened(label):
     return label if len(label) <= overlap.MAX_NAME_LENGTH else label[: overlap.MAX_NAME_LENGTH - 1] + "…"
 
 
-def test_the_key_shows_names_as_they_are(looks):
+def test_the_legend_shows_names_unchanged(looks):
     items = re.findall(r"</span> (.*?)</span>", overlap_tables.legend(looks))
-    assert [html.unescape(item) for item in items] == [shown(name) for name in NAMES]
+    assert [html.unescape(item) for item in items] == [shortened(name) for name in NAMES]
 
 
 @pytest.mark.parametrize(("at", "side"), [(10, "left"), (95, "right")])
-def test_the_budget_is_named_within_the_plot(looks, at, side):
+def test_the_budget_label_is_inside_the_plot(looks, at, side):
     x = np.array([0.0, 100.0])
     (name,) = overlap.overlap_curves(x, [(looks[0], x)], x, x, at=at, unit="rows")["layout"]["annotations"]
     assert (name["text"], name["xanchor"]) == (f"budget {at} %", side)
 
 
-def test_figures_show_names_as_they_are(looks):
+def test_figures_show_names_unchanged(looks):
     x = np.array([0.0, 100.0])
     curves = overlap.overlap_curves(x, [(look, x) for look in looks], x, x, at=10, unit="rows")["data"][1:]
-    assert [html.unescape(curve["name"]) for curve in curves] == [shown(name) for name in NAMES]
+    assert [html.unescape(curve["name"]) for curve in curves] == [shortened(name) for name in NAMES]
     assert not any("<" in curve["name"] for curve in curves)

@@ -1,4 +1,4 @@
-"""What the pictures of a pool say, with numbers worked by hand."""
+"""Charts of a pool, on numbers worked out by hand."""
 
 import re
 
@@ -12,24 +12,24 @@ RESPONSE = np.array([100, 100, 100, 10, 10])
 
 
 def bins(html):
-    """(rows with such a prompt, with such a response) of each bin, from left to right."""
-    found = re.findall(r"characters: ([\d,]+) prompts, ([\d,]+) responses", html)
-    return np.array([[int(n.replace(",", "")) for n in pair] for pair in found])
+    """Return the numbers of prompts and responses in each bin, from left to right."""
+    pairs = re.findall(r"characters: ([\d,]+) prompts, ([\d,]+) responses", html)
+    return np.array([[int(n.replace(",", "")) for n in pair] for pair in pairs])
 
 
 def heights(html):
-    """The highest point of each shape, in percent of the box: prompt, its outline, response, its outline."""
+    """Return the highest point of each shape in percent of the box: prompt, its outline, response, its outline."""
     shapes = re.findall(r"clip-path:polygon\(([^\"]*)\)\"", html)
     return [100 - min(float(y) for y in re.findall(r" ([\d.e-]+)%", shape)) for shape in shapes]
 
 
 def test_every_row_with_a_text_is_in_one_bin():
-    found = bins(pool.length_histogram(PROMPT, RESPONSE))
-    assert found.sum(axis=0).tolist() == [4, 5]
-    assert found[0].tolist() == [2, 0] and found[-1].tolist() == [1, 3]
+    counts = bins(pool.length_histogram(PROMPT, RESPONSE))
+    assert counts.sum(axis=0).tolist() == [4, 5]
+    assert counts[0].tolist() == [2, 0] and counts[-1].tolist() == [1, 3]
 
 
-def test_a_bin_is_named_by_the_whole_numbers_in_it():
+def test_a_bin_is_labelled_by_its_whole_numbers():
     named = re.findall(r'title="([\d, to]+) characters', pool.length_histogram(PROMPT, RESPONSE))
     ends = [[int(n.replace(",", "")) for n in name.split(" to ")] for name in named]
     assert named[:2] == ["1", "2"] and named[-1] == "91 to 100"  # 100.01 / 100.01 ** (1 / 48) is 90.9
@@ -43,15 +43,15 @@ def test_heights_are_in_proportion_and_the_highest_bin_fits():
     assert response == pytest.approx(100 / 1.04, rel=1e-3)
 
 
-def test_an_outline_goes_there_and_back_again_beside():
+def test_an_outline_runs_forth_and_back():
     shapes = re.findall(r"clip-path:polygon\(([^\"]*)\)\"", pool.length_histogram(PROMPT, RESPONSE))
     for area, rim in zip(shapes[::2], shapes[1::2], strict=True):
-        there = area.split(",")
-        back = [corner.replace("calc(", "").replace(" + 1.5px)", "") for corner in rim.split(",")[len(there) :]]
-        assert back == there[::-1] and rim.startswith(area)
+        corners = area.split(",")
+        back = [corner.replace("calc(", "").replace(" + 1.5px)", "") for corner in rim.split(",")[len(corners) :]]
+        assert back == corners[::-1] and rim.startswith(area)
 
 
-def test_lengths_are_told_in_words_too():
+def test_lengths_have_a_text_description():
     html = pool.length_histogram(PROMPT, RESPONSE)
     assert "prompt 1 to 100, half of them up to 6; response 10 to 100, half of them up to 100" in html
 
@@ -65,13 +65,13 @@ def test_any_lengths_can_be_drawn(prompt, response):
     assert "nan" not in html and "inf" not in html
 
 
-def test_an_axis_of_many_decades_names_its_powers_of_ten():
+def test_an_axis_of_many_decades_is_labelled_at_powers_of_ten():
     wide = pool.length_histogram(np.array([1]), np.array([100_000]))
     named = re.findall(r"translateX\(-50%\)\">([\d,]+)<", wide)
     assert named == ["1", "10", "100", "1,000", "10,000", "100,000"]
 
 
-def test_a_short_axis_is_named_in_even_steps_of_whole_characters():
+def test_a_short_axis_is_labelled_in_even_steps_of_whole_characters():
     short = pool.length_histogram(np.array([32]), np.array([71]))
     assert re.findall(r"translateX\(-50%\)\">([\d,.]+)<", short) == ["40", "50", "60", "70"]
     tiny = pool.length_histogram(np.array([2]), np.array([3]))
@@ -88,17 +88,17 @@ def test_tasks_keep_their_order_and_their_share_of_the_largest():
     assert re.findall(r"width:([\d.]+)%", html) == ["100.00", "50.00", "25.00"]
 
 
-def test_tasks_that_do_not_fit_are_one_bar():
-    found = rows(pool.task_bars([f"t{k}" for k in range(20)], np.arange(20, 0, -1)))
-    assert len(found) == pool.MAX_TASKS
-    assert found[-1] == ("9 more tasks", "45")  # 9 + 8 + ... + 1
+def test_tasks_beyond_the_limit_share_one_bar():
+    bars = rows(pool.task_bars([f"t{k}" for k in range(20)], np.arange(20, 0, -1)))
+    assert len(bars) == pool.MAX_TASKS
+    assert bars[-1] == ("9 more tasks", "45")  # 9 + 8 + ... + 1
 
 
 def tags(html):
     return set(re.findall(r"<(\w+)", html))
 
 
-def test_names_stay_text():
+def test_names_are_escaped():
     hostile = '<img src=x onerror=alert(1)> "quoted" & more'
     assert tags(pool.task_bars([hostile], np.array([3]))) == {"div"}
     assert tags(pool.length_histogram(PROMPT, RESPONSE)) == {"div", "span"}
