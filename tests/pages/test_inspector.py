@@ -25,7 +25,7 @@ from pages.ui.row import scores, tokens
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, said
-from tests.pages.ui.row.test_drawings import Read
+from tests.pages.ui.row.test_drawings import ParsedHtml
 
 BEACON = "![beacon](http://evil.example/x.png)"
 HOSTILE = f'{BEACON} <script>alert(1)</script> <img src="http://evil.example/y.png"> **bold** :red[x] $x$'
@@ -38,7 +38,7 @@ def html(at):
 
 def shown(at):
     """The words of all that is drawn as HTML."""
-    return Read(html(at)).text
+    return ParsedHtml(html(at)).text
 
 
 def part(at, name):
@@ -354,6 +354,6 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
             *labels,
         ]
         assert not [one for one in interpreted if BEACON in one or "<script" in one or "<img" in one], name
-        assert {tag for tag, _ in Read(html(at)).tags} <= {"div", "span", "br"}
+        assert {tag for tag, _ in ParsedHtml(html(at)).tags} <= {"div", "span", "br"}
     part(at, "Tokens")
     assert HOSTILE in shown(at) and "<script>" in shown(at)

@@ -1,6 +1,6 @@
-"""The small drawings of one row's answers, as plain HTML: a map of them, and how alike each two are.
+"""HTML drawings of one row's generated answers: a map of them, and the similarity of each pair.
 
-As in `drawn`: they cost the browser next to nothing, so they are there whenever a row is opened.
+As in `drawings`, they cost the browser next to nothing, so they are there whenever a row is opened.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,25 +14,25 @@ from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 SIDE = 220  # pixels of the map
 DOT = 20
-MARGIN = 0.12  # of the frame on each side, so that a dot is inside it
-MERGE_DISTANCE = 0.045  # of the frame: dots nearer than this are one
-MIN_HALF_FRAME = 0.1  # half a frame, at least: what hardly differs is drawn near, not blown up
+MARGIN = 0.12  # share of the frame on each side, so that dots stay inside
+MERGE_DISTANCE = 0.045  # share of the frame: closer dots are drawn as one
+MIN_HALF_FRAME = 0.1  # least half frame: answers that hardly differ are not magnified
 CELL = 30
 
 
 def answer_map(places: Values) -> str:
-    """Dots 1..K at `places` (K, 2), both axes to one scale; dots that would cover each other are one, with all numbers.
+    """Draw dots 1..K at `places` (K, 2), both axes to one scale; dots that would overlap are one, with all numbers.
 
-    Answers that are missing (NaN) are not on it.
+    Missing answers (NaN) have no dot.
     """
-    there = np.flatnonzero(np.isfinite(places).all(axis=1))
-    if not len(there):
+    present = np.flatnonzero(np.isfinite(places).all(axis=1))
+    if not len(present):
         return ""
-    half = max(float(np.abs(places[there]).max()), MIN_HALF_FRAME) / (1 - 2 * MARGIN)
-    dots = "".join(_dot(places[own[0]] / half, own) for own in merge_dots(places[there] / half, there))
-    said = f"Map of {len(there)} answers: what is near is alike"
+    half = max(float(np.abs(places[present]).max()), MIN_HALF_FRAME) / (1 - 2 * MARGIN)
+    dots = "".join(_dot(places[group[0]] / half, group) for group in merge_dots(places[present] / half, present))
+    label = f"Map of {len(present)} answers: what is near is alike"
     return (
-        f'<div role="img" aria-label="{said}" title="{said}" style="position:relative;width:{SIDE}px;height:{SIDE}px;'
+        f'<div role="img" aria-label="{label}" title="{label}" style="position:relative;width:{SIDE}px;height:{SIDE}px;'
         f'max-width:100%;border:1px solid {GRID};border-radius:6px;{FONT}">'
         f'<div style="position:absolute;left:50%;top:0;height:100%;border-left:1px solid {GRID}"></div>'
         f'<div style="position:absolute;top:50%;left:0;width:100%;border-top:1px solid {GRID}"></div>{dots}</div>'
@@ -40,21 +40,21 @@ def answer_map(places: Values) -> str:
 
 
 def merge_dots(places: Values, names: Sequence[int] | Values) -> list[list[int]]:
-    """`names` of places (n, 2), those that lie within ONE of the first of a group put into it."""
+    """Group the `names` of places (n, 2): each joins the first group that begins within 2 · MERGE_DISTANCE of it."""
     groups: list[tuple[Values, list[int]]] = []
     for place, name in zip(places, names, strict=True):
-        near = next((own for first, own in groups if np.hypot(*(first - place)) < 2 * MERGE_DISTANCE), None)
-        if near is None:
+        nearest = next((group for first, group in groups if np.hypot(*(first - place)) < 2 * MERGE_DISTANCE), None)
+        if nearest is None:
             groups.append((place, [int(name)]))
         else:
-            near.append(int(name))
-    return [own for _, own in groups]
+            nearest.append(int(name))
+    return [group for _, group in groups]
 
 
-def _dot(at: Values, own: Sequence[int]) -> str:
-    """One dot at `at`, in −1..1 of the frame from its middle."""
+def _dot(at: Values, group: Sequence[int]) -> str:
+    """Draw one dot at `at`, in −1..1 of the frame from its middle."""
     x, y = 50 * (1 + float(at[0])), 50 * (1 - float(at[1]))
-    names = ", ".join(str(k + 1) for k in own)
+    names = ", ".join(str(k + 1) for k in group)
     return (
         f'<div style="position:absolute;left:{x:.2f}%;top:{y:.2f}%;transform:translate(-50%,-50%);'
         f"min-width:{DOT}px;height:{DOT}px;line-height:{DOT}px;border-radius:{DOT}px;padding:0 4px;"
@@ -64,11 +64,11 @@ def _dot(at: Values, own: Sequence[int]) -> str:
 
 
 def similarity_table(gram: Values) -> str:
-    """Similarities (K, K) of each two answers as a table of numbers, the more alike the fuller the colour."""
+    """Draw the similarities (K, K) of answers as a table of numbers; higher ones have more colour."""
     k = len(gram)
     head = "".join(_cell(str(j + 1), head=True) for j in range(k))
     lines = "".join(
-        f"<tr>{_cell(str(i + 1), head=True)}{''.join(_pair(gram, i, j) for j in range(k))}</tr>" for i in range(k)
+        f"<tr>{_cell(str(i + 1), head=True)}{''.join(_pair_cell(gram, i, j) for j in range(k))}</tr>" for i in range(k)
     )
     return (
         f'<table aria-label="Similarity of each two answers" style="{FONT}{NUMBERS}border-collapse:separate;'
@@ -76,8 +76,8 @@ def similarity_table(gram: Values) -> str:
     )
 
 
-def _pair(gram: Values, i: int, j: int) -> str:
-    value = round(float(gram[i, j]), 2) + 0.0  # no minus nought
+def _pair_cell(gram: Values, i: int, j: int) -> str:
+    value = round(float(gram[i, j]), 2) + 0.0  # no minus zero
     if i == j:
         return _cell("", colour=faint(REST, 0.12))
     if not np.isfinite(value):
@@ -96,7 +96,7 @@ def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool
 
 
 def percentile_bar(value: float, share: float, name: str) -> str:
-    """A bar from 0 to 100 % with where the row stands in it; `share` of the pool's rows are lower."""
+    """Draw a bar from 0 to 100 % with a mark at `share`, the share of the pool's rows that are lower."""
     at = 100 * share
     return (
         f'<div title="{escape(name)}: higher than {int(at)} % of the rows" style="display:flex;align-items:center;'
@@ -109,6 +109,6 @@ def percentile_bar(value: float, share: float, name: str) -> str:
     )
 
 
-def percentile_bars(standing: Mapping[str, tuple[float, float]]) -> str:
-    """Name -> value and share of the rows below it."""
-    return "".join(percentile_bar(value, share, name) for name, (value, share) in standing.items())
+def percentile_bars(scores: Mapping[str, tuple[float, float]]) -> str:
+    """Draw a bar for each score. `scores`: name -> value, and share of the rows below it."""
+    return "".join(percentile_bar(value, share, name) for name, (value, share) in scores.items())

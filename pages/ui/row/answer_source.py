@@ -1,6 +1,6 @@
-"""What a run keeps of one row's answers: the texts, how long each is and how it ended, and their similarities.
+"""A run's stored answers to one row: texts, lengths, how each ended, and their similarities.
 
-Only the part that holds the row is read; which part that is comes from the plan that was stored with it.
+Only the part that holds the row is read; the plan stored with the parts gives its number.
 """
 
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ GRAM = "gram"
 
 @dataclass(frozen=True, eq=False)
 class RowAnswers:
-    """One row."""
+    """The K answers generated for one row."""
 
     texts: tuple[str | None, ...]  # K; None: missing
-    tokens: tuple[int | None, ...]  # K; None: not known
-    ended: tuple[str | None, ...]  # K; core.models.generation.answers.STOP or LENGTH; None: not known
+    tokens: tuple[int | None, ...]  # K; None: unknown
+    ended: tuple[str | None, ...]  # K; core.models.generation.answers.STOP or LENGTH; None: unknown
     gram: NDArray[Any]  # (K, K) similarities; NaN with a missing answer
 
 
 @dataclass(frozen=True, eq=False)
 class PartIndex:
-    """Which part holds a row, and where in it; −1: none."""
+    """Part of every row, and position in it; −1: none."""
 
     parts: Parts
     part: NDArray[np.int32]  # (N,)
@@ -42,25 +42,25 @@ class PartIndex:
 
 
 def find_answers_run(pool: Pool, run: Run) -> Run | None:
-    """The newest run that holds answers, under the reading of `run`, `run` itself first; None where there is none."""
+    """Return the newest run with answers under the reading of `run`, `run` itself first; None if there is none."""
     if "answers" in run.signals:
         return run
     return find_signal(cached.workspace(), pool, "answers", Reading(**run.reading))
 
 
 def load_answers(pool: Pool, run: Run, row: int) -> RowAnswers | None:
-    """The answers of one row; None where none were kept for it. WorkspaceError where they are gone."""
-    texts = _line(pool, run, "answers", row, list(ANSWER_COLUMNS))
+    """Load the answers of one row; None if none are stored for it. Raise WorkspaceError if their files are gone."""
+    texts = _load_row(pool, run, "answers", row, list(ANSWER_COLUMNS))
     if texts is None:
         return None
     k = len(texts["answers"])
-    gram = _line(pool, run, "grams", row, [GRAM])
-    square = np.full((k, k), np.nan) if gram is None else np.asarray(gram[GRAM], np.float64).reshape(k, k)
-    return RowAnswers(tuple(texts["answers"]), tuple(texts["answer_tokens"]), tuple(texts["ended"]), square)
+    gram = _load_row(pool, run, "grams", row, [GRAM])
+    similarities = np.full((k, k), np.nan) if gram is None else np.asarray(gram[GRAM], np.float64).reshape(k, k)
+    return RowAnswers(tuple(texts["answers"]), tuple(texts["answer_tokens"]), tuple(texts["ended"]), similarities)
 
 
-def _line(pool: Pool, run: Run, what: str, row: int, columns: list[str]) -> dict[str, Any] | None:
-    index = _index(run.id, what, str(cached.workspace().root), run, len(pool))
+def _load_row(pool: Pool, run: Run, kind: str, row: int, columns: list[str]) -> dict[str, Any] | None:
+    index = _index_parts(run.id, kind, str(cached.workspace().root), run, len(pool))
     if index is None or index.part[row] < 0:
         return None
     table = index.parts.read(int(index.part[row]), columns)
@@ -68,8 +68,8 @@ def _line(pool: Pool, run: Run, what: str, row: int, columns: list[str]) -> dict
 
 
 @st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
-def _index(run_id: str, what: str, root: str, _run: Run, _rows: int) -> PartIndex | None:
-    folder = kept_folder(_run, what)
+def _index_parts(run_id: str, kind: str, root: str, _run: Run, _rows: int) -> PartIndex | None:
+    folder = kept_folder(_run, kind)
     if folder is None:
         return None
     parts = open_parts(folder)
@@ -80,13 +80,13 @@ def _index(run_id: str, what: str, root: str, _run: Run, _rows: int) -> PartInde
 
 
 def open_parts(folder: Path) -> Parts:
-    """The parts of a finished measurement; WorkspaceError when they are no longer there."""
+    """Open the parts of a finished measurement. Raise WorkspaceError if their files are gone."""
     if not (folder / "plan.parquet").exists():
         raise WorkspaceError(f"{folder}: the answers of this run are gone. Measure again.")
     return Parts.open(folder, {}, [])
 
 
 def answer_counts(run: Run) -> AnswerCounts | None:
-    """How many answers are missing, empty, refused or cut, as the run tells; None where it does not."""
-    told = run.summary.get("answers")
-    return None if told is None else AnswerCounts(**told)
+    """Return how many answers are missing, empty, refused or cut; None if the run did not record it."""
+    counts = run.summary.get("answers")
+    return None if counts is None else AnswerCounts(**counts)

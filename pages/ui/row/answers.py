@@ -1,4 +1,4 @@
-"""One row's answers, wherever a row is opened: side by side as text, where they lie, and that in words."""
+"""One row's generated answers, wherever a row is opened: a verdict, its scores, a map, similarities and texts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,49 +18,49 @@ from pages.ui.row.answer_source import RowAnswers, find_answers_run, load_answer
 from pages.ui.shell import show
 from pages.ui.words import join_words
 
-ANSWERS_PER_LINE = 5  # answers next to each other
-HEIGHT = 260  # of one
-MAX_TABLE = 12  # answers whose similarities still make a table
-LOW, HIGH = 0.2, 0.8  # shares of the pool's rows below: few, many
+ANSWERS_PER_LINE = 5  # answers side by side
+HEIGHT = 260  # pixels of one answer
+MAX_TABLE = 12  # most answers whose similarities are shown as a table
+LOW, HIGH = 0.2, 0.8  # percentiles that count as low and as high
 ENDED = {STOP: "ended by itself", LENGTH: "cut at its longest"}
 
 
 def answers_drawer(pool: Pool, run: Run) -> Callable[[Row], None] | None:
-    """What draws the answers of a row that is open; None where no answers were measured."""
-    found = find_answers_run(pool, run)
-    return None if found is None else partial(draw, pool, found)
+    """Return the function that draws the answers of an open row; None if no answers were measured."""
+    answers_run = find_answers_run(pool, run)
+    return None if answers_run is None else partial(draw, pool, answers_run)
 
 
 def draw(pool: Pool, run: Run, row: Row) -> None:
-    """All of it, for one row."""
+    """Draw the answers of one row."""
     try:
-        known = load_answers(pool, run, row.index)
+        answers = load_answers(pool, run, row.index)
     except WinnowError as error:
         show.error(error)
         return
-    if known is None:
+    if answers is None:
         return
     columns = cached.measurements(run).columns
-    apart, shape = (percentile(columns[name], row.index) for name in ("dispersion", "anisotropy"))
-    st.subheader(f"Its answers: {verdict(known, apart, shape)}", anchor=False)
+    dispersion, directions = (percentile(columns[name], row.index) for name in ("dispersion", "anisotropy"))
+    st.subheader(f"Its answers: {verdict(answers, dispersion, directions)}", anchor=False)
     left, middle, right = st.columns([5, 3, 3], gap="large")
     with left:
-        _numbers(known, apart, shape)
+        _draw_scores(answers, dispersion, directions)
     with middle:
         st.caption("Map: what is near is alike.")
-        st.html(answer_drawings.answer_map(answer_coordinates(known.gram)))
+        st.html(answer_drawings.answer_map(answer_coordinates(answers.gram)))
     with right:
-        if len(known.texts) <= MAX_TABLE:
+        if len(answers.texts) <= MAX_TABLE:
             st.caption("Similarity of each two: 1 = alike.")
-            st.html(answer_drawings.similarity_table(known.gram))
-    _texts(known)
+            st.html(answer_drawings.similarity_table(answers.gram))
+    _draw_texts(answers)
 
 
-ValueAndShare = tuple[float, float]  # value, and share of the pool's rows that have a lower one
+ValueAndShare = tuple[float, float]  # value, and share of the pool's rows with a lower one
 
 
 def percentile(values: Values, row: int) -> ValueAndShare:
-    """A row among all that have this figure; ties count half. NaN where it has none."""
+    """Return a row's value, and its percentile among rows that have one; ties count half. NaN if it has none."""
     value = float(values[row])
     if not np.isfinite(value):
         return value, float("nan")
@@ -68,55 +68,55 @@ def percentile(values: Values, row: int) -> ValueAndShare:
     return value, float((lower + same / 2) / np.count_nonzero(np.isfinite(values)))
 
 
-def verdict(known: RowAnswers, apart: ValueAndShare, shape: ValueAndShare) -> str:
-    """The score in words; near and far are those of this pool."""
-    there = [text for text in known.texts if text is not None]
-    if len(there) < 2:
-        return "none to compare" if not there else "a single one, none to compare it with"
-    if apart[0] == 0:
+def verdict(answers: RowAnswers, dispersion: ValueAndShare, directions: ValueAndShare) -> str:
+    """Return the score in words; near and far are relative to this pool."""
+    texts = [text for text in answers.texts if text is not None]
+    if len(texts) < 2:
+        return "none to compare" if not texts else "a single one, none to compare it with"
+    if dispersion[0] == 0:
         return "all alike"
-    if apart[1] <= LOW:
+    if dispersion[1] <= LOW:
         return "nearly alike"
-    far = "far apart" if apart[1] >= HIGH else "some way apart"
-    if len(there) == 2:  # two are always on one line
-        return far
-    many, one = shape[1] >= HIGH, shape[1] <= LOW
-    ways = "in several directions" if many else "all on one line" if one else "in few directions"
-    return f"{far}, {ways}"
+    distance = "far apart" if dispersion[1] >= HIGH else "some way apart"
+    if len(texts) == 2:  # two answers always lie on one line
+        return distance
+    several, single = directions[1] >= HIGH, directions[1] <= LOW
+    spread = "in several directions" if several else "all on one line" if single else "in few directions"
+    return f"{distance}, {spread}"
 
 
-def _numbers(known: RowAnswers, apart: ValueAndShare, shape: ValueAndShare) -> None:
-    if np.isfinite(apart[0]):
+def _draw_scores(answers: RowAnswers, dispersion: ValueAndShare, directions: ValueAndShare) -> None:
+    if np.isfinite(dispersion[0]):
         st.caption("Near and far, one line and several: as answers in this pool go.")
-        st.html(answer_drawings.percentile_bars({"How far apart (D)": apart, "Directions (I)": shape}))
-    gone = [str(k + 1) for k, text in enumerate(known.texts) if text is None]
-    if gone:
+        st.html(answer_drawings.percentile_bars({"How far apart (D)": dispersion, "Directions (I)": directions}))
+    missing = [str(k + 1) for k, text in enumerate(answers.texts) if text is None]
+    if missing:
         st.caption(
-            f":material/warning: Missing: answer {join_words(gone)} of {len(known.texts)}. "
+            f":material/warning: Missing: answer {join_words(missing)} of {len(answers.texts)}. "
             "The figures are those of the others, and so a little lower."
         )
 
 
-def _texts(known: RowAnswers) -> None:
-    """Side by side, each with its number, length and end."""
-    every = list(enumerate(zip(known.texts, known.tokens, known.ended, strict=True), start=1))
-    for start in range(0, len(every), ANSWERS_PER_LINE):
-        some = every[start : start + ANSWERS_PER_LINE]
+def _draw_texts(answers: RowAnswers) -> None:
+    """Draw the answers side by side, each with its number, length and end."""
+    numbered = list(enumerate(zip(answers.texts, answers.tokens, answers.ended, strict=True), start=1))
+    for start in range(0, len(numbered), ANSWERS_PER_LINE):
+        line = numbered[start : start + ANSWERS_PER_LINE]
         for place, (number, (text, tokens, ended)) in zip(
-            st.columns(min(len(every), ANSWERS_PER_LINE)), some, strict=False
+            st.columns(min(len(numbered), ANSWERS_PER_LINE)), line, strict=False
         ):
             with place:
-                _text(number, text, tokens, ended)
+                _draw_text(number, text, tokens, ended)
 
 
-def _text(number: int, text: str | None, tokens: int | None, ended: str | None) -> None:
+def _draw_text(number: int, text: str | None, tokens: int | None, ended: str | None) -> None:
     if text is None:
         st.caption(f"**{number}** · missing")
         return
-    about = [f"**{number}**"]
-    about += [] if tokens is None else [f"{tokens:,} tokens"]
-    about += [ENDED.get(ended or "", "end unknown")]
-    st.caption(" · ".join(about))
+    facts = [f"**{number}**"]
+    facts += [] if tokens is None else [f"{tokens:,} tokens"]
+    facts += [ENDED.get(ended or "", "end unknown")]
+    st.caption(" · ".join(facts))
     if text.strip():
         show.text(text, height=HEIGHT)
     else:

@@ -1,7 +1,7 @@
-"""What the row inspector draws as plain HTML: a heat strip of tokens, and small tables of standings and places.
+"""HTML of the row inspector: a heat strip of tokens, and tables of scores and ranks.
 
-Tokens are text of the pool and go through `_said` like every other word here: escaped, so that they are text.
-Fullness of one colour says how much; the text on it keeps the theme's own colour and can be read in both themes.
+Tokens are text of the pool and, as every other word here, go through `_escape`, so that they stay text. Opacity of one
+colour shows an amount; the text on it keeps the theme's own colour and is readable in both themes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from pages.ui.charts.scales import format_number
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 HEAT = EXTRA[0]
-MAX_OPACITY = 0.62  # opacity of the fullest cell: text of either theme has a contrast of 5 or more on it
-MAX_NATS = 8.0  # nats drawn as the fullest; what is above is as full
-STEPS = (0, 2, 4, 6, 8)  # in the legend
-PARTIAL_CHARACTER = "◌"  # a token that is only a part of a letter
+MAX_OPACITY = 0.62  # of the fullest cell: text of either theme has a contrast of 5 or more on it
+MAX_NATS = 8.0  # nats of the fullest cell; higher values are drawn the same
+STEPS = (0, 2, 4, 6, 8)  # nats in the legend
+PARTIAL_CHARACTER = "◌"  # drawn for a token that is only part of a character
 LINE_END = "↵"
 WORDS = {"nll": "NLL", "entropy": "H"}
 
 
-def _said(text: object) -> str:
-    """Anything, as text inside an element or an attribute. The only way into what is drawn here."""
+def _escape(text: object) -> str:
+    """Escape anything as text of an element or an attribute. All text drawn here goes through it."""
     return escape(str(text), quote=True)
 
 
@@ -31,9 +31,9 @@ def _said(text: object) -> str:
 
 
 def token_strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
-    """The first `shown` tokens as running text, each filled by `what` ("nll" or "entropy") under the base model.
+    """Draw the first `shown` tokens as running text, each filled by `what` ("nll" or "entropy") under the base model.
 
-    With a calibrated state a bar below each token says the same of it there.
+    With a calibrated state, a bar below each token shows its value in that state.
     """
     after = views.get(CALIBRATED)
     base = views[BASE]
@@ -41,9 +41,9 @@ def token_strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
         ("<br>" if k in base.starts[1:] else "") + _token(text, what, views, k)
         for k, text in enumerate(base.texts[:shown])
     )
-    about = f"{WORDS[what]} of each token, fuller = higher" + ("; below it after the warm-up" if after else "")
+    label = f"{WORDS[what]} of each token, fuller = higher" + ("; below it after the warm-up" if after else "")
     return (
-        f'<div role="group" aria-label="{_said(about)}" style="line-height:{2.0 if after else 1.7};'
+        f'<div role="group" aria-label="{_escape(label)}" style="line-height:{2.0 if after else 1.7};'
         f'overflow-wrap:anywhere;white-space:pre-wrap">{cells}</div>'
     )
 
@@ -52,13 +52,14 @@ def _token(text: str, what: str, views: Mapping[str, TokenView], k: int) -> str:
     base, after = views[BASE], views.get(CALIBRATED)
     line = f"border-bottom:5px solid {_heat(getattr(after, what)[k])};" if after else ""
     words = text.replace("\n", f"{LINE_END}\n") or PARTIAL_CHARACTER
+    title, fill = _escape(_token_title(text, base, after, k)), _heat(getattr(base, what)[k])
     return (
-        f'<span title="{_said(_hover(text, base, after, k))}" style="background:{_heat(getattr(base, what)[k])};'
-        f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{_said(words)}</span>'
+        f'<span title="{title}" style="background:{fill};'
+        f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{_escape(words)}</span>'
     )
 
 
-def _hover(text: str, base: TokenView, after: TokenView | None, k: int) -> str:
+def _token_title(text: str, base: TokenView, after: TokenView | None, k: int) -> str:
     pairs = ((name, float(getattr(base, key)[k]), key) for key, name in WORDS.items())
     values = [
         f"{name} {value:.2f}" + (f" → {float(getattr(after, key)[k]):.2f}" if after else "")
@@ -72,7 +73,7 @@ def _heat(value: float) -> str:
 
 
 def token_legend(what: str, *, calibrated: bool) -> str:
-    """What fullness means, and what the bar below is."""
+    """Draw the legend: what opacity means, and what the bar below a token is."""
     title = "surprise in nats" if what == "nll" else "entropy in nats"
     steps = "".join(
         f'<span style="background:{_heat(v)};padding:1px 9px;{NUMBERS}">{v}{"+" if v == STEPS[-1] else ""}</span>'
@@ -82,7 +83,7 @@ def token_legend(what: str, *, calibrated: bool) -> str:
     fill = f'<span style="background:{_heat(MAX_NATS)};padding:1px 6px">base model</span>' if calibrated else ""
     return (
         f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center">'
-        f'<span style="{QUIET}">{_said(title)}</span><span>{steps}</span>{fill}{bar}</div>'
+        f'<span style="{QUIET}">{_escape(title)}</span><span>{steps}</span>{fill}{bar}</div>'
     )
 
 
@@ -96,30 +97,30 @@ class ScoreLine:
     label: str
     help: str  # formula or source
     value: float
-    share: float | None  # of the pool's rows that have a lower one, ties half; None: all rows have the same
+    share: float | None  # of the pool's rows with a lower value, ties half; None: all have the same
     meaning: str
 
 
 @dataclass(frozen=True)
 class RankLine:
-    """A row under one method."""
+    """Rank of a row under one method."""
 
     label: str
-    rank: int | None  # 0-based; None: it has none
+    rank: int | None  # 0-based; None: not in the order
     total: int
     selected: bool
-    reason: str  # it has no place, or one by hand; "" otherwise
+    reason: str  # why it has no rank, or that it is pinned; "" otherwise
 
 
 def score_table(lines: Sequence[ScoreLine]) -> str:
-    """Score, value, where it stands among all rows, and what that says."""
+    """Draw each score with its value, its percentile in the pool, and what that means."""
     body = [
         (
-            f'<span title="{_said(one.help)}">{_said(one.label)}</span>',
+            f'<span title="{_escape(one.help)}">{_escape(one.label)}</span>',
             format_number(one.value),
             "" if one.share is None else _bar(one.share),
             "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
-            _said(one.meaning),
+            _escape(one.meaning),
         )
         for one in lines
     ]
@@ -127,33 +128,35 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
 
 
 def rank_table(lines: Sequence[RankLine], budget: str) -> str:
-    """Method, place of how many, how far down the order that is, and whether the row is in."""
+    """Draw for each method the rank, of how many, the share of the order up to it, and whether the row is selected."""
     body = []
     for one in lines:
-        down = None if one.rank is None else (one.rank + 1) / max(one.total, 1)
-        at = "" if one.rank is None else f"{one.rank + 1:,} of {one.total:,}"
-        state = _dot(SELECTED, "selected") if one.selected else _dot(REST, "not selected")
-        tail = f'<span style="{QUIET}"> · {_said(one.reason)}</span>' if one.reason else ""
-        body.append((_said(one.label), at, "" if down is None else _bar(down), _first(down), state + tail))
+        share = None if one.rank is None else (one.rank + 1) / max(one.total, 1)
+        rank = "" if one.rank is None else f"{one.rank + 1:,} of {one.total:,}"
+        selected = _dot(SELECTED, "selected") if one.selected else _dot(REST, "not selected")
+        note = f'<span style="{QUIET}"> · {_escape(one.reason)}</span>' if one.reason else ""
+        body.append(
+            (_escape(one.label), rank, "" if share is None else _bar(share), _format_share(share), selected + note)
+        )
     head = ("Method", "Place", "", "In the first", f"At {budget}")
     return _table("Place of this row under every method", head, body, (14, 12, 14, 8, 26))
 
 
-def _first(down: float | None) -> str:
-    if down is None:
+def _format_share(share: float | None) -> str:
+    if share is None:
         return "–"
-    return f"{100 * down:.1f} %" if down < 0.1 else f"{100 * down:.0f} %"
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def _dot(colour: str, words: str) -> str:
+def _dot(colour: str, label: str) -> str:
     return (
         f'<span style="display:inline-block;width:9px;height:9px;border-radius:5px;background:{colour};'
-        f'margin-right:6px"></span>{_said(words)}'
+        f'margin-right:6px"></span>{_escape(label)}'
     )
 
 
 def _bar(share: float) -> str:
-    """Where something stands between 0 and all."""
+    """Draw a mark at `share` of a bar from 0 to all."""
     return (
         f'<div style="position:relative;height:8px;border-radius:4px;background:{faint(REST, 0.25)}">'
         f'<div style="position:absolute;left:{100 * share:.1f}%;top:-3px;height:14px;width:4px;margin-left:-2px;'
@@ -162,17 +165,19 @@ def _bar(share: float) -> str:
 
 
 def _table(label: str, head: Sequence[str], lines: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
-    """Cells are finished HTML of this file; the second column holds numbers."""
-    top = _line([_said(word) for word in head], widths, f"{QUIET}border-bottom:1px solid {GRID};", "columnheader")
-    body = "".join(_line(line, widths, f"border-bottom:1px solid {GRID};", "cell") for line in lines)
-    return f'<div role="table" aria-label="{_said(label)}" style="{FONT}max-width:70rem">{top}{body}</div>'
+    """Draw a table. Cells are finished HTML of this file; the second column holds numbers."""
+    header = _table_line(
+        [_escape(word) for word in head], widths, f"{QUIET}border-bottom:1px solid {GRID};", "columnheader"
+    )
+    body = "".join(_table_line(line, widths, f"border-bottom:1px solid {GRID};", "cell") for line in lines)
+    return f'<div role="table" aria-label="{_escape(label)}" style="{FONT}max-width:70rem">{header}{body}</div>'
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], look: str, role: str) -> str:
-    looks = {1: f"text-align:right;{NUMBERS}", 3: NUMBERS}
-    inside = "".join(
-        f'<div role="{role}" style="flex:{width} 1 0;min-width:0;overflow-wrap:anywhere;{looks.get(k, "")}">'
+def _table_line(cells: Sequence[str], widths: Sequence[int], style: str, role: str) -> str:
+    styles = {1: f"text-align:right;{NUMBERS}", 3: NUMBERS}
+    content = "".join(
+        f'<div role="{role}" style="flex:{width} 1 0;min-width:0;overflow-wrap:anywhere;{styles.get(k, "")}">'
         f"{cell}</div>"
         for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
-    return f'<div role="row" style="display:flex;align-items:center;gap:14px;padding:5px 0;{look}">{inside}</div>'
+    return f'<div role="row" style="display:flex;align-items:center;gap:14px;padding:5px 0;{style}">{content}</div>'

@@ -1,4 +1,4 @@
-"""Near duplicates on the screen: whom a row repeats, letting each group in once, and finding them, as a job."""
+"""Near-duplicates on screen: which row a row repeats, labels of their filters, and the job that finds them."""
 
 import streamlit as st
 
@@ -17,22 +17,22 @@ from core.workspace.jobs import get_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
 
-JOB = "near.job"  # the job that this tab has begun
+JOB = "near.job"  # key of the job that this tab started
 
 
 def near_duplicate_columns(pool: Pool) -> dict[str, IntArray]:
-    """What is known of a pool's near duplicates, by column."""
+    """Return the near-duplicate columns computed for the pool: name -> (N,) the row repeated, −1: none."""
     root = cached.workspace().root
-    return _known(pool.fingerprint, cache_stamp(root, pool.fingerprint), str(root))
+    return _load_columns(pool.fingerprint, cache_stamp(root, pool.fingerprint), str(root))
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _known(fingerprint: str, stamped: int, root: str) -> dict[str, IntArray]:
+def _load_columns(fingerprint: str, stamp: int, root: str) -> dict[str, IntArray]:
     return load_near_duplicates(cached.workspace().root, fingerprint)
 
 
 def duplicate_marks(pool: Pool, index: int) -> list[str]:
-    """Which row a row repeats, exactly or nearly, in words; empty where it repeats none."""
+    """Return in words which row a row repeats, exactly or nearly; empty if it repeats none."""
     lines = pool.rows["line"]
     exact = pool.rows[EXACT_DUPLICATES][index].as_py()
     if exact is not None:
@@ -45,7 +45,7 @@ def duplicate_marks(pool: Pool, index: int) -> list[str]:
 
 
 def count_words(pool: Pool) -> str | None:
-    """How many rows nearly repeat an earlier one, where that is known."""
+    """Return in words how many rows nearly repeat an earlier one; None if that was not computed."""
     near = near_duplicate_columns(pool)
     if not near:
         return None
@@ -54,7 +54,7 @@ def count_words(pool: Pool) -> str | None:
 
 
 def filter_labels(pool: Pool) -> dict[str, str]:
-    """Column -> what a switch for it says."""
+    """Return column -> label of its filter."""
     return {
         column: (
             f"Near duplicates once: {int((repeats >= 0).sum()):,} repeat a row, "
@@ -65,15 +65,15 @@ def filter_labels(pool: Pool) -> dict[str, str]:
 
 
 def finder(pool: Pool) -> None:
-    """Begin to look for near duplicates, and how that is going."""
-    begun = state.session_value(JOB)
-    if begun is not None:
-        job = get_job(cached.workspace(), begun)
+    """Draw the form that starts the search for near-duplicates, or the progress of that job."""
+    job_id = state.session_value(JOB)
+    if job_id is not None:
+        job = get_job(cached.workspace(), job_id)
         if job.state != "done":
             jobs.panel(job)
             return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        alike = st.number_input(
+        threshold = st.number_input(
             "Near duplicates, alike from",
             MIN_SIMILARITY,
             1.0,
@@ -87,22 +87,22 @@ def finder(pool: Pool) -> None:
             "Find",
             icon=":material/search:",
             key="near.find",
-            disabled=near_duplicate_column(alike) in near_duplicate_columns(pool),
+            disabled=near_duplicate_column(threshold) in near_duplicate_columns(pool),
             help="In the background; no model is needed.",
-            on_click=_begin,
+            on_click=_start_search,
             args=(pool,),
         )
 
 
-def _begin(pool: Pool) -> None:
-    place, alike = cached.workspace(), float(state.widget_value("near.alike"))
-    command = ["duplicates", pool.fingerprint, "--threshold", f"{alike:g}"]
-    if place.root != DEFAULT_WORKSPACE.absolute():
-        command += ["--workspace", str(place.root)]
+def _start_search(pool: Pool) -> None:
+    workspace, threshold = cached.workspace(), float(state.widget_value("near.alike"))
+    command = ["duplicates", pool.fingerprint, "--threshold", f"{threshold:g}"]
+    if workspace.root != DEFAULT_WORKSPACE.absolute():
+        command += ["--workspace", str(workspace.root)]
     name = show.pool_name(pool.name, pool.source)
-    about = {"kind": "duplicates", "key": near_duplicate_column(alike), "pool": pool.fingerprint, "pool_name": name}
+    about = {"kind": "duplicates", "key": near_duplicate_column(threshold), "pool": pool.fingerprint, "pool_name": name}
     try:
-        job = start_job(place, command, title=f"Near duplicates of {name}", about=about)
+        job = start_job(workspace, command, title=f"Near duplicates of {name}", about=about)
     except WinnowError as error:
         state.leave_notice(str(error))
         return

@@ -1,4 +1,4 @@
-"""What is known of one row, in parts, wherever a row is opened. Only the part that is open is computed and drawn."""
+"""Details of one row, in parts, wherever a row is opened. Only the open part is computed and drawn."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,8 +12,8 @@ from pages.ui.row import neighbours, scores, tokens
 from pages.ui.shell import show, state
 
 SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
-DEFAULT_PARTS = {"answer_divergence": ANSWERS}  # what a method is about; others: their scores
-OPENED_KEY = "row.opened"  # the part that was opened by hand, in this tab
+DEFAULT_PARTS = {"answer_divergence": ANSWERS}  # the part opened first, by method; others: scores
+OPENED_KEY = "row.opened"  # key of the part that the user opened in this tab
 
 
 @st.fragment
@@ -27,13 +27,13 @@ def inspect(
     picked: bool = True,
     draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
-    """The parts of one row.
+    """Draw the parts of one row.
 
-    `selection`: what neighbours are looked for in; None = the present settings'. `next_rows`: the rows read next.
-    `picked`: this row was picked by hand; one that merely comes first changes with every slider, and what takes long
-    waits for a button. `draw_answers` draws its answers; None where none were measured.
+    `selection`: neighbours are searched in it; None: the selection of the present settings. `next_rows`: rows that will
+    probably be read next. `picked`: the user picked this row; one that merely comes first changes with every slider, so
+    slow parts wait for a button. `draw_answers`: draws the row's answers; None if none were measured.
     """
-    opened = _choose([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
+    opened = _choose_part([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
     try:
         if opened == SCORES:
             scores.draw_scores(pool, row)
@@ -42,16 +42,16 @@ def inspect(
         elif opened == RANKS:
             scores.draw_ranks(pool, row)
         elif opened == NEAR:
-            neighbours.draw(pool, row, selection or _selected(pool), key=key, picked=picked)
+            neighbours.draw(pool, row, selection or _present_selection(pool), key=key, picked=picked)
         elif draw_answers is not None:
             draw_answers(row)
     except WinnowError as error:
         show.error(error)
 
 
-def _choose(names: Sequence[str], key: str) -> str:
-    wanted = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
-    widget = state.set_widget(f"{key}.part", wanted if wanted in names else SCORES)
+def _choose_part(names: Sequence[str], key: str) -> str:
+    part = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
+    widget = state.set_widget(f"{key}.part", part if part in names else SCORES)
     st.segmented_control(
         "About this row",
         names,
@@ -63,6 +63,6 @@ def _choose(names: Sequence[str], key: str) -> str:
     return str(state.widget_value(widget))
 
 
-def _selected(pool: Pool) -> Selection:
-    """What the present settings choose."""
+def _present_selection(pool: Pool) -> Selection:
+    """Return the selection of the present settings."""
     return live_selection.select(pool, state.need_run(), state.recipe(pool))

@@ -1,4 +1,4 @@
-"""What lies beside one row: the nearest row of the selection, with its text, and the rows that are copies of it."""
+"""Neighbours of one row: the nearest selected row, with its text, and the duplicates of the row."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,15 +21,15 @@ from pages.ui.shell import show, state
 from pages.ui.words import format_rows
 
 EMBEDDINGS = {"response_embedding": "Responses", "prompt_embedding": "Prompts"}
-HEIGHT = 300  # of each of the two rows
-MAX_LISTED = 50  # copies in the table
-MAX_ROWS = 16  # rows whose similarities are kept: 4 MB each at a million rows
+HEIGHT = 300  # pixels of each of the two rows
+MAX_LISTED = 50  # duplicates in the table
+MAX_ROWS = 16  # rows whose similarities are cached: 4 MB each at a million rows
 
 
 def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) -> None:
-    """Copies first: they need no model. The nearest row at once for a row that was `picked`, else behind a button."""
-    for what, found in find_duplicates(pool, row.index).items():
-        _copies(pool, row, found, what, selection)
+    """Draw duplicates, which need no model, and the nearest row: at once if the row was `picked`, else on request."""
+    for kind, duplicates in find_duplicates(pool, row.index).items():
+        _draw_duplicates(pool, row, duplicates, kind, selection)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
     if run is None:
         st.caption("A model that has read this pool would tell which rows are nearest: measure one on the Score page.")
@@ -52,25 +52,25 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
             return
     similarity = row_similarities(pool, run, str(by), row.index)
     with heading:
-        other = _named(pool, row, similarity, selection, EMBEDDINGS[str(by)].lower())
+        other = _describe_nearest(pool, row, similarity, selection, EMBEDDINGS[str(by)].lower())
     if other is not None:
-        _beside(row, other)
+        _draw_pair(row, other)
 
 
 # Nearest
 
 
 def row_similarities(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
-    """(N,) how alike every row is to this one, by embeddings of the base pass; read part by part, once."""
-    return _like(run.id, column, row, str(cached.workspace().root), run, len(pool))
+    """Return the cosine similarity of every row to this one, (N,), by base-pass embeddings, read part by part, once."""
+    return _compute_similarities(run.id, column, row, str(cached.workspace().root), run, len(pool))
 
 
 @st.cache_resource(show_spinner="Looking for the nearest rows", max_entries=MAX_ROWS)
-def _like(run_id: str, column: str, row: int, root: str, _run: Run, _n: int) -> FloatArray:
+def _compute_similarities(run_id: str, column: str, row: int, root: str, _run: Run, _n: int) -> FloatArray:
     parts = base_parts(cached.workspace(), _run)
-    found = cosine_similarities(_blocks(parts, column), _one(parts, column, row), _n)
-    found.flags.writeable = False
-    return found
+    similarities = cosine_similarities(_blocks(parts, column), _row_vector(parts, column, row), _n)
+    similarities.flags.writeable = False
+    return similarities
 
 
 def _blocks(parts: Parts, column: str) -> Iterator[Block]:
@@ -78,10 +78,10 @@ def _blocks(parts: Parts, column: str) -> Iterator[Block]:
         yield rows, _vectors(parts, number, column)
 
 
-def _one(parts: Parts, column: str, row: int) -> Any:
+def _row_vector(parts: Parts, column: str, row: int) -> Any:
     number = next(k for k, rows in enumerate(parts.plan) if row in rows)
-    place = int(np.flatnonzero(parts.plan[number] == row)[0])
-    return _vectors(parts, number, column)[place]
+    position = int(np.flatnonzero(parts.plan[number] == row)[0])
+    return _vectors(parts, number, column)[position]
 
 
 def _vectors(parts: Parts, number: int, column: str) -> Any:
@@ -89,23 +89,23 @@ def _vectors(parts: Parts, number: int, column: str) -> Any:
     return np.asarray(stored.flatten()).reshape(len(stored), -1)
 
 
-def _named(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:
-    """The nearest row of the selection, with what is to be said of it; None where there is none."""
-    found = find_nearest(similarity, selection.rows, 1, exclude=row.index)
-    if not len(found):
+def _describe_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: Selection, noun: str) -> Row | None:
+    """Describe how the nearest selected row compares with this one. Return that row; None if there is none."""
+    nearest = find_nearest(similarity, selection.rows, 1, exclude=row.index)
+    if not len(nearest):
         st.caption("No selected row to hold it against.")
         return None
-    other = read_rows(pool, found.tolist())[0]
-    usual = float(np.nanmedian(similarity[selection.rows]))
+    other = read_rows(pool, nearest.tolist())[0]
+    median = float(np.nanmedian(similarity[selection.rows]))
     st.markdown(f"**Nearest selected row: {compare_texts(row, other)}**")
     st.caption(
         f"Similarity of the {noun} {similarity[other.index]:.3f}, where 1 is alike; "
-        f"half of the selected rows have {usual:.3f} or more. Cosine of the base model's mean states."
+        f"half of the selected rows have {median:.3f} or more. Cosine of the base model's mean states."
     )
     return other
 
 
-def _beside(row: Row, other: Row) -> None:
+def _draw_pair(row: Row, other: Row) -> None:
     for place, (name, one) in zip(st.columns(2), (("This row", row), (f"Line {other.line:,}", other)), strict=True):
         with place, st.container(height=HEIGHT, border=True):
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -115,7 +115,7 @@ def _beside(row: Row, other: Row) -> None:
 
 
 def compare_texts(row: Row, other: Row) -> str:
-    """Is one a copy of the other?"""
+    """Return in words whether one row is a copy of the other."""
     prompt, response = row.prompt == other.prompt, row.response == other.response
     if row.turns == other.turns:
         return "an exact copy"
@@ -126,46 +126,46 @@ def compare_texts(row: Row, other: Row) -> str:
     return "not a copy"
 
 
-# Copies
+# Duplicates
 
 
 def find_duplicates(pool: Pool, row: int) -> dict[str, IntArray]:
-    """Rows that are this one again, this one among them: exact copies; and near ones where those are more."""
+    """Return the exact duplicates of a row, itself included, and its near-duplicates where those are more."""
     exact = _group(cached.integer_column(pool, "duplicate_of"), row)
-    found = {"exact copies": exact}
-    for column, of in load_near_duplicates(cached.workspace().root, pool.fingerprint).items():
-        near = _group(of, row)
+    groups = {"exact copies": exact}
+    for column, duplicate_of in load_near_duplicates(cached.workspace().root, pool.fingerprint).items():
+        near = _group(duplicate_of, row)
         if len(near) > len(exact):
-            found[f"near copies, alike by {near_duplicate_similarity(column):g} or more"] = near
-    return found
+            groups[f"near copies, alike by {near_duplicate_similarity(column):g} or more"] = near
+    return groups
 
 
-def _group(of: IntArray, row: int) -> IntArray:
-    """The first row of a group and all that repeat it, ascending. `of`: (N,) the row repeated, −1 = none."""
-    first = int(of[row]) if of[row] >= 0 else row
-    return np.concatenate([[first], np.flatnonzero(of == first)]).astype(np.int64)
+def _group(duplicate_of: IntArray, row: int) -> IntArray:
+    """Return the first row of a group and all that repeat it. `duplicate_of`: (N,) the row repeated, −1: none."""
+    first = int(duplicate_of[row]) if duplicate_of[row] >= 0 else row
+    return np.concatenate([[first], np.flatnonzero(duplicate_of == first)]).astype(np.int64)
 
 
-def _copies(pool: Pool, row: Row, found: IntArray, what: str, selection: Selection) -> None:
-    if len(found) < 2:
-        st.caption(f":material/check: No {what} of this row in the pool.")
+def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, selection: Selection) -> None:
+    if len(duplicates) < 2:
+        st.caption(f":material/check: No {kind} of this row in the pool.")
         return
-    chosen = np.isin(found, selection.rows)
-    st.markdown(f"**{format_rows(len(found))} are {what}**; {int(chosen.sum()):,} of them selected")
-    shown = read_rows(pool, found[:MAX_LISTED].tolist())
+    selected = np.isin(duplicates, selection.rows)
+    st.markdown(f"**{format_rows(len(duplicates))} are {kind}**; {int(selected.sum()):,} of them selected")
+    shown = read_rows(pool, duplicates[:MAX_LISTED].tolist())
     st.dataframe(
         pd.DataFrame(
             {
                 "Line": [one.line for one in shown],
                 "Id": [one.id for one in shown],
-                "State": ["selected" if c else "not selected" for c in chosen[:MAX_LISTED]],
+                "State": ["selected" if c else "not selected" for c in selected[:MAX_LISTED]],
                 "Which": ["this row" if one.index == row.index else "" for one in shown],
             }
         ),
         hide_index=True,
         width="content",
         column_config={"Line": st.column_config.NumberColumn(format="%d")},
-        alt=f"Rows that are {what}",
+        alt=f"Rows that are {kind}",
     )
-    if len(found) > MAX_LISTED:
-        st.caption(f"The first {MAX_LISTED} of {len(found):,}.")
+    if len(duplicates) > MAX_LISTED:
+        st.caption(f"The first {MAX_LISTED} of {len(duplicates):,}.")

@@ -1,4 +1,4 @@
-"""Rows as a list to look through; each one opens to be read, and can be put in or out by hand."""
+"""A list of rows to look through; each one opens to be read, and can be pinned in or out."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from pages.ui.words import display_column, format_rows, meaning
 
 PAGE = 100  # rows in the table at once
 HEIGHT = 440
-ROW_HEIGHT = 34  # height of a line
+ROW_HEIGHT = 34  # pixels of a line
 CELL_LENGTH = 160  # characters of a text in a table cell
 SIDES = {"in": "pinned in", "out": "pinned out"}
 
@@ -36,47 +36,47 @@ def reader(
     note: str = "",
     draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
-    """A table of `rows` in the order given, one page at a time; a ticked row is shown in full below.
+    """Draw a table of `rows` in the order given, one page at a time, and the ticked row in full.
 
     `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
-    `draw_answers` draws the generated answers of the open row, if there are any. What else is known of it is there too.
+    `draw_answers` draws the answers of the open row; None if none were measured.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
         return
     if note:
         st.caption(note)
-    start = PAGE * _page(rows, key)
+    start = PAGE * _choose_page(rows, key)
     shown = rows[start : start + PAGE]
     opened = read_rows(pool, shown.tolist())
     left, right = st.columns([7, 5])
     with left:
-        place, ticked = _picked(
-            _table(opened, shown, method, selection, columns, groups), key, shown, _looks(method, groups)
+        position, ticked = _pick_row(
+            _table(opened, shown, method, selection, columns, groups), key, shown, _column_styles(method, groups)
         )
     with right, st.container(height=HEIGHT, border=True):
-        pin_controls(opened[place], key)
-        row = opened[place]
+        pin_controls(opened[position], key)
+        row = opened[position]
         task = groups.names[groups.codes[row.index]]
-        marks = _marks(row.index, method, selection, columns)
+        marks = _list_marks(row.index, method, selection, columns)
         show.row(row, task=task, marks=[*marks, *duplicates.duplicate_marks(pool, row.index)])
     with st.container(horizontal=True, vertical_alignment="center"):
-        said = f"{start + 1:,} to {start + len(shown):,} of {format_rows(len(rows))}. Tick a row to read it."
-        st.caption(said, width="stretch")
-        _steps(rows, start + place, key)
+        caption = f"{start + 1:,} to {start + len(shown):,} of {format_rows(len(rows))}. Tick a row to read it."
+        st.caption(caption, width="stretch")
+        _step_buttons(rows, start + position, key)
     inspector.inspect(
         pool,
-        opened[place],
+        opened[position],
         key=key,
         selection=selection,
-        next_rows=rows[start + place + 1 : start + PAGE].tolist(),
+        next_rows=rows[start + position + 1 : start + PAGE].tolist(),
         picked=ticked or len(rows) == 1,
         draw_answers=draw_answers,
     )
 
 
-def _steps(rows: IntArray, at: int, key: str) -> None:
-    """Row after row, by hand or by key."""
+def _step_buttons(rows: IntArray, position: int, key: str) -> None:
+    """Draw the buttons for the previous and the next row; K and J press them."""
     for name, icon, shortcut, step in (
         ("Previous", ":material/keyboard_arrow_up:", "K", -1),
         ("Next", ":material/keyboard_arrow_down:", "J", 1),
@@ -86,23 +86,23 @@ def _steps(rows: IntArray, at: int, key: str) -> None:
             icon=icon,
             shortcut=shortcut,
             key=f"{key}.{name.lower()}",
-            disabled=not 0 <= at + step < len(rows),
-            on_click=_open,
-            args=(rows, at + step, key),
+            disabled=not 0 <= position + step < len(rows),
+            on_click=_open_row,
+            args=(rows, position + step, key),
         )
 
 
-def _open(rows: IntArray, at: int, key: str) -> None:
-    """Tick the row at this place of the list, on whichever page of it that is."""
-    page, place = divmod(at, PAGE)
+def _open_row(rows: IntArray, position: int, key: str) -> None:
+    """Tick the row at this position of the list, on whichever page it is."""
+    page, line = divmod(position, PAGE)
     if len(rows) > PAGE:
         state.set_widget(_page_key(rows, key), page + 1)
-    ticked = {"selection": {"rows": [place], "columns": [], "cells": []}}
+    ticked = {"selection": {"rows": [line], "columns": [], "cells": []}}
     state.set_widget(_table_key(rows[PAGE * page : PAGE * (page + 1)], key), ticked)
 
 
 def _table_key(shown: IntArray, key: str) -> str:
-    """Other rows: another table, where nothing is ticked."""
+    """Return a key that changes with the rows, so that a table of other rows has none ticked."""
     return f"{key}.rows.{zlib.crc32(np.ascontiguousarray(shown).tobytes())}"
 
 
@@ -110,8 +110,8 @@ def _page_key(rows: IntArray, key: str) -> str:
     return f"{key}.page.{-(-len(rows) // PAGE)}"
 
 
-def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, Any]) -> tuple[int, bool]:
-    """Draw the table; the place of the row that is ticked, else of the first; and whether one is."""
+def _pick_row(table: pd.DataFrame, key: str, shown: IntArray, styles: Mapping[str, Any]) -> tuple[int, bool]:
+    """Draw the table. Return the position of the ticked row, else of the first; and whether one is ticked."""
     event = st.dataframe(
         table,
         key=_table_key(shown, key),
@@ -120,14 +120,14 @@ def _picked(table: pd.DataFrame, key: str, shown: IntArray, looks: Mapping[str, 
         on_select="rerun",
         selection_mode="single-row",
         row_height=ROW_HEIGHT,
-        column_config=looks,
+        column_config=styles,
         alt="Rows, one per line",
     )
     ticked = event["selection"]["rows"]
     return (int(ticked[0]), True) if ticked and ticked[0] < len(table) else (0, False)
 
 
-def _page(rows: IntArray, key: str) -> int:
+def _choose_page(rows: IntArray, key: str) -> int:
     if len(rows) <= PAGE:
         return 0
     with st.container(horizontal_alignment="right"):
@@ -142,36 +142,36 @@ def _table(
     columns: Mapping[str, Any],
     groups: Grouping,
 ) -> pd.DataFrame:
-    chosen = np.isin(shown, selection.rows)
+    selected = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
-    scores, answered = columns.get(display_column(method)), columns["response_tokens"].any()
+    scores, has_responses = columns.get(display_column(method)), columns["response_tokens"].any()
     table: dict[str, Any] = {
-        "State": [_state(pins.get(row.id), bool(c)) for row, c in zip(opened, chosen, strict=True)],
+        "State": [_describe_state(pins.get(row.id), bool(c)) for row, c in zip(opened, selected, strict=True)],
         "Score": scores[shown] if scores is not None else None,
         "Task": [groups.names[code] or "" for code in groups.codes[shown]],
-        "Prompt": [_start(row.prompt) for row in opened],
-        "Response": [_start(row.response or "") for row in opened],
-        "Tokens": columns["response_tokens" if answered else "prompt_tokens"][shown],
+        "Prompt": [_shorten(row.prompt) for row in opened],
+        "Response": [_shorten(row.response or "") for row in opened],
+        "Tokens": columns["response_tokens" if has_responses else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
     if scores is None or display_column(method) == "response_tokens":
         del table["Score"]
-    if not answered:
+    if not has_responses:
         del table["Response"]
     return pd.DataFrame(table)
 
 
-def _state(pin: Pin | None, chosen: bool) -> str:
+def _describe_state(pin: Pin | None, selected: bool) -> str:
     if pin is not None:
         return SIDES[pin.side]
-    return "selected" if chosen else "not selected"
+    return "selected" if selected else "not selected"
 
 
-def _start(text: str) -> str:
+def _shorten(text: str) -> str:
     return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
-def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
+def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:
     about = meaning(display_column(method))
     return {
         "State": st.column_config.TextColumn(width=90),
@@ -186,28 +186,28 @@ def _looks(method: Method, groups: Grouping) -> dict[str, Any]:
     }
 
 
-# The row that is open
+# The open row
 
 
-def _marks(index: int, method: Method, selection: Selection, columns: Mapping[str, Any]) -> list[str]:
-    """Where the row stands, in words: its place in the order or why it has none, and its scores."""
-    found = np.flatnonzero(selection.order.rows == index)
-    if len(found):
-        marks = [f"place {found[0] + 1:,} of {len(selection.order.rows):,}"]
+def _list_marks(index: int, method: Method, selection: Selection, columns: Mapping[str, Any]) -> list[str]:
+    """Return in words where the row stands: its rank in the order or why it has none, and its scores."""
+    ranks = np.flatnonzero(selection.order.rows == index)
+    if len(ranks):
+        marks = [f"place {ranks[0] + 1:,} of {len(selection.order.rows):,}"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
-    wanted = dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence"))
-    for name in wanted:
+    names = dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence"))
+    for name in names:
         if name in columns and np.isfinite(columns[name][index]):
             marks.append(f"{meaning(name).label} {format_number(float(columns[name][index]))}")
     return marks
 
 
 def pin_controls(row: Row, key: str) -> None:
-    """Put this row in or out by hand, with a reason; or leave it to the method again."""
+    """Draw the buttons that pin this row in or out, with a reason, or that remove its pin."""
     pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
     if pinned is not None:
-        _pinned(pinned, key)
+        _draw_pin(pinned, key)
         return
     reason = f"{key}.reason.{row.index}"
     st.text_input(
@@ -224,12 +224,12 @@ def pin_controls(row: Row, key: str) -> None:
                 icon=icon,
                 key=f"{key}.pin.{side}",
                 help={"in": "Always chosen, first in line.", "out": "Never chosen."}[side],
-                on_click=_take_pin,
+                on_click=_add_pin,
                 args=(row.id, side, reason),
             )
 
 
-def _pinned(pin: Pin, key: str) -> None:
+def _draw_pin(pin: Pin, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
         st.text(pin.reason or "no reason given", width="stretch")
@@ -242,5 +242,5 @@ def _pinned(pin: Pin, key: str) -> None:
         )
 
 
-def _take_pin(row_id: str, side: str, reason: str) -> None:
+def _add_pin(row_id: str, side: str, reason: str) -> None:
     state.add_pin(row_id, side, state.widget_value(reason).strip())

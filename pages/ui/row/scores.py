@@ -1,4 +1,4 @@
-"""Where one row stands: each score among those of the pool, and its place under every method that was measured."""
+"""Where one row stands: the percentile of each score in the pool, and the rank under every measured method."""
 
 from dataclasses import replace
 
@@ -17,36 +17,36 @@ from pages.ui.row.drawings import RankLine, ScoreLine
 from pages.ui.shell import show, state
 from pages.ui.words import IDENTIFIER_COLUMNS, display_column, meaning
 
-LOW, HIGH = 1 / 3, 2 / 3  # shares of the pool's rows below: a low value, a high one
+LOW, HIGH = 1 / 3, 2 / 3  # percentiles that count as low and as high
 MIDDLE = "about the middle of the pool"
 MeasuredMethod = tuple[Method, Run]
 
 
 def measured_methods(pool: Pool) -> list[MeasuredMethod]:
-    """Every method that this pool is measured for under the present reading and settings, with its run.
+    """Return every method that the pool is measured for under the present reading and settings, with its run.
 
-    The one in use comes first.
+    The method in use comes first.
     """
     now = state.settings()
     runs = [run for run in list_runs(cached.workspace(), pool.fingerprint) if reads_alike(run, now.reading)]
-    found = []
-    wanted = [name for name in methods.METHODS if name in methods.standalone_methods() or name in now.params]
-    for name in dict.fromkeys([now.method, *wanted]):
+    measured = []
+    names = [name for name in methods.METHODS if name in methods.standalone_methods() or name in now.params]
+    for name in dict.fromkeys([now.method, *names]):
         try:
             method = state.method(replace(now, method=name))
             run = pick_run(runs, pool, method, now.reading, now.seed)
-        except WinnowError:  # what one was told to put together is there no more
+        except WinnowError:  # a combination whose members are gone
             continue
         if run is not None:
-            found.append((method, run))
-    return found
+            measured.append((method, run))
+    return measured
 
 
 # Scores
 
 
 def draw_scores(pool: Pool, row: Row) -> None:
-    """Score, value, percentile and what it says, for all that is known of the row."""
+    """Draw value, percentile and meaning of every score that the row has."""
     lines = score_lines(pool, row.index)
     if not lines:
         st.caption("This row has no score yet.")
@@ -55,28 +55,28 @@ def draw_scores(pool: Pool, row: Row) -> None:
 
 
 def score_lines(pool: Pool, row: int) -> list[ScoreLine]:
-    """The row's scores of every method; those that it has not are left out."""
-    known = measured_methods(pool)
-    key = "\n".join(f"{run.id} {cached.method_key(method)}" for method, run in known)
-    return _standings(pool.fingerprint, key, row, str(cached.workspace().root), known)
+    """Return the row's scores of every method; missing ones are left out."""
+    measured = measured_methods(pool)
+    key = "\n".join(f"{run.id} {cached.method_key(method)}" for method, run in measured)
+    return _standings(pool.fingerprint, key, row, str(cached.workspace().root), measured)
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
-def _standings(fingerprint: str, key: str, row: int, root: str, _known: list[MeasuredMethod]) -> list[ScoreLine]:
-    columns = {name: values for method, run in _known for name, values in _own_first(method, run).items()}
-    for _, run in _known:
+def _standings(fingerprint: str, key: str, row: int, root: str, _measured: list[MeasuredMethod]) -> list[ScoreLine]:
+    columns = {name: values for method, run in _measured for name, values in _own_first(method, run).items()}
+    for _, run in _measured:
         for name, values in cached.measurements(run).columns.items():
             columns.setdefault(name, values)
-    made = (
+    lines = (
         _standing(name, values, row)
         for name, values in columns.items()
         if name not in IDENTIFIER_COLUMNS and values.dtype.kind in "fiu" and values.any()
     )
-    return [one for one in made if np.isfinite(one.value)]
+    return [line for line in lines if np.isfinite(line.value)]
 
 
 def _own_first(method: Method, run: Run) -> dict[str, Values]:
-    """A method's own scores, the one that it is looked at by before the rest."""
+    """Return a method's own scores, the displayed one first."""
     own = cached.scores(run, method)
     return {name: own[name] for name in sorted(own, key=lambda one: one != display_column(method))}
 
@@ -93,28 +93,32 @@ def _standing(name: str, values: Values, row: int) -> ScoreLine:
 
 
 def draw_ranks(pool: Pool, row: Row) -> None:
-    """Its place under every method, at the present filters, pins and budget."""
+    """Draw the row's rank under every method, at the present filters, pins and budget."""
     with st.spinner("Putting the rows in order, once for each method"):
         lines = rank_lines(pool, row.index)
     st.html(drawings.rank_table(lines, show.format_budget(state.budget())))
 
 
 def rank_lines(pool: Pool, row: int) -> list[RankLine]:
-    """The row's place under each method."""
-    return [_place(pool, method, run, row) for method, run in measured_methods(pool)]
+    """Return the row's rank under each method."""
+    return [_rank_line(pool, method, run, row) for method, run in measured_methods(pool)]
 
 
-def _place(pool: Pool, method: Method, run: Run, row: int) -> RankLine:
+def _rank_line(pool: Pool, method: Method, run: Run, row: int) -> RankLine:
     now = state.settings()
-    limit = now.threshold if method.name == now.method else None  # a threshold is on that method's score
+    threshold = now.threshold if method.name == now.method else None  # it applies to the score of that method only
     try:
-        chosen = live_selection.select(pool, run, state.recipe(pool, replace(now, method=method.name, threshold=limit)))
-    except WinnowError as error:  # a filter on a column that it has not
+        selection = live_selection.select(
+            pool, run, state.recipe(pool, replace(now, method=method.name, threshold=threshold))
+        )
+    except WinnowError as error:  # a filter on a column that this method lacks
         return RankLine(method.label, None, 0, False, str(error))
-    order, found = chosen.order, np.flatnonzero(chosen.order.rows == row)
-    if not len(found):
-        why = next((why for why, rows in order.excluded.items() if row in rows), "it has no place in this order")
-        return RankLine(method.label, None, len(order.rows), False, f"not eligible: {why}")
-    place = int(found[0])
-    by_hand = "pinned in" if place < chosen.n_pinned else ""
-    return RankLine(method.label, place, len(order.rows), place < len(chosen.rows), by_hand)
+    order, ranks = selection.order, np.flatnonzero(selection.order.rows == row)
+    if not len(ranks):
+        reason = next(
+            (reason for reason, rows in order.excluded.items() if row in rows), "it has no place in this order"
+        )
+        return RankLine(method.label, None, len(order.rows), False, f"not eligible: {reason}")
+    rank = int(ranks[0])
+    pin = "pinned in" if rank < selection.n_pinned else ""
+    return RankLine(method.label, rank, len(order.rows), rank < len(selection.rows), pin)

@@ -1,6 +1,6 @@
-"""One row token by token: read by a job that is started here, watched while it works, drawn as a strip at its end.
+"""One row token by token: read by a job that is started here, followed while it runs, then drawn as a strip.
 
-The web process loads no model. The job reads the rows that come next as well: loading the model takes longest.
+The web process loads no model. The job reads the next rows as well, because loading the model takes longest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from pages.ui.row import drawings
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown
 
-KIND = "tokens"  # of job
+KIND = "tokens"  # kind of the job
 ROWS_AHEAD = 7  # rows after this one that the same job reads
 MAX_TOKENS = 600  # tokens drawn
 POLL_S = 1.0
@@ -28,14 +28,14 @@ QUANTITIES = {"nll": "NLL", "entropy": "Entropy"}
 
 @dataclass(frozen=True)
 class Source:
-    """Whose tokens they are."""
+    """The run whose model reads the tokens."""
 
     run: Run
-    calibrated: bool  # whether the run has a trained state that is still there
+    calibrated: bool  # whether the run's calibrated state still exists
 
 
 def find_source(pool: Pool) -> Source | None:
-    """Entropy shift as it is set now, where it is measured; else any run that a model has read the pool for."""
+    """Return the run of entropy shift as it is set now; else any run whose model has read the pool; else None."""
     now = replace(state.settings(), method="entropy_shift")
     own = find_run(cached.workspace(), pool, state.method(now), now.reading, now.seed)
     if own is not None:
@@ -44,22 +44,22 @@ def find_source(pool: Pool) -> Source | None:
     return Source(other, calibrated=False) if other is not None else None
 
 
-def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
-    """The strip; before there is one, the button that makes it, or how far that is."""
-    found = find_source(pool)
-    if found is None:
+def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
+    """Draw the strip; until it exists, the button that starts its job, or the progress of that job."""
+    source = find_source(pool)
+    if source is None:
         st.caption("No model has read this pool yet: measure one on the Score page.")
         return
     if row.response is None:
         st.caption("There is no response to read token by token.")
         return
-    views = load_views(found, row.index)
+    views = load_views(source, row.index)
     if views is not None:
-        _strip(views, key, cut=bool(cached.measurements(found.run).columns["truncated"][row.index]))
+        _draw_strip(views, key, cut=bool(cached.measurements(source.run).columns["truncated"][row.index]))
         return
-    job = _job(found, row.index)
+    job = _find_job(source, row.index)
     if job is not None and job.live:
-        _watched(job.id)
+        _show_progress(job.id)
         return
     if job is not None and job.state == "failed":
         st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
@@ -69,30 +69,30 @@ def draw(pool: Pool, row: Row, ahead: Sequence[int], *, key: str) -> None:
             icon=":material/segment:",
             type="primary",
             key=f"{key}.tokens",
-            on_click=_start,
-            args=(pool, found, [row.index, *ahead[:ROWS_AHEAD]]),
+            on_click=_start_reading,
+            args=(pool, source, [row.index, *next_rows[:ROWS_AHEAD]]),
         )
         st.caption("Which words surprise the model, and where it is unsure. Loading the model takes a few seconds.")
 
 
-def load_views(found: Source, row: int) -> dict[str, TokenView] | None:
-    """The row under each state of the model; None where one of them is not read yet."""
-    place = cached.workspace()
-    states = {BASE: None} | ({CALIBRATED: trained_state(place, found.run)} if found.calibrated else {})
-    views = {name: read_view(token_file(place, found.run, row, where)) for name, where in states.items()}
+def load_views(source: Source, row: int) -> dict[str, TokenView] | None:
+    """Load the row under each state of the model; None if one of them has not been read yet."""
+    workspace = cached.workspace()
+    states = {BASE: None} | ({CALIBRATED: trained_state(workspace, source.run)} if source.calibrated else {})
+    views = {name: read_view(token_file(workspace, source.run, row, trained)) for name, trained in states.items()}
     return {name: view for name, view in views.items() if view} if all(views.values()) else None
 
 
 # The job
 
 
-def _start(pool: Pool, found: Source, rows: Sequence[int]) -> None:
-    now = replace(state.settings(), method="entropy_shift", reading=Reading(**found.run.reading))
+def _start_reading(pool: Pool, source: Source, rows: Sequence[int]) -> None:
+    now = replace(state.settings(), method="entropy_shift", reading=Reading(**source.run.reading))
     recipe = state.recipe(pool, now)
-    where = recipe.pool.model_copy(update={"source": pool.fingerprint, "fields": None})
-    command = measure_arguments(recipe.model_copy(update={"pool": where}), "tokens", cached.workspace())
+    pool_part = recipe.pool.model_copy(update={"source": pool.fingerprint, "fields": None})
+    command = measure_arguments(recipe.model_copy(update={"pool": pool_part}), "tokens", cached.workspace())
     command += [word for row in rows for word in ("--number", str(row))]
-    about = {"kind": KIND, "pool": pool.fingerprint, "run": found.run.id, "rows": list(rows)}
+    about = {"kind": KIND, "pool": pool.fingerprint, "run": source.run.id, "rows": list(rows)}
     title = f"Tokens of {len(rows)} rows of {show.pool_name(pool.name, pool.source)}"
     try:
         start_job(cached.workspace(), command, title=title, about=about)
@@ -100,31 +100,31 @@ def _start(pool: Pool, found: Source, rows: Sequence[int]) -> None:
         state.leave_notice(str(error))
 
 
-def _job(found: Source, row: int) -> Job | None:
-    """The newest job that reads this row."""
+def _find_job(source: Source, row: int) -> Job | None:
+    """Return the newest job that reads this row."""
     for job in list_jobs(cached.workspace()):
         about = job.about
-        if about.get("kind") == KIND and about.get("run") == found.run.id and row in about.get("rows", ()):
+        if about.get("kind") == KIND and about.get("run") == source.run.id and row in about.get("rows", ()):
             return job
     return None
 
 
 @st.fragment(run_every=POLL_S)
-def _watched(job_id: str) -> None:
+def _show_progress(job_id: str) -> None:
     job = get_job(cached.workspace(), job_id)
     if not job.live:
         st.rerun()
     if job.state == "queued":
         st.caption(f":material/schedule: {escape_markdown(job.message or 'Waiting for its turn.')}")
         return
-    words = "Loading the model" if job.stage in ("", "Starting", "Reading the pool") else job.stage
-    st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=escape_markdown(words))
+    stage = "Loading the model" if job.stage in ("", "Starting", "Reading the pool") else job.stage
+    st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=escape_markdown(stage))
 
 
 # The strip
 
 
-def _strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
+def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
     base = views[BASE]
     if not len(base):
         st.caption("There is no response to read token by token.")
@@ -148,12 +148,12 @@ def _strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
 
 
 def summary(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
-    """Means, and what is not shown, in one line. `cut`: whether the row was too long for the model."""
+    """Return means, and what is not shown, in one line. `cut`: whether the row was too long for the model."""
     means = view_means({name: [view] for name, view in views.items()})[0]
     after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
-    said = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
-    said += (
+    parts = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
+    parts += (
         [f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown"] if len(views[BASE]) > MAX_TOKENS else []
     )
-    said += ["the row is longer than the model reads, and was cut for it"] if cut else []
-    return " · ".join(said) + "."
+    parts += ["the row is longer than the model reads, and was cut for it"] if cut else []
+    return " · ".join(parts) + "."

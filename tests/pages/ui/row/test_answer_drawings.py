@@ -9,25 +9,25 @@ from core.algorithms.answer_geometry import answer_coordinates, gram_matrices
 from pages.ui.row import answer_drawings
 
 
-def dots(drawn):
-    """Words in each dot -> where it is, in per cent from the left and from the top."""
+def dots(html):
+    """Return words in each dot -> its place, in percent from the left and from the top."""
     pattern = r"left:([\d.]+)%;top:([\d.]+)%;transform[^>]*>([^<]+)<"
-    return {words: (float(x), float(y)) for x, y, words in re.findall(pattern, drawn)}
+    return {words: (float(x), float(y)) for x, y, words in re.findall(pattern, html)}
 
 
-def test_distances_on_the_map_are_to_one_scale():
+def test_both_axes_of_the_map_have_one_scale():
     found = dots(answer_drawings.answer_map(np.array([[0.3, 0.0], [-0.3, 0.0], [0.0, 0.15]])))
     assert found["1"] == (50 + 38, 50) and found["2"] == (50 - 38, 50)
     assert found["3"] == (50, 50 - 19)  # up
 
 
-def test_answers_that_are_alike_share_a_dot_and_missing_ones_have_none():
+def test_similar_answers_share_a_dot_and_missing_ones_have_none():
     vectors = np.eye(4)[[0, 1, 0, 2]][None].astype(float)
     vectors[0, 3] = np.nan
     assert set(dots(answer_drawings.answer_map(answer_coordinates(gram_matrices(vectors)[0])))) == {"1, 3", "2"}
 
 
-def test_answers_that_hardly_differ_are_not_blown_up():
+def test_answers_that_hardly_differ_are_not_magnified():
     found = dots(answer_drawings.answer_map(np.array([[1e-9, 0.0], [-1e-9, 0.0]])))
     assert found == {"1, 2": (50, 50)}
 

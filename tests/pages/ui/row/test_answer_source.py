@@ -39,17 +39,17 @@ def test_a_run_without_answers_finds_those_of_another(answering, workspace, pool
     assert answer_source.find_answers_run(pool, answering) is answering
 
 
-def test_without_any_there_is_no_source(run, pool):
+def test_without_answers_there_is_no_run_and_no_count(run, pool):
     assert answer_source.find_answers_run(pool, run) is None and answer_source.answer_counts(run) is None
 
 
-def test_counts_are_as_the_run_tells(answering):
+def test_answer_counts_are_those_of_the_run(answering):
     found = answer_source.answer_counts(answering)
     assert (found.missing, found.empty, found.refused, found.truncated) == (5, 1, 1, 1)
     assert found.short_rows == int((load_measured(answering).columns["answers_counted"] < 5).sum()) == 2
 
 
-def test_parts_that_are_gone_are_said_to_be(tmp_path):
+def test_missing_parts_are_an_error(tmp_path):
     with pytest.raises(WorkspaceError, match=r"are gone\. Measure again"):
         answer_source.open_parts(tmp_path)
-    assert not list(tmp_path.iterdir())  # looking for them leaves nothing
+    assert not list(tmp_path.iterdir())  # the search creates no files
