@@ -54,14 +54,12 @@ class ActivationCoverage:
         "response",
         "A neuron's value is its mean over these tokens. With all of them, rows need no response.",
         label="Tokens",
-        choices=("response", "all"),
         stage="measure",
     )
     growth: Literal["sqrt", "once", "capped"] = param(
         "sqrt",
         "What c rows with the same neuron count for: √c, or 1 however many (once), or c up to τ (capped).",
         label="Growth g",
-        choices=("sqrt", "once", "capped"),
         stage="measure",
     )
     tau: int = param(

@@ -68,7 +68,6 @@ class AnswerDivergence:
         "top",
         "Which scores to take first inside each bin. Middle and bottom are there to compare with.",
         label="Take scores from the",
-        choices=("top", "middle", "bottom"),
     )
     bins: int = param(
         0,
@@ -81,7 +80,6 @@ class AnswerDivergence:
         "webster",
         "Webster: bins give rows in proportion to their size, at every budget. Release: the rule of the authors' code.",
         label="Rows per bin",
-        choices=("webster", "release"),
     )
     released_rows: int = param(
         10_000,
@@ -94,7 +92,6 @@ class AnswerDivergence:
         "local",
         "Who answers: the model itself, a server that speaks the OpenAI API, or a file of answers made elsewhere.",
         label="Answers from",
-        choices=("local", "server", "file"),
         stage="measure",
     )
     answers: int = param(5, "Answers drawn per instruction.", label="Answers K", low=2, high=20, stage="measure")

@@ -58,7 +58,6 @@ class Combined:
         "rank average",
         "By the mean place in all orders, the best place in any, the worst in all, or the first method's order over "
         "rows that every other one has near its top.",
-        choices=("rank average", "union", "intersection", "filtered"),
     )
     weights: str = param(
         "",

@@ -61,7 +61,6 @@ class EntropyShift:
         "lowest",
         "Which ΔH to take first. The paper takes the lowest; middle and highest are there to compare with.",
         label="Take ΔH from the",
-        choices=("lowest", "middle", "highest"),
     )
     alpha: float = param(
         0.1,

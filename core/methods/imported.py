@@ -33,9 +33,7 @@ class Imported:
         stage="measure",
         names="word",
     )
-    end: Literal["high", "low", "middle"] = param(
-        "high", "Which end of the score is taken first.", label="Take first", choices=("high", "low", "middle")
-    )
+    end: Literal["high", "low", "middle"] = param("high", "Which end of the score is taken first.", label="Take first")
 
     def __post_init__(self) -> None:
         check_params(self)

@@ -4,7 +4,7 @@ A method is a frozen dataclass; each of its fields is declared with `param`. A n
 in one file: the form draws it, the recipe stores it, `check_params` validates it.
 
 Metadata of every field: `label` and `help` (for people), `low` and `high` (both inclusive; None for choices and text),
-`choices` (None for numbers and text), `stage`, `names` (what a text parameter names; None for the rest).
+`stage`, `names` (what a text parameter names; None for the rest).
 
     stage "order"     changes only the order: array arithmetic, a live slider
     stage "measure"   changes what has to be measured: part of the measurement's key, behind a button
@@ -12,7 +12,7 @@ Metadata of every field: `label` and `help` (for people), `low` and `high` (both
 
 from collections.abc import Mapping
 from dataclasses import Field, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from core.errors import MethodError
 from core.schema import Method
@@ -29,24 +29,27 @@ def param(
     label: str = "",
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] | None = None,
     stage: Stage = "order",
     names: Names | None = None,
 ) -> Any:
     """Return a dataclass field for one parameter: an int, a float (with `low` and `high`), a choice, or text.
 
-    Its type is that of `default`: 1 is a whole number, 1.0 is not.
+    Its type is that of `default`: 1 is a whole number, 1.0 is not. The choices are those of the field's Literal.
     """
     metadata = {
         "label": label,
         "help": help,
         "low": low,
         "high": high,
-        "choices": choices,
         "stage": stage,
         "names": names,
     }
     return field(default=default, metadata=metadata)
+
+
+def list_choices(f: Field[Any]) -> tuple[str, ...]:
+    """Return the choices of a field annotated with a Literal; none for numbers and text."""
+    return get_args(f.type)
 
 
 def check_params(method: Method) -> None:
@@ -95,16 +98,16 @@ def _params(method: Method | type[Method]) -> tuple[Field[Any], ...]:
 def _allowed(f: Field[Any], value: Any) -> bool:
     if type(value) is not type(f.default):  # so True is not 1, and 1.5 is not a whole number
         return False
-    if f.metadata["choices"] is not None:
-        return value in f.metadata["choices"]
+    if choices := list_choices(f):
+        return value in choices
     if isinstance(value, str):
         return value == value.strip()
     return bool(f.metadata["low"] <= value <= f.metadata["high"])  # NaN is in no range
 
 
 def _range(f: Field[Any]) -> str:
-    if f.metadata["choices"] is not None:
-        return "one of " + ", ".join(f.metadata["choices"])
+    if choices := list_choices(f):
+        return "one of " + ", ".join(choices)
     if isinstance(f.default, str):
         return "text without space around it"
     kind = "a whole number" if isinstance(f.default, int) else "a number"

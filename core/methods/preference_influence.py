@@ -139,13 +139,11 @@ class PreferenceInfluence:
         "adam",
         "What Adam makes of a gradient: as in the papers (adam), or as their code computes it (release).",
         label="Adam form",
-        choices=("adam", "release"),
         stage="measure",
     )
     momentum: Literal["on", "off"] = param(
         "on",
         "Off: a row's own gradient stands in place of the average that the optimizer had.",
-        choices=("on", "off"),
         stage="measure",
     )
     target: str = param("", "Which target's score puts the rows in order. Empty: the first.", names="target")
@@ -153,13 +151,11 @@ class PreferenceInfluence:
         "preference",
         "The targets' loss: of preference pairs (ROSE), or of the chosen answers alone (sft: LESS, the control).",
         label="Loss",
-        choices=("preference", "sft"),
     )
     subtasks: Literal["max", "in turn"] = param(
         "max",
         "Several sub-tasks: a row's highest influence counts (max), or each takes its best row in turn.",
         label="Sub-tasks",
-        choices=("max", "in turn"),
     )
 
     def __post_init__(self) -> None:

@@ -53,13 +53,11 @@ class TaskConfidence:
         "weighted",
         "Weighted: more rows for tasks of low confidence. Even: every task one row in turn.",
         label="Rows per task",
-        choices=("weighted", "even"),
     )
     confidence: Literal["continuation", "response"] = param(
         "continuation",
         "Of what the model itself goes on with after a prompt, or of the pool's response (exp −NLL, no further pass).",
         label="Confidence of",
-        choices=("continuation", "response"),
         stage="measure",
     )
     prompts_per_task: int = param(
@@ -69,7 +67,6 @@ class TaskConfidence:
     tasks: Literal["auto", "derived"] = param(
         "auto",
         "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means.",
-        choices=("auto", "derived"),
         stage="measure",
     )
     derived_tasks: int = param(

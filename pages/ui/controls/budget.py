@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from core.errors import WinnowError
 from core.measurement.runs import Run, list_runs, pick_run
 from core.methods import METHODS, build_method
-from core.methods.params import all_params
+from core.methods.params import all_params, list_choices
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
 from core.selection.budget import Budget
@@ -101,7 +101,7 @@ def _choices(current: Any, f: Field[Any]) -> tuple[str, ...]:
     """Return the choices of a parameter: as declared, or the names of the target sets; empty if it has none."""
     if f.metadata["names"] == "target":
         return tuple(target.name for target in parse_targets(current.targets))
-    return f.metadata["choices"] or ()
+    return list_choices(f)
 
 
 def _width(current: Method, f: Field[Any]) -> float:

@@ -13,7 +13,7 @@ import streamlit as st
 from core.errors import WinnowError
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import Combined
-from core.methods.params import Stage, measure_params
+from core.methods.params import Stage, list_choices, measure_params
 from core.methods.suggestions import SUGGESTED_PARAMS
 from core.schema import Pool, Reading
 from pages.ui.shell import roots, state
@@ -144,8 +144,8 @@ def _param(method: str, f: Field[Any], value: Any) -> None:
         "key": key,
         "on_change": lambda: _take_param(f.name, state.widget_value(key)),
     }
-    if about["choices"]:
-        st.selectbox(options=about["choices"], **common)
+    if choices := list_choices(f):
+        st.selectbox(options=choices, **common)
         return
     if isinstance(f.default, str):
         st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget_value(key))})

@@ -13,7 +13,7 @@ from core.algorithms.influences import Influences
 from core.columns import SIGNALS
 from core.errors import MethodError
 from core.methods import METHODS, build_method, describe_method
-from core.methods.params import Names, measure_params
+from core.methods.params import Names, list_choices, measure_params
 from core.schema import Measured
 
 N = 60
@@ -26,9 +26,9 @@ PICKS = [
     build_method(name, {f.name: choice})
     for name, cls in METHODS.items()
     for f in fields(cls)
-    for choice in f.metadata["choices"] or ()
+    for choice in list_choices(f)
 ]
-DEFAULTS = [cls() for cls in METHODS.values() if not any(f.metadata["choices"] for f in fields(cls))]
+DEFAULTS = [cls() for cls in METHODS.values() if not any(list_choices(f) for f in fields(cls))]
 every_choice = pytest.mark.parametrize("method", DEFAULTS + PICKS, ids=repr)
 # a method that ranks by its own rank has no score to compare its order with
 BY_SCORE = [method for method in DEFAULTS + PICKS if method.ranks_by != f"{method.name}.rank"]
@@ -203,8 +203,8 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
         about = f.metadata
         assert about["help"].endswith(".")
         assert about["stage"] in ("order", "measure")
-        if about["choices"] is not None:
-            assert f.default in about["choices"]
+        if choices := list_choices(f):
+            assert f.default in choices
         elif type(f.default) is str:
             assert about["low"] is about["high"] is None
             assert about["names"] in get_args(Names)
