@@ -111,7 +111,7 @@ def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> 
     return source
 
 
-# What is stored
+# Stored maps
 
 
 def map_folder(workspace: Workspace, source: EmbeddingSource, seed: int) -> Path:

@@ -16,9 +16,8 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-os.environ.setdefault(
-    "OMP_WAIT_POLICY", "PASSIVE"
-)  # read when torch is imported: next to other work, spinning threads slow everything down
+# torch reads this on import; next to other work, spinning threads slow everything down
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from core.cli import arguments, commands, reports
 from core.cli.terminal import TerminalReporter, format_facts
@@ -159,7 +158,7 @@ def duplicates(
         session.done(commands.duplicates_facts(opened, place, threshold, session.report))
 
 
-def _spelled(
+def _collect_recipe_options(
     pool: PoolArg,
     method: MethodOpt = "entropy_shift",
     model: ModelOpt = "embedded",
@@ -200,16 +199,16 @@ def _spelled(
 
 
 def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `_spelled` before the own ones of `command(session, workspace, spelled, **own)`."""
-    shared = inspect_signature(_spelled).parameters
+    """Give `command(session, workspace, recipe_options, **own)` the shared options, before its own."""
+    shared = inspect_signature(_collect_recipe_options).parameters
     own = {k: p for k, p in inspect_signature(command).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
     @wraps(command)
     def run(**options: Any) -> None:
         with _command(options["job"], as_json=options["as_json"]) as session:
-            spelled = _spelled(**{k: v for k, v in options.items() if k in shared})
+            recipe_options = _collect_recipe_options(**{k: v for k, v in options.items() if k in shared})
             place = Workspace(options["workspace"])
-            command(session, place, spelled, **{k: v for k, v in options.items() if k in own})
+            command(session, place, recipe_options, **{k: v for k, v in options.items() if k in own})
 
     run.__signature__ = Signature(  # type: ignore[attr-defined]
         [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
@@ -219,19 +218,19 @@ def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.command()
 @_with_recipe_options
-def measure(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
+def measure(session: _Session, workspace: Workspace, recipe_options: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Measure every row: the slow part. Resumable; safe to kill."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, also=also or ())
-    runs = commands.measure_methods(recipe, pool, workspace, session.report, _beside(spelled, also))
+    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, also=also or ())
+    runs = commands.measure_methods(recipe, pool, workspace, session.report, _build_others(recipe_options, also))
     session.done(reports.runs_facts(runs))
 
 
 @app.command()
 @_with_recipe_options
-def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *, also: AlsoOpt = None) -> None:
+def estimate(session: _Session, workspace: Workspace, recipe_options: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, also=also or ())
-    session.done(commands.estimate_cost(recipe, pool, workspace, session.report, _beside(spelled, also)))
+    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, also=also or ())
+    session.done(commands.estimate_cost(recipe, pool, workspace, session.report, _build_others(recipe_options, also)))
 
 
 @app.command()
@@ -239,7 +238,7 @@ def estimate(session: _Session, workspace: Workspace, spelled: dict[str, Any], *
 def tokens(
     session: _Session,
     workspace: Workspace,
-    spelled: dict[str, Any],
+    recipe_options: dict[str, Any],
     *,
     row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
     number: Annotated[
@@ -247,7 +246,7 @@ def tokens(
     ] = None,
 ) -> None:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled)
+    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options)
     rows = commands.find_rows(pool, row or (), number or ())
     session.done(commands.view_tokens(recipe, pool, workspace, session.report, rows, strips=session.as_json))
 
@@ -257,18 +256,18 @@ def tokens(
 def project(
     session: _Session,
     workspace: Workspace,
-    spelled: dict[str, Any],
+    recipe_options: dict[str, Any],
     *,
     of: Annotated[str, typer.Option("--of", help="prompt, response, answers or activations.")] = "prompt",
     layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
 ) -> None:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled)
+    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options)
     session.done(commands.project_pool(recipe, pool, workspace, session.report, of, layout))
 
 
-def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
-    return arguments.build_other_methods(also or (), spelled["settings"], spelled["reading"]["model"])
+def _build_others(recipe_options: dict[str, Any], also: list[str] | None) -> list[Method]:
+    return arguments.build_other_methods(also or (), recipe_options["settings"], recipe_options["reading"]["model"])
 
 
 @app.command()
@@ -276,7 +275,7 @@ def _beside(spelled: dict[str, Any], also: list[str] | None) -> list[Method]:
 def select(
     session: _Session,
     workspace: Workspace,
-    spelled: dict[str, Any],
+    recipe_options: dict[str, Any],
     *,
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
     filters: FilterOpt = None,
@@ -301,7 +300,7 @@ def select(
         "filters": arguments.read_filters(filters or ()),
         "threshold": threshold,
     }
-    recipe, pool = commands.build_recipe(workspace, session.report, **spelled, **selection, export=export)
+    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, **selection, export=export)
     run = commands.require_run(recipe, pool, workspace)
     recipe = commands.resolve_duplicates(recipe, pool, workspace)
     commands.find_recipe_duplicates(recipe, pool, workspace, session.report)

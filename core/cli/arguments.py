@@ -85,7 +85,10 @@ def measure_arguments(
 
 
 def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list[str] | None:
-    """Return the arguments of `python -m core` that select the rows of a recipe; None if it has pins."""
+    """Return the arguments of `python -m core` that select the rows of a recipe.
+
+    None if the recipe has pins, which no option can express.
+    """
     if recipe.pins:
         return None
     arguments = [*measure_arguments(recipe, "select", workspace), "--budget", recipe.budget]
@@ -103,7 +106,7 @@ def select_arguments(recipe: Recipe, workspace: Workspace | None = None) -> list
 
 
 def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
-    """Return `--set` for each parameter that differs from its default."""
+    """Return `--set` for each parameter that differs from its default or suggested value."""
     standard = all_params(METHODS[method.name]()) | with_suggestions(method.name, {}, model)
     changed = {key: value for key, value in all_params(method).items() if value != standard[key]}
     return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]

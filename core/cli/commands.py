@@ -123,7 +123,7 @@ def view_tokens(
 ) -> Facts:
     """Return rows token by token, with the base model and, if the recipe's method trained it, the calibrated one.
 
-    Their means; with `strips` every token as well. RecipeError if no run has read the pool in this way.
+    The result has the means; with `strips`, every token as well. RecipeError if no run has read the pool in this way.
     """
     from core.measurement.token_view import view_states  # imports torch
 
@@ -166,7 +166,7 @@ def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[in
 
 
 def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
-    """Set the duplicates that hold-out must not separate: near-duplicates, if they are known."""
+    """Return the recipe with the duplicates that hold-out must not separate: near-duplicates, if stored."""
     if not recipe.export.held_out:
         return recipe
     apart = duplicate_column(load_near_duplicates(workspace.root, pool.fingerprint))
@@ -210,9 +210,9 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | N
     """Select and write; return what was written, where, and how much."""
     result = curate.curate(recipe, pool, run, out)
     if scores is not None:
-        measured_ = load_measured(run)
-        order = make_selection(recipe, pool, measured_).order
-        write_scores(scores, pool, curate.score_table(recipe.method.build(), measured_, order))
+        measured = load_measured(run)
+        order = make_selection(recipe, pool, measured).order
+        write_scores(scores, pool, curate.score_table(recipe.method.build(), measured, order))
     facts = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
     return facts | ({"scores": str(scores)} if scores else {})
 

@@ -63,16 +63,16 @@ def runs_facts(runs: Sequence[Run]) -> Facts:
 
 def run_facts(run: Run) -> Facts:
     """Summarise what a run measured, in numbers."""
-    measured_ = load_measured(run)
+    measured = load_measured(run)
     tasks = {"tasks": {"source": run.tasks.source, "names": list(run.tasks.names)}} if run.tasks else {}
     means = {
         name: {"mean": float(np.nanmean(v)), "missing": int(np.isnan(v).sum())}
-        for name, v in measured_.columns.items()
+        for name, v in measured.columns.items()
         if v.dtype.kind == "f" and not np.isnan(v).all()
     }
     return {
         "run": run.id,
-        "rows": len(measured_),
+        "rows": len(measured),
         "model": dict(run.model),
         "columns": means,
         **tasks,

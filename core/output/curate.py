@@ -1,4 +1,4 @@
-"""Curate: from a finished run to files: the selected rows, their manifest, card and recipe. Needs no model.
+"""Curation: write the rows selected from a finished run, with their manifest, card and recipe. Needs no model.
 
 Next to `chosen.jsonl` it writes `chosen.manifest.json`, `chosen.recipe.yaml`, `chosen.README.md` (the dataset card)
 and, on request, `chosen.heldout.jsonl` (selected rows held out of training) and `chosen.rejected.jsonl`.
@@ -68,13 +68,13 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
     recipe = resolve_recipe(recipe, pool, run)
-    apart = find_held_out_rows(recipe, pool, measured, selection.rows)
-    exported = write_rows(recipe, pool, measured, selection, out, apart)
+    held_out_rows = find_held_out_rows(recipe, pool, measured, selection.rows)
+    exported = write_rows(recipe, pool, measured, selection, out, held_out_rows)
     manifest = build_manifest(
         pool,
         selection.rows,
         exported,
-        held_out=apart,
+        held_out=held_out_rows,
         targets=collect_targets(run),
         recipe=recipe.as_data(),
         model=dict(run.model),
@@ -99,7 +99,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         held_out=exported.held_out.path if exported.held_out else None,
-        held_out_rows=len(apart),
+        held_out_rows=len(held_out_rows),
     )
 
 
@@ -129,9 +129,9 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 
 
 def write_rows(
-    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, apart: IntArray
+    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, held_out_rows: IntArray
 ) -> ExportResult:
-    """Write the selected rows as the recipe's export part defines; held-out rows `apart` go to the second file."""
+    """Write the selected rows as the recipe's export part defines; `held_out_rows` go to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
     return write_selection(
@@ -142,7 +142,7 @@ def write_rows(
         scores=scores,
         rejected=part.rejected,
         tasks=measured.task_names(),
-        held_out=apart,
+        held_out=held_out_rows,
     )
 
 
@@ -166,27 +166,27 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
 def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
     """Write the manifest's file again; nothing is left at `out` unless it is identical, byte for byte.
 
-    With a run, the rows are selected anew and must be the manifest's; without, its list of rows is trusted. ReplayError
-    gives the difference.
+    With a run, the rows are selected anew and must be the manifest's; without one, its list of rows is trusted.
+    ReplayError describes any difference.
     """
-    promised, apart = verify_rows(pool, manifest)
+    expected, held_out_rows = verify_rows(pool, manifest)
     if run is None:
         if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUE_METHOD):
             raise ReplayError(
                 "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
             )
-        selection = Selection(pool.fingerprint, promised, 0, 0, Order(promised))
+        selection = Selection(pool.fingerprint, expected, 0, 0, Order(expected))
         measured = Measured(pool.fingerprint, {})
     else:
         _check_targets(collect_targets(run), manifest.targets)
         measured = load_measured(run)
         selection = make_selection(recipe, pool, measured)
-        _check_rows(selection.rows, promised, pool)
-        _check_rows(find_held_out_rows(recipe, pool, measured, promised), apart, pool)
+        _check_rows(selection.rows, expected, pool)
+        _check_rows(find_held_out_rows(recipe, pool, measured, expected), held_out_rows, pool)
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, apart)
+        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, held_out_rows)
         _check_bytes(exported, manifest)
         for file in Path(folder).iterdir():
             file.replace(out.with_name(file.name))
@@ -211,8 +211,8 @@ def _check_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> N
 
 
 def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
-    written, promised = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
-    for new, other in zip(written, promised, strict=True):
+    written, expected = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
+    for new, other in zip(written, expected, strict=True):
         if new is not None and other is not None and new.sha256 != other.sha256:
             raise ReplayError(
                 f"The rows are the same, but the file {other.file} is not: sha256 {new.sha256}, the manifest says "
@@ -221,9 +221,9 @@ def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
             )
 
 
-def _check_rows(selected: IntArray, promised: IntArray, pool: Pool) -> None:
-    new = np.setdiff1d(selected, promised)
-    missing = np.setdiff1d(promised, selected)
+def _check_rows(selected: IntArray, expected: IntArray, pool: Pool) -> None:
+    new = np.setdiff1d(selected, expected)
+    missing = np.setdiff1d(expected, selected)
     if len(new) or len(missing):
         example = pool.rows["id"][int((missing if len(missing) else new)[0])].as_py()
         raise ReplayError(

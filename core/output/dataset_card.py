@@ -125,7 +125,7 @@ def _budget(recipe: Mapping[str, Any]) -> str:
 
 
 def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
-    """Return lines on filters and pins; none if there are none."""
+    """Return lines on what the user set besides the method: filters and pins; empty if nothing."""
     filters = [_code(str(Filter(**data))) for data in recipe.get("filters", ())]
     lines = [f"- **Filters**: {'; '.join(filters)}"] if filters else []
     pins: Sequence[Mapping[str, str]] = recipe.get("pins", ())
@@ -143,10 +143,8 @@ def _held_out(manifest: Manifest) -> list[str]:
     if second is None:
         return []
     column = str(manifest.recipe["export"]["apart"])
-    threshold = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    kind = (
-        f"near duplicates (alike from {threshold})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
-    )
+    limit = column.removeprefix(NEAR_DUPLICATES_PREFIX)
+    kind = f"near duplicates (alike from {limit})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
     return [
         f"- **Held out**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; drawn with the "
         f"seed, from every task in proportion. No row has its {kind} in the other file."

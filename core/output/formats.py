@@ -1,4 +1,4 @@
-"""Formats: one row in the schema that another trainer reads, or that people answer.
+"""Conversion of one row to the schema of another trainer, or to a queue for people to answer.
 
     original   the row's own text, byte for byte
     alpaca     instruction, input, output; system and history (pairs) if the row has them

@@ -1,4 +1,4 @@
-"""Manifest: everything needed to reproduce exactly these rows, to detect when that is impossible, and Winnow's version.
+"""Manifest of an export: all that is needed to reproduce its rows exactly, or to detect that this is impossible.
 
 It contains no time of day, so the same recipe on the same pool gives the same manifest, byte for byte.
 """
