@@ -59,10 +59,10 @@ def project(measured, *words):
 
 def test_all_measured_embeddings_are_listed(measured):
     workspace, pool, _, reading = measured
-    found = list_sources(workspace, pool, reading)
-    assert list(found) == ["prompt", "response", "activations"]
-    assert {source.rows for source in found.values()} == {len(pool)}
-    assert found["prompt"].size() > 0
+    sources = list_sources(workspace, pool, reading)
+    assert list(sources) == ["prompt", "response", "activations"]
+    assert {source.rows for source in sources.values()} == {len(pool)}
+    assert sources["prompt"].size() > 0
 
 
 def test_no_embeddings_are_listed_for_another_model(measured):

@@ -27,7 +27,7 @@ RECIPE = {
 ROWS = [{"id": k, "instruction": f"q{k}", "output": f"a{k}"} for k in "abcd"]
 
 
-def manifest_of(pool, tmp_path, schema="original", source="hand.jsonl", scores=None, model=True, **recipe):
+def make_manifest(pool, tmp_path, schema="original", source="hand.jsonl", scores=None, model=True, **recipe):
     rows = np.arange(2)
     out = tmp_path / "chosen.jsonl"
     made = build_manifest(
@@ -43,9 +43,9 @@ def manifest_of(pool, tmp_path, schema="original", source="hand.jsonl", scores=N
     return made.model_copy(update={"pool": made.pool.model_copy(update={"source": source})})
 
 
-def card_of(tmp_path, license=None, **about):
+def make_card(tmp_path, license=None, **about):
     pool = make_pool(ROWS, name="hand.jsonl", set_aside=3)
-    return build_card(pool, manifest_of(pool, tmp_path, **about), license=license)
+    return build_card(pool, make_manifest(pool, tmp_path, **about), license=license)
 
 
 def front_matter(card: str) -> dict:
@@ -55,7 +55,7 @@ def front_matter(card: str) -> dict:
 
 
 def test_the_front_matter_is_what_a_hub_reads(tmp_path):
-    assert front_matter(card_of(tmp_path, license="apache-2.0", source="owner/pool")) == {
+    assert front_matter(make_card(tmp_path, license="apache-2.0", source="owner/pool")) == {
         "license": "apache-2.0",
         "size_categories": ["n<1K"],
         "source_datasets": ["owner/pool"],
@@ -66,7 +66,7 @@ def test_the_front_matter_is_what_a_hub_reads(tmp_path):
 
 
 def test_an_unknown_licence_is_not_claimed(tmp_path):
-    card = card_of(tmp_path)
+    card = make_card(tmp_path)
     assert "license" not in front_matter(card)
     assert "that of the pool, which Winnow does not know" in card
 
@@ -75,13 +75,13 @@ def test_an_unknown_licence_is_not_claimed(tmp_path):
     "source", ["/data/private/pool.jsonl", "pool.jsonl", "a/b/c.jsonl", "data/pool.JSONL", "demo", "../up/pool"]
 )
 def test_a_path_is_not_a_hub_id_and_stays_out_of_the_card(tmp_path, source):
-    card = card_of(tmp_path, source=source)
+    card = make_card(tmp_path, source=source)
     assert front_matter(card)["source_datasets"] == ["extended|other"]
     assert "/data/private" not in card
 
 
 def test_it_describes_how_the_rows_were_selected(tmp_path):
-    card = card_of(tmp_path)
+    card = make_card(tmp_path)
     for line in [
         "# 2 rows chosen from `hand.jsonl`",
         "2 of 4 rows (50.0%), chosen with Winnow 0.1.0. They are in their original schema, in the order of the pool.",
@@ -98,7 +98,7 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
 
 
 def test_user_input_is_shown_as_plain_text(tmp_path):
-    lines = card_of(tmp_path).splitlines()
+    lines = make_card(tmp_path).splitlines()
     place = lines.index("- **Pinned in** by hand: 1 row")
     assert lines[place + 1] == "  - `b`: `a good # example`"
     assert lines[place + 3] == "  - `c`"
@@ -106,7 +106,7 @@ def test_user_input_is_shown_as_plain_text(tmp_path):
 
 def test_scores_a_threshold_and_no_model_are_described(tmp_path):
     scores = {"nll": np.zeros(4, np.float32)}
-    card = card_of(tmp_path, scores=scores, model=False, threshold=0.25, filters=[], pins=[])
+    card = make_card(tmp_path, scores=scores, model=False, threshold=0.25, filters=[], pins=[])
     assert "A field `winnow` holds each row's scores." in card
     assert "- **Budget**: 50%, score threshold 0.25" in card
     assert "- **Model**: none: the method needs none" in card
@@ -129,27 +129,27 @@ def test_sizes_are_the_hubs_categories(rows, word):
     assert size_category(rows) == word
 
 
-def entry(manifest):
+def llama_factory_entry(manifest):
     text = dataset_info_snippet(manifest)
     return None if text is None else json.loads(text)
 
 
 def test_the_llama_factory_entry_lists_the_fields_of_a_converted_file(tmp_path):
     pool = make_pool(ROWS)
-    assert entry(manifest_of(pool, tmp_path, schema="alpaca")) == {
+    assert llama_factory_entry(make_manifest(pool, tmp_path, schema="alpaca")) == {
         "chosen": {
             "file_name": "chosen.jsonl",
             "columns": {"prompt": "instruction", "query": "input", "response": "output"},
         }
     }
-    assert entry(manifest_of(pool, tmp_path, schema="sharegpt")) == {
+    assert llama_factory_entry(make_manifest(pool, tmp_path, schema="sharegpt")) == {
         "chosen": {
             "file_name": "chosen.jsonl",
             "formatting": "sharegpt",
             "columns": {"messages": "conversations"},
         }
     }
-    messages = entry(manifest_of(pool, tmp_path, schema="messages"))["chosen"]
+    messages = llama_factory_entry(make_manifest(pool, tmp_path, schema="messages"))["chosen"]
     assert messages["columns"] == {"messages": "messages"}
     assert messages["tags"]["role_tag"] == "role"
 
@@ -159,7 +159,7 @@ def test_a_system_column_is_listed_only_if_some_row_has_one(tmp_path):
     with_system = [{"role": "system", "content": "s"}, *turns]
     fields = FieldMap("messages", turns="messages")
     pool = make_pool([{"messages": turns}, {"messages": with_system}], fields=fields)
-    assert entry(manifest_of(pool, tmp_path, schema="sharegpt"))["chosen"]["columns"] == {
+    assert llama_factory_entry(make_manifest(pool, tmp_path, schema="sharegpt"))["chosen"]["columns"] == {
         "messages": "conversations",
         "system": "system",
     }
@@ -168,7 +168,7 @@ def test_a_system_column_is_listed_only_if_some_row_has_one(tmp_path):
 def test_the_llama_factory_entry_lists_the_fields_of_an_original_file(tmp_path):
     dolly = FieldMap("dolly", prompt=("instruction", "context"), response="response", task="category")
     rows = [{"instruction": "q", "context": "c", "response": "a", "category": "x"}] * 2
-    assert entry(manifest_of(make_pool(rows, fields=dolly), tmp_path))["chosen"]["columns"] == {
+    assert llama_factory_entry(make_manifest(make_pool(rows, fields=dolly), tmp_path))["chosen"]["columns"] == {
         "prompt": "instruction",
         "query": "context",
         "response": "response",
@@ -177,17 +177,22 @@ def test_the_llama_factory_entry_lists_the_fields_of_an_original_file(tmp_path):
 
 def test_there_is_no_llama_factory_entry_for_rows_it_cannot_read(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
-    assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path)) is None
-    assert entry(manifest_of(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path, schema="messages")) is None
+    assert llama_factory_entry(make_manifest(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path)) is None
+    assert (
+        llama_factory_entry(
+            make_manifest(make_pool([{"prompt": "q"}] * 2, fields=prompts), tmp_path, schema="messages")
+        )
+        is None
+    )
     choices = FieldMap("multiple_choice", prompt=("question", "A", "B"), response="answer")
     rows = [{"question": "q", "A": "1", "B": "2", "answer": "A"}] * 2
-    assert entry(manifest_of(make_pool(rows, fields=choices), tmp_path)) is None
+    assert llama_factory_entry(make_manifest(make_pool(rows, fields=choices), tmp_path)) is None
 
 
 def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     pool = make_pool([{"prompt": f"q{k}"} for k in range(4)], fields=prompts)
-    manifest = manifest_of(pool, tmp_path, schema="annotation")
+    manifest = make_manifest(pool, tmp_path, schema="annotation")
     card = build_card(pool, manifest)
     assert (
         "They are in the annotation schema, in the order of the pool. "
@@ -196,4 +201,4 @@ def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
     assert "2 of 4 rows (50.0%)" in card
     assert "nan" not in card.lower()
     assert manifest.output.fields == ["id", "prompt", "task", "response"]
-    assert entry(manifest) is None  # a trainer would learn empty responses
+    assert llama_factory_entry(manifest) is None  # a trainer would learn empty responses

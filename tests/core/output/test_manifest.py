@@ -14,12 +14,12 @@ from tests.core.pool.pools import make_pool
 RECIPE = {"method": {"name": "random", "params": {}}, "seed": 3, "budget": "2"}
 
 
-def a_pool(*changed: tuple[int, str], n: int = 5, name: str = "hand.jsonl") -> Pool:
+def make_answer_pool(*changed: tuple[int, str], n: int = 5, name: str = "hand.jsonl") -> Pool:
     answers = {k: f"answer {k}" for k in range(n)} | dict(changed)
     return make_pool([{"id": f"row-{k}", "instruction": f"q{k}", "output": answers[k]} for k in range(n)], name=name)
 
 
-def manifest_of(pool: Pool, tmp_path, rows=(3, 1)):
+def make_manifest(pool: Pool, tmp_path, rows=(3, 1)):
     chosen = np.array(rows)
     written = write_selection(pool, chosen, tmp_path / "chosen.jsonl", rejected=True)
     return build_manifest(
@@ -35,8 +35,8 @@ def manifest_of(pool: Pool, tmp_path, rows=(3, 1)):
 
 
 def test_it_names_the_rows_in_the_files_order(tmp_path):
-    pool = a_pool()
-    manifest = manifest_of(pool, tmp_path)
+    pool = make_answer_pool()
+    manifest = make_manifest(pool, tmp_path)
     assert [row.id for row in manifest.rows] == ["row-1", "row-3"]
     assert [row.hash for row in manifest.rows] == [pool.rows["hash"][k].as_py() for k in (1, 3)]
     ids = [json.loads(line)["id"] for line in (tmp_path / "chosen.jsonl").read_text().splitlines()]
@@ -44,12 +44,12 @@ def test_it_names_the_rows_in_the_files_order(tmp_path):
 
 
 def test_it_names_the_files_that_were_written_without_their_folder(tmp_path):
-    output = manifest_of(a_pool(), tmp_path).output
+    output = make_manifest(make_answer_pool(), tmp_path).output
     assert (output.file, output.rejected, output.rows) == ("chosen.jsonl", "chosen.rejected.jsonl", 2)
 
 
 def test_it_reads_back_unchanged(tmp_path):
-    manifest = manifest_of(a_pool(), tmp_path)
+    manifest = make_manifest(make_answer_pool(), tmp_path)
     path = tmp_path / "chosen.manifest.json"
     write_manifest(manifest, path)
     assert read_manifest(path) == manifest
@@ -59,43 +59,43 @@ def test_it_reads_back_unchanged(tmp_path):
 def test_the_same_selection_gives_the_same_manifest(tmp_path):
     paths = [tmp_path / "one.json", tmp_path / "two.json"]
     for path, rows in zip(paths, [(3, 1), (1, 3)], strict=True):
-        write_manifest(manifest_of(a_pool(), tmp_path, rows), path)
+        write_manifest(make_manifest(make_answer_pool(), tmp_path, rows), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_an_unchanged_pool_gives_the_rows(tmp_path):
-    manifest = manifest_of(a_pool(), tmp_path)
-    renamed = a_pool(name="moved.jsonl")
+    manifest = make_manifest(make_answer_pool(), tmp_path)
+    renamed = make_answer_pool(name="moved.jsonl")
     every, apart = verify_rows(renamed, manifest)
     assert (every.tolist(), apart.tolist()) == ([1, 3], [])
 
 
 def test_another_pool_is_refused_with_both_names_and_the_missing_row(tmp_path):
-    manifest = manifest_of(a_pool(), tmp_path)
-    shorter = a_pool(n=3, name="other.jsonl")
+    manifest = make_manifest(make_answer_pool(), tmp_path)
+    shorter = make_answer_pool(n=3, name="other.jsonl")
     with pytest.raises(ReplayError) as refused:
         verify_rows(shorter, manifest)
-    said = str(refused.value)
-    assert f"'hand.jsonl' had fingerprint {a_pool().fingerprint} (5 rows)" in said
-    assert f"'other.jsonl' has {shorter.fingerprint} (3 rows)" in said
-    assert "Row 'row-3' is not in it (1 of 2 are not)." in said
+    message = str(refused.value)
+    assert f"'hand.jsonl' had fingerprint {make_answer_pool().fingerprint} (5 rows)" in message
+    assert f"'other.jsonl' has {shorter.fingerprint} (3 rows)" in message
+    assert "Row 'row-3' is not in it (1 of 2 are not)." in message
 
 
 def test_a_selected_row_with_other_content_is_named_with_its_line(tmp_path):
-    manifest = manifest_of(a_pool(), tmp_path)
+    manifest = make_manifest(make_answer_pool(), tmp_path)
     with pytest.raises(ReplayError, match=r"Row 'row-3' \(line 4\) has other content than when it was chosen"):
-        verify_rows(a_pool((3, "changed")), manifest)
+        verify_rows(make_answer_pool((3, "changed")), manifest)
 
 
 def test_a_change_in_an_unselected_row_is_refused_too(tmp_path):
-    manifest = manifest_of(a_pool(), tmp_path)
+    manifest = make_manifest(make_answer_pool(), tmp_path)
     with pytest.raises(ReplayError, match="The 2 chosen rows are all in it unchanged; others differ"):
-        verify_rows(a_pool((0, "changed")), manifest)
+        verify_rows(make_answer_pool((0, "changed")), manifest)
 
 
 def test_rows_are_checked_one_by_one_even_if_the_fingerprint_matches(tmp_path):
-    pool = a_pool()
-    manifest = manifest_of(pool, tmp_path)
+    pool = make_answer_pool()
+    manifest = make_manifest(pool, tmp_path)
     forged = [manifest.rows[0].model_copy(update={"hash": "0" * 32}), manifest.rows[1]]
     with pytest.raises(ReplayError, match=r"'hand.jsonl' does not give the manifest's rows. Row 'row-1' \(line 2\)"):
         verify_rows(pool, manifest.model_copy(update={"rows": forged}))
@@ -121,7 +121,7 @@ def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, text, reason):
 
 def test_a_manifest_with_an_unknown_or_missing_field_is_refused_with_its_place(tmp_path):
     path = tmp_path / "chosen.manifest.json"
-    write_manifest(manifest_of(a_pool(), tmp_path), path)
+    write_manifest(make_manifest(make_answer_pool(), tmp_path), path)
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"note": 1}))
     with pytest.raises(RecipeError, match=r"note: Extra inputs are not permitted"):

@@ -40,13 +40,13 @@ def out(tmp_path):
     return tmp_path / "chosen.jsonl"
 
 
-def lines_of(path) -> list[str]:
+def read_lines(path) -> list[str]:
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def test_rows_are_written_byte_for_byte_in_the_order_of_the_pool(pool, out):
     written = write_selection(pool, ints(3, 0, 1), out)
-    assert lines_of(out) == [TEXTS[0], TEXTS[1], TEXTS[3]]
+    assert read_lines(out) == [TEXTS[0], TEXTS[1], TEXTS[3]]
     assert (written.path, written.rows, written.rejected_path) == (out, 3, None)
     assert written.sha256 == hashlib.sha256(out.read_bytes()).hexdigest()
 
@@ -61,13 +61,13 @@ def test_a_pool_larger_than_a_batch_is_written_whole(out, monkeypatch):
     texts = [json.dumps({"id": str(k), "instruction": f"q{k}", "output": f"a{k}"}) for k in range(100)]
     rows = np.random.default_rng(0).permutation(100)[:60]
     write_selection(make_pool(texts), rows, out, rejected=True)
-    assert lines_of(out) == [texts[k] for k in sorted(rows)]
-    assert lines_of(out.with_name("chosen.rejected.jsonl")) == [t for k, t in enumerate(texts) if k not in set(rows)]
+    assert read_lines(out) == [texts[k] for k in sorted(rows)]
+    assert read_lines(out.with_name("chosen.rejected.jsonl")) == [t for k, t in enumerate(texts) if k not in set(rows)]
 
 
 def test_scores_add_one_field_and_leave_the_rest_of_the_text(pool, out):
     written = write_selection(pool, ints(0, 1), out, scores=SCORES)
-    first, second = lines_of(out)
+    first, second = read_lines(out)
     assert first == TEXTS[0][:-1] + ', "winnow": {"nll":0.1,"in_nll_band":true}}'
     assert second == TEXTS[1][:-2] + ', "winnow": {"nll":null,"in_nll_band":false}}'
     assert written.with_scores
@@ -79,12 +79,12 @@ def test_ranks_are_whole_numbers_and_reasons_are_words(pool, out):
         "random.excluded": np.array([None, "filtered out", None, None], object),
     }
     write_selection(pool, ints(0, 1), out, scores=scores)
-    added = [json.loads(line)["winnow"] for line in lines_of(out)]
+    added = [json.loads(line)["winnow"] for line in read_lines(out)]
     assert added == [
         {"random.rank": 2, "random.excluded": None},
         {"random.rank": None, "random.excluded": "filtered out"},
     ]
-    assert '"random.rank":2,' in lines_of(out)[0]
+    assert '"random.rank":2,' in read_lines(out)[0]
 
 
 def test_a_users_own_field_is_never_overwritten(out):
@@ -105,7 +105,7 @@ def test_a_nested_field_of_that_name_does_not_conflict(out):
 
 def test_a_converted_row_follows_the_schema_and_its_fields_are_reported(pool, out):
     written = write_selection(pool, ints(1, 0), out, schema="alpaca", scores=SCORES)
-    assert json.loads(lines_of(out)[0]) == {
+    assert json.loads(read_lines(out)[0]) == {
         "instruction": "Add.",
         "input": "2, 2",
         "output": "4",
@@ -178,13 +178,13 @@ def test_exported_alpaca_opens_again_as_the_same_prompts(out, workspace):
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(source), workspace=workspace.root)
     write_selection(pool, np.arange(10), out, schema="alpaca")
-    assert [json.loads(line) for line in lines_of(out)] == rows
+    assert [json.loads(line) for line in read_lines(out)] == rows
 
 
 def test_real_tool_conversations_survive_sharegpt_unchanged(shared_data, out, workspace):
     pool = load_pool(str(shared_data / "formats" / "glaive_toolcall_en_demo.json"), workspace=workspace.root)
     write_selection(pool, np.arange(len(pool)), out, schema="sharegpt")
-    for row, line in zip(read_rows(pool, range(len(pool))), lines_of(out), strict=True):
+    for row, line in zip(read_rows(pool, range(len(pool))), read_lines(out), strict=True):
         before, after = json.loads(row.original), json.loads(line)
         assert after["conversations"] == before["conversations"]
         assert after.get("tools", "[]") == before["tools"]
@@ -205,13 +205,13 @@ TALK = [
 ]
 
 
-def objects_of(path) -> list[dict]:
-    return [json.loads(line) for line in lines_of(path)]
+def read_objects(path) -> list[dict]:
+    return [json.loads(line) for line in read_lines(path)]
 
 
-def fill(path, count: int):
+def answer_rows(path, count: int):
     """Return the same file with the first `count` rows answered."""
-    rows = objects_of(path)
+    rows = read_objects(path)
     for row in rows[:count]:
         row["response"] = f"The answer to {row['id']}."
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -220,12 +220,12 @@ def fill(path, count: int):
 
 def test_a_queue_holds_the_prompts_in_the_order_of_the_pool(out):
     written = write_selection(make_pool(ASKED, fields=PROMPTS), ints(3, 0), out, schema="annotation", rejected=True)
-    assert lines_of(out) == [
+    assert read_lines(out) == [
         '{"id":"q0","prompt":"Question 0?","task":null,"response":""}',
         '{"id":"q3","prompt":"Question 3?","task":"sums","response":""}',
     ]
     assert written.fields == ("id", "prompt", "task", "response")
-    assert [row["id"] for row in objects_of(written.rejected_path)] == ["q1", "q2", "q4", "q5"]
+    assert [row["id"] for row in read_objects(written.rejected_path)] == ["q1", "q2", "q4", "q5"]
 
 
 def test_derived_tasks_replace_those_of_the_pool_and_are_marked(out):
@@ -233,7 +233,7 @@ def test_derived_tasks_replace_those_of_the_pool_and_are_marked(out):
     tasks = ["derived 1", "derived 2", None, "derived 1", None, None]
     scores = {"nll": np.arange(6, dtype=np.float32)}
     write_selection(pool, ints(2, 1), out, schema="annotation", tasks=tasks, scores=scores)
-    assert lines_of(out) == [
+    assert read_lines(out) == [
         '{"id":"q1","prompt":"Question 1?","task":"derived 2","task_derived":true,"response":"","winnow":{"nll":1.0}}',
         '{"id":"q2","prompt":"Question 2?","task":null,"task_derived":true,"response":"","winnow":{"nll":2.0}}',
     ]
@@ -260,7 +260,7 @@ def test_answered_rows_are_counted_and_never_queued(pool, out):
     )
     assert list(out.parent.iterdir()) == []
     write_selection(pool, ints(2), out, schema="annotation")  # the one without a response
-    assert objects_of(out) == [{"id": "c", "prompt": "No answer", "task": None, "response": ""}]
+    assert read_objects(out) == [{"id": "c", "prompt": "No answer", "task": None, "response": ""}]
 
 
 def test_a_queue_opens_again_as_prompts_and_once_filled_in_with_responses(out, workspace):
@@ -269,7 +269,7 @@ def test_a_queue_opens_again_as_prompts_and_once_filled_in_with_responses(out, w
     blank = load_pool(str(out), workspace=workspace.root)
     assert (blank.fields.schema, blank.fields.id, blank.fields.task) == ("prompts_only", "id", "task")
     assert [row.prompt for row in read_rows(blank, range(6))] == [row["prompt"] for row in ASKED]
-    filled = load_pool(str(fill(out, 4)), workspace=workspace.root)
+    filled = load_pool(str(answer_rows(out, 4)), workspace=workspace.root)
     assert filled.fields == FieldMap("prompt_completion", prompt=("prompt",), response="response", task="task", id="id")
     assert [(row.id, row.response) for row in read_rows(filled, range(4))] == [
         (f"q{k}", f"The answer to q{k}.") for k in range(4)
@@ -284,11 +284,11 @@ def test_a_queue_of_conversations_loses_no_turn(out, workspace):
     mapping = FieldMap("prompts_only", turns="messages", id="id")
     pool = load_pool(str(source), workspace=workspace.root, fields=mapping)
     write_selection(pool, np.arange(3), out, schema="annotation")
-    assert [row["prompt_messages"] for row in objects_of(out)] == [row["messages"] for row in rows]
-    assert [row["prompt"] for row in objects_of(out)] == ["Hi", "User: Hi\n\nAssistant: Yes?\n\nUser: 2 + 2?", "Hi"]
-    found = load_pool(str(fill(out, 3)), workspace=workspace.root)
-    assert found.fields.schema == "prompt_completion"
-    assert found.fields.response == "response"  # a field named messages would be read instead of it
+    assert [row["prompt_messages"] for row in read_objects(out)] == [row["messages"] for row in rows]
+    assert [row["prompt"] for row in read_objects(out)] == ["Hi", "User: Hi\n\nAssistant: Yes?\n\nUser: 2 + 2?", "Hi"]
+    filled = load_pool(str(answer_rows(out, 3)), workspace=workspace.root)
+    assert filled.fields.schema == "prompt_completion"
+    assert filled.fields.response == "response"  # a field named messages would be read instead of it
     mapping = FieldMap("prompt_completion", prompt=("prompt_messages",), response="response", id="id")
     exact = load_pool(str(out), workspace=workspace.root, fields=mapping)
     for before, after in zip(read_rows(pool, range(3)), read_rows(exact, range(3)), strict=True):
@@ -301,9 +301,9 @@ def test_rows_that_are_not_conversations_need_no_field_for_turns(out, workspace)
     source.write_text("".join(json.dumps({"messages": turns}) + "\n" for turns in (TALK[:2], TALK[1:2], TALK[3:])))
     pool = load_pool(str(source), workspace=workspace.root)
     write_selection(pool, ints(1, 2), out, schema="annotation")
-    assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "response"]] * 2
+    assert [list(row) for row in read_objects(out)] == [["id", "prompt", "task", "response"]] * 2
     write_selection(pool, ints(0, 1), out, schema="annotation")
-    assert [list(row) for row in objects_of(out)] == [["id", "prompt", "task", "prompt_messages", "response"]] * 2
+    assert [list(row) for row in read_objects(out)] == [["id", "prompt", "task", "prompt_messages", "response"]] * 2
     assert "prompt_messages" in preview_line(pool, ints(0, 1), "annotation")
 
 
@@ -315,7 +315,7 @@ def test_the_first_line_is_known_before_anything_is_written(pool, out, schema):
     line = preview_line(pool, rows, schema)
     assert not out.exists()
     write_selection(pool, rows, out, schema=schema)
-    assert lines_of(out)[0] == line
+    assert read_lines(out)[0] == line
 
 
 def test_real_prompts_are_written_in_the_schemas_that_allow_it(shared_data, out, workspace):
@@ -336,7 +336,7 @@ def test_real_prompts_are_written_in_the_schemas_that_allow_it(shared_data, out,
 def test_rejected_rows_go_to_a_second_file_in_their_original_schema(pool, out):
     written = write_selection(pool, ints(1), out, schema="messages", rejected=True)
     assert written.rejected_path == out.with_name("chosen.rejected.jsonl")
-    assert lines_of(written.rejected_path) == [TEXTS[0], TEXTS[2], TEXTS[3]]
+    assert read_lines(written.rejected_path) == [TEXTS[0], TEXTS[2], TEXTS[3]]
 
 
 def test_if_all_rows_are_selected_the_file_of_rejected_rows_is_empty(pool, out):
@@ -366,7 +366,7 @@ def test_an_older_export_stays_when_the_new_one_fails(pool, out):
     write_selection(pool, ints(0), out)
     with pytest.raises(RecipeError):
         write_selection(pool, ints(2), out, schema="alpaca")
-    assert lines_of(out) == [TEXTS[0]]
+    assert read_lines(out) == [TEXTS[0]]
 
 
 def test_a_folder_where_the_file_should_be_is_one_sentence(pool, out):
@@ -425,11 +425,11 @@ def test_scores_of_every_row_as_parquet(pool, tmp_path):
 def test_scores_of_every_row_as_json_lines(pool, tmp_path):
     path = tmp_path / "scores.jsonl"
     write_scores(path, pool, SCORES)
-    assert lines_of(path)[:2] == [
+    assert read_lines(path)[:2] == [
         '{"id":"a","nll":0.1,"in_nll_band":true}',
         '{"id":"b","nll":null,"in_nll_band":false}',
     ]
-    assert len(lines_of(path)) == 4
+    assert len(read_lines(path)) == 4
 
 
 def test_scores_have_two_endings(pool, tmp_path):
