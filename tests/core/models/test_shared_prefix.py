@@ -55,11 +55,11 @@ def test_a_shared_prefix_changes_no_value(config, model, batch, budget):
     network = network_of(config)
     assert can_share_prefix(network, "cpu")
     probe = ForwardPass(replace(model, network=network), batch_tokens=budget)
-    found, expected = probe(batch), alone(probe, batch)
+    actual, expected = probe(batch), alone(probe, batch)
     for name in expected:
         scale = np.abs(expected[name]) if expected[name].ndim == 1 else np.linalg.norm(expected[name], axis=1)[:, None]
-        assert np.isnan(found[name]).tolist() == np.isnan(expected[name]).tolist()
-        assert np.nanmax(np.abs(found[name] - expected[name]) / scale) < 1e-5
+        assert np.isnan(actual[name]).tolist() == np.isnan(expected[name]).tolist()
+        assert np.nanmax(np.abs(actual[name] - expected[name]) / scale) < 1e-5
 
 
 def test_the_prefix_runs_once_and_the_rest_once_per_row(model, batch):
@@ -108,5 +108,5 @@ def test_a_model_that_caches_something_else_than_keys_and_values_runs_rows_whole
     network = AutoModelForCausalLM.from_config(config).eval()
     assert not can_share_prefix(network, "cpu")
     probe = ForwardPass(replace(model, network=network))
-    found, expected = probe(batch), alone(probe, batch)
-    np.testing.assert_allclose(found["nll"], expected["nll"], rtol=1e-5)
+    actual, expected = probe(batch), alone(probe, batch)
+    np.testing.assert_allclose(actual["nll"], expected["nll"], rtol=1e-5)

@@ -66,12 +66,12 @@ def naive(network, prompt, new_tokens, ends):
 
 
 def assert_equals_naive(continuation, batch, new_tokens=NEW):
-    found = continuation(batch)
+    actual = continuation(batch)
     expected = [naive(continuation.model.network, t, new_tokens, continuation.ends) for t in batch["tokens"]]
     assert min(clear for *_, clear in expected) > CLEAR, "choose other rows: two tokens are too close to call"
-    assert found["continued"].tolist() == [len(said) for said, *_ in expected]
-    np.testing.assert_allclose(found["confidence"], [c for _, c, _ in expected], rtol=1e-4)
-    return found
+    assert actual["continued"].tolist() == [len(tokens) for tokens, *_ in expected]
+    np.testing.assert_allclose(actual["confidence"], [c for _, c, _ in expected], rtol=1e-4)
+    return actual
 
 
 # --- against a plain loop
@@ -82,8 +82,8 @@ def assert_equals_naive(continuation, batch, new_tokens=NEW):
 def test_it_equals_a_plain_loop_without_a_cache(config, model, budget):
     continuation = GreedyContinuation(with_ends(model, [1], network_of(config)), new_tokens=NEW, batch_tokens=budget)
     assert continuation.can_batch
-    found = assert_equals_naive(continuation, prompts())
-    assert (found["confidence"] > 0).all() and (found["confidence"] <= 1).all()
+    actual = assert_equals_naive(continuation, prompts())
+    assert (actual["confidence"] > 0).all() and (actual["confidence"] <= 1).all()
 
 
 def test_a_network_whose_rows_affect_each_other_continues_each_by_itself(model):
@@ -116,8 +116,8 @@ def test_more_padding_changes_nothing(model):
     expected, count = continuation._pass([short], np.arange(1))
     for length in (10, 64, 300):  # in one batch, which `plan_batches` would not do
         longer = prompts([length], seed=1)["tokens"][0].astype(np.int64)
-        found, counts = continuation._pass([longer, short], np.arange(2))
-        np.testing.assert_allclose(found[1], expected[0], rtol=1e-4)
+        actual, counts = continuation._pass([longer, short], np.arange(2))
+        np.testing.assert_allclose(actual[1], expected[0], rtol=1e-4)
         assert counts[1] == count[0]
 
 
@@ -133,10 +133,10 @@ def test_the_same_call_gives_bit_identical_results(model):
 def test_a_uniform_model_has_the_confidence_of_chance_and_picks_the_lowest_token(model):
     network = network_of(FAMILIES["llama"])
     torch.nn.init.zeros_(network.lm_head.weight)
-    for ends, said in ([5], 32), ([0], 1), (None, 32):
-        found = GreedyContinuation(with_ends(model, ends, network))(prompts([5, 9]))
-        np.testing.assert_allclose(found["confidence"], 1 / 300, rtol=1e-5)
-        assert found["continued"].tolist() == [said, said]
+    for ends, length in ([5], 32), ([0], 1), (None, 32):
+        actual = GreedyContinuation(with_ends(model, ends, network))(prompts([5, 9]))
+        np.testing.assert_allclose(actual["confidence"], 1 / 300, rtol=1e-5)
+        assert actual["continued"].tolist() == [length, length]
 
 
 def test_a_model_with_one_possible_token_has_confidence_one(model):
@@ -145,19 +145,19 @@ def test_a_model_with_one_possible_token_has_confidence_one(model):
     torch.nn.init.zeros_(head.weight)
     head.bias.data = torch.where(torch.arange(300) == 7, 0.0, -200.0)
     network.lm_head = head
-    found = GreedyContinuation(with_ends(model, None, network))(prompts([5, 9]))
-    assert found["confidence"].tolist() == [1, 1]
+    actual = GreedyContinuation(with_ends(model, None, network))(prompts([5, 9]))
+    assert actual["confidence"].tolist() == [1, 1]
 
 
 def test_an_answer_counts_up_to_its_end_and_longer_rows_are_not_cut(model):
     batch = prompts([8, 20, 33])
     saying = [naive(network_of(FAMILIES["llama"]), t, NEW, ())[0] for t in batch["tokens"]]
     end = next(t for t in saying[0][2:] if t not in saying[0][:2] and t not in saying[1] + saying[2])
-    found = assert_equals_naive(GreedyContinuation(with_ends(model, end), new_tokens=NEW), batch)
-    assert found["continued"].tolist() == [saying[0].index(end) + 1, NEW, NEW]
+    actual = assert_equals_naive(GreedyContinuation(with_ends(model, end), new_tokens=NEW), batch)
+    assert actual["continued"].tolist() == [saying[0].index(end) + 1, NEW, NEW]
     several = [end, saying[1][0]]  # the first of several that occurs
-    found = assert_equals_naive(GreedyContinuation(with_ends(model, several), new_tokens=NEW), batch)
-    assert found["continued"][1] == 1
+    actual = assert_equals_naive(GreedyContinuation(with_ends(model, several), new_tokens=NEW), batch)
+    assert actual["continued"][1] == 1
 
 
 def test_a_model_s_generation_settings_are_ignored_and_left_unchanged(model):
@@ -176,20 +176,20 @@ def test_a_model_s_generation_settings_are_ignored_and_left_unchanged(model):
         max_length=20,
     )
     before = own.network.generation_config.to_dict()
-    found = GreedyContinuation(own, new_tokens=NEW)(prompts())
+    actual = GreedyContinuation(own, new_tokens=NEW)(prompts())
     for name in expected:
-        np.testing.assert_array_equal(found[name], expected[name])
+        np.testing.assert_array_equal(actual[name], expected[name])
     assert own.network.generation_config.to_dict() == before
 
 
 def test_the_confidence_of_one_token_is_its_probability(model):
     batch = prompts([9, 30])
-    found = GreedyContinuation(model, new_tokens=1)(batch)
-    for tokens, confidence in zip(batch["tokens"], found["confidence"], strict=True):
+    actual = GreedyContinuation(model, new_tokens=1)(batch)
+    for tokens, confidence in zip(batch["tokens"], actual["confidence"], strict=True):
         with torch.inference_mode():
             logits = model.network(torch.from_numpy(tokens.astype(np.int64))[None]).logits[0, -1]
         assert confidence == pytest.approx(logits.softmax(-1).max().item(), rel=1e-5)
-    assert found["continued"].tolist() == [1, 1]
+    assert actual["continued"].tolist() == [1, 1]
 
 
 def test_a_model_with_an_adapter_is_used_and_not_its_base(model):
@@ -197,8 +197,8 @@ def test_a_model_with_an_adapter_is_used_and_not_its_base(model):
     plain = GreedyContinuation(with_ends(model, [1], base), new_tokens=NEW)(prompts())
     torch.manual_seed(1)
     tuned = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)).get_base_model()
-    found = assert_equals_naive(GreedyContinuation(with_ends(model, [1], tuned.eval()), new_tokens=NEW), prompts())
-    assert not np.allclose(found["confidence"], plain["confidence"], rtol=1e-3)
+    actual = assert_equals_naive(GreedyContinuation(with_ends(model, [1], tuned.eval()), new_tokens=NEW), prompts())
+    assert not np.allclose(actual["confidence"], plain["confidence"], rtol=1e-3)
 
 
 # --- end of an answer
@@ -248,8 +248,8 @@ TALKS = [
 
 
 def encoded(encoder, talk, response):
-    said = [*talk, ("assistant", response)] if response else talk
-    turns = json.dumps([{"role": r, "content": c} for r, c in said])
+    all_turns = [*talk, ("assistant", response)] if response else talk
+    turns = json.dumps([{"role": r, "content": c} for r, c in all_turns])
     out = encoder({"prompt": ["x"], "response": [response], "turns": [turns]})
     return {"tokens": out["tokens"], "spans": out["spans"]}
 
@@ -294,25 +294,25 @@ def test_the_response_is_ignored(model):
     batch = prompts([40])
     row = batch["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([30, 40], [5, 9, 30, 40], [])]
-    found = GreedyContinuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
-    np.testing.assert_allclose(found["confidence"], found["confidence"][2], rtol=1e-4)
+    actual = GreedyContinuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
+    np.testing.assert_allclose(actual["confidence"], actual["confidence"][2], rtol=1e-4)
 
 
 def test_only_a_row_without_a_prompt_is_nan(model):
     row = prompts([12])["tokens"][0]
     spans = [np.array(s, np.int32) for s in ([0, 12], [5, 12], [])]
-    found = GreedyContinuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
-    assert np.isnan(found["confidence"]).tolist() == [True, False, True]
-    assert (found["continued"] == 0).tolist() == [True, False, True]
+    actual = GreedyContinuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
+    assert np.isnan(actual["confidence"]).tolist() == [True, False, True]
+    assert (actual["continued"] == 0).tolist() == [True, False, True]
 
 
 def test_columns_are_as_declared(model):
     continuation = GreedyContinuation(model, new_tokens=2)
     for given in (prompts(), prompts([4]), {"tokens": [], "spans": []}):
-        found = continuation(given)
-        assert found.keys() == continuation.columns.keys()
+        actual = continuation(given)
+        assert actual.keys() == continuation.columns.keys()
         for name, kind in continuation.columns.items():
-            assert (found[name].shape, found[name].dtype) == ((len(given["tokens"]),), kind.to_pandas_dtype())
+            assert (actual[name].shape, actual[name].dtype) == ((len(given["tokens"]),), kind.to_pandas_dtype())
 
 
 # --- what does not fit
@@ -324,18 +324,18 @@ def test_an_overlong_prompt_loses_its_beginning_but_keeps_a_bos(model, bos):
     tokenizer.bos_token = None if bos is None else "<s>"
     tight = replace(model, tokenizer=tokenizer, max_length=40)
     row = np.concatenate([[0], prompts([60])["tokens"][0]])
-    kept = row[-28:] if bos is None else np.concatenate([[0], row[-27:]])
+    truncated = row[-28:] if bos is None else np.concatenate([[0], row[-27:]])
     continuation = GreedyContinuation(tight, new_tokens=12)
-    assert continuation._prompt(row, np.empty(0, np.int32)).tolist() == kept.tolist()
-    found = continuation({"tokens": [row, kept, row[:28]], "spans": [np.empty(0, np.int32)] * 3})
-    assert found["confidence"][0] == pytest.approx(found["confidence"][1], rel=1e-4)
+    assert continuation._prompt(row, np.empty(0, np.int32)).tolist() == truncated.tolist()
+    actual = continuation({"tokens": [row, truncated, row[:28]], "spans": [np.empty(0, np.int32)] * 3})
+    assert actual["confidence"][0] == pytest.approx(actual["confidence"][1], rel=1e-4)
 
 
 def test_a_row_as_long_as_the_context_is_continued_within_the_positions(model):
     network = network_of(FAMILIES["gpt2"])  # 256 learned positions, an error beyond
     own = replace(with_ends(model, None, network), max_length=256)
-    found = GreedyContinuation(own, new_tokens=16)(prompts([256, 240]))
-    assert found["continued"].tolist() == [16, 16]
+    actual = GreedyContinuation(own, new_tokens=16)(prompts([256, 240]))
+    assert actual["continued"].tolist() == [16, 16]
 
 
 @pytest.mark.parametrize("new_tokens", [0, 39, 4000])
@@ -364,11 +364,11 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     expected = continuation(batch)
     hook = failing_above(model.network, 2, error)
     try:
-        found = continuation(batch)
+        actual = continuation(batch)
     finally:
         hook.remove()
-    np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=1e-4)
-    np.testing.assert_array_equal(found["continued"], expected["continued"])
+    np.testing.assert_allclose(actual["confidence"], expected["confidence"], rtol=1e-4)
+    np.testing.assert_array_equal(actual["continued"], expected["continued"])
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_the_model_is_left_unchanged(model):
 
 def test_bfloat16_logits_are_reduced_in_float32(model):
     lower = load_model(model.ref, dtype="bfloat16", device="cpu")
-    found = GreedyContinuation(lower, new_tokens=1)(prompts([9, 30]))
+    actual = GreedyContinuation(lower, new_tokens=1)(prompts([9, 30]))
     expected = GreedyContinuation(model, new_tokens=1)(prompts([9, 30]))
-    np.testing.assert_allclose(found["confidence"], expected["confidence"], rtol=0.1)
-    assert found["confidence"].dtype == np.float32
+    np.testing.assert_allclose(actual["confidence"], expected["confidence"], rtol=0.1)
+    assert actual["confidence"].dtype == np.float32

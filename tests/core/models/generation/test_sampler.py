@@ -67,16 +67,16 @@ def naive(network, prompt, settings, stream, ends):
 
 
 def assert_equals_naive(sampler, batch, settings):
-    found = sampler(batch)
+    actual = sampler(batch)
     keys = random_streams(settings.seed, batch["ids"], settings.answers)
     for row, prompt in enumerate(batch["tokens"]):
         for k in range(settings.answers):
-            said = naive(sampler.model.network, prompt, settings, keys[row, k], sampler.ends)
-            stopped = said[-1] in sampler.ends
-            text = sampler.model.tokenizer.decode(said[: len(said) - stopped], skip_special_tokens=True)
-            got = tuple(found[name][row][k] for name in sampler.columns)
-            assert got == (text, len(said), "stop" if stopped else "length")
-    return found
+            tokens = naive(sampler.model.network, prompt, settings, keys[row, k], sampler.ends)
+            stopped = tokens[-1] in sampler.ends
+            text = sampler.model.tokenizer.decode(tokens[: len(tokens) - stopped], skip_special_tokens=True)
+            got = tuple(actual[name][row][k] for name in sampler.columns)
+            assert got == (text, len(tokens), "stop" if stopped else "length")
+    return actual
 
 
 # --- against a plain loop
@@ -90,8 +90,8 @@ def test_it_equals_a_plain_loop_without_a_cache(config, model, shares):
     sampler = Sampler(with_network(model, network_of(config), ends), settings, batch_tokens=500)
     assert sampler.can_batch and sampler.shares_prefix
     sampler.shares_prefix = shares
-    found = assert_equals_naive(sampler, prompts(LENGTHS[:4]), settings)
-    ended = {e for row in found["ended"] for e in row}
+    actual = assert_equals_naive(sampler, prompts(LENGTHS[:4]), settings)
+    ended = {e for row in actual["ended"] for e in row}
     assert "stop" in ended
 
 
@@ -106,9 +106,9 @@ def test_a_network_whose_rows_affect_each_other_runs_each_answer_by_itself(model
 
 
 def test_near_temperature_zero_all_answers_are_the_greedy_continuation(model):
-    found = Sampler(model, SamplingSettings(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
+    actual = Sampler(model, SamplingSettings(answers=3, temperature=1e-6, max_new_tokens=12))(prompts())
     greedy = GreedyContinuation(model, new_tokens=12)(prompts())
-    for answers, tokens, count in zip(found["answers"], found["answer_tokens"], greedy["continued"], strict=True):
+    for answers, tokens, count in zip(actual["answers"], actual["answer_tokens"], greedy["continued"], strict=True):
         assert len(set(answers)) == 1 and tokens == [count] * 3
 
 
@@ -135,10 +135,10 @@ def test_another_seed_or_id_gives_other_answers_and_fewer_answers_are_the_first_
     other = Sampler(model, replace(WARM, seed=1))(batch)["answers"]
     renamed = Sampler(model, WARM)(batch | {"ids": ["x", "y"]})["answers"]
     fewer = Sampler(model, replace(WARM, answers=2))(batch)["answers"]
-    kept = pick(alone, [0, 2])["answers"]
-    assert all(set(a).isdisjoint(b) for a, b in zip(kept * 2, other + renamed, strict=True))
-    assert fewer == [row[:2] for row in kept]
-    assert len(set(kept[0])) == 3
+    expected = pick(alone, [0, 2])["answers"]
+    assert all(set(a).isdisjoint(b) for a, b in zip(expected * 2, other + renamed, strict=True))
+    assert fewer == [row[:2] for row in expected]
+    assert len(set(expected[0])) == 3
 
 
 def test_the_response_is_ignored_and_a_row_without_a_prompt_has_no_answers(model, alone):
@@ -146,14 +146,14 @@ def test_the_response_is_ignored_and_a_row_without_a_prompt_has_no_answers(model
     longer = np.concatenate([row, [9, 8, 7]]).astype(np.uint32)
     spans = [np.array(s, np.int32) for s in ([40, 43], [5, 9, 40, 43], [0, 43], [])]
     tokens = [longer, longer, longer, row[:0]]
-    told = []
-    found = Sampler(model, WARM)(
-        {"tokens": tokens, "spans": spans, "ids": ["row 0"] * 4}, lambda *told_of: told.append(told_of)
+    calls = []
+    actual = Sampler(model, WARM)(
+        {"tokens": tokens, "spans": spans, "ids": ["row 0"] * 4}, lambda *call: calls.append(call)
     )
-    assert found["answers"] == [alone["answers"][0]] * 2 + [[None] * 3] * 2
-    assert found["ended"][2:] == found["answer_tokens"][2:] == [[None] * 3] * 2
-    assert told[-1] == (6, 6)
-    counts = count_answers(answer_table(found))
+    assert actual["answers"] == [alone["answers"][0]] * 2 + [[None] * 3] * 2
+    assert actual["ended"][2:] == actual["answer_tokens"][2:] == [[None] * 3] * 2
+    assert calls[-1] == (6, 6)
+    counts = count_answers(answer_table(actual))
     assert (counts.missing, counts.lone_rows) == (6, 2)
 
 
@@ -219,9 +219,9 @@ def test_the_embedded_model_answers_and_ends_its_answers():
     questions = ["What is the capital of France?", "Add 2 and 3.", "Name a colour."]
     batch = Encoder(model.tokenizer, Reading())({"prompt": questions, "response": [None] * 3, "turns": [None] * 3})
     settings = SamplingSettings(answers=4, temperature=0.5, max_new_tokens=80)
-    found = Sampler(model, settings)(batch | {"ids": ["a", "b", "c"]})
-    counts = count_answers(answer_table(found))
+    actual = Sampler(model, settings)(batch | {"ids": ["a", "b", "c"]})
+    counts = count_answers(answer_table(actual))
     assert (counts.asked, counts.missing) == (12, 0) and counts.truncated < 12
-    for tokens, ended in zip(chain(*found["answer_tokens"]), chain(*found["ended"]), strict=True):
+    for tokens, ended in zip(chain(*actual["answer_tokens"]), chain(*actual["ended"]), strict=True):
         assert tokens == 80 or ended == "stop"
-    assert "<|eos|>" not in "".join(chain(*found["answers"]))
+    assert "<|eos|>" not in "".join(chain(*actual["answers"]))

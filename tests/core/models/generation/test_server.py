@@ -75,13 +75,13 @@ def error_text(app, given=None, **more):
 @pytest.mark.parametrize("form", ["chat", "completions"])
 def test_a_server_gives_k_answers_to_each_row_in_one_request(model, form):
     app = AnswerApp(model)
-    found, server = request_answers(app, form=form)
+    actual, server = request_answers(app, form=form)
     assert len(app.asked) == len(QUESTIONS) and app.most_at_once <= 3
-    counts = count_answers(answer_table(found))
+    counts = count_answers(answer_table(actual))
     assert (counts.rows, counts.asked, counts.missing) == (4, 12, 0)
-    assert all(len(set(answers)) == 3 for answers in found["answers"])
-    assert {e for row in found["ended"] for e in row} <= {"stop", "length"}
-    assert 12 <= server.generated_tokens <= 72 and found["answer_tokens"] == [[None] * 3] * 4  # only a sum
+    assert all(len(set(answers)) == 3 for answers in actual["answers"])
+    assert {e for row in actual["ended"] for e in row} <= {"stop", "length"}
+    assert 12 <= server.generated_tokens <= 72 and actual["answer_tokens"] == [[None] * 3] * 4  # only a sum
     body = next(b for b in app.asked if "France" in json.dumps(b))
     assert {k: body[k] for k in ("model", "n", "temperature", "top_p", "max_tokens")} == {
         "model": "embedded",
@@ -111,12 +111,12 @@ def test_a_row_has_the_same_answers_in_any_batch_and_order_if_the_server_respect
 def test_a_server_that_does_not_support_n_gets_k_requests_from_then_on(model, fault):
     app = AnswerApp(model, **{fault: True})
     with serving(app) as url, ServerSampler(served_model(url), QUICK) as server:
-        found = server(batch())
+        actual = server(batch())
         extra = fault == "refuses_n"
         assert len(app.asked) == 12 + extra and not server.asks_together
         assert ["n" in body for body in app.asked] == [True] + [False] * (11 + extra)
-        assert all(len(set(answers)) == 3 for answers in found["answers"])
-        assert all(1 <= tokens <= 6 for row in found["answer_tokens"] for tokens in row)
+        assert all(len(set(answers)) == 3 for answers in actual["answers"])
+        assert all(1 <= tokens <= 6 for row in actual["answer_tokens"] for tokens in row)
         assert len({body["seed"] for body in app.asked}) == 12
         server(batch(QUESTIONS[:1]))
         assert len(app.asked) == 15 + extra
@@ -126,19 +126,19 @@ def test_turns_before_the_last_answer_are_sent_and_a_response_is_not(model):
     app = AnswerApp(model)
     turns = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "Gone")]
     tools = [("user", "Weather?"), ("assistant", "Asking."), ("tool", "Rain"), ("assistant", "It rains.")]
-    told = [json.dumps([{"role": r, "content": c} for r, c in said]) for said in (turns, tools)]
-    given = batch(["Hi", "Weather?", "One?"]) | {"response": ["Gone", "It rains.", "Uno"], "turns": [*told, None]}
+    columns = [json.dumps([{"role": r, "content": c} for r, c in sent]) for sent in (turns, tools)]
+    given = batch(["Hi", "Weather?", "One?"]) | {"response": ["Gone", "It rains.", "Uno"], "turns": [*columns, None]}
     request_answers(app, given, concurrency=1)
-    said = [[(m["role"], m["content"]) for m in body["messages"]] for body in app.asked]
+    sent = [[(m["role"], m["content"]) for m in body["messages"]] for body in app.asked]
     plain = [("user", "Weather?"), ("assistant", "Asking."), ("user", "Rain")]
-    assert sorted(said) == sorted([turns[:4], plain, [("user", "One?")]])
+    assert sorted(sent) == sorted([turns[:4], plain, [("user", "One?")]])
 
 
 def test_progress_counts_answers_and_an_exception_it_raises_ends_the_work(model):
-    app, told = AnswerApp(model), []
+    app, calls = AnswerApp(model), []
     with serving(app) as url, ServerSampler(served_model(url), QUICK) as server:
-        server(batch(), lambda *so_far: told.append(so_far))
-        assert told == [(3, 12), (6, 12), (9, 12), (12, 12)]
+        server(batch(), lambda *so_far: calls.append(so_far))
+        assert calls == [(3, 12), (6, 12), (9, 12), (12, 12)]
 
         def stop(done, total):
             raise Cancelled("enough")
@@ -228,8 +228,8 @@ def test_an_address_with_a_key_in_it_is_refused_without_repeating_it(url):
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_transient_failures_are_retried(model, status):
     app = AnswerApp(model, behave=lambda number, body: status if number in (1, 2, 5) else None)
-    found, server = request_answers(app)
-    assert count_answers(answer_table(found)).missing == 0
+    actual, server = request_answers(app)
+    assert count_answers(answer_table(actual)).missing == 0
     assert len(app.asked) == 7 and server.endpoint.retried == 3
 
 
@@ -266,8 +266,8 @@ def test_one_failure_ends_the_other_requests(model):
 
 def test_a_rejected_row_has_no_answers_while_others_do(model):
     app = AnswerApp(model, behave=lambda number, body: 400 if "France" in str(body) else None)
-    found, server = request_answers(app)
-    assert found["answers"][0] == [None] * 3 and None not in chain(*found["answers"][1:])
+    actual, server = request_answers(app)
+    assert actual["answers"][0] == [None] * 3 and None not in chain(*actual["answers"][1:])
     assert (server.refused_rows, server.answered_rows, server.asks_together) == (1, 3, True)
 
 
@@ -282,8 +282,8 @@ def test_a_server_that_rejects_all_rows_is_an_error(model, rows, asked):
 def test_a_broken_connection_is_retried(model):
     cut = Response("{", headers={"Content-Length": "1000"})
     app = AnswerApp(model, behave=lambda number, body: cut if number == 1 else None)
-    found, server = request_answers(app, batch(QUESTIONS[:1]))
-    assert server.endpoint.retried == 1 and count_answers(answer_table(found)).missing == 0
+    actual, server = request_answers(app, batch(QUESTIONS[:1]))
+    assert server.endpoint.retried == 1 and count_answers(answer_table(actual)).missing == 0
 
 
 def test_a_slow_or_missing_server_is_a_clear_error(model):
@@ -316,8 +316,8 @@ def test_a_slow_or_missing_server_is_a_clear_error(model):
     ],
 )
 def test_json_of_another_shape_is_an_error(model, text):
-    said = error_text(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
-    assert "no JSON object" in said or "JSON that holds no answer" in said
+    message = error_text(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
+    assert "no JSON object" in message or "JSON that holds no answer" in message
 
 
 def test_an_unknown_model_is_named_with_the_available_ones(model):
@@ -335,10 +335,10 @@ def test_missing_content_is_an_empty_answer_refusals_are_text_and_extra_answers_
         {"index": 3, "message": {"content": "More"}, "finish_reason": "length"},
     ]
     text = json.dumps({"choices": choices[::-1], "usage": None})
-    found, server = request_answers(
+    actual, server = request_answers(
         AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)), batch(QUESTIONS[:1])
     )
-    assert found == {
+    assert actual == {
         "answers": [["", "I can't.", "Yes"]],
         "answer_tokens": [[None] * 3],
         "ended": [[None, "stop", "length"]],

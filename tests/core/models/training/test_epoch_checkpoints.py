@@ -84,10 +84,10 @@ def adapter(folder):
 
 
 def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(uninterrupted):
-    found = load_epoch_checkpoints(uninterrupted)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
-    assert [c.epoch for c in found] == [1, 2, 3]
-    assert [c.steps for c in found] == [3, 6, 9]
-    assert [c.learning_rate for c in found] == pytest.approx([8e-3 * 23 / 24, 8e-3 * 5 / 8, 8e-3 * 2 / 8])
+    actual = load_epoch_checkpoints(uninterrupted)  # rates, as shares: 1 1 7/8, 6/8 5/8 4/8, 3/8 2/8 1/8
+    assert [c.epoch for c in actual] == [1, 2, 3]
+    assert [c.steps for c in actual] == [3, 6, 9]
+    assert [c.learning_rate for c in actual] == pytest.approx([8e-3 * 23 / 24, 8e-3 * 5 / 8, 8e-3 * 2 / 8])
     assert json.loads((uninterrupted / "epochs" / "2" / "epoch.json").read_text()).keys() == {
         *("epoch", "steps", "learning_rate", "key")
     }
@@ -254,11 +254,11 @@ def test_the_next_epoch_is_the_adam_update_of_the_gradient_at_this_one(ref, data
     moved = {n: (matrices[n] - m.weight).detach() for n, m in adapter_matrices(after.network).items()}
     assert sum(m.shape == (32, 32) for m in matrices.values()) == 2 * (2 + 2 + 1 + 1)  # layers: q, o, and k's, v's A
     lost = token_mean(model.network, data)
-    found = dict(zip(matrices, torch.autograd.grad(lost, list(matrices.values())), strict=True))
+    actual = dict(zip(matrices, torch.autograd.grad(lost, list(matrices.values())), strict=True))
     rule = AdamMoments.from_tensors(load_file(now.moments), now.steps).build_update(
         {n: m.shape for n, m in matrices.items()}, "cpu"
     )
-    for name, gradient in found.items():
+    for name, gradient in actual.items():
         step = rule(name, gradient.clone())
         assert torch.allclose(moved[name] / then.learning_rate, step, rtol=1e-3, atol=1e-3), name
         assert step.abs().mean() > 0.1

@@ -72,10 +72,10 @@ def some(batch, rows):
 
 def trained(network):
     """The adapter's parameters by name, ready for autograd."""
-    found = {name: p for name, p in network.named_parameters() if "lora_" in name}
-    for parameter in found.values():
+    actual = {name: p for name, p in network.named_parameters() if "lora_" in name}
+    for parameter in actual.values():
         parameter.requires_grad_(True)
-    return found
+    return actual
 
 
 def nll_of(network, tokens, spans):
@@ -89,8 +89,8 @@ def nll_of(network, tokens, spans):
 def autograd_gradient(network, loss):
     """{name: gradient} of one loss, by autograd."""
     parameters = trained(network)
-    found = torch.autograd.grad(loss, list(parameters.values()))
-    return dict(zip(parameters, found, strict=True))
+    actual = torch.autograd.grad(loss, list(parameters.values()))
+    return dict(zip(parameters, actual, strict=True))
 
 
 def loop_over_rows(network, batch):
@@ -103,8 +103,8 @@ def loop_over_rows(network, batch):
     }
 
 
-def gradients_by_row(found):
-    return {int(row): {k: g[i] for k, g in stacked.items()} for rows, stacked in found for i, row in enumerate(rows)}
+def gradients_by_row(actual):
+    return {int(row): {k: g[i] for k, g in stacked.items()} for rows, stacked in actual for i, row in enumerate(rows)}
 
 
 def flat(gradient, names):
@@ -303,8 +303,8 @@ def expected_update(form, momentum):
 def test_both_forms_with_and_without_momentum_worked_by_hand(form, momentum):
     one = torch.ones(1, 1)
     moments = AdamMoments({"a": one}, {"a": 4 * one}, 1, form, momentum, betas=(0.5, 0.75), epsilon=1.0)
-    found = moments.build_update({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
-    assert found.item() == pytest.approx(expected_update(form, momentum), rel=1e-6)
+    actual = moments.build_update({"a": (1, 1)}, "cpu")("a", torch.full((1, 1, 1), 2.0))
+    assert actual.item() == pytest.approx(expected_update(form, momentum), rel=1e-6)
 
 
 def test_moments_are_matched_by_name_in_any_order():
@@ -343,21 +343,21 @@ def test_moments_of_other_parameters_are_a_clear_error(gradients):
 def test_scores_are_the_cosines_of_full_gradients(model, gradients, form):
     moments = random_moments(gradients, form=form) if form else None
     directions = random_directions(gradients)
-    found = gradients.scores(rows_of(), directions, moments)
+    actual = gradients.scores(rows_of(), directions, moments)
     names = list(gradients.shapes)
     rule = moments.build_update(gradients.shapes, "cpu") if moments else lambda name, g: g
     for row, gradient in loop_over_rows(model.network, rows_of()).items():
         step = flat({k: rule(k, g.clone()[None])[0] for k, g in gradient.items()}, names)
         expected = [(step @ flat(d, names) / step.norm()).item() for d in directions]
-        np.testing.assert_allclose(found.cosines[row], expected, rtol=1e-4, atol=1e-5)
-    assert found.cosines.shape == (7, 2) and found.cosines.dtype == np.float32
+        np.testing.assert_allclose(actual.cosines[row], expected, rtol=1e-4, atol=1e-5)
+    assert actual.cosines.shape == (7, 2) and actual.cosines.dtype == np.float32
 
 
 def test_a_row_s_own_gradient_has_cosine_one(gradients):
     own = gradients_by_row(gradients.iterate_rows(rows_of()))[5]
     length = flat(own, list(own)).norm()
-    found = gradients.scores(rows_of(), [{k: (g / length).float() for k, g in own.items()}])
-    assert found.cosines[5, 0] == pytest.approx(1, abs=1e-6)
+    actual = gradients.scores(rows_of(), [{k: (g / length).float() for k, g in own.items()}])
+    assert actual.cosines[5, 0] == pytest.approx(1, abs=1e-6)
 
 
 @checkpointing_too
@@ -374,10 +374,10 @@ def test_batch_size_and_order_change_nothing(model, gradients, checkpointing):
 def test_rows_without_a_response_token_are_nan_and_counted(gradients):
     batch = rows_of()
     batch["spans"][0] = np.array([0, 1], np.int32)  # only a first token, which nothing predicts
-    found = gradients.scores(batch, random_directions(gradients), random_moments(gradients))
-    assert np.flatnonzero(np.isnan(found.cosines).all(axis=1)).tolist() == [0, 2]
-    assert np.isfinite(np.delete(found.cosines, [0, 2], axis=0)).all()
-    assert found.unanswered == 2
+    actual = gradients.scores(batch, random_directions(gradients), random_moments(gradients))
+    assert np.flatnonzero(np.isnan(actual.cosines).all(axis=1)).tolist() == [0, 2]
+    assert np.isfinite(np.delete(actual.cosines, [0, 2], axis=0)).all()
+    assert actual.unanswered == 2
     np.testing.assert_array_equal(predicted_token_counts(batch["spans"])[[0, 2, 3]], [0, 0, 3])
     none = gradients.scores(some(batch, [0, 2]), random_directions(gradients))
     assert np.isnan(none.cosines).all() and none.unanswered == 2
@@ -388,8 +388,8 @@ def test_a_gradient_of_length_zero_has_no_cosine(gradients):
     with torch.no_grad():
         for module in adapter_matrices(model.network).values():
             module.weight.zero_()  # A = B = 0: both gradients are 0
-    found = RowGradients(model).scores(rows_of(), random_directions(gradients))
-    assert np.isnan(found.cosines).all() and found.unanswered == 1
+    actual = RowGradients(model).scores(rows_of(), random_directions(gradients))
+    assert np.isnan(actual.cosines).all() and actual.unanswered == 1
 
 
 def test_directions_of_another_adapter_are_a_clear_error(gradients):
@@ -467,21 +467,23 @@ def test_pair_gradients_equal_a_loop_over_pairs(near_base_model):
     gradients = RowGradients(near_base_model)
     chosen, rejected, _ = pairs_of()
     theirs, _ = loop_over_pairs(near_base_model, 0.1)
-    found = dict(
+    actual = dict(
         (int(pair), {k: g[i] for k, g in stacked.items()})
         for pairs, (stacked, _) in gradients.iterate_pairs(chosen, rejected)
         for i, pair in enumerate(pairs)
     )
-    assert found.keys() == {0, 1, 4}
-    units = {j: {k: (g / flat(found[j], list(found[j])).norm()).float() for k, g in found[j].items()} for j in theirs}
+    assert actual.keys() == {0, 1, 4}
+    units = {
+        j: {k: (g / flat(actual[j], list(actual[j])).norm()).float() for k, g in actual[j].items()} for j in theirs
+    }
     assert_agree(units, {j: {k: g.float() for k, g in unit.items()} for j, unit in theirs.items()}, 1e-4)
 
 
 def test_directions_are_means_of_unit_gradients_independent_of_beta_and_reference(near_base_model):
     gradients = RowGradients(near_base_model)
-    found = preference_directions(gradients, *pairs_of())
-    assert found.subtasks == ["a", "b"] and found.used.tolist() == [2, 1] and found.skipped == 2
-    ours = gradients.scores(rows_of(), found.vectors, random_moments(gradients)).cosines
+    actual = preference_directions(gradients, *pairs_of())
+    assert actual.subtasks == ["a", "b"] and actual.used.tolist() == [2, 1] and actual.skipped == 2
+    ours = gradients.scores(rows_of(), actual.vectors, random_moments(gradients)).cosines
     for beta in (0.1, 5.0):
         units, _ = loop_over_pairs(near_base_model, beta)
         means = [{k: ((units[0][k] + units[4][k]) / 2).float() for k in gradients.shapes}, units[1]]
@@ -497,19 +499,19 @@ def test_directions_do_not_depend_on_the_batch(near_base_model):
 
 def test_less_is_the_mean_of_unit_gradients_of_the_chosen(near_base_model):
     chosen, _, subtasks = pairs_of()
-    found = sft_directions(RowGradients(near_base_model), chosen, subtasks)
+    actual = sft_directions(RowGradients(near_base_model), chosen, subtasks)
     loop = loop_over_rows(near_base_model.network, chosen)
     names = list(loop[0])
     expected = sum(flat(loop[j], names) / flat(loop[j], names).norm() for j in (0, 3, 4)) / 3
-    torch.testing.assert_close(flat(found.vectors[0], names), expected, rtol=1e-4, atol=1e-7)
-    assert found.used.tolist() == [3, 2] and found.skipped == 0
+    torch.testing.assert_close(flat(actual.vectors[0], names), expected, rtol=1e-4, atol=1e-7)
+    assert actual.used.tolist() == [3, 2] and actual.skipped == 0
 
 
 def test_a_sub_task_without_a_usable_pair_is_nan_and_so_are_its_scores(near_base_model):
     gradients = RowGradients(near_base_model)
-    found = preference_directions(gradients, *pairs_of()[:2], ["a", "a", "none", "none", "a"])
-    assert found.used.tolist() == [3, 0]
-    scores = gradients.scores(some(rows_of(), [0, 1]), found.vectors).cosines
+    actual = preference_directions(gradients, *pairs_of()[:2], ["a", "a", "none", "none", "a"])
+    assert actual.used.tolist() == [3, 0]
+    scores = gradients.scores(some(rows_of(), [0, 1]), actual.vectors).cosines
     assert np.isfinite(scores[:, 0]).all() and np.isnan(scores[:, 1]).all()
 
 
@@ -526,8 +528,8 @@ def test_margins_are_those_of_the_loss_and_give_the_pair_accuracy(near_base_mode
     assert pair_accuracy(np.array([1.0, -2.0, np.nan, 0.0])) == 0.5
     assert np.isnan(pair_accuracy(np.array([np.nan])))
     gradients = RowGradients(near_base_model)
-    for pairs, (_, said) in gradients.iterate_pairs(chosen, rejected):
-        np.testing.assert_allclose(said, policy[pairs], rtol=1e-5)
+    for pairs, (_, log_pi) in gradients.iterate_pairs(chosen, rejected):
+        np.testing.assert_allclose(log_pi, policy[pairs], rtol=1e-5)
 
 
 # --- rejected models
@@ -620,8 +622,8 @@ def test_a_layer_may_run_on_flattened_tokens():
     expected = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
     attention = model.network.model.layers[0].self_attn
     attention.o_proj = Flat(attention.o_proj)
-    found = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
-    assert_agree({row: {k.replace(".inner", ""): g for k, g in found[row].items()} for row in found}, expected)
+    actual = gradients_by_row(RowGradients(model).iterate_rows(rows_of()))
+    assert_agree({row: {k.replace(".inner", ""): g for k, g in actual[row].items()} for row in actual}, expected)
 
 
 def test_a_layer_that_runs_on_some_tokens_only_is_refused():
