@@ -63,25 +63,25 @@ def test_the_chunk_size_changes_nothing(monkeypatch, chunk):
     whole = activation_clusters(states, np.arange(300), 4, seed=0)
     monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", chunk)
     told = []
-    found = activation_clusters(states, np.arange(300), 4, seed=0, on_part=lambda *at: told.append(at))
-    assert found.tolist() == whole.tolist()
+    result = activation_clusters(states, np.arange(300), 4, seed=0, on_part=lambda *at: told.append(at))
+    assert result.tolist() == whole.tolist()
     assert told[-1] == (300, 300) and told == sorted(told)
 
 
 def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads():
     states, _ = planted(1500, 3, own=0.1)
-    found = []
+    result = []
     for threads in (1, 2, 4):
         with threadpool_limits(threads):
-            found.append(activation_clusters(states, np.arange(1500), 10, seed=5).tolist())
-    assert found[0] == found[1] == found[2]
+            result.append(activation_clusters(states, np.arange(1500), 10, seed=5).tolist())
+    assert result[0] == result[1] == result[2]
 
 
 def test_the_order_of_the_given_rows_changes_nothing():
     states, _ = planted(400, 5, own=0.1)
     rows = np.random.default_rng(0).permutation(400)[:300]
-    found = activation_clusters(states, rows, 6, seed=0)
-    assert found.tolist() == activation_clusters(states, np.sort(rows), 6, seed=0).tolist()
+    result = activation_clusters(states, rows, 6, seed=0)
+    assert result.tolist() == activation_clusters(states, np.sort(rows), 6, seed=0).tolist()
 
 
 def test_another_order_of_the_pool_gives_the_same_groups_if_they_are_clear():
@@ -138,5 +138,5 @@ def test_rows_without_a_cluster_are_ignored():
 
 @pytest.mark.parametrize(("rows", "clusters", "count"), [([], 3, 0), ([0], 3, 0), ([1, 2], 1, 1), ([], 0, 0)])
 def test_evenness_of_nothing_is_not_a_number(rows, clusters, count):
-    found, evenness = cluster_diversity(np.array([-1, 0, 0]), np.array(rows, np.int64), clusters)
-    assert found == count and np.isnan(evenness)
+    result, evenness = cluster_diversity(np.array([-1, 0, 0]), np.array(rows, np.int64), clusters)
+    assert result == count and np.isnan(evenness)

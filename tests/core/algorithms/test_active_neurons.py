@@ -63,5 +63,5 @@ def test_ends_that_do_not_fill_the_list_are_refused(ends):
 
 
 def test_slices_are_concatenated():
-    found = gather_slices(np.arange(10), np.array([0, 3, 3, 10]), np.array([2, 1, 0]))
-    assert found.tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]
+    result = gather_slices(np.arange(10), np.array([0, 3, 3, 10]), np.array([2, 1, 0]))
+    assert result.tolist() == [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]

@@ -23,8 +23,8 @@ def unit_vectors(n, k, width, *, spread=1.0, seed=0, dtype=np.float32):
 
 def of(*answers):
     """Return D, I and K' of one row."""
-    found = compute_geometry(gram_matrices(np.array([answers], np.float32)))
-    return found.dispersion[0], found.anisotropy[0], found.counted[0]
+    result = compute_geometry(gram_matrices(np.array([answers], np.float32)))
+    return result.dispersion[0], result.anisotropy[0], result.counted[0]
 
 
 def simplex(k):
@@ -48,9 +48,9 @@ def plain(vectors):
 @pytest.mark.parametrize("k", [2, 3, 5, 20])
 def test_equal_answers_have_zero_spread_to_the_last_bit(k, dtype):
     same = np.repeat(unit_vectors(200, 1, 77, dtype=dtype), k, axis=1)
-    found = compute_geometry(gram_matrices(same))
-    assert (found.dispersion == 0).all() and (found.anisotropy == 0).all()
-    assert (found.counted == k).all()
+    result = compute_geometry(gram_matrices(same))
+    assert (result.dispersion == 0).all() and (result.anisotropy == 0).all()
+    assert (result.counted == k).all()
 
 
 def test_two_opposite_groups_lie_on_one_line():
@@ -70,9 +70,9 @@ def test_a_right_angle_of_groups_by_hand():
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5, 9])
 def test_a_regular_simplex_is_spread_equally_in_all_its_directions(k):
-    found = compute_geometry(gram_matrices(simplex(k)[None]))
-    assert found.dispersion[0] == pytest.approx(1)  # its centre is 0
-    assert found.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
+    result = compute_geometry(gram_matrices(simplex(k)[None]))
+    assert result.dispersion[0] == pytest.approx(1)  # its centre is 0
+    assert result.anisotropy[0] == pytest.approx(1 - 1 / (k - 1), abs=1e-6)
     orthogonal = compute_geometry(
         gram_matrices(np.eye(k)[None])
     )  # unrelated answers: the same shape, around another centre
@@ -82,9 +82,9 @@ def test_a_regular_simplex_is_spread_equally_in_all_its_directions(k):
 
 def test_values_match_the_singular_values_of_the_vectors():
     vectors = unit_vectors(300, 5, 48, spread=0.4)
-    found, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors)), plain(vectors)
-    np.testing.assert_allclose(found.dispersion, dispersion, atol=1e-6)
-    np.testing.assert_allclose(found.anisotropy, anisotropy, atol=1e-5)
+    result, (dispersion, anisotropy) = compute_geometry(gram_matrices(vectors)), plain(vectors)
+    np.testing.assert_allclose(result.dispersion, dispersion, atol=1e-6)
+    np.testing.assert_allclose(result.anisotropy, anisotropy, atol=1e-5)
 
 
 def test_half_precision_is_close_enough():
@@ -101,17 +101,17 @@ def test_rotating_or_reordering_answers_changes_nothing(seed, k, spread):
     draw = np.random.default_rng(seed)
     straight = compute_geometry(gram_matrices(vectors))
     for other in (vectors @ rotation(6, seed), vectors[:, draw.permutation(k)]):
-        found = compute_geometry(gram_matrices(other))
-        np.testing.assert_allclose(found.dispersion, straight.dispersion, atol=1e-6)
-        np.testing.assert_allclose(found.anisotropy, straight.anisotropy, atol=1e-4)
+        result = compute_geometry(gram_matrices(other))
+        np.testing.assert_allclose(result.dispersion, straight.dispersion, atol=1e-6)
+        np.testing.assert_allclose(result.anisotropy, straight.anisotropy, atol=1e-4)
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(2, 8), spread=st.floats(0.0, 20))
 def test_values_stay_in_their_bounds(seed, k, spread):
-    found = compute_geometry(gram_matrices(unit_vectors(4, k, 5, spread=spread, seed=seed)))
-    assert (found.dispersion >= 0).all() and (found.dispersion <= 1 + 1e-6).all()
-    assert (found.anisotropy >= 0).all() and (found.anisotropy <= 1 - 1 / (k - 1) + 1e-9).all()
+    result = compute_geometry(gram_matrices(unit_vectors(4, k, 5, spread=spread, seed=seed)))
+    assert (result.dispersion >= 0).all() and (result.dispersion <= 1 + 1e-6).all()
+    assert (result.anisotropy >= 0).all() and (result.anisotropy <= 1 - 1 / (k - 1) + 1e-9).all()
 
 
 def test_a_missing_answer_is_ignored_wherever_it_is():
@@ -128,20 +128,20 @@ def test_fewer_than_two_answers_give_missing_values():
 
 
 def test_similarities_with_a_missing_answer_are_missing():
-    found = gram_matrices(np.float32([[ALONG, GONE, UP]]))
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found[0], [[1, NAN, 0], [NAN, NAN, NAN], [0, NAN, 1]])
+    result = gram_matrices(np.float32([[ALONG, GONE, UP]]))
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result[0], [[1, NAN, 0], [NAN, NAN, NAN], [0, NAN, 1]])
 
 
 def test_similarities_are_symmetric_to_the_last_bit():
-    found = gram_matrices(unit_vectors(50, 7, 33))
-    np.testing.assert_array_equal(found, found.transpose(0, 2, 1))
+    result = gram_matrices(unit_vectors(50, 7, 33))
+    np.testing.assert_array_equal(result, result.transpose(0, 2, 1))
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 8), (0, 0, 0), (4, 0, 8), (4, 2, 0)])
 def test_empty_input_gives_empty_output(shape):
-    found = compute_geometry(gram_matrices(np.zeros(shape, np.float32)))
-    assert len(found.dispersion) == len(found.anisotropy) == len(found.counted) == shape[0]
+    result = compute_geometry(gram_matrices(np.zeros(shape, np.float32)))
+    assert len(result.dispersion) == len(result.anisotropy) == len(result.counted) == shape[0]
 
 
 def test_the_chunk_size_changes_no_bit(monkeypatch):
@@ -164,11 +164,11 @@ def test_a_file_is_read_a_part_at_a_time(tmp_path, monkeypatch):
     vectors.tofile(tmp_path / "vectors")
     mapped = np.memmap(tmp_path / "vectors", np.float16, "r", shape=(rows, k, width))
     tracemalloc.start()
-    found = compute_geometry(gram_matrices(mapped))
+    result = compute_geometry(gram_matrices(mapped))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < rows * (k * k * 4 + 24) + 8 * 8 * answer_geometry.CHUNK
-    np.testing.assert_array_equal(found.dispersion, compute_geometry(gram_matrices(vectors)).dispersion)
+    np.testing.assert_array_equal(result.dispersion, compute_geometry(gram_matrices(vectors)).dispersion)
 
 
 def test_the_map_of_two_groups_by_hand():
@@ -198,8 +198,8 @@ def test_the_map_holds_as_much_as_any_two_axes_can(seed, k):
 
 def test_the_map_agrees_with_dispersion_and_anisotropy():
     gram = gram_matrices(unit_vectors(1, 5, 30))
-    found, flat = compute_geometry(gram), answer_coordinates(gram[0])
-    assert (flat[:, 0] ** 2).sum() == pytest.approx(5 * found.dispersion[0] * (1 - found.anisotropy[0]))
+    result, flat = compute_geometry(gram), answer_coordinates(gram[0])
+    assert (flat[:, 0] ** 2).sum() == pytest.approx(5 * result.dispersion[0] * (1 - result.anisotropy[0]))
 
 
 def test_missing_answers_are_not_on_the_map_and_move_no_other():
@@ -218,11 +218,11 @@ def test_the_map_of_equal_answers_is_one_point(k):
 
 
 def test_the_centre_of_answers_is_the_mean_of_those_present():
-    found = answer_centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
+    result = answer_centres(np.float32([[ALONG, GONE, UP], [GONE, GONE, GONE], [UP, UP, UP]]))
     width = len(UP)
-    np.testing.assert_allclose(found[0], (np.float32(ALONG) + np.float32(UP)) / 2)
-    assert np.isnan(found[1]).all() and found.shape == (3, width)
-    np.testing.assert_array_equal(found[2], np.float32(UP))
+    np.testing.assert_allclose(result[0], (np.float32(ALONG) + np.float32(UP)) / 2)
+    assert np.isnan(result[1]).all() and result.shape == (3, width)
+    np.testing.assert_array_equal(result[2], np.float32(UP))
 
 
 def test_answers_that_differ_more_have_a_centre_nearer_to_zero():

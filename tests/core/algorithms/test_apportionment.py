@@ -57,13 +57,13 @@ def test_a_full_task_leaves_its_share_to_the_others_by_their_weights():
 
 def test_a_larger_budget_takes_no_seat_away_unlike_largest_remainders():
     """Weights 6 : 6 : 2. Largest remainders give 4 4 2 of ten seats and 5 5 1 of eleven."""
-    found = seats_at_budgets(seat_order([6, 6, 2], [PLENTY] * 3), 3, [9, 10, 11, 12])
-    assert found.tolist() == [[4, 4, 1], [5, 4, 1], [5, 5, 1], [5, 5, 2]]
+    result = seats_at_budgets(seat_order([6, 6, 2], [PLENTY] * 3), 3, [9, 10, 11, 12])
+    assert result.tolist() == [[4, 4, 1], [5, 4, 1], [5, 5, 1], [5, 5, 2]]
 
 
 def test_weights_are_followed_as_closely_as_whole_rows_can():
-    found = apportion_seats([0.5, 0.3, 0.2], [PLENTY] * 3, 100)
-    assert found.tolist() == [50, 30, 20]
+    result = apportion_seats([0.5, 0.3, 0.2], [PLENTY] * 3, 100)
+    assert result.tolist() == [50, 30, 20]
 
 
 def test_ties_go_to_the_earlier_task():
@@ -102,29 +102,29 @@ def test_seats_are_those_that_another_library_finds_by_its_search_for_a_divisor(
 @given(parties, st.integers(0, 90))
 def test_the_sum_is_exact_and_no_cap_is_exceeded(some, house):
     weights, caps = split(some)
-    found = apportion_seats(weights, caps, house)
-    assert found.sum() == min(house, sum(caps))
-    assert (found <= caps).all()
-    assert (found >= 0).all()
+    result = apportion_seats(weights, caps, house)
+    assert result.sum() == min(house, sum(caps))
+    assert (result <= caps).all()
+    assert (result >= 0).all()
 
 
 @given(parties)
 def test_each_larger_budget_adds_exactly_one_seat(some):
     weights, caps = split(some)
-    found = seats_at_budgets(seat_order(weights, caps), len(caps), range(sum(caps) + 1))
-    steps = np.diff(found, axis=0)
+    result = seats_at_budgets(seat_order(weights, caps), len(caps), range(sum(caps) + 1))
+    steps = np.diff(result, axis=0)
     assert (steps >= 0).all()
     assert (steps.sum(axis=1) == 1).all()
-    assert all(apportion_seats(weights, caps, house).tolist() == row.tolist() for house, row in enumerate(found))
+    assert all(apportion_seats(weights, caps, house).tolist() == row.tolist() for house, row in enumerate(result))
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=6), st.data())
 def test_no_seat_would_be_better_placed_elsewhere(weights, data):
     """Property of Webster's method: no task below its cap has a stronger claim than the weakest seat given."""
     caps = data.draw(st.lists(st.integers(0, 15), min_size=len(weights), max_size=len(weights)))
-    found = apportion_seats(weights, caps, data.draw(st.integers(0, 60)))
-    claims = [w / (s + 0.5) for w, s, cap in zip(weights, found, caps, strict=True) if s < cap]
-    granted = [w / (s - 0.5) for w, s in zip(weights, found, strict=True) if s > 0]
+    result = apportion_seats(weights, caps, data.draw(st.integers(0, 60)))
+    claims = [w / (s + 0.5) for w, s, cap in zip(weights, result, caps, strict=True) if s < cap]
+    granted = [w / (s - 0.5) for w, s in zip(weights, result, strict=True) if s > 0]
     assert max(claims, default=0) <= min(granted, default=np.inf) * (1 + 1e-12)
 
 
@@ -199,9 +199,9 @@ TASK = np.random.default_rng(3).integers(-1, 4, 200)
 
 
 def test_each_row_is_drawn_once_from_its_own_task():
-    found = shuffle_by_task(TASK, 5, seed=1)
-    assert len(found) == 5
-    for t, rows in enumerate(found):
+    result = shuffle_by_task(TASK, 5, seed=1)
+    assert len(result) == 5
+    for t, rows in enumerate(result):
         assert sorted(rows.tolist()) == [i for i, own in enumerate(TASK) if own == t]
         assert rows.dtype == np.int64
 

@@ -69,10 +69,10 @@ def test_it_is_the_plain_greedy_order_in_thousands_of_small_cases(g, tau, seed):
     rng = np.random.default_rng(seed)
     for _ in range(300):
         rows, neurons = random_rows(rng)
-        found = coverage_order(states_of(rows, neurons), g=g, tau=tau)
+        result = coverage_order(states_of(rows, neurons), g=g, tau=tau)
         order, gains = plain_greedy(rows, neurons, g, tau)
-        assert found.rows.tolist() == order, rows
-        assert found.gains.tolist() == gains
+        assert result.rows.tolist() == order, rows
+        assert result.gains.tolist() == gains
 
 
 @every_growth
@@ -88,8 +88,8 @@ def test_it_is_the_plain_greedy_order_for_any_batch_and_chunk(monkeypatch, g, ta
 @given(st.lists(st.sets(st.integers(0, 7)), max_size=12), st.sampled_from(GROWTHS))
 def test_any_active_neurons_give_the_plain_greedy_order(rows, growth):
     rows = [sorted(row) for row in rows]
-    found = coverage_order(states_of(rows, 8), g=growth[0], tau=growth[1])
-    assert found.rows.tolist() == plain_greedy(rows, 8, *growth)[0]
+    result = coverage_order(states_of(rows, 8), g=growth[0], tau=growth[1])
+    assert result.rows.tolist() == plain_greedy(rows, 8, *growth)[0]
 
 
 HAND = states_of([[0, 1, 2], [2, 3], [3], [0, 1]], 4)
@@ -106,11 +106,11 @@ R = np.sqrt(2) - 1  # gain of a second row with the same neuron
     ],
 )
 def test_an_order_worked_by_hand(g, tau, rows, gains):
-    found = coverage_order(HAND, g=g, tau=tau)
-    assert found.rows.tolist() == rows
-    np.testing.assert_allclose(found.gains, gains, atol=1e-8)
-    assert found.total == pytest.approx(sum(gains))
-    np.testing.assert_allclose(found.curve, np.cumsum(gains) / sum(gains))
+    result = coverage_order(HAND, g=g, tau=tau)
+    assert result.rows.tolist() == rows
+    np.testing.assert_allclose(result.gains, gains, atol=1e-8)
+    assert result.total == pytest.approx(sum(gains))
+    np.testing.assert_allclose(result.curve, np.cumsum(gains) / sum(gains))
 
 
 def test_of_equal_rows_the_earlier_comes_first():
@@ -155,12 +155,12 @@ def test_it_makes_the_same_greedy_mistake_as_the_plain_algorithm():
 @every_growth
 def test_gains_never_rise_and_add_up_to_what_the_prefix_covers(g, tau):
     states = clustered(120)
-    found = coverage_order(states, g=g, tau=tau)
-    assert (np.diff(found.gains) <= 0).all()
+    result = coverage_order(states, g=g, tau=tau)
+    assert (np.diff(result.gains) <= 0).all()
     for k in (1, 7, 60, 120):
-        assert found.gains[:k].sum() == pytest.approx(f(states, found.rows[:k], g, tau), abs=1e-5)
-    assert found.curve[-1] == pytest.approx(1)
-    assert sorted(found.rows.tolist()) == list(range(120))
+        assert result.gains[:k].sum() == pytest.approx(f(states, result.rows[:k], g, tau), abs=1e-5)
+    assert result.curve[-1] == pytest.approx(1)
+    assert sorted(result.rows.tolist()) == list(range(120))
 
 
 def test_a_shorter_order_is_a_prefix_of_a_longer_one():
@@ -195,21 +195,21 @@ def test_a_copy_of_a_row_adds_nothing_new_and_so_comes_last():
 
 
 def test_a_length_above_the_pool_gives_all_rows():
-    found = coverage_order(HAND, 99)
-    assert found.rows.tolist() == [0, 1, 3, 2]
+    result = coverage_order(HAND, 99)
+    assert result.rows.tolist() == [0, 1, 3, 2]
 
 
 def test_rows_without_a_neuron_come_last_and_add_nothing():
-    found = coverage_order(states_of([[], [0], [], [1, 2], []], 3))
-    assert found.rows.tolist() == [3, 1, 0, 2, 4]
-    assert found.gains.tolist() == [2, 1, 0, 0, 0]
+    result = coverage_order(states_of([[], [0], [], [1, 2], []], 3))
+    assert result.rows.tolist() == [3, 1, 0, 2, 4]
+    assert result.gains.tolist() == [2, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize("neurons", [0, 3])
 def test_a_pool_without_active_neurons_has_an_order_and_no_curve(neurons):
-    found = coverage_order(states_of([[], [], []], neurons))
-    assert found.rows.tolist() == [0, 1, 2]
-    assert np.isnan(found.curve).all()
+    result = coverage_order(states_of([[], [], []], neurons))
+    assert result.rows.tolist() == [0, 1, 2]
+    assert np.isnan(result.curve).all()
     assert len(coverage_order(states_of([], neurons)).rows) == 0
 
 
@@ -261,8 +261,8 @@ def test_the_curve_of_any_order_is_f_of_its_prefixes(g, tau):
 
 def test_the_curve_of_the_greedy_order_equals_its_own():
     states = clustered(80)
-    found = coverage_order(states, 30)
-    np.testing.assert_allclose(coverage_curve(states, found.rows, range(1, 31)), found.curve, atol=1e-12)
+    result = coverage_order(states, 30)
+    np.testing.assert_allclose(coverage_curve(states, result.rows, range(1, 31)), result.curve, atol=1e-12)
 
 
 def test_greedy_covers_more_than_random_rows_do():
@@ -277,8 +277,8 @@ def test_greedy_covers_more_than_random_rows_do():
 
 def test_one_part_is_the_plain_order():
     states = clustered(100)
-    found = partitioned_order(states, 40, part_rows=100)
-    np.testing.assert_array_equal(found.rows, coverage_order(states, 40).rows)
+    result = partitioned_order(states, 40, part_rows=100)
+    np.testing.assert_array_equal(result.rows, coverage_order(states, 40).rows)
 
 
 @every_growth
@@ -291,9 +291,9 @@ def test_partition_and_merge_step_by_step(g, tau):
         forward += [rows[i] for i in own[:10]]
     forward.sort()
     order, gains = plain_greedy([states.row(i).tolist() for i in forward], 400, g, tau)
-    found = partitioned_order(states, 20, part_rows=40, slack=1.5, g=g, tau=tau)
-    assert found.rows.tolist() == [forward[i] for i in order[:20]]
-    np.testing.assert_allclose(found.gains, gains[:20], atol=1e-6)
+    result = partitioned_order(states, 20, part_rows=40, slack=1.5, g=g, tau=tau)
+    assert result.rows.tolist() == [forward[i] for i in order[:20]]
+    np.testing.assert_allclose(result.gains, gains[:20], atol=1e-6)
 
 
 def test_partitioning_loses_little_and_its_curve_is_true():
@@ -306,8 +306,8 @@ def test_partitioning_loses_little_and_its_curve_is_true():
 
 @pytest.mark.parametrize("length", [0, 1, 5, 30, 99])
 def test_partitioning_gives_as_many_rows_as_requested(length):
-    found = partitioned_order(clustered(30), length, part_rows=4)
-    assert len(set(found.rows.tolist())) == len(found.rows) == min(30, length)
+    result = partitioned_order(clustered(30), length, part_rows=4)
+    assert len(set(result.rows.tolist())) == len(result.rows) == min(30, length)
 
 
 def test_partitioning_is_deterministic_also_from_a_mapped_file(tmp_path):

@@ -37,12 +37,12 @@ def test_groups_are_numbered_by_size_and_then_by_where_they_begin():
 def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads(monkeypatch, whole):
     monkeypatch.setattr("core.algorithms.kmeans.MAX_FULL_PASS", whole)
     cloud = np.random.default_rng(0).normal(size=(5000, 16)).astype(np.float32)  # no clusters: every border is open
-    found = []
+    result = []
     for threads in (1, 2, 4):
         with threadpool_limits(threads):
-            found.append(kmeans(cloud, 12, seed=3).tolist())
-    assert found[0] == found[1] == found[2]
-    assert found[0] != kmeans(cloud, 12, seed=4).tolist()
+            result.append(kmeans(cloud, 12, seed=3).tolist())
+    assert result[0] == result[1] == result[2]
+    assert result[0] != kmeans(cloud, 12, seed=4).tolist()
 
 
 def test_batches_find_the_same_clouds(monkeypatch):

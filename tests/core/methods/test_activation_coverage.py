@@ -41,15 +41,15 @@ def test_with_square_root_growth_a_second_similar_row_still_counts():
 
 
 def test_a_filter_restarts_the_search():
-    found = order(measured(), eligible=(1, 0, 1, 1, 1))
-    assert found.rows.tolist() == [4, 2, 0]
-    np.testing.assert_array_equal(found.values, [0, np.nan, 1, np.nan, 3])
+    result = order(measured(), eligible=(1, 0, 1, 1, 1))
+    assert result.rows.tolist() == [4, 2, 0]
+    np.testing.assert_array_equal(result.values, [0, np.nan, 1, np.nan, 3])
 
 
 def test_a_filter_that_removes_only_rows_without_active_neurons_changes_nothing():
-    found = order(measured(), eligible=(1, 1, 1, 0, 1))
-    assert found.values is None
-    assert found.rows.tolist() == order(measured()).rows.tolist()
+    result = order(measured(), eligible=(1, 1, 1, 0, 1))
+    assert result.values is None
+    assert result.rows.tolist() == order(measured()).rows.tolist()
 
 
 def test_rows_without_a_response_are_selectable_only_if_no_row_has_one():

@@ -117,7 +117,7 @@ def test_excluded_rows_have_a_reason():
     for quota in ("webster", "release"):
         order = AnswerDivergence(quota=quota).order(measured, ALL[:5], seed=0)
         assert order.rows.tolist() == [0]
-        assert {why: found.tolist() for why, found in order.excluded.items()} == {
+        assert {why: result.tolist() for why, result in order.excluded.items()} == {
             "no response": [3],
             "not measured": [2, 4],
             NO_BIN: [1],
@@ -168,12 +168,12 @@ def test_the_release_is_followed_to_the_letter(drawn, budget):
 def test_every_budget_is_spent_by_webster_seats_on_the_best_of_each_bin(drawn, budget):
     bins, score = zip(*drawn, strict=True)
     measured = pool(bins, score)
-    found = AnswerDivergence().order(measured, np.ones(len(drawn), bool), seed=0).rows[:budget]
+    result = AnswerDivergence().order(measured, np.ones(len(drawn), bool), seed=0).rows[:budget]
     sizes, known = np.bincount(bins), AnswerDivergence().scores(measured)["divergence"]
-    held = np.bincount(np.array(bins)[found], minlength=len(sizes))
+    held = np.bincount(np.array(bins)[result], minlength=len(sizes))
     np.testing.assert_array_equal(held, apportion_seats(sizes.astype(float), sizes, budget))
     for own in range(len(sizes)):
-        taken = np.isin(np.flatnonzero(np.array(bins) == own), found)
+        taken = np.isin(np.flatnonzero(np.array(bins) == own), result)
         values = known[np.array(bins) == own]
         assert not taken.any() or taken.all() or values[taken].min() >= values[~taken].max()
 

@@ -35,9 +35,9 @@ def order(rule: str, known: Measured | None = None, eligible=ALL, members: str =
 
 def test_rank_average_sorts_by_the_mean_rank():
     # ranks 0+2, 1+0, 2+4, 3+1, 4+3: means 1, 0.5, 3, 2, 3.5
-    made = order("rank average")
-    assert made.rows.tolist() == [1, 0, 3, 2, 4]
-    np.testing.assert_allclose(made.values, 1 - np.array([1, 0.5, 3, 2, 3.5]) / 5)
+    result = order("rank average")
+    assert result.rows.tolist() == [1, 0, 3, 2, 4]
+    np.testing.assert_allclose(result.values, 1 - np.array([1, 0.5, 3, 2, 3.5]) / 5)
 
 
 def test_weights_shift_the_order_towards_one_method():
@@ -57,9 +57,11 @@ def test_intersection_prefers_rows_that_all_rank_high():
 
 
 def test_filtered_keeps_the_first_order_over_the_top_of_the_others():
-    made = order("filtered", keep=0.6)  # the first three by NLL are 1, 3, 0
-    assert made.rows.tolist() == [0, 1, 3]
-    assert {why: rows.tolist() for why, rows in made.excluded.items()} == {"not in the top 60 % of Lowest NLL": [2, 4]}
+    result = order("filtered", keep=0.6)  # the first three by NLL are 1, 3, 0
+    assert result.rows.tolist() == [0, 1, 3]
+    assert {why: rows.tolist() for why, rows in result.excluded.items()} == {
+        "not in the top 60 % of Lowest NLL": [2, 4]
+    }
     assert order("filtered", keep=0.0).rows.tolist() == []
     assert order("filtered", keep=1.0).rows.tolist() == [0, 1, 2, 3, 4]
 
@@ -79,19 +81,19 @@ def test_prefixes_hold_the_union_and_the_intersection_of_the_members_prefixes():
 def test_a_row_excluded_by_one_member_is_excluded_for_its_reason_except_by_union():
     known = measured(nll=(3, np.nan, 5, 2, 4))
     for rule in ("rank average", "intersection", "filtered"):
-        made = order(rule, known, keep=1.0)
-        assert made.excluded["not measured"].tolist() == [1]
-        assert 1 not in made.rows
-    made = order("union", known)
-    assert sorted(made.rows.tolist()) == [0, 1, 2, 3, 4]
-    assert made.excluded == {}
+        result = order(rule, known, keep=1.0)
+        assert result.excluded["not measured"].tolist() == [1]
+        assert 1 not in result.rows
+    result = order("union", known)
+    assert sorted(result.rows.tolist()) == [0, 1, 2, 3, 4]
+    assert result.excluded == {}
 
 
 def test_under_a_filter_every_member_orders_the_eligible_rows():
     eligible = np.array([False, True, True, True, True])
-    made = order("rank average", eligible=eligible)  # lengths 1 2 3 4, NLL 1 3 4 2: means 0, 2, 1.5, 2.5
-    assert made.rows.tolist() == [1, 3, 2, 4]
-    assert made.excluded["filtered out"].tolist() == [0]
+    result = order("rank average", eligible=eligible)  # lengths 1 2 3 4, NLL 1 3 4 2: means 0, 2, 1.5, 2.5
+    assert result.rows.tolist() == [1, 3, 2, 4]
+    assert result.excluded["filtered out"].tolist() == [0]
 
 
 def test_each_member_reads_its_own_measurements():
@@ -225,8 +227,8 @@ def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_
 
 
 def test_members_too_get_the_suggestions_for_the_embedded_model():
-    made = build_method("combined", with_suggestions("combined", {}, "embedded"))
-    assert made.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
+    result = build_method("combined", with_suggestions("combined", {}, "embedded"))
+    assert result.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
     told = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'
     assert (
         build_method("combined", with_suggestions("combined", {"members": told}, "embedded")).parts[1].learning_rate

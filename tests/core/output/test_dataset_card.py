@@ -30,7 +30,7 @@ ROWS = [{"id": k, "instruction": f"q{k}", "output": f"a{k}"} for k in "abcd"]
 def make_manifest(pool, tmp_path, schema="original", source="hand.jsonl", scores=None, model=True, **recipe):
     rows = np.arange(2)
     out = tmp_path / "chosen.jsonl"
-    made = build_manifest(
+    result = build_manifest(
         pool,
         rows,
         write_selection(pool, rows, out, schema=schema, scores=scores),
@@ -40,7 +40,7 @@ def make_manifest(pool, tmp_path, schema="original", source="hand.jsonl", scores
         version="0.1.0",
         commit=None,
     )
-    return made.model_copy(update={"pool": made.pool.model_copy(update={"source": source})})
+    return result.model_copy(update={"pool": result.pool.model_copy(update={"source": source})})
 
 
 def make_card(tmp_path, license=None, **about):

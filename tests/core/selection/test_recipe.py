@@ -74,7 +74,7 @@ def test_a_filter_on_an_unknown_column_lists_the_possible_ones(pool, measured):
 
 
 def test_a_written_recipe_reads_back_the_same(tmp_path):
-    made = recipe(
+    result = recipe(
         budget="200ktok",
         seed=7,
         threshold=0.5,
@@ -83,8 +83,8 @@ def test_a_written_recipe_reads_back_the_same(tmp_path):
         pins=[{"id": "x", "side": "out", "reason": "wrong: 2 + 2 = 5"}],
         export={"schema": "messages", "with_scores": True},
     )
-    dump_recipe(made, tmp_path / "r.yaml")
-    assert load_recipe(tmp_path / "r.yaml").as_data() == made.as_data()
+    dump_recipe(result, tmp_path / "r.yaml")
+    assert load_recipe(tmp_path / "r.yaml").as_data() == result.as_data()
     assert yaml.safe_load((tmp_path / "r.yaml").read_text())["method"]["params"]["alpha"] == 0.1
 
 
