@@ -43,13 +43,13 @@ def divergence_plane(
     """Plot D (x) against I (y), with lines of equal  weight · D + (1 − weight) · I  within the `score` range."""
     figure = plane(density, points, band=None, cut=None, titles=titles, height=HEIGHT)
     layout = figure["layout"]
-    layout["shapes"], frame = [], _roomy(density.frame)
+    layout["shapes"], frame = [], _extend_frame(density.frame)
     layout["yaxis"]["range"] = list(frame[2:])
     layout["xaxis"]["showgrid"] = layout["yaxis"]["showgrid"] = False
-    lines = [(name, clip_score_line(weight, value, frame)) for value, name in _levels(score)]
+    lines = [(name, clip_score_line(weight, value, frame)) for value, name in _score_levels(score)]
     labelled = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > MIN_LINE_LENGTH]
-    figure["data"][1:1] = [_straight(*ends) for _, ends in labelled]
-    layout["annotations"] = [_name(name, ends[0], frame) for name, ends in labelled] + [
+    figure["data"][1:1] = [_line_trace(*ends) for _, ends in labelled]
+    layout["annotations"] = [_line_label(name, ends[0], frame) for name, ends in labelled] + [
         annotation(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
              yanchor="bottom" if y < 0.5 else "top", font={"size": 13, "weight": 600})
         for (x, y), text in CORNERS.items()
@@ -57,14 +57,14 @@ def divergence_plane(
     return figure
 
 
-def _roomy(frame: Frame) -> Frame:
+def _extend_frame(frame: Frame) -> Frame:
     """Extend the frame above and below to make room for text."""
     left, right, low, high = frame
     room = TEXT_ROOM * (high - low)
     return left, right, low - room, high + room
 
 
-def _levels(score: tuple[float, float]) -> list[tuple[float, str]]:
+def _score_levels(score: tuple[float, float]) -> list[tuple[float, str]]:
     """Return round scores within the range."""
     low, high = score
     return tick_values(np.array([low, high]), False, count=LINES) if high > low else [(low, format_number(low))]
@@ -86,7 +86,7 @@ def clip_score_line(weight: float, value: float, frame: Frame) -> tuple[Point, P
     return ((start, (value - weight * start) / rest), (end, (value - weight * end) / rest)) if start < end else None
 
 
-def _straight(a: Point, b: Point) -> Figure:
+def _line_trace(a: Point, b: Point) -> Figure:
     return {
         "type": "scatter",
         "mode": "lines",
@@ -103,7 +103,7 @@ def _length(a: Point, b: Point, frame: Frame) -> float:
     return float(np.hypot((b[0] - a[0]) / (frame[1] - frame[0]), (b[1] - a[1]) / (frame[3] - frame[2])))
 
 
-def _name(text: str, end: Point, frame: Frame) -> Figure:
+def _line_label(text: str, end: Point, frame: Frame) -> Figure:
     """Label a line with its score inside the frame, next to its upper left end."""
     look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
     return annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)

@@ -77,7 +77,7 @@ def plane(
 
 
 def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
-    chosen = name == "selected"
+    is_selected = name == "selected"
     return {
         "type": "scatter",
         "mode": "markers",
@@ -85,7 +85,7 @@ def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
         "x": np.round(x.astype(np.float64), 5).tolist(),
         "y": np.round(y.astype(np.float64), 5).tolist(),
         "customdata": rows.tolist(),
-        "marker": {"size": 5 if chosen else 4, "color": LAYERS[name], "opacity": 0.9 if chosen else 0.7},
+        "marker": {"size": 5 if is_selected else 4, "color": LAYERS[name], "opacity": 0.9 if is_selected else 0.7},
         "unselected": {"marker": {"opacity": 0.15}},
         "hovertemplate": f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>",
     }
@@ -103,7 +103,7 @@ PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expans
 
 
 def expansion(
-    names: Sequence[str], shares: Values, counts: IntArray, chosen: Values, *, height: int | None = None
+    names: Sequence[str], shares: Values, counts: IntArray, selected: Values, *, height: int | None = None
 ) -> Figure:
     """Plot per task the share of rows that expand (ΔH < 0) and compress; a diamond marks the selected rows.
 
@@ -115,7 +115,7 @@ def expansion(
     diamonds = {
         "type": "scatter",
         "mode": "markers",
-        "x": nullable(np.round(100 * chosen, 1)),
+        "x": nullable(np.round(100 * selected, 1)),
         "marker": {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}},
         "cliponaxis": False,
     }
@@ -144,13 +144,13 @@ def spread(
     quantiles: Values,
     shares: Values,
     counts: IntArray,
-    chosen: Values,
+    selected: Values,
     *,
     height: int | None = None,
 ) -> Figure:
     """Plot ΔH per task: 25 % to 75 % quantile as a bar, 5 % to 95 % as a line, medians as marks.
 
-    quantiles (5, T); shares (T,) of rows that expand, for the hover text; chosen (T,) medians of the selected rows.
+    quantiles (5, T); shares (T,) of rows that expand, for the hover text; selected (T,) medians of the selected rows.
     NaN: none.
     """
     places = list(range(len(names)))
@@ -175,7 +175,7 @@ def spread(
         },
         marks
         | {
-            "x": nullable(chosen),
+            "x": nullable(selected),
             "marker": {"symbol": "diamond", "size": 9, "color": colours[2], "line": {"width": 1, "color": "white"}},
         },
     ]

@@ -79,7 +79,7 @@ def _bins(edges: Values, counts: dict[str, IntArray]) -> str:
 
 def _grid(top: float) -> str:
     lines = []
-    for value, text in _whole(0.0, top, 4):
+    for value, text in _whole_ticks(0.0, top, 4):
         up = f"bottom:{100 * value / top:.2f}%"
         name = f"position:absolute;right:100%;margin-right:8px;{up};transform:translateY(50%);{QUIET}{NUMBERS}"
         lines.append(f'<div style="position:absolute;left:0;right:0;{up};border-bottom:1px solid {GRID}"></div>')
@@ -87,7 +87,7 @@ def _grid(top: float) -> str:
     return "".join(lines)
 
 
-def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
+def _whole_ticks(low: float, high: float, count: int) -> list[tuple[float, str]]:
     """Return about `count` round whole numbers, because rows and characters have no halves."""
     ticks = tick_values(np.array([low, high]), log=False, count=count)
     return [(value, f"{value:,.0f}") for value, _ in ticks if abs(value - round(value)) < 1e-9]
@@ -96,7 +96,7 @@ def _whole(low: float, high: float, count: int) -> list[tuple[float, str]]:
 def _ticks(edges: Values) -> str:
     ticks = tick_values(edges, log=True)
     if len(ticks) < MIN_TICKS:
-        ticks = _whole(edges[0], edges[-1], 6)
+        ticks = _whole_ticks(edges[0], edges[-1], 6)
     if len(ticks) > MAX_TICKS:
         ticks = [(value, text) for value, text in ticks if text.startswith("1")]
     wide = np.log(edges[-1] / edges[0])

@@ -134,7 +134,7 @@ def allocation(
         }
         for one, colour in zip(share, colours, strict=True)
     ]
-    touch = [_touch(*one, x) for one in zip(names, counts, share, strict=True)]
+    touch = [_hover_bars(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     percent = 100 * budget / rows
     label = line_label(
@@ -152,14 +152,14 @@ def allocation(
         xaxis=fixed_axis("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
         yaxis=fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
         shapes=[line_shape(x=percent, color="#FFFFFF", width=4), line_shape(x=percent, color=WARNING, width=2)],
-        annotations=[label, *_names(names, x, share, colours)],
+        annotations=[label, *_band_names(names, x, share, colours)],
         bargap=0,
         showlegend=False,
         margin={"l": 4, "r": 26, "t": 24, "b": 4},
     )
 
 
-def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
+def _hover_bars(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
     """Return invisible bars, one per budget, that carry the hover text."""
     edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
     label = escape_label(name, 60)
@@ -176,12 +176,12 @@ def _touch(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, A
     }
 
 
-def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:
+def _band_names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:
     """Place the name of each band that is thick enough inside it, where the bands are most level."""
     if not len(x):
         return []
     tops = np.cumsum(np.nan_to_num(share), axis=0)
-    place = _level(x / x[-1], tops)
+    place = _find_level(x / x[-1], tops)
     labels = []
     for name, top, thickness, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
         if thickness >= 100 * MIN_BAND:
@@ -192,7 +192,7 @@ def _names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str
     return labels
 
 
-def _level(x: Values, tops: Values) -> int:
+def _find_level(x: Values, tops: Values) -> int:
     """Return the index, among the candidate positions, around which the band tops (T, H) change least; x (H,)."""
     moves = []
     for at in NAME_PLACES:

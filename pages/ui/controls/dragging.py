@@ -33,18 +33,18 @@ def rows_in_bars(run: Run, live: LiveSelection, column: str, first: int, last: i
     ), f"{meaning(column).label} {scales.describe_bins(binned.edges, first, last)}"
 
 
-def draw_actions(run: Run, live: LiveSelection, column: str, marked: tuple[int, int] | None) -> None:
+def draw_actions(run: Run, live: LiveSelection, column: str, bars: tuple[int, int] | None) -> None:
     """Draw the actions for the rows in the marked bars, with undo and redo."""
-    inside = rows_in_bars(run, live, column, *marked)[0] if marked else []
+    inside = rows_in_bars(run, live, column, *bars)[0] if bars else []
     with st.container(horizontal=True):
-        if marked and len(inside):
-            _filters(run, live, column, *marked, inside)
-            _cut(run, live, column, inside)
+        if bars and len(inside):
+            _draw_filters(run, live, column, *bars, inside)
+            _draw_cut(run, live, column, inside)
         if state.can_undo() or state.can_redo():
             budget.undo_buttons(st.container(width="content"))
 
 
-def _filters(run: Run, live: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
+def _draw_filters(run: Run, live: LiveSelection, column: str, first: int, last: int, inside: IntArray) -> None:
     """Draw buttons that filter by the range.
 
     Skipped if the order computes its own values for the column, as a filter uses the measured ones.
@@ -68,12 +68,12 @@ def _filters(run: Run, live: LiveSelection, column: str, first: int, last: int, 
             key=f"drag.{'out' if exclude else 'only'}",
             disabled=new_filter in state.settings().filters,
             help="As a filter: it decides who may be chosen at all. The Select page lists it.",
-            on_click=_add,
+            on_click=_add_filter,
             args=(new_filter,),
         )
 
 
-def _add(new_filter: Filter) -> None:
+def _add_filter(new_filter: Filter) -> None:
     _change(filters=(*state.settings().filters, new_filter))
 
 
@@ -82,7 +82,7 @@ def _change(**settings: Any) -> None:
     st.rerun()  # the whole page, because it computes the selection that this fragment draws
 
 
-def _cut(run: Run, live: LiveSelection, column: str, inside: IntArray) -> None:
+def _draw_cut(run: Run, live: LiveSelection, column: str, inside: IntArray) -> None:
     """Draw a button that sets the threshold at the worse end of the range, if the method ranks by this column."""
     method = live.method
     if column != method.ranks_by or method.prefer == "middle":

@@ -14,8 +14,8 @@ Points = dict[str, tuple[Values, Values, IntArray]]
 
 def split_by_layer(live: LiveSelection, dots: IntArray, x: Values, y: Values) -> Points:
     """Split the dots `drawn` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
-    chosen, order = live.selection.rows, live.selection.order.rows
-    sets = {"selected": chosen, "not selected": order[len(chosen) :]}
+    selected, order = live.selection.rows, live.selection.order.rows
+    sets = {"selected": selected, "not selected": order[len(selected) :]}
     layers = {name: dots[np.isin(dots, rows)] for name, rows in sets.items()}
     layers["not eligible"] = np.setdiff1d(dots, np.concatenate(list(layers.values())))
     return {name: (x[rows], y[rows], rows) for name, rows in layers.items()}

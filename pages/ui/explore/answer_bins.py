@@ -40,11 +40,11 @@ class BinCounts:
 
 def assign_bins(scored: ScoredAnswers) -> IntArray:
     """Assign each row to a bin, (N,), for the number of bins that the slider is set to."""
-    return _bin_of(scored.run.id, scored.method.bins, scored)
+    return _assign_bins(scored.run.id, scored.method.bins, scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _bin_of(run_id: str, bins: int, _scored: ScoredAnswers) -> IntArray:
+def _assign_bins(run_id: str, bins: int, _scored: ScoredAnswers) -> IntArray:
     return _scored.method.bin_of(cached.measurements(_scored.run))
 
 
@@ -100,11 +100,13 @@ def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> tuple[Int
 
 def find_distinctive_words(pool: Pool, scored: ScoredAnswers, number: int) -> list[str]:
     """Return up to three words that are more frequent in the prompts of this bin than in the pool."""
-    return _telling(pool.fingerprint, scored.run.id, scored.method.bins, number, pool, scored)
+    return _find_distinctive_words(pool.fingerprint, scored.run.id, scored.method.bins, number, pool, scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=10 * cached.MAX_TABLES)
-def _telling(fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _scored: ScoredAnswers) -> list[str]:
+def _find_distinctive_words(
+    fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _scored: ScoredAnswers
+) -> list[str]:
     bin_rows = np.flatnonzero(assign_bins(_scored) == number)
     return distinctive_words(
         [_shares(_pool, bin_rows, PROMPTS_PER_TASK), _shares(_pool, np.arange(len(_pool)), BACKGROUND_ROWS)]

@@ -64,12 +64,12 @@ def effective_directions(anisotropy: Values) -> Values:
 
 def headline(scored: ScoredAnswers, live: LiveSelection) -> str:
     """Return the section's result as a title."""
-    chosen, everything = (medians(scored, rows) for rows in (live.selection.rows, None))
+    selected, everything = (medians(scored, rows) for rows in (live.selection.rows, None))
     if everything is None:
         return "No row has two answers to compare"
-    if chosen is None:
+    if selected is None:
         return "No row with answers is chosen" if len(live.selection.rows) else "No row is chosen"
-    (spread, ways), (all_spread, all_ways) = chosen, everything
+    (spread, ways), (all_spread, all_ways) = selected, everything
     return (
         f"Answers to the chosen rows lie {spread:.2f} apart, in {ways:.1f} directions; "
         f"to all rows {all_spread:.2f}, in {all_ways:.1f}"
@@ -102,7 +102,7 @@ def describe_answer_counts(counts: AnswerCounts, k: int) -> str:
         "begin like a refusal": counts.refused,
         "cut at their longest": counts.truncated,
     }
-    problems = [f"{n:,} {what} ({_share(n, counts.asked)})" for what, n in parts.items() if n]
+    problems = [f"{n:,} {name} ({_share(n, counts.asked)})" for name, n in parts.items() if n]
     clauses = [
         f"{counts.asked:,} answers to {format_rows(counts.rows)}",
         *(problems or ["none missing, empty, refused or cut"]),

@@ -61,11 +61,11 @@ def rows_to_order(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> t
 def compare_orders(pool: Pool, scored: ScoredInfluence, live: LiveSelection, columns: Mapping[str, str]) -> Agreement:
     """Sort the rows by each column of `what` (name -> column) and compare the orders."""
     key, rows = rows_to_order(pool, scored, live)
-    return _agreement(key, scored.cache_key, tuple(columns.items()), str(cached.workspace().root), scored, rows)
+    return _compare_orders(key, scored.cache_key, tuple(columns.items()), str(cached.workspace().root), scored, rows)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _agreement(
+def _compare_orders(
     rows_key: str,
     key: tuple[str, str],
     names: tuple[tuple[str, str], ...],
@@ -93,16 +93,16 @@ def _by_subtask(scored: ScoredInfluence) -> dict[str, Values]:
 def draw_agreement(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
     st.subheader("Do targets agree?", anchor=False)
-    _targets(pool, scored, live)
+    _compare_targets(pool, scored, live)
     st.markdown(
         f"**{escape_markdown(scored.method.ranking_target)}, preference pairs against its chosen answers alone**"
     )
-    _control(pool, scored, live)
+    _compare_losses(pool, scored, live)
     if len(scored.subtasks[scored.method.ranking_target]) > 1:
-        _subtasks(pool, scored, live)
+        _compare_subtasks(pool, scored, live)
 
 
-def _targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
+def _compare_targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the targets with each other."""
     if len(scored.subtasks) == 1:
         st.caption(
@@ -111,17 +111,19 @@ def _targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
         )
         return
     prefix = COLUMN_PREFIX[scored.method.objective]
-    _tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
+    _draw_tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
 
 
-def _control(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
+def _compare_losses(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
     name = scored.method.ranking_target
     agreement = compare_orders(pool, scored, live, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
-    st.markdown(f"{describe(agreement, (0, 1), _size(agreement, live))} {_other_order(float(agreement.rho[0, 1]))}")
+    st.markdown(
+        f"{describe(agreement, (0, 1), _top_size(agreement, live))} {_describe_difference(float(agreement.rho[0, 1]))}"
+    )
 
 
-def _other_order(rho: float) -> str:
+def _describe_difference(rho: float) -> str:
     if np.isnan(rho):
         return ""
     if rho >= 0.9:
@@ -129,26 +131,26 @@ def _other_order(rho: float) -> str:
     return "So the rejected answers count." if rho < 0.6 else "The rejected answers change some of it."
 
 
-def _subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
+def _compare_subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the sub-tasks of the current target."""
     names = scored.subtasks[scored.method.ranking_target]
     st.caption(
         f"Sub-tasks of {escape_markdown(scored.method.ranking_target)}"
         + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
-    _tables(
+    _draw_tables(
         compare_orders(pool, scored, live, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}),
         live,
     )
 
 
-def _size(agreement: Agreement, live: LiveSelection) -> int:
+def _top_size(agreement: Agreement, live: LiveSelection) -> int:
     return min(len(live.selection.rows), len(agreement.orders[0]))
 
 
-def _tables(agreement: Agreement, live: LiveSelection) -> None:
+def _draw_tables(agreement: Agreement, live: LiveSelection) -> None:
     """Draw rank correlation and overlap of each pair, and describe the pair that agrees least."""
-    k = _size(agreement, live)
+    k = _top_size(agreement, live)
     off_diagonal = agreement.rho + 2 * np.eye(len(agreement.names))
     if not np.isnan(off_diagonal).all():
         i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(off_diagonal), off_diagonal.shape))
@@ -200,14 +202,14 @@ def draw_accuracy(scored: ScoredInfluence) -> None:
     lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
     st.html(legend(lines, "Share of pairs; the red line: guessing."))
     st.plotly_chart(
-        influence.accuracy_lines([_accuracy(summary) for summary in summaries]),
+        influence.accuracy_lines([_pair_accuracy(summary) for summary in summaries]),
         key="explore.influence.accuracy",
         config=figures.CONFIG,
         alt="Pair accuracy of each target before the warm-up and after each epoch",
     )
 
 
-def _accuracy(summary: Mapping[str, Any]) -> PairAccuracy:
+def _pair_accuracy(summary: Mapping[str, Any]) -> PairAccuracy:
     used = summary["pairs"] - summary["unused"]
     return PairAccuracy(summary["name"], used, *(_shares(summary[name]) for name in ("accuracy", "margin_accuracy")))
 
@@ -218,7 +220,7 @@ def _shares(values: Sequence[float | None]) -> Values:
 
 def describe_accuracy(summary: Mapping[str, Any]) -> str:
     """Describe the pair accuracy of one target before and after the warm-up, in markdown."""
-    target = _accuracy(summary)
+    target = _pair_accuracy(summary)
     ends = [f"{100 * value:.0f} %" for value in target.accuracy[[0, -1]]]
     after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
     return (

@@ -21,11 +21,11 @@ HEIGHT = 460
 
 def find_extreme_rows(scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
     """Return the most helpful rows, best first, and the most harmful ones, worst first; no row is in both."""
-    return _ends(*scored.cache_key, str(cached.workspace().root), scored)
+    return _find_extreme_rows(*scored.cache_key, str(cached.workspace().root), scored)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _ends(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
+def _find_extreme_rows(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
     values = _scored.columns[SCORE]
     rows = np.flatnonzero(np.isfinite(values))
     ascending = rows[np.argsort(values[rows], kind="stable")]
@@ -41,20 +41,20 @@ def draw_ends(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     least = "Most harmful" if len(worst) and values[worst[0]] < 0 else "Least helpful"
     left, right = st.columns(2, gap="medium")
     with left:
-        _end(pool, scored, live, best, most, "best")
+        _draw_end(pool, scored, live, best, most, "best")
     with right:
-        _end(pool, scored, live, worst, least, "worst")
+        _draw_end(pool, scored, live, worst, least, "worst")
 
 
 @st.fragment
-def _end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: IntArray, title: str, side: str) -> None:
+def _draw_end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: IntArray, title: str, side: str) -> None:
     """Draw one row of an end, with buttons for the previous and next one."""
     if not len(rows):
         st.subheader(title, anchor=False)
         st.caption("No row.")
         return
     key = f"explore.influence.{side}"
-    at = min(_at(scored, key), len(rows) - 1)
+    at = min(_open_index(scored, key), len(rows) - 1)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(title, anchor=False, width="stretch")
         st.caption(f"{at + 1} of {len(rows)}")
@@ -64,27 +64,27 @@ def _end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: IntArra
                 icon=f":material/{icon}:",
                 key=f"{key}.{name.lower()}",
                 disabled=not 0 <= at + step < len(rows),
-                on_click=_go,
+                on_click=_open_row,
                 args=(scored, key, at + step),
             )
     row = read_rows(pool, [int(rows[at])])[0]
     groups = find_grouping(pool, scored.run)
     with st.container(height=HEIGHT, border=True):
         reader.pin_controls(row, key)
-        show.row(row, task=groups.names[groups.codes[row.index]], marks=_marks(scored, live, row.index))
+        show.row(row, task=groups.names[groups.codes[row.index]], marks=_list_marks(scored, live, row.index))
 
 
-def _at(scored: ScoredInfluence, key: str) -> int:
+def _open_index(scored: ScoredInfluence, key: str) -> int:
     """Return the index of the open row; it restarts at 0 for another score."""
     noted: Any = state.session_value(f"{key}.at")
     return int(noted[1]) if noted and noted[0] == scored.cache_key else 0
 
 
-def _go(scored: ScoredInfluence, key: str, at: int) -> None:
+def _open_row(scored: ScoredInfluence, key: str, at: int) -> None:
     state.set_widget(f"{key}.at", (scored.cache_key, at))
 
 
-def _marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[str]:
+def _list_marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[str]:
     """List score, length, sub-task with the highest score, and whether the row is selected."""
     method = scored.method
     marks = [

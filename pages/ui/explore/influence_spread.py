@@ -59,11 +59,11 @@ def _spread(
 def draw_ridges(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw a histogram per target; return the rows of a clicked bar with a description."""
     spread = compute_spread(scored)
-    chosen, order = live.selection.rows, live.selection.order.rows
+    selected, order = live.selection.rows, live.selection.order.rows
     targets = []
     for place, name, helping, median in zip(spread.place, scored.targets, spread.helping, spread.median, strict=True):
         binned = Binned(spread.edges, place, log=False)
-        layers = {"selected": binned.counts(chosen), "not selected": binned.counts(order[len(chosen) :])}
+        layers = {"selected": binned.counts(selected), "not selected": binned.counts(order[len(selected) :])}
         layers["not eligible"] = binned.counts() - layers["selected"] - layers["not selected"]
         is_ranking = name == scored.method.ranking_target and scored.ranks_rows and scored.method is live.method
         summary = (
@@ -96,7 +96,7 @@ def draw_ridges(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray,
 def draw_length_plane(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray, str] | None:
     """Draw the score against response length; return the rows of a clicked dot or a lasso with a description."""
     x, y = log10_tokens(scored.columns["response_tokens"]), scored.columns[SCORE]
-    grid, dots = _beside(*scored.cache_key, str(cached.workspace().root), scored)
+    grid, dots = _density_and_sample(*scored.cache_key, str(cached.workspace().root), scored)
     is_ranking = scored.ranks_rows and scored.method is live.method
     event = st.plotly_chart(
         influence.length_plane(grid, planes.split_by_layer(live, dots, x, y), cut=live.cutoff if is_ranking else None),
@@ -113,7 +113,7 @@ def draw_length_plane(scored: ScoredInfluence, live: LiveSelection) -> tuple[Int
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _beside(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[Grid, IntArray]:
+def _density_and_sample(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[Grid, IntArray]:
     """Return the density of all rows and a fixed sample of them."""
     x, y = log10_tokens(_scored.columns["response_tokens"]), _scored.columns[SCORE]
     both = np.flatnonzero(np.isfinite(x) & np.isfinite(y))

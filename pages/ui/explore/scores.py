@@ -122,11 +122,11 @@ def draw_warnings(run: Run, method: Method, column: str) -> None:
 
 def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
     """Check a column with `core.analysis.score_checks`."""
-    return _trusted(run.id, cached.method_key(method), column, run, method)
+    return _check_score(run.id, cached.method_key(method), column, run, method)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _trusted(run_id: str, key: str, column: str, _run: Run, _method: Method) -> ScoreCheck:
+def _check_score(run_id: str, key: str, column: str, _run: Run, _method: Method) -> ScoreCheck:
     columns = cached.columns(_run, _method)
     return assess_score(columns[column], columns["response_tokens"])
 
@@ -143,9 +143,9 @@ def draw_histogram(run: Run, live: LiveSelection, column: str) -> tuple[IntArray
         selection_mode=("points", "box"),
         alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
     )
-    marked = dragging.marked_bars(event)
-    dragging.draw_actions(run, live, column, marked)
-    return None if marked is None else dragging.rows_in_bars(run, live, column, *marked)
+    bars = dragging.marked_bars(event)
+    dragging.draw_actions(run, live, column, bars)
+    return None if bars is None else dragging.rows_in_bars(run, live, column, *bars)
 
 
 def draw_rows(pool: Pool, run: Run, live: LiveSelection, rows: IntArray, description: str, *, key: str) -> None:
@@ -186,11 +186,11 @@ def column_labels(others: Sequence[str], column: str) -> list[str]:
 
 def rank_correlations(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
     """Return the other columns and their Spearman correlation with this one; NaN if undefined."""
-    return _correlated(run.id, cached.method_key(method), column, run, method)
+    return _rank_correlations(run.id, cached.method_key(method), column, run, method)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _correlated(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
+def _rank_correlations(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
     columns = cached.columns(_run, _method)
     candidates = [*COMPARED_COLUMNS, *(name for name in columns if name.startswith("influence."))]
     others = [name for name in candidates if name in columns and name != column and columns[name].any()]

@@ -43,8 +43,8 @@ def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str
         on_select="rerun",
         alt="ΔNLL against ΔH, the kept band shaded and the chosen rows lit",
     )
-    marked = planes.find_marked_rows(event["selection"], x, y)
-    return (bins.sort_by_value(marked, y), "inside what you drew") if len(marked) else None
+    rows = planes.find_marked_rows(event["selection"], x, y)
+    return (bins.sort_by_value(rows, y), "inside what you drew") if len(rows) else None
 
 
 def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
@@ -128,7 +128,7 @@ def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
     names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.PART_COLOURS))
     figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order], height=HEIGHT)
-    points = _clicked(figure, "explore.tasks", "Share of rows that expand, per task")
+    points = _clicked_points(figure, "explore.tasks", "Share of rows that expand, per task")
     if not points:
         return None
     task, compress = order[points[0]["point_index"]], points[0]["curve_number"] == 1
@@ -144,14 +144,14 @@ def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
     figure = entropy_shift.spread(
         names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order], height=HEIGHT
     )
-    points = _clicked(figure, "explore.spread", "ΔH of each task: its middle half and its median")
+    points = _clicked_points(figure, "explore.spread", "ΔH of each task: its middle half and its median")
     if not points:
         return None
     task = order[points[0]["point_index"]]
     return bins.sort_by_value(shift.rows[shift.codes[shift.rows] == task], shifted), shift.labels[task]
 
 
-def _clicked(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
+def _clicked_points(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
     event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
     return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # without the diamonds
 

@@ -36,22 +36,22 @@ class ConfidenceByTask:
 
 def find_confidence(pool: Pool, run: Run) -> ConfidenceByTask | None:
     """Return task confidence from the current or the newest run that has it; None if there is none for these tasks."""
-    source = run if run.method["name"] == TaskConfidence.name and run.tasks else _newest(pool, run)
+    source = run if run.method["name"] == TaskConfidence.name and run.tasks else _find_newest(pool, run)
     if source is None or source.tasks is None:
         return None
     if set(find_grouping(pool, run).names) != set(
         find_grouping(pool, source).names
     ):  # one set is derived, the other labelled
         return None
-    return _sure(source.id, str(cached.workspace().root), source, find_grouping(pool, run))
+    return _align_confidence(source.id, str(cached.workspace().root), source, find_grouping(pool, run))
 
 
-def _newest(pool: Pool, run: Run) -> Run | None:
+def _find_newest(pool: Pool, run: Run) -> Run | None:
     return find_signal(cached.workspace(), pool, "tasks", Reading(**run.reading))
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _sure(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
+def _align_confidence(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
     method = build_method(_run.method["name"], _run.method["params"])
     assert isinstance(method, TaskConfidence) and _run.tasks is not None
     mean, error, prompts = method.confidence_by_task(cached.measurements(_run))
@@ -154,7 +154,7 @@ def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Band
 
 def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     """Draw the share of the selection that each task gets, at every budget."""
-    allocated = _allocation(live, bands)
+    allocated = _count_allocation(live, bands)
     figure = tasks.allocation(
         bands.names,
         allocated.lengths,
@@ -172,7 +172,7 @@ def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     )
 
 
-def _allocation(live: LiveSelection, bands: Bands) -> Allocation:
+def _count_allocation(live: LiveSelection, bands: Bands) -> Allocation:
     order = live.selection.order.rows
     return allocation.count_allocation(order, bands.codes, len(bands.names), allocation.budget_lengths(len(order)))
 

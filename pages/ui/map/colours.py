@@ -69,12 +69,12 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
     if by == RANK:
         return ContinuousColours("rank, 1 = first taken", ranks(live, len(pool)))
     if by == FAULT:
-        return _faults(pool)
+        return _colour_by_fault(pool)
     if by == TASK:
         groups = find_grouping(pool, run)
         return colour_by_category(groups.labels, groups.codes)
     if by in (CLUSTER, BIN):
-        return _numbered(by, pool, run)
+        return _colour_by_number(by, pool, run)
     return colour_by_selection(live, len(pool))
 
 
@@ -102,7 +102,7 @@ def colour_by_category(names: list[str], codes: IntArray) -> CategoricalColours:
     )
 
 
-def _faults(pool: Pool) -> CategoricalColours:
+def _colour_by_fault(pool: Pool) -> CategoricalColours:
     marks = live_selection.fault_masks(pool)
     codes = np.full(len(pool), -1, np.int64)
     for place, mask in enumerate(marks.values()):
@@ -113,7 +113,7 @@ def _faults(pool: Pool) -> CategoricalColours:
     return categories
 
 
-def _numbered(by: str, pool: Pool, run: Run) -> CategoricalColours:
+def _colour_by_number(by: str, pool: Pool, run: Run) -> CategoricalColours:
     """Colour rows by cluster or bin, which are numbered by size."""
     source = find_coverage_run(pool, run) if by == CLUSTER else answer_source.find_answers_run(pool, run)
     assert source is not None

@@ -33,7 +33,9 @@ def dot_layers(dots: Dots, colours: Colours, coloured: BoolArray) -> list[Layer]
     """Layer the dots: grey rows beneath, then categories, largest first, or scored rows, later rows above."""
     coloured_dots = coloured[dots.rows]
     place, palette = (
-        _amounts(colours, dots.rows) if isinstance(colours, ContinuousColours) else _kinds(colours, dots.rows)
+        _scale_steps(colours, dots.rows)
+        if isinstance(colours, ContinuousColours)
+        else _category_codes(colours, dots.rows)
     )
     radius = RADII[0 if len(dots.rows) <= FEW else 1 if len(dots.rows) <= SOME else 2]
     grey = ~coloured_dots | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
@@ -46,17 +48,17 @@ def dot_layers(dots: Dots, colours: Colours, coloured: BoolArray) -> list[Layer]
     ]
 
 
-def _kinds(colours: Colours, rows: IntArray) -> tuple[IntArray, list[str]]:
+def _category_codes(colours: Colours, rows: IntArray) -> tuple[IntArray, list[str]]:
     assert not isinstance(colours, ContinuousColours)
     return colours.codes[rows], list(colours.colours.values())
 
 
-def _amounts(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list[str]]:
+def _scale_steps(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list[str]]:
     """Return each row's step of the scale, (S,), −1 without a number, and the scale's colours."""
     values = colours.values[rows].astype(np.float64)
     low, high = scale_limits(colours.values)
     step = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (SCALE_STEPS - 1)
-    return np.where(np.isfinite(step), np.round(np.nan_to_num(step)), -1).astype(np.int64), _steps()
+    return np.where(np.isfinite(step), np.round(np.nan_to_num(step)), -1).astype(np.int64), _scale_colours()
 
 
 def scale_limits(values: Values) -> tuple[float, float]:
@@ -68,7 +70,7 @@ def scale_limits(values: Values) -> tuple[float, float]:
     return low, high
 
 
-def _steps() -> list[str]:
+def _scale_colours() -> list[str]:
     stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in SCALE])
     at = np.linspace(0, len(SCALE) - 1, SCALE_STEPS)
     mixed = np.stack([np.interp(at, np.arange(len(SCALE)), stops[:, k]) for k in range(3)], axis=1).round().astype(int)

@@ -47,8 +47,8 @@ def build_figure(
     """
     traces = [
         _density(density),
-        _words(dots),
-        _nothing(_scale(colours) if isinstance(colours, ContinuousColours) else {}),
+        _hover_text(dots),
+        _empty_marker(_scale(colours) if isinstance(colours, ContinuousColours) else {}),
     ]
     side = {"range": [0, SIDE], "visible": False}
     return base_figure(
@@ -114,12 +114,12 @@ def _scale(colours: ContinuousColours) -> dict[str, Any]:
     return {"color": [low], "colorscale": scale, "showscale": True, "colorbar": bar} | limits
 
 
-def _nothing(marker: dict[str, Any]) -> dict[str, Any]:
+def _empty_marker(marker: dict[str, Any]) -> dict[str, Any]:
     """Return a dot without a position; without a marker trace Plotly shows neither lasso nor colour bar."""
     return {"type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": marker, "hoverinfo": "skip"}
 
 
-def _words(dots: Dots) -> Figure:
+def _hover_text(dots: Dots) -> Figure:
     """Return the trace with the hover text (see the module docstring)."""
     return {
         "type": "scatter",

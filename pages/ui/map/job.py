@@ -31,7 +31,7 @@ def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) ->
     return [*measure_arguments(recipe, "project", cached.workspace()), *more]
 
 
-def _latest(source: EmbeddingSource, layout: str) -> Job | None:
+def _find_latest(source: EmbeddingSource, layout: str) -> Job | None:
     """Return the newest job that makes this map."""
     key = _key(source, layout)
     return next((job for job in list_jobs(cached.workspace()) if job.about.get("key") == key), None)
@@ -51,37 +51,37 @@ def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
 
 def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
     """Draw the state of the job for a "umap" or "pca" map, with buttons to start or cancel it."""
-    job = _latest(source, layout)
+    job = _find_latest(source, layout)
     if job is None and (len(pool) <= MAX_AUTOMATIC_ROWS or layout == "pca"):
         job = _start(pool, run, source, layout)
     if job is not None and job.live:
-        _watched(job.id, layout)
+        _draw_progress(job.id, layout)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("PCA is shown." if job is None or job.state == "done" else _ended(job))
+        st.caption("PCA is shown." if job is None or job.state == "done" else _describe_end(job))
         st.button(
             "Lay out with UMAP" if job is None else "Try again",
             icon=":material/scatter_plot:",
             key="explore.map.begin",
             help="In the background; about a minute for 50,000 rows, some minutes for a million.",
-            on_click=_begin,
+            on_click=_start_or_restart,
             args=(job, pool, run, source, layout),
         )
 
 
-def _begin(job: Job | None, pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
+def _start_or_restart(job: Job | None, pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
     if job is None:
         _start(pool, run, source, layout)
     else:
         restart_job(cached.workspace(), job)
 
 
-def _ended(job: Job) -> str:
+def _describe_end(job: Job) -> str:
     return f"The map was not made: {escape_markdown(job.message or job.state)}"
 
 
 @st.fragment(run_every=POLL_S)
-def _watched(job_id: str, layout: str) -> None:
+def _draw_progress(job_id: str, layout: str) -> None:
     job = get_job(cached.workspace(), job_id)
     if not job.live:
         st.rerun()

@@ -55,7 +55,7 @@ def draw_action(
     if not len(rows):
         st.caption("No row lies inside what you drew.")
     elif action == READ:
-        _read(pool, run, live, rows)
+        _draw_reader(pool, run, live, rows)
     elif action == COMPARE:
         columns = {
             n: v
@@ -70,9 +70,9 @@ def draw_action(
             "fewer, or compare them with the rest to find a task, a score or a word to filter by on the Select page."
         )
     elif action == PIN:
-        _pin(pool, rows)
+        _draw_pins(pool, rows)
     else:
-        _filter(pool, rows)
+        _draw_filters(pool, rows)
 
 
 def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
@@ -82,7 +82,7 @@ def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
     return lambda row: row.response or ""
 
 
-def _read(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> None:
+def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> None:
     values = live_selection.columns(run, live).get(display_column(live.method))
     low = live.method.prefer == "low"
     reader.reader(
@@ -104,7 +104,7 @@ def row_ids(pool: Pool, rows: IntArray) -> list[str]:
     return [column[row].as_py() for row in rows.tolist()]
 
 
-def _pin(pool: Pool, rows: IntArray) -> None:
+def _draw_pins(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that pin all rows with one reason, as one undo step."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
@@ -121,10 +121,10 @@ def _pin(pool: Pool, rows: IntArray) -> None:
             if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=description):
                 state.add_pins([Pin(i, side, state.widget_value(REASON_KEY).strip()) for i in row_ids(pool, rows)])  # type: ignore[arg-type]
                 st.rerun()
-        _undo()
+        _draw_undo()
 
 
-def _filter(pool: Pool, rows: IntArray) -> None:
+def _draw_filters(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that filter by id, replacing an earlier filter by id."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for label, exclude, description in (
@@ -135,12 +135,12 @@ def _filter(pool: Pool, rows: IntArray) -> None:
                 other_filters = [existing for existing in state.settings().filters if existing.column != "id"]
                 state.change(filters=(*other_filters, Filter("id", values=tuple(row_ids(pool, rows)), exclude=exclude)))
                 st.rerun()
-        _undo()
+        _draw_undo()
         if any(existing.column == "id" for existing in state.settings().filters):
             st.caption("There is a filter by id now; this replaces it.")
 
 
-def _undo() -> None:
+def _draw_undo() -> None:
     if st.button("Undo", icon=":material/undo:", key="explore.map.undo", disabled=not state.can_undo()):
         state.undo()
         st.rerun()

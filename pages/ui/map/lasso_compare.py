@@ -86,15 +86,15 @@ def draw_comparison(
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
         st.markdown("**Scores** that differ most")
-        _scores(score_differences(columns, rows, rest))
+        _draw_scores(score_differences(columns, rows, rest))
     with middle:
         st.markdown(f"**{groups.title}** that are more or less in it")
-        _tasks(groups, rows, rest)
+        _draw_tasks(groups, rows, rest)
     with right:
         st.markdown("**Words** that tell it from the rest")
         sample, others = bins.sample_rows(rows, SAMPLE_ROWS), bins.sample_rows(rest, SAMPLE_ROWS)
         counts = [count_words([text_of(row) for row in read_rows(pool, side.tolist())]) for side in (sample, others)]
-        _words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
+        _draw_words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
     st.caption(
         "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
         f"{SAMPLE_ROWS:,} rows "
@@ -102,7 +102,7 @@ def draw_comparison(
     )
 
 
-def _table(table: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
+def _draw_table(table: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
     st.dataframe(
         pd.DataFrame(table), hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt
     )
@@ -112,7 +112,7 @@ def _percent(label: str) -> Any:
     return st.column_config.NumberColumn(label, format="%.1f %%", width=66)
 
 
-def _scores(differences: list[tuple[str, float, float, float]]) -> None:
+def _draw_scores(differences: list[tuple[str, float, float, float]]) -> None:
     table = {
         "Score": [meaning(name).label for name, *_ in differences[:TOP]],
         "here": [a for _, a, _, _ in differences[:TOP]],
@@ -121,18 +121,18 @@ def _scores(differences: list[tuple[str, float, float, float]]) -> None:
     }
     looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in ("here", "rest")}
     looks["difference"] = st.column_config.NumberColumn(width=80, format="%+.2f sd")
-    _table(table, looks, "Scores of the rows drawn around against the rest")
+    _draw_table(table, looks, "Scores of the rows drawn around against the rest")
 
 
-def _tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
+def _draw_tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
     inside, outside = shares(groups.codes, rows, rest, len(groups.names))
     order = np.argsort(-np.abs(inside - outside), kind="stable")[:TOP]
     table = {groups.noun.capitalize(): [groups.labels[k] for k in order]}
     table |= {"here": 100 * inside[order], "rest": 100 * outside[order]}
-    _table(table, {name: _percent(name) for name in ("here", "rest")}, "Tasks of the rows drawn around")
+    _draw_table(table, {name: _percent(name) for name in ("here", "rest")}, "Tasks of the rows drawn around")
 
 
-def _words(distinctive: list[tuple[str, float, float, float]]) -> None:
+def _draw_words(distinctive: list[tuple[str, float, float, float]]) -> None:
     if not distinctive:
         st.caption("No word is more in these rows than in the rest.")
         return
@@ -141,4 +141,4 @@ def _words(distinctive: list[tuple[str, float, float, float]]) -> None:
         "here": [100 * a for _, a, _, _ in distinctive],
         "rest": [100 * b for *_, b, _ in distinctive],
     }
-    _table(table, {name: _percent(name) for name in ("here", "rest")}, "Words of the rows drawn around")
+    _draw_table(table, {name: _percent(name) for name in ("here", "rest")}, "Words of the rows drawn around")

@@ -41,11 +41,11 @@ class MapLayout:
 def find_sources(pool: Pool, run: Run) -> dict[str, EmbeddingSource]:
     """Return the embeddings that maps can be made of."""
     runs = tuple(sorted(file.parent.name for file in cached.workspace().root.glob("runs/*/run.json")))
-    return _found(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
+    return _find_sources(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _found(
+def _find_sources(
     fingerprint: str, run_id: str, runs: tuple[str, ...], root: str, _pool: Pool, _run: Run
 ) -> dict[str, EmbeddingSource]:
     return maps.list_sources(cached.workspace(), _pool, Reading(**_run.reading))
@@ -74,17 +74,17 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     """
     folder = maps.map_folder(cached.workspace(), source, job.SEED)
     if layout == UMAP and (folder / "umap.npy").exists():
-        return _placed(str(folder), "umap", source)
+        return _load_layout(str(folder), "umap", source)
     if not (folder / "pca.npy").exists():
         if source.size() > MAX_PAGE_BYTES:
             return None
         with st.spinner("Laying out the map by PCA"):
             maps.make_map(cached.workspace(), source, "pca", job.SEED)
-    return _placed(str(folder), "pca", source)
+    return _load_layout(str(folder), "pca", source)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
-def _placed(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
+def _load_layout(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
     xy = maps.load_map(cached.workspace(), _source, layout, job.SEED)
     if xy is None:
         raise WorkspaceError(f"{folder}: the map is gone. Open this page again.")

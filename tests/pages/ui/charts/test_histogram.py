@@ -140,7 +140,7 @@ def test_expansion_and_compression_of_a_task_add_up():
 
 def spread(**more):
     quantiles = np.array([[-0.4, -0.2, 0.0, 0.1, 0.5], [NAN] * 5]).T
-    given = {"shares": np.array([0.5, NAN]), "counts": np.array([9, 0]), "chosen": np.array([-0.3, NAN])}
+    given = {"shares": np.array([0.5, NAN]), "counts": np.array([9, 0]), "selected": np.array([-0.3, NAN])}
     return entropy_shift.spread(["a", "b"], quantiles, **(given | more))
 
 
