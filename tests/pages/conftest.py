@@ -1,4 +1,4 @@
-"""A workspace with a small pool in it, finished runs and jobs in every state, and the app started over it."""
+"""Fixtures: a workspace with a small pool, finished runs, jobs in every state, and the app started on it."""
 
 import json
 import os
@@ -37,8 +37,8 @@ ROWS = 240
 
 
 def write_rows(path: Path, rows: int = ROWS) -> Path:
-    """Rows of three tasks with responses of growing length; the last repeats the first."""
-    made = [
+    """Write rows of three tasks with responses of growing length; the last repeats the first."""
+    data = [
         {
             "id": f"row-{i}",
             "instruction": f"Question {i}: what is {i} plus {i}?",
@@ -48,8 +48,8 @@ def write_rows(path: Path, rows: int = ROWS) -> Path:
         }
         for i in range(rows - 1)
     ]
-    made.append({**made[0], "id": "again"})
-    path.write_text("".join(json.dumps(row) + "\n" for row in made))
+    data.append({**data[0], "id": "again"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in data))
     return path
 
 
@@ -62,24 +62,24 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 @pytest.fixture
 def pool(workspace: Workspace, tmp_path: Path) -> Pool:
-    """The pool that the app opens by itself: the one opened last."""
+    """The pool that the app opens at first: the one opened last."""
     return load_pool(str(write_rows(tmp_path / "small.jsonl")), workspace=workspace.root)
 
 
 @pytest.fixture
 def measure(workspace: Workspace, pool: Pool) -> Callable[..., Run]:
-    """Put a finished run into the workspace; what is given is added to its summary."""
+    """Return a function that stores a finished run with the given additions to its summary."""
     return partial(entropy_shift_run, workspace, pool)
 
 
 @pytest.fixture
 def run(measure: Callable[..., Run]) -> Run:
-    """Entropy shift with the embedded model, measured: seeded figures, no model."""
+    """A run of entropy shift with the embedded model: seeded numbers, computed without it."""
     return measure()
 
 
 def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
-    """A finished entropy shift run, as the app's own settings ask for it."""
+    """Store a finished run of entropy shift for the app's initial settings."""
     random = np.random.default_rng(0)
     n = len(pool)
     method = build_method("entropy_shift", with_suggestions("entropy_shift", {}, "embedded"))
@@ -93,13 +93,13 @@ def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         "nll_cal": (nll - 0.3 + random.normal(0, 0.1, n)).astype(np.float32),
         "entropy_cal": (entropy + random.normal(0, 0.2, n)).astype(np.float32),
     }
-    about = {
+    base_summary = {
         "seconds": {"tokens": 1.0, "probe": 40.0, "warm-up": 20.0},
         "tokens": 4321,
         "rounds": [{"rows": 24, "loss": np.linspace(4, 3, 15).tolist(), "steps": 15}],
         "warnings": [],
     }
-    made = Run(
+    finished = Run(
         id=pool.fingerprint[:16],  # caches are keyed by it
         pool_id=pool.fingerprint,
         method=describe_method(method),
@@ -109,9 +109,9 @@ def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         seed=0,
         columns=tuple(columns),
         folder=workspace.folder("runs", pool.fingerprint[:16]),
-        summary=about | summary,
+        summary=base_summary | summary,
     )
-    return save_run(workspace, made, columns)
+    return save_run(workspace, finished, columns)
 
 
 NEURONS = 60
@@ -126,13 +126,13 @@ def store_run(
     summary: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Run:
-    """A finished run for any method, with these columns and the token counts."""
+    """Store a finished run of any method with these columns and the token counts."""
     tokens = {
         "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
         "response_tokens": pool.rows["response_chars"].to_numpy().astype(np.int64) // 4,
         "truncated": np.zeros(len(pool), np.bool_),
     }
-    made = Run(
+    finished = Run(
         id=f"{method[:8]:0<8}{pool.fingerprint[:8]}",
         pool_id=pool.fingerprint,
         method=describe_method(build_method(method, with_suggestions(method, {}, "embedded"))),
@@ -145,11 +145,11 @@ def store_run(
         summary=summary or {"seconds": {}, "tokens": 0, "warnings": []},
         **more,
     )
-    return save_run(workspace, made, tokens | columns)
+    return save_run(workspace, finished, tokens | columns)
 
 
 def activation_coverage_run(workspace: Workspace, pool: Pool) -> Run:
-    """Activation coverage: rows of six kinds, each with five neurons on; the kinds are the clusters."""
+    """Store a run of activation coverage: rows of six kinds, five active neurons each; kinds are the clusters."""
     random, n = np.random.default_rng(1), len(pool)
     kind = np.sort(random.integers(0, 6, n))
     table = np.stack([np.sort(random.choice(20, 5, replace=False)) + 8 * k for k in kind]).astype(np.uint32)
@@ -169,26 +169,26 @@ def activation_coverage_run(workspace: Workspace, pool: Pool) -> Run:
 
 
 def task_confidence_run(workspace: Workspace, pool: Pool) -> Run:
-    """Task confidence: of the pool's three tasks, or of three derived ones; 8 prompts asked of each, of the last 1."""
+    """Store a run of task confidence for the pool's three tasks or derived ones: 8, 8 and 1 prompts continued."""
     n = len(pool)
     labelled = cached.tasks(pool)[0] != (None,)
     names = cached.tasks(pool)[0] if labelled else ("derived 1: so, it", "derived 2: plus", "derived 3: is")
     code = cached.tasks(pool)[1] if labelled else np.arange(n) % 3
     confidence = np.full(n, np.nan, np.float32)
-    for task, (mean, asked) in enumerate(((0.5, 8), (0.25, 8), (0.8, 1))):
-        confidence[np.flatnonzero(code == task)[:asked]] = mean + (np.arange(asked) - (asked - 1) / 2) / 500
+    for task, (mean, n_asked) in enumerate(((0.5, 8), (0.25, 8), (0.8, 1))):
+        confidence[np.flatnonzero(code == task)[:n_asked]] = mean + (np.arange(n_asked) - (n_asked - 1) / 2) / 500
     tasks = Tasks(names, "labels: category" if labelled else DERIVED)
     columns = {"task_code": np.array(code), "confidence": confidence}
     return store_run(workspace, pool, "task_confidence", columns, tasks=tasks)
 
 
-ANSWERS = 5  # to each prompt
+ANSWERS = 5  # generated per prompt
 
 
 def answer_divergence_run(workspace: Workspace, pool: Pool) -> Run:
-    """Answer divergence: in turn answers all alike, of two kinds, all different, and near; in six bins, three parts.
+    """Store a run of answer divergence: six bins, three parts; answers in turn equal, of two kinds, different, similar.
 
-    Row 5 has lost its second answer, row 6 all but one; row 9 refuses, is empty, and is cut.
+    Row 5 lacks its second answer, row 6 all but one; row 9 has a refusal, an empty and a truncated answer.
     """
     random, n = np.random.default_rng(2), len(pool)
     kinds = np.eye(ANSWERS)[[[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 1, 2, 3, 4]]]
@@ -199,49 +199,49 @@ def answer_divergence_run(workspace: Workspace, pool: Pool) -> Run:
     answers[5][1] = None
     answers[6][1:] = [None] * 4
     answers[9][:3] = ["I'm sorry, but no.", " ", "![beacon](http://evil.example/x.png) **bold**"]
-    vectors[[[a is None for a in own] for own in answers]] = np.nan
-    tokens = [[None if a is None else 4 + k for k, a in enumerate(own)] for own in answers]
-    ended = [[None if a is None else "stop" for a in own] for own in answers]
+    vectors[[[a is None for a in row_answers] for row_answers in answers]] = np.nan
+    tokens = [[None if a is None else 4 + k for k, a in enumerate(row_answers)] for row_answers in answers]
+    ended = [[None if a is None else "stop" for a in row_answers] for row_answers in answers]
     ended[9][2] = "length"
     table = answer_table({"answers": answers, "answer_tokens": tokens, "ended": ended})
     gram = gram_matrices(vectors)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(gram.ravel()), ANSWERS**2)
     plan = [np.sort(rows) for rows in np.array_split(random.permutation(n), 3)]
-    for name, whole in (("answers000000000", table), ("grams00000000000", pa.table({"gram": flat}))):
+    for name, content in (("answers000000000", table), ("grams00000000000", pa.table({"gram": flat}))):
         parts = Parts.open(workspace.folder("measurements", name), {}, plan)
         for part in parts.missing():
-            parts.write(part, whole.take(plan[part]))
+            parts.write(part, content.take(plan[part]))
     bins = workspace.folder("measurements", "bins000000000000")
     write_merges(bins, np.array([[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]))
-    found = compute_geometry(gram)
+    geometry = compute_geometry(gram)
     columns = {
         "nll": random.gamma(4, 0.5, n).astype(np.float32),
         "entropy": random.gamma(3, 0.5, n).astype(np.float32),
-        "dispersion": found.dispersion.astype(np.float32),
-        "anisotropy": found.anisotropy.astype(np.float32),
-        "answers_counted": found.counted,
+        "dispersion": geometry.dispersion.astype(np.float32),
+        "anisotropy": geometry.anisotropy.astype(np.float32),
+        "answers_counted": geometry.counted,
         "semantic_bin": number_by_size(np.minimum(np.arange(n) % 7, 5)),
     }
-    kept = {"answers": "answers000000000", "grams": "grams00000000000", "bins": "bins000000000000"}
+    stored = {"answers": "answers000000000", "grams": "grams00000000000", "bins": "bins000000000000"}
     summary = {"seconds": {}, "tokens": 0, "warnings": [], "answers": asdict(count_answers(table))}
-    return store_run(workspace, pool, "answer_divergence", columns, kept=kept, summary=summary)
+    return store_run(workspace, pool, "answer_divergence", columns, kept=stored, summary=summary)
 
 
 @pytest.fixture
 def answering(workspace: Workspace, pool: Pool) -> Run:
-    """Answer divergence of the small pool."""
+    """A run of answer divergence on the small pool."""
     return answer_divergence_run(workspace, pool)
 
 
 @pytest.fixture
 def covered(workspace: Workspace, pool: Pool) -> Run:
-    """Activation coverage of the small pool."""
+    """A run of activation coverage on the small pool."""
     return activation_coverage_run(workspace, pool)
 
 
 @pytest.fixture
 def asked(workspace: Workspace, pool: Pool) -> Run:
-    """Task confidence of the small pool, by its labels."""
+    """A run of task confidence on the small pool, by its labels."""
     return task_confidence_run(workspace, pool)
 
 
@@ -253,7 +253,7 @@ def unlabelled(workspace: Workspace, tmp_path: Path) -> Pool:
 
 @pytest.fixture
 def prompts_only(workspace: Workspace, tmp_path: Path) -> Pool:
-    """Neither tasks nor responses."""
+    """The same rows without tasks and responses."""
     return _without(workspace, tmp_path, "category", "output")
 
 
@@ -266,7 +266,7 @@ def _without(workspace: Workspace, folder: Path, *fields: str) -> Pool:
 
 @pytest.fixture
 def job(workspace: Workspace) -> Callable[..., Job]:
-    """Put a job into the workspace as a worker would have left it, or, live, as this very process."""
+    """Return a function that stores a job as a worker leaves it; a live one belongs to this process."""
 
     def put(about: dict[str, Any], **progress: Any) -> Job:
         folder = workspace.folder("jobs", "20260101-000000-00000000")
@@ -285,7 +285,7 @@ def job(workspace: Workspace) -> Callable[..., Job]:
 
 @pytest.fixture(autouse=True)
 def through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run app.py for every page, as the server does (pages.ui.shell.server.warm); AppTest alone would leave it out."""
+    """Run app.py for every page, as the server does (pages.ui.shell.server.lifespan); AppTest alone would skip it."""
 
     def manager(*args: Any, **options: Any) -> PagesManager:
         PagesManager.uses_pages_directory = False
@@ -296,7 +296,7 @@ def through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def app(workspace: Workspace) -> Callable[[str], AppTest]:
-    """Start the app at its entry and go to one page."""
+    """Return a function that starts the app and goes to one page."""
 
     def started(page: str) -> AppTest:
         at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)

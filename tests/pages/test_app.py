@@ -1,4 +1,4 @@
-"""The shell: navigation, what survives, and what the web process must never do."""
+"""The shell of the pages: navigation, what is stored, and what the web process must never do."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ PAGES = ("pool", "score", "explore", "select", "export")
 
 @pytest.fixture
 def saved(workspace, pool):
-    """The file that keeps the settings of the pool."""
+    """The file that stores the settings of the pool."""
     return workspace.folder("selections", pool.fingerprint) / "current.json"
 
 
@@ -44,7 +44,7 @@ def test_a_page_that_needs_scores_says_so_and_leads_to_them(pool, app):
     assert at.title[0].value == "Score"
 
 
-def test_the_bar_beside_every_page_says_what_is_open(run, app):
+def test_the_sidebar_shows_what_is_open(run, app):
     at = app("score")
     assert [text.value for text in at.sidebar.get("text")] == [
         "small.jsonl",
@@ -54,7 +54,7 @@ def test_the_bar_beside_every_page_says_what_is_open(run, app):
     ]
 
 
-def test_one_row_is_one_row(workspace, tmp_path):
+def test_one_row_is_singular(workspace, tmp_path):
     (tmp_path / "one.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     load_pool(str(tmp_path / "one.jsonl"), workspace=workspace.root)
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
@@ -82,7 +82,7 @@ def test_a_link_that_names_nothing_still_opens_the_app(pool, link):
     assert bool(at.warning) == ("pool" in link)
 
 
-def test_settings_are_kept_in_the_workspace_per_pool(pool, app, saved, tmp_path, workspace):
+def test_settings_are_stored_in_the_workspace_per_pool(pool, app, saved, tmp_path, workspace):
     app("score").radio(key="form.method").set_value("longest").run()
     assert read_json(saved)["method"] == "longest"
     (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
@@ -91,15 +91,15 @@ def test_settings_are_kept_in_the_workspace_per_pool(pool, app, saved, tmp_path,
 
 
 def test_a_change_in_one_tab_keeps_what_another_tab_has_changed(pool, app, saved):
-    here, there = app("score"), app("score")
-    there.number_input(key="form.seed").set_value(7).run()
-    here.radio(key="form.method").set_value("random").run()
-    kept = read_json(saved)
-    assert (kept["method"], kept["seed"]) == ("random", 7)
+    this_tab, other_tab = app("score"), app("score")
+    other_tab.number_input(key="form.seed").set_value(7).run()
+    this_tab.radio(key="form.method").set_value("random").run()
+    stored = read_json(saved)
+    assert (stored["method"], stored["seed"]) == ("random", 7)
 
 
 @pytest.mark.parametrize("text", ["{broken", '{"format": 99}', '{"format": 1, "budget": "10%", "surprise": 1}', "[]"])
-def test_unreadable_settings_are_put_aside_and_said(pool, app, saved, text):
+def test_unreadable_settings_are_put_aside_with_a_notice(pool, app, saved, text):
     saved.parent.mkdir(parents=True, exist_ok=True)
     saved.write_text(text)
     at = app("pool")
@@ -108,12 +108,12 @@ def test_unreadable_settings_are_put_aside_and_said(pool, app, saved, text):
     assert saved.with_name("unreadable.json").read_text() == text
 
 
-def test_the_kept_settings_are_plain_json_with_a_format_number(pool, app, saved):
+def test_stored_settings_are_plain_json_with_a_format_number(pool, app, saved):
     app("score").radio(key="form.method").set_value("longest").run()
     assert orjson.loads(saved.read_bytes())["format"] == 1
 
 
-def test_an_unwritable_workspace_is_one_sentence(tmp_path, monkeypatch):
+def test_an_unwritable_workspace_shows_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "file" / "workspace"))
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()

@@ -1,4 +1,4 @@
-"""The Compare page as people meet it. Numbers: the pool has 240 rows, of three tasks in turn."""
+"""The Compare page as a user sees it. Numbers: the pool has 240 rows, of three tasks in turn."""
 
 import json
 from dataclasses import asdict
@@ -38,7 +38,7 @@ def tables(at) -> list:
 
 
 def subsets(at):
-    """The figures of every subset."""
+    """Return the table of all subsets."""
     return next(one for one in tables(at) if "Rows" in one)
 
 
@@ -48,7 +48,7 @@ def pick(at, key: str, value):
 
 
 def find(elements, start: str):
-    """The one widget whose key begins so: some keys hang on who is compared."""
+    """Return the widget whose key has this prefix: some keys depend on what is compared."""
     return next(one for one in elements if (one.key or "").startswith(start))
 
 
@@ -57,50 +57,51 @@ def press(at, key: str):
     assert not at.exception
 
 
-def who(at) -> list[str]:
+def compared_names(at) -> list[str]:
     return list(at.multiselect(key="compare.who").value)
 
 
-def brute(run, k: int) -> tuple[int, int]:
-    """Rows shared by the first k of entropy shift and of the longest, with sets."""
-    measured, every = load_measured(run), np.ones(240, bool)
-    orders = [build_method(name, {}).order(measured, every, seed=0).rows[:k] for name in ("entropy_shift", "longest")]
+def count_shared_rows(run, k: int) -> tuple[int, int]:
+    """Count with sets the rows shared by the first k of entropy shift and of the longest response; also return k."""
+    measured, eligible = load_measured(run), np.ones(240, bool)
+    methods = [build_method(name, {}) for name in ("entropy_shift", "longest")]
+    orders = [method.order(measured, eligible, seed=0).rows[:k] for method in methods]
     return len(set(orders[0].tolist()) & set(orders[1].tolist())), k
 
 
-def test_what_is_measured_is_compared_with_random_and_longest(page):
-    assert who(page) == [SHIFT, "Random", "Longest response"]
+def test_measured_methods_are_compared_with_random_and_longest(page):
+    assert compared_names(page) == [SHIFT, "Random", "Longest response"]
     assert title(page).startswith("At 10 %, Entropy shift")
     assert "without pins" in words(page)
 
 
-def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
     at = app("compare")
     assert not at.exception
     assert "Nothing is measured" in at.subheader[0].value
 
 
 def test_the_matrix_has_the_overlap_that_sets_give(page, run):
-    shared, k = brute(run, 24)
+    shared, k = count_shared_rows(run, 24)
     html = "".join(one.value for one in page.html)
     assert f"Entropy shift and Longest response: overlap {100 * shared / (2 * k - shared):.1f} %" in html
 
 
-def test_the_curves_are_there_as_figures_too(page, run):
+def test_the_curves_are_also_a_table(page, run):
     shares = next(one for one in tables(page) if "Budget" in one)
-    shared, k = brute(run, 120)
+    shared, k = count_shared_rows(run, 120)
     at_half = shares[shares["Budget"] == "50 %"]["Longest response"].iloc[0]
     assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f} % (")
 
 
-def test_the_curves_say_whose_mark_is_whose_but_for_the_one_they_are_held_against(page):
+def test_the_legend_names_every_entry_but_the_reference(page):
     (key,) = (one.value for one in page.html if "random subsets of the same sizes" in one.value)
-    assert [name in key for name in who(page)] == [False, *[True] * (len(who(page)) - 1)]
+    assert [name in key for name in compared_names(page)] == [False, *[True] * (len(compared_names(page)) - 1)]
 
 
-def test_it_says_which_orders_leave_rows_out(page):
-    (said,) = (one.value for one in page.caption if one.value.startswith("Overlap with"))
-    assert said.endswith("Not every row has a place in Entropy shift.")
+def test_it_names_the_orders_that_leave_rows_out(page):
+    (caption,) = (one.value for one in page.caption if one.value.startswith("Overlap with"))
+    assert caption.endswith("Not every row has a place in Entropy shift.")
 
 
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):
@@ -112,18 +113,18 @@ def test_moving_the_budget_moves_the_answer_and_the_figures(page):
     assert before[1]["Rows"].tolist() == ["24", "24", "24", "24", "240"]
 
 
-def test_a_budget_in_tokens_gives_each_as_many_rows_as_it_pays_for(page):
+def test_a_budget_in_tokens_selects_as_many_rows_as_fit(page):
     pick(page, "select.unit", "tokens")
     rows = [int(n) for n in subsets(page)["Rows"].tolist()[:3]]
-    assert min(rows) == rows[2] < max(rows)  # the longest get the fewest
+    assert min(rows) == rows[2] < max(rows)  # the longest rows are the fewest
 
 
-def test_contenders_are_kept_and_undone(page):
+def test_contenders_are_stored_and_can_be_undone(page):
     page.multiselect(key="compare.who").set_value([NLL, "Longest response"]).run()
     assert not page.exception
     assert title(page).startswith(f"At 10 %, {NLL}")
     page.switch_page("pages/pool.py").run().switch_page("pages/compare.py").run()
-    assert who(page) == [NLL, "Longest response"]
+    assert compared_names(page) == [NLL, "Longest response"]
 
 
 def test_one_contender_is_no_comparison(page):
@@ -132,24 +133,24 @@ def test_one_contender_is_no_comparison(page):
     assert "at least two" in page.info[0].value
 
 
-def test_any_of_them_can_be_the_one_that_others_are_held_against(page):
+def test_any_entry_can_be_the_reference(page):
     pick(page, find(page.selectbox, "compare.reference").key, "Longest response")
     assert title(page).startswith("At 10 %, Longest response")
 
 
-def test_a_method_is_kept_as_it_is_and_compared_with_what_it_becomes(page):
+def test_a_stored_variant_is_compared_with_the_method_as_it_changes(page):
     press(page, "compare.keep")
-    kept = who(page)[-1]
-    assert kept == "Entropy shift (learning rate 0.0005)"
+    stored = compared_names(page)[-1]
+    assert stored == "Entropy shift (learning rate 0.0005)"
     page.switch_page("pages/select.py").run()
     page.slider(key="select.entropy_shift.gamma").set_value(0.3).run()
     page.switch_page("pages/compare.py").run()
-    page.multiselect(key="compare.who").set_value([SHIFT, kept]).run()
+    page.multiselect(key="compare.who").set_value([SHIFT, stored]).run()
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert subsets(page)["Rows"].tolist()[:2] == ["96", "192"]  # 240 less 2 · 72, less 2 · 24
 
 
-def test_filters_hold_for_all_and_pins_for_none(run, app):
+def test_filters_apply_to_all_and_pins_to_none(run, app):
     at = app("select")
     at.multiselect(key="select.task").set_value(["sums"]).run()
     at.switch_page("pages/compare.py").run()
@@ -159,7 +160,7 @@ def test_filters_hold_for_all_and_pins_for_none(run, app):
     assert "1 filter in force" in words(at)
 
 
-def test_what_only_one_takes_and_what_all_take_can_be_read(page, run):
+def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
     options = find(page.selectbox, "compare.rows").options
     assert options[0] == "Where two part most"
     assert options[1].startswith("All take · ")
@@ -170,22 +171,22 @@ def test_what_only_one_takes_and_what_all_take_can_be_read(page, run):
     assert set(listed["State"]) == {"selected"}
 
 
-def test_the_strongest_disagreements_lie_side_by_side(page, run):
+def test_the_strongest_disagreements_are_shown_side_by_side(page, run):
     high, low = tables(page)[-2:]
-    measured, every = load_measured(run), np.ones(240, bool)
-    order = build_method("entropy_shift", {}).order(measured, every, seed=0)
+    measured, eligible = load_measured(run), np.ones(240, bool)
+    order = build_method("entropy_shift", {}).order(measured, eligible, seed=0)
     name = f"In {SHIFT}"
     assert high[name].iloc[0] < low[name].iloc[0]
     assert len(order.rows) == 192
     assert high.columns[2:].tolist() == [name, "In Random"]
 
 
-def test_groups_are_drawn_and_tabled(page, workspace, pool, app):
+def test_groups_are_drawn_and_listed_in_a_table(page, workspace, pool, app):
     activation_coverage_run(workspace, pool)
     task_confidence_run(workspace, pool)
     at = app("compare")
     assert not at.exception
-    assert who(at) == [SHIFT, "Activation coverage", "Task confidence", "Random", "Longest response"]
+    assert compared_names(at) == [SHIFT, "Activation coverage", "Task confidence", "Random", "Longest response"]
     first = subsets(at)
     assert first["Clusters"].iloc[-1] == "6"
     assert first["Coverage"].iloc[-1] == "100.0 %"
@@ -214,7 +215,7 @@ def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool)
     assert manifest["recipe"]["method"]["params"]["rule"] == "intersection"
 
 
-def test_weights_that_cannot_be_are_refused_where_they_are_typed(page):
+def test_invalid_weights_are_refused_where_they_are_typed(page):
     press(page, "compare.use")
     page.switch_page("pages/select.py").run()
     page.text_input(key="select.combined.weights").set_value("1, 2, 3").run()
@@ -228,7 +229,7 @@ def test_weights_that_cannot_be_are_refused_where_they_are_typed(page):
 def test_a_combination_can_be_compared_with_its_members(page):
     pick(page, "compare.rule", "filtered")
     press(page, "compare.too")
-    assert who(page)[-1] == "Entropy shift among the best of Random"
+    assert compared_names(page)[-1] == "Entropy shift among the best of Random"
     assert subsets(page)["Rows"].tolist()[3] == "24"
 
 
@@ -250,7 +251,7 @@ def test_a_saved_selection_keeps_its_own_filters(run, app):
     assert "Saved selections keep their own filters" in words(at)
 
 
-def test_scores_that_rows_brought_along_are_added_without_a_model(workspace, tmp_path, app):
+def test_imported_scores_are_added_without_a_model(workspace, tmp_path, app):
     file = tmp_path / "scored.jsonl"
     rows = [{"instruction": f"q {i}", "output": "a " * (1 + i % 7), "ifd_ppl": (i * 7) % 100} for i in range(100)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -259,14 +260,14 @@ def test_scores_that_rows_brought_along_are_added_without_a_model(workspace, tmp
     at = app("compare")
     assert at.selectbox(key="compare.field").options == ["ifd_ppl"]
     press(at, "compare.import")
-    assert who(at)[-1] == "ifd_ppl, high first"
+    assert compared_names(at)[-1] == "ifd_ppl, high first"
     run = next(run for run in list_runs(workspace, pool.fingerprint) if run.method["name"] == "imported")
     assert load_measured(run).columns["imported"].tolist() == [(i * 7) % 100 for i in range(100)]
     pick(at, find(at.selectbox, "compare.reference").key, "ifd_ppl, high first")
     assert title(at).startswith("At 10 %, ifd_ppl, high first")
 
 
-def test_settings_of_before_still_load():
+def test_settings_of_an_older_version_still_load():
     old = asdict(state.Settings())
     del old["contenders"]
     assert settings_from_json({"format": FORMAT, **old}).contenders == ()
@@ -275,7 +276,7 @@ def test_settings_of_before_still_load():
     assert settings_from_json({"format": FORMAT, **json.loads(json.dumps(asdict(new)))}) == new
 
 
-def test_the_score_page_knows_a_combination_and_refuses_members_that_cannot_be(page):
+def test_the_measure_page_accepts_a_combination_and_refuses_invalid_members(page):
     press(page, "compare.use")
     page.switch_page("pages/score.py").run()
     assert not page.exception
@@ -303,16 +304,16 @@ def test_nothing_and_everything_can_be_compared(page):
     assert "no more than by chance with Random and Longest response" in words(page)
 
 
-def test_prompts_without_responses_are_compared_by_the_methods_that_can_do_without(workspace, prompts_only, app):
+def test_prompts_without_responses_are_compared_by_methods_that_need_none(workspace, prompts_only, app):
     task_confidence_run(workspace, prompts_only)
     at = app("compare")
     assert not at.exception
-    assert who(at) == ["Task confidence", "Random", "Longest response"]
+    assert compared_names(at) == ["Task confidence", "Random", "Longest response"]
     assert subsets(at)["Rows"].tolist()[:3] == ["24", "24", "0"]
     assert at.get_by_key("select.unit").options == ["rows", "%"]
 
 
-def test_a_filter_that_lets_nothing_pass_is_survived(run, app):
+def test_a_filter_that_excludes_every_row_is_handled(run, app):
     at = app("select")
     at.text_input(key="select.contains").set_value("no row says this").run()
     at.switch_page("pages/compare.py").run()
@@ -320,9 +321,9 @@ def test_a_filter_that_lets_nothing_pass_is_survived(run, app):
     assert title(at) == "Entropy shift takes no row at this budget"
 
 
-def test_random_repeats_no_draw_of_another_method(workspace, pool, app):
+def test_random_repeats_no_random_rows_of_another_method(workspace, pool, app):
     task_confidence_run(workspace, pool)
     at = app("compare")
     html = "".join(one.value for one in at.html)
     rho = float(html.split("Task confidence and Random: ")[2].split('"')[0].replace("−", "-"))
-    assert abs(rho) < 0.3  # at one seed they shuffle alike: 0.9 and more
+    assert abs(rho) < 0.3  # with equal seeds the overlap would be at least 0.9

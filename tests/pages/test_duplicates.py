@@ -1,4 +1,4 @@
-"""Near duplicates on the screen: found by a job, let in once, and said of the row that repeats."""
+"""Near-duplicates on screen: found by a job, filtered, and named at the row that repeats one."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from tests.pages.conftest import write_rows
 
 @pytest.fixture
 def pool(workspace, tmp_path):
-    """240 rows; 20 of them say what an earlier one says, and "please"; the last repeats the first."""
+    """240 rows; 20 of them repeat an earlier one plus "please"; the last is an exact duplicate of the first."""
     rows = [json.loads(line) for line in write_rows(tmp_path / "small.jsonl").read_text().splitlines()]
     for k in range(20):
         words = " ".join(f"word{k}-{w}" for w in range(20))
@@ -31,7 +31,7 @@ def pool(workspace, tmp_path):
 
 @pytest.fixture
 def repeats(pool, workspace):
-    """Which row each row nearly repeats, as the workspace knows it."""
+    """Store which row each row nearly repeats, (N,)."""
     return find_near_duplicates(pool, workspace, 0.8, SilentReporter())
 
 
@@ -39,7 +39,7 @@ def choices(at) -> str:
     return next(one for one in at.metric if one.label == "ΔH at the cut").delta
 
 
-def test_each_group_is_let_in_once(run, repeats, app):
+def test_one_row_of_each_group_is_eligible(run, repeats, app):
     at = app("select")
     at.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     toggle = at.toggle(key="select.near_duplicate_of@0.8")
@@ -67,7 +67,7 @@ def test_a_row_says_which_line_it_repeats(run, pool, repeats, app):
     assert f"nearly repeats line {repeats[near] + 1}" in shown
 
 
-def test_they_are_found_in_the_background(run, pool, workspace, app):
+def test_near_duplicates_are_found_in_the_background(run, pool, workspace, app):
     at = app("select")
     assert "select.near_duplicate_of@0.9" not in {one.key for one in at.toggle}
     at.number_input(key="near.alike").set_value(0.9)

@@ -1,4 +1,4 @@
-"""The Export page writes what the command line writes, and says how to get it there."""
+"""The Export page writes the same files as the command line, and shows the equivalent commands."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 
 
-def said(at) -> str:
+def texts(at) -> str:
     parts = [*at.title, *at.caption, *at.text, *at.subheader, *at.error, *at.code]
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
@@ -35,31 +35,31 @@ def write(at):
 
 @pytest.fixture
 def folder(workspace):
-    """The only export there is."""
+    """Return the folder of the only export."""
 
     def only():
-        (found,) = (workspace.root / "exports").iterdir()
-        return found
+        (only_folder,) = (workspace.root / "exports").iterdir()
+        return only_folder
 
     return only
 
 
-def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
     at = app("export")
     assert not at.exception
-    assert "not measured" in said(at)
+    assert "not measured" in texts(at)
 
 
-def test_with_nothing_chosen_it_leads_back_to_select(run, app):
+def test_with_nothing_selected_it_leads_back_to_select(run, app):
     at = app("export")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], budget="0")
     at.run()
     assert not at.exception
-    assert "No row is chosen" in said(at)
+    assert "No row is chosen" in texts(at)
     assert [button.label for button in at.button] == ["Go to Select"]
 
 
-def test_nothing_is_written_before_it_is_asked_for(run, app, workspace):
+def test_nothing_is_written_before_the_button_is_pressed(run, app, workspace):
     at = app("export")
     assert not at.exception
     assert not list((workspace.root / "exports").iterdir())
@@ -70,16 +70,16 @@ def test_nothing_is_written_before_it_is_asked_for(run, app, workspace):
 def test_the_files_are_those_of_the_command_line(pool, run, app, folder, tmp_path):
     write(app("export"))
     recipe = load_recipe(folder() / "chosen.recipe.yaml")
-    again = curate(recipe, pool, run, tmp_path / "out" / "chosen.jsonl")
+    written = curate(recipe, pool, run, tmp_path / "out" / "chosen.jsonl")
     for name in ("chosen.jsonl", "chosen.manifest.json", "chosen.README.md", "chosen.recipe.yaml"):
-        assert (folder() / name).read_bytes() == (again.chosen.parent / name).read_bytes()
+        assert (folder() / name).read_bytes() == (written.chosen.parent / name).read_bytes()
 
 
 def test_the_page_shows_what_was_written_and_links_to_it(run, app, folder):
     at = write(app("export"))
     data = (folder() / "chosen.jsonl").read_bytes()
-    assert hashlib.sha256(data).hexdigest() in said(at)
-    assert "24 rows · " in said(at)
+    assert hashlib.sha256(data).hexdigest() in texts(at)
+    assert "24 rows · " in texts(at)
     assert links(at) == [
         "Save chosen.jsonl",
         "chosen.manifest.json",
@@ -89,13 +89,13 @@ def test_the_page_shows_what_was_written_and_links_to_it(run, app, folder):
 
 
 def test_the_commands_name_the_files_that_were_written(run, app, folder, workspace):
-    words = said(write(app("export")))
+    words = texts(write(app("export")))
     recipe, manifest = folder() / "chosen.recipe.yaml", folder() / "chosen.manifest.json"
     assert f"python -m core run {recipe} --out chosen.jsonl --workspace {workspace.root}" in words
     assert f"python -m core replay {manifest} --out again.jsonl --workspace {workspace.root}" in words
 
 
-def test_what_is_written_already_is_shown_at_once(run, app, folder):
+def test_a_finished_export_is_shown_at_once(run, app, folder):
     write(app("export"))
     before = (folder() / "chosen.jsonl").stat().st_mtime_ns
     at = app("export")
@@ -123,22 +123,22 @@ def test_scores_and_rejected_rows_come_on_request(pool, run, app, folder):
     assert "chosen.rejected.jsonl" in links(at)
 
 
-def test_a_share_is_held_out_and_the_command_says_so(pool, run, app, folder, workspace):
+def test_a_share_is_held_out_and_is_in_the_command(pool, run, app, folder, workspace):
     at = app("select")
     at.multiselect(key="select.task").set_value(["words", "sums"]).run()
     at.switch_page("pages/export.py").run()
     at.slider(key="export.held_out").set_value(25).run()
-    assert "Exact duplicates stay together" in said(at)
+    assert "Exact duplicates stay together" in texts(at)
     write(at)
     first, second = ((folder() / name).read_bytes().splitlines() for name in ("chosen.jsonl", "chosen.heldout.jsonl"))
     assert (len(first), len(second)) == (18, 6)
     assert orjson.loads(first[0]) == orjson.loads(at.code[0].value)
     assert "chosen.heldout.jsonl" in links(at)
-    assert "18 rows + 6 held out" in said(at)
+    assert "18 rows + 6 held out" in texts(at)
     line = next(code.value for code in at.code if " core select " in code.value)
     assert "--filter 'task=words|sums'" in line
-    made = CliRunner().invoke(commands, [*shlex.split(line)[3:-1], str(folder() / "again.jsonl")])
-    assert made.exit_code == 0, made.output
+    written = CliRunner().invoke(commands, [*shlex.split(line)[3:-1], str(folder() / "again.jsonl")])
+    assert written.exit_code == 0, written.output
     assert (folder() / "again.jsonl").read_bytes().splitlines() == first
     assert (folder() / "again.heldout.jsonl").read_bytes().splitlines() == second
 
@@ -155,10 +155,10 @@ def test_pins_and_filters_reach_the_manifest(run, app, folder):
     assert manifest["recipe"]["filters"][0]["values"] == ["words"]
     assert manifest["recipe"]["pins"] == [{"id": "row-6", "side": "in", "reason": "kept by hand"}]
     assert "row-6" in {row["id"] for row in manifest["rows"]}
-    assert not [code for code in at.code if " core select " in code.value]  # no option holds a pin
+    assert not [code for code in at.code if " core select " in code.value]  # no option can express a pin
 
 
-def test_a_full_disk_is_one_sentence(run, app, workspace):
+def test_a_full_disk_shows_one_sentence(run, app, workspace):
     at = app("export")
     exports = workspace.root / "exports"
     exports.rmdir()
@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_sentence(run, app, workspace):
 
 
 def asked(workspace, tmp_path):
-    """A pool of prompts, open and measured, of which ten are chosen at random."""
+    """Open and measure a pool of prompts, and select ten of them at random."""
     path = tmp_path / "prompts.jsonl"
     path.write_text(
         "".join(json.dumps({"id": f"p{i}", "prompt": f"Why {i}?", "task": "ab"[i % 2]}) + "\n" for i in range(40))
@@ -179,19 +179,19 @@ def asked(workspace, tmp_path):
     return pool
 
 
-def test_prompts_without_answers_go_out_as_a_queue_for_people(workspace, tmp_path, app, folder):
+def test_prompts_without_responses_are_exported_as_an_annotation_queue(workspace, tmp_path, app, folder):
     asked(workspace, tmp_path)
     at = app("select")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
     at.switch_page("pages/export.py").run()
     at.get_by_key("export.schema").set_value("annotation").run()
     assert not at.exception
-    assert "Annotation queue: prompt, task and a blank response, for people to fill in." in said(at)
+    assert "Annotation queue: prompt, task and a blank response, for people to fill in." in texts(at)
     first = orjson.loads(at.code[0].value)
     assert first["response"] == ""
     write(at)
     assert not at.error
-    assert "10 rows · 0 response tokens" in said(at)
+    assert "10 rows · 0 response tokens" in texts(at)
     rows = [orjson.loads(line) for line in (folder() / "chosen.jsonl").read_bytes().splitlines()]
     assert rows[0] == first
     assert {tuple(row) for row in rows} == {("id", "prompt", "task", "response")}
@@ -199,7 +199,7 @@ def test_prompts_without_answers_go_out_as_a_queue_for_people(workspace, tmp_pat
 
 
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
-def test_prompts_cannot_go_out_as_answered_rows(workspace, tmp_path, app, schema):
+def test_prompts_cannot_be_exported_as_rows_with_responses(workspace, tmp_path, app, schema):
     asked(workspace, tmp_path)
     at = app("select")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
@@ -209,7 +209,7 @@ def test_prompts_cannot_go_out_as_answered_rows(workspace, tmp_path, app, schema
     assert "it has no response" in at.error[0].value
 
 
-def test_a_queue_of_answered_rows_is_one_sentence(run, app, workspace):
+def test_a_queue_of_rows_with_responses_shows_one_sentence(run, app, workspace):
     at = app("export")
     at.get_by_key("export.schema").set_value("annotation").run()
     assert not at.exception
@@ -220,7 +220,7 @@ def test_a_queue_of_answered_rows_is_one_sentence(run, app, workspace):
     assert not links(at)
 
 
-def test_a_budget_in_tokens_of_prompts_is_one_sentence(workspace, tmp_path, app):
+def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, app):
     asked(workspace, tmp_path)
     at = app("select")
     settings = replace(at.session_state[state.SETTINGS], method="random", budget="2ktok")

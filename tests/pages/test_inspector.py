@@ -1,4 +1,4 @@
-"""One row, opened from anywhere: its scores, tokens, places, neighbours and answers, each as it is asked for."""
+"""The row inspector: scores, tokens, ranks, neighbours and answers, each computed when it is opened."""
 
 import json
 import time
@@ -37,7 +37,7 @@ def html(at):
 
 
 def shown(at):
-    """The words of all that is drawn as HTML."""
+    """Return the text of everything that is drawn as HTML."""
     return ParsedHtml(html(at)).text
 
 
@@ -49,7 +49,7 @@ def part(at, name):
 
 
 def open_row(at, row):
-    """By a click on its dot."""
+    """Open a row by a click on its dot."""
     at.get_by_key("explore.section").set_value("Entropy shift").run()
     click(at, "explore.shift", points=[{"customdata": row}])
     return at
@@ -57,7 +57,7 @@ def open_row(at, row):
 
 @pytest.fixture
 def read(measure, workspace, pool):
-    """Entropy shift with what a real one leaves: embeddings (rows in turn of four directions), and a trained state."""
+    """A run of entropy shift with embeddings (rows in turn of four directions) and a trained state."""
     (workspace.folder("models", STATE) / "state").mkdir(parents=True)
     run = measure(dtype="float32", rounds=[{"rows": 24, "loss": [4.0, 3.0], "steps": 15, "state": STATE}])
     n = len(pool)
@@ -82,7 +82,7 @@ def view(workspace, run, row, texts):
 # Scores
 
 
-def test_scores_are_open_at_once_each_with_its_place_in_the_pool_and_what_that_says(run, asked, app):
+def test_scores_are_open_at_once_with_percentile_and_meaning(run, asked, app):
     at = open_row(app("explore"), 11)
     columns = load_measured(run).columns
     below = round(100 * (columns["nll"] < columns["nll"][11]).mean())
@@ -96,7 +96,7 @@ def at(read, app):
     return open_row(app("explore"), 11)
 
 
-def test_low_high_and_middle_are_told_apart(run):
+def test_low_high_and_middle_differ_in_meaning(run):
     values = load_measured(run).columns["nll"]
     order = np.argsort(values)
     words = {
@@ -104,11 +104,11 @@ def test_low_high_and_middle_are_told_apart(run):
         120: scores.MIDDLE,
         239: "these responses surprise the base model: new knowledge, or noise",
     }
-    for place, expected in words.items():
-        assert scores._standing("nll", values, int(order[place])).meaning == expected
+    for index, expected in words.items():
+        assert scores._standing("nll", values, int(order[index])).meaning == expected
 
 
-def test_a_score_that_is_the_same_everywhere_says_nothing():
+def test_a_constant_score_has_no_percentile():
     one = scores._standing("nll", np.full(5, 2.0), 3)
     assert one.share is None and "tells no row from another" in one.meaning
 
@@ -116,26 +116,26 @@ def test_a_score_that_is_the_same_everywhere_says_nothing():
 # Ranks
 
 
-def test_places_are_those_of_each_methods_order(read, asked, app):
+def test_ranks_are_those_of_each_methods_order(read, asked, app):
     at = part(open_row(app("explore"), 11), "Ranks")
     columns = load_measured(read).columns
     longest = np.argsort(-columns["response_tokens"], kind="stable")
-    place = int(np.flatnonzero(longest == 11)[0]) + 1
-    assert f"Longest response{place} of 240" in shown(at)
+    rank = int(np.flatnonzero(longest == 11)[0]) + 1
+    assert f"Longest response{rank} of 240" in shown(at)
     for label in ("Entropy shift", "Task confidence", "Random", "Lowest NLL", "Highest NLL"):
         assert label in shown(at)
     assert "Answer divergence" not in shown(at)  # not measured
     assert "At 10 %" in shown(at)
 
 
-def test_a_row_that_is_not_eligible_says_why(at, read):
+def test_a_row_that_is_not_eligible_shows_the_reason(at, read):
     columns = load_measured(read).columns
     outside = int(np.argmax(columns["nll_cal"] - columns["nll"]))
     part(open_row(at, outside), "Ranks")
     assert "not selected · not eligible: " in shown(at)
 
 
-def test_a_row_that_a_filter_leaves_out_and_a_filter_that_a_method_does_not_know_are_said(read, asked, app):
+def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown(read, asked, app):
     at = app("pool")
     filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], filters=filters)
@@ -144,7 +144,7 @@ def test_a_row_that_a_filter_leaves_out_and_a_filter_that_a_method_does_not_know
     assert "Task confidence–not selected · filters: there is no column 'delta_nll'" in shown(at)
 
 
-def test_a_pin_stands_at_the_head_of_every_order(at):
+def test_a_pinned_row_is_first_in_every_order(at):
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin("row-11", "in"),))
     part(open_row(at, 11), "Ranks")
     assert "Longest response1 of 240" in shown(at)
@@ -154,19 +154,19 @@ def test_a_pin_stands_at_the_head_of_every_order(at):
 # Neighbours
 
 
-def test_the_nearest_selected_row_is_shown_beside_it_with_how_near_that_is(at, read, pool):
+def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
     part(at, "Neighbours")
     assert "No exact copies of this row" in said(at)
     assert "**Nearest selected row: not a copy**" in said(at)
     assert "Similarity of the responses 0.99" in said(at) or "Similarity of the responses 1.000" in said(at)
-    told = [text.value for text in at.text if text.value.startswith("row-")]
-    other = int(told[-1].removeprefix("row-"))
+    ids = [text.value for text in at.text if text.value.startswith("row-")]
+    other = int(ids[-1].removeprefix("row-"))
     assert other % 4 == 11 % 4 and other != 11
     code = [block.value for block in at.code]
     assert pool.rows["prompt"][other].as_py() in code and pool.rows["response"][other].as_py() in code
 
 
-def test_a_row_that_nobody_picked_has_its_nearest_row_looked_for_only_on_demand(read, app):
+def test_the_nearest_row_of_a_row_that_was_not_picked_is_found_on_request(read, app):
     at = app("explore")
     at.get_by_key("explore.section").set_value("Entropy shift").run()
     click(at, "explore.shift", lasso=[{"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}])
@@ -178,7 +178,7 @@ def test_a_row_that_nobody_picked_has_its_nearest_row_looked_for_only_on_demand(
     assert "**Nearest selected row:" in said(at)
 
 
-def test_copies_are_listed_with_what_became_of_them(at, pool):
+def test_duplicates_are_listed_with_whether_they_are_selected(at, pool):
     part(open_row(at, 239), "Neighbours")  # repeats row 0
     assert "**2 rows are exact copies**" in said(at)
     table = at.dataframe[-1].value
@@ -186,7 +186,7 @@ def test_copies_are_listed_with_what_became_of_them(at, pool):
     assert table["Which"].tolist() == ["", "this row"]
 
 
-def test_near_copies_are_listed_once_they_are_known(workspace, tmp_path, app):
+def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app):
     words = " ".join(f"word{i}" for i in range(60))
     rows = [{"instruction": "Say it.", "output": text} for text in (words, f"{words} too", "Something else.")]
     file = tmp_path / "near.jsonl"
@@ -202,7 +202,7 @@ def test_near_copies_are_listed_once_they_are_known(workspace, tmp_path, app):
     assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
 
 
-def test_embeddings_that_are_gone_are_said_to_be(at, workspace):
+def test_missing_embeddings_show_one_sentence(at, workspace):
     for file in workspace.root.glob("measurements/*/plan.parquet"):
         file.unlink()
     part(at, "Neighbours")
@@ -212,7 +212,7 @@ def test_embeddings_that_are_gone_are_said_to_be(at, workspace):
 # Tokens
 
 
-def test_tokens_are_drawn_as_they_are_kept_and_switch_to_entropy(at, read, workspace):
+def test_tokens_are_drawn_as_stored_and_switch_to_entropy(at, read, workspace):
     view(workspace, read, 11, ["It", " is", " so", "."])
     part(at, "Tokens")
     assert "surprise in nats" in shown(at) and "It is so." in shown(at)
@@ -223,14 +223,14 @@ def test_tokens_are_drawn_as_they_are_kept_and_switch_to_entropy(at, read, works
     assert not list_jobs(workspace)
 
 
-def test_a_long_response_is_cut_and_that_is_said(at, read, workspace):
+def test_a_long_response_is_cut_with_a_note(at, read, workspace):
     view(workspace, read, 11, ["so "] * 700)
     part(at, "Tokens")
     assert "the first 600 of 700 tokens are shown" in said(at)
     assert shown(at).count("so ") == 600
 
 
-def test_what_is_not_read_yet_is_offered_and_nothing_starts_by_itself(at, workspace):
+def test_reading_a_row_is_offered_and_does_not_start_by_itself(at, workspace):
     part(at, "Tokens")
     assert "Read this row token by token" in [button.label for button in at.button]
     assert not list_jobs(workspace)
@@ -283,7 +283,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     assert len(ahead["base"][0]) == load_measured(run).columns["response_tokens"][7]
 
 
-# Anywhere
+# On every page
 
 
 def test_the_part_that_was_opened_stays_open_for_the_next_row_and_page(at, read):
@@ -295,16 +295,16 @@ def test_the_part_that_was_opened_stays_open_for_the_next_row_and_page(at, read)
     assert "Longest response" in shown(at) and "At 10 %" in shown(at)
 
 
-def test_the_pool_page_has_it_once_a_model_has_read_the_pool(pool, app):
+def test_the_pool_page_has_the_inspector_once_a_model_has_read_the_pool(pool, app):
     at = app("pool")
     assert not [one for one in at.get("button_group") if str(one.key).endswith(".part")]
 
 
-def test_row_after_row_by_button_and_over_the_end_of_a_page(read, app):
+def test_buttons_step_from_row_to_row_and_over_the_end_of_a_page(read, app):
     at = app("explore")
     at.get_by_key("explore.section").set_value("Entropy shift").run()
-    everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
-    click(at, "explore.shift", lasso=[everything])
+    whole_plane = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
+    click(at, "explore.shift", lasso=[whole_plane])
 
     def opened():
         return next(text.value for text in at.text if text.value.startswith(("row-", "again")))
@@ -326,7 +326,7 @@ def test_row_after_row_by_button_and_over_the_end_of_a_page(read, app):
     assert opened() == ids[99]
 
 
-# Text of a stranger
+# Hostile text
 
 
 def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):

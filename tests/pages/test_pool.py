@@ -1,4 +1,4 @@
-"""The Pool page as people meet it."""
+"""The Pool page as a user sees it."""
 
 import json
 
@@ -23,7 +23,7 @@ def search(at, words):
     next(box for box in at.text_input if box.label == "Search prompts and responses").set_value(words).run()
 
 
-def test_the_pool_opened_last_is_there_at_once(pool, app):
+def test_the_pool_opened_last_is_open_at_once(pool, app):
     at = app("pool")
     assert not at.exception
     assert at.title[0].value == r"small\.jsonl"
@@ -39,7 +39,7 @@ def test_on_a_new_machine_the_demo_pool_is_open(workspace, app):
     assert int(labels(at)["Rows"].replace(",", "")) > 0
 
 
-def test_what_is_open_stands_in_the_address_bar(pool, app):
+def test_the_address_bar_names_the_open_pool(pool, app):
     at = app("pool")
     assert at.query_params["pool"] == pool.fingerprint[:12]
     assert at.query_params["method"] == "entropy_shift"
@@ -51,7 +51,7 @@ def test_once_measured_it_counts_tokens(run, app):
     assert "Response tokens" in labels(at)
 
 
-def test_the_mapping_is_said_in_words(pool, app):
+def test_the_mapping_is_described(pool, app):
     assert "instruction + input → prompt, output → response, category → task, id → id" in text_of(app("pool")).replace(
         "\\", ""
     )
@@ -67,7 +67,7 @@ def test_another_mapping_opens_another_pool(pool, app):
     assert at.query_params["pool"] != pool.fingerprint[:12]
 
 
-def test_rows_set_aside_are_counted_with_their_reason_and_offered_as_a_file(workspace, tmp_path, app):
+def test_skipped_rows_are_counted_by_reason_and_offered_as_a_file(workspace, tmp_path, app):
     lines = [json.dumps({"instruction": f"do {i}", "output": f"done {i}"}) for i in range(20)]
     path = tmp_path / "broken.jsonl"
     path.write_text("\n".join([*lines, "{broken", '{"instruction": "", "output": ""}', *lines]))
@@ -78,7 +78,7 @@ def test_rows_set_aside_are_counted_with_their_reason_and_offered_as_a_file(work
     assert expander.label.startswith("2 rows set aside")
 
 
-def test_a_search_shows_what_matches_only(pool, app):
+def test_a_search_shows_matching_rows_only(pool, app):
     at = app("pool")
     search(at, "Question 17:")
     assert not at.exception
@@ -115,7 +115,7 @@ def test_the_row_beside_the_table_is_shown_as_text(workspace, tmp_path, app):
         assert "![x](" not in element.value
 
 
-def test_a_path_outside_the_allowed_folders_is_one_sentence(pool, app):
+def test_a_path_outside_the_allowed_folders_shows_one_sentence(pool, app):
     at = app("pool")
     at.segmented_control(key="open.way").set_value("source").run()
     at.text_input(key="open.typed").set_value("/etc/passwd")
@@ -134,7 +134,7 @@ def test_a_path_inside_is_opened(pool, app, tmp_path):
     assert at.title[0].value == r"other\.jsonl"
 
 
-def test_an_upload_is_opened_and_kept_under_its_own_name(pool, app, workspace):
+def test_an_upload_is_opened_and_stored_under_its_own_name(pool, app, workspace):
     at = app("pool")
     at.segmented_control(key="open.way").set_value("upload").run()
     data = b'{"question": "a", "answer": "b"}\n' * 4
@@ -142,8 +142,8 @@ def test_an_upload_is_opened_and_kept_under_its_own_name(pool, app, workspace):
     at.button(key="open.uploaded").click().run()
     assert not at.exception
     assert at.title[0].value == r"mine\.jsonl"
-    kept = list(workspace.root.glob("uploads/*/*"))
-    assert [one.name for one in kept] == ["mine.jsonl"]
+    stored = list(workspace.root.glob("uploads/*/*"))
+    assert [one.name for one in stored] == ["mine.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["x.exe", "x.pkl", "noending"])

@@ -1,4 +1,4 @@
-"""Selections saved under a name: what is saved comes back the same, in every tab, by a link, after a restart."""
+"""Saved selections: they load unchanged, in every tab, by a link, and after a restart."""
 
 from dataclasses import asdict
 
@@ -23,8 +23,8 @@ def page(run, app):
     return at
 
 
-def again(at):
-    """Draw the page once more with the list open: AppTest does not send back that a popover is."""
+def rerun_with_list_open(at):
+    """Run the page again with the list open: AppTest does not send back that a popover is."""
     at.session_state["saved.panel"] = True
     at.run()
     assert not at.exception
@@ -35,11 +35,11 @@ def press(at, key):
     at.session_state["saved.panel"] = True
     at.button(key=key).click().run()
     assert not at.exception
-    return again(at)
+    return rerun_with_list_open(at)
 
 
 def save(at, name):
-    again(at)
+    rerun_with_list_open(at)
     at.session_state["saved.panel"] = True
     at.text_input(key="saved.name").set_value(name)
     return press(at, "saved.save")
@@ -55,18 +55,18 @@ def title(at):
     return at.title[0].value
 
 
-def said(at):
+def texts(at):
     return "\n".join(str(one.value) for one in [*at.caption, *at.error, *at.warning]).replace("\\", "")
 
 
-def test_what_is_saved_comes_back_the_same_in_one_step_of_undo(page, pool):
+def test_a_saved_selection_loads_unchanged_as_one_step_of_undo(page, pool):
     page.text_input(key="select.contains").set_value("1").run()
     save(page, "a few")
     before = page.session_state[state.SETTINGS]
     budget(page, 50.0)
     page.text_input(key="select.contains").set_value("2").run()
     changed = page.session_state[state.SETTINGS]
-    press(again(page), "saved.a few.load")
+    press(rerun_with_list_open(page), "saved.a few.load")
     assert page.session_state[state.SETTINGS] == before == state.saved_selections(pool)["a few"]
     page.button(key="select.undo").click().run()
     assert page.session_state[state.SETTINGS] == changed
@@ -92,18 +92,18 @@ def test_every_field_of_the_settings_survives_the_file(page, pool):
     assert asdict(state.saved_selections(pool)["full"]) == asdict(full)
 
 
-def test_another_tab_sees_it_at_once_and_so_does_one_after_a_restart(page, app):
+def test_another_tab_sees_it_at_once_even_after_a_restart(page, app):
     other = app("select")
     save(page, "mine")
-    assert "saved.mine.load" in {b.key for b in again(other).button}
-    assert "saved.mine.load" in {b.key for b in again(app("select")).button}
+    assert "saved.mine.load" in {b.key for b in rerun_with_list_open(other).button}
+    assert "saved.mine.load" in {b.key for b in rerun_with_list_open(app("select")).button}
 
 
-def test_a_line_says_how_many_rows_it_has_and_how_many_are_chosen_now(page):
+def test_a_line_shows_its_rows_and_how_many_are_selected_now(page):
     save(page, "small")
-    assert "24 rows, chosen now" in said(page)
-    again(budget(page, 50.0))
-    assert "24 rows, 24 of them chosen now" in said(page)
+    assert "24 rows, chosen now" in texts(page)
+    rerun_with_list_open(budget(page, 50.0))
+    assert "24 rows, 24 of them chosen now" in texts(page)
 
 
 def test_a_link_opens_exactly_the_saved_selection(page, pool):
@@ -111,7 +111,7 @@ def test_a_link_opens_exactly_the_saved_selection(page, pool):
     save(page, "of 35 %")
     assert page.query_params["saved"] == "of 35 %"
     budget(page, 5.0)
-    assert "saved" not in page.query_params  # it is no longer that
+    assert "saved" not in page.query_params  # the settings no longer match
     link = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     link.query_params["pool"] = pool.fingerprint[:12]
     link.query_params["saved"] = "of 35 %"
@@ -120,15 +120,15 @@ def test_a_link_opens_exactly_the_saved_selection(page, pool):
     assert title(link) == "84 of 240 rows, 35.0 %"
 
 
-def test_a_link_to_one_that_is_gone_says_so(run, pool):
+def test_a_link_to_a_deleted_selection_shows_a_notice(run, pool):
     link = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     link.query_params["saved"] = "gone"
     link.run()
     assert not link.exception
-    assert "There is no saved selection 'gone'" in said(link)
+    assert "There is no saved selection 'gone'" in texts(link)
 
 
-def test_a_name_that_is_taken_is_replaced_only_by_saving(page, pool):
+def test_an_existing_name_is_replaced_only_by_saving(page, pool):
     save(page, "one")
     save(budget(page, 20.0), "two")
     with_two = state.saved_selections(pool)
@@ -138,19 +138,19 @@ def test_a_name_that_is_taken_is_replaced_only_by_saving(page, pool):
     page.text_input(key="saved.two.other").set_value("one")
     page.session_state["saved.panel"] = True
     page.button(key="saved.two.renamed").click().run()
-    assert "There is a saved selection 'one' already" in said(page)
+    assert "There is a saved selection 'one' already" in texts(page)
     assert state.saved_selections(pool) == with_two
     save(page, "one")
     assert [one.budget for one in state.saved_selections(pool).values()] == ["20%", "20%"]
 
 
-def test_renaming_keeps_what_it_holds_and_deleting_asks_first(page, pool):
+def test_renaming_keeps_the_settings_and_deleting_asks_first(page, pool):
     save(page, "old")
-    held = state.saved_selections(pool)["old"]
+    stored = state.saved_selections(pool)["old"]
     press(page, "saved.old.rename")
     page.text_input(key="saved.old.other").set_value("new/../name")
     press(page, "saved.old.renamed")
-    assert state.saved_selections(pool) == {"new/../name": held}
+    assert state.saved_selections(pool) == {"new/../name": stored}
     folder = cached.workspace().folder("selections", pool.fingerprint) / "saved"
     assert [file.parent for file in folder.rglob("*.json")] == [folder]
     press(page, "saved.new/../name.delete")
@@ -161,17 +161,17 @@ def test_renaming_keeps_what_it_holds_and_deleting_asks_first(page, pool):
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\nb"])
-def test_a_bad_name_is_one_sentence(page, pool, monkeypatch, name):
+def test_a_bad_name_shows_one_sentence(page, pool, monkeypatch, name):
     monkeypatch.setattr(st, "session_state", {state.POOL: pool.fingerprint, state.SETTINGS: Settings()})
     with pytest.raises(RecipeError, match="needs a name of 1 to 80 characters"):
         state.save_as(name)
 
 
-def test_a_file_that_cannot_be_read_is_put_aside_and_the_rest_is_there(page, pool, workspace):
+def test_an_unreadable_file_is_put_aside_and_the_others_load(page, pool, workspace):
     save(page, "good")
     folder = workspace.folder("selections", pool.fingerprint) / "saved"
     (folder / "bad.json").write_text("{")
     (folder / "worse.json").write_bytes(orjson.dumps([1]))
-    again(page)
+    rerun_with_list_open(page)
     assert list(state.saved_selections(pool)) == ["good"]
     assert sorted(f.name for f in folder.glob("*.unreadable")) == ["bad.unreadable", "worse.unreadable"]

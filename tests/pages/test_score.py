@@ -1,4 +1,4 @@
-"""The Score page in each of its states; jobs are folders in the workspace, as a worker leaves them."""
+"""The Measure page in each of its states; jobs are folders in the workspace, as a worker leaves them."""
 
 import shlex
 from dataclasses import replace
@@ -12,7 +12,7 @@ from core.methods import build_method, describe_method
 from pages.ui.shell import jobs
 
 
-def said(at) -> str:
+def texts(at) -> str:
     parts = [*at.caption, *at.text, *at.title, *at.subheader, *at.error, *at.warning, *at.code, *at.get("badge")]
     return "\n".join(str(part.value) for part in parts)
 
@@ -22,7 +22,7 @@ def named(at) -> dict[str, object]:
 
 
 def type_model(at, name):
-    """Type a model that is not in the list, as the box allows."""
+    """Type a model that is not in the list."""
     box = at.selectbox(key="form.model")
     box.options.append(name)
     box.set_value(name).run()
@@ -30,7 +30,7 @@ def type_model(at, name):
 
 @pytest.fixture
 def key(monkeypatch):
-    """The key of the measurement that the page asks for."""
+    """Record the key of the measurement that the page plans."""
     seen = []
     original = jobs.plan
 
@@ -42,14 +42,14 @@ def key(monkeypatch):
     return lambda: seen[-1].key
 
 
-def test_unmeasured_it_offers_to_start_and_to_estimate(pool, app):
+def test_an_unmeasured_method_can_be_started_or_estimated(pool, app):
     at = app("score")
     assert not at.exception
     assert {"Start measuring", "What will it cost?"} <= set(named(at))
-    assert "decisions about real training data choose a real model" in said(at)
+    assert "decisions about real training data choose a real model" in texts(at)
 
 
-def test_the_command_without_the_app_is_there(pool, app):
+def test_the_equivalent_command_is_shown(pool, app):
     at = app("score")
     command = next(block.value for block in at.code if "core measure" in block.value)
     assert command.startswith("python -m core measure ")
@@ -57,7 +57,7 @@ def test_the_command_without_the_app_is_there(pool, app):
     assert str(pool.source) in command
 
 
-def test_every_method_can_be_chosen_and_stays_chosen(pool, app):
+def test_every_method_can_be_chosen_and_stays_so(pool, app):
     at = app("score")
     for name in ("random", "longest", "lowest_nll", "highest_nll", "entropy_shift"):
         at.radio(key="form.method").set_value(name).run()
@@ -68,20 +68,20 @@ def test_every_method_can_be_chosen_and_stays_chosen(pool, app):
     assert at.radio(key="form.method").value == "entropy_shift"
 
 
-def test_every_measuring_parameter_has_a_widget_and_is_kept(pool, app):
+def test_every_measuring_parameter_has_a_widget_and_is_stored(pool, app):
     at = app("score")
     names = {widget.key for widget in [*at.number_input, *at.selectbox]}
     wanted = ("alpha", "rounds", "beta", "learning_rate", "epochs", "batch_size", "lora_rank")
     assert {f"form.entropy_shift.{name}" for name in wanted} <= names
-    assert not {"form.entropy_shift.gamma"} & names  # a slider of Select, not a matter of measuring
+    assert not {"form.entropy_shift.gamma"} & names  # a slider of the Select page, no measuring parameter
     at.number_input(key="form.entropy_shift.rounds").set_value(2).run()
     assert "rounds=2" in next(block.value for block in at.code if "core measure" in block.value)
 
 
-def test_what_suits_the_embedded_model_is_in_use_and_said(pool, app):
+def test_suggestions_for_the_embedded_model_are_in_use_and_shown(pool, app):
     at = app("score")
     assert at.number_input(key="form.entropy_shift.learning_rate").value == 5e-4
-    assert "learning rate 0.0005" in said(at).replace("\\", "")
+    assert "learning rate 0.0005" in texts(at).replace("\\", "")
 
 
 def test_another_model_has_the_papers_learning_rate(pool, app):
@@ -89,7 +89,7 @@ def test_another_model_has_the_papers_learning_rate(pool, app):
     type_model(at, "Qwen/Qwen2.5-0.5B")
     assert not at.exception
     assert at.number_input(key="form.entropy_shift.learning_rate").value == 2e-5
-    assert "real training data" not in said(at)
+    assert "real training data" not in texts(at)
     assert "--model Qwen/Qwen2.5-0.5B" in next(b.value for b in at.code if "core measure" in b.value)
 
 
@@ -101,7 +101,7 @@ def test_a_model_folder_outside_the_allowed_ones_is_refused(pool, app):
     assert at.selectbox(key="form.model").value == "embedded"
 
 
-def test_an_estimate_is_shown_in_numbers(pool, app, job, key):
+def test_an_estimate_is_shown_in_figures(pool, app, job, key):
     app("score")
     result = {
         "rows": 240, "tokens": 5000, "passes": 2, "seconds": 200.0, "calibration_seconds": 65.0, "memory_bytes": 1.9e9,
@@ -114,7 +114,7 @@ def test_an_estimate_is_shown_in_numbers(pool, app, job, key):
     shown = {metric.label: metric.value for metric in at.metric}
     assert shown["Time on this machine"] == "≈ 3 min 20 s"
     assert shown["Memory"] == "1.9 GB"
-    assert "1 min 5 s are warm-up training" in said(at)
+    assert "1 min 5 s are warm-up training" in texts(at)
 
 
 def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(pool, app, job, key):
@@ -130,16 +130,16 @@ def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(
     job({"key": key(), "kind": "measure"}, state="running", **facts)
     at = app("score")
     assert not at.exception
-    assert "61% · 9,160 of 15,011 · 6.6 a second · 14 min left in this stage · safe to close this tab" in said(at)
+    assert "61% · 9,160 of 15,011 · 6.6 a second · 14 min left in this stage · safe to close this tab" in texts(at)
     assert at.get("progress")[0].proto.text == "Reading with the base model"
     assert "Cancel" in named(at)
     assert "Start measuring" not in named(at)
 
 
-def test_a_waiting_job_says_for_what(pool, app, job, key):
+def test_a_queued_job_shows_what_it_waits_for(pool, app, job, key):
     app("score")
     job({"key": key(), "kind": "measure"}, state="queued", message="Another job uses this device.")
-    assert "Another job uses this device" in said(app("score"))
+    assert "Another job uses this device" in texts(app("score"))
 
 
 def test_a_running_job_is_seen_from_every_page(pool, app, job):
@@ -148,7 +148,7 @@ def test_a_running_job_is_seen_from_every_page(pool, app, job):
     assert "1 job at work" in [link.proto.label for link in at.sidebar.get("page_link")]
 
 
-def test_a_failed_job_says_why_shows_its_log_and_can_be_tried_again(pool, app, job, key):
+def test_a_failed_job_shows_its_error_and_log_and_can_be_tried_again(pool, app, job, key):
     app("score")
     made = job({"key": key(), "kind": "measure"}, state="failed", message="The model needs 9 GB; 4 GB are free.")
     (made.folder / "log.txt").write_text("loading\nout of memory ![x](http://evil)\n")
@@ -159,7 +159,7 @@ def test_a_failed_job_says_why_shows_its_log_and_can_be_tried_again(pool, app, j
 
 
 @pytest.mark.parametrize("ended", ["cancelled", "running"])  # "running" without its process: it was killed
-def test_what_was_stopped_can_be_resumed(pool, app, job, key, ended):
+def test_a_stopped_job_can_be_resumed(pool, app, job, key, ended):
     app("score")
     made = job({"key": key(), "kind": "measure"}, state="cancelled")
     (made.folder / "progress.json").write_text(f'{{"state": "{ended}"}}')
@@ -169,30 +169,30 @@ def test_what_was_stopped_can_be_resumed(pool, app, job, key, ended):
     assert "Start measuring" not in named(at)
 
 
-def test_a_job_for_other_settings_is_no_obstacle(pool, app, job):
+def test_a_job_for_other_settings_does_not_block(pool, app, job):
     job({"key": "other", "kind": "measure"}, state="failed", message="no")
     at = app("score")
     assert "Start measuring" in named(at)
     assert not at.error
 
 
-def test_measured_it_shows_what_came_out_and_leads_on(run, app):
+def test_a_measured_method_shows_its_results_and_leads_to_the_scores(run, app):
     at = app("score")
     assert not at.exception
-    assert "4,321 tokens in 1 min 1 s with embedded (small)" in said(at)
-    assert "24 rows" in said(at)
+    assert "4,321 tokens in 1 min 1 s with embedded (small)" in texts(at)
+    assert "24 rows" in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert "See the scores" in named(at)
     assert "Start measuring" not in named(at)
 
 
-def test_doubts_about_a_run_are_not_hidden(measure, app):
+def test_warnings_of_a_run_are_shown(measure, app):
     measure(warnings=["12 of 240 rows were longer than the model was allowed to read."])
     at = app("score")
     assert "12 of 240 rows" in at.warning[0].value
 
 
-def test_other_settings_than_measured_offer_the_measured_ones_back(run, app):
+def test_unmeasured_settings_offer_the_measured_ones(run, app):
     at = app("score")
     at.number_input(key="form.entropy_shift.epochs").set_value(5).run()
     assert "Start measuring" in named(at)
@@ -201,13 +201,13 @@ def test_other_settings_than_measured_offer_the_measured_ones_back(run, app):
     assert "See the scores" in named(at)
 
 
-def test_what_was_set_survives_a_new_visit(pool, app):
+def test_settings_survive_a_new_visit(pool, app):
     at = app("score")
     at.radio(key="form.method").set_value("lowest_nll").run()
     at.number_input(key="form.max_length").set_value(512).run()
-    again = app("score")
-    assert again.radio(key="form.method").value == "lowest_nll"
-    assert again.number_input(key="form.max_length").value == 512
+    second_visit = app("score")
+    assert second_visit.radio(key="form.method").value == "lowest_nll"
+    assert second_visit.number_input(key="form.max_length").value == 512
 
 
 def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
@@ -221,7 +221,7 @@ def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
     assert not at.exception
 
 
-def test_what_stopped_under_other_settings_of_this_pool_can_still_be_resumed(pool, app, job):
+def test_a_job_stopped_under_other_settings_of_this_pool_can_be_resumed(pool, app, job):
     job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
     assert "Resume" not in named(app("score"))
     job({"key": "other", "kind": "measure", "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
@@ -230,7 +230,7 @@ def test_what_stopped_under_other_settings_of_this_pool_can_still_be_resumed(poo
 
 
 @pytest.mark.parametrize("kind", ["map", "duplicates", "measure", "estimate"])
-def test_every_job_at_work_can_be_found_and_cancelled_where_the_side_bar_leads(pool, app, job, kind):
+def test_every_live_job_can_be_cancelled_where_the_sidebar_leads(pool, app, job, kind):
     made = job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="running")
     at = app("score")
     assert not at.exception
@@ -240,24 +240,24 @@ def test_every_job_at_work_can_be_found_and_cancelled_where_the_side_bar_leads(p
 
 
 @pytest.mark.parametrize("kind", ["map", "duplicates", "estimate"])
-def test_what_stopped_is_taken_up_again_where_it_was_begun(pool, app, job, kind):
+def test_a_stopped_job_of_another_kind_is_resumed_where_it_was_started(pool, app, job, kind):
     job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
     assert "Resume" not in named(app("score"))
 
 
-def test_several_methods_are_measured_at_once_and_the_page_says_so(pool, app):
+def test_several_methods_are_measured_at_once_and_are_named(pool, app):
     at = app("score")
     named(at)["All at once"].click().run()
     assert not at.exception
     others = "activation coverage, task confidence, preference influence and answer divergence"
-    assert f"That serves entropy shift, {others}, together." in said(at)
-    assert "One pass of the model over all rows gives: NLL, entropy, embeddings, activation states." in said(at)
+    assert f"That serves entropy shift, {others}, together." in texts(at)
+    assert "One pass of the model over all rows gives: NLL, entropy, embeddings, activation states." in texts(at)
     command = next(block.value for block in at.code if "core measure" in block.value)
     assert "--also activation_coverage --also task_confidence --also preference_influence" in command
     assert "All at once" not in named(at)
 
 
-def test_one_of_several_not_measured_is_still_offered(run, app):
+def test_one_unmeasured_method_of_several_can_still_be_started(run, app):
     at = app("score")
     assert "Start measuring" not in named(at)
     at.get_by_key("form.also").set_value(["task_confidence"]).run()
@@ -285,11 +285,11 @@ def test_embeddings_outside_the_allowed_folders_are_refused(pool, app):
     assert "embeddings=sentence-transformers/all-MiniLM-L6-v2" in command
 
 
-def test_where_tasks_come_from_is_said(run, app, workspace, pool):
+def test_the_source_of_tasks_is_shown(run, app, workspace, pool):
     method = build_method("task_confidence", {})
     columns = dict(load_measured(run).columns)
     columns |= {"task_code": np.zeros(len(pool), np.int64), "confidence": np.full(len(pool), 0.5, np.float32)}
-    made = replace(
+    finished = replace(
         run,
         id="f" * 16,
         folder=workspace.folder("runs", "f" * 16),
@@ -298,18 +298,20 @@ def test_where_tasks_come_from_is_said(run, app, workspace, pool):
         tasks=Tasks(("task",), task_source(method, pool)),
         summary={**run.summary, "asked": 64, "continued": 2000},
     )
-    save_run(workspace, made, columns)
+    save_run(workspace, finished, columns)
     at = app("score")
     at.radio(key="form.method").set_value("task_confidence").run()
-    assert "1 task, from the labels: category. 64 prompts were continued by 2,000 tokens." in said(at).replace("\\", "")
+    assert "1 task, from the labels: category. 64 prompts were continued by 2,000 tokens." in texts(at).replace(
+        "\\", ""
+    )
 
 
-def test_a_pass_made_for_another_method_is_not_counted_twice(measure, app):
+def test_a_pass_run_for_another_method_is_not_counted_twice(measure, app):
     measure(seconds={"coverage": 2.0})
-    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in said(app("score"))
+    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in texts(app("score"))
 
 
 def test_answers_of_little_use_are_counted(measure, app):
     measure(answers={"asked": 50, "missing": 2, "empty": 0, "refused": 3, "truncated": 1})
-    shown = said(app("score")).replace("\\", "")
+    shown = texts(app("score")).replace("\\", "")
     assert "48 answers; 2 missing, 3 refusals, by how they begin and 1 cut off." in shown

@@ -1,4 +1,4 @@
-"""The Select page as people meet it: what moves when something is moved. Numbers: the pool has 240 rows."""
+"""The Select page as a user sees it, and what each control changes. Numbers: the pool has 240 rows."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def metric(at, label: str):
 
 
 def in_force(at) -> list[str]:
-    """The filters that are listed, in words."""
+    """Return the texts of the filters in force."""
     return [one.label.replace("\\", "") for one in at.button if one.key.startswith("filter.remove")]
 
 
@@ -39,7 +39,7 @@ def press(at, key: str):
 
 
 def view(at, name: str) -> str:
-    """Open one of the sets of rows; its whole label."""
+    """Open a set of rows and return its full label."""
     control = at.get_by_key("select.view")
     label = next(option for option in control.options if option.startswith(name))
     control.set_value(name).run()
@@ -47,11 +47,11 @@ def view(at, name: str) -> str:
     return label
 
 
-def test_the_answer_is_the_title(page):
+def test_the_title_gives_the_number_of_rows(page):
     assert title(page) == "24 of 240 rows, 10.0 %"
 
 
-def test_without_a_measurement_it_says_where_to_get_one(pool, app):
+def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
     at = app("select")
     assert not at.exception
     assert title(at) == "Select"
@@ -68,7 +68,7 @@ def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
     assert page.number_input(key="select.exact.percent").value == 20.0
 
 
-def test_the_exact_field_says_what_the_slider_cannot(page):
+def test_the_exact_field_accepts_what_the_slider_cannot(page):
     page.number_input(key="select.exact.percent").set_value(12.92).run()
     assert title(page).startswith("31 of 240")  # int(240 * 0.1292)
     assert page.slider(key="select.slider.percent").value == 12.92
@@ -83,13 +83,13 @@ def test_another_unit_keeps_the_selection(page):
     assert page.slider(key="select.slider.tokens").value == int(metric(page, "Response tokens").value.replace(",", ""))
 
 
-def test_the_nll_filter_leaves_rows_out_at_both_ends(page):
+def test_the_nll_filter_excludes_rows_at_both_ends(page):
     assert metric(page, "ΔH at the cut").delta == "192 rows to choose from"  # 240 - 2 * int(240 * 0.1)
     page.slider(key="select.entropy_shift.gamma").set_value(0.2).run()
     assert metric(page, "ΔH at the cut").delta == "144 rows to choose from"
 
 
-def test_highest_and_lowest_take_opposite_ends(page):
+def test_highest_and_lowest_select_opposite_ends(page):
     assert metric(page, "ΔH at the cut").value.startswith("−")
     page.get_by_key("select.entropy_shift.pick").set_value("highest").run()
     assert not metric(page, "ΔH at the cut").value.startswith("−")
@@ -100,7 +100,7 @@ def test_a_score_limit_ends_the_selection_before_the_budget(page):
     assert title(page).startswith("192 of 240")
     page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
     assert 0 < int(title(page).split()[0]) < 192
-    page.get_by_key("select.entropy_shift.pick").set_value("highest").run()  # what it limits is another end now
+    page.get_by_key("select.entropy_shift.pick").set_value("highest").run()  # the threshold applied to the other end
     assert title(page).startswith("192 of 240")
 
 
@@ -113,14 +113,14 @@ def test_a_task_filter_decides_who_is_eligible(page):
     assert title(page).startswith("129 of 240")  # 159, less 15 at each end
 
 
-def test_exact_duplicates_can_be_let_in_once(page):
+def test_exact_duplicates_can_be_excluded(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     page.toggle(key="select.duplicate_of").set_value(True).run()
     assert metric(page, "ΔH at the cut").delta == "239 rows to choose from"
 
 
 def add(at, column, kind=None, **values):
-    """Add a filter in words, as the panel lets it be done."""
+    """Add a filter by the form of the panel."""
     at.selectbox(key="filter.column").set_value(column).run()
     if kind is not None:
         at.get_by_key(f"filter.kind.{'text' if kind in ('contains', 'matches') else 'number'}").set_value(kind).run()
@@ -131,7 +131,7 @@ def add(at, column, kind=None, **values):
     assert not at.exception
 
 
-def test_several_filters_on_one_column_hold_together_and_each_can_be_removed(page):
+def test_several_filters_on_one_column_apply_together_and_each_can_be_removed(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     add(page, "prompt", "matches", matches="^Question 1")
     add(page, "prompt", "matches", matches=r"\d\?$")
@@ -144,7 +144,7 @@ def test_several_filters_on_one_column_hold_together_and_each_can_be_removed(pag
     assert len(in_force(page)) == 3
 
 
-def test_a_pattern_that_cannot_be_used_is_one_sentence_and_changes_nothing(page):
+def test_an_invalid_pattern_shows_one_sentence_and_changes_nothing(page):
     before = title(page), page.session_state[state.SETTINGS]
     for pattern in ("(", "(?=x)", "(a{500}){900}"):
         add(page, "response", "matches", matches=pattern)
@@ -156,30 +156,30 @@ def test_a_pattern_that_cannot_be_used_is_one_sentence_and_changes_nothing(page)
     assert not page.error and title(page).startswith("0 of 240")
 
 
-def test_any_score_can_be_held_to_a_range_and_left_out(page):
+def test_any_score_can_be_filtered_by_a_range_or_its_complement(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     add(page, "nll", "range", high=2.0)
-    kept = int(metric(page, "ΔH at the cut").delta.split()[0])
+    n_inside = int(metric(page, "ΔH at the cut").delta.split()[0])
     press(page, "select.undo")
     page.toggle(key="filter.exclude").set_value(True)
     add(page, "nll", "range", high=2.0)
-    assert metric(page, "ΔH at the cut").delta == f"{240 - kept} rows to choose from"
+    assert metric(page, "ΔH at the cut").delta == f"{240 - n_inside} rows to choose from"
 
 
 def test_the_methods_own_score_can_be_filtered_by(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     add(page, "delta_entropy", "range", high=0.0)
-    kept = int(metric(page, "ΔH at the cut").delta.split()[0])
-    assert 0 < kept < 240
+    n_inside = int(metric(page, "ΔH at the cut").delta.split()[0])
+    assert 0 < n_inside < 240
     page.slider(key="select.slider.percent").set_value(100.0).run()
-    assert title(page).startswith(f"{kept} of 240")
-    page.selectbox(key="select.method").set_value("longest").run()  # knows no such score
+    assert title(page).startswith(f"{n_inside} of 240")
+    page.selectbox(key="select.method").set_value("longest").run()  # has no such score
     assert "there is no column 'delta_entropy'" in page.error[0].value.replace("\\", "")
     press(page, "filter.remove.0")
     assert title(page).startswith("240 of 240")
 
 
-def test_nothing_left_says_why_and_undo_brings_it_back(page):
+def test_an_empty_selection_shows_why_and_undo_restores_it(page):
     page.text_input(key="select.contains").set_value("no row says this").run()
     assert title(page).startswith("0 of 240")
     assert "No row is chosen" in page.warning[0].value
@@ -199,7 +199,7 @@ def test_undo_and_redo_move_the_slider_too(page):
     assert title(page).startswith("72 of 240")
 
 
-def test_what_the_last_move_let_in_and_put_out_can_be_read(page):
+def test_rows_that_the_last_change_added_and_removed_can_be_read(page):
     page.slider(key="select.slider.percent").set_value(20.0).run()
     assert view(page, "Entered") == "Entered · 24"
     assert view(page, "Left") == "Left · 0"
@@ -208,14 +208,14 @@ def test_what_the_last_move_let_in_and_put_out_can_be_read(page):
     assert len(page.dataframe[0].value) == 12
 
 
-def test_the_rows_at_the_cut_are_the_last_taken_and_the_next_in_line(page):
+def test_the_rows_at_the_cut_are_the_last_selected_and_the_next_in_order(page):
     assert view(page, "At the cut") == "At the cut · 20"
     table = page.dataframe[0].value
     assert table["State"].tolist() == ["selected"] * 10 + ["not selected"] * 10
     assert table["Score"].is_monotonic_increasing
 
 
-def test_a_row_pinned_out_leaves_and_the_next_takes_its_place(page):
+def test_a_row_pinned_out_is_replaced_by_the_next(page):
     view(page, "First taken")
     best = page.dataframe[0].value["Id"][0]
     page.text_input[-1].set_value("too easy").run()
@@ -251,7 +251,7 @@ def test_every_method_that_is_measured_can_be_chosen(page):
         assert title(page) == "24 of 240 rows, 10.0 %"
 
 
-def test_a_method_that_is_not_measured_says_so_and_another_can_be_chosen(run, app):
+def test_an_unmeasured_method_is_marked_and_another_can_be_chosen(run, app):
     at = app("select")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], seed=5)  # not the run's
     at.run()
@@ -266,7 +266,7 @@ def test_a_choice_survives_a_reload(run, app, page):
     assert title(app("select")).startswith("60 of 240")
 
 
-# Derived tasks, other orders, prompts alone
+# Derived tasks, other orders, prompts without responses
 
 
 def choose(at, method):
@@ -275,7 +275,7 @@ def choose(at, method):
     return at
 
 
-def test_derived_tasks_stand_in_for_labels_and_are_called_so(unlabelled, workspace, app):
+def test_derived_tasks_replace_labels_and_are_named_so(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     assert "**Derived tasks**" in [m.value for m in at.markdown]
@@ -300,7 +300,7 @@ def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace
     assert title(at) == "160 of 240 rows, 66.7 %"
 
 
-def test_a_filter_that_another_measurement_does_not_know_can_be_taken_away(unlabelled, workspace, app):
+def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     entropy_shift_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
@@ -311,7 +311,7 @@ def test_a_filter_that_another_measurement_does_not_know_can_be_taken_away(unlab
     assert title(at) == "24 of 240 rows, 10.0 %"
 
 
-def test_under_a_filter_cut_and_limit_go_by_the_gains_of_the_rows_that_are_left(run, covered, app):
+def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(run, covered, app):
     at = choose(app("select"), "activation_coverage")
     whole = metric(at, "Coverage gain at the cut").value
     at.multiselect(key="select.task").set_value(["sums"]).run()
@@ -340,7 +340,7 @@ def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app
         assert set(at.dataframe[0].value["Task"]) == {"derived 1: so, it", "derived 2: plus", "derived 3: is"}
 
 
-def test_a_budget_in_tokens_that_no_row_has_is_refused_with_a_way_out(prompts_only, workspace, app):
+def test_a_budget_in_tokens_without_responses_is_refused_and_can_be_replaced(prompts_only, workspace, app):
     task_confidence_run(workspace, prompts_only)
     at = choose(app("select"), "task_confidence")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], budget="5ktok")

@@ -1,4 +1,4 @@
-"""Target sets on the Score page: the embedded ones, one's own by path and upload, and what is said of them."""
+"""Target sets on the Measure page: the embedded pairs, a user's own by path or upload, and facts about them."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 EVIL = "![x](http://evil/x.png) <img src=x onerror=alert(1)> $$x$$"
 
 
-def said(at) -> str:
+def texts(at) -> str:
     parts = [*at.caption, *at.text, *at.warning, *at.error, *at.get("badge"), *at.subheader]
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
@@ -43,7 +43,7 @@ def written(tmp_path):
 
 @pytest.fixture
 def score(pool, app):
-    """The Score page with preference influence chosen."""
+    """Open the Measure page with preference influence as the method."""
     at = app("score")
     at.radio(key="form.method").set_value("preference_influence").run()
     assert not at.exception
@@ -51,30 +51,30 @@ def score(pool, app):
 
 
 def add(at, path, name="", count=1):
-    """Type a path beside `count` sets in use, and press Add."""
+    """Type a path, where `count` sets are in use, and press Add."""
     at.text_input(key=f"targets.{count}.typed").set_value(path)
     at.text_input(key=f"targets.{count}.name").set_value(name)
     named(at)["Add"].click().run()
     assert not at.exception
 
 
-def see(at, of=None):
+def see(at, set_name=None):
     """Open the pairs, as a click on the expander does."""
     at.session_state["targets.pairs"] = True
     at.run()
-    if of is not None:
-        next(one for one in at.get("button_group") if one.label == "Pairs of").set_value(of).run()
+    if set_name is not None:
+        next(one for one in at.get("button_group") if one.label == "Pairs of").set_value(set_name).run()
     assert not at.exception
 
 
-def test_other_methods_have_none(pool, app):
-    assert "Target sets" not in said(app("score"))
+def test_other_methods_have_no_target_sets(pool, app):
+    assert "Target sets" not in texts(app("score"))
 
 
-def test_the_embedded_pairs_are_there_at_once_and_are_the_last_to_go(score):
+def test_the_embedded_pairs_are_the_default_and_the_last_set_cannot_be_removed(score):
     assert sets(score) == ["sound"]
-    assert "24 pairs: prompt, chosen and rejected as text." in said(score)
-    assert "None of its prompts is in the pool." in said(score)
+    assert "24 pairs: prompt, chosen and rejected as text." in texts(score)
+    assert "None of its prompts is in the pool." in texts(score)
     assert score.button(key="targets.remove.sound").disabled
     assert "Use the embedded pairs" not in named(score)
     assert not [box for box in score.text_input if box.key == "form.preference_influence.targets"]
@@ -85,11 +85,11 @@ def test_a_set_is_added_by_path_named_after_its_file_and_in_the_command(score, w
     add(score, path)
     assert sets(score) == ["sound", "kind-words"]
     assert f"targets=sound=demo; kind-words={path}" in command(score)
-    assert "2 pairs: prompt, chosen and rejected as text." in said(score)
+    assert "2 pairs: prompt, chosen and rejected as text." in texts(score)
     assert score.text_input(key="targets.2.typed").value == ""
 
 
-def test_or_under_a_name_given(score, written):
+def test_a_set_is_added_under_a_given_name(score, written):
     add(score, written(pair()), "kind")
     assert sets(score) == ["sound", "kind"]
 
@@ -103,7 +103,7 @@ def test_or_under_a_name_given(score, written):
         ([pair(chosen="No")], "", "none of its rows gives a pair"),
     ],
 )
-def test_what_cannot_be_used_is_one_sentence_and_changes_nothing(score, written, rows, name, sentence):
+def test_an_unusable_set_shows_one_sentence_and_changes_nothing(score, written, rows, name, sentence):
     before = command(score)
     add(score, written(*rows), name)
     assert sentence in score.error[0].value.replace("\\", "")
@@ -124,16 +124,16 @@ def test_a_file_whose_name_would_be_read_as_two_sets_is_refused(score, written):
     assert sets(score) == ["sound"]
 
 
-def test_an_upload_is_kept_in_the_workspace_and_used(score, workspace):
+def test_an_upload_is_stored_in_the_workspace_and_used(score, workspace):
     score.segmented_control(key="targets.way").set_value("upload").run()
     data = json.dumps(pair()).encode()
     score.file_uploader(key="targets.1.upload").upload("../../mine.jsonl", data).run()
     named(score)["Add the upload"].click().run()
     assert not score.exception
     assert sets(score) == ["sound", "mine"]
-    [kept] = workspace.root.glob("uploads/*/*")
-    assert (kept.name, kept.read_bytes()) == ("mine.jsonl", data)
-    assert f"mine={kept}" in command(score)
+    [stored] = workspace.root.glob("uploads/*/*")
+    assert (stored.name, stored.read_bytes()) == ("mine.jsonl", data)
+    assert f"mine={stored}" in command(score)
 
 
 def test_a_set_is_removed_and_the_embedded_pairs_come_back(score, written):
@@ -159,39 +159,39 @@ def test_an_order_by_the_set_that_is_removed_becomes_one_by_the_first(score, wri
     assert json.loads(file.read_text())["params"]["preference_influence"] == {"targets": "sound=demo", "target": ""}
 
 
-def test_problems_lengths_and_prompts_that_the_pool_has_too_are_said(score, written):
+def test_problems_lengths_and_prompts_shared_with_the_pool_are_shown(score, written):
     rows = [pair(0, prompt="question 3:  what is 3 plus 3?"), pair(1), pair(2, chosen="No"), pair(3, rejected="")]
     add(score, written(*rows))
-    told = said(score)
-    assert "2 pairs" in told
-    assert "Set aside: 1 × chosen equals rejected, 1 × rejected holds no answer." in told
-    assert "Chosen answers are 6.00 times as long as rejected ones (median); longer in 100%." in told
-    assert "The chosen answer is the longer one in 100% of the pairs. Summed log-probabilities favour" in told
-    assert "1 of its 2 prompts are also asked in the pool, by 1 row." in told
+    shown = texts(score)
+    assert "2 pairs" in shown
+    assert "Set aside: 1 × chosen equals rejected, 1 × rejected holds no answer." in shown
+    assert "Chosen answers are 6.00 times as long as rejected ones (median); longer in 100%." in shown
+    assert "The chosen answer is the longer one in 100% of the pairs. Summed log-probabilities favour" in shown
+    assert "1 of its 2 prompts are also asked in the pool, by 1 row." in shown
 
 
-def test_a_sub_task_field_and_a_limit_hold_for_every_set(score):
+def test_a_sub_task_field_and_a_limit_apply_to_every_set(score):
     score.text_input(key="form.preference_influence.subtask").set_value("fault").run()
-    assert "Sub-tasks: 8 × gibberish, 8 × swapped, 8 × truncated." in said(score)
+    assert "Sub-tasks: 8 × gibberish, 8 × swapped, 8 × truncated." in texts(score)
     score.number_input(key="form.preference_influence.pairs").set_value(2).run()
-    assert "6 pairs of 24, drawn by the seed" in said(score)
-    assert "Sub-tasks: 2 × gibberish, 2 × swapped, 2 × truncated." in said(score)
+    assert "6 pairs of 24, drawn by the seed" in texts(score)
+    assert "Sub-tasks: 2 × gibberish, 2 × swapped, 2 × truncated." in texts(score)
 
 
-def test_a_sub_task_field_that_a_set_does_not_have_is_said_where_the_set_is(score):
+def test_a_sub_task_field_that_a_set_lacks_is_shown_with_the_set(score):
     score.text_input(key="form.preference_influence.subtask").set_value("tone").run()
     assert not score.exception
-    assert "no row with pairs has a sub-task in 'tone'. Found chosen, fault, prompt, rejected." in said(score)
+    assert "no row with pairs has a sub-task in 'tone'. Found chosen, fault, prompt, rejected." in texts(score)
     score.text_input(key="form.preference_influence.subtask").set_value("").run()
     assert not score.error
 
 
-def test_a_file_that_has_gone_or_changed_is_seen(score, written, tmp_path):
+def test_a_deleted_or_changed_file_is_noticed(score, written, tmp_path):
     add(score, written(pair()))
-    assert "1 pair:" in said(score)
+    assert "1 pair:" in texts(score)
     written(pair(), pair(1), pair(2))
     score.run()
-    assert "3 pairs:" in said(score)
+    assert "3 pairs:" in texts(score)
     (tmp_path / "pairs.jsonl").unlink()
     score.run()
     assert not score.exception
@@ -200,7 +200,7 @@ def test_a_file_that_has_gone_or_changed_is_seen(score, written, tmp_path):
     assert not score.error
 
 
-def test_pairs_are_read_beside_each_other_and_rows_set_aside_with_their_reason(score, written):
+def test_pairs_are_shown_side_by_side_and_skipped_rows_with_their_reason(score, written):
     rows = [pair(0), pair(1, chosen=""), pair(2)]
     add(score, written(*rows))
     score.button(key="targets.remove.sound").click().run()
@@ -216,9 +216,9 @@ def test_the_pairs_of_any_set_in_use_can_be_seen(score, written):
     add(score, written(*(pair(n) for n in range(130))))
     see(score)
     assert len(score.dataframe[0].value) == 24
-    see(score, of=1)
+    see(score, set_name=1)
     assert len(score.dataframe[0].value) == 100
-    assert "1 to 100 of 130 pairs" in said(score)
+    assert "1 to 100 of 130 pairs" in texts(score)
 
 
 def test_hostile_text_is_shown_as_text(score, written):
@@ -245,6 +245,6 @@ def test_hostile_text_is_shown_as_text(score, written):
 def test_public_sets(score, file, sentence, shared_data, monkeypatch):
     monkeypatch.setenv("WINNOW_DATA_ROOTS", str(shared_data))
     add(score, str((shared_data / file).resolve()))
-    assert sentence in said(score)
-    see(score, of=1)
+    assert sentence in texts(score)
+    see(score, set_name=1)
     assert score.dataframe[0].value["prompt"].str.len().gt(0).all()

@@ -1,4 +1,4 @@
-"""What a slider is answered is what the command line would write; and it comes from what was sorted before."""
+"""A live selection equals that of the command line, and reuses the sorted order."""
 
 import numpy as np
 import pytest
@@ -33,16 +33,16 @@ def recipe(pool):
 
 
 @pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
-def test_a_move_gives_what_the_command_line_gives(pool, run, recipe, move):
-    made = recipe(**move)
-    planned = make_selection(made, pool, load_measured(run))
-    answer = live_selection.evaluate(pool, run, made)
-    np.testing.assert_array_equal(answer.selection.rows, planned.rows)
-    assert answer.selection.tokens == planned.tokens == answer.subset.response_tokens
-    assert answer.subset.rows == len(planned.rows)
+def test_a_change_gives_the_rows_of_the_command_line(pool, run, recipe, move):
+    composition = recipe(**move)
+    planned = make_selection(composition, pool, load_measured(run))
+    live = live_selection.evaluate(pool, run, composition)
+    np.testing.assert_array_equal(live.selection.rows, planned.rows)
+    assert live.selection.tokens == planned.tokens == live.subset.response_tokens
+    assert live.subset.rows == len(planned.rows)
 
 
-def test_budget_threshold_and_pins_ask_the_same_order_again(pool, run, recipe):
+def test_budget_threshold_and_pins_reuse_the_order(pool, run, recipe):
     first = live_selection.order(pool, run, recipe(budget="5%"))
     for move in ("rows", "tokens", "threshold", "pins"):
         assert live_selection.order(pool, run, recipe(**MOVES[move])) is first
@@ -50,20 +50,20 @@ def test_budget_threshold_and_pins_ask_the_same_order_again(pool, run, recipe):
         assert live_selection.order(pool, run, recipe(**MOVES[move])) is not first
 
 
-def test_the_cut_is_the_score_of_the_last_row_that_the_method_took(pool, run, recipe):
-    answer = live_selection.evaluate(pool, run, recipe(budget="30", pins=MOVES["pins"]["pins"]))
-    shift = cached.columns(run, answer.method)["delta_entropy"]
-    by_method = answer.selection.rows[1:]  # the first is pinned in
-    assert answer.cutoff == shift[by_method[-1]] == shift[by_method].max()
+def test_the_cutoff_is_the_score_of_the_last_row_that_the_method_selected(pool, run, recipe):
+    live = live_selection.evaluate(pool, run, recipe(budget="30", pins=MOVES["pins"]["pins"]))
+    shift = cached.columns(run, live.method)["delta_entropy"]
+    by_method = live.selection.rows[1:]  # the first is pinned in
+    assert live.cutoff == shift[by_method[-1]] == shift[by_method].max()
 
 
-def test_pinned_rows_alone_make_no_cut(pool, run, recipe):
-    answer = live_selection.evaluate(pool, run, recipe(budget="1", pins=[{"id": "row-7", "side": "in"}]))
-    assert answer.selection.rows.tolist() == [7]
-    assert answer.cutoff is None
+def test_pinned_rows_alone_have_no_cutoff(pool, run, recipe):
+    live = live_selection.evaluate(pool, run, recipe(budget="1", pins=[{"id": "row-7", "side": "in"}]))
+    assert live.selection.rows.tolist() == [7]
+    assert live.cutoff is None
 
 
-def test_chance_has_the_same_budget_and_the_same_rows_to_choose_from(pool, run, recipe):
+def test_random_selections_have_the_same_budget_and_eligible_rows(pool, run, recipe):
     made = recipe(budget="20", filters=MOVES["one task"]["filters"])
     band = live_selection.chance_band(pool, run, made, live_selection.Budget.parse(made.budget))
     assert band.rows.tolist() == [20] * live_selection.RANDOM_SELECTIONS
@@ -72,9 +72,9 @@ def test_chance_has_the_same_budget_and_the_same_rows_to_choose_from(pool, run, 
     assert len({tuple(draw) for draw in band.lengths.tolist()}) > 1  # seeds differ
 
 
-def test_the_pool_is_made_of_all_its_rows(pool, run):
-    whole = live_selection.pool_composition(pool, run)
-    assert whole.rows == len(pool) == whole.tasks.sum() == whole.lengths.sum()
+def test_the_composition_of_the_pool_counts_all_its_rows(pool, run):
+    composition = live_selection.pool_composition(pool, run)
+    assert composition.rows == len(pool) == composition.tasks.sum() == composition.lengths.sum()
 
 
 def test_rows_are_found_by_their_ids(pool):
@@ -82,7 +82,7 @@ def test_rows_are_found_by_their_ids(pool):
     assert not len(live_selection.rows_with_ids(pool, set()))
 
 
-def test_planted_faults_are_followed_where_there_is_a_key(workspace):
+def test_planted_faults_are_masked_if_there_is_an_answer_key(workspace):
     demo = load_pool("demo", workspace=workspace.root)
     kinds = live_selection.fault_masks(demo)
     key = cached.answer_key(demo)

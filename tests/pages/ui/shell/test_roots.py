@@ -1,4 +1,4 @@
-"""Paths typed into a browser: what may be opened, and what may not."""
+"""Paths, models and servers typed into a browser: which are allowed."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from pages.ui.shell import roots
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One allowed folder with a pool; beside it one that is not allowed."""
+    """An allowed folder with a pool, next to a folder that is not allowed."""
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "pool.jsonl").write_text("{}")
     (tmp_path / "elsewhere").mkdir()
@@ -19,30 +19,30 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_file_inside_is_given_resolved(data):
+def test_a_file_inside_is_resolved(data):
     assert roots.check_source(f" '{data}/allowed/../allowed/pool.jsonl' ") == str(data / "allowed" / "pool.jsonl")
 
 
-def test_a_file_outside_is_refused_and_told_what_to_do(data):
+def test_a_file_outside_is_refused_with_what_to_do(data):
     with pytest.raises(PoolError, match=r"outside the folders.*WINNOW_DATA_ROOTS"):
         roots.check_source(str(data / "elsewhere" / "secret.jsonl"))
 
 
-def test_what_is_outside_is_not_told_to_exist_or_not(data):
-    said = []
+def test_an_error_does_not_reveal_whether_a_file_outside_exists(data):
+    messages = []
     for name in ("secret.jsonl", "nothing.jsonl"):
         with pytest.raises(PoolError) as refused:
             roots.check_source(str(data / "elsewhere" / name))
-        said.append(str(refused.value).replace(name, ""))
-    assert said[0] == said[1]
+        messages.append(str(refused.value).replace(name, ""))
+    assert messages[0] == messages[1]
 
 
-def test_dots_do_not_lead_out(data):
+def test_dots_cannot_leave_the_folder(data):
     with pytest.raises(PoolError, match="outside"):
         roots.check_source(f"{data}/allowed/../elsewhere/secret.jsonl")
 
 
-def test_a_link_does_not_lead_out(data):
+def test_a_symlink_cannot_leave_the_folder(data):
     (data / "allowed" / "link.jsonl").symlink_to(data / "elsewhere" / "secret.jsonl")
     with pytest.raises(PoolError, match="outside"):
         roots.check_source(str(data / "allowed" / "link.jsonl"))
@@ -55,19 +55,19 @@ def test_hidden_folders_stay_closed(data):
         roots.check_source(str(data / "allowed" / ".ssh" / "key.json"))
 
 
-def test_a_missing_file_inside_says_so(data):
+def test_a_missing_file_inside_is_reported(data):
     with pytest.raises(PoolError, match="is not there"):
         roots.check_source(str(data / "allowed" / "other.jsonl"))
 
 
 @pytest.mark.parametrize("typed", ["", "  ", "a\0b", r"\\server\share\x.jsonl", "//server/share/x.jsonl"])
-def test_what_is_no_path_is_refused(data, typed):
+def test_invalid_paths_are_refused(data, typed):
     with pytest.raises(PoolError):
         roots.check_source(typed)
 
 
 @pytest.mark.parametrize("typed", ["databricks/databricks-dolly-15k", "gsm8k", "demo"])
-def test_a_hub_id_is_left_as_it_is(data, typed):
+def test_a_hub_id_is_unchanged(data, typed):
     assert roots.check_source(typed) == typed
 
 
@@ -87,14 +87,14 @@ def test_a_model_folder_is_checked_like_a_pool(data):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"])
-def test_servers_of_this_computer_may_be_asked(url):
+def test_servers_of_this_computer_are_allowed(url):
     assert roots.check_server(f" {url} ") == url
 
 
 @pytest.mark.parametrize(
     "url", ["http://169.254.169.254/v1", "https://api.example.com/v1", "http://127.0.0.1.evil.com"]
 )
-def test_other_servers_only_where_they_are_named(url, monkeypatch):
+def test_other_servers_are_allowed_only_if_named(url, monkeypatch):
     with pytest.raises(PoolError, match="WINNOW_SERVERS"):
         roots.check_server(url)
     monkeypatch.setenv("WINNOW_SERVERS", "api.example.com, 169.254.169.254,127.0.0.1.evil.com")
@@ -102,6 +102,6 @@ def test_other_servers_only_where_they_are_named(url, monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"])
-def test_what_is_no_address_is_refused(url):
+def test_invalid_addresses_are_refused(url):
     with pytest.raises(PoolError, match="no address"):
         roots.check_server(url)

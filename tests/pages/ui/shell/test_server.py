@@ -1,4 +1,4 @@
-"""Headers, downloads and the address: what stands between the pages and the network."""
+"""The web server: headers, downloads and its address."""
 
 import asyncio
 import os
@@ -13,28 +13,28 @@ from pages.ui.shell import server
 
 
 def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
-    """What the server's own routes and middleware answer to one GET."""
+    """Send a GET request to the server's own routes and middleware; return status, headers and body."""
     around = server.app_options()
     app = Starlette(
         routes=[*around["routes"], Route("/", lambda _request: PlainTextResponse("page"))],
         middleware=around["middleware"],
     )
-    said: list[dict] = []
+    messages: list[dict] = []
 
-    asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+    requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> dict:
-        for message in asked:
+        for message in requests:
             return message
         return await asyncio.Future()  # the browser stays connected
 
     async def send(message: dict) -> None:
-        said.append(message)
+        messages.append(message)
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": query}
     asyncio.run(app(scope, receive, send))
-    headers = {name.decode().lower(): value.decode() for name, value in said[0]["headers"]}
-    return said[0]["status"], headers, b"".join(part.get("body", b"") for part in said[1:])
+    headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
+    return messages[0]["status"], headers, b"".join(part.get("body", b"") for part in messages[1:])
 
 
 def test_an_offered_file_is_sent_whole_under_its_name(tmp_path):
@@ -61,7 +61,7 @@ def test_a_file_that_was_not_offered_cannot_be_named(tmp_path):
         assert body != b"x"
 
 
-def test_an_offered_file_that_is_gone_says_so(tmp_path):
+def test_an_offered_file_that_was_deleted_is_reported(tmp_path):
     file = tmp_path / "a"
     file.write_text("x")
     link = server.download_url(file)
@@ -69,13 +69,13 @@ def test_an_offered_file_that_is_gone_says_so(tmp_path):
     assert fetch(link)[0] == 404
 
 
-def test_the_name_of_the_front_page_leads_to_it_with_all_that_was_asked():
+def test_the_name_of_the_front_page_redirects_to_it_with_its_query():
     status, headers, _ = fetch("/pool", b"method=a%20b&row=%3Cb%3E")
     assert (status, headers["location"]) == (307, "/?method=a%20b&row=%3Cb%3E")
     assert fetch("/pool")[1]["location"] == "/"
 
 
-def test_every_answer_forbids_loading_from_elsewhere():
+def test_every_response_forbids_loading_from_elsewhere():
     _, headers, _ = fetch("/")
     policy = headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -116,7 +116,7 @@ def test_no_address_at_all_means_all_of_them_and_is_refused(monkeypatch):
 
 def test_a_job_does_not_inherit_the_port_of_the_server():
     with socket.socket() as port:
-        port.set_inheritable(True)  # as uvicorn makes it
+        port.set_inheritable(True)  # as uvicorn creates it
         server.disable_inheritance()
         assert not port.get_inheritable()
-        assert os.get_inheritable(1)  # jobs still have somewhere to write
+        assert os.get_inheritable(1)  # jobs can still write to them

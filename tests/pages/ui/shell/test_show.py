@@ -1,4 +1,4 @@
-"""How data and numbers are put into words."""
+"""Text of rows as labels, and formatted numbers."""
 
 import pytest
 
@@ -33,8 +33,8 @@ def test_sizes(n, words):
 
 
 def test_an_image_in_data_is_no_image_in_a_label():
-    said = escape_markdown("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
-    assert said == r"\!\[x\]\(http\:\/\/evil\/x\.png\) \$a\$ \:red\[b\] \`c\` \<b\>".replace(r"\/", "/")
+    escaped = escape_markdown("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
+    assert escaped == r"\!\[x\]\(http\:\/\/evil\/x\.png\) \$a\$ \:red\[b\] \`c\` \<b\>".replace(r"\/", "/")
 
 
 def test_data_in_a_label_stays_on_one_line():
@@ -45,5 +45,5 @@ def test_data_in_a_label_stays_on_one_line():
     ("name", "words"),
     [("embedded", "embedded (small)"), ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("/models/mine/", "mine")],
 )
-def test_a_model_is_called_by_the_end_of_its_name(name, words):
+def test_a_model_is_shown_by_the_end_of_its_name(name, words):
     assert model_name(name) == words
