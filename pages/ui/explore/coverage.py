@@ -30,7 +30,7 @@ GROWTH_HELP = {
 class CoverageCurves:
     """Coverage curves that hold for every budget, so moving the budget needs no new count."""
 
-    current: CoverageCurve  # the current order
+    current: CoverageCurve  # curve of the current order
     greedy: CoverageCurve  # greedy order of the whole pool; the same object as `current` if the orders are equal
     random: Values  # (S, A) shares at the lengths of the current curve
     available: int  # number of random orders available, of which S were counted
@@ -66,9 +66,8 @@ def _curves(
         else coverage_curve.trace_curve(pool_coverage, rows, coverage_curve.curve_lengths(len(rows)))
     )
     orders = live_selection.random_orders(_pool, _run, _recipe)
-    at = current.lengths[
-        : np.searchsorted(current.lengths, len(orders[0]), side="right")
-    ]  # pins may make `current` longer
+    # pins may make the current order longer than the random ones
+    at = current.lengths[: np.searchsorted(current.lengths, len(orders[0]), side="right")]
     return CoverageCurves(current, greedy, coverage_curve.random_curves(pool_coverage, orders, at), len(orders))
 
 

@@ -59,7 +59,7 @@ def rows_to_order(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> t
 
 
 def compare_orders(pool: Pool, scored: ScoredInfluence, live: LiveSelection, columns: Mapping[str, str]) -> Agreement:
-    """Sort the rows by each column of `what` (name -> column) and compare the orders."""
+    """Sort the rows by each of `columns` (name -> column) and compare the orders."""
     key, rows = rows_to_order(pool, scored, live)
     return _compare_orders(key, scored.cache_key, tuple(columns.items()), str(cached.workspace().root), scored, rows)
 
@@ -68,16 +68,16 @@ def compare_orders(pool: Pool, scored: ScoredInfluence, live: LiveSelection, col
 def _compare_orders(
     rows_key: str,
     key: tuple[str, str],
-    names: tuple[tuple[str, str], ...],
+    named_columns: tuple[tuple[str, str], ...],
     root: str,
     _scored: ScoredInfluence,
     _rows: IntArray,
 ) -> Agreement:
     columns = dict(_scored.columns) | _by_subtask(_scored)
-    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in names)
+    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in named_columns)
     n = len(columns[SCORE])
     return Agreement(
-        tuple(name for name, _ in names), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
+        tuple(name for name, _ in named_columns), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
     )
 
 

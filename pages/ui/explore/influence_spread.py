@@ -30,7 +30,7 @@ class InfluenceSpread:
     edges: Values  # (B + 1,)
     place: IntArray  # (T, N) bin of each row; −1: no score
     helping: Values  # (T,) share of scored rows above 0
-    median: Values  # (T,) median
+    median: Values  # (T,)
     rho: Values  # (T,) Spearman with response length
 
 

@@ -49,14 +49,14 @@ def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str
 
 def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
     pinned = live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})
-    html_bars = np.union1d(
+    dots = np.union1d(
         distribution.sample_scored_rows(run, live.method, SHIFT_COLUMNS),
         pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])],
     )
     ordered = live_selection.order(pool, run, state.recipe(pool)).rows
     return entropy_shift.plane(
         distribution.density(run, live.method, SHIFT_COLUMNS),
-        planes.split_by_layer(live, html_bars, x, y),
+        planes.split_by_layer(live, dots, x, y),
         band=(float(x[ordered].min()), float(x[ordered].max())) if len(ordered) else None,
         cut=live.cutoff if live.method.ranks_by == SHIFT_COLUMNS[1] else None,
         titles=(meaning(SHIFT_COLUMNS[0]).title, meaning(SHIFT_COLUMNS[1]).title),

@@ -66,8 +66,8 @@ def draw_action(
     elif len(rows) > MAX_BY_HAND:
         st.caption(
             f"At most {MAX_BY_HAND:,} rows are pinned or filtered by hand, as each is in the recipe by its id. "
-            "Draw around "
-            "fewer, or compare them with the rest to find a task, a score or a word to filter by on the Select page."
+            "Draw around fewer, or compare them with the rest to find a task, a score or a word to filter by on the "
+            "Select page."
         )
     elif action == PIN:
         _draw_pins(pool, rows)

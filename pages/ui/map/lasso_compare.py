@@ -97,8 +97,7 @@ def draw_comparison(
         _draw_words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
     st.caption(
         "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
-        f"{SAMPLE_ROWS:,} rows "
-        "on either side, the surest first (log-odds of a row holding the word)."
+        f"{SAMPLE_ROWS:,} rows on either side, the surest first (log-odds of a row holding the word)."
     )
 
 
