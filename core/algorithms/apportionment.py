@@ -41,17 +41,17 @@ def seat_order(weights: Weights, caps: Sizes) -> IntArray:
     return order
 
 
-def apportion_seats(weights: Weights, caps: Sizes, house: int) -> IntArray:
-    """Return (T,) how many of `house` seats each task gets; min(house, Σ caps) in total."""
-    within = np.minimum(np.asarray(caps, np.int64), house)
-    allocated: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [house])[0]
+def apportion_seats(weights: Weights, caps: Sizes, budget: int) -> IntArray:
+    """Return (T,) how many of `budget` seats each task gets; min(budget, Σ caps) in total."""
+    within = np.minimum(np.asarray(caps, np.int64), budget)
+    allocated: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [budget])[0]
     return allocated
 
 
-def seats_at_budgets(order: IntArray, tasks: int, houses: Sizes) -> IntArray:
+def seats_at_budgets(order: IntArray, tasks: int, budgets: Sizes) -> IntArray:
     """Return (H, T) seats of each task under each of H budgets, ascending; `order` is that of `seat_order`."""
-    counts = np.zeros((len(houses), tasks), np.int64)
-    for k, (start, stop) in enumerate(zip([0, *houses[:-1]], houses, strict=True)):
+    counts = np.zeros((len(budgets), tasks), np.int64)
+    for k, (start, stop) in enumerate(zip([0, *budgets[:-1]], budgets, strict=True)):
         counts[k] = np.bincount(order[start:stop], minlength=tasks)
     return np.cumsum(counts, axis=0)
 

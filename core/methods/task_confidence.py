@@ -17,8 +17,8 @@ without replacement from a finite set, so it is conservative: with every row sam
 Rows inside a task come in seeded random order. Σ n_t = min(B, rows) exactly, and a larger budget only ever adds rows.
 `even` is round robin: one row per task in turn (task diversity without weights).
 
-Tasks are the labels of the pool; rows without a label have no task. A pool without labels has tasks derived from its
-prompts' embeddings by k-means (core/algorithms/task_clusters.py), which are shown as derived everywhere.
+Tasks are the labels of the pool; rows without a label form a task of their own. A pool without labels has tasks derived
+from its prompts' embeddings by k-means (core/algorithms/task_clusters.py), which are shown as derived everywhere.
 
 Source: (Weighted) Task Diversity, https://arxiv.org/abs/2507.21482. Its abstract fixes the principle, weights inverse
 to confidence; the formula of the confidence, the caps and the rounding to whole rows are this project's reading.
