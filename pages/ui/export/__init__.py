@@ -1,1 +1,4 @@
-"""export."""
+"""Parts of the Export page.
+
+download    what is written and how, the finished files, and the commands that do the same
+"""

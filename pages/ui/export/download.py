@@ -1,4 +1,4 @@
-"""The parts of the Export page: what is written and how, the finished files, the same without the app."""
+"""Writing the selection: what is written and how, the finished files, and the commands that do the same."""
 
 import shlex
 from dataclasses import dataclass
@@ -49,18 +49,18 @@ class ExportFiles:
 
     @property
     def selected(self) -> Path:
-        """The rows."""
+        """Return the file of the selected rows."""
         return self.folder / self.manifest.output.file
 
     @property
     def held_out(self) -> Path | None:
-        """The rows that are kept from training, where they were asked for."""
+        """Return the file of the rows held out of training; None if none were asked for."""
         second = self.manifest.output.held_out
         return self.folder / second.file if second else None
 
     @property
     def rejected(self) -> Path | None:
-        """The other rows, where they were asked for."""
+        """Return the file of the rows that were not selected; None if it was not asked for."""
         name = self.manifest.output.rejected
         return self.folder / name if name else None
 
@@ -69,7 +69,7 @@ class ExportFiles:
 
 
 def choose_export(pool: Pool) -> ExportPart:
-    """Schema, scores, rejected rows, the share that is held out."""
+    """Draw the choice of schema, scores, rejected rows and share held out; return it as part of a recipe."""
     schema = st.segmented_control(
         "Write rows as",
         list(SCHEMAS),
@@ -109,11 +109,11 @@ def choose_export(pool: Pool) -> ExportPart:
 
 
 def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
-    """The first row of the file, as it will be written (scores left out)."""
+    """Draw the first row of the file as it will be written, without scores."""
     measured = cached.measurements(run)
     try:
-        kept = np.setdiff1d(rows, find_held_out_rows(recipe, pool, measured, rows))
-        line = preview_line(pool, kept, recipe.export.format, tasks=measured.task_names())
+        train_rows = np.setdiff1d(rows, find_held_out_rows(recipe, pool, measured, rows))
+        line = preview_line(pool, train_rows, recipe.export.format, tasks=measured.task_names())
     except WinnowError as error:
         show.error(error)
         return
@@ -125,87 +125,87 @@ def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
 
 
 def export_recipe(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
-    """The recipe that the file will carry."""
+    """Return the recipe that the file will carry."""
     return resolve_recipe(recipe, pool, run)
 
 
 def export_folder(recipe: Recipe, run: Run) -> Path:
-    """Where this export lies, or will: the same recipe on the same measurement has the same folder."""
+    """Return the folder of this export: the same recipe on the same measurement has the same folder."""
     key = content_key({"recipe": recipe.as_data(), "run": run.id})
     return cached.workspace().folder("exports", key)
 
 
 def find_export(folder: Path) -> ExportFiles | None:
-    """The export in a folder, if it is there; its manifest is written last."""
+    """Return the export in a folder, None if it is not complete; its manifest is written last."""
     manifest = sibling_path(folder / ROWS_FILE, ".manifest.json")
     return ExportFiles(folder, read_manifest(manifest)) if manifest.exists() else None
 
 
 def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> CurateResult:
-    """Choose and write, exactly as `python -m core run` does."""
+    """Select and write, exactly as `python -m core run` does."""
     return curate(recipe, pool, run, folder / ROWS_FILE)
 
 
 # What was written
 
 
-def files_panel(done: ExportFiles, answer: LiveSelection) -> None:
-    """The files to save, with what proves that they are whole."""
-    output = done.manifest.output
+def files_panel(files: ExportFiles, live: LiveSelection) -> None:
+    """Draw the files to save, with the checksums that prove them complete."""
+    output = files.manifest.output
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
-            size = show.format_size(done.selected.stat().st_size)
-            apart = f" + {output.held_out.rows:,} held out" if output.held_out else ""
+            size = show.format_size(files.selected.stat().st_size)
+            held_out = f" + {output.held_out.rows:,} held out" if output.held_out else ""
             st.text(
-                f"{output.rows:,} rows{apart} · {show.format_count(answer.selection.tokens)} response tokens · {size}",
+                f"{output.rows:,} rows{held_out} · {show.format_count(live.selection.tokens)} response tokens · {size}",
                 width="stretch",
             )
         with st.container(horizontal=True):
-            show.download(f"Save {done.selected.name}", done.selected, primary=True)
-            if done.held_out is not None:
-                show.download(done.held_out.name, done.held_out)
+            show.download(f"Save {files.selected.name}", files.selected, primary=True)
+            if files.held_out is not None:
+                show.download(files.held_out.name, files.held_out)
             for suffix in (".manifest.json", ".recipe.yaml"):
-                show.download(sibling_path(done.selected, suffix).name, sibling_path(done.selected, suffix))
-            show.download("README.md (dataset card)", sibling_path(done.selected, ".README.md"), "README.md")
-            if done.rejected is not None:
-                show.download(done.rejected.name, done.rejected)
+                show.download(sibling_path(files.selected, suffix).name, sibling_path(files.selected, suffix))
+            show.download("README.md (dataset card)", sibling_path(files.selected, ".README.md"), "README.md")
+            if files.rejected is not None:
+                show.download(files.rejected.name, files.rejected)
         st.caption("Checksums (SHA-256), and where the files lie")
         sums = [(output.sha256, output.file)]
         sums += [(output.held_out.sha256, output.held_out.file)] if output.held_out else []
-        show.text("\n".join([*(f"{digest}  {file}" for digest, file in sums), _short(done.folder)]))
+        show.text("\n".join([*(f"{digest}  {file}" for digest, file in sums), _relative_path(files.folder)]))
 
 
-def _short(path: Path) -> str:
-    """A path below the working folder, where it is one, without that folder."""
+def _relative_path(path: Path) -> str:
+    """Return a path without the working folder, if it is inside."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def command_panel(folder: Path, recipe: Recipe) -> None:
-    """The commands that do the same, and that prove it. `recipe`: as the page has it, without what is settled."""
+    """Draw the commands that do the same, and that verify it. `recipe`: as the page has it, not resolved."""
     st.subheader("The same without the app", anchor=False)
     st.caption("Measures what is missing, chooses, writes: the same bytes as above.")
-    file = _short(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
+    file = _relative_path(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
     show.command(_command("run", file, "--out", ROWS_FILE))
-    spelled = select_arguments(recipe, cached.workspace())
-    if spelled is not None:
+    arguments = select_arguments(recipe, cached.workspace())
+    if arguments is not None:
         st.caption("The same choice spelled out, to change a part of it: from what is measured already.")
-        show.command(shlex.join(["python", "-m", "core", *spelled, "--out", ROWS_FILE]))
+        show.command(shlex.join(["python", "-m", "core", *arguments, "--out", ROWS_FILE]))
     st.caption("Checks pool, model and outcome against the manifest, or says what differs.")
-    manifest = _short(sibling_path(folder / ROWS_FILE, ".manifest.json"))
+    manifest = _relative_path(sibling_path(folder / ROWS_FILE, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", "again.jsonl"))
 
 
 def _command(*arguments: str) -> str:
-    place = cached.workspace().root
-    elsewhere = () if place == DEFAULT_WORKSPACE.absolute() else ("--workspace", _short(place))
-    return shlex.join(["python", "-m", "core", *arguments, *elsewhere])
+    root = cached.workspace().root
+    workspace = () if root == DEFAULT_WORKSPACE.absolute() else ("--workspace", _relative_path(root))
+    return shlex.join(["python", "-m", "core", *arguments, *workspace])
 
 
-def trainer_entry(done: ExportFiles) -> None:
-    """The entry that LLaMA-Factory wants, where it can read the file."""
-    snippet = dataset_info_snippet(done.manifest)
+def trainer_entry(files: ExportFiles) -> None:
+    """Draw the entry that LLaMA-Factory needs, if it can read the file."""
+    snippet = dataset_info_snippet(files.manifest)
     if snippet is not None:
         with st.expander("For LLaMA-Factory: data/dataset_info.json", icon=":material/data_object:"):
             show.text(snippet)

@@ -1,7 +1,7 @@
-"""Widgets drawn from what methods declare, so a new method or parameter needs no page code.
+"""Widgets drawn from what methods declare, so that a new method or parameter needs no page code.
 
-The settings in `state` are the only truth: a widget is given its value from there before it is drawn, and its
-callback puts a change back.
+The settings in `state` are the single source: a widget gets its value from there before it is drawn, and its callback
+writes a change back.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,8 +20,8 @@ from pages.ui.shell import roots, state
 from pages.ui.targets import facts, pairs, picker
 from pages.ui.words import escape_markdown
 
-COLUMNS = 4  # of small widgets side by side
-TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn where target sets are
+COLUMNS = 4  # small widgets side by side
+TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn with the target sets
 LABELS = {
     "template": "Prompt template",
     "answers": "Response",
@@ -40,7 +40,7 @@ WORDS = {
 
 
 def choose_method() -> None:
-    """All methods, each with what it keeps and what it needs."""
+    """Draw all methods, each with what it keeps and what it needs."""
     key = state.set_widget("form.method", state.settings().method)
     st.radio(
         "Method",
@@ -53,11 +53,11 @@ def choose_method() -> None:
 
 
 def choose_others() -> None:
-    """Further methods to measure for, so that one pass serves them all."""
+    """Draw further methods to measure, so that one pass serves them all."""
     now = state.settings()
     options = [name for name in standalone_methods() if measure_params(METHODS[name]()) and name != now.method]
-    chosen = [name for name in now.also if name in options]
-    key = state.set_widget("form.also", chosen)
+    picked = [name for name in now.also if name in options]
+    key = state.set_widget("form.also", picked)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.pills(
             "Measure for others too, in the same pass",
@@ -67,16 +67,16 @@ def choose_others() -> None:
             key=key,
             on_change=lambda: state.change(also=tuple(state.widget_value(key))),
         )
-        if len(chosen) < len(options):
+        if len(picked) < len(options):
             st.button(
                 "All at once", key="form.all", type="tertiary", on_click=state.change, kwargs={"also": tuple(options)}
             )
 
 
-def choose_model(known: list[str]) -> None:
-    """The model that reads the pool: one used before, or any other by id or folder."""
+def choose_model(used: list[str]) -> None:
+    """Draw the choice of the model: one used before, or any other by id or folder."""
     now = state.settings().reading
-    options = list(dict.fromkeys(["embedded", *known, now.model]))
+    options = list(dict.fromkeys(["embedded", *used, now.model]))
     key = state.set_widget("form.model", now.model)
     st.selectbox(
         "Model",
@@ -85,11 +85,11 @@ def choose_model(known: list[str]) -> None:
         accept_new_options=True,
         help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, or a folder with config.json and "
         "safetensors. Type it and press Enter.",
-        on_change=lambda: _take_model(state.widget_value(key)),
+        on_change=lambda: _set_model(state.widget_value(key)),
     )
 
 
-def _take_model(typed: str | None) -> None:
+def _set_model(typed: str | None) -> None:
     if not typed:
         return
     try:
@@ -101,60 +101,60 @@ def _take_model(typed: str | None) -> None:
 
 
 def params(stage: Stage) -> None:
-    """One widget per parameter that the chosen method declares for this stage, but for those of target sets."""
+    """Draw one widget per parameter that the method in use declares for this stage, except those of target sets."""
     method = state.method()
     declared: Any = type(method)
     with st.grid(COLUMNS):
         for f in fields(declared):
             if f.metadata["stage"] == stage and f.name not in TARGET_PARAMETERS:
-                _param(method.name, f, getattr(method, f.name))
+                _param_widget(method.name, f, getattr(method, f.name))
 
 
 def target_sets(pool: Pool) -> None:
-    """The target sets of a method that has some, what decides which of their pairs are used, and their pairs."""
+    """Draw the target sets of a method that has some, the parameters that limit their pairs, and the pairs."""
     method = state.method()
     declared: Any = type(method)
-    known = {f.name: f for f in fields(declared)}
-    if "targets" not in known:
+    parameters = {f.name: f for f in fields(declared)}
+    if "targets" not in parameters:
         return
     st.subheader("Target sets", anchor=False)
     in_use, more = st.columns([3, 2], gap="large")
     with in_use:
         picker.show_sets(pool)
     with more:
-        for name, place in zip(TARGET_PARAMETERS[1:], st.columns(2), strict=True):
-            with place:
-                _param(method.name, known[name], getattr(method, name))
+        for name, column in zip(TARGET_PARAMETERS[1:], st.columns(2), strict=True):
+            with column:
+                _param_widget(method.name, parameters[name], getattr(method, name))
         picker.add_panel(pool)
     pairs.reader(picker.current_sets(), facts.load_pairs)
 
 
 def has_params(stage: Stage) -> bool:
-    """Has the chosen method any parameter at this stage?"""
+    """Return whether the method in use has a parameter at this stage."""
     declared: Any = type(state.method())
     return any(f.metadata["stage"] == stage for f in fields(declared))
 
 
-def _param(method: str, f: Field[Any], value: Any) -> None:
+def _param_widget(method: str, f: Field[Any], value: Any) -> None:
     about = f.metadata
     key = state.set_widget(f"form.{method}.{f.name}", value)
     common: dict[str, Any] = {
         "label": about["label"] or f.name.replace("_", " ").capitalize(),
         "help": about["help"],
         "key": key,
-        "on_change": lambda: _take_param(f.name, state.widget_value(key)),
+        "on_change": lambda: _set_param(f.name, state.widget_value(key)),
     }
     if choices := list_choices(f):
         st.selectbox(options=choices, **common)
         return
     if isinstance(f.default, str):
-        st.text_input(**common | {"on_change": lambda: _take_text(f.name, about["names"], state.widget_value(key))})
+        st.text_input(**common | {"on_change": lambda: _set_text(f.name, about["names"], state.widget_value(key))})
         return
     bounds = {"min_value": about["low"], "max_value": about["high"]}
-    st.number_input(**common, **_in_kind(bounds, f.default), **_steps(about, f.default))
+    st.number_input(**common, **_convert_bounds(bounds, f.default), **_number_steps(about, f.default))
 
 
-def _take_param(name: str, value: Any) -> None:
+def _set_param(name: str, value: Any) -> None:
     if value is not None:
         state.set_params(**{name: value})
 
@@ -168,8 +168,8 @@ CHECKS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-def _take_text(name: str, names: str, typed: str) -> None:
-    """The name of something, if a browser may name it."""
+def _set_text(name: str, names: str, typed: str) -> None:
+    """Set a parameter to the name of something, if a browser may name it."""
     typed = typed.strip()
     try:
         state.set_params(**{name: CHECKS[names](typed) if typed else ""})
@@ -177,11 +177,11 @@ def _take_text(name: str, names: str, typed: str) -> None:
         state.leave_notice(str(error))
 
 
-def _in_kind(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
+def _convert_bounds(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
     return {name: type(default)(value) for name, value in bounds.items()}
 
 
-def _steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
+def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
     if isinstance(default, int):
         return {"step": 1}
     if about["low"] and about["high"] / about["low"] > 1e4:  # spans orders of magnitude
@@ -190,7 +190,7 @@ def _steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
 
 
 def reading() -> None:
-    """How the model is made to read a row, and the seed of every random choice."""
+    """Draw how the model reads a row, and the seed of every random choice."""
     now = state.settings().reading
     hints = get_type_hints(Reading)
     with st.grid(COLUMNS + 1, min_column_width=130):
@@ -204,9 +204,9 @@ def reading() -> None:
             step=256,
             key=key,
             help="A longer row loses the beginning of its prompt, never its response; such rows are counted.",
-            on_change=lambda: _take_reading("max_length", state.widget_value(key)),
+            on_change=lambda: _set_reading("max_length", state.widget_value(key)),
         )
-        _seed()
+        _seed_input()
 
 
 def _reading_choice(name: str, options: tuple[str, ...], value: str) -> None:
@@ -216,16 +216,16 @@ def _reading_choice(name: str, options: tuple[str, ...], value: str) -> None:
         options,
         format_func=lambda word: WORDS.get(word, word),
         key=key,
-        on_change=lambda: _take_reading(name, state.widget_value(key)),
+        on_change=lambda: _set_reading(name, state.widget_value(key)),
     )
 
 
-def _take_reading(name: str, value: Any) -> None:
+def _set_reading(name: str, value: Any) -> None:
     if value is not None:
         state.change(reading=replace(state.settings().reading, **{name: value}))
 
 
-def _seed() -> None:
+def _seed_input() -> None:
     key = state.set_widget("form.seed", state.settings().seed)
     st.number_input(
         "Seed",
@@ -238,10 +238,12 @@ def _seed() -> None:
 
 
 def suggestions() -> None:
-    """Say which values in use are not the method's own because the embedded model is so small."""
+    """Draw which values in use differ from the method's own because the embedded model is so small."""
     now = state.settings()
-    own = SUGGESTED_PARAMS.get(now.method, {}) if now.reading.model == "embedded" else {}
+    suggested = SUGGESTED_PARAMS.get(now.method, {}) if now.reading.model == "embedded" else {}
     method = state.method()
-    words = [f"{name.replace('_', ' ')} {value:g}" for name, value in own.items() if getattr(method, name) == value]
+    words = [
+        f"{name.replace('_', ' ')} {value:g}" for name, value in suggested.items() if getattr(method, name) == value
+    ]
     if words:
         st.caption(f"In use because the embedded model is so small: {escape_markdown(', '.join(words))}.")

@@ -1,4 +1,4 @@
-"""The parts of the Score page: what a measurement costs, how it is going, what came out."""
+"""What a measurement costs, its job, its result, and other measurements of the pool."""
 
 import shlex
 from collections.abc import Mapping
@@ -31,36 +31,36 @@ EMBEDDED = (
 
 
 def models_used(pool: Pool) -> list[str]:
-    """Models that have measured this pool before, newest first."""
+    """Return the models that have measured this pool, newest first."""
     return list(dict.fromkeys(str(run.reading["model"]) for run in list_runs(cached.workspace(), pool.fingerprint)))
 
 
 def about_model() -> None:
-    """Plain words about the embedded model, while it is the one chosen."""
+    """Draw a note about the embedded model while it is in use."""
     if state.settings().reading.model == "embedded":
         st.caption(f":material/info: {EMBEDDED}")
 
 
 def unmeasured_methods(pool: Pool) -> list[Method]:
-    """Methods asked for beside the chosen one that are not measured yet."""
+    """Return the other methods asked for that are not measured yet."""
     now = state.settings()
     return [one for one in state.extra_methods() if state.run(pool, replace(now, method=one.name)) is None]
 
 
 def describe_work(pool: Pool) -> None:
-    """What the model does for the methods that are asked for, in one sentence for all of them."""
+    """Draw what the model does for all methods asked for, as one caption."""
     methods = [state.method(), *state.extra_methods()]
     needs = {signal for method in methods for signal in method.needs}
-    once = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
-    said = [f"One pass of the model over all rows gives: {once}."] if "base" in needs else []
-    said += [words for signal, words in AFTERWARDS.items() if signal in needs]
+    outputs = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
+    sentences = [f"One pass of the model over all rows gives: {outputs}."] if "base" in needs else []
+    sentences += [words for signal, words in AFTERWARDS.items() if signal in needs]
     if len(methods) > 1:
-        said.append(f"That serves {join_words([method.label.lower() for method in methods])}, together.")
-    st.caption(" ".join(said) or "The tokenizer alone is enough: no model runs.")
+        sentences.append(f"That serves {join_words([method.label.lower() for method in methods])}, together.")
+    st.caption(" ".join(sentences) or "The tokenizer alone is enough: no model runs.")
 
 
 def start_panel(plan: jobs.Plan) -> None:
-    """Not measured yet: what it costs, and the button that starts it; or the job that is at it."""
+    """Draw the cost and the button that starts a measurement, or the job that is running."""
     job = jobs.latest_job(plan, "measure")
     if job is not None and job.state != "done":
         jobs.panel(job)
@@ -68,7 +68,7 @@ def start_panel(plan: jobs.Plan) -> None:
             return
     trial = jobs.latest_job(plan, "estimate")
     if trial is not None and trial.state == "done":
-        _cost(trial.result)
+        _draw_cost(trial.result)
     with st.container(horizontal=True, vertical_alignment="center"):
         if job is None or job.state == "done":
             st.button(
@@ -93,7 +93,7 @@ def start_panel(plan: jobs.Plan) -> None:
         jobs.panel(trial)
 
 
-def _cost(result: Mapping[str, Any]) -> None:
+def _draw_cost(result: Mapping[str, Any]) -> None:
     with st.container(horizontal=True):
         st.metric(
             "Time on this machine",
@@ -128,105 +128,112 @@ def _cost(result: Mapping[str, Any]) -> None:
     if words:
         st.caption(f"Of the time, {' and '.join(words)}.")
     if result.get("generated") and not result["answering_seconds"]:
-        asked = show.format_count(result["generated"])
-        st.caption(f"The server is asked for up to {asked} tokens of answers; the time that takes is not part of this.")
+        tokens = show.format_count(result["generated"])
+        st.caption(
+            f"The server is asked for up to {tokens} tokens of answers; the time that takes is not part of this."
+        )
     if result["disk_bytes"] > result["disk_free_bytes"]:
         st.warning("There is not enough free disk for this.", icon=":material/warning:")
 
 
 def result_panel(run: Run) -> None:
-    """What came out: size, time, what to doubt, and how the warm-up went."""
-    took = run.summary.get("seconds", {})
-    alone = "base" not in run.signals or took.get("probe", 0.0) > 0  # else its pass was made for another method
-    beside = "in" if alone else "read before, for another method;"
+    """Draw the result: tokens, time, warnings, and the loss of the warm-up."""
+    seconds = run.summary.get("seconds", {})
+    own_pass = "base" not in run.signals or seconds.get("probe", 0.0) > 0  # else another method's base pass was reused
+    how = "in" if own_pass else "read before, for another method;"
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Measured", icon=":material/check:", color="green")
             tokens = show.format_count(run.summary.get("tokens", 0))
-            facts = f"{tokens} tokens {beside} {show.format_duration(sum(took.values()))}{'' if alone else ' more,'}"
+            facts = f"{tokens} tokens {how} {show.format_duration(sum(seconds.values()))}{'' if own_pass else ' more,'}"
             st.text(f"{facts} with {model_name(run.model['name'])}", width="stretch")
             if st.button("See the scores", type="primary", icon=":material/query_stats:", key="to.explore"):
                 st.switch_page(show.PAGES["explore"]["page"])
         if run.tasks is not None:
-            st.caption(escape_markdown(_tasks(run)))
+            st.caption(escape_markdown(_describe_tasks(run)))
         if "answers" in run.summary:
-            st.caption(escape_markdown(_answers(run.summary["answers"])))
+            st.caption(escape_markdown(_describe_answers(run.summary["answers"])))
         for target in run.summary.get("targets", ()):
-            st.caption(escape_markdown(_target(target)))
-        for doubt in run.summary.get("warnings", ()):
-            st.warning(escape_markdown(doubt), icon=":material/warning:")
+            st.caption(escape_markdown(_describe_target(target)))
+        for warning in run.summary.get("warnings", ()):
+            st.warning(escape_markdown(warning), icon=":material/warning:")
         rounds = run.summary.get("rounds")
         if rounds:
-            _warm_up(rounds)
+            _draw_warm_up(rounds)
         if "warm_up" in run.summary:
-            _adapter(run.summary["warm_up"])
+            _draw_adapter(run.summary["warm_up"])
 
 
-def _target(told: Mapping[str, Any]) -> str:
-    """One target set: pairs used and left out, how the model takes them, and what the pool has of them."""
-    used, subtasks = told["pairs"] - told["unused"], len(told["subtasks"])
-    left_out = {**told["problems"], "nothing different to read": told["unused"]}
-    before, after = (_percent(told["accuracy"][end]) for end in (0, -1))
-    said = (
-        f"{used:,} of {told['available']:,} pairs used" + (f", of {subtasks:,} sub-tasks" if subtasks > 1 else ""),
+def _describe_target(target: Mapping[str, Any]) -> str:
+    """Describe one target set: pairs used and left out, accuracy on them, and prompts shared with the pool."""
+    used, subtasks = target["pairs"] - target["unused"], len(target["subtasks"])
+    left_out = {**target["problems"], "nothing different to read": target["unused"]}
+    before, after = (_format_percent(target["accuracy"][end]) for end in (0, -1))
+    parts = (
+        f"{used:,} of {target['available']:,} pairs used" + (f", of {subtasks:,} sub-tasks" if subtasks > 1 else ""),
         f"left out: {join_words([f'{n:,} × {why}' for why, n in left_out.items() if n]) or 'none'}",
         f"the chosen answer is the likelier one in {before} before the warm-up, in {after} after it",
-        f"prompts that the pool asks too: {told['shared_pairs']:,}",
+        f"prompts that the pool asks too: {target['shared_pairs']:,}",
     )
-    return f"Target {told['name']}: {'; '.join(said)}."
+    return f"Target {target['name']}: {'; '.join(parts)}."
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.0f} %"
 
 
-def _adapter(told: Mapping[str, Any]) -> None:
-    """The LoRA warm-up: on what, how, and its loss."""
+def _draw_adapter(warm_up: Mapping[str, Any]) -> None:
+    """Draw the LoRA warm-up: its rows, its settings, and its loss."""
     st.caption(
-        f"Warm-up of an adapter of rank {told['rank']:,} on {told['rows']:,} rows, {told['steps']:,} steps of "
-        f"{told['batch_size']:,} rows in {len(told['epoch_rates']):,} epochs, learning rate up to "
-        f"{told['learning_rate']:.2g}: loss by step, its running mean drawn over it."
+        f"Warm-up of an adapter of rank {warm_up['rank']:,} on {warm_up['rows']:,} rows, {warm_up['steps']:,} steps of "
+        f"{warm_up['batch_size']:,} rows in {len(warm_up['epoch_rates']):,} epochs, learning rate up to "
+        f"{warm_up['learning_rate']:.2g}: loss by step, its running mean drawn over it."
     )
-    _loss([told["loss"]])
+    _draw_loss([warm_up["loss"]])
 
 
-def _answers(counts: Mapping[str, int]) -> str:
-    """How many answers there are, and how many are of little use."""
-    wrong = {"missing": "missing", "empty": "empty", "refused": "refusals, by how they begin", "truncated": "cut off"}
-    said = [f"{counts[name]:,} {words}" for name, words in wrong.items() if counts[name]]
-    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {join_words(said)}." if said else ", all whole.")
+def _describe_answers(counts: Mapping[str, int]) -> str:
+    """Return how many answers there are, and how many are of little use."""
+    problems = {
+        "missing": "missing",
+        "empty": "empty",
+        "refused": "refusals, by how they begin",
+        "truncated": "cut off",
+    }
+    parts = [f"{counts[name]:,} {words}" for name, words in problems.items() if counts[name]]
+    return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {join_words(parts)}." if parts else ", all whole.")
 
 
-def _tasks(run: Run) -> str:
-    """Where tasks and confidence come from."""
+def _describe_tasks(run: Run) -> str:
+    """Return where tasks and confidence come from."""
     assert run.tasks is not None
-    by = model_name(run.tasks.embeddings or run.model["name"])
-    source = f"derived from embeddings by {by}" if run.tasks.derived else f"from the {run.tasks.source}"
-    asked = run.summary.get("asked")
-    words = f" {asked:,} prompts were continued by {run.summary['continued']:,} tokens." if asked else ""
+    model = model_name(run.tasks.embeddings or run.model["name"])
+    source = f"derived from embeddings by {model}" if run.tasks.derived else f"from the {run.tasks.source}"
+    prompts = run.summary.get("asked")
+    words = f" {prompts:,} prompts were continued by {run.summary['continued']:,} tokens." if prompts else ""
     tasks = len(run.tasks.names)
     return f"{tasks:,} {'task' if tasks == 1 else 'tasks'}, {source}.{words}"
 
 
-def _warm_up(rounds: list[Mapping[str, Any]]) -> None:
+def _draw_warm_up(rounds: list[Mapping[str, Any]]) -> None:
     losses = [one["loss"] for one in rounds]
     rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
     st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
-    _loss(losses)
+    _draw_loss(losses)
 
 
-def _loss(losses: list[list[float]]) -> None:
+def _draw_loss(losses: list[list[float]]) -> None:
     st.plotly_chart(figures.loss_figure(losses), key="loss", config=figures.CONFIG, alt="Warm-up loss by training step")
 
 
 def command_panel(plan: jobs.Plan) -> None:
-    """The command that does the same without the app."""
+    """Draw the command that does the same without the app."""
     with st.expander("The same without the app", icon=":material/terminal:"):
         show.command(shlex.join(["python", "-m", "core", *plan.measure]))
 
 
 def other_work(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
-    """Other jobs at work; measurements of this pool that stopped or are finished, to be taken up again."""
+    """Draw other unfinished jobs, and other measurements of this pool, which can be put into use."""
     unfinished = jobs.other_jobs(plan)
     done = [one for one in list_runs(cached.workspace(), pool.fingerprint) if run is None or one.id != run.id]
     if unfinished:
@@ -236,18 +243,18 @@ def other_work(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
     if done:
         st.subheader("Other measurements", anchor=False)
     for one in done:
-        _other(one)
+        _draw_other(one)
 
 
-def _other(run: Run) -> None:
+def _draw_other(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"run-{run.id}"):
         st.badge("Measured", icon=":material/check:", color="green")
         st.text(f"{METHODS[run.method['name']].label} with {model_name(run.model['name'])}", width="stretch")
         st.caption(f"seed {run.seed} · {show.format_count(run.summary.get('tokens', 0))} tokens", width="content")
-        st.button("Use this one", key=f"use.{run.id}", on_click=_use, args=(run,))
+        st.button("Use this one", key=f"use.{run.id}", on_click=_use_run, args=(run,))
 
 
-def _use(run: Run) -> None:
+def _use_run(run: Run) -> None:
     name = run.method["name"]
     state.change(
         method=name,

@@ -1,4 +1,4 @@
-"""What is in a pool, part by part: headline, notices, figures, problems, mapping, table."""
+"""What is in a pool: headline, lengths and tasks, rows set aside, mapping, and a table of rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -25,19 +25,19 @@ from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, model_name
 
 PAGE = 100  # rows of the table sent to the browser at once
-MAX_MATCHES = 10_000  # rows a search gives at most
+MAX_MATCHES = 10_000  # most rows that a search returns
 CELL_LENGTH = 300  # characters of a text in the table
-HEIGHT = 520  # pixels of the table and of the row beside it
+HEIGHT = 520  # pixels of the table and of the open row
 
 
 def headline(pool: Pool) -> None:
-    """The answer to "what do I have?", largest first."""
+    """Draw what the pool has: rows, tokens or characters, tasks, duplicates, rows set aside; and its source."""
     names, _ = cached.tasks(pool)
-    known = len([name for name in names if name is not None])
+    named = len([name for name in names if name is not None])
     prompt, response = cached.column_total(pool, "prompt_chars"), cached.column_total(pool, "response_chars")
     with st.grid(5, min_column_width=130):
         st.metric("Rows", show.format_count(len(pool)), border=True)
-        tokens = _tokens(pool)
+        tokens = _count_tokens(pool)
         if tokens is None:
             st.metric(
                 "Characters",
@@ -52,7 +52,7 @@ def headline(pool: Pool) -> None:
                 border=True,
                 help=f"As counted for {tokens[1]}. Characters: {prompt + response:,}.",
             )
-        st.metric("Tasks", show.format_count(known) if known else "none", border=True)
+        st.metric("Tasks", show.format_count(named) if named else "none", border=True)
         st.metric(
             "Repeated",
             show.format_count(cached.count_duplicates(pool)),
@@ -76,20 +76,20 @@ def headline(pool: Pool) -> None:
         st.caption(f":material/info: {escape_markdown(notice)}")
 
 
-def _tokens(pool: Pool) -> tuple[int, str] | None:
+def _count_tokens(pool: Pool) -> tuple[int, str] | None:
     runs = list_runs(cached.workspace(), pool.fingerprint)
     if not runs:
         return None
-    counted = cached.measurements(runs[0]).columns["response_tokens"]
-    return int(counted.sum()), model_name(str(runs[0].model["name"]))
+    tokens = cached.measurements(runs[0]).columns["response_tokens"]
+    return int(tokens.sum()), model_name(str(runs[0].model["name"]))
 
 
 def pictures(pool: Pool) -> None:
-    """Lengths and tasks, side by side."""
+    """Draw lengths and tasks, side by side."""
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.markdown("**Lengths** of prompts and responses")
-        st.html(_lengths(pool.fingerprint, pool))
+        st.html(_length_histogram(pool.fingerprint, pool))
     with right.container(border=True, height="stretch"):
         st.markdown("**Tasks** by number of rows")
         names, codes = cached.tasks(pool)
@@ -101,14 +101,14 @@ def pictures(pool: Pool) -> None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _lengths(fingerprint: str, _pool: Pool) -> str:
+def _length_histogram(fingerprint: str, _pool: Pool) -> str:
     return pooldrawn.length_histogram(
         cached.integer_column(_pool, "prompt_chars"), cached.integer_column(_pool, "response_chars")
     )
 
 
 def problems(pool: Pool) -> None:
-    """Rows set aside: how many for which reason, which they are, and all of them as a file."""
+    """Draw the rows set aside: how many for each reason, which they are, and all of them as a file."""
     if not pool.set_aside.num_rows:
         st.caption(":material/check_circle: Every line of the source is a usable row; nothing was set aside.")
         return
@@ -141,7 +141,7 @@ def problems(pool: Pool) -> None:
 
 
 def set_aside_file(pool: Pool) -> Path:
-    """All rows set aside as JSONL, written once."""
+    """Write all rows set aside as JSONL, once, and return the file."""
     path = cached.workspace().folder("exports", pool.fingerprint) / "set-aside.jsonl"
     if not path.exists():
         with atomic_path(path) as temporary, temporary.open("wb") as file:
@@ -154,17 +154,17 @@ def set_aside_file(pool: Pool) -> Path:
 
 
 def mapping(pool: Pool) -> None:
-    """Which field means what, and the form to change it."""
+    """Draw which field means what, and the form to change it."""
     with st.expander(f"Mapping: {escape_markdown(describe_mapping(pool.fields))}", icon=":material/schema:"):
         names = pools.field_names(pool)
         with st.form("mapping", border=False):
-            given = _mapping_form(pool.fields, names)
+            mapped = _mapping_form(pool.fields, names)
             if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
-                opening.remap(pool.source, given)
+                opening.remap(pool.source, mapped)
 
 
 def describe_mapping(mapped: FieldMap) -> str:
-    """instruction + input → prompt, output → response, category → task."""
+    """Return a mapping in words: instruction + input → prompt, output → response, category → task."""
     if mapped.turns:
         parts = [f"{mapped.turns} → turns"]
     else:
@@ -186,21 +186,21 @@ def _mapping_form(mapped: FieldMap, names: list[str]) -> FieldMap:
     with second:
         prompt = st.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key="map.prompt")
     with third:
-        response = _one_of("Response", names, mapped.response, "response")
-    places = st.columns(6)
-    chosen: dict[str, str | None] = {"response": response}
-    for place, name in zip(places, ("turns", "system", "history", "tools", "task", "id"), strict=True):
-        with place:
-            chosen[name] = _one_of(name.capitalize(), names, now[name], name)
-    return replace(mapped, schema=schema, prompt=tuple(prompt), **chosen)
+        response = _field_choice("Response", names, mapped.response, "response")
+    columns = st.columns(6)
+    picked: dict[str, str | None] = {"response": response}
+    for column, name in zip(columns, ("turns", "system", "history", "tools", "task", "id"), strict=True):
+        with column:
+            picked[name] = _field_choice(name.capitalize(), names, now[name], name)
+    return replace(mapped, schema=schema, prompt=tuple(prompt), **picked)
 
 
-def _one_of(label: str, names: list[str], value: str | None, name: str) -> str | None:
+def _field_choice(label: str, names: list[str], value: str | None, name: str) -> str | None:
     options = ["", *names]
-    chosen = st.selectbox(
+    picked = st.selectbox(
         label, options, index=options.index(value or ""), key=f"map.{name}", format_func=lambda one: one or "none"
     )
-    return chosen or None
+    return picked or None
 
 
 # Table
@@ -216,18 +216,18 @@ SORTS = {
 
 @st.fragment
 def table(pool: Pool) -> None:
-    """All rows, a page at a time; the one ticked is open beside it."""
+    """Draw all rows, a page at a time, and the ticked one next to them."""
     names, _ = cached.tasks(pool)
-    own = f"browse.{pool.fingerprint[:8]}"  # another pool begins afresh
+    prefix = f"browse.{pool.fingerprint[:8]}"  # another pool starts afresh
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Search prompts and responses", key=f"{own}.text", icon=":material/search:")
+        text = st.text_input("Search prompts and responses", key=f"{prefix}.text", icon=":material/search:")
         task = st.selectbox(
             "Task",
             ["all", *range(len(names))],
-            key=f"{own}.task",
+            key=f"{prefix}.task",
             format_func=lambda one: "all" if one == "all" else names[one] or "no task",
         )
-        sort = st.selectbox("Order", list(SORTS), key=f"{own}.sort", format_func=lambda one: SORTS[one][0])
+        sort = st.selectbox("Order", list(SORTS), key=f"{prefix}.sort", format_func=lambda one: SORTS[one][0])
         number = st.container(width=130)
     try:
         rows = matching_rows(pool, text, task, sort)
@@ -238,23 +238,23 @@ def table(pool: Pool) -> None:
         st.caption("No row matches. Loosen the search.")
         return
     pages = -(-len(rows) // PAGE)
-    view = f"{own}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view begins on page 1
+    view = f"{prefix}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view starts on page 1
     start = PAGE * (number.number_input("Page", 1, pages, key=f"{view}.page", disabled=pages == 1) - 1)
     opened = pools.read_rows(pool, rows[start : start + PAGE].tolist())
     left, right = st.columns([7, 5])
     with left:
-        chosen = opened[_picked(opened, f"{view}.{start}")]
+        row = opened[_pick_row(opened, f"{view}.{start}")]
     with right, st.container(height=HEIGHT, border=True):
-        show.row(chosen, marks=duplicates.duplicate_marks(pool, chosen.index))
+        show.row(row, marks=duplicates.duplicate_marks(pool, row.index))
     limit = f"; a search gives at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
     run = state.run(pool)
     if run is not None:
-        inspector.inspect(pool, chosen, key=own, draw_answers=answers.answers_drawer(pool, run))
+        inspector.inspect(pool, row, key=prefix, draw_answers=answers.answers_drawer(pool, run))
 
 
 def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
-    """The rows that match, in the order asked for."""
+    """Return the rows that match, in the order asked for."""
     _, column, descending = SORTS[sort]
     order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
     keep = np.ones(len(pool), np.bool_)
@@ -267,8 +267,8 @@ def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
     return order[keep[order]]
 
 
-def _picked(rows: Sequence[Row], key: str) -> int:
-    """Draw one page of rows as a table; the place of the one ticked, else of the first."""
+def _pick_row(rows: Sequence[Row], key: str) -> int:
+    """Draw one page of rows as a table. Return the position of the ticked row, else of the first."""
     event = st.dataframe(
         [
             {

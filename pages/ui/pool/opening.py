@@ -1,4 +1,4 @@
-"""Ways to open another pool: the demo, a path or hub id, an upload, or one opened before."""
+"""Ways to open another pool: the demo, a path or hub id, an upload, or a recent pool."""
 
 import hashlib
 import re
@@ -27,22 +27,22 @@ MAX_RECENT = 8  # recent pools shown
 
 
 def panel() -> None:
-    """The choice of ways, and the one chosen."""
+    """Draw the choice of ways, and the one chosen."""
     way = st.segmented_control(
         "Open from", list(WAYS), format_func=WAYS.get, default="recent", key="open.way", label_visibility="collapsed"
     )
-    {"recent": _recent, "source": _source, "upload": _upload, "demo": _demo}[way or "recent"]()
+    {"recent": _recent_list, "source": _source_form, "upload": _upload_form, "demo": _demo_button}[way or "recent"]()
 
 
 def open_source(source: str, **options: Any) -> None:
-    """Import a pool, with its progress on the page, and open it; a failure is shown in its own words."""
+    """Import a pool, with progress on the page, and open it. Show a failure in its own words."""
     bar = st.progress(0.0, "Reading the pool")
 
-    def moved(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         bar.progress(min(done / max(total, 1), 1.0), f"Reading the pool: {done / max(total, 1):.0%}")
 
     try:
-        pool = pools.load_pool(source, workspace=cached.workspace().root, on_progress=moved, **options)
+        pool = pools.load_pool(source, workspace=cached.workspace().root, on_progress=report, **options)
         state.open_pool(pool.fingerprint)
     except WinnowError as error:
         bar.empty()
@@ -51,33 +51,37 @@ def open_source(source: str, **options: Any) -> None:
     st.rerun()
 
 
-def _recent() -> None:
+def _recent_list() -> None:
     recent = cached.recent_pools()[:MAX_RECENT]
     for one in recent:
-        here = state.is_open(one["fingerprint"])
+        opened = state.is_open(one["fingerprint"])
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
-                "Open", key=f"open.{one['fingerprint']}", on_click=_reopen, args=(one["fingerprint"],), disabled=here
+                "Open",
+                key=f"open.{one['fingerprint']}",
+                on_click=_open_again,
+                args=(one["fingerprint"],),
+                disabled=opened,
             )
             st.text(show.pool_name(one["name"], one["source"]))
-            when = "open now" if here else _when(one["opened"])
-            st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {when}")
+            moment = "open now" if opened else _format_time(one["opened"])
+            st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {moment}")
     if not recent:
         st.caption("Nothing has been opened yet.")
 
 
-def _reopen(fingerprint: str) -> None:
+def _open_again(fingerprint: str) -> None:
     try:
         state.open_pool(fingerprint)
     except WinnowError as error:
         state.leave_notice(str(error))
 
 
-def _when(moment: str) -> str:
+def _format_time(moment: str) -> str:
     return f"{datetime.fromisoformat(moment).astimezone():%d %b %Y, %H:%M}"
 
 
-def _source() -> None:
+def _source_form() -> None:
     with st.form("open.source", border=False):
         typed = st.text_input(
             "Path or hub id", placeholder="~/data/pool.jsonl.gz or databricks/databricks-dolly-15k", key="open.typed"
@@ -86,15 +90,15 @@ def _source() -> None:
         names = ("name", "split", "revision")
         words = ("Configuration", "Split", "Revision")
         hub = {
-            name: place.text_input(f"{word} (hub only)", key=f"open.{name}").strip() or None
-            for name, word, place in zip(names, words, columns, strict=True)
+            name: column.text_input(f"{word} (hub only)", key=f"open.{name}").strip() or None
+            for name, word, column in zip(names, words, columns, strict=True)
         }
         st.caption(
             "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
             + ", ".join(escape_markdown(root) for root in roots.allowed_folders())
         )
-        asked = st.form_submit_button("Open", type="primary")
-    if asked:
+        submitted = st.form_submit_button("Open", type="primary")
+    if submitted:
         try:
             source = roots.check_source(typed)
         except WinnowError as error:
@@ -103,24 +107,24 @@ def _source() -> None:
         open_source(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
 
 
-def _upload() -> None:
-    given = st.file_uploader(
+def _upload_form() -> None:
+    upload = st.file_uploader(
         "A small pool from this computer",
         type=list(UPLOADS),
         key="open.upload",
         help="Kept in the workspace. For anything large give its path instead.",
     )
-    if given is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
+    if upload is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
         try:
-            kept = store_upload(given.name, given.getvalue())
+            path = store_upload(upload.name, upload.getvalue())
         except WinnowError as error:
             show.error(error)
             return
-        open_source(str(kept))
+        open_source(str(path))
 
 
 def store_upload(name: str, data: bytes) -> Path:
-    """Keep an upload in the workspace, under its own name in a folder named after its content."""
+    """Store an upload in the workspace, under its own name in a folder named after its content."""
     safe = re.sub(r"[^\w.-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "upload"
     if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
         raise PoolError(f"{name}: not a kind of file that can be opened. Give one of {', '.join(UPLOADS)}.")
@@ -130,7 +134,7 @@ def store_upload(name: str, data: bytes) -> Path:
     return target
 
 
-def _demo() -> None:
+def _demo_button() -> None:
     st.caption(
         "About 2,400 short rows of a dozen task families, made by a generator, with faults planted on purpose: "
         "swapped and truncated responses, gibberish, duplicates. The answer key is kept apart, so you can see what "

@@ -1,1 +1,5 @@
-"""Parts of the Select page and of the Export page: one selection, its controls, what it is made of, how it leaves."""
+"""Parts of the Select page.
+
+subset    size and make-up of the selection, and rows to read
+saved     selections saved under a name
+"""

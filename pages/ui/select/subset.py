@@ -1,4 +1,4 @@
-"""The parts of the Select page that say what a selection is: its size, its make-up, what the last move did."""
+"""What a selection is: its size, its make-up, and the rows that the last change moved."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -21,9 +21,9 @@ from pages.ui.row import answers, reader
 from pages.ui.shell import show, state
 from pages.ui.words import best_of_each_group, display_column, escape_markdown, meaning, task_label
 
-MAX_TASKS = 16  # lines before the rest is put together
-CUTOFF_ROWS = 10  # rows shown on either side of the cut
-TOP_ROWS = 200  # rows to look through from the top
+MAX_TASKS = 16  # tasks shown; the rest is one line
+CUTOFF_ROWS = 10  # rows shown on either side of the cutoff
+TOP_ROWS = 200  # best rows to look through
 UNSCORED = {  # methods that rank by no column
     "random": "Random has no score: its order is drawn from the seed.",
     "task_confidence": "Task confidence shares rows out over tasks; inside a task they are drawn from the seed.",
@@ -36,170 +36,170 @@ LEGEND = {
 }
 
 
-# How much
+# Size
 
 
-def headline(pool: Pool, answer: LiveSelection) -> str:
-    """The answer: how many rows."""
-    n = len(answer.selection.rows)
+def headline(pool: Pool, live: LiveSelection) -> str:
+    """Return the heading: how many rows are selected."""
+    n = len(live.selection.rows)
     return f"{n:,} of {len(pool):,} rows, {100 * n / max(len(pool), 1):.1f} %"
 
 
-def metrics(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> None:
-    """The size of the subset in figures, each beside what random rows or the pool give."""
-    whole, of = live_selection.pool_composition(pool, run), length_noun(run)
-    tokens = answer.subset.response_tokens
-    share = 100 * tokens / max(whole.response_tokens, 1)
+def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
+    """Draw the size of the subset in figures, each next to that of random subsets or of the pool."""
+    of_pool, noun = live_selection.pool_composition(pool, run), length_noun(run)
+    tokens = live.subset.response_tokens
+    share = 100 * tokens / max(of_pool.response_tokens, 1)
     with st.grid(3 + bool(band.marked), min_column_width=150):
-        _number(
-            f"{of.capitalize()} tokens",
+        _draw_metric(
+            f"{noun.capitalize()} tokens",
             show.format_count(tokens),
-            f"random {_range(band.response_tokens)}",
-            f"{share:.1f} % of the pool's {of} tokens.",
+            f"random {_format_range(band.response_tokens)}",
+            f"{share:.1f} % of the pool's {noun} tokens.",
         )
-        _number(
-            f"Median {of}",
-            _median(answer.subset),
-            f"pool {_median(whole)}",
-            f"Half of the {of}s are shorter.",
+        _draw_metric(
+            f"Median {noun}",
+            _format_median(live.subset),
+            f"pool {_format_median(of_pool)}",
+            f"Half of the {noun}s are shorter.",
         )
-        _cut(answer)
+        _cutoff_metric(live)
         if band.marked:
-            _number(
+            _draw_metric(
                 "Planted faults kept",
-                f"{sum(answer.subset.marked.values()):,} of {sum(whole.marked.values()):,}",
-                f"random {_range(sum(band.marked.values()))}",
+                f"{sum(live.subset.marked.values()):,} of {sum(of_pool.marked.values()):,}",
+                f"random {_format_range(sum(band.marked.values()))}",
                 "The demo pool holds known faults: swapped, truncated, gibberish, duplicates.",
             )
 
 
 def length_noun(run: Run) -> str:
-    """Of what lengths are shown: response, or prompt where no row has a response."""
+    """Return whose lengths are shown: response, or prompt if no row has a response."""
     return live_selection.length_column(run).removesuffix("_tokens")
 
 
-def _number(label: str, value: str, beside: str, help: str) -> None:
-    st.metric(label, value, beside, delta_color="off", delta_arrow="off", border=True, help=help)
+def _draw_metric(label: str, value: str, comparison: str, help: str) -> None:
+    st.metric(label, value, comparison, delta_color="off", delta_arrow="off", border=True, help=help)
 
 
-def _cut(answer: LiveSelection) -> None:
-    """The score of the last row taken, and how many rows there were to choose from."""
-    about, free = meaning(answer.method.ranks_by), f"{len(answer.selection.order.rows):,}"
-    why = "Filters, pins and what the method needs decide which rows there are to choose from."
-    if answer.cutoff is None:
-        beside = (
-            "no score" if display_column(answer.method) == answer.method.ranks_by else best_of_each_group(answer.method)
+def _cutoff_metric(live: LiveSelection) -> None:
+    """Draw the score of the last selected row, and how many rows were eligible."""
+    about, eligible = meaning(live.method.ranks_by), f"{len(live.selection.order.rows):,}"
+    note = "Filters, pins and what the method needs decide which rows there are to choose from."
+    if live.cutoff is None:
+        comparison = (
+            "no score" if display_column(live.method) == live.method.ranks_by else best_of_each_group(live.method)
         )
-        _number("Rows to choose from", free, beside, why)
+        _draw_metric("Rows to choose from", eligible, comparison, note)
         return
-    _number(
+    _draw_metric(
         f"{about.label} at the cut",
-        scales.format_number(answer.cutoff),
-        f"{free} rows to choose from",
-        f"Of the last row taken, in {about.unit}. {about.help} {why}",
+        scales.format_number(live.cutoff),
+        f"{eligible} rows to choose from",
+        f"Of the last row taken, in {about.unit}. {about.help} {note}",
     )
 
 
-def _range(draws: Any) -> str:
+def _format_range(draws: Any) -> str:
     low, high = show.format_count(draws.min()), show.format_count(draws.max())
     return low if low == high else f"{low} to {high}"
 
 
-def _median(made: Composition) -> str:
-    middle = made.quantiles[2]
-    return "none" if np.isnan(middle) else f"{middle:,.0f} tokens"
+def _format_median(composition: Composition) -> str:
+    median = composition.quantiles[2]
+    return "none" if np.isnan(median) else f"{median:,.0f} tokens"
 
 
-# What it is made of
+# Make-up
 
 
-def score_histogram(run: Run, answer: LiveSelection) -> None:
-    """Where the cut lies in the score that the method ranks by."""
-    column = display_column(answer.method)
-    if column not in cached.columns(run, answer.method):
-        st.caption(escape_markdown(UNSCORED.get(answer.method.name, f"{answer.method.label} has no score.")))
+def score_histogram(run: Run, live: LiveSelection) -> None:
+    """Draw the cutoff in the histogram of the score that the method ranks by."""
+    column = display_column(live.method)
+    if column not in cached.columns(run, live.method):
+        st.caption(escape_markdown(UNSCORED.get(live.method.name, f"{live.method.label} has no score.")))
         return
     rule = (
         "beyond the cut none is taken"
-        if column == answer.method.ranks_by
-        else f"{best_of_each_group(answer.method)} are taken"
+        if column == live.method.ranks_by
+        else f"{best_of_each_group(live.method)} are taken"
     )
     st.html(html_bars.legend(scales.LAYERS, f"Rows by score; {rule}."))
-    st.html(html_bars.histogram(**histogram_layers(run, answer, column)))
+    st.html(html_bars.histogram(**histogram_layers(run, live, column)))
 
 
-def histogram_layers(run: Run, answer: LiveSelection, column: str) -> dict[str, Any]:
-    """What a histogram of one column needs: rows chosen, rows that could be, rows that cannot; quantiles; the cut."""
-    binned = distribution.bins(run, answer, column)
-    chosen = answer.selection.rows
+def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, Any]:
+    """Return the arguments of a histogram: selected, other eligible and ineligible rows; quantiles; cutoff."""
+    binned = distribution.bins(run, live, column)
+    selected = live.selection.rows
     counts = {
-        "selected": binned.counts(chosen),
-        "not selected": binned.counts(answer.selection.order.rows[len(chosen) :]),
+        "selected": binned.counts(selected),
+        "not selected": binned.counts(live.selection.order.rows[len(selected) :]),
     }
     counts["not eligible"] = binned.counts() - counts["selected"] - counts["not selected"]
     return {
         "edges": binned.edges,
         "layers": counts,
         "title": meaning(column).title,
-        "marks": distribution.quantiles(run, answer, column),
-        "cut": answer.cutoff if column == answer.method.ranks_by else None,
+        "marks": distribution.quantiles(run, live, column),
+        "cut": live.cutoff if column == live.method.ranks_by else None,
         "log": binned.log,
     }
 
 
-def composition_panels(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> None:
-    """Tasks, lengths and planted faults of the subset, against the pool and against chance."""
+def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
+    """Draw tasks, lengths and planted faults of the subset, next to the pool and to random subsets."""
     st.html(html_bars.legend(LEGEND, "Share of the subset's rows."))
     groups = find_grouping(pool, run)
-    panels = {groups.title: _tasks(groups.names, pool, run, answer, band)} if len(groups.names) > 1 else {}
-    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _lengths(pool, run, answer, band)
+    panels = {groups.title: _task_shares(groups.names, pool, run, live, band)} if len(groups.names) > 1 else {}
+    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _length_shares(pool, run, live, band)
     if band.marked:
-        panels["Planted faults"] = _faults(pool, run, answer, band)
-    for place, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
-        with place:
+        panels["Planted faults"] = _fault_shares(pool, run, live, band)
+    for column, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
+        with column:
             st.markdown(f"**{title}**")
             st.html(html_bars.share_bars(*shares, label=f"{title}: share of the subset's rows"))
     if groups.origin:
         st.caption(groups.origin)
 
 
-Shares = tuple[Sequence[str], Values, Values, Values, Values]
+Shares = tuple[Sequence[str], Values, Values, Values, Values]  # names, subset, pool, least and greatest by chance
 
 
-def _tasks(names: Sequence[str | None], pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
-    whole = live_selection.pool_composition(pool, run)
+def _task_shares(names: Sequence[str | None], pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
+    of_pool = live_selection.pool_composition(pool, run)
     labels = bins.fold_names([task_label(n) for n in names], MAX_TASKS)
-    counts = [bins.fold(c, MAX_TASKS) for c in (answer.subset.tasks, whole.tasks, band.tasks)]
-    return _against(labels, answer.subset.rows, whole.rows, band.rows, *counts)
+    counts = [bins.fold(c, MAX_TASKS) for c in (live.subset.tasks, of_pool.tasks, band.tasks)]
+    return _compute_shares(labels, live.subset.rows, of_pool.rows, band.rows, *counts)
 
 
-def _lengths(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
-    whole = live_selection.pool_composition(pool, run)
-    used = np.flatnonzero(whole.lengths)
-    held = slice(used[0], used[-1] + 1) if len(used) else slice(0, 1)
-    counts = (answer.subset.lengths[held], whole.lengths[held], band.lengths[:, held])
-    return _against(length_labels()[held], answer.subset.rows, whole.rows, band.rows, *counts)
+def _length_shares(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
+    of_pool = live_selection.pool_composition(pool, run)
+    occupied = np.flatnonzero(of_pool.lengths)
+    shown = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 1)
+    counts = (live.subset.lengths[shown], of_pool.lengths[shown], band.lengths[:, shown])
+    return _compute_shares(length_labels()[shown], live.subset.rows, of_pool.rows, band.rows, *counts)
 
 
 def length_labels() -> list[str]:
-    """What the bins of lengths hold, in tokens."""
+    """Return the label of each bin of lengths, in tokens."""
     names = ["none"]
     for low, high in pairwise(LENGTH_EDGES[1:]):
         names.append(f"{low:,} to {high - 1:,}")
     return [*names, f"{LENGTH_EDGES[-1]:,} and more"]
 
 
-def _faults(pool: Pool, run: Run, answer: LiveSelection, band: RandomBand) -> Shares:
-    whole = live_selection.pool_composition(pool, run)
-    kinds = list(whole.marked)
-    subset = np.array([answer.subset.marked[k] for k in kinds])
-    everything = np.array([whole.marked[k] for k in kinds])
+def _fault_shares(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
+    of_pool = live_selection.pool_composition(pool, run)
+    kinds = list(of_pool.marked)
+    subset = np.array([live.subset.marked[k] for k in kinds])
+    pool_counts = np.array([of_pool.marked[k] for k in kinds])
     draws = np.stack([band.marked[k] for k in kinds], axis=1)
     names = [k.replace("_", " ") for k in kinds]
-    return _against(names, answer.subset.rows, whole.rows, band.rows, subset, everything, draws)
+    return _compute_shares(names, live.subset.rows, of_pool.rows, band.rows, subset, pool_counts, draws)
 
 
-def _against(
+def _compute_shares(
     names: Sequence[str],
     n_subset: int,
     n_pool: int,
@@ -208,74 +208,74 @@ def _against(
     pool: IntArray,
     random: IntArray,
 ) -> Shares:
-    """Counts (T,), (T,) and (S, T) as shares of their sets."""
+    """Turn counts (T,), (T,) and (S, T) into shares of their sets; of the S random subsets the least and greatest."""
     chance: Values = random / np.maximum(n_random, 1)[:, None]
     return (names, subset / max(n_subset, 1), pool / max(n_pool, 1), chance.min(axis=0), chance.max(axis=0))
 
 
-# Rows to look at
+# Rows to read
 
 
-def row_sets(pool: Pool, answer: LiveSelection) -> Mapping[str, IntArray]:
-    """Sets of rows worth reading, by name: at the cut, best, and what the last move let in and put out."""
-    chosen, order = answer.selection.rows, answer.selection.order.rows
-    k = len(chosen)
+def row_sets(pool: Pool, live: LiveSelection) -> Mapping[str, IntArray]:
+    """Return sets of rows worth reading, by name: at the cutoff, best, entered and left by the last change, pinned."""
+    selected, order = live.selection.rows, live.selection.order.rows
+    k = len(selected)
     pins = {pin.id for pin in state.settings().pins}
-    found = {
+    sets = {
         "At the cut": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS],
-        "First taken": chosen[:TOP_ROWS],
+        "First taken": selected[:TOP_ROWS],
     }
-    moved = last_change(pool, answer)
-    if moved is not None:
-        found["Entered"], found["Left"] = moved
+    change = last_change(pool, live)
+    if change is not None:
+        sets["Entered"], sets["Left"] = change
     if pins:
-        found["Pinned"] = live_selection.rows_with_ids(pool, pins)
-    return found
+        sets["Pinned"] = live_selection.rows_with_ids(pool, pins)
+    return sets
 
 
-def last_change(pool: Pool, answer: LiveSelection) -> tuple[IntArray, IntArray] | None:
-    """Rows that the last change brought in and those it put out, best first; None before any change."""
+def last_change(pool: Pool, live: LiveSelection) -> tuple[IntArray, IntArray] | None:
+    """Return the rows that the last change selected and those it removed, best first; None before any change."""
     before = state.previous_settings()
     run = state.run(pool, before) if before is not None else None
     if before is None or run is None:
         return None
     try:
-        earlier = live_selection.select(pool, run, state.recipe(pool, before)).rows
-    except WinnowError:  # settings that this page could not follow, and said so then
+        previous = live_selection.select(pool, run, state.recipe(pool, before)).rows
+    except WinnowError:  # settings that were an error then, and shown as one
         return None
-    now = answer.selection.rows
-    return now[~np.isin(now, earlier)], earlier[~np.isin(earlier, now)]
+    now = live.selection.rows
+    return now[~np.isin(now, previous)], previous[~np.isin(previous, now)]
 
 
-def rows_section(pool: Pool, run: Run, answer: LiveSelection) -> None:
-    """Which rows to read, and those; at first none, which keeps the sliders quick."""
-    found = row_sets(pool, answer)
+def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
+    """Draw the choice of rows to read, and those rows; at first none, which keeps the sliders quick."""
+    sets = row_sets(pool, live)
     st.subheader("Rows to read", anchor=False)
     picked = st.segmented_control(
         "Rows to read",
-        list(found),
-        format_func=lambda name: f"{name} · {len(found[name]):,}",
+        list(sets),
+        format_func=lambda name: f"{name} · {len(sets[name]):,}",
         key="select.view",
         label_visibility="collapsed",
         persist_state="session",
     )
-    if picked in found:
+    if picked in sets:
         reader.reader(
             pool,
-            found[picked],
+            sets[picked],
             key="select",
-            method=answer.method,
-            selection=answer.selection,
-            columns=live_selection.columns(run, answer),
+            method=live.method,
+            selection=live.selection,
+            columns=live_selection.columns(run, live),
             groups=find_grouping(pool, run),
             draw_answers=answers.answers_drawer(pool, run),
         )
 
 
-def explain_empty(answer: LiveSelection) -> None:
-    """Nothing is left: why, as far as it is known."""
-    out = answer.selection.order.excluded
-    reasons = ", ".join(f"{why} {len(rows):,}" for why, rows in out.items())
+def explain_empty(live: LiveSelection) -> None:
+    """Explain why no row is selected, as far as it is known."""
+    excluded = live.selection.order.excluded
+    reasons = ", ".join(f"{reason} {len(rows):,}" for reason, rows in excluded.items())
     st.warning(
         "No row is chosen. Raise the budget, loosen the score limit or remove a filter; Undo takes back "
         "the last change." + (f" Left out: {reasons}." if reasons else ""),

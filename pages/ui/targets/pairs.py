@@ -1,4 +1,4 @@
-"""The pairs of target sets, to be read: a table of one set's, and one pair in full, as text."""
+"""The pairs of target sets: a table of one set's pairs, and one pair in full, as text."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,35 +13,35 @@ from pages.ui.shell import show
 from pages.ui.words import escape_markdown
 
 PAGE = 100  # pairs, or rows set aside, in a table at once
-TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # heights
-ROW_HEIGHT = 34  # height of a line
+TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # pixels
+ROW_HEIGHT = 34  # pixels of a line
 CELL_LENGTH = 160  # characters of a text in a table cell
 
 
 @st.fragment
 def reader(sets: Sequence[TargetSpec], load: Callable[[str], TargetSet]) -> None:
-    """The pairs of the sets in use, read by `load` when they are asked for."""
+    """Draw the pairs of the sets in use, read by `load` when the user opens them."""
     opened = st.expander("See the pairs", icon=":material/compare:", key="targets.pairs", on_change="rerun")
     if not opened.open:
         return
     with opened:
-        one = _which(sets)
+        one = _choose_set(sets)
         try:
             targets = load(one.source)
         except WinnowError as error:
             show.error(error)
             return
-        _pairs(targets)
-        _set_aside(targets)
+        _draw_pairs(targets)
+        _draw_set_aside(targets)
 
 
-def _which(sets: Sequence[TargetSpec]) -> TargetSpec:
+def _choose_set(sets: Sequence[TargetSpec]) -> TargetSpec:
     if len(sets) == 1:
         return sets[0]
     picked = st.segmented_control(
         "Pairs of",
         range(len(sets)),
-        format_func=lambda place: escape_markdown(sets[place].name),
+        format_func=lambda k: escape_markdown(sets[k].name),
         default=0,
         required=True,
         key=f"targets.of.{'.'.join(one.name for one in sets)}",
@@ -49,30 +49,30 @@ def _which(sets: Sequence[TargetSpec]) -> TargetSpec:
     return sets[int(picked or 0)]
 
 
-def _pairs(targets: TargetSet) -> None:
-    own = f"targets.{targets.fingerprint[:12]}"  # another set begins afresh
+def _draw_pairs(targets: TargetSet) -> None:
+    prefix = f"targets.{targets.fingerprint[:12]}"  # another set starts afresh
     pages = -(-len(targets) // PAGE)
     page = 1
     if pages > 1:
         with st.container(horizontal_alignment="right"):
-            page = int(st.pagination(pages, key=f"{own}.page"))
+            page = int(st.pagination(pages, key=f"{prefix}.page"))
     start = PAGE * (page - 1)
     shown = targets.pairs.slice(start, PAGE).to_pylist()
     for pair in shown:
         pair["prompt"] = orjson.loads(pair["prompt"])
-    place = _picked(shown, f"{own}.{start}")
+    position = _pick_pair(shown, f"{prefix}.{start}")
     st.caption(f"{start + 1:,} to {start + len(shown):,} of {len(targets):,} pairs. Tick one to read it.")
-    _whole(shown[place])
+    _draw_pair(shown[position])
 
 
-def _picked(shown: list[dict[str, Any]], key: str) -> int:
-    """Draw the table; the place of the pair that is ticked, else of the first."""
+def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
+    """Draw the table. Return the position of the ticked pair, else of the first."""
     event = st.dataframe(
         [
             {
-                "prompt": _start(pair["prompt"][-1]["content"]),
-                "chosen": _start(pair["chosen"]),
-                "rejected": _start(pair["rejected"]),
+                "prompt": _shorten(pair["prompt"][-1]["content"]),
+                "chosen": _shorten(pair["chosen"]),
+                "rejected": _shorten(pair["rejected"]),
                 "subtask": pair["subtask"],
                 "line": pair["line"],
             }
@@ -102,32 +102,32 @@ def _picked(shown: list[dict[str, Any]], key: str) -> int:
     return int(ticked[0]) if ticked and ticked[0] < len(shown) else 0
 
 
-def _start(text: str) -> str:
+def _shorten(text: str) -> str:
     return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
-def _whole(pair: dict[str, Any]) -> None:
-    """One pair: the prompt's turns, and the two answers beside it."""
+def _draw_pair(pair: dict[str, Any]) -> None:
+    """Draw one pair: the turns of the prompt, and next to it the chosen and the rejected response."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.badge(f"line {pair['line']:,}", color="gray")
         st.text(pair["subtask"] or "")
-    asked, chosen, rejected = st.columns(3)
-    with asked:
+    prompt, chosen, rejected = st.columns(3)
+    with prompt:
         for turn in pair["prompt"]:
-            _about(show.ROLES.get(turn["role"], ":material/chat:"), turn["role"], turn["content"])
+            _draw_heading(show.ROLES.get(turn["role"], ":material/chat:"), turn["role"], turn["content"])
             show.text(turn["content"], height=TEXT_HEIGHT if len(pair["prompt"]) == 1 else None)
     for place, icon, side in ((chosen, "thumb_up", "chosen"), (rejected, "thumb_down", "rejected")):
         with place:
-            _about(f":material/{icon}:", side, pair[side])
+            _draw_heading(f":material/{icon}:", side, pair[side])
             show.text(pair[side], height=TEXT_HEIGHT)
 
 
-def _about(icon: str, words: str, text: str) -> None:
-    st.caption(f"{icon} {escape_markdown(words)} · {len(text):,} characters")
+def _draw_heading(icon: str, label: str, text: str) -> None:
+    st.caption(f"{icon} {escape_markdown(label)} · {len(text):,} characters")
 
 
-def _set_aside(targets: TargetSet) -> None:
-    """What was of no use, with its line and the reason."""
+def _draw_set_aside(targets: TargetSet) -> None:
+    """Draw what was not usable, with its line and the reason."""
     count = sum(targets.problems.values())
     if not count:
         st.caption(":material/check_circle: Nothing was set aside.")

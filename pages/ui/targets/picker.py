@@ -1,7 +1,7 @@
-"""Target sets on the Score page: which are in use, what is in each, and ways to add one.
+"""Target sets on the Measure page: the sets in use, what is in each, and ways to add one.
 
-They are one text parameter of the method (core.methods.preference_influence spells it), so undo, links and the
-command without the app follow by themselves.
+They are one text parameter of the method (core.methods.preference_influence formats and parses it), so undo, links and
+the command line work without code of their own.
 """
 
 from collections.abc import Sequence
@@ -28,15 +28,15 @@ ABOUT_DEMO = (
 
 
 def show_sets(pool: Pool) -> None:
-    """The sets in use, one under another."""
+    """Draw the sets in use, one below another."""
     sets = current_sets()
     for one in sets:
         with st.container(border=True):
-            _card(pool, one, alone=len(sets) == 1)
+            _draw_set(pool, one, alone=len(sets) == 1)
 
 
 def current_sets() -> tuple[TargetSpec, ...]:
-    """The target sets of the chosen method."""
+    """Return the target sets of the method in use."""
     method: Any = state.method()
     return parse_targets(method.targets)
 
@@ -44,11 +44,11 @@ def current_sets() -> tuple[TargetSpec, ...]:
 # One set
 
 
-def _card(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
+def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(escape_markdown(one.name), icon=":material/adjust:", color="gray")
         about = ABOUT_DEMO if one.source == DEMO else escape_markdown(one.source)
-        st.text(_title(one.source), width="stretch", help=about)
+        st.text(_set_title(one.source), width="stretch", help=about)
         st.button(
             "Remove",
             icon=":material/close:",
@@ -56,63 +56,64 @@ def _card(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
             key=f"targets.remove.{one.name}",
             disabled=alone,
             help="The only one: add another first." if alone else None,
-            on_click=_remove,
+            on_click=_remove_set,
             args=(one.name,),
         )
     try:
-        known = facts.load_facts(pool, one.source)
+        figures = facts.load_facts(pool, one.source)
     except WinnowError as error:
         show.error(error)
         return
-    st.caption(escape_markdown(facts.describe(known)))
-    for sentence in facts.list_warnings(known):
+    st.caption(escape_markdown(facts.describe(figures)))
+    for sentence in facts.list_warnings(figures):
         st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
-def _title(source: str) -> str:
+def _set_title(source: str) -> str:
     if source == DEMO:
         return "the embedded pairs"
     return source if roots.is_hub_id(source) else Path(source).name
 
 
-def _remove(name: str) -> None:
-    _use([one for one in current_sets() if one.name != name])
+def _remove_set(name: str) -> None:
+    _use_sets([one for one in current_sets() if one.name != name])
 
 
-def _use(sets: Sequence[TargetSpec]) -> None:
-    """Change the settings to these sets; an order by a set that is gone becomes one by the first."""
-    gone = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
-    state.set_params(targets=format_targets(sets), **({"target": ""} if gone else {}))
+def _use_sets(sets: Sequence[TargetSpec]) -> None:
+    """Change the settings to these sets; if the set that is ranked by is gone, rank by the first."""
+    removed = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
+    state.set_params(targets=format_targets(sets), **({"target": ""} if removed else {}))
 
 
 # Another one
 
 
 def add_panel(pool: Pool) -> None:
-    """Ways to one more set: a path or hub id, an upload, the embedded pairs."""
+    """Draw the ways to add a set: a path or hub id, an upload, the embedded pairs."""
     sets = current_sets()
     way = st.segmented_control(
         "Add a target set", list(WAYS), format_func=WAYS.get, default="source", key="targets.way"
     )
-    {"source": _source, "upload": _upload}[way or "source"](pool, f"targets.{len(sets)}")  # added: the form is empty
+    key = f"targets.{len(sets)}"  # changes when a set is added, which empties the form
+    {"source": _source_form, "upload": _upload_form}[way or "source"](pool, key)
     if DEMO not in [one.source for one in sets]:
-        asked = st.button("Use the embedded pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
-        if asked:
-            _take(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
+        pressed = st.button("Use the embedded pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
+        if pressed:
+            _add_set(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
 
 
-def _source(pool: Pool, key: str) -> None:
+def _source_form(pool: Pool, key: str) -> None:
     with st.form(f"{key}.form", border=False):
-        path, called = st.columns([3, 2])
-        with path:
+        left, right = st.columns([3, 2])
+        with left:
             typed = st.text_input(
                 "Path or hub id",
                 placeholder="~/pairs.jsonl or owner/name",
                 key=f"{key}.typed",
                 help=f"Rows may be written in {len(SHAPES)} ways: {'; '.join(SHAPES.values())}.",
             )
-        with called:
-            name = _name(key)
+        with right:
+            name = _name_input(key)
         folders = join_words([escape_markdown(root) for root in roots.allowed_folders()])
         st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
         if not st.form_submit_button("Add", icon=":material/add:"):
@@ -122,44 +123,44 @@ def _source(pool: Pool, key: str) -> None:
     except WinnowError as error:
         show.error(error)
         return
-    _take(pool, name, source)
+    _add_set(pool, name, source)
 
 
-def _upload(pool: Pool, key: str) -> None:
-    given = st.file_uploader(
+def _upload_form(pool: Pool, key: str) -> None:
+    upload = st.file_uploader(
         "Pairs from this computer", type=list(opening.UPLOADS), key=f"{key}.upload", help="Kept in the workspace."
     )
-    name = _name(key)
-    if given is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
+    name = _name_input(key)
+    if upload is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
         return
     try:
-        kept = opening.store_upload(given.name, given.getvalue())
+        path = opening.store_upload(upload.name, upload.getvalue())
     except WinnowError as error:
         show.error(error)
         return
-    _take(pool, name, str(kept))
+    _add_set(pool, name, str(path))
 
 
-def _name(key: str) -> str:
+def _name_input(key: str) -> str:
     typed: str = st.text_input("Name (optional)", key=f"{key}.name", placeholder="that of the file")
     return typed.strip()
 
 
-def _named(name: str, source: str) -> TargetSpec:
+def _build_target(name: str, source: str) -> TargetSpec:
     if name and not NAME.fullmatch(name):
         raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
     return TargetSpec(name or parse_targets(source)[0].name, source)
 
 
-def _take(pool: Pool, name: str, source: str) -> None:
-    """Put one more set in use if its pairs can be read as the settings ask; else say why, here."""
+def _add_set(pool: Pool, name: str, source: str) -> None:
+    """Put one more set in use if its pairs can be read with the present settings; else show why not."""
     try:
-        sets = (*current_sets(), _named(name, source))
+        sets = (*current_sets(), _build_target(name, source))
         if parse_targets(format_targets(sets)) != sets:
             raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
         facts.load_facts(pool, source)
     except WinnowError as error:
         show.error(error)
         return
-    _use(sets)
+    _use_sets(sets)
     st.rerun()
