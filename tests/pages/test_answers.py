@@ -8,7 +8,7 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
-from tests.pages.test_explore import choose, click, figures, open_section, said
+from tests.pages.test_explore import choose, click, figures, open_section, page_text
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
     # selected: only rows whose answers all differ, D = 0.8 and I = 3/4; the median of all has similar answers
     title = at.title[0].value
     assert title.startswith("Answers to the chosen rows lie 0.80 apart, in 4.0 directions; to all rows 0.")
-    assert "0.8 = unrelated" in said(at) and "4 at most" in said(at)
+    assert "0.8 = unrelated" in page_text(at) and "4 at most" in page_text(at)
 
 
 def test_missing_empty_refused_and_truncated_answers_are_counted(at):
-    words = said(at)
+    words = page_text(at)
     assert "1,200 answers to 240 rows · 5 missing (0.4 %) · 1 empty (under 0.1 %)" in words
     assert "1 begin like a refusal" in words and "1 cut at their longest" in words
     assert "2 rows with fewer than 5 answers" in words and "1 row with fewer than two: no score" in words
@@ -52,13 +52,13 @@ def test_lines_of_equal_score_turn_with_the_weight(at):
     at.slider(key="select.answer_divergence.dispersion_weight").set_value(0.2).run()
     assert not at.exception
     assert steepness() == {-0.25}
-    assert "0.2 · D + 0.8 · I" in said(at)
+    assert "0.2 · D + 0.8 · I" in page_text(at)
 
 
 def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     click(at, "explore.answers", lasso=[square])
-    assert "**119 rows** · inside what you drew" in said(at)  # half of 240, minus one row with a single answer
+    assert "**119 rows** · inside what you drew" in page_text(at)  # half of 240, minus one row with a single answer
     scores = at.dataframe[0].value["Score"]
     assert scores.is_monotonic_decreasing and scores.max() == pytest.approx(0.6 * 0.8 + 0.4 * 0.75)
 
@@ -66,7 +66,7 @@ def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
 def test_a_clicked_bin_shows_its_distinctive_words(at, answering):
     click(at, "explore.bins", [{"customdata": 0}])
     size = int((load_measured(answering).columns["semantic_bin"] == 0).sum())
-    assert f"**{size} rows** · bin 1 (" in said(at)
+    assert f"**{size} rows** · bin 1 (" in page_text(at)
     assert at.dataframe[0].value["Score"].dropna().is_monotonic_decreasing
 
 
@@ -76,28 +76,28 @@ def test_a_bin_and_a_lasso_are_combined(at, answering):
     click(at, "explore.answers", lasso=[square])
     columns = load_measured(answering).columns
     both = int(((columns["semantic_bin"] == 0) & (columns["dispersion"] > 0.4)).sum())
-    assert f"**{both} rows** · inside what you drew, highest divergence first · bin 1" in said(at)
+    assert f"**{both} rows** · inside what you drew, highest divergence first · bin 1" in page_text(at)
 
 
 def test_bins_without_a_selected_row_are_counted(at):
-    assert "The subset takes from **6 of 6** bins" in said(at)
+    assert "The subset takes from **6 of 6** bins" in page_text(at)
     at.get_by_key("select.unit").set_value("rows").run()
     at.number_input(key="select.exact.rows").set_value(2).run()
     assert not at.exception
-    assert "The subset takes from **2 of 6** bins" in said(at)
-    assert "Untouched: **4**, with " in said(at)
+    assert "The subset takes from **2 of 6** bins" in page_text(at)
+    assert "Untouched: **4**, with " in page_text(at)
 
 
 def test_the_number_of_bins_can_be_reduced_live(at):
     at.number_input(key="select.answer_divergence.bins").set_value(3).run()
     assert not at.exception
-    assert "of 3** bins" in said(at)
+    assert "of 3** bins" in page_text(at)
 
 
 def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
     everything = {"x": [-1, 2, 2, -1], "y": [-1, -1, 2, 2]}
     click(at, "explore.answers", lasso=[everything])
-    words = said(at)
+    words = page_text(at)
     assert "**1** · 4 tokens · ended by itself" in words
     assert [f"Answer {k}" for k in range(5)] == [text[:8] for text in code(at) if text.startswith("Answer")]
     assert at.subheader[-1].value == "Its answers: far apart, in several directions"
@@ -117,22 +117,22 @@ def opener(at, answering):
 
 def test_a_missing_answer_is_reported(opener):
     at = opener(5)
-    assert "**2** · missing" in said(at)
-    assert "Missing: answer 2 of 5." in said(at)
+    assert "**2** · missing" in page_text(at)
+    assert "Missing: answer 2 of 5." in page_text(at)
 
 
 def test_a_single_answer_has_no_score(opener):
     at = opener(6)
     assert at.subheader[-1].value == "Its answers: a single one, none to compare it with"
-    assert "Missing: answer 2, 3, 4 and 5 of 5." in said(at)
+    assert "Missing: answer 2, 3, 4 and 5 of 5." in page_text(at)
 
 
 def test_text_of_a_model_is_never_markdown(opener):
     at = opener(9)
     assert "![beacon](http://evil.example/x.png) **bold**" in code(at)
-    texts = "\n".join([said(at), html(at)])
+    texts = "\n".join([page_text(at), html(at)])
     assert "evil.example" not in texts and "beacon" not in texts
-    assert "Empty." in said(at) and "**3** · 6 tokens · cut at its longest" in said(at)
+    assert "Empty." in page_text(at) and "**3** · 6 tokens · cut at its longest" in page_text(at)
 
 
 def test_deleted_answers_are_reported(opener, workspace):
@@ -158,7 +158,7 @@ def test_the_score_section_shows_divergence_first(at):
     open_section(at, "Score")
     assert at.selectbox(key="explore.column.answer_divergence").value == "divergence"
     assert "semantic_bin" not in at.selectbox(key="explore.column.answer_divergence").options
-    assert "Higher is taken first inside each bin: the model's answers to these lie far apart" in said(at)
+    assert "Higher is taken first inside each bin: the model's answers to these lie far apart" in page_text(at)
     assert at.title[0].value == "Divergence says something of its own"  # D and I are its parts
     labels = next(f["data"][0]["y"] for f in figures(at) if "NLL" in f["data"][0].get("y", []))
     assert {"Response length", "NLL", "D, how far apart, a part", "I, directions, a part"} <= set(labels)

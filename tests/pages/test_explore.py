@@ -17,7 +17,7 @@ from pages.ui.shell import state
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
 
 
-def said(at) -> str:
+def page_text(at) -> str:
     parts = [*at.title, *at.caption, *at.markdown, *at.warning]
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
@@ -49,7 +49,7 @@ def test_a_sound_score_is_described_with_its_direction(run, app):
     at = app("explore")
     assert not at.exception
     assert at.title[0].value == "ΔH says something of its own"
-    assert "Lower is taken first: the model grew less certain" in said(at)
+    assert "Lower is taken first: the model grew less certain" in page_text(at)
     assert not at.warning
 
 
@@ -62,7 +62,9 @@ def test_missing_and_excluded_rows_are_counted(run, app, remeasure):
     entropy = load_measured(run).columns["entropy"].copy()
     entropy[:5] = np.nan
     remeasure(entropy=entropy)
-    assert "235 rows have this score · 5 have none · 5 left out: not measured · 46 left out" in said(app("explore"))
+    assert "235 rows have this score · 5 have none · 5 left out: not measured · 46 left out" in page_text(
+        app("explore")
+    )
 
 
 def test_a_score_that_is_mostly_length_is_reported(run, app, remeasure):
@@ -92,8 +94,8 @@ def test_a_pool_without_responses_shows_no_response_columns(run, app, remeasure)
     remeasure(**states, response_tokens=np.zeros(240, np.int64))
     at = app("explore")
     assert not at.exception
-    assert "0 rows have this score · 240 have none · 240 left out: no response" in said(at)
-    assert "No row has this score" in said(at)
+    assert "0 rows have this score · 240 have none · 240 left out: no response" in page_text(at)
+    assert "No row has this score" in page_text(at)
     at.switch_page("pages/select.py").run()
     assert not at.exception
     assert at.title[0].value == "0 of 240 rows, 0.0 %"
@@ -112,7 +114,7 @@ def test_expansion_and_compression_are_counted_in_the_pool_and_among_the_selecte
     columns = load_measured(run).columns
     below = int((columns["entropy"] - columns["entropy_cal"] < 0).sum())
     at = open_section(app("explore"), "Entropy shift")
-    words = said(at)
+    words = page_text(at)
     assert at.title[0].value == f"100 % of the selected rows expand, {100 * below / 240:.0f} % of all"
     assert f"All rows: {100 * below / 240:.0f} % expand ({below:,})" in words
     assert "Selected: 100 % expand (24), 0 % compress (0)" in words
@@ -152,14 +154,14 @@ def test_a_clicked_bar_lists_its_rows_lowest_score_first(run, app):
     counts = sum(trace["y"][fullest] for trace in figures(at)[0]["data"])
     assert len(table) == counts > 3
     assert table["Score"].is_monotonic_increasing
-    assert f"**{counts} rows** · ΔH" in said(at)
+    assert f"**{counts} rows** · ΔH" in page_text(at)
 
 
 def test_a_lasso_selects_all_rows_inside_it_not_only_the_dots(run, app):
     at = open_section(app("explore"), "Entropy shift")
     everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
     click(at, "explore.shift", lasso=[everything])
-    assert "**240 rows** · inside what you drew" in said(at)
+    assert "**240 rows** · inside what you drew" in page_text(at)
 
 
 def test_if_almost_no_row_expands_the_spread_replaces_the_shares(run, app, remeasure):
@@ -172,10 +174,10 @@ def test_if_almost_no_row_expands_the_spread_replaces_the_shares(run, app, remea
     assert at.title[0].value.startswith("Median ΔH of the selected rows is ")
     assert not at.exception
     assert at.get_by_key(f"explore.view.{other.id}").value == "Spread of ΔH"
-    assert "All rows: 0 % expand (0), 100 % compress (240)" in said(at)
+    assert "All rows: 0 % expand (0), 100 % compress (240)" in page_text(at)
     click(at, "explore.spread", [{"curve_number": 0, "point_index": 1}])
     assert len(at.dataframe[0].value["Task"].unique()) == 1
-    assert "**80 rows**" in said(at) or "**81 rows**" in said(at)
+    assert "**80 rows**" in page_text(at) or "**81 rows**" in page_text(at)
 
 
 def test_a_lasso_and_a_clicked_task_are_combined(run, app):
@@ -183,7 +185,7 @@ def test_a_lasso_and_a_clicked_task_are_combined(run, app):
     below = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 0.0, 0.0]}
     click(at, "explore.shift", lasso=[below])
     click(at, "explore.tasks", [{"curve_number": 1, "point_index": 0}])  # compression: above 0
-    assert "**0 rows** · inside what you drew" in said(at)
+    assert "**0 rows** · inside what you drew" in page_text(at)
     click(at, "explore.tasks", [{"curve_number": 0, "point_index": 0}])
     task = at.dataframe[0].value["Task"].unique().tolist()
     assert len(task) == 1
@@ -213,7 +215,7 @@ def sections(at):
 def test_only_measured_topics_have_a_section_and_one_line_suggests_more(run, app):
     at = app("explore")
     assert sections(at) == ["Score", "Entropy shift", "Tasks"]
-    more = next(line for line in said(at).splitlines() if line.startswith("To see more here, measure "))
+    more = next(line for line in page_text(at).splitlines() if line.startswith("To see more here, measure "))
     assert "Activation coverage for the coverage of neurons" in more
     assert "Answer divergence for the model's own answers" in more
     assert "Preference influence for what helps towards a target set" in more
@@ -229,7 +231,7 @@ def test_measurements_are_shown_under_every_method(run, covered, asked, answerin
         for section in sections(at):
             open_section(at, section)
             assert at.title[0].value, (method, section)
-    assert "Answer divergence for" not in said(at)
+    assert "Answer divergence for" not in page_text(at)
 
 
 def test_the_default_section_follows_the_method_until_the_user_opens_one(run, covered, asked, app):
@@ -273,8 +275,8 @@ def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage,
     assert coverage.title[0].value.endswith(" of what the whole pool switches on")
     mark = figures(coverage)[0]["data"][-1]
     assert (mark["x"], mark["y"]) == ([10], [pytest.approx(100 * share, abs=1e-3)])
-    assert "More than chance: random rows reach" in said(coverage)
-    assert "Band: 20 random orders." in said(coverage)
+    assert "More than chance: random rows reach" in page_text(coverage)
+    assert "Band: 20 random orders." in page_text(coverage)
 
 
 def test_the_current_order_is_drawn_with_greedy_search_if_they_differ(coverage):
@@ -309,7 +311,7 @@ def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(cove
     assert own["x"][-1] == pytest.approx(100 * 81 / 240, abs=1e-3)
     open_section(at, "Score")
     histogram = figures(at)[0]
-    assert "81 rows have this score" in said(at)
+    assert "81 rows have this score" in page_text(at)
     cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
     gains = METHODS["activation_coverage"]().gains(
         load_measured(covered).states, np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums")
@@ -330,7 +332,7 @@ def test_a_clicked_cluster_lists_its_rows(coverage, covered):
     assert sum(traces(coverage, 1)[2]["y"]) == 240  # sizes
     click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
     cluster_rows = int((clusters == 2).sum())
-    assert f"**{cluster_rows} rows** · activation cluster 3" in said(coverage)
+    assert f"**{cluster_rows} rows** · activation cluster 3" in page_text(coverage)
     assert len(coverage.dataframe[0].value) == cluster_rows
 
 
@@ -352,8 +354,8 @@ def test_tasks_are_sorted_by_confidence_and_one_prompt_has_no_error(tasks, pool)
     chart = figures(tasks)[0]
     assert chart["layout"]["yaxis"]["ticktext"] == [f"{names[1]} · 8", f"{names[0]} · 8", f"{names[2]} · 1, no error"]
     assert [bool(e) for e in chart["data"][1]["error_x"]["array"]] == [True, True, False]
-    assert "Weights are 1 / confidence" in said(tasks)
-    assert "derived" not in said(tasks).lower()
+    assert "Weights are 1 / confidence" in page_text(tasks)
+    assert "derived" not in page_text(tasks).lower()
 
 
 def test_a_clicked_task_lists_its_rows_measured_ones_first(tasks, pool, asked):
@@ -378,7 +380,7 @@ def test_allocation_bands_add_up_to_the_method_s_allocation(tasks):
 def test_without_confidence_the_allocation_is_still_drawn(run, app):
     at = open_section(app("explore"), "Tasks")
     assert "% of the subset" in at.title[0].value
-    assert "Measure Task confidence to see how sure the model is of each task." in said(at)
+    assert "Measure Task confidence to see how sure the model is of each task." in page_text(at)
     assert len(at.get("plotly_chart")) == 1
 
 
@@ -386,7 +388,7 @@ def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
-    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by embedded (small)." in said(at)
+    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by embedded (small)." in page_text(at)
     assert "How sure the model is of its derived tasks" in [part.value for part in at.subheader]
     click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
     assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}
@@ -410,5 +412,5 @@ def test_a_pool_of_prompts_is_explored_without_mention_of_responses(prompts_only
         choose(at, method)
         for section in sections(at):
             open_section(at, section)
-            assert "response" not in said(at).lower()
+            assert "response" not in page_text(at).lower()
         assert "Response length" not in open_section(at, "Score").selectbox(key=f"explore.column.{method}").options

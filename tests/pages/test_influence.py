@@ -17,7 +17,7 @@ from core.workspace.files import read_json, write_json
 from pages.ui.shell import state
 from tests.pages.conftest import store_run
 from tests.pages.test_answers import chart_figure, html
-from tests.pages.test_explore import choose, click, open_section, said, sections
+from tests.pages.test_explore import choose, click, open_section, page_text, sections
 
 EVIL = "![i](http://evil.example/x.png) <b>y</b>"
 ROWS = np.arange(240)
@@ -119,7 +119,9 @@ def target(at, name):
 
 def test_the_title_states_how_many_rows_help(at):
     assert at.title[0].value == "Influence on good: 75 % of rows help"  # 179 of 239
-    assert "towards what the target set prefers" in said(at) and "1 row without a response: no score" in said(at)
+    assert "towards what the target set prefers" in page_text(at) and "1 row without a response: no score" in page_text(
+        at
+    )
 
 
 def test_each_target_has_a_histogram_and_only_the_current_one_a_cut(at):
@@ -146,13 +148,13 @@ def test_a_clicked_bar_lists_its_rows_most_helpful_first(at):
     places = [int(one.removeprefix("row-").replace("again", "239")) for one in at.dataframe[0].value["Id"]]
     assert len(places) == counts[fullest] > 1
     assert places == list(range(places[0], places[0] + len(places)))
-    assert f"**{len(places)} rows** · influence on other" in said(at)
+    assert f"**{len(places)} rows** · influence on other" in page_text(at)
 
 
 def test_a_lasso_in_the_length_plane_lists_all_rows_inside_it(at):
     square = {"x": [-1, 9, 9, -1], "y": [0.1495, 0.1495, 9, 9]}
     click(at, "explore.influence.length", lasso=[square])
-    assert "**30 rows** · inside what you drew, most helpful first" in said(at)  # rows 210 to 239
+    assert "**30 rows** · inside what you drew, most helpful first" in page_text(at)  # rows 210 to 239
     assert at.dataframe[0].value["Id"].tolist()[0] == "again"
 
 
@@ -163,7 +165,7 @@ def test_both_ends_are_shown_side_by_side_row_by_row(at):
     assert [one.value for one in at.subheader if one.value.startswith("Most")] == ["Most helpful", "Most harmful"]
     assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # the last row repeats the first
     badges = ("influence 0.179", "influence −0.06", "highest for x", "selected", "not selected")
-    assert all(f"-badge[{words}]" in said(at) for words in badges)
+    assert all(f"-badge[{words}]" in page_text(at) for words in badges)
     at.button(key="explore.influence.best.next").click().run()
     assert not at.exception
     assert [text.split(":")[0] for text in texts()] == ["Question 238", "Question 0"]
@@ -178,7 +180,7 @@ def test_a_row_can_be_pinned_where_it_is_read(at, workspace, pool):
 
 
 def test_agreement_is_described_for_targets_for_less_and_for_subtasks(at):
-    words = said(at)
+    words = page_text(at)
     apart = "Spearman **−1.00**; of their top 24 rows they share **0** (overlap 0 %, by chance 5 %)."
     assert f"good and other: {apart}" in words
     assert "ROSE and LESS: Spearman **1.00**; of their top 24 rows they share **24** (overlap 100 %" in words
@@ -189,7 +191,7 @@ def test_agreement_is_described_for_targets_for_less_and_for_subtasks(at):
 
 def test_subtask_names_are_escaped(at):
     escaped = "\n".join(str(one.value) for kind in ("markdown", "caption") for one in at.get(kind))
-    assert "![i](" not in escaped and "evil.example" in said(at)
+    assert "![i](" not in escaped and "evil.example" in page_text(at)
     assert "<b>y" not in html(at) and "&lt;b&gt;y" in html(at)
 
 
@@ -197,20 +199,20 @@ def test_without_a_selected_row_no_overlap_is_described(at):
     at.get_by_key("select.unit").set_value("rows").run()
     at.number_input(key="select.exact.rows").set_value(0).run()
     assert not at.exception
-    assert "good and other: Spearman **−1.00**." in said(at)
+    assert "good and other: Spearman **−1.00**." in page_text(at)
 
 
 def test_a_single_target_has_no_agreement_and_no_choice(workspace, pool, source, app):
     influencing_run(workspace, pool, source, other="")
     at = app("explore")
     assert not at.exception
-    assert "One target was measured, good: there is no other to agree with." in said(at)
-    assert "ROSE and LESS: Spearman **1.00**" in said(at)
+    assert "One target was measured, good: there is no other to agree with." in page_text(at)
+    assert "ROSE and LESS: Spearman **1.00**" in page_text(at)
     assert "select.preference_influence.target" not in {one.key for one in at.get("button_group")}
 
 
 def test_pair_accuracy_is_described_before_and_after_the_warm_up(at):
-    assert "likelier than the rejected one in 50 % of 10 pairs before the warm-up, 70 % after." in said(at)
+    assert "likelier than the rejected one in 50 % of 10 pairs before the warm-up, 70 % after." in page_text(at)
     figure = chart_figure(at, "explore.influence.accuracy")
     solid, dashed = figure["data"][:2]
     assert solid["y"] == [50, 60, 70] and solid["x"] == [0, 1, 2]
@@ -232,12 +234,12 @@ def test_the_run_s_warnings_about_the_current_target_are_shown(at):
 
 
 def test_influence_that_follows_length_is_reported(at):
-    assert "Follows length **hardly at all**" in said(at)
+    assert "Follows length **hardly at all**" in page_text(at)
     target(at, "other")
     at.get_by_key("select.preference_influence.objective").set_value("sft").run()
     assert not at.exception
     assert at.title[0].value == "Influence on other's chosen answers (LESS) mostly follows response length"
-    assert "**mostly: it is higher the longer the response**" in said(at)
+    assert "**mostly: it is higher the longer the response**" in page_text(at)
     assert any("This is mostly length" in one.value for one in at.warning)
 
 
@@ -318,7 +320,7 @@ def test_under_another_method_the_section_uses_the_measured_settings(influencing
 def test_the_score_page_describes_pairs_and_the_warm_up(influencing, app):
     at = app("score")
     assert not at.exception
-    words = said(at)
+    words = page_text(at)
     assert (
         "Target good: 10 of 40 pairs used; left out: 2 × chosen equals rejected and 1 × nothing different to read; the "
         "chosen answer is the likelier one in 50 % before the warm-up, in 70 % after it; prompts that the pool asks "

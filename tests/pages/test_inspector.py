@@ -24,7 +24,7 @@ from core.workspace.parts import Parts
 from pages.ui.row import scores, tokens
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, said
+from tests.pages.test_explore import click, page_text
 from tests.pages.ui.row.test_drawings import ParsedHtml
 
 BEACON = "![beacon](http://evil.example/x.png)"
@@ -156,9 +156,9 @@ def test_a_pinned_row_is_first_in_every_order(at):
 
 def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
     part(at, "Neighbours")
-    assert "No exact copies of this row" in said(at)
-    assert "**Nearest selected row: not a copy**" in said(at)
-    assert "Similarity of the responses 0.99" in said(at) or "Similarity of the responses 1.000" in said(at)
+    assert "No exact copies of this row" in page_text(at)
+    assert "**Nearest selected row: not a copy**" in page_text(at)
+    assert "Similarity of the responses 0.99" in page_text(at) or "Similarity of the responses 1.000" in page_text(at)
     ids = [text.value for text in at.text if text.value.startswith("row-")]
     other = int(ids[-1].removeprefix("row-"))
     assert other % 4 == 11 % 4 and other != 11
@@ -171,16 +171,16 @@ def test_the_nearest_row_of_a_row_that_was_not_picked_is_found_on_request(read, 
     at.get_by_key("explore.section").set_value("Entropy shift").run()
     click(at, "explore.shift", lasso=[{"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}])
     part(at, "Neighbours")
-    assert "Nearest selected row" not in said(at)
+    assert "Nearest selected row" not in page_text(at)
     at.button(key="explore.shift.nearest").click().run()
-    assert not at.exception and "**Nearest selected row:" in said(at)
+    assert not at.exception and "**Nearest selected row:" in page_text(at)
     at.button(key="explore.shift.next").click().run()
-    assert "**Nearest selected row:" in said(at)
+    assert "**Nearest selected row:" in page_text(at)
 
 
 def test_duplicates_are_listed_with_whether_they_are_selected(at, pool):
     part(open_row(at, 239), "Neighbours")  # repeats row 0
-    assert "**2 rows are exact copies**" in said(at)
+    assert "**2 rows are exact copies**" in page_text(at)
     table = at.dataframe[-1].value
     assert table["Id"].tolist() == ["row-0", "again"]
     assert table["Which"].tolist() == ["", "this row"]
@@ -194,11 +194,11 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
     pool = load_pool(str(file), workspace=workspace.root)
     entropy_shift_run(workspace, pool, dtype="float32")
     at = part(app("pool"), "Neighbours")
-    assert "near copies" not in said(at)
+    assert "near copies" not in page_text(at)
     find_near_duplicates(pool, workspace, 0.8, SilentReporter())
     part(at, "Neighbours")
-    assert "No exact copies" in said(at)
-    assert "**2 rows are near copies, alike by 0.8 or more**" in said(at)
+    assert "No exact copies" in page_text(at)
+    assert "**2 rows are near copies, alike by 0.8 or more**" in page_text(at)
     assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
 
 
@@ -216,17 +216,17 @@ def test_tokens_are_drawn_as_stored_and_switch_to_entropy(at, read, workspace):
     view(workspace, read, 11, ["It", " is", " so", "."])
     part(at, "Tokens")
     assert "surprise in nats" in shown(at) and "It is so." in shown(at)
-    assert "Mean NLL 2.000 → 1.000 after the warm-up" in said(at)
+    assert "Mean NLL 2.000 → 1.000 after the warm-up" in page_text(at)
     at.get_by_key("explore.shift.measure").set_value("entropy").run()
     assert not at.exception
-    assert "entropy in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in said(at)
+    assert "entropy in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in page_text(at)
     assert not list_jobs(workspace)
 
 
 def test_a_long_response_is_cut_with_a_note(at, read, workspace):
     view(workspace, read, 11, ["so "] * 700)
     part(at, "Tokens")
-    assert "the first 600 of 700 tokens are shown" in said(at)
+    assert "the first 600 of 700 tokens are shown" in page_text(at)
     assert shown(at).count("so ") == 600
 
 
@@ -248,7 +248,7 @@ def test_a_job_that_reads_this_row_is_shown(at, read, job, progress, words):
     job({"kind": tokens.KIND, "run": read.id, "rows": [10, 11]}, **progress)
     part(at, "Tokens")
     bars = [bar.proto.text for bar in at.get("progress")]
-    assert words in "\n".join([*bars, said(at), *(error.value.replace("\\", "") for error in at.error)])
+    assert words in "\n".join([*bars, page_text(at), *(error.value.replace("\\", "") for error in at.error)])
     assert (progress["state"] == "failed") == bool([b for b in at.button if b.label.startswith("Read this row")])
 
 

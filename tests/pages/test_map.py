@@ -27,7 +27,7 @@ from pages.ui.map.picture import Outline, update_outline
 from pages.ui.shell import state
 from pages.ui.theme import REST
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, figures, open_section, said
+from tests.pages.test_explore import click, figures, open_section, page_text
 
 CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # embeddings, one for each of the three tasks
 PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # positions on the hand-made map, one for each task
@@ -85,7 +85,7 @@ def test_the_map_needs_embeddings(run, app):
 
 def test_the_title_compares_the_selection_with_random_rows(at):
     assert at.title[0].value.startswith("The chosen rows reach 1") or "of the map, random rows" in at.title[0].value
-    assert "All 240 rows shown" in said(at)
+    assert "All 240 rows shown" in page_text(at)
     assert at.get_by_key("explore.map.of").options == ["Prompts", "Responses"]
 
 
@@ -110,18 +110,20 @@ def test_hover_text_is_shortened_to_the_byte_limit(monkeypatch):
 
 
 def test_pca_reports_its_share_of_the_variance(at):
-    assert "near rows are alike" in said(at)
+    assert "near rows are alike" in page_text(at)
     at.get_by_key("explore.map.layout").set_value("PCA").run()
     assert not at.exception
-    assert "the two directions in which they differ most, 100 % of all difference" in said(at)  # three points span it
+    assert "the two directions in which they differ most, 100 % of all difference" in page_text(
+        at
+    )  # three points span it
 
 
 def test_a_sample_of_rows_is_reported_and_includes_pinned_rows(embedded, app, monkeypatch):
     monkeypatch.setattr(picture, "MAX_DOTS", 30)
     at = open_section(app("explore"), "Map")
-    assert "30 of 240 rows shown over the density of all" in said(at)
+    assert "30 of 240 rows shown over the density of all" in page_text(at)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "**80 rows** inside" in said(at)  # all rows, sent to the browser or not
+    assert "**80 rows** inside" in page_text(at)  # all rows, sent to the browser or not
     sent = set(chart(at)["data"][1]["text"])
     lacking = next(k for k in range(1, 240, 3) if f"Question {k}: what is {k} plus {k}?" not in sent)
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin(f"row-{lacking}", "in"),))
@@ -136,14 +138,14 @@ def test_a_sample_of_rows_is_reported_and_includes_pinned_rows(embedded, app, mo
 
 def test_a_lasso_returns_the_rows_inside_it(at):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "**80 rows** inside" in said(at)
+    assert "**80 rows** inside" in page_text(at)
     assert set(at.dataframe[0].value["Task"]) == {"words"}
 
 
 def test_a_box_returns_the_rows_inside_it(at):
     at.session_state[CHART] = {"selection": {"points": [], "lasso": [], "box": [{"x": [0, SIDE], "y": [0, AROUND]}]}}
     at.run()
-    assert not at.exception and "**160 rows** inside" in said(at)
+    assert not at.exception and "**160 rows** inside" in page_text(at)
 
 
 def test_a_lasso_stays_when_colours_change(at):
@@ -151,15 +153,15 @@ def test_a_lasso_stays_when_colours_change(at):
     assert outlines(at) == []  # Plotly itself shows the lasso
     at.selectbox(key="explore.map.colour").set_value("task").run()
     assert not at.exception
-    assert "**80 rows** inside" in said(at)
+    assert "**80 rows** inside" in page_text(at)
     assert len(outlines(at)) == 1
     at.button(key="explore.map.clear").click().run()
-    assert "inside" not in said(at) and outlines(at) == []
+    assert "inside" not in page_text(at) and outlines(at) == []
 
 
 def test_an_empty_lasso_is_reported(at):
     click(at, CHART, lasso=[square(0.9 * SIDE, 0.9 * SIDE, 0.05 * SIDE)])
-    assert "No row lies inside what you drew" in said(at)
+    assert "No row lies inside what you drew" in page_text(at)
 
 
 def test_rows_are_pinned_with_one_reason_and_unpinned_by_one_undo(at):
@@ -187,14 +189,14 @@ def test_rows_become_a_filter(at, pool):
 def test_too_many_rows_can_not_be_pinned_by_hand(at, monkeypatch):
     monkeypatch.setattr("pages.ui.map.lasso.MAX_BY_HAND", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "At most 50 rows are pinned" in said(do(at, "Pin"))
+    assert "At most 50 rows are pinned" in page_text(do(at, "Pin"))
 
 
 def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     do(at, "Compare")
     scores, tasks = (table.value for table in at.dataframe)
-    assert "No word is more in these rows than in the rest." in said(at)  # all prompts have the same words
+    assert "No word is more in these rows than in the rest." in page_text(at)  # all prompts have the same words
     assert tasks["Task"].tolist()[0] == "words" and tasks["here"].tolist()[0] == 100 and tasks["rest"].tolist()[0] == 0
     columns = load_measured(embedded).columns
     nll, inside = columns["nll"].astype(float), np.arange(240) % 3 == 1
@@ -223,14 +225,14 @@ def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):
     progress = {"state": "running", "stage": "Laying out the map (UMAP)", "fraction": 0.4}
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, **progress)
     at = open_section(app("explore"), "Map")
-    assert "the two directions in which they differ most" in said(at)
+    assert "the two directions in which they differ most" in page_text(at)
     assert len(chart(at)["data"][1]["text"]) == 240
 
 
 def test_a_failed_map_states_the_reason_and_can_be_retried(unmade, workspace, pool, job, app):
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
     at = open_section(app("explore"), "Map")
-    assert "The map was not made: The disk is full." in said(at)
+    assert "The map was not made: The disk is full." in page_text(at)
     assert at.button(key="explore.map.begin").label == "Try again"
 
 
