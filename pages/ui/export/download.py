@@ -178,8 +178,8 @@ def files_panel(files: ExportFiles, live: LiveSelection) -> None:
 
 def _relative_path(path: Path) -> str:
     """Return a path without the working folder, if it is inside."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    working = Path.cwd()
+    return str(path.relative_to(working) if path.is_relative_to(working) else path)
 
 
 def command_panel(folder: Path, recipe: Recipe) -> None:

@@ -85,8 +85,8 @@ def _standing(name: str, values: Values, row: int) -> ScoreLine:
     about, (value, share) = meaning(name), percentile(values, row)
     if share == 0.5 and not (np.isfinite(values) & (values != value)).any():
         return ScoreLine(about.label, about.help, value, None, "nothing: it tells no row from another")
-    says = about.low if share <= LOW else about.high if share >= HIGH else MIDDLE
-    return ScoreLine(about.label, about.help, value, share, says)
+    text = about.low if share <= LOW else about.high if share >= HIGH else MIDDLE
+    return ScoreLine(about.label, about.help, value, share, text)
 
 
 # Ranks

@@ -16,9 +16,9 @@ def dots(html):
 
 
 def test_both_axes_of_the_map_have_one_scale():
-    found = dots(answer_drawings.answer_map(np.array([[0.3, 0.0], [-0.3, 0.0], [0.0, 0.15]])))
-    assert found["1"] == (50 + 38, 50) and found["2"] == (50 - 38, 50)
-    assert found["3"] == (50, 50 - 19)  # up
+    places = dots(answer_drawings.answer_map(np.array([[0.3, 0.0], [-0.3, 0.0], [0.0, 0.15]])))
+    assert places["1"] == (50 + 38, 50) and places["2"] == (50 - 38, 50)
+    assert places["3"] == (50, 50 - 19)  # up
 
 
 def test_similar_answers_share_a_dot_and_missing_ones_have_none():
@@ -28,8 +28,8 @@ def test_similar_answers_share_a_dot_and_missing_ones_have_none():
 
 
 def test_answers_that_hardly_differ_are_not_magnified():
-    found = dots(answer_drawings.answer_map(np.array([[1e-9, 0.0], [-1e-9, 0.0]])))
-    assert found == {"1, 2": (50, 50)}
+    places = dots(answer_drawings.answer_map(np.array([[1e-9, 0.0], [-1e-9, 0.0]])))
+    assert places == {"1, 2": (50, 50)}
 
 
 def test_a_row_without_answers_has_no_map():

@@ -12,9 +12,9 @@ from tests.pages.conftest import entropy_shift_run
 
 def test_every_row_gives_its_own_answers(answering, pool):
     for row in range(0, len(pool), 7):
-        found = answer_source.load_answers(pool, answering, row)
-        assert next(text for text in found.texts if text is not None) == f"Answer 0 to {row}."
-        assert len(found.tokens) == len(found.ended) == 5 and found.gram.shape == (5, 5)
+        answers = answer_source.load_answers(pool, answering, row)
+        assert next(text for text in answers.texts if text is not None) == f"Answer 0 to {row}."
+        assert len(answers.tokens) == len(answers.ended) == 5 and answers.gram.shape == (5, 5)
 
 
 def test_the_similarities_are_those_of_the_row(answering, pool):
@@ -44,9 +44,9 @@ def test_without_answers_there_is_no_run_and_no_count(run, pool):
 
 
 def test_answer_counts_are_those_of_the_run(answering):
-    found = answer_source.answer_counts(answering)
-    assert (found.missing, found.empty, found.refused, found.truncated) == (5, 1, 1, 1)
-    assert found.short_rows == int((load_measured(answering).columns["answers_counted"] < 5).sum()) == 2
+    counts = answer_source.answer_counts(answering)
+    assert (counts.missing, counts.empty, counts.refused, counts.truncated) == (5, 1, 1, 1)
+    assert counts.short_rows == int((load_measured(answering).columns["answers_counted"] < 5).sum()) == 2
 
 
 def test_missing_parts_are_an_error(tmp_path):

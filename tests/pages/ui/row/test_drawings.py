@@ -80,9 +80,9 @@ def test_names_of_methods_and_reasons_stay_text():
 def test_opacity_grows_with_the_value_up_to_a_limit():
     nll = np.array([0, 0.5, 2, 4, 8, 30], np.float32)
     view = TokenView(("a",) * 6, nll, nll[::-1], (0,))
-    drawn = opacities(drawings.token_strip({BASE: view}, "nll", 600))
-    assert drawn == pytest.approx(drawings.MAX_OPACITY * np.minimum(nll / 8, 1), abs=1e-3)
-    assert opacities(drawings.token_strip({BASE: view}, "entropy", 600)) == drawn[::-1]
+    fills = opacities(drawings.token_strip({BASE: view}, "nll", 600))
+    assert fills == pytest.approx(drawings.MAX_OPACITY * np.minimum(nll / 8, 1), abs=1e-3)
+    assert opacities(drawings.token_strip({BASE: view}, "entropy", 600)) == fills[::-1]
 
 
 def test_a_bar_under_each_token_shows_its_value_after_the_warm_up():
