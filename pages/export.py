@@ -12,11 +12,11 @@ title = st.empty()
 title.title("Export", anchor=False)
 run = state.need_run()
 try:
-    answer = live_selection.evaluate(pool, run, state.recipe(pool))
+    live = live_selection.evaluate(pool, run, state.recipe(pool))
 except WinnowError as error:
     show.error(error)
     st.stop()
-rows = answer.selection.rows
+rows = live.selection.rows
 if not len(rows):
     show.empty_page("No row is chosen", "Raise the budget or loosen the filters first.", page="select")
 title.title(f"{len(rows):,} rows for your trainer", anchor=False)
@@ -25,28 +25,28 @@ st.caption(
     "the recipe that chose them and a dataset card."
 )
 
-how, first = st.columns(2, gap="large")
-with how:
+options, preview_column = st.columns(2, gap="large")
+with options:
     part = download.choose_export(pool)
-    asked = state.recipe(pool).model_copy(update={"export": part})
-    recipe = download.export_recipe(pool, run, asked)
+    requested = state.recipe(pool).model_copy(update={"export": part})
+    recipe = download.export_recipe(pool, run, requested)
     folder = download.export_folder(recipe, run)
-    done = download.find_export(folder)
-    pressed = done is None and st.button(
+    finished_export = download.find_export(folder)
+    pressed = finished_export is None and st.button(
         f"Write {len(rows):,} rows", type="primary", icon=":material/save:", key="export.write"
     )
-with first:
+with preview_column:
     st.caption("The first row of the file")
-    download.preview(pool, run, rows, asked)
+    download.preview(pool, run, rows, requested)
 
 if pressed:
     try:
         with st.spinner(f"Writing {len(rows):,} rows"):
             download.write_export(recipe, pool, run, folder)
-        done = download.find_export(folder)
+        finished_export = download.find_export(folder)
     except WinnowError as error:
         show.error(error)
-if done is not None:
-    download.files_panel(done, answer)
-    download.trainer_entry(done)
-    download.command_panel(folder, asked)
+if finished_export is not None:
+    download.files_panel(finished_export, live)
+    download.trainer_entry(finished_export)
+    download.command_panel(folder, requested)

@@ -226,9 +226,9 @@ def meaning(column: str) -> Meaning:
     word, _, target = column.partition(".")
     if target and word in PER_TARGET:
         return replace(PER_TARGET[word], label=f"{PER_TARGET[word].label}: {target}")
-    stored = COLUMNS.get(column)
+    defined = COLUMNS.get(column)
     plain = Meaning(column.replace("_", " "), "", "low values", "high values", "")
-    return stored if stored is not None else plain
+    return defined if defined is not None else plain
 
 
 def option_label(name: str) -> str:

@@ -36,7 +36,7 @@ def test_every_page_has_a_title_before_anything_is_measured(pool, app, page):
     assert len(app(page).title) == 1
 
 
-def test_a_page_that_needs_scores_says_so_and_leads_to_them(pool, app):
+def test_a_page_that_needs_scores_leads_to_measuring(pool, app):
     at = app("explore")
     assert "Entropy shift is not measured on this pool yet" in [s.value for s in at.subheader]
     assert [b.label for b in at.main.button] == ["Go to Score"]

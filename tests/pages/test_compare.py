@@ -47,7 +47,7 @@ def pick(at, key: str, value):
     assert not at.exception
 
 
-def find(elements, start: str):
+def find_by_prefix(elements, start: str):
     """Return the widget whose key has this prefix: some keys depend on what is compared."""
     return next(one for one in elements if (one.key or "").startswith(start))
 
@@ -134,7 +134,7 @@ def test_one_contender_is_no_comparison(page):
 
 
 def test_any_entry_can_be_the_reference(page):
-    pick(page, find(page.selectbox, "compare.reference").key, "Longest response")
+    pick(page, find_by_prefix(page.selectbox, "compare.reference").key, "Longest response")
     assert title(page).startswith("At 10 %, Longest response")
 
 
@@ -161,11 +161,11 @@ def test_filters_apply_to_all_and_pins_to_none(run, app):
 
 
 def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
-    options = find(page.selectbox, "compare.rows").options
+    options = find_by_prefix(page.selectbox, "compare.rows").options
     assert options[0] == "Where two part most"
     assert options[1].startswith("All take · ")
     alone = next(one for one in options if one.startswith("Only Entropy shift · "))
-    pick(page, find(page.selectbox, "compare.rows").key, alone)
+    pick(page, find_by_prefix(page.selectbox, "compare.rows").key, alone)
     listed = tables(page)[-1]
     assert len(listed) == int(alone.split(" · ")[1].split()[0])
     assert set(listed["State"]) == {"selected"}
@@ -263,7 +263,7 @@ def test_imported_scores_are_added_without_a_model(workspace, tmp_path, app):
     assert compared_names(at)[-1] == "ifd_ppl, high first"
     run = next(run for run in list_runs(workspace, pool.fingerprint) if run.method["name"] == "imported")
     assert load_measured(run).columns["imported"].tolist() == [(i * 7) % 100 for i in range(100)]
-    pick(at, find(at.selectbox, "compare.reference").key, "ifd_ppl, high first")
+    pick(at, find_by_prefix(at.selectbox, "compare.reference").key, "ifd_ppl, high first")
     assert title(at).startswith("At 10 %, ifd_ppl, high first")
 
 

@@ -55,7 +55,7 @@ def test_one_row_of_each_group_is_eligible(run, repeats, app):
     assert not at.toggle(key="select.near_duplicate_of@0.8").value
 
 
-def test_a_row_says_which_line_it_repeats(run, pool, repeats, app):
+def test_a_row_shows_which_line_it_repeats(run, pool, repeats, app):
     near = next(i for i in range(239) if repeats[i] >= 0)
     at = app("select")
     pins = (Pin(f"row-{near}", "in"), Pin("again", "in"))

@@ -101,7 +101,7 @@ def test_a_page_of_the_table_holds_a_hundred_rows(pool, app):
     assert len(at.dataframe[0].value) == 40
 
 
-def test_the_row_beside_the_table_is_shown_as_text(workspace, tmp_path, app):
+def test_the_open_row_is_shown_as_text(workspace, tmp_path, app):
     evil = "![x](http://evil/x.png) <img src=x onerror=alert(1)> $$x$$"
     path = tmp_path / "evil.jsonl"
     path.write_text(

@@ -57,7 +57,7 @@ def test_the_equivalent_command_is_shown(pool, app):
     assert str(pool.source) in command
 
 
-def test_every_method_can_be_chosen_and_stays_so(pool, app):
+def test_every_method_can_be_chosen_and_is_stored(pool, app):
     at = app("score")
     for name in ("random", "longest", "lowest_nll", "highest_nll", "entropy_shift"):
         at.radio(key="form.method").set_value(name).run()

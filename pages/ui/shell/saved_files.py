@@ -44,11 +44,11 @@ def load_all(fingerprint: str) -> dict[str, Settings]:
     return dict(sorted(selections.items(), key=lambda item: (item[0].casefold(), item[0])))
 
 
-def write_saved(name: str, chosen: Settings) -> None:
+def write_saved(name: str, selection: Settings) -> None:
     """Write settings, without contenders, as a saved selection. Raises RecipeError for a bad name."""
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise RecipeError(f"A saved selection needs a name of 1 to {MAX_NAME_LENGTH} characters.")
-    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(chosen, contenders=()))})
+    write_json(saved_file(name), {"format": FORMAT, "name": name, **asdict(replace(selection, contenders=()))})
 
 
 def saved_file(name: str) -> Path:
@@ -56,6 +56,6 @@ def saved_file(name: str) -> Path:
     return settings_file().parent / "saved" / f"{content_key({'name': name})}.json"
 
 
-def _serialize(chosen: Settings) -> bytes:
+def _serialize(selection: Settings) -> bytes:
     """Serialize all but the contenders, which are no part of a selection. As JSON a list equals a tuple."""
-    return orjson.dumps(asdict(replace(chosen, contenders=())), option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(asdict(replace(selection, contenders=())), option=orjson.OPT_SORT_KEYS)

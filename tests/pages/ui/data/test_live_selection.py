@@ -64,8 +64,8 @@ def test_pinned_rows_alone_have_no_cutoff(pool, run, recipe):
 
 
 def test_random_selections_have_the_same_budget_and_eligible_rows(pool, run, recipe):
-    made = recipe(budget="20", filters=MOVES["one task"]["filters"])
-    band = live_selection.chance_band(pool, run, made, live_selection.Budget.parse(made.budget))
+    filtered_recipe = recipe(budget="20", filters=MOVES["one task"]["filters"])
+    band = live_selection.chance_band(pool, run, filtered_recipe, live_selection.Budget.parse(filtered_recipe.budget))
     assert band.rows.tolist() == [20] * live_selection.RANDOM_SELECTIONS
     names, _ = cached.tasks(pool)
     assert (band.tasks[:, names.index("sums")] == 20).all()
@@ -92,5 +92,5 @@ def test_planted_faults_are_masked_if_there_is_an_answer_key(workspace):
     assert sum(int(mask.sum()) for mask in kinds.values()) == len(key) > 0
 
 
-def test_a_pool_without_a_key_has_no_known_faults(pool):
+def test_a_pool_without_an_answer_key_has_no_faults(pool):
     assert live_selection.fault_masks(pool) == {}
