@@ -228,19 +228,19 @@ def answer_divergence_run(workspace: Workspace, pool: Pool) -> Run:
 
 
 @pytest.fixture
-def answering(workspace: Workspace, pool: Pool) -> Run:
+def divergence_run(workspace: Workspace, pool: Pool) -> Run:
     """A run of answer divergence on the small pool."""
     return answer_divergence_run(workspace, pool)
 
 
 @pytest.fixture
-def covered(workspace: Workspace, pool: Pool) -> Run:
+def coverage_run(workspace: Workspace, pool: Pool) -> Run:
     """A run of activation coverage on the small pool."""
     return activation_coverage_run(workspace, pool)
 
 
 @pytest.fixture
-def asked(workspace: Workspace, pool: Pool) -> Run:
+def confidence_run(workspace: Workspace, pool: Pool) -> Run:
     """A run of task confidence on the small pool, by its labels."""
     return task_confidence_run(workspace, pool)
 

@@ -12,7 +12,7 @@ from tests.pages.test_explore import choose, click, figures, open_section, page_
 
 
 @pytest.fixture
-def at(answering, app):
+def at(divergence_run, app):
     return choose(app("explore"), "answer_divergence")
 
 
@@ -63,18 +63,18 @@ def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
     assert scores.is_monotonic_decreasing and scores.max() == pytest.approx(0.6 * 0.8 + 0.4 * 0.75)
 
 
-def test_a_clicked_bin_shows_its_distinctive_words(at, answering):
+def test_a_clicked_bin_shows_its_distinctive_words(at, divergence_run):
     click(at, "explore.bins", [{"customdata": 0}])
-    size = int((load_measured(answering).columns["semantic_bin"] == 0).sum())
+    size = int((load_measured(divergence_run).columns["semantic_bin"] == 0).sum())
     assert f"**{size} rows** · bin 1 (" in page_text(at)
     assert at.dataframe[0].value["Score"].dropna().is_monotonic_decreasing
 
 
-def test_a_bin_and_a_lasso_are_combined(at, answering):
+def test_a_bin_and_a_lasso_are_combined(at, divergence_run):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     at.session_state["explore.bins"] = {"selection": {"points": [{"customdata": 0}], "box": [], "lasso": []}}
     click(at, "explore.answers", lasso=[square])
-    columns = load_measured(answering).columns
+    columns = load_measured(divergence_run).columns
     both = int(((columns["semantic_bin"] == 0) & (columns["dispersion"] > 0.4)).sum())
     assert f"**{both} rows** · inside what you drew, highest divergence first · bin 1" in page_text(at)
 
@@ -105,7 +105,7 @@ def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
 
 
 @pytest.fixture
-def opener(at, answering):
+def opener(at, divergence_run):
     """Return a function that opens a row by a click on its dot."""
 
     def put(row):
@@ -142,7 +142,7 @@ def test_deleted_answers_are_reported(opener, workspace):
     assert "the answers of this run are gone. Measure again" in at.error[0].value.replace("\\", "")
 
 
-def test_a_row_opened_under_another_method_shows_its_answers_too(answering, run, app):
+def test_a_row_opened_under_another_method_shows_its_answers_too(divergence_run, run, app):
     at = choose(app("explore"), "entropy_shift")
     inside = figures(at)[0]["data"][0]
     bar = int(np.argmax(inside["y"]))
@@ -164,18 +164,18 @@ def test_the_score_section_shows_divergence_first(at):
     assert {"Response length", "NLL", "D, how far apart, a part", "I, directions, a part"} <= set(labels)
 
 
-def test_a_divergence_that_is_mostly_length_is_reported(answering, workspace, app):
-    measured = load_measured(answering).columns
+def test_a_divergence_that_is_mostly_length_is_reported(divergence_run, workspace, app):
+    measured = load_measured(divergence_run).columns
     longer = measured["response_tokens"].argsort().argsort() / 240
     key = "abcd000011112222"
-    other = replace(answering, id=key, folder=workspace.folder("runs", key))
+    other = replace(divergence_run, id=key, folder=workspace.folder("runs", key))
     save_run(workspace, other, {**measured, "dispersion": longer.astype(np.float32)})
     at = choose(app("explore"), "answer_divergence")
     assert any("mostly length" in warning.value for warning in at.warning)
     assert open_section(at, "Score").title[0].value == "Divergence is mostly length"
 
 
-def test_select_shows_the_best_rows_of_each_bin(answering, app):
+def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):
     at = choose(app("select"), "answer_divergence")
     assert "the best of each bin are taken" in html(at)
     keys = {one.key for kind in ("slider", "number_input") for one in at.get(kind)}

@@ -221,7 +221,7 @@ def test_only_measured_topics_have_a_section_and_one_line_suggests_more(run, app
     assert "Preference influence for what helps towards a target set" in more
 
 
-def test_measurements_are_shown_under_every_method(run, covered, asked, answering, app):
+def test_measurements_are_shown_under_every_method(run, coverage_run, confidence_run, divergence_run, app):
     at = app("explore")
     for method in METHODS:
         if method in ("preference_influence", "imported", "combined"):  # these need a run of their own
@@ -234,7 +234,7 @@ def test_measurements_are_shown_under_every_method(run, covered, asked, answerin
     assert "Answer divergence for" not in page_text(at)
 
 
-def test_the_default_section_follows_the_method_until_the_user_opens_one(run, covered, asked, app):
+def test_the_default_section_follows_the_method_until_the_user_opens_one(run, coverage_run, confidence_run, app):
     at = app("explore")
     assert at.get_by_key("explore.section").value == "Score"
     assert choose(at, "activation_coverage").get_by_key("explore.section").value == "Coverage"
@@ -247,7 +247,7 @@ def test_the_default_section_follows_the_method_until_the_user_opens_one(run, co
     assert at.get_by_key("explore.section").value == "Coverage"
 
 
-def test_labels_are_not_offered_as_scores(covered, asked, app):
+def test_labels_are_not_offered_as_scores(coverage_run, confidence_run, app):
     at = choose(app("explore"), "activation_coverage")
     options = open_section(at, "Score").selectbox(key="explore.column.activation_coverage").options
     assert "Coverage gain" in options and "Activation cluster" not in options
@@ -259,7 +259,7 @@ def test_labels_are_not_offered_as_scores(covered, asked, app):
 
 
 @pytest.fixture
-def coverage(run, covered, app):
+def coverage(run, coverage_run, app):
     return choose(app("explore"), "activation_coverage")
 
 
@@ -267,8 +267,8 @@ def traces(at, which=0):
     return {trace.get("name", i): trace for i, trace in enumerate(figures(at)[which]["data"])}
 
 
-def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, covered):
-    measured = load_measured(covered)
+def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, coverage_run):
+    measured = load_measured(coverage_run)
     order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
     share = coverage_curve(measured.states, order, [24])[0]
     assert coverage.title[0].value.startswith("10 % of the rows reach ")
@@ -299,7 +299,7 @@ def test_the_slider_moves_the_mark_but_no_curve(coverage):
     assert coverage.title[0].value == "No row is chosen"
 
 
-def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(coverage, covered, pool):
+def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(coverage, coverage_run, pool):
     at = coverage
     at.session_state[state.SETTINGS] = replace(
         at.session_state[state.SETTINGS], filters=(Filter("task", values=("sums",)),)
@@ -314,7 +314,7 @@ def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(cove
     assert "81 rows have this score" in page_text(at)
     cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
     gains = METHODS["activation_coverage"]().gains(
-        load_measured(covered).states, np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums")
+        load_measured(coverage_run).states, np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums")
     )
     assert cut == pytest.approx(np.sort(gains[np.isfinite(gains)])[::-1][23])
 
@@ -327,8 +327,8 @@ def test_a_filter_that_excludes_every_row_draws_no_curve(coverage):
         assert open_section(coverage, section).title[0].value
 
 
-def test_a_clicked_cluster_lists_its_rows(coverage, covered):
-    clusters = load_measured(covered).columns["activation_cluster"]
+def test_a_clicked_cluster_lists_its_rows(coverage, coverage_run):
+    clusters = load_measured(coverage_run).columns["activation_cluster"]
     assert sum(traces(coverage, 1)[2]["y"]) == 240  # sizes
     click(coverage, "explore.clusters", [{"point_index": 2, "curve_number": 1}])
     cluster_rows = int((clusters == 2).sum())
@@ -340,7 +340,7 @@ def test_a_clicked_cluster_lists_its_rows(coverage, covered):
 
 
 @pytest.fixture
-def tasks(run, asked, app):
+def tasks(run, confidence_run, app):
     return choose(app("explore"), "task_confidence")
 
 
@@ -358,13 +358,13 @@ def test_tasks_are_sorted_by_confidence_and_one_prompt_has_no_error(tasks, pool)
     assert "derived" not in page_text(tasks).lower()
 
 
-def test_a_clicked_task_lists_its_rows_measured_ones_first(tasks, pool, asked):
+def test_a_clicked_task_lists_its_rows_measured_ones_first(tasks, pool, confidence_run):
     click(tasks, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
     labels = tasks.dataframe[0].value
     least = cached.tasks(pool)[0][1]
     assert set(labels["Task"]) == {least}
     first = [int(i.removeprefix("row-")) for i in labels["Id"][:8]]
-    assert np.isfinite(load_measured(asked).columns["confidence"][first]).all()
+    assert np.isfinite(load_measured(confidence_run).columns["confidence"][first]).all()
 
 
 def test_allocation_bands_add_up_to_the_method_s_allocation(tasks):

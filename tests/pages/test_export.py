@@ -168,7 +168,7 @@ def test_a_full_disk_shows_one_sentence(run, app, workspace):
     assert at.error and "exports" in at.error[0].value.replace("\\", "")
 
 
-def asked(workspace, tmp_path):
+def open_prompts(workspace, tmp_path):
     """Open and measure a pool of prompts, and select ten of them at random."""
     path = tmp_path / "prompts.jsonl"
     path.write_text(
@@ -180,7 +180,7 @@ def asked(workspace, tmp_path):
 
 
 def test_prompts_without_responses_are_exported_as_an_annotation_queue(workspace, tmp_path, app, folder):
-    asked(workspace, tmp_path)
+    open_prompts(workspace, tmp_path)
     at = app("select")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
     at.switch_page("pages/export.py").run()
@@ -200,7 +200,7 @@ def test_prompts_without_responses_are_exported_as_an_annotation_queue(workspace
 
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
 def test_prompts_cannot_be_exported_as_rows_with_responses(workspace, tmp_path, app, schema):
-    asked(workspace, tmp_path)
+    open_prompts(workspace, tmp_path)
     at = app("select")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="random", budget="10")
     at.switch_page("pages/export.py").run()
@@ -221,7 +221,7 @@ def test_a_queue_of_rows_with_responses_shows_one_sentence(run, app, workspace):
 
 
 def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, app):
-    asked(workspace, tmp_path)
+    open_prompts(workspace, tmp_path)
     at = app("select")
     settings = replace(at.session_state[state.SETTINGS], method="random", budget="2ktok")
     at.session_state[state.SETTINGS] = settings

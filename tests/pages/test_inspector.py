@@ -82,7 +82,7 @@ def view(workspace, run, row, texts):
 # Scores
 
 
-def test_scores_are_open_at_once_with_percentile_and_meaning(run, asked, app):
+def test_scores_are_open_at_once_with_percentile_and_meaning(run, confidence_run, app):
     at = open_row(app("explore"), 11)
     columns = load_measured(run).columns
     below = round(100 * (columns["nll"] < columns["nll"][11]).mean())
@@ -116,7 +116,7 @@ def test_a_constant_score_has_no_percentile():
 # Ranks
 
 
-def test_ranks_are_those_of_each_methods_order(read, asked, app):
+def test_ranks_are_those_of_each_methods_order(read, confidence_run, app):
     at = part(open_row(app("explore"), 11), "Ranks")
     columns = load_measured(read).columns
     longest = np.argsort(-columns["response_tokens"], kind="stable")
@@ -135,7 +135,7 @@ def test_a_row_that_is_not_eligible_shows_the_reason(at, read):
     assert "not selected · not eligible: " in shown(at)
 
 
-def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown(read, asked, app):
+def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown(read, confidence_run, app):
     at = app("pool")
     filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], filters=filters)

@@ -283,7 +283,7 @@ def test_derived_tasks_replace_labels_and_are_named_so(unlabelled, workspace, ap
     assert any(part.value.startswith("Tasks are derived: groups of like prompts") for part in at.caption)
 
 
-def test_labels_are_never_called_derived(run, asked, app):
+def test_labels_are_never_called_derived(run, confidence_run, app):
     at = choose(app("select"), "task_confidence")
     assert "**Tasks**" in [m.value for m in at.markdown]
     assert "derived" not in drawn(at)
@@ -311,7 +311,7 @@ def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, 
     assert title(at) == "24 of 240 rows, 10.0 %"
 
 
-def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(run, covered, app):
+def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(run, coverage_run, app):
     at = choose(app("select"), "activation_coverage")
     whole = metric(at, "Coverage gain at the cut").value
     at.multiselect(key="select.task").set_value(["sums"]).run()
