@@ -1,19 +1,19 @@
-"""Shell: what surrounds every page.
+"""What surrounds every page: the session, the sidebar, jobs and the web server.
 
-state         Collects what pages need of the session: settings, changes, the open pool, widgets.
-current       Returns the open pool, and the run, method, budget and recipe of its settings.
-settings      Defines the settings of a pool, and stores them in the workspace.
-changes       Changes the settings, pins rows, and undoes changes.
-saved         Saves, loads, renames and deletes selections under a name.
-saved_files   Reads and writes the files of saved selections.
-address       Writes the open view into the address bar.
-visit         Initializes a session, and opens what a link names.
-widgets       Sets the values of widgets, and stores a notice to show once.
-show          Shows text, messages, files and formatted numbers.
-context       Draws the sidebar.
-jobs          Plans, starts and shows jobs.
-tour          Draws the guided tour of the demo pool.
-roots         Checks which files and servers a browser may name.
-server        Adds headers, downloads and warm-up to the web server.
-warmup        Fills the caches that every first visit needs.
+state          everything that pages need of the session, collected from the modules below
+current        the open pool, and the run, method, budget and recipe of its settings
+settings       the settings of a pool, and their file in the workspace
+changes        changes of the settings, pins, undo and redo
+saved          saving, loading, renaming and deleting selections under a name
+saved_files    the files of saved selections
+address        the open view in the address bar
+visit          the first values of a session, and the view that a link names
+widgets        values of widgets, and a notice to show once
+show           text, messages, files and formatted numbers on screen
+context        the sidebar
+jobs           jobs on screen: plan, start, progress
+tour           the guided tour of the demo pool
+roots          files and servers that a browser may name
+server         headers, downloads and startup of the web server
+warmup         the caches that every first visit needs
 """
