@@ -25,7 +25,8 @@ import numpy as np
 import orjson
 import typer
 
-from core.measurement.runs import Run, run_key, save_run
+from core.measurement.lookup import run_key
+from core.measurement.runs import Run, save_run
 from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.pool.pools import load_pool

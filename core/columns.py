@@ -1,19 +1,66 @@
-"""The columns that a measurement stores, and the names of columns that say what a row repeats."""
+"""Columns in words; the columns that all measurements share, and those that say what a row repeats."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from core.errors import RecipeError
 
-SIGNALS: dict[str, tuple[str, ...]] = {
-    "tokens": ("prompt_tokens", "response_tokens", "truncated"),  # the tokenizer alone
-    "base": ("nll", "entropy"),  # one forward pass of the model as it is
-    "calibrated": ("nll_cal", "entropy_cal"),  # warm-up training, then a second pass
-    "activations": ("coverage_gain", "activation_cluster"),  # ride on the base pass; then greedy search and k-means
-    "tasks": ("task_code",),  # labels of the pool, or derived from embeddings of the prompts
-    "confidence": ("confidence",),  # greedy continuation of some prompts of each task
-    "influence": ("nll_adapted",),  # LoRA warm-up; agreement of every row's gradient with those of target sets
-    "answers": ("dispersion", "anisotropy", "answers_counted", "semantic_bin"),  # K answers to each prompt
-    "imported": ("imported",),  # a number in the rows themselves
-}
 
+@dataclass(frozen=True)
+class Column:
+    """One column in words: its name, unit, and what its two ends mean."""
+
+    label: str
+    unit: str = ""
+    low: str = "low values"  # what a low value means
+    high: str = "high values"
+    help: str = ""  # formula or source
+    identifier: bool = False  # its numbers name groups and are no amounts
+
+    @property
+    def title(self) -> str:
+        """Label and unit, for an axis."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+NATS = "nats per response token"
+Signals = Mapping[str, Mapping[str, Column]]  # what a method may need -> the columns that hold it
+
+SHARED_SIGNALS: Signals = {
+    "tokens": {  # from the tokenizer alone
+        "prompt_tokens": Column(
+            "Prompt length",
+            "tokens",
+            "short prompts",
+            "long prompts",
+            "Tokens before the response, template included, as the model reads them.",
+        ),
+        "response_tokens": Column(
+            "Response length",
+            "tokens",
+            "short responses",
+            "long responses",
+            "Tokens of the response, end of turn included, as the model reads it.",
+        ),
+        "truncated": Column("truncated"),
+    },
+    "base": {  # from one forward pass of the base model
+        "nll": Column(
+            "NLL",
+            NATS,
+            "the base model predicts these responses well",
+            "these responses surprise the base model: new knowledge, or noise",
+            "Mean negative log-likelihood of the response under the base model.",
+        ),
+        "entropy": Column(
+            "H",
+            NATS,
+            "the base model sees hardly any alternative at each token",
+            "the base model sees many alternatives at each token",
+            "Mean entropy of the base model's next-token distribution over the response.",
+        ),
+    },
+}
 
 EXACT_DUPLICATES = "duplicate_of"  # the row that a row repeats word for word
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # the row that it nearly repeats; the least similarity, 0 to 1, follows

@@ -8,17 +8,13 @@ A missing value is NaN or null: it is counted and shown, and its row is never se
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-
-if TYPE_CHECKING:  # they are made of the arrays defined here
-    from core.algorithms.active_neurons import ActiveNeurons
-    from core.algorithms.influences import Influences
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -94,23 +90,23 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What is known about every row of one pool: token counts, and what models said.
+    """The measurements of every row of one pool: token counts, and values computed by models.
 
     Columns (each (N,)): prompt_tokens, response_tokens int64; truncated bool; nll, entropy float32
     (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model);
-    coverage_gain float64 (f of the rows up to and with this one less f without it, in the greedy order);
-    activation_cluster int64 (-1: none); task_code int64 (-1: no task known); confidence float32 in (0, 1], of
-    the prompts that were asked. Only those that were measured are there.
+    coverage_gain float64 (f of the rows up to and including this one minus f without it, in the greedy order);
+    activation_cluster int64 (-1: none); task_code int64 (-1: no task); confidence float32 in (0, 1], of the
+    prompts that were continued. Only measured columns are present.
+
+    Artifacts are more than a number a row: activations (ActiveNeurons of the N rows), influences (Influences),
+    bin_merges (B - 1, 2) (core.algorithms.semantic_bins), derived_tasks (the names of task_code; absent where tasks
+    are the pool's own), members (of a combination, the Measured of each), near_duplicates (column -> (N,) first row
+    of its group, -1: none).
     """
 
     pool_id: str
     columns: Columns
-    states: "ActiveNeurons | None" = None  # which neurons are on in each row; of N rows
-    derived_tasks: tuple[str, ...] | None = None  # names behind task_code where tasks are derived; None: the pool's own
-    bin_merges: IntArray | None = None  # (B - 1, 2) which semantic bins become one (core.algorithms.semantic_bins)
-    influences: "Influences | None" = None  # of N rows on every sub-task of every target
-    members: tuple["Measured", ...] = ()  # of a combination: what each of its methods reads
-    near_duplicates: Columns = field(default_factory=dict)  # for filters: column -> (N,) row repeated, -1 (duplicates)
+    artifacts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self.columns.items()}
@@ -120,46 +116,22 @@ class Measured:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
-    def need(self, name: str) -> NDArray[Any]:
-        """One column; MethodError that says how to get it when it was not measured."""
-        if name not in self.columns:
+    def need(self, name: str) -> Any:
+        """Return one column or artifact. MethodError that says how to get it where it was not measured."""
+        there = self.columns if name in self.columns else self.artifacts
+        if name not in there:
             raise MethodError(
                 f"This needs '{name}', which is not measured yet "
                 f"(measured: {', '.join(sorted(self.columns)) or 'nothing'}). Measure the pool with this method first."
             )
-        return self.columns[name]
+        return there[name]
 
     def task_names(self) -> list[str | None] | None:
-        """(N,) derived task of each row, None for a row without one; None where tasks are the pool's own."""
-        if self.derived_tasks is None:
+        """Return the derived task of each row (N,), None for a row without one; None if tasks are the pool's own."""
+        if "derived_tasks" not in self.artifacts:
             return None
-        names = (*self.derived_tasks, None)
+        names = (*self.artifacts["derived_tasks"], None)
         return [names[code] for code in self.columns["task_code"].tolist()]
-
-    def need_bin_merges(self) -> IntArray:
-        """Which semantic bins become one; MethodError when they were not measured."""
-        if self.bin_merges is None:
-            raise MethodError(
-                "This needs the merges of semantic bins, which are not measured yet. "
-                "Measure the pool with this method first."
-            )
-        return self.bin_merges
-
-    def need_influences(self) -> "Influences":
-        """Influence on every target; MethodError when it was not measured."""
-        if self.influences is None:
-            raise MethodError(
-                "This needs influences, which are not measured yet. Measure the pool with this method first."
-            )
-        return self.influences
-
-    def need_states(self) -> "ActiveNeurons":
-        """The activation states; MethodError when they were not measured."""
-        if self.states is None:
-            raise MethodError(
-                "This needs activation states, which are not measured yet. Measure the pool with this method first."
-            )
-        return self.states
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +158,7 @@ class Method(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Signals to measure, of core.columns.SIGNALS."""
+        """Return the signals to measure (core.measurement.registry.SIGNALS)."""
         ...
 
     @property

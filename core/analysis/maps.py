@@ -23,8 +23,10 @@ from core.algorithms.answer_geometry import CENTRE
 from core.analysis import projection
 from core.analysis.projection import PrincipalAxes
 from core.errors import RecipeError, WorkspaceError
-from core.measurement.run_data import base_parts, have_states, read_states
-from core.measurement.runs import Run, list_runs, reads_alike
+from core.measurement.activation_files import has_activations, read_activations
+from core.measurement.lookup import reads_alike
+from core.measurement.run_data import base_parts
+from core.measurement.runs import Run, list_runs
 from core.progress import Reporter, SilentReporter, percent_callback
 from core.schema import FloatArray, IntArray, Pool, Reading
 from core.workspace.files import atomic_path, disk_errors, read_json, write_json
@@ -73,14 +75,10 @@ def _stored_embeddings(workspace: Workspace, run: Run) -> Iterator[tuple[str, Pa
             parts = base_parts(workspace, run)
             if not parts.missing():
                 yield from ((of, parts.folder) for of in BASE_COLUMNS)
-    if "grams" in run.kept:
-        folder = workspace.folder("measurements", run.kept["grams"])
-        if _has_answer_centres(folder):
-            yield ANSWERS, folder
-    if "states" in run.kept:
-        folder = workspace.folder("measurements", run.kept["states"])
-        if have_states(folder):
-            yield ACTIVATIONS, folder
+    if (folder := run.stage_folder("grams")) and _has_answer_centres(folder):
+        yield ANSWERS, folder
+    if (folder := run.stage_folder("states")) and has_activations(folder):
+        yield ACTIVATIONS, folder
 
 
 def _has_answer_centres(folder: Path) -> bool:
@@ -182,7 +180,7 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
     """
     report.stage("Reading the embeddings", rows=0, work=100)
     if source.of == ACTIVATIONS:
-        states = read_states(source.held)
+        states = read_activations(source.held)
         rows = np.flatnonzero(np.diff(states.indptr))
         if not len(rows):
             raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")

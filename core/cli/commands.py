@@ -21,8 +21,10 @@ from core.cli.arguments import (
 from core.cli.reports import count_faults
 from core.columns import near_duplicate_column, near_duplicate_similarity
 from core.errors import RecipeError, ReplayError
-from core.measurement.run_data import load_measured, view_means
-from core.measurement.runs import Run, find_run, find_signal
+from core.measurement.lookup import find_run, find_signal, signals_of
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
+from core.measurement.token_files import view_means
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
 from core.methods.suggestions import with_suggestions
@@ -125,15 +127,15 @@ def view_tokens(
 
     The result has the means; with `strips`, every token as well. RecipeError if no run has read the pool in this way.
     """
-    from core.measurement.token_view import view_states  # imports torch
+    from core.measurement.token_view import view_rows  # imports torch
 
     reading = recipe.reading.reading()
     own = find_run(workspace, pool, recipe.method.build(), reading, recipe.seed)
-    own_base_pass = own is not None and "base" in own.signals and not own.members
+    own_base_pass = own is not None and "base" in signals_of(own) and not own.members
     run = own if own_base_pass else find_signal(workspace, pool, "base", reading)
     if run is None:
         raise RecipeError(f"No model has read this pool in this way. First run: {measure_command(recipe, workspace)}")
-    views = view_states(run, rows, workspace, calibrated=own_base_pass, device=reading.device, report=report)
+    views = view_rows(run, rows, workspace, calibrated=own_base_pass, device=reading.device, report=report)
     ids = [pool.rows["id"][row].as_py() for row in rows]
     means = [{"id": name} | own for name, own in zip(ids, view_means(views), strict=True)]
     if not strips:

@@ -1,52 +1,90 @@
-"""From activation states to what methods and pages read: gains of the greedy order, and clusters of rows.
+"""Activation coverage, measured: which neurons each row activates, its gain in the greedy order, its cluster.
 
-Both are stages of their own: another growth g or number of clusters runs no model.
+The activations are collected in the base pass. Gains and clusters are stages of their own, so another growth g or
+number of clusters runs no model.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from core.algorithms.activation_clusters import activation_clusters
-from core.columns import SIGNALS
-from core.measurement.run_data import read_states
-from core.measurement.stages import Sweep
+from core.columns import Column, Signals
+from core.errors import WorkspaceError
+from core.measurement.activation_files import has_activations, read_activations
+from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.runs import Run
+from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods.activation_coverage import ActivationCoverage
-from core.progress import percent_callback
-from core.schema import Columns, Measured, Progress
+from core.schema import Columns, Measured, Pool
+
+STAGE = "states"  # its name in a run's `kept`
 
 
-def cover(sweep: Sweep, method: ActivationCoverage, columns: Columns, seed: int) -> dict[str, Any]:
-    """coverage_gain and activation_cluster of every row, from the states that rode on the base pass."""
-    states = read_states(sweep.states)
-    rows = method.candidates(states, Measured(sweep.pool.fingerprint, columns))
-    gain, cluster = SIGNALS["activations"]
-    greedy = {"kind": "coverage", "states": sweep.states.name, "g": method.growth, "rows": len(rows)}
-    if method.growth == "capped":
-        greedy["tau"] = method.tau
-    grouping = {"kind": "clusters", "states": sweep.states.name, "rows": len(rows), "k": method.clusters, "seed": seed}
-    return {
-        gain: _kept(
-            sweep, greedy, gain, "Putting rows in order by coverage", lambda on: method.gains(states, rows, on_pick=on)
-        ),
-        cluster: _kept(
-            sweep,
-            grouping,
-            cluster,
-            "Grouping rows by activations",
-            lambda on: activation_clusters(states, rows, method.clusters, seed=seed, on_part=on),
-        ),
+class CoverageMeasurement(Measurement[ActivationCoverage]):
+    """Activations (MADS): gains of the greedy coverage order and clusters."""
+
+    signals: ClassVar[Signals] = {
+        "activations": {
+            "coverage_gain": Column(
+                "Coverage gain",
+                "",
+                "what these switch on was covered by rows chosen before them: repeats",
+                "these switched on most that the rows chosen before them had not: they add most variety",
+                "f of the rows up to and with this one less f without it, in the greedy order over the "
+                "model's neurons.",
+            ),
+            "activation_cluster": Column(
+                "Activation cluster",
+                "",
+                "a large cluster",
+                "a small cluster",
+                "A number that names a group of rows with like neurons on, 0 = the largest: a label, no amount.",
+                identifier=True,
+            ),
+        }
     }
 
+    def activations(self, method: ActivationCoverage) -> ActivationOptions:
+        """Return the share of neurons that count as active, and over which tokens."""
+        return ActivationOptions(method.share, method.tokens)
 
-def _kept(sweep: Sweep, spec: dict[str, Any], name: str, stage: str, make: Callable[[Progress], Any]) -> Any:
-    """One column (N,) as a stage of one part."""
-    n = len(sweep.pool)
-    with sweep.timed(str(spec["kind"])), sweep.stage(spec, [np.arange(n)]) as parts:
-        if parts.missing():
-            sweep.report.stage(stage, rows=0, work=100)
-            values = make(percent_callback(sweep.report))
-            parts.write(0, pa.table({name: pa.array(values)}))
-    return parts.column(name, n)
+    def run(self, stages: PoolStages, method: ActivationCoverage, columns: Columns, seed: int) -> Result:
+        """Order and cluster rows by the activations of the base pass."""
+        folder = stages.activations_folder
+        neurons = read_activations(folder)
+        rows = method.candidates(neurons, Measured(stages.pool.fingerprint, columns))
+        about = {"states": folder.name, "rows": len(rows)}
+        greedy = about | {"kind": "coverage", "g": method.growth}
+        if method.growth == "capped":
+            greedy["tau"] = method.tau
+        clusters = about | {"kind": "clusters", "k": method.clusters, "seed": seed}
+        gain, cluster = self.signals["activations"]
+        n = len(stages.pool)
+        gains = stages.once(
+            greedy,
+            n,
+            [gain],
+            "Putting rows in order by coverage",
+            lambda _, on: {gain: method.gains(neurons, rows, on_pick=on)},
+        )[1][0]
+        codes = stages.once(
+            clusters,
+            n,
+            [cluster],
+            "Grouping rows by activations",
+            lambda _, on: {cluster: activation_clusters(neurons, rows, method.clusters, seed=seed, on_part=on)},
+        )[1][0]
+        return Result({gain: gains, cluster: codes}, {STAGE: folder.name})
+
+    def cost(self, method: ActivationCoverage, pool: Pool) -> Work:
+        """Return one pass of the base model."""
+        return Work(base_pass=True)
+
+    def load(self, run: Run) -> Mapping[str, Any]:
+        """Return the active neurons, memory-mapped. WorkspaceError where they are gone."""
+        folder = run.stage_folder(STAGE)
+        if folder is None:
+            return {}
+        if not has_activations(folder):
+            raise WorkspaceError(f"{folder}: the activation states of this run are gone. Measure again.")
+        return {"activations": read_activations(folder)}

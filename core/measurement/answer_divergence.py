@@ -1,139 +1,144 @@
-"""From answers to figures: K answers to each instruction, the geometry of their embeddings, bins of instructions.
+"""Answer divergence, measured: K answers to each instruction, the geometry of their embeddings, bins of instructions.
 
-    answers    drawn by the model itself or by a server, part by part; or read from a file made elsewhere
+    answers    sampled from the model itself or from a server, part by part; or read from a file made elsewhere
     geometry   of the embeddings of each row's answers: their Gram matrix, K² numbers, and their mean, for a map
     bins       k-means over embeddings of the instructions, and the merges that make fewer bins of them
 
-Each is a stage of its own: answers are never drawn again for another embedding or another number of bins.
+Each is a stage of its own: answers are never sampled again for another embedding or another number of bins.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
 from core.algorithms.kmeans import centred_unit_vectors
 from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
-from core.columns import SIGNALS
+from core.columns import Column, Signals
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
+from core.measurement.measurement import Measurement, Result, Work
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
-from core.measurement.run_data import write_merges
-from core.measurement.stages import Sweep, plan_parts
-from core.measurement.task_confidence import STEP_COST
+from core.measurement.runs import Run
+from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.answer_divergence import AnswerDivergence
-from core.models.answer_embeddings import AnswerEmbedder, AnswerLists, encode_answers
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
-from core.models.generation.sampler import Sampler
 from core.models.generation.server import ServedModel, ServerSampler
-from core.models.sentence_encoder import SentenceEncoder
 from core.progress import percent_callback
-from core.schema import FloatArray, IntArray
-from core.workspace.files import disk_errors
-from core.workspace.parts import Parts
+from core.schema import Columns, FloatArray, IntArray, Pool
+from core.workspace.files import atomic_path, disk_errors
+from core.workspace.parts import Parts, plan_blocks, plan_by_work
+from core.workspace.stages import as_column
+
+if TYPE_CHECKING:
+    from core.measurement.trial import TrialBatch
+    from core.models.answer_embeddings import AnswerLists
+    from core.models.generation.sampler import Sampler
+    from core.models.loading import Model
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096
-Embed = Callable[[Sequence[str], AnswerLists], FloatArray]
+TRIAL_ROWS, TRIAL_TOKENS = 4, 32  # of the trial answers; longer ones cost in proportion
+MERGES = "merges.npy"
 
 
-def diverge(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """The columns of SIGNALS["answers"], the measurements they were made from, and how many answers are of use."""
-    answers = ANSWER[method.source](sweep, method, seed)
-    geometry = _geometry(sweep, method, answers)
-    n, k = len(sweep.pool), method.answers
-    found = compute_geometry(geometry.column("gram", n).reshape(n, k, k))
-    bins, folder = _bins(sweep, method, seed)
-    values = (found.dispersion.astype(np.float32), found.anisotropy.astype(np.float32), found.counted, bins)
-    kept = {"answers": answers.folder.name, "grams": geometry.folder.name, "bins": folder}
-    return dict(zip(SIGNALS["answers"], values, strict=True)), kept, _counts(answers)
+class DivergenceMeasurement(Measurement[AnswerDivergence]):
+    """Generated answers, how far apart and in how many directions they are, and semantic bins (ADG)."""
+
+    signals: ClassVar[Signals] = {
+        "answers": {
+            "dispersion": Column(
+                "D, how far apart",
+                "0 = alike",
+                "the model's answers to these are alike",
+                "the model's answers to these lie far apart",
+                "Dispersion: mean squared distance of a row's answers from their mean, as unit vectors.",
+            ),
+            "anisotropy": Column(
+                "I, directions",
+                "0 = all on one line",
+                "what differs between the answers to these lies on one line: there are two kinds, or one outlier",
+                "the answers to these differ in several directions: each in its own way",
+                "1 − λ₁ / Σ λ of the centred similarities of a row's answers; its most is 1 − 1/(K − 1).",
+            ),
+            "answers_counted": Column(
+                "Answers there",
+                "",
+                "some answers to these are missing: their figures are a little lower",
+                "all answers to these are there",
+                "How many answers of a row were there to be compared.",
+            ),
+            "semantic_bin": Column(
+                "Semantic bin",
+                "",
+                "a large bin",
+                "a small bin",
+                "A number that names a group of rows with like instructions, 0 = the largest: a label, no amount.",
+                identifier=True,
+            ),
+        }
+    }
+    scores: ClassVar[Mapping[str, Column]] = {
+        "divergence": Column(
+            "Divergence",
+            "",
+            "the model's answers to these are alike, or differ in one way only",
+            "the model's answers to these lie far apart, and in several directions",
+            "w · D + (1 − w) · I of the row's answers; w is the weight of D.",
+        ),
+    }
+    work_in_words: ClassVar[Mapping[str, str]] = {
+        "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
+    }
+
+    def run(self, stages: PoolStages, method: AnswerDivergence, columns: Columns, seed: int) -> Result:
+        """Get answers from the method's source; then compute their geometry, and the bins."""
+        answers = SOURCES[method.source](stages, method, seed)
+        grams = _compute_grams(stages, method, answers)
+        n, k = len(stages.pool), method.answers
+        geometry = compute_geometry(grams.column("gram", n).reshape(n, k, k))
+        bins, folder = _find_bins(stages, method, seed)
+        values = (geometry.dispersion.astype(np.float32), geometry.anisotropy.astype(np.float32), geometry.counted)
+        kept = {"answers": answers.folder.name, "grams": grams.folder.name, "bins": folder}
+        measured = dict(zip(self.signals["answers"], (*values, bins), strict=True))
+        return Result(measured, kept, {"answers": _count_all(answers)})
+
+    def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
+        """Return the tokens that a model generates for each row, at most: this one or a server's."""
+        generated = 0 if method.source == "file" else method.answers * method.max_new_tokens
+        return Work(base_pass="base" in method.needs, generated=generated)
+
+    def time_trial(self, model: "Model", method: AnswerDivergence, batch: "TrialBatch") -> Mapping[str, float]:
+        """Return seconds per generated token, from short answers to a few prompts; nothing where a server samples."""
+        from core.models.generation.sampler import Sampler
+
+        if method.source != "local":
+            return {}
+        settings = sampling_settings(method, 0)
+        sampler = Sampler(model, replace(settings, max_new_tokens=min(TRIAL_TOKENS, settings.max_new_tokens)))
+        out, seconds = batch.time(sampler, rows=TRIAL_ROWS)
+        return {"seconds_per_generated": seconds / max(1, sum(n or 0 for row in out["answer_tokens"] for n in row))}
+
+    def files(self, method: AnswerDivergence) -> list[Path]:
+        """Return the file of answers, if one is given."""
+        return [Path(method.answers_file)] if method.answers_file else []
+
+    def load(self, run: Run) -> Mapping[str, Any]:
+        """Return which semantic bins become one as there are fewer, (B - 1, 2)."""
+        folder = run.stage_folder("bins")
+        if folder is None:
+            return {}
+        with disk_errors(folder / MERGES):
+            return {"bin_merges": np.load(folder / MERGES, allow_pickle=False)}
 
 
-def _sampled(sweep: Sweep, method: AnswerDivergence, seed: int) -> Parts:
-    """Answers of the model that scores, in its base state."""
-    settings = sampling(method, seed)
-    work = sweep.lengths + STEP_COST * method.answers * method.max_new_tokens
-    sampler: Sampler | None = None
-    spec = sweep.about_model("answers") | asdict(settings)
-    with sweep.timed("answers"), sweep.stage(spec, plan_parts(work, sweep.part_tokens)) as parts:
-        for part, rows in sweep.missing([parts], "Sampling answers", work):
-            sampler = sampler or Sampler(sweep.model(), settings)
-            batch = sweep.tokens.batch(rows) | {"ids": _texts(sweep, rows)["id"]}
-            parts.write(part, answer_table(sampler(batch)))
-    return parts
-
-
-def _served(sweep: Sweep, method: AnswerDivergence, seed: int) -> Parts:
-    """Answers of a model behind a server. With the Alpaca template it is given text, else messages."""
-    if not method.base_url or not method.served_model:
-        raise MethodError("Answers from a server need its address and the model's name there: base_url, served_model.")
-    form: Literal["chat", "completions"] = "completions" if sweep.reading.template == "alpaca" else "chat"
-    served = ServedModel(method.base_url, method.served_model, form)
-    settings = sampling(method, seed)
-    n = len(sweep.pool)
-    plan = [np.arange(a, min(a + SERVED_PART_ROWS, n)) for a in range(0, n, SERVED_PART_ROWS)]
-    spec = {"kind": "answers", "pool": sweep.pool.fingerprint, "served": served.key_fields} | asdict(settings)
-    with (
-        sweep.timed("answers"),
-        sweep.stage(spec, plan) as parts,
-        ServerSampler(served, settings) as server,
-    ):
-        for part, rows in sweep.missing([parts], "Asking the server for answers", np.ones(n, np.int64)):
-            texts = _texts(sweep, rows)
-            parts.write(part, answer_table(server(texts | {"ids": texts["id"]})))
-    return parts
-
-
-def _texts(sweep: Sweep, rows: IntArray) -> dict[str, list[Any]]:
-    """The columns of these rows that make prompts."""
-    view = sweep.pool.rows.select(["id", "prompt", "response", "turns"])
-    texts: dict[str, list[Any]] = view.take(pa.array(rows)).to_pydict()
-    return texts
-
-
-def _given(sweep: Sweep, method: AnswerDivergence, _seed: int) -> Parts:
-    """Answers made elsewhere, joined by id; the file is known by its content."""
-    if not method.answers_file:
-        raise MethodError("Answers from a file need the file: answers_file.")
-    path, n = Path(method.answers_file), len(sweep.pool)
-    with disk_errors(path), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    plan = [np.arange(a, min(a + FILE_PART_ROWS, n)) for a in range(0, n, FILE_PART_ROWS)]
-    spec = {"kind": "answers", "pool": sweep.pool.fingerprint, "file": digest, "answers": method.answers}
-    with sweep.timed("answers"), sweep.stage(spec, plan) as parts:
-        if missing := parts.missing():
-            sweep.report.stage("Reading the answers", rows=0, work=100)
-            advance = percent_callback(sweep.report)
-            found = read_answers(path, sweep.pool.rows["id"].to_pylist(), method.answers, advance)
-            for part in missing:
-                parts.write(part, found.table.slice(int(plan[part][0]), len(plan[part])))
-            sweep.report.note(
-                f"{found.found} rows have answers, {found.lacking} have none; {found.unknown} unknown ids."
-            )
-    return parts
-
-
-ANSWER: Mapping[str, Callable[[Sweep, AnswerDivergence, int], Parts]]
-ANSWER = {"local": _sampled, "server": _served, "file": _given}
-
-
-def _counts(answers: Parts) -> dict[str, Any]:
-    """How many answers are missing, empty, refusals, cut; over all parts."""
-    total: dict[str, int] = {}
-    for part in range(len(answers.plan)):
-        for name, count in asdict(count_answers(answers.read(part))).items():
-            total[name] = total.get(name, 0) + count
-    return total
-
-
-def sampling(method: AnswerDivergence, seed: int) -> SamplingSettings:
-    """How answers are drawn."""
+def sampling_settings(method: AnswerDivergence, seed: int) -> SamplingSettings:
+    """Return how answers are sampled."""
     return SamplingSettings(
         answers=method.answers,
         temperature=method.temperature,
@@ -144,55 +149,153 @@ def sampling(method: AnswerDivergence, seed: int) -> SamplingSettings:
     )
 
 
-def _geometry(sweep: Sweep, method: AnswerDivergence, answers: Parts) -> Parts:
-    """The Gram matrix of each row's answers, and where their middle lies."""
-    embed: Embed | None = None
-    spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | _embedder(sweep, method)
-    work = np.ones(len(sweep.pool), np.int64)
-    with sweep.timed("geometry"), sweep.stage(spec, answers.plan) as parts:
-        for part, rows in sweep.missing([parts], "Embedding the answers", work):
-            embed = embed or _embed(sweep, method)
-            given = answers.read(part, ["answers"])["answers"].to_pylist()
-            vectors = embed(prompts(sweep.pool, rows), given)
-            gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
-            parts.write(part, pa.table({"gram": _lists(gram), CENTRE: _lists(centre)}))
+# Answers
+
+
+def _sample(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
+    """Sample answers from the base model."""
+    settings = sampling_settings(method, seed)
+    work = stages.lengths + STEP_COST * method.answers * method.max_new_tokens
+    sampler: Sampler | None = None
+    spec = stages.model_spec("answers") | asdict(settings)
+    with stages.timed("answers"), stages.open(spec, plan_by_work(work, stages.part_tokens)) as parts:
+        for part, rows in stages.missing([parts], "Sampling answers", work):
+            sampler = sampler or _load_sampler(stages, settings)
+            batch = stages.tokens.batch(rows) | {"ids": _prompt_columns(stages.pool, rows)["id"]}
+            parts.write(part, answer_table(sampler(batch)))
     return parts
 
 
-def _lists(values: NDArray[Any]) -> pa.FixedSizeListArray:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+def _load_sampler(stages: PoolStages, settings: SamplingSettings) -> "Sampler":
+    from core.models.generation.sampler import Sampler
+
+    return Sampler(stages.model(), settings)
 
 
-def _embedder(sweep: Sweep, method: AnswerDivergence) -> dict[str, Any]:
-    """What embeddings of answers are keyed by."""
+def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
+    """Sample answers from a model behind a server. With the Alpaca template it is given text, else messages."""
+    if not method.base_url or not method.served_model:
+        raise MethodError("Answers from a server need its address and the model's name there: base_url, served_model.")
+    form: Literal["chat", "completions"] = "completions" if stages.reading.template == "alpaca" else "chat"
+    served = ServedModel(method.base_url, method.served_model, form)
+    settings = sampling_settings(method, seed)
+    n = len(stages.pool)
+    spec = {"kind": "answers", "pool": stages.pool.fingerprint, "served": served.key_fields} | asdict(settings)
+    with (
+        stages.timed("answers"),
+        stages.open(spec, plan_blocks(n, SERVED_PART_ROWS)) as parts,
+        ServerSampler(served, settings) as server,
+    ):
+        for part, rows in stages.missing([parts], "Asking the server for answers", np.ones(n, np.int64)):
+            columns = _prompt_columns(stages.pool, rows)
+            parts.write(part, answer_table(server(columns | {"ids": columns["id"]})))
+    return parts
+
+
+def _prompt_columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:
+    """Return the columns of these rows that make prompts."""
+    columns: dict[str, list[Any]] = pool.rows.select(["id", "prompt", "response", "turns"]).take(rows).to_pydict()
+    return columns
+
+
+def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Parts:
+    """Read answers made elsewhere, joined by id; the file is identified by its content."""
+    if not method.answers_file:
+        raise MethodError("Answers from a file need the file: answers_file.")
+    path = Path(method.answers_file)
+    with disk_errors(path), path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    plan = plan_blocks(len(stages.pool), FILE_PART_ROWS)
+    spec = {"kind": "answers", "pool": stages.pool.fingerprint, "file": digest, "answers": method.answers}
+    with stages.timed("answers"), stages.open(spec, plan) as parts:
+        if missing := parts.missing():
+            stages.report.stage("Reading the answers", rows=0, work=100)
+            ids = stages.pool.rows["id"].to_pylist()
+            answers = read_answers(path, ids, method.answers, percent_callback(stages.report))
+            for part in missing:
+                parts.write(part, answers.table.slice(int(plan[part][0]), len(plan[part])))
+            stages.report.note(
+                f"{answers.found} rows have answers, {answers.lacking} have none; {answers.unknown} unknown ids."
+            )
+    return parts
+
+
+SOURCES: Mapping[str, Callable[[PoolStages, AnswerDivergence, int], Parts]]
+SOURCES = {"local": _sample, "server": _ask_server, "file": _read_file}
+
+
+def _count_all(answers: Parts) -> dict[str, Any]:
+    """Return how many answers are missing, empty, refusals, cut; over all parts."""
+    total: dict[str, int] = {}
+    for part in range(len(answers.plan)):
+        for name, count in asdict(count_answers(answers.read(part))).items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+# Geometry
+
+
+def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts) -> Parts:
+    """Store the Gram matrix of each row's answers, and their mean."""
+    embed: Callable[[Sequence[str], AnswerLists], FloatArray] | None = None
+    spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | _embedder_spec(stages, method)
+    work = np.ones(len(stages.pool), np.int64)
+    with stages.timed("geometry"), stages.open(spec, answers.plan) as parts:
+        for part, rows in stages.missing([parts], "Embedding the answers", work):
+            embed = embed or _load_embedder(stages, method)
+            vectors = embed(prompts(stages.pool, rows), answers.read(part, ["answers"])["answers"].to_pylist())
+            gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
+            parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}))
+    return parts
+
+
+def _embedder_spec(stages: PoolStages, method: AnswerDivergence) -> dict[str, Any]:
+    """Return what embeddings of answers are keyed by."""
+    if not method.embeddings:
+        return {"revision": stages.ref.revision, "dtype": stages.dtype}
+    from core.models.sentence_encoder import SentenceEncoder
+
+    return {"encoder": SentenceEncoder(method.embeddings, device=stages.reading.device).revision}
+
+
+def _load_embedder(
+    stages: PoolStages, method: AnswerDivergence
+) -> Callable[[Sequence[str], "AnswerLists"], FloatArray]:
+    """Return a function from instructions and their answers to (n, K, d) unit vectors."""
+    from core.models.answer_embeddings import AnswerEmbedder, encode_answers
+    from core.models.sentence_encoder import SentenceEncoder
+
     if method.embeddings:
-        return {"encoder": SentenceEncoder(method.embeddings, device=sweep.reading.device).revision}
-    return {"revision": sweep.ref.revision, "dtype": sweep.dtype}
-
-
-def _embed(sweep: Sweep, method: AnswerDivergence) -> Embed:
-    """Instructions and their answers to (n, K, d) unit vectors."""
-    if method.embeddings:
-        encoder = SentenceEncoder(method.embeddings, device=sweep.reading.device)
+        encoder = SentenceEncoder(method.embeddings, device=stages.reading.device)
         return lambda _, answers: encode_answers(encoder, answers)
-    space = AnswerEmbedder(sweep.model())
-    return lambda instructions, answers: space({"instruction": instructions, "answers": answers})["vectors"]
+    embedder = AnswerEmbedder(stages.model())
+    return lambda instructions, answers: embedder({"instruction": instructions, "answers": answers})["vectors"]
 
 
-def _bins(sweep: Sweep, method: AnswerDivergence, seed: int) -> tuple[IntArray, str]:
-    """(N,) semantic bin of each row, and the measurement that holds the merges beside them."""
-    made_of, embeddings = prompt_embeddings(sweep, method.embeddings)
-    n = len(sweep.pool)
-    count = method.bins_measured or default_bin_count(n)
+# Bins
+
+
+def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple[IntArray, str]:
+    """Return the semantic bin of each row (N,), and the key of the stage that also holds their merges."""
+    made_of, embeddings = prompt_embeddings(stages, method.embeddings)
+    count = method.bins_measured or default_bin_count(len(stages.pool))
+
+    def make(folder: Path, _: Any) -> dict[str, Any]:
+        vectors = embeddings().astype(np.float32)
+        finite = np.isfinite(vectors).all(axis=1)
+        vectors[finite] = centred_unit_vectors(vectors[finite])
+        tree = build_bin_tree(vectors, count, seed=seed)
+        write_merges(folder, tree.merges)
+        return {"semantic_bin": tree.fine}
+
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
-    column = SIGNALS["answers"][-1]
-    with sweep.timed("bins"), sweep.stage(spec, [np.arange(n)]) as parts:
-        if parts.missing():
-            sweep.report.stage("Grouping instructions into bins", rows=0, work=0)
-            vectors = embeddings().astype(np.float32)
-            there = np.isfinite(vectors).all(axis=1)
-            vectors[there] = centred_unit_vectors(vectors[there])
-            tree = build_bin_tree(vectors, count, seed=seed)
-            write_merges(parts.folder, tree.merges)
-            parts.write(0, pa.table({column: pa.array(tree.fine)}))
-    return parts.column(column, n), parts.folder.name
+    title = "Grouping instructions into bins"
+    folder, (bins,) = stages.once(spec, len(stages.pool), ["semantic_bin"], title, make, percent=False)
+    return bins, folder.name
+
+
+def write_merges(folder: Path, merges: IntArray) -> None:
+    """Write which semantic bins become one, next to the bins."""
+    with atomic_path(folder / MERGES) as temporary, temporary.open("wb") as file:
+        np.save(file, merges, allow_pickle=False)

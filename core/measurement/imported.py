@@ -1,53 +1,80 @@
-"""Numbers that rows brought along: other tools' scores, read from their original fields. Needs no model."""
+"""Imported scores, read from the rows' original fields: numbers that another tool left there. Needs no model."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from core.columns import SIGNALS
+from core.columns import Column, Signals
 from core.errors import MethodError
-from core.measurement.run_data import load_measured
-from core.measurement.runs import Run, run_key, save_run
-from core.methods import describe_method
+from core.measurement.measurement import Measurement, Result
 from core.methods.imported import Imported
-from core.schema import ModelRef, Pool, Reading
-from core.workspace.folder import Workspace
+from core.schema import Columns, Pool
+
+if TYPE_CHECKING:
+    from core.measurement.stages import PoolStages
 
 BLOCK = 4096  # rows read at a time
-LOOKED_AT = 2000  # rows, for the names of fields with numbers
-NAMED = 12  # of these fields in a sentence
+SAMPLE_ROWS = 2000  # rows, for the names of fields with numbers
+MAX_NAMED = 12  # of these fields in a sentence
+
+
+class ImportedMeasurement(Measurement[Imported]):
+    """A number of the original rows."""
+
+    signals: ClassVar[Signals] = {
+        "imported": {
+            "imported": Column(
+                "Imported score",
+                "",
+                "the other tool gave these a low number",
+                "the other tool gave these a high number",
+                "The number that the rows brought along; what it means, and which end is good, is the other "
+                "tool's to say.",
+            ),
+        }
+    }
+    uses_model: ClassVar[bool] = False
+
+    def run(self, stages: "PoolStages", method: Imported, columns: Columns, seed: int) -> Result:
+        """Read the field."""
+        return Result({"imported": read_numbers(stages.pool, method.field)})
+
+    def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
+        """Warn of rows without a number."""
+        values = columns["imported"]
+        missing = int(np.isnan(values).sum())
+        return [f"{missing:,} of {len(values):,} rows have no number in this field."] if missing else []
 
 
 def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
-    """(N,) the number in `field` of each original row, NaN where there is none; `a.b` is field b of field a, where no
-    row has a field of that very name. A text that reads as a number is one: tables have no other cells.
+    """Return the number in `field` of each original row (N,), NaN where there is none.
 
-    MethodError, naming the fields that hold numbers, where no row has one.
+    `a.b` is field b of field a, where no row has a field of that very name. A text that reads as a number is one:
+    tables have no other cells. MethodError, naming the fields that hold numbers, where no row has one.
     """
     values = np.full(len(pool), np.nan)
     if field:
         for place, row in enumerate(_rows(pool, len(pool))):
-            values[place] = _number(_at(row, field))
+            values[place] = _to_number(_at(row, field))
     if not np.isfinite(values).any():
-        known = list(numeric_fields(pool))
-        there = f"Fields with numbers are {', '.join(known[:NAMED])}." if known else "No field of it holds numbers."
+        names = list(numeric_fields(pool))
+        there = f"Fields with numbers are {', '.join(names[:MAX_NAMED])}." if names else "No field of it holds numbers."
         what = f"No row of this pool has a number in '{field}'." if field else "Which field holds the score?"
         raise MethodError(f"{what} {there}")
     return values
 
 
 def numeric_fields(pool: Pool) -> dict[str, int]:
-    """Fields that hold numbers in the first rows, nested ones as `a.b`, and in how many: the most filled first."""
-    found: Counter[str] = Counter()
-    for row in _rows(pool, min(LOOKED_AT, len(pool))):
-        found.update(name for name, value in _flat(row) if isfinite(_number(value)))
-    return dict(found.most_common())
+    """Return the fields that hold numbers in the first rows, nested ones as `a.b`, with counts, most filled first."""
+    counts: Counter[str] = Counter()
+    for row in _rows(pool, min(SAMPLE_ROWS, len(pool))):
+        counts.update(name for name, value in _flat(row) if isfinite(_to_number(value)))
+    return dict(counts.most_common())
 
 
 def _rows(pool: Pool, stop: int) -> Iterator[dict[str, Any]]:
@@ -68,12 +95,12 @@ def _at(row: dict[str, Any], field: str) -> Any:
     if field in row:
         return row[field]
     outer, _, inner = field.partition(".")
-    held = row.get(outer)
-    return held.get(inner) if isinstance(held, dict) else None
+    nested = row.get(outer)
+    return nested.get(inner) if isinstance(nested, dict) else None
 
 
-def _number(value: Any) -> float:
-    """A finite number, or NaN: a truth value is none."""
+def _to_number(value: Any) -> float:
+    """Return a finite number, or NaN; a truth value is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return float("nan")
     try:
@@ -81,31 +108,3 @@ def _number(value: Any) -> float:
     except (ValueError, OverflowError):
         return float("nan")
     return number if isfinite(number) else float("nan")
-
-
-def doubts_of_numbers(values: NDArray[np.float64]) -> list[str]:
-    """How many rows have no number, as a sentence; none where all have one."""
-    missing = int(np.isnan(values).sum())
-    return [f"{missing:,} of {len(values):,} rows have no number in this field."] if missing else []
-
-
-def import_score(workspace: Workspace, pool: Pool, method: Imported, counted: Run, seed: int) -> Run:
-    """What measuring this score gives, with the token counts of a run that is there: so no tokenizer is needed."""
-    reading = Reading(**counted.reading)
-    key = run_key(pool, method, reading, ModelRef(**counted.model, path="", size_bytes=0), seed)
-    tokens = load_measured(counted).columns
-    columns = {name: tokens[name] for name in SIGNALS["tokens"]} | {"imported": read_numbers(pool, method.field)}
-    told = {name: counted.summary[name] for name in ("tokens",) if name in counted.summary}
-    made = replace(
-        counted,
-        id=key,
-        method=describe_method(method),
-        seed=seed,
-        columns=tuple(columns),
-        folder=workspace.folder("runs", key),
-        summary={"tokens": 0, "seconds": {}, "warnings": doubts_of_numbers(columns["imported"])} | told,
-        tasks=None,
-        kept={},
-        members=(),
-    )
-    return save_run(workspace, made, columns)

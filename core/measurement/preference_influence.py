@@ -1,79 +1,221 @@
-"""From target sets to influences: how training on each row would move the model towards what each set prefers.
+"""Preference influence, measured: how training on each row would move the model towards what each target set prefers.
 
-    pairs        each set's pairs as tokens, under the pool's own template; those without a use are counted
-    warm-up      a LoRA adapter, kept after each epoch with the optimizer's moments (core/measurement/warm_up.py)
-    influence    at each of these checkpoints: the targets' directions, and each row's cosines with them, part by part
+    pairs        the pairs of each set as tokens, under the pool's own template; those without a use are counted
+    warm-up      a LoRA adapter, stored after each epoch with the moments of the optimizer
+    influence    at each of these checkpoints: the directions of the targets, and each row's cosines with them
     influences   Σ_c η̄_c · cosines, of all targets side by side
 
 Cosines are stored for each target and checkpoint, so another target repeats nothing. Directions of the preference loss
 (ROSE) and of the loss on chosen answers (LESS) are scored in the same pass.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.columns import SIGNALS
-from core.measurement.runs import INFLUENCES, SUBTASKS
-from core.measurement.stages import Sweep, plan_parts
-from core.measurement.target_pairs import Pairs, Sides, about_state, likelihoods_of, read_pairs, told_of
-from core.measurement.warm_up import adapter_epochs
+from core.algorithms.influences import Influences
+from core.columns import NATS, Column, Signals
+from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.runs import Run
+from core.measurement.stages import PoolStages
+from core.measurement.target_pairs import (
+    Pairs,
+    Sides,
+    describe_targets,
+    measure_likelihoods,
+    read_pairs,
+    state_spec,
+    target_warnings,
+)
+from core.measurement.warm_up import TRAINING_COST, train_stored
+from core.methods.entropy_shift import calibration_rows
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
-from core.models.loading import Model
-from core.models.training.adam_update import AdamMoments
-from core.models.training.checkpoints import EpochCheckpoint
-from core.models.training.row_gradients import RowGradients
-from core.models.training.target_directions import preference_directions, sft_directions
-from core.workspace.files import write_json
-from core.workspace.parts import Parts
+from core.schema import Columns, Pool
+from core.workspace.files import disk_errors, read_json, write_json
+from core.workspace.parts import Parts, plan_by_work
+from core.workspace.stages import as_column
 
-GRADIENT_COST = 4  # a row's gradient takes about as long as so many passes over it
+if TYPE_CHECKING:
+    from core.measurement.trial import TrialBatch
+    from core.models.loading import Model
+    from core.models.training.checkpoints import EpochCheckpoint
+    from core.models.training.finetune import TrainSpec
+
+GRADIENT_COST = 4  # the gradient of a row takes about as long as this many passes over it
+MIN_WARM_UP_ROWS = 256  # where the pool has as many
+ADAPTER_SIZES = (  # parameters below which: LoRA rank, highest learning rate
+    (5e7, 8, 5e-4),
+    (1e9, 8, 2e-4),
+    (3e9, 16, 1e-4),
+    (math.inf, 128, 2e-5),  # as released with ROSE
+)
+INFLUENCES, SUBTASKS = "influences", "subtasks.json"
 
 
-def influence(
-    sweep: Sweep, method: PreferenceInfluence, seed: int
-) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """The columns of SIGNALS["influence"], the measurement that holds the influences, and what to tell of the warm-up
-    and of each target."""
-    sets = {name: read_pairs(sweep, method, source, seed) for name, source in parse_targets(method.targets)}
-    checkpoints, story = adapter_epochs(sweep, method, seed)
-    stored = [_at_checkpoint(sweep, method, sets, checkpoint, len(checkpoints)) for checkpoint in checkpoints]
-    folder = _summed(sweep, sets, checkpoints, stored)
-    likelihoods = {name: likelihoods_of(sweep, pairs, checkpoints) for name, pairs in sets.items()}
-    told = [told_of(sweep, name, pairs, likelihoods[name]) for name, pairs in sets.items()]
-    column = SIGNALS["influence"][0]
-    after = next(iter(stored[-1].values())).column("nll", len(sweep.pool))
-    return {column: after}, {INFLUENCES: folder}, {"warm_up": story, "targets": told}
+class InfluenceMeasurement(Measurement[PreferenceInfluence]):
+    """Influence of every row on every sub-task of every target set (ROSE, LESS)."""
+
+    signals: ClassVar[Signals] = {
+        "influence": {
+            "nll_adapted": Column(
+                "NLL after the adapter",
+                NATS,
+                "well predicted after the LoRA warm-up",
+                "still a surprise after the LoRA warm-up",
+                "Mean negative log-likelihood of the response under the model with the adapter of the last epoch.",
+            ),
+        }
+    }
+    scores: ClassVar[Mapping[str, Column]] = {
+        "influence": Column(
+            "Influence",
+            "cosine",
+            "training on these would move the model away from what the target set prefers",
+            "training on these would move the model towards what the target set prefers",
+            "Cosine of the row's step with the target's direction, mean over pairs, weighted over checkpoints; "
+            "of several "
+            "sub-tasks the highest.",
+        ),
+        "less": Column(
+            "Influence on chosen answers (LESS)",
+            "cosine",
+            "training on these would make the target's chosen answers less likely",
+            "training on these would make the target's chosen answers more likely",
+            "As influence, but the target's loss is that of its chosen answers alone: the control.",
+        ),
+    }
+    work_in_words: ClassVar[Mapping[str, str]] = {
+        "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the "
+        "target sets. Nothing is stored of a gradient.",
+    }
+
+    def run(self, stages: PoolStages, method: PreferenceInfluence, columns: Columns, seed: int) -> Result:
+        """Train the adapter, score rows at each checkpoint, and sum over checkpoints."""
+        sets = {name: read_pairs(stages, method, source, seed) for name, source in parse_targets(method.targets)}
+        checkpoints, story = train_adapter(stages, method, seed)
+        stored = [_at_checkpoint(stages, method, sets, checkpoint, len(checkpoints)) for checkpoint in checkpoints]
+        folder = _sum_checkpoints(stages, sets, checkpoints, stored)
+        likelihoods = {name: measure_likelihoods(stages, pairs, checkpoints) for name, pairs in sets.items()}
+        targets = [describe_targets(stages, name, pairs, likelihoods[name]) for name, pairs in sets.items()]
+        after = next(iter(stored[-1].values())).column("nll", len(stages.pool))
+        return Result({"nll_adapted": after}, {INFLUENCES: folder}, {"warm_up": story, "targets": targets})
+
+    def cost(self, method: PreferenceInfluence, pool: Pool) -> Work:
+        """Return the warm-up training, and a pass of gradients after each of its epochs."""
+        training = TRAINING_COST * method.epochs * adapter_share(method, len(pool))
+        return Work(base_pass="base" in method.needs, training=training, gradient_passes=method.epochs)
+
+    def time_trial(self, model: "Model", method: PreferenceInfluence, batch: "TrialBatch") -> Mapping[str, float]:
+        """Return seconds per token of a row's gradient and its cosines. Puts an adapter on the model."""
+        from core.models.lora import add_adapter
+        from core.models.training.row_gradients import RowGradients
+
+        spec = adapter_spec(PreferenceInfluence(), 0, batch.rows, model.parameters)
+        alpha = spec.lora_alpha * spec.lora_rank
+        network = add_adapter(model.network, rank=spec.lora_rank, alpha=alpha, layers=spec.lora_on).eval()
+        gradients = RowGradients(replace(model, network=network.get_base_model()))
+        direction = gradients.uniform_direction()
+        _, seconds = batch.time(lambda rows: gradients.scores(rows, [direction]))
+        return {"seconds_per_gradient": seconds / batch.tokens}
+
+    def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
+        """Warn of targets that length, shared prompts or truncation make doubtful."""
+        return target_warnings(result.summary["targets"])
+
+    def files(self, method: PreferenceInfluence) -> list[Path]:
+        """Return the target sets."""
+        return [Path(target.source) for target in parse_targets(method.targets)]
+
+    def load(self, run: Run) -> Mapping[str, Any]:
+        """Return the influence of every row on every target, summed over checkpoints."""
+        folder = run.stage_folder(INFLUENCES)
+        if folder is None:
+            return {}
+        with disk_errors(folder):
+            table = pq.read_table(folder / "part-00000.parquet")
+        subtasks = {name: tuple(names) for name, names in read_json(folder / SUBTASKS).items()}
+        width = sum(map(len, subtasks.values()))
+        sides = (table[side].combine_chunks().flatten().to_numpy().reshape(-1, width) for side in ("preference", "sft"))
+        return {"influences": Influences(subtasks, *sides)}
+
+
+# The adapter
+
+
+def train_adapter(
+    stages: PoolStages, method: PreferenceInfluence, seed: int
+) -> tuple[tuple["EpochCheckpoint", ...], dict[str, Any]]:
+    """Return the checkpoint after each epoch of the LoRA warm-up, and what is known of the training."""
+    from core.models.training.checkpoints import load_epoch_checkpoints
+
+    answered = np.flatnonzero(stages.counts["response_tokens"] > 0)
+    rows = calibration_rows(answered, adapter_share(method, len(answered)), seed)
+    spec = adapter_spec(method, seed, len(rows), stages.parameters)
+    folder, losses = train_stored(stages, rows, spec, "Warm-up training of an adapter")
+    checkpoints = load_epoch_checkpoints(folder)
+    story = {"rows": len(rows), "rank": spec.lora_rank, "learning_rate": spec.learning_rate}
+    rates = [checkpoint.learning_rate for checkpoint in checkpoints]
+    return checkpoints, story | {"batch_size": spec.batch_size, "epoch_rates": rates} | losses
+
+
+def adapter_share(method: PreferenceInfluence, rows: int) -> float:
+    """Return the share of so many rows that the warm-up trains on."""
+    return max(method.warmup, min(1.0, MIN_WARM_UP_ROWS / max(1, rows)))
+
+
+def adapter_spec(method: PreferenceInfluence, seed: int, rows: int, parameters: int) -> "TrainSpec":
+    """Return how the adapter is trained: as the method says; where it says 0, what suits the model and its rows."""
+    from core.models.training.finetune import TrainSpec
+
+    rank, rate = next((rank, rate) for below, rank, rate in ADAPTER_SIZES if parameters < below)
+    return TrainSpec(
+        learning_rate=method.learning_rate or rate,
+        epochs=method.epochs,
+        batch_size=method.batch_size or min(128, max(8, rows // 16)),
+        warmup=0.03,
+        weight_decay=0.0,
+        schedule="linear",
+        lora_rank=method.lora_rank or rank,
+        lora_alpha=4.0,
+        lora_dropout=0.1,
+        lora_on="attention",
+        epoch_checkpoints=True,
+        seed=seed,
+    )
 
 
 # At one checkpoint
 
 
 def _at_checkpoint(
-    sweep: Sweep, method: PreferenceInfluence, sets: Mapping[str, Pairs], checkpoint: EpochCheckpoint, of: int
+    stages: PoolStages, method: PreferenceInfluence, sets: Mapping[str, Pairs], checkpoint: "EpochCheckpoint", of: int
 ) -> dict[str, Parts]:
-    """Each row's cosines with every target's directions under one checkpoint: a store for each target."""
-    plan = plan_parts(sweep.lengths, max(1024, sweep.part_tokens // GRADIENT_COST))
-    about = about_state(sweep, checkpoint) | {"form": method.form, "momentum": method.momentum}
+    """Score each row against the directions of every target under one checkpoint; return the parts of each target."""
+    plan = plan_by_work(stages.lengths, max(1024, stages.part_tokens // GRADIENT_COST))
+    about = state_spec(stages, checkpoint) | {"form": method.form, "momentum": method.momentum}
     specs = {name: about | {"pairs": pairs.targets.fingerprint} for name, pairs in sets.items()}
-    with ExitStack() as held, sweep.timed("influence"):
+    with ExitStack() as locks, stages.timed("influence"):
         # one order of locks for every worker; two names may stand for the same pairs
         prints = sorted({spec["pairs"] for spec in specs.values()})
-        stores = {p: held.enter_context(sweep.stage(about | {"pairs": p}, plan)) for p in prints}
+        stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in prints}
         first = {p: next(name for name, spec in specs.items() if spec["pairs"] == p) for p in prints}
-        for group in _of_one_plan({p: store for p, store in stores.items() if store.missing()}):
+        for group in _group_by_plan({p: store for p, store in stores.items() if store.missing()}):
             some = {p: sets[first[p]] for p in group}
             stage = f"Influence of each row after epoch {checkpoint.epoch} of {of}"
-            _score(sweep, method, checkpoint, some, {p: stores[p] for p in group}, stage)
+            _score(stages, method, checkpoint, some, {p: stores[p] for p in group}, stage)
     return {name: stores[spec["pairs"]] for name, spec in specs.items()}
 
 
-def _of_one_plan(stores: Mapping[str, Parts]) -> list[list[str]]:
-    """Their names, those that can be filled in one pass together."""
+def _group_by_plan(stores: Mapping[str, Parts]) -> list[list[str]]:
+    """Group the names of stores that can be filled in one pass together."""
     groups: dict[bytes, list[str]] = {}
     for name, store in stores.items():
         cuts = np.concatenate([np.array([len(p) for p in store.plan]), *store.plan])
@@ -82,79 +224,79 @@ def _of_one_plan(stores: Mapping[str, Parts]) -> list[list[str]]:
 
 
 def _score(
-    sweep: Sweep,
+    stages: PoolStages,
     method: PreferenceInfluence,
-    checkpoint: EpochCheckpoint,
+    checkpoint: "EpochCheckpoint",
     sets: Mapping[str, Pairs],
     stores: Mapping[str, Parts],
     stage: str,
 ) -> None:
     """Fill the parts that any of the stores lacks."""
     score: Callable[[Sides], dict[str, pa.Table]] | None = None
-    for part, rows in sweep.missing(list(stores.values()), stage, sweep.lengths):
-        score = score or _scorer(sweep.model(checkpoint.state), method, checkpoint, sets)
-        for name, table in score(sweep.tokens.batch(rows)).items():
+    for part, rows in stages.missing(list(stores.values()), stage, stages.lengths):
+        score = score or _load_scorer(stages.model(checkpoint.state), method, checkpoint, sets)
+        for name, table in score(stages.tokens.batch(rows)).items():
             if not stores[name].path(part).exists():
                 stores[name].write(part, table)
 
 
-def _scorer(
-    model: Model, method: PreferenceInfluence, checkpoint: EpochCheckpoint, sets: Mapping[str, Pairs]
+def _load_scorer(
+    model: "Model", method: PreferenceInfluence, checkpoint: "EpochCheckpoint", sets: Mapping[str, Pairs]
 ) -> Callable[[Sides], dict[str, pa.Table]]:
-    """Rows to a table for each target: cosines with its directions, preference first, then sft; NLL of the row."""
+    """Return a function from rows to a table for each target: cosines with its directions, preference first, and
+    NLL."""
+    from core.models.training.adam_update import AdamMoments
+    from core.models.training.row_gradients import RowGradients
+    from core.models.training.target_directions import preference_directions, sft_directions
+
     gradients = RowGradients(model)
     moments = AdamMoments.from_file(
         checkpoint.moments, checkpoint.steps, form=method.form, momentum=method.momentum == "on"
     )
     vectors, width = [], {}
     for name, pairs in sets.items():
-        towards = preference_directions(gradients, pairs.chosen, pairs.rejected, pairs.subtasks)
-        control = sft_directions(gradients, pairs.chosen, pairs.subtasks)
-        vectors += [*towards.vectors, *control.vectors]
-        width[name] = 2 * len(towards.vectors)
+        preferred = preference_directions(gradients, pairs.chosen, pairs.rejected, pairs.subtasks)
+        chosen = sft_directions(gradients, pairs.chosen, pairs.subtasks)
+        vectors += [*preferred.vectors, *chosen.vectors]
+        width[name] = 2 * len(preferred.vectors)
 
     def score(batch: Sides) -> dict[str, pa.Table]:
-        found = gradients.scores(batch, vectors, moments)
+        scores = gradients.scores(batch, vectors, moments)
         edges = np.cumsum([0, *width.values()])
         return {
-            name: pa.table({"cosines": _fixed(found.cosines[:, a:b]), "nll": pa.array(found.nll)})
+            name: pa.table({"cosines": as_column(scores.cosines[:, a:b]), "nll": pa.array(scores.nll)})
             for name, a, b in zip(width, edges[:-1], edges[1:], strict=True)
         }
 
     return score
 
 
-def _fixed(values: NDArray[np.float32]) -> pa.Array:
-    """(n, k) as one list of k numbers for each row."""
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])
-
-
 # Over all checkpoints
 
 
-def _summed(
-    sweep: Sweep,
+def _sum_checkpoints(
+    stages: PoolStages,
     sets: Mapping[str, Pairs],
-    checkpoints: Sequence[EpochCheckpoint],
+    checkpoints: Sequence["EpochCheckpoint"],
     stored: Sequence[Mapping[str, Parts]],
 ) -> str:
-    """Cosines weighted by the checkpoints' learning rates: the measurement that keeps them."""
-    n = len(sweep.pool)
+    """Weight cosines by the learning rates of the checkpoints; return the key of the stage that holds the sums."""
+    n = len(stages.pool)
     rates = np.array([checkpoint.learning_rate for checkpoint in checkpoints])
     parts = [[name, *(stores[name].folder.name for stores in stored)] for name in sets]
     spec = {"kind": INFLUENCES, "cosines": parts, "weights": (rates / rates.sum()).tolist()}
-    with sweep.timed("influence"), sweep.stage(spec, [np.arange(n)]) as whole:
+    with stages.timed("influence"), stages.open(spec, [np.arange(n)]) as whole:
         if whole.missing():
             write_json(whole.folder / SUBTASKS, {name: list(pairs.names) for name, pairs in sets.items()})
-            halves = [np.split(_weighted(stored, spec["weights"], name, n), 2, axis=1) for name in sets]
-            preference, sft = (_fixed(np.hstack(side)) for side in zip(*halves, strict=True))
+            halves = [np.split(_weight_cosines(stored, spec["weights"], name, n), 2, axis=1) for name in sets]
+            preference, sft = (as_column(np.hstack(side)) for side in zip(*halves, strict=True))
             whole.write(0, pa.table({"preference": preference, "sft": sft}))
     return whole.folder.name
 
 
-def _weighted(
+def _weight_cosines(
     stored: Sequence[Mapping[str, Parts]], weights: Sequence[float], name: str, n: int
 ) -> NDArray[np.float32]:
-    """(N, 2 S) cosines with one target's directions, of both losses."""
+    """Return the weighted cosines (N, 2 S) with the directions of one target, of both losses."""
     columns = (stores[name].column("cosines", n).astype(np.float64) for stores in stored)
     return np.asarray(sum(weight * cosines for weight, cosines in zip(weights, columns, strict=True)), np.float32)

@@ -1,4 +1,4 @@
-"""Embeddings of a pool's prompts: of the base pass, or by a sentence-transformer in a stage of its own."""
+"""Embeddings of a pool's prompts: those of the base pass, or of a sentence-transformer in a stage of its own."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,41 +7,40 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.measurement.stages import Sweep
-from core.models.sentence_encoder import SentenceEncoder
+from core.measurement.stages import PoolStages
 from core.schema import IntArray, Pool
+from core.workspace.parts import plan_blocks
+from core.workspace.stages import as_column
 
 SENTENCE_PART_ROWS = 2048
 Embeddings = Callable[[], NDArray[Any]]  # (N, d) float16, NaN where a row has none
 
 
-def prompt_embeddings(sweep: Sweep, name: str) -> tuple[str, Embeddings]:
-    """What they are made of (a key), and a way to read them. `name`: a sentence-transformer, "" = the base model."""
-    return _sentences(sweep, name) if name else _own(sweep)
+def prompt_embeddings(stages: PoolStages, name: str) -> tuple[str, Embeddings]:
+    """Return what the embeddings are made of (a key), and a function that reads them.
+
+    `name`: a sentence-transformer, "" for the base model.
+    """
+    if name:
+        return _embed_sentences(stages, name)
+    parts = stages.base
+    return parts.folder.name, lambda: parts.column("prompt_embedding", len(stages.pool))
 
 
-def _own(sweep: Sweep) -> tuple[str, Embeddings]:
-    """The prompt embeddings of the base pass: their key, and a way to read them."""
-    parts = sweep.base
-    return parts.folder.name, lambda: parts.column("prompt_embedding", len(sweep.pool))
+def _embed_sentences(stages: PoolStages, name: str) -> tuple[str, Embeddings]:
+    from core.models.sentence_encoder import SentenceEncoder
 
-
-def _sentences(sweep: Sweep, name: str) -> tuple[str, Embeddings]:
-    """Prompt embeddings by a sentence-transformer."""
-    encoder = SentenceEncoder(name, device=sweep.reading.device)
-    n = len(sweep.pool)
-    plan = [np.arange(a, min(a + SENTENCE_PART_ROWS, n)) for a in range(0, n, SENTENCE_PART_ROWS)]
-    made_of = f"{name}@{encoder.revision}"
-    spec = {"kind": "sentences", "pool": sweep.pool.fingerprint, "of": "prompt", "encoder": encoder.revision}
-    with sweep.timed("sentences"), sweep.stage(spec, plan) as parts:
-        for part, rows in sweep.missing([parts], "Embedding the prompts", np.ones(n, np.int64)):
-            vectors = encoder(prompts(sweep.pool, rows))
-            flat = pa.array(vectors.astype(np.float16).ravel(), pa.float16())
-            parts.write(part, pa.table({"embedding": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])}))
-    return made_of, lambda: parts.column("embedding", n)
+    encoder = SentenceEncoder(name, device=stages.reading.device)
+    n = len(stages.pool)
+    spec = {"kind": "sentences", "pool": stages.pool.fingerprint, "of": "prompt", "encoder": encoder.revision}
+    with stages.timed("sentences"), stages.open(spec, plan_blocks(n, SENTENCE_PART_ROWS)) as parts:
+        for part, rows in stages.missing([parts], "Embedding the prompts", np.ones(n, np.int64)):
+            vectors = encoder(prompts(stages.pool, rows))
+            parts.write(part, pa.table({"embedding": as_column(vectors.astype(np.float16))}))
+    return f"{name}@{encoder.revision}", lambda: parts.column("embedding", n)
 
 
 def prompts(pool: Pool, rows: IntArray) -> list[str]:
-    """The prompts of these rows, as text."""
+    """Return the prompts of these rows, as text."""
     texts: list[str] = pool.rows["prompt"].take(pa.array(rows)).to_pylist()
     return texts

@@ -1,36 +1,152 @@
-"""Tasks and confidence: which task a row belongs to, and how sure the model is of some prompts of each task.
+"""Task confidence, measured: which task a row belongs to, and how sure the model is of some prompts of each task.
 
-tasks        labels of the pool; or k-means over embeddings of the prompts: the base pass's own, or those of a
+tasks        labels of the pool; or k-means over embeddings of the prompts: those of the base pass, or of a
              sentence-transformer (a stage of its own, part by part)
-confidence   greedy continuation of up to s prompts per task, part by part, by the base model
+confidence   greedy continuation of up to s prompts per task by the base model, part by part
 """
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.algorithms.task_clusters import default_task_count, derive_tasks
+from core.columns import Column, Signals
+from core.measurement.measurement import Measurement, Result, Work
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
-from core.measurement.runs import DERIVED, Tasks, task_source
-from core.measurement.stages import Sweep, plan_parts
-from core.methods.task_confidence import TaskConfidence, sample_prompts
-from core.models.generation.greedy import GreedyContinuation
-from core.schema import FloatArray, IntArray, Pool
+from core.measurement.runs import DERIVED, Run, Tasks
+from core.measurement.stages import STEP_COST, PoolStages
+from core.methods.task_confidence import TaskConfidence, mean_by_task, sample_prompts
+from core.schema import Columns, FloatArray, IntArray, Pool
 from core.workspace.files import read_json, write_json
+from core.workspace.parts import plan_by_work
 
-STEP_COST = 4  # a token that is generated costs about as much as so many that are read
+if TYPE_CHECKING:
+    from core.measurement.trial import TrialBatch
+    from core.models.generation.greedy import GreedyContinuation
+    from core.models.loading import Model
 
-
-def tasks_of(sweep: Sweep, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
-    """(N,) each row's task, −1 for none, and the tasks' names."""
-    source = task_source(method, sweep.pool)
-    if source != DERIVED:
-        names, codes = labels(sweep.pool)
-        return codes, Tasks(names, source)
-    return _derived(sweep, method, seed)
+NAMES = "names.json"
 
 
-def labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
-    """Task labels of the pool, those of most rows first (ties: met first), and each row's place in them.
+class ConfidenceMeasurement(Measurement[TaskConfidence]):
+    """Tasks, and the confidence of greedy continuations (Weighted Task Diversity)."""
+
+    signals: ClassVar[Signals] = {
+        "tasks": {  # labels of the pool, or derived from embeddings of the prompts
+            "task_code": Column(
+                "Task number",
+                "",
+                "a large task",
+                "a small task",
+                "A number that names a task, 0 = the largest: a label, no amount.",
+                identifier=True,
+            ),
+        },
+        "confidence": {
+            "confidence": Column(
+                "Confidence",
+                "",
+                "the base model is unsure how to go on after these prompts",
+                "the base model goes on after these prompts without hesitation",
+                "exp of the mean log-likelihood of the base model's own greedy continuation, for the prompts "
+                "that were asked.",
+            ),
+        },
+    }
+    scores: ClassVar[Mapping[str, Column]] = {
+        "response_confidence": Column(
+            "Response confidence",
+            "",
+            "the base model would hardly have given these responses",
+            "the base model finds these responses likely",
+            "exp of minus the NLL of the pool's response under the base model.",
+        ),
+        "task_confidence": Column(
+            "Task confidence",
+            "",
+            "rows of tasks that the base model is unsure of: these get more rows",
+            "rows of tasks that the base model is sure of: these get fewer rows",
+            "Mean confidence over the prompts of the row's task that were asked; the same for all rows of a task.",
+        ),
+        "task_weight": Column(
+            "Task weight",
+            "",
+            "rows of tasks that get a small share of the budget",
+            "rows of tasks that get a large share of the budget",
+            "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
+        ),
+    }
+    work_in_words: ClassVar[Mapping[str, str]] = {
+        "confidence": "Some prompts of each task are continued, greedily.",
+    }
+
+    def run(self, stages: PoolStages, method: TaskConfidence, columns: Columns, seed: int) -> Result:
+        """Find the task of each row; then continue prompts, unless confidence is that of responses."""
+        codes, tasks = find_tasks(stages, method, seed)
+        if "confidence" not in method.needs:
+            return Result({"task_code": codes}, tasks=tasks)
+        confidence, counts = measure_confidence(stages, method, codes, seed)
+        return Result({"task_code": codes, "confidence": confidence}, summary=counts, tasks=tasks)
+
+    def cost(self, method: TaskConfidence, pool: Pool) -> Work:
+        """Return the base pass where it is needed, and the number of prompts that are continued."""
+        derived = task_source(method, pool) == DERIVED
+        base = "base" in method.needs or (derived and not method.embeddings)
+        if "confidence" not in method.needs:
+            return Work(base_pass=base)
+        if derived:
+            count = method.derived_tasks or default_task_count(len(pool))
+            return Work(base_pass=base, prompts=min(len(pool), method.prompts_per_task * count))
+        sizes = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
+        return Work(base_pass=base, prompts=int(np.minimum(sizes, method.prompts_per_task).sum()))
+
+    def time_trial(self, model: "Model", method: TaskConfidence, batch: "TrialBatch") -> Mapping[str, float]:
+        """Return seconds per prompt of continuing it."""
+        from core.models.generation.greedy import GreedyContinuation
+
+        if "confidence" not in method.needs:
+            return {}
+        _, seconds = batch.time(GreedyContinuation(model, new_tokens=method.new_tokens))
+        return {"seconds_per_prompt": seconds / batch.rows}
+
+    def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
+        """Warn of tasks whose mean confidence comes from one prompt, or from none."""
+        if result.tasks is None or "confidence" not in columns:
+            return []
+        _, _, counts = mean_by_task(columns["confidence"], columns["task_code"], len(result.tasks.names))
+        few, tasks = int((counts < 2).sum()), len(result.tasks.names)
+        return [f"{few} of {tasks} tasks have fewer than two prompts, so their confidence has no error."] if few else []
+
+    def key(self, method: TaskConfidence, pool: Pool) -> dict[str, Any]:
+        """Return where tasks come from."""
+        return {"tasks": task_source(method, pool)}
+
+    def fits(self, run: Run, method: TaskConfidence, pool: Pool) -> bool:
+        """Return whether the tasks of the run come from where this method takes them."""
+        return run.tasks is not None and run.tasks.source == task_source(method, pool)
+
+
+def task_source(method: TaskConfidence, pool: Pool) -> str:
+    """Return where tasks come from: the labels of the pool, if it has any and they are wanted; else DERIVED."""
+    labelled = pool.rows["task"].null_count < len(pool)
+    return f"labels: {pool.fields.task}" if labelled and method.tasks != DERIVED else DERIVED
+
+
+def find_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
+    """Return each row's task (N,), −1 for none, and the names of the tasks."""
+    source = task_source(method, stages.pool)
+    if source == DERIVED:
+        return _derive_tasks(stages, method, seed)
+    names, codes = code_labels(stages.pool)
+    return codes, Tasks(names, source)
+
+
+def code_labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
+    """Return the task labels of the pool, those of most rows first (ties: met first), and each row's place in them.
 
     None stands for rows without a label.
     """
@@ -38,41 +154,47 @@ def labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
     codes = np.asarray(coded.indices, np.int64)
     names = coded.dictionary.to_pylist()
     order = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")
-    place = np.argsort(order)
-    return tuple(names[i] for i in order), place[codes]
+    return tuple(names[i] for i in order), np.argsort(order)[codes]
 
 
-def _derived(sweep: Sweep, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
-    count = method.derived_tasks or default_task_count(len(sweep.pool))
-    made_of, embeddings = prompt_embeddings(sweep, method.embeddings)
+def _derive_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
+    count = method.derived_tasks or default_task_count(len(stages.pool))
+    made_of, embeddings = prompt_embeddings(stages, method.embeddings)
+
+    def make(folder: Path, _: Any) -> dict[str, Any]:
+        tasks = derive_tasks(embeddings(), lambda rows: prompts(stages.pool, rows), count, seed=seed)
+        write_json(folder / NAMES, list(tasks.names))
+        return {"task_code": tasks.codes}
+
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
-    n = len(sweep.pool)
-    with sweep.timed("tasks"), sweep.stage(spec, [np.arange(n)]) as parts:
-        if parts.missing():
-            sweep.report.stage("Deriving tasks from the prompts", rows=0, work=0)
-            found = derive_tasks(embeddings(), lambda rows: prompts(sweep.pool, rows), count, seed=seed)
-            write_json(parts.folder / "names.json", list(found.names))
-            parts.write(0, pa.table({"task_code": pa.array(found.codes)}))
-    names = tuple(read_json(parts.folder / "names.json"))
-    return parts.column("task_code", n), Tasks(names, DERIVED, made_of if method.embeddings else "")
+    title = "Deriving tasks from the prompts"
+    folder, (codes,) = stages.once(spec, len(stages.pool), ["task_code"], title, make, percent=False)
+    return codes, Tasks(tuple(read_json(folder / NAMES)), DERIVED, made_of if method.embeddings else "")
 
 
-def confidence_of(sweep: Sweep, method: TaskConfidence, task: IntArray, seed: int) -> tuple[FloatArray, dict[str, int]]:
-    """(N,) confidence of the prompts that were asked, NaN for all others; and how many were asked, how many tokens
-    the model went on by."""
-    usable = sweep.tokens.columns()["prompt_tokens"] > 0
+def measure_confidence(
+    stages: PoolStages, method: TaskConfidence, task: IntArray, seed: int
+) -> tuple[FloatArray, dict[str, int]]:
+    """Return the confidence (N,) of the prompts that were continued, NaN for all others, and their counts."""
+    usable = stages.counts["prompt_tokens"] > 0
     asked = sample_prompts(task, int(task.max(initial=-1)) + 1, method.prompts_per_task, seed, usable)
-    work = sweep.lengths + STEP_COST * method.new_tokens
-    plan = [asked[places] for places in plan_parts(work[asked], sweep.part_tokens)]
-    spec = sweep.about_model("confidence") | {"new_tokens": method.new_tokens, "asked": asked.tolist()}
+    work = stages.lengths + STEP_COST * method.new_tokens
+    plan = [asked[places] for places in plan_by_work(work[asked], stages.part_tokens)]
+    spec = stages.model_spec("confidence") | {"new_tokens": method.new_tokens, "asked": asked.tolist()}
     continuation: GreedyContinuation | None = None
-    with sweep.timed("confidence"), sweep.stage(spec, plan) as parts:
-        for part, rows in sweep.missing([parts], "Continuing prompts of each task", work):
-            continuation = continuation or GreedyContinuation(sweep.model(), new_tokens=method.new_tokens)
-            found = continuation(sweep.tokens.batch(rows))
-            parts.write(part, pa.table({name: pa.array(values) for name, values in found.items()}))
-    n = len(sweep.pool)
+    with stages.timed("confidence"), stages.open(spec, plan) as parts:
+        for part, rows in stages.missing([parts], "Continuing prompts of each task", work):
+            continuation = continuation or _continuation(stages, method)
+            table = continuation(stages.tokens.batch(rows))
+            parts.write(part, pa.table({name: pa.array(values) for name, values in table.items()}))
+    n = len(stages.pool)
     if not len(asked):
         return np.full(n, np.nan, np.float32), {"asked": 0, "continued": 0}
     continued = parts.column("continued", n)
     return parts.column("confidence", n), {"asked": len(asked), "continued": int(continued[asked].sum())}
+
+
+def _continuation(stages: PoolStages, method: TaskConfidence) -> "GreedyContinuation":
+    from core.models.generation.greedy import GreedyContinuation
+
+    return GreedyContinuation(stages.model(), new_tokens=method.new_tokens)

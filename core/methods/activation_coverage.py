@@ -108,5 +108,5 @@ class ActivationCoverage:
         candidates, excluded = split_eligible(excluded_by)
         values = None
         if len(candidates) < np.isfinite(gains).sum():
-            gains = values = self.gains(measured.need_states(), candidates)
+            gains = values = self.gains(measured.need("activations"), candidates)
         return Order(rank_rows(gains, candidates, prefer=self.prefer), excluded, values)

@@ -194,7 +194,7 @@ class AnswerDivergence:
     def bin_of(self, measured: Measured) -> IntArray:
         """Return (N,) the semantic bin of each row after merging to `bins`, 0 = the largest; −1: none."""
         fine: IntArray = measured.need("semantic_bin")
-        return BinTree(fine, measured.need_bin_merges()).cut(self.bins) if self.bins else fine
+        return BinTree(fine, measured.need("bin_merges")).cut(self.bins) if self.bins else fine
 
     def _divergence(self, measured: Measured) -> FloatArray:
         dispersion, anisotropy = (measured.need(name).astype(np.float64) for name in ("dispersion", "anisotropy"))

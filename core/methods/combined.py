@@ -122,7 +122,7 @@ class Combined:
 
     def _member_inputs(self, measured: Measured) -> list[tuple[Method, Measured]]:
         """Pair each member with the measurements it reads: its own, or the shared ones."""
-        inputs = measured.members or (measured,) * len(self.parts)
+        inputs = measured.artifacts.get("members") or (measured,) * len(self.parts)
         return list(zip(self.parts, inputs, strict=True))
 
     def _orders(self, measured: Measured, eligible: BoolArray, seed: int) -> list[Order]:
@@ -240,7 +240,11 @@ def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a is b or bool(np.array_equal(a, b, equal_nan=both_float))
 
 
+def parts_of(method: Method) -> tuple[Method, ...]:
+    """Return the methods that a combination is made of; none for any other method."""
+    return method.parts if isinstance(method, Combined) else ()
+
+
 def expand_combinations(methods: Iterable[Method]) -> list[Method]:
     """Replace each combination by its members; each method once."""
-    expanded = [part for method in methods for part in (method.parts if isinstance(method, Combined) else (method,))]
-    return list(dict.fromkeys(expanded))
+    return list(dict.fromkeys(part for method in methods for part in parts_of(method) or (method,)))

@@ -204,7 +204,7 @@ class PreferenceInfluence:
         return Order(round_robin([rank_rows(column, candidates, prefer="high") for column in values.T]), excluded)
 
     def _influences(self, measured: Measured) -> Influences:
-        stored = measured.need_influences()
+        stored: Influences = measured.need("influences")
         if self.ranking_target not in stored.targets:
             raise MethodError(
                 f"{self.label} is measured for {', '.join(stored.targets)}, not for '{self.ranking_target}'. "

@@ -140,7 +140,8 @@ class TaskConfidence:
 
     def _row_confidence(self, measured: Measured) -> FloatArray:
         if self.confidence == "continuation":
-            return measured.need("confidence")
+            confidence: FloatArray = measured.need("confidence")
+            return confidence
         likelihood: FloatArray = np.exp(-measured.need("nll"))
         return likelihood
 

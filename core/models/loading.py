@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
@@ -244,3 +245,10 @@ def _context_length(config: Any) -> int:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+def peak_memory(device: str) -> int:
+    """Return the peak bytes of a GPU that this process allocated there; on a processor, the bytes it holds now."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)

@@ -122,7 +122,7 @@ def load_duplicates(column: str, pool: Pool, measured: Measured) -> IntArray:
 
 def _task_codes(pool: Pool, measured: Measured) -> IntArray:
     """Return (N,) a number per task, of derived tasks if tasks are derived; -1: no task."""
-    if measured.derived_tasks is not None:
+    if "derived_tasks" in measured.artifacts:
         return np.asarray(measured.columns["task_code"])
     coded = pool.rows["task"].combine_chunks().dictionary_encode()
     return np.asarray(coded.indices.fill_null(-1), np.int64)

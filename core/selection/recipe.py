@@ -263,12 +263,13 @@ def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]
 
 def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArray:
     """Return (N,) the row that each row nearly repeats, -1: none; RecipeError with the command if not measured."""
-    if name not in measured.near_duplicates:
+    if name not in measured.artifacts.get("near_duplicates", {}):
         raise RecipeError(
             f"Near duplicates are not known yet for '{name}'. First run: python -m core duplicates "
             f"{pool.source} --threshold {name.removeprefix(NEAR_DUPLICATES_PREFIX)}"
         )
-    return measured.near_duplicates[name]
+    repeats: IntArray = measured.artifacts["near_duplicates"][name]
+    return repeats
 
 
 def named_near_duplicates(recipe: Recipe) -> set[str]:
@@ -283,7 +284,7 @@ def filter_columns(names: set[str], method: Method, pool: Pool, measured: Measur
     Texts of the pool stay memory-mapped, for core.selection.text_search.
     """
     numbers = score_columns(method, measured)
-    derived = (DERIVED_TASK,) if measured.derived_tasks is not None else ()
+    derived = (DERIVED_TASK,) if "derived_tasks" in measured.artifacts else ()
     columns: dict[str, Any] = {}
     for name in sorted(names):
         if name in numbers:

@@ -1,4 +1,4 @@
-"""Tables stored in parts: one file per group of rows, so that long work can be resumed."""
+"""Tables in parts, each a file that is whole or absent, and the plans that say which rows make up which part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from core.errors import WorkspaceError
 from core.schema import IntArray
 from core.workspace.files import atomic_path, disk_errors, write_json
+
+MAX_PART_ROWS = 16384
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,3 +100,26 @@ def _to_numpy(column: pa.ChunkedArray) -> Any:
 
 def _blank(dtype: np.dtype[Any]) -> Any:
     return {"f": np.nan, "i": -1, "u": 0, "b": False}[dtype.kind]
+
+
+def plan_blocks(n: int, rows: int) -> list[IntArray]:
+    """Return the rows 0 to n - 1 in order, `rows` in each part."""
+    return [np.arange(start, min(start + rows, n)) for start in range(0, n, rows)]
+
+
+def plan_by_work(work: IntArray, part_work: int) -> list[IntArray]:
+    """Return the rows by `work` (N,), most first, cut so that each part holds about `part_work` of it.
+
+    Ties go to the earlier row. Most first, so that a pool with a row that does not fit fails at once.
+    """
+    order = np.argsort(-work, kind="stable")
+    filled = np.cumsum(work[order])
+    parts: list[IntArray] = []
+    start = 0
+    while start < len(order):
+        base = int(filled[start - 1]) if start else 0
+        stop = int(np.searchsorted(filled, base + part_work, side="right"))
+        stop = min(max(stop, start + 1), start + MAX_PART_ROWS)
+        parts.append(order[start:stop])
+        start = stop
+    return parts

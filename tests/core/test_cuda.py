@@ -20,9 +20,8 @@ from transformers import ApertusConfig
 from core.errors import ModelError
 from core.measurement.cost import estimate
 from core.measurement.measure import measure_all
-from core.measurement.run_data import kept_folder, load_measured
-from core.measurement.runs import INFLUENCES
-from core.measurement.token_view import view
+from core.measurement.preference_influence import INFLUENCES
+from core.measurement.run_data import load_measured
 from core.methods import build_method
 from core.models.activations import ActivationObserver
 from core.models.answer_embeddings import AnswerEmbedder
@@ -33,6 +32,7 @@ from core.models.generation.sampler import Sampler
 from core.models.generation.top_p import gumbel_noise
 from core.models.loading import load_model, pick_dtype
 from core.models.reference import resolve_model
+from core.models.row_tokens import read_row
 from core.models.sentence_encoder import SentenceEncoder
 from core.models.training.adam_update import AdamMoments
 from core.models.training.checkpoints import load_epoch_checkpoints
@@ -164,7 +164,7 @@ def test_the_same_neurons_are_active(both, batch, tokens, config):
 
 
 def test_a_row_is_read_token_by_token(both, batch):
-    expected, actual = (view(model, batch["tokens"][4], batch["spans"][4]) for model in both)
+    expected, actual = (read_row(model, batch["tokens"][4], batch["spans"][4]) for model in both)
     assert actual.texts == expected.texts
     assert_near(actual.nll, expected.nll, 10 * SAME)  # single tokens, some of them near 0
     assert_near(actual.entropy, expected.entropy, 10 * SAME)
@@ -415,7 +415,7 @@ def measured(files, model, folder, device, dtype="float32", report=None):
     columns = {}
     for run in runs:
         columns |= load_measured(run).columns
-    influences = Parts.open(kept_folder(runs[-1], INFLUENCES), {}, []).column("preference", len(pool))
+    influences = Parts.open(runs[-1].stage_folder(INFLUENCES), {}, []).column("preference", len(pool))
     return columns | {"influences": influences}
 
 

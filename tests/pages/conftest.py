@@ -19,7 +19,8 @@ from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.answer_geometry import compute_geometry, gram_matrices
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.kmeans import number_by_size
-from core.measurement.run_data import ABOUT, INDICES, INDPTR, write_merges
+from core.measurement.activation_files import ABOUT, INDICES, INDPTR
+from core.measurement.answer_divergence import write_merges
 from core.measurement.runs import DERIVED, Run, Tasks, save_run
 from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions

@@ -270,7 +270,7 @@ def traces(at, which=0):
 def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, coverage_run):
     measured = load_measured(coverage_run)
     order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
-    share = coverage_curve(measured.states, order, [24])[0]
+    share = coverage_curve(measured.need("activations"), order, [24])[0]
     assert coverage.title[0].value.startswith("10 % of the rows reach ")
     assert coverage.title[0].value.endswith(" of what the whole pool switches on")
     mark = figures(coverage)[0]["data"][-1]
@@ -314,7 +314,8 @@ def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(cove
     assert "81 rows have this score" in page_text(at)
     cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
     gains = METHODS["activation_coverage"]().gains(
-        load_measured(coverage_run).states, np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums")
+        load_measured(coverage_run).need("activations"),
+        np.flatnonzero(np.array(pool.rows["task"].to_pylist()) == "sums"),
     )
     assert cut == pytest.approx(np.sort(gains[np.isfinite(gains)])[::-1][23])
 

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.measurement.lookup import file_facts
+from core.measurement.preference_influence import SUBTASKS
 from core.measurement.run_data import load_measured
-from core.measurement.runs import SUBTASKS, given_files, save_run
+from core.measurement.runs import save_run
 from core.methods import build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.selection.recipe import make_selection
@@ -55,7 +57,7 @@ def influencing_run(workspace, pool, source, *, other="other"):
     summary = {
         "seconds": {},
         "tokens": 0,
-        "given": given_files(method),
+        "given": file_facts(method),
         "warnings": ["good: the chosen answer is the longer one in 90% of the pairs.", "other: nothing of yours."],
         "targets": [target_summary(name) for name in ("good", other) if name],
         "warm_up": {

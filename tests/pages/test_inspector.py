@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from core.measurement.measure import measure as measure_pool
-from core.measurement.run_data import TokenView, about, load_measured, token_file, trained_state, view_means, write_view
-from core.measurement.token_view import view_states
+from core.measurement.run_data import load_measured, trained_state
+from core.measurement.token_files import TokenView, token_file, view_means, write_view
+from core.measurement.token_view import view_rows
 from core.methods import build_method
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
@@ -18,7 +19,6 @@ from core.progress import SilentReporter
 from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
-from core.workspace.folder import content_key
 from core.workspace.jobs import list_jobs
 from core.workspace.parts import Parts
 from pages.ui.row import scores, tokens
@@ -64,7 +64,7 @@ def read(measure, workspace, pool):
     vectors = np.eye(4, dtype=np.float16)[np.arange(n) % 4] + np.linspace(0, 0.5, n, dtype=np.float16)[:, None]
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
     plan = [np.arange(n)[::2], np.arange(n)[1::2]]
-    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    folder = run.stage_folder("base")
     parts = Parts.open(folder, {}, plan)
     table = pa.table({"prompt_embedding": flat, "response_embedding": flat})
     for number, rows in enumerate(plan):
@@ -279,7 +279,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     first = tokens.load_views(tokens.Source(run, calibrated=False), 0)
     mean = view_means({name: [one] for name, one in first.items()})[0]["nll"]
     assert mean == pytest.approx(load_measured(run).columns["nll"][0], abs=1e-4)
-    ahead = view_states(run, [7], workspace, calibrated=False, device="cpu", report=SilentReporter())
+    ahead = view_rows(run, [7], workspace, calibrated=False, device="cpu", report=SilentReporter())
     assert len(ahead["base"][0]) == load_measured(run).columns["response_tokens"][7]
 
 
@@ -339,7 +339,7 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
     run = entropy_shift_run(workspace, pool, dtype="float32")
-    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    folder = run.stage_folder("base")
     flat = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(2 * len(pool), np.float16)), 2)
     parts = Parts.open(folder, {}, [np.arange(len(pool))])
     parts.write(0, pa.table({"prompt_embedding": flat, "response_embedding": flat}))

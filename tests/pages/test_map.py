@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from core.analysis import maps
-from core.measurement.run_data import about, load_measured
+from core.measurement.run_data import load_measured
 from core.schema import Reading
 from core.selection.selection import Pin
-from core.workspace.folder import content_key
 from core.workspace.jobs import cancel_job, list_jobs
 from core.workspace.parts import Parts
 from pages.ui.charts import raster
@@ -39,7 +38,7 @@ CHART = "explore.map.0"
 def embedded(workspace, pool):
     """Store an entropy shift run with embeddings of prompts and responses in three groups, by task, and a map."""
     run = entropy_shift_run(workspace, pool, dtype="float32")
-    folder = workspace.folder("measurements", content_key(about(run, "probe") | {"state": None}))
+    folder = run.stage_folder("base")
     kind = np.arange(len(pool)) % 3
     vectors = (CORNERS[kind] + np.random.default_rng(0).normal(0, 0.01, (len(pool), 4))).astype(np.float16)
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)

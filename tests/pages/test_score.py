@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from core.measurement.run_data import load_measured
-from core.measurement.runs import Tasks, save_run, task_source
+from core.measurement.runs import Tasks, save_run
+from core.measurement.task_confidence import task_source
 from core.methods import build_method, describe_method
 from pages.ui.shell import jobs
 

@@ -74,6 +74,10 @@ class RowGradients:
         numbers = sum(o * i for o, i in self.shapes.values())
         self._max_gradients = max(1, GRADIENT_BYTES.get(kind, GRADIENT_BYTES["cpu"]) // (4 * numbers))
 
+    def uniform_direction(self) -> dict[str, Tensor]:
+        """Return a direction of ones: what a trial is timed with."""
+        return {name: torch.ones(shape) for name, shape in self.shapes.items()}
+
     def scores(
         self, batch: Mapping[str, Any], directions: Sequence[Mapping[str, Tensor]], moments: AdamMoments | None = None
     ) -> RowScores:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import WinnowError
-from core.measurement.runs import Run, list_runs, pick_run
+from core.measurement.lookup import pick_run
+from core.measurement.runs import Run, list_runs
 from core.methods import METHODS, NEEDS_SETUP, build_method, standalone_methods
 from core.methods.params import all_params
 from core.schema import Method, Pool

@@ -183,7 +183,7 @@ def _load_labels(run_id: str, root: str, _run: Run) -> IntArray:
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _load_coverage(run_id: str, root: str, _run: Run) -> PoolCoverage:
     params = _run.method["params"]
-    return PoolCoverage.of(cached.measurements(_run).need_states(), params["growth"], params["tau"])
+    return PoolCoverage.of(cached.measurements(_run).need("activations"), params["growth"], params["tau"])
 
 
 def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 import streamlit as st
 
 from core.errors import WinnowError
-from core.measurement.imported import import_score, numeric_fields
-from core.measurement.runs import Run, reads_alike
+from core.measurement.imported import numeric_fields
+from core.measurement.lookup import reads_alike
+from core.measurement.measure import measure
+from core.measurement.runs import Run
 from core.methods import build_method
-from core.schema import Pool
+from core.progress import SilentReporter
+from core.schema import Pool, Reading
 from pages.ui.compare import contenders
 from pages.ui.compare.contenders import MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
@@ -108,7 +111,8 @@ def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequ
     try:
         method = build_method("imported", params)
         if contenders.find_run_of(pool, contenders.list_pool_runs(pool), Contender("imported", params)) is None:
-            import_score(cached.workspace(), pool, method, measured, now.seed)  # type: ignore[arg-type]
+            reading, report = Reading(**measured.reading), SilentReporter()
+            measure(pool, method, reading, cached.workspace(), seed=now.seed, report=report)
     except WinnowError as error:
         state.leave_notice(str(error))
         return

@@ -12,7 +12,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
-from core.measurement.runs import Run, list_runs, pick_run
+from core.measurement.lookup import pick_run
+from core.measurement.runs import Run, list_runs
 from core.methods import METHODS, build_method
 from core.methods.params import all_params, list_choices
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
@@ -123,7 +124,7 @@ def _step(f: Field[Any]) -> float:
 def _has_effect(run: Run, current: Method, name: str) -> bool:
     """Return whether a parameter has an effect, given the others."""
     if isinstance(current, PreferenceInfluence) and name in ("target", "subtasks"):
-        subtasks = cached.measurements(run).need_influences().subtasks
+        subtasks = cached.measurements(run).need("influences").subtasks
         several = len(subtasks) > 1 if name == "target" else len(subtasks.get(current.ranking_target, ())) > 1
         return several or (name, current.subtasks) == ("subtasks", "in turn")
     other, choice = ONLY_WITH.get(name, ("name", current.name))

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import streamlit as st
 
+from core.measurement.lookup import find_signal
 from core.measurement.run_data import load_measured
-from core.measurement.runs import Run, find_signal
+from core.measurement.runs import Run
 from core.methods import build_method, describe_method
 from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
@@ -24,7 +25,6 @@ from core.pool.preference.target_sets import TargetSet, load_target_set, source_
 from core.schema import Columns, IntArray, Measured, Method, Pool, Reading
 from core.workspace.folder import Workspace
 from core.workspace.jobs import Job, list_jobs
-from pages.ui.data import cached
 
 MAX_POOLS = 3  # open at the same time, for all visitors together
 MAX_TABLES = 12
@@ -209,4 +209,4 @@ def _freeze(arrays: Columns) -> None:
 
 def find_coverage_run(pool: Pool, run: Run) -> Run | None:
     """Return `run` if it stored activations, else the newest such run under the same reading; None if there is none."""
-    return run if "states" in run.kept else find_signal(cached.workspace(), pool, "activations", Reading(**run.reading))
+    return run if "states" in run.kept else find_signal(workspace(), pool, "activations", Reading(**run.reading))

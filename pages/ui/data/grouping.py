@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.measurement.runs import Run, find_signal
+from core.measurement.lookup import find_signal
+from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
 from pages.ui.data import cached
 from pages.ui.words import escape_markdown, model_name, task_label

@@ -74,7 +74,7 @@ def _curves(
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
 def _pool_coverage(run_id: str, root: str, _run: Run) -> PoolCoverage:
     params = _run.method["params"]
-    return PoolCoverage.of(cached.measurements(_run).need_states(), params["growth"], params["tau"])
+    return PoolCoverage.of(cached.measurements(_run).need("activations"), params["growth"], params["tau"])
 
 
 @st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)

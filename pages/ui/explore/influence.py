@@ -7,7 +7,9 @@ import numpy as np
 import streamlit as st
 
 from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck
-from core.measurement.runs import INFLUENCES, Run, find_signal
+from core.measurement.lookup import find_signal
+from core.measurement.preference_influence import INFLUENCES
+from core.measurement.runs import Run
 from core.methods import build_method
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
@@ -37,7 +39,7 @@ class ScoredInfluence:
     @property
     def subtasks(self) -> dict[str, tuple[str, ...]]:
         """Sub-tasks of every target."""
-        return dict(cached.measurements(self.run).need_influences().subtasks)
+        return dict(cached.measurements(self.run).need("influences").subtasks)
 
     @property
     def targets(self) -> list[str]:

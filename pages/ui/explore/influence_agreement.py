@@ -83,7 +83,9 @@ def _compare_orders(
 
 def _by_subtask(scored: ScoredInfluence) -> dict[str, Values]:
     """Return the scores of each sub-task of the current target as columns "subtask.0", "subtask.1", ..."""
-    values = cached.measurements(scored.run).need_influences().of(scored.method.ranking_target, scored.method.objective)
+    values = (
+        cached.measurements(scored.run).need("influences").of(scored.method.ranking_target, scored.method.objective)
+    )
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 

@@ -93,6 +93,6 @@ def _list_marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[
     ]
     subtasks = scored.subtasks[method.ranking_target]
     if len(subtasks) > 1:
-        by_subtask = cached.measurements(scored.run).need_influences().of(method.ranking_target, method.objective)[row]
+        by_subtask = cached.measurements(scored.run).need("influences").of(method.ranking_target, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
     return [*marks, "selected" if row in live.selection.rows else "not selected"]

@@ -15,7 +15,7 @@ from pages.ui.data.bins import Binned, Grid, Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.influence import COLUMN_PREFIX, SCORE, ScoredInfluence, check_score
-from pages.ui.words import PER_TARGET, escape_markdown
+from pages.ui.words import escape_markdown, meaning
 
 NEGLIGIBLE_RHO = 0.2  # |Spearman| with length that counts as no correlation
 
@@ -72,7 +72,7 @@ def draw_ridges(scored: ScoredInfluence, live: LiveSelection) -> tuple[IntArray,
             else f"{100 * helping:.0f} % help, median {format_number(float(median))}"
         )
         targets.append(Ridge(name, summary, layers, live.cutoff if is_ranking else None))
-    title = PER_TARGET[COLUMN_PREFIX[scored.method.objective]].title
+    title = meaning(COLUMN_PREFIX[scored.method.objective]).title
     event = st.plotly_chart(
         influence.ridges(spread.edges, targets, title=title),
         key="explore.influence.ridges",

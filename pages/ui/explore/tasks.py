@@ -7,7 +7,8 @@ import streamlit as st
 
 from core.analysis import allocation
 from core.analysis.allocation import Allocation, Bands
-from core.measurement.runs import Run, find_signal
+from core.measurement.lookup import find_signal
+from core.measurement.runs import Run
 from core.methods import build_method
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading

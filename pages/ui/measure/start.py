@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.measurement.lookup import signals_of
+from core.measurement.registry import MEASUREMENTS
 from core.measurement.runs import Run, list_runs
 from core.methods import METHODS
 from core.schema import Method, Pool, Reading
@@ -16,13 +18,6 @@ from pages.ui.shell import jobs, show, state
 from pages.ui.words import escape_markdown, join_words, model_name
 
 ONE_PASS = {"base": "NLL, entropy, embeddings", "activations": "activation states"}
-AFTERWARDS = {
-    "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
-    "confidence": "Some prompts of each task are continued, greedily.",
-    "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the target "
-    "sets. Nothing is stored of a gradient.",
-    "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
-}
 EMBEDDED = (
     "The embedded model is here so that everything runs at once, anywhere, without a download. It is very small and "
     "knows little. For decisions about real training data choose a real model: ideally the one you will fine-tune, "
@@ -53,7 +48,12 @@ def describe_work(pool: Pool) -> None:
     needs = {signal for method in methods for signal in method.needs}
     outputs = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)
     sentences = [f"One pass of the model over all rows gives: {outputs}."] if "base" in needs else []
-    sentences += [words for signal, words in AFTERWARDS.items() if signal in needs]
+    sentences += [
+        sentence
+        for measurement in MEASUREMENTS.values()
+        for signal, sentence in measurement.work_in_words.items()
+        if signal in needs
+    ]
     if len(methods) > 1:
         sentences.append(f"That serves {join_words([method.label.lower() for method in methods])}, together.")
     st.caption(" ".join(sentences) or "The tokenizer alone is enough: no model runs.")
@@ -139,7 +139,9 @@ def _draw_cost(result: Mapping[str, Any]) -> None:
 def result_panel(run: Run) -> None:
     """Draw the result: tokens, time, warnings, and the loss of the warm-up."""
     seconds = run.summary.get("seconds", {})
-    own_pass = "base" not in run.signals or seconds.get("probe", 0.0) > 0  # else another method's base pass was reused
+    own_pass = (
+        "base" not in signals_of(run) or seconds.get("probe", 0.0) > 0
+    )  # else another method's base pass was reused
     how = "in" if own_pass else "read before, for another method;"
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -12,8 +12,8 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.errors import WorkspaceError
-from core.measurement.run_data import kept_folder
-from core.measurement.runs import Run, find_signal
+from core.measurement.lookup import find_signal, signals_of
+from core.measurement.runs import Run
 from core.models.generation.answers import ANSWER_COLUMNS, AnswerCounts
 from core.schema import Pool, Reading
 from core.workspace.parts import Parts
@@ -43,7 +43,7 @@ class PartIndex:
 
 def find_answers_run(pool: Pool, run: Run) -> Run | None:
     """Return the newest run with answers under the reading of `run`, `run` itself first; None if there is none."""
-    if "answers" in run.signals:
+    if "answers" in signals_of(run):
         return run
     return find_signal(cached.workspace(), pool, "answers", Reading(**run.reading))
 
@@ -69,7 +69,7 @@ def _load_row(pool: Pool, run: Run, kind: str, row: int, columns: list[str]) -> 
 
 @st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
 def _index_parts(run_id: str, kind: str, root: str, _run: Run, _rows: int) -> PartIndex | None:
-    folder = kept_folder(_run, kind)
+    folder = _run.stage_folder(kind)
     if folder is None:
         return None
     parts = open_parts(folder)

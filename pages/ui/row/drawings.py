@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from core.measurement.run_data import BASE, CALIBRATED, TokenView
+from core.measurement.token_files import BASE, CALIBRATED, TokenView
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import format_number
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint

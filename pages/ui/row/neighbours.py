@@ -9,8 +9,9 @@ import streamlit as st
 
 from core.analysis.nearest_rows import Block, cosine_similarities, find_nearest
 from core.columns import near_duplicate_similarity
+from core.measurement.lookup import find_signal
 from core.measurement.run_data import base_parts
-from core.measurement.runs import Run, find_signal
+from core.measurement.runs import Run
 from core.pool.near_duplicates import load_near_duplicates
 from core.pool.pools import read_rows
 from core.schema import FloatArray, IntArray, Pool, Row

@@ -7,7 +7,8 @@ import streamlit as st
 
 from core import methods
 from core.errors import WinnowError
-from core.measurement.runs import Run, list_runs, pick_run, reads_alike
+from core.measurement.lookup import pick_run, reads_alike
+from core.measurement.runs import Run, list_runs
 from core.schema import Method, Pool, Row
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values

@@ -10,8 +10,10 @@ import streamlit as st
 
 from core.cli.arguments import measure_arguments
 from core.errors import WinnowError
-from core.measurement.run_data import BASE, CALIBRATED, TokenView, read_view, token_file, trained_state, view_means
-from core.measurement.runs import Run, find_run, find_signal
+from core.measurement.lookup import find_run, find_signal
+from core.measurement.run_data import trained_state
+from core.measurement.runs import Run
+from core.measurement.token_files import BASE, CALIBRATED, TokenView, read_view, token_file, view_means
 from core.schema import Pool, Reading, Row
 from core.workspace.jobs import Job, get_job, list_jobs, start_job
 from pages.ui.data import cached

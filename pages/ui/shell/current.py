@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 import streamlit as st
 
 from core.errors import WinnowError
-from core.measurement.runs import Run, find_run
+from core.measurement.lookup import find_run
+from core.measurement.runs import Run
 from core.methods import METHODS, build_method, describe_method
 from core.methods.suggestions import with_suggestions
 from core.schema import Method, Pool

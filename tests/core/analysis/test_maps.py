@@ -16,7 +16,7 @@ from core.analysis import maps, projection
 from core.analysis.maps import EmbeddingSource, list_sources, load_map, make_map, map_folder, need_source
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.measure import measure
-from core.measurement.run_data import base_parts, load_measured, load_states
+from core.measurement.run_data import base_parts, load_measured
 from core.measurement.runs import save_run
 from core.methods import build_method
 from core.pool.pools import load_pool
@@ -118,7 +118,7 @@ def test_rows_with_the_same_active_neurons_coincide(measured):
     workspace, pool, run, reading = measured
     source = need_source(workspace, pool, reading, "activations")
     make_map(workspace, source, "pca", 0)
-    xy, states = load_map(workspace, source, "pca", 0), load_states(run)
+    xy, states = load_map(workspace, source, "pca", 0), load_measured(run).need("activations")
     placed = np.flatnonzero(np.diff(states.indptr))
     assert np.isfinite(xy).all(axis=1).nonzero()[0].tolist() == placed.tolist()
     alike = [(a, b) for a in placed for b in placed if a < b and np.array_equal(states.row(a), states.row(b))]

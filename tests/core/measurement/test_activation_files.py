@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from core.algorithms.active_neurons import ABSENT
-from core.measurement.run_data import COLUMN, NEURONS, gather_states, have_states, read_states
+from core.measurement.activation_files import COLUMN, NEURONS, gather_activations, has_activations, read_activations
 from core.workspace.parts import Parts
 
 
@@ -23,26 +23,26 @@ ROWS = [[0, 4], [1, 5], [ABSENT, ABSENT], [2, 8]]
 
 
 def test_rows_come_back_in_the_order_of_the_pool(tmp_path):
-    gather_states(stored(tmp_path, [[3, 1], [2, 0]], ROWS), 4)
-    states = read_states(tmp_path)
+    gather_activations(stored(tmp_path, [[3, 1], [2, 0]], ROWS), 4)
+    states = read_activations(tmp_path)
     assert states.neurons == 9
     assert [states.row(i).tolist() for i in range(4)] == [[0, 4], [1, 5], [], [2, 8]]
 
 
 def test_they_are_mapped_and_not_loaded(tmp_path):
-    gather_states(stored(tmp_path, [[0, 1, 2, 3]], ROWS), 4)
-    assert isinstance(read_states(tmp_path).indices, np.memmap)
+    gather_activations(stored(tmp_path, [[0, 1, 2, 3]], ROWS), 4)
+    assert isinstance(read_activations(tmp_path).indices, np.memmap)
 
 
 def test_parts_are_removed_once_the_whole_is_there(tmp_path):
     parts = stored(tmp_path, [[3, 1], [2, 0]], ROWS)
-    assert not have_states(tmp_path)
-    gather_states(parts, 4)
-    assert have_states(tmp_path)
+    assert not has_activations(tmp_path)
+    gather_activations(parts, 4)
+    assert has_activations(tmp_path)
     assert parts.missing() == [0, 1]
 
 
 @pytest.mark.parametrize("rows", [[[ABSENT, ABSENT]] * 3, [[ABSENT, ABSENT]]])
 def test_a_pool_of_rows_without_a_response_has_states_without_neurons(tmp_path, rows):
-    gather_states(stored(tmp_path, [list(range(len(rows)))], rows), len(rows))
-    assert read_states(tmp_path).indptr.tolist() == [0] * (len(rows) + 1)
+    gather_activations(stored(tmp_path, [list(range(len(rows)))], rows), len(rows))
+    assert read_activations(tmp_path).indptr.tolist() == [0] * (len(rows) + 1)

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from core.measurement.cost import TRAINING_COST, estimate, prompts_asked, reads_pool, tokens_drawn, training_cost
+from core.measurement.cost import estimate
+from core.measurement.preference_influence import adapter_share
+from core.measurement.registry import measurement_of
+from core.measurement.warm_up import TRAINING_COST
 from core.methods import METHODS, build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
@@ -30,24 +33,29 @@ def cost(pool, tmp_path, tiny_model_dir):
     return of
 
 
+def work(name, pool, **params):
+    method = build_method(name, params)
+    return measurement_of(name).cost(method, pool)
+
+
 def test_a_task_is_asked_as_many_prompts_as_it_has(pool):
-    assert prompts_asked(build_method("task_confidence", {"prompts_per_task": 10}), pool) == 10 + 3
-    assert prompts_asked(build_method("task_confidence", {"confidence": "response"}), pool) == 0
-    assert prompts_asked(build_method("task_confidence", {"tasks": "derived", "derived_tasks": 4}), pool) == 43
-    assert prompts_asked(build_method("entropy_shift", {}), pool) == 0
+    assert work("task_confidence", pool, prompts_per_task=10).prompts == 10 + 3
+    assert work("task_confidence", pool, confidence="response").prompts == 0
+    assert work("task_confidence", pool, tasks="derived", derived_tasks=4).prompts == 43
+    assert work("entropy_shift", pool).prompts == 0
 
 
 def test_the_whole_pool_is_read_only_where_a_method_needs_it(pool):
-    assert not reads_pool(build_method("task_confidence", {}), pool)
-    assert reads_pool(build_method("task_confidence", {"tasks": "derived"}), pool)
-    assert not reads_pool(build_method("task_confidence", {"tasks": "derived", "embeddings": "some/encoder"}), pool)
-    assert reads_pool(build_method("activation_coverage", {}), pool)
+    assert not work("task_confidence", pool).base_pass
+    assert work("task_confidence", pool, tasks="derived").base_pass
+    assert not work("task_confidence", pool, tasks="derived", embeddings="some/encoder").base_pass
+    assert work("activation_coverage", pool).base_pass
 
 
-def test_answers_are_at_most_so_many_tokens():
-    assert tokens_drawn(build_method("answer_divergence", {"answers": 3, "max_new_tokens": 7})) == 21
-    assert tokens_drawn(build_method("answer_divergence", {"source": "file"})) == 0
-    assert tokens_drawn(build_method("random", {})) == 0
+def test_answers_are_at_most_so_many_tokens(pool):
+    assert work("answer_divergence", pool, answers=3, max_new_tokens=7).generated == 21
+    assert work("answer_divergence", pool, source="file").generated == 0
+    assert work("random", pool).generated == 0
 
 
 def test_several_methods_share_one_pass(cost):
@@ -73,13 +81,14 @@ def test_the_tokenizer_alone_costs_no_pass(cost):
     assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
 
 
-def test_gradients_of_every_row_are_counted_once_an_epoch(cost):
+def test_gradients_of_every_row_are_counted_once_an_epoch(cost, pool):
     method = {"epochs": 3, "warmup": 0.5}
     one, three = (cost(build_method("preference_influence", method | {"epochs": epochs})) for epochs in (1, 3))
     assert (one.epochs, three.epochs, three.passes) == (1, 3, 0)
     assert three.gradient_seconds > 0 < three.calibration_seconds
     assert three.seconds > three.gradient_seconds + three.calibration_seconds
-    assert (
-        training_cost(build_method("preference_influence", method), 43) == TRAINING_COST * 3
-    )  # 256 rows at least: all
-    assert training_cost(build_method("preference_influence", method), 10_000) == TRAINING_COST * 3 * 0.5
+    assert work("preference_influence", pool, **method).training == TRAINING_COST * 3  # 256 rows at least: all
+
+
+def test_a_warm_up_trains_on_its_share_of_a_large_pool():
+    assert adapter_share(build_method("preference_influence", {"warmup": 0.5}), 10_000) == 0.5

@@ -16,17 +16,17 @@ from core.algorithms.answer_geometry import compute_geometry
 from core.algorithms.greedy_coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measurement import stages as passes
+from core.measurement.lookup import find_run, fits
 from core.measurement.measure import measure, measure_all
-from core.measurement.run_data import kept_folder, load_measured
-from core.measurement.runs import Run, find_run, fits, list_runs
-from core.measurement.stages import plan_parts
-from core.measurement.task_confidence import labels
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run, list_runs
+from core.measurement.task_confidence import code_labels
 from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
 from core.workspace.folder import Workspace
-from core.workspace.parts import Parts
+from core.workspace.parts import Parts, plan_by_work
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 
@@ -141,9 +141,9 @@ def test_changed_weights_are_another_measurement(pool_file, workspace, reading, 
 
 def test_parts_hold_every_row_once_longest_first():
     lengths = np.array([5, 90, 20, 20, 100, 1])
-    assert [p.tolist() for p in plan_parts(lengths, 110)] == [[4], [1, 2], [3, 0, 5]]
-    assert [p.tolist() for p in plan_parts(lengths, 10)] == [[4], [1], [2], [3], [0, 5]]
-    assert plan_parts(np.array([], np.int64), 10) == []
+    assert [p.tolist() for p in plan_by_work(lengths, 110)] == [[4], [1, 2], [3, 0, 5]]
+    assert [p.tolist() for p in plan_by_work(lengths, 10)] == [[4], [1], [2], [3], [0, 5]]
+    assert plan_by_work(np.array([], np.int64), 10) == []
 
 
 def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> None:
@@ -270,7 +270,7 @@ def test_another_growth_or_number_of_clusters_runs_no_model(pool_file, workspace
 
 def test_the_stored_gains_are_the_greedy_order_of_the_stored_states(pool_file, workspace, reading):
     measured = load_measured(run_on(pool_file, workspace, reading, COVER))
-    cover = coverage_order(measured.states)
+    cover = coverage_order(measured.need("activations"))
     order = COVER.order(measured, np.ones(240, bool), seed=0)
     np.testing.assert_array_equal(order.rows, cover.rows)
     np.testing.assert_array_equal(measured.columns["coverage_gain"][order.rows], cover.gains)
@@ -351,11 +351,11 @@ def test_answers_are_drawn_and_their_geometry_is_that_of_what_is_stored(pool_fil
     run = run_on(pool_file, workspace, reading, SPREAD)
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] <= 3).all()
-    grams = Parts.open(kept_folder(run, "grams"), {}, []).column("gram", 240).reshape(240, 3, 3)
+    grams = Parts.open(run.stage_folder("grams"), {}, []).column("gram", 240).reshape(240, 3, 3)
     geometry = compute_geometry(grams)
     np.testing.assert_array_equal(measured.columns["dispersion"], geometry.dispersion.astype(np.float32))
     np.testing.assert_array_equal(measured.columns["anisotropy"], geometry.anisotropy.astype(np.float32))
-    assert len(measured.bin_merges) == measured.columns["semantic_bin"].max() == 5
+    assert len(measured.need("bin_merges")) == measured.columns["semantic_bin"].max() == 5
     assert run.summary["answers"]["asked"] == 720
     assert sorted(SPREAD.order(measured, np.ones(240, bool), seed=0).rows.tolist()) == list(
         np.flatnonzero(np.isfinite(measured.columns["dispersion"]))
@@ -414,6 +414,6 @@ def test_tasks_are_numbered_by_size_and_rows_keep_theirs(tmp_path):
     file = tmp_path / "few.jsonl"
     tasks = ["x", "y", "y", None]
     file.write_text("".join(json.dumps({"instruction": f"{t}", "output": "o", "task": t}) + "\n" for t in tasks))
-    names, codes = labels(load_pool(str(file), workspace=tmp_path))
+    names, codes = code_labels(load_pool(str(file), workspace=tmp_path))
     assert [names[code] for code in codes] == tasks
     assert names[0] == "y"

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from core.errors import Cancelled, MethodError, PoolError, ReplayError
+from core.measurement.lookup import find_run
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
-from core.measurement.runs import find_run
-from core.measurement.stages import Sweep
+from core.measurement.stages import PoolStages
 from core.measurement.target_pairs import read_pairs
 from core.methods import build_method, describe_method
 from core.methods.preference_influence import PreferenceInfluence
@@ -159,10 +159,10 @@ def by_hand(pool, pairs, checkpoints, sweep):
 def test_influences_are_those_of_a_loop_over_rows_pairs_and_checkpoints(pool_file, workspace, reading, targets):
     method = method_of(targets[0], subtask="kind")
     run = run_on(pool_file, workspace, reading, method)
-    found = load_measured(run).influences
+    found = load_measured(run).need("influences")
     assert found.subtasks == {"wanted": ("a", "b")}
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    sweep = Sweep(pool, reading, resolve_model(reading.model, None), workspace, SilentReporter())
+    sweep = PoolStages(pool, reading, resolve_model(reading.model, None), workspace, SilentReporter())
     checkpoints = load_epoch_checkpoints(next(workspace.root.glob("models/*")))
     wanted = by_hand(pool, read_pairs(sweep, method, str(targets[0]), 0), checkpoints, sweep)
     for loss in ("preference", "sft"):
@@ -174,22 +174,22 @@ def test_influences_are_those_of_a_loop_over_rows_pairs_and_checkpoints(pool_fil
 
 def test_what_was_stopped_goes_on_and_gives_the_same_bits(pool_file, workspace, reading, targets, tmp_path):
     method = method_of(targets[0])
-    whole = load_measured(run_on(pool_file, workspace, reading, method)).influences
+    whole = load_measured(run_on(pool_file, workspace, reading, method)).need("influences")
     other = type(workspace)(tmp_path / "other")
     for place in ("after epoch 1", "after epoch 2"):
         with pytest.raises(Cancelled):
             run_on(pool_file, other, reading, method, Stages(f"Influence of each row {place}"))
     report = Stages()
-    again = load_measured(run_on(pool_file, other, reading, method, report)).influences
+    again = load_measured(run_on(pool_file, other, reading, method, report)).need("influences")
     np.testing.assert_array_equal(again.preference, whole.preference)
     assert ("Influence of each row after epoch 1 of 2", 0) not in report.begun  # done before, so not begun again
 
 
 def test_another_target_repeats_nothing_of_the_first(pool_file, workspace, reading, targets):
-    first = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0]))).influences
+    first = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0]))).need("influences")
     stamps = {f: f.stat().st_mtime_ns for f in workspace.root.glob("measurements/*/part-*")}
     both = method_of(targets[0], targets=f"wanted={targets[0]}; other={targets[1]}")
-    found = load_measured(run_on(pool_file, workspace, reading, both)).influences
+    found = load_measured(run_on(pool_file, workspace, reading, both)).need("influences")
     assert found.targets == ("wanted", "other")
     np.testing.assert_array_equal(found.of("wanted", "preference"), first.preference)
     assert {f: f.stat().st_mtime_ns for f in stamps} == stamps
@@ -198,7 +198,9 @@ def test_another_target_repeats_nothing_of_the_first(pool_file, workspace, readi
 
 def test_the_form_of_adam_and_momentum_change_influences_not_the_warm_up(pool_file, workspace, reading, targets):
     made = [
-        load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], **choice))).influences.preference
+        load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], **choice)))
+        .need("influences")
+        .preference
         for choice in ({}, {"form": "release"}, {"momentum": "off"})
     ]
     assert not np.allclose(made[0], made[1], equal_nan=True) and not np.allclose(made[0], made[2], equal_nan=True)

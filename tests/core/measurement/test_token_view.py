@@ -14,21 +14,13 @@ from transformers import PreTrainedTokenizerFast
 from core.cli import commands
 from core.errors import RecipeError, WorkspaceError
 from core.measurement.measure import measure
-from core.measurement.run_data import (
-    BASE,
-    CALIBRATED,
-    base_parts,
-    load_measured,
-    read_view,
-    token_file,
-    token_parts,
-    trained_state,
-    view_means,
-)
-from core.measurement.token_view import pieces, view, view_states
+from core.measurement.run_data import base_parts, load_measured, token_parts, trained_state
+from core.measurement.token_files import BASE, CALIBRATED, read_view, token_file, view_means
+from core.measurement.token_view import view_rows
 from core.methods import build_method
 from core.models.loading import load_model
 from core.models.reference import resolve_model
+from core.models.row_tokens import read_row, split_text
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
@@ -68,14 +60,14 @@ def run(pool, place, tiny_model_dir):
 
 
 def viewed(run, rows, place, *, calibrated=True):
-    return view_states(run, rows, place, calibrated=calibrated, device="cpu", report=SilentReporter())
+    return view_rows(run, rows, place, calibrated=calibrated, device="cpu", report=SilentReporter())
 
 
 @every_family
 def test_every_token_has_the_plain_likelihood_and_entropy(config, model):
     network = network_of(config)
     tokens = np.random.default_rng(0).integers(4, 300, 40).astype(np.uint32)
-    found = view(replace(model, network=network), tokens, np.array([5, 9, 20, 40], np.int32))
+    found = read_row(replace(model, network=network), tokens, np.array([5, 9, 20, 40], np.int32))
     with torch.inference_mode():
         ids = torch.from_numpy(tokens.astype(np.int64))[None]
         logp = log_softmax(network(ids).logits[0].double(), dim=-1)
@@ -103,8 +95,8 @@ def test_the_tokens_of_a_row_are_its_response(pool, run, place):
 
 
 def test_a_row_without_a_response_has_no_tokens(model):
-    one = view(model, np.arange(4, 9).astype(np.uint32), np.empty(0, np.int32))
-    assert (len(one), one.starts) == (0, ())
+    one = read_row(model, np.arange(4, 9).astype(np.uint32), np.empty(0, np.int32))
+    assert (one.texts, one.starts) == ((), ())
     assert view_means({BASE: [one]}) == [{"tokens": 0, "nll": None, "entropy": None}]
 
 
@@ -181,7 +173,7 @@ def test_a_pool_that_no_model_has_read_is_refused_with_the_command_that_does(poo
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_pieces_end_to_end_are_the_text(tokenizer, text):
     ids = np.array(tokenizer(text, add_special_tokens=False)["input_ids"], np.uint32)
-    told = pieces(tokenizer, ids, np.arange(len(ids)))
+    told = split_text(tokenizer, ids, np.arange(len(ids)))
     assert "".join(told) == text
     assert len(told) == len(ids)
 
@@ -189,12 +181,12 @@ def test_the_pieces_end_to_end_are_the_text(tokenizer, text):
 def test_a_letter_of_several_tokens_is_told_with_its_last(tokenizer):
     ids = np.array(tokenizer("日", add_special_tokens=False)["input_ids"], np.uint32)
     assert len(ids) == 3
-    assert pieces(tokenizer, ids, np.arange(3)) == ["", "", "日"]
+    assert split_text(tokenizer, ids, np.arange(3)) == ["", "", "日"]
 
 
 def test_bytes_that_are_no_letter_are_not_waited_for_forever(tokenizer):
     half = tokenizer("日", add_special_tokens=False)["input_ids"][:1] * 30
-    told = pieces(tokenizer, np.array(half, np.uint32), np.arange(30))
+    told = split_text(tokenizer, np.array(half, np.uint32), np.arange(30))
     assert "".join(told) == "\ufffd" * 30
 
 
@@ -205,5 +197,5 @@ def test_a_space_that_leads_a_word_is_kept():
     rules.pre_tokenizer = pre_tokenizers.Metaspace()
     rules.decoder = decoders.Metaspace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="<unk>")
-    assert pieces(tokenizer, np.array([0, 1, 2], np.uint32), np.arange(3)) == ["it", " is", " so"]
-    assert pieces(tokenizer, np.array([0, 1, 2], np.uint32), np.array([1, 2])) == [" is", " so"]
+    assert split_text(tokenizer, np.array([0, 1, 2], np.uint32), np.arange(3)) == ["it", " is", " so"]
+    assert split_text(tokenizer, np.array([0, 1, 2], np.uint32), np.array([1, 2])) == [" is", " so"]

@@ -17,7 +17,7 @@ def measured(growth="once", on=ON, responses=(5, 5, 5, 5, 5)) -> Measured:
     states = ActiveNeurons(np.cumsum([0, *map(len, on)]), np.array([n for row in on for n in row], np.uint32), 4)
     columns = {"response_tokens": np.array(responses)}
     rows = method.candidates(states, Measured("p", columns))
-    return Measured("p", columns | {"coverage_gain": method.gains(states, rows)}, states)
+    return Measured("p", columns | {"coverage_gain": method.gains(states, rows)}, {"activations": states})
 
 
 def order(pool: Measured, eligible=(1, 1, 1, 1, 1), growth="once"):
@@ -61,5 +61,5 @@ def test_rows_without_a_response_are_selectable_only_if_no_row_has_one():
 
 def test_a_filtered_order_needs_the_active_neurons():
     bare = Measured("p", measured().columns)
-    with pytest.raises(MethodError, match="activation states"):
+    with pytest.raises(MethodError, match="'activations', which is not measured"):
         order(bare, eligible=(1, 0, 1, 1, 1))

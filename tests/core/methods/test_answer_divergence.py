@@ -26,7 +26,7 @@ def pool(bins, dispersion, anisotropy=None, merges=None, responses=None) -> Meas
         "answers_counted": np.full(n, 5),
         "semantic_bin": np.array(bins, np.int64),
     }
-    return Measured("p", columns, bin_merges=None if merges is None else np.array(merges, np.int64).reshape(-1, 2))
+    return Measured("p", columns, {} if merges is None else {"bin_merges": np.array(merges, np.int64).reshape(-1, 2)})
 
 
 # Bins of 6, 3 and 1 rows; D = I, so that the score equals both for any weight. By bin, best first:
@@ -73,7 +73,7 @@ def test_bins_can_be_merged_without_measuring():
 def test_merging_without_the_merges_is_refused():
     bare = pool(BINS, SCORE)
     assert rows(bare) == rows()
-    with pytest.raises(MethodError, match="merges of semantic bins, which are not measured yet"):
+    with pytest.raises(MethodError, match="'bin_merges', which is not measured yet"):
         rows(bare, bins=2)
 
 

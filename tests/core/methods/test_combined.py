@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from core.__main__ import app
 from core.errors import MethodError
+from core.measurement.lookup import find_run
 from core.measurement.run_data import load_measured
-from core.measurement.runs import find_run, list_runs
+from core.measurement.runs import list_runs
 from core.methods import METHODS, build_method, standalone_methods
 from core.methods.combined import Combined, expand_combinations, format_members, merge_columns
 from core.methods.suggestions import with_suggestions
@@ -103,7 +104,7 @@ def test_each_member_reads_its_own_measurements():
     two = Measured("x", ends | {"entropy_cal": np.array([3.0, 1.0, 2.0])})
     shift = {"name": "entropy_shift", "params": {"gamma": 0}}
     method = Combined(json.dumps([shift, shift]), "rank average")
-    both = Measured("x", one.columns, members=(one, two))
+    both = Measured("x", one.columns, {"members": (one, two)})
     assert method.order(both, np.ones(3, bool), seed=0).rows.tolist() == [2, 0, 1]  # ranks 2 1 0 and 0 2 1
     scores = method.scores(both)
     assert scores["delta_entropy"].tolist() == [-1, -2, -3]
@@ -220,7 +221,7 @@ def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_
     assert cli("measure", pool_file, *spelled, *model)["run"] == run.id
     assert len(list_runs(workspace, pool.fingerprint)) == 1
     both = load_measured(run)
-    assert len(both.members) == 2
+    assert len(both.artifacts["members"]) == 2
     assert len(method.order(both, np.ones(60, bool), seed=0).rows) == 60
     lacking = Combined('["longest", "entropy_shift"]')
     assert find_run(workspace, pool, lacking, reading, 0) is None

@@ -10,8 +10,8 @@ import pytest
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
-from core.columns import SIGNALS
 from core.errors import MethodError
+from core.measurement.registry import SIGNALS
 from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, list_choices, measure_params
 from core.schema import Measured
@@ -57,7 +57,7 @@ def some_pool(seed: int = 0) -> Measured:
     columns["imported"] = np.where(np.isnan(columns["nll"]), np.nan, rng.uniform(0, 1, N))
     columns["nll_adapted"] = columns["nll"]
     halves = [np.where(np.isnan(columns["nll"]), np.nan, rng.normal(0, 1, (2, N))).T for _ in range(2)]
-    return Measured("some", columns, states, influences=Influences({"sound": ("a", "b")}, *halves))
+    return Measured("some", columns, {"activations": states, "influences": Influences({"sound": ("a", "b")}, *halves)})
 
 
 def some_active_neurons(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeurons:
@@ -70,9 +70,11 @@ def some_active_neurons(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeu
 
 def reordered(measured: Measured, order: np.ndarray) -> Measured:
     columns = {name: values[order] for name, values in measured.columns.items()}
-    known = measured.influences
+    known = measured.need("influences")
     moved = Influences(known.subtasks, known.preference[order], known.sft[order])
-    return Measured(measured.pool_id, columns, measured.states.take(order), influences=moved)
+    return Measured(
+        measured.pool_id, columns, {"activations": measured.need("activations").take(order), "influences": moved}
+    )
 
 
 ALL = np.ones(N, bool)
@@ -179,7 +181,7 @@ def test_its_needs_can_be_measured_and_suffice(cls):
     assert set(needs) <= set(SIGNALS)
     measured = some_pool()
     given = {name: measured.columns[name] for signal in needs for name in SIGNALS[signal]}
-    known = Measured("some", given, influences=measured.influences)
+    known = Measured("some", given, {"influences": measured.need("influences")})
     assert len(cls().order(known, ALL, seed=1).rows)
 
 

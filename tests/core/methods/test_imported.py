@@ -7,9 +7,9 @@ import pytest
 
 from core.errors import MethodError
 from core.measurement.imported import numeric_fields, read_numbers
+from core.measurement.lookup import find_run, signals_of
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
-from core.measurement.runs import find_run
 from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
@@ -71,7 +71,7 @@ def test_it_is_measured_without_a_model_pass_and_found_by_its_field(tmp_path, ti
     method = build_method("imported", {"field": "deita_score"})
     run = measure(pool, method, reading, workspace, report=SilentReporter())
     assert load_measured(run).columns["imported"].tolist() == list(range(9))
-    assert run.signals == ("tokens", "imported")
+    assert signals_of(run) == ("tokens", "imported")
     assert "device" not in run.summary
     low = build_method("imported", {"field": "deita_score", "end": "low"})
     assert find_run(workspace, pool, low, reading, 0).id == run.id

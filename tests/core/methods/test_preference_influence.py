@@ -19,7 +19,7 @@ def measured():
     tokens = {"prompt_tokens": np.full(5, 3), "response_tokens": np.array([4, 4, 4, 4, 0])}
     columns = tokens | {"truncated": np.zeros(5, bool), "nll_adapted": np.ones(5, np.float32)}
     influences = Influences({"help": ("facts", "style"), "safe": ("all pairs",)}, rose, -rose)
-    return Measured("some", columns, influences=influences)
+    return Measured("some", columns, {"influences": influences})
 
 
 def order(measured, **params):

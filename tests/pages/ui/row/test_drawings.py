@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.measurement.run_data import BASE, CALIBRATED, TokenView
+from core.measurement.token_files import BASE, CALIBRATED, TokenView
 from pages.ui.row import drawings
 from pages.ui.row.drawings import RankLine, ScoreLine
 

@@ -1,0 +1,65 @@
+"""Activations on disk: from the parts of a stage to two memory-mapped lists in the order of the pool.
+
+    states.indptr.npy    (N + 1,) int64
+    states.indices.npy   uint32, row after row; a row that is ABSENT has none
+    states.json          the number of neurons of the model; written last, so activations are whole or absent
+
+The parts are removed afterwards: the lists of a large pool are gigabytes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.algorithms.active_neurons import ABSENT, ActiveNeurons
+from core.workspace.files import atomic_path, read_json, write_json
+from core.workspace.parts import Parts
+
+COLUMN = "active_neurons"
+NEURONS = "neurons"  # in a part's metadata: the number of neurons of the model
+INDPTR, INDICES, ABOUT = "states.indptr.npy", "states.indices.npy", "states.json"
+
+
+def has_activations(folder: Path) -> bool:
+    """Return whether activations are whole in this folder."""
+    return (folder / ABOUT).exists()
+
+
+def gather_activations(parts: Parts, n: int) -> None:
+    """Write the activations of n pool rows from the parts; one part at a time in memory."""
+    neurons = int(pq.read_schema(parts.path(0)).metadata[NEURONS.encode()]) if parts.plan else 0
+    sizes = np.zeros(n, np.int64)
+    for rows, table in _tables(parts):
+        sizes[rows] = (table != ABSENT).sum(axis=1)
+    ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    with atomic_path(parts.folder / INDICES) as temporary:
+        whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint32, shape=(int(ends[-1]),))
+        for rows, table in _tables(parts):
+            for row, neurons_on in zip(rows.tolist(), table, strict=True):
+                whole[ends[row] : ends[row + 1]] = neurons_on[: sizes[row]]
+        whole.flush()
+        del whole
+    with atomic_path(parts.folder / INDPTR) as temporary, temporary.open("wb") as file:
+        np.save(file, ends, allow_pickle=False)
+    write_json(parts.folder / ABOUT, {"neurons": neurons})
+    for part in range(len(parts.plan)):
+        parts.path(part).unlink(missing_ok=True)
+
+
+def read_activations(folder: Path) -> ActiveNeurons:
+    """Read the activations in this folder, memory-mapped."""
+    ends = np.load(folder / INDPTR, allow_pickle=False)
+    mode: Literal["r"] | None = "r" if ends[-1] else None  # an empty file cannot be mapped
+    indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
+    return ActiveNeurons(ends, indices, read_json(folder / ABOUT)["neurons"], check=False)
+
+
+def _tables(parts: Parts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
+    """Yield the rows of each part and their (n, K) active neurons."""
+    for part, rows in enumerate(parts.plan):
+        column = parts.read(part, [COLUMN])[COLUMN].combine_chunks()
+        yield rows, np.asarray(column.flatten()).reshape(len(rows), column.type.list_size)

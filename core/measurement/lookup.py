@@ -1,0 +1,114 @@
+"""Which finished run serves a method: the keys of runs, and the search for one that holds what a method needs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from core.measurement.registry import SIGNALS, measurement_of
+from core.measurement.runs import Run, list_runs
+from core.methods import describe_method
+from core.methods.combined import parts_of
+from core.methods.params import measure_params
+from core.schema import Method, ModelRef, Pool, Reading
+from core.workspace.folder import Workspace, content_key
+
+
+def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: int) -> str:
+    """Return the id of the run that measures this: it changes with anything that changes a column."""
+    params = measure_params(method)
+    spec = {
+        "pool": pool.fingerprint,
+        "needs": sorted(method.needs),
+        "params": params,
+        "seed": seed if params else 0,
+        "reading": asdict(reading),
+        "revision": ref.revision,
+    }
+    given = file_facts(method)
+    return content_key(spec | ({"given": given} if given else {}) | measurement_of(method.name).key(method, pool))
+
+
+def file_facts(method: Method) -> dict[str, list[int]]:
+    """Return size and time of every file that a method reads besides the pool, of those that are there now."""
+    facts = {str(path): path.stat() for path in measurement_of(method.name).files(method) if path.is_file()}
+    return {name: [about.st_size, about.st_mtime_ns] for name, about in facts.items()}
+
+
+def signals_of(run: Run) -> tuple[str, ...]:
+    """Return the signals that a run holds."""
+    return tuple(signal for signal, columns in SIGNALS.items() if set(columns) <= set(run.columns))
+
+
+def find_run(workspace: Workspace, pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
+    """Return the newest run under this reading that holds all the method needs; None where there is none.
+
+    A method with measuring parameters finds only runs with its own parameters and seed; the others share any run
+    of the same model and reading. A reading without a revision finds any. A combination's run is that of its members.
+    """
+    return pick_run(list_runs(workspace, pool.fingerprint), pool, method, reading, seed)
+
+
+def pick_run(runs: Sequence[Run], pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
+    """Return what `find_run` does, out of these runs of the pool, newest first: for callers with many methods."""
+    parts = parts_of(method)
+    if not parts:
+        return next((run for run in runs if reads_alike(run, reading) and fits(run, method, pool, seed)), None)
+    members: list[Run] = []
+    for part in parts:
+        run = pick_run(runs, pool, part, reading, seed)
+        if run is None:
+            return None
+        members.append(run)
+        reading = replace(reading, revision=run.model["revision"])  # all from one model
+    return combine_runs(method, members)
+
+
+def combine_runs(method: Method, members: Sequence[Run]) -> Run:
+    """Return the run of a combination: those of its members side by side. Nothing is stored."""
+    first = members[0]
+    once = {run.id: run for run in members}.values()
+    seconds: Counter[str] = Counter()
+    for run in once:
+        seconds.update(run.summary.get("seconds", {}))
+    warnings = dict.fromkeys(sentence for run in once for sentence in run.summary.get("warnings", ()))
+    return replace(
+        first,
+        id=content_key({"members": [run.id for run in members]}),
+        method=describe_method(method),
+        columns=tuple(dict.fromkeys(name for run in members for name in run.columns)),
+        summary={"tokens": first.summary.get("tokens", 0), "seconds": dict(seconds), "warnings": list(warnings)},
+        tasks=next((run.tasks for run in members if run.tasks is not None), None),
+        kept={},
+        members=tuple(members),
+    )
+
+
+def reads_alike(run: Run, reading: Reading) -> bool:
+    """Return whether the run was made with this reading, and with its revision where it names one."""
+    same = asdict(reading) | {"revision": None} == dict(run.reading) | {"revision": None}
+    return same and reading.revision in (None, run.model["revision"])
+
+
+def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
+    """Return whether the run, of this pool, holds what this method with these measuring parameters needs."""
+    params = measure_params(method)
+    if not set(method.needs) <= set(signals_of(run)):
+        return False
+    if not params:
+        return True
+    same = run.method["name"] == method.name and all(run.method["params"].get(k) == v for k, v in params.items())
+    return bool(
+        same and run.seed == seed and measurement_of(method.name).fits(run, method, pool) and _same_files(run, method)
+    )
+
+
+def _same_files(run: Run, method: Method) -> bool:
+    """Return whether the files that a method reads are those of the run. One that is gone counts as unchanged."""
+    then = run.summary.get("given") or {}
+    return all(then.get(name) == about for name, about in file_facts(method).items())
+
+
+def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
+    """Return the newest run under this reading that holds a signal, whatever method it was made for."""
+    runs = list_runs(workspace, pool.fingerprint)
+    return next((run for run in runs if signal in signals_of(run) and reads_alike(run, reading)), None)

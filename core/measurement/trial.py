@@ -1,0 +1,93 @@
+"""A trial on a few rows: how fast this machine runs a model, as rates that an estimate scales up."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import psutil
+
+from core.measurement.activation_files import COLUMN
+from core.measurement.measure import activation_options
+from core.measurement.registry import measurement_of
+from core.models.activations import ActivationObserver
+from core.models.forward_pass import ForwardPass
+from core.models.loading import load_model, peak_memory
+from core.progress import Reporter
+from core.schema import Method, ModelRef, Reading
+
+WARM_UP_ROWS = 2  # run first and not timed
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a trial took, and the sizes it found. All 0 where no model is needed."""
+
+    seconds_per_token: float = 0.0  # of a forward pass
+    seconds_per_gradient: float = 0.0  # per token, of a row's gradient and its cosines
+    seconds_per_prompt: float = 0.0  # of continuing it
+    seconds_per_generated: float = 0.0  # per token of a generated answer
+    seconds: float = 0.0  # of the whole trial
+    width: int = 0  # of an embedding
+    active: int = 0  # neurons that a row activates
+    parameters: int = 0
+    peak_bytes: int = 0
+    device: str = "cpu"
+    dtype: str = "none"
+
+    @classmethod
+    def without_model(cls) -> "Rates":
+        """Return the rates of a measurement that runs no model."""
+        return cls(peak_bytes=psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True)
+class TrialBatch:
+    """The rows of a trial, as token ids and response spans."""
+
+    columns: Mapping[str, Sequence[Any]]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.columns["tokens"])
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, at least 1."""
+        return max(1, sum(map(len, self.columns["tokens"])))
+
+    def first(self, rows: int) -> dict[str, Any]:
+        """Return the columns of the first rows."""
+        return {name: values[:rows] for name, values in self.columns.items()}
+
+    def time(self, run: Callable[[Mapping[str, Any]], Any], rows: int | None = None) -> tuple[Any, float]:
+        """Return what `run` gives for the first `rows` (None: all), and the seconds it took after a warm-up."""
+        batch = self.first(self.rows if rows is None else rows)
+        run(self.first(WARM_UP_ROWS) if rows is None else batch)
+        began = perf_counter()
+        out = run(batch)
+        return out, perf_counter() - began
+
+
+def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Sequence[Method], report: Reporter) -> Rates:
+    """Load the model and time what these methods do with it; those that change the model come last in `methods`."""
+    report.stage("Loading the model", rows=0, work=1)
+    model = load_model(ref, dtype=reading.dtype, device=reading.device)
+    options = activation_options(methods)
+    forward = ForwardPass(model, observers=[ActivationObserver(model, **asdict(options))] if options else [])
+    report.stage("Trial", rows=batch.rows, work=1)
+    out, seconds = batch.time(forward)
+    rates = Rates(
+        seconds_per_token=seconds / batch.tokens,
+        width=out["prompt_embedding"].shape[1],
+        active=out[COLUMN].shape[1] if options else 0,
+        parameters=model.parameters,
+        device=model.device,
+        dtype=model.dtype,
+    )
+    for method in methods:
+        timed: dict[str, Any] = dict(measurement_of(method.name).time_trial(model, method, batch))
+        rates = replace(rates, **timed)
+    seconds += rates.seconds_per_prompt * batch.rows
+    return replace(rates, seconds=seconds, peak_bytes=peak_memory(model.device))

@@ -1,0 +1,123 @@
+"""Stored stages: slow work on a pool, cut into parts that are whole or absent, and never done twice.
+
+A stage is a folder in `workspace/measurements`, named by the content key of its spec and held under a lock: a second
+worker waits, then finds the work done. Its plan, which rows make up which part, is written before the first part, so
+a stage that was killed and resumed holds the same bits as one that was not.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.progress import Reporter, percent_callback
+from core.schema import IntArray, Progress
+from core.workspace.folder import Workspace, content_key
+from core.workspace.parts import Parts
+
+
+class Stages:
+    """Run stages in one workspace and report their progress."""
+
+    def __init__(self, workspace: Workspace, report: Reporter) -> None:
+        self.workspace, self.report = workspace, report
+        self.seconds: dict[str, float] = {}  # kind of work -> seconds spent on it here
+
+    @contextmanager
+    def locked(self, key: str, waiting: str = "Another worker measures the same.") -> Iterator[None]:
+        """Hold the lock on `key`; where another worker has it, report `waiting` and wait."""
+        with self.workspace.hold(key, lambda: self.report.waiting(waiting)):
+            yield
+
+    @contextmanager
+    def on_device(self, device: str) -> Iterator[None]:
+        """Hold the lock on a device: one job at a time runs a model there."""
+        with self.locked(f"device-{device.replace(':', '-')}", "Another job uses this device."):
+            yield
+
+    @contextmanager
+    def timed(self, kind: str) -> Iterator[None]:
+        """Add the seconds that this block takes to `seconds[kind]`."""
+        began = monotonic()
+        yield
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + monotonic() - began
+
+    def folder(self, spec: Mapping[str, Any]) -> Path:
+        """Return the folder of the stage with this spec."""
+        return self.workspace.folder("measurements", content_key(spec))
+
+    @contextmanager
+    def open(
+        self,
+        spec: Mapping[str, Any],
+        plan: Sequence[IntArray],
+        *,
+        mapped: bool = False,
+        waiting: str = "Another worker measures the same.",
+    ) -> Iterator[Parts]:
+        """Open the parts of one stage under its lock; `plan` counts only where the stage has not begun yet."""
+        folder = self.folder(spec)
+        with self.locked(f"measurement-{folder.name}", waiting):
+            yield Parts.open(folder, spec, plan, mapped=mapped)
+
+    def missing(self, stores: Sequence[Parts], title: str, work: IntArray) -> Iterator[tuple[int, IntArray]]:
+        """Yield each part that any of `stores` lacks, with its rows; a part counts as done when the next is asked for.
+
+        All stores have one plan. `work` is (N,), the work in each row of the pool; rows in no part do not count.
+        """
+        plan = stores[0].plan
+        every = np.concatenate([*plan, np.empty(0, np.int64)])
+        missing = sorted({part for store in stores for part in store.missing()})
+        total = int(work[every].sum())
+        to_do = np.concatenate([*(plan[k] for k in missing), np.empty(0, np.int64)])
+        done_rows, done_work = len(every) - len(to_do), total - int(work[to_do].sum())
+        self.report.stage(title, rows=len(every), work=total, done_rows=done_rows, done_work=done_work)
+        for part in missing:
+            rows = plan[part]
+            yield part, rows
+            done_rows, done_work = done_rows + len(rows), done_work + int(work[rows].sum())
+            self.report.advance(done_rows, done_work)
+            self.report.note(f"{title}: part {part + 1} of {len(plan)} is stored ({len(rows)} rows).")
+
+    def once(
+        self,
+        spec: Mapping[str, Any],
+        n: int,
+        columns: Sequence[str],
+        title: str,
+        make: Callable[[Path, Progress], Mapping[str, Any]],
+        *,
+        percent: bool = True,
+    ) -> tuple[Path, list[Any]]:
+        """Return the folder and columns, (n,) or (n, d) each, of a stage of one part, made now if they are not stored.
+
+        `make(folder, progress)` returns the columns; it may write further files into the folder. `percent`: whether
+        it reports progress.
+        """
+        with self.timed(str(spec["kind"])), self.open(spec, [np.arange(n)]) as parts:
+            if parts.missing():
+                self.report.stage(title, rows=0, work=100 if percent else 0)
+                made = make(parts.folder, percent_callback(self.report))
+                parts.write(0, pa.table({name: as_column(values) for name, values in made.items()}))
+        return parts.folder, [parts.column(name, n) for name in columns]
+
+    def missing_files(self, files: Sequence[Path], title: str) -> Iterator[int]:
+        """Yield the place of each file that is not there yet; it counts as done when the next is asked for."""
+        missing = [place for place, file in enumerate(files) if not file.exists()]
+        if missing:
+            self.report.stage(title, rows=len(missing), work=len(missing))
+        for done, place in enumerate(missing, start=1):
+            yield place
+            self.report.advance(done, done)
+
+
+def as_column(values: Any) -> pa.Array:
+    """Return an array (n,) as an Arrow column, (n, d) as a column of lists of d numbers."""
+    if values.ndim == 1:
+        return pa.array(values)
+    flat = pa.array(np.ascontiguousarray(values).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
