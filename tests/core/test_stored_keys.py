@@ -149,6 +149,8 @@ def describe(place: Path) -> dict[str, Any]:
         found["models"][folder.name] = stored | {"files": files_in(folder)}
     for folder in sorted((place / "runs").iterdir()):
         about = json.loads((folder / "run.json").read_text())
+        shared = {about["kept"].pop(name, None) for name in ("tokens", "base")} - {None}  # named since version 0.2
+        assert shared <= set(found["measurements"])
         found["runs"][folder.name] = {k: v for k, v in about.items() if k != "summary"} | {
             "summary": sorted(about["summary"]),
             "given": about["summary"].get("given"),
