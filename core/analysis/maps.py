@@ -29,9 +29,10 @@ from core.measurement.run_data import base_parts
 from core.measurement.runs import Run, list_runs
 from core.progress import Reporter, SilentReporter, percent_callback
 from core.schema import FloatArray, IntArray, Pool, Reading
-from core.workspace.files import atomic_path, disk_errors, read_json, write_json
+from core.workspace.files import disk_errors, read_json, write_array, write_json
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
+from core.workspace.stages import Stages
 
 FORMAT = 1  # format of what is stored here: raise it when core.analysis.projection gives other coordinates
 BASE_COLUMNS = {"prompt": "prompt_embedding", "response": "response_embedding"}  # columns of the base pass
@@ -146,7 +147,7 @@ def make_map(
     missing = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
     if not missing:
         return folder
-    with workspace.hold(f"map-{folder.name}-{layout}", lambda: report.waiting("Another worker makes the same map.")):
+    with Stages(workspace, report).locked(f"map-{folder.name}-{layout}", "Another worker makes the same map."):
         rows, placed, axes = project_source(source, seed, report)
         about = {
             "share": axes.share[:2].tolist(),
@@ -166,8 +167,7 @@ def make_map(
 def _save_layout(file: Path, n: int, rows: IntArray, xy: FloatArray) -> None:
     layout = np.full((n, 2), np.nan, np.float32)
     layout[rows] = xy
-    with atomic_path(file) as temporary, temporary.open("wb") as out:
-        np.save(out, layout, allow_pickle=False)
+    write_array(file, layout)
 
 
 # From stored embeddings to a few axes

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ABSENT, ActiveNeurons
-from core.workspace.files import atomic_path, read_json, write_json
+from core.workspace.files import atomic_path, read_json, write_array, write_json
 from core.workspace.parts import Parts
 
 COLUMN = "active_neurons"
@@ -43,8 +43,7 @@ def gather_activations(parts: Parts, n: int) -> None:
                 whole[ends[row] : ends[row + 1]] = neurons_on[: sizes[row]]
         whole.flush()
         del whole
-    with atomic_path(parts.folder / INDPTR) as temporary, temporary.open("wb") as file:
-        np.save(file, ends, allow_pickle=False)
+    write_array(parts.folder / INDPTR, ends)
     write_json(parts.folder / ABOUT, {"neurons": neurons})
     for part in range(len(parts.plan)):
         parts.path(part).unlink(missing_ok=True)

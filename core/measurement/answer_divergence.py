@@ -31,7 +31,7 @@ from core.models.generation.answers import SamplingSettings, answer_table, count
 from core.models.generation.server import ServedModel, ServerSampler
 from core.progress import percent_callback
 from core.schema import Columns, FloatArray, IntArray, Pool
-from core.workspace.files import atomic_path, disk_errors
+from core.workspace.files import disk_errors, write_array
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
@@ -297,5 +297,4 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
 
 def write_merges(folder: Path, merges: IntArray) -> None:
     """Write which semantic bins become one, next to the bins."""
-    with atomic_path(folder / MERGES) as temporary, temporary.open("wb") as file:
-        np.save(file, merges, allow_pickle=False)
+    write_array(folder / MERGES, merges)

@@ -22,9 +22,10 @@ from core.columns import (
 from core.pool import minhash
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
-from core.workspace.files import atomic_path
+from core.workspace.files import write_array
 from core.workspace.folder import Workspace, content_key
-from core.workspace.parts import Parts
+from core.workspace.parts import plan_blocks
+from core.workspace.stages import Stages, as_column
 
 PART_ROWS = 8192
 KIND = "near-duplicates"
@@ -32,18 +33,21 @@ KIND = "near-duplicates"
 
 def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, report: Reporter) -> IntArray:
     """Return the first row of the group that each row repeats (N,), -1 for none. Compute it unless it is stored."""
-    folder = _folder(workspace.root, pool.fingerprint)
-    file = folder / f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
-    with workspace.hold(f"measurement-{folder.name}", lambda: report.waiting("Another worker looks for the same.")):
+    n = len(pool)
+    stages = Stages(workspace, report)
+    file_name = f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
+    spec, plan = _spec(pool.fingerprint), plan_blocks(n, PART_ROWS)
+    with stages.open(spec, plan, mapped=True, waiting="Another worker looks for the same.") as parts:
+        file = parts.folder / file_name
         if not file.exists():
-            signatures = _load_signatures(pool, folder, report)
+            for part, rows in stages.missing([parts], "Reading rows for near duplicates", np.ones(n, np.int64)):
+                texts = [_full_text(*row) for row in _rows(pool, rows)]
+                parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
             report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
             first = minhash.group_near_duplicates(
-                signatures, lambda row: _text(pool, row), similarity, percent_callback(report)
+                parts.column("signature", n), lambda row: _text(pool, row), similarity, percent_callback(report)
             )
-            repeats = np.where(first == np.arange(len(pool)), -1, first)
-            with atomic_path(file) as temporary, temporary.open("wb") as output:
-                np.save(output, repeats, allow_pickle=False)
+            write_array(file, np.where(first == np.arange(n), -1, first))
     return _load(file)
 
 
@@ -81,24 +85,6 @@ def _spec(fingerprint: str) -> dict[str, Any]:
         "by": minhash.VERSION,
     }
     return {"kind": KIND, "pool": fingerprint, **settings}
-
-
-def _load_signatures(pool: Pool, folder: Path, report: Reporter) -> minhash.Signatures:
-    """Return every row's signature. Stored parts are not computed again."""
-    n = len(pool)
-    plan = [np.arange(a, min(a + PART_ROWS, n)) for a in range(0, n, PART_ROWS)]
-    parts = Parts.open(folder, _spec(pool.fingerprint), plan, mapped=True)
-    missing = parts.missing()
-    done = n - sum(len(plan[k]) for k in missing)
-    report.stage("Reading rows for near duplicates", rows=n, work=n, done_rows=done, done_work=done)
-    for part in missing:
-        part_signatures = minhash.compute_signatures([_full_text(*row) for row in _rows(pool, plan[part])])
-        flat = pa.array(part_signatures.ravel(), pa.uint32())
-        parts.write(part, pa.table({"signature": pa.FixedSizeListArray.from_arrays(flat, minhash.SIGNATURE_LENGTH)}))
-        done += len(plan[part])
-        report.advance(done, done)
-    stacked: minhash.Signatures = parts.column("signature", n)
-    return stacked
 
 
 def _rows(pool: Pool, rows: IntArray) -> Iterator[Sequence[str | None]]:

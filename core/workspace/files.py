@@ -13,7 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from core.errors import WorkspaceError
 
@@ -102,6 +104,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a complete file or leave the old one; WorkspaceError when the disk refuses."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as a .npy file, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values, allow_pickle=False)
 
 
 def write_json(path: Path, value: Any) -> None:
