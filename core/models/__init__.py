@@ -10,6 +10,7 @@ forward_pass        Measures likelihoods and embeddings of rows, with observers 
 hidden_states       Sums upper hidden states over texts.
 activations         Collects active neurons during the forward pass.
 answer_embeddings   Embeds generated answers in the model's own hidden states.
+row_tokens          Reads one row token by token.
 sentence_encoder    Embeds texts with a sentence-transformers model.
 lora                Adds, loads and disables LoRA adapters, and names their matrices.
 generation          Generates answers and continuations, locally or from a server.
