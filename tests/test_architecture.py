@@ -24,11 +24,11 @@ CORE = {
     "methods": ("algorithms",),
     "demo": ("workspace",),
     "selection": ("methods", "workspace"),
-    "pool": ("demo", "algorithms"),
+    "pool": ("demo",),
     "models": ("demo", "algorithms"),
-    "measurement": ("models", "pool", "selection"),
-    "analysis": ("measurement",),
-    "output": ("measurement",),
+    "measurement": ("models", "pool", "methods"),
+    "analysis": ("measurement", "selection"),
+    "output": ("measurement", "selection"),
     "cli": ("analysis", "output"),
 }
 UI_LEAVES = {"words", "theme"}

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from core.measurement.registry import SIGNALS, measurement_of
+from core.measurement.registry import all_signals, measurement_of
 from core.measurement.runs import Run, list_runs
 from core.methods import describe_method
 from core.methods.combined import parts_of
@@ -36,7 +36,7 @@ def file_facts(method: Method) -> dict[str, list[int]]:
 
 def signals_of(run: Run) -> tuple[str, ...]:
     """Return the signals that a run holds."""
-    return tuple(signal for signal, columns in SIGNALS.items() if set(columns) <= set(run.columns))
+    return tuple(signal for signal, columns in all_signals().items() if set(columns) <= set(run.columns))
 
 
 def find_run(workspace: Workspace, pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:

@@ -27,13 +27,15 @@ def measurement_of(method: str) -> Measurement[Any]:
     return MEASUREMENTS.get(method, SHARED)
 
 
-# Read once: METHODS and MEASUREMENTS are literals.
-SIGNALS: Signals = {
-    signal: columns for each in (SHARED, *MEASUREMENTS.values()) for signal, columns in each.signals.items()
-}
-COLUMNS: dict[str, Column] = {
-    name: column
-    for each in (SHARED, *MEASUREMENTS.values())
-    for columns in (*each.signals.values(), each.scores)
-    for name, column in columns.items()
-}
+def all_signals() -> Signals:
+    """Return every signal that a method may need, and its columns."""
+    return {signal: columns for each in (SHARED, *MEASUREMENTS.values()) for signal, columns in each.signals.items()}
+
+
+def find_column(name: str) -> Column | None:
+    """Return a stored or computed column in words; None for one that no measurement describes."""
+    for each in (SHARED, *MEASUREMENTS.values()):
+        for columns in (*each.signals.values(), each.scores):
+            if name in columns:
+                return columns[name]
+    return None

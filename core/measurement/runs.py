@@ -83,7 +83,7 @@ def open_run(workspace: Workspace, run_id: str) -> Run:
     tasks = document.get("tasks")
     if tasks is not None:
         document["tasks"] = Tasks(**{**tasks, "names": tuple(tasks["names"])})
-    kept = _shared_stages(document) | document["kept"]
+    kept = document["kept"] if "tokens" in document["kept"] else _shared_stages(document) | document["kept"]
     return Run(**{**document, "columns": tuple(document["columns"]), "folder": folder, "kept": kept})
 
 

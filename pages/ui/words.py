@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import Literal
 
 from core.columns import Column
-from core.measurement.registry import COLUMNS
+from core.measurement.registry import find_column
 from core.schema import Method
 
 Prefer = Literal["high", "low", "middle"]
 
 
-IDENTIFIER_COLUMNS = tuple(name for name, column in COLUMNS.items() if column.identifier)
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
 OPTION_LABELS = {
     "preference": "preference pairs (ROSE)",
@@ -27,8 +26,14 @@ def meaning(name: str) -> Column:
     """Return a column in words; an unknown one is shown by its name."""
     word, _, target = name.partition(".")
     if target and word in PER_TARGET:
-        return replace(COLUMNS[word], label=f"{COLUMNS[word].label}: {target}")
-    return COLUMNS.get(name) or Column(name.replace("_", " "))
+        column = meaning(word)
+        return replace(column, label=f"{column.label}: {target}")
+    return find_column(name) or Column(name.replace("_", " "))
+
+
+def is_identifier(name: str) -> bool:
+    """Return whether the numbers of a column name groups and are no amounts."""
+    return meaning(name).identifier
 
 
 def option_label(name: str) -> str:

@@ -18,7 +18,6 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answers, reader
 from pages.ui.select import subset
 from pages.ui.words import (
-    IDENTIFIER_COLUMNS,
     PER_TARGET,
     describe_ends,
     direction,
@@ -26,6 +25,7 @@ from pages.ui.words import (
     display_column,
     escape_markdown,
     format_rows,
+    is_identifier,
     join_words,
     meaning,
 )
@@ -56,8 +56,9 @@ def choose_column(run: Run, method: Method) -> str:
     """Let the user pick a column; the one that the method ranks by comes first."""
     columns = cached.columns(run, method)
     first = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
-    hidden = IDENTIFIER_COLUMNS if columns["response_tokens"].any() else (*IDENTIFIER_COLUMNS, "response_tokens")
-    names = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
+    hidden = () if columns["response_tokens"].any() else ("response_tokens",)
+    numbers = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
+    names = [n for n in numbers if not is_identifier(n)]
     return str(
         st.selectbox(
             "Score",

@@ -15,7 +15,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answer_source
 from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
-from pages.ui.words import IDENTIFIER_COLUMNS, meaning
+from pages.ui.words import is_identifier, meaning
 
 # Categories without a meaning of their own, largest first. At least 28 apart (CIE76 Lab), also with the three
 # common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
@@ -57,7 +57,7 @@ def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
     if answer_source.find_answers_run(pool, run) is not None:
         labels[BIN] = "Semantic bin"
     columns = live_selection.columns(run, live)
-    names = [n for n in columns if columns[n].dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS]
+    names = [n for n in columns if columns[n].dtype.kind in "fiu" and not is_identifier(n)]
     return labels | {f"{COLUMN}{name}": meaning(name).label for name in names}
 
 

@@ -16,7 +16,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import lasso_compare
 from pages.ui.row import answers, reader
 from pages.ui.shell import state
-from pages.ui.words import IDENTIFIER_COLUMNS, display_column, escape_markdown, format_rows, meaning
+from pages.ui.words import display_column, escape_markdown, format_rows, is_identifier, meaning
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
 MAX_BY_HAND = 1_000  # rows to pin or filter by hand at once; each is in the recipe by its id
@@ -58,9 +58,7 @@ def draw_action(
         _draw_reader(pool, run, live, rows)
     elif action == COMPARE:
         columns = {
-            n: v
-            for n, v in live_selection.columns(run, live).items()
-            if v.dtype.kind in "fiu" and n not in IDENTIFIER_COLUMNS
+            n: v for n, v in live_selection.columns(run, live).items() if v.dtype.kind in "fiu" and not is_identifier(n)
         }
         lasso_compare.draw_comparison(pool, rows, columns, find_grouping(pool, run), text_of=_text_of(source))
     elif len(rows) > MAX_BY_HAND:

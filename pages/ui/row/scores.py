@@ -16,7 +16,7 @@ from pages.ui.row import drawings
 from pages.ui.row.answers import percentile
 from pages.ui.row.drawings import RankLine, ScoreLine
 from pages.ui.shell import show, state
-from pages.ui.words import IDENTIFIER_COLUMNS, display_column, meaning
+from pages.ui.words import display_column, is_identifier, meaning
 
 LOW, HIGH = 1 / 3, 2 / 3  # percentiles that count as low and as high
 MIDDLE = "about the middle of the pool"
@@ -71,7 +71,7 @@ def _standings(fingerprint: str, key: str, row: int, root: str, _measured: list[
     lines = (
         _standing(name, values, row)
         for name, values in columns.items()
-        if name not in IDENTIFIER_COLUMNS and values.dtype.kind in "fiu" and values.any()
+        if not is_identifier(name) and values.dtype.kind in "fiu" and values.any()
     )
     return [line for line in lines if np.isfinite(line.value)]
 

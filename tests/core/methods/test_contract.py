@@ -11,7 +11,7 @@ from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.measurement.registry import SIGNALS
+from core.measurement.registry import all_signals
 from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, list_choices, measure_params
 from core.schema import Measured
@@ -178,9 +178,9 @@ def test_a_saved_description_makes_the_same_method(method):
 @every_method
 def test_its_needs_can_be_measured_and_suffice(cls):
     needs = cls().needs
-    assert set(needs) <= set(SIGNALS)
+    assert set(needs) <= set(all_signals())
     measured = some_pool()
-    given = {name: measured.columns[name] for signal in needs for name in SIGNALS[signal]}
+    given = {name: measured.columns[name] for signal in needs for name in all_signals()[signal]}
     known = Measured("some", given, {"influences": measured.need("influences")})
     assert len(cls().order(known, ALL, seed=1).rows)
 
