@@ -158,7 +158,7 @@ class Method(Protocol):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Return the signals to measure (core.measurement.registry.all_signals)."""
+        """Return the signals to measure (core.measurement.all_signals)."""
         ...
 
     @property

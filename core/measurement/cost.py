@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from core.measurement import measurement_of
 from core.measurement.measure import activation_options
-from core.measurement.registry import measurement_of
 from core.measurement.stages import ACTIVATIONS, PASS_GIVES
 from core.measurement.trial import Rates, TrialBatch, run_trial
 from core.models.encoder import Encoder

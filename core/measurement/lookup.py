@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from core.measurement.registry import all_signals, measurement_of
+from core.measurement import all_signals, measurement_of
 from core.measurement.runs import Run, list_runs
 from core.methods import describe_method
 from core.methods.combined import parts_of

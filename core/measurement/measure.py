@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from core.columns import SHARED_SIGNALS
+from core.measurement import measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
-from core.measurement.registry import measurement_of
 from core.measurement.runs import Run, save_run
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods import describe_method

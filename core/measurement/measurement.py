@@ -1,6 +1,6 @@
 """What a measurement is: the columns it stores, how it runs, what it costs. One for each method that measures.
 
-Subclasses are listed in core/measurement/registry.py. Pages read the registry too, so a measurement imports what
+Subclasses are listed in core/measurement/__init__.py. Pages read the registry too, so a measurement imports what
 brings torch only inside the functions that run a model.
 """
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from core.errors import WorkspaceError
-from core.measurement.registry import measurement_of
+from core.measurement import measurement_of
 from core.measurement.runs import Run
 from core.methods.combined import merge_columns
 from core.pool.near_duplicates import load_near_duplicates

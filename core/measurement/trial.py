@@ -7,9 +7,9 @@ from typing import Any
 
 import psutil
 
+from core.measurement import measurement_of
 from core.measurement.activation_files import COLUMN
 from core.measurement.measure import activation_options
-from core.measurement.registry import measurement_of
 from core.models.activations import ActivationObserver
 from core.models.forward_pass import ForwardPass
 from core.models.loading import load_model, peak_memory

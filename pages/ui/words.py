@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from core.columns import Column
-from core.measurement.registry import find_column
+from core.measurement import find_column
 from core.schema import Method
 
 Prefer = Literal["high", "low", "middle"]

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from core.__main__ import app as commands
 from core.columns import Column, Signals
+from core.measurement import MEASUREMENTS
 from core.measurement.measurement import Measurement, Result
-from core.measurement.registry import MEASUREMENTS
 from core.measurement.stages import PoolStages
 from core.methods import METHODS
 from core.methods.params import check_params, param

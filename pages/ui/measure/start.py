@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.measurement import MEASUREMENTS
 from core.measurement.lookup import signals_of
-from core.measurement.registry import MEASUREMENTS
 from core.measurement.runs import Run, list_runs
 from core.methods import METHODS
 from core.schema import Method, Pool, Reading

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.measurement import MEASUREMENTS, measurement_of
 from core.measurement import stages as stages_module
 from core.measurement.lookup import all_signals, find_run, run_key, signals_of
 from core.measurement.measure import measure, uses_model
-from core.measurement.registry import MEASUREMENTS, measurement_of
 from core.measurement.run_data import load_measured
 from core.methods import METHODS, build_method
 from core.models.reference import resolve_model

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from core.measurement import measurement_of
 from core.measurement.cost import estimate
 from core.measurement.preference_influence import adapter_share
-from core.measurement.registry import measurement_of
 from core.measurement.warm_up import TRAINING_COST
 from core.methods import METHODS, build_method
 from core.pool.pools import load_pool

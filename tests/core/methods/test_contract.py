@@ -11,7 +11,7 @@ from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
 from core.algorithms.influences import Influences
 from core.errors import MethodError
-from core.measurement.registry import all_signals
+from core.measurement import all_signals
 from core.methods import METHODS, build_method, describe_method
 from core.methods.params import Names, list_choices, measure_params
 from core.schema import Measured
