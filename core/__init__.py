@@ -1,3 +1,3 @@
 """Winnow's engine: knows nothing of the screen."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -22,7 +22,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, reports
 from core.cli.terminal import TerminalReporter, format_facts
 from core.errors import Cancelled, WinnowError
+from core.measurement import recipe_inputs
 from core.methods import METHODS
+from core.output.replay import replay_manifest
 from core.progress import Reporter
 from core.schema import Method
 from core.selection.recipe import load_recipe
@@ -132,7 +134,7 @@ def inspect(
     """Say what is in a pool: format, rows, rows set aside, tasks, lengths."""
     with _command(job, as_json=as_json) as session:
         part = arguments.pool_part(pool, name, split, pool_revision, fields)
-        opened = commands.open_source(part, Workspace(workspace), session.report, task=task)
+        opened = recipe_inputs.open_source(part, Workspace(workspace), session.report, task=task)
         session.done(reports.pool_facts(opened))
 
 
@@ -154,7 +156,7 @@ def duplicates(
     with _command(job, as_json=as_json) as session:
         place = Workspace(workspace)
         part = arguments.pool_part(pool, name, split, pool_revision, fields)
-        opened = commands.open_source(part, place, session.report)
+        opened = recipe_inputs.open_source(part, place, session.report)
         session.done(commands.duplicates_facts(opened, place, threshold, session.report))
 
 
@@ -221,7 +223,7 @@ def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
 def measure(session: _Session, workspace: Workspace, recipe_options: dict[str, Any], *, also: AlsoOpt = None) -> None:
     """Measure every row: the slow part. Resumable; safe to kill."""
     recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, also=also or ())
-    runs = commands.measure_methods(recipe, pool, workspace, session.report, _build_others(recipe_options, also))
+    runs = recipe_inputs.measure_methods(recipe, pool, workspace, session.report, _build_others(recipe_options, also))
     session.done(reports.runs_facts(runs))
 
 
@@ -302,8 +304,8 @@ def select(
     }
     recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, **selection, export=export)
     run = commands.require_run(recipe, pool, workspace)
-    recipe = commands.resolve_duplicates(recipe, pool, workspace)
-    commands.find_recipe_duplicates(recipe, pool, workspace, session.report)
+    recipe = recipe_inputs.resolve_duplicates(recipe, pool, workspace)
+    recipe_inputs.find_recipe_duplicates(recipe, pool, workspace, session.report)
     session.done(commands.curate_run(recipe, pool, run, out, scores))
 
 
@@ -319,9 +321,9 @@ def run(
     """Measure, choose and write, all from one file."""
     with _command(job, as_json=as_json) as session:
         place, plan = Workspace(workspace), load_recipe(recipe)
-        pool = commands.open_recipe_pool(plan, place, session.report)
-        measured = commands.measure_methods(plan, pool, place, session.report)[0]
-        commands.find_recipe_duplicates(plan, pool, place, session.report)
+        pool = recipe_inputs.open_recipe_pool(plan, place, session.report)
+        measured = recipe_inputs.measure_methods(plan, pool, place, session.report)[0]
+        recipe_inputs.find_recipe_duplicates(plan, pool, place, session.report)
         session.done(commands.curate_run(plan, pool, measured, out, scores))
 
 
@@ -340,7 +342,8 @@ def replay(
     """Check a manifest against pool and model, and write the same bytes again."""
     with _command(job, as_json=as_json) as session:
         place = Workspace(workspace)
-        session.done(commands.replay_manifest(manifest, place, session.report, out, pool, rows_only=rows_only))
+        written = replay_manifest(manifest, place, session.report, out=out, pool_source=pool, rows_only=rows_only)
+        session.done(commands.replay_facts(written))
 
 
 @app.command()

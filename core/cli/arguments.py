@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from core.errors import RecipeError
-from core.methods import METHODS, build_method, standalone_methods
+from core.methods import METHODS, build_method, expand_names
 from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
 from core.schema import Method
@@ -38,7 +38,7 @@ def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str
         if not equals:
             raise RecipeError(f"--set {setting}: write it as key=value, for example --set gamma=0.1.")
         method, _, name = key.strip().rpartition(".")
-        if method and method not in _expand_all(also):
+        if method and method not in expand_names(also):
             raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
         params.setdefault(method, {})[name] = value.strip()
     return params
@@ -49,14 +49,10 @@ def read_filters(lines: Sequence[str]) -> list[Facts]:
     return [asdict(parse_filter(line)) for line in lines]
 
 
-def _expand_all(names: Sequence[str]) -> list[str]:
-    return standalone_methods() if "all" in names else list(dict.fromkeys(names))
-
-
 def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:
     """Build the methods that `--also` names ("all": every one), with their settings."""
     params = read_settings(settings, names)
-    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in _expand_all(names)]
+    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in expand_names(names)]
 
 
 def measure_command(recipe: Recipe, workspace: Workspace) -> str:

@@ -3,9 +3,8 @@
 Facts are plain data: a table on the terminal, JSON for programs, the result of a job for the app.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from core.cli.arguments import (
     read_settings,
 )
 from core.cli.reports import count_faults
-from core.columns import near_duplicate_column, near_duplicate_similarity
-from core.errors import RecipeError, ReplayError
+from core.columns import near_duplicate_column
+from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
+from core.measurement.recipe_inputs import measure_methods, open_recipe_pool, open_source
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.measurement.token_files import view_means
@@ -29,16 +29,12 @@ from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
 from core.methods.suggestions import with_suggestions
 from core.output import curate
-from core.output.manifest import Manifest, read_manifest
-from core.output.writer import write_scores
-from core.pool.near_duplicates import duplicate_column, find_near_duplicates, load_near_duplicates
-from core.pool.pools import load_pool, open_pool
-from core.progress import Reporter, percent_callback
-from core.schema import FieldMap, Method, Pool
-from core.selection.recipe import PoolPart, Recipe, make_selection, named_near_duplicates, parse_recipe
+from core.output.writer import ExportResult, write_scores
+from core.pool.near_duplicates import find_near_duplicates
+from core.progress import Reporter
+from core.schema import Method, Pool
+from core.selection.recipe import Recipe, make_selection, parse_recipe
 from core.workspace.folder import Workspace
-
-FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 
 
 def build_recipe(
@@ -59,54 +55,6 @@ def build_recipe(
     recipe = parse_recipe(data | rest, "command line")
     opened = open_source(pool, workspace, report, task=task)
     return recipe, opened
-
-
-def open_source(part: Facts, workspace: Workspace, report: Reporter, *, task: str | None = None) -> Pool:
-    """Open the pool of a recipe's pool part; `task` overrides the field of the task label ("" = none).
-
-    The source may also be the fingerprint of a pool opened in this workspace before.
-    """
-    plan = PoolPart.model_validate(part)
-    report.stage("Reading the pool", rows=0, work=100)
-
-    def load(fields: FieldMap | None) -> Pool:
-        if FINGERPRINT.fullmatch(plan.source) and not Path(plan.source).exists():
-            return open_pool(plan.source, workspace=workspace.root)
-        return load_pool(
-            plan.source,
-            workspace=workspace.root,
-            fields=fields,
-            name=plan.name,
-            split=plan.split,
-            revision=plan.revision,
-            on_progress=percent_callback(report),
-        )
-
-    pool = load(plan.field_map())
-    if task is not None and (task or None) != pool.fields.task:
-        pool = load(replace(pool.fields, task=task or None))
-    if plan.fingerprint not in (None, pool.fingerprint):
-        raise RecipeError(
-            f"{plan.source} is not the pool that the recipe was made on: its fingerprint is {pool.fingerprint}, "
-            f"the recipe says {plan.fingerprint}. Remove pool.fingerprint from the recipe to use it all the same."
-        )
-    return pool
-
-
-def open_recipe_pool(recipe: Recipe, workspace: Workspace, report: Reporter) -> Pool:
-    """Open the pool of a recipe; RecipeError if it has changed since."""
-    return open_source(recipe.pool.model_dump(), workspace, report)
-
-
-def measure_methods(
-    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
-) -> list[Run]:
-    """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first."""
-    from core.measurement.measure import measure_all  # imports torch, which the other commands do not need
-
-    method, reading = recipe.method.build(), recipe.reading.reading()
-    others = [other for other in also if other.name != method.name]
-    return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report)
 
 
 def estimate_cost(
@@ -167,20 +115,6 @@ def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[in
     return list(dict.fromkeys(places))
 
 
-def resolve_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace) -> Recipe:
-    """Return the recipe with the duplicates that hold-out must not separate: near-duplicates, if stored."""
-    if not recipe.export.held_out:
-        return recipe
-    apart = duplicate_column(load_near_duplicates(workspace.root, pool.fingerprint))
-    return recipe.model_copy(update={"export": recipe.export.model_copy(update={"apart": apart})})
-
-
-def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:
-    """Find the near-duplicates that a recipe names, unless stored already: a measurement without a model."""
-    for column in sorted(named_near_duplicates(recipe)):
-        find_near_duplicates(pool, workspace, near_duplicate_similarity(column) or 1.0, report)
-
-
 def duplicates_facts(pool: Pool, workspace: Workspace, threshold: float, report: Reporter) -> Facts:
     """Count rows that nearly repeat an earlier one; measured now, or before."""
     repeats = find_near_duplicates(pool, workspace, threshold, report)
@@ -219,37 +153,9 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | N
     return facts | ({"scores": str(scores)} if scores else {})
 
 
-def replay_manifest(
-    path: Path,
-    workspace: Workspace,
-    report: Reporter,
-    out: Path | None,
-    pool_source: str | None,
-    *,
-    rows_only: bool,
-) -> Facts:
-    """Check a manifest and write its file again; ReplayError with the reason if that is impossible."""
-    manifest = read_manifest(path)
-    recipe = parse_recipe(manifest.recipe, str(path))
-    source = pool_source or recipe.pool.source
-    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
-    pool = open_source(part.model_dump(), workspace, report)
-    target = out or path.with_name(manifest.output.file)
-    run = None if rows_only else measure_methods(recipe, check_pool(pool, manifest), workspace, report)[0]
-    if run is not None:
-        find_recipe_duplicates(recipe, pool, workspace, report)
-    exported = curate.replay(manifest, recipe, pool, run, target)
-    return {"chosen": str(exported.path), "rows": exported.rows, "sha256": exported.sha256, "identical": True}
-
-
-def check_pool(pool: Pool, manifest: Manifest) -> Pool:
-    """Return the pool if it is the manifest's; checked before any slow work."""
-    if pool.fingerprint != manifest.pool.fingerprint:
-        raise ReplayError(
-            f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
-            f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
-        )
-    return pool
+def replay_facts(written: ExportResult) -> Facts:
+    """Summarise a replayed file, which is identical to the one in its manifest."""
+    return {"chosen": str(written.path), "rows": written.rows, "sha256": written.sha256, "identical": True}
 
 
 def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:

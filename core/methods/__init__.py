@@ -15,7 +15,7 @@
 To add one: write its file, add it to METHODS; forms, recipes and contract tests follow.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.errors import MethodError
@@ -49,6 +49,12 @@ NEEDS_SETUP = ("imported", "combined")  # cannot run with default parameters: ne
 def standalone_methods() -> list[str]:
     """Return the names of methods that run with default parameters: what `--also all` and the demo mean by "all"."""
     return [name for name in METHODS if name not in NEEDS_SETUP]
+
+
+def expand_names(names: Iterable[str]) -> list[str]:
+    """Return these method names, each once; `standalone_methods()` if "all" is one of them."""
+    unique = list(dict.fromkeys(names))
+    return standalone_methods() if "all" in unique else unique
 
 
 def build_method(name: str, params: Mapping[str, Any]) -> Method:

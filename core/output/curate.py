@@ -4,9 +4,8 @@ Next to `chosen.jsonl` it writes `chosen.manifest.json`, `chosen.recipe.yaml`, `
 and, on request, `chosen.heldout.jsonl` (selected rows held out of training) and `chosen.rejected.jsonl`.
 """
 
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,16 @@ from numpy.typing import NDArray
 
 from core import __version__
 from core.columns import EXACT_DUPLICATES
-from core.errors import ReplayError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
-from core.output.manifest import Manifest, TargetFacts, build_manifest, current_commit, verify_rows, write_manifest
+from core.output.manifest import TargetFacts, build_manifest, current_commit, write_manifest
 from core.output.writer import ExportResult, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection
-from core.workspace.files import disk_errors, write_atomic
-
-QUEUE_METHOD = "task_confidence"  # the method whose queues may name derived tasks, which only a measurement has
+from core.workspace.files import write_atomic
 
 
 @dataclass(frozen=True)
@@ -163,71 +159,7 @@ def score_table(method: Method, measured: Measured, order: Order) -> dict[str, N
     return columns | {f"{method.name}.rank": rank, f"{method.name}.excluded": reasons}
 
 
-def replay(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
-    """Write the manifest's file again; nothing is left at `out` unless it is identical, byte for byte.
-
-    With a run, the rows are selected anew and must be the manifest's; without one, its list of rows is trusted.
-    ReplayError describes any difference.
-    """
-    expected, held_out_rows = verify_rows(pool, manifest)
-    if run is None:
-        if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUE_METHOD):
-            raise ReplayError(
-                "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
-            )
-        selection = Selection(pool.fingerprint, expected, 0, 0, Order(expected))
-        measured = Measured(pool.fingerprint, {})
-    else:
-        _check_targets(collect_targets(run), manifest.targets)
-        measured = load_measured(run)
-        selection = make_selection(recipe, pool, measured)
-        _check_rows(selection.rows, expected, pool)
-        _check_rows(find_held_out_rows(recipe, pool, measured, expected), held_out_rows, pool)
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, held_out_rows)
-        _check_bytes(exported, manifest)
-        for file in Path(folder).iterdir():
-            file.replace(out.with_name(file.name))
-    second = exported.held_out
-    return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
-
-
 def collect_targets(run: Run) -> list[TargetFacts]:
     """Return the target sets that a run and its member runs were measured on."""
     targets = [target for each in (run, *run.members) for target in each.summary.get("targets", ())]
     return [TargetFacts(**{name: target[name] for name in TargetFacts.model_fields}) for target in targets]
-
-
-def _check_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> None:
-    prints = {target.name: target.fingerprint for target in now}
-    for target in then:
-        if prints.get(target.name) != target.fingerprint:
-            raise ReplayError(
-                f"The target set '{target.name}' ({target.source}) does not hold the pairs that the rows were chosen "
-                "by. Put the pairs back, or write the manifest's own rows with --rows-only."
-            )
-
-
-def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
-    written, expected = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
-    for new, other in zip(written, expected, strict=True):
-        if new is not None and other is not None and new.sha256 != other.sha256:
-            raise ReplayError(
-                f"The rows are the same, but the file {other.file} is not: sha256 {new.sha256}, the manifest says "
-                f"{other.sha256}. The scores column differs in its last digits, or the file was made by "
-                f"another version ({manifest.tool.version}; this is {__version__})."
-            )
-
-
-def _check_rows(selected: IntArray, expected: IntArray, pool: Pool) -> None:
-    new = np.setdiff1d(selected, expected)
-    missing = np.setdiff1d(expected, selected)
-    if len(new) or len(missing):
-        example = pool.rows["id"][int((missing if len(missing) else new)[0])].as_py()
-        raise ReplayError(
-            f"The recipe chooses other rows here: {len(new)} new, {len(missing)} missing (for example '{example}'). "
-            "Measured on another device, rows with almost equal scores can change places; --rows-only writes the "
-            "manifest's own rows."
-        )

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from core.cli.commands import duplicates_facts, find_recipe_duplicates
+from core.cli.commands import duplicates_facts
 from core.columns import near_duplicate_column, near_duplicate_similarity
 from core.errors import Cancelled, RecipeError
+from core.measurement.recipe_inputs import find_recipe_duplicates
 from core.output.curate import curate
 from core.pool import near_duplicates as duplicates
 from core.pool.near_duplicates import cache_stamp, find_near_duplicates, load_near_duplicates

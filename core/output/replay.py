@@ -1,0 +1,126 @@
+"""Replay: write the file of a manifest again, byte for byte, or raise the difference."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from core import __version__
+from core.errors import ReplayError
+from core.measurement.recipe_inputs import find_recipe_duplicates, measure_methods, open_source
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
+from core.output.curate import collect_targets, find_held_out_rows, write_rows
+from core.output.manifest import Manifest, TargetFacts, read_manifest, verify_rows
+from core.output.writer import ExportResult
+from core.progress import Reporter
+from core.schema import IntArray, Measured, Order, Pool
+from core.selection.recipe import Recipe, make_selection, parse_recipe
+from core.selection.selection import Selection
+from core.workspace.files import disk_errors
+from core.workspace.folder import Workspace
+
+QUEUE_METHOD = "task_confidence"  # the method whose queues may name derived tasks, which only a measurement has
+
+
+def replay_manifest(
+    path: Path,
+    workspace: Workspace,
+    report: Reporter,
+    *,
+    out: Path | None = None,
+    pool_source: str | None = None,
+    rows_only: bool = False,
+) -> ExportResult:
+    """Check a manifest and write its file again; ReplayError with the reason if that is impossible.
+
+    out          default: where the manifest says, in its folder
+    pool_source  where the pool is now; default: where the recipe says
+    rows_only    trust the manifest's list of rows, and measure nothing
+    """
+    manifest = read_manifest(path)
+    recipe = parse_recipe(manifest.recipe, str(path))
+    source = pool_source or recipe.pool.source
+    part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
+    pool = open_source(part.model_dump(), workspace, report)
+    target = out or path.with_name(manifest.output.file)
+    run = None if rows_only else measure_methods(recipe, check_pool(pool, manifest), workspace, report)[0]
+    if run is not None:
+        find_recipe_duplicates(recipe, pool, workspace, report)
+    return replay_rows(manifest, recipe, pool, run, target)
+
+
+def check_pool(pool: Pool, manifest: Manifest) -> Pool:
+    """Return the pool if it is the manifest's; checked before any slow work."""
+    if pool.fingerprint != manifest.pool.fingerprint:
+        raise ReplayError(
+            f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
+            f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
+        )
+    return pool
+
+
+def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
+    """Write the manifest's file again; nothing is left at `out` unless it is identical, byte for byte.
+
+    With a run, the rows are selected anew and must be the manifest's; without one, its list of rows is trusted.
+    ReplayError describes any difference.
+    """
+    expected, held_out_rows = verify_rows(pool, manifest)
+    if run is None:
+        if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUE_METHOD):
+            raise ReplayError(
+                "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
+            )
+        selection = Selection(pool.fingerprint, expected, 0, 0, Order(expected))
+        measured = Measured(pool.fingerprint, {})
+    else:
+        _check_targets(collect_targets(run), manifest.targets)
+        measured = load_measured(run)
+        selection = make_selection(recipe, pool, measured)
+        _check_rows(selection.rows, expected, pool)
+        _check_rows(find_held_out_rows(recipe, pool, measured, expected), held_out_rows, pool)
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, held_out_rows)
+        _check_bytes(exported, manifest)
+        for file in Path(folder).iterdir():
+            file.replace(out.with_name(file.name))
+    second = exported.held_out
+    return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
+
+
+def _check_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> None:
+    prints = {target.name: target.fingerprint for target in now}
+    for target in then:
+        if prints.get(target.name) != target.fingerprint:
+            raise ReplayError(
+                f"The target set '{target.name}' ({target.source}) does not hold the pairs that the rows were chosen "
+                "by. Put the pairs back, or write the manifest's own rows with --rows-only."
+            )
+
+
+def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
+    written, expected = [exported, exported.held_out], [manifest.output, manifest.output.held_out]
+    for new, other in zip(written, expected, strict=True):
+        if new is not None and other is not None and new.sha256 != other.sha256:
+            raise ReplayError(
+                f"The rows are the same, but the file {other.file} is not: sha256 {new.sha256}, the manifest says "
+                f"{other.sha256}. The scores column differs in its last digits, or the file was made by "
+                f"another version ({manifest.tool.version}; this is {__version__})."
+            )
+
+
+def _check_rows(selected: IntArray, expected: IntArray, pool: Pool) -> None:
+    new = np.setdiff1d(selected, expected)
+    missing = np.setdiff1d(expected, selected)
+    if len(new) or len(missing):
+        example = pool.rows["id"][int((missing if len(missing) else new)[0])].as_py()
+        raise ReplayError(
+            f"The recipe chooses other rows here: {len(new)} new, {len(missing)} missing (for example '{example}'). "
+            "Measured on another device, rows with almost equal scores can change places; --rows-only writes the "
+            "manifest's own rows."
+        )
