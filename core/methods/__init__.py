@@ -5,7 +5,7 @@
     task_confidence       more rows for tasks of low confidence (Weighted Task Diversity)
     preference_influence  influence on a preference loss (ROSE, LESS)
     answer_divergence     spread of generated answers within semantic bins (ADG)
-    controls              baselines: random, longest, lowest and highest NLL
+    baselines             random, longest, lowest and highest NLL
     imported              a score from another tool
     combined              several methods as one order
     ranking               from values to an order: what the methods share
@@ -21,8 +21,8 @@ from typing import Any
 from core.errors import MethodError
 from core.methods.activation_coverage import ActivationCoverage
 from core.methods.answer_divergence import AnswerDivergence
+from core.methods.baselines import HighestNLL, Longest, LowestNLL, Random
 from core.methods.combined import Combined
-from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
 from core.methods.entropy_shift import EntropyShift
 from core.methods.imported import Imported
 from core.methods.params import all_params, read_params

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.analysis.composition import LENGTH_EDGES, RandomOrders, code_tasks, count_composition, count_random_band
-from core.methods.controls import Random
+from core.methods.baselines import Random
 from core.schema import Measured
 from core.selection.budget import Budget
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.methods.controls import HighestNLL, Longest, LowestNLL, Random
+from core.methods.baselines import HighestNLL, Longest, LowestNLL, Random
 from core.schema import Measured
 
 NAN = np.nan
