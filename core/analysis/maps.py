@@ -1,4 +1,4 @@
-"""The map of a pool as a stored stage: which embeddings a pool has, and the coordinates of each row.
+"""Maps of a pool as stored stages: which embeddings the pool has, and the coordinates of each row.
 
     measurements/<key>/pca.npy     (N, 2) float32, seconds                 keyed by the measurement that stores the
     measurements/<key>/umap.npy    (N, 2) float32, a minute, as a job      embeddings, which of them, and the seed
@@ -48,14 +48,14 @@ MEASURED_BY = {ANSWERS: "answer_divergence", ACTIVATIONS: "activation_coverage"}
 class EmbeddingSource:
     """Embeddings that can be laid out."""
 
-    of: str  # one of OF
-    held: Path  # the measurement that holds them
-    by: str  # the model they are of
+    kind: str  # one of EMBEDDING_KINDS
+    folder: Path  # of the stage that stores them
+    model: str  # that computed them
     rows: int  # of the pool
 
     def size(self) -> int:
         """Return bytes on disk: an estimate of what can be read at once."""
-        return sum(file.stat().st_size for file in self.held.iterdir())
+        return sum(file.stat().st_size for file in self.folder.iterdir())
 
 
 def list_sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str, EmbeddingSource]:
@@ -63,11 +63,11 @@ def list_sources(workspace: Workspace, pool: Pool, reading: Reading) -> dict[str
     newest: dict[str, EmbeddingSource] = {}
     for run in list_runs(workspace, pool.fingerprint):
         if reads_alike(run, reading):
-            for of, folder in _stored_embeddings(workspace, run):
-                newest.setdefault(of, EmbeddingSource(of, folder, _embedder(run, of), len(pool)))
+            for kind, folder in _stored_embeddings(workspace, run):
+                newest.setdefault(kind, EmbeddingSource(kind, folder, _embedder(run, kind), len(pool)))
     if pool.rows["response"].null_count == len(pool):  # a pool of prompts only
         newest.pop("response", None)
-    return {of: newest[of] for of in EMBEDDING_KINDS if of in newest}
+    return {kind: newest[kind] for kind in EMBEDDING_KINDS if kind in newest}
 
 
 def _stored_embeddings(workspace: Workspace, run: Run) -> Iterator[tuple[str, Path]]:
@@ -75,7 +75,7 @@ def _stored_embeddings(workspace: Workspace, run: Run) -> Iterator[tuple[str, Pa
         with suppress(WorkspaceError):  # it was removed, or there has been no base pass
             parts = base_parts(workspace, run)
             if not parts.missing():
-                yield from ((of, parts.folder) for of in BASE_COLUMNS)
+                yield from ((kind, parts.folder) for kind in BASE_COLUMNS)
     if (folder := run.stage_folder("grams")) and _has_answer_centres(folder):
         yield ANSWERS, folder
     if (folder := run.stage_folder("states")) and has_activations(folder):
@@ -90,21 +90,21 @@ def _has_answer_centres(folder: Path) -> bool:
     return first.exists() and CENTRE in pq.read_schema(first).names
 
 
-def _embedder(run: Run, of: str) -> str:
+def _embedder(run: Run, kind: str) -> str:
     """Return the model of the embeddings; for answers, the sentence encoder that was requested."""
-    named = run.method["params"].get("embeddings") if of == ANSWERS else None
+    named = run.method["params"].get("embeddings") if kind == ANSWERS else None
     return str(named or run.model["name"])
 
 
-def need_source(workspace: Workspace, pool: Pool, reading: Reading, of: str) -> EmbeddingSource:
+def need_source(workspace: Workspace, pool: Pool, reading: Reading, kind: str) -> EmbeddingSource:
     """Return the embeddings of one kind; RecipeError with the reason if there are none."""
-    if of not in EMBEDDING_KINDS:
-        raise RecipeError(f"--of {of}: choose one of {', '.join(EMBEDDING_KINDS)}.")
-    source = list_sources(workspace, pool, reading).get(of)
+    if kind not in EMBEDDING_KINDS:
+        raise RecipeError(f"--of {kind}: choose one of {', '.join(EMBEDDING_KINDS)}.")
+    source = list_sources(workspace, pool, reading).get(kind)
     if source is None:
-        method = MEASURED_BY.get(of, "entropy_shift")
+        method = MEASURED_BY.get(kind, "entropy_shift")
         raise RecipeError(
-            f"No {of} embeddings of this pool are measured with this model. First run measure, for example with "
+            f"No {kind} embeddings of this pool are measured with this model. First run measure, for example with "
             f"--method {method}."
         )
     return source
@@ -119,7 +119,7 @@ def map_folder(workspace: Workspace, source: EmbeddingSource, seed: int) -> Path
 
 
 def _spec(source: EmbeddingSource, seed: int) -> dict[str, Any]:
-    return {"kind": "map", "held": source.held.name, "of": source.of, "seed": seed, "map_format": FORMAT}
+    return {"kind": "map", "held": source.folder.name, "of": source.kind, "seed": seed, "map_format": FORMAT}
 
 
 def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: int) -> FloatArray | None:
@@ -179,12 +179,14 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
     In memory: the sample that axes are fitted to, one part of the embeddings, and K · WIDTH numbers.
     """
     report.stage("Reading the embeddings", rows=0, work=100)
-    if source.of == ACTIVATIONS:
-        states = read_activations(source.held)
-        rows = np.flatnonzero(np.diff(states.indptr))
+    if source.kind == ACTIVATIONS:
+        neurons = read_activations(source.folder)
+        rows = np.flatnonzero(np.diff(neurons.indptr))
         if not len(rows):
-            raise WorkspaceError(f"{source.held}: no row of this pool has a neuron on, so there is nothing to lay out.")
-        projected = project_active_neurons(states, rows, seed, percent_callback(report))
+            raise WorkspaceError(
+                f"{source.folder}: no row of this pool has a neuron on, so there is nothing to lay out."
+            )
+        projected = project_active_neurons(neurons, rows, seed, percent_callback(report))
         axes = projection.fit_axes(projected, seed=seed)
         return rows, axes.project(projected), axes
     blocks = _Blocks(source)
@@ -201,8 +203,8 @@ class _Blocks:
     """Stored embeddings, part by part."""
 
     def __init__(self, source: EmbeddingSource) -> None:
-        self.source, self.column = source, COLUMNS[source.of]
-        self.parts = Parts.open(source.held, {}, [])
+        self.source, self.column = source, COLUMNS[source.kind]
+        self.parts = Parts.open(source.folder, {}, [])
 
     def __iter__(self) -> Iterator[tuple[IntArray, NDArray[np.float16]]]:
         for part, rows in enumerate(self.parts.plan):
@@ -218,6 +220,6 @@ class _Blocks:
         rows, vectors = (np.concatenate(v) for v in zip(*blocks, strict=True))
         present = np.isfinite(vectors).all(axis=1)
         if not present.any():
-            raise WorkspaceError(f"{self.source.held}: no row has a {self.source.of} embedding to lay out.")
+            raise WorkspaceError(f"{self.source.folder}: no row has a {self.source.kind} embedding to lay out.")
         sample: NDArray[np.float16] = vectors[present][np.argsort(rows[present])]
         return sample

@@ -100,7 +100,7 @@ def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Repor
     source = maps.need_source(workspace, pool, recipe.reading.reading(), of)
     folder = maps.make_map(workspace, source, layout, recipe.seed, report)
     about = maps.load_map_facts(workspace, source, recipe.seed)
-    facts = {"map": of, "model": source.by, "rows": source.rows, "without": source.rows - about["placed"]}
+    facts = {"map": of, "model": source.model, "rows": source.rows, "without": source.rows - about["placed"]}
     return facts | {name: str(folder / f"{name}.npy") for name in maps.LAYOUTS if (folder / f"{name}.npy").exists()}
 
 

@@ -27,7 +27,7 @@ def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) ->
     """Return the arguments of `python -m core` that make this map."""
     reading = reading_part(Reading(**run.reading))
     recipe = Recipe(pool=PoolPart(source=pool.fingerprint), method=MethodPart(name="random"), reading=reading)
-    more = ["--of", source.of, *(["--layout", layout] if layout != "umap" else [])]
+    more = ["--of", source.kind, *(["--layout", layout] if layout != "umap" else [])]
     return [*measure_arguments(recipe, "project", cached.workspace()), *more]
 
 
@@ -45,7 +45,7 @@ def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
     """Start a job, detached from the server."""
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "map", "key": _key(source, layout), "pool": pool.fingerprint, "pool_name": name}
-    title = f"Map of {NAMES[source.of].lower()} of {name}"
+    title = f"Map of {NAMES[source.kind].lower()} of {name}"
     return start_job(cached.workspace(), job_arguments(pool, run, source, layout), title=title, about=about)
 
 

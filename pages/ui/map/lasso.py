@@ -75,7 +75,7 @@ def draw_action(
 
 def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
     """Return the accessor of the text that the map embeds."""
-    if source.of == "prompt":
+    if source.kind == "prompt":
         return lambda row: row.prompt
     return lambda row: row.response or ""
 

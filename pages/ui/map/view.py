@@ -124,12 +124,12 @@ def share_of_cells(cell: IntArray, rows: IntArray) -> float:
 
 def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
     """Explain what the map shows and how many rows are sent."""
-    by = escape_markdown(model_name(source.by))
+    by = escape_markdown(model_name(source.model))
     if map_layout.layout == "umap":
         how = "near rows are alike, how far apart groups lie says little"
     else:
         how = f"the two directions in which they differ most, {100 * sum(map_layout.share):.0f} % of all difference"
-    text = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.of].lower()}: {how}."
+    text = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.kind].lower()}: {how}."
     n = len(map_layout.rows)
     sent = f"{sent_rows:,} of {n:,} rows shown over the density of all" if sent_rows < n else f"All {n:,} rows shown"
     lacking = len(pool) - n

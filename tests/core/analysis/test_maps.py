@@ -190,8 +190,8 @@ def test_a_row_of_the_answer_map_is_the_mean_of_its_answer_vectors(measured, tmp
     method = build_method("answer_divergence", {"answers": 3, "max_new_tokens": 4, "bins_measured": 4})
     run = measure(pool, method, reading, workspace, report=SilentReporter())
     source = need_source(workspace, pool, reading, "answers")
-    assert (source.held.name, source.by) == (run.kept["grams"], run.model["name"])
-    stored = Parts.open(source.held, {}, []).column(CENTRE, len(pool))
+    assert (source.folder.name, source.model) == (run.kept["grams"], run.model["name"])
+    stored = Parts.open(source.folder, {}, []).column(CENTRE, len(pool))
     assert np.linalg.norm(stored, axis=1) ** 2 == pytest.approx(1 - load_measured(run).need("dispersion"), abs=2e-3)
     make_map(workspace, source, "pca", 0)
     whole = projection.fit_axes(stored, seed=0)
@@ -201,7 +201,7 @@ def test_a_row_of_the_answer_map_is_the_mean_of_its_answer_vectors(measured, tmp
     other = replace(run, id="encoded", folder=workspace.folder("runs", "encoded"), method=encoded)
     save_run(workspace, other, dict(load_measured(run).columns))
     shutil.rmtree(run.folder)
-    assert need_source(workspace, pool, reading, "answers").by == "an-encoder"
+    assert need_source(workspace, pool, reading, "answers").model == "an-encoder"
 
 
 def test_answers_measured_before_their_centre_was_stored_have_no_map(measured, tmp_path):
