@@ -1,27 +1,27 @@
-"""Measurements: what a model says of every row, stored and resumable. The only room that uses models.
+"""Measurements: what a model computes for every row of a pool. The only user of core.models.
 
-MEASUREMENTS lists them by the method they serve. To add one: write its file, add it here.
+MEASUREMENTS lists them by the name of their method. To add one: write its file, add it here.
 
-measurement           what a measurement is: columns, run, cost, warnings, files
-measure               measure a pool: a run for each method, from one pass
-stages                tokens and passes of a model over a pool, as stored stages
-entropy_shift         the calibrated model (InstructDiff)
-activation_coverage   active neurons, coverage gains, clusters (MADS)
-task_confidence       tasks, confidence of continuations (Weighted Task Diversity)
-preference_influence  influence of rows on target sets (ROSE, LESS)
+measure               measure a pool with some methods, stored as a run for each
+measurement           the base class: columns, work, cost, warnings and artifacts of one measurement
+entropy_shift         NLL and entropy under a calibrated model (InstructDiff)
+activation_coverage   active neurons, gains of the greedy order, clusters (MADS)
+task_confidence       tasks, and confidence of greedy continuations (Weighted Task Diversity)
 answer_divergence     generated answers, their geometry, semantic bins (ADG)
-imported              scores that rows already hold
-warm_up               trainings, stored
-target_pairs          the pairs of a target set as a model reads them
-prompt_embeddings     embeddings of prompts, of the base pass or by a sentence-transformer
-answer_file           answers generated elsewhere
-runs                  finished runs: records on disk
-lookup                which finished run serves a method
-run_data              the columns, artifacts and stages of a finished run
-activation_files      activations on disk
-token_files           one row token by token, on disk
-token_view            read a row token by token
-cost, trial           what a measurement would cost, from a trial on a few rows
+preference_influence  influence of rows on target sets (ROSE, LESS)
+target_pairs          target sets as tokens, with log-likelihoods
+imported              scores of another tool
+stages                passes of a model over a pool, as stored stages
+prompt_embeddings     embeddings of prompts
+warm_up               warm-up trainings, each stored once
+runs                  finished runs in the workspace
+lookup                the finished run that serves a method
+run_data              what a run was made from: stages, trained state, columns
+cost, trial           estimates, scaled up from a trial on a few rows
+activation_files      active neurons on disk
+answer_file           generated answers from a file
+token_view            a few rows token by token
+token_files           token views on disk
 """
 
 from typing import Any
@@ -47,17 +47,17 @@ SHARED = SharedOnly()
 
 
 def measurement_of(method: str) -> Measurement[Any]:
-    """Return the measurement of a method; for one that needs nothing of its own, the shared passes alone."""
+    """Return the measurement of a method; `SHARED` for one that has none of its own."""
     return MEASUREMENTS.get(method, SHARED)
 
 
 def all_signals() -> Signals:
-    """Return every signal that a method may need, and its columns."""
+    """Return the columns of every signal that a method may need."""
     return {signal: columns for each in (SHARED, *MEASUREMENTS.values()) for signal, columns in each.signals.items()}
 
 
 def find_column(name: str) -> Column | None:
-    """Return a stored or computed column in words; None for one that no measurement describes."""
+    """Return the description of a stored or computed column; None if no measurement describes it."""
     for each in (SHARED, *MEASUREMENTS.values()):
         for columns in (*each.signals.values(), each.scores):
             if name in columns:

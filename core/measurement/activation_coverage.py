@@ -1,4 +1,4 @@
-"""Activation coverage, measured: which neurons each row activates, its gain in the greedy order, its cluster.
+"""Measurement of activation coverage: the active neurons of each row, its gain in the greedy order, its cluster.
 
 The activations are collected in the base pass. Gains and clusters are stages of their own, so another growth g or
 number of clusters runs no model.
@@ -17,7 +17,7 @@ from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods.activation_coverage import ActivationCoverage
 from core.schema import Columns, Measured, Pool
 
-STAGE = "states"  # its name in a run's `kept`
+STAGE = "states"  # key of the activations in a run's `kept`
 
 
 class CoverageMeasurement(Measurement[ActivationCoverage]):
@@ -45,7 +45,7 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
     }
 
     def activations(self, method: ActivationCoverage) -> ActivationOptions:
-        """Return the share of neurons that count as active, and over which tokens."""
+        """Return the share of neurons that count as active, and the tokens that are counted over."""
         return ActivationOptions(method.share, method.tokens)
 
     def run(self, stages: PoolStages, method: ActivationCoverage, columns: Columns, seed: int) -> Result:
@@ -81,7 +81,7 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         return Work(base_pass=True)
 
     def load(self, run: Run) -> Mapping[str, Any]:
-        """Return the active neurons, memory-mapped. WorkspaceError where they are gone."""
+        """Load the active neurons, memory-mapped; WorkspaceError if their files were removed."""
         folder = run.stage_folder(STAGE)
         if folder is None:
             return {}

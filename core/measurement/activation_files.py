@@ -1,8 +1,8 @@
-"""Activations on disk: from the parts of a stage to two memory-mapped lists in the order of the pool.
+"""Activations on disk: two memory-mapped lists in pool order, written from the parts of a stage.
 
     states.indptr.npy    (N + 1,) int64
     states.indices.npy   uint32, row after row; a row that is ABSENT has none
-    states.json          the number of neurons of the model; written last, so activations are whole or absent
+    states.json          the number of neurons of the model; written last, so activations are complete or absent
 
 The parts are removed afterwards: the lists of a large pool are gigabytes.
 """
@@ -25,12 +25,12 @@ INDPTR, INDICES, ABOUT = "states.indptr.npy", "states.indices.npy", "states.json
 
 
 def has_activations(folder: Path) -> bool:
-    """Return whether activations are whole in this folder."""
+    """Return whether this folder holds complete activations."""
     return (folder / ABOUT).exists()
 
 
 def gather_activations(parts: Parts, n: int) -> None:
-    """Write the activations of n pool rows from the parts; one part at a time in memory."""
+    """Write the activations of n pool rows from the parts, with one part at a time in memory; remove the parts."""
     neurons = int(pq.read_schema(parts.path(0)).metadata[NEURONS.encode()]) if parts.plan else 0
     sizes = np.zeros(n, np.int64)
     for rows, table in _tables(parts):
@@ -50,7 +50,7 @@ def gather_activations(parts: Parts, n: int) -> None:
 
 
 def read_activations(folder: Path) -> ActiveNeurons:
-    """Read the activations in this folder, memory-mapped."""
+    """Load the activations in this folder, memory-mapped."""
     ends = np.load(folder / INDPTR, allow_pickle=False)
     mode: Literal["r"] | None = "r" if ends[-1] else None  # an empty file cannot be mapped
     indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)

@@ -1,10 +1,10 @@
-"""Answer divergence, measured: K answers to each instruction, the geometry of their embeddings, bins of instructions.
+"""Measurement of answer divergence: K answers to each instruction, their geometry, and bins of instructions.
 
-    answers    sampled from the model itself or from a server, part by part; or read from a file made elsewhere
+    answers    sampled from the model or from a server, part by part; or read from a file
     geometry   of the embeddings of each row's answers: their Gram matrix, K² numbers, and their mean, for a map
-    bins       k-means over embeddings of the instructions, and the merges that make fewer bins of them
+    bins       k-means over embeddings of the instructions, and the merges that give fewer bins
 
-Each is a stage of its own: answers are never sampled again for another embedding or another number of bins.
+Each is a separate stage: another embedding or number of bins samples no answer again.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ MERGES = "merges.npy"
 
 
 class DivergenceMeasurement(Measurement[AnswerDivergence]):
-    """Generated answers, how far apart and in how many directions they are, and semantic bins (ADG)."""
+    """Dispersion and anisotropy of generated answers, and semantic bins (ADG)."""
 
     signals: ClassVar[Signals] = {
         "answers": {
@@ -97,7 +97,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
     }
 
     def run(self, stages: PoolStages, method: AnswerDivergence, columns: Columns, seed: int) -> Result:
-        """Get answers from the method's source; then compute their geometry, and the bins."""
+        """Get answers from the method's source, then compute their geometry and the bins."""
         answers = SOURCES[method.source](stages, method, seed)
         grams = _compute_grams(stages, method, answers)
         n, k = len(stages.pool), method.answers
@@ -109,12 +109,12 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         return Result(measured, kept, {"answers": _count_all(answers)})
 
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
-        """Return the tokens that a model generates for each row, at most: this one or a server's."""
+        """Return the most tokens that a model, or a server, generates for each row."""
         generated = 0 if method.source == "file" else method.answers * method.max_new_tokens
         return Work(base_pass="base" in method.needs, generated=generated)
 
     def time_trial(self, model: "Model", method: AnswerDivergence, batch: "TrialBatch") -> Mapping[str, float]:
-        """Return seconds per generated token, from short answers to a few prompts; nothing where a server samples."""
+        """Return seconds per generated token, from short answers to a few prompts; {} for other sources."""
         from core.models.generation.sampler import Sampler
 
         if method.source != "local":
@@ -129,7 +129,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         return [Path(method.answers_file)] if method.answers_file else []
 
     def load(self, run: Run) -> Mapping[str, Any]:
-        """Return which semantic bins become one as there are fewer, (B - 1, 2)."""
+        """Load the merges of semantic bins (B - 1, 2): the two bins that become one at each step to fewer bins."""
         folder = run.stage_folder("bins")
         if folder is None:
             return {}
@@ -138,7 +138,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
 
 
 def sampling_settings(method: AnswerDivergence, seed: int) -> SamplingSettings:
-    """Return how answers are sampled."""
+    """Return the sampling settings of a method."""
     return SamplingSettings(
         answers=method.answers,
         temperature=method.temperature,
@@ -173,7 +173,7 @@ def _load_sampler(stages: PoolStages, settings: SamplingSettings) -> "Sampler":
 
 
 def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
-    """Sample answers from a model behind a server. With the Alpaca template it is given text, else messages."""
+    """Sample answers from a server. It receives text with the Alpaca template, else messages."""
     if not method.base_url or not method.served_model:
         raise MethodError("Answers from a server need its address and the model's name there: base_url, served_model.")
     form: Literal["chat", "completions"] = "completions" if stages.reading.template == "alpaca" else "chat"
@@ -193,13 +193,13 @@ def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Part
 
 
 def _prompt_columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:
-    """Return the columns of these rows that make prompts."""
+    """Return the columns of these rows that prompts are built from."""
     columns: dict[str, list[Any]] = pool.rows.select(["id", "prompt", "response", "turns"]).take(rows).to_pydict()
     return columns
 
 
 def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Parts:
-    """Read answers made elsewhere, joined by id; the file is identified by its content."""
+    """Read answers from a file, joined by id. The SHA-256 of the file is part of the stage's key."""
     if not method.answers_file:
         raise MethodError("Answers from a file need the file: answers_file.")
     path = Path(method.answers_file)
@@ -215,7 +215,7 @@ def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Part
             for part in missing:
                 parts.write(part, answers.table.slice(int(plan[part][0]), len(plan[part])))
             stages.report.note(
-                f"{answers.found} rows have answers, {answers.lacking} have none; {answers.unknown} unknown ids."
+                f"{answers.matched} rows have answers, {answers.missing} have none; {answers.unknown} unknown ids."
             )
     return parts
 
@@ -225,7 +225,7 @@ SOURCES = {"local": _sample, "server": _ask_server, "file": _read_file}
 
 
 def _count_all(answers: Parts) -> dict[str, Any]:
-    """Return how many answers are missing, empty, refusals, cut; over all parts."""
+    """Count missing, empty, refused and truncated answers over all parts."""
     total: dict[str, int] = {}
     for part in range(len(answers.plan)):
         for name, count in asdict(count_answers(answers.read(part))).items():
@@ -237,7 +237,7 @@ def _count_all(answers: Parts) -> dict[str, Any]:
 
 
 def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts) -> Parts:
-    """Store the Gram matrix of each row's answers, and their mean."""
+    """Store the Gram matrix of each row's answers, and their mean embedding."""
     embed: Callable[[Sequence[str], AnswerLists], FloatArray] | None = None
     spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | _embedder_spec(stages, method)
     work = np.ones(len(stages.pool), np.int64)
@@ -251,7 +251,7 @@ def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts)
 
 
 def _embedder_spec(stages: PoolStages, method: AnswerDivergence) -> dict[str, Any]:
-    """Return what embeddings of answers are keyed by."""
+    """Return the part of the stage's key that identifies the embedding model."""
     if not method.embeddings:
         return {"revision": stages.ref.revision, "dtype": stages.dtype}
     from core.models.sentence_encoder import SentenceEncoder
@@ -277,7 +277,7 @@ def _load_embedder(
 
 
 def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple[IntArray, str]:
-    """Return the semantic bin of each row (N,), and the key of the stage that also holds their merges."""
+    """Return the semantic bin of each row (N,), and the key of the stage that stores the bins and their merges."""
     made_of, embeddings = prompt_embeddings(stages, method.embeddings)
     count = method.bins_measured or default_bin_count(len(stages.pool))
 
@@ -296,5 +296,5 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
 
 
 def write_merges(folder: Path, merges: IntArray) -> None:
-    """Write which semantic bins become one, next to the bins."""
+    """Write the merges of semantic bins, in the folder of the bins."""
     write_array(folder / MERGES, merges)

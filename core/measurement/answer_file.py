@@ -1,8 +1,7 @@
-"""Answers made elsewhere: a file of rows {"id": ..., "generated_answers": [text, ...]}, joined to a pool by id.
+"""Generated answers from a file of rows {"id": ..., "generated_answers": [text, ...]}, joined to a pool by id.
 
-JSON Lines, plain or gzipped, one object a line; other fields are let be. Read in blocks: what is kept in memory is
-the answers themselves, as Arrow text, twice while they are put in order. Which end an answer came to is not known,
-so none counts as truncated.
+JSON Lines, plain or gzipped; other fields are ignored. The file is read in blocks: only the answers are in memory, as
+Arrow text, twice while they are sorted. The file does not state how an answer ended, so none counts as truncated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,31 +29,31 @@ class AnswerFile:
     """Answers of a file, joined to N rows."""
 
     table: pa.Table  # N rows of core.models.generation.answers.COLUMNS, K values in each; null where there is none
-    found: int  # rows of the pool that the file has
-    lacking: int  # rows of the pool that it has not
+    matched: int  # rows of the pool with answers in the file
+    missing: int  # rows of the pool without
     unknown: int  # rows of the file whose id is not in the pool
-    short: int  # rows found with fewer than K answers: kept with what they have
-    long: int  # rows found with more than K answers: the first K are kept
+    short: int  # matched rows with fewer than K answers, which are used
+    long: int  # matched rows with more than K answers, of these the first K are used
 
 
 def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progress = ignore_progress) -> AnswerFile:
-    """The answers (K at most) that a file holds for the rows with these ids, in the order of the ids.
+    """Read the first K = `answers` answers to each of the rows with these ids, in the order of the ids.
 
-    `progress` is told of bytes. PoolError with the line's number for a line that is no such row, or the second of an
-    id in the pool; and when no id of the file is in the pool.
+    `progress` counts bytes. Raises PoolError, with the line number, for an invalid line or the second line of an id;
+    also if the file has no id of the pool.
     """
-    place = {name: row for row, name in enumerate(ids)}
-    line_of = np.zeros(len(ids), np.int64)  # where each row was met; 0: not yet
-    at = np.full(len(ids), -1, np.int64)  # its place among the rows that were met
-    kept: list[pa.Array] = []
+    row_of = {name: row for row, name in enumerate(ids)}
+    line_of = np.zeros(len(ids), np.int64)  # line number of each row; 0: not read yet
+    at = np.full(len(ids), -1, np.int64)  # position of each row among the matched ones
+    blocks: list[pa.Array] = []
     counts = {"unknown": 0, "short": 0, "long": 0}
-    met = 0
+    matched = 0
     with ByteStream(path) as stream:
         for lines in _blocks(stream, progress):
             texts: list[list[str | None]] = []
             for number, line in lines:
                 name, given = _row(line, f"{path.name}, line {number}")
-                row = place.get(name)
+                row = row_of.get(name)
                 if row is None:
                     counts["unknown"] += 1
                     continue
@@ -63,26 +62,26 @@ def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progres
                         f"{path.name}, line {number}: the id {_short(name)} is in line {line_of[row]} already. Leave "
                         "one of the two out."
                     )
-                line_of[row], at[row] = number, met
-                met += 1
+                line_of[row], at[row] = number, matched
+                matched += 1
                 present = sum(text is not None for text in given[:answers])
                 counts["short"] += present < answers
                 counts["long"] += len(given) > answers
                 texts.append([*given[:answers], *[None] * (answers - len(given))])
-            kept.append(pa.array(texts, WIDE))
-    if not met:
+            blocks.append(pa.array(texts, WIDE))
+    if not matched:
         raise PoolError(
             f"{path.name}: none of its {counts['unknown']} rows has an id of this pool. See that its field '{ID}' "
             "holds the pool's own ids."
         )
-    table = _joined(kept, at, answers)
-    return AnswerFile(table, met, len(ids) - met, **counts)
+    table = _build_table(blocks, at, answers)
+    return AnswerFile(table, matched, len(ids) - matched, **counts)
 
 
-def _joined(kept: list[pa.Array], at: IntArray, answers: int) -> pa.Table:
-    """The rows that were met, put in the pool's order; nulls where there are none."""
+def _build_table(blocks: list[pa.Array], at: IntArray, answers: int) -> pa.Table:
+    """Return the answers in pool order, null for rows without any; `at`: position of each row in the blocks, or -1."""
     blank = pa.array([[None] * answers], WIDE)
-    rows = pa.concat_arrays([*kept, blank])
+    rows = pa.concat_arrays([*blocks, blank])
     places = np.where(at < 0, len(rows) - 1, at)
     parts = [
         rows.take(pa.array(places[n : n + SLICE])).cast(ANSWER_COLUMNS["answers"]) for n in range(0, len(at), SLICE)
@@ -96,7 +95,7 @@ def _joined(kept: list[pa.Array], at: IntArray, answers: int) -> pa.Table:
 
 
 def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, bytes]]]:
-    """Numbered lines in blocks, blank ones left out. Split on \\n alone, as pools are."""
+    """Yield blocks of numbered lines, without blank ones. Lines end at \\n only, as in pools."""
     number, rest = 1, b""
     while block := stream.read(BLOCK_BYTES):
         *lines, rest = (rest + block).split(b"\n")
@@ -108,7 +107,7 @@ def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, 
 
 
 def _row(line: bytes, where: str) -> tuple[str, list[str | None]]:
-    """A line's id and answers. An id that is a number is taken as its digits, as pools do."""
+    """Return the id and the answers of a line. A whole number as id becomes its digits, as in pools."""
     try:
         row: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""What a measurement would cost here: the work its methods state, times the rates of a trial on a few rows."""
+"""Cost of a measurement on this machine: the work its methods state, times the rates of a trial on a few rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,17 +28,17 @@ class Estimate:
     """The cost of measuring one pool with some methods on this machine."""
 
     rows: int
-    tokens: int  # of the whole pool once, as read; from the trial rows' tokens per character
+    tokens: int  # of the pool, estimated from tokens per character of the trial rows
     passes: int  # over the pool
-    takes: str  # what the pass of the base model gives
+    takes: str  # outputs of the base model's pass, in words
     seconds: float
-    calibration_seconds: float  # of these, training
+    calibration_seconds: float  # part of `seconds`: training
     epochs: int  # of warm-ups after which the gradient of every row is taken
-    gradient_seconds: float  # of these, for gradients
-    asked: int  # prompts that are continued, at most
-    asking_seconds: float  # of these, for that
+    gradient_seconds: float  # part of `seconds`: gradients
+    asked: int  # prompts continued, at most
+    asking_seconds: float  # part of `seconds`: continuing prompts
     generated: int  # tokens of generated answers, at most
-    answering_seconds: float  # of these, for that: at most, as answers may end early; 0 where a server generates them
+    answering_seconds: float  # part of `seconds`: answers, at most, as they may end early; 0 if a server generates
     memory_bytes: int  # peak, weights included
     disk_bytes: int  # in the workspace afterwards
     disk_free_bytes: int
@@ -51,9 +51,9 @@ class Estimate:
 def estimate(
     pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace, *, report: Reporter
 ) -> Estimate:
-    """Read `TRIAL_ROWS` rows, spread over the pool's lengths, and scale up the work that the methods state.
+    """Time `TRIAL_ROWS` rows, spread over the pool's lengths, and scale up the work that the methods state.
 
-    What several methods need of the base model is counted once.
+    The base pass is counted once for all methods.
     """
     ref = resolve_model(reading.model, reading.revision)
     chars = pool.rows["prompt_chars"].to_numpy() + pool.rows["response_chars"].to_numpy().astype(np.int64)
@@ -110,13 +110,13 @@ def estimate(
 
 def _encode(encoder: Encoder, pool: Pool, rows: IntArray) -> TrialBatch:
     view = pool.rows.select(["prompt", "response", "turns"])
-    picked = [view.slice(int(row), 1).to_pylist()[0] for row in rows]
-    columns: dict[str, Any] = encoder({name: [row[name] for row in picked] for name in view.column_names})
+    selected = [view.slice(int(row), 1).to_pylist()[0] for row in rows]
+    columns: dict[str, Any] = encoder({name: [row[name] for row in selected] for name in view.column_names})
     ids = [str(k) for k in range(len(rows))]
     return TrialBatch({"tokens": columns["tokens"], "spans": columns["spans"], "ids": ids})
 
 
 def spread_rows(chars: IntArray, count: int) -> IntArray:
-    """Return `count` rows at evenly spaced ranks of length, so that a trial sees short and long ones alike."""
+    """Return `count` rows at evenly spaced ranks of length, so that a trial has both short and long ones."""
     order = np.argsort(chars, kind="stable")
     return order[np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.int64)]

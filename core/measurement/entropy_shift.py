@@ -1,7 +1,7 @@
-"""Entropy shift, measured: a brief warm-up training, then a pass of the calibrated model over the pool.
+"""Measurement of entropy shift: a brief warm-up training, then a pass of the calibrated model over the pool.
 
-Round 1 trains on a random share α of the rows with a response, round k + 1 on what round k would select. Every round
-starts from the base model.
+Round 1 trains on a random share α of the rows with a response, round k + 1 on the rows that round k would select.
+Every round starts from the base model.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class ShiftMeasurement(Measurement[EntropyShift]):
     }
 
     def run(self, stages: PoolStages, method: EntropyShift, columns: Columns, seed: int) -> Result:
-        """Calibrate in each round, and read the pool with the result."""
+        """Train the calibration model and run it over the pool, once for each round."""
         answered = np.flatnonzero(columns["response_tokens"] > 0)
         rows = calibration_rows(answered, method.alpha, seed)
         rounds: list[dict[str, Any]] = []
@@ -74,18 +74,18 @@ class ShiftMeasurement(Measurement[EntropyShift]):
             calibrated = {f"{name}_cal": values for name, values in after.items()}
             rounds.append({"rows": len(rows), "state": folder.name} | losses)
             if number < method.rounds:
-                measured = Measured(stages.pool.fingerprint, dict(columns) | calibrated)
-                rows = next_calibration_rows(measured, method.beta)
+                round_data = Measured(stages.pool.fingerprint, dict(columns) | calibrated)
+                rows = next_calibration_rows(round_data, method.beta)
         return Result(calibrated, summary={"rounds": rounds})
 
     def cost(self, method: EntropyShift, pool: Pool) -> Work:
-        """Return a pass of the base model, and in each round the training and a pass of its result."""
+        """Return a pass of the base model, and for each round a training and a pass of the trained model."""
         shares = [method.alpha] + [method.beta] * (method.rounds - 1)
         training = TRAINING_COST * method.epochs * sum(shares)
         return Work(base_pass=True, trained_passes=len(shares), training=training)
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
-        """Warn where the warm-up hardly changed the model."""
+        """Warn if the warm-up hardly changed the model."""
         shift = float(np.nanmean(np.abs(columns["nll_cal"] - columns["nll"])))
         if shift > 1e-3:
             return []
@@ -96,7 +96,7 @@ class ShiftMeasurement(Measurement[EntropyShift]):
 
 
 def train_spec(method: EntropyShift, seed: int) -> "TrainSpec":
-    """Return how the calibration model of `method` is trained; the rest is as in the paper."""
+    """Return the training settings of the calibration model; those that `method` does not set are the paper's."""
     from core.models.training.finetune import TrainSpec
 
     return TrainSpec(

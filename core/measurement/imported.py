@@ -1,4 +1,4 @@
-"""Imported scores, read from the rows' original fields: numbers that another tool left there. Needs no model."""
+"""Measurement of imported scores: numbers of another tool in the rows' original fields. Needs no model."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from core.measurement.stages import PoolStages
 
 BLOCK = 4096  # rows read at a time
-SAMPLE_ROWS = 2000  # rows, for the names of fields with numbers
-MAX_NAMED = 12  # of these fields in a sentence
+SAMPLE_ROWS = 2000  # rows searched for fields with numbers
+MAX_NAMED = 12  # of these fields in an error message
 
 
 class ImportedMeasurement(Measurement[Imported]):
-    """A number of the original rows."""
+    """A number from a field of the original rows."""
 
     signals: ClassVar[Signals] = {
         "imported": {
@@ -41,11 +41,11 @@ class ImportedMeasurement(Measurement[Imported]):
     uses_model: ClassVar[bool] = False
 
     def run(self, stages: "PoolStages", method: Imported, columns: Columns, seed: int) -> Result:
-        """Read the field."""
+        """Read the numbers in the method's field."""
         return Result({"imported": read_numbers(stages.pool, method.field)})
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
-        """Warn of rows without a number."""
+        """Warn about rows without a number."""
         values = columns["imported"]
         missing = int(np.isnan(values).sum())
         return [f"{missing:,} of {len(values):,} rows have no number in this field."] if missing else []
@@ -54,8 +54,8 @@ class ImportedMeasurement(Measurement[Imported]):
 def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
     """Return the number in `field` of each original row (N,), NaN where there is none.
 
-    `a.b` is field b of field a, where no row has a field of that very name. A text that reads as a number is one:
-    tables have no other cells. MethodError, naming the fields that hold numbers, where no row has one.
+    `a.b` is field b of field a, unless a row has a field of exactly that name. A text that parses as a number counts,
+    as all cells of some tables are text. Raises MethodError, naming the fields with numbers, if no row has one.
     """
     values = np.full(len(pool), np.nan)
     if field:
@@ -70,7 +70,7 @@ def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
 
 
 def numeric_fields(pool: Pool) -> dict[str, int]:
-    """Return the fields that hold numbers in the first rows, nested ones as `a.b`, with counts, most filled first."""
+    """Count the numbers in each field of the first rows, nested fields as `a.b`; the fields with most come first."""
     counts: Counter[str] = Counter()
     for row in _rows(pool, min(SAMPLE_ROWS, len(pool))):
         counts.update(name for name, value in _flat(row) if isfinite(_to_number(value)))
@@ -100,7 +100,7 @@ def _at(row: dict[str, Any], field: str) -> Any:
 
 
 def _to_number(value: Any) -> float:
-    """Return a finite number, or NaN; a truth value is no number."""
+    """Return the value as a finite number, or NaN; booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return float("nan")
     try:

@@ -1,4 +1,4 @@
-"""Which finished run serves a method: the keys of runs, and the search for one that holds what a method needs."""
+"""Lookup of runs: their keys, and the search for a finished run with all signals that a method needs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from core.workspace.folder import Workspace, content_key
 
 
 def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: int) -> str:
-    """Return the id of the run that measures this: it changes with anything that changes a column."""
+    """Return the id of the run of this measurement. It covers everything that can change a column."""
     params = measure_params(method)
     spec = {
         "pool": pool.fingerprint,
@@ -29,27 +29,28 @@ def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: i
 
 
 def file_facts(method: Method) -> dict[str, list[int]]:
-    """Return size and time of every file that a method reads besides the pool, of those that are there now."""
+    """Return size and modification time of the files that a method reads besides the pool; skip those that are gone."""
     facts = {str(path): path.stat() for path in measurement_of(method.name).files(method) if path.is_file()}
     return {name: [about.st_size, about.st_mtime_ns] for name, about in facts.items()}
 
 
 def signals_of(run: Run) -> tuple[str, ...]:
-    """Return the signals that a run holds."""
+    """Return the signals that a run has all columns of."""
     return tuple(signal for signal, columns in all_signals().items() if set(columns) <= set(run.columns))
 
 
 def find_run(workspace: Workspace, pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
-    """Return the newest run under this reading that holds all the method needs; None where there is none.
+    """Return the newest run under this reading with all signals that the method needs, or None.
 
-    A method with measuring parameters finds only runs with its own parameters and seed; the others share any run
-    of the same model and reading. A reading without a revision finds any. A combination's run is that of its members.
+    For a method with measuring parameters, the run must have the same parameters and seed. Other methods share any run
+    of the same model and reading. A reading without a revision matches any revision. For a combination, the runs of
+    its members are combined.
     """
     return pick_run(list_runs(workspace, pool.fingerprint), pool, method, reading, seed)
 
 
 def pick_run(runs: Sequence[Run], pool: Pool, method: Method, reading: Reading, seed: int) -> Run | None:
-    """Return what `find_run` does, out of these runs of the pool, newest first: for callers with many methods."""
+    """Do as `find_run`, on a list of the pool's runs, newest first: for callers with many methods."""
     parts = parts_of(method)
     if not parts:
         return next((run for run in runs if reads_alike(run, reading) and fits(run, method, pool, seed)), None)
@@ -64,7 +65,7 @@ def pick_run(runs: Sequence[Run], pool: Pool, method: Method, reading: Reading, 
 
 
 def combine_runs(method: Method, members: Sequence[Run]) -> Run:
-    """Return the run of a combination: those of its members side by side. Nothing is stored."""
+    """Combine the runs of a combination's members into one, which is not stored."""
     first = members[0]
     once = {run.id: run for run in members}.values()
     seconds: Counter[str] = Counter()
@@ -84,13 +85,13 @@ def combine_runs(method: Method, members: Sequence[Run]) -> Run:
 
 
 def reads_alike(run: Run, reading: Reading) -> bool:
-    """Return whether the run was made with this reading, and with its revision where it names one."""
+    """Return whether the run has this reading, and its revision if the reading names one."""
     same = asdict(reading) | {"revision": None} == dict(run.reading) | {"revision": None}
     return same and reading.revision in (None, run.model["revision"])
 
 
 def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
-    """Return whether the run, of this pool, holds what this method with these measuring parameters needs."""
+    """Return whether a run of this pool has the signals that the method needs, from the same measuring parameters."""
     params = measure_params(method)
     if not set(method.needs) <= set(signals_of(run)):
         return False
@@ -103,12 +104,12 @@ def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
 
 
 def _same_files(run: Run, method: Method) -> bool:
-    """Return whether the files that a method reads are those of the run. One that is gone counts as unchanged."""
+    """Return whether the files that a method reads are unchanged since the run. A removed file counts as unchanged."""
     then = run.summary.get("given") or {}
     return all(then.get(name) == about for name, about in file_facts(method).items())
 
 
 def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
-    """Return the newest run under this reading that holds a signal, whatever method it was made for."""
+    """Return the newest run under this reading that has a signal, of any method; None if there is none."""
     runs = list_runs(workspace, pool.fingerprint)
     return next((run for run in runs if signal in signals_of(run) and reads_alike(run, reading)), None)

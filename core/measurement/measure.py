@@ -1,7 +1,7 @@
-"""Measure a pool: the slow part, done once and stored as a run for each method.
+"""Measuring a pool with some methods: slow, done once, and stored as a run for each method.
 
-What several methods need of the base model comes from one pass over the pool (core/measurement/stages.py); what else a
-method takes is in the file of its measurement.
+One pass of the base model serves all methods (core/measurement/stages.py). The rest of a method's work is in the file
+of its measurement.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from core.workspace.folder import Workspace
 def measure(
     pool: Pool, method: Method, reading: Reading, workspace: Workspace, *, seed: int = 0, report: Reporter
 ) -> Run:
-    """Measure all that `method` needs on `pool`, or find it measured. Resumable at any moment."""
+    """Return the run of `method` on `pool`: the stored one, else a new measurement. Resumable at any moment."""
     return measure_all(pool, [method], reading, workspace, seed=seed, report=report)[0]
 
 
 def measure_all(
     pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace, *, seed: int = 0, report: Reporter
 ) -> list[Run]:
-    """Return a run for each method, from one pass of the base model for all that they need of it."""
+    """Return a run for each method; new measurements share one pass of the base model."""
     single = expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
     reading = replace(reading, revision=ref.revision)
@@ -41,7 +41,7 @@ def measure_all(
 
 
 def _find_model(pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace) -> ModelRef:
-    """Resolve the model; where none runs and its revision is given, take it from a run that counted tokens."""
+    """Resolve the model. If no method runs it and the revision is given, use the model of a run that counted tokens."""
     if reading.revision is not None and not any(map(uses_model, methods)):
         counted = find_signal(workspace, pool, "tokens", reading)
         if counted is not None:
@@ -58,17 +58,16 @@ def _measure_single(
     seed: int,
     report: Reporter,
 ) -> list[Run]:
-    """Return the stored run of each method, or measure it."""
+    """Return the run of each method: the stored one, else a new measurement."""
     stored = [find_run(workspace, pool, method, reading, seed) for method in methods]
-    wanted = [method for method, run in zip(methods, stored, strict=True) if run is None]
-    if not wanted:
+    to_measure = [method for method, run in zip(methods, stored, strict=True) if run is None]
+    if not to_measure:
         report.note("Already measured: nothing to do.")
-    counted = None if any(map(uses_model, wanted)) else find_signal(workspace, pool, "tokens", reading)
-    common = activation_options(wanted)
+    counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
+    common = activation_options(to_measure)
 
     def stages_for(method: Method) -> PoolStages:
-        """Return the common stages, or others where the method needs other activations than the common pass
-        collects."""
+        """Return the common stages, or new ones for a method with other activation options than the common pass."""
         own = activation_options([method])
         if own in (None, common):
             return stages
@@ -80,12 +79,12 @@ def _measure_single(
 
 
 def uses_model(method: Method) -> bool:
-    """Return whether measuring this method runs a model: beyond the tokenizer, and what the rows hold themselves."""
+    """Return whether measuring this method runs a model, and not just a tokenizer or the rows' own fields."""
     return not set(method.needs) <= {"tokens"} and measurement_of(method.name).uses_model
 
 
 def activation_options(methods: Sequence[Method]) -> ActivationOptions | None:
-    """Return which activations the base pass collects for these methods: those of the first that wants any."""
+    """Return the activation options of the base pass: those of the first method that needs activations, or None."""
     options = (measurement_of(method.name).activations(method) for method in methods)
     return next((each for each in options if each is not None), None)
 
@@ -97,7 +96,7 @@ def _measure_one(stages: PoolStages, method: Method, seed: int) -> Run:
         run = find_run(workspace, pool, method, stages.reading, seed)
         if run is not None:
             return run
-        stages.seconds.clear()  # a run states the seconds that it took itself
+        stages.seconds.clear()  # a run states only its own seconds
         measurement = measurement_of(method.name)
         columns, result = _run(stages, method, measurement, seed)
         given = file_facts(method)
@@ -123,7 +122,7 @@ def _measure_one(stages: PoolStages, method: Method, seed: int) -> Run:
 
 
 def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed: int) -> tuple[dict[str, Any], Result]:
-    """Return all columns that `method` needs, and the result with the facts that every run states."""
+    """Return all columns that `method` needs, and the result with the summary that every run has."""
     shared: dict[str, Any] = dict(stages.counts)
     summary: dict[str, Any] = {"tokens": int(stages.lengths.sum())}
     kept = {"tokens": stages.tokens_key}
@@ -142,7 +141,7 @@ def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed
 
 
 def warnings_for(columns: Columns, measurement: Measurement[Any], result: Result) -> list[str]:
-    """Return sentences on what should make people check these columns before they trust them."""
+    """Return reasons to check these columns before they are used, as sentences."""
     warnings = []
     truncated = int(columns["truncated"].sum())
     if truncated:

@@ -1,7 +1,7 @@
-"""What a measurement is: the columns it stores, how it runs, what it costs. One for each method that measures.
+"""The base class of measurements: what one stores, runs and costs. A method that measures has one of its own.
 
-Subclasses are listed in core/measurement/__init__.py. Pages read the registry too, so a measurement imports what
-brings torch only inside the functions that run a model.
+Subclasses are listed in core/measurement/__init__.py. Pages read the registry too, so a measurement imports torch
+only inside the functions that run a model.
 """
 
 from abc import ABC, abstractmethod
@@ -24,17 +24,17 @@ M = TypeVar("M", bound=Method)
 
 @dataclass(frozen=True)
 class Result:
-    """What a measurement gives, besides the columns that all methods share."""
+    """The result of one measurement, without the columns that all methods share."""
 
     columns: dict[str, Any] = field(default_factory=dict)  # each (N,)
-    kept: dict[str, str] = field(default_factory=dict)  # name -> key of a stage with more than a number a row
+    kept: dict[str, str] = field(default_factory=dict)  # name -> key of a stage that stores more than one number a row
     summary: dict[str, Any] = field(default_factory=dict)
     tasks: Tasks | None = None
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a measurement makes a model do, at most. Passes are over the whole pool."""
+    """The most work that a measurement needs from a model. Passes are over the whole pool."""
 
     base_pass: bool = False
     trained_passes: int = 0  # passes of models that training wrote
@@ -45,34 +45,34 @@ class Work:
 
 
 class Measurement(ABC, Generic[M]):
-    """The measuring side of one method. Stateless: one instance serves every pool and every set of parameters."""
+    """The measurement behind one method. Stateless: one instance serves every pool and every set of parameters."""
 
-    signals: ClassVar[Signals] = {}  # what it stores, of what a method may need
-    scores: ClassVar[Mapping[str, Column]] = {}  # columns that the method computes from them, in words
-    work_in_words: ClassVar[Mapping[str, str]] = {}  # signal -> what measuring it takes, for people
+    signals: ClassVar[Signals] = {}  # signals it measures, with their stored columns
+    scores: ClassVar[Mapping[str, Column]] = {}  # columns that the method computes from stored ones
+    work_in_words: ClassVar[Mapping[str, str]] = {}  # signal -> its work, as text on screen
     uses_model: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, stages: "PoolStages", method: M, columns: Columns, seed: int) -> Result:
-        """Measure, or read what is stored. `columns` holds the shared columns that `method.needs`."""
+        """Measure, or load stored stages. `columns`: the shared columns that `method.needs`."""
 
     def activations(self, method: M) -> "ActivationOptions | None":
-        """Return which activations the base pass should collect; None for none."""
+        """Return the options for activations collected in the base pass; None to collect none."""
         return None
 
     def cost(self, method: M, pool: Pool) -> Work:
-        """Return what measuring `pool` makes a model do."""
+        """Return the work of measuring `pool`."""
         return Work()
 
     def time_trial(self, model: "Model", method: M, batch: "TrialBatch") -> Mapping[str, float]:
-        """Return seconds for each unit of its own work, as fields of core.measurement.trial.Rates.
+        """Return seconds for each unit of this measurement's work, as fields of core.measurement.trial.Rates.
 
-        May change the model where `cost` has gradient passes: such a measurement is tried last.
+        May change the model if `cost` has gradient passes: such measurements are timed last.
         """
         return {}
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
-        """Return sentences on what should make people check these columns before they trust them."""
+        """Return reasons to check these columns before they are used, as sentences."""
         return []
 
     def files(self, method: M) -> list[Path]:
@@ -80,20 +80,20 @@ class Measurement(ABC, Generic[M]):
         return []
 
     def key(self, method: M, pool: Pool) -> dict[str, Any]:
-        """Return what decides the columns besides parameters, seed, reading and model: part of the run's key."""
+        """Return facts besides parameters, seed, reading and model that decide the columns: part of the run's key."""
         return {}
 
     def fits(self, run: Run, method: M, pool: Pool) -> bool:
-        """Return whether a run with these parameters was also made from the same other facts as `key` states."""
+        """Return whether a run with these parameters also agrees in the facts of `key`."""
         return True
 
     def load(self, run: Run) -> Mapping[str, Any]:
-        """Return the artifacts of a finished run, by name: what is more than a number a row."""
+        """Load the artifacts of a finished run by name: results that are more than one number a row."""
         return {}
 
 
 class SharedOnly(Measurement[Method]):
-    """For methods that need nothing but token counts and the base pass."""
+    """The measurement of methods that need only token counts and the base pass."""
 
     signals = SHARED_SIGNALS
     scores: ClassVar[Mapping[str, Column]] = {
@@ -109,5 +109,5 @@ class SharedOnly(Measurement[Method]):
     work_in_words: ClassVar[Mapping[str, str]] = {}
 
     def run(self, stages: "PoolStages", method: Method, columns: Columns, seed: int) -> Result:
-        """Return nothing more."""
+        """Return an empty result: the shared columns suffice."""
         return Result()

@@ -1,9 +1,9 @@
-"""Preference influence, measured: how training on each row would move the model towards what each target set prefers.
+"""Measurement of preference influence: how training on each row would change the model's preferences on target sets.
 
-    pairs        the pairs of each set as tokens, under the pool's own template; those without a use are counted
+    pairs        the pairs of each set as tokens, under the pool's template; unusable ones are counted
     warm-up      a LoRA adapter, stored after each epoch with the moments of the optimizer
     influence    at each of these checkpoints: the directions of the targets, and each row's cosines with them
-    influences   Σ_c η̄_c · cosines, of all targets side by side
+    influences   Σ_c η̄_c · cosines, of all targets in one table
 
 Cosines are stored for each target and checkpoint, so another target repeats nothing. Directions of the preference loss
 (ROSE) and of the loss on chosen answers (LESS) are scored in the same pass.
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from core.models.training.finetune import TrainSpec
 
 GRADIENT_COST = 4  # the gradient of a row takes about as long as this many passes over it
-MIN_WARM_UP_ROWS = 256  # where the pool has as many
-ADAPTER_SIZES = (  # parameters below which: LoRA rank, highest learning rate
+MIN_WARM_UP_ROWS = 256  # or all rows of a smaller pool
+ADAPTER_SIZES = (  # (parameters below, LoRA rank, peak learning rate)
     (5e7, 8, 5e-4),
     (1e9, 8, 2e-4),
     (3e9, 16, 1e-4),
@@ -100,13 +100,13 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
     def run(self, stages: PoolStages, method: PreferenceInfluence, columns: Columns, seed: int) -> Result:
         """Train the adapter, score rows at each checkpoint, and sum over checkpoints."""
         sets = {name: read_pairs(stages, method, source, seed) for name, source in parse_targets(method.targets)}
-        checkpoints, story = train_adapter(stages, method, seed)
+        checkpoints, training = train_adapter(stages, method, seed)
         stored = [_at_checkpoint(stages, method, sets, checkpoint, len(checkpoints)) for checkpoint in checkpoints]
         folder = _sum_checkpoints(stages, sets, checkpoints, stored)
         likelihoods = {name: measure_likelihoods(stages, pairs, checkpoints) for name, pairs in sets.items()}
         targets = [describe_targets(stages, name, pairs, likelihoods[name]) for name, pairs in sets.items()]
         after = next(iter(stored[-1].values())).column("nll", len(stages.pool))
-        return Result({"nll_adapted": after}, {INFLUENCES: folder}, {"warm_up": story, "targets": targets})
+        return Result({"nll_adapted": after}, {INFLUENCES: folder}, {"warm_up": training, "targets": targets})
 
     def cost(self, method: PreferenceInfluence, pool: Pool) -> Work:
         """Return the warm-up training, and a pass of gradients after each of its epochs."""
@@ -114,7 +114,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         return Work(base_pass="base" in method.needs, training=training, gradient_passes=method.epochs)
 
     def time_trial(self, model: "Model", method: PreferenceInfluence, batch: "TrialBatch") -> Mapping[str, float]:
-        """Return seconds per token of a row's gradient and its cosines. Puts an adapter on the model."""
+        """Return seconds per token for a row's gradient and its cosines. Adds an adapter to the model."""
         from core.models.lora import add_adapter
         from core.models.training.row_gradients import RowGradients
 
@@ -127,15 +127,15 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         return {"seconds_per_gradient": seconds / batch.tokens}
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
-        """Warn of targets that length, shared prompts or truncation make doubtful."""
+        """Warn about targets whose influence is doubtful: answer lengths, shared prompts or truncation."""
         return target_warnings(result.summary["targets"])
 
     def files(self, method: PreferenceInfluence) -> list[Path]:
-        """Return the target sets."""
+        """Return the files of the target sets."""
         return [Path(target.source) for target in parse_targets(method.targets)]
 
     def load(self, run: Run) -> Mapping[str, Any]:
-        """Return the influence of every row on every target, summed over checkpoints."""
+        """Load the influence of every row on every target, summed over checkpoints."""
         folder = run.stage_folder(INFLUENCES)
         if folder is None:
             return {}
@@ -153,7 +153,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
 def train_adapter(
     stages: PoolStages, method: PreferenceInfluence, seed: int
 ) -> tuple[tuple["EpochCheckpoint", ...], dict[str, Any]]:
-    """Return the checkpoint after each epoch of the LoRA warm-up, and what is known of the training."""
+    """Return the checkpoint after each epoch of the LoRA warm-up, and a summary of the training."""
     from core.models.training.checkpoints import load_epoch_checkpoints
 
     answered = np.flatnonzero(stages.counts["response_tokens"] > 0)
@@ -161,18 +161,18 @@ def train_adapter(
     spec = adapter_spec(method, seed, len(rows), stages.parameters)
     folder, losses = train_stored(stages, rows, spec, "Warm-up training of an adapter")
     checkpoints = load_epoch_checkpoints(folder)
-    story = {"rows": len(rows), "rank": spec.lora_rank, "learning_rate": spec.learning_rate}
+    summary = {"rows": len(rows), "rank": spec.lora_rank, "learning_rate": spec.learning_rate}
     rates = [checkpoint.learning_rate for checkpoint in checkpoints]
-    return checkpoints, story | {"batch_size": spec.batch_size, "epoch_rates": rates} | losses
+    return checkpoints, summary | {"batch_size": spec.batch_size, "epoch_rates": rates} | losses
 
 
 def adapter_share(method: PreferenceInfluence, rows: int) -> float:
-    """Return the share of so many rows that the warm-up trains on."""
+    """Return the share of `rows` rows that the warm-up trains on."""
     return max(method.warmup, min(1.0, MIN_WARM_UP_ROWS / max(1, rows)))
 
 
 def adapter_spec(method: PreferenceInfluence, seed: int, rows: int, parameters: int) -> "TrainSpec":
-    """Return how the adapter is trained: as the method says; where it says 0, what suits the model and its rows."""
+    """Return the training settings of the adapter. A 0 in the method is replaced by a value for model size and rows."""
     from core.models.training.finetune import TrainSpec
 
     rank, rate = next((rank, rate) for below, rank, rate in ADAPTER_SIZES if parameters < below)
@@ -203,7 +203,7 @@ def _at_checkpoint(
     about = state_spec(stages, checkpoint) | {"form": method.form, "momentum": method.momentum}
     specs = {name: about | {"pairs": pairs.targets.fingerprint} for name, pairs in sets.items()}
     with ExitStack() as locks, stages.timed("influence"):
-        # one order of locks for every worker; two names may stand for the same pairs
+        # every worker takes locks in the same order; two names may refer to the same pairs
         prints = sorted({spec["pairs"] for spec in specs.values()})
         stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in prints}
         first = {p: next(name for name, spec in specs.items() if spec["pairs"] == p) for p in prints}
@@ -231,7 +231,7 @@ def _score(
     stores: Mapping[str, Parts],
     stage: str,
 ) -> None:
-    """Fill the parts that any of the stores lacks."""
+    """Score the rows of all parts that are missing in any of the stores."""
     score: Callable[[Sides], dict[str, pa.Table]] | None = None
     for part, rows in stages.missing(list(stores.values()), stage, stages.lengths):
         score = score or _load_scorer(stages.model(checkpoint.state), method, checkpoint, sets)
@@ -243,8 +243,7 @@ def _score(
 def _load_scorer(
     model: "Model", method: PreferenceInfluence, checkpoint: "EpochCheckpoint", sets: Mapping[str, Pairs]
 ) -> Callable[[Sides], dict[str, pa.Table]]:
-    """Return a function from rows to a table for each target: cosines with its directions, preference first, and
-    NLL."""
+    """Return a function from rows to a table for each target: cosines with its directions (preference first), NLL."""
     from core.models.training.adam_update import AdamMoments
     from core.models.training.row_gradients import RowGradients
     from core.models.training.target_directions import preference_directions, sft_directions
@@ -255,10 +254,10 @@ def _load_scorer(
     )
     vectors, width = [], {}
     for name, pairs in sets.items():
-        preferred = preference_directions(gradients, pairs.chosen, pairs.rejected, pairs.subtasks)
-        chosen = sft_directions(gradients, pairs.chosen, pairs.subtasks)
-        vectors += [*preferred.vectors, *chosen.vectors]
-        width[name] = 2 * len(preferred.vectors)
+        preference = preference_directions(gradients, pairs.chosen, pairs.rejected, pairs.subtasks)
+        sft = sft_directions(gradients, pairs.chosen, pairs.subtasks)
+        vectors += [*preference.vectors, *sft.vectors]
+        width[name] = 2 * len(preference.vectors)
 
     def score(batch: Sides) -> dict[str, pa.Table]:
         scores = gradients.scores(batch, vectors, moments)
@@ -280,7 +279,7 @@ def _sum_checkpoints(
     checkpoints: Sequence["EpochCheckpoint"],
     stored: Sequence[Mapping[str, Parts]],
 ) -> str:
-    """Weight cosines by the learning rates of the checkpoints; return the key of the stage that holds the sums."""
+    """Store sums of cosines weighted by the learning rates of the checkpoints; return the key of the stage."""
     n = len(stages.pool)
     rates = np.array([checkpoint.learning_rate for checkpoint in checkpoints])
     parts = [[name, *(stores[name].folder.name for stores in stored)] for name in sets]
@@ -297,6 +296,6 @@ def _sum_checkpoints(
 def _weight_cosines(
     stored: Sequence[Mapping[str, Parts]], weights: Sequence[float], name: str, n: int
 ) -> NDArray[np.float32]:
-    """Return the weighted cosines (N, 2 S) with the directions of one target, of both losses."""
+    """Return the weighted cosines (N, 2 S) with the S directions of one target for each of the two losses."""
     columns = (stores[name].column("cosines", n).astype(np.float64) for stores in stored)
     return np.asarray(sum(weight * cosines for weight, cosines in zip(weights, columns, strict=True)), np.float32)

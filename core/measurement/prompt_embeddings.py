@@ -1,4 +1,4 @@
-"""Embeddings of a pool's prompts: those of the base pass, or of a sentence-transformer in a stage of its own."""
+"""Embeddings of a pool's prompts: from the base pass, or from a sentence-transformer as a separate stage."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +17,9 @@ Embeddings = Callable[[], NDArray[Any]]  # (N, d) float16, NaN where a row has n
 
 
 def prompt_embeddings(stages: PoolStages, name: str) -> tuple[str, Embeddings]:
-    """Return what the embeddings are made of (a key), and a function that reads them.
+    """Return a key that identifies the embeddings, and a function that loads them.
 
-    `name`: a sentence-transformer, "" for the base model.
+    `name`: a sentence-transformer; "" for the base model.
     """
     if name:
         return _embed_sentences(stages, name)

@@ -1,4 +1,4 @@
-"""What a finished run was made from, read back without a model: its stages, its trained state, its columns."""
+"""Stored data of finished runs, loaded without a model: stages, trained state, columns, artifacts."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from core.workspace.parts import Parts
 
 
 def base_parts(workspace: Workspace, run: Run) -> Parts:
-    """Open NLL, entropy and embeddings under the base model, in parts. WorkspaceError where they are gone."""
+    """Open the NLL, entropy and embeddings of the base pass, in parts; WorkspaceError if they were removed."""
     return _open(workspace, run, "base", "what the base pass of this run left is", mapped=False)
 
 
 def token_parts(workspace: Workspace, run: Run) -> Parts:
-    """Open token ids and response spans of every row. WorkspaceError where they are gone."""
+    """Open token ids and response spans of every row, in parts; WorkspaceError if they were removed."""
     return _open(workspace, run, "tokens", "the tokens of this run are", mapped=True)
 
 
@@ -30,7 +30,7 @@ def _open(workspace: Workspace, run: Run, name: str, what: str, *, mapped: bool)
 
 
 def trained_state(workspace: Workspace, run: Run) -> Path | None:
-    """Return the folder of the calibrated model state of this run; None where it has none, or it is gone."""
+    """Return the folder of the run's calibrated model state; None if it has none, or it was removed."""
     rounds = run.summary.get("rounds") or [{}]
     name = rounds[-1].get("state")
     folder = workspace.folder("models", name) / "state" if name else None
@@ -38,10 +38,10 @@ def trained_state(workspace: Workspace, run: Run) -> Path | None:
 
 
 def load_measured(run: Run) -> Measured:
-    """Load the columns of a run as read-only arrays, and its artifacts; near-duplicates of the pool are among them."""
-    measured = _load_combined(run) if run.members else _load_one(run)
+    """Load the columns of a run as read-only arrays, and its artifacts, with the pool's near-duplicates among them."""
+    loaded = _load_combined(run) if run.members else _load_one(run)
     near = {"near_duplicates": load_near_duplicates(run.folder.parents[1], run.pool_id)}
-    return Measured(run.pool_id, measured.columns, {**measured.artifacts, **near})
+    return Measured(run.pool_id, loaded.columns, {**loaded.artifacts, **near})
 
 
 def _load_one(run: Run) -> Measured:
@@ -53,7 +53,7 @@ def _load_one(run: Run) -> Measured:
 
 
 def _load_combined(run: Run) -> Measured:
-    """Load what all members read in one table, and each member for itself."""
+    """Load the columns of all members as one set, and each member as an artifact."""
     once = {member.id: load_measured(member) for member in run.members}
     members = tuple(once[member.id] for member in run.members)
     columns = merge_columns([each.columns for each in members])

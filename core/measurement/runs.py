@@ -1,7 +1,7 @@
-"""Finished runs: everything a method needs to know about every row of one pool, in one small file.
+"""Finished runs: all columns that a method needs of one pool, in one small file.
 
-A run is written once, when all of its stages are complete, and read in milliseconds by the app and by `select`. It
-knows nothing of models, so neither needs torch.
+A run is written once, when all of its stages are complete. The app and `select` load it in milliseconds, without
+torch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,15 +22,15 @@ DERIVED = "derived"
 
 @dataclass(frozen=True)
 class Tasks:
-    """What the numbers of `task_code` mean."""
+    """The tasks that the numbers of `task_code` refer to."""
 
     names: tuple[Any, ...]  # text, or None: rows without a label
     source: str  # "labels: FIELD" or "derived"
-    embeddings: str = ""  # what derived them: "" = the scoring model, else a sentence-transformer and its revision
+    embeddings: str = ""  # if derived, from those of: "" = the scoring model, else sentence-transformer@revision
 
     @property
     def derived(self) -> bool:
-        """Whether Winnow derived them, and they are not the pool's own."""
+        """Whether tasks were derived from embeddings, and are not labels of the pool."""
         return self.source == DERIVED
 
 
@@ -41,7 +41,7 @@ class Run:
     id: str
     pool_id: str
     method: Mapping[str, Any]  # describe_method(method) as it was measured
-    reading: Mapping[str, Any]  # Reading, as asked for
+    reading: Mapping[str, Any]  # Reading, as requested
     model: Mapping[str, Any]  # name, revision
     encoder: str  # digest of tokenizer and template
     seed: int
@@ -49,8 +49,8 @@ class Run:
     folder: Path
     summary: Mapping[str, Any] = field(default_factory=dict)  # seconds, tokens, rounds, warnings, dtype
     tasks: Tasks | None = None
-    kept: Mapping[str, str] = field(default_factory=dict)  # keys of the stages it was made from: tokens, base, ...
-    members: tuple["Run", ...] = ()  # of a combination, which stores nothing itself
+    kept: Mapping[str, str] = field(default_factory=dict)  # name -> key of a stage it was made from: tokens, base, ...
+    members: tuple["Run", ...] = ()  # of a combination, which is not stored
 
     def load_columns(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Load stored columns as read-only arrays (N,)."""
@@ -61,12 +61,12 @@ class Run:
         return columns
 
     def stage_folder(self, name: str) -> Path | None:
-        """Return the folder of the stage kept under this name; None where the run has none."""
+        """Return the folder of the stage with this name in `kept`, or None."""
         return self.folder.parents[1] / "measurements" / self.kept[name] if name in self.kept else None
 
 
 def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
-    """Write a finished run; `run.json` comes last, so a run is whole or absent."""
+    """Write a finished run, `run.json` last, so that a run is complete or absent."""
     with atomic_path(run.folder / "columns.parquet") as temporary:
         pq.write_table(pa.table({name: pa.array(v) for name, v in columns.items()}), temporary)
     document = {k: v for k, v in asdict(run).items() if k not in ("folder", "members")}
@@ -75,7 +75,7 @@ def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
 
 
 def open_run(workspace: Workspace, run_id: str) -> Run:
-    """Open a finished run by its id; WorkspaceError where there is none."""
+    """Open a finished run by its id; WorkspaceError if there is none."""
     folder = workspace.folder("runs", run_id)
     if not (folder / "run.json").exists():
         raise WorkspaceError(f"There is no finished run '{run_id}' in {workspace.root}. Measure first.")

@@ -2,9 +2,9 @@
 
     tokens        every row -> token ids and counts                     keyed by pool and encoder
     probe         one pass of a model in one state                      + model revision, state and dtype
-    activations   which neurons each row activates, from the same pass  + share of neurons and over which tokens
+    activations   active neurons of each row, from the same pass        + share of neurons, and tokens counted over
 
-What brings torch is imported where a model runs, so that reading stored stages needs none of it.
+Torch is imported only where a model runs, so that stored stages can be read without it.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from core.models.loading import Model
 
 TOKEN_PART_ROWS = 8192
-FLOPS = {"cpu": 2e11, "cuda": 5e13}  # order of magnitude; only sets how long a part takes
+FLOPS = {"cpu": 2e11, "cuda": 5e13}  # order of magnitude; only decides the size of parts
 PART_SECONDS = 8
-STEP_COST = 4  # generating a token takes about as long as reading this many
+STEP_COST = 4  # generating a token takes about as long as a forward pass over this many
 ACTIVATIONS = "activations"
 PASS_GIVES = {"probe": "NLL, entropy, embeddings", ACTIVATIONS: "activations"}
 EMBEDDINGS = ("prompt_embedding", "response_embedding")
@@ -40,7 +40,7 @@ EMBEDDINGS = ("prompt_embedding", "response_embedding")
 
 @dataclass(frozen=True)
 class ActivationOptions:
-    """Which activations the base pass collects: the parameters of core.models.activations."""
+    """Options for the activations that the base pass collects: the parameters of core.models.activations."""
 
     share: float
     tokens: Literal["response", "all"]
@@ -48,13 +48,13 @@ class ActivationOptions:
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """The token ids of a pool, memory-mapped: any rows, in any order, without loading the rest."""
+    """The token ids of a pool, memory-mapped: rows can be read in any order without loading the rest."""
 
     parts: Parts
     n: int
 
     def batch(self, rows: IntArray) -> dict[str, list[Any]]:
-        """Return token ids and response spans of these rows, as `ForwardPass` takes them."""
+        """Return token ids and response spans of these rows, the input of `ForwardPass`."""
         tables: dict[int, pa.Table] = {}
         tokens, spans = [], []
         for row in rows.tolist():
@@ -69,8 +69,8 @@ class Tokens:
 class PoolStages(Stages):
     """The stages of one pool under one model and reading.
 
-    `activations`: what the base pass collects besides. `counted`: a run whose token counts are taken, so that no
-    tokenizer is loaded where no model runs.
+    `activations`: collected in the base pass, if given. `counted`: a run whose token counts are reused, so that no
+    tokenizer is loaded if no model runs.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PoolStages(Stages):
 
     @cached_property
     def encoder(self) -> "Encoder":
-        """What turns rows into token ids."""
+        """The encoder of rows as token ids."""
         from core.models.encoder import Encoder
 
         return Encoder(self.tokenizer, self.reading)
@@ -109,15 +109,15 @@ class PoolStages(Stages):
 
     @cached_property
     def device(self) -> str:
-        """Where the model runs; one name for each card, as jobs lock it by its name."""
+        """The device of the model; one name for each card, as jobs lock a device by name."""
         from core.models.loading import pick_device
 
-        wanted = pick_device() if self.reading.device == "auto" else self.reading.device
-        return "cuda:0" if wanted == "cuda" else wanted
+        device = pick_device() if self.reading.device == "auto" else self.reading.device
+        return "cuda:0" if device == "cuda" else device
 
     @cached_property
     def dtype(self) -> str:
-        """What the model computes in. Part of a stage's key; the device is not."""
+        """The dtype of the model: part of a stage's key, unlike the device."""
         from core.models.loading import pick_dtype
 
         return self.reading.dtype if self.reading.dtype != "auto" else pick_dtype(self.device, self.parameters)
@@ -130,7 +130,7 @@ class PoolStages(Stages):
         return count_parameters(fetch_model(self.ref))
 
     def model(self, state: Path | None = None) -> "Model":
-        """Load the model; in a state that training wrote, if one is given."""
+        """Load the base model, or a trained `state` of it."""
         from core.models.loading import load_model
 
         return load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
@@ -167,7 +167,7 @@ class PoolStages(Stages):
 
     @property
     def tokens_key(self) -> str:
-        """The key of the stage that holds the tokens."""
+        """The key of the stage that stores the tokens."""
         return self.counted.kept["tokens"] if self.counted else self.tokens.parts.folder.name
 
     @cached_property
@@ -178,21 +178,22 @@ class PoolStages(Stages):
 
     @cached_property
     def part_tokens(self) -> int:
-        """Tokens in a part: some seconds of work."""
+        """Tokens per part: some seconds of work."""
         flops = FLOPS["cuda" if self.device.startswith("cuda") else "cpu"]
         return max(1024, int(flops * PART_SECONDS / (2 * self.parameters)))
 
     def model_spec(self, kind: str) -> dict[str, Any]:
-        """Return what every stage that runs the model is keyed by."""
+        """Return the spec that all stages running the model have in common."""
         return {"kind": kind, "tokens": self.tokens_key, "revision": self.ref.revision, "dtype": self.dtype}
 
     # Passes
 
     @cached_property
     def base(self) -> Parts:
-        """NLL, entropy and embeddings under the base model; activations, if wanted, are collected in the same pass.
+        """NLL, entropy and embeddings under the base model.
 
-        They are a stage of their own. Where only one of the two is missing, or their plans differ, each has its pass.
+        Activations, if requested, are a separate stage, collected in the same pass. If only one of the two is missing,
+        or their plans differ, each has its own pass.
         """
         plan = plan_by_work(self.lengths, self.part_tokens)
         with self.timed("probe"), self.open(self.model_spec("probe") | {"state": None}, plan) as base:
@@ -218,7 +219,7 @@ class PoolStages(Stages):
         return self.folder(self._activations_spec)
 
     def _read(self, stores: Mapping[str, Parts]) -> None:
-        """Run the base model over the parts that any of the stores lacks."""
+        """Run the base model over all parts that are missing in any of the stores."""
         from core.models.activations import ActivationObserver
         from core.models.forward_pass import ForwardPass
 
@@ -228,8 +229,8 @@ class PoolStages(Stages):
         for part, rows in self.missing(list(stores.values()), title, self.lengths):
             if forward is None:
                 model = self.model()
-                wanted = self.activations if ACTIVATIONS in stores else None
-                observer = ActivationObserver(model, **asdict(wanted)) if wanted else None
+                options = self.activations if ACTIVATIONS in stores else None
+                observer = ActivationObserver(model, **asdict(options)) if options else None
                 forward = ForwardPass(model, observers=[observer] if observer else [])
             out = forward(self.tokens.batch(rows))
             tables = {"probe": _pass_table(out, EMBEDDINGS)}
@@ -241,7 +242,7 @@ class PoolStages(Stages):
                     store.write(part, tables[kind])
 
     def calibrated(self, title: str, state: Path) -> dict[str, Any]:
-        """Return NLL and entropy of every row under a model state that training wrote."""
+        """Return NLL and entropy (N,) under a trained state of the model."""
         from core.models.forward_pass import ForwardPass
 
         forward: ForwardPass | None = None
@@ -254,6 +255,6 @@ class PoolStages(Stages):
 
 
 def _pass_table(out: Mapping[str, Any], embeddings: tuple[str, ...] = ()) -> pa.Table:
-    """Return what a pass gives for some rows, as a table; embeddings in half precision."""
+    """Convert the output of a pass to a table, with embeddings in half precision."""
     columns = {name: pa.array(out[name]) for name in SHARED_SIGNALS["base"]}
     return pa.table(columns | {name: as_column(out[name].astype(np.float16)) for name in embeddings})

@@ -1,4 +1,4 @@
-"""The pairs of a target set as a model reads them: tokens, and log-likelihoods before and after a warm-up."""
+"""Pairs of a target set as tokens, with log-likelihoods before and after a warm-up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ from core.schema import IntArray
 if TYPE_CHECKING:
     from core.models.training.checkpoints import EpochCheckpoint
 
-MOSTLY = 0.6  # share of pairs with the longer answer chosen from which length may be what is learnt
-WHOLE = "all pairs"  # the one sub-task of a set without any
+LENGTH_BIAS = 0.6  # from this share of pairs with the longer answer chosen, length may be what is learnt
+WHOLE = "all pairs"  # the sub-task of a set that names none
 Sides = Mapping[str, list[Any]]
 LIKELIHOODS = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """The pairs of one target that can be used, as tokens."""
+    """The usable pairs of one target set, as tokens."""
 
     targets: TargetSet
     chosen: Sides  # columns tokens and spans
@@ -37,12 +37,12 @@ class Pairs:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Sub-tasks in the order in which they first occur: that of directions."""
+        """Sub-tasks in order of first occurrence, which is also the order of directions."""
         return tuple(dict.fromkeys(self.subtasks))
 
 
 def read_pairs(stages: PoolStages, method: PreferenceInfluence, source: str, seed: int) -> Pairs:
-    """Read a target set as tokens; MethodError where no pair has two different answers that the model can read."""
+    """Read a target set as tokens; MethodError if no pair has two different answers within the model's limit."""
     targets = load_target_set(source, subtask=method.subtask or None, limit=method.pairs or None, seed=seed)
     encoder = Encoder(stages.tokenizer, replace(stages.reading, answers="last"))
     both = {side: _encode_side(encoder, targets, side) for side in ("chosen", "rejected")}
@@ -73,7 +73,7 @@ def _differ(chosen: Sides, rejected: Sides, j: int) -> bool:
 
 
 def state_spec(stages: PoolStages, checkpoint: "EpochCheckpoint | None") -> dict[str, Any]:
-    """Return what stages under a checkpoint, or under the base model, are keyed by."""
+    """Return the spec that all stages under a checkpoint (None: the base model) have in common."""
     about = stages.model_spec("influence")
     if checkpoint is None:
         return about | {"state": None}
@@ -108,7 +108,7 @@ def _pair_tokens(pairs: Pairs) -> IntArray:
 def describe_targets(
     stages: PoolStages, name: str, pairs: Pairs, likelihoods: Sequence[NDArray[np.float64]]
 ) -> dict[str, Any]:
-    """Return the facts of a target set: what is in it, what was left out, and how the model ranks its pairs."""
+    """Return facts on a target set: counts, unused pairs, and how often the model prefers the chosen answers."""
     from core.models.training.target_directions import dpo_margins, pair_accuracy
 
     targets, base = pairs.targets, likelihoods[0]
@@ -137,10 +137,10 @@ def describe_targets(
 
 
 def target_warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return sentences on what makes influence on these targets doubtful; `targets`: facts of `describe_targets`."""
+    """Return reasons to doubt influence on these targets, as sentences; `targets`: facts from `describe_targets`."""
     warnings = []
     for one in targets:
-        if max(one["chosen_longer"], 1 - one["chosen_longer"]) >= MOSTLY:
+        if max(one["chosen_longer"], 1 - one["chosen_longer"]) >= LENGTH_BIAS:
             longer = "longer" if one["chosen_longer"] > 0.5 else "shorter"
             share = max(one["chosen_longer"], 1 - one["chosen_longer"])
             warnings.append(

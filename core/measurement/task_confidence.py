@@ -1,7 +1,7 @@
-"""Task confidence, measured: which task a row belongs to, and how sure the model is of some prompts of each task.
+"""Measurement of task confidence: the task of each row, and the model's confidence on some prompts of each task.
 
-tasks        labels of the pool; or k-means over embeddings of the prompts: those of the base pass, or of a
-             sentence-transformer (a stage of its own, part by part)
+tasks        labels of the pool; or k-means over embeddings of prompts, from the base pass or from a
+             sentence-transformer (a separate stage)
 confidence   greedy continuation of up to s prompts per task by the base model, part by part
 """
 
@@ -85,7 +85,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
     }
 
     def run(self, stages: PoolStages, method: TaskConfidence, columns: Columns, seed: int) -> Result:
-        """Find the task of each row; then continue prompts, unless confidence is that of responses."""
+        """Find the task of each row; then continue prompts, unless the confidence of responses is used."""
         codes, tasks = find_tasks(stages, method, seed)
         if "confidence" not in method.needs:
             return Result({"task_code": codes}, tasks=tasks)
@@ -93,7 +93,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
         return Result({"task_code": codes, "confidence": confidence}, summary=counts, tasks=tasks)
 
     def cost(self, method: TaskConfidence, pool: Pool) -> Work:
-        """Return the base pass where it is needed, and the number of prompts that are continued."""
+        """Return the base pass, if needed, and the number of prompts that are continued."""
         derived = task_source(method, pool) == DERIVED
         base = "base" in method.needs or (derived and not method.embeddings)
         if "confidence" not in method.needs:
@@ -105,7 +105,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
         return Work(base_pass=base, prompts=int(np.minimum(sizes, method.prompts_per_task).sum()))
 
     def time_trial(self, model: "Model", method: TaskConfidence, batch: "TrialBatch") -> Mapping[str, float]:
-        """Return seconds per prompt of continuing it."""
+        """Return the seconds that continuing a prompt takes."""
         from core.models.generation.greedy import GreedyContinuation
 
         if "confidence" not in method.needs:
@@ -114,7 +114,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
         return {"seconds_per_prompt": seconds / batch.rows}
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
-        """Warn of tasks whose mean confidence comes from one prompt, or from none."""
+        """Warn about tasks with fewer than two prompts in their mean confidence."""
         if result.tasks is None or "confidence" not in columns:
             return []
         _, _, counts = mean_by_task(columns["confidence"], columns["task_code"], len(result.tasks.names))
@@ -122,22 +122,22 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
         return [f"{few} of {tasks} tasks have fewer than two prompts, so their confidence has no error."] if few else []
 
     def key(self, method: TaskConfidence, pool: Pool) -> dict[str, Any]:
-        """Return where tasks come from."""
+        """Return the source of tasks."""
         return {"tasks": task_source(method, pool)}
 
     def fits(self, run: Run, method: TaskConfidence, pool: Pool) -> bool:
-        """Return whether the tasks of the run come from where this method takes them."""
+        """Return whether the run has the same source of tasks as this method."""
         return run.tasks is not None and run.tasks.source == task_source(method, pool)
 
 
 def task_source(method: TaskConfidence, pool: Pool) -> str:
-    """Return where tasks come from: the labels of the pool, if it has any and they are wanted; else DERIVED."""
+    """Return the source of tasks: the labels of the pool, if it has any and the method accepts them; else DERIVED."""
     labelled = pool.rows["task"].null_count < len(pool)
     return f"labels: {pool.fields.task}" if labelled and method.tasks != DERIVED else DERIVED
 
 
 def find_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tuple[IntArray, Tasks]:
-    """Return each row's task (N,), −1 for none, and the names of the tasks."""
+    """Return the task of each row (N,), −1 for none, and the tasks' names."""
     source = task_source(method, stages.pool)
     if source == DERIVED:
         return _derive_tasks(stages, method, seed)
@@ -146,9 +146,9 @@ def find_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tuple[I
 
 
 def code_labels(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
-    """Return the task labels of the pool, those of most rows first (ties: met first), and each row's place in them.
+    """Return the task labels of the pool, most frequent first (ties: first occurrence), and each row's index in them.
 
-    None stands for rows without a label.
+    Rows without a label are the task None.
     """
     coded = pool.rows["task"].combine_chunks().dictionary_encode(null_encoding="encode")
     codes = np.asarray(coded.indices, np.int64)
@@ -175,7 +175,7 @@ def _derive_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tupl
 def measure_confidence(
     stages: PoolStages, method: TaskConfidence, task: IntArray, seed: int
 ) -> tuple[FloatArray, dict[str, int]]:
-    """Return the confidence (N,) of the prompts that were continued, NaN for all others, and their counts."""
+    """Return the confidence (N,) of the prompts that were continued, NaN for all others, and how many these are."""
     usable = stages.counts["prompt_tokens"] > 0
     asked = sample_prompts(task, int(task.max(initial=-1)) + 1, method.prompts_per_task, seed, usable)
     work = stages.lengths + STEP_COST * method.new_tokens

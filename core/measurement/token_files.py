@@ -1,8 +1,8 @@
-"""One row token by token, as it is stored: a small file for each row and model state. Needs no model to be read.
+"""Token views of single rows on disk: a small file for each row and model state, loaded without a model.
 
     NLL_t = −log π(y_t | x, y_<t)        H_t = −Σ_v π(v | x, y_<t) log π(v | x, y_<t)        nats
 
-Their means over the row are its nll and entropy (core/models/forward_pass.py). Written by
+Their means over the response are the row's nll and entropy (core/models/forward_pass.py). Written by
 core/measurement/token_view.py.
 """
 
@@ -27,17 +27,17 @@ COLUMN_ENDS = {BASE: "", CALIBRATED: "_cal"}
 class TokenView:
     """The T tokens of a row's response, in order."""
 
-    texts: tuple[str, ...]  # (T,) "": part of a letter, which the next token ends
+    texts: tuple[str, ...]  # (T,) "": part of a character that a later token completes
     nll: FloatArray  # (T,)
     entropy: FloatArray  # (T,)
-    starts: tuple[int, ...]  # places where an answer begins: one, or several where all answers of a row count
+    starts: tuple[int, ...]  # indices where a response begins: several if all turns of a row count
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
 def token_file(workspace: Workspace, run: Run, row: int, state: Path | None) -> Path:
-    """Return where the view of a row, as this run read it, is or will be; `state`: None for the base model."""
+    """Return the file for the view of a row under this run, stored or not; `state`: None for the base model."""
     spec = {
         "kind": KIND,
         "tokens": run.kept["tokens"],
@@ -49,7 +49,7 @@ def token_file(workspace: Workspace, run: Run, row: int, state: Path | None) -> 
 
 
 def read_view(file: Path) -> TokenView | None:
-    """Read the view in this file; None where there is none yet."""
+    """Load the view in this file, or None."""
     if not file.exists():
         return None
     stored = read_json(file)
@@ -58,14 +58,14 @@ def read_view(file: Path) -> TokenView | None:
 
 
 def write_view(file: Path, view: TokenView) -> None:
-    """Write a view."""
+    """Write a view as JSON."""
     write_json(file, asdict(view))
 
 
 def view_means(views: Mapping[str, Sequence[TokenView]]) -> list[dict[str, Any]]:
-    """Return for each row the number of response tokens and, for each model state, its means, named as in a run.
+    """Return for each row the number of response tokens, and means for each model state named as a run's columns.
 
-    A mean is None where there are no tokens.
+    The means of a row without tokens are None.
     """
     means: list[dict[str, Any]] = [{"tokens": len(one)} for one in views[BASE]]
     for state, own in views.items():

@@ -1,4 +1,4 @@
-"""Read a few rows token by token: which words of a response surprise the model, and where it is certain."""
+"""NLL and entropy of a few rows token by token, computed once and stored."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -21,7 +21,7 @@ from core.workspace.stages import Stages
 def view_rows(
     run: Run, rows: Sequence[int], workspace: Workspace, *, calibrated: bool, device: str, report: Reporter
 ) -> dict[str, list[TokenView]]:
-    """Return these rows as the run read them, by model state: base and, with `calibrated`, the state it trained."""
+    """Return token views of these rows by model state: base and, with `calibrated`, the run's calibrated state."""
     after = trained_state(workspace, run) if calibrated else None
     states = {BASE: None} | ({CALIBRATED: after} if after else {})
     stages = Stages(workspace, report)
@@ -29,14 +29,14 @@ def view_rows(
 
 
 def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stages, device: str) -> list[TokenView]:
-    """Return rows under one model state (None: base), each stored once read."""
+    """Return token views under one model state (None: base); compute and store those that are missing."""
     files = [token_file(stages.workspace, run, row, state) for row in rows]
     if not all(file.exists() for file in files):
         of = "the calibrated model" if state else "the base model"
         parts = token_parts(stages.workspace, run)
         batch = Tokens(parts, sum(map(len, parts.plan))).batch(np.array(rows, np.int64))
         place = pick_device() if device == "auto" else device
-        # An accelerator may have no memory for a second model; a processor has.
+        # An accelerator may have no memory for a second model, so jobs take turns; a CPU has.
         with nullcontext() if place == "cpu" else stages.on_device(place):
             ref = resolve_model(run.reading["model"], run.model["revision"])
             model = load_model(ref, dtype=run.summary["dtype"], device=device, state=state)

@@ -1,4 +1,4 @@
-"""A trial on a few rows: how fast this machine runs a model, as rates that an estimate scales up."""
+"""A trial on a few rows: rates at which this machine runs a model, for an estimate to scale up."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,16 +16,16 @@ from core.models.loading import load_model, peak_memory
 from core.progress import Reporter
 from core.schema import Method, ModelRef, Reading
 
-WARM_UP_ROWS = 2  # run first and not timed
+WARM_UP_ROWS = 2  # run first, not timed
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What a trial took, and the sizes it found. All 0 where no model is needed."""
+    """Times and sizes measured in a trial; all 0 if no model is needed."""
 
     seconds_per_token: float = 0.0  # of a forward pass
     seconds_per_gradient: float = 0.0  # per token, of a row's gradient and its cosines
-    seconds_per_prompt: float = 0.0  # of continuing it
+    seconds_per_prompt: float = 0.0  # to continue it
     seconds_per_generated: float = 0.0  # per token of a generated answer
     seconds: float = 0.0  # of the whole trial
     width: int = 0  # of an embedding
@@ -62,7 +62,7 @@ class TrialBatch:
         return {name: values[:rows] for name, values in self.columns.items()}
 
     def time(self, run: Callable[[Mapping[str, Any]], Any], rows: int | None = None) -> tuple[Any, float]:
-        """Return what `run` gives for the first `rows` (None: all), and the seconds it took after a warm-up."""
+        """Return the output of `run` on the first `rows` rows (None: all), and its seconds after a warm-up."""
         batch = self.first(self.rows if rows is None else rows)
         run(self.first(WARM_UP_ROWS) if rows is None else batch)
         began = perf_counter()
@@ -71,7 +71,7 @@ class TrialBatch:
 
 
 def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Sequence[Method], report: Reporter) -> Rates:
-    """Load the model and time what these methods do with it; those that change the model come last in `methods`."""
+    """Load the model and time the work of these methods; those that change the model must be last."""
     report.stage("Loading the model", rows=0, work=1)
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
     options = activation_options(methods)

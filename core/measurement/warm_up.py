@@ -1,4 +1,4 @@
-"""Warm-up trainings, stored in `workspace/models` and never repeated. Every one starts from the base model."""
+"""Warm-up trainings from the base model, each stored in `workspace/models` and never repeated."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ TRAINING_COST = 3.0  # a training step costs about three forward passes over the
 
 
 def train_stored(stages: PoolStages, rows: IntArray, spec: "TrainSpec", title: str) -> tuple[Path, dict[str, Any]]:
-    """Train on these rows of the pool, or find it done; return the folder of the model and its losses and steps."""
+    """Train on these rows of the pool, unless stored; return the folder of the model, and its losses and steps."""
     from core.models.training.finetune import key_fields, train
 
     key = content_key(stages.model_spec("warm-up") | {"rows": rows.tolist(), "spec": key_fields(spec)})

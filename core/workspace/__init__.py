@@ -3,6 +3,6 @@
 files   write files and folders atomically; turn disk errors into sentences
 folder  the folder's layout, content keys and locks
 parts   tables stored in parts, so that long work can be resumed
-stages  run stages: locks, plans, missing parts, progress
+stages  run slow work on a pool in parts, once, under a lock
 jobs    run commands as detached processes with their state in files
 """

@@ -38,7 +38,7 @@ def test_answers_are_joined_by_id_in_the_order_of_the_pool(tmp_path):
     ]
     assert {name: found.table[name].type for name in found.table.column_names} == dict(ANSWER_COLUMNS)
     assert found.table["ended"].to_pylist() == found.table["answer_tokens"].to_pylist() == [[None] * 3] * 4
-    assert (found.found, found.lacking, found.unknown, found.short, found.long) == (3, 1, 1, 2, 1)
+    assert (found.matched, found.missing, found.unknown, found.short, found.long) == (3, 1, 1, 2, 1)
     counts = count_answers(found.table)
     assert (counts.rows, counts.missing, counts.truncated, counts.short_rows, counts.lone_rows) == (4, 6, 0, 3, 2)
 
