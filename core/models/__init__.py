@@ -7,7 +7,6 @@ encoder             Encodes rows as token ids, with the response marked.
 batching            Splits rows into batches, and halves those that do not fit into memory.
 shared_prefix       Runs a prefix that rows share only once.
 forward_pass        Measures likelihoods and embeddings of rows, with observers in the same pass.
-row_tokens          Reads NLL and entropy of one row token by token.
 hidden_states       Sums upper hidden states over texts.
 activations         Collects active neurons during the forward pass.
 answer_embeddings   Embeds generated answers in the model's own hidden states.
