@@ -17,6 +17,7 @@ warm_up               warm-up trainings, each stored once
 runs                  finished runs in the workspace
 lookup                the finished run that serves a method
 run_data              what a run was made from: stages, trained state, columns
+recipe_inputs         the pool, runs and near-duplicates that a recipe names
 cost, trial           estimates, scaled up from a trial on a few rows
 activation_files      active neurons on disk
 answer_file           generated answers from a file
