@@ -11,7 +11,6 @@ In memory at once: the sample, a chunk of rows, and (N, WIDTH) numbers, which k-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.utils.extmath import randomized_svd
 
 from core.algorithms.active_neurons import ActiveNeurons, gather_slices
 from core.algorithms.kmeans import kmeans, one_thread, random_state, unit_vectors
@@ -72,6 +71,8 @@ def _directions(states: ActiveNeurons, rows: IntArray, seed: int) -> tuple[NDArr
 
     Column 0 stands for all neurons never active in the sample; its direction is 0.
     """
+    from sklearn.utils.extmath import randomized_svd  # half a second, which reading stored activations does not need
+
     sample = _sample(states, rows, seed)
     in_sample = states.counts(sample) > 0
     column = np.where(in_sample, np.cumsum(in_sample), 0).astype(np.int32)

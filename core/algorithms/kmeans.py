@@ -7,11 +7,10 @@ To cluster by direction, pass unit vectors: |x − y|² = 2 − 2 cos(x, y).
 
 import warnings
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.schema import FloatArray, IntArray
@@ -38,6 +37,8 @@ def kmeans(vectors: FloatArray, clusters: int, *, seed: int) -> IntArray:
     clusters = min(clusters, count_distinct(values, clusters))
     if clusters < 2:
         return np.zeros(len(values), np.int64)
+    from sklearn.exceptions import ConvergenceWarning
+
     with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # centres coincide where vectors differ by rounding only
         return number_by_size(np.asarray(_estimator(len(values), clusters, seed).fit_predict(values), np.int64))
@@ -80,7 +81,9 @@ def random_state(seed: int) -> np.random.RandomState:
     return np.random.RandomState(np.random.MT19937(seed))
 
 
-def _estimator(n: int, clusters: int, seed: int) -> KMeans | MiniBatchKMeans:
+def _estimator(n: int, clusters: int, seed: int) -> Any:
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second, which the arithmetic above does not need
+
     state = random_state(seed)
     if n * clusters <= MAX_FULL_PASS:
         return KMeans(clusters, n_init=STARTS, random_state=state)

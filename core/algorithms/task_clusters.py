@@ -23,7 +23,6 @@ from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from core.algorithms.kmeans import centred_unit_vectors, kmeans
 from core.schema import IntArray
@@ -118,6 +117,8 @@ def extract_words(text: str) -> Iterator[str]:
 
     English stop words and bare numbers are left out. Text of a script without spaces yields its pairs of characters.
     """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     plain = unicodedata.normalize("NFKC", text[:MAX_PROMPT_CHARS]).lower().translate(LETTERS_AND_DIGITS)
     for run in plain.split():
         for place, piece in enumerate(UNSPACED.split(run)):
