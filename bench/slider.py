@@ -76,10 +76,7 @@ def make_measured_pool(rows: int, folder: Path) -> tuple[Workspace, Pool]:
     lengths = rng.integers(20, 90, rows)
     with source.open("wb") as file:
         for i in range(rows):
-            text = {
-                "instruction": f"Question {i} about topic {i % TOPICS}?",
-                "output": f"word{i} " * int(lengths[i]),
-            }
+            text = {"instruction": f"Question {i} about topic {i % TOPICS}?", "output": f"word{i} " * int(lengths[i])}
             file.write(orjson.dumps({"id": f"r{i}", **text, "task": f"task {i % TASKS}"}) + b"\n")
     pool = load_pool(str(source), workspace=workspace.root)
     tokens = lengths * 3 + 1

@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from core.cli.arguments import (
-    Facts,
-    build_other_methods,
-    measure_command,
-    read_settings,
-)
+from core.cli.arguments import Facts, build_other_methods, measure_command, read_settings
 from core.cli.reports import count_faults
 from core.columns import near_duplicate_column
 from core.errors import RecipeError

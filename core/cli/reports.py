@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from core.cli.arguments import (
-    Facts,
-)
+from core.cli.arguments import Facts
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.methods import METHODS

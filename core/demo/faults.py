@@ -12,13 +12,7 @@ DemoRow = dict[str, Any]
 
 # Shares of the planted pool, about 14% in all: enough to show in a selection, too few to dominate it.
 FAULT_SHARES: Mapping[str, float] = MappingProxyType(
-    {
-        "swapped": 0.04,
-        "truncated": 0.03,
-        "gibberish": 0.02,
-        "exact_duplicate": 0.02,
-        "near_duplicate": 0.03,
-    }
+    {"swapped": 0.04, "truncated": 0.03, "gibberish": 0.02, "exact_duplicate": 0.02, "near_duplicate": 0.03}
 )
 MIN_RESPONSE_CHARS = 60  # characters: a shorter response cannot be cut visibly
 OPENERS = ("Please help: ", "Quick question. ", "Hello! ", "I need this today. ", "Next task: ")
@@ -93,10 +87,7 @@ def _swap(planted: list[DemoRow], positions: list[int]) -> list[DemoRow]:
         first, second = planted[one], planted[two]
         planted[one] = first | {"output": second["output"]}
         planted[two] = second | {"output": first["output"]}
-        key += [
-            {"row": one, "fault": "swapped", "of": two},
-            {"row": two, "fault": "swapped", "of": one},
-        ]
+        key += [{"row": one, "fault": "swapped", "of": two}, {"row": two, "fault": "swapped", "of": one}]
     return key
 
 

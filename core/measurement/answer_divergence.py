@@ -90,10 +90,10 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
             "the model's answers to these are alike, or differ in one way only",
             "the model's answers to these lie far apart, and in several directions",
             "w · D + (1 − w) · I of the row's answers; w is the weight of D.",
-        ),
+        )
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "answers": "Several answers are drawn to each prompt, and embedded: this takes longest.",
+        "answers": "Several answers are drawn to each prompt, and embedded: this takes longest."
     }
 
     def run(self, stages: PoolStages, method: AnswerDivergence, columns: Columns, seed: int) -> Result:

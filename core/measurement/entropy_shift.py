@@ -58,7 +58,7 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
+        "calibrated": "Warm-up training and a second pass give NLL and entropy after it."
     }
 
     def run(self, stages: PoolStages, method: EntropyShift, columns: Columns, seed: int) -> Result:

@@ -35,7 +35,7 @@ class ImportedMeasurement(Measurement[Imported]):
                 "the other tool gave these a high number",
                 "The number that the rows brought along; what it means, and which end is good, is the other "
                 "tool's to say.",
-            ),
+            )
         }
     }
     uses_model: ClassVar[bool] = False

@@ -104,7 +104,7 @@ class SharedOnly(Measurement[Method]):
             "the methods together place these high",
             "1 − place / rows, where the place is the mean, best or worst one in the methods' orders, as the "
             "rule says.",
-        ),
+        )
     }
     work_in_words: ClassVar[Mapping[str, str]] = {}
 

@@ -71,7 +71,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
                 "well predicted after the LoRA warm-up",
                 "still a surprise after the LoRA warm-up",
                 "Mean negative log-likelihood of the response under the model with the adapter of the last epoch.",
-            ),
+            )
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
@@ -94,7 +94,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
         "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the "
-        "target sets. Nothing is stored of a gradient.",
+        "target sets. Nothing is stored of a gradient."
     }
 
     def run(self, stages: PoolStages, method: PreferenceInfluence, columns: Columns, seed: int) -> Result:

@@ -44,7 +44,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
                 "a small task",
                 "A number that names a task, 0 = the largest: a label, no amount.",
                 identifier=True,
-            ),
+            )
         },
         "confidence": {
             "confidence": Column(
@@ -54,7 +54,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
                 "the base model goes on after these prompts without hesitation",
                 "exp of the mean log-likelihood of the base model's own greedy continuation, for the prompts "
                 "that were asked.",
-            ),
+            )
         },
     }
     scores: ClassVar[Mapping[str, Column]] = {
@@ -80,9 +80,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
             "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
         ),
     }
-    work_in_words: ClassVar[Mapping[str, str]] = {
-        "confidence": "Some prompts of each task are continued, greedily.",
-    }
+    work_in_words: ClassVar[Mapping[str, str]] = {"confidence": "Some prompts of each task are continued, greedily."}
 
     def run(self, stages: PoolStages, method: TaskConfidence, columns: Columns, seed: int) -> Result:
         """Find the task of each row; then continue prompts, unless the confidence of responses is used."""

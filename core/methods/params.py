@@ -36,14 +36,7 @@ def param(
 
     Its type is that of `default`: 1 is a whole number, 1.0 is not. The choices are those of the field's Literal.
     """
-    metadata = {
-        "label": label,
-        "help": help,
-        "low": low,
-        "high": high,
-        "stage": stage,
-        "names": names,
-    }
+    metadata = {"label": label, "help": help, "low": low, "high": high, "stage": stage, "names": names}
     return field(default=default, metadata=metadata)
 
 

@@ -142,9 +142,7 @@ class PreferenceInfluence:
         stage="measure",
     )
     momentum: Literal["on", "off"] = param(
-        "on",
-        "Off: a row's own gradient stands in place of the average that the optimizer had.",
-        stage="measure",
+        "on", "Off: a row's own gradient stands in place of the average that the optimizer had.", stage="measure"
     )
     target: str = param("", "Which target's score puts the rows in order. Empty: the first.", names="target")
     objective: Literal["preference", "sft"] = param(

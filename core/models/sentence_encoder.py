@@ -24,13 +24,7 @@ from core.models.reference import EMBEDDED, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
 MODULES_FILE = "modules.json"  # lists the modules of a sentence-transformers model
-SUPPORTED_MODULES = (
-    "Transformer",
-    "Pooling",
-    "Dense",
-    "LayerNorm",
-    "Normalize",
-)  # modules that only do arithmetic
+SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")  # modules that only do arithmetic
 MODULES_WITH_WEIGHTS = ("Dense", "LayerNorm")  # those with weights in their own folder
 WEIGHTS_FILE = "model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

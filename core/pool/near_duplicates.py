@@ -13,12 +13,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from core.columns import (
-    EXACT_DUPLICATES,
-    NEAR_DUPLICATES_PREFIX,
-    USUAL_NEAR_DUPLICATES,
-    near_duplicate_column,
-)
+from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, near_duplicate_column
 from core.pool import minhash
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool

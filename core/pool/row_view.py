@@ -11,16 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from core.pool.turns import (
-    Turn,
-    UnusableRow,
-    is_turn,
-    parse_list,
-    read_history,
-    read_text,
-    read_transcript,
-    read_turns,
-)
+from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_history, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
 EMPTY_PROMPT = "empty prompt"

@@ -81,12 +81,7 @@ def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArr
 
 
 def prefix_length(
-    order_rows: IntArray,
-    budget: Budget,
-    response_tokens: IntArray,
-    n_pool: int,
-    *,
-    cumulative: IntArray | None = None,
+    order_rows: IntArray, budget: Budget, response_tokens: IntArray, n_pool: int, *, cumulative: IntArray | None = None
 ) -> int:
     """Return how many leading rows of an order (M,) the budget allows.
 
@@ -107,10 +102,7 @@ def prefix_length(
 
 
 def threshold_length(
-    order_rows: IntArray,
-    values: NDArray[Any],
-    prefer: Literal["high", "low", "middle"],
-    threshold: float,
+    order_rows: IntArray, values: NDArray[Any], prefer: Literal["high", "low", "middle"], threshold: float
 ) -> int:
     """Return how many leading rows of an order (M,) are at least as good as the threshold; `values` is (N,).
 

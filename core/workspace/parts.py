@@ -30,14 +30,7 @@ class Parts:
     mapped: bool = False  # True: Arrow files, memory-mapped on reading; False: compressed Parquet
 
     @classmethod
-    def open(
-        cls,
-        folder: Path,
-        spec: Mapping[str, Any],
-        plan: Sequence[IntArray],
-        *,
-        mapped: bool = False,
-    ) -> "Parts":
+    def open(cls, folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False) -> "Parts":
         """Open the table in `folder`; the first call stores `plan`, later calls use the stored plan."""
         file = folder / "plan.parquet"
         if not file.exists():

@@ -80,12 +80,7 @@ def test_the_page_shows_what_was_written_and_links_to_it(run, app, folder):
     data = (folder() / "chosen.jsonl").read_bytes()
     assert hashlib.sha256(data).hexdigest() in texts(at)
     assert "24 rows · " in texts(at)
-    assert links(at) == [
-        "Save chosen.jsonl",
-        "chosen.manifest.json",
-        "chosen.recipe.yaml",
-        "README.md (dataset card)",
-    ]
+    assert links(at) == ["Save chosen.jsonl", "chosen.manifest.json", "chosen.recipe.yaml", "README.md (dataset card)"]
 
 
 def test_the_commands_name_the_files_that_were_written(run, app, folder, workspace):

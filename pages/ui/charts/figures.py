@@ -61,9 +61,7 @@ def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
     return {
         "data": data,
         "layout": layout(
-            220,
-            xaxis=axis(title={"text": "training step"}),
-            yaxis=axis(title={"text": "nats per response token"}),
+            220, xaxis=axis(title={"text": "training step"}), yaxis=axis(title={"text": "nats per response token"})
         ),
     }
 

@@ -70,13 +70,7 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
         ticktext=[name for _, name in ticks],
     )
     return base_figure(
-        bars,
-        height,
-        **axes,
-        bargap=0.04,
-        shapes=shapes,
-        annotations=notes,
-        margin={"l": 4, "r": 8, "t": 44, "b": 4},
+        bars, height, **axes, bargap=0.04, shapes=shapes, annotations=notes, margin={"l": 4, "r": 8, "t": 44, "b": 4}
     )
 
 

@@ -141,8 +141,7 @@ def _compare_subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) 
         + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
     )
     _draw_tables(
-        compare_orders(pool, scored, live, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}),
-        live,
+        compare_orders(pool, scored, live, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}), live
     )
 
 

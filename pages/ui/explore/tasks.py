@@ -60,11 +60,7 @@ def _align_confidence(run_id: str, root: str, _run: Run, _groups: Grouping) -> C
     place = np.array([code.get(name, len(mean)) for name in _groups.names])
     nan = np.full(1, np.nan)
     return ConfidenceByTask(
-        _run,
-        method,
-        np.append(mean, nan)[place],
-        np.append(error, nan)[place],
-        np.append(prompts, 0)[place],
+        _run, method, np.append(mean, nan)[place], np.append(error, nan)[place], np.append(prompts, 0)[place]
     )
 
 

@@ -23,11 +23,7 @@ from pages.ui.map.dots import SCALE, Dots, dot_layers, pin_rings, scale_limits
 from pages.ui.theme import REST, SELECTED, WARNING, faint
 
 HEIGHT = 620
-CONFIG = {
-    "displaylogo": False,
-    "scrollZoom": True,
-    "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"],
-}
+CONFIG = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"]}
 BLUR = 1.0  # of the density, in cells
 Polygon = tuple[list[float], list[float]]  # x and y of the corners, 0..SIDE
 

@@ -71,12 +71,7 @@ def count_words(texts: Sequence[str]) -> Counter[str]:
 
 
 def draw_comparison(
-    pool: Pool,
-    rows: IntArray,
-    columns: Mapping[str, Values],
-    groups: Grouping,
-    *,
-    text_of: Callable[[Row], str],
+    pool: Pool, rows: IntArray, columns: Mapping[str, Values], groups: Grouping, *, text_of: Callable[[Row], str]
 ) -> None:
     """Draw tables of scores, tasks and words. `rows` ascending; the rest is every other row of the pool."""
     rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)

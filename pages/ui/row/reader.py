@@ -234,11 +234,7 @@ def _draw_pin(pin: Pin, key: str) -> None:
         st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
         st.text(pin.reason or "no reason given", width="stretch")
         st.button(
-            "Remove the pin",
-            icon=":material/keep_off:",
-            key=f"{key}.unpin",
-            on_click=state.remove_pin,
-            args=(pin.id,),
+            "Remove the pin", icon=":material/keep_off:", key=f"{key}.unpin", on_click=state.remove_pin, args=(pin.id,)
         )
 
 

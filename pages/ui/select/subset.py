@@ -221,10 +221,7 @@ def row_sets(pool: Pool, live: LiveSelection) -> Mapping[str, IntArray]:
     selected, order = live.selection.rows, live.selection.order.rows
     k = len(selected)
     pins = {pin.id for pin in state.settings().pins}
-    sets = {
-        "At the cut": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS],
-        "First taken": selected[:TOP_ROWS],
-    }
+    sets = {"At the cut": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS], "First taken": selected[:TOP_ROWS]}
     change = last_change(pool, live)
     if change is not None:
         sets["Entered"], sets["Left"] = change

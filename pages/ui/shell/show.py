@@ -139,10 +139,7 @@ def command(line: str) -> None:
 def download(label: str, path: Path, name: str | None = None, *, primary: bool = False) -> None:
     """Show a download button; the file is served from disk, so its size costs no memory."""
     st.link_button(
-        label,
-        server.download_url(path, name),
-        icon=":material/download:",
-        type="primary" if primary else "secondary",
+        label, server.download_url(path, name), icon=":material/download:", type="primary" if primary else "secondary"
     )
 
 

@@ -10,8 +10,7 @@ NAN = np.nan
 
 def five() -> Measured:
     return Measured(
-        "five",
-        {"response_tokens": np.array([4, 9, 0, 4, 7]), "nll": np.float32([2.0, 0.5, NAN, NAN, 2.0])},
+        "five", {"response_tokens": np.array([4, 9, 0, 4, 7]), "nll": np.float32([2.0, 0.5, NAN, NAN, 2.0])}
     )
 
 

@@ -20,10 +20,7 @@ from core.models.loading import load_model
 from core.models.reference import resolve_model
 from tests.core.models.families import FAMILIES, GROUPED, SIZE, network_of
 
-DEEP = FAMILIES | {
-    "gemma": GemmaConfig(**GROUPED),
-    "gemma3 windowed": Gemma3TextConfig(**GROUPED, sliding_window=8),
-}
+DEEP = FAMILIES | {"gemma": GemmaConfig(**GROUPED), "gemma3 windowed": Gemma3TextConfig(**GROUPED, sliding_window=8)}
 every_family = pytest.mark.parametrize("name", DEEP)
 
 

@@ -19,10 +19,7 @@ RECIPE = {
     "budget": "50%",
     "threshold": None,
     "filters": [{"column": "task", "values": ["qa"], "exclude": True, "low": None, "high": None, "contains": None}],
-    "pins": [
-        {"id": "b", "side": "in", "reason": "a `good`\n# example"},
-        {"id": "c", "side": "out", "reason": ""},
-    ],
+    "pins": [{"id": "b", "side": "in", "reason": "a `good`\n# example"}, {"id": "c", "side": "out", "reason": ""}],
 }
 ROWS = [{"id": k, "instruction": f"q{k}", "output": f"a{k}"} for k in "abcd"]
 
@@ -143,11 +140,7 @@ def test_the_llama_factory_entry_lists_the_fields_of_a_converted_file(tmp_path):
         }
     }
     assert llama_factory_entry(make_manifest(pool, tmp_path, schema="sharegpt")) == {
-        "chosen": {
-            "file_name": "chosen.jsonl",
-            "formatting": "sharegpt",
-            "columns": {"messages": "conversations"},
-        }
+        "chosen": {"file_name": "chosen.jsonl", "formatting": "sharegpt", "columns": {"messages": "conversations"}}
     }
     messages = llama_factory_entry(make_manifest(pool, tmp_path, schema="messages"))["chosen"]
     assert messages["columns"] == {"messages": "messages"}

@@ -180,12 +180,7 @@ def test_a_queue_asks_for_the_missing_response():
 
 
 @pytest.mark.parametrize(
-    "turns",
-    [
-        [("system", "Be brief."), ASKED],
-        [("user", "Hi"), ("assistant", "Yes?"), ASKED],
-        [("user", "Hi"), ASKED],
-    ],
+    "turns", [[("system", "Be brief."), ASKED], [("user", "Hi"), ("assistant", "Yes?"), ASKED], [("user", "Hi"), ASKED]]
 )
 def test_a_queue_keeps_the_turns_of_a_conversation_with_its_prompt(turns):
     row = replace(make_row(*turns), prompt="as people read it", response=None)

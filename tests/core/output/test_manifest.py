@@ -106,11 +106,7 @@ def test_rows_are_checked_one_by_one_even_if_the_fingerprint_matches(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [
-        ("{", "is not JSON"),
-        ("[]", "is no manifest"),
-        ('{"format": 2}', "is no manifest of this version"),
-    ],
+    [("{", "is not JSON"), ("[]", "is no manifest"), ('{"format": 2}', "is no manifest of this version")],
 )
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, text, reason):
     path = tmp_path / "odd.json"

@@ -29,11 +29,7 @@ SET_ASIDE = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", p
 
 
 def make_pool(
-    rows: Sequence[Mapping[str, Any] | str],
-    *,
-    fields: FieldMap = ALPACA,
-    name: str = "hand.jsonl",
-    set_aside: int = 0,
+    rows: Sequence[Mapping[str, Any] | str], *, fields: FieldMap = ALPACA, name: str = "hand.jsonl", set_aside: int = 0
 ) -> Pool:
     """Return a pool of these objects (or JSON texts, kept verbatim), read by `fields`.
 

@@ -34,8 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
-    [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "a file stands")],
+    ("number", "words"), [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "a file stands")]
 )
 def test_each_disk_error_is_one_sentence_with_the_path(number, words):
     with pytest.raises(WorkspaceError, match=rf"^/some/where: .*{words}.*\.$"), disk_errors(Path("/some/where")):

@@ -158,13 +158,7 @@ def test_the_key_is_sent_and_appears_nowhere_else(model, monkeypatch, caplog):
     app = AnswerApp(model)
     _, server = request_answers(app, key_variable="MY_KEY")
     assert set(app.keys) == {f"Bearer {KEY}"}
-    for text in (
-        repr(server),
-        repr(server.served),
-        repr(server.served.key_fields),
-        repr(server.endpoint),
-        caplog.text,
-    ):
+    for text in (repr(server), repr(server.served), repr(server.served.key_fields), repr(server.endpoint), caplog.text):
         assert KEY not in text and "SECRET" not in text
     assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
     for status in (401, 403):

@@ -254,11 +254,7 @@ def test_an_adapter_covers_exactly_attention_and_feed_forward():
             {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"},
         ),
         ("gpt2", {"attn.c_attn", "attn.c_proj"}, {"mlp.c_fc", "mlp.c_proj"}),
-        (
-            "gpt-neox",
-            {"attention.query_key_value", "attention.dense"},
-            {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"},
-        ),
+        ("gpt-neox", {"attention.query_key_value", "attention.dense"}, {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"}),
         (
             "phi with bias",
             {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.dense"},

@@ -57,11 +57,7 @@ WRITTEN = {
         "standard",
         [{"role": "system", "content": "Be kind"}, user("Hi")],
     ),
-    "after history": (
-        STANDARD | {"history": [["A?", "B."]]},
-        "standard",
-        [user("A?"), reply("B."), user("Hi")],
-    ),
+    "after history": (STANDARD | {"history": [["A?", "B."]]}, "standard", [user("A?"), reply("B."), user("Hi")]),
     "typed parts": (STANDARD | {"chosen": [{"type": "text", "text": "Hello"}]}, "standard", [user("Hi")]),
     "one answer better by its name": (
         {"question": "Hi", "response_j": "Hello", "response_k": "Go away"},

@@ -17,10 +17,7 @@ ORDER = np.arange(8)  # lowest first
 
 def scores(selected: int = 3, cut: float | None = 0.3, **more):
     binned = bins.bin_values(VALUES, bins=4)
-    layers = {
-        "selected": binned.counts(ORDER[:selected]),
-        "not selected": binned.counts(ORDER[selected:]),
-    }
+    layers = {"selected": binned.counts(ORDER[:selected]), "not selected": binned.counts(ORDER[selected:])}
     return histogram.histogram(binned.edges, layers, title="ΔH", cut=cut, **more)
 
 
