@@ -1,4 +1,4 @@
-"""Meaning of every column: its label, its unit, and what its two ends mean."""
+"""Words on screen: labels and meanings of columns, and texts as they are displayed."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from core.schema import Method
 
 Prefer = Literal["high", "low", "middle"]
 
-
+CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
 OPTION_LABELS = {
     "preference": "preference pairs (ROSE)",
@@ -89,6 +89,11 @@ def format_rows(n: int) -> str:
 def join_words(words: Sequence[str]) -> str:
     """Join words: a, b and c."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def shorten(text: str, length: int = CELL_LENGTH) -> str:
+    """Return the first `length` characters on one line, with an ellipsis if there are more."""
+    return " ".join(text[:length].split()) + ("…" if len(text) > length else "")
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")

@@ -18,10 +18,10 @@ from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.row import answers, reader
 from pages.ui.shell import show
-from pages.ui.words import escape_markdown, format_rows
+from pages.ui.words import escape_markdown, format_rows, shorten
 
 MAX_DISAGREEMENTS = 60  # disagreements listed
-CELL_LENGTH = 120  # characters of a text in a cell
+CELL_LENGTH = 120  # characters of a text in a table cell; two tables share the width
 HEIGHT = 300
 DISAGREEMENTS = "Where two part most"
 
@@ -115,8 +115,8 @@ def _draw_side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -
     opened = read_rows(pool, rows.tolist())
     table = pd.DataFrame(
         {
-            "Prompt": [_shorten(row.prompt) for row in opened],
-            "Response": [_shorten(row.response or "") for row in opened],
+            "Prompt": [shorten(row.prompt, CELL_LENGTH) for row in opened],
+            "Response": [shorten(row.response or "", CELL_LENGTH) for row in opened],
         }
         | {f"In {entry.label}": 100 * (entry.ranks[rows] + 1) / len(entry.order.rows) for entry in pair}
     )
@@ -135,7 +135,3 @@ def _draw_side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -
     ticked = event["selection"]["rows"]
     with st.container(height=HEIGHT + 60, border=True):
         show.row(opened[int(ticked[0]) if ticked else 0])
-
-
-def _shorten(text: str) -> str:
-    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")

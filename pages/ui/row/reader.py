@@ -15,12 +15,11 @@ from pages.ui.charts.scales import format_number
 from pages.ui.data.grouping import Grouping
 from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
-from pages.ui.words import display_column, format_rows, meaning
+from pages.ui.words import display_column, format_rows, meaning, shorten
 
 PAGE = 100  # rows in the table at once
 HEIGHT = 440
 ROW_HEIGHT = 34  # pixels of a line
-CELL_LENGTH = 160  # characters of a text in a table cell
 SIDES = {"in": "pinned in", "out": "pinned out"}
 
 
@@ -149,8 +148,8 @@ def _table(
         "State": [_describe_state(pins.get(row.id), bool(c)) for row, c in zip(opened, selected, strict=True)],
         "Score": scores[shown] if scores is not None else None,
         "Task": [groups.names[code] or "" for code in groups.codes[shown]],
-        "Prompt": [_shorten(row.prompt) for row in opened],
-        "Response": [_shorten(row.response or "") for row in opened],
+        "Prompt": [shorten(row.prompt) for row in opened],
+        "Response": [shorten(row.response or "") for row in opened],
         "Tokens": columns["response_tokens" if has_responses else "prompt_tokens"][shown],
         "Id": [row.id for row in opened],
     }
@@ -165,10 +164,6 @@ def _describe_state(pin: Pin | None, selected: bool) -> str:
     if pin is not None:
         return SIDES[pin.side]
     return "selected" if selected else "not selected"
-
-
-def _shorten(text: str) -> str:
-    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
 def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from core.errors import WinnowError
 from core.methods.preference_influence import TargetSpec
 from core.pool.preference.target_sets import TargetSet
 from pages.ui.shell import show
-from pages.ui.words import escape_markdown
+from pages.ui.words import escape_markdown, shorten
 
 PAGE = 100  # pairs, or rows set aside, in a table at once
 TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # pixels
 ROW_HEIGHT = 34  # pixels of a line
-CELL_LENGTH = 160  # characters of a text in a table cell
 
 
 @st.fragment
@@ -70,9 +69,9 @@ def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
     event = st.dataframe(
         [
             {
-                "prompt": _shorten(pair["prompt"][-1]["content"]),
-                "chosen": _shorten(pair["chosen"]),
-                "rejected": _shorten(pair["rejected"]),
+                "prompt": shorten(pair["prompt"][-1]["content"]),
+                "chosen": shorten(pair["chosen"]),
+                "rejected": shorten(pair["rejected"]),
                 "subtask": pair["subtask"],
                 "line": pair["line"],
             }
@@ -100,10 +99,6 @@ def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
     )
     ticked = event["selection"]["rows"]
     return int(ticked[0]) if ticked and ticked[0] < len(shown) else 0
-
-
-def _shorten(text: str) -> str:
-    return " ".join(text[:CELL_LENGTH].split()) + ("…" if len(text) > CELL_LENGTH else "")
 
 
 def _draw_pair(pair: dict[str, Any]) -> None:
