@@ -164,10 +164,13 @@ def unread_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
     schema_names = {name for r in rules for name in r.extra_prompt} | {
         name for names in OPTIONAL_FIELDS.values() for name in names
     }
-    return [name for name in names_found if _normalize(name) in schema_names and name not in mapped_fields(fields)]
+    return [
+        name for name in names_found if normalize_field_name(name) in schema_names and name not in mapped_fields(fields)
+    ]
 
 
-def _normalize(name: str) -> str:
+def normalize_field_name(name: str) -> str:
+    """Return the name in lower case, with underscores for spaces and hyphens."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
@@ -205,7 +208,7 @@ class _Sample:
         self.names: dict[str, str] = {}  # normalized name -> name as written
         for row in rows:
             for name in row:
-                self.names.setdefault(_normalize(name), name)
+                self.names.setdefault(normalize_field_name(name), name)
         self.rows = rows
         self.filled = Counter(plain for row in rows for plain, name in self.names.items() if not _blank(row.get(name)))
 

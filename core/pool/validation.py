@@ -19,7 +19,7 @@ from core.pool.schema_detection import RIVAL_RESPONSES, mapped_fields, unread_fi
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
-MAX_SHOWN_CHARS = 400  # of the text of a row set aside
+MAX_SET_ASIDE_CHARS = 400  # stored of the text of a row set aside
 
 ROW_SCHEMA = pa.schema(
     [
@@ -60,15 +60,12 @@ class RowValidator:
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
             if isinstance(raw, UnreadableRow):
-                aside.append((line, raw.reason, raw.text[:MAX_SHOWN_CHARS]))
+                aside.append((line, raw.reason, set_aside_text(raw)))
                 continue
             try:
                 usable.append(self._row(line, raw))
             except UnusableRow as reason:
-                # a character has at most 4 bytes
-                aside.append(
-                    (line, str(reason), raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")[:MAX_SHOWN_CHARS])
-                )
+                aside.append((line, str(reason), set_aside_text(raw)))
         self._aside.append(_batch(aside, SET_ASIDE_SCHEMA))
         block = _batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
         self.fingerprint.add([row[1] for row in usable])
@@ -137,6 +134,14 @@ class RowValidator:
             f"as mapped ({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
             "Change the mapping on the Pool page."
         )
+
+
+def set_aside_text(raw: bytes | UnreadableRow) -> str:
+    """Return the stored text of a row set aside: its first MAX_SET_ASIDE_CHARS characters."""
+    if isinstance(raw, UnreadableRow):
+        return raw.text[:MAX_SET_ASIDE_CHARS]
+    # a character has at most 4 bytes
+    return raw[: 4 * MAX_SET_ASIDE_CHARS].decode("utf-8", "replace")[:MAX_SET_ASIDE_CHARS]
 
 
 def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:

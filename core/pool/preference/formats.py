@@ -15,7 +15,7 @@ import orjson
 
 from core.errors import PoolError
 from core.pool.row_view import RowReader
-from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema
+from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema, normalize_field_name
 from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
@@ -68,7 +68,7 @@ class Shape:
 
 def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
     """Return the format that most of these rows have. Raise PoolError if they are no preference set."""
-    names = {_normalize(name): name for row in sample for name in row}
+    names = {normalize_field_name(name): name for row in sample for name in row}
     listed = ", ".join(sorted(names.values())[:30]) or "no fields"
     try:
         fields = detect_schema(sample)
@@ -77,7 +77,7 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
     if fields.schema != "preference":
         hint = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
         raise PoolError(f"no preference set: found {listed}{hint}. {EXPECTED_FIELDS}")
-    first = _normalize(fields.turns or fields.response or "")
+    first = normalize_field_name(fields.turns or fields.response or "")
     if first in ("sft_target", "responses"):
         if "pairs" not in names:
             raise PoolError(f"no preference set: found {listed}, so several answers but no 'pairs' of [better, worse].")
@@ -91,10 +91,6 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
         return Shape("votes", fields, chosen, rejected, votes)
     shapes = Counter(_suggest_shape(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
     return Shape(shapes.most_common(1)[0][0], fields, chosen, rejected)
-
-
-def _normalize(name: str) -> str:
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _suggest_shape(value: Any) -> str:

@@ -17,7 +17,7 @@ from core.pool.importer import SAMPLE_ROWS
 from core.pool.preference.formats import Pair, PairReader, detect_shape
 from core.pool.readers.records import Record, Source, UnreadableRow, from_json
 from core.pool.turns import UnusableRow
-from core.pool.validation import MAX_SHOWN_CHARS, SET_ASIDE_SCHEMA
+from core.pool.validation import MAX_SET_ASIDE_CHARS, SET_ASIDE_SCHEMA, set_aside_text
 from core.schema import Progress
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
@@ -73,13 +73,11 @@ class PairSource:
         return row, pairs
 
     def _set_aside(self, line: int, reason: str, raw: bytes | UnreadableRow) -> None:
-        reason = reason[:MAX_SHOWN_CHARS]
+        reason = reason[:MAX_SET_ASIDE_CHARS]
         is_listed = reason in self.problems or len(self.problems) < MAX_REASONS
         self.problems[reason if is_listed else OTHER_REASONS] += 1
         if len(self._aside) < MAX_SET_ASIDE:
-            # a character has at most 4 bytes
-            text = raw.text if isinstance(raw, UnreadableRow) else raw[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace")
-            self._aside.append((line, reason, text[:MAX_SHOWN_CHARS]))
+            self._aside.append((line, reason, set_aside_text(raw)))
 
     def _label(self, row: Mapping[str, Any]) -> str | None:
         if self._subtask is None:

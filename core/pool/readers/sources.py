@@ -21,7 +21,7 @@ from core.pool.readers.tables import open_folder, open_hub, read_csv, read_parqu
 FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 MAX_FILES = 10_000  # in a folder; more is a home folder, not a dataset
-MAX_SHOWN_CHARS = 200  # of the name of a missing source
+MAX_SOURCE_CHARS = 200  # of the name of a missing source, in the error message
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -55,7 +55,7 @@ def local_path(source: str) -> Path | None:
         pass
     if _HUB_ID.fullmatch(source) and not source.lower().endswith(FILE_ENDINGS):
         return None
-    shown = source if len(source) <= MAX_SHOWN_CHARS else source[:MAX_SHOWN_CHARS] + "…"
+    shown = source if len(source) <= MAX_SOURCE_CHARS else source[:MAX_SOURCE_CHARS] + "…"
     raise PoolError(f"There is no file or folder {shown}. Give a path, or a hub id of the form owner/name.")
 
 
