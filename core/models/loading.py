@@ -91,7 +91,7 @@ def load_tokenizer(ref: ModelRef) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except LOAD_ERRORS as error:
-        raise ModelError(f"Model {ref.name!r}: its tokenizer cannot be loaded ({_first_line(error)}).") from error
+        raise ModelError(f"Model {ref.name!r}: its tokenizer cannot be loaded ({first_line(error)}).") from error
     tokenizer.model_max_length = min(int(tokenizer.model_max_length), _context_length(config))
     return tokenizer
 
@@ -134,7 +134,7 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
         )
     except LOAD_ERRORS as error:
         raise ModelError(
-            f"Model {ref.name!r} cannot be loaded as a causal language model ({_first_line(error)})."
+            f"Model {ref.name!r} cannot be loaded as a causal language model ({first_line(error)})."
         ) from error
     missing = sorted(str(k) for k in [*report["missing_keys"], *report["mismatched_keys"]])
     if missing:
@@ -152,13 +152,18 @@ def fetch_model(ref: ModelRef) -> Path:
     folder = Path(ref.path)
     if folder.is_dir():
         return folder
+    return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
+
+
+def download_model(ref: ModelRef, hub_id: str, excludes: list[str]) -> Path:
+    """Download this revision from the hub, but files that match `excludes`; return its folder."""
     try:
         downloaded = snapshot_download(
-            ref.path, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=DOWNLOAD_EXCLUDES
+            hub_id, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=excludes
         )
     except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
-            f"Model {ref.name!r} cannot be downloaded ({_first_line(error)}). Go online, or give a folder."
+            f"Model {ref.name!r} cannot be downloaded ({first_line(error)}). Go online, or give a folder."
         ) from error
     return Path(downloaded)
 
@@ -169,7 +174,7 @@ def check_device(device: str) -> str:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
-            f"Device {device!r} cannot be used here ({_first_line(error)}). Choose 'cpu' or 'auto'."
+            f"Device {device!r} cannot be used here ({first_line(error)}). Choose 'cpu' or 'auto'."
         ) from error
     return device
 
@@ -227,7 +232,7 @@ def _apply_state(network: Any, state: Path) -> Any:
         weights = load_file(state / WEIGHTS_FILE)
     except LOAD_ERRORS as error:
         raise ModelError(
-            f"The trained state in {state} cannot be read ({_first_line(error)}). Train it again."
+            f"The trained state in {state} cannot be read ({first_line(error)}). Train it again."
         ) from error
     parameters = dict(network.named_parameters())
     if parameters.keys() != weights.keys() or any(parameters[k].shape != weights[k].shape for k in parameters):
@@ -243,7 +248,8 @@ def _context_length(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, at most 200 characters; its type if there is no message."""
     return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 

@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from httpx2 import HTTPError
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from core.errors import ModelError
-from core.models.loading import LOAD_ERRORS, check_device, move_to_device, pick_device
+from core.models.loading import (
+    LOAD_ERRORS,
+    check_device,
+    download_model,
+    first_line,
+    move_to_device,
+    pick_device,
+)
 from core.models.reference import EMBEDDED, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
@@ -28,7 +32,6 @@ SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize"
 MODULES_WITH_WEIGHTS = ("Dense", "LayerNorm")  # those with weights in their own folder
 WEIGHTS_FILE = "model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
-DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 DOWNLOAD_EXCLUDES = ["onnx/*", "openvino/*", "consolidated*"]
 BATCH_SIZE = 32
 
@@ -97,15 +100,7 @@ def _complete_folder(ref: ModelRef) -> Path:
         needed = [path for kind, path in _list_modules(ref, folder) if kind not in ("Transformer", "Normalize")]
         if all((path / "config.json").is_file() for path in needed):
             return folder
-    try:
-        downloaded = snapshot_download(
-            ref.name, revision=ref.revision, allow_patterns=DOWNLOAD_PATTERNS, ignore_patterns=DOWNLOAD_EXCLUDES
-        )
-    except (HfHubHTTPError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise ModelError(
-            f"Model {ref.name!r} cannot be downloaded ({_first_line(error)}). Go online, or give a folder."
-        ) from error
-    return Path(downloaded)
+    return download_model(ref, ref.name, DOWNLOAD_EXCLUDES)
 
 
 def _list_modules(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
@@ -167,9 +162,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
                 folder, config=body.config, device_map="meta", use_safetensors=True, output_loading_info=True
             )
     except LOAD_ERRORS as error:
-        raise ModelError(
-            f"Model {ref.name!r} cannot be loaded as a sentence encoder ({_first_line(error)})."
-        ) from error
+        raise ModelError(f"Model {ref.name!r} cannot be loaded as a sentence encoder ({first_line(error)}).") from error
     keys = [str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]]]
     missing = sorted(key for key in keys if not key.startswith("pooler."))  # BERT's pooler, which no encoder here uses
     if missing:
@@ -190,7 +183,3 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if was_enabled:
             logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

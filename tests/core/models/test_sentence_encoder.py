@@ -109,7 +109,7 @@ def test_a_cached_hub_model_resolves_to_its_commit_without_asking_the_hub(copy, 
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("core.models.sentence_encoder.snapshot_download", None)  # would fail if it were called
+    monkeypatch.setattr("core.models.loading.snapshot_download", None)  # would fail if it were called
     assert SentenceEncoder("someone/small", device="cpu").revision == commit
     assert SentenceEncoder("someone/small", device="cpu", revision=commit).width == 8
 
