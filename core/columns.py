@@ -1,4 +1,4 @@
-"""Columns in words; the columns that all measurements share, and those that say what a row repeats."""
+"""Descriptions of columns; the columns that all measurements share, and those of duplicates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,26 +62,26 @@ SHARED_SIGNALS: Signals = {
     },
 }
 
-EXACT_DUPLICATES = "duplicate_of"  # the row that a row repeats word for word
-NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # the row that it nearly repeats; the least similarity, 0 to 1, follows
+EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
+NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats
 USUAL_NEAR_DUPLICATES = f"{NEAR_DUPLICATES_PREFIX}0.8"
 MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 
 
-def near_duplicate_column(alike: float) -> str:
-    """The column to filter by for one likeness: near_duplicate_of@0.8."""
-    if not MIN_SIMILARITY <= alike <= 1:
-        raise RecipeError(f"Near duplicates are alike from {MIN_SIMILARITY:g} to 1, not from {alike:g}.")
-    return f"{NEAR_DUPLICATES_PREFIX}{alike:g}"
+def near_duplicate_column(similarity: float) -> str:
+    """Return the column of near-duplicates from this similarity on, such as near_duplicate_of@0.8."""
+    if not MIN_SIMILARITY <= similarity <= 1:
+        raise RecipeError(f"Near duplicates are alike from {MIN_SIMILARITY:g} to 1, not from {similarity:g}.")
+    return f"{NEAR_DUPLICATES_PREFIX}{similarity:g}"
 
 
 def near_duplicate_similarity(column: str) -> float | None:
-    """How alike the near duplicates of a column are at least; None for any other column. RecipeError for no number."""
+    """Return the least similarity of a column of near-duplicates; None for other columns. RecipeError for no number."""
     if not column.startswith(NEAR_DUPLICATES_PREFIX):
         return None
     try:
-        alike = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
+        similarity = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
     except ValueError:
         raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
-    near_duplicate_column(alike)
-    return alike
+    near_duplicate_column(similarity)
+    return similarity

@@ -117,7 +117,7 @@ class Measured:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def need(self, name: str) -> Any:
-        """Return one column or artifact. MethodError that says how to get it where it was not measured."""
+        """Return one column or artifact; MethodError if it was not measured."""
         there = self.columns if name in self.columns else self.artifacts
         if name not in there:
             raise MethodError(
@@ -153,8 +153,8 @@ class Method(Protocol):
     """One way to put rows in order. A frozen dataclass; its fields are the parameters (core.methods.params)."""
 
     name: ClassVar[str]  # stable id, written into recipes and manifests; never rename
-    label: ClassVar[str]  # what people read
-    summary: ClassVar[str]  # one sentence: what it keeps and why
+    label: ClassVar[str]  # name on screen
+    summary: ClassVar[str]  # one sentence on screen: what it selects and why
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -168,15 +168,15 @@ class Method(Protocol):
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
-        """Which end of that column is taken first."""
+        """The end of that column that is selected first."""
         ...
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """The method's own score columns, each (N,); NaN where it does not apply."""
+        """Return the method's own score columns, each (N,); NaN for rows without a score."""
         ...
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Rows best first, out of those eligible (N,). Same input, same order."""
+        """Return the `eligible` (N,) rows, best first; the same input gives the same order."""
         ...
 
 

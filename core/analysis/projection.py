@@ -194,7 +194,7 @@ class _UmapProgress:
             self.on_step(self.done, 2 * self.n)
 
     def flush(self) -> None:
-        """Do nothing: writes are not buffered."""
+        """Do nothing, because writes are not buffered."""
 
 
 # Samples and cell counts for charts

@@ -201,7 +201,7 @@ def _collect_recipe_options(
 
 
 def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command(session, workspace, recipe_options, **own)` the shared options, before its own."""
+    """Add the shared options to `command(session, workspace, recipe_options, **own)`, before its own."""
     shared = inspect_signature(_collect_recipe_options).parameters
     own = {k: p for k, p in inspect_signature(command).parameters.items() if p.kind is p.KEYWORD_ONLY}
 

@@ -87,7 +87,7 @@ def view_tokens(
 
 
 def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, of: str, layout: str) -> Facts:
-    """Lay the pool out as a map and return where its coordinates are. RecipeError if there is nothing to lay out."""
+    """Compute a map of the pool, unless stored; return its files and facts. RecipeError if nothing can be mapped."""
     from core.analysis import maps  # imports sklearn, which the other commands do not need
 
     if layout not in maps.LAYOUTS:
