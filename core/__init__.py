@@ -1,3 +1,3 @@
-"""Winnow's engine: knows nothing of the screen."""
+"""Winnow's engine, independent of any user interface."""
 
 __version__ = "0.2.0"

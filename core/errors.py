@@ -1,8 +1,8 @@
-"""Errors that the user can fix. The message of each is one sentence that says what to do.
+"""Errors that the user can fix. The message of each is one sentence with a way to fix it.
 
     WinnowError
     ├── PoolError        a file, line or field of the pool
-    ├── ModelError       a model that is missing, does not fit or cannot do what was asked
+    ├── ModelError       a model that is missing, does not fit or cannot do what was requested
     ├── MethodError      a parameter out of range, or a measurement that the method needs and is missing
     ├── RecipeError      a budget, filter, pin, recipe or manifest that cannot be read
     ├── ReplayError      the pool, the model or the result differs from the manifest
@@ -18,11 +18,11 @@ class WinnowError(Exception):
 
 
 class PoolError(WinnowError):
-    """The pool cannot be read as asked."""
+    """The pool cannot be read as requested."""
 
 
 class ModelError(WinnowError):
-    """The model cannot be found, loaded or used as asked."""
+    """The model cannot be found, loaded or used as requested."""
 
 
 class MethodError(WinnowError):

@@ -8,7 +8,7 @@ class Reporter(Protocol):
     """Receiver of progress calls. The calls are cheap and never raise."""
 
     def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
-        """Begin a stage of `rows` rows and `work` tokens, some of which may be done already."""
+        """Begin a stage of `rows` rows and `work` tokens; `done_rows` and `done_work` are done already."""
 
     def advance(self, rows: int, work: int) -> None:
         """Report how much of this stage is done (totals, not increments)."""

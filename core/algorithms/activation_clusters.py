@@ -69,7 +69,7 @@ def project_active_neurons(states: ActiveNeurons, rows: IntArray, seed: int, on_
 def _directions(states: ActiveNeurons, rows: IntArray, seed: int) -> tuple[NDArray[np.int32], FloatArray]:
     """Return each neuron's column, (neurons,), and the direction each column contributes, (columns, d).
 
-    Column 0 stands for all neurons never active in the sample; its direction is 0.
+    Column 0 is shared by all neurons never active in the sample; its direction is 0.
     """
     from sklearn.utils.extmath import randomized_svd  # half a second, which reading stored activations does not need
 

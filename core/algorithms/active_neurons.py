@@ -1,7 +1,6 @@
 """Active neurons of each row of a pool: sparse and binary; arrays only.
 
-A neuron is a number: those of layer 0 first, then those of layer 1, and so on. Which neurons count as active is
-decided where they are measured (core/models/activations.py).
+Neurons are numbered layer by layer, from layer 0. core/models/activations.py decides which of them count as active.
 """
 
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ MAX_PROMPT_CHARS = 4000  # characters of a prompt that are read
 MAX_WORD_CHARS = 20  # characters of a word; longer ones are mostly links
 WORDS_PER_NAME = 3  # words in a name
 
-# Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. Two characters stand for a word.
+# Scripts written without spaces: Thai, Lao, Burmese, Khmer, kana, Han. A word is approximated by two characters.
 UNSPACED = re.compile(
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+)"
 )

@@ -91,7 +91,7 @@ class RandomOrders:
 
     @classmethod
     def from_orders(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
-        """Make them from `orders` of the method `random`, one per seed (20 for a band)."""
+        """Build from random `orders`, one per seed (20 for a band)."""
         sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
         return cls(tuple(orders), sums)
 

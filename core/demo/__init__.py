@@ -8,7 +8,7 @@
     pairs         generate the demo preference set
     training      how the shipped model was made
 
-The model is in the folder `model`, beside this file.
+The model is in the folder `model` of this package.
 """
 
 from pathlib import Path

@@ -26,9 +26,9 @@ ID, ANSWERS = "id", "generated_answers"
 
 @dataclass(frozen=True, eq=False)
 class AnswerFile:
-    """Answers of a file, joined to N rows."""
+    """Answers from a file, joined to N rows."""
 
-    table: pa.Table  # N rows of core.models.generation.answers.COLUMNS, K values in each; null where there is none
+    table: pa.Table  # N rows of core.models.generation.answers.ANSWER_COLUMNS, K values each; null if missing
     matched: int  # rows of the pool with answers in the file
     missing: int  # rows of the pool without
     unknown: int  # rows of the file whose id is not in the pool

@@ -1,4 +1,4 @@
-"""Inputs of a recipe, opened, measured or found: its pool, the runs of its methods, the near-duplicates it names."""
+"""Inputs of a recipe: its pool, the runs of its methods, the near-duplicates that it names."""
 
 import re
 from collections.abc import Sequence

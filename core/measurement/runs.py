@@ -26,7 +26,7 @@ class Tasks:
 
     names: tuple[Any, ...]  # text, or None: rows without a label
     source: str  # "labels: FIELD" or "derived"
-    embeddings: str = ""  # if derived, from those of: "" = the scoring model, else sentence-transformer@revision
+    embeddings: str = ""  # model of the embeddings that tasks are derived from; "" = the scoring model
 
     @property
     def derived(self) -> bool:

@@ -223,7 +223,7 @@ def parse_weights(text: str, members: int) -> list[float]:
 def merge_columns(tables: Sequence[Columns]) -> dict[str, NDArray[Any]]:
     """Merge the columns of several members into one table.
 
-    A name that stands for other values in a later member is prefixed with that member's number (2.delta_nll).
+    A column whose values differ in a later member is prefixed with that member's number (2.delta_nll).
     """
     merged: dict[str, NDArray[Any]] = {}
     for number, table in enumerate(tables, start=1):

@@ -2,8 +2,8 @@
 
     imported    the number in `field` of the original row; a dot reaches into a nested field (metadata.score)
 
-Only the other tool knows which end is good, so the parameter `end` chooses it. A row without a number there is not
-measured, and never selected.
+Which end is good depends on the other tool, so it is a parameter, `end`. A row without a number is not measured, and
+never selected.
 """
 
 from dataclasses import dataclass

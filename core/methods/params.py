@@ -34,7 +34,7 @@ def param(
 ) -> Any:
     """Return a dataclass field for one parameter: an int, a float (with `low` and `high`), a choice, or text.
 
-    Its type is that of `default`: 1 is a whole number, 1.0 is not. The choices are those of the field's Literal.
+    The type of `default` decides between whole numbers (1) and floats (1.0). Choices come from the field's Literal.
     """
     metadata = {"label": label, "help": help, "low": low, "high": high, "stage": stage, "names": names}
     return field(default=default, metadata=metadata)

@@ -11,7 +11,7 @@ pass.
 
     standard error of c_t = s / √n,  with s² = Σ (c − c_t)² / (n − 1) over the n rows sampled
 
-A few prompts per task are enough, and the standard error tells how precise the mean is. Rows of a task are sampled
+A few prompts per task are enough, and the standard error states how precise the mean is. Rows of a task are sampled
 without replacement from a finite set, so it is conservative: with every row sampled, no error remains.
 
 Rows inside a task come in seeded random order. Σ n_t = min(B, rows) exactly, and a larger budget only ever adds rows.

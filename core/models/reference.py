@@ -1,4 +1,4 @@
-"""Model references: the files and the revision that a model name stands for. Imports neither torch nor transformers.
+"""Model references: the files and the revision behind a model name. Imports neither torch nor transformers.
 
 A folder's revision is a hash of its content and a hub model's is its commit, so every measurement records the exact
 weights it used. Nothing is downloaded here: `core.models.loading` downloads a model when it is loaded.

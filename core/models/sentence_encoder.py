@@ -16,14 +16,7 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from core.errors import ModelError
-from core.models.loading import (
-    LOAD_ERRORS,
-    check_device,
-    download_model,
-    first_line,
-    move_to_device,
-    pick_device,
-)
+from core.models.loading import LOAD_ERRORS, check_device, download_model, first_line, move_to_device, pick_device
 from core.models.reference import EMBEDDED, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 

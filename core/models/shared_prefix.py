@@ -1,4 +1,4 @@
-"""Shared prefixes: rows that begin alike (Alpaca's preamble, a system prompt) run that beginning once.
+"""Shared prefixes: rows with the same beginning (Alpaca's preamble, a system prompt) run it once.
 
 In a causal model the hidden states of a prefix do not depend on what follows, so its keys and values are computed once
 and reused for all rows. `can_share_prefix` tests whether a model supports this. If it does not, or little is shared,

@@ -30,7 +30,7 @@ _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 def build_card(pool: Pool, manifest: Manifest, *, license: str | None = None) -> str:
     """Return the README.md for a hub or a folder: front matter for machines, then the same in words.
 
-    `license` is carried over if it is known; otherwise the card refers to that of the source.
+    `license`: the license of the pool; None: the card refers to the license of the source.
     """
     front = _front_matter(manifest, license).to_yaml()
     return f"---\n{front}\n---\n\n" + "\n".join(_words(pool, manifest, license)) + "\n"

@@ -55,7 +55,7 @@ class TargetFacts(_Strict):
 
     name: str
     source: str
-    fingerprint: str  # of its pairs, as in core.pool.preference.target_sets.Targets
+    fingerprint: str  # of its pairs, as in core.pool.preference.target_sets.TargetSet
     pairs: int
 
 

@@ -36,8 +36,8 @@ def replay_manifest(
 ) -> ExportResult:
     """Check a manifest and write its file again; ReplayError with the reason if that is impossible.
 
-    out          default: where the manifest says, in its folder
-    pool_source  where the pool is now; default: where the recipe says
+    out          default: the file that the manifest names, in the manifest's folder
+    pool_source  path or hub id of the pool; default: the recipe's
     rows_only    trust the manifest's list of rows, and measure nothing
     """
     manifest = read_manifest(path)
@@ -63,10 +63,9 @@ def check_pool(pool: Pool, manifest: Manifest) -> Pool:
 
 
 def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
-    """Write the manifest's file again; nothing is left at `out` unless it is identical, byte for byte.
+    """Write the manifest's file to `out`, only if it is identical byte for byte; ReplayError describes any difference.
 
-    With a run, the rows are selected anew and must be the manifest's; without one, its list of rows is trusted.
-    ReplayError describes any difference.
+    With a run, the rows are selected anew and must equal the manifest's; without one, its list of rows is trusted.
     """
     expected, held_out_rows = verify_rows(pool, manifest)
     if run is None:

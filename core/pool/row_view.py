@@ -89,7 +89,7 @@ class RowReader:
         return str(value)
 
     def _response_text(self, value: Any, name: str, row: dict[str, Any]) -> str:
-        """Return the text of a response that is a turn, turns, or several responses of which one is preferred."""
+        """Return the text of a response field that holds a turn, turns, or several responses with one preferred."""
         if is_turn(value) or (isinstance(value, list) and any(map(is_turn, value))):
             answers = [t for t in read_turns(value, name) if t["role"] == "assistant"]
             return answers[-1]["content"] if answers else ""

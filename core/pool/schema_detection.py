@@ -33,7 +33,7 @@ SCHEMAS: dict[str, str] = {
 PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
 CONVERSATION_FIELDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
 RIVAL_RESPONSES = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
-    "response_a": "response_b",  # two responses, of which votes in other fields prefer one
+    "response_a": "response_b",  # votes in other fields prefer one of the two responses
     "response_j": "response_k",
 }
 MIN_RESPONSE_SHARE = 0.1  # with responses in a smaller share of the sample, a pool counts as prompts only
@@ -131,7 +131,7 @@ def mapped_fields(fields: FieldMap) -> set[str]:
 
 
 def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
-    """Raise PoolError if a mapping cannot apply to rows that begin like these.
+    """Raise PoolError if a mapping cannot apply to a pool with these first rows.
 
     Fields that may be absent from some rows are checked after all rows are read (`check_fields_exist`).
     """
@@ -148,7 +148,7 @@ def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_fields_exist(fields: FieldMap, names: Sequence[str]) -> None:
-    """Raise PoolError if a mapped field occurs in no row at all."""
+    """Raise PoolError if a mapped field occurs in no row."""
     absent = sorted(mapped_fields(fields) - set(names))
     if absent:
         raise _missing_field(absent[0], names)

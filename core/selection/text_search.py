@@ -47,7 +47,7 @@ def matches_pattern(column: Any, pattern: str, *, limit_s: float = LIMIT_S) -> B
 
 
 def is_one_of(column: Any, values: Sequence[str | None]) -> BoolArray:
-    """Return (N,) whether each text is one of these; None among them stands for a missing text."""
+    """Return (N,) whether each text is one of `values`; None matches missing texts."""
     texts = arrow_text(column)
     match = pc.is_in(texts, value_set=pa.array([v for v in values if v is not None], texts.type))
     return np.asarray(pc.or_(match, texts.is_null()) if None in values else match)

@@ -107,7 +107,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array as a .npy file, whole or not at all."""
+    """Write an array as a .npy file, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, values, allow_pickle=False)
 

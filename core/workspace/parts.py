@@ -1,4 +1,4 @@
-"""Tables in parts, each a file that is whole or absent, and the plans that say which rows make up which part."""
+"""Tables in parts, each a file that is complete or absent, and the plans that assign rows to parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""Stored stages: slow work on a pool, cut into parts that are whole or absent, and never done twice.
+"""Stored stages: slow work on a pool, cut into parts that are complete or absent, and done only once.
 
-A stage is a folder in `workspace/measurements`, named by the content key of its spec and held under a lock: a second
-worker waits, then finds the work done. Its plan, which rows make up which part, is written before the first part, so
-a stage that was killed and resumed holds the same bits as one that was not.
+A stage is a folder in `workspace/measurements`, named by the content key of its spec. A worker locks it; a second
+worker waits, then uses the result. The plan, which assigns rows to parts, is written before the first part, so a
+stage that was killed and resumed has the same bits as one that was not.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,15 +59,15 @@ class Stages:
         mapped: bool = False,
         waiting: str = "Another worker measures the same.",
     ) -> Iterator[Parts]:
-        """Open the parts of one stage under its lock; `plan` counts only where the stage has not begun yet."""
+        """Open the parts of one stage under its lock. A stage that has begun keeps its own plan instead of `plan`."""
         folder = self.folder(spec)
         with self.locked(f"measurement-{folder.name}", waiting):
             yield Parts.open(folder, spec, plan, mapped=mapped)
 
     def missing(self, stores: Sequence[Parts], title: str, work: IntArray) -> Iterator[tuple[int, IntArray]]:
-        """Yield each part that any of `stores` lacks, with its rows; a part counts as done when the next is asked for.
+        """Yield each part that is missing in any of `stores`, with its rows; it counts as done at the next iteration.
 
-        All stores have one plan. `work` is (N,), the work in each row of the pool; rows in no part do not count.
+        All stores have the same plan. `work` is (N,), the work in each row of the pool; rows in no part do not count.
         """
         plan = stores[0].plan
         every = np.concatenate([*plan, np.empty(0, np.int64)])
@@ -93,7 +93,7 @@ class Stages:
         *,
         percent: bool = True,
     ) -> tuple[Path, list[Any]]:
-        """Return the folder and columns, (n,) or (n, d) each, of a stage of one part, made now if they are not stored.
+        """Return the folder and columns, (n,) or (n, d) each, of a stage of one part; compute them unless stored.
 
         `make(folder, progress)` returns the columns; it may write further files into the folder. `percent`: whether
         it reports progress.
@@ -106,7 +106,7 @@ class Stages:
         return parts.folder, [parts.column(name, n) for name in columns]
 
     def missing_files(self, files: Sequence[Path], title: str) -> Iterator[int]:
-        """Yield the place of each file that is not there yet; it counts as done when the next is asked for."""
+        """Yield the index of each missing file; it counts as done at the next iteration."""
         missing = [place for place, file in enumerate(files) if not file.exists()]
         if missing:
             self.report.stage(title, rows=len(missing), work=len(missing))

@@ -167,8 +167,8 @@ def drop_leaks(train: Iterable[Document], held_out: Iterable[Document]) -> list[
     """
     held_out_passages = {passage for doc in held_out for passage in passages(doc)}
     shared = [(doc, passages(doc) & held_out_passages) for doc in train]
-    rows = Counter(passage for _, found in shared for passage in found)
-    return [doc for doc, found in shared if all(rows[p] > TEMPLATE_ROWS for p in found)]
+    rows = Counter(passage for _, leaks in shared for passage in leaks)
+    return [doc for doc, leaks in shared if all(rows[p] > TEMPLATE_ROWS for p in leaks)]
 
 
 def demo_documents() -> list[Document]:

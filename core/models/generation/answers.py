@@ -90,7 +90,7 @@ class AnswerCounts:
     asked: int  # rows times K
     missing: int  # null
     empty: int  # only white space
-    refused: int  # begins like a refusal (REFUSAL_OPENINGS, a heuristic)
+    refused: int  # begins with a usual refusal (REFUSAL_OPENINGS, a heuristic)
     truncated: int  # cut at the maximum length
     short_rows: int  # rows with at least one missing answer
     lone_rows: int  # rows with fewer than two answers, for which divergence is undefined
@@ -114,7 +114,7 @@ def answer_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
 
 
 def find_refusals(texts: pa.Array) -> pa.Array:
-    """Return which texts begin like refusals; null stays null. A heuristic: see REFUSAL_OPENINGS."""
+    """Return which texts begin with a usual refusal, by the heuristic REFUSAL_OPENINGS; null stays null."""
     plain = pc.utf8_lower(pc.replace_substring(texts, "’", "'"))
     return pc.match_substring_regex(plain, _REFUSED)
 

@@ -5,7 +5,7 @@ An answer's random numbers depend only on the seed, the row's id and its k (`ran
 the same answers in any batch, up to rounding of the logits.
 
 A prompt runs once for its K answers, token by token, and finished answers leave the batch after every round. If the
-model's cache cannot be shared like this (`can_share_prompts`), the prompt runs for each answer, and a batch ends with
+model's cache cannot be shared in this way (`can_share_prompts`), the prompt runs for each answer, and a batch ends with
 its last answer, in one call of `generate`. If rows of a batch affect each other (RWKV), each answer runs by itself.
 """
 

@@ -1,4 +1,4 @@
-"""Formats of preference data: an original row -> pairs of responses to one prompt, the first of which is preferred.
+"""Formats of preference data: an original row -> pairs (preferred, rejected) of responses to one prompt.
 
 Preference sets come in the formats of SHAPES. `detect_shape` finds the format of a file from a sample, with the fields
 that `core.pool.schema_detection.detect_schema` maps; `PairReader` reads every row. Prompts are read as those of a pool,
@@ -33,7 +33,7 @@ EXPECTED_FIELDS = (
     "conversations), responses and pairs, or response1, response2 and annotator1."
 )
 REJECTED_FIELDS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
-ALWAYS_BETTER = ("response_j",)  # rival responses of which the name marks the better one
+ALWAYS_BETTER = ("response_j",)  # fields of rival responses whose name marks the better one
 VOTE_FIELD = re.compile(r"annotator_?\d*")
 VOTE_FIRST, VOTE_SECOND = 1, 2  # values of a vote; 0 is a tie
 
@@ -44,7 +44,7 @@ PROMPTS_DIFFER = "chosen and rejected differ before their last answer"
 NO_MAJORITY = "no answer has more than half of the votes"
 PROMPT_NOT_OPEN = "the prompt does not end with a question"
 NO_PAIR = "no pair of answers"
-PLACEHOLDER = "."  # stands for the response while the prompt is read
+PLACEHOLDER = "."  # replaces the response while the prompt is read
 
 
 class Pair(NamedTuple):

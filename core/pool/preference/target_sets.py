@@ -57,7 +57,7 @@ class TargetSet:
         return int(self.pairs.num_rows)
 
     def subtasks(self) -> dict[str | None, int]:
-        """Count the pairs of each sub-task, in order of appearance; None stands for pairs without one."""
+        """Count the pairs of each sub-task, in order of appearance; None: pairs without a sub-task."""
         return dict(Counter(self.pairs["subtask"].to_pylist()))
 
 

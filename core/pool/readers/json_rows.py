@@ -59,7 +59,7 @@ def read_lines_or_object(stream: ByteStream, split: str | None) -> Source:
 
 
 def no_split_error(file: str, split: str) -> PoolError:
-    """Return the error for a split asked of a file that has none."""
+    """Return the error for a split requested from a file without splits."""
     return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
 
 

@@ -18,7 +18,7 @@ LINES = 5  # lines of equal score, approximately
 MIN_LINE_LENGTH = 0.25  # of a side of the frame; shorter lines only cut off a corner and are omitted
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 TEXT_ROOM = 0.09  # of the frame, added above and below for the corner texts
-CORNERS = {  # position in the plane, and what answers look like there
+CORNERS = {  # position in the plane, and a description of answers there
     (0.01, 0.01): "answers alike",
     (0.99, 0.01): "far apart, all on one line",
     (0.99, 0.99): "far apart, in several directions",

@@ -32,7 +32,7 @@ def plane(
     ends: tuple[str, str] = ("", ""),
     height: int = 420,
 ) -> Figure:
-    """Plot density of all rows, a sample of dots, the kept band of x shaded and the threshold on y as a line.
+    """Plot density of all rows, a sample of dots, the selected band of x shaded and the threshold on y as a line.
 
     `points`: layer (of LAYERS) -> x, y and row numbers; the dots carry the row numbers as customdata. `ends`: text at
     low and high y.

@@ -28,7 +28,7 @@ FIXED_LOOKS = (  # methods with a fixed style
     "random",
 )
 HEIGHT = 340
-MAX_COMBINATIONS = 14  # combinations drawn, largest first
+MAX_COMBINATIONS = 14  # largest combinations in the figure
 MAX_NAME_LENGTH = 30  # characters
 
 

@@ -58,7 +58,7 @@ def _area(heights: Values, colour: str) -> str:
     back = ["calc({} + 1.5px) calc({} + 1.5px)".format(*corner.split()) for corner in reversed(corners)]
     return "".join(
         f'<div style="position:absolute;inset:0;background:{paint};clip-path:polygon({",".join(shape)})"></div>'
-        # the outline runs forth along the corners, and back 1.5 px beside them
+        # the outline follows the corners, and returns 1.5 px off them
         for paint, shape in ((faint(colour, 0.25), corners), (colour, corners + back))
     )
 

@@ -100,4 +100,4 @@ def _buttons(combined: Combined, label: str, current: Sequence[Contender]) -> No
 def _use_method(params: dict[str, Any]) -> None:
     now = state.settings()
     state.change(method=NAME, params={**now.params, NAME: params}, threshold=None)
-    st.rerun()  # the whole app: the bar beside the page shows the method
+    st.rerun()  # the whole app, because the sidebar shows the method

@@ -30,7 +30,7 @@ def list_pool_runs(pool: Pool) -> list[Run]:
 
 
 def available(pool: Pool, runs: Sequence[Run]) -> list[Contender]:
-    """Return the contenders that have a run: methods, kept variants, imported scores and saved selections."""
+    """Return the contenders that have a run: methods, their saved variants, imported scores and saved selections."""
     now = state.settings()
     names = [name for name in METHODS if name not in NEEDS_SETUP or now.params.get(name)]
     methods = [Contender(name) for name in names if find_run_of(pool, runs, Contender(name))]
@@ -58,12 +58,12 @@ def current_contenders(candidates: Sequence[Contender]) -> list[Contender]:
 
 
 def settings_of(pool: Pool, contender: Contender) -> Settings | None:
-    """Return the settings that a contender stands for; None for a saved selection that was deleted."""
+    """Return the settings of a contender; None for a saved selection that was deleted."""
     now = state.settings()
     if contender.saved:
         return state.saved_selections(pool).get(contender.saved)
     params = now.params if contender.params is None else {**now.params, contender.method: contender.params}
-    # with the same seed, random would repeat the draws of other methods
+    # with the same seed, random would repeat the random numbers of other methods
     seed = now.seed + 1 if contender.method == "random" else now.seed
     return replace(now, method=contender.method, params=params, seed=seed, pins=(), threshold=None)
 

@@ -1,7 +1,7 @@
-"""Contenders with their orders, and what they share at one budget and at all budgets.
+"""Contenders with their orders, and their overlap at one budget and at every budget.
 
-Orders are cached (pages.ui.data.live_selection), and so is what is computed from them once; another budget only cuts
-them elsewhere.
+Orders and results that depend on no budget are cached (pages.ui.data.live_selection); another budget only selects
+another prefix.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,7 @@ def _build_entry(pool: Pool, runs: Sequence[Run], contender: Contender, base: Ru
 
 @st.cache_resource(show_spinner=False, max_entries=3 * MAX_CONTENDERS)
 def _ranks_and_tokens(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -> tuple[IntArray, IntArray]:
-    """Return ranks and cumulative tokens; tokens are those of one run, so that a budget means the same for all."""
+    """Return ranks and cumulative tokens, counted by one run, so that a budget means the same for all contenders."""
     ranks = _order.rank(n)
     sums = cumulative_tokens(_order.rows, cached.measurements(_base).need("response_tokens"))
     for values in (ranks, sums):

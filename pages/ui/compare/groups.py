@@ -1,4 +1,4 @@
-"""Shares of each subset by task, length, activation cluster or planted fault, next to those of the pool."""
+"""Shares of each subset by task, length, activation cluster or planted fault, next to the pool's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
 from pages.ui.words import task_label
 
-MAX_GROUPS = 16  # the largest groups are drawn; the table has all
+MAX_GROUPS = 16  # largest groups in the figure; the table has all
 CAPTION = "Share of each subset's rows in each group: a mark beyond the band of random subsets is the method's doing."
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Planted faults"
 

@@ -20,7 +20,7 @@ TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
 
 
 def looks(entries: Sequence[Entry]) -> list[Look]:
-    """Return how each contender is drawn, in every figure."""
+    """Return the look of each contender, the same in every figure."""
     methods = [e.contender.method if e.contender.params is None else "" for e in entries]
     return overlap.looks([e.label for e in entries], methods)
 

@@ -76,7 +76,7 @@ def _filters(recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def select(pool: Pool, run: Run, recipe: Recipe) -> Selection:
-    """Select by a recipe: as `core.selection.recipe.plan_selection`, but from the cached order."""
+    """Select by a recipe: as `core.selection.recipe.make_selection`, but from the cached order."""
     method = recipe.method.build()
     return select_from_order(recipe, pool, cached.measurements(run), method, order(pool, run, recipe))
 

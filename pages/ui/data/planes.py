@@ -13,7 +13,7 @@ Points = dict[str, tuple[Values, Values, IntArray]]
 
 
 def split_by_layer(live: LiveSelection, dots: IntArray, x: Values, y: Values) -> Points:
-    """Split the dots `drawn` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
+    """Split `dots` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
     selected, order = live.selection.rows, live.selection.order.rows
     sets = {"selected": selected, "not selected": order[len(selected) :]}
     layers = {name: dots[np.isin(dots, rows)] for name, rows in sets.items()}

@@ -33,7 +33,7 @@ class CoverageCurves:
     current: CoverageCurve  # curve of the current order
     greedy: CoverageCurve  # greedy order of the whole pool; the same object as `current` if the orders are equal
     random: Values  # (S, A) shares at the lengths of the current curve
-    available: int  # number of random orders available, of which S were counted
+    available: int  # number of random orders; S of them were counted
 
     def random_shares_at(self, k: int) -> Values:
         """Return the shares, (S,), that the first k rows of each random order reach."""

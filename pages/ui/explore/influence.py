@@ -58,7 +58,7 @@ class ScoredInfluence:
 
 
 def limit_targets(names: Sequence[str], current: str) -> list[str]:
-    """Return the first names up to the limit, in their order; `own` is always among them."""
+    """Return the first MAX_TARGETS names in their order, always with `current` among them."""
     first = [name for name in names if name != current][: MAX_TARGETS - 1]
     return [name for name in names if name == current or name in first]
 

@@ -19,7 +19,7 @@ from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.words import escape_markdown
 
-MAX_TASKS = 60  # tasks drawn, lowest confidence first
+MAX_TASKS = 60  # tasks in the figure, lowest confidence first
 MIN_STANDARD_ERRORS = 2  # standard errors by which two means must differ to count as different; NaN never passes
 MAX_HEIGHT = 640  # pixels; a taller figure scrolls in a box of this height
 

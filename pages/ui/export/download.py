@@ -54,13 +54,13 @@ class ExportFiles:
 
     @property
     def held_out(self) -> Path | None:
-        """Return the file of the rows held out of training; None if none were asked for."""
+        """Return the file of the rows held out of training; None if none were requested."""
         second = self.manifest.output.held_out
         return self.folder / second.file if second else None
 
     @property
     def rejected(self) -> Path | None:
-        """Return the file of the rows that were not selected; None if it was not asked for."""
+        """Return the file of the rows that were not selected; None if it was not requested."""
         name = self.manifest.output.rejected
         return self.folder / name if name else None
 

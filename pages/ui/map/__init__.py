@@ -6,6 +6,6 @@ figure           the Plotly figure, and the lasso read from its events
 job              jobs that make a missing map
 lasso            actions for the rows inside a lasso
 lasso_compare    scores, tasks and words that distinguish these rows from the rest
-picture          the map as drawn on the page, with its lasso
+picture          the map as a chart on the page, with the user's lasso
 view             available embeddings, positions of the rows, and the share of the map reached
 """

@@ -1,7 +1,7 @@
 """Figure of the map: density of all rows, a dot for each row sent, and its first words on hover.
 
 Dots are an image (pages.ui.charts.raster); a trace of mode "none" at their positions shows the hover text. Plotly
-reports every dot inside a lasso (150 bytes each, sent again with each later click), but no point that is not drawn.
+reports every dot inside a lasso (150 bytes each, sent again with each later click), but no invisible point.
 So only the lasso is sent, and the server computes which rows it contains.
 """
 
@@ -37,9 +37,9 @@ def build_figure(
     pinned: IntArray,
     outline: Polygon | None = None,
 ) -> Figure:
-    """Plot density (G, G), rows per cell, and the dots; rows outside the mask `bright` (N,) are grey and beneath.
+    """Plot density (G, G), rows per cell, and the dots; rows outside the mask `coloured` (N,) are grey and beneath.
 
-    `pinned` rows have a ring. `around`: a lasso drawn on an earlier figure, as an outline.
+    `pinned` rows have a ring. `outline`: a lasso from an earlier figure.
     """
     traces = [
         _density(density),
@@ -137,7 +137,7 @@ def _outline(polygon: Polygon) -> dict[str, Any]:
 
 
 def read_polygon(selection: Mapping[str, Any]) -> Polygon | None:
-    """Return the lasso drawn last, or a box as its four corners; None if there is neither."""
+    """Return the last lasso, or a box as its four corners; None if there is neither."""
     if selection["lasso"]:
         return list(selection["lasso"][0]["x"]), list(selection["lasso"][0]["y"])
     if selection["box"]:

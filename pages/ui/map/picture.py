@@ -1,4 +1,4 @@
-"""The map as drawn on the page, and the lasso drawn on it."""
+"""The map as a chart on the page, and the user's lasso."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -82,7 +82,7 @@ def first_words(pool: Pool, rows: IntArray) -> list[str]:
 def draw(
     pool: Pool, map_layout: MapLayout, dots: Dots, colours: mapcolours.Colours, coloured: BoolArray
 ) -> Polygon | None:
-    """Draw the chart; return the lasso drawn on it."""
+    """Draw the chart; return the user's lasso."""
     pinned = mapcolours.find_pinned_rows(pool)
     stamp = _stamp(map_layout, dots, colours, coloured, pinned)
     outline, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
@@ -134,7 +134,7 @@ def _figure(
 
 @dataclass(frozen=True)
 class Outline:
-    """A lasso, the map it was drawn on, and where it is visible."""
+    """A lasso, its map, and the figure on which it is visible."""
 
     polygon: Polygon
     map_key: str
@@ -142,10 +142,9 @@ class Outline:
 
 
 def update_outline(outline: Outline | None, event: Any, stamp: int, map_key: str) -> Outline | None:
-    """Return the current lasso. Plotly forgets it when the figure changes; it is then drawn as an outline.
+    """Return the current lasso. Plotly forgets it when the figure changes; it is then part of the figure, as an outline.
 
-    `event`: Plotly's event from the figure drawn last; None if the map was not open just before. `stamp`: of the figure
-    to be drawn.
+    `event`: Plotly's event from the last figure; None if the map was not open before. `stamp`: of the next figure.
     """
     polygon = mapcharts.read_polygon(event["selection"]) if event else None
     if polygon is None:

@@ -68,7 +68,7 @@ def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, 
 
 
 def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
-    """Load the UMAP layout if wanted and stored, else PCA, making it if needed.
+    """Load the UMAP layout if requested and stored, else PCA, which is made if needed.
 
     None: there is no PCA layout either, and the embeddings are too large to read in the page.
     """

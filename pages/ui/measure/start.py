@@ -37,13 +37,13 @@ def about_model() -> None:
 
 
 def unmeasured_methods(pool: Pool) -> list[Method]:
-    """Return the other methods asked for that are not measured yet."""
+    """Return the requested further methods that are not measured yet."""
     now = state.settings()
     return [one for one in state.extra_methods() if state.run(pool, replace(now, method=one.name)) is None]
 
 
 def describe_work(pool: Pool) -> None:
-    """Draw what the model does for all methods asked for, as one caption."""
+    """Draw the work of the model for all requested methods, as one caption."""
     methods = [state.method(), *state.extra_methods()]
     needs = {signal for method in methods for signal in method.needs}
     outputs = ", ".join(words for signal, words in ONE_PASS.items() if signal in needs)

@@ -254,7 +254,7 @@ def table(pool: Pool) -> None:
 
 
 def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
-    """Return the rows that match, in the order asked for."""
+    """Return the rows that match, in the order `sort`."""
     _, column, descending = SORTS[sort]
     order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
     keep = np.ones(len(pool), np.bool_)

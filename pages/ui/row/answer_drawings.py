@@ -15,7 +15,7 @@ from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 SIDE = 220  # pixels of the map
 DOT = 20
 MARGIN = 0.12  # share of the frame on each side, so that dots stay inside
-MERGE_DISTANCE = 0.045  # share of the frame: closer dots are drawn as one
+MERGE_DISTANCE = 0.045  # share of the frame: closer dots are merged
 MIN_HALF_FRAME = 0.1  # least half frame: answers that hardly differ are not magnified
 CELL = 30
 

@@ -78,7 +78,7 @@ def verdict(answers: RowAnswers, dispersion: ValueAndShare, directions: ValueAnd
     if dispersion[1] <= LOW:
         return "nearly alike"
     distance = "far apart" if dispersion[1] >= HIGH else "some way apart"
-    if len(texts) == 2:  # two answers always lie on one line
+    if len(texts) == 2:  # two answers are always on one line
         return distance
     several, single = directions[1] >= HIGH, directions[1] <= LOW
     spread = "in several directions" if several else "all on one line" if single else "in few directions"

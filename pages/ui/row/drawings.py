@@ -15,15 +15,15 @@ from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 HEAT = EXTRA[0]
 MAX_OPACITY = 0.62  # of the fullest cell: text of either theme has a contrast of 5 or more on it
-MAX_NATS = 8.0  # nats of the fullest cell; higher values are drawn the same
+MAX_NATS = 8.0  # nats of the fullest cell; higher values look the same
 STEPS = (0, 2, 4, 6, 8)  # nats in the legend
-PARTIAL_CHARACTER = "◌"  # drawn for a token that is only part of a character
+PARTIAL_CHARACTER = "◌"  # shown for a token that is only part of a character
 LINE_END = "↵"
 WORDS = {"nll": "NLL", "entropy": "H"}
 
 
 def _escape(text: object) -> str:
-    """Escape anything as text of an element or an attribute. All text drawn here goes through it."""
+    """Escape anything as text of an element or an attribute. All text in this file goes through it."""
     return escape(str(text), quote=True)
 
 

@@ -31,7 +31,7 @@ def inspect(
 
     `selection`: neighbours are searched in it; None: the selection of the present settings. `next_rows`: rows that will
     probably be read next. `picked`: the user picked this row; one that merely comes first changes with every slider, so
-    slow parts wait for a button. `draw_answers`: draws the row's answers; None if none were measured.
+    slow parts wait for a button. `draw_answers`: a function for the row's answers; None if none were measured.
     """
     opened = _choose_part([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
     try:

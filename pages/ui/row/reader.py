@@ -37,7 +37,7 @@ def reader(
 ) -> None:
     """Draw a table of `rows` in the order given, one page at a time, and the ticked row in full.
 
-    `note` says what these rows are. `columns`: every score column of the pool, (N,). `groups`: their tasks.
+    `note`: a description of these rows. `columns`: every score column of the pool, (N,). `groups`: their tasks.
     `draw_answers` draws the answers of the open row; None if none were measured.
     """
     if not len(rows):
@@ -185,7 +185,7 @@ def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:
 
 
 def _list_marks(index: int, method: Method, selection: Selection, columns: Mapping[str, Any]) -> list[str]:
-    """Return in words where the row stands: its rank in the order or why it has none, and its scores."""
+    """Return in words the row's rank in the order, or why it has none, and its scores."""
     ranks = np.flatnonzero(selection.order.rows == index)
     if len(ranks):
         marks = [f"place {ranks[0] + 1:,} of {len(selection.order.rows):,}"]

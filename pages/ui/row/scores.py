@@ -1,4 +1,4 @@
-"""Where one row stands: the percentile of each score in the pool, and the rank under every measured method."""
+"""Percentiles of one row's scores in the pool, and its rank under every measured method."""
 
 from dataclasses import replace
 

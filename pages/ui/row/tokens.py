@@ -23,7 +23,7 @@ from pages.ui.words import escape_markdown
 
 KIND = "tokens"  # kind of the job
 ROWS_AHEAD = 7  # rows after this one that the same job reads
-MAX_TOKENS = 600  # tokens drawn
+MAX_TOKENS = 600  # tokens shown
 POLL_S = 1.0
 QUANTITIES = {"nll": "NLL", "entropy": "Entropy"}
 

@@ -56,7 +56,7 @@ def _apply(change: Callable[[], object]) -> None:
         show.error(error)
         return
     state.set_widget(PENDING_KEY, None)
-    st.rerun()  # the whole app: the bar beside the page may change
+    st.rerun()  # the whole app, because the sidebar may change
 
 
 def _draw_saved(pool: Pool, name: str, settings: Settings, present: IntArray | None, *, is_loaded: bool) -> None:

@@ -270,7 +270,7 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
 
 
 def explain_empty(live: LiveSelection) -> None:
-    """Explain why no row is selected, as far as it is known."""
+    """Explain why no row is selected."""
     excluded = live.selection.order.excluded
     reasons = ", ".join(f"{reason} {len(rows):,}" for reason, rows in excluded.items())
     st.warning(

@@ -103,7 +103,7 @@ def budget() -> Budget:
 
 
 def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
-    """Return settings (None: the current ones) as the recipe that `plan_selection` and the command line take."""
+    """Return settings (None: the current ones) as a recipe, the input of `make_selection` and of the command line."""
     now = now or settings()
     return parse_recipe(
         {

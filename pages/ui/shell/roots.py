@@ -3,7 +3,7 @@
 Allowed folders: WINNOW_DATA_ROOTS (separated as in PATH); without it the folder the app was started in and the user's
 home, or only the starting folder where the app may be reached from other computers. Hidden files and folders are
 never opened: they hold keys and tokens.
-Servers: those of this computer, and hosts named in WINNOW_SERVERS (separated by commas).
+Servers: this computer's, and hosts named in WINNOW_SERVERS (separated by commas).
 """
 
 import ipaddress

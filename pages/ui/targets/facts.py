@@ -27,7 +27,7 @@ LONGER_SHARE = 0.6  # share of pairs whose chosen response is longer, from which
 
 @dataclass(frozen=True)
 class Facts:
-    """Figures of one target set; none of its text is kept."""
+    """Figures of one target set, without any of its text."""
 
     shape: str  # one of SHAPES
     pairs: int
@@ -46,7 +46,7 @@ def load_pairs(source: str) -> TargetSet:
 
 
 def _pair_options() -> tuple[str | None, int | None, int]:
-    """Return sub-task field, limit of pairs and seed; the seed is 0 without a limit, since nothing is drawn."""
+    """Return sub-task field, limit of pairs and seed; the seed is 0 without a limit, since nothing is sampled."""
     method: Any = state.method()
     return method.subtask or None, method.pairs or None, state.settings().seed if method.pairs else 0
 
