@@ -111,8 +111,14 @@ def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         columns=tuple(columns),
         folder=workspace.folder("runs", pool.fingerprint[:16]),
         summary=base_summary | summary,
+        kept=shared_stages(pool),
     )
     return save_run(workspace, finished, columns)
+
+
+def shared_stages(pool: Pool) -> dict[str, str]:
+    """Return keys for the tokens and the base pass of a run that no model made."""
+    return {"tokens": f"tokens-{pool.fingerprint[:8]}", "base": f"base-{pool.fingerprint[:8]}"}
 
 
 NEURONS = 60
@@ -125,6 +131,7 @@ def store_run(
     columns: dict[str, Any],
     *,
     summary: Mapping[str, Any] | None = None,
+    kept: Mapping[str, str] | None = None,
     **more: Any,
 ) -> Run:
     """Store a finished run of any method with these columns and the token counts."""
@@ -144,6 +151,7 @@ def store_run(
         columns=(*tokens, *columns),
         folder=workspace.folder("runs", f"{method[:8]:0<8}{pool.fingerprint[:8]}"),
         summary=summary or {"seconds": {}, "tokens": 0, "warnings": []},
+        kept=shared_stages(pool) | dict(kept or {}),
         **more,
     )
     return save_run(workspace, finished, tokens | columns)
