@@ -22,8 +22,9 @@ from core.models.loading import load_model
 from core.models.lora import adapter_matrices
 from core.models.reference import resolve_model
 from core.models.training.checkpoints import load_epoch_checkpoints
-from core.output.curate import curate, replay
+from core.output.curate import curate
 from core.output.manifest import read_manifest
+from core.output.replay import replay_rows
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
@@ -281,11 +282,11 @@ def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, rea
     manifest = read_manifest(written.manifest)
     (target,) = manifest.targets
     assert (target.name, target.source, target.pairs) == ("wanted", str(targets[1]), 3)
-    again = replay(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
+    again = replay_rows(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
     assert again.sha256 == manifest.output.sha256
     write_pairs(targets[1], 3, 99)
     with pytest.raises(ReplayError, match=r"The target set 'wanted' .* does not hold the pairs"):
-        replay(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
+        replay_rows(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
 
 
 def test_what_is_loaded_reads_as_a_state_of_the_model(pool_file, workspace, reading, targets):

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from core.errors import RecipeError, ReplayError
-from core.output.curate import curate, replay
+from core.output.curate import curate
 from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import read_manifest
+from core.output.replay import replay_rows
 from core.pool.near_duplicates import find_near_duplicates
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
@@ -157,7 +158,7 @@ def test_the_card_and_the_trainers_entry_list_the_held_out_file(made, pool):
 
 
 def again(made, pool, run, out):
-    return replay(read_manifest(made.manifest), load_recipe(made.recipe), pool, run, out)
+    return replay_rows(read_manifest(made.manifest), load_recipe(made.recipe), pool, run, out)
 
 
 def test_replay_reproduces_every_file(made, pool, run, tmp_path):
@@ -180,7 +181,7 @@ def test_another_split_is_refused_and_leaves_nothing(made, pool, run, tmp_path):
     other = load_recipe(made.recipe)
     other = other.model_copy(update={"export": other.export.model_copy(update={"held_out": 0.1})})
     with pytest.raises(ReplayError, match="The recipe chooses other rows here"):
-        replay(manifest, other, pool, run, tmp_path / "again" / "chosen.jsonl")
+        replay_rows(manifest, other, pool, run, tmp_path / "again" / "chosen.jsonl")
     assert not (tmp_path / "again").exists()
 
 
