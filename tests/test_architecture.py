@@ -26,9 +26,9 @@ CORE = {
     "selection": ("methods", "workspace"),
     "pool": ("demo",),
     "models": ("demo", "algorithms"),
-    "measurement": ("models", "pool", "methods"),
-    "analysis": ("measurement", "selection"),
-    "output": ("measurement", "selection"),
+    "measurement": ("models", "pool", "selection"),
+    "analysis": ("measurement",),
+    "output": ("measurement",),
     "cli": ("analysis", "output"),
 }
 UI_LEAVES = {"words", "theme"}
