@@ -1,7 +1,10 @@
-"""Progress reporting. The engine calls a `Reporter`; the terminal, a job file or nothing displays it."""
+"""Progress reporting. The engine calls a `Reporter`; a progress bar, a job file or nothing displays it."""
 
+import sys
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {postfix[0]} {elapsed} < {remaining}"
 
 
 class Reporter(Protocol):
@@ -34,6 +37,58 @@ class SilentReporter:
 
     def note(self, text: str) -> None:
         """Ignore it."""
+
+
+class BarReporter:
+    """Reporter that draws one bar per stage, on stderr or in a notebook, with rate and remaining time by tokens."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
+        """Start a bar; close the previous one."""
+        from tqdm.auto import tqdm  # imports asyncio, which most uses of this module do not need
+
+        self.close()
+        in_notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)  # it draws the bar itself
+        self._bar = tqdm(
+            total=work,
+            initial=done_work,
+            desc=name,
+            file=sys.stderr,
+            unit_scale=True,
+            bar_format=BAR.replace("{bar}", "{bar}" if in_notebook else "{bar:24}"),
+            postfix=[_count_text(done_rows, rows)],
+            dynamic_ncols=True,
+        )
+        self._rows = rows
+
+    def advance(self, rows: int, work: int) -> None:
+        """Move the bar to these totals."""
+        if self._bar is not None:
+            self._bar.postfix = [_count_text(rows, self._rows)]
+            self._bar.update(work - self._bar.n)
+            if work >= self._bar.total:
+                self.close()
+
+    def waiting(self, why: str) -> None:
+        """Print why nothing moves."""
+        from tqdm.auto import tqdm
+
+        tqdm.write(why, file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """Ignore the note: notes are for logs."""
+
+    def close(self) -> None:
+        """Close the current bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _count_text(done: int, total: int) -> str:
+    return f"{done:,} of {total:,}" if total else ""
 
 
 def percent_callback(report: Reporter) -> Callable[[int, int], None]:

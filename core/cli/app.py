@@ -20,12 +20,12 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from core.cli import arguments, commands, reports
-from core.cli.terminal import TerminalReporter, format_facts
+from core.cli.terminal import format_facts
 from core.errors import Cancelled, WinnowError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.output.replay import replay_manifest
-from core.progress import Reporter
+from core.progress import BarReporter, Reporter
 from core.schema import Method
 from core.selection.recipe import load_recipe
 from core.workspace.folder import Workspace
@@ -85,7 +85,7 @@ def _command(job: Path | None, *, as_json: bool = False) -> Iterator["_Session"]
     """Run the body of a command: report progress, and turn errors into one sentence instead of a traceback."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
-    session = _Session(JobReporter(job) if job else TerminalReporter(), as_json)
+    session = _Session(JobReporter(job) if job else BarReporter(), as_json)
     try:
         yield session
     except WinnowError as error:
@@ -96,14 +96,14 @@ def _command(job: Path | None, *, as_json: bool = False) -> Iterator["_Session"]
 
 
 class _Session:
-    def __init__(self, reporter: JobReporter | TerminalReporter, as_json: bool) -> None:
+    def __init__(self, reporter: JobReporter | BarReporter, as_json: bool) -> None:
         self.report: Reporter = reporter
         self.as_json = as_json
 
     def end(self, state: str, message: str, facts: dict[str, Any] | None = None) -> None:
         if isinstance(self.report, JobReporter):
             self.report.finish(state, message, facts)
-        if isinstance(self.report, TerminalReporter):
+        if isinstance(self.report, BarReporter):
             self.report.close()
 
     def done(self, facts: dict[str, Any]) -> None:

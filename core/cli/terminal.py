@@ -1,4 +1,4 @@
-"""Output of the command line: progress bars and small tables."""
+"""Output of the command line: small tables."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -6,56 +6,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
-from tqdm import tqdm
 
 WIDE = 100_000  # characters: more than any line has
-
-
-class TerminalReporter:
-    """Reporter that draws one bar per stage on stderr, with rate and remaining time by tokens."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm[None] | None = None
-
-    def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
-        """Start a bar; close the previous one."""
-        self.close()
-        self._bar = tqdm(
-            total=work,
-            initial=done_work,
-            desc=name,
-            file=sys.stderr,
-            unit_scale=True,
-            bar_format="{desc}: {percentage:3.0f}% |{bar:24}| {postfix[0]} {elapsed} < {remaining}",
-            postfix=[_count_text(done_rows, rows)],
-            dynamic_ncols=True,
-        )
-        self._rows = rows
-
-    def advance(self, rows: int, work: int) -> None:
-        """Move the bar to these totals."""
-        if self._bar is not None:
-            self._bar.postfix = [_count_text(rows, self._rows)]
-            self._bar.update(work - self._bar.n)
-            if work >= self._bar.total:
-                self.close()
-
-    def waiting(self, why: str) -> None:
-        """Print why nothing moves."""
-        tqdm.write(why, file=sys.stderr)
-
-    def note(self, text: str) -> None:
-        """Ignore the note: notes are for logs."""
-
-    def close(self) -> None:
-        """Close the current bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
-def _count_text(done: int, total: int) -> str:
-    return f"{done:,} of {total:,}" if total else ""
 
 
 def format_facts(facts: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@
 Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from core.errors import ModelError
 from core.models.lora import load_adapter
@@ -129,9 +132,10 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not known; choose auto, {' or '.join(DTYPES)}.")
     try:
-        network, report = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True, output_loading_info=True
-        )
+        with without_progress_bars():
+            network, report = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True, output_loading_info=True
+            )
     except LOAD_ERRORS as error:
         raise ModelError(
             f"Model {ref.name!r} cannot be loaded as a causal language model ({first_line(error)})."
@@ -145,6 +149,18 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
     if network.get_output_embeddings() is None:
         raise ModelError(f"Model {ref.name!r} has no language-model head.")
     return network
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Suppress the progress bar that transformers shows while loading weights."""
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
 
 
 def fetch_model(ref: ModelRef) -> Path:

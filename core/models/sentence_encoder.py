@@ -5,18 +5,24 @@ Only sentence-transformers models are supported, in safetensors and float32. Cod
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from transformers.utils import logging
 
 from core.errors import ModelError
-from core.models.loading import LOAD_ERRORS, check_device, download_model, first_line, move_to_device, pick_device
+from core.models.loading import (
+    LOAD_ERRORS,
+    check_device,
+    download_model,
+    first_line,
+    move_to_device,
+    pick_device,
+    without_progress_bars,
+)
 from core.models.reference import EMBEDDED, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
@@ -146,7 +152,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
     """Load the network on the CPU; ModelError if any weight is missing from its files."""
     weights = {"use_safetensors": True, "dtype": torch.float32}
     try:
-        with _without_progress_bars():
+        with without_progress_bars():
             network = SentenceTransformer(
                 str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=weights
             )
@@ -164,15 +170,3 @@ def _load(ref: ModelRef, folder: Path) -> Any:
             "first. It would run with random numbers in their place, so it is not used."
         )
     return network
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Suppress the progress bar that transformers shows while loading weights."""
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()

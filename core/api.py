@@ -1,0 +1,439 @@
+"""The functions of the public API: pool -> run -> selection -> files. `import core as winnow` has them all.
+
+They give the same rows and write the same bytes as the command line. Results are frozen, and each has what it was made
+from: a pool its workspace, a run its pool, a selection its run.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import orjson
+
+from core.analysis.comparison import compute_overlap, rank_correlation_matrix
+from core.errors import PoolError
+from core.measurement import lookup, recipe_inputs
+from core.measurement.run_data import load_measured
+from core.measurement.runs import Run
+from core.methods import build_method, expand_names
+from core.methods.suggestions import with_suggestions
+from core.output import curate
+from core.output.replay import replay_manifest
+from core.output.writer import ExportResult, write_scores
+from core.pool.pools import read_rows
+from core.progress import BarReporter, Reporter, SilentReporter
+from core.schema import Columns, IntArray, Measured, Method, Pool
+from core.selection.filter_syntax import parse_filter
+from core.selection.recipe import PoolPart, Recipe, make_selection, parse_recipe, score_columns
+from core.selection.selection import Selection
+from core.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Report = Reporter | Literal["bar"] | None  # "bar": a progress bar in a terminal or notebook; None: silence
+Folder = Workspace | Path | str
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LoadedPool(Pool):
+    """A pool with its workspace, and with what opens it again."""
+
+    workspace: Workspace
+    part: PoolPart
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}: {len(self):,} rows, {self.set_aside.num_rows:,} set aside, {self.fields.schema}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MethodRun:
+    """A finished run over one pool, read by one method. Methods that need the same measurements share a run."""
+
+    pool: LoadedPool
+    recipe: Recipe  # of pool, method, reading and seed
+    run: Run
+
+    @property
+    def method(self) -> Method:
+        """Return the method with its parameters, suggestions for the embedded model included."""
+        return self.recipe.method.build()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return sentences on what to check before trusting these measurements."""
+        return list(self.run.summary.get("warnings", ()))
+
+    @property
+    def scores(self) -> "DataFrame":
+        """Return every measured column and every score of the method; one row per row of the pool, indexed by id."""
+        return _frame(self.pool, score_columns(self.method, load_measured(self.run)))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.method.label} on {self.pool.name}: {len(self.pool):,} rows, {self.recipe.reading.model}>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RowSelection:
+    """Rows selected from a run, best first."""
+
+    run: MethodRun
+    recipe: Recipe  # with budget, filters, threshold and pins
+    measured: Measured
+    selection: Selection
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Return the ids of the selected rows, best first."""
+        return _ids(self.run.pool, self.selection.rows)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the selected rows as they are in the source, best first."""
+        return [orjson.loads(row.original) for row in read_rows(self.run.pool, self.selection.rows.tolist())]
+
+    @cached_property
+    def scores(self) -> "DataFrame":
+        """Return every score column, rank and reason of exclusion of every row of the pool, indexed by id."""
+        return _frame(self.run.pool, self._score_table)
+
+    @cached_property
+    def excluded(self) -> dict[str, list[str]]:
+        """Return the ids of the rows that are in no order, by reason."""
+        return {reason: _ids(self.run.pool, rows) for reason, rows in self.selection.order.excluded.items()}
+
+    @property
+    def tokens(self) -> int:
+        """Return the response tokens of the selected rows, as the model reads them."""
+        return self.selection.tokens
+
+    @property
+    def _score_table(self) -> Columns:
+        return curate.score_table(self.run.method, self.measured, self.selection.order)
+
+    def __len__(self) -> int:
+        return len(self.selection.rows)
+
+    def __repr__(self) -> str:
+        pool = self.run.pool
+        by = f"{self.run.method.label}, budget {self.recipe.budget}"
+        return f"<Selection of {len(self):,} of {len(pool):,} rows of {pool.name}: {by}, {self.tokens:,} tokens>"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Selections of one pool, compared in pairs.
+
+    overlap           one row per pair: rows in both, Jaccard overlap, Jaccard expected by chance and its 95 % range
+    rank_correlation  Spearman correlations of the orders: 1 = the same order, −1 = reversed
+    """
+
+    overlap: "DataFrame"
+    rank_correlation: "DataFrame"
+
+
+def load_pool(
+    source: str | Path,
+    *,
+    workspace: Folder = "workspace",
+    fields: Mapping[str, Any] | None = None,
+    task: str | None = None,
+    name: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    report: Report = "bar",
+) -> LoadedPool:
+    """Open a file, a folder, a hub id or "demo". The first call imports it into the workspace; later ones open it.
+
+    fields                 the whole mapping in place of the detected one (core.schema.FieldMap)
+    task                   the field of the task label; "" = none
+    name, split, revision  configuration, split and commit of a hub data set
+
+    Raise PoolError with one sentence on what is wrong with the source.
+
+    >>> import core as winnow
+    >>> winnow.load_pool("demo")
+    <Pool demo.jsonl: 2,400 rows, 0 set aside, alpaca>
+    """
+    place = _workspace(workspace)
+    mapping = dict(fields) if fields is not None else None
+    part = PoolPart(source=str(source), name=name, split=split, revision=revision, fields=mapping)
+    with _reporting(report) as reporter:
+        pool = recipe_inputs.open_source(part.model_dump(), place, reporter, task=task)
+    return _attach(pool, place, part)
+
+
+def measure(
+    pool: LoadedPool,
+    method: str = "entropy_shift",
+    *,
+    model: str | Path = "embedded",
+    reading: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    also: str | Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    report: Report = "bar",
+    **parameters: Any,
+) -> MethodRun:
+    """Measure all that a method needs, or find it measured. Safe to interrupt: the same call resumes.
+
+    method      a name in METHODS, with its `parameters`
+    model       "embedded", a folder or a hub id
+    reading     how the model reads a row: template, answers, max_length, dtype, device, revision
+    also        other methods to measure for in the same pass, or a mapping of their parameters; "all" = every one.
+                `find_run` returns their runs
+    report      "bar" draws a progress bar, None nothing
+
+    Parameters that are not given have the values suggested for the embedded model, or the method's defaults.
+
+    >>> import core as winnow
+    >>> pool = winnow.load_pool("demo")
+    >>> winnow.measure(pool, "longest", also=["random"])
+    <Run Longest response on demo.jsonl: 2,400 rows, embedded>
+    """
+    recipe = _method_recipe(pool, method, model, reading, seed, parameters)
+    with _reporting(report) as reporter:
+        others = _other_methods(also, str(model))
+        run = recipe_inputs.measure_methods(recipe, pool, pool.workspace, reporter, others)[0]
+    return MethodRun(pool, recipe, run)
+
+
+def find_run(
+    pool: LoadedPool,
+    method: str = "entropy_shift",
+    *,
+    model: str | Path = "embedded",
+    reading: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> MethodRun | None:
+    """Return the newest stored run that holds all the method needs; None where `measure` would have to measure.
+
+    >>> import core as winnow
+    >>> pool = winnow.load_pool("demo")
+    >>> run = winnow.measure(pool, "longest")
+    >>> winnow.find_run(pool, "longest")
+    <Run Longest response on demo.jsonl: 2,400 rows, embedded>
+    >>> winnow.find_run(pool, "entropy_shift", seed=7) is None
+    True
+    """
+    recipe = _method_recipe(pool, method, model, reading, seed, parameters)
+    run = lookup.find_run(pool.workspace, pool, recipe.method.build(), recipe.reading.reading(), recipe.seed)
+    return None if run is None else MethodRun(pool, recipe, run)
+
+
+def select(
+    run: MethodRun,
+    budget: str | int = "10%",
+    *,
+    filters: str | Iterable[str] = (),
+    threshold: float | None = None,
+    pins: Mapping[str, Literal["in", "out"]] | None = None,
+    report: Report = "bar",
+) -> RowSelection:
+    """Select the best rows that the budget allows. Run no model.
+
+    budget     500 rows, "10%" of the pool, or "200ktok" response tokens
+    filters    conditions for a row to be eligible, as on the command line: "nll<=2", "task!=qa", "prompt~^Write",
+               "duplicates once"
+    threshold  no row with a worse score than this, whatever the budget
+    pins       row id -> "in" or "out": rows forced into or out of the selection
+
+    Raise RecipeError for a budget, filter or pin that cannot be read, or names what does not exist.
+
+    >>> import core as winnow
+    >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
+    >>> selection = winnow.select(run, budget=3, filters=["task=story", "duplicates once"])
+    >>> selection
+    <Selection of 3 of 2,400 rows of demo.jsonl: Longest response, budget 3, 1,295 tokens>
+    >>> [row["task"] for row in selection.rows]
+    ['story', 'story', 'story']
+    >>> selection.scores.loc[selection.ids, "response_tokens"].tolist()
+    [446, 428, 421]
+    >>> {reason: len(ids) for reason, ids in selection.excluded.items()}
+    {'filtered out': 2243}
+    """
+    conditions = [asdict(parse_filter(line)) for line in ([filters] if isinstance(filters, str) else filters)]
+    given = {
+        "budget": str(budget),
+        "filters": conditions,
+        "threshold": threshold,
+        "pins": [{"id": row, "side": side} for row, side in (pins or {}).items()],
+    }
+    recipe = _extend(run.recipe, given, "select")
+    with _reporting(report) as reporter:
+        recipe_inputs.find_recipe_duplicates(recipe, run.pool, run.pool.workspace, reporter)
+    measured = load_measured(run.run)
+    return RowSelection(run, recipe, measured, make_selection(recipe, run.pool, measured))
+
+
+def export(
+    selection: RowSelection,
+    out: str | Path = "chosen.jsonl",
+    *,
+    schema: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = "original",
+    with_scores: bool = False,
+    rejected: bool = False,
+    held_out: float | str = 0.0,
+    scores: str | Path | None = None,
+    report: Report = "bar",
+) -> curate.CurateResult:
+    """Write the selected rows, in the pool's order, with manifest, recipe and dataset card.
+
+    with_scores  add one object field with the row's scores
+    rejected     also write all other rows
+    held_out     share of the selected rows, such as 0.05 or "5%", that goes to a second file, out of training
+    scores       also write ids and every score column of the pool there: .parquet or .jsonl
+
+    >>> import core as winnow
+    >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
+    >>> written = winnow.export(winnow.select(run, budget="5%"), "chosen.jsonl", held_out="10%")
+    >>> written.rows, written.held_out_rows, written.manifest.name
+    (108, 12, 'chosen.manifest.json')
+    """
+    pool, run = selection.run.pool, selection.run.run
+    part = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
+    recipe = recipe_inputs.resolve_duplicates(
+        _extend(selection.recipe, {"export": part}, "export"), pool, pool.workspace
+    )
+    with _reporting(report) as reporter:
+        recipe_inputs.find_recipe_duplicates(recipe, pool, pool.workspace, reporter)
+    result = curate.curate(recipe, pool, run, Path(out))
+    if scores is not None:
+        write_scores(Path(scores), pool, selection._score_table)
+    return result
+
+
+def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = "10%") -> Comparison:
+    """Compare runs at a budget, or selections as they are. Raise PoolError if they are not of one pool.
+
+    >>> import core as winnow
+    >>> pool = winnow.load_pool("demo")
+    >>> runs = [winnow.measure(pool, name) for name in ("longest", "random")]
+    >>> winnow.compare(runs, budget="10%").overlap.round(3).T
+                    0
+    first     longest
+    second     random
+    shared         29
+    jaccard     0.064
+    expected    0.053
+    low         0.033
+    high        0.073
+    """
+    from pandas import DataFrame
+
+    selections = [select(each, budget) if isinstance(each, MethodRun) else each for each in candidates]
+    pools = {each.run.pool.fingerprint: each.run.pool for each in selections}
+    if len(pools) > 1:
+        names = " and ".join(pool.name for pool in pools.values())
+        raise PoolError(f"These are of different pools: {names}. Compare what is measured on one pool.")
+    labels = _labels([each.run.recipe.method.name for each in selections])
+    ranks = [each.selection.order.rank(len(each.run.pool)) for each in selections]
+    pairs = []
+    for i, j in combinations(range(len(selections)), 2):
+        overlap = compute_overlap(ranks[i], ranks[j], *(np.array([len(selections[k])]) for k in (i, j)))
+        pairs.append({"first": labels[i], "second": labels[j]} | {k: v[0] for k, v in asdict(overlap).items()})
+    return Comparison(DataFrame(pairs), DataFrame(rank_correlation_matrix(ranks), index=labels, columns=labels))
+
+
+def replay(
+    manifest: str | Path,
+    *,
+    out: str | Path | None = None,
+    pool: str | Path | None = None,
+    rows_only: bool = False,
+    workspace: Folder = "workspace",
+    report: Report = "bar",
+) -> ExportResult:
+    """Check a manifest against pool and model, and write the same bytes again. Raise ReplayError if that fails.
+
+    out        default: where the manifest says, in its folder
+    pool       where the pool is now; default: where the manifest says
+    rows_only  trust the manifest's list of rows, and measure nothing
+
+    >>> import core as winnow
+    >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
+    >>> written = winnow.export(winnow.select(run, budget=100), "chosen.jsonl")
+    >>> winnow.replay("chosen.manifest.json", out="again.jsonl").sha256 == written.sha256
+    True
+    """
+    with _reporting(report) as reporter:
+        return replay_manifest(
+            Path(manifest),
+            _workspace(workspace),
+            reporter,
+            out=None if out is None else Path(out),
+            pool_source=None if pool is None else str(pool),
+            rows_only=rows_only,
+        )
+
+
+@contextmanager
+def _reporting(report: Report) -> Iterator[Reporter]:
+    """Yield the reporter; close the bar at the end, whatever happens."""
+    if report == "bar":
+        bar = BarReporter()
+        try:
+            yield bar
+        finally:
+            bar.close()
+    else:
+        yield SilentReporter() if report is None else report
+
+
+def _workspace(folder: Folder) -> Workspace:
+    return folder if isinstance(folder, Workspace) else Workspace(folder)
+
+
+def _attach(pool: Pool, workspace: Workspace, part: PoolPart) -> LoadedPool:
+    content = {field.name: getattr(pool, field.name) for field in fields(pool)}
+    return LoadedPool(**content, workspace=workspace, part=part)
+
+
+def _method_recipe(
+    pool: LoadedPool,
+    method: str,
+    model: str | Path,
+    reading: Mapping[str, Any] | None,
+    seed: int,
+    parameters: Mapping[str, Any],
+) -> Recipe:
+    data = {
+        "pool": pool.part.model_dump(),
+        "method": {"name": method, "params": with_suggestions(method, parameters, str(model))},
+        "reading": {"model": str(model), **(reading or {})},
+        "seed": seed,
+    }
+    return parse_recipe(data, "measure")
+
+
+def _other_methods(also: str | Iterable[str] | Mapping[str, Mapping[str, Any]], model: str) -> list[Method]:
+    names = [also] if isinstance(also, str) else list(also)
+    params = also if isinstance(also, Mapping) else {}
+    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in expand_names(names)]
+
+
+def _extend(recipe: Recipe, given: Mapping[str, Any], where: str) -> Recipe:
+    return parse_recipe(recipe.model_dump(by_alias=True) | dict(given), where)
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Return the names; of those that repeat, the second gets " (2)", and so on."""
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    return [name if count == 1 else f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+
+
+def _ids(pool: Pool, rows: IntArray) -> list[str]:
+    ids: list[str] = pool.rows["id"].take(rows).to_pylist()
+    return ids
+
+
+def _frame(pool: Pool, columns: Columns) -> "DataFrame":
+    from pandas import DataFrame, Index
+
+    frame = DataFrame(dict(columns), index=Index(pool.rows["id"].to_pylist(), name="id"))
+    return frame.astype({name: "Int64" for name in columns if name.endswith(".rank")})
