@@ -29,6 +29,7 @@ CORE = {
     "measurement": ("models", "pool", "selection"),
     "analysis": ("measurement",),
     "output": ("measurement",),
+    "api": ("analysis", "output"),
     "cli": ("analysis", "output"),
 }
 UI_LEAVES = {"words", "theme"}
