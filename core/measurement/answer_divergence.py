@@ -36,7 +36,7 @@ from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
 if TYPE_CHECKING:
-    from core.measurement.trial import TrialBatch
+    from core.measurement.measurement import TrialBatch
     from core.models.answer_embeddings import AnswerLists
     from core.models.generation.sampler import Sampler
     from core.models.loading import Model
@@ -113,7 +113,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         generated = 0 if method.source == "file" else method.answers * method.max_new_tokens
         return Work(base_pass="base" in method.needs, generated=generated)
 
-    def time_trial(self, model: "Model", method: AnswerDivergence, batch: "TrialBatch") -> Mapping[str, float]:
+    def time_trial(self, model: "Model", method: AnswerDivergence, batch: TrialBatch) -> Mapping[str, float]:
         """Return seconds per generated token, from short answers to a few prompts; {} for other sources."""
         from core.models.generation.sampler import Sampler
 

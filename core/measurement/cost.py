@@ -9,8 +9,9 @@ import psutil
 
 from core.measurement import measurement_of
 from core.measurement.measure import activation_options
+from core.measurement.measurement import TrialBatch
 from core.measurement.stages import ACTIVATIONS, PASS_GIVES
-from core.measurement.trial import Rates, TrialBatch, run_trial
+from core.measurement.trial import Rates, run_trial
 from core.models.encoder import Encoder
 from core.models.loading import load_tokenizer
 from core.models.reference import resolve_model

@@ -5,9 +5,10 @@ only inside the functions that run a model.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from core.columns import SHARED_SIGNALS, Column, Signals
@@ -16,10 +17,10 @@ from core.schema import Columns, Method, Pool
 
 if TYPE_CHECKING:
     from core.measurement.stages import ActivationOptions, PoolStages
-    from core.measurement.trial import TrialBatch
     from core.models.loading import Model
 
 M = TypeVar("M", bound=Method)
+WARM_UP_ROWS = 2  # run first, not timed
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,35 @@ class Work:
     generated: int = 0  # tokens of generated answers, for each row
 
 
+@dataclass(frozen=True)
+class TrialBatch:
+    """The rows of a trial, as token ids and response spans."""
+
+    columns: Mapping[str, Sequence[Any]]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.columns["tokens"])
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens, at least 1."""
+        return max(1, sum(map(len, self.columns["tokens"])))
+
+    def first(self, rows: int) -> dict[str, Any]:
+        """Return the columns of the first rows."""
+        return {name: values[:rows] for name, values in self.columns.items()}
+
+    def time(self, run: Callable[[Mapping[str, Any]], Any], rows: int | None = None) -> tuple[Any, float]:
+        """Return the output of `run` on the first `rows` rows (None: all), and its seconds after a warm-up."""
+        batch = self.first(self.rows if rows is None else rows)
+        run(self.first(WARM_UP_ROWS) if rows is None else batch)
+        began = perf_counter()
+        out = run(batch)
+        return out, perf_counter() - began
+
+
 class Measurement(ABC, Generic[M]):
     """The measurement behind one method. Stateless: one instance serves every pool and every set of parameters."""
 
@@ -64,7 +94,7 @@ class Measurement(ABC, Generic[M]):
         """Return the work of measuring `pool`."""
         return Work()
 
-    def time_trial(self, model: "Model", method: M, batch: "TrialBatch") -> Mapping[str, float]:
+    def time_trial(self, model: "Model", method: M, batch: TrialBatch) -> Mapping[str, float]:
         """Return seconds for each unit of this measurement's work, as fields of core.measurement.trial.Rates.
 
         May change the model if `cost` has gradient passes: such measurements are timed last.

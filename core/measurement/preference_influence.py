@@ -44,7 +44,7 @@ from core.workspace.parts import Parts, plan_by_work
 from core.workspace.stages import as_column
 
 if TYPE_CHECKING:
-    from core.measurement.trial import TrialBatch
+    from core.measurement.measurement import TrialBatch
     from core.models.loading import Model
     from core.models.training.checkpoints import EpochCheckpoint
     from core.models.training.finetune import TrainSpec
@@ -113,7 +113,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         training = TRAINING_COST * method.epochs * adapter_share(method, len(pool))
         return Work(base_pass="base" in method.needs, training=training, gradient_passes=method.epochs)
 
-    def time_trial(self, model: "Model", method: PreferenceInfluence, batch: "TrialBatch") -> Mapping[str, float]:
+    def time_trial(self, model: "Model", method: PreferenceInfluence, batch: TrialBatch) -> Mapping[str, float]:
         """Return seconds per token for a row's gradient and its cosines. Adds an adapter to the model."""
         from core.models.lora import add_adapter
         from core.models.training.row_gradients import RowGradients

@@ -25,7 +25,7 @@ from core.workspace.files import read_json, write_json
 from core.workspace.parts import plan_by_work
 
 if TYPE_CHECKING:
-    from core.measurement.trial import TrialBatch
+    from core.measurement.measurement import TrialBatch
     from core.models.generation.greedy import GreedyContinuation
     from core.models.loading import Model
 
@@ -102,7 +102,7 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
         sizes = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
         return Work(base_pass=base, prompts=int(np.minimum(sizes, method.prompts_per_task).sum()))
 
-    def time_trial(self, model: "Model", method: TaskConfidence, batch: "TrialBatch") -> Mapping[str, float]:
+    def time_trial(self, model: "Model", method: TaskConfidence, batch: TrialBatch) -> Mapping[str, float]:
         """Return the seconds that continuing a prompt takes."""
         from core.models.generation.greedy import GreedyContinuation
 

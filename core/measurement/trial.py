@@ -1,8 +1,7 @@
 """A trial on a few rows: rates at which this machine runs a model, for an estimate to scale up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from time import perf_counter
 from typing import Any
 
 import psutil
@@ -10,13 +9,12 @@ import psutil
 from core.measurement import measurement_of
 from core.measurement.activation_files import COLUMN
 from core.measurement.measure import activation_options
+from core.measurement.measurement import TrialBatch
 from core.models.activations import ActivationObserver
 from core.models.forward_pass import ForwardPass
 from core.models.loading import load_model, peak_memory
 from core.progress import Reporter
 from core.schema import Method, ModelRef, Reading
-
-WARM_UP_ROWS = 2  # run first, not timed
 
 
 @dataclass(frozen=True)
@@ -39,35 +37,6 @@ class Rates:
     def without_model(cls) -> "Rates":
         """Return the rates of a measurement that runs no model."""
         return cls(peak_bytes=psutil.Process().memory_info().rss)
-
-
-@dataclass(frozen=True)
-class TrialBatch:
-    """The rows of a trial, as token ids and response spans."""
-
-    columns: Mapping[str, Sequence[Any]]
-
-    @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return len(self.columns["tokens"])
-
-    @property
-    def tokens(self) -> int:
-        """The number of tokens, at least 1."""
-        return max(1, sum(map(len, self.columns["tokens"])))
-
-    def first(self, rows: int) -> dict[str, Any]:
-        """Return the columns of the first rows."""
-        return {name: values[:rows] for name, values in self.columns.items()}
-
-    def time(self, run: Callable[[Mapping[str, Any]], Any], rows: int | None = None) -> tuple[Any, float]:
-        """Return the output of `run` on the first `rows` rows (None: all), and its seconds after a warm-up."""
-        batch = self.first(self.rows if rows is None else rows)
-        run(self.first(WARM_UP_ROWS) if rows is None else batch)
-        began = perf_counter()
-        out = run(batch)
-        return out, perf_counter() - began
 
 
 def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Sequence[Method], report: Reporter) -> Rates:
