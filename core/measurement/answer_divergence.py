@@ -22,7 +22,7 @@ from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
 from core.columns import Column, Signals
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
-from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.measurement import Measurement, Result, TrialBatch, Work
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.runs import Run
 from core.measurement.stages import STEP_COST, PoolStages
@@ -36,7 +36,6 @@ from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
 if TYPE_CHECKING:
-    from core.measurement.measurement import TrialBatch
     from core.models.answer_embeddings import AnswerLists
     from core.models.generation.sampler import Sampler
     from core.models.loading import Model

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from core.algorithms.influences import Influences
 from core.columns import NATS, Column, Signals
-from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.measurement import Measurement, Result, TrialBatch, Work
 from core.measurement.runs import Run
 from core.measurement.stages import PoolStages
 from core.measurement.target_pairs import (
@@ -44,7 +44,6 @@ from core.workspace.parts import Parts, plan_by_work
 from core.workspace.stages import as_column
 
 if TYPE_CHECKING:
-    from core.measurement.measurement import TrialBatch
     from core.models.loading import Model
     from core.models.training.checkpoints import EpochCheckpoint
     from core.models.training.finetune import TrainSpec

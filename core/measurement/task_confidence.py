@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from core.algorithms.task_clusters import default_task_count, derive_tasks
 from core.columns import Column, Signals
-from core.measurement.measurement import Measurement, Result, Work
+from core.measurement.measurement import Measurement, Result, TrialBatch, Work
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.runs import DERIVED, Run, Tasks
 from core.measurement.stages import STEP_COST, PoolStages
@@ -25,7 +25,6 @@ from core.workspace.files import read_json, write_json
 from core.workspace.parts import plan_by_work
 
 if TYPE_CHECKING:
-    from core.measurement.measurement import TrialBatch
     from core.models.generation.greedy import GreedyContinuation
     from core.models.loading import Model
 
