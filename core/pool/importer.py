@@ -14,23 +14,25 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
 from core.pool.fingerprint import assign_row_ids, find_duplicates
-from core.pool.readers.records import Record, Source, UnreadableRow, from_json
+from core.pool.readers.records import Source, peek_objects
 from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
 from core.pool.validation import ROW_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
 ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
-SAMPLE_ROWS = 1000  # used to detect the schema
 
 
 def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progress: Progress) -> dict[str, Any]:
     """Read a source into `folder` and return the content of pool.json. Raise PoolError if no row is usable."""
-    first, sample = _peek(source)
+    first, sample = peek_objects(source)
+    if not sample:
+        number = sum(len(records) for records, _ in first)
+        what = f"none of its {number:,} lines or elements is a JSON object" if number else "it holds no rows"
+        raise PoolError(f"{source.name}: {what}.")
     try:
         fields = fields or detect_schema(sample)
         check_fields(fields, sample)
@@ -69,33 +71,6 @@ def _check(name: str, validator: RowValidator) -> None:
         raise PoolError(f"{name}: {error}") from error
     if not validator.keys().num_rows:
         raise PoolError(f"{name}: {validator.empty_message()}")
-
-
-def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
-    """Return the blocks up to the first that holds an object, and the objects at its beginning."""
-    first = []
-    for records, done in source.blocks:
-        first.append((records, done))
-        sample = _objects(records)
-        if sample:
-            return first, sample
-    number = sum(len(records) for records, _ in first)
-    what = f"none of its {number:,} lines or elements is a JSON object" if number else "it holds no rows"
-    raise PoolError(f"{source.name}: {what}.")
-
-
-def _objects(records: list[Record]) -> list[dict[str, Any]]:
-    sample: list[dict[str, Any]] = []
-    for _, raw in records:
-        if len(sample) == SAMPLE_ROWS:
-            break
-        try:
-            value = None if isinstance(raw, UnreadableRow) else from_json(raw)[0]
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            sample.append(value)
-    return sample
 
 
 def _write(path: Path, table: pa.Table, sizes: Sequence[int]) -> None:

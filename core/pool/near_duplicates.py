@@ -5,7 +5,7 @@ for every similarity requested: 0.8.npy, (N,) int64, the first row of the group 
 none.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, near_duplicate_column
 from core.pool import minhash
+from core.pool.pools import iter_text
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
 from core.workspace.files import write_array
@@ -23,7 +24,6 @@ from core.workspace.parts import plan_blocks
 from core.workspace.stages import Stages, as_column
 
 PART_ROWS = 8192
-KIND = "near-duplicates"
 
 
 def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, report: Reporter) -> IntArray:
@@ -36,7 +36,8 @@ def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, re
         file = parts.folder / file_name
         if not file.exists():
             for part, rows in stages.missing([parts], "Reading rows for near duplicates", np.ones(n, np.int64)):
-                texts = [_full_text(*row) for row in _rows(pool, rows)]
+                block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
+                texts = list(map(_full_text, *block.values()))
                 parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
             report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
             first = minhash.group_near_duplicates(
@@ -73,18 +74,8 @@ def _folder(root: Path, fingerprint: str) -> Path:
 
 
 def _spec(fingerprint: str) -> dict[str, Any]:
-    settings = {
-        "words": minhash.SHINGLE_WORDS,
-        "places": minhash.SIGNATURE_LENGTH,
-        "seed": minhash.SEED,
-        "by": minhash.VERSION,
-    }
-    return {"kind": KIND, "pool": fingerprint, **settings}
-
-
-def _rows(pool: Pool, rows: IntArray) -> Iterator[Sequence[str | None]]:
-    texts = pool.rows.select(["prompt", "response", "turns"]).slice(int(rows[0]), len(rows))
-    return zip(*(column.to_pylist() for column in texts.columns), strict=True)
+    settings = {"words": minhash.SHINGLE_WORDS, "places": minhash.SIGNATURE_LENGTH, "seed": minhash.SEED}
+    return {"kind": "near-duplicates", "pool": fingerprint, **settings, "by": minhash.VERSION}
 
 
 def _text(pool: Pool, row: int) -> str:

@@ -22,15 +22,13 @@ from core.errors import PoolError, WorkspaceError
 from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.readers.sources import identify, open_source
+from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
 from core.workspace.files import atomic_folder, disk_errors, read_json, write_atomic, write_json
 from core.workspace.folder import content_key
 
 DEMO = "demo"
-COLUMNS = (
-    *("id", "line", "hash", "prompt", "response", "task", "turns", "original"),
-    *("prompt_chars", "response_chars", "duplicate_of"),
-)
+COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
 SLICE_ROWS = 1024  # read at a time
 
@@ -188,10 +186,8 @@ def load_answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
     Each line holds "id" and, in the demo pool, "fault" and "of" (the row a fault was made from).
     """
     path = _notes(pool).get("path")
-    if path is None:
-        return None
-    key = Path(path.removesuffix(".gz")).with_suffix(".key.jsonl")
-    if not key.is_file():
+    key = Path(path.removesuffix(".gz")).with_suffix(".key.jsonl") if path else None
+    if key is None or not key.is_file():
         return None
     with disk_errors(key):
         rows = [orjson.loads(line) for line in key.read_bytes().split(b"\n") if line]

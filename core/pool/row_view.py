@@ -70,23 +70,15 @@ class RowReader:
                 if isinstance(value, list):  # TRL's conversational prompt
                     return self._read_mixed(row)
                 value = self._text(value, name)
-            if value and not value.isspace():
-                parts.append(value)
-        prompt = "\n".join(parts) if len(parts) != 1 else parts[0]
-        if not prompt:
-            raise UnusableRow(EMPTY_PROMPT)
-        return RowView(prompt, self._response(row), None)
+            parts.append(value)
+        return RowView(_join_prompt(parts), self._response(row), None)
 
     def _response(self, row: dict[str, Any]) -> str | None:
         name = self.fields.response
         if name is None or not self.has_responses:
             return None
         value = row.get(name)
-        if type(value) is not str:
-            value = self._response_text(value, name, row)
-        if not value or value.isspace():
-            raise UnusableRow(EMPTY_RESPONSE)
-        return str(value)
+        return _not_blank(value if type(value) is str else self._response_text(value, name, row), EMPTY_RESPONSE)
 
     def _response_text(self, value: Any, name: str, row: dict[str, Any]) -> str:
         """Return the text of a response field that holds a turn, turns, or several responses with one preferred."""
@@ -121,12 +113,9 @@ class RowReader:
         """Return the turns of the chosen response if it repeats the whole conversation before it."""
         name = self.fields.response
         value = row.get(name) if name else None
-        if isinstance(value, str):
-            turns = read_transcript(value) if self.fields.schema == "preference" else None
-        elif isinstance(value, list) and any(map(is_turn, value)):
+        turns = read_transcript(value) if self.fields.schema == "preference" else None
+        if isinstance(value, list) and any(map(is_turn, value)):
             turns = read_turns(value, str(name))
-        else:
-            return None
         return turns if turns and any(turn["role"] == "user" for turn in turns) else None
 
     def _prompt_turns(self, value: Any, name: str) -> list[Turn]:
@@ -173,39 +162,41 @@ class RowReader:
     def _read_instance(self, row: dict[str, Any]) -> RowView:
         """Read a row of Self-Instruct: {"instruction", "instances": [{"input", "output"}]}."""
         name = str(self.fields.response)
-        instances = row.get(name)
-        if isinstance(instances, str):
-            instances = parse_list(instances)
-        if not isinstance(instances, list) or not all(isinstance(i, dict) for i in instances):
+        instances = parse_list(row.get(name))
+        if instances is None or not all(isinstance(i, dict) for i in instances):
             raise UnusableRow(f"'{name}' is no list of instances")
         self.remarks["instance"] += len(instances) > 1
         first = instances[0] if instances else {}
         prompts = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]
-        prompt = "\n".join(t for t in (*prompts, self._text(first.get("input"), "input")) if t.strip())
-        response = self._text(first.get("output"), "output")
-        if not prompt:
-            raise UnusableRow(EMPTY_PROMPT)
-        if not response.strip():
-            raise UnusableRow(EMPTY_RESPONSE)
-        return RowView(prompt, response, None)
+        prompt = _join_prompt([*prompts, self._text(first.get("input"), "input")])
+        return RowView(prompt, _not_blank(self._text(first.get("output"), "output"), EMPTY_RESPONSE), None)
 
     def _read_choice(self, row: dict[str, Any]) -> RowView:
         """Read a question with lettered choices; an answer given as a number becomes its letter."""
-        lines = [line for name in self.fields.prompt for line in _lettered_lines(row.get(name), name)]
-        prompt = "\n".join(line for line in lines if line.strip())
-        if not prompt:
-            raise UnusableRow(EMPTY_PROMPT)
+        prompt = _join_prompt([line for name in self.fields.prompt for line in _lettered_lines(row.get(name), name)])
         answer = row.get(self.fields.response or "")
         if type(answer) is int and 0 <= answer < len(LETTERS):
             return RowView(prompt, LETTERS[answer], None)
         return RowView(prompt, self._response(row), None)
 
 
+def _join_prompt(texts: list[str]) -> str:
+    """Return the texts that are not blank, joined with newlines. Raise UnusableRow if all are blank."""
+    return _not_blank("\n".join(text for text in texts if text and not text.isspace()), EMPTY_PROMPT)
+
+
+def _not_blank(text: str, reason: str) -> str:
+    """Return the text. Raise UnusableRow with the reason if it is blank."""
+    if not text or text.isspace():
+        raise UnusableRow(reason)
+    return text
+
+
 def _lettered_lines(value: Any, name: str) -> list[str]:
     """Return the lines of one field of a multiple-choice question; columns A, B, … and lists are choices."""
     if isinstance(value, dict):  # ARC: {"text": […], "label": […]}
         value = value.get("text")
-    if isinstance(value, str) and len(name) > 1:
+    if len(name) > 1:
         value = parse_list(value) or value
     if isinstance(value, list):
         return [f"{letter}. {read_text(v, name)}" for letter, v in zip(LETTERS, value, strict=False)]

@@ -7,10 +7,11 @@ to the most general. Field names are compared without case, spaces and hyphens.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 
 from core.errors import PoolError
-from core.pool.turns import ROLES, is_turn, parse_list, read_transcript
+from core.pool.turns import ROLES, is_turn, list_turns, read_transcript
 from core.schema import FieldMap
 
 # Stable names -> descriptions on screen. Written into recipes; never rename.
@@ -46,27 +47,18 @@ class Rule:
     schema: str
     prompt: tuple[str, ...] = ()  # alternatives
     response: tuple[str, ...] = ()  # alternatives
+    required: tuple[str, ...] = ()  # must be present, empty or not
     turns: tuple[str, ...] = ()  # alternatives, each holding turns in `turn_format`
     extra_prompt: tuple[str, ...] = ()  # joined to the prompt if present
-    required: tuple[str, ...] = ()  # must be present, empty or not
     turn_format: Literal["role", "from", "any", "text"] = "any"
 
 
 RULES = (
     Rule("preference", turns=("chosen_messages",), required=("rejected_messages",)),
-    Rule(
-        "preference",
-        (*PROMPT_FIELDS, *CONVERSATION_FIELDS),
-        ("chosen",),
-        extra_prompt=("input",),
-        required=("rejected",),
-    ),
+    Rule("preference", PROMPT_FIELDS + CONVERSATION_FIELDS, ("chosen",), ("rejected",), extra_prompt=("input",)),
     Rule("preference", turns=("chosen",), required=("rejected",)),
     Rule("preference", PROMPT_FIELDS, ("sft_target", "responses"), required=("responses",)),
-    *(
-        Rule("preference", PROMPT_FIELDS, (a,), extra_prompt=("input",), required=(b,))
-        for a, b in RIVAL_RESPONSES.items()
-    ),
+    *(Rule("preference", PROMPT_FIELDS, (a,), (b,), extra_prompt=("input",)) for a, b in RIVAL_RESPONSES.items()),
     Rule("messages", turns=CONVERSATION_FIELDS, turn_format="role"),
     Rule("sharegpt", turns=CONVERSATION_FIELDS, turn_format="from"),
     Rule("self_instruct", ("instruction",), ("instances",), extra_prompt=("instances",)),
@@ -117,7 +109,13 @@ def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
     summary = _Sample(sample)
     rule = summary.best(RULES)
     if rule is None or (rule.turns and not summary.has_responses(rule)):
-        rule = summary.best(PROMPT_ONLY_RULES) or _raise_no_pool(summary)
+        rule = summary.best(PROMPT_ONLY_RULES)
+    if rule is None:
+        names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
+        raise PoolError(
+            f"This is no instruction pool that is known here: found {names}. "
+            "Map the prompt and response fields on the Pool page."
+        )
     fields = FieldMap(rule.schema, **summary.mapping(rule))
     system, history, tools = (summary.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
     fields = replace(fields, system=system, history=history, tools=tools, id=summary.id_field())
@@ -161,25 +159,13 @@ def _missing_field(name: str, names: Sequence[str]) -> PoolError:
 def unread_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
     """Return fields of the same schema that occur in the source but not in the sample, so that they are not read."""
     rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
-    schema_names = {name for r in rules for name in r.extra_prompt} | {
-        name for names in OPTIONAL_FIELDS.values() for name in names
-    }
-    return [
-        name for name in names_found if normalize_field_name(name) in schema_names and name not in mapped_fields(fields)
-    ]
+    known = {*chain.from_iterable((*(r.extra_prompt for r in rules), *OPTIONAL_FIELDS.values()))}
+    return [n for n in names_found if normalize_field_name(n) in known and n not in mapped_fields(fields)]
 
 
 def normalize_field_name(name: str) -> str:
     """Return the name in lower case, with underscores for spaces and hyphens."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def _raise_no_pool(summary: "_Sample") -> Rule:
-    names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
-    raise PoolError(
-        f"This is no instruction pool that is known here: found {names}. "
-        "Map the prompt and response fields on the Pool page."
-    )
 
 
 def _blank(value: Any) -> bool:
@@ -188,17 +174,12 @@ def _blank(value: Any) -> bool:
 
 def _holds_turns(value: Any, turn_format: str) -> bool:
     """Return whether a value holds turns in this format."""
-    if isinstance(value, str):
-        if turn_format == "any" and read_transcript(value):
-            return True
-        value = parse_list(value)
-    if is_turn(value):
-        value = [value]
-    if not isinstance(value, list) or not value:
-        return False
+    turns = list_turns(value)
+    if not turns:
+        return turn_format == "any" and bool(read_transcript(value))
     if turn_format == "text":
-        return all(isinstance(turn, str) for turn in value)
-    return all(is_turn(turn) and (turn_format == "any" or turn_format in turn) for turn in value)
+        return all(isinstance(turn, str) for turn in turns)
+    return all(is_turn(turn) and (turn_format == "any" or turn_format in turn) for turn in turns)
 
 
 class _Sample:
@@ -300,11 +281,6 @@ class _Sample:
 
 
 def _has_answer(value: Any) -> bool:
-    if isinstance(value, str):
-        value = parse_list(value) or read_transcript(value)
-    if is_turn(value):
-        value = [value]
-    if not isinstance(value, list):
-        return False
-    speakers = (str(t.get("role", t.get("from"))).lower() for t in value if is_turn(t))
+    turns = list_turns(value) or read_transcript(value) or []
+    speakers = (str(t.get("role", t.get("from"))).lower() for t in turns if is_turn(t))
     return any(ROLES.get(speaker) == "assistant" for speaker in speakers)

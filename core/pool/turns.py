@@ -5,6 +5,7 @@ The same content is written in many ways: a string, a list of typed parts, {"rol
 """
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -13,26 +14,14 @@ from core.errors import PoolError
 
 Turn = dict[str, str]  # {"role": system | user | assistant | tool, "content": text}
 
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "function_call": "assistant",  # written by the model, so it must be scored as a response
-    "tool_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "ipython": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-    "tool_response": "tool",
+SPEAKERS = {  # role -> names of the speaker
+    "system": ("system", "developer"),
+    "user": ("user", "human", "prompter"),
+    # a call is written by the model, so it must be scored as a response
+    "assistant": ("assistant", "gpt", "chatgpt", "bot", "model", "function_call", "tool_call"),
+    "tool": ("tool", "function", "ipython", "observation", "function_response", "tool_response"),
 }
+ROLES = {speaker: role for role, speakers in SPEAKERS.items() for speaker in speakers}
 
 # hh-rlhf: "\n\nHuman: …\n\nAssistant: …"; a speaker counts only at the start or after an empty line
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
@@ -90,35 +79,33 @@ def read_turn(value: Any, name: str) -> Turn:
 
 def read_turns(value: Any, name: str) -> list[Turn]:
     """Return the turns of a list, of one turn, of a list written as JSON text, or of a transcript."""
-    if isinstance(value, str):
-        listed = parse_list(value)
-        turns = read_transcript(value) if listed is None else None
-        if turns is not None:
-            return turns
-        value = listed
-    if is_turn(value):
-        return [read_turn(value, name)]
-    if not isinstance(value, list):
+    transcript = read_transcript(value)
+    if transcript is not None:
+        return transcript
+    turns = list_turns(value)
+    if turns is None:
         raise UnusableRow(f"'{name}' holds no list of turns")
-    if value and all(isinstance(turn, str) for turn in value):  # questions in sequence
-        return [{"role": "user", "content": turn} for turn in value]
-    return [read_turn(turn, name) for turn in value]
+    if turns and all(isinstance(turn, str) for turn in turns):  # questions in sequence
+        return [{"role": "user", "content": turn} for turn in turns]
+    return [read_turn(turn, name) for turn in turns]
 
 
-def parse_list(text: str) -> list[Any] | None:
-    """Return the list that a CSV cell holds as JSON; None if it holds none."""
-    if not text.lstrip().startswith("["):
-        return None
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
+def list_turns(value: Any) -> list[Any] | None:
+    """Return one turn as a list, or the list of `parse_list`, the elements of which need not be turns."""
+    return [value] if is_turn(value) else parse_list(value)
+
+
+def parse_list(value: Any) -> list[Any] | None:
+    """Return a list, or the list that a CSV cell holds as JSON; None if the value is neither."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with suppress(orjson.JSONDecodeError):
+            value = orjson.loads(value)
     return value if isinstance(value, list) else None
 
 
-def read_transcript(text: str) -> list[Turn] | None:
+def read_transcript(text: Any) -> list[Turn] | None:
     """Return the turns of an hh-rlhf transcript without an empty last one; None if it is no transcript."""
-    if not _SPEAKER.match(text):
+    if not (isinstance(text, str) and _SPEAKER.match(text)):
         return None
     _, *pieces = _SPEAKER.split(text)
     turns = [
@@ -132,8 +119,8 @@ def read_history(value: Any, name: str) -> list[Turn]:
     """Return the turns of Alpaca's `history`: a list of [question, answer] pairs."""
     if value is None or value == "":
         return []
-    pairs = parse_list(value) if isinstance(value, str) else value
-    if not isinstance(pairs, list) or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
+    pairs = parse_list(value)
+    if pairs is None or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
         raise UnusableRow(f"'{name}' is no list of [question, answer] pairs")
     return [
         {"role": role, "content": read_text(text, name)}

@@ -6,6 +6,7 @@ stay in memory.
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -66,8 +67,8 @@ class RowValidator:
                 usable.append(self._row(line, raw))
             except UnusableRow as reason:
                 aside.append((line, str(reason), set_aside_text(raw)))
-        self._aside.append(_batch(aside, SET_ASIDE_SCHEMA))
-        block = _batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
+        self._aside.append(rows_to_batch(aside, SET_ASIDE_SCHEMA))
+        block = rows_to_batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
         self.fingerprint.add([row[1] for row in usable])
         self._keys.append(block.select(KEY_SCHEMA.names))
         return block.select(ROW_SCHEMA.names)
@@ -88,18 +89,14 @@ class RowValidator:
         except orjson.JSONEncodeError as error:
             raise UnusableRow("nested too deeply") from error
         prompt, response, turns = view
-        if not (prompt.isascii() and (response is None or response.isascii())):
-            self._look_for_mojibake(line, prompt, response)
+        if any(text and not text.isascii() and _MOJIBAKE.search(text) for text in (prompt, response)):
+            self._garbled.append(line)
         self.reader.remarks["nan"] += changed
         original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
-        task = _label_text(row.get(self.fields.task)) if self.fields.task else None
-        own = _label_text(row.get(self.fields.id)) if self.fields.id else None
+        task = label_text(row.get(self.fields.task)) if self.fields.task else None
+        own = label_text(row.get(self.fields.id)) if self.fields.id else None
         chars = (len(prompt), len(response or ""))
         return (line, content, prompt, response, task, turns, original, *chars, text_digest(view), own)
-
-    def _look_for_mojibake(self, line: int, *texts: str | None) -> None:
-        if any(text and _MOJIBAKE.search(text) for text in texts):
-            self._garbled.append(line)
 
     def keys(self) -> pa.Table:
         """Return one entry for each usable row (schema KEY_SCHEMA)."""
@@ -144,7 +141,8 @@ def set_aside_text(raw: bytes | UnreadableRow) -> str:
     return raw[: 4 * MAX_SET_ASIDE_CHARS].decode("utf-8", "replace")[:MAX_SET_ASIDE_CHARS]
 
 
-def _batch(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+def rows_to_batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
+    """Return rows, each in the order of the schema, as Arrow columns."""
     columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -154,7 +152,7 @@ def _count(n: int) -> str:
     return "1 row" if n == 1 else f"{n:,} rows"
 
 
-def _label_text(value: Any) -> str | None:
+def label_text(value: Any) -> str | None:
     """Return a label or id as text; None for anything but text, numbers and true/false."""
     if isinstance(value, str):
         return value if value.strip() else None

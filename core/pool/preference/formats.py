@@ -16,7 +16,7 @@ import orjson
 from core.errors import PoolError
 from core.pool.row_view import RowReader
 from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema, normalize_field_name
-from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_text, read_transcript, read_turns
+from core.pool.turns import Turn, UnusableRow, is_turn, list_turns, parse_list, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
 # Stable names -> descriptions on screen.
@@ -95,15 +95,10 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
 
 def _suggest_shape(value: Any) -> str:
     """Return the format that one chosen side suggests."""
-    if isinstance(value, str):
-        listed = parse_list(value)
-        if not listed or not is_turn(listed[0]):
-            return "transcripts" if read_transcript(value) else "standard"
-        value = listed
-    first = value[0] if isinstance(value, list) and value else value
-    if not is_turn(first):
-        return "standard"
-    return "conversational" if "role" in first else "sharegpt"
+    turns = list_turns(value)
+    if not turns or not is_turn(turns[0]):
+        return "transcripts" if read_transcript(value) else "standard"
+    return "conversational" if "role" in turns[0] else "sharegpt"
 
 
 class PairReader:
@@ -143,9 +138,8 @@ class PairReader:
 
     def _read_index_pairs(self, row: dict[str, Any]) -> Iterator[Pair | str]:
         """Yield one pair for each [better, worse] of indices into the responses; repeated index pairs count once."""
-        cells = (row.get(self.shape.chosen), row.get(self.shape.rejected))
-        texts, index_pairs = (parse_list(cell) if isinstance(cell, str) else cell for cell in cells)
-        if not isinstance(texts, list) or not isinstance(index_pairs, list) or not index_pairs:
+        texts, index_pairs = (parse_list(row.get(name)) for name in (self.shape.chosen, self.shape.rejected))
+        if texts is None or not index_pairs:
             raise UnusableRow(NO_PAIR)
         prompt = self._prompt(row)
         responses = self._unpad(row, *(read_text(answer, self.shape.chosen) for answer in texts))
@@ -173,8 +167,7 @@ class PairReader:
 
     def _unpad(self, row: dict[str, Any], *responses: str) -> list[str]:
         """Return responses without the space that a transcript puts after "Assistant:", if the prompt is one."""
-        prompts = (row.get(name) for name in self.shape.fields.prompt)
-        if any(isinstance(value, str) and read_transcript(value) for value in prompts):
+        if any(read_transcript(row.get(name)) for name in self.shape.fields.prompt):
             return [response.strip() for response in responses]
         return list(responses)
 

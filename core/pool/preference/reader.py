@@ -6,18 +6,17 @@ After its block, nothing of a row stays in memory but the pairs that may still b
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.pool.importer import SAMPLE_ROWS
 from core.pool.preference.formats import Pair, PairReader, detect_shape
-from core.pool.readers.records import Record, Source, UnreadableRow, from_json
+from core.pool.readers.records import Source, UnreadableRow, peek_objects, read_object
 from core.pool.turns import UnusableRow
-from core.pool.validation import MAX_SET_ASIDE_CHARS, SET_ASIDE_SCHEMA, set_aside_text
+from core.pool.validation import MAX_SET_ASIDE_CHARS, SET_ASIDE_SCHEMA, label_text, rows_to_batch, set_aside_text
 from core.schema import Progress
 
 MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
@@ -35,7 +34,11 @@ class PairSource:
     def __init__(self, source: Source, subtask: str | None) -> None:
         self.name = source.name
         self._source, self._subtask = source, subtask
-        self._first, sample = _peek(source)
+        self._first, sample = peek_objects(source, PEEK_BLOCKS)
+        if not sample:
+            raise PoolError(
+                f"{source.name}: it does not begin with rows that are JSON objects, so it holds no pairs of answers."
+            )
         try:
             self.shape = detect_shape(sample)
         except PoolError as error:
@@ -62,7 +65,7 @@ class PairSource:
         row: dict[str, Any] = {}
         pairs: list[Pair] = []
         try:
-            row = _object(raw)
+            row = read_object(raw)
             for pair in reader(row):
                 if isinstance(pair, Pair):
                     pairs.append(pair)
@@ -82,20 +85,14 @@ class PairSource:
     def _label(self, row: Mapping[str, Any]) -> str | None:
         if self._subtask is None:
             return None
-        value = row.get(self._subtask)
-        label = orjson.dumps(value).decode() if isinstance(value, (int, float)) else value
-        if isinstance(label, str) and label.strip():
-            self._labelled += 1
-            return label
-        self._unlabelled += 1
-        return None
+        label = label_text(row.get(self._subtask))
+        self._labelled += label is not None
+        self._unlabelled += label is None
+        return label
 
     def set_aside(self) -> pa.Table:
         """Return the first MAX_SET_ASIDE unusable rows and pairs (schema SET_ASIDE_SCHEMA)."""
-        columns = zip(*self._aside, strict=True) if self._aside else ((),) * len(SET_ASIDE_SCHEMA)
-        return pa.table(
-            [pa.array(c, f.type) for c, f in zip(columns, SET_ASIDE_SCHEMA, strict=True)], schema=SET_ASIDE_SCHEMA
-        )
+        return pa.Table.from_batches([rows_to_batch(self._aside, SET_ASIDE_SCHEMA)])
 
     def notices(self) -> list[str]:
         """Return sentences on how the rows were read, for display."""
@@ -112,36 +109,6 @@ class PairSource:
             f"{self.name}: none of its rows gives a pair from {fields}, read as {self.shape.name} ({reason}: "
             f"{count:,}; line {self._aside[0][0]:,} is the first). Mend the rows, or give another file."
         )
-
-
-def _peek(source: Source) -> tuple[list[tuple[list[Record], int]], list[dict[str, Any]]]:
-    """Return the blocks up to the first that holds an object, and the objects at its beginning."""
-    first = []
-    for records, done in islice(source.blocks, PEEK_BLOCKS):
-        first.append((records, done))
-        sample = []
-        for _, raw in records[:SAMPLE_ROWS]:
-            try:
-                sample.append(_object(raw))
-            except UnusableRow:
-                continue
-        if sample:
-            return first, sample
-    raise PoolError(
-        f"{source.name}: it does not begin with rows that are JSON objects, so it holds no pairs of answers."
-    )
-
-
-def _object(raw: bytes | UnreadableRow) -> dict[str, Any]:
-    if isinstance(raw, UnreadableRow):
-        raise UnusableRow(raw.reason)
-    try:
-        value, _ = from_json(raw)
-    except orjson.JSONDecodeError as error:
-        raise UnusableRow(f"not JSON: {error.msg}") from error
-    if not isinstance(value, dict):
-        raise UnusableRow("not an object")
-    return value
 
 
 class PairSampler:

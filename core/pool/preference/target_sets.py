@@ -24,6 +24,7 @@ from core.pool.pools import iter_text
 from core.pool.preference.reader import MAX_PAIR_CHARS, PairRecord, PairSampler, PairSource
 from core.pool.readers.sources import identify, open_source
 from core.pool.row_view import RowReader
+from core.pool.validation import rows_to_batch
 from core.schema import FieldMap, IntArray, Pool, Progress, ignore_progress
 
 DEMO = "demo"
@@ -105,7 +106,7 @@ def load_target_set(
         name=reader.name,
         source=identity.get("path", source),
         shape=reader.shape.name,
-        pairs=_table(sampled),
+        pairs=pa.Table.from_batches([rows_to_batch(sampled, PAIR_SCHEMA)]),
         set_aside=reader.set_aside(),
         problems=dict(reader.problems),
         available=sampler.available,
@@ -126,16 +127,10 @@ def _fill(sampler: PairSampler, reader: PairSource, on_progress: Progress) -> No
         if sampler.chars > MAX_PAIR_CHARS:
             raise PoolError(
                 f"{reader.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. "
-                "Set a limit "
-                "of pairs, or name a field of fewer sub-tasks."
+                "Set a limit of pairs, or name a field of fewer sub-tasks."
             )
     if not sampler.available:
         raise PoolError(reader.empty_message())
-
-
-def _table(pairs: list[PairRecord]) -> pa.Table:
-    columns = zip(*pairs, strict=True)
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, PAIR_SCHEMA, strict=True)], schema=PAIR_SCHEMA)
 
 
 def _fingerprint(pairs: Iterable[PairRecord]) -> str:

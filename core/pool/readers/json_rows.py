@@ -9,8 +9,9 @@ import orjson
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
-from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, from_json, list_blocks
+from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, list_blocks, read_object
 from core.pool.schema_detection import detect_schema
+from core.pool.turns import UnusableRow
 
 MAX_PROBED_LINES = 50  # lines tried before a file is judged not to be JSON Lines
 MAX_SINGLE_VALUE_BYTES = 64 << 20  # up to this size, a file whose first line is no object is also tried as one value
@@ -24,10 +25,9 @@ def has_object_line(lines: list[bytes]) -> bool:
 
 def _parse_object(line: bytes) -> dict[str, Any] | None:
     try:
-        value, _ = from_json(line)
-    except orjson.JSONDecodeError:
+        return read_object(line)
+    except UnusableRow:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def is_array(head: bytes) -> bool:
@@ -121,15 +121,16 @@ def _elements(stream: ByteStream) -> Blocks:
     number = 0
     window.skip("[")
     while not window.skip("]"):
-        if number:
-            window.comma()
+        if number and not window.skip(","):
+            window.fail("a comma is missing between two elements" if window.peek() else "the array is not closed")
         number += 1
         records.append((number, window.value()))
         if window.passed + window.at > BLOCK_BYTES:
             window.passed = -window.at
             yield records, stream.done()
             records = []
-    window.end()
+    if window.peek():
+        window.fail("more text follows the end of the array")
     yield records, stream.total
 
 
@@ -171,14 +172,6 @@ class _Window:
         matches = self.peek() == char
         self.at += matches
         return matches
-
-    def comma(self) -> None:
-        if not self.skip(","):
-            self.fail("a comma is missing between two elements" if self.peek() else "the array is not closed")
-
-    def end(self) -> None:
-        if self.peek():
-            self.fail("more text follows the end of the array")
 
     def value(self) -> bytes:
         """Return the text of the next element."""

@@ -2,13 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
+from core.pool.turns import UnusableRow
+
 BLOCK_BYTES = 2 << 20  # of text read at a time
 BLOCK_ROWS = 2000  # read at a time if rows are objects already
+SAMPLE_ROWS = 1000  # used to detect the schema
 
 
 class UnreadableRow(NamedTuple):
@@ -19,7 +24,8 @@ class UnreadableRow(NamedTuple):
 
 
 Record = tuple[int, bytes | UnreadableRow]  # line or element number, 1-based; JSON text
-Blocks = Iterator[tuple[list[Record], int]]  # rows, and how much of the source's total has been read
+Block = tuple[list[Record], int]  # rows, and how much of the source's total has been read
+Blocks = Iterator[Block]
 
 
 @dataclass(frozen=True)
@@ -42,12 +48,44 @@ def from_json(text: bytes) -> tuple[Any, bool]:
     except orjson.JSONDecodeError:
         if b"NaN" not in text and b"Infinity" not in text:
             raise
-        try:
+        with suppress(ValueError, TypeError, RecursionError):
             # dumped again, because this parser is laxer than orjson in other ways too
             return orjson.loads(orjson.dumps(json.loads(text, parse_constant=lambda name: None))), True
-        except (ValueError, TypeError, RecursionError):
-            pass
         raise
+
+
+def read_object(raw: bytes | UnreadableRow) -> dict[str, Any]:
+    """Return the object of a record. Raise UnusableRow with the reason if it holds none."""
+    if isinstance(raw, UnreadableRow):
+        raise UnusableRow(raw.reason)
+    try:
+        value, _ = from_json(raw)
+    except orjson.JSONDecodeError as error:
+        raise UnusableRow(f"not JSON: {error.msg}") from error
+    if not isinstance(value, dict):
+        raise UnusableRow("not an object")
+    return value
+
+
+def peek_objects(source: Source, n: int | None = None) -> tuple[list[Block], list[dict[str, Any]]]:
+    """Read the blocks up to the first that holds an object, at most `n`; return them and the objects at its beginning.
+
+    No objects: no block read holds any.
+    """
+    blocks: list[Block] = []
+    sample: list[dict[str, Any]] = []
+    for block in islice(source.blocks, n):
+        blocks.append(block)
+        sample = list(islice(_objects(block[0]), SAMPLE_ROWS))
+        if sample:
+            break
+    return blocks, sample
+
+
+def _objects(records: list[Record]) -> Iterator[dict[str, Any]]:
+    for _, raw in records:
+        with suppress(UnusableRow):
+            yield read_object(raw)
 
 
 def to_json(row: Any) -> bytes | UnreadableRow:
