@@ -1,14 +1,16 @@
 """Cached data, loaded once and shared read-only by every visitor.
 
 Every cache is keyed by content ids (a fingerprint, a run id, a method's description), never by an array or a
-table: Streamlit hashes only a sample of large arguments. Arguments that begin with an underscore are not hashed.
+table: Streamlit hashes only a sample of large arguments. `keep` takes these ids from a pool, a run or a method itself.
+Arguments that begin with an underscore are not hashed.
 """
 
 import gc
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ import streamlit as st
 from core.measurement.lookup import find_signal
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
-from core.methods import build_method, describe_method
+from core.methods import METHODS, describe_method
 from core.pool import pools
 from core.pool.near_duplicates import cache_stamp
 from core.pool.preference.target_sets import TargetSet, load_target_set, source_identity
@@ -31,6 +33,8 @@ MAX_TABLES = 12
 MAX_RUNS = 8  # the scores of one row come from the runs of all methods
 MAX_TARGET_SETS = 2  # target sets whose pairs are in memory
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 def workspace() -> Workspace:
     """Return the workspace: WINNOW_WORKSPACE, else ./workspace."""
@@ -40,6 +44,23 @@ def workspace() -> Workspace:
 @st.cache_resource(show_spinner=False)
 def _workspace(root: str) -> Workspace:
     return Workspace(root)
+
+
+def method_key(method: Method) -> str:
+    """Return a text that is equal for equal methods, for use as a cache argument."""
+    return json.dumps(describe_method(method), sort_keys=True)
+
+
+CONTENT_IDS: dict[str | type, Callable[[Any], Any]] = {
+    Pool: lambda pool: (pool.fingerprint, str(pool.fields.task)),
+    Run: lambda run: (run.id, str(workspace().root)),
+    **dict.fromkeys(METHODS.values(), method_key),
+}
+
+
+def keep(max_entries: int = MAX_TABLES, show_spinner: bool | str = False) -> Callable[[F], F]:
+    """Cache a function for all visitors, by the content ids of the pools, runs and methods it is called with."""
+    return st.cache_resource(show_spinner=show_spinner, max_entries=max_entries, hash_funcs=CONTENT_IDS)
 
 
 def freeze_heap() -> None:
@@ -62,7 +83,7 @@ def pool(fingerprint: str) -> Pool:
     return _pool(fingerprint, keys[0] if keys else "", str(workspace().root))
 
 
-@st.cache_resource(show_spinner=False, max_entries=MAX_POOLS)
+@keep(MAX_POOLS)
 def _pool(fingerprint: str, key: str, root: str) -> Pool:
     opened = pools.open_pool(fingerprint, workspace=Path(root))
     freeze_heap()
@@ -71,31 +92,20 @@ def _pool(fingerprint: str, key: str, root: str) -> Pool:
 
 def measurements(run: Run) -> Measured:
     """Load the measurements of every row in a run; arrays are read-only."""
-    root = workspace().root
-    return _measurements(run.id, cache_stamp(root, run.pool_id), str(root), run)
+    return _measurements(run, cache_stamp(workspace().root, run.pool_id))
 
 
-@st.cache_resource(show_spinner=False, max_entries=MAX_RUNS)
-def _measurements(run_id: str, file_stamp: int, root: str, _run: Run) -> Measured:
-    loaded = load_measured(_run)
+@keep(MAX_RUNS)
+def _measurements(run: Run, file_stamp: int) -> Measured:
+    loaded = load_measured(run)
     _freeze(loaded.columns)
     return loaded
 
 
-def method_key(method: Method) -> str:
-    """Return a text that is equal for equal methods, for use as a cache argument."""
-    return json.dumps(describe_method(method), sort_keys=True)
-
-
+@keep()
 def scores(run: Run, method: Method) -> dict[str, Any]:
     """Compute the method's own score columns for a run; read-only."""
-    return _scores(run.id, method_key(method), str(workspace().root), run)
-
-
-@st.cache_resource(show_spinner=False, max_entries=MAX_TABLES)
-def _scores(run_id: str, key: str, root: str, _run: Run) -> dict[str, Any]:
-    described = json.loads(key)
-    score_columns = build_method(described["name"], described["params"]).scores(measurements(_run))
+    score_columns = method.scores(measurements(run))
     _freeze(score_columns)
     return score_columns
 
@@ -105,46 +115,26 @@ def columns(run: Run, method: Method) -> dict[str, Any]:
     return {**measurements(run).columns, **scores(run, method)}
 
 
+@keep(MAX_POOLS)
 def tasks(pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
     """Return task names, most rows first (None: rows without a task), and each row's index into them, (N,)."""
-    return _tasks(pool.fingerprint, str(pool.fields.task), pool)
-
-
-@st.cache_resource(show_spinner=False, max_entries=MAX_POOLS)
-def _tasks(fingerprint: str, field: str, _pool: Pool) -> tuple[tuple[str | None, ...], IntArray]:
-    coded = _pool.rows["task"].combine_chunks().dictionary_encode(null_encoding="encode")
+    coded = pool.rows["task"].combine_chunks().dictionary_encode(null_encoding="encode")
     codes = np.asarray(coded.indices, np.int64)
     names = coded.dictionary.to_pylist()
-    counts = np.bincount(codes, minlength=len(names))
-    order = np.argsort(-counts, kind="stable")
-    new_index = np.empty(len(names), np.int64)
-    new_index[order] = np.arange(len(names))
-    ranked = new_index[codes]
-    ranked.flags.writeable = False
-    return tuple(names[i] for i in order), ranked
+    order = np.argsort(-np.bincount(codes, minlength=len(names)), kind="stable")
+    return tuple(names[i] for i in order), _frozen(np.argsort(order)[codes])
 
 
+@keep()
 def integer_column(pool: Pool, column: str) -> IntArray:
     """Return an integer column of the pool, (N,), read-only; nulls are -1."""
-    return _integer_column(pool.fingerprint, column, pool)
+    return _frozen(np.asarray(pool.rows[column].fill_null(-1).combine_chunks().cast(pa.int64()), np.int64))
 
 
-@st.cache_resource(show_spinner=False, max_entries=MAX_TABLES)
-def _integer_column(fingerprint: str, column: str, _pool: Pool) -> IntArray:
-    filled = _pool.rows[column].fill_null(-1).combine_chunks()
-    values = np.asarray(filled.cast(pa.int64()), np.int64)
-    values.flags.writeable = False
-    return values
-
-
+@keep()
 def column_total(pool: Pool, column: str) -> int:
     """Return the sum of an integer column of the pool."""
-    return _column_total(pool.fingerprint, column, pool)
-
-
-@st.cache_resource(show_spinner=False, max_entries=MAX_TABLES)
-def _column_total(fingerprint: str, column: str, _pool: Pool) -> int:
-    return int(pc.sum(_pool.rows[column]).as_py() or 0)
+    return int(pc.sum(pool.rows[column]).as_py() or 0)
 
 
 def count_duplicates(pool: Pool) -> int:
@@ -152,39 +142,23 @@ def count_duplicates(pool: Pool) -> int:
     return len(pool) - int(pool.rows["duplicate_of"].null_count)
 
 
+@keep()
 def sorted_rows(pool: Pool, column: str, *, descending: bool) -> IntArray:
     """Return the row numbers sorted by an integer column, read-only; ties go to the earlier row."""
-    return _sorted_rows(pool.fingerprint, column, descending, pool)
+    values = integer_column(pool, column)
+    return _frozen(np.argsort(-values if descending else values, kind="stable"))
 
 
-@st.cache_resource(show_spinner=False, max_entries=MAX_TABLES)
-def _sorted_rows(fingerprint: str, column: str, descending: bool, _pool: Pool) -> IntArray:
-    values = integer_column(_pool, column)
-    order = np.argsort(-values if descending else values, kind="stable")
-    order.flags.writeable = False
-    return order
-
-
+@keep(show_spinner="Searching")
 def search_rows(pool: Pool, text: str, limit: int) -> IntArray:
     """Return the first `limit` rows with `text` in prompt or response, ascending, read-only."""
-    return _search_rows(pool.fingerprint, text, limit, pool)
+    return _frozen(pools.search(pool, text, limit=limit))
 
 
-@st.cache_resource(show_spinner="Searching", max_entries=MAX_TABLES)
-def _search_rows(fingerprint: str, text: str, limit: int, _pool: Pool) -> IntArray:
-    rows = pools.search(_pool, text, limit=limit)
-    rows.flags.writeable = False
-    return rows
-
-
+@keep(MAX_POOLS)
 def answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
     """Return the planted faults of the demo pool by row id; None for any other pool."""
-    return _answer_key(pool.fingerprint, pool)
-
-
-@st.cache_resource(show_spinner=False, max_entries=MAX_POOLS)
-def _answer_key(fingerprint: str, _pool: Pool) -> dict[str, dict[str, Any]] | None:
-    return pools.load_answer_key(_pool)
+    return pools.load_answer_key(pool)
 
 
 def targets(source: str, subtask: str | None, limit: int | None, seed: int) -> TargetSet:
@@ -204,7 +178,12 @@ def live_jobs() -> list[Job]:
 
 def _freeze(arrays: Columns) -> None:
     for values in arrays.values():
-        values.flags.writeable = False
+        _frozen(values)
+
+
+def _frozen(values: IntArray) -> IntArray:
+    values.flags.writeable = False
+    return values
 
 
 def find_coverage_run(pool: Pool, run: Run) -> Run | None:

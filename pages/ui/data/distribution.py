@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method
 from pages.ui.data import bins as bins_of
 from pages.ui.data import cached
-from pages.ui.data.bins import MAX_DOTS, Binned, Grid, Values, bin_values, count_grid, sample_rows
+from pages.ui.data.bins import Binned, Grid, Values
 from pages.ui.data.live_selection import LiveSelection
 
 
@@ -26,23 +25,23 @@ def order_values(live: LiveSelection, column: str) -> Values | None:
 def bins(run: Run, live: LiveSelection, column: str) -> Binned:
     """Return every row's bin of a score column."""
     values = order_values(live, column)
-    return bin_values(values) if values is not None else _bins(run.id, *_key(live.method), column, run)
+    return bins_of.bin_values(values) if values is not None else _bins(run, live.method, column)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _bins(run_id: str, key: str, _method: Method, column: str, _run: Run) -> Binned:
-    return bin_values(cached.columns(_run, _method)[column], log=column.endswith("_tokens"))
+@cached.keep()
+def _bins(run: Run, method: Method, column: str) -> Binned:
+    return bins_of.bin_values(cached.columns(run, method)[column], log=column.endswith("_tokens"))
 
 
 def quantiles(run: Run, live: LiveSelection, column: str) -> Mapping[float, float]:
     """Return the quantiles of a score column: share -> value."""
     values = order_values(live, column)
-    return bins_of.quantiles(values) if values is not None else _quantiles(run.id, *_key(live.method), column, run)
+    return bins_of.quantiles(values) if values is not None else _quantiles(run, live.method, column)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _quantiles(run_id: str, key: str, _method: Method, column: str, _run: Run) -> dict[float, float]:
-    return bins_of.quantiles(cached.columns(_run, _method)[column])
+@cached.keep()
+def _quantiles(run: Run, method: Method, column: str) -> dict[float, float]:
+    return bins_of.quantiles(cached.columns(run, method)[column])
 
 
 def threshold_range(run: Run, live: LiveSelection) -> tuple[Any, Any] | None:
@@ -50,13 +49,12 @@ def threshold_range(run: Run, live: LiveSelection) -> tuple[Any, Any] | None:
     column, values = live.method.ranks_by, live.selection.order.values
     if values is not None:
         return finite_range(values)
-    has_column = column in cached.columns(run, live.method)
-    return _threshold_range(run.id, *_key(live.method), column, run) if has_column else None
+    return _threshold_range(run, live.method, column) if column in cached.columns(run, live.method) else None
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _threshold_range(run_id: str, key: str, _method: Method, column: str, _run: Run) -> tuple[Any, Any] | None:
-    return finite_range(cached.columns(_run, _method)[column])
+@cached.keep()
+def _threshold_range(run: Run, method: Method, column: str) -> tuple[Any, Any] | None:
+    return finite_range(cached.columns(run, method)[column])
 
 
 def finite_range(values: Values) -> tuple[Any, Any] | None:
@@ -70,27 +68,15 @@ def finite_range(values: Values) -> tuple[Any, Any] | None:
     return float(np.floor(low * 1e3) / 1e3), float(np.ceil(high * 1e3) / 1e3)
 
 
+@cached.keep()
 def density(run: Run, method: Method, names: tuple[str, str]) -> Grid:
     """Count the rows on a grid over two score columns."""
-    return _density(run.id, *_key(method), names, run)
+    columns = cached.columns(run, method)
+    return bins_of.count_grid(columns[names[0]], columns[names[1]])
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _density(run_id: str, key: str, _method: Method, names: tuple[str, str], _run: Run) -> Grid:
-    columns = cached.columns(_run, _method)
-    return count_grid(columns[names[0]], columns[names[1]])
-
-
+@cached.keep()
 def sample_scored_rows(run: Run, method: Method, names: tuple[str, str]) -> IntArray:
     """Return a fixed sample of the rows that have both score columns."""
-    return _sample_rows(run.id, *_key(method), names, run)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _sample_rows(run_id: str, key: str, _method: Method, names: tuple[str, str], _run: Run) -> IntArray:
-    x, y = (cached.columns(_run, _method)[name] for name in names)
-    return sample_rows(np.flatnonzero(np.isfinite(x) & np.isfinite(y)), MAX_DOTS)
-
-
-def _key(method: Method) -> tuple[str, Method]:
-    return cached.method_key(method), method
+    x, y = (cached.columns(run, method)[name] for name in names)
+    return bins_of.sample_rows(np.flatnonzero(np.isfinite(x) & np.isfinite(y)), bins_of.MAX_DOTS)

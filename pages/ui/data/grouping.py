@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import streamlit as st
-
 from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
@@ -48,9 +46,7 @@ def find_grouping(pool: Pool, run: Run) -> Grouping:
     One group without a name if there are neither.
     """
     source = run if _is_derived(run) else _find_derived_run(pool, run)
-    if source is None:
-        return Grouping(f"labels: {pool.fields.task}", *cached.tasks(pool))
-    return _load_grouping(source)
+    return Grouping(f"labels: {pool.fields.task}", *cached.tasks(pool)) if source is None else _load_derived(source)
 
 
 def _is_derived(run: Run) -> bool:
@@ -65,15 +61,11 @@ def _find_derived_run(pool: Pool, run: Run) -> Run | None:
     return other if other is not None and _is_derived(other) else None
 
 
-def _load_grouping(run: Run) -> Grouping:
-    return _load_derived(run.id, str(cached.workspace().root), run)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _load_derived(run_id: str, root: str, _run: Run) -> Grouping:
-    assert _run.tasks is not None
-    codes, names = cached.measurements(_run).columns["task_code"], _run.tasks.names
-    by = model_name(_run.tasks.embeddings or str(_run.model["name"]))
+@cached.keep(cached.MAX_POOLS)
+def _load_derived(run: Run) -> Grouping:
+    assert run.tasks is not None
+    codes, names = cached.measurements(run).columns["task_code"], run.tasks.names
+    by = model_name(run.tasks.embeddings or str(run.model["name"]))
     if (codes < 0).any():  # a row without an embedding
         names, codes = (*names, None), codes % (len(names) + 1)
-    return Grouping(f"derived: {run_id}", names, codes, by)
+    return Grouping(f"derived: {run.id}", names, codes, by)

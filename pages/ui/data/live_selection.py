@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import streamlit as st
 
 from core.analysis.composition import Composition, RandomBand, RandomOrders, count_composition, count_random_band
 from core.measurement.runs import Run
@@ -29,9 +28,7 @@ from pages.ui.data.grouping import find_grouping
 
 MAX_ORDERS = 24  # a slider of γ needs many
 RANDOM_SELECTIONS = 20  # random selections that a subset is compared with
-MAX_RANDOM_ROWS = (
-    4_000_000  # over all random selections: limits their memory to 64 MB; pools above 200,000 rows get fewer
-)
+MAX_RANDOM_ROWS = 4_000_000  # of all random selections: at most 64 MB in memory; fewer for pools above 200,000 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +44,12 @@ class LiveSelection:
 def order(pool: Pool, run: Run, recipe: Recipe) -> Order:
     """Return the method's order of the eligible rows, without pins."""
     key = json.dumps([recipe.method.model_dump(), _filters(recipe)], sort_keys=True)
-    return _order(run.id, key, recipe.seed, pool, run, recipe)
+    return _order(run, key, recipe.seed, pool, recipe)
 
 
-@st.cache_resource(show_spinner="Putting the rows in order", max_entries=MAX_ORDERS)
-def _order(run_id: str, key: str, seed: int, _pool: Pool, _run: Run, _recipe: Recipe) -> Order:
-    return _recipe.method.build().order(cached.measurements(_run), eligible_mask(_pool, _run, _recipe), seed=seed)
+@cached.keep(MAX_ORDERS, "Putting the rows in order")
+def _order(run: Run, key: str, seed: int, _pool: Pool, _recipe: Recipe) -> Order:
+    return _recipe.method.build().order(cached.measurements(run), eligible_mask(_pool, run, _recipe), seed=seed)
 
 
 def eligible_mask(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
@@ -60,13 +57,13 @@ def eligible_mask(pool: Pool, run: Run, recipe: Recipe) -> BoolArray:
     method, filters = recipe.method.build(), _filters(recipe)
     own = {part["column"] for part in filters} & set(cached.scores(run, method)) if filters else set()
     key = json.dumps([filters, recipe.method.model_dump() if own else None], sort_keys=True)
-    return _eligible_mask(run.id, key, pool, run, recipe)
+    return _eligible_mask(run, key, pool, recipe)
 
 
-@st.cache_resource(show_spinner="Filtering", max_entries=MAX_ORDERS)
-def _eligible_mask(run_id: str, key: str, _pool: Pool, _run: Run, _recipe: Recipe) -> BoolArray:
+@cached.keep(MAX_ORDERS, "Filtering")
+def _eligible_mask(run: Run, key: str, _pool: Pool, _recipe: Recipe) -> BoolArray:
     filters = [part.filter() for part in _recipe.filters]
-    mask = eligible_rows(_recipe.method.build(), _pool, cached.measurements(_run), filters)
+    mask = eligible_rows(_recipe.method.build(), _pool, cached.measurements(run), filters)
     mask.flags.writeable = False
     return mask
 
@@ -124,12 +121,12 @@ def compositions_of(pool: Pool, run: Run, subsets: Sequence[IntArray]) -> list[C
 
 def pool_composition(pool: Pool, run: Run) -> Composition:
     """Compute the composition of the whole pool."""
-    return _pool_composition(pool.fingerprint, run.id, find_grouping(pool, run).key, pool, run)
+    return _pool_composition(pool, run, find_grouping(pool, run).key)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _pool_composition(fingerprint: str, run_id: str, tasks: str, _pool: Pool, _run: Run) -> Composition:
-    return composition_of(_pool, _run, np.arange(len(_pool)))
+@cached.keep(cached.MAX_POOLS)
+def _pool_composition(pool: Pool, run: Run, tasks: str) -> Composition:
+    return composition_of(pool, run, np.arange(len(pool)))
 
 
 def _columns(pool: Pool, run: Run) -> dict[str, Any]:
@@ -163,13 +160,13 @@ def random_orders(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:
 
 def _random_orders(pool: Pool, run: Run, recipe: Recipe) -> RandomOrders:
     mask = eligible_mask(pool, run, recipe)
-    return _draw_random_orders(run.id, sha256(np.packbits(mask)).hexdigest(), pool, run, mask)
+    return _draw_random_orders(run, sha256(np.packbits(mask)).hexdigest(), mask)
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _draw_random_orders(run_id: str, key: str, _pool: Pool, _run: Run, _mask: BoolArray) -> RandomOrders:
-    measured = cached.measurements(_run)
-    draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(len(_pool), 1)))
+@cached.keep(2)
+def _draw_random_orders(run: Run, key: str, _mask: BoolArray) -> RandomOrders:
+    measured = cached.measurements(run)
+    draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(len(_mask), 1)))
     random = build_method("random", {})
     orders = [random.order(measured, _mask, seed=seed).rows for seed in range(draws)]
     return RandomOrders.from_orders(orders, measured.need("response_tokens"))
@@ -178,15 +175,11 @@ def _draw_random_orders(run_id: str, key: str, _pool: Pool, _run: Run, _mask: Bo
 # Planted faults
 
 
+@cached.keep(cached.MAX_POOLS)
 def fault_masks(pool: Pool) -> Mapping[str, BoolArray]:
     """Return a mask of rows, (N,), for each kind of planted fault; empty for pools without an answer key."""
-    return _fault_masks(pool.fingerprint, pool)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _fault_masks(fingerprint: str, _pool: Pool) -> Mapping[str, BoolArray]:
-    key = cached.answer_key(_pool) or {}
-    kinds = [key[i]["fault"] if i in key else None for i in _pool.rows["id"].to_pylist()] if key else []
+    key = cached.answer_key(pool) or {}
+    kinds = [key[i]["fault"] if i in key else None for i in pool.rows["id"].to_pylist()] if key else []
     faults = sorted({kind for kind in kinds if kind is not None})
     return {kind: np.array([k == kind for k in kinds], np.bool_) for kind in faults}
 
