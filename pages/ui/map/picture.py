@@ -144,7 +144,7 @@ class Outline:
 def update_outline(outline: Outline | None, event: Any, stamp: int, map_key: str) -> Outline | None:
     """Return the current lasso. Plotly forgets it when the figure changes; it is then drawn as an outline.
 
-    `event`: Plotly's event from the last figure; None if the map was not open before. `stamp`: of the next figure.
+    `event`: Plotly's event from the last figure; None if the map was not open just before. `stamp`: of the next figure.
     """
     polygon = mapcharts.read_polygon(event["selection"]) if event else None
     if polygon is None:

@@ -1,4 +1,4 @@
-"""Answers of a file, joined by id."""
+"""Generated answers from a file, joined to a pool by id."""
 
 import gzip
 import json
@@ -29,21 +29,21 @@ def test_answers_are_joined_by_id_in_the_order_of_the_pool(tmp_path):
         row("a", "a1"),
         row("d", "d1", None, "d\u2028\u00853", "d4"),
     )
-    found = read_answers(path, ["a", "b", "c", "d"], 3)
-    assert found.table["answers"].to_pylist() == [
+    answers = read_answers(path, ["a", "b", "c", "d"], 3)
+    assert answers.table["answers"].to_pylist() == [
         ["a1", None, None],
         [None, None, None],
         ["c1", "c2", "c3"],
         ["d1", None, "d\u2028\u00853"],
     ]
-    assert {name: found.table[name].type for name in found.table.column_names} == dict(ANSWER_COLUMNS)
-    assert found.table["ended"].to_pylist() == found.table["answer_tokens"].to_pylist() == [[None] * 3] * 4
-    assert (found.matched, found.missing, found.unknown, found.short, found.long) == (3, 1, 1, 2, 1)
-    counts = count_answers(found.table)
+    assert {name: answers.table[name].type for name in answers.table.column_names} == dict(ANSWER_COLUMNS)
+    assert answers.table["ended"].to_pylist() == answers.table["answer_tokens"].to_pylist() == [[None] * 3] * 4
+    assert (answers.matched, answers.missing, answers.unknown, answers.short, answers.long) == (3, 1, 1, 2, 1)
+    counts = count_answers(answers.table)
     assert (counts.rows, counts.missing, counts.truncated, counts.short_rows, counts.lone_rows) == (4, 6, 0, 3, 2)
 
 
-def test_a_gzipped_file_of_many_blocks_is_read_the_same_and_progress_is_told(tmp_path, monkeypatch):
+def test_a_gzipped_file_of_many_blocks_is_read_the_same_and_reports_progress(tmp_path, monkeypatch):
     rows = [row(str(k), f"first {k}", f"second {k}") for k in range(500)]
     plain = write(tmp_path / "a.jsonl", *rows)
     packed = tmp_path / "a.jsonl.gz"
@@ -52,14 +52,14 @@ def test_a_gzipped_file_of_many_blocks_is_read_the_same_and_progress_is_told(tmp
     whole = read_answers(plain, ids, 2).table
     monkeypatch.setattr("core.measurement.answer_file.BLOCK_BYTES", 100)
     monkeypatch.setattr("core.measurement.answer_file.SLICE", 7)
-    told = []
-    found = read_answers(packed, ids, 2, lambda done, total: told.append((done, total))).table
-    assert found.equals(whole) and found["answers"].num_chunks == 72
-    assert found["answers"][0].as_py() == ["first 499", "second 499"]
-    assert told[-1] == (packed.stat().st_size,) * 2
+    calls = []
+    table = read_answers(packed, ids, 2, lambda done, total: calls.append((done, total))).table
+    assert table.equals(whole) and table["answers"].num_chunks == 72
+    assert table["answers"][0].as_py() == ["first 499", "second 499"]
+    assert calls[-1] == (packed.stat().st_size,) * 2
 
 
-def test_a_number_for_an_id_is_its_digits_and_no_rows_are_no_rows(tmp_path):
+def test_a_number_as_id_matches_its_digits(tmp_path):
     path = write(tmp_path / "a.jsonl", row(7, "seven", "7"))
     assert read_answers(path, ["7"], 2).table["answers"].to_pylist() == [["seven", "7"]]
 
@@ -76,13 +76,13 @@ def test_a_number_for_an_id_is_its_digits_and_no_rows_are_no_rows(tmp_path):
         (row("a", "again"), "line 2: the id 'a' is in line 1 already"),
     ],
 )
-def test_a_line_that_is_no_such_row_is_said_with_its_number(tmp_path, line, words):
+def test_an_invalid_line_is_refused_with_its_number(tmp_path, line, words):
     path = write(tmp_path / "a.jsonl", row("a", "x"), line, row("c", "y"))
     with pytest.raises(PoolError, match=words):
         read_answers(path, ["a", "b", "c"], 2)
 
 
-def test_a_file_of_another_pool_or_of_nothing_or_not_there_is_said(tmp_path):
+def test_a_file_of_another_pool_an_empty_or_a_missing_one_is_refused(tmp_path):
     path = write(tmp_path / "a.jsonl", row("x", "1"), row("y", "2"))
     with pytest.raises(PoolError, match="none of its 2 rows has an id of this pool"):
         read_answers(path, ["a"], 2)
@@ -92,6 +92,6 @@ def test_a_file_of_another_pool_or_of_nothing_or_not_there_is_said(tmp_path):
         read_answers(tmp_path / "nowhere.jsonl", ["a"], 2)
 
 
-def test_the_table_is_of_the_stored_types_even_without_rows(tmp_path):
+def test_the_table_has_the_stored_types(tmp_path):
     path = write(tmp_path / "a.jsonl", row("a", "x", "y"))
     assert read_answers(path, ["a"], 2).table.schema == pa.schema(dict(ANSWER_COLUMNS))

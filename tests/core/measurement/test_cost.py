@@ -1,4 +1,4 @@
-"""What a measurement would cost: counted exactly where it can be, timed on a few rows where not."""
+"""Estimates of a measurement's cost: work is counted, and its rates are timed on a few rows."""
 
 import json
 
@@ -17,7 +17,7 @@ from core.workspace.folder import Workspace
 
 @pytest.fixture
 def pool(tmp_path):
-    """40 rows of task a, 3 of task b."""
+    """Return 40 rows of task a, 3 of task b."""
     rows = [{"instruction": f"say {i}", "output": f"it is {i}", "task": "a" if i < 40 else "b"} for i in range(43)]
     file = tmp_path / "pool.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -38,7 +38,7 @@ def work(name, pool, **params):
     return measurement_of(name).cost(method, pool)
 
 
-def test_a_task_is_asked_as_many_prompts_as_it_has(pool):
+def test_a_task_has_at_most_its_own_prompts_continued(pool):
     assert work("task_confidence", pool, prompts_per_task=10).prompts == 10 + 3
     assert work("task_confidence", pool, confidence="response").prompts == 0
     assert work("task_confidence", pool, tasks="derived", derived_tasks=4).prompts == 43
@@ -52,7 +52,7 @@ def test_the_whole_pool_is_read_only_where_a_method_needs_it(pool):
     assert work("activation_coverage", pool).base_pass
 
 
-def test_answers_are_at_most_so_many_tokens(pool):
+def test_generated_tokens_are_counted_at_most(pool):
     assert work("answer_divergence", pool, answers=3, max_new_tokens=7).generated == 21
     assert work("answer_divergence", pool, source="file").generated == 0
     assert work("random", pool).generated == 0
@@ -68,7 +68,7 @@ def test_several_methods_share_one_pass(cost):
     assert together.seconds > together.asking_seconds + together.calibration_seconds
 
 
-def test_what_a_server_draws_is_counted_and_not_timed(cost):
+def test_answers_of_a_server_are_counted_and_not_timed(cost):
     method = {"answers": 2, "max_new_tokens": 4}
     served = cost(build_method("answer_divergence", method | {"source": "server"}))
     own = cost(build_method("answer_divergence", method))
@@ -81,7 +81,7 @@ def test_the_tokenizer_alone_costs_no_pass(cost):
     assert (nothing.passes, nothing.takes, nothing.dtype) == (0, "", "none")
 
 
-def test_gradients_of_every_row_are_counted_once_an_epoch(cost, pool):
+def test_gradients_of_every_row_are_counted_once_per_epoch(cost, pool):
     method = {"epochs": 3, "warmup": 0.5}
     one, three = (cost(build_method("preference_influence", method | {"epochs": epochs})) for epochs in (1, 3))
     assert (one.epochs, three.epochs, three.passes) == (1, 3, 0)

@@ -1,4 +1,4 @@
-"""Measuring in stages: stored once, resumed to the bit, shared between methods."""
+"""Measuring in stages: each is stored once, resumed to the same bits, and shared between methods."""
 
 import json
 import multiprocessing
@@ -33,7 +33,7 @@ WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May
 
 @pytest.fixture(scope="module")
 def pool_file(tmp_path_factory) -> Path:
-    """240 rows of 1 to 40 words; every tenth without a response would be set aside, so all have one."""
+    """Write 240 rows of 1 to 40 words, all with a response."""
     rng = random.Random(0)
 
     def words(most: int) -> str:
@@ -72,7 +72,7 @@ def run_on(pool_file, workspace, reading, method=SHIFT, report=None, seed=0):
     return measure(pool, method, reading, workspace, seed=seed, report=report or SilentReporter())
 
 
-def same(a, b):
+def assert_same_columns(a, b):
     for name, values in load_measured(a).columns.items():
         np.testing.assert_array_equal(values, load_measured(b).columns[name], err_msg=name)
 
@@ -82,7 +82,7 @@ def test_entropy_shift_measures_both_states_of_the_model(pool_file, workspace, r
     columns = load_measured(run).columns
     assert set(columns) == {"prompt_tokens", "response_tokens", "truncated", "nll", "entropy", "nll_cal", "entropy_cal"}
     assert all(np.isfinite(columns[name]).all() for name in ("nll", "entropy", "nll_cal", "entropy_cal"))
-    assert (columns["nll_cal"] < columns["nll"]).mean() > 0.9  # it learned from a fifth of such rows
+    assert (columns["nll_cal"] < columns["nll"]).mean() > 0.9  # it was trained on a fifth of these rows
     assert run.summary["rounds"][0]["rows"] == 48
     assert len(run.summary["rounds"][0]["loss"]) == run.summary["rounds"][0]["steps"] == 6
 
@@ -94,7 +94,7 @@ def test_a_second_call_measures_nothing(pool_file, workspace, reading):
     assert report.stages == []
 
 
-def test_methods_share_what_is_measured(pool_file, workspace, reading):
+def test_methods_share_a_run(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading)
     pool = load_pool(str(pool_file), workspace=workspace.root)
     for name in ("random", "longest", "lowest_nll", "highest_nll"):
@@ -106,8 +106,8 @@ def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading)
     report = Recorder()
     again = run_on(pool_file, workspace, reading, method=replace(SHIFT, alpha=0.3), report=report)
     assert again.id != first.id
-    already = [(name, done) for name, _, done in report.stages if done]
-    assert already == [("Tokenising", 240), ("Reading with the base model: NLL, entropy, embeddings", 240)]
+    reused = [(name, done) for name, _, done in report.stages if done]
+    assert reused == [("Tokenising", 240), ("Reading with the base model: NLL, entropy, embeddings", 240)]
 
 
 def test_another_seed_calibrates_on_other_rows(pool_file, workspace, reading):
@@ -147,34 +147,34 @@ def test_parts_hold_every_row_once_longest_first():
 
 
 def worker(pool_file: str, root: str, reading: Reading, pause: float = 0.0) -> None:
-    """One attempt, in a process that may be killed at any moment; parts are small so that there are many.
+    """Measure in a process that may be killed at any moment, in many small parts.
 
-    `pause` seconds go by after each part, so that whoever watches the folder can stop the worker between any two.
+    Wait `pause` seconds after each part, so that a test which watches the folder can kill the worker between any two.
     """
     passes.PART_SECONDS = 1e-5
     write = Parts.write
 
-    def slowly(parts: Parts, part: int, table: pa.Table) -> None:
+    def write_slowly(parts: Parts, part: int, table: pa.Table) -> None:
         write(parts, part, table)
         time.sleep(pause)
 
-    Parts.write = slowly
-    all_on(pool_file, Workspace(root), reading)
+    Parts.write = write_slowly
+    measure_slow_methods(pool_file, Workspace(root), reading)
 
 
-def all_on(pool_file, workspace, reading) -> list[Run]:
-    """Runs of all methods that take long, from one pass."""
+def measure_slow_methods(pool_file, workspace, reading) -> list[Run]:
+    """Measure all methods that take long, in one pass."""
     pool = load_pool(str(pool_file), workspace=workspace.root)
     return measure_all(pool, [SHIFT, COVER, ASK, SPREAD], reading, workspace, report=SilentReporter())
 
 
-def parts(root: Path) -> dict[Path, tuple[int, int]]:
-    """What is finished. Parts of activation states go when the whole of them is there, so that stands for them."""
-    found = [*root.glob("measurements/*/part-*"), *root.glob("models/*/state/*")]
-    return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in found if not activations(p.parent)}
+def finished_files(root: Path) -> dict[Path, tuple[int, int]]:
+    """Return time and inode of every finished part and model state, but parts of activations, which are removed."""
+    files = [*root.glob("measurements/*/part-*"), *root.glob("models/*/state/*")]
+    return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in files if not holds_activations(p.parent)}
 
 
-def activations(folder: Path) -> bool:
+def holds_activations(folder: Path) -> bool:
     spec = folder / "spec.json"
     return spec.exists() and json.loads(spec.read_text())["kind"] == "activations"
 
@@ -182,7 +182,7 @@ def activations(folder: Path) -> bool:
 @pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
-    whole = all_on(pool_file, Workspace(tmp_path / "whole"), reading)
+    whole = measure_slow_methods(pool_file, Workspace(tmp_path / "whole"), reading)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["core.measurement.measure", "core.pool.pools"])
     root = tmp_path / "killed"
@@ -193,12 +193,12 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
         process = context.Process(target=worker, args=(str(pool_file), str(root), reading, 0.05))
         process.start()
         enough = len(done) + rng.randint(1, 4)
-        while process.is_alive() and len(parts(root)) < enough:
+        while process.is_alive() and len(finished_files(root)) < enough:
             time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.05))  # anywhere in the making of the next part
+        time.sleep(rng.uniform(0, 0.05))  # at any point of the next part
         process.kill()
         process.join()
-        now = parts(root)
+        now = finished_files(root)
         assert {path: now.get(path) for path in done} == done  # nothing finished was lost or made again
         grown += len(now) > len(done)
         done = now
@@ -206,15 +206,15 @@ def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool
     process.start()
     process.join()
     assert process.exitcode == 0
-    now = parts(root)
+    now = finished_files(root)
     assert {path: now[path] for path in done} == done
     assert grown >= 10  # most attempts were killed in the middle of the work
-    for one, other in zip(whole, all_on(pool_file, Workspace(root), reading), strict=True):
-        same(one, other)
+    for one, other in zip(whole, measure_slow_methods(pool_file, Workspace(root), reading), strict=True):
+        assert_same_columns(one, other)
 
 
 @pytest.mark.slow
-def test_a_second_worker_waits_and_uses_the_first_ones_result(pool_file, tmp_path, reading):
+def test_a_second_worker_waits_and_uses_the_result_of_the_first(pool_file, tmp_path, reading):
     context = multiprocessing.get_context("forkserver")
     root = tmp_path / "shared"
     both = [context.Process(target=worker, args=(str(pool_file), str(root), reading)) for _ in range(2)]
@@ -242,14 +242,14 @@ def test_several_methods_are_measured_in_one_pass(pool_file, workspace, reading)
     assert [fits(run, method, pool, 0) for run, method in zip(runs, [SHIFT, COVER, ASK], strict=True)] == [True] * 3
 
 
-def test_riding_changes_nothing_that_the_pass_says(pool_file, workspace, reading, tmp_path):
+def test_collecting_activations_changes_no_score_of_the_pass(pool_file, workspace, reading, tmp_path):
     alone = load_measured(run_on(pool_file, Workspace(tmp_path / "alone"), reading, build_method("lowest_nll", {})))
-    ridden = load_measured(run_on(pool_file, workspace, reading, COVER))
+    together = load_measured(run_on(pool_file, workspace, reading, COVER))
     for name in ("nll", "entropy"):
-        np.testing.assert_allclose(ridden.columns[name], alone.columns[name], rtol=1e-6)
+        np.testing.assert_allclose(together.columns[name], alone.columns[name], rtol=1e-6)
 
 
-def test_a_pass_made_before_is_made_again_for_the_activations_alone(pool_file, workspace, reading):
+def test_after_a_pass_without_activations_another_collects_only_them(pool_file, workspace, reading):
     run_on(pool_file, workspace, reading, build_method("lowest_nll", {}))
     base = {path: path.stat().st_mtime_ns for path in workspace.root.glob("measurements/*/part-*")}
     report = Recorder()
@@ -268,22 +268,22 @@ def test_another_growth_or_number_of_clusters_runs_no_model(pool_file, workspace
     assert len(set(second.columns["activation_cluster"])) == 6
 
 
-def test_the_stored_gains_are_the_greedy_order_of_the_stored_states(pool_file, workspace, reading):
+def test_the_stored_gains_are_those_of_the_greedy_order(pool_file, workspace, reading):
     measured = load_measured(run_on(pool_file, workspace, reading, COVER))
-    cover = coverage_order(measured.need("activations"))
+    greedy = coverage_order(measured.need("activations"))
     order = COVER.order(measured, np.ones(240, bool), seed=0)
-    np.testing.assert_array_equal(order.rows, cover.rows)
-    np.testing.assert_array_equal(measured.columns["coverage_gain"][order.rows], cover.gains)
+    np.testing.assert_array_equal(order.rows, greedy.rows)
+    np.testing.assert_array_equal(measured.columns["coverage_gain"][order.rows], greedy.gains)
 
 
-def test_states_that_were_taken_away_are_missed_in_words(pool_file, workspace, reading):
+def test_removed_activations_are_a_clear_error(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading, COVER)
     (workspace.folder("measurements", run.kept["states"]) / "states.json").unlink()
     with pytest.raises(WorkspaceError, match="Measure again"):
         load_measured(run)
 
 
-def test_without_labels_tasks_are_derived_and_named_so(pool_file, workspace, reading):
+def test_without_labels_tasks_are_derived_and_their_names_show_it(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading, ASK)
     measured = load_measured(run)
     assert run.tasks.derived
@@ -294,8 +294,8 @@ def test_without_labels_tasks_are_derived_and_named_so(pool_file, workspace, rea
     assert np.bincount(measured.columns["task_code"][asked]).tolist() == [5, 5, 5]
 
 
-def labelled(tmp_path: Path) -> Path:
-    """240 rows: 160 of task "a", 60 of task "b", 20 without a label."""
+def write_labelled_rows(tmp_path: Path) -> Path:
+    """Write 240 rows: 160 of task "a", 60 of task "b", 20 without a label."""
     tasks = ["a"] * 160 + ["b"] * 60 + [None] * 20
     rows = [{"instruction": f"say {i}", "output": f"{i} it is", "task": task} for i, task in enumerate(tasks)]
     file = tmp_path / "labelled.jsonl"
@@ -304,7 +304,7 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def test_labels_are_the_tasks_and_rows_without_one_are_a_task_too(tmp_path, workspace, reading):
-    run = run_on(labelled(tmp_path), workspace, reading, ASK)
+    run = run_on(write_labelled_rows(tmp_path), workspace, reading, ASK)
     assert run.tasks.names == ("a", "b", None)
     assert run.tasks.source == "labels: task"
     assert load_measured(run).task_names() is None
@@ -313,7 +313,7 @@ def test_labels_are_the_tasks_and_rows_without_one_are_a_task_too(tmp_path, work
 
 
 def test_other_labels_are_another_measurement(tmp_path, workspace, reading):
-    file = labelled(tmp_path)
+    file = write_labelled_rows(tmp_path)
     run_on(file, workspace, reading, ASK)
     pool = load_pool(str(file), workspace=workspace.root)
     unlabelled = load_pool(str(file), workspace=workspace.root, fields=replace(pool.fields, task=None))
@@ -333,7 +333,7 @@ def test_prompts_alone_have_tasks_and_a_confidence(tmp_path, workspace, reading)
     assert sorted(order.rows.tolist()) == list(range(40))
 
 
-def test_all_tokens_give_states_to_rows_without_a_response(tmp_path, workspace, reading):
+def test_rows_without_a_response_have_activations_over_all_tokens(tmp_path, workspace, reading):
     file = tmp_path / "prompts.jsonl"
     file.write_text("".join(json.dumps({"prompt": f"tell me about number {i}"}) + "\n" for i in range(40)))
     measured = load_measured(run_on(file, workspace, reading, replace(COVER, tokens="all")))
@@ -347,7 +347,7 @@ def test_all_tokens_give_states_to_rows_without_a_response(tmp_path, workspace, 
 # Answers
 
 
-def test_answers_are_drawn_and_their_geometry_is_that_of_what_is_stored(pool_file, workspace, reading):
+def test_answers_are_sampled_and_the_scores_are_the_geometry_of_the_stored_matrices(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading, SPREAD)
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] <= 3).all()
@@ -362,55 +362,55 @@ def test_answers_are_drawn_and_their_geometry_is_that_of_what_is_stored(pool_fil
     )
 
 
-def test_other_bins_draw_no_answer_again(pool_file, workspace, reading):
+def test_another_number_of_bins_samples_no_answer_again(pool_file, workspace, reading):
     run_on(pool_file, workspace, reading, SPREAD)
     report = Recorder()
     run_on(pool_file, workspace, reading, replace(SPREAD, bins_measured=4), report=report)
-    already = dict((name, done) for name, _, done in report.stages)
-    assert already["Sampling answers"] == already["Embedding the answers"] == 240
+    reused = dict((name, done) for name, _, done in report.stages)
+    assert reused["Sampling answers"] == reused["Embedding the answers"] == 240
 
 
-def test_another_seed_draws_other_answers(pool_file, workspace, reading):
+def test_another_seed_samples_other_answers(pool_file, workspace, reading):
     one, other = (run_on(pool_file, workspace, reading, SPREAD, seed=s) for s in (0, 1))
     assert load_measured(one).columns["dispersion"].tolist() != load_measured(other).columns["dispersion"].tolist()
 
 
-def answered_elsewhere(tmp_path, ids) -> str:
+def write_answers(tmp_path, ids) -> str:
     file = tmp_path / "answers.jsonl"
     rows = [{"id": name, "generated_answers": [f"{k} it is", "a cat sat", "a cat sat"]} for k, name in enumerate(ids)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(file)
 
 
-def test_answers_made_elsewhere_are_joined_by_id(pool_file, workspace, reading, tmp_path):
+def test_answers_from_a_file_are_joined_by_id(pool_file, workspace, reading, tmp_path):
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    file = answered_elsewhere(tmp_path, pool.rows["id"].to_pylist()[:200][::-1])
+    file = write_answers(tmp_path, pool.rows["id"].to_pylist()[:200][::-1])
     run = run_on(pool_file, workspace, reading, replace(SPREAD, source="file", answers_file=file))
     measured = load_measured(run)
     assert np.isnan(measured.columns["dispersion"]).tolist() == [False] * 200 + [True] * 40
     assert (measured.columns["answers_counted"] == [3] * 200 + [0] * 40).all()
-    np.testing.assert_allclose(measured.columns["anisotropy"][:200], 0, atol=1e-6)  # two alike, one apart: a line
+    np.testing.assert_allclose(measured.columns["anisotropy"][:200], 0, atol=1e-6)  # two equal ones and another: a line
     assert run.summary["answers"]["missing"] == 120
 
 
 def test_a_changed_file_of_answers_is_another_measurement(pool_file, workspace, reading, tmp_path):
     ids = load_pool(str(pool_file), workspace=workspace.root).rows["id"].to_pylist()
-    method = replace(SPREAD, source="file", answers_file=answered_elsewhere(tmp_path, ids))
+    method = replace(SPREAD, source="file", answers_file=write_answers(tmp_path, ids))
     first = run_on(pool_file, workspace, reading, method)
     assert run_on(pool_file, workspace, reading, method).id == first.id
-    answered_elsewhere(tmp_path, ids[:100])
+    write_answers(tmp_path, ids[:100])
     second = load_measured(run_on(pool_file, workspace, reading, method))
     assert (second.columns["answers_counted"] == 0).sum() == 140
     assert (load_measured(first).columns["answers_counted"] == 3).all()
 
 
-@pytest.mark.parametrize(("source", "said"), [("file", "answers_file"), ("server", "base_url, served_model")])
-def test_a_source_without_its_place_is_refused(pool_file, workspace, reading, source, said):
-    with pytest.raises(MethodError, match=said):
+@pytest.mark.parametrize(("source", "words"), [("file", "answers_file"), ("server", "base_url, served_model")])
+def test_a_source_without_file_or_address_is_refused(pool_file, workspace, reading, source, words):
+    with pytest.raises(MethodError, match=words):
         run_on(pool_file, workspace, reading, replace(SPREAD, source=source))
 
 
-def test_tasks_are_numbered_by_size_and_rows_keep_theirs(tmp_path):
+def test_tasks_are_numbered_by_size(tmp_path):
     file = tmp_path / "few.jsonl"
     tasks = ["x", "y", "y", None]
     file.write_text("".join(json.dumps({"instruction": f"{t}", "output": "o", "task": t}) + "\n" for t in tasks))

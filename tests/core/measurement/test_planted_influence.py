@@ -1,4 +1,4 @@
-"""Preference influence finds what was planted: a reduced form of bench/planted_influence.py, with one base for all."""
+"""Preference influence ranks planted rows first: a short form of bench/planted_influence.py with one base model."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ SEEDS = (0, 1, 2)
 
 
 @pytest.mark.slow
-def test_clean_rows_of_the_targets_topics_come_first_and_more_of_them_than_by_less_or_at_random(tmp_path):
+def test_clean_rows_of_the_targets_topics_come_first_and_more_than_with_less_or_random(tmp_path):
     language = Language(0)
     base = make_base(language, tmp_path / "base")
     shares = [measure_shares(language, base, seed, tmp_path / str(seed)) for seed in SEEDS]

@@ -1,4 +1,4 @@
-"""From target sets to influences: equal to a loop over rows and pairs, stored once, resumed to the bit."""
+"""Influences equal a loop over rows and pairs, are stored once, and are resumed to the same bits."""
 
 import json
 import random
@@ -40,7 +40,7 @@ def words(rng, most):
 
 @pytest.fixture(scope="module")
 def pool_file(tmp_path_factory):
-    """Rows of 1 to 20 words; the first asks what a pair asks."""
+    """Write rows of 1 to 20 words; the first has the prompt of a pair."""
     rng = random.Random(0)
     rows = [{"instruction": f"{words(rng, 20)} {i}", "output": words(rng, 20)} for i in range(ROWS)]
     rows[0]["instruction"] = "prompt 0"
@@ -81,8 +81,8 @@ def run_on(pool_file, workspace, reading, method, report=None):
     return measure(pool, method, reading, workspace, seed=0, report=report or SilentReporter())
 
 
-class Stages(SilentReporter):
-    """Remembers what was begun, and how many rows of it were done already."""
+class StageRecorder(SilentReporter):
+    """Records the stages that begin, with the rows done already; `stop_at`: a note that cancels the work."""
 
     def __init__(self, stop_at=None):
         self.begun, self.stop_at = [], stop_at
@@ -95,11 +95,11 @@ class Stages(SilentReporter):
             raise Cancelled("stopped by the test")
 
 
-# The formula, by the simplest loop there is
+# The formula, in a plain loop
 
 
 def loss_gradient(model, tokens, spans, mean):
-    """∇ of the NLL of one row over the LoRA matrices: {name: tensor}."""
+    """Return the gradient of one row's NLL with respect to the LoRA matrices: {name: tensor}."""
     ids = torch.tensor(np.asarray(tokens, np.int64))[None]
     parameters = {name: module.weight for name, module in adapter_matrices(model.network).items()}
     for weight in parameters.values():
@@ -129,119 +129,121 @@ def adam_step(gradient, moments, steps):
     return torch.cat(parts)
 
 
-def by_hand(pool, pairs, checkpoints, sweep):
-    """(N, S) by one row and one pair at a time, for both losses."""
+def loop_over_pairs(pool, pairs, checkpoints, stages):
+    """Return influences (N, S) for both losses, computed for one row and one pair at a time."""
     rates = np.array([c.learning_rate for c in checkpoints])
     total = {"preference": 0.0, "sft": 0.0}
     for weight, checkpoint in zip(rates / rates.sum(), checkpoints, strict=True):
-        model, moments = sweep.model(checkpoint.state), load_file(checkpoint.moments)
-        towards = {"preference": [], "sft": []}
+        model, moments = stages.model(checkpoint.state), load_file(checkpoint.moments)
+        directions = {"preference": [], "sft": []}
         for j in range(len(pairs.subtasks)):
             good, bad = ((side["tokens"][j], side["spans"][j]) for side in (pairs.chosen, pairs.rejected))
-            towards["preference"].append(
+            directions["preference"].append(
                 unit(flat(loss_gradient(model, *good, False)) - flat(loss_gradient(model, *bad, False)))
             )
-            towards["sft"].append(unit(flat(loss_gradient(model, *good, True))))
-        cosines = {loss: np.full((len(pool), len(pairs.names)), np.nan) for loss in towards}
+            directions["sft"].append(unit(flat(loss_gradient(model, *good, True))))
+        cosines = {loss: np.full((len(pool), len(pairs.names)), np.nan) for loss in directions}
         for i in range(len(pool)):
-            row = sweep.tokens.batch(np.array([i]))
+            row = stages.tokens.batch(np.array([i]))
             if len(row["spans"][0]):
                 step = adam_step(
                     loss_gradient(model, row["tokens"][0], row["spans"][0], True), moments, checkpoint.steps
                 )
-                for loss, units in towards.items():
+                for loss, units in directions.items():
                     for s, name in enumerate(pairs.names):
-                        mine = [unit(step) @ u for u, of in zip(units, pairs.subtasks, strict=True) if of == name]
-                        cosines[loss][i, s] = torch.stack(mine).mean()
+                        own = [unit(step) @ u for u, of in zip(units, pairs.subtasks, strict=True) if of == name]
+                        cosines[loss][i, s] = torch.stack(own).mean()
         total = {loss: total[loss] + weight * cosines[loss] for loss in total}
     return total
 
 
-def test_influences_are_those_of_a_loop_over_rows_pairs_and_checkpoints(pool_file, workspace, reading, targets):
+def test_influences_equal_a_loop_over_rows_pairs_and_checkpoints(pool_file, workspace, reading, targets):
     method = method_of(targets[0], subtask="kind")
     run = run_on(pool_file, workspace, reading, method)
-    found = load_measured(run).need("influences")
-    assert found.subtasks == {"wanted": ("a", "b")}
+    influences = load_measured(run).need("influences")
+    assert influences.subtasks == {"wanted": ("a", "b")}
     pool = load_pool(str(pool_file), workspace=workspace.root)
-    sweep = PoolStages(pool, reading, resolve_model(reading.model, None), workspace, SilentReporter())
+    stages = PoolStages(pool, reading, resolve_model(reading.model, None), workspace, SilentReporter())
     checkpoints = load_epoch_checkpoints(next(workspace.root.glob("models/*")))
-    wanted = by_hand(pool, read_pairs(sweep, method, str(targets[0]), 0), checkpoints, sweep)
+    expected = loop_over_pairs(pool, read_pairs(stages, method, str(targets[0]), 0), checkpoints, stages)
     for loss in ("preference", "sft"):
-        np.testing.assert_allclose(getattr(found, loss), wanted[loss], atol=2e-5)
+        np.testing.assert_allclose(getattr(influences, loss), expected[loss], atol=2e-5)
 
 
 # Stored once
 
 
-def test_what_was_stopped_goes_on_and_gives_the_same_bits(pool_file, workspace, reading, targets, tmp_path):
+def test_an_interrupted_measurement_resumes_with_the_same_bits(pool_file, workspace, reading, targets, tmp_path):
     method = method_of(targets[0])
     whole = load_measured(run_on(pool_file, workspace, reading, method)).need("influences")
     other = type(workspace)(tmp_path / "other")
     for place in ("after epoch 1", "after epoch 2"):
         with pytest.raises(Cancelled):
-            run_on(pool_file, other, reading, method, Stages(f"Influence of each row {place}"))
-    report = Stages()
+            run_on(pool_file, other, reading, method, StageRecorder(f"Influence of each row {place}"))
+    report = StageRecorder()
     again = load_measured(run_on(pool_file, other, reading, method, report)).need("influences")
     np.testing.assert_array_equal(again.preference, whole.preference)
-    assert ("Influence of each row after epoch 1 of 2", 0) not in report.begun  # done before, so not begun again
+    assert ("Influence of each row after epoch 1 of 2", 0) not in report.begun  # complete, so it does not begin again
 
 
-def test_another_target_repeats_nothing_of_the_first(pool_file, workspace, reading, targets):
+def test_another_target_repeats_no_work_of_the_first(pool_file, workspace, reading, targets):
     first = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0]))).need("influences")
     stamps = {f: f.stat().st_mtime_ns for f in workspace.root.glob("measurements/*/part-*")}
     both = method_of(targets[0], targets=f"wanted={targets[0]}; other={targets[1]}")
-    found = load_measured(run_on(pool_file, workspace, reading, both)).need("influences")
-    assert found.targets == ("wanted", "other")
-    np.testing.assert_array_equal(found.of("wanted", "preference"), first.preference)
+    influences = load_measured(run_on(pool_file, workspace, reading, both)).need("influences")
+    assert influences.targets == ("wanted", "other")
+    np.testing.assert_array_equal(influences.of("wanted", "preference"), first.preference)
     assert {f: f.stat().st_mtime_ns for f in stamps} == stamps
     assert len(list(workspace.root.glob("models/*"))) == 1
 
 
-def test_the_form_of_adam_and_momentum_change_influences_not_the_warm_up(pool_file, workspace, reading, targets):
-    made = [
+def test_form_and_momentum_of_adam_change_influences_but_not_the_warm_up(pool_file, workspace, reading, targets):
+    influences = [
         load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], **choice)))
         .need("influences")
         .preference
         for choice in ({}, {"form": "release"}, {"momentum": "off"})
     ]
-    assert not np.allclose(made[0], made[1], equal_nan=True) and not np.allclose(made[0], made[2], equal_nan=True)
+    assert not np.allclose(influences[0], influences[1], equal_nan=True)
+    assert not np.allclose(influences[0], influences[2], equal_nan=True)
     assert len(list(workspace.root.glob("models/*"))) == 1
 
 
-def test_a_pairs_file_that_has_changed_is_measured_anew(pool_file, workspace, reading, targets):
+def test_a_changed_file_of_pairs_is_measured_anew(pool_file, workspace, reading, targets):
     pool = load_pool(str(pool_file), workspace=workspace.root)
     method = method_of(targets[1])
     run_on(pool_file, workspace, reading, method)
     assert find_run(workspace, pool, method, reading, 0) is not None
     write_pairs(targets[1], 3, 99)
     assert find_run(workspace, pool, method, reading, 0) is None
-    targets[1].unlink()  # gone: what was measured still stands
+    targets[1].unlink()  # a removed file counts as unchanged
     assert find_run(workspace, pool, method, reading, 0) is not None
 
 
-# What is told
+# Facts, warnings and errors
 
 
-def test_a_run_tells_of_its_targets_and_of_the_warm_up(pool_file, workspace, reading, targets):
+def test_the_summary_describes_the_targets_and_the_warm_up(pool_file, workspace, reading, targets):
     run = run_on(pool_file, workspace, reading, method_of(targets[0], subtask="kind", pairs=2))
-    (told,) = run.summary["targets"]
-    assert (told["name"], told["pairs"], told["available"], told["subtasks"]) == ("wanted", 4, 5, {"a": 2, "b": 2})
-    assert len(told["accuracy"]) == 1 + 2 and len(told["margin_accuracy"]) == 2
-    assert all(0 <= share <= 1 for share in told["accuracy"])
-    story = run.summary["warm_up"]
-    assert (story["rows"], story["rank"], len(story["loss"])) == (ROWS, 4, story["steps"])
-    assert story["epoch_rates"][0] > story["epoch_rates"][1] > 0
-    assert any("longer one" in doubt for doubt in run.summary["warnings"])
+    (target,) = run.summary["targets"]
+    assert (target["name"], target["pairs"], target["available"]) == ("wanted", 4, 5)
+    assert target["subtasks"] == {"a": 2, "b": 2}
+    assert len(target["accuracy"]) == 1 + 2 and len(target["margin_accuracy"]) == 2
+    assert all(0 <= share <= 1 for share in target["accuracy"])
+    warm_up = run.summary["warm_up"]
+    assert (warm_up["rows"], warm_up["rank"], len(warm_up["loss"])) == (ROWS, 4, warm_up["steps"])
+    assert warm_up["epoch_rates"][0] > warm_up["epoch_rates"][1] > 0
+    assert any("longer one" in warning for warning in run.summary["warnings"])
 
 
-def test_rows_that_ask_what_a_pair_asks_are_counted(pool_file, workspace, reading, targets):
+def test_rows_with_the_prompt_of_a_pair_are_counted(pool_file, workspace, reading, targets):
     run = run_on(pool_file, workspace, reading, method_of(targets[0]))
-    (told,) = run.summary["targets"]
-    assert (told["shared_rows"], told["shared_pairs"]) == (1, 1)
-    assert any("1 rows of the pool ask the same as 1 pairs" in doubt for doubt in run.summary["warnings"])
+    (target,) = run.summary["targets"]
+    assert (target["shared_rows"], target["shared_pairs"]) == (1, 1)
+    assert any("1 rows of the pool ask the same as 1 pairs" in warning for warning in run.summary["warnings"])
 
 
-def test_pairs_of_which_none_can_be_used_are_refused(pool_file, workspace, reading, tmp_path):
+def test_a_set_without_a_usable_pair_is_refused(pool_file, workspace, reading, tmp_path):
     file = tmp_path / "same.jsonl"
     file.write_text(json.dumps({"prompt": "p", "chosen": "x " * 400 + "a", "rejected": "x " * 400 + "b"}) + "\n")
     with pytest.raises(MethodError, match="no pair has two different answers within 16 tokens"):
@@ -257,7 +259,7 @@ def test_a_pool_without_responses_is_refused(workspace, reading, targets, tmp_pa
         run_on(file, workspace, reading, method_of(targets[0]))
 
 
-def test_each_target_is_a_score_of_its_own(pool_file, workspace, reading, targets):
+def test_each_target_has_its_own_score(pool_file, workspace, reading, targets):
     both = f"wanted={targets[0]}; other={targets[1]}"
     measured = load_measured(run_on(pool_file, workspace, reading, method_of(targets[0], targets=both)))
     scores = PreferenceInfluence(targets=both, target="other").scores(measured)
@@ -266,7 +268,7 @@ def test_each_target_is_a_score_of_its_own(pool_file, workspace, reading, target
     assert not np.allclose(scores["influence.wanted"], scores["less.wanted"], equal_nan=True)
 
 
-def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, reading, targets, tmp_path):
+def test_a_manifest_names_the_pairs_and_refuses_others(pool_file, workspace, reading, targets, tmp_path):
     pool = load_pool(str(pool_file), workspace=workspace.root)
     method = method_of(targets[1])
     plan = parse_recipe(
@@ -289,7 +291,7 @@ def test_a_manifest_names_the_pairs_and_notices_others(pool_file, workspace, rea
         replay_rows(manifest, plan, pool, run_on(pool_file, workspace, reading, method), tmp_path / "again.jsonl")
 
 
-def test_what_is_loaded_reads_as_a_state_of_the_model(pool_file, workspace, reading, targets):
+def test_a_checkpoint_can_be_loaded_as_a_state_of_the_model(pool_file, workspace, reading, targets):
     run_on(pool_file, workspace, reading, method_of(targets[0]))
     last = load_epoch_checkpoints(next(workspace.root.glob("models/*")))[-1]
     assert adapter_matrices(load_model(resolve_model(reading.model, None), state=last.state).network)
