@@ -47,11 +47,11 @@ from tests.core.models.families import FAMILIES, GROUPED, every_family, network_
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-SAME = 1e-4  # relative, in float32: sums are computed in another order
-LOWER = 0.1  # relative, of a mean over tokens in bfloat16: eight bits of each number
-ROOM = 96 << 20  # bytes: less than the batches to be halved need
+SAME = 1e-4  # relative, in float32: the order of sums differs
+LOWER = 0.1  # relative, of a mean over tokens in bfloat16, which has eight significant bits
+ROOM = 96 << 20  # bytes: less than a whole batch needs in the tests of halving
 BLOCKS = {name: FAMILIES[name] for name in ("llama", "gpt2", "gemma2 capped", "phi with bias")}
-BLOCKS |= {"apertus": ApertusConfig(**GROUPED)}  # an activation function with weights of its own
+BLOCKS |= {"apertus": ApertusConfig(**GROUPED)}  # an activation function with weights
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 
 
@@ -71,13 +71,13 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def both(ref):
-    """The same model on the CPU and on the GPU, in float32."""
+    """Return the same model on the CPU and on the GPU, in float32."""
     return [load_model(ref, dtype="float32", device=device) for device in ("cpu", "cuda")]
 
 
 @pytest.fixture(scope="module")
 def batch():
-    """Short and long rows; no response, several, no prompt, and a prefix of 40 tokens that half of them share."""
+    """Return short and long rows: no response, several, no prompt; half of them share a prefix of 40 tokens."""
     rng = np.random.default_rng(0)
     lengths = [160, 7, 90, 12, 150, 80, 3, 133, 2, 120, 100, 70]
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
@@ -89,7 +89,7 @@ def batch():
 
 
 def assert_near(actual, expected, tolerance=SAME):
-    """Compare relative to each value; vectors relative to their length."""
+    """Compare with a tolerance relative to each value, or to the length of each vector."""
     actual, expected = (np.asarray(x, np.float64) for x in (actual, expected))
     assert np.isnan(actual).tolist() == np.isnan(expected).tolist()
     scale = np.linalg.norm(expected, axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected)
@@ -173,7 +173,7 @@ def test_a_row_is_read_token_by_token(both, batch):
 # --- continuing prompts
 
 
-def test_the_continuation_is_as_likely(both, batch):
+def test_the_confidence_of_continuations_is_the_same(both, batch):
     expected, actual = (GreedyContinuation(model, new_tokens=8)(batch) for model in both)
     assert_near(actual["confidence"], expected["confidence"], 8 * SAME)
     np.testing.assert_array_equal(actual["continued"], expected["continued"])
@@ -186,7 +186,7 @@ def test_the_sampling_noise_is_the_same():
     )
 
 
-def test_the_same_answers_are_sampled(both, batch):
+def test_sampled_answers_are_the_same(both, batch):
     warm = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=40)
     samplers = [Sampler(model, warm) for model in both]
     assert samplers[1].can_batch and samplers[1].shares_prefix
@@ -238,7 +238,7 @@ def assert_same_outcome(actual, expected):
 
 
 @either_way
-def test_training_ends_in_the_same_state(ref, batch, spec, tmp_path):
+def test_training_gives_the_same_state(ref, batch, spec, tmp_path):
     outcomes = [trained(ref, batch, spec, tmp_path / device, device) for device in ("cuda", "cpu")]
     assert_same_outcome(*outcomes)
     assert outcomes[0][0][-1] < outcomes[0][0][0]
@@ -278,7 +278,7 @@ def test_loading_on_the_cpu_uses_no_gpu_memory(ref, adapters):
     assert torch.cuda.max_memory_allocated() == before
 
 
-@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "checkpointed"])
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["stored", "checkpointed"])
 def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
     last = adapters[-1]
     other = batch | {"tokens": [np.where(np.arange(len(t)) == len(t) - 1, 7, t) for t in batch["tokens"]]}
@@ -304,8 +304,8 @@ def test_gradients_of_rows_and_pairs_agree(ref, batch, adapters, checkpointing):
 
 
 @contextmanager
-def little_memory(room=ROOM):
-    """Limit this process to so many bytes more than it uses now."""
+def limit_memory(room=ROOM):
+    """Limit this process to `room` bytes more than it uses now."""
     gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
@@ -318,7 +318,7 @@ def little_memory(room=ROOM):
 
 @pytest.fixture(scope="module")
 def many():
-    """More rows than fit into memory at once."""
+    """Return more rows than fit into memory at once."""
     rng = np.random.default_rng(1)
     tokens = [rng.integers(4, 300, 500).astype(np.uint32) for _ in range(600)]
     return {"tokens": tokens, "spans": [np.array([490, 500], np.int32)] * 600}
@@ -330,7 +330,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(both, many):
     hook = both[1].network.base_model.register_forward_pre_hook(
         lambda _module, _args, given: sizes.append(len(given["input_ids"])), with_kwargs=True
     )
-    with little_memory():
+    with limit_memory():
         actual = probe(many)
     hook.remove()
     assert len(sizes) > 1 and sizes[0] == 600 > sizes[-1]
@@ -344,7 +344,7 @@ def test_gradients_that_do_not_fit_are_computed_for_fewer_rows(ref, many, adapte
     direction = {name: torch.ones(shape) for name, shape in gradients.shapes.items()}
     some = {name: values[:300] for name, values in many.items()}
     expected = RowGradients(model).scores(some, [direction])
-    with little_memory():
+    with limit_memory():
         actual = gradients.scores(some, [direction])
     assert_near(actual.nll, expected.nll)
     np.testing.assert_allclose(actual.cosines, expected.cosines, atol=1e-3 * np.abs(expected.cosines).max())
@@ -354,7 +354,7 @@ def test_training_uses_smaller_batches_if_memory_is_short(ref, many, tmp_path):
     some = {name: values[:64] for name, values in many.items()}
     spec = TrainSpec(learning_rate=1e-3, epochs=1, batch_size=32)
     expected = trained(ref, some, spec, tmp_path / "roomy", "cuda")
-    with little_memory(ROOM // 2):
+    with limit_memory(ROOM // 2):
         actual = trained(ref, some, spec, tmp_path / "tight", "cuda")
     assert_same_outcome(actual, expected)
 
@@ -369,7 +369,7 @@ def test_all_memory_is_released(ref, both, batch, adapters, tmp_path):
         gradients.scores(batch, [{name: torch.ones(shape) for name, shape in gradients.shapes.items()}])
         trained(ref, batch, replace(FULL, epochs=1), folder, "cuda")
 
-    everything(tmp_path / "first")  # libraries allocate a workspace on first use, and keep it
+    everything(tmp_path / "first")  # libraries allocate a workspace on first use and never free it
     gc.collect()
     before = torch.cuda.memory_allocated()
     everything(tmp_path / "second")
@@ -382,7 +382,7 @@ def test_all_memory_is_released(ref, both, batch, adapters, tmp_path):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """40 rows of two tasks, and pairs of a preferred and a rejected response."""
+    """Write 40 rows of two tasks, and pairs of a preferred and a rejected response."""
     rng, folder = random.Random(0), tmp_path_factory.mktemp("files")
 
     def words(most):
@@ -407,7 +407,7 @@ def methods(files):
     ]
 
 
-def measured(files, model, folder, device, dtype="float32", report=None):
+def measure_columns(files, model, folder, device, dtype="float32", report=None):
     workspace = Workspace(folder)
     pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
     reading = Reading(model=model, max_length=128, device=device, dtype=dtype)
@@ -419,29 +419,29 @@ def measured(files, model, folder, device, dtype="float32", report=None):
     return columns | {"influences": influences}
 
 
-class StoppedAt(SilentReporter):
-    """Interrupts a measurement once at each of its stages."""
+class Interrupter(SilentReporter):
+    """Interrupts a measurement once in each of its stages."""
 
     def __init__(self):
-        self.met, self.turns = set(), 0
+        self.interrupted, self.attempts = set(), 0
 
     def note(self, text):
         stage = text.split(":")[0]
-        if stage not in self.met:
-            self.met.add(stage)
+        if stage not in self.interrupted:
+            self.interrupted.add(stage)
             raise InterruptedError
 
 
-ALIKE = {"nll": SAME, "entropy": SAME, "nll_cal": 1e-2, "entropy_cal": 1e-2, "confidence": 1e-3}
-NEARLY = {"nll": LOWER, "entropy": LOWER, "nll_cal": 2 * LOWER, "entropy_cal": 2 * LOWER}
+TOLERANCES = {"nll": SAME, "entropy": SAME, "nll_cal": 1e-2, "entropy_cal": 1e-2, "confidence": 1e-3}
+BFLOAT16_TOLERANCES = {"nll": LOWER, "entropy": LOWER, "nll_cal": 2 * LOWER, "entropy_cal": 2 * LOWER}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny", "embedded"])
 def test_every_method_measures_the_same(files, ref, model, tmp_path):
     name = ref.path if model == "tiny" else model
-    expected, actual = (measured(files, name, tmp_path / device, device) for device in ("cpu", "cuda"))
-    for column, tolerance in ALIKE.items():
+    expected, actual = (measure_columns(files, name, tmp_path / device, device) for device in ("cpu", "cuda"))
+    for column, tolerance in TOLERANCES.items():
         assert_near(actual[column], expected[column], tolerance)
     assert np.corrcoef(actual["influences"].ravel(), expected["influences"].ravel())[0, 1] > 0.99
     assert actual["dispersion"] == pytest.approx(expected["dispersion"], rel=1e-2, nan_ok=True)
@@ -449,8 +449,10 @@ def test_every_method_measures_the_same(files, ref, model, tmp_path):
 
 @pytest.mark.slow
 def test_every_method_measures_in_bfloat16(files, tmp_path):
-    expected, actual = (measured(files, "embedded", tmp_path / d, "cuda", d) for d in ("float32", pick_dtype("cuda")))
-    for column, tolerance in NEARLY.items():
+    expected, actual = (
+        measure_columns(files, "embedded", tmp_path / d, "cuda", d) for d in ("float32", pick_dtype("cuda"))
+    )
+    for column, tolerance in BFLOAT16_TOLERANCES.items():
         assert_near(actual[column], expected[column], tolerance)
     np.testing.assert_array_equal(np.isnan(actual["confidence"]), np.isnan(expected["confidence"]))
     assert np.isfinite(actual["influences"]).all()
@@ -458,21 +460,21 @@ def test_every_method_measures_in_bfloat16(files, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_measurement_resumes(files, ref, tmp_path):
-    report = StoppedAt()
-    while report.turns < 50:
+    report = Interrupter()
+    while report.attempts < 50:
         try:
-            actual = measured(files, ref.path, tmp_path / "stopped", "cuda", report=report)
+            actual = measure_columns(files, ref.path, tmp_path / "stopped", "cuda", report=report)
             break
         except InterruptedError:
-            report.turns += 1
-    assert report.turns > 5
-    expected = measured(files, ref.path, tmp_path / "whole", "cuda")
-    for column, tolerance in ALIKE.items():
+            report.attempts += 1
+    assert report.attempts > 5
+    expected = measure_columns(files, ref.path, tmp_path / "whole", "cuda")
+    for column, tolerance in TOLERANCES.items():
         assert_near(actual[column], expected[column], tolerance)
     shutil.rmtree(tmp_path / "stopped")
 
 
-def test_the_trial_knows_where_it_runs(files, ref, workspace):
+def test_a_trial_runs_on_the_device(files, ref, workspace):
     pool = load_pool(str(files / "pool.jsonl"), workspace=workspace.root)
     reading = Reading(model=ref.path, max_length=128, device="cuda", dtype="float32")
     actual = estimate(pool, methods(files), reading, workspace, report=SilentReporter())

@@ -1,13 +1,13 @@
-"""Measurements that were stored before stay valid: their keys, and a whole workspace that an earlier Winnow wrote.
+"""Stored measurements stay valid: their keys, and a whole workspace that an earlier version wrote.
 
-Everything goes through the command line. Beside this file:
+Everything goes through the command line. Data in this folder:
 
     stored_pool.jsonl         17 rows of the demo pool, two of them duplicates, with a number in each
-    stored_keys.json          what measuring it stores: every key, what it is made of, and the files; rows selected
-    stored_workspace.tar.gz   the workspace itself, without the weights of trained states; exports among it
+    stored_keys.json          what measuring the pool stores: keys with their specs, files, and the rows selected
+    stored_workspace.tar.gz   the workspace itself with its exports, without the weights of trained states
 
-`python -m tests.core.test_stored_keys` writes the last two again. Only a change that is meant to make all stored
-measurements invalid is a reason to do so.
+`python -m tests.core.test_stored_keys` writes the last two again. Do so only for a change that is meant to invalidate
+all stored measurements.
 """
 
 import gzip
@@ -32,14 +32,14 @@ from core.__main__ import app
 
 HERE = Path(__file__).parent
 POOL, KEYS, ARCHIVE = (HERE / f"stored_{name}" for name in ("pool.jsonl", "keys.json", "workspace.tar.gz"))
-ANSWERS = "answers.jsonl"  # made here, with a fixed time of change, as that enters the key of a run
-CHANGED = 1_700_000_000
-KEPT = ("pools", "measurements", "runs", "exports")  # in the archive
-PLAIN = (  # the methods as they are, with the suggestions for the embedded model
+ANSWERS = "answers.jsonl"  # written by tests, with a fixed modification time, which is part of a run's key
+MODIFIED = 1_700_000_000
+ARCHIVED = ("pools", "measurements", "runs", "exports")  # folders in the archive
+PLAIN = (  # methods with the parameters suggested for the embedded model
     *("entropy_shift", "activation_coverage", "task_confidence"),
     *("random", "longest", "lowest_nll", "highest_nll"),
 )
-VARIED = {  # with other settings, small where time depends on them: each is a run of its own
+VARIED = {  # name -> options with other settings, small where time depends on them; each makes another run
     "answer_divergence": ["--method", "answer_divergence", "--set", "max_new_tokens=4"],
     "preference_influence": ["--method", "preference_influence", "--set", "pairs=1"],
     "imported": ["--method", "imported", "--set", "field=quality"],
@@ -68,7 +68,7 @@ VARIED = {  # with other settings, small where time depends on them: each is a r
         *("--dtype", "float32"),
     ],
 }
-ASKED = {name: ["--method", name] for name in PLAIN} | VARIED
+COMMANDS = {name: ["--method", name] for name in PLAIN} | VARIED
 MAPS = ("prompt", "response", "answers", "activations")
 TOKENS = ["--method", "entropy_shift", "--number", "2", "--json"]
 
@@ -79,7 +79,7 @@ pytestmark = [
 
 
 def winnow(*words: str | Path) -> str:
-    """What `python -m core WORDS` prints."""
+    """Return the output of `python -m core WORDS`."""
     result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -88,38 +88,38 @@ def winnow(*words: str | Path) -> str:
 # Write
 
 
-def make_answers() -> None:
-    """Three answers to each row, in the working directory: what a run says of a file holds its path as given."""
+def write_answers() -> None:
+    """Write three answers to each row, in the working directory, because a run stores the path of the file as given."""
     rows = [json.loads(line) for line in POOL.read_text().splitlines()]
     answers = [[row["output"], f"Not so: {row['task']}.", row["instruction"][:k]] for k, row in enumerate(rows, 5)]
     lines = [{"id": row["id"], "generated_answers": three} for row, three in zip(rows, answers, strict=True)]
     Path(ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    os.utime(ANSWERS, (CHANGED, CHANGED))
+    os.utime(ANSWERS, (MODIFIED, MODIFIED))
 
 
-def make_everything(place: Path) -> str:
-    """A workspace with the pool measured in every way; the pool's fingerprint."""
-    make_answers()
+def measure_everything(place: Path) -> str:
+    """Measure the pool in every way in one workspace; return its fingerprint."""
+    write_answers()
     pool: str = json.loads(winnow("inspect", POOL, "--json", "--workspace", place))["fingerprint"]
-    for words in ASKED.values():
+    for words in COMMANDS.values():
         winnow("measure", pool, *words, "--workspace", place)
     for threshold in ("0.8", "0.5"):
         winnow("duplicates", pool, "--threshold", threshold, "--workspace", place)
     winnow("tokens", pool, *TOKENS, "--workspace", place)
     for of in MAPS:
-        map_of(pool, of, place)
+        make_map(pool, of, place)
     return pool
 
 
-def map_of(pool: str, of: str, place: Path) -> str:
-    """The folder of a map, made now or before."""
+def make_map(pool: str, of: str, place: Path) -> str:
+    """Make a map unless stored; return the name of its folder."""
     words = ["--method", "answer_divergence", "--set", "max_new_tokens=4", "--of", of, "--layout", "pca", "--json"]
     return Path(json.loads(winnow("project", pool, *words, "--workspace", place))["pca"]).parent.name
 
 
 def select_everything(pool: str, place: Path, out: Path) -> None:
-    """A selection for each of ASKED, with its manifest."""
-    for name, words in ASKED.items():
+    """Write a selection for each of COMMANDS, with its manifest."""
+    for name, words in COMMANDS.items():
         more = ["--filter", "near duplicates once"] if name == "longest" else []
         more += ["--rejected", "--held-out", "20%"] if name == "entropy_shift" else []
         winnow("select", pool, *words, "--budget", "6", *more, "--out", out / file_of(name), "--workspace", place)
@@ -133,30 +133,30 @@ def file_of(name: str) -> str:
 
 
 def describe(place: Path) -> dict[str, Any]:
-    """Every key in a workspace, what it is made of where that is stored, and the files; no measured number."""
-    found: dict[str, Any] = {"pools": [], "measurements": {}, "models": {}, "runs": {}}
-    for folder in sorted((place / "pools").iterdir()):  # its key holds a path and a time
+    """Return every key in a workspace, its spec if stored, and its files, without measured numbers."""
+    facts: dict[str, Any] = {"pools": [], "measurements": {}, "models": {}, "runs": {}}
+    for folder in sorted((place / "pools").iterdir()):  # the key depends on a path and a time
         about = json.loads((folder / "pool.json").read_text())
         stored = {name: about[name] for name in ("fingerprint", "fields", "rows")}
-        found["pools"].append(stored | {"files": files_in(folder)})
+        facts["pools"].append(stored | {"files": files_in(folder)})
     for folder in sorted((place / "measurements").iterdir()):
         spec = folder / "spec.json"
         stored = json.loads(spec.read_text()) if spec.exists() else None
-        found["measurements"][folder.name] = {"spec": stored, "files": files_in(folder)}
+        facts["measurements"][folder.name] = {"spec": stored, "files": files_in(folder)}
     for folder in sorted((place / "models").iterdir()):
         about = json.loads((folder / "loss.json").read_text())
         stored = {name: about[name] for name in ("format", "key", "spec", "rows", "dtype")}
-        found["models"][folder.name] = stored | {"files": files_in(folder)}
+        facts["models"][folder.name] = stored | {"files": files_in(folder)}
     for folder in sorted((place / "runs").iterdir()):
         about = json.loads((folder / "run.json").read_text())
-        shared = {about["kept"].pop(name, None) for name in ("tokens", "base")} - {None}  # named since version 0.2
-        assert shared <= set(found["measurements"])
-        found["runs"][folder.name] = {k: v for k, v in about.items() if k != "summary"} | {
+        shared = {about["kept"].pop(name, None) for name in ("tokens", "base")} - {None}  # in `kept` since version 0.2
+        assert shared <= set(facts["measurements"])
+        facts["runs"][folder.name] = {k: v for k, v in about.items() if k != "summary"} | {
             "summary": sorted(about["summary"]),
             "given": about["summary"].get("given"),
             "files": files_in(folder),
         }
-    return found
+    return facts
 
 
 def files_in(folder: Path) -> list[str]:
@@ -167,9 +167,9 @@ def ids_of(file: Path) -> list[str]:
     return [json.loads(line)["id"] for line in file.read_text().splitlines()]
 
 
-def manifest_of(chosen: Path) -> dict[str, Any]:
-    """A manifest without the version that wrote it."""
-    manifest: dict[str, Any] = json.loads(chosen.with_suffix(".manifest.json").read_text())
+def manifest_of(file: Path) -> dict[str, Any]:
+    """Load the manifest of an exported file, without the version that wrote it."""
+    manifest: dict[str, Any] = json.loads(file.with_suffix(".manifest.json").read_text())
     del manifest["tool"]
     return manifest
 
@@ -179,17 +179,17 @@ def manifest_of(chosen: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def frozen() -> dict[str, Any]:
-    known: dict[str, Any] = json.loads(KEYS.read_text())
-    return known
+    stored: dict[str, Any] = json.loads(KEYS.read_text())
+    return stored
 
 
-def test_measuring_in_every_way_makes_the_stored_keys(frozen: dict[str, Any], tmp_path: Path):
+def test_measuring_in_every_way_gives_the_stored_keys(frozen: dict[str, Any], tmp_path: Path):
     with chdir(tmp_path):
-        pool = make_everything(tmp_path / "workspace")
+        pool = measure_everything(tmp_path / "workspace")
     assert pool == frozen["pool"]
-    made = json.loads(json.dumps(describe(tmp_path / "workspace")))
+    actual = json.loads(json.dumps(describe(tmp_path / "workspace")))
     for kind, stored in frozen["stored"].items():
-        assert made[kind] == stored, kind
+        assert actual[kind] == stored, kind
 
 
 # The workspace
@@ -197,37 +197,37 @@ def test_measuring_in_every_way_makes_the_stored_keys(frozen: dict[str, Any], tm
 
 @pytest.fixture(scope="module")
 def old(frozen: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that holds an earlier Winnow's workspace, which no test may change; the working directory."""
+    """Unpack an earlier version's workspace, which no test may change; make its parent the working directory."""
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
-    for state in frozen["stored"]["models"]:  # empty: what is stored is not read again with a model
+    for state in frozen["stored"]["models"]:  # empty: no stored result needs the weights
         (folder / "workspace" / "models" / state / "state").mkdir(parents=True)
     before = contents(folder / "workspace")
     with chdir(folder):
-        make_answers()
+        write_answers()
         yield folder
     assert contents(folder / "workspace") == before, "something was measured again"
 
 
 def contents(place: Path) -> dict[str, str]:
-    paths = (path for kind in (*KEPT, "models") for path in (place / kind).rglob("*") if path.is_file())
+    paths = (path for kind in (*ARCHIVED, "models") for path in (place / kind).rglob("*") if path.is_file())
     return {str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-@pytest.mark.parametrize("name", ASKED)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_nothing_is_left_to_measure_in_a_stored_workspace(frozen: dict[str, Any], old: Path, name: str):
-    assert measured_again(frozen["pool"], *ASKED[name], "--workspace", old / "workspace") == frozen["runs"][name]
+    assert find_run(frozen["pool"], *COMMANDS[name], "--workspace", old / "workspace") == frozen["runs"][name]
 
 
 def test_the_stored_pool_file_is_still_the_stored_pool(frozen: dict[str, Any], old: Path, tmp_path: Path):
     shutil.copytree(old / "workspace", tmp_path / "workspace")
-    words = [POOL, *ASKED["entropy_shift"], "--workspace", tmp_path / "workspace"]
-    assert measured_again(*words) == frozen["runs"]["entropy_shift"]
+    words = [POOL, *COMMANDS["entropy_shift"], "--workspace", tmp_path / "workspace"]
+    assert find_run(*words) == frozen["runs"]["entropy_shift"]
 
 
-def measured_again(*words: str | Path) -> str:
-    """The run of a measurement that has been made; no stage of work but that of the pool."""
+def find_run(*words: str | Path) -> str:
+    """Return the run of a stored measurement; fail if the command does more work than opening the pool."""
     result = CliRunner().invoke(app, ["measure", *map(str, words), "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert set(re.findall(r"([A-Z][^:\r\n|]*):", result.stderr)) <= {"Reading the pool"}
@@ -235,28 +235,28 @@ def measured_again(*words: str | Path) -> str:
     return run
 
 
-def test_selections_from_a_stored_workspace_are_the_stored_ones(frozen: dict[str, Any], old: Path, tmp_path: Path):
+def test_a_stored_workspace_gives_the_stored_selections(frozen: dict[str, Any], old: Path, tmp_path: Path):
     select_everything(frozen["pool"], old / "workspace", tmp_path)
-    assert {name: ids_of(tmp_path / file_of(name)) for name in ASKED} == frozen["selected"]
-    for name in ASKED:
+    assert {name: ids_of(tmp_path / file_of(name)) for name in COMMANDS} == frozen["selected"]
+    for name in COMMANDS:
         stored = old / "workspace" / "exports" / file_of(name)
         assert manifest_of(tmp_path / file_of(name)) == manifest_of(stored), name
         for file in sorted(stored.parent.glob(f"{stored.stem}.*jsonl")):
             assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize("name", ASKED)
-def test_stored_manifests_are_replayed_to_the_same_bytes(old: Path, tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", COMMANDS)
+def test_replaying_a_stored_manifest_gives_the_same_bytes(old: Path, tmp_path: Path, name: str):
     stored = old / "workspace" / "exports" / file_of(name)
     manifest = stored.with_suffix(".manifest.json")
     winnow("replay", manifest, "--out", tmp_path / "again.jsonl", "--workspace", old / "workspace")
     assert (tmp_path / "again.jsonl").read_bytes() == stored.read_bytes()
 
 
-def test_stored_maps_near_duplicates_and_token_views_are_found(frozen: dict[str, Any], old: Path):
+def test_stored_maps_near_duplicates_and_token_views_are_reused(frozen: dict[str, Any], old: Path):
     pool, place = frozen["pool"], old / "workspace"
     for of in MAPS:
-        assert map_of(pool, of, place) == frozen["maps"][of]
+        assert make_map(pool, of, place) == frozen["maps"][of]
     for threshold, stored in frozen["near_duplicates"].items():
         words = ["--threshold", threshold, "--json", "--workspace", place]
         assert json.loads(winnow("duplicates", pool, *words)) == stored
@@ -270,32 +270,32 @@ def freeze() -> None:
     """Write stored_keys.json and stored_workspace.tar.gz."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         place = Path(folder) / "workspace"
-        pool = make_everything(place)
+        pool = measure_everything(place)
         exports = place / "exports"
         select_everything(pool, place, exports)
-        known = {"pool": pool, "runs": {}, "selected": {}, "maps": {}, "near_duplicates": {}}
-        for name, words in ASKED.items():
-            known["runs"][name] = json.loads(winnow("measure", pool, *words, "--json", "--workspace", place))["run"]
-            known["selected"][name] = ids_of(exports / file_of(name))
+        keys = {"pool": pool, "runs": {}, "selected": {}, "maps": {}, "near_duplicates": {}}
+        for name, words in COMMANDS.items():
+            keys["runs"][name] = json.loads(winnow("measure", pool, *words, "--json", "--workspace", place))["run"]
+            keys["selected"][name] = ids_of(exports / file_of(name))
         for of in MAPS:
-            known["maps"][of] = map_of(pool, of, place)
+            keys["maps"][of] = make_map(pool, of, place)
         for threshold in ("0.8", "0.5"):
             words = ["--threshold", threshold, "--json", "--workspace", place]
-            known["near_duplicates"][threshold] = json.loads(winnow("duplicates", pool, *words))
-        known["tokens"] = json.loads(winnow("tokens", pool, *TOKENS, "--workspace", place))
-        known["stored"] = describe(place)
-        KEYS.write_text(json.dumps(known, indent=1) + "\n")
+            keys["near_duplicates"][threshold] = json.loads(winnow("duplicates", pool, *words))
+        keys["tokens"] = json.loads(winnow("tokens", pool, *TOKENS, "--workspace", place))
+        keys["stored"] = describe(place)
+        KEYS.write_text(json.dumps(keys, indent=1) + "\n")
         with (
             ARCHIVE.open("wb") as file,
             gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w") as archive,
         ):
-            for path in sorted(path for kind in KEPT for path in (place / kind).rglob("*") if path.is_file()):
+            for path in sorted(path for kind in ARCHIVED for path in (place / kind).rglob("*") if path.is_file()):
                 pack(archive, path, path.relative_to(folder).as_posix())
 
 
 def pack(archive: tarfile.TarFile, path: Path, name: str) -> None:
-    """Add a file, without a path or a user of this machine in it."""
+    """Add a file to the archive, without paths or users of this machine."""
     data = path.read_bytes()
     data = data.replace(str(HERE).encode(), b"/elsewhere") if path.suffix == ".json" else data
     about = tarfile.TarInfo(name)
