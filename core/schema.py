@@ -20,6 +20,7 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Columns = Mapping[str, NDArray[Any]]
+Prefer = Literal["high", "low", "middle"]  # the end of a column that is selected first
 Progress = Callable[[int, int], None]  # (done, total), in whatever unit the caller counts
 
 
@@ -167,7 +168,7 @@ class Method(Protocol):
         ...
 
     @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
+    def prefer(self) -> Prefer:
         """The end of that column that is selected first."""
         ...
 

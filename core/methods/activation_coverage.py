@@ -18,20 +18,20 @@ eligible rows, because other rows give another order.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
-from core.methods.params import check_params, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, IntArray, Measured, Order, Progress, ignore_progress
+from core.methods.params import BaseMethod, measure_param
+from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
+from core.schema import BoolArray, IntArray, Measured, Order, Prefer, Progress, ignore_progress
 
 
 @dataclass(frozen=True)
-class ActivationCoverage:
+class ActivationCoverage(BaseMethod):
     """Greedy coverage of the model's neurons (MADS)."""
 
     name: ClassVar[str] = "activation_coverage"
@@ -41,55 +41,29 @@ class ActivationCoverage:
         "and so repeat each other least."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "activations")
+    ranks_by: ClassVar[str] = "coverage_gain"  # in the greedy order
+    prefer: ClassVar[Prefer] = "high"  # rows that added most come first
 
-    share: float = param(
+    share: float = measure_param(
         0.01,
         "Of each layer's neurons, the share with the highest values that counts as on in a row.",
         label="Neurons on per layer",
-        low=0.0001,
-        high=0.5,
-        stage="measure",
+        within=(0.0001, 0.5),
     )
-    tokens: Literal["response", "all"] = param(
-        "response",
-        "A neuron's value is its mean over these tokens. With all of them, rows need no response.",
-        label="Tokens",
-        stage="measure",
+    tokens: Literal["response", "all"] = measure_param(
+        "response", "A neuron's value is its mean over these tokens. With all of them, rows need no response."
     )
-    growth: Literal["sqrt", "once", "capped"] = param(
+    growth: Literal["sqrt", "once", "capped"] = measure_param(
         "sqrt",
         "What c rows with the same neuron count for: √c, or 1 however many (once), or c up to τ (capped).",
         label="Growth g",
-        stage="measure",
     )
-    tau: int = param(
-        8,
-        "Rows with the same neuron that count in full. For capped only.",
-        label="Cap τ",
-        low=1,
-        high=1000,
-        stage="measure",
+    tau: int = measure_param(
+        8, "Rows with the same neuron that count in full. For capped only.", label="Cap τ", within=(1, 1000)
     )
-    clusters: int = param(
-        24, "Groups of rows with like neurons on, by k-means. They change no order.", low=2, high=1000, stage="measure"
+    clusters: int = measure_param(
+        24, "Groups of rows with like neurons on, by k-means. They change no order.", within=(2, 1000)
     )
-
-    def __post_init__(self) -> None:
-        check_params(self)
-
-    @property
-    def ranks_by(self) -> str:
-        """The gain of a row in the greedy order."""
-        return "coverage_gain"
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """High: rows that added most come first."""
-        return "high"
-
-    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """Return no columns: gains and clusters are measured."""
-        return {}
 
     def candidates(self, states: ActiveNeurons, measured: Measured) -> IntArray:
         """Return the selectable rows, ascending: those with active neurons and, unless no row has one, a response."""
@@ -104,8 +78,7 @@ class ActivationCoverage:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows by gain; `seed` is unused. Searches again if a filter excludes some rows."""
         gains = measured.need("coverage_gain")
-        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(gains)}
-        candidates, excluded = split_eligible(excluded_by)
+        candidates, excluded = split_eligible(exclusions(eligible, missing_response(measured), np.isfinite(gains)))
         values = None
         if len(candidates) < np.isfinite(gains).sum():
             gains = values = self.gains(measured.need("activations"), candidates)

@@ -36,18 +36,16 @@ from numpy.typing import NDArray
 
 from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.semantic_bins import BinTree
-from core.methods.params import check_params, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
+from core.methods.params import BaseMethod, measure_param, param
+from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
+from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_BIN = "no semantic bin"
 MIN_BIN_ROWS = 3  # the release skips smaller bins
 
-Prefer = Literal["high", "low", "middle"]
-
 
 @dataclass(frozen=True)
-class AnswerDivergence:
+class AnswerDivergence(BaseMethod):
     """Spread of a model's own answers to each instruction, within semantic bins (ADG)."""
 
     name: ClassVar[str] = "answer_divergence"
@@ -56,13 +54,16 @@ class AnswerDivergence:
         "Keeps, among like instructions, those to which a model gives answers far apart and in several directions."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "answers")
+    # Its own rank: quotas put a low score of one bin before a high one of another, so a threshold on the score would
+    # not cut this order at one place. To set one, filter by the column `divergence`.
+    ranks_by: ClassVar[str] = "answer_divergence.rank"
+    prefer: ClassVar[Prefer] = "low"  # rank 0 comes first, whichever end of the scores `pick` names
 
     dispersion_weight: float = param(
         0.6,
         "Weight of D, how far apart answers lie; the rest is that of I, in how many directions.",
         label="Weight of D",
-        low=0.0,
-        high=1.0,
+        within=(0.0, 1.0),
     )
     pick: Literal["top", "middle", "bottom"] = param(
         "top",
@@ -73,8 +74,7 @@ class AnswerDivergence:
         0,
         "Semantic bins to take rows from: like ones are merged until so many are left. 0: all that were measured.",
         label="Semantic bins",
-        low=0,
-        high=2000,
+        within=(0, 2000),
     )
     quota: Literal["webster", "release"] = param(
         "webster",
@@ -85,91 +85,50 @@ class AnswerDivergence:
         10_000,
         "The budget B in rows that the release's rule is worked out for. For release only.",
         label="Released rows B",
-        low=1,
-        high=10_000_000,
+        within=(1, 10_000_000),
     )
-    source: Literal["local", "server", "file"] = param(
+    source: Literal["local", "server", "file"] = measure_param(
         "local",
         "Who answers: the model itself, a server that speaks the OpenAI API, or a file of answers made elsewhere.",
         label="Answers from",
-        stage="measure",
     )
-    answers: int = param(5, "Answers drawn per instruction.", label="Answers K", low=2, high=20, stage="measure")
-    temperature: float = param(
-        1.4,
-        "Of the draw: above 1 unlikely words come more often than the model thinks.",
-        low=0.01,
-        high=5.0,
-        stage="measure",
+    answers: int = measure_param(5, "Answers drawn per instruction.", label="Answers K", within=(2, 20))
+    temperature: float = measure_param(
+        1.4, "Of the draw: above 1 unlikely words come more often than the model thinks.", within=(0.01, 5.0)
     )
-    top_p: float = param(
+    top_p: float = measure_param(
         0.9,
         "Each token is drawn from the likeliest that have this probability together.",
         label="Top-p",
-        low=0.01,
-        high=1.0,
-        stage="measure",
+        within=(0.01, 1.0),
     )
-    max_new_tokens: int = param(256, "Tokens of an answer, at most.", low=1, high=8192, stage="measure")
-    prompt_limit: int = param(
-        0,
-        "Tokens of a prompt that are read, as the release does with 80. 0: all.",
-        low=0,
-        high=100_000,
-        stage="measure",
+    max_new_tokens: int = measure_param(256, "Tokens of an answer, at most.", within=(1, 8192))
+    prompt_limit: int = measure_param(
+        0, "Tokens of a prompt that are read, as the release does with 80. 0: all.", within=(0, 100_000)
     )
-    embeddings: str = param(
+    embeddings: str = measure_param(
         "",
         "A sentence-transformer (id or folder) to embed answers with. Empty: the scoring model's own hidden states.",
         label="Embeddings by",
-        stage="measure",
         names="model",
     )
-    base_url: str = param(
+    base_url: str = measure_param(
         "",
         "Where the server listens, with its /v1. It is sent messages; with the Alpaca template, text. For server only.",
         label="Server address",
-        stage="measure",
         names="server",
     )
-    served_model: str = param(
-        "",
-        "What the server calls the model. For server only.",
-        label="Model on the server",
-        stage="measure",
-        names="word",
+    served_model: str = measure_param(
+        "", "What the server calls the model. For server only.", label="Model on the server", names="word"
     )
-    answers_file: str = param(
-        "",
-        "JSONL with an id and generated_answers in each row. For file only.",
-        label="File of answers",
-        stage="measure",
-        names="file",
+    answers_file: str = measure_param(
+        "", "JSONL with an id and generated_answers in each row. For file only.", label="File of answers", names="file"
     )
-    bins_measured: int = param(
+    bins_measured: int = measure_param(
         0,
         "Semantic bins to find by k-means, of which the bins in use are made. 0: one for every 50 rows, 1000 at most.",
-        low=0,
-        high=2000,
-        stage="measure",
+        within=(0, 2000),
     )
-
-    def __post_init__(self) -> None:
-        check_params(self)
-
-    @property
-    def ranks_by(self) -> str:
-        """The method's own rank.
-
-        Quotas put a low score of one bin before a high one of another, so a threshold on the score would not cut this
-        order at one place. To set one, filter by the column `divergence`.
-        """
-        return "answer_divergence.rank"
-
-    @property
-    def prefer(self) -> Prefer:
-        """Low: rank 0 comes first, whichever end of the scores `pick` names."""
-        return "low"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return divergence, w · D + (1 − w) · I in [0, 1]; NaN for rows with fewer than two answers."""
@@ -178,12 +137,7 @@ class AnswerDivergence:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows by the quotas of their bins; `seed` is unused here, the measurement has used it."""
         score, bin_of = self._divergence(measured), self.bin_of(measured)
-        excluded_by = {
-            FILTERED: ~eligible,
-            NO_RESPONSE: missing_response(measured),
-            NOT_MEASURED: ~np.isfinite(score),
-            NO_BIN: bin_of < 0,
-        }
+        excluded_by = exclusions(eligible, missing_response(measured), np.isfinite(score)) | {NO_BIN: bin_of < 0}
         candidates, excluded = split_eligible(excluded_by)
         return Order(self._order_by_quota(score, bin_of, candidates), excluded)
 

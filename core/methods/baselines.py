@@ -5,37 +5,25 @@ teaches more tokens for the same budget in rows.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order
+from core.methods.params import BaseMethod
+from core.methods.ranking import FILTERED, NO_RESPONSE, exclusions, missing_response, rank_rows, split_eligible
+from core.schema import BoolArray, Measured, Order, Prefer
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(BaseMethod):
     """Rows in a seeded random order."""
 
     name: ClassVar[str] = "random"
     label: ClassVar[str] = "Random"
     summary: ClassVar[str] = "Takes rows at random: a method that does no better than this has chosen nothing."
     needs: ClassVar[tuple[str, ...]] = ("tokens",)
-
-    @property
-    def ranks_by(self) -> str:
-        """The method's own rank: there is no score behind it, and so no column in `scores`."""
-        return "random.rank"
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """Low: rank 0 comes first."""
-        return "low"
-
-    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """Return no columns: a random order has no score."""
-        return {}
+    ranks_by: ClassVar[str] = "random.rank"  # its own rank: there is no score behind it
+    prefer: ClassVar[Prefer] = "low"
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Shuffle the whole pool once and keep the eligible rows: a filter never reorders the others.
@@ -51,36 +39,18 @@ class Random:
 
 
 @dataclass(frozen=True)
-class _ByColumn:
+class _ByColumn(BaseMethod):
     """Rows that have a response, by one measured column; subclasses name the column and the end to prefer."""
 
-    column: ClassVar[str]
-    end: ClassVar[Literal["high", "low"]]
-
-    @property
-    def ranks_by(self) -> str:
-        """The measured column."""
-        return self.column
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """The end that the subclass names."""
-        return self.end
-
-    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """Return no columns: the column it ranks by is measured."""
-        return {}
+    ranks_by: ClassVar[str]
+    prefer: ClassVar[Prefer]
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows by the column; `seed` is unused."""
-        values = measured.need(self.column)
-        excluded_by = {
-            FILTERED: ~eligible,
-            NO_RESPONSE: measured.need("response_tokens") == 0,
-            NOT_MEASURED: ~np.isfinite(values),
-        }
+        values = measured.need(self.ranks_by)
+        excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, np.isfinite(values))
         candidates, excluded = split_eligible(excluded_by)
-        return Order(rank_rows(values, candidates, prefer=self.end), excluded)
+        return Order(rank_rows(values, candidates, prefer=self.prefer), excluded)
 
 
 @dataclass(frozen=True)
@@ -91,8 +61,8 @@ class Longest(_ByColumn):
     label: ClassVar[str] = "Longest response"
     summary: ClassVar[str] = "Takes the longest responses first: shows how much of a score is mere length."
     needs: ClassVar[tuple[str, ...]] = ("tokens",)
-    column: ClassVar[str] = "response_tokens"
-    end: ClassVar[Literal["high", "low"]] = "high"
+    ranks_by: ClassVar[str] = "response_tokens"
+    prefer: ClassVar[Prefer] = "high"
 
 
 @dataclass(frozen=True)
@@ -103,8 +73,8 @@ class LowestNLL(_ByColumn):
     label: ClassVar[str] = "Lowest NLL"
     summary: ClassVar[str] = "Takes the responses first that the base model already predicts best."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
-    column: ClassVar[str] = "nll"
-    end: ClassVar[Literal["high", "low"]] = "low"
+    ranks_by: ClassVar[str] = "nll"
+    prefer: ClassVar[Prefer] = "low"
 
 
 @dataclass(frozen=True)
@@ -115,5 +85,5 @@ class HighestNLL(_ByColumn):
     label: ClassVar[str] = "Highest NLL"
     summary: ClassVar[str] = "Takes the responses first that surprise the base model most: new knowledge, and noise."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
-    column: ClassVar[str] = "nll"
-    end: ClassVar[Literal["high", "low"]] = "high"
+    ranks_by: ClassVar[str] = "nll"
+    prefer: ClassVar[Prefer] = "high"

@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import all_params, check_params, param
+from core.methods.params import BaseMethod, all_params, measure_param, param
 from core.methods.ranking import FILTERED, split_eligible
-from core.schema import BoolArray, Columns, Measured, Method, Order
+from core.schema import BoolArray, Columns, Measured, Method, Order, Prefer
 
 LABEL = "Combination"
 NAME = "combined"
@@ -39,7 +39,7 @@ MEMBERS_HINT = 'Write a list such as ["entropy_shift", {"name": "longest", "para
 
 
 @dataclass(frozen=True)
-class Combined:
+class Combined(BaseMethod):
     """Several methods as one."""
 
     name: ClassVar[str] = NAME
@@ -47,11 +47,12 @@ class Combined:
     summary: ClassVar[str] = (
         "Puts rows in order by what several methods say of them together; made on the Compare page."
     )
+    ranks_by: ClassVar[str] = NAME
+    prefer: ClassVar[Prefer] = "high"  # 1 is first for all members
 
-    members: str = param(
+    members: str = measure_param(
         DEFAULT,
         "The methods, as a JSON list of names, or of objects with name and params. The first one decides ties.",
-        stage="measure",
         names="methods",
     )
     rule: Literal["rank average", "union", "intersection", "filtered"] = param(
@@ -68,15 +69,13 @@ class Combined:
         0.5,
         "For filtered: the share of every other method's order that the first one may choose from.",
         label="Top share of the others",
-        low=0.0,
-        high=1.0,
+        within=(0.0, 1.0),
     )
 
     def __post_init__(self) -> None:
-        check_params(self)
-        object.__setattr__(
-            self, "members", format_members(self.parts)
-        )  # normalised, so that equal members have one key
+        super().__post_init__()
+        # normalised, so that equal members have one key
+        object.__setattr__(self, "members", format_members(self.parts))
         object.__setattr__(self, "weights", ", ".join(f"{w:g}" for w in parse_weights(self.weights, len(self.parts))))
 
     @cached_property
@@ -88,16 +87,6 @@ class Combined:
     def needs(self) -> tuple[str, ...]:
         """Every signal that any member needs."""
         return tuple(dict.fromkeys(signal for part in self.parts for signal in part.needs))
-
-    @property
-    def ranks_by(self) -> str:
-        """The combined rank score."""
-        return NAME
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """High: 1 is first for all members."""
-        return "high"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return combined (1 = first) over the whole pool at seed 0, and the members' own scores.

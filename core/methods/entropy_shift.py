@@ -31,15 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import check_params, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, rank_rows, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
+from core.methods.params import BaseMethod, measure_param, param
+from core.methods.ranking import exclusions, rank_rows, split_eligible
+from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 OUTSIDE_BAND = "outside the NLL band"
 
 
 @dataclass(frozen=True)
-class EntropyShift:
+class EntropyShift(BaseMethod):
     """Entropy shift between the base model and the briefly fine-tuned one (InstructDiff)."""
 
     name: ClassVar[str] = "entropy_shift"
@@ -49,74 +49,55 @@ class EntropyShift:
         "without those it learns unusually easily or not at all."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "calibrated")
+    ranks_by: ClassVar[str] = "delta_entropy"
 
     gamma: float = param(
         0.1,
         "Share of rows left out at each end of ΔNLL: learnt too easily, or not at all. 0 leaves none out.",
         label="NLL filter γ",
-        low=0.0,
-        high=0.45,
+        within=(0.0, 0.45),
     )
     pick: Literal["lowest", "middle", "highest"] = param(
         "lowest",
         "Which ΔH to take first. The paper takes the lowest; middle and highest are there to compare with.",
         label="Take ΔH from the",
     )
-    alpha: float = param(
+    alpha: float = measure_param(
         0.1,
         "Share of the rows with a response, drawn at random, that the calibration model is trained on.",
         label="Warm-up share α",
-        low=0.001,
-        high=1.0,
-        stage="measure",
+        within=(0.001, 1.0),
     )
-    rounds: int = param(
+    rounds: int = measure_param(
         1,
         "How often to calibrate. Each further round trains on the rows that the round before would choose.",
         label="Rounds K",
-        low=1,
-        high=3,
-        stage="measure",
+        within=(1, 3),
     )
-    beta: float = param(
+    beta: float = measure_param(
         0.1,
         "Share of the pool that a further round trains on. Has no effect with one round.",
         label="Share for further rounds β",
-        low=0.001,
-        high=1.0,
-        stage="measure",
+        within=(0.001, 1.0),
     )
-    learning_rate: float = param(
+    learning_rate: float = measure_param(
         2e-5,
         "Of the warm-up training. The paper uses 5e-5 for mathematics, 2e-5 in general, 1e-5 for code.",
-        low=1e-7,
-        high=1e-2,
-        stage="measure",
+        within=(1e-7, 1e-2),
     )
-    epochs: int = param(3, "Passes over the warm-up rows. The paper uses 3 to 10.", low=1, high=20, stage="measure")
-    batch_size: int = param(16, "Rows per training step.", low=1, high=512, stage="measure")
-    lora_rank: int = param(
+    epochs: int = measure_param(3, "Passes over the warm-up rows. The paper uses 3 to 10.", within=(1, 20))
+    batch_size: int = measure_param(16, "Rows per training step.", within=(1, 512))
+    lora_rank: int = measure_param(
         0,
         "0 trains every weight, as the paper does. Above 0 trains a LoRA adapter of that rank: for large models.",
         label="LoRA rank",
-        low=0,
-        high=256,
-        stage="measure",
+        within=(0, 256),
     )
 
-    def __post_init__(self) -> None:
-        check_params(self)
-
     @property
-    def ranks_by(self) -> str:
-        """The column the order follows."""
-        return "delta_entropy"
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
+    def prefer(self) -> Prefer:
         """The end that `pick` names, in the words all methods share."""
-        ends: dict[str, Literal["high", "low", "middle"]]
-        ends = {"lowest": "low", "middle": "middle", "highest": "high"}
+        ends: dict[str, Prefer] = {"lowest": "low", "middle": "middle", "highest": "high"}
         return ends[self.pick]
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
@@ -133,11 +114,8 @@ class EntropyShift:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows inside the NLL band by delta_entropy; `seed` is unused here, the measurement has used it."""
         delta_nll, delta_entropy = _shifts(measured)
-        excluded_by = {
-            FILTERED: ~eligible,
-            NO_RESPONSE: measured.need("response_tokens") == 0,
-            NOT_MEASURED: ~(np.isfinite(delta_nll) & np.isfinite(delta_entropy)),
-        }
+        finite = np.isfinite(delta_nll) & np.isfinite(delta_entropy)
+        excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, finite)
         candidates, _ = split_eligible(excluded_by)
         outside = np.ones(len(measured), np.bool_)
         outside[rows_in_nll_band(delta_nll, candidates, self.gamma)] = False

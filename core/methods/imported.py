@@ -7,54 +7,39 @@ never selected.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from core.methods.params import check_params, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order
+from core.methods.params import BaseMethod, measure_param, param
+from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
+from core.schema import BoolArray, Measured, Order, Prefer
 
 
 @dataclass(frozen=True)
-class Imported:
+class Imported(BaseMethod):
     """Another tool's score."""
 
     name: ClassVar[str] = "imported"
     label: ClassVar[str] = "Imported score"
     summary: ClassVar[str] = "Puts rows in order by a number that they brought along: another tool's score."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "imported")
+    ranks_by: ClassVar[str] = "imported"
 
-    field: str = param(
+    field: str = measure_param(
         "",
         "The field of the rows that holds the number, such as ifd_ppl; of a field in a field: metadata.score.",
-        label="Field",
-        stage="measure",
         names="word",
     )
     end: Literal["high", "low", "middle"] = param("high", "Which end of the score is taken first.", label="Take first")
 
-    def __post_init__(self) -> None:
-        check_params(self)
-
     @property
-    def ranks_by(self) -> str:
-        """The imported number, unchanged."""
-        return "imported"
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
+    def prefer(self) -> Prefer:
         """The end that `end` names."""
         return self.end
-
-    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
-        """Return no columns: the number is read with the measurement."""
-        return {}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows by the number; `seed` is unused."""
         values = measured.need("imported")
-        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NOT_MEASURED: ~np.isfinite(values)}
-        candidates, excluded = split_eligible(excluded_by)
+        candidates, excluded = split_eligible(exclusions(eligible, missing_response(measured), np.isfinite(values)))
         return Order(rank_rows(values, candidates, prefer=self.prefer), excluded)

@@ -1,7 +1,7 @@
 """Parameters of methods: their defaults, limits and form metadata.
 
-A method is a frozen dataclass; each of its fields is declared with `param`. A new parameter is therefore one new line
-in one file: the form draws it, the recipe stores it, `check_params` validates it.
+A method is a frozen `BaseMethod`; each of its fields is declared with `param` or `measure_param`. A new parameter is
+therefore one new line in one file: the form draws it, the recipe stores it, `BaseMethod` validates it.
 
 Metadata of every field: `label` and `help` (for people), `low` and `high` (both inclusive; None for choices and text),
 `stage`, `names` (what a text parameter names; None for the rest).
@@ -11,11 +11,14 @@ Metadata of every field: `label` and `help` (for people), `low` and `high` (both
 """
 
 from collections.abc import Mapping
-from dataclasses import Field, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
+from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.schema import Method
+from core.schema import Measured, Method
 
 Stage = Literal["order", "measure"]
 # model id or folder; path; URL; any single word; ...
@@ -27,17 +30,20 @@ def param(
     help: str,
     *,
     label: str = "",
-    low: float | None = None,
-    high: float | None = None,
+    within: tuple[float | None, float | None] = (None, None),
     stage: Stage = "order",
     names: Names | None = None,
 ) -> Any:
-    """Return a dataclass field for one parameter: an int, a float (with `low` and `high`), a choice, or text.
+    """Return a dataclass field for one parameter: an int or a float `within` limits, a choice, or text.
 
     The type of `default` decides between whole numbers (1) and floats (1.0). Choices come from the field's Literal.
     """
+    low, high = within
     metadata = {"label": label, "help": help, "low": low, "high": high, "stage": stage, "names": names}
     return field(default=default, metadata=metadata)
+
+
+measure_param = partial(param, stage="measure")
 
 
 def list_choices(f: Field[Any]) -> tuple[str, ...]:
@@ -45,18 +51,27 @@ def list_choices(f: Field[Any]) -> tuple[str, ...]:
     return get_args(f.type)
 
 
-def check_params(method: Method) -> None:
-    """Raise MethodError for a value out of range; call from `__post_init__`.
+@dataclass(frozen=True)
+class BaseMethod:
+    """Base class of methods: a frozen dataclass whose fields are parameters; MethodError for a value out of range.
 
     Whole numbers in float fields become floats, so that `gamma=0` and `gamma=0.0` are one method with one key.
     """
-    for f in _params(method):
-        value = getattr(method, f.name)
-        if type(value) is int and isinstance(f.default, float):
-            value = float(value)
-            object.__setattr__(method, f.name, value)
-        if not _allowed(f, value):
-            raise MethodError(f"{method.label}: {f.name} must be {_range(f)}, not {value!r}.")
+
+    label: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if type(value) is int and isinstance(f.default, float):
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            if not _allowed(f, value):
+                raise MethodError(f"{self.label}: {f.name} must be {_range(f)}, not {value!r}.")
+
+    def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
+        """Return no columns: the order follows a measured column, or none."""
+        return {}
 
 
 def read_params(cls: type[Method], given: Mapping[str, Any]) -> dict[str, Any]:

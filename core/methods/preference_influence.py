@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from core.algorithms.influences import Influences, round_robin
 from core.errors import MethodError
-from core.methods.params import check_params, param
-from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, rank_rows, split_eligible
-from core.schema import BoolArray, Measured, Order
+from core.methods.params import BaseMethod, measure_param, param
+from core.methods.ranking import exclusions, rank_rows, split_eligible
+from core.schema import BoolArray, Measured, Order, Prefer
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 ENDINGS = re.compile(r"(\.(jsonl?|ndjson|csv|tsv|parquet|gz))+$", re.IGNORECASE)
@@ -72,7 +72,7 @@ LABEL = "Preference influence"
 
 
 @dataclass(frozen=True)
-class PreferenceInfluence:
+class PreferenceInfluence(BaseMethod):
     """Influence of each row on a preference loss (ROSE), or on the loss of preferred answers (LESS)."""
 
     name: ClassVar[str] = "preference_influence"
@@ -82,67 +82,49 @@ class PreferenceInfluence:
         "and away from the rejected ones."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "influence")
+    prefer: ClassVar[Prefer] = "high"  # the most helpful rows come first
 
-    targets: str = param(
+    targets: str = measure_param(
         "sound=demo",
         "Target sets: name=path, several with ';' between. Pairs of a preferred and a rejected answer to one prompt.",
         label="Target sets",
-        stage="measure",
         names="targets",
     )
-    subtask: str = param(
+    subtask: str = measure_param(
         "",
         "Field of the pairs that names their sub-task. Empty: each set is one task.",
         label="Sub-task field",
-        stage="measure",
         names="word",
     )
-    pairs: int = param(
-        0, "Pairs of each sub-task that are used, drawn by seed. 0: all.", low=0, high=10_000, stage="measure"
-    )
-    warmup: float = param(
+    pairs: int = measure_param(0, "Pairs of each sub-task that are used, drawn by seed. 0: all.", within=(0, 10_000))
+    warmup: float = measure_param(
         0.05,
         "Share of the pool that the LoRA warm-up trains on, drawn by seed; at least 256 rows where there are as many.",
         label="Warm-up share",
-        low=0.001,
-        high=1.0,
-        stage="measure",
+        within=(0.001, 1.0),
     )
-    epochs: int = param(
-        4, "Passes over the warm-up rows; influence is measured after each.", low=1, high=20, stage="measure"
-    )
-    learning_rate: float = param(
+    epochs: int = measure_param(4, "Passes over the warm-up rows; influence is measured after each.", within=(1, 20))
+    learning_rate: float = measure_param(
         0.0,
         "Highest learning rate of the warm-up. 0: by the model's size, from 5e-4 (tiny) to 2e-5 (3 B and more).",
-        label="Learning rate",
-        low=0.0,
-        high=0.1,
-        stage="measure",
+        within=(0.0, 0.1),
     )
-    lora_rank: int = param(
+    lora_rank: int = measure_param(
         0,
         "Rank of the adapter on the attention's projections. 0: by the model's size, from 8 to 128.",
         label="LoRA rank",
-        low=0,
-        high=512,
-        stage="measure",
+        within=(0, 512),
     )
-    batch_size: int = param(
-        0,
-        "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128.",
-        label="Batch size",
-        low=0,
-        high=4096,
-        stage="measure",
+    batch_size: int = measure_param(
+        0, "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128.", within=(0, 4096)
     )
-    form: Literal["adam", "release"] = param(
+    form: Literal["adam", "release"] = measure_param(
         "adam",
         "What Adam makes of a gradient: as in the papers (adam), or as their code computes it (release).",
         label="Adam form",
-        stage="measure",
     )
-    momentum: Literal["on", "off"] = param(
-        "on", "Off: a row's own gradient stands in place of the average that the optimizer had.", stage="measure"
+    momentum: Literal["on", "off"] = measure_param(
+        "on", "Off: a row's own gradient stands in place of the average that the optimizer had."
     )
     target: str = param("", "Which target's score puts the rows in order. Empty: the first.", names="target")
     objective: Literal["preference", "sft"] = param(
@@ -157,11 +139,10 @@ class PreferenceInfluence:
     )
 
     def __post_init__(self) -> None:
-        check_params(self)
+        super().__post_init__()
         target_specs = parse_targets(self.targets)
-        object.__setattr__(
-            self, "targets", format_targets(target_specs)
-        )  # normalised, so that equal targets have one key
+        # normalised, so that equal targets have one key
+        object.__setattr__(self, "targets", format_targets(target_specs))
         names = [target.name for target in target_specs]
         if self.target and self.target not in names:
             raise MethodError(f"{self.label}: target must be one of {', '.join(names)}, not '{self.target}'.")
@@ -176,11 +157,6 @@ class PreferenceInfluence:
         """The influence, or the method's own rank for sub-tasks in turn: no single column gives that order."""
         return "influence" if self.subtasks == "max" else f"{self.name}.rank"
 
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """High: the most helpful rows come first."""
-        return "high"
-
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return influence (the score in use), influence.<target> and less.<target> of every target, in -1 to 1."""
         influences = self._influences(measured)
@@ -191,11 +167,8 @@ class PreferenceInfluence:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Order rows by influence, or by sub-tasks in turn; `seed` is unused."""
         values = self._influences(measured).of(self.ranking_target, self.objective)
-        excluded_by = {
-            FILTERED: ~eligible,
-            NO_RESPONSE: measured.need("response_tokens") == 0,
-            NOT_MEASURED: ~np.isfinite(values).all(axis=1),
-        }
+        finite = np.asarray(np.isfinite(values).all(axis=1))
+        excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, finite)
         candidates, excluded = split_eligible(excluded_by)
         if self.subtasks == "max":
             return Order(rank_rows(values.max(axis=1), candidates, prefer="high"), excluded)

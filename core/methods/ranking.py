@@ -4,19 +4,19 @@ Every row of the pool ends in exactly one place: in the order, or excluded under
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.schema import BoolArray, IntArray, Measured
+from core.schema import BoolArray, IntArray, Measured, Prefer
 
 FILTERED = "filtered out"
 NO_RESPONSE = "no response"
 NOT_MEASURED = "not measured"
 
 
-def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Literal["high", "low", "middle"]) -> IntArray:
+def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Prefer) -> IntArray:
     """Sort `candidates` (ascending row numbers) by `values` (N,), best first; ties go to the earlier row.
 
     "middle" sorts by the distance of a row's rank from the median rank, so that growing budgets nest around the median;
@@ -36,6 +36,11 @@ def missing_response(measured: Measured) -> BoolArray:
     """Return an (N,) mask of rows without a response, for methods that can do without; all False if no row has one."""
     has_response = measured.need("response_tokens") > 0
     return ~has_response if has_response.any() else np.zeros(len(measured), np.bool_)
+
+
+def exclusions(eligible: BoolArray, no_response: BoolArray, measured: BoolArray) -> dict[str, BoolArray]:
+    """Return the masks (N,) of rows that every method excludes, by reason, for `split_eligible`."""
+    return {FILTERED: ~eligible, NO_RESPONSE: no_response, NOT_MEASURED: ~measured}
 
 
 def split_eligible(left_out: Mapping[str, BoolArray]) -> tuple[IntArray, dict[str, IntArray]]:

@@ -31,15 +31,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.algorithms.apportionment import interleave_by_seats, shuffle_by_task
-from core.methods.params import check_params, param
+from core.methods.params import BaseMethod, measure_param, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order
+from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_TASK = "no task"
 
 
 @dataclass(frozen=True)
-class TaskConfidence:
+class TaskConfidence(BaseMethod):
     """Rows per task by how unsure the base model is of the task (Weighted Task Diversity)."""
 
     name: ClassVar[str] = "task_confidence"
@@ -48,60 +48,39 @@ class TaskConfidence:
         "Gives each task rows in proportion to how unsure the model is of it; inside a task rows are random. "
         "Needs no responses."
     )
+    ranks_by: ClassVar[str] = "task_confidence.rank"  # its own: rows inside a task are random, without a score
+    prefer: ClassVar[Prefer] = "low"
 
     allocation: Literal["weighted", "even"] = param(
         "weighted",
         "Weighted: more rows for tasks of low confidence. Even: every task one row in turn.",
         label="Rows per task",
     )
-    confidence: Literal["continuation", "response"] = param(
+    confidence: Literal["continuation", "response"] = measure_param(
         "continuation",
         "Of what the model itself goes on with after a prompt, or of the pool's response (exp −NLL, no further pass).",
         label="Confidence of",
-        stage="measure",
     )
-    prompts_per_task: int = param(
-        64, "Prompts of each task that the model continues.", low=2, high=10_000, stage="measure"
+    prompts_per_task: int = measure_param(64, "Prompts of each task that the model continues.", within=(2, 10_000))
+    new_tokens: int = measure_param(32, "Tokens it continues each by, at most.", within=(1, 1024))
+    tasks: Literal["auto", "derived"] = measure_param(
+        "auto", "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means."
     )
-    new_tokens: int = param(32, "Tokens it continues each by, at most.", low=1, high=1024, stage="measure")
-    tasks: Literal["auto", "derived"] = param(
-        "auto",
-        "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means.",
-        stage="measure",
+    derived_tasks: int = measure_param(
+        0, "How many tasks to derive, where they are derived. 0: as suits the pool's size.", within=(0, 1000)
     )
-    derived_tasks: int = param(
-        0,
-        "How many tasks to derive, where they are derived. 0: as suits the pool's size.",
-        low=0,
-        high=1000,
-        stage="measure",
-    )
-    embeddings: str = param(
+    embeddings: str = measure_param(
         "",
         "A sentence-transformer (id or folder) to derive tasks with. Empty: the scoring model's own hidden states.",
         label="Embeddings by",
-        stage="measure",
         names="model",
     )
-
-    def __post_init__(self) -> None:
-        check_params(self)
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Signals to measure; a pass over all rows only for the likelihood of responses."""
         confidence_signal = ("base",) if self.confidence == "response" else ("confidence",)
         return ("tokens", "tasks", *confidence_signal)
-
-    @property
-    def ranks_by(self) -> str:
-        """The method's own rank: rows inside a task are random, so there is no score behind it."""
-        return "task_confidence.rank"
-
-    @property
-    def prefer(self) -> Literal["high", "low", "middle"]:
-        """Low: rank 0 comes first."""
-        return "low"
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return task_confidence c_t and task_weight w_t (Σ_t w_t = 1) of each row's task.
@@ -125,14 +104,8 @@ class TaskConfidence:
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Interleave the rows of all tasks by seats. Weights come from the whole pool, caps from the eligible rows."""
         task, (mean, _, _) = measured.need("task_code"), self.confidence_by_task(measured)
-        unmeasured = ~np.isfinite(_per_row(mean, task))
-        excluded_by = {
-            FILTERED: ~eligible,
-            NO_RESPONSE: missing_response(measured),
-            NO_TASK: task < 0,
-            NOT_MEASURED: unmeasured,
-        }
-        candidates, excluded = split_eligible(excluded_by)
+        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: missing_response(measured), NO_TASK: task < 0}
+        candidates, excluded = split_eligible(excluded_by | {NOT_MEASURED: ~np.isfinite(_per_row(mean, task))})
         eligible_task = np.full(len(task), -1, np.int64)
         eligible_task[candidates] = task[candidates]
         weights = np.where(np.isfinite(mean), 1 / mean, 0) if self.allocation == "weighted" else np.ones(len(mean))

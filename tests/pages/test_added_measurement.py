@@ -20,35 +20,26 @@ from core.measurement import MEASUREMENTS
 from core.measurement.measurement import Measurement, Result
 from core.measurement.stages import PoolStages
 from core.methods import METHODS
-from core.methods.params import check_params, param
+from core.methods.params import BaseMethod, param
 from core.methods.ranking import FILTERED, NOT_MEASURED, rank_rows, split_eligible
 from core.schema import BoolArray, Columns, Measured, Order
 
 
 @dataclass(frozen=True)
-class DigitShare:
+class DigitShare(BaseMethod):
     """Rows by the share of digits in their response."""
 
     name: ClassVar[str] = "digit_share"
     label: ClassVar[str] = "Share of digits"
     summary: ClassVar[str] = "Takes the responses first that consist of digits."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "digits")
+    ranks_by: ClassVar[str] = "digit_share"
 
     end: Literal["high", "low"] = param("high", "Which end is taken first.", label="Take first")
-
-    def __post_init__(self) -> None:
-        check_params(self)
-
-    @property
-    def ranks_by(self) -> str:
-        return "digit_share"
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
         return self.end
-
-    def scores(self, measured: Measured) -> dict[str, Any]:
-        return {}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         values = measured.need("digit_share")
