@@ -5,8 +5,8 @@ Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import Signature
 from inspect import signature as inspect_signature
@@ -20,14 +20,16 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from core.cli import arguments, commands, reports
+from core.cli.arguments import Facts
 from core.cli.terminal import format_facts
 from core.errors import Cancelled, WinnowError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.output.replay import replay_manifest
-from core.progress import BarReporter, Reporter
-from core.schema import Method
-from core.selection.recipe import load_recipe
+from core.progress import BarReporter
+from core.schema import Method, Pool
+from core.selection.filter_syntax import parse_filter
+from core.selection.recipe import Recipe, load_recipe
 from core.workspace.folder import Workspace
 from core.workspace.jobs import JobReporter
 
@@ -80,37 +82,54 @@ ScoresOpt = Annotated[
 ]
 
 
-@contextmanager
-def _command(job: Path | None, *, as_json: bool = False) -> Iterator["_Session"]:
-    """Run the body of a command: report progress, and turn errors into one sentence instead of a traceback."""
+@dataclass
+class _Session:
+    """A running command: where it works, how it reports, and what its shared options ask for."""
+
+    workspace: Workspace
+    report: JobReporter | BarReporter
+    as_json: bool
+    shared: Facts
+
+    def build_recipe(self, **rest: Any) -> tuple[Recipe, Pool]:
+        """Build the recipe of the options that every command on a recipe shares, and open its pool."""
+        return commands.build_recipe(self.workspace, self.report, **self.shared, **rest)
+
+    def build_others(self, also: list[str] | None) -> list[Method]:
+        """Build the methods of `--also`."""
+        return arguments.build_other_methods(also or (), self.shared["settings"], self.shared["reading"]["model"])
+
+
+def _run(
+    work: Callable[[Workspace, JobReporter | BarReporter], Facts],
+    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
+    as_json: JsonOpt = False,
+    job: JobOpt = None,
+) -> None:
+    """Do the work of a command and output its facts: to the job's file, and to stdout for people or programs.
+
+    Errors become one sentence instead of a traceback.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
-    session = _Session(JobReporter(job) if job else BarReporter(), as_json)
+    report = JobReporter(job) if job else BarReporter()
     try:
-        yield session
+        facts = work(Workspace(workspace), report)
+        _end(report, "done", "", facts)
+        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        typer.echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
-        session.end("cancelled" if cancelled else "failed", str(error))
+        _end(report, "cancelled" if cancelled else "failed", str(error))
         typer.echo(str(error), err=True)
         raise typer.Exit(130 if cancelled else 2) from error
 
 
-class _Session:
-    def __init__(self, reporter: JobReporter | BarReporter, as_json: bool) -> None:
-        self.report: Reporter = reporter
-        self.as_json = as_json
-
-    def end(self, state: str, message: str, facts: dict[str, Any] | None = None) -> None:
-        if isinstance(self.report, JobReporter):
-            self.report.finish(state, message, facts)
-        if isinstance(self.report, BarReporter):
-            self.report.close()
-
-    def done(self, facts: dict[str, Any]) -> None:
-        """Output the command's result: to the job's file, and to stdout for people or programs."""
-        self.end("done", "", facts)
-        options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        typer.echo(orjson.dumps(facts, option=options).decode() if self.as_json else format_facts(facts))
+def _end(report: JobReporter | BarReporter, state: str, message: str, facts: Facts | None = None) -> None:
+    if isinstance(report, JobReporter):
+        report.finish(state, message, facts)
+    else:
+        report.close()
 
 
 def _cancel(_number: int, _frame: object) -> None:
@@ -119,45 +138,32 @@ def _cancel(_number: int, _frame: object) -> None:
     raise Cancelled("Cancelled. The same command goes on from the last finished part.")
 
 
-@app.command()
-def inspect(
-    pool: PoolArg,
-    task: TaskOpt = None,
-    fields: FieldsOpt = None,
-    name: NameOpt = None,
-    split: SplitOpt = None,
-    pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-    job: JobOpt = None,
-) -> None:
-    """Say what is in a pool: format, rows, rows set aside, tasks, lengths."""
-    with _command(job, as_json=as_json) as session:
-        part = arguments.pool_part(pool, name, split, pool_revision, fields)
-        opened = recipe_inputs.open_source(part, Workspace(workspace), session.report, task=task)
-        session.done(reports.pool_facts(opened))
+def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = False) -> Callable[..., Any]:
+    """Return a decorator that makes a command of `function(session, **own)`, which returns facts.
 
+    The command has the function's own options, those of `collect` (the result is `session.shared`) and those of `_run`.
+    """
+    shared, general = inspect_signature(collect).parameters, dict(inspect_signature(_run).parameters)
+    del general["work"]
 
-@app.command()
-def duplicates(
-    pool: PoolArg,
-    threshold: Annotated[
-        float, typer.Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
-    ] = 0.8,
-    fields: FieldsOpt = None,
-    name: NameOpt = None,
-    split: SplitOpt = None,
-    pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-    job: JobOpt = None,
-) -> None:
-    """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
-    with _command(job, as_json=as_json) as session:
-        place = Workspace(workspace)
-        part = arguments.pool_part(pool, name, split, pool_revision, fields)
-        opened = recipe_inputs.open_source(part, place, session.report)
-        session.done(commands.duplicates_facts(opened, place, threshold, session.report))
+    def decorate(function: Callable[..., Facts]) -> Callable[..., None]:
+        own = {k: p for k, p in inspect_signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+        @wraps(function)
+        def run(**options: Any) -> None:
+            def work(workspace: Workspace, report: JobReporter | BarReporter) -> Facts:
+                collected = collect(**{k: options[k] for k in shared})
+                session = _Session(workspace, report, options["as_json"], collected)
+                return function(session, **{k: options[k] for k in own})
+
+            _run(work, **{k: options[k] for k in general})
+
+        common = (*shared.values(), *general.values())
+        listed = (*common, *own.values()) if own_last else (*own.values(), *common)
+        run.__signature__ = Signature([p.replace(kind=p.KEYWORD_ONLY) for p in listed])  # type: ignore[attr-defined]
+        return app.command()(run)
+
+    return decorate
 
 
 def _collect_recipe_options(
@@ -177,107 +183,93 @@ def _collect_recipe_options(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-    job: JobOpt = None,
-) -> dict[str, Any]:
+) -> Facts:
     """Collect the options that every command on a recipe shares, as `build_recipe` takes them."""
-    return {
-        "pool": arguments.pool_part(pool, name, split, pool_revision, fields),
-        "task": task,
-        "method": method,
-        "settings": set_ or [],
-        "seed": seed,
-        "reading": {
-            "model": model,
-            "revision": revision,
-            "template": template,
-            "answers": answers,
-            "max_length": max_length,
-            "dtype": dtype,
-            "device": device,
-        },
-    }
+    part = _collect_pool_options(pool, fields, name, split, pool_revision)
+    reading: Facts = {"model": model, "revision": revision, "template": template, "answers": answers}
+    reading |= {"max_length": max_length, "dtype": dtype, "device": device}
+    return {"pool": part, "task": task, "method": method, "settings": set_ or [], "seed": seed, "reading": reading}
 
 
-def _with_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the shared options to `command(session, workspace, recipe_options, **own)`, before its own."""
-    shared = inspect_signature(_collect_recipe_options).parameters
-    own = {k: p for k, p in inspect_signature(command).parameters.items() if p.kind is p.KEYWORD_ONLY}
-
-    @wraps(command)
-    def run(**options: Any) -> None:
-        with _command(options["job"], as_json=options["as_json"]) as session:
-            recipe_options = _collect_recipe_options(**{k: v for k, v in options.items() if k in shared})
-            place = Workspace(options["workspace"])
-            command(session, place, recipe_options, **{k: v for k, v in options.items() if k in own})
-
-    run.__signature__ = Signature(  # type: ignore[attr-defined]
-        [p.replace(kind=p.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
-    )
-    return run
+def _collect_pool_options(
+    pool: PoolArg,
+    fields: FieldsOpt = None,
+    name: NameOpt = None,
+    split: SplitOpt = None,
+    pool_revision: PoolRevisionOpt = None,
+) -> Facts:
+    """Collect the options that name a pool, as a recipe's pool part."""
+    return arguments.pool_part(pool, name, split, pool_revision, fields)
 
 
-@app.command()
-@_with_recipe_options
-def measure(session: _Session, workspace: Workspace, recipe_options: dict[str, Any], *, also: AlsoOpt = None) -> None:
+_pool_command = _command(_collect_pool_options)
+_recipe_command = _command(_collect_recipe_options, own_last=True)
+
+
+@_pool_command
+def inspect(session: _Session, *, task: TaskOpt = None) -> Facts:
+    """Say what is in a pool: format, rows, rows set aside, tasks, lengths."""
+    return reports.pool_facts(recipe_inputs.open_source(session.shared, session.workspace, session.report, task=task))
+
+
+@_pool_command
+def duplicates(
+    session: _Session,
+    *,
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
+    ] = 0.8,
+) -> Facts:
+    """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
+    opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
+    return commands.duplicates_facts(opened, session.workspace, threshold, session.report)
+
+
+@_recipe_command
+def measure(session: _Session, *, also: AlsoOpt = None) -> Facts:
     """Measure every row: the slow part. Resumable; safe to kill."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, also=also or ())
-    runs = recipe_inputs.measure_methods(recipe, pool, workspace, session.report, _build_others(recipe_options, also))
-    session.done(reports.runs_facts(runs))
+    recipe, pool = session.build_recipe(also=also or ())
+    others = session.build_others(also)
+    return reports.runs_facts(recipe_inputs.measure_methods(recipe, pool, session.workspace, session.report, others))
 
 
-@app.command()
-@_with_recipe_options
-def estimate(session: _Session, workspace: Workspace, recipe_options: dict[str, Any], *, also: AlsoOpt = None) -> None:
+@_recipe_command
+def estimate(session: _Session, *, also: AlsoOpt = None) -> Facts:
     """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, also=also or ())
-    session.done(commands.estimate_cost(recipe, pool, workspace, session.report, _build_others(recipe_options, also)))
+    recipe, pool = session.build_recipe(also=also or ())
+    return commands.estimate_cost(recipe, pool, session.workspace, session.report, session.build_others(also))
 
 
-@app.command()
-@_with_recipe_options
+@_recipe_command
 def tokens(
     session: _Session,
-    workspace: Workspace,
-    recipe_options: dict[str, Any],
     *,
     row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
     number: Annotated[
         list[int] | None, typer.Option("--number", metavar="N", help="Or its number, counted from 0; repeatable.")
     ] = None,
-) -> None:
+) -> Facts:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options)
+    recipe, pool = session.build_recipe()
     rows = commands.find_rows(pool, row or (), number or ())
-    session.done(commands.view_tokens(recipe, pool, workspace, session.report, rows, strips=session.as_json))
+    return commands.view_tokens(recipe, pool, session.workspace, session.report, rows, strips=session.as_json)
 
 
-@app.command()
-@_with_recipe_options
+@_recipe_command
 def project(
     session: _Session,
-    workspace: Workspace,
-    recipe_options: dict[str, Any],
     *,
     of: Annotated[str, typer.Option("--of", help="prompt, response, answers or activations.")] = "prompt",
     layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
-) -> None:
+) -> Facts:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
-    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options)
-    session.done(commands.project_pool(recipe, pool, workspace, session.report, of, layout))
+    recipe, pool = session.build_recipe()
+    return commands.project_pool(recipe, pool, session.workspace, session.report, of, layout)
 
 
-def _build_others(recipe_options: dict[str, Any], also: list[str] | None) -> list[Method]:
-    return arguments.build_other_methods(also or (), recipe_options["settings"], recipe_options["reading"]["model"])
-
-
-@app.command()
-@_with_recipe_options
+@_recipe_command
 def select(
     session: _Session,
-    workspace: Workspace,
-    recipe_options: dict[str, Any],
     *,
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
     filters: FilterOpt = None,
@@ -294,65 +286,57 @@ def select(
         str, typer.Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
     ] = "0%",
     scores: ScoresOpt = None,
-) -> None:
+) -> Facts:
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
-    selection: dict[str, Any] = {
-        "budget": budget,
-        "filters": arguments.read_filters(filters or ()),
-        "threshold": threshold,
-    }
-    recipe, pool = commands.build_recipe(workspace, session.report, **recipe_options, **selection, export=export)
-    run = commands.require_run(recipe, pool, workspace)
-    recipe = recipe_inputs.resolve_duplicates(recipe, pool, workspace)
-    recipe_inputs.find_recipe_duplicates(recipe, pool, workspace, session.report)
-    session.done(commands.curate_run(recipe, pool, run, out, scores))
+    conditions = [asdict(parse_filter(line)) for line in filters or ()]
+    recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
+    run = commands.require_run(recipe, pool, session.workspace)
+    recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
+    recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
+    return commands.curate_run(recipe, pool, run, out, scores)
 
 
-@app.command()
+@_command()
 def run(
+    session: _Session,
+    *,
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoresOpt = None,
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-    job: JobOpt = None,
-) -> None:
+) -> Facts:
     """Measure, choose and write, all from one file."""
-    with _command(job, as_json=as_json) as session:
-        place, plan = Workspace(workspace), load_recipe(recipe)
-        pool = recipe_inputs.open_recipe_pool(plan, place, session.report)
-        measured = recipe_inputs.measure_methods(plan, pool, place, session.report)[0]
-        recipe_inputs.find_recipe_duplicates(plan, pool, place, session.report)
-        session.done(commands.curate_run(plan, pool, measured, out, scores))
+    plan = load_recipe(recipe)
+    pool = recipe_inputs.open_recipe_pool(plan, session.workspace, session.report)
+    measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report)[0]
+    recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
+    return commands.curate_run(plan, pool, measured, out, scores)
 
 
-@app.command()
+@_command()
 def replay(
+    session: _Session,
+    *,
     manifest: Annotated[Path, typer.Argument(metavar="CHOSEN.manifest.json")],
     out: Annotated[Path | None, typer.Option("--out", help="Default: where the manifest says, beside it.")] = None,
     pool: Annotated[str | None, typer.Option("--pool", help="Where the pool lies now.")] = None,
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-    job: JobOpt = None,
-) -> None:
+) -> Facts:
     """Check a manifest against pool and model, and write the same bytes again."""
-    with _command(job, as_json=as_json) as session:
-        place = Workspace(workspace)
-        written = replay_manifest(manifest, place, session.report, out=out, pool_source=pool, rows_only=rows_only)
-        session.done(commands.replay_facts(written))
+    written = replay_manifest(
+        manifest, session.workspace, session.report, out=out, pool_source=pool, rows_only=rows_only
+    )
+    return {"chosen": str(written.path), "rows": written.rows, "sha256": written.sha256, "identical": True}
 
 
-@app.command()
+@_command()
 def demo(
+    session: _Session,
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder for the curated files.")] = Path("demo"),
     budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
-    workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
-    as_json: JsonOpt = False,
-) -> None:
+) -> Facts:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
-    with _command(None, as_json=as_json) as session:
-        session.done(commands.run_demo(Workspace(workspace), session.report, out, budget))
+    return commands.run_demo(session.workspace, session.report, out, budget)

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from core.methods import METHODS, build_method, expand_names
 from core.methods.params import all_params
 from core.methods.suggestions import with_suggestions
 from core.schema import Method
-from core.selection.filter_syntax import format_filter, parse_filter
+from core.selection.filter_syntax import format_filter
 from core.selection.recipe import PoolPart, Recipe
 from core.workspace.folder import Workspace
 
@@ -42,11 +41,6 @@ def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str
             raise RecipeError(f"--set {setting}: '{method}' is not measured here. Name it with --also.")
         params.setdefault(method, {})[name] = value.strip()
     return params
-
-
-def read_filters(lines: Sequence[str]) -> list[Facts]:
-    """Parse the lines of `--filter` into filters of a recipe."""
-    return [asdict(parse_filter(line)) for line in lines]
 
 
 def build_other_methods(names: Sequence[str], settings: Sequence[str], model: str) -> list[Method]:

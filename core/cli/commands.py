@@ -24,7 +24,7 @@ from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
 from core.methods.suggestions import with_suggestions
 from core.output import curate
-from core.output.writer import ExportResult, write_scores
+from core.output.writer import write_scores
 from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
 from core.schema import Method, Pool
@@ -146,11 +146,6 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | N
         write_scores(scores, pool, curate.score_table(recipe.method.build(), measured, order))
     facts = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
     return facts | ({"scores": str(scores)} if scores else {})
-
-
-def replay_facts(written: ExportResult) -> Facts:
-    """Summarise a replayed file, which is identical to the one in its manifest."""
-    return {"chosen": str(written.path), "rows": written.rows, "sha256": written.sha256, "identical": True}
 
 
 def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
