@@ -194,6 +194,8 @@ def measure(
     >>> pool = winnow.load_pool("demo")
     >>> winnow.measure(pool, "longest", also=["random"])
     <Run Longest response on demo.jsonl: 2,400 rows, embedded>
+    >>> winnow.measure(pool, "combined", members=["longest", "random"])
+    <Run Combination on demo.jsonl: 2,400 rows, embedded>
     """
     recipe = _method_recipe(pool, method, model, reading, seed, parameters)
     with _reporting(report) as reporter:
@@ -402,19 +404,28 @@ def _method_recipe(
     seed: int,
     parameters: Mapping[str, Any],
 ) -> Recipe:
+    params = {key: _parameter(value) for key, value in parameters.items()}
     data = {
         "pool": pool.part.model_dump(),
-        "method": {"name": method, "params": with_suggestions(method, parameters, str(model))},
+        "method": {"name": method, "params": with_suggestions(method, params, str(model))},
         "reading": {"model": str(model), **(reading or {})},
         "seed": seed,
     }
     return parse_recipe(data, "measure")
 
 
+def _parameter(value: Any) -> Any:
+    """Return a parameter as recipes have it: paths as text, lists and mappings as JSON."""
+    if isinstance(value, Path):
+        return str(value)
+    return orjson.dumps(value).decode() if isinstance(value, list | tuple | Mapping) else value
+
+
 def _other_methods(also: str | Iterable[str] | Mapping[str, Mapping[str, Any]], model: str) -> list[Method]:
     names = [also] if isinstance(also, str) else list(also)
     params = also if isinstance(also, Mapping) else {}
-    return [build_method(name, with_suggestions(name, params.get(name, {}), model)) for name in expand_names(names)]
+    given = {name: {key: _parameter(value) for key, value in own.items()} for name, own in params.items()}
+    return [build_method(name, with_suggestions(name, given.get(name, {}), model)) for name in expand_names(names)]
 
 
 def _extend(recipe: Recipe, given: Mapping[str, Any], where: str) -> Recipe:

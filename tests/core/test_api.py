@@ -137,6 +137,27 @@ def test_methods_that_share_a_run_each_keep_their_order(pool):
     assert winnow.select(other, 10).ids != picked.ids
 
 
+def test_a_combination_has_the_files_of_the_command_line(place, pool, tmp_path):
+    members = ["random", {"name": "longest", "params": {}}]
+    run = winnow.measure(pool, "combined", members=members, keep=0.4, report=None)
+    assert [member.method["name"] for member in run.run.members] == ["longest", "longest"]  # which measured for both
+    written = winnow.export(winnow.select(run, 9), tmp_path / "a" / "chosen.jsonl", with_scores=True)
+    command = ["-m", "core", "select", "small.jsonl", "--method", "combined", "--set", f"members={json.dumps(members)}"]
+    command += ["--set", "keep=0.4", "--budget", "9", "--with-scores", "--out", str(tmp_path / "b" / "chosen.jsonl")]
+    run_python(*command, folder=place)
+    assert written.recipe.read_bytes() == (tmp_path / "b" / "chosen.recipe.yaml").read_bytes()
+    assert written.chosen.read_bytes() == (tmp_path / "b" / "chosen.jsonl").read_bytes()
+
+
+def test_other_methods_are_named_or_all_and_may_have_parameters():
+    built = {method.name: method for method in api._other_methods("all", "embedded")}
+    assert built.keys() == winnow.METHODS.keys() - {"imported", "combined"}
+    assert built["entropy_shift"].learning_rate == SUGGESTED_PARAMS["entropy_shift"]["learning_rate"]
+    given = {"answer_divergence": {"answers": 3}, "imported": {"field": "quality"}}
+    first, second = api._other_methods(given, "embedded")
+    assert (first.answers, second.field) == (3, "quality")
+
+
 def test_a_seed_gives_another_random_order(pool):
     first, second = (winnow.measure(pool, "random", seed=seed, report=None) for seed in (0, 1))
     comparison = winnow.compare([first, second, winnow.select(first, 6)], budget=6)
