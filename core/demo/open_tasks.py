@@ -80,8 +80,8 @@ COMFORT = (
 def advice(rng: random.Random) -> Example:
     """Generate numbered steps for an everyday problem."""
     problem, steps = rng.choice(list(PROBLEMS.items()))
-    chosen = rng.sample(steps, 3)
-    lines = "\n".join(f"{place}. {step}" for place, step in enumerate(chosen, 1))
+    selected = rng.sample(steps, 3)
+    lines = "\n".join(f"{place}. {step}" for place, step in enumerate(selected, 1))
     ask = rng.choice((". What should I do?", ". Do you have any advice?", ". How can I change that?"))
     return _both(rng, problem + ask, f"{lines}\n{rng.choice(COMFORT)}")
 

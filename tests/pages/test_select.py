@@ -29,7 +29,7 @@ def in_force(at) -> list[str]:
     return [one.label.replace("\\", "") for one in at.button if one.key.startswith("filter.remove")]
 
 
-def drawn(at) -> str:
+def html_text(at) -> str:
     return "".join(one.value for one in at.html)
 
 
@@ -60,11 +60,11 @@ def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
 
 
 def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
-    tokens, pictures = metric(page, "Response tokens").value, drawn(page)
+    tokens, pictures = metric(page, "Response tokens").value, html_text(page)
     page.slider(key="select.slider.percent").set_value(20.0).run()
     assert title(page) == "48 of 240 rows, 20.0 %"
     assert metric(page, "Response tokens").value != tokens
-    assert drawn(page) != pictures
+    assert html_text(page) != pictures
     assert page.number_input(key="select.exact.percent").value == 20.0
 
 
@@ -279,14 +279,14 @@ def test_derived_tasks_replace_labels_and_are_named_so(unlabelled, workspace, ap
     task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     assert "**Derived tasks**" in [m.value for m in at.markdown]
-    assert "derived 1: so, it" in drawn(at)
+    assert "derived 1: so, it" in html_text(at)
     assert any(part.value.startswith("Tasks are derived: groups of like prompts") for part in at.caption)
 
 
 def test_labels_are_never_called_derived(run, confidence_run, app):
     at = choose(app("select"), "task_confidence")
     assert "**Tasks**" in [m.value for m in at.markdown]
-    assert "derived" not in drawn(at)
+    assert "derived" not in html_text(at)
 
 
 def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace, app):

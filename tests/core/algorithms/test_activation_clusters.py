@@ -62,10 +62,10 @@ def test_the_chunk_size_changes_nothing(monkeypatch, chunk):
     states, _ = planted(300, 4)
     whole = activation_clusters(states, np.arange(300), 4, seed=0)
     monkeypatch.setattr("core.algorithms.activation_clusters.CHUNK", chunk)
-    told = []
-    result = activation_clusters(states, np.arange(300), 4, seed=0, on_part=lambda *at: told.append(at))
+    calls = []
+    result = activation_clusters(states, np.arange(300), 4, seed=0, on_part=lambda *at: calls.append(at))
     assert result.tolist() == whole.tolist()
-    assert told[-1] == (300, 300) and told == sorted(told)
+    assert calls[-1] == (300, 300) and calls == sorted(calls)
 
 
 def test_the_same_seed_gives_the_same_labels_on_any_number_of_threads():

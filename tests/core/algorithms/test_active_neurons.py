@@ -27,8 +27,8 @@ def test_a_table_gives_its_rows_without_absent_entries():
 
 
 def test_rows_are_taken_in_the_given_order():
-    taken = states_of(ROWS, 6).take(np.array([3, 1, 0]))
-    assert lists(taken) == [[0, 5], [], [0, 2, 5]]
+    selected = states_of(ROWS, 6).take(np.array([3, 1, 0]))
+    assert lists(selected) == [[0, 5], [], [0, 2, 5]]
     assert len(states_of(ROWS, 6).take(np.empty(0, np.int64))) == 0
 
 

@@ -116,17 +116,17 @@ def test_equal_rows_give_one_bin_at_most(embeddings):
 
 
 some_bins = st.tuples(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 4)).map(
-    lambda drawn: (
-        np.random.default_rng(drawn[0]).normal(size=(drawn[1], drawn[2])),
-        np.random.default_rng(drawn[0] + 1).integers(1, 6, drawn[1]),
+    lambda sample: (
+        np.random.default_rng(sample[0]).normal(size=(sample[1], sample[2])),
+        np.random.default_rng(sample[0] + 1).integers(1, 6, sample[1]),
     )
 )
 
 
 @settings(deadline=None)
 @given(some_bins)
-def test_merges_are_those_of_ward_over_every_single_row(drawn):
-    centres, sizes = drawn
+def test_merges_are_those_of_ward_over_every_single_row(sample):
+    centres, sizes = sample
     rows, result = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
     linkage = hierarchy.ward(rows)
     for bins in range(1, len(sizes) + 1):
@@ -135,8 +135,8 @@ def test_merges_are_those_of_ward_over_every_single_row(drawn):
 
 @settings(deadline=None)
 @given(some_bins)
-def test_bins_nest_and_no_other_merge_of_two_adds_less(drawn):
-    centres, sizes = drawn
+def test_bins_nest_and_no_other_merge_of_two_adds_less(sample):
+    centres, sizes = sample
     rows, result = np.repeat(centres, sizes, axis=0), tree(sizes, centres)
     for bins in range(len(sizes) - 1, 0, -1):
         finer, labels = result.cut(bins + 1), result.cut(bins)

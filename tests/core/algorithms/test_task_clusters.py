@@ -67,8 +67,8 @@ def test_half_precision_suffices_and_rows_without_an_embedding_have_no_task():
     embeddings[9] = np.nan
     result = derive_tasks(embeddings, texts_of(["text"] * 60), 2, seed=0)
     assert np.flatnonzero(result.codes == -1).tolist() == [7, 9]
-    kept = np.delete(np.arange(60), [7, 9])
-    assert result.codes[kept].tolist() == (1 - truth[kept]).tolist()
+    others = np.delete(np.arange(60), [7, 9])
+    assert result.codes[others].tolist() == (1 - truth[others]).tolist()
 
 
 def test_a_large_common_value_in_half_precision_does_not_overflow():

@@ -43,10 +43,10 @@ def rows(measured=THREE, eligible=ALL, **params):
 
 def test_the_score_weighs_dispersion_and_anisotropy():
     measured = pool([0, 0, 0], [0.5, 0.2, NAN], [0.25, 0.7, NAN])
-    for weight, wanted in ((0.6, [0.4, 0.4, NAN]), (1.0, [0.5, 0.2, NAN]), (0.0, [0.25, 0.7, NAN])):
+    for weight, expected in ((0.6, [0.4, 0.4, NAN]), (1.0, [0.5, 0.2, NAN]), (0.0, [0.25, 0.7, NAN])):
         scores = AnswerDivergence(dispersion_weight=weight).scores(measured)
         assert list(scores) == ["divergence"]
-        np.testing.assert_allclose(scores["divergence"], np.float32(wanted), rtol=1e-6)
+        np.testing.assert_allclose(scores["divergence"], np.float32(expected), rtol=1e-6)
 
 
 def test_the_weight_decides_which_row_is_first():
@@ -96,9 +96,9 @@ def test_the_release_of_merged_bins_skips_none_that_is_large_enough():
 
 
 def test_the_length_of_the_release_selection():
-    for budget, wanted in ((1, 1), (2, 2), (5, 4), (10, 9), (1000, 9)):
+    for budget, expected in ((1, 1), (2, 2), (5, 4), (10, 9), (1000, 9)):
         method = AnswerDivergence(quota="release", released_rows=budget)
-        assert method.release_length(THREE, method.order(THREE, ALL, seed=0)) == wanted
+        assert method.release_length(THREE, method.order(THREE, ALL, seed=0)) == expected
 
 
 def test_excluded_rows_do_not_count_towards_bin_sizes():
@@ -135,13 +135,13 @@ def test_of_equal_scores_the_earlier_row_is_first(quota):
 
 def letter_of_the_release(score, bins, budget):
     """Apply the rule as METHODS.md has it, one row at a time."""
-    chosen = []
+    selection = []
     for own in sorted(set(bins)):
         members = sorted((i for i in range(len(bins)) if bins[i] == own), key=lambda i: (-score[i], i))
         if len(members) < 3:
             continue
-        chosen += members[: max(1, int(len(members) * budget / len(bins)))]
-    return sorted(chosen, key=lambda i: (-score[i], i))[:budget]
+        selection += members[: max(1, int(len(members) * budget / len(bins)))]
+    return sorted(selection, key=lambda i: (-score[i], i))[:budget]
 
 
 some_pool = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20).map(lambda s: s / 20)), min_size=1, max_size=60)
@@ -149,33 +149,33 @@ some_pool = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20).map(lambda 
 
 @settings(deadline=None)
 @given(some_pool, st.integers(1, 70))
-def test_the_release_is_followed_to_the_letter(drawn, budget):
-    bins, score = zip(*drawn, strict=True)
-    measured, eligible = pool(bins, score), np.ones(len(drawn), bool)
+def test_the_release_is_followed_to_the_letter(rows, budget):
+    bins, score = zip(*rows, strict=True)
+    measured, eligible = pool(bins, score), np.ones(len(rows), bool)
     method = AnswerDivergence(quota="release", released_rows=budget)
     order = method.order(measured, eligible, seed=0)
-    known = method.scores(measured)["divergence"]
-    wanted = letter_of_the_release(known.tolist(), bins, budget)
-    assert order.rows[: len(wanted)].tolist() == wanted
-    assert method.release_length(measured, order) == len(wanted)
-    rest = order.rows[len(wanted) :]
-    assert (np.diff(known[rest]) <= 0).all()
-    assert sorted(order.rows.tolist()) == list(range(len(drawn)))
+    divergence = method.scores(measured)["divergence"]
+    expected = letter_of_the_release(divergence.tolist(), bins, budget)
+    assert order.rows[: len(expected)].tolist() == expected
+    assert method.release_length(measured, order) == len(expected)
+    rest = order.rows[len(expected) :]
+    assert (np.diff(divergence[rest]) <= 0).all()
+    assert sorted(order.rows.tolist()) == list(range(len(rows)))
 
 
 @settings(deadline=None)
 @given(some_pool, st.integers(0, 60))
-def test_every_budget_is_spent_by_webster_seats_on_the_best_of_each_bin(drawn, budget):
-    bins, score = zip(*drawn, strict=True)
+def test_every_budget_is_spent_by_webster_seats_on_the_best_of_each_bin(rows, budget):
+    bins, score = zip(*rows, strict=True)
     measured = pool(bins, score)
-    result = AnswerDivergence().order(measured, np.ones(len(drawn), bool), seed=0).rows[:budget]
-    sizes, known = np.bincount(bins), AnswerDivergence().scores(measured)["divergence"]
-    held = np.bincount(np.array(bins)[result], minlength=len(sizes))
-    np.testing.assert_array_equal(held, apportion_seats(sizes.astype(float), sizes, budget))
+    result = AnswerDivergence().order(measured, np.ones(len(rows), bool), seed=0).rows[:budget]
+    sizes, divergence = np.bincount(bins), AnswerDivergence().scores(measured)["divergence"]
+    counts = np.bincount(np.array(bins)[result], minlength=len(sizes))
+    np.testing.assert_array_equal(counts, apportion_seats(sizes.astype(float), sizes, budget))
     for own in range(len(sizes)):
-        taken = np.isin(np.flatnonzero(np.array(bins) == own), result)
-        values = known[np.array(bins) == own]
-        assert not taken.any() or taken.all() or values[taken].min() >= values[~taken].max()
+        selected = np.isin(np.flatnonzero(np.array(bins) == own), result)
+        values = divergence[np.array(bins) == own]
+        assert not selected.any() or selected.all() or values[selected].min() >= values[~selected].max()
 
 
 def test_permuting_rows_permutes_the_order():

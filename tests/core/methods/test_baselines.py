@@ -50,8 +50,8 @@ def test_random_favours_no_position():
     measured = Measured("many", {"response_tokens": np.full(100, 3)})
     everyone = np.ones(100, bool)
     first = [Random().order(measured, everyone, seed=seed).rows[:10] for seed in range(400)]
-    taken = np.bincount(np.concatenate(first), minlength=100)
-    assert abs(taken - 40).max() < 6 * np.sqrt(400 * 0.1 * 0.9)  # each row's count is binomial(400, 0.1)
+    counts = np.bincount(np.concatenate(first), minlength=100)
+    assert abs(counts - 40).max() < 6 * np.sqrt(400 * 0.1 * 0.9)  # each row's count is binomial(400, 0.1)
 
 
 def test_random_orders_prompts_if_no_row_has_a_response():

@@ -27,8 +27,8 @@ def measured(tokens=(50, 40, 30, 20, 10), nll=(3, 1, 5, 2, 4)) -> Measured:
     return Measured("five", {"response_tokens": np.array(tokens), "nll": np.array(nll, np.float32)})
 
 
-def order(rule: str, known: Measured | None = None, eligible=ALL, members: str = PAIR, **params):
-    return Combined(members, rule, **params).order(known or measured(), eligible, seed=0)
+def order(rule: str, table: Measured | None = None, eligible=ALL, members: str = PAIR, **params):
+    return Combined(members, rule, **params).order(table or measured(), eligible, seed=0)
 
 
 # The rules
@@ -69,10 +69,10 @@ def test_filtered_keeps_the_first_order_over_the_top_of_the_others():
 
 def test_prefixes_hold_the_union_and_the_intersection_of_the_members_prefixes():
     rng = np.random.default_rng(3)
-    known = Measured("many", {"response_tokens": rng.permutation(200) + 1, "nll": rng.permutation(200).astype(float)})
+    table = Measured("many", {"response_tokens": rng.permutation(200) + 1, "nll": rng.permutation(200).astype(float)})
     every = np.ones(200, bool)
-    a, b = (build_method(name, {}).order(known, every, seed=0).rows for name in ("longest", "lowest_nll"))
-    either, both = (order(rule, known, every).rows for rule in ("union", "intersection"))
+    a, b = (build_method(name, {}).order(table, every, seed=0).rows for name in ("longest", "lowest_nll"))
+    either, both = (order(rule, table, every).rows for rule in ("union", "intersection"))
     for k in (1, 7, 60, 200):
         one, other = set(a[:k].tolist()), set(b[:k].tolist())
         assert set(either[: len(one | other)].tolist()) == one | other
@@ -80,12 +80,12 @@ def test_prefixes_hold_the_union_and_the_intersection_of_the_members_prefixes():
 
 
 def test_a_row_excluded_by_one_member_is_excluded_for_its_reason_except_by_union():
-    known = measured(nll=(3, np.nan, 5, 2, 4))
+    table = measured(nll=(3, np.nan, 5, 2, 4))
     for rule in ("rank average", "intersection", "filtered"):
-        result = order(rule, known, keep=1.0)
+        result = order(rule, table, keep=1.0)
         assert result.excluded["not measured"].tolist() == [1]
         assert 1 not in result.rows
-    result = order("union", known)
+    result = order("union", table)
     assert sorted(result.rows.tolist()) == [0, 1, 2, 3, 4]
     assert result.excluded == {}
 
@@ -146,9 +146,9 @@ def test_weights_are_one_number_for_each(weights):
 
 
 def test_equal_combinations_have_the_same_text():
-    spelled = format_members([build_method("longest", {}), build_method("entropy_shift", {"gamma": 0})])
-    assert Combined(spelled).members == spelled
-    assert Combined('["longest", {"params": {"gamma": 0.0}, "name": "entropy_shift"}]').members == spelled
+    text = format_members([build_method("longest", {}), build_method("entropy_shift", {"gamma": 0})])
+    assert Combined(text).members == text
+    assert Combined('["longest", {"params": {"gamma": 0.0}, "name": "entropy_shift"}]').members == text
     assert Combined(PAIR, weights="1,.5").weights == "1, 0.5"
 
 
@@ -217,8 +217,8 @@ def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_
     method = Combined('["longest", "lowest_nll"]')
     run = find_run(workspace, pool, method, reading, 0)
     assert [member.id for member in run.members] == [list_runs(workspace, pool.fingerprint)[0].id] * 2
-    spelled = ("--method", "combined", "--set", f"members={method.members}")
-    assert cli("measure", pool_file, *spelled, *model)["run"] == run.id
+    options = ("--method", "combined", "--set", f"members={method.members}")
+    assert cli("measure", pool_file, *options, *model)["run"] == run.id
     assert len(list_runs(workspace, pool.fingerprint)) == 1
     both = load_measured(run)
     assert len(both.artifacts["members"]) == 2
@@ -230,9 +230,9 @@ def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_
 def test_members_too_get_the_suggestions_for_the_embedded_model():
     result = build_method("combined", with_suggestions("combined", {}, "embedded"))
     assert result.parts[0].learning_rate == with_suggestions("entropy_shift", {}, "embedded")["learning_rate"]
-    told = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'
+    text = '["longest", {"name": "entropy_shift", "params": {"learning_rate": 0.001}}]'
     assert (
-        build_method("combined", with_suggestions("combined", {"members": told}, "embedded")).parts[1].learning_rate
+        build_method("combined", with_suggestions("combined", {"members": text}, "embedded")).parts[1].learning_rate
         == 1e-3
     )
-    assert with_suggestions("combined", {"members": told}, "another") == {"members": told}
+    assert with_suggestions("combined", {"members": text}, "another") == {"members": text}

@@ -70,8 +70,8 @@ def some_active_neurons(rng: np.random.Generator, rows: np.ndarray) -> ActiveNeu
 
 def reordered(measured: Measured, order: np.ndarray) -> Measured:
     columns = {name: values[order] for name, values in measured.columns.items()}
-    known = measured.need("influences")
-    moved = Influences(known.subtasks, known.preference[order], known.sft[order])
+    table = measured.need("influences")
+    moved = Influences(table.subtasks, table.preference[order], table.sft[order])
     return Measured(
         measured.pool_id, columns, {"activations": measured.need("activations").take(order), "influences": moved}
     )
@@ -131,8 +131,8 @@ def test_permuting_rows_permutes_the_order(method):
 @every_score
 def test_the_order_begins_at_the_preferred_end(method):
     measured = some_pool()
-    known = measured.columns | method.scores(measured)
-    values = known[method.ranks_by][method.order(measured, ALL, seed=1).rows]
+    table = measured.columns | method.scores(measured)
+    values = table[method.ranks_by][method.order(measured, ALL, seed=1).rows]
     if method.prefer == "middle":
         distance = np.abs(values.argsort().argsort() - (len(values) - 1) / 2)
         assert (np.diff(distance) >= 0).all()
@@ -181,8 +181,8 @@ def test_its_needs_can_be_measured_and_suffice(cls):
     assert set(needs) <= set(all_signals())
     measured = some_pool()
     given = {name: measured.columns[name] for signal in needs for name in all_signals()[signal]}
-    known = Measured("some", given, {"influences": measured.need("influences")})
-    assert len(cls().order(known, ALL, seed=1).rows)
+    table = Measured("some", given, {"influences": measured.need("influences")})
+    assert len(cls().order(table, ALL, seed=1).rows)
 
 
 @every_method

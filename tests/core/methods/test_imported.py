@@ -57,8 +57,8 @@ def test_fields_with_numbers_are_listed_with_their_counts(pool):
 
 @pytest.mark.parametrize(("end", "rows"), [("high", [2, 0, 1]), ("low", [1, 0, 2]), ("middle", [0, 1, 2])])
 def test_either_end_or_the_middle_comes_first(end, rows):
-    known = Measured("x", {"imported": np.array([0.5, 0.1, 0.9, np.nan]), "response_tokens": np.full(4, 5)})
-    order = build_method("imported", {"field": "f", "end": end}).order(known, np.ones(4, bool), seed=0)
+    table = Measured("x", {"imported": np.array([0.5, 0.1, 0.9, np.nan]), "response_tokens": np.full(4, 5)})
+    order = build_method("imported", {"field": "f", "end": end}).order(table, np.ones(4, bool), seed=0)
     assert order.rows.tolist() == rows
     assert order.excluded["not measured"].tolist() == [3]
 

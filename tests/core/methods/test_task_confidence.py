@@ -25,29 +25,29 @@ THREE = pool(TASK, [0.1, 0.3, NAN, NAN, NAN, NAN, 0.4, NAN, NAN, NAN, NAN, NAN, 
 ALL = np.ones(14, bool)
 
 
-def held(order, budget: int) -> list[int]:
+def rows_by_task(order, budget: int) -> list[int]:
     return np.bincount(THREE.columns["task_code"][order.rows[:budget]], minlength=3).tolist()
 
 
 def test_seats_follow_the_weights():
     order = TaskConfidence().order(THREE, ALL, seed=0)
-    assert held(order, 7) == [4, 2, 1]
-    assert held(order, 14) == [6, 6, 2]
-    assert [held(order, b) for b in (1, 2, 3, 4)] == [[1, 0, 0], [1, 1, 0], [2, 1, 0], [2, 1, 1]]
+    assert rows_by_task(order, 7) == [4, 2, 1]
+    assert rows_by_task(order, 14) == [6, 6, 2]
+    assert [rows_by_task(order, b) for b in (1, 2, 3, 4)] == [[1, 0, 0], [1, 1, 0], [2, 1, 0], [2, 1, 1]]
 
 
 def test_rows_that_a_task_lacks_go_to_the_others():
-    assert held(TaskConfidence().order(THREE, ALL, seed=0), 12) == [6, 4, 2]
+    assert rows_by_task(TaskConfidence().order(THREE, ALL, seed=0), 12) == [6, 4, 2]
 
 
 def test_even_is_round_robin():
     order = TaskConfidence(allocation="even").order(THREE, ALL, seed=0)
-    assert [held(order, b) for b in (3, 6, 8, 10)] == [[1, 1, 1], [2, 2, 2], [3, 3, 2], [4, 4, 2]]
+    assert [rows_by_task(order, b) for b in (3, 6, 8, 10)] == [[1, 1, 1], [2, 2, 2], [3, 3, 2], [4, 4, 2]]
 
 
 def test_every_budget_is_spent_to_the_row_and_nested():
     order = TaskConfidence().order(THREE, ALL, seed=0)
-    counts = np.array([held(order, b) for b in range(15)])
+    counts = np.array([rows_by_task(order, b) for b in range(15)])
     assert counts.sum(axis=1).tolist() == list(range(15))
     assert (np.diff(counts, axis=0) >= 0).all()
 
@@ -77,9 +77,9 @@ def test_the_error_of_a_mean_needs_two_prompts():
 
 def test_the_likelihood_of_responses_needs_no_continuations():
     method = TaskConfidence(confidence="response")
-    told = pool([0, 0, 1, 1], [NAN] * 4, nll=np.log([2, 4, 5, 5]))
+    table = pool([0, 0, 1, 1], [NAN] * 4, nll=np.log([2, 4, 5, 5]))
     assert method.needs == ("tokens", "tasks", "base")
-    scores = method.scores(told)
+    scores = method.scores(table)
     np.testing.assert_allclose(scores["response_confidence"], [1 / 2, 1 / 4, 1 / 5, 1 / 5], rtol=1e-6)
     np.testing.assert_allclose(scores["task_confidence"], [3 / 8, 3 / 8, 1 / 5, 1 / 5], rtol=1e-6)
 

@@ -230,7 +230,7 @@ def marks(text):
 
 
 @pytest.mark.parametrize(
-    ("row", "size", "kept"),
+    ("row", "size", "window"),
     [
         ("....RR", 6, (0, 6)),
         ("....RR", 5, (1, 6)),  # the prompt loses its beginning
@@ -242,8 +242,8 @@ def marks(text):
         ("RRRR", 2, (0, 2)),
     ],
 )
-def test_truncation_keeps_the_end_of_the_prompt_and_the_beginning_of_the_response(row, size, kept):
-    assert truncation_window(marks(row), size) == kept
+def test_truncation_keeps_the_end_of_the_prompt_and_the_beginning_of_the_response(row, size, window):
+    assert truncation_window(marks(row), size) == window
 
 
 @pytest.mark.parametrize("template", ["alpaca", "chat"])

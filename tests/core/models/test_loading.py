@@ -113,10 +113,10 @@ def test_a_model_that_needs_its_own_code_is_refused_without_running_it(folder, t
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("kept", [0, 5, 100, 100_000])
-def test_truncated_weights_are_a_clear_error(folder, kept):
+@pytest.mark.parametrize("size", [0, 5, 100, 100_000])
+def test_truncated_weights_are_a_clear_error(folder, size):
     data = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(data[:kept])
+    (folder / "model.safetensors").write_bytes(data[:size])
     with pytest.raises(ModelError, match=r"not a whole safetensors file|cannot be loaded"):
         load_model(resolve_model(str(folder)))
 

@@ -20,11 +20,11 @@ def make_answer_pool(*changed: tuple[int, str], n: int = 5, name: str = "hand.js
 
 
 def make_manifest(pool: Pool, tmp_path, rows=(3, 1)):
-    chosen = np.array(rows)
-    written = write_selection(pool, chosen, tmp_path / "chosen.jsonl", rejected=True)
+    selected = np.array(rows)
+    written = write_selection(pool, selected, tmp_path / "chosen.jsonl", rejected=True)
     return build_manifest(
         pool,
-        chosen,
+        selected,
         written,
         recipe=RECIPE,
         model={"name": "embedded", "revision": "abc"},

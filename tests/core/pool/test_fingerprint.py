@@ -79,9 +79,9 @@ def test_the_same_rows_make_the_same_pool(written, rows):
 @settings(max_examples=25, deadline=None)
 def test_any_objects_come_back_as_they_were_written(rows):
     pool = pool_of(lines(rows, ensure_ascii=False))
-    found = read_rows(pool, range(len(pool)))
-    assert [r.original for r in found] == [json.dumps(r, ensure_ascii=False) for r in rows]
-    assert [(r.prompt, r.response) for r in found] == [(r["prompt"], r["completion"]) for r in rows]
+    actual = read_rows(pool, range(len(pool)))
+    assert [r.original for r in actual] == [json.dumps(r, ensure_ascii=False) for r in rows]
+    assert [(r.prompt, r.response) for r in actual] == [(r["prompt"], r["completion"]) for r in rows]
 
 
 def test_a_table_with_the_same_columns_is_the_same_pool(tmp_path):

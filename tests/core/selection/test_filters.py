@@ -78,9 +78,9 @@ def test_a_pattern_matches_anywhere_and_is_case_sensitive():
     ],
 )
 def test_a_filter_and_its_complement_partition_the_rows(about):
-    kept, left = passed(Filter(**about)), passed(Filter(**about, exclude=True))
-    assert sorted(kept + left) == [0, 1, 2, 3, 4]
-    assert 0 < len(kept) < 5
+    passing, excluded = passed(Filter(**about)), passed(Filter(**about, exclude=True))
+    assert sorted(passing + excluded) == [0, 1, 2, 3, 4]
+    assert 0 < len(passing) < 5
 
 
 def test_text_in_arrow_or_in_an_array_gives_the_same():

@@ -38,9 +38,9 @@ def test_groups_are_never_split_and_the_share_is_met(share, seed):
     groups = groups[groups]
     rows = random.permutation(n)[:600]
     apart = hold_out_rows(rows, groups, random.integers(0, 5, n), share, seed=seed)
-    kept = np.setdiff1d(rows, apart)
-    assert len(np.intersect1d(rows, apart)) == len(apart) == len(rows) - len(kept)
-    assert not set(groups[apart]) & set(groups[kept])
+    train = np.setdiff1d(rows, apart)
+    assert len(np.intersect1d(rows, apart)) == len(apart) == len(rows) - len(train)
+    assert not set(groups[apart]) & set(groups[train])
     assert len(apart) == round(share * 600)
 
 
@@ -109,39 +109,39 @@ def ids(path):
 
 
 @pytest.fixture
-def made(place, pool, run, tmp_path):
+def written(place, pool, run, tmp_path):
     find_near_duplicates(pool, place, 0.8, SilentReporter())
     plan = recipe(held_out="20%", apart="near_duplicate_of", rejected=True, with_scores=True)
     return curate(plan, pool, run, tmp_path / "out" / "chosen.jsonl")
 
 
-def test_train_held_out_and_rejected_are_the_pool(made, pool):
-    files = [ids(file) for file in (made.chosen, made.held_out, made.rejected)]
+def test_train_held_out_and_rejected_are_the_pool(written, pool):
+    files = [ids(file) for file in (written.chosen, written.held_out, written.rejected)]
     assert [len(one) for one in files] == [115, 29, 96]
     assert sorted(one for file in files for one in file) == sorted(pool.rows["id"].to_pylist())
-    assert (made.rows, made.held_out_rows) == (115, 29)
+    assert (written.rows, written.held_out_rows) == (115, 29)
 
 
-def test_no_near_duplicate_is_in_both_files(made):
-    train, apart = set(ids(made.chosen)), set(ids(made.held_out))
+def test_no_near_duplicate_is_in_both_files(written):
+    train, apart = set(ids(written.chosen)), set(ids(written.held_out))
     pairs = [(f"row-{k}", f"row-{100 + k}") for k in range(30)]
     both = [pair for pair in pairs if set(pair) <= train | apart]
     assert len(both) == 30
     assert not [pair for pair in both if len(set(pair) & train) == 1]
 
 
-def test_the_manifest_names_both_files_and_every_row(made):
-    manifest = read_manifest(made.manifest)
+def test_the_manifest_names_both_files_and_every_row(written):
+    manifest = read_manifest(written.manifest)
     second = manifest.output.held_out
     assert (second.file, second.rows) == ("chosen.heldout.jsonl", 29)
-    assert second.sha256 == hashlib.sha256(made.held_out.read_bytes()).hexdigest()
-    assert [row.id for row in manifest.rows] == ids(made.chosen)
-    assert [row.id for row in manifest.held_out] == ids(made.held_out)
+    assert second.sha256 == hashlib.sha256(written.held_out.read_bytes()).hexdigest()
+    assert [row.id for row in manifest.rows] == ids(written.chosen)
+    assert [row.id for row in manifest.held_out] == ids(written.held_out)
     assert manifest.recipe["export"]["apart"] == "near_duplicate_of@0.8"
 
 
-def test_the_card_and_the_trainers_entry_list_the_held_out_file(made, pool):
-    card = made.card.read_text()
+def test_the_card_and_the_trainers_entry_list_the_held_out_file(written, pool):
+    card = written.card.read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["configs"][0]["data_files"] == [
         {"split": "train", "path": "chosen.jsonl"},
@@ -150,35 +150,35 @@ def test_the_card_and_the_trainers_entry_list_the_held_out_file(made, pool):
     assert "# 144 rows chosen" in card
     assert "29 of the 144 rows, in `chosen.heldout.jsonl`" in card
     assert "near duplicates (alike from 0.8)" in card
-    entry = json.loads(dataset_info_snippet(read_manifest(made.manifest)))
+    entry = json.loads(dataset_info_snippet(read_manifest(written.manifest)))
     assert {name: about["file_name"] for name, about in entry.items()} == {
         "chosen": "chosen.jsonl",
         "chosen.heldout": "chosen.heldout.jsonl",
     }
 
 
-def again(made, pool, run, out):
-    return replay_rows(read_manifest(made.manifest), load_recipe(made.recipe), pool, run, out)
+def again(written, pool, run, out):
+    return replay_rows(read_manifest(written.manifest), load_recipe(written.recipe), pool, run, out)
 
 
-def test_replay_reproduces_every_file(made, pool, run, tmp_path):
-    replayed = again(made, pool, run, tmp_path / "again" / "chosen.jsonl")
+def test_replay_reproduces_every_file(written, pool, run, tmp_path):
+    replayed = again(written, pool, run, tmp_path / "again" / "chosen.jsonl")
     for name in ("chosen.jsonl", "chosen.heldout.jsonl", "chosen.rejected.jsonl"):
-        assert (tmp_path / "again" / name).read_bytes() == (made.chosen.parent / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == (written.chosen.parent / name).read_bytes()
     assert len(list((tmp_path / "again").iterdir())) == 3
     assert replayed.held_out.path == tmp_path / "again" / "chosen.heldout.jsonl"
 
 
 def test_the_rows_alone_give_both_files_too(place, pool, run, tmp_path):
-    made = curate(recipe(held_out=0.1), pool, run, tmp_path / "out" / "chosen.jsonl")
-    replayed = again(made, pool, None, tmp_path / "again.jsonl")
-    assert replayed.path.read_bytes() == made.chosen.read_bytes()
-    assert replayed.held_out.path.read_bytes() == made.held_out.read_bytes()
+    written = curate(recipe(held_out=0.1), pool, run, tmp_path / "out" / "chosen.jsonl")
+    replayed = again(written, pool, None, tmp_path / "again.jsonl")
+    assert replayed.path.read_bytes() == written.chosen.read_bytes()
+    assert replayed.held_out.path.read_bytes() == written.held_out.read_bytes()
 
 
-def test_another_split_is_refused_and_leaves_nothing(made, pool, run, tmp_path):
-    manifest = read_manifest(made.manifest)
-    other = load_recipe(made.recipe)
+def test_another_split_is_refused_and_leaves_nothing(written, pool, run, tmp_path):
+    manifest = read_manifest(written.manifest)
+    other = load_recipe(written.recipe)
     other = other.model_copy(update={"export": other.export.model_copy(update={"held_out": 0.1})})
     with pytest.raises(ReplayError, match="The recipe chooses other rows here"):
         replay_rows(manifest, other, pool, run, tmp_path / "again" / "chosen.jsonl")
@@ -186,10 +186,10 @@ def test_another_split_is_refused_and_leaves_nothing(made, pool, run, tmp_path):
 
 
 def test_without_a_share_nothing_is_held_out(pool, run, tmp_path):
-    made = curate(recipe(), pool, run, tmp_path / "chosen.jsonl")
-    assert made.held_out is None and made.rows == 144
+    written = curate(recipe(), pool, run, tmp_path / "chosen.jsonl")
+    assert written.held_out is None and written.rows == 144
     assert not (tmp_path / "chosen.heldout.jsonl").exists()
-    assert "Held out" not in made.card.read_text()
+    assert "Held out" not in written.card.read_text()
 
 
 @pytest.mark.parametrize(

@@ -31,46 +31,46 @@ def recipe(**changes) -> Recipe:
     return parse_recipe({"pool": {"source": "p.jsonl"}, "method": {"name": "longest"}} | changes, "test")
 
 
-def chosen(pool, measured, **changes):
+def select_rows(pool, measured, **changes):
     return make_selection(recipe(**changes), pool, measured).rows.tolist()
 
 
 def test_the_selection_is_the_orders_prefix(pool, measured):
-    assert chosen(pool, measured, budget="3") == [1, 3, 5]
-    assert chosen(pool, measured, budget="50%") == [1, 3, 5]
-    assert chosen(pool, measured, budget="95tok") == [1, 3]
+    assert select_rows(pool, measured, budget="3") == [1, 3, 5]
+    assert select_rows(pool, measured, budget="50%") == [1, 3, 5]
+    assert select_rows(pool, measured, budget="95tok") == [1, 3]
 
 
 def test_filters_decide_before_the_order_is_made(pool, measured):
-    assert chosen(pool, measured, budget="2", filters=[{"column": "task", "values": ["a"]}]) == [2, 4]
+    assert select_rows(pool, measured, budget="2", filters=[{"column": "task", "values": ["a"]}]) == [2, 4]
     short = [{"column": "response_tokens", "high": 30}]
-    assert chosen(pool, measured, budget="6", filters=short) == [5, 2, 4, 0]
+    assert select_rows(pool, measured, budget="6", filters=short) == [5, 2, 4, 0]
 
 
 def test_pins_lead_the_order_or_leave_it_and_count(pool, measured):
     ids = pool.rows["id"].to_pylist()
     pins = [{"id": ids[0], "side": "in", "reason": "a gem"}, {"id": ids[1], "side": "out"}]
-    assert chosen(pool, measured, budget="3", pins=pins) == [0, 3, 5]
+    assert select_rows(pool, measured, budget="3", pins=pins) == [0, 3, 5]
 
 
 def test_a_threshold_cuts_the_order_where_scores_get_worse(pool, measured):
-    assert chosen(pool, measured, budget="6", threshold=30) == [1, 3, 5]
-    assert chosen(pool, measured, budget="2", threshold=30) == [1, 3]
+    assert select_rows(pool, measured, budget="6", threshold=30) == [1, 3, 5]
+    assert select_rows(pool, measured, budget="2", threshold=30) == [1, 3]
 
 
 def test_a_threshold_without_a_score_is_refused(pool, measured):
     with pytest.raises(RecipeError, match="Random has no score"):
-        chosen(pool, measured, method={"name": "random"}, threshold=1.0)
+        select_rows(pool, measured, method={"name": "random"}, threshold=1.0)
 
 
 def test_a_pin_on_a_row_of_another_pool_is_named(pool, measured):
     with pytest.raises(RecipeError, match="no row with id 'gone'"):
-        chosen(pool, measured, pins=[{"id": "gone", "side": "in"}])
+        select_rows(pool, measured, pins=[{"id": "gone", "side": "in"}])
 
 
 def test_a_filter_on_an_unknown_column_lists_the_possible_ones(pool, measured):
     with pytest.raises(RecipeError, match=r"no column 'colour'.*response_tokens"):
-        chosen(pool, measured, filters=[{"column": "colour", "low": 1}])
+        select_rows(pool, measured, filters=[{"column": "colour", "low": 1}])
 
 
 def test_a_written_recipe_reads_back_the_same(tmp_path):

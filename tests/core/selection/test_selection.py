@@ -200,18 +200,18 @@ def test_a_pin_is_in_or_out():
 
 def test_pins_count_against_the_budget():
     order = apply_pins(Order(ints(3, 0, 4, 1)), ints(1), NONE)
-    chosen = select_prefix(order, Budget(2, "rows"), response_tokens=TOKENS, pool_id="p", n_pinned=1)
-    assert chosen.rows.tolist() == [1, 3]
-    assert (chosen.tokens, chosen.n_pinned, chosen.pool_id) == (70, 1, "p")
+    selection = select_prefix(order, Budget(2, "rows"), response_tokens=TOKENS, pool_id="p", n_pinned=1)
+    assert selection.rows.tolist() == [1, 3]
+    assert (selection.tokens, selection.n_pinned, selection.pool_id) == (70, 1, "p")
 
 
 def test_pinned_rows_stay_even_beyond_the_budget_or_the_threshold():
     order = apply_pins(Order(ints(3, 0, 4, 1)), ints(1, 2), NONE)
     for budget, limit in [("1", None), ("50tok", None), ("0", None), ("4", 0)]:
-        chosen = select_prefix(
+        selection = select_prefix(
             order, Budget.parse(budget), response_tokens=TOKENS, pool_id="p", n_pinned=2, limit=limit
         )
-        assert chosen.rows.tolist() == [1, 2]
+        assert selection.rows.tolist() == [1, 2]
 
 
 def test_the_threshold_and_the_budget_both_hold():
@@ -247,8 +247,8 @@ def test_a_budget_in_tokens_is_refused_for_a_pool_of_prompts(order):
             order, Budget.parse("0tok"), response_tokens=nothing, pool_id="p", cumulative=nothing[: len(order.rows)]
         )
     for text in ("2", "40%"):
-        chosen = select_prefix(order, Budget.parse(text), response_tokens=nothing, pool_id="p")
-        assert (len(chosen.rows), chosen.tokens) == (min(2, len(order.rows)), 0)
+        selection = select_prefix(order, Budget.parse(text), response_tokens=nothing, pool_id="p")
+        assert (len(selection.rows), selection.tokens) == (min(2, len(order.rows)), 0)
 
 
 def test_a_budget_in_tokens_is_refused_if_a_filter_leaves_only_prompts():

@@ -56,11 +56,11 @@ class AnswerApp:
         if self.refuses_n and n > 1:
             return JSONResponse({"error": {"message": f"n must be 1: {text}"}}, 400)
         n = 1 if self.ignores_n else n
-        found = self._sample(body, text, n)
+        answers = self._sample(body, text, n)
         choices = [
-            {"index": k, "finish_reason": found["ended"][0][k], **choice(found["answers"][0][k])} for k in range(n)
+            {"index": k, "finish_reason": answers["ended"][0][k], **choice(answers["answers"][0][k])} for k in range(n)
         ]
-        usage = {"completion_tokens": sum(found["answer_tokens"][0][:n])}
+        usage = {"completion_tokens": sum(answers["answer_tokens"][0][:n])}
         return JSONResponse({"object": "list", "choices": choices[::-1], "usage": usage})
 
     def _sample(self, body: dict[str, Any], text: str, n: int) -> dict[str, Any]:

@@ -23,14 +23,14 @@ def count_samples(shares, rows, temperature=1.0, top_p=1.0, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("top_p", "kept"),
+    ("top_p", "nucleus"),
     [(0.01, [0]), (0.41, [0]), (0.43, [0, 1]), (0.66, [0, 1]), (0.68, [0, 1, 2]), (0.91, [0, 1, 2, 3]), (1, range(5))],
 )
-def test_the_nucleus_is_the_smallest_set_with_mass_top_p_and_is_sampled_in_proportion(top_p, kept):
+def test_the_nucleus_is_the_smallest_set_with_mass_top_p_and_is_sampled_in_proportion(top_p, nucleus):
     shares = np.zeros(5)
     shares[PLACES] = SHARES
     counts, _ = count_samples(shares.tolist(), 20_000, top_p=top_p)
-    inside = [PLACES[k] for k in kept]
+    inside = [PLACES[k] for k in nucleus]
     assert np.flatnonzero(counts).tolist() == sorted(inside)
     expected = shares[inside] / shares[inside].sum()
     assert len(inside) == 1 or chisquare(counts[inside], expected * 20_000).pvalue > 0.001

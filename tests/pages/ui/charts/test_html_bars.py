@@ -43,11 +43,11 @@ def corners(html):
 class Tags(HTMLParser):
     def __init__(self, html):
         super().__init__()
-        self.found, self.open = set(), []
+        self.names, self.open = set(), []
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
-        self.found.add(tag)
+        self.names.add(tag)
         self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -120,5 +120,5 @@ HOSTILE = '<img src=x onerror=alert(1)> "quoted" & more'
 )
 def test_only_boxes_and_text_are_drawn_and_names_are_escaped(html):
     tags = Tags(html)
-    assert tags.found <= {"div", "span"}
+    assert tags.names <= {"div", "span"}
     assert not tags.open
