@@ -7,21 +7,21 @@ every visit.
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui.shell import context, server, show, state, tour
+from pages.ui.shell import address, context, server, show, tour, visit, widgets
 
 if __name__ == "__main__":
     st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)
     st.logo(show.LOGO, size="large", icon_image=show.ICON)
     page = st.navigation([st.Page(**about) for about in show.PAGES.values()])
     try:
-        state.init()
+        visit.init()
     except WinnowError as error:
         show.error(error)
         st.stop()
-    state.set_page(page.url_path)
-    state.restore_address()
+    widgets.set_page(page.url_path)
+    address.restore_address()
     context.bar(page.url_path)
-    show.notice(state.take_notice())
+    show.warning(widgets.take_notice())
     tour.strip(page.url_path)
     page.run()
 else:

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+from dataclasses import Field, replace
+from typing import Any, Literal
 
 from core.columns import Column
 from core.measurement import find_column
@@ -13,10 +13,8 @@ Prefer = Literal["high", "low", "middle"]
 
 CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
-OPTION_LABELS = {
-    "preference": "preference pairs (ROSE)",
-    "sft": "chosen answers (LESS)",
-}  # labels that differ from the value
+# labels that differ from the value
+OPTION_LABELS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
 # methods that rank inside groups -> the score that decides inside a group
 DISPLAY_COLUMNS = {"answer_divergence": "divergence", "preference_influence": "influence"}
 GROUP_NOUNS = {"preference_influence": "sub-task"}  # noun of their groups; default: bin
@@ -39,6 +37,12 @@ def is_identifier(name: str) -> bool:
 def option_label(name: str) -> str:
     """Return the label of a parameter's choice."""
     return OPTION_LABELS.get(name, name)
+
+
+def param_words(parameter: Field[Any]) -> dict[str, str]:
+    """Return the label and the help of a method's parameter, as arguments of its widget."""
+    about = parameter.metadata
+    return {"label": about["label"] or parameter.name.replace("_", " ").capitalize(), "help": about["help"]}
 
 
 def direction(column: str, prefer: Prefer) -> str:

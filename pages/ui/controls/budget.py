@@ -6,6 +6,7 @@ writes a change back as one step of undo.
 
 from collections.abc import Callable
 from dataclasses import Field, fields, replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -24,7 +25,7 @@ from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import state
-from pages.ui.words import meaning, option_label
+from pages.ui.words import meaning, option_label, param_words
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
 FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
@@ -46,14 +47,12 @@ def method(pool: Pool) -> None:
     """Draw the choice of the method; methods without a run are marked."""
     now = state.settings()
     ready = _measured_methods(pool)
-    key = state.set_widget("select.method", now.method)
     st.selectbox(
         "Method",
         list(METHODS),
         format_func=lambda name: METHODS[name].label + ("" if name in ready else " (not measured)"),
         help=METHODS[now.method].summary,
-        key=key,
-        on_change=lambda: _set_method(state.widget_value(key)),
+        **state.bind("select.method", now.method, _set_method),
     )
 
 
@@ -134,33 +133,22 @@ def _has_effect(run: Run, current: Method, name: str) -> bool:
 def _parameter(current: Any, f: Field[Any]) -> None:
     about, choices = f.metadata, _choices(current, f)
     value = current.ranking_target if about["names"] == "target" else getattr(current, f.name)
-    key = state.set_widget(f"select.{current.name}.{f.name}", value)
-    common: dict[str, Any] = {
-        "label": about["label"] or f.name.replace("_", " ").capitalize(),
-        "help": about["help"],
-        "key": key,
-    }
+    key = f"select.{current.name}.{f.name}"
     if choices:
         # a threshold depends on the end and the score that are ranked by, so the change clears it
-        common |= {"options": choices, "format_func": option_label}
-        common["on_change"] = lambda: _set_parameter(f.name, state.widget_value(key), threshold=None)
+        bound = state.bind(key, value, partial(state.set_param, f.name, threshold=None))
+        common = {"options": choices, "format_func": option_label, **param_words(f), **bound}
         if len("".join(choices)) > MAX_LETTERS:
             st.selectbox(**common)
         else:
             st.segmented_control(required=True, **common)
         return
     if isinstance(f.default, str):
-        st.text_input(on_change=lambda: _set_text(f.name, state.widget_value(key)), **common)
+        st.text_input(**param_words(f), **state.bind(key, value, partial(_set_text, f.name)))
         return
-    kind = type(f.default)
-    draw: Any = st.slider if _slides(f) else st.number_input
-    draw(
-        min_value=kind(about["low"]),
-        max_value=kind(about["high"]),
-        step=_step(f),
-        on_change=lambda: _set_parameter(f.name, state.widget_value(key)),
-        **common,
-    )
+    kind, draw = type(f.default), st.slider if _slides(f) else st.number_input
+    bounds: dict[str, Any] = {"min_value": kind(about["low"]), "max_value": kind(about["high"]), "step": _step(f)}
+    draw(**bounds, **param_words(f), **state.bind(key, value, partial(state.set_param, f.name)))
 
 
 def _set_text(name: str, typed: str) -> None:
@@ -171,15 +159,7 @@ def _set_text(name: str, typed: str) -> None:
     except WinnowError as error:
         state.leave_notice(str(error))
         st.rerun()  # the whole app: the error is shown above the page
-    _set_parameter(name, value)
-
-
-def _set_parameter(name: str, value: Any, **more: Any) -> None:
-    if value is None:
-        return
-    now = state.settings()
-    params = {**now.params.get(now.method, {}), name: value}
-    state.change(params={**now.params, now.method: params}, **more)
+    state.set_param(name, value)
 
 
 # Budget
@@ -192,40 +172,33 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
     now = state.budget()
     maximum = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
     unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
-    key = state.set_widget("select.unit", now.unit)
     unit.segmented_control(
         "Budget in",
         units,
         format_func=UNITS.__getitem__,
         required=True,
-        key=key,
-        on_change=lambda: _set_unit(state.widget_value(key), selection, len(pool)),
+        **state.bind("select.unit", now.unit, lambda unit: _set_unit(unit, selection, len(pool))),
     )
-    value = min(type(maximum)(now.amount), maximum)
+    value, percent = min(type(maximum)(now.amount), maximum), now.unit == "percent"
     bounds: dict[str, Any] = {"min_value": type(maximum)(0), "max_value": maximum}
-    step: Any = 0.1 if now.unit == "percent" else 1
-    slider_key = state.set_widget(f"select.slider.{now.unit}", value)
     slider.slider(
         "Budget",
-        key=slider_key,
-        step=step,
-        format="%.1f %%" if now.unit == "percent" else "%d",
+        step=0.1 if percent else 1,
+        format="%.1f %%" if percent else "%d",
         help="Rows are taken from the top of the order until the budget is used up. Tokens are those of responses.",
-        on_change=lambda: _set_budget(state.widget_value(slider_key), now.unit),
         **bounds,
+        **state.bind(f"select.slider.{now.unit}", value, partial(_set_budget, now.unit)),
     )
-    exact_key = state.set_widget(f"select.exact.{now.unit}", value)
     exact.number_input(
         "Exactly",
-        key=exact_key,
-        step=step if now.unit != "tokens" else 1000,
-        format="%.2f" if now.unit == "percent" else "%d",
-        on_change=lambda: _set_budget(state.widget_value(exact_key), now.unit),
+        step={"percent": 0.1, "rows": 1, "tokens": 1000}[now.unit],
+        format="%.2f" if percent else "%d",
         **bounds,
+        **state.bind(f"select.exact.{now.unit}", value, partial(_set_budget, now.unit)),
     )
 
 
-def _set_budget(amount: float | None, unit: Any) -> None:
+def _set_budget(unit: Any, amount: float | None) -> None:
     if amount is not None:
         state.change(budget=str(Budget(round(amount, 4), unit)))
 
@@ -235,8 +208,7 @@ def _set_unit(unit: Any, selection: Selection, n: int) -> None:
     if unit is None:
         return
     rows = len(selection.rows)
-    amount = {"rows": rows, "percent": round(100 * rows / n, 2), "tokens": selection.tokens}[unit]
-    state.change(budget=str(Budget(amount, unit)))
+    _set_budget(unit, {"rows": rows, "percent": round(100 * rows / n, 2), "tokens": selection.tokens}[unit])
 
 
 # Threshold
@@ -252,7 +224,6 @@ def threshold(run: Run, live: LiveSelection) -> None:
     loosest = high if current.prefer == "low" else low
     now = state.settings().threshold
     value = loosest if now is None else type(low)(min(max(now, low), high))
-    key = state.set_widget(f"select.threshold.{current.ranks_by}.{current.prefer}", value)
     word = "at most" if current.prefer == "low" else "at least"
     st.slider(
         f"{meaning(current.ranks_by).label} {word}",
@@ -260,18 +231,13 @@ def threshold(run: Run, live: LiveSelection) -> None:
         max_value=high,
         step=1 if isinstance(low, int) else round((high - low) / THRESHOLD_STEPS, 6),
         format="%d" if isinstance(low, int) else "%.3f",
-        key=key,
-        help=f"Rows beyond this score are not taken, whatever the budget. Now: {_describe_limit(now)}",
-        on_change=lambda: _set_threshold(state.widget_value(key), loosest),
+        help=f"Rows beyond this score are not taken, whatever the budget. Now: {'off' if now is None else f'{now:g}'}.",
+        **state.bind(
+            f"select.threshold.{current.ranks_by}.{current.prefer}",
+            value,
+            lambda limit: state.change(threshold=None if limit == loosest else float(limit)),
+        ),
     )
-
-
-def _describe_limit(now: float | None) -> str:
-    return "off." if now is None else f"{now:g}."
-
-
-def _set_threshold(value: float, loosest: float) -> None:
-    state.change(threshold=None if value == loosest else float(value))
 
 
 # Recovery
@@ -300,24 +266,15 @@ def _change_button(label: str, icon: str, key: str, **changed: Any) -> None:
 def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
     """Draw the undo and redo buttons; return a container next to them."""
     with place.container(horizontal=True, horizontal_alignment="right"):
-        st.button(
-            "Undo",
-            icon=":material/undo:",
-            key="select.undo",
-            disabled=not state.can_undo(),
-            on_click=_step_and_rerun,
-            args=(state.undo,),
-            help="Takes back the last change of a slider, a filter or a pin.",
-        )
-        st.button(
-            "Redo",
-            icon=":material/redo:",
-            key="select.redo",
-            disabled=not state.can_redo(),
-            on_click=_step_and_rerun,
-            args=(state.redo,),
-        )
+        help = "Takes back the last change of a slider, a filter or a pin."
+        _step_button("Undo", state.undo, possible=state.can_undo(), help=help)
+        _step_button("Redo", state.redo, possible=state.can_redo())
         return st.container(width="content")
+
+
+def _step_button(label: str, step: Callable[[], None], *, possible: bool, help: str | None = None) -> None:
+    icon, key = f":material/{label.lower()}:", f"select.{label.lower()}"
+    st.button(label, icon=icon, key=key, disabled=not possible, on_click=_step_and_rerun, args=(step,), help=help)
 
 
 def _step_and_rerun(step: Callable[[], None]) -> None:

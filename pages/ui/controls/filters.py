@@ -4,14 +4,13 @@ Each common filter has a widget, which shows the first filter of its form; any o
 same column, are added by the form below. All filters in force are listed on the page, each with a button to remove it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from core.columns import EXACT_DUPLICATES
-from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import Pool
 from core.selection.filters import Filter, duplicates_filter
@@ -101,32 +100,30 @@ def _length(run: Run) -> None:
     now = _find_filter("response_tokens", "low", "high")
     first = low if now is None or now.low is None else int(now.low)
     last = high if now is None or now.high is None else int(now.high)
-    key = state.set_widget("select.length", (min(max(first, low), high), max(min(last, high), low)), force=True)
 
-    def take() -> None:
-        a, b = state.widget_value(key)
-        limits = {"low": a if a > low else None, "high": b if b < high else None}
-        some = any(v is not None for v in limits.values())
-        _replace_filter(now, Filter("response_tokens", **limits) if some else None)
+    def take(limits: tuple[int, int]) -> None:
+        a, b = limits[0] if limits[0] > low else None, limits[1] if limits[1] < high else None
+        _replace_filter(now, None if a is None and b is None else Filter("response_tokens", low=a, high=b))
 
-    st.slider("Response length in tokens", low, high, key=key, on_change=take)
+    value = (min(max(first, low), high), max(min(last, high), low))
+    st.slider("Response length in tokens", low, high, **state.bind("select.length", value, take, force=True))
 
 
 def _contains() -> None:
     now = _find_filter("prompt", "contains")
-    key = state.set_widget("select.contains", (now.contains if now else None) or "", force=True)
 
-    def take() -> None:
-        wanted = state.widget_value(key).strip()
-        _replace_filter(now, Filter("prompt", contains=wanted) if wanted else None)
+    def take(typed: str) -> None:
+        _replace_filter(now, Filter("prompt", contains=typed.strip()) if typed.strip() else None)
 
-    st.text_input("Prompt contains", key=key, on_change=take, placeholder="Any text")
+    bound = state.bind("select.contains", (now.contains if now else None) or "", take, force=True)
+    st.text_input("Prompt contains", placeholder="Any text", **bound)
 
 
 def _switch(label: str, key: str, wanted: Filter | None) -> None:
-    on = wanted in state.settings().filters
-    key = state.set_widget(f"select.{key}", on, force=True)
-    st.toggle(label, key=key, on_change=lambda: _replace_filter(wanted, wanted if state.widget_value(key) else None))
+    def take(on: bool) -> None:
+        _replace_filter(wanted, wanted if on else None)
+
+    st.toggle(label, **state.bind(f"select.{key}", wanted in state.settings().filters, take, force=True))
 
 
 # Other filters
@@ -134,7 +131,8 @@ def _switch(label: str, key: str, wanted: Filter | None) -> None:
 
 def _other_filter(pool: Pool, run: Run) -> None:
     """Draw the form for a filter on any column; one that cannot be applied changes nothing."""
-    numbers = _numbers(run)
+    columns = cached.columns(run, state.method())
+    numbers = [name for name, values in columns.items() if values.dtype.kind in "fiub"]
     column = st.selectbox(
         "Any other filter: rows whose",
         [*POOL_TEXTS, *POOL_NUMBERS, *numbers],
@@ -155,12 +153,8 @@ def _other_filter(pool: Pool, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         exclude = st.toggle("Leave these out", key="filter.exclude")
         if st.button("Add this filter", icon=":material/add:", key="filter.add"):
-            _add(pool, run, lambda: Filter(column, exclude=exclude, **condition))
-
-
-def _numbers(run: Run) -> list[str]:
-    columns = cached.columns(run, state.method())
-    return [name for name, values in columns.items() if values.dtype.kind in "fiub"]
+            with show.errors():
+                _add(pool, run, Filter(column, exclude=exclude, **condition))
 
 
 def _condition(kind: str) -> dict[str, Any]:
@@ -182,15 +176,11 @@ def _condition(kind: str) -> dict[str, Any]:
     return {kind: text or None}
 
 
-def _add(pool: Pool, run: Run, build_filter: Callable[[], Filter]) -> None:
+def _add(pool: Pool, run: Run, wanted: Filter) -> None:
+    """Add a filter, after the order it gives was computed. Raise WinnowError if it cannot be applied."""
     now = state.settings()
-    try:
-        wanted = build_filter()
-        after = (*(one for one in now.filters if one != wanted), wanted)
-        live_selection.order(pool, run, state.recipe(pool, replace(now, filters=after)))
-    except WinnowError as error:
-        show.error(error)
-        return
+    after = (*(one for one in now.filters if one != wanted), wanted)
+    live_selection.order(pool, run, state.recipe(pool, replace(now, filters=after)))
     state.change(filters=after)
     st.rerun()  # the whole app: the widgets above may show the added filter
 

@@ -6,11 +6,11 @@ writes a change back.
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields, replace
+from functools import partial
 from typing import Any, get_args, get_type_hints
 
 import streamlit as st
 
-from core.errors import WinnowError
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import Combined
 from core.methods.params import Stage, list_choices, measure_params
@@ -18,7 +18,7 @@ from core.methods.suggestions import SUGGESTED_PARAMS
 from core.schema import Pool, Reading
 from pages.ui.shell import roots, state
 from pages.ui.targets import facts, pairs, picker
-from pages.ui.words import escape_markdown
+from pages.ui.words import escape_markdown, param_words
 
 COLUMNS = 4  # small widgets side by side
 TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn with the target sets
@@ -41,14 +41,12 @@ WORDS = {
 
 def choose_method() -> None:
     """Draw all methods, each with what it keeps and what it needs."""
-    key = state.set_widget("form.method", state.settings().method)
     st.radio(
         "Method",
         list(METHODS),
         format_func=lambda name: METHODS[name].label,
         captions=[METHODS[name].summary for name in METHODS],
-        key=key,
-        on_change=lambda: state.change(method=state.widget_value(key)),
+        **state.bind("form.method", state.settings().method, lambda name: state.change(method=name)),
     )
 
 
@@ -57,15 +55,13 @@ def choose_others() -> None:
     now = state.settings()
     options = [name for name in standalone_methods() if measure_params(METHODS[name]()) and name != now.method]
     picked = [name for name in now.also if name in options]
-    key = state.set_widget("form.also", picked)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.pills(
             "Measure for others too, in the same pass",
             options,
             selection_mode="multi",
             format_func=lambda name: METHODS[name].label,
-            key=key,
-            on_change=lambda: state.change(also=tuple(state.widget_value(key))),
+            **state.bind("form.also", picked, lambda names: state.change(also=tuple(names))),
         )
         if len(picked) < len(options):
             st.button(
@@ -76,45 +72,41 @@ def choose_others() -> None:
 def choose_model(used: list[str]) -> None:
     """Draw the choice of the model: one used before, or any other by id or folder."""
     now = state.settings().reading
-    options = list(dict.fromkeys(["embedded", *used, now.model]))
-    key = state.set_widget("form.model", now.model)
     st.selectbox(
         "Model",
-        options,
-        key=key,
+        list(dict.fromkeys(["embedded", *used, now.model])),
         accept_new_options=True,
         help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, or a folder with config.json and "
         "safetensors. Type it and press Enter.",
-        on_change=lambda: _set_model(state.widget_value(key)),
+        **state.bind("form.model", now.model, _set_model),
     )
 
 
 def _set_model(typed: str | None) -> None:
     if not typed:
         return
-    try:
+    with state.failures_as_notices():
         name = typed if typed == "embedded" else roots.check_model(typed)
-    except WinnowError as error:
-        state.leave_notice(str(error))
-        return
-    state.change(reading=replace(state.settings().reading, model=name, revision=None))
+        state.change(reading=replace(state.settings().reading, model=name, revision=None))
 
 
 def params(stage: Stage) -> None:
     """Draw one widget per parameter that the method in use declares for this stage, except those of target sets."""
-    method = state.method()
-    declared: Any = type(method)
     with st.grid(COLUMNS):
-        for f in fields(declared):
-            if f.metadata["stage"] == stage and f.name not in TARGET_PARAMETERS:
-                _param_widget(method.name, f, getattr(method, f.name))
+        for name, f in _declared_params().items():
+            if f.metadata["stage"] == stage and name not in TARGET_PARAMETERS:
+                _param_widget(f)
+
+
+def _declared_params() -> dict[str, Field[Any]]:
+    """Return the parameters of the method in use by name."""
+    declared: Any = type(state.method())
+    return {f.name: f for f in fields(declared)}
 
 
 def target_sets(pool: Pool) -> None:
     """Draw the target sets of a method that has some, the parameters that limit their pairs, and the pairs."""
-    method = state.method()
-    declared: Any = type(method)
-    parameters = {f.name: f for f in fields(declared)}
+    parameters = _declared_params()
     if "targets" not in parameters:
         return
     st.subheader("Target sets", anchor=False)
@@ -124,39 +116,32 @@ def target_sets(pool: Pool) -> None:
     with more:
         for name, column in zip(TARGET_PARAMETERS[1:], st.columns(2), strict=True):
             with column:
-                _param_widget(method.name, parameters[name], getattr(method, name))
+                _param_widget(parameters[name])
         picker.add_panel(pool)
     pairs.reader(picker.current_sets(), facts.load_pairs)
 
 
 def has_params(stage: Stage) -> bool:
     """Return whether the method in use has a parameter at this stage."""
-    declared: Any = type(state.method())
-    return any(f.metadata["stage"] == stage for f in fields(declared))
+    return any(f.metadata["stage"] == stage for f in _declared_params().values())
 
 
-def _param_widget(method: str, f: Field[Any], value: Any) -> None:
-    about = f.metadata
-    key = state.set_widget(f"form.{method}.{f.name}", value)
-    common: dict[str, Any] = {
-        "label": about["label"] or f.name.replace("_", " ").capitalize(),
-        "help": about["help"],
-        "key": key,
-        "on_change": lambda: _set_param(f.name, state.widget_value(key)),
-    }
+def _param_widget(f: Field[Any]) -> None:
+    """Draw the widget of a parameter of the method in use."""
+    method, about = state.method(), f.metadata
+    key, value = f"form.{method.name}.{f.name}", getattr(method, f.name)
+    if isinstance(f.default, str) and not list_choices(f):
+        set_text = partial(_set_text, f.name, about["names"])
+        st.text_input(**param_words(f), **state.bind(key, value, set_text))
+        return
+    common = param_words(f) | state.bind(key, value, partial(state.set_param, f.name))
     if choices := list_choices(f):
         st.selectbox(options=choices, **common)
         return
-    if isinstance(f.default, str):
-        st.text_input(**common | {"on_change": lambda: _set_text(f.name, about["names"], state.widget_value(key))})
-        return
-    bounds = {"min_value": about["low"], "max_value": about["high"]}
-    st.number_input(**common, **_convert_bounds(bounds, f.default), **_number_steps(about, f.default))
-
-
-def _set_param(name: str, value: Any) -> None:
-    if value is not None:
-        state.set_params(**{name: value})
+    kind = type(f.default)
+    st.number_input(
+        min_value=kind(about["low"]), max_value=kind(about["high"]), **common, **_number_steps(about, f.default)
+    )
 
 
 CHECKS: Mapping[str, Callable[[str], str]] = {
@@ -171,14 +156,8 @@ CHECKS: Mapping[str, Callable[[str], str]] = {
 def _set_text(name: str, names: str, typed: str) -> None:
     """Set a parameter to the name of something, if a browser may name it."""
     typed = typed.strip()
-    try:
-        state.set_params(**{name: CHECKS[names](typed) if typed else ""})
-    except WinnowError as error:
-        state.leave_notice(str(error))
-
-
-def _convert_bounds(bounds: Mapping[str, float], default: Any) -> dict[str, Any]:
-    return {name: type(default)(value) for name, value in bounds.items()}
+    with state.failures_as_notices():
+        state.set_param(name, CHECKS[names](typed) if typed else "")
 
 
 def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
@@ -191,33 +170,24 @@ def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
 
 def reading() -> None:
     """Draw how the model reads a row, and the seed of every random choice."""
-    now = state.settings().reading
-    hints = get_type_hints(Reading)
+    now, hints = state.settings().reading, get_type_hints(Reading)
     with st.grid(COLUMNS + 1, min_column_width=130):
         for name in ("template", "answers", "dtype"):
             _reading_choice(name, get_args(hints[name]), getattr(now, name))
-        key = state.set_widget("form.max_length", now.max_length)
         st.number_input(
             LABELS["max_length"],
             min_value=16,
             max_value=1_000_000,
             step=256,
-            key=key,
             help="A longer row loses the beginning of its prompt, never its response; such rows are counted.",
-            on_change=lambda: _set_reading("max_length", state.widget_value(key)),
+            **state.bind("form.max_length", now.max_length, partial(_set_reading, "max_length")),
         )
         _seed_input()
 
 
 def _reading_choice(name: str, options: tuple[str, ...], value: str) -> None:
-    key = state.set_widget(f"form.{name}", value)
-    st.selectbox(
-        LABELS[name],
-        options,
-        format_func=lambda word: WORDS.get(word, word),
-        key=key,
-        on_change=lambda: _set_reading(name, state.widget_value(key)),
-    )
+    bound = state.bind(f"form.{name}", value, partial(_set_reading, name))
+    st.selectbox(LABELS[name], options, format_func=lambda word: WORDS.get(word, word), **bound)
 
 
 def _set_reading(name: str, value: Any) -> None:
@@ -226,14 +196,12 @@ def _set_reading(name: str, value: Any) -> None:
 
 
 def _seed_input() -> None:
-    key = state.set_widget("form.seed", state.settings().seed)
     st.number_input(
         "Seed",
         min_value=0,
         step=1,
-        key=key,
         help="Decides every random choice: what a warm-up trains on, which prompts are asked, which rows are drawn.",
-        on_change=lambda: state.change(seed=int(state.widget_value(key) or 0)),
+        **state.bind("form.seed", state.settings().seed, lambda seed: state.change(seed=int(seed or 0))),
     )
 
 

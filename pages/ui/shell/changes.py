@@ -1,6 +1,6 @@
 """Changes of the settings: each is one step of undo, written to the workspace and to the address bar."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,10 +26,16 @@ def change(**changed: Any) -> None:
     _store(after)
 
 
-def set_params(**params: Any) -> None:
-    """Change parameters of the method in use."""
+def set_params(params: Mapping[str, Any], **changed: Any) -> None:
+    """Change parameters of the method in use, and in the same step other settings."""
     now = settings()
-    change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}})
+    change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}}, **changed)
+
+
+def set_param(name: str, value: Any, **changed: Any) -> None:
+    """Change one parameter as `set_params` does. None, the value of an emptied widget, changes nothing."""
+    if value is not None:
+        set_params({name: value}, **changed)
 
 
 # Pins

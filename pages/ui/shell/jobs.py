@@ -10,7 +10,6 @@ from typing import Any
 import streamlit as st
 
 from core.cli.arguments import measure_arguments
-from core.errors import WinnowError
 from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.folder import content_key
@@ -78,10 +77,8 @@ def start(job_plan: Plan, kind: str) -> None:
     """Start `python -m core measure` (or estimate) for a plan, detached from the server."""
     commands = {"measure": job_plan.measure, "estimate": job_plan.estimate}
     titles = {"measure": job_plan.title, "estimate": f"Estimate: {job_plan.title}"}
-    try:
+    with state.failures_as_notices():
         start_job(cached.workspace(), commands[kind], title=titles[kind], about={**job_plan.about, "kind": kind})
-    except WinnowError as error:
-        state.leave_notice(str(error))
 
 
 def latest_job(job_plan: Plan, kind: str) -> Job | None:
@@ -148,9 +145,7 @@ def _progress(job: Job) -> None:
         st.caption(f"{escape_markdown(job.message or 'Waiting for its turn.')} It starts by itself.")
         return
     st.progress(min(max(job.fraction, 0.0), 1.0), text=escape_markdown(job.stage or "Starting"))
-    facts = [f"{job.fraction:.0%}"] if job.total else []
-    if job.total:
-        facts.append(f"{job.done:,} of {job.total:,}")
+    facts = [f"{job.fraction:.0%}", f"{job.done:,} of {job.total:,}"] if job.total else []
     if job.rate > 0:
         facts.append(f"{show.format_count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} a second")
     if job.eta is not None:
@@ -160,7 +155,7 @@ def _progress(job: Job) -> None:
 
 def _outcome(job: Job) -> None:
     if job.state == "failed":
-        st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
+        show.error(job.message or "It stopped without a word.")
     elif job.message:
         st.caption(escape_markdown(job.message))
     log = job.log_tail(LOG_LINES)
@@ -176,13 +171,8 @@ def _buttons(job: Job) -> None:
                 cancel_job(cached.workspace(), job)
             st.rerun()
     elif job.state != "done":
-        label = "Try again" if job.state == "failed" else "Resume"
-        if st.button(
-            label,
-            icon=":material/replay:",
-            type="primary",
-            key=f"resume.{job.id}",
-            help="The same command again: finished parts are not repeated.",
-        ):
+        label, key = "Try again" if job.state == "failed" else "Resume", f"resume.{job.id}"
+        help = "The same command again: finished parts are not repeated."
+        if st.button(label, icon=":material/replay:", type="primary", key=key, help=help):
             restart_job(cached.workspace(), job)
             st.rerun()

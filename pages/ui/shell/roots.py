@@ -84,7 +84,7 @@ def check_server(typed: str) -> str:
     if url.scheme not in ("http", "https") or not host or url.username is not None:
         raise PoolError(f"{typed} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
     allowed_hosts = {name.strip().lower() for name in os.environ.get("WINNOW_SERVERS", "").split(",")}
-    if host not in allowed_hosts and not _is_this_computer(host):
+    if host not in allowed_hosts and not is_this_computer(host):
         raise PoolError(
             f"{host} is not a server that this app may ask. Start the app with its host in WINNOW_SERVERS, or measure "
             "from the command line."
@@ -92,8 +92,8 @@ def check_server(typed: str) -> str:
     return typed.strip()
 
 
-def _is_this_computer(host: str) -> bool:
-    """Return whether a host name refers to this computer."""
+def is_this_computer(host: str) -> bool:
+    """Return whether a host name or address refers to this computer, and to no other."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

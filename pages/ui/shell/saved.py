@@ -24,9 +24,7 @@ def load_saved(name: str) -> bool:
     if wanted is None:
         leave_notice(f"There is no saved selection '{name}' of this pool (any more).")
         return False
-    change(
-        **{setting.name: getattr(wanted, setting.name) for setting in fields(Settings) if setting.name != "contenders"}
-    )
+    change(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name != "contenders"})
     return True
 
 

@@ -7,7 +7,6 @@ import base64
 import gc
 import hashlib
 import hmac
-import ipaddress
 import os
 import re
 import secrets
@@ -24,6 +23,8 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
+
+from pages.ui.shell.roots import is_this_computer
 
 ROUTE = "/download"
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
@@ -108,23 +109,13 @@ class SecurityHeaders:
 def check_address() -> None:
     """Raise SystemExit if the server would listen beyond this computer without WINNOW_ALLOW_REMOTE=1."""
     address = st.get_option("server.address") or "0.0.0.0"
-    if is_local(address) or os.environ.get("WINNOW_ALLOW_REMOTE") == "1":
+    if is_this_computer(address) or os.environ.get("WINNOW_ALLOW_REMOTE") == "1":
         return
     raise SystemExit(
         f"Winnow would listen on {address}, where anyone who can reach this computer could read pools and start "
         "jobs: it has no login. Put it behind a proxy that has one and set WINNOW_ALLOW_REMOTE=1, or leave "
         "out --server.address."
     )
-
-
-def is_local(address: str) -> bool:
-    """Return whether an address is reachable from this computer only."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def disable_inheritance() -> None:

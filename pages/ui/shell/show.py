@@ -4,7 +4,8 @@ Text of rows goes through `text`, `row` or table cells only: in twenty other ele
 a markdown image inside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,43 +19,17 @@ from pages.ui.words import escape_markdown
 
 HERE = Path(__file__).parent
 LOGO, ICON = str(HERE / "logo.svg"), str(HERE / "icon.svg")
-PAGES = {  # in the order of the workflow; `help` is the tooltip in the menu
-    "pool": {
-        "page": "pages/pool.py",
-        "title": "Pool",
-        "icon": ":material/inventory_2:",
-        "help": "What is in the pool: rows, tasks, lengths, problems found. Open another one here.",
-    },
-    "score": {
-        "page": "pages/score.py",
-        "title": "Score",
-        "icon": ":material/speed:",
-        "help": "Choose a method and a model, see what measuring costs, start it and watch it.",
-    },
-    "explore": {
-        "page": "pages/explore.py",
-        "title": "Explore",
-        "icon": ":material/query_stats:",
-        "help": "How the scores are distributed, what they follow, and the rows behind every bar.",
-    },
-    "compare": {
-        "page": "pages/compare.py",
-        "title": "Compare",
-        "icon": ":material/compare_arrows:",
-        "help": "Methods side by side: what they share, where they part, and one made of several.",
-    },
-    "select": {
-        "page": "pages/select.py",
-        "title": "Select",
-        "icon": ":material/tune:",
-        "help": "How much, and exactly which rows: budget, band, filters, pins, all live.",
-    },
-    "export": {
-        "page": "pages/export.py",
-        "title": "Export",
-        "icon": ":material/download:",
-        "help": "The chosen rows as a file for a trainer, with a manifest that gives them again.",
-    },
+_MENU = (  # name, icon, tooltip: in the order of the workflow
+    ("pool", "inventory_2", "What is in the pool: rows, tasks, lengths, problems found. Open another one here."),
+    ("score", "speed", "Choose a method and a model, see what measuring costs, start it and watch it."),
+    ("explore", "query_stats", "How the scores are distributed, what they follow, and the rows behind every bar."),
+    ("compare", "compare_arrows", "Methods side by side: what they share, where they part, and one made of several."),
+    ("select", "tune", "How much, and exactly which rows: budget, band, filters, pins, all live."),
+    ("export", "download", "The chosen rows as a file for a trainer, with a manifest that gives them again."),
+)
+PAGES = {
+    name: {"page": f"pages/{name}.py", "title": name.capitalize(), "icon": f":material/{icon}:", "help": tooltip}
+    for name, icon, tooltip in _MENU
 }
 ROLES = {
     "system": ":material/settings:",
@@ -70,8 +45,7 @@ MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
 
 def text(content: str, *, height: int | None = None) -> None:
     """Show text of a row: wrapped, never interpreted."""
-    shown = content if len(content) <= MAX_TURN_LENGTH else content[:MAX_TURN_LENGTH]
-    st.code(shown, language=None, wrap_lines=True, height=height or "content")
+    st.code(content[:MAX_TURN_LENGTH], language=None, wrap_lines=True, height=height or "content")
     if len(content) > MAX_TURN_LENGTH:
         st.caption(f"The first {MAX_TURN_LENGTH:,} of {len(content):,} characters. The export keeps all of them.")
 
@@ -94,23 +68,35 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
 def turns(opened: Row) -> None:
     """Show the turns of a row, each under its role."""
     for turn in opened.turns:
-        role = turn["role"]
-        st.caption(
-            f"{ROLES.get(role, ':material/chat:')} {escape_markdown(role)} · {len(turn['content']):,} characters"
-        )
+        heading(turn["role"], turn["content"])
         text(turn["content"])
+
+
+def heading(role: str, content: str, icon: str | None = None) -> None:
+    """Show the role of a text, with the icon of that role unless another is given, and its length."""
+    icon = icon or ROLES.get(role, ":material/chat:")
+    st.caption(f"{icon} {escape_markdown(role)} · {len(content):,} characters")
 
 
 # States of a page
 
 
-def error(failure: WinnowError) -> None:
+def error(failure: WinnowError | str) -> None:
     """Show the message of an error."""
     st.error(escape_markdown(failure), icon=":material/error:")
 
 
-def notice(sentence: str | None) -> None:
-    """Show a notice above the page; nothing for None."""
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show the message of a WinnowError that ends the body of this context."""
+    try:
+        yield
+    except WinnowError as failure:
+        error(failure)
+
+
+def warning(sentence: str | None) -> None:
+    """Show a warning; nothing for None."""
     if sentence:
         st.warning(escape_markdown(sentence), icon=":material/warning:")
 
@@ -128,7 +114,12 @@ def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
     st.stop()
 
 
-# Commands and files
+# Figures, commands and files
+
+
+def metric(label: str, value: str, comparison: str | None = None, help: str | None = None) -> None:
+    """Show a figure in a frame, with what it compares with below it."""
+    st.metric(label, value, comparison, delta_color="off", delta_arrow="off", border=True, help=help)
 
 
 def command(line: str) -> None:

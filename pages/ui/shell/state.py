@@ -6,7 +6,6 @@ Three lifetimes:
   session    the open pool (`current`), undo and redo steps (`changes`), values of widgets (`widgets`)
 """
 
-from pages.ui.shell.address import restore_address
 from pages.ui.shell.changes import (
     add_pin,
     add_pins,
@@ -16,6 +15,7 @@ from pages.ui.shell.changes import (
     previous_settings,
     redo,
     remove_pin,
+    set_param,
     set_params,
     undo,
 )
@@ -34,47 +34,4 @@ from pages.ui.shell.current import (
 from pages.ui.shell.saved import delete_saved, load_saved, rename_saved, save_as
 from pages.ui.shell.saved_files import saved_name, saved_selections
 from pages.ui.shell.settings import POOL, SETTINGS, Contender, Settings, settings
-from pages.ui.shell.visit import init
-from pages.ui.shell.widgets import leave_notice, session_value, set_page, set_widget, take_notice, widget_value
-
-__all__ = [
-    "POOL",
-    "SETTINGS",
-    "Contender",
-    "Settings",
-    "add_pin",
-    "add_pins",
-    "budget",
-    "can_redo",
-    "can_undo",
-    "change",
-    "delete_saved",
-    "extra_methods",
-    "find_open_pool",
-    "init",
-    "is_open",
-    "leave_notice",
-    "load_saved",
-    "method",
-    "need_pool",
-    "need_run",
-    "open_pool",
-    "previous_settings",
-    "recipe",
-    "redo",
-    "remove_pin",
-    "rename_saved",
-    "restore_address",
-    "run",
-    "save_as",
-    "saved_name",
-    "saved_selections",
-    "session_value",
-    "set_page",
-    "set_params",
-    "set_widget",
-    "settings",
-    "take_notice",
-    "undo",
-    "widget_value",
-]
+from pages.ui.shell.widgets import bind, failures_as_notices, leave_notice, session_value, set_widget, widget_value

@@ -18,25 +18,18 @@ def init() -> None:
     """Initialize the session; app.py calls this before any page. May raise WinnowError."""
     if POOL in st.session_state:
         return
-    for key, value in (
-        (SETTINGS, Settings()),
-        (FILE_STAMP, 0),
-        (PAST, ()),
-        (FUTURE, ()),
-        (NOTICE, None),
-        (WIDGET_PAGES, {}),
-    ):
+    initial = {SETTINGS: Settings(), FILE_STAMP: 0, PAST: (), FUTURE: (), NOTICE: None, WIDGET_PAGES: {}}
+    for key, value in initial.items():
         st.session_state.setdefault(key, value)
     link = dict(st.query_params)
     open_pool(_pool_of_link(link.get("pool")))
     if link.get("saved") and load_saved(link["saved"]):
         return
-    from_link = {"method": link.get("method"), "budget": link.get("budget")}
-    if from_link["method"] not in METHODS:
-        from_link["method"] = None
-    if from_link["budget"] is not None and not _is_budget(from_link["budget"]):
-        from_link["budget"] = None
-    valid = {name: value for name, value in from_link.items() if value is not None}
+    valid = {}
+    if link.get("method") in METHODS:
+        valid["method"] = link["method"]
+    if _is_budget(link.get("budget", "")):
+        valid["budget"] = link["budget"]
     if any(getattr(settings(), name) != value for name, value in valid.items()):
         change(**valid)
 

@@ -1,8 +1,12 @@
 """Values that a tab stores between runs: those of widgets, and a notice to show once."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
+
+from core.errors import WinnowError
 
 PAGE = "winnow.page"  # the page that is drawn
 WIDGET_PAGES = "winnow.shown"  # widget key -> page on which its value was last set
@@ -29,6 +33,15 @@ def set_widget(key: str, value: Any, *, force: bool = False) -> str:
     return key
 
 
+def bind(key: str, value: Any, set_value: Callable[[Any], None], *, force: bool = False) -> dict[str, Any]:
+    """Set the value of a widget before it is drawn. Return its arguments `key` and `on_change`.
+
+    A change by the user calls `set_value` with the new value.
+    """
+    set_widget(key, value, force=force)
+    return {"key": key, "on_change": lambda: set_value(widget_value(key))}
+
+
 def widget_value(key: str) -> Any:
     """Return the value of a widget; for callbacks."""
     return st.session_state[key]
@@ -44,8 +57,16 @@ def leave_notice(sentence: str) -> None:
     st.session_state[NOTICE] = sentence
 
 
+@contextmanager
+def failures_as_notices() -> Iterator[None]:
+    """Leave the message of a WinnowError that ends the body of this context as a notice; for callbacks."""
+    try:
+        yield
+    except WinnowError as error:
+        leave_notice(str(error))
+
+
 def take_notice() -> str | None:
     """Return the notice that was left, and clear it."""
-    sentence: str | None = st.session_state.get(NOTICE)
-    st.session_state[NOTICE] = None
+    sentence, st.session_state[NOTICE] = st.session_state.get(NOTICE), None
     return sentence

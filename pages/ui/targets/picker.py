@@ -82,7 +82,7 @@ def _remove_set(name: str) -> None:
 def _use_sets(sets: Sequence[TargetSpec]) -> None:
     """Change the settings to these sets; if the set that is ranked by is gone, rank by the first."""
     removed = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
-    state.set_params(targets=format_targets(sets), **({"target": ""} if removed else {}))
+    state.set_params({"targets": format_targets(sets)} | ({"target": ""} if removed else {}))
 
 
 # Another one

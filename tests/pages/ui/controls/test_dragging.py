@@ -37,9 +37,9 @@ def test_a_range_is_open_at_the_last_bar():
 def page(column, marked):
     from pages.ui.controls import dragging
     from pages.ui.data import live_selection  # AppTest runs this function as a script of its own
-    from pages.ui.shell import state
+    from pages.ui.shell import state, visit
 
-    state.init()
+    visit.init()
     pool = state.need_pool()
     run = state.need_run()
     dragging.draw_actions(run, live_selection.evaluate(pool, run, state.recipe(pool)), column, marked)

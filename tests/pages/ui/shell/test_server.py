@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from pages.ui.shell import server
+from pages.ui.shell import roots, server
 
 
 def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
@@ -90,12 +90,12 @@ def test_the_policy_allows_the_inline_script_of_the_installed_streamlit():
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
 def test_this_computer_is_local(address):
-    assert server.is_local(address)
+    assert roots.is_this_computer(address)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
 def test_anything_else_is_not(address):
-    assert not server.is_local(address)
+    assert not roots.is_this_computer(address)
 
 
 def test_listening_to_others_is_refused_without_the_flag(monkeypatch):
