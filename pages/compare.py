@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from core.errors import WinnowError
 from core.selection.selection import Selection
 from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
 from pages.ui.controls import budget
@@ -30,7 +29,7 @@ def compare() -> None:
     built, refused = entries.build_entries(pool, runs, current)
     if len(built) < 2:
         top.title("Compare", anchor=False)
-        picker.show_refused(refused)
+        show.warning(*refused)
         st.info("Choose at least two to compare.", icon=":material/compare_arrows:")
         return
     with against:
@@ -39,7 +38,7 @@ def compare() -> None:
     with panel:
         _budget(comparison, reference)
         st.caption(overlap.comparison_terms(built))
-    picker.show_refused(refused)
+    show.warning(*refused)
     top.title(overlap.headline(comparison, reference), anchor=False)
     top.markdown(overlap.summary(comparison, reference))
     _draw(comparison, reference)
@@ -70,7 +69,5 @@ def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
     combine.panel(pool, comparison.entries)
 
 
-try:
+with show.errors():
     compare()
-except WinnowError as error:
-    show.error(error)

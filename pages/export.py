@@ -3,6 +3,7 @@
 import streamlit as st
 
 from core.errors import WinnowError
+from core.output.curate import resolve_recipe
 from pages.ui.data import live_selection
 from pages.ui.export import download
 from pages.ui.shell import show, state
@@ -29,7 +30,7 @@ options, preview_column = st.columns(2, gap="large")
 with options:
     part = download.choose_export(pool)
     requested = state.recipe(pool).model_copy(update={"export": part})
-    recipe = download.export_recipe(pool, run, requested)
+    recipe = resolve_recipe(requested, pool, run)
     folder = download.export_folder(recipe, run)
     finished_export = download.find_export(folder)
     pressed = finished_export is None and st.button(
@@ -40,12 +41,8 @@ with preview_column:
     download.preview(pool, run, rows, requested)
 
 if pressed:
-    try:
-        with st.spinner(f"Writing {len(rows):,} rows"):
-            download.write_export(recipe, pool, run, folder)
-        finished_export = download.find_export(folder)
-    except WinnowError as error:
-        show.error(error)
+    with show.errors(), st.spinner(f"Writing {len(rows):,} rows"):
+        finished_export = download.write_export(recipe, pool, run, folder)
 if finished_export is not None:
     download.files_panel(finished_export, live)
     download.trainer_entry(finished_export)

@@ -1,11 +1,11 @@
 """Several contenders combined into one method, and put into use."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import streamlit as st
 
-from core.errors import WinnowError
 from core.methods.combined import NAME, Combined, format_members
 from core.schema import Pool
 from pages.ui.compare import contenders
@@ -20,6 +20,7 @@ RULES = {
     "union": "Union: rows that any one of them places high; each gets its best rows in.",
     "filtered": "Filtered: the first method's order, over rows that all others have near their top.",
 }
+WORDS = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the best of "}
 RULE = "compare.rule"
 
 
@@ -47,12 +48,9 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
     if len(names) < 2:
         st.caption("Choose at least two methods.")
         return
-    try:
+    with show.errors():
         combined = Combined(format_members(by_label[name].method for name in names), rule, **parameter)  # type: ignore[arg-type]
-    except WinnowError as error:
-        show.error(error)
-        return
-    _buttons(combined, _combination_label(names, str(rule)), [entry.contender for entry in entries])
+        _buttons(combined, WORDS[str(rule)].join(names), [entry.contender for entry in entries])
 
 
 def _rule_parameter(rule: str, members: int) -> dict[str, Any]:
@@ -66,16 +64,9 @@ def _rule_parameter(rule: str, members: int) -> dict[str, Any]:
     return {}
 
 
-def _combination_label(names: Sequence[str], rule: str) -> str:
-    words = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the best of "}
-    return words[rule].join(names)
-
-
 def _buttons(combined: Combined, label: str, current: Sequence[Contender]) -> None:
-    params = {"members": combined.members, "rule": combined.rule, "weights": combined.weights, "keep": combined.keep}
-    contender = Contender(NAME, params, label)
-    now = state.settings()
-    in_use = now.method == NAME and state.method() == combined
+    params = asdict(combined)
+    contender, in_use = Contender(NAME, params, label), state.method() == combined
     with st.container(horizontal=True):
         st.button(
             "In use" if in_use else "Use it as the method",

@@ -46,6 +46,10 @@ class Compositions:
     band: RandomBand
     random_subsets: Sequence[IntArray]  # the first RANDOM_SUBSETS of them
 
+    def of_each(self, compute: Callable[[IntArray], float]) -> tuple[list[float], list[float]]:
+        """Return a figure of every subset, and of the random ones."""
+        return [compute(rows) for rows in self.subsets], [compute(rows) for rows in self.random_subsets]
+
 
 def compute_compositions(pool: Pool, comparison: Comparison) -> Compositions:
     """Compute the compositions at the budget in use."""
@@ -69,14 +73,11 @@ def compute_compositions(pool: Pool, comparison: Comparison) -> Compositions:
 def figures_table(pool: Pool, comparison: Comparison, compositions: Compositions) -> pd.DataFrame:
     """Return a line for each subset, for random ones and for the pool: sizes, and distance from the pool."""
     subsets, band, of_pool = compositions.of_subsets, compositions.band, compositions.of_pool
+    tokens, medians = [m.response_tokens for m in subsets], [m.quantiles[2] for m in subsets]
     columns = {
-        "Rows": _format_column([m.rows for m in subsets], band.rows, of_pool.rows, show.format_count),
-        "Tokens": _format_column(
-            [m.response_tokens for m in subsets], band.response_tokens, of_pool.response_tokens, show.format_count
-        ),
-        "Median length": _format_column(
-            [m.quantiles[2] for m in subsets], _random_medians(compositions), of_pool.quantiles[2], show.format_count
-        ),
+        "Rows": _format_column([m.rows for m in subsets], band.rows, of_pool.rows),
+        "Tokens": _format_column(tokens, band.response_tokens, of_pool.response_tokens),
+        "Median length": _format_column(medians, _random_medians(compositions), of_pool.quantiles[2]),
         "Lengths moved": _format_distances([m.lengths for m in subsets], band.lengths, of_pool.lengths),
     }
     if len(of_pool.tasks) > 1:
@@ -84,15 +85,11 @@ def figures_table(pool: Pool, comparison: Comparison, compositions: Compositions
         columns[tasks] = _format_distances([m.tasks for m in subsets], band.tasks, of_pool.tasks)
     columns |= _activation_columns(pool, compositions)
     if cached.count_duplicates(pool):
-        repeats = [_count_repeats(pool, rows) for rows in (*compositions.subsets, *compositions.random_subsets)]
-        columns["Repeats"] = _format_column(
-            repeats[: len(subsets)], repeats[len(subsets) :], cached.count_duplicates(pool), show.format_count
-        )
+        repeats, random_repeats = compositions.of_each(lambda rows: _count_repeats(pool, rows))
+        columns["Repeats"] = _format_column(repeats, random_repeats, cached.count_duplicates(pool))
     if band.marked:
         faults, random_faults = [sum(m.marked.values()) for m in subsets], sum(band.marked.values())
-        columns["Planted faults"] = _format_column(
-            faults, random_faults, sum(of_pool.marked.values()), show.format_count
-        )
+        columns["Planted faults"] = _format_column(faults, random_faults, sum(of_pool.marked.values()))
     return pd.DataFrame({"Subset": [*comparison.labels, f"random rows, {len(band.rows)} seeds", "the pool"]} | columns)
 
 
@@ -102,21 +99,17 @@ def _random_medians(compositions: Compositions) -> list[float]:
 
 
 def _format_column(
-    subsets: Sequence[float], random: Any, of_pool: float | None, format_value: Callable[[float], str]
+    subsets: Sequence[float],
+    random: Any,
+    of_pool: float = np.nan,
+    format_value: Callable[[float], str] = show.format_count,
 ) -> list[str]:
     """Format one column: each subset, the least and greatest of the random ones, and the pool."""
     draws = np.asarray(random, np.float64)
     ends = [format_value(float(draws.min())), format_value(float(draws.max()))] if len(draws) else [""]
     chance = ends[0] if len(set(ends)) == 1 else " to ".join(ends)
-    return [
-        *(_format_finite(value, format_value) for value in subsets),
-        chance,
-        "" if of_pool is None else _format_finite(of_pool, format_value),
-    ]
-
-
-def _format_finite(value: float, format_value: Callable[[float], str]) -> str:
-    return format_value(float(value)) if np.isfinite(value) else ""
+    *finite, last = [format_value(float(value)) if np.isfinite(value) else "" for value in (*subsets, of_pool)]
+    return [*finite, chance, last]
 
 
 def _format_share(value: float) -> str:
@@ -125,12 +118,8 @@ def _format_share(value: float) -> str:
 
 def _format_distances(subsets: Sequence[IntArray], random: IntArray, of_pool: IntArray) -> list[str]:
     """Format the total variation distance of counts by group from those of the pool."""
-    return _format_column(
-        [total_variation(c, of_pool) for c in subsets],
-        [total_variation(c, of_pool) for c in random],
-        None,
-        _format_share,
-    )
+    moved, random_moved = ([total_variation(c, of_pool) for c in counts] for counts in (subsets, random))
+    return _format_column(moved, random_moved, format_value=_format_share)
 
 
 def _count_repeats(pool: Pool, rows: IntArray) -> int:
@@ -144,14 +133,14 @@ def _activation_columns(pool: Pool, compositions: Compositions) -> dict[str, lis
     source = find_coverage_run(pool, compositions.base.run)
     if source is None:
         return {}
-    labels, subsets = cluster_labels(source), (*compositions.subsets, *compositions.random_subsets)
-    count, n = int(labels.max(initial=-1)) + 1, len(compositions.subsets)
-    touched = [cluster_diversity(labels, rows, count)[0] for rows in subsets]
-    columns = {"Clusters": _format_column(touched[:n], touched[n:], count, show.format_count)}
+    labels = cluster_labels(source)
+    count = int(labels.max(initial=-1)) + 1
+    touched = compositions.of_each(lambda rows: cluster_diversity(labels, rows, count)[0])
+    columns = {"Clusters": _format_column(*touched, count)}
     if is_coverage_counted(pool, compositions):
-        coverage = _load_coverage(source.id, str(cached.workspace().root), source)
-        shares = [coverage.share(coverage.active.counts(rows)) for rows in subsets]
-        columns["Coverage"] = _format_column(shares[:n], shares[n:], 1.0, _format_share)
+        coverage = _load_coverage(source)
+        shares = compositions.of_each(lambda rows: coverage.share(coverage.active.counts(rows)))
+        columns["Coverage"] = _format_column(*shares, 1.0, _format_share)
     return columns
 
 
@@ -164,26 +153,21 @@ def _is_quick(pool: Pool, compositions: Compositions) -> bool:
     source = find_coverage_run(pool, compositions.base.run)
     if source is None:
         return True
-    coverage = _load_coverage(source.id, str(cached.workspace().root), source)
     rows = sum(map(len, (*compositions.subsets, *compositions.random_subsets)))
-    return rows <= QUICK_LIMITS[0] and rows * len(coverage.active.indices) / len(pool) <= QUICK_LIMITS[1]
+    activations = rows * len(_load_coverage(source).active.indices) / len(pool)
+    return rows <= QUICK_LIMITS[0] and activations <= QUICK_LIMITS[1]
 
 
 def cluster_labels(source: Run) -> IntArray:
     """Return the activation cluster of each row, (N,): 0 = the largest, −1 = none."""
-    return _load_labels(source.id, str(cached.workspace().root), source)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _load_labels(run_id: str, root: str, _run: Run) -> IntArray:
-    labels: IntArray = cached.measurements(_run).need("activation_cluster")
+    labels: IntArray = cached.measurements(source).need("activation_cluster")
     return labels
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _load_coverage(run_id: str, root: str, _run: Run) -> PoolCoverage:
-    params = _run.method["params"]
-    return PoolCoverage.of(cached.measurements(_run).need("activations"), params["growth"], params["tau"])
+@cached.keep(cached.MAX_POOLS)
+def _load_coverage(source: Run) -> PoolCoverage:
+    params = source.method["params"]
+    return PoolCoverage.of(cached.measurements(source).need("activations"), params["growth"], params["tau"])
 
 
 def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> None:

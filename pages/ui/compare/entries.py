@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 
 from core.analysis.comparison import Membership, Overlap, compute_overlap, rank_correlation_matrix
 from core.errors import WinnowError
@@ -65,15 +64,15 @@ def _build_entry(pool: Pool, runs: Sequence[Run], contender: Contender, base: Ru
     with_pins = live_selection.select(pool, run, recipe).order if recipe.pins else None
     order = with_pins or live_selection.order(pool, run, recipe)
     key = live_selection.order_key(run, recipe)
-    ranks, cumulative = _ranks_and_tokens(key, base.id, str(cached.workspace().root), order, base, len(pool))
+    ranks, cumulative = _ranks_and_tokens(key, base, order, len(pool))
     return Entry(contender, name, recipe.method.build(), run, recipe, order, key, ranks, cumulative)
 
 
-@st.cache_resource(show_spinner=False, max_entries=3 * MAX_CONTENDERS)
-def _ranks_and_tokens(key: str, base: str, root: str, _order: Order, _base: Run, n: int) -> tuple[IntArray, IntArray]:
+@cached.keep(3 * MAX_CONTENDERS)
+def _ranks_and_tokens(key: str, base: Run, _order: Order, n: int) -> tuple[IntArray, IntArray]:
     """Return ranks and cumulative tokens, counted by one run, so that a budget means the same for all contenders."""
     ranks = _order.rank(n)
-    sums = cumulative_tokens(_order.rows, cached.measurements(_base).need("response_tokens"))
+    sums = cumulative_tokens(_order.rows, cached.measurements(base).need("response_tokens"))
     for values in (ranks, sums):
         values.flags.writeable = False
     return ranks, sums
@@ -113,7 +112,7 @@ def compare_entries(entries: Sequence[Entry], budget: Budget, n: int) -> Compari
     )
 
 
-@st.cache_resource(show_spinner=False, max_entries=3)
+@cached.keep(3)
 def _eligible_rows(keys: tuple[str, ...], n: int, _entries: Sequence[Entry]) -> Membership:
     return Membership.from_subsets([entry.order.rows for entry in _entries], n)
 
@@ -123,7 +122,7 @@ def order_correlations(entries: Sequence[Entry]) -> Values:
     return _compute_correlations(_keys(entries), entries)
 
 
-@st.cache_resource(show_spinner="Comparing orders", max_entries=cached.MAX_TABLES)
+@cached.keep(show_spinner="Comparing orders")
 def _compute_correlations(keys: tuple[str, ...], _entries: Sequence[Entry]) -> Values:
     return rank_correlation_matrix([entry.ranks for entry in _entries])
 
@@ -133,13 +132,11 @@ def overlap_curve(one: Entry, other: Entry, tokens: int | None, n: int) -> Overl
     return _compute_curve(_keys((one, other)), tokens, n, one, other)
 
 
-@st.cache_resource(show_spinner="Comparing orders", max_entries=64)
+@cached.keep(64, "Comparing orders")
 def _compute_curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entry, _other: Entry) -> Overlap:
-    shares = SHARES.tolist()
-    if tokens is None:
-        budgets = [Budget(share, "percent") for share in shares]
-    else:
-        budgets = [Budget(int(tokens * share / 100), "tokens") for share in shares]
+    budgets = [Budget(share, "percent") for share in SHARES.tolist()]
+    if tokens is not None:
+        budgets = [Budget(int(tokens * share / 100), "tokens") for share in SHARES.tolist()]
     sizes = [np.array([entry.size(budget, n) for budget in budgets]) for entry in (_one, _other)]
     return compute_overlap(_one.ranks, _other.ranks, *sizes)
 

@@ -1,6 +1,6 @@
 """Shares of each subset by task, length, activation cluster or planted fault, next to the pool's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,10 +11,10 @@ from pages.ui.charts import overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare.difference import Compositions, cluster_labels
 from pages.ui.compare.entries import Comparison
-from pages.ui.data.bins import Values
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
+from pages.ui.select.subset import GroupCounts
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
@@ -34,10 +34,13 @@ def section(pool: Pool, comparison: Comparison, compositions: Compositions, look
 def available_groups(pool: Pool, compositions: Compositions) -> list[str]:
     """Return the groupings by which subsets can be compared with the pool."""
     grouping = find_grouping(pool, compositions.base.run)
-    kinds = [grouping.title] if len(grouping.names) > 1 else []
-    kinds.append(LENGTHS)
-    kinds += [CLUSTERS] if find_coverage_run(pool, compositions.base.run) is not None else []
-    return [*kinds, *([FAULTS] if compositions.band.marked else [])]
+    kinds = {
+        grouping.title: len(grouping.names) > 1,
+        LENGTHS: True,
+        CLUSTERS: find_coverage_run(pool, compositions.base.run) is not None,
+        FAULTS: bool(compositions.band.marked),
+    }
+    return [kind for kind, available in kinds.items() if available]
 
 
 def draw_groups(
@@ -46,51 +49,31 @@ def draw_groups(
     """Draw the shares of every subset in each group: a picture, and the same as a table."""
     names, subsets, of_pool, random = _count_groups(pool, compositions, kind)
     shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, compositions.of_subsets, strict=True)]
-    sizes = (
-        np.array([len(rows) for rows in compositions.random_subsets]) if kind == CLUSTERS else compositions.band.rows
-    )
-    random_shares = random / np.maximum(sizes, 1)[:, None]
+    sizes = compositions.band.rows
+    if kind == CLUSTERS:
+        sizes = np.array([len(rows) for rows in compositions.random_subsets])
     pool_shares = of_pool / max(compositions.of_pool.rows, 1)
-    low, high = (
-        (random_shares.min(axis=0), random_shares.max(axis=0)) if len(random_shares) else (pool_shares, pool_shares)
-    )
+    chance = random / np.maximum(sizes, 1)[:, None] if len(random) else pool_shares[None]
     label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
     st.html(overlap_tables.legend(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
     marks = [(look, subset_shares[:MAX_GROUPS]) for look, subset_shares in zip(looks, shares, strict=True)]
-    reference = (pool_shares[:MAX_GROUPS], low[:MAX_GROUPS], high[:MAX_GROUPS])
+    reference = (values[:MAX_GROUPS] for values in (pool_shares, chance.min(axis=0), chance.max(axis=0)))
     st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *reference, label=label))
-    largest = (
-        f" Drawn are the {MAX_GROUPS} largest of {len(names)}; the table has all." if len(names) > MAX_GROUPS else ""
-    )
-    st.caption(f"{CAPTION}{largest}")
+    largest = f" Drawn are the {MAX_GROUPS} largest of {len(names)}; the table has all."
+    st.caption(CAPTION + (largest if len(names) > MAX_GROUPS else ""))
     with st.expander("The same as a table", icon=":material/table:"):
-        columns: Mapping[str, Values] = dict(zip(comparison.labels, shares, strict=True))
-        table = pd.DataFrame({kind: names} | {n: 100 * v for n, v in columns.items()} | {"the pool": 100 * pool_shares})
+        columns = dict(zip([*comparison.labels, "the pool"], [*shares, pool_shares], strict=True))
+        table = pd.DataFrame({kind: names} | {name: 100 * values for name, values in columns.items()})
         percent = st.column_config.NumberColumn(format="%.1f %%")
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")
-
-
-GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
 
 
 def _count_groups(pool: Pool, compositions: Compositions, kind: str) -> GroupCounts:
     """Return group names, and the rows in each group of every subset, of the pool and of random subsets."""
     if kind == LENGTHS:
-        occupied = np.flatnonzero(compositions.of_pool.lengths)
-        bins = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 1)
-        names = subset.length_labels()[bins]
-        return (
-            names,
-            [m.lengths[bins] for m in compositions.of_subsets],
-            compositions.of_pool.lengths[bins],
-            compositions.band.lengths[:, bins],
-        )
+        return subset.count_lengths(compositions.of_subsets, compositions.of_pool, compositions.band)
     if kind == FAULTS:
-        kinds = list(compositions.of_pool.marked)
-        subsets = [np.array([m.marked[k] for k in kinds]) for m in compositions.of_subsets]
-        of_pool = np.array([compositions.of_pool.marked[k] for k in kinds])
-        random = np.stack([compositions.band.marked[k] for k in kinds], axis=1)
-        return [k.replace("_", " ") for k in kinds], subsets, of_pool, random
+        return subset.count_faults(compositions.of_subsets, compositions.of_pool, compositions.band)
     if kind == CLUSTERS:
         return _count_clusters(pool, compositions)
     grouping = find_grouping(pool, compositions.base.run)

@@ -1,11 +1,9 @@
 """Controls of the Compare page: contenders, reference, and contenders to add."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
-from core.errors import WinnowError
 from core.measurement.imported import numeric_fields
 from core.measurement.lookup import reads_alike
 from core.measurement.measure import measure
@@ -19,27 +17,21 @@ from pages.ui.compare.entries import Entry
 from pages.ui.data import cached
 from pages.ui.shell import state
 from pages.ui.shell.state import Contender
-from pages.ui.words import escape_markdown
 
 
 def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contender]) -> None:
     """Draw the choice of contenders, in the order in which they were picked."""
     by_label = contenders.name_contenders(candidates)
-    key = state.set_widget(
-        "compare.who", [next(name for name, contender in by_label.items() if contender == picked) for picked in current]
-    )
+    labels = [next(name for name, contender in by_label.items() if contender == picked) for picked in current]
     st.multiselect(
         "Compare",
         list(by_label),
         max_selections=MAX_CONTENDERS,
-        key=key,
         help="Methods as they are set, kept variants, imported scores and saved selections, of what is measured.",
-        on_change=lambda: _set_contenders(by_label, state.widget_value(key)),
+        **state.bind(
+            "compare.who", labels, lambda names: state.change(contenders=tuple(by_label[name] for name in names))
+        ),
     )
-
-
-def _set_contenders(by_label: Mapping[str, Contender], names: Sequence[str]) -> None:
-    state.change(contenders=tuple(by_label[name] for name in names))
 
 
 def choose_reference(entries: Sequence[Entry]) -> Entry:
@@ -55,6 +47,8 @@ def choose_reference(entries: Sequence[Entry]) -> Entry:
 
 
 # More to compare
+
+_numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 
 def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
@@ -83,7 +77,7 @@ def _variant_form(current: Sequence[Contender]) -> None:
 
 def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
     st.markdown("**A score that the rows brought along**")
-    fields = list(_numeric_fields(pool.fingerprint, pool))
+    fields = list(_numeric_fields(pool))
     reading = state.settings().reading
     measured = next((run for run in runs if reads_alike(run, reading)), None)
     if not fields or measured is None:
@@ -100,26 +94,11 @@ def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) 
     )
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _numeric_fields(fingerprint: str, _pool: Pool) -> Mapping[str, int]:
-    return numeric_fields(_pool)
-
-
 def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequence[Contender]) -> None:
-    params: dict[str, Any] = {"field": field, "end": end}
-    now = state.settings()
-    try:
-        method = build_method("imported", params)
-        if contenders.find_run_of(pool, contenders.list_pool_runs(pool), Contender("imported", params)) is None:
-            reading, report = Reading(**measured.reading), SilentReporter()
-            measure(pool, method, reading, cached.workspace(), seed=now.seed, report=report)
-    except WinnowError as error:
-        state.leave_notice(str(error))
-        return
-    state.change(contenders=(*current, Contender("imported", params)))
-
-
-def show_refused(sentences: Sequence[str]) -> None:
-    """Warn of each contender that has no order under these filters, with the reason."""
-    for sentence in sentences:
-        st.warning(escape_markdown(sentence), icon=":material/warning:")
+    imported = Contender("imported", {"field": field, "end": end})
+    with state.failures_as_notices():
+        method = build_method("imported", {"field": field, "end": end})
+        if contenders.find_run_of(pool, contenders.list_pool_runs(pool), imported) is None:
+            reading, seed = Reading(**measured.reading), state.settings().seed
+            measure(pool, method, reading, cached.workspace(), seed=seed, report=SilentReporter())
+        state.change(contenders=(*current, imported))

@@ -15,8 +15,7 @@ from pages.ui.compare import contenders
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
-from pages.ui.data.grouping import find_grouping
-from pages.ui.row import answers, reader
+from pages.ui.row import reader
 from pages.ui.shell import show
 from pages.ui.words import escape_markdown, format_rows, shorten
 
@@ -70,13 +69,12 @@ def _draw_combination(pool: Pool, comparison: Comparison, first: Entry, code: in
     tokens = cached.measurements(first.run).need("response_tokens")
     reader.reader(
         pool,
+        leader.run,
         rows,
         key="compare",
         method=leader.method,
         selection=Selection(pool.fingerprint, selected, 0, int(tokens[selected].sum()), leader.order),
         columns=_columns(leader),
-        groups=find_grouping(pool, leader.run),
-        draw_answers=answers.answers_drawer(pool, leader.run),
     )
 
 
@@ -122,16 +120,12 @@ def _draw_side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -
     )
     styles: dict[str, Any] = {name: st.column_config.TextColumn(width=120) for name in table.columns[:2]}
     top = st.column_config.NumberColumn(format="top %.1f %%", width=95, help="Share of the order up to this row.")
-    event = st.dataframe(
+    ticked = show.pick_row(
         table,
         key=f"{key}.{contenders.names_digest([entry.key for entry in pair])}",
         height=HEIGHT,
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
         column_config=styles | {name: top for name in table.columns[2:]},
         alt="Rows that two orders place furthest apart",
     )
-    ticked = event["selection"]["rows"]
     with st.container(height=HEIGHT + 60, border=True):
-        show.row(opened[int(ticked[0]) if ticked else 0])
+        show.row(opened[ticked or 0])

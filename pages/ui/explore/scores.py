@@ -13,9 +13,8 @@ from pages.ui.charts import figures, histogram
 from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
-from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.row import answers, reader
+from pages.ui.row import reader
 from pages.ui.select import subset
 from pages.ui.words import (
     PER_TARGET,
@@ -153,14 +152,13 @@ def draw_rows(pool: Pool, run: Run, live: LiveSelection, rows: IntArray, descrip
     """Draw a reader for the clicked rows."""
     reader.reader(
         pool,
+        run,
         rows,
         key=f"explore.{key}",
         method=live.method,
         selection=live.selection,
         columns=live_selection.columns(run, live),
-        groups=find_grouping(pool, run),
         note=f"**{format_rows(len(rows))}** · {escape_markdown(description)}",
-        draw_answers=answers.answers_drawer(pool, run),
     )
 
 

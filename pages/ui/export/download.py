@@ -10,9 +10,8 @@ import streamlit as st
 
 from core.cli.arguments import DEFAULT_WORKSPACE, select_arguments
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
-from core.errors import WinnowError
 from core.measurement.runs import Run
-from core.output.curate import CurateResult, curate, find_held_out_rows, resolve_recipe, sibling_path
+from core.output.curate import curate, find_held_out_rows, sibling_path
 from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import Manifest, read_manifest
 from core.output.writer import preview_line
@@ -111,22 +110,13 @@ def choose_export(pool: Pool) -> ExportPart:
 def preview(pool: Pool, run: Run, rows: IntArray, recipe: Recipe) -> None:
     """Draw the first row of the file as it will be written, without scores."""
     measured = cached.measurements(run)
-    try:
+    with show.errors():
         train_rows = np.setdiff1d(rows, find_held_out_rows(recipe, pool, measured, rows))
         line = preview_line(pool, train_rows, recipe.export.format, tasks=measured.task_names())
-    except WinnowError as error:
-        show.error(error)
-        return
-    text = orjson.dumps(orjson.loads(line), option=orjson.OPT_INDENT_2).decode()
-    show.text(text, height=260)
+        show.text(orjson.dumps(orjson.loads(line), option=orjson.OPT_INDENT_2).decode(), height=260)
 
 
 # Writing
-
-
-def export_recipe(pool: Pool, run: Run, recipe: Recipe) -> Recipe:
-    """Return the recipe that the file will carry."""
-    return resolve_recipe(recipe, pool, run)
 
 
 def export_folder(recipe: Recipe, run: Run) -> Path:
@@ -141,9 +131,10 @@ def find_export(folder: Path) -> ExportFiles | None:
     return ExportFiles(folder, read_manifest(manifest)) if manifest.exists() else None
 
 
-def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> CurateResult:
+def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> ExportFiles | None:
     """Select and write, exactly as `python -m core run` does."""
-    return curate(recipe, pool, run, folder / ROWS_FILE)
+    curate(recipe, pool, run, folder / ROWS_FILE)
+    return find_export(folder)
 
 
 # What was written

@@ -14,7 +14,7 @@ from pages.ui.data import bins, live_selection
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import lasso_compare
-from pages.ui.row import answers, reader
+from pages.ui.row import reader
 from pages.ui.shell import state
 from pages.ui.words import display_column, escape_markdown, format_rows, is_identifier, meaning
 
@@ -85,14 +85,13 @@ def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> N
     low = live.method.prefer == "low"
     reader.reader(
         pool,
+        run,
         rows if values is None else bins.sort_by_value(rows, values if low else -values),
         key="explore.map",
         method=live.method,
         selection=live.selection,
         columns=live_selection.columns(run, live),
-        groups=find_grouping(pool, run),
         note=f"By {escape_markdown(meaning(display_column(live.method)).label)}, the end that is taken first.",
-        draw_answers=answers.answers_drawer(pool, run),
     )
 
 

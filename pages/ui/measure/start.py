@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -70,24 +71,12 @@ def start_panel(plan: jobs.Plan) -> None:
     if trial is not None and trial.state == "done":
         _draw_cost(trial.result)
     with st.container(horizontal=True, vertical_alignment="center"):
+        button = partial(st.button, on_click=jobs.start)
         if job is None or job.state == "done":
-            st.button(
-                "Start measuring",
-                type="primary",
-                icon=":material/play_arrow:",
-                key="start",
-                on_click=jobs.start,
-                args=(plan, "measure"),
-            )
+            button("Start measuring", type="primary", icon=":material/play_arrow:", key="start", args=(plan, "measure"))
         if trial is None or trial.state in ("cancelled", "interrupted"):
-            st.button(
-                "What will it cost?",
-                icon=":material/timer:",
-                key="estimate",
-                on_click=jobs.start,
-                args=(plan, "estimate"),
-                help="Reads a few rows with this model to find out: time, memory, disk.",
-            )
+            help = "Reads a few rows with this model to find out: time, memory, disk."
+            button("What will it cost?", icon=":material/timer:", key="estimate", args=(plan, "estimate"), help=help)
         st.caption("It runs beside this app and can be stopped and resumed at any moment.")
     if trial is not None and trial.state not in ("done", "cancelled", "interrupted"):
         jobs.panel(trial)
@@ -95,53 +84,37 @@ def start_panel(plan: jobs.Plan) -> None:
 
 def _draw_cost(result: Mapping[str, Any]) -> None:
     with st.container(horizontal=True):
-        st.metric(
-            "Time on this machine",
-            f"≈ {show.format_duration(result['seconds'])}",
-            border=True,
-            help=f"From a trial of {result['trial_rows']:,} rows on {result['device']}.",
-        )
-        st.metric(
-            "Tokens to read",
-            show.format_count(result["tokens"] * result["passes"]),
-            border=True,
-            help=f"{result['tokens']:,} tokens, read {result['passes']} times.",
-        )
-        st.metric(
-            "Memory", show.format_size(result["memory_bytes"]), border=True, help="At its peak, the model included."
-        )
-        st.metric(
-            "Disk",
-            show.format_size(result["disk_bytes"]),
-            border=True,
-            help=f"{show.format_size(result['disk_free_bytes'])} are free.",
-        )
+        time, tokens = show.format_duration(result["seconds"]), result["tokens"]
+        help = f"From a trial of {result['trial_rows']:,} rows on {result['device']}."
+        show.metric("Time on this machine", f"≈ {time}", help=help)
+        help = f"{tokens:,} tokens, read {result['passes']} times."
+        show.metric("Tokens to read", show.format_count(tokens * result["passes"]), help=help)
+        show.metric("Memory", show.format_size(result["memory_bytes"]), help="At its peak, the model included.")
+        free = f"{show.format_size(result['disk_free_bytes'])} are free."
+        show.metric("Disk", show.format_size(result["disk_bytes"]), help=free)
+    generated = show.format_count(result.get("generated", 0))
     parts = {
         "warm-up training": result["calibration_seconds"],
         f"gradients of every row, after {result.get('epochs', 0)} epochs": result.get("gradient_seconds", 0),
         f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
-        f"drawing up to {show.format_count(result.get('generated', 0))} tokens of answers": result.get(
-            "answering_seconds", 0
-        ),
+        f"drawing up to {generated} tokens of answers": result.get("answering_seconds", 0),
     }
     words = [f"about {show.format_duration(seconds)} are {what}" for what, seconds in parts.items() if seconds]
     if words:
         st.caption(f"Of the time, {' and '.join(words)}.")
     if result.get("generated") and not result["answering_seconds"]:
-        tokens = show.format_count(result["generated"])
         st.caption(
-            f"The server is asked for up to {tokens} tokens of answers; the time that takes is not part of this."
+            f"The server is asked for up to {generated} tokens of answers; the time that takes is not part of this."
         )
     if result["disk_bytes"] > result["disk_free_bytes"]:
-        st.warning("There is not enough free disk for this.", icon=":material/warning:")
+        show.warning("There is not enough free disk for this.")
 
 
 def result_panel(run: Run) -> None:
     """Draw the result: tokens, time, warnings, and the loss of the warm-up."""
     seconds = run.summary.get("seconds", {})
-    own_pass = (
-        "base" not in signals_of(run) or seconds.get("probe", 0.0) > 0
-    )  # else another method's base pass was reused
+    # else another method's base pass was reused
+    own_pass = "base" not in signals_of(run) or seconds.get("probe", 0.0) > 0
     how = "in" if own_pass else "read before, for another method;"
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -157,11 +130,9 @@ def result_panel(run: Run) -> None:
             st.caption(escape_markdown(_describe_answers(run.summary["answers"])))
         for target in run.summary.get("targets", ()):
             st.caption(escape_markdown(_describe_target(target)))
-        for warning in run.summary.get("warnings", ()):
-            st.warning(escape_markdown(warning), icon=":material/warning:")
-        rounds = run.summary.get("rounds")
-        if rounds:
-            _draw_warm_up(rounds)
+        show.warning(*run.summary.get("warnings", ()))
+        if run.summary.get("rounds"):
+            _draw_warm_up(run.summary["rounds"])
         if "warm_up" in run.summary:
             _draw_adapter(run.summary["warm_up"])
 
@@ -196,12 +167,8 @@ def _draw_adapter(warm_up: Mapping[str, Any]) -> None:
 
 def _describe_answers(counts: Mapping[str, int]) -> str:
     """Return how many answers there are, and how many are of little use."""
-    problems = {
-        "missing": "missing",
-        "empty": "empty",
-        "refused": "refusals, by how they begin",
-        "truncated": "cut off",
-    }
+    problems = {"missing": "missing", "empty": "empty"}
+    problems |= {"refused": "refusals, by how they begin", "truncated": "cut off"}
     parts = [f"{counts[name]:,} {words}" for name, words in problems.items() if counts[name]]
     return f"{counts['asked'] - counts['missing']:,} answers" + (f"; {join_words(parts)}." if parts else ", all whole.")
 
@@ -218,10 +185,9 @@ def _describe_tasks(run: Run) -> str:
 
 
 def _draw_warm_up(rounds: list[Mapping[str, Any]]) -> None:
-    losses = [one["loss"] for one in rounds]
     rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
     st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
-    _draw_loss(losses)
+    _draw_loss([one["loss"] for one in rounds])
 
 
 def _draw_loss(losses: list[list[float]]) -> None:
@@ -258,9 +224,5 @@ def _draw_other(run: Run) -> None:
 
 def _use_run(run: Run) -> None:
     name = run.method["name"]
-    state.change(
-        method=name,
-        params={**state.settings().params, name: dict(run.method["params"])},
-        reading=Reading(**run.reading),
-        seed=run.seed,
-    )
+    params = {**state.settings().params, name: dict(run.method["params"])}
+    state.change(method=name, params=params, reading=Reading(**run.reading), seed=run.seed)

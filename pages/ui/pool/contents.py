@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pyarrow.compute as pc
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import WinnowError
 from core.measurement.runs import list_runs
@@ -20,7 +21,7 @@ from core.workspace.folder import content_key
 from pages.ui.charts import pool as pooldrawn
 from pages.ui.data import cached
 from pages.ui.pool import opening
-from pages.ui.row import answers, duplicates, inspector
+from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, model_name
 
@@ -36,36 +37,24 @@ def headline(pool: Pool) -> None:
     named = len([name for name in names if name is not None])
     prompt, response = cached.column_total(pool, "prompt_chars"), cached.column_total(pool, "response_chars")
     with st.grid(5, min_column_width=130):
-        st.metric("Rows", show.format_count(len(pool)), border=True)
+        show.metric("Rows", show.format_count(len(pool)))
         tokens = _count_tokens(pool)
         if tokens is None:
-            st.metric(
-                "Characters",
-                show.format_count(prompt + response),
-                border=True,
-                help=f"Prompts {prompt:,}, responses {response:,}. Tokens are counted when a model reads the pool.",
-            )
+            help = f"Prompts {prompt:,}, responses {response:,}. Tokens are counted when a model reads the pool."
+            show.metric("Characters", show.format_count(prompt + response), help=help)
         else:
-            st.metric(
-                "Response tokens",
-                show.format_count(tokens[0]),
-                border=True,
-                help=f"As counted for {tokens[1]}. Characters: {prompt + response:,}.",
-            )
-        st.metric("Tasks", show.format_count(named) if named else "none", border=True)
-        st.metric(
+            help = f"As counted for {tokens[1]}. Characters: {prompt + response:,}."
+            show.metric("Response tokens", show.format_count(tokens[0]), help=help)
+        show.metric("Tasks", show.format_count(named) if named else "none")
+        show.metric(
             "Repeated",
             show.format_count(cached.count_duplicates(pool)),
             duplicates.count_words(pool),
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
             help="Rows with the same prompt and response as an earlier one: tagged, not removed.",
         )
-        st.metric(
+        show.metric(
             "Set aside",
             show.format_count(pool.set_aside.num_rows),
-            border=True,
             help="Lines that are no usable row. They are listed below with their reason.",
         )
     st.caption(
@@ -89,22 +78,20 @@ def pictures(pool: Pool) -> None:
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         st.markdown("**Lengths** of prompts and responses")
-        st.html(_length_histogram(pool.fingerprint, pool))
+        st.html(_length_histogram(pool))
     with right.container(border=True, height="stretch"):
         st.markdown("**Tasks** by number of rows")
         names, codes = cached.tasks(pool)
         if names == (None,):
             st.caption("No field is mapped as the task label. Any field can be: see the mapping below.")
             return
-        counts = np.bincount(codes, minlength=len(names))
-        st.html(pooldrawn.task_bars(names, counts))
+        st.html(pooldrawn.task_bars(names, np.bincount(codes, minlength=len(names))))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _length_histogram(fingerprint: str, _pool: Pool) -> str:
-    return pooldrawn.length_histogram(
-        cached.integer_column(_pool, "prompt_chars"), cached.integer_column(_pool, "response_chars")
-    )
+@cached.keep()
+def _length_histogram(pool: Pool) -> str:
+    lengths = (cached.integer_column(pool, name) for name in ("prompt_chars", "response_chars"))
+    return pooldrawn.length_histogram(*lengths)
 
 
 def problems(pool: Pool) -> None:
@@ -169,38 +156,28 @@ def describe_mapping(mapped: FieldMap) -> str:
         parts = [f"{mapped.turns} → turns"]
     else:
         parts = [f"{' + '.join(mapped.prompt)} → prompt", f"{mapped.response or 'nothing'} → response"]
-    for name in ("system", "history", "tools", "task", "id"):
-        if getattr(mapped, name):
-            parts.append(f"{getattr(mapped, name)} → {name}")
-    return ", ".join(parts)
+    others = {name: getattr(mapped, name) for name in ("system", "history", "tools", "task", "id")}
+    return ", ".join([*parts, *(f"{field} → {name}" for name, field in others.items() if field)])
 
 
 def _mapping_form(mapped: FieldMap, names: list[str]) -> FieldMap:
     now = asdict(mapped)
-    names = list(
-        dict.fromkeys([*names, *mapped.prompt, *(v for v in now.values() if isinstance(v, str) and v != mapped.schema)])
-    )
+    in_use = [value for name, value in now.items() if isinstance(value, str) and name != "schema"]
+    names = list(dict.fromkeys([*names, *mapped.prompt, *in_use]))
     first, second, third = st.columns(3)
-    with first:
-        schema = st.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key="map.schema")
-    with second:
-        prompt = st.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key="map.prompt")
-    with third:
-        response = _field_choice("Response", names, mapped.response, "response")
-    columns = st.columns(6)
-    picked: dict[str, str | None] = {"response": response}
-    for column, name in zip(columns, ("turns", "system", "history", "tools", "task", "id"), strict=True):
-        with column:
-            picked[name] = _field_choice(name.capitalize(), names, now[name], name)
+    schema = first.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key="map.schema")
+    prompt = second.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key="map.prompt")
+    others = ("turns", "system", "history", "tools", "task", "id")
+    places = {"response": third, **dict(zip(others, st.columns(6), strict=True))}
+    picked = {name: _field_choice(place, names, now[name], name) for name, place in places.items()}
     return replace(mapped, schema=schema, prompt=tuple(prompt), **picked)
 
 
-def _field_choice(label: str, names: list[str], value: str | None, name: str) -> str | None:
-    options = ["", *names]
-    picked = st.selectbox(
-        label, options, index=options.index(value or ""), key=f"map.{name}", format_func=lambda one: one or "none"
-    )
-    return picked or None
+def _field_choice(place: DeltaGenerator, names: list[str], value: str | None, name: str) -> str | None:
+    """Draw the choice of the field that has one meaning; return it, None for no field."""
+    options, label = ["", *names], name.capitalize()
+    index = options.index(value or "")
+    return place.selectbox(label, options, index, key=f"map.{name}", format_func=lambda one: one or "none") or None
 
 
 # Table
@@ -250,51 +227,44 @@ def table(pool: Pool) -> None:
     st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
     run = state.run(pool)
     if run is not None:
-        inspector.inspect(pool, row, key=prefix, draw_answers=answers.answers_drawer(pool, run))
+        inspector.inspect(pool, run, row, key=prefix)
 
 
 def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
     """Return the rows that match, in the order `sort`."""
     _, column, descending = SORTS[sort]
     order = np.arange(len(pool)) if column is None else cached.sorted_rows(pool, column, descending=descending)
-    keep = np.ones(len(pool), np.bool_)
     if task != "all":
-        keep &= cached.tasks(pool)[1] == task
-    if text.strip():
-        hit = np.zeros(len(pool), np.bool_)
-        hit[cached.search_rows(pool, text.strip(), MAX_MATCHES)] = True
-        keep &= hit
-    return order[keep[order]]
+        order = order[cached.tasks(pool)[1][order] == task]
+    return order[np.isin(order, cached.search_rows(pool, text.strip(), MAX_MATCHES))] if text.strip() else order
 
 
 def _pick_row(rows: Sequence[Row], key: str) -> int:
     """Draw one page of rows as a table. Return the position of the ticked row, else of the first."""
-    event = st.dataframe(
-        [
-            {
-                "line": row.line,
-                "task": row.task,
-                "prompt": row.prompt[:CELL_LENGTH],
-                "response": row.response and row.response[:CELL_LENGTH],
-                "characters": len(row.prompt) + len(row.response or ""),
-            }
-            for row in rows
-        ],
-        hide_index=True,
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    table = [
+        {
+            "line": row.line,
+            "task": row.task,
+            "prompt": row.prompt[:CELL_LENGTH],
+            "response": row.response and row.response[:CELL_LENGTH],
+            "characters": len(row.prompt) + len(row.response or ""),
+        }
+        for row in rows
+    ]
+    ticked = show.pick_row(
+        table,
         alt="Rows of the pool",
         height=HEIGHT,
         key=key,
-        on_select="rerun",
-        selection_mode="single-row",
         row_height=34,
         column_order=["line", *(["task"] if any(row.task for row in rows) else []), "prompt", "response", "characters"],
         column_config={
-            "line": st.column_config.NumberColumn(format="%d", width=50),
-            "task": st.column_config.TextColumn(width=105),
-            "prompt": st.column_config.TextColumn(width=180),
-            "response": st.column_config.TextColumn(width=180),
-            "characters": st.column_config.NumberColumn(format="localized", width=80),
+            "line": number(format="%d", width=50),
+            "task": text(width=105),
+            "prompt": text(width=180),
+            "response": text(width=180),
+            "characters": number(format="localized", width=80),
         },
     )
-    picked = event["selection"]["rows"]
-    return picked[0] if picked and picked[0] < len(rows) else 0
+    return ticked or 0

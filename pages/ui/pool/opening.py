@@ -56,13 +56,8 @@ def _recent_list() -> None:
     for one in recent:
         opened = state.is_open(one["fingerprint"])
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                "Open",
-                key=f"open.{one['fingerprint']}",
-                on_click=_open_again,
-                args=(one["fingerprint"],),
-                disabled=opened,
-            )
+            key, args = f"open.{one['fingerprint']}", (one["fingerprint"],)
+            st.button("Open", key=key, on_click=_open_again, args=args, disabled=opened)
             st.text(show.pool_name(one["name"], one["source"]))
             moment = "open now" if opened else _format_time(one["opened"])
             st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {moment}")
@@ -71,10 +66,8 @@ def _recent_list() -> None:
 
 
 def _open_again(fingerprint: str) -> None:
-    try:
+    with state.failures_as_notices():
         state.open_pool(fingerprint)
-    except WinnowError as error:
-        state.leave_notice(str(error))
 
 
 def _format_time(moment: str) -> str:
@@ -86,12 +79,10 @@ def _source_form() -> None:
         typed = st.text_input(
             "Path or hub id", placeholder="~/data/pool.jsonl.gz or databricks/databricks-dolly-15k", key="open.typed"
         )
-        columns = st.columns(3)
-        names = ("name", "split", "revision")
-        words = ("Configuration", "Split", "Revision")
+        words = {"name": "Configuration", "split": "Split", "revision": "Revision"}
         hub = {
-            name: column.text_input(f"{word} (hub only)", key=f"open.{name}").strip() or None
-            for name, word, column in zip(names, words, columns, strict=True)
+            name: column.text_input(f"{words[name]} (hub only)", key=f"open.{name}").strip() or None
+            for name, column in zip(words, st.columns(3), strict=True)
         }
         st.caption(
             "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
@@ -99,12 +90,9 @@ def _source_form() -> None:
         )
         submitted = st.form_submit_button("Open", type="primary")
     if submitted:
-        try:
+        with show.errors():
             source = roots.check_source(typed)
-        except WinnowError as error:
-            show.error(error)
-            return
-        open_source(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
+            open_source(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
 
 
 def _upload_form() -> None:
@@ -115,12 +103,8 @@ def _upload_form() -> None:
         help="Kept in the workspace. For anything large give its path instead.",
     )
     if upload is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
-        try:
-            path = store_upload(upload.name, upload.getvalue())
-        except WinnowError as error:
-            show.error(error)
-            return
-        open_source(str(path))
+        with show.errors():
+            open_source(str(store_upload(upload.name, upload.getvalue())))
 
 
 def store_upload(name: str, data: bytes) -> Path:

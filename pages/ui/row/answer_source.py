@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from core.errors import WorkspaceError
@@ -60,20 +59,20 @@ def load_answers(pool: Pool, run: Run, row: int) -> RowAnswers | None:
 
 
 def _load_row(pool: Pool, run: Run, kind: str, row: int, columns: list[str]) -> dict[str, Any] | None:
-    index = _index_parts(run.id, kind, str(cached.workspace().root), run, len(pool))
+    index = _index_parts(run, kind, len(pool))
     if index is None or index.part[row] < 0:
         return None
     table = index.parts.read(int(index.part[row]), columns)
     return {name: table[name][int(index.place[row])].as_py() for name in columns}
 
 
-@st.cache_resource(show_spinner=False, max_entries=2 * cached.MAX_POOLS)
-def _index_parts(run_id: str, kind: str, root: str, _run: Run, _rows: int) -> PartIndex | None:
-    folder = _run.stage_folder(kind)
+@cached.keep(2 * cached.MAX_POOLS)
+def _index_parts(run: Run, kind: str, n: int) -> PartIndex | None:
+    folder = run.stage_folder(kind)
     if folder is None:
         return None
     parts = open_parts(folder)
-    part, place = np.full(_rows, -1, np.int32), np.full(_rows, -1, np.int32)
+    part, place = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for number, rows in enumerate(parts.plan):
         part[rows], place[rows] = number, np.arange(len(rows))
     return PartIndex(parts, part, place)

@@ -1,20 +1,16 @@
 """One row's generated answers, wherever a row is opened: a verdict, its scores, a map, similarities and texts."""
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 import streamlit as st
 
 from core.algorithms.answer_geometry import answer_coordinates
-from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.models.generation.answers import LENGTH, STOP
 from core.schema import Pool, Row
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.row import answer_drawings
-from pages.ui.row.answer_source import RowAnswers, find_answers_run, load_answers
+from pages.ui.row.answer_source import RowAnswers, load_answers
 from pages.ui.shell import show
 from pages.ui.words import join_words
 
@@ -25,19 +21,9 @@ LOW, HIGH = 0.2, 0.8  # percentiles that count as low and as high
 ENDED = {STOP: "ended by itself", LENGTH: "cut at its longest"}
 
 
-def answers_drawer(pool: Pool, run: Run) -> Callable[[Row], None] | None:
-    """Return the function that draws the answers of an open row; None if no answers were measured."""
-    answers_run = find_answers_run(pool, run)
-    return None if answers_run is None else partial(draw, pool, answers_run)
-
-
 def draw(pool: Pool, run: Run, row: Row) -> None:
-    """Draw the answers of one row."""
-    try:
-        answers = load_answers(pool, run, row.index)
-    except WinnowError as error:
-        show.error(error)
-        return
+    """Draw the answers of one row. Raise WorkspaceError if their files are gone."""
+    answers = load_answers(pool, run, row.index)
     if answers is None:
         return
     columns = cached.measurements(run).columns
@@ -101,22 +87,18 @@ def _draw_texts(answers: RowAnswers) -> None:
     """Draw the answers side by side, each with its number, length and end."""
     numbered = list(enumerate(zip(answers.texts, answers.tokens, answers.ended, strict=True), start=1))
     for start in range(0, len(numbered), ANSWERS_PER_LINE):
-        line = numbered[start : start + ANSWERS_PER_LINE]
-        for place, (number, (text, tokens, ended)) in zip(
-            st.columns(min(len(numbered), ANSWERS_PER_LINE)), line, strict=False
-        ):
+        places = st.columns(min(len(numbered), ANSWERS_PER_LINE))
+        for place, (number, answer) in zip(places, numbered[start : start + ANSWERS_PER_LINE], strict=False):
             with place:
-                _draw_text(number, text, tokens, ended)
+                _draw_text(number, *answer)
 
 
 def _draw_text(number: int, text: str | None, tokens: int | None, ended: str | None) -> None:
     if text is None:
         st.caption(f"**{number}** · missing")
         return
-    facts = [f"**{number}**"]
-    facts += [] if tokens is None else [f"{tokens:,} tokens"]
-    facts += [ENDED.get(ended or "", "end unknown")]
-    st.caption(" · ".join(facts))
+    length = [] if tokens is None else [f"{tokens:,} tokens"]
+    st.caption(" · ".join([f"**{number}**", *length, ENDED.get(ended or "", "end unknown")]))
     if text.strip():
         show.text(text, height=HEIGHT)
     else:

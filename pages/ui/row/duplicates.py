@@ -10,7 +10,6 @@ from core.columns import (
     USUAL_NEAR_DUPLICATES,
     near_duplicate_column,
 )
-from core.errors import WinnowError
 from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
 from core.schema import IntArray, Pool
 from core.workspace.jobs import get_job, start_job
@@ -26,7 +25,7 @@ def near_duplicate_columns(pool: Pool) -> dict[str, IntArray]:
     return _load_columns(pool.fingerprint, cache_stamp(root, pool.fingerprint), str(root))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+@cached.keep()
 def _load_columns(fingerprint: str, stamp: int, root: str) -> dict[str, IntArray]:
     return load_near_duplicates(cached.workspace().root, fingerprint)
 
@@ -101,9 +100,5 @@ def _start_search(pool: Pool) -> None:
         command += ["--workspace", str(workspace.root)]
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "duplicates", "key": near_duplicate_column(threshold), "pool": pool.fingerprint, "pool_name": name}
-    try:
-        job = start_job(workspace, command, title=f"Near duplicates of {name}", about=about)
-    except WinnowError as error:
-        state.leave_notice(str(error))
-        return
-    state.set_widget(JOB, job.id)
+    with state.failures_as_notices():
+        state.set_widget(JOB, start_job(workspace, command, title=f"Near duplicates of {name}", about=about).id)

@@ -1,14 +1,15 @@
 """Details of one row, in parts, wherever a row is opened. Only the open part is computed and drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
-from core.errors import WinnowError
+from core.measurement.runs import Run
 from core.schema import Pool, Row
 from core.selection.selection import Selection
 from pages.ui.data import live_selection
-from pages.ui.row import neighbours, scores, tokens
+from pages.ui.row import answers, neighbours, scores, tokens
+from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import show, state
 
 SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
@@ -19,22 +20,23 @@ OPENED_KEY = "row.opened"  # key of the part that the user opened in this tab
 @st.fragment
 def inspect(
     pool: Pool,
+    run: Run,
     row: Row,
     *,
     key: str,
     selection: Selection | None = None,
     next_rows: Sequence[int] = (),
     picked: bool = True,
-    draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
     """Draw the parts of one row.
 
     `selection`: neighbours are searched in it; None: the selection of the present settings. `next_rows`: rows that will
     probably be read next. `picked`: the user picked this row; one that merely comes first changes with every slider, so
-    slow parts wait for a button. `draw_answers`: a function for the row's answers; None if none were measured.
+    slow parts wait for a button. `run`: gives the row's answers, or another run of the same reading does.
     """
-    opened = _choose_part([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if draw_answers else [])], key)
-    try:
+    answers_run = find_answers_run(pool, run)
+    opened = _choose_part([SCORES, TOKENS, RANKS, NEAR, *([ANSWERS] if answers_run else [])], key)
+    with show.errors():
         if opened == SCORES:
             scores.draw_scores(pool, row)
         elif opened == TOKENS:
@@ -43,24 +45,16 @@ def inspect(
             scores.draw_ranks(pool, row)
         elif opened == NEAR:
             neighbours.draw(pool, row, selection or _present_selection(pool), key=key, picked=picked)
-        elif draw_answers is not None:
-            draw_answers(row)
-    except WinnowError as error:
-        show.error(error)
+        elif answers_run is not None:
+            answers.draw(pool, answers_run, row)
 
 
 def _choose_part(names: Sequence[str], key: str) -> str:
     part = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
-    widget = state.set_widget(f"{key}.part", part if part in names else SCORES)
-    st.segmented_control(
-        "About this row",
-        names,
-        required=True,
-        key=widget,
-        on_change=lambda: state.set_widget(OPENED_KEY, state.widget_value(widget)),
-        label_visibility="collapsed",
+    bound = state.bind(
+        f"{key}.part", part if part in names else SCORES, lambda name: state.set_widget(OPENED_KEY, name)
     )
-    return str(state.widget_value(widget))
+    return str(st.segmented_control("About this row", names, required=True, label_visibility="collapsed", **bound))
 
 
 def _present_selection(pool: Pool) -> Selection:

@@ -61,15 +61,11 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
 # Nearest
 
 
+@cached.keep(MAX_ROWS, "Looking for the nearest rows")
 def row_similarities(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
     """Return the cosine similarity of every row to this one, (N,), by base-pass embeddings, read part by part, once."""
-    return _compute_similarities(run.id, column, row, str(cached.workspace().root), run, len(pool))
-
-
-@st.cache_resource(show_spinner="Looking for the nearest rows", max_entries=MAX_ROWS)
-def _compute_similarities(run_id: str, column: str, row: int, root: str, _run: Run, _n: int) -> FloatArray:
-    parts = base_parts(cached.workspace(), _run)
-    similarities = cosine_similarities(_blocks(parts, column), _row_vector(parts, column, row), _n)
+    parts = base_parts(cached.workspace(), run)
+    similarities = cosine_similarities(_blocks(parts, column), _row_vector(parts, column, row), len(pool))
     similarities.flags.writeable = False
     return similarities
 

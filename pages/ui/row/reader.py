@@ -1,18 +1,19 @@
 """A list of rows to look through; each one opens to be read, and can be pinned in or out."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.measurement.runs import Run
 from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection.selection import Pin, Selection
 from pages.ui.charts.scales import format_number
-from pages.ui.data.grouping import Grouping
+from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
 from pages.ui.words import display_column, format_rows, meaning, shorten
@@ -25,53 +26,50 @@ SIDES = {"in": "pinned in", "out": "pinned out"}
 
 def reader(
     pool: Pool,
+    run: Run,
     rows: IntArray,
     *,
     key: str,
     method: Method,
     selection: Selection,
     columns: Mapping[str, Any],
-    groups: Grouping,
     note: str = "",
-    draw_answers: Callable[[Row], None] | None = None,
 ) -> None:
     """Draw a table of `rows` in the order given, one page at a time, and the ticked row in full.
 
-    `note`: a description of these rows. `columns`: every score column of the pool, (N,). `groups`: their tasks.
-    `draw_answers` draws the answers of the open row; None if none were measured.
+    `note`: a description of these rows. `columns`: every score column of the pool, (N,). `run`: gives
+    their tasks, and the answers to the open row.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
         return
     if note:
         st.caption(note)
-    start = PAGE * _choose_page(rows, key)
+    groups = find_grouping(pool, run)
+    start = PAGE * show.choose_page(-(-len(rows) // PAGE), key=_page_key(rows, key))
     shown = rows[start : start + PAGE]
     opened = read_rows(pool, shown.tolist())
     left, right = st.columns([7, 5])
     with left:
-        position, ticked = _pick_row(
-            _table(opened, shown, method, selection, columns, groups), key, shown, _column_styles(method, groups)
+        ticked = show.pick_row(
+            _table(opened, shown, method, selection, columns, groups),
+            key=_table_key(shown, key),
+            height=min(HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
+            row_height=ROW_HEIGHT,
+            column_config=_column_styles(method, groups),
+            alt="Rows, one per line",
         )
+    position, row = start + (ticked or 0), opened[ticked or 0]
     with right, st.container(height=HEIGHT, border=True):
-        pin_controls(opened[position], key)
-        row = opened[position]
-        task = groups.names[groups.codes[row.index]]
-        marks = _list_marks(row.index, method, selection, columns)
-        show.row(row, task=task, marks=[*marks, *duplicates.duplicate_marks(pool, row.index)])
+        pin_controls(row, key)
+        marks = [*_list_marks(row.index, method, selection, columns), *duplicates.duplicate_marks(pool, row.index)]
+        show.row(row, task=groups.names[groups.codes[row.index]], marks=marks)
     with st.container(horizontal=True, vertical_alignment="center"):
         caption = f"{start + 1:,} to {start + len(shown):,} of {format_rows(len(rows))}. Tick a row to read it."
         st.caption(caption, width="stretch")
-        _step_buttons(rows, start + position, key)
-    inspector.inspect(
-        pool,
-        opened[position],
-        key=key,
-        selection=selection,
-        next_rows=rows[start + position + 1 : start + PAGE].tolist(),
-        picked=ticked or len(rows) == 1,
-        draw_answers=draw_answers,
-    )
+        _step_buttons(rows, position, key)
+    next_rows, picked = rows[position + 1 : start + PAGE].tolist(), ticked is not None or len(rows) == 1
+    inspector.inspect(pool, run, row, key=key, selection=selection, next_rows=next_rows, picked=picked)
 
 
 def _step_buttons(rows: IntArray, position: int, key: str) -> None:
@@ -109,30 +107,6 @@ def _page_key(rows: IntArray, key: str) -> str:
     return f"{key}.page.{-(-len(rows) // PAGE)}"
 
 
-def _pick_row(table: pd.DataFrame, key: str, shown: IntArray, styles: Mapping[str, Any]) -> tuple[int, bool]:
-    """Draw the table. Return the position of the ticked row, else of the first; and whether one is ticked."""
-    event = st.dataframe(
-        table,
-        key=_table_key(shown, key),
-        height=min(HEIGHT, ROW_HEIGHT * (len(table) + 1) + 3),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
-        row_height=ROW_HEIGHT,
-        column_config=styles,
-        alt="Rows, one per line",
-    )
-    ticked = event["selection"]["rows"]
-    return (int(ticked[0]), True) if ticked and ticked[0] < len(table) else (0, False)
-
-
-def _choose_page(rows: IntArray, key: str) -> int:
-    if len(rows) <= PAGE:
-        return 0
-    with st.container(horizontal_alignment="right"):
-        return int(st.pagination(-(-len(rows) // PAGE), key=_page_key(rows, key))) - 1
-
-
 def _table(
     opened: list[Row],
     shown: IntArray,
@@ -144,8 +118,9 @@ def _table(
     selected = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
     scores, has_responses = columns.get(display_column(method)), columns["response_tokens"].any()
+    states = ["selected" if is_selected else "not selected" for is_selected in selected]
     table: dict[str, Any] = {
-        "State": [_describe_state(pins.get(row.id), bool(c)) for row, c in zip(opened, selected, strict=True)],
+        "State": [SIDES[pins[row.id].side] if row.id in pins else s for row, s in zip(opened, states, strict=True)],
         "Score": scores[shown] if scores is not None else None,
         "Task": [groups.names[code] or "" for code in groups.codes[shown]],
         "Prompt": [shorten(row.prompt) for row in opened],
@@ -160,24 +135,17 @@ def _table(
     return pd.DataFrame(table)
 
 
-def _describe_state(pin: Pin | None, selected: bool) -> str:
-    if pin is not None:
-        return SIDES[pin.side]
-    return "selected" if selected else "not selected"
-
-
 def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:
-    about = meaning(display_column(method))
+    about, tokens_help = meaning(display_column(method)), "Of the response; of the prompt, where no row has one"
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     return {
-        "State": st.column_config.TextColumn(width=90),
-        "Score": st.column_config.NumberColumn(about.label, width=75, format="%.4f", help=about.title),
-        "Task": st.column_config.TextColumn(groups.noun.capitalize(), width=105),
-        "Prompt": st.column_config.TextColumn(width=170),
-        "Response": st.column_config.TextColumn(width=170),
-        "Tokens": st.column_config.NumberColumn(
-            width=65, format="%d", help="Of the response; of the prompt, where no row has one"
-        ),
-        "Id": st.column_config.TextColumn(width=90),
+        "State": text(width=90),
+        "Score": number(about.label, width=75, format="%.4f", help=about.title),
+        "Task": text(groups.noun.capitalize(), width=105),
+        "Prompt": text(width=170),
+        "Response": text(width=170),
+        "Tokens": number(width=65, format="%d", help=tokens_help),
+        "Id": text(width=90),
     }
 
 
@@ -191,8 +159,7 @@ def _list_marks(index: int, method: Method, selection: Selection, columns: Mappi
         marks = [f"place {ranks[0] + 1:,} of {len(selection.order.rows):,}"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
-    names = dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence"))
-    for name in names:
+    for name in dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence")):
         if name in columns and np.isfinite(columns[name][index]):
             marks.append(f"{meaning(name).label} {format_number(float(columns[name][index]))}")
     return marks
@@ -213,12 +180,12 @@ def pin_controls(row: Row, key: str) -> None:
         on_change="ignore",
     )
     with st.container(horizontal=True):
-        for side, icon in (("in", ":material/keep:"), ("out", ":material/block:")):
+        for side, icon, help in (("in", "keep", "Always chosen, first in line."), ("out", "block", "Never chosen.")):
             st.button(
                 f"Pin {side}",
-                icon=icon,
+                icon=f":material/{icon}:",
                 key=f"{key}.pin.{side}",
-                help={"in": "Always chosen, first in line.", "out": "Never chosen."}[side],
+                help=help,
                 on_click=_add_pin,
                 args=(row.id, side, reason),
             )

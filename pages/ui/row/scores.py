@@ -48,24 +48,21 @@ def measured_methods(pool: Pool) -> list[MeasuredMethod]:
 
 def draw_scores(pool: Pool, row: Row) -> None:
     """Draw value, percentile and meaning of every score that the row has."""
-    lines = score_lines(pool, row.index)
-    if not lines:
+    if lines := score_lines(pool, row.index):
+        st.html(drawings.score_table(lines))
+    else:
         st.caption("This row has no score yet.")
-        return
-    st.html(drawings.score_table(lines))
 
 
 def score_lines(pool: Pool, row: int) -> list[ScoreLine]:
     """Return the row's scores of every method; missing ones are left out."""
-    measured = measured_methods(pool)
-    key = "\n".join(f"{run.id} {cached.method_key(method)}" for method, run in measured)
-    return _standings(pool.fingerprint, key, row, str(cached.workspace().root), measured)
+    return _standings(measured_methods(pool), row)
 
 
-@st.cache_resource(show_spinner=False, max_entries=200)
-def _standings(fingerprint: str, key: str, row: int, root: str, _measured: list[MeasuredMethod]) -> list[ScoreLine]:
-    columns = {name: values for method, run in _measured for name, values in _own_first(method, run).items()}
-    for _, run in _measured:
+@cached.keep(200)
+def _standings(measured: list[MeasuredMethod], row: int) -> list[ScoreLine]:
+    columns = {name: values for method, run in measured for name, values in _own_first(method, run).items()}
+    for _, run in measured:
         for name, values in cached.measurements(run).columns.items():
             columns.setdefault(name, values)
     lines = (
@@ -109,17 +106,15 @@ def _rank_line(pool: Pool, method: Method, run: Run, row: int) -> RankLine:
     now = state.settings()
     threshold = now.threshold if method.name == now.method else None  # it applies to the score of that method only
     try:
-        selection = live_selection.select(
-            pool, run, state.recipe(pool, replace(now, method=method.name, threshold=threshold))
-        )
+        recipe = state.recipe(pool, replace(now, method=method.name, threshold=threshold))
+        selection = live_selection.select(pool, run, recipe)
     except WinnowError as error:  # a filter on a column that this method lacks
         return RankLine(method.label, None, 0, False, str(error))
     order, ranks = selection.order, np.flatnonzero(selection.order.rows == row)
     if not len(ranks):
-        reason = next(
-            (reason for reason, rows in order.excluded.items() if row in rows), "it has no place in this order"
-        )
-        return RankLine(method.label, None, len(order.rows), False, f"not eligible: {reason}")
+        reasons = [reason for reason, rows in order.excluded.items() if row in rows]
+        reason = f"not eligible: {reasons[0] if reasons else 'it has no place in this order'}"
+        return RankLine(method.label, None, len(order.rows), False, reason)
     rank = int(ranks[0])
     pin = "pinned in" if rank < selection.n_pinned else ""
     return RankLine(method.label, rank, len(order.rows), rank < len(selection.rows), pin)

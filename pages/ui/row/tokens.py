@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from core.cli.arguments import measure_arguments
-from core.errors import WinnowError
 from core.measurement.lookup import find_run, find_signal
 from core.measurement.run_data import trained_state
 from core.measurement.runs import Run
@@ -64,7 +63,7 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
         _show_progress(job.id)
         return
     if job is not None and job.state == "failed":
-        st.error(escape_markdown(job.message or "It stopped without a word."), icon=":material/error:")
+        show.error(job.message or "It stopped without a word.")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Read this row token by token",
@@ -96,10 +95,8 @@ def _start_reading(pool: Pool, source: Source, rows: Sequence[int]) -> None:
     command += [word for row in rows for word in ("--number", str(row))]
     about = {"kind": KIND, "pool": pool.fingerprint, "run": source.run.id, "rows": list(rows)}
     title = f"Tokens of {len(rows)} rows of {show.pool_name(pool.name, pool.source)}"
-    try:
+    with state.failures_as_notices():
         start_job(cached.workspace(), command, title=title, about=about)
-    except WinnowError as error:
-        state.leave_notice(str(error))
 
 
 def _find_job(source: Source, row: int) -> Job | None:
@@ -154,8 +151,8 @@ def summary(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
     means = view_means({name: [view] for name, view in views.items()})[0]
     after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
     parts = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
-    parts += (
-        [f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown"] if len(views[BASE]) > MAX_TOKENS else []
-    )
-    parts += ["the row is longer than the model reads, and was cut for it"] if cut else []
+    if len(views[BASE]) > MAX_TOKENS:
+        parts.append(f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown")
+    if cut:
+        parts.append("the row is longer than the model reads, and was cut for it")
     return " · ".join(parts) + "."

@@ -50,13 +50,10 @@ def _save_form(others: Iterable[str]) -> None:
 
 def _apply(change: Callable[[], object]) -> None:
     """Apply a change to what is saved and rerun the app; or show why it failed."""
-    try:
+    with show.errors():
         change()
-    except WinnowError as error:
-        show.error(error)
-        return
-    state.set_widget(PENDING_KEY, None)
-    st.rerun()  # the whole app, because the sidebar may change
+        state.set_widget(PENDING_KEY, None)
+        st.rerun()  # the whole app, because the sidebar may change
 
 
 def _draw_saved(pool: Pool, name: str, settings: Settings, present: IntArray | None, *, is_loaded: bool) -> None:

@@ -17,7 +17,7 @@ from pages.ui.data import bins, cached, distribution, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.row import answers, reader
+from pages.ui.row import reader
 from pages.ui.shell import show, state
 from pages.ui.words import best_of_each_group, display_column, escape_markdown, meaning, task_label
 
@@ -51,21 +51,17 @@ def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None
     tokens = live.subset.response_tokens
     share = 100 * tokens / max(of_pool.response_tokens, 1)
     with st.grid(3 + bool(band.marked), min_column_width=150):
-        _draw_metric(
+        show.metric(
             f"{noun.capitalize()} tokens",
             show.format_count(tokens),
             f"random {_format_range(band.response_tokens)}",
             f"{share:.1f} % of the pool's {noun} tokens.",
         )
-        _draw_metric(
-            f"Median {noun}",
-            _format_median(live.subset),
-            f"pool {_format_median(of_pool)}",
-            f"Half of the {noun}s are shorter.",
-        )
+        median, median_of_pool = _format_median(live.subset), f"pool {_format_median(of_pool)}"
+        show.metric(f"Median {noun}", median, median_of_pool, f"Half of the {noun}s are shorter.")
         _cutoff_metric(live)
         if band.marked:
-            _draw_metric(
+            show.metric(
                 "Planted faults kept",
                 f"{sum(live.subset.marked.values()):,} of {sum(of_pool.marked.values()):,}",
                 f"random {_format_range(sum(band.marked.values()))}",
@@ -78,10 +74,6 @@ def length_noun(run: Run) -> str:
     return live_selection.length_column(run).removesuffix("_tokens")
 
 
-def _draw_metric(label: str, value: str, comparison: str, help: str) -> None:
-    st.metric(label, value, comparison, delta_color="off", delta_arrow="off", border=True, help=help)
-
-
 def _cutoff_metric(live: LiveSelection) -> None:
     """Draw the score of the last selected row, and how many rows were eligible."""
     about, eligible = meaning(live.method.ranks_by), f"{len(live.selection.order.rows):,}"
@@ -90,9 +82,9 @@ def _cutoff_metric(live: LiveSelection) -> None:
         comparison = (
             "no score" if display_column(live.method) == live.method.ranks_by else best_of_each_group(live.method)
         )
-        _draw_metric("Rows to choose from", eligible, comparison, note)
+        show.metric("Rows to choose from", eligible, comparison, note)
         return
-    _draw_metric(
+    show.metric(
         f"{about.label} at the cut",
         scales.format_number(live.cutoff),
         f"{eligible} rows to choose from",
@@ -119,11 +111,8 @@ def score_histogram(run: Run, live: LiveSelection) -> None:
     if column not in cached.columns(run, live.method):
         st.caption(escape_markdown(UNSCORED.get(live.method.name, f"{live.method.label} has no score.")))
         return
-    rule = (
-        "beyond the cut none is taken"
-        if column == live.method.ranks_by
-        else f"{best_of_each_group(live.method)} are taken"
-    )
+    by_score = column == live.method.ranks_by
+    rule = "beyond the cut none is taken" if by_score else f"{best_of_each_group(live.method)} are taken"
     st.html(html_bars.legend(scales.LAYERS, f"Rows by score; {rule}."))
     st.html(html_bars.histogram(**histogram_layers(run, live, column)))
 
@@ -150,11 +139,14 @@ def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, An
 def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
     """Draw tasks, lengths and planted faults of the subset, next to the pool and to random subsets."""
     st.html(html_bars.legend(LEGEND, "Share of the subset's rows."))
-    groups = find_grouping(pool, run)
+    groups, of_pool = find_grouping(pool, run), live_selection.pool_composition(pool, run)
     panels = {groups.title: _task_shares(groups.names, pool, run, live, band)} if len(groups.names) > 1 else {}
-    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _length_shares(pool, run, live, band)
+    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _compute_shares(
+        count_lengths([live.subset], of_pool, band), live, of_pool, band
+    )
     if band.marked:
-        panels["Planted faults"] = _fault_shares(pool, run, live, band)
+        faults = count_faults([live.subset], of_pool, band)
+        panels["Planted faults"] = _compute_shares(faults, live, of_pool, band)
     for column, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
         with column:
             st.markdown(f"**{title}**")
@@ -164,53 +156,44 @@ def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBa
 
 
 Shares = tuple[Sequence[str], Values, Values, Values, Values]  # names, subset, pool, least and greatest by chance
+# names of groups, and the rows in each: of every subset, of the pool, of the random subsets (S, T)
+GroupCounts = tuple[list[str], list[IntArray], IntArray, IntArray]
 
 
 def _task_shares(names: Sequence[str | None], pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
-    of_pool = live_selection.pool_composition(pool, run)
-    labels = bins.fold_names([task_label(n) for n in names], MAX_TASKS)
-    counts = [bins.fold(c, MAX_TASKS) for c in (live.subset.tasks, of_pool.tasks, band.tasks)]
-    return _compute_shares(labels, live.subset.rows, of_pool.rows, band.rows, *counts)
+    labels, of_pool = [task_label(n) for n in names], live_selection.pool_composition(pool, run)
+    subset, in_pool, random = (bins.fold(c, MAX_TASKS) for c in (live.subset.tasks, of_pool.tasks, band.tasks))
+    return _compute_shares((bins.fold_names(labels, MAX_TASKS), [subset], in_pool, random), live, of_pool, band)
 
 
-def _length_shares(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
-    of_pool = live_selection.pool_composition(pool, run)
+def count_lengths(subsets: Sequence[Composition], of_pool: Composition, band: RandomBand) -> GroupCounts:
+    """Count rows by length, from the shortest to the longest that the pool has."""
     occupied = np.flatnonzero(of_pool.lengths)
     shown = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0, 1)
-    counts = (live.subset.lengths[shown], of_pool.lengths[shown], band.lengths[:, shown])
-    return _compute_shares(length_labels()[shown], live.subset.rows, of_pool.rows, band.rows, *counts)
+    counts = [m.lengths[shown] for m in subsets]
+    return length_labels()[shown], counts, of_pool.lengths[shown], band.lengths[:, shown]
 
 
 def length_labels() -> list[str]:
     """Return the label of each bin of lengths, in tokens."""
-    names = ["none"]
-    for low, high in pairwise(LENGTH_EDGES[1:]):
-        names.append(f"{low:,} to {high - 1:,}")
-    return [*names, f"{LENGTH_EDGES[-1]:,} and more"]
+    between = (f"{low:,} to {high - 1:,}" for low, high in pairwise(LENGTH_EDGES[1:]))
+    return ["none", *between, f"{LENGTH_EDGES[-1]:,} and more"]
 
 
-def _fault_shares(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> Shares:
-    of_pool = live_selection.pool_composition(pool, run)
+def count_faults(subsets: Sequence[Composition], of_pool: Composition, band: RandomBand) -> GroupCounts:
+    """Count planted faults by kind."""
     kinds = list(of_pool.marked)
-    subset = np.array([live.subset.marked[k] for k in kinds])
-    pool_counts = np.array([of_pool.marked[k] for k in kinds])
-    draws = np.stack([band.marked[k] for k in kinds], axis=1)
-    names = [k.replace("_", " ") for k in kinds]
-    return _compute_shares(names, live.subset.rows, of_pool.rows, band.rows, subset, pool_counts, draws)
+    of_each = [np.array([m.marked[k] for k in kinds]) for m in (*subsets, of_pool)]
+    random = np.stack([band.marked[k] for k in kinds], axis=1)
+    return [k.replace("_", " ") for k in kinds], of_each[:-1], of_each[-1], random
 
 
-def _compute_shares(
-    names: Sequence[str],
-    n_subset: int,
-    n_pool: int,
-    n_random: IntArray,
-    subset: IntArray,
-    pool: IntArray,
-    random: IntArray,
-) -> Shares:
-    """Turn counts (T,), (T,) and (S, T) into shares of their sets; of the S random subsets the least and greatest."""
-    chance: Values = random / np.maximum(n_random, 1)[:, None]
-    return (names, subset / max(n_subset, 1), pool / max(n_pool, 1), chance.min(axis=0), chance.max(axis=0))
+def _compute_shares(counts: GroupCounts, live: LiveSelection, of_pool: Composition, band: RandomBand) -> Shares:
+    """Turn the counts of one subset into shares of their sets; of the random subsets the least and greatest."""
+    names, (subset,), in_pool, random = counts
+    chance: Values = random / np.maximum(band.rows, 1)[:, None]
+    shares = subset / max(live.subset.rows, 1), in_pool / max(of_pool.rows, 1)
+    return names, *shares, chance.min(axis=0), chance.max(axis=0)
 
 
 # Rows to read
@@ -259,13 +242,12 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
     if picked in sets:
         reader.reader(
             pool,
+            run,
             sets[picked],
             key="select",
             method=live.method,
             selection=live.selection,
             columns=live_selection.columns(run, live),
-            groups=find_grouping(pool, run),
-            draw_answers=answers.answers_drawer(pool, run),
         )
 
 

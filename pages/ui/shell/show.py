@@ -7,7 +7,7 @@ a markdown image inside it.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import streamlit as st
 
@@ -78,6 +78,21 @@ def heading(role: str, content: str, icon: str | None = None) -> None:
     st.caption(f"{icon} {escape_markdown(role)} · {len(content):,} characters")
 
 
+def pick_row(table: Any, **options: Any) -> int | None:
+    """Show a table whose lines can be ticked, one at a time. Return the position of the ticked one; None if none is."""
+    event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-row", **options)
+    ticked = event["selection"]["rows"]
+    return int(ticked[0]) if ticked and ticked[0] < len(table) else None
+
+
+def choose_page(pages: int, *, key: str) -> int:
+    """Draw the choice of a page, if there are several. Return its number, from 0."""
+    if pages == 1:
+        return 0
+    with st.container(horizontal_alignment="right"):
+        return int(st.pagination(pages, key=key)) - 1
+
+
 # States of a page
 
 
@@ -95,10 +110,11 @@ def errors() -> Iterator[None]:
         error(failure)
 
 
-def warning(sentence: str | None) -> None:
-    """Show a warning; nothing for None."""
-    if sentence:
-        st.warning(escape_markdown(sentence), icon=":material/warning:")
+def warning(*sentences: str | None) -> None:
+    """Show each sentence as a warning; nothing for None."""
+    for sentence in sentences:
+        if sentence:
+            st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
 def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:

@@ -1,11 +1,8 @@
 """Figures of one target set, and in words: pairs, sub-tasks, problems, lengths, overlap with the open pool."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import streamlit as st
 
 from core.pool.preference.formats import SHAPES
 from core.pool.preference.target_sets import (
@@ -53,16 +50,15 @@ def _pair_options() -> tuple[str | None, int | None, int]:
 
 def load_facts(pool: Pool, source: str) -> Facts:
     """Compute what is in a set, and its overlap with the pool. Raise WinnowError if it cannot be read."""
-    identity = json.dumps(source_identity(source), sort_keys=True)
-    return _compute_facts(identity, _pair_options(), pool.fingerprint, source, pool)
+    return _compute_facts(source_identity(source), _pair_options(), source, pool)
 
 
-@st.cache_resource(show_spinner="Reading the target set", max_entries=MAX_SETS)
+@cached.keep(MAX_SETS, "Reading the target set")
 def _compute_facts(
-    identity: str, options: tuple[str | None, int | None, int], fingerprint: str, _source: str, _pool: Pool
+    identity: dict[str, Any], options: tuple[str | None, int | None, int], source: str, pool: Pool
 ) -> Facts:
-    targets = cached.targets(_source, *options)
-    overlap = find_prompt_overlap(targets, _pool)
+    targets = cached.targets(source, *options)
+    overlap = find_prompt_overlap(targets, pool)
     return Facts(
         shape=targets.shape,
         pairs=len(targets),

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 import streamlit as st
 
-from core.errors import WinnowError
 from core.methods.preference_influence import TargetSpec
 from core.pool.preference.target_sets import TargetSet
 from pages.ui.shell import show
@@ -25,13 +24,10 @@ def reader(sets: Sequence[TargetSpec], load: Callable[[str], TargetSet]) -> None
         return
     with opened:
         one = _choose_set(sets)
-        try:
+        with show.errors():
             targets = load(one.source)
-        except WinnowError as error:
-            show.error(error)
-            return
-        _draw_pairs(targets)
-        _draw_set_aside(targets)
+            _draw_pairs(targets)
+            _draw_set_aside(targets)
 
 
 def _choose_set(sets: Sequence[TargetSpec]) -> TargetSpec:
@@ -50,12 +46,7 @@ def _choose_set(sets: Sequence[TargetSpec]) -> TargetSpec:
 
 def _draw_pairs(targets: TargetSet) -> None:
     prefix = f"targets.{targets.fingerprint[:12]}"  # another set starts afresh
-    pages = -(-len(targets) // PAGE)
-    page = 1
-    if pages > 1:
-        with st.container(horizontal_alignment="right"):
-            page = int(st.pagination(pages, key=f"{prefix}.page"))
-    start = PAGE * (page - 1)
+    start = PAGE * show.choose_page(-(-len(targets) // PAGE), key=f"{prefix}.page")
     shown = targets.pairs.slice(start, PAGE).to_pylist()
     for pair in shown:
         pair["prompt"] = orjson.loads(pair["prompt"])
@@ -66,39 +57,29 @@ def _draw_pairs(targets: TargetSet) -> None:
 
 def _pick_pair(shown: list[dict[str, Any]], key: str) -> int:
     """Draw the table. Return the position of the ticked pair, else of the first."""
-    event = st.dataframe(
-        [
-            {
-                "prompt": shorten(pair["prompt"][-1]["content"]),
-                "chosen": shorten(pair["chosen"]),
-                "rejected": shorten(pair["rejected"]),
-                "subtask": pair["subtask"],
-                "line": pair["line"],
-            }
-            for pair in shown
-        ],
+    texts = ("prompt", "chosen", "rejected")
+    text, number = st.column_config.TextColumn, st.column_config.NumberColumn
+    table = [
+        {
+            "prompt": shorten(pair["prompt"][-1]["content"]),
+            "chosen": shorten(pair["chosen"]),
+            "rejected": shorten(pair["rejected"]),
+            "subtask": pair["subtask"],
+            "line": pair["line"],
+        }
+        for pair in shown
+    ]
+    ticked = show.pick_row(
+        table,
         key=key,
         height=min(TABLE_HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
-        hide_index=True,
-        on_select="rerun",
-        selection_mode="single-row",
         row_height=ROW_HEIGHT,
         alt="Pairs, one per line",
-        column_order=[
-            *("prompt", "chosen", "rejected"),
-            *(["subtask"] if any(pair["subtask"] for pair in shown) else []),
-            "line",
-        ],
-        column_config={
-            "prompt": st.column_config.TextColumn("Prompt", width=210),
-            "chosen": st.column_config.TextColumn("Chosen", width=210),
-            "rejected": st.column_config.TextColumn("Rejected", width=210),
-            "subtask": st.column_config.TextColumn("Sub-task", width=100),
-            "line": st.column_config.NumberColumn("Line", format="%d", width=60),
-        },
+        column_order=[*texts, *(["subtask"] if any(pair["subtask"] for pair in shown) else []), "line"],
+        column_config={name: text(name.capitalize(), width=210) for name in texts}
+        | {"subtask": text("Sub-task", width=100), "line": number("Line", format="%d", width=60)},
     )
-    ticked = event["selection"]["rows"]
-    return int(ticked[0]) if ticked and ticked[0] < len(shown) else 0
+    return ticked or 0
 
 
 def _draw_pair(pair: dict[str, Any]) -> None:
@@ -109,16 +90,12 @@ def _draw_pair(pair: dict[str, Any]) -> None:
     prompt, chosen, rejected = st.columns(3)
     with prompt:
         for turn in pair["prompt"]:
-            _draw_heading(show.ROLES.get(turn["role"], ":material/chat:"), turn["role"], turn["content"])
+            show.heading(turn["role"], turn["content"])
             show.text(turn["content"], height=TEXT_HEIGHT if len(pair["prompt"]) == 1 else None)
     for place, icon, side in ((chosen, "thumb_up", "chosen"), (rejected, "thumb_down", "rejected")):
         with place:
-            _draw_heading(f":material/{icon}:", side, pair[side])
+            show.heading(side, pair[side], f":material/{icon}:")
             show.text(pair[side], height=TEXT_HEIGHT)
-
-
-def _draw_heading(icon: str, label: str, text: str) -> None:
-    st.caption(f"{icon} {escape_markdown(label)} · {len(text):,} characters")
 
 
 def _draw_set_aside(targets: TargetSet) -> None:

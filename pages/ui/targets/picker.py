@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import MethodError, WinnowError
+from core.errors import MethodError
 from core.methods.preference_influence import NAME, TargetSpec, format_targets, parse_targets
 from core.pool.preference.formats import SHAPES
 from core.pool.preference.target_sets import DEMO
@@ -59,14 +59,10 @@ def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
             on_click=_remove_set,
             args=(one.name,),
         )
-    try:
+    with show.errors():
         figures = facts.load_facts(pool, one.source)
-    except WinnowError as error:
-        show.error(error)
-        return
-    st.caption(escape_markdown(facts.describe(figures)))
-    for sentence in facts.list_warnings(figures):
-        st.warning(escape_markdown(sentence), icon=":material/warning:")
+        st.caption(escape_markdown(facts.describe(figures)))
+        show.warning(*facts.list_warnings(figures))
 
 
 def _set_title(source: str) -> str:
@@ -99,7 +95,8 @@ def add_panel(pool: Pool) -> None:
     if DEMO not in [one.source for one in sets]:
         pressed = st.button("Use the embedded pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
         if pressed:
-            _add_set(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
+            with show.errors():
+                _add_set(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
 
 
 def _source_form(pool: Pool, key: str) -> None:
@@ -118,12 +115,8 @@ def _source_form(pool: Pool, key: str) -> None:
         st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
         if not st.form_submit_button("Add", icon=":material/add:"):
             return
-    try:
-        source = roots.check_source(typed)
-    except WinnowError as error:
-        show.error(error)
-        return
-    _add_set(pool, name, source)
+    with show.errors():
+        _add_set(pool, name, roots.check_source(typed))
 
 
 def _upload_form(pool: Pool, key: str) -> None:
@@ -133,12 +126,8 @@ def _upload_form(pool: Pool, key: str) -> None:
     name = _name_input(key)
     if upload is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
         return
-    try:
-        path = opening.store_upload(upload.name, upload.getvalue())
-    except WinnowError as error:
-        show.error(error)
-        return
-    _add_set(pool, name, str(path))
+    with show.errors():
+        _add_set(pool, name, str(opening.store_upload(upload.name, upload.getvalue())))
 
 
 def _name_input(key: str) -> str:
@@ -153,14 +142,10 @@ def _build_target(name: str, source: str) -> TargetSpec:
 
 
 def _add_set(pool: Pool, name: str, source: str) -> None:
-    """Put one more set in use if its pairs can be read with the present settings; else show why not."""
-    try:
-        sets = (*current_sets(), _build_target(name, source))
-        if parse_targets(format_targets(sets)) != sets:
-            raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
-        facts.load_facts(pool, source)
-    except WinnowError as error:
-        show.error(error)
-        return
+    """Put one more set in use. Raise WinnowError if its pairs cannot be read with the present settings."""
+    sets = (*current_sets(), _build_target(name, source))
+    if parse_targets(format_targets(sets)) != sets:
+        raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
+    facts.load_facts(pool, source)
     _use_sets(sets)
     st.rerun()
