@@ -27,10 +27,9 @@ from core.errors import ModelError
 from core.models import activations as module
 from core.models.activations import ActivationObserver, find_down_projections, token_means, top_k_mask
 from core.models.forward_pass import ForwardPass
-from core.models.loading import load_model
-from core.models.reference import resolve_model
+from tests.core.models.conftest import rows
 from tests.core.models.families import FAMILIES, GROUPED, SIZE, network_of
-from tests.core.models.test_forward_pass import one, rows
+from tests.core.models.test_forward_pass import one
 
 OPT = OPTConfig(
     vocab_size=300,
@@ -60,29 +59,6 @@ REFUSED = {
     "mamba": MambaConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2),
     "as wide as the model": FAMILIES["llama"].__class__(**GROUPED | {"intermediate_size": 32}),
 }
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def batch():
-    """A long and a short row, one response token, no response, several responses, no prompt, only a response."""
-    lengths = [60, 7, 30, 12, 50, 20, 3, 33, 2]
-    spans = [
-        [(20, 60)],
-        [(3, 7)],
-        [(29, 30)],
-        [],
-        [(5, 9), (20, 31), (49, 50)],
-        [(0, 20)],
-        [(1, 3)],
-        [(8, 33)],
-        [(1, 2)],
-    ]
-    return rows(lengths, spans)
 
 
 def active(model, batch, share=0.1, tokens="response", **options):

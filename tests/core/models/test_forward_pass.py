@@ -15,38 +15,8 @@ from core.models import forward_pass as module
 from core.models.batching import plan_batches
 from core.models.forward_pass import ForwardPass, reduce_logits, row_means
 from core.models.loading import load_model
-from core.models.reference import resolve_model
+from tests.core.models.conftest import fail_above, rows
 from tests.core.models.families import FAMILIES, every_family, network_of
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
-
-
-def rows(lengths, spans, seed=0):
-    """Random rows of these lengths, each with its list of (start, stop)."""
-    rng = np.random.default_rng(seed)
-    tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
-    return {"tokens": tokens, "spans": [np.array(s, np.int32).ravel() for s in spans]}
-
-
-@pytest.fixture(scope="module")
-def batch():
-    """A long and a short row, one response token, no response, several responses, no prompt, only a response."""
-    lengths = [60, 7, 30, 12, 50, 20, 3, 33, 2]
-    spans = [
-        [(20, 60)],
-        [(3, 7)],
-        [(29, 30)],
-        [],
-        [(5, 9), (20, 31), (49, 50)],
-        [(0, 20)],
-        [(1, 3)],
-        [(8, 33)],
-        [(1, 2)],
-    ]
-    return rows(lengths, spans)
 
 
 @torch.inference_mode()
@@ -229,16 +199,6 @@ def test_the_head_runs_once_per_response_position_and_in_chunks(model, monkeypat
         assert max(n for n, _ in shapes) <= 16
 
 
-def failing_above(network, rows_at_most, error):
-    """Make the network's body run out of memory for batches of more rows than this."""
-
-    def hook(_module, _args, kwargs):
-        if len(kwargs["input_ids"]) > rows_at_most:
-            raise error
-
-    return network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
-
-
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
@@ -246,7 +206,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     batch = rows([20] * 7, [[(5, 20)]] * 7)
     probe = ForwardPass(model)
     expected = probe(batch)
-    hook = failing_above(model.network, 1, error)
+    hook = fail_above(model.network, 1, error)
     try:
         actual = probe(batch)
     finally:
@@ -257,7 +217,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
 
 def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
     probe = ForwardPass(model)
-    hook = failing_above(model.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    hook = fail_above(model.network, 0, torch.OutOfMemoryError("CUDA out of memory"))
     try:
         with pytest.raises(ModelError, match="A row of 20 tokens does not fit into the memory of cpu"):
             probe(rows([20], [[(5, 20)]]))
@@ -267,7 +227,7 @@ def test_a_row_that_does_not_fit_even_alone_is_named_by_its_length(model):
 
 def test_another_runtime_error_is_not_mistaken_for_out_of_memory(model):
     probe = ForwardPass(model)
-    hook = failing_above(model.network, 0, RuntimeError("something else"))
+    hook = fail_above(model.network, 0, RuntimeError("something else"))
     try:
         with pytest.raises(RuntimeError, match="something else"):
             probe(rows([20], [[(5, 20)]]))

@@ -7,17 +7,10 @@ import pytest
 from transformers import AutoModelForCausalLM, MambaConfig, RecurrentGemmaConfig
 
 from core.models.forward_pass import ForwardPass
-from core.models.loading import load_model
-from core.models.reference import resolve_model
 from core.models.shared_prefix import can_share_prefix, find_common_prefix
 from tests.core.models.families import every_family, network_of
 
 START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows share
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")

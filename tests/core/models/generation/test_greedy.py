@@ -15,19 +15,14 @@ from core.models.encoder import Encoder
 from core.models.forward_pass import ForwardPass
 from core.models.generation.greedy import GreedyContinuation, end_of_turn_token, end_tokens
 from core.models.loading import load_model
-from core.models.reference import resolve_model
 from core.schema import Reading
 from tests.core.conftest import CHATML, make_tokenizer
+from tests.core.models.conftest import fail_above
 from tests.core.models.families import FAMILIES, every_family, network_of
 
 LENGTHS = (60, 7, 30, 12, 50, 20, 3, 33, 1, 59)
 NEW = 12
 CLEAR = 2e-4  # minimum lead of the likeliest token, in logits, in the rows here; rounding is below 2e-5
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
 
 
 def prompts(lengths=LENGTHS, seed=0):
@@ -345,16 +340,6 @@ def test_a_continuation_that_leaves_no_room_for_a_prompt_is_refused(model, new_t
     GreedyContinuation(replace(model, max_length=40), new_tokens=38)
 
 
-def failing_above(network, rows_at_most, error):
-    """Make the network's body run out of memory for batches of more rows than this."""
-
-    def hook(_module, _args, kwargs):
-        if len(kwargs["input_ids"]) > rows_at_most:
-            raise error
-
-    return network.base_model.register_forward_pre_hook(hook, with_kwargs=True)
-
-
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
@@ -362,7 +347,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
     batch = prompts([20] * 7)
     continuation = GreedyContinuation(model, new_tokens=4)
     expected = continuation(batch)
-    hook = failing_above(model.network, 2, error)
+    hook = fail_above(model.network, 2, error)
     try:
         actual = continuation(batch)
     finally:
@@ -380,7 +365,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(model, error):
 )
 def test_a_row_that_fails_alone_or_for_another_reason_is_an_error(model, error, raised, words):
     continuation = GreedyContinuation(model, new_tokens=4)
-    hook = failing_above(model.network, 0, error)
+    hook = fail_above(model.network, 0, error)
     try:
         with pytest.raises(raised, match=words):
             continuation(prompts([20]))

@@ -25,11 +25,6 @@ LENGTHS = (40, 7, 30, 12, 40, 20, 3, 33, 1, 39)
 WARM = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34)  # these networks are very certain
 
 
-@pytest.fixture(scope="module")
-def model(tiny_model_dir):
-    return load_model(resolve_model(str(tiny_model_dir)), dtype="float32", device="cpu")
-
-
 def prompts(lengths=LENGTHS, seed=0):
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
