@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import __version__
 from core.columns import EXACT_DUPLICATES
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
-from core.output.manifest import TargetFacts, build_manifest, current_commit, write_manifest
-from core.output.writer import ExportResult, write_selection
+from core.output.manifest import TargetFacts, build_manifest, write_manifest
+from core.output.writer import ExportResult, sibling_path, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
@@ -43,20 +42,12 @@ class CurateResult:
     held_out_rows: int = 0
 
 
-def sibling_path(out: Path, suffix: str) -> Path:
-    """Return the path of a companion file: `chosen.jsonl` -> `chosen.manifest.json` and similar."""
-    return out.with_name(out.name.removesuffix(".jsonl") + suffix)
-
-
 def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
     """Return the recipe with pool fingerprint, mapping and model revision filled in from the run."""
     fields = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(pool.fields).items()}
-    return recipe.model_copy(
-        update={
-            "pool": recipe.pool.model_copy(update={"fingerprint": pool.fingerprint, "fields": fields}),
-            "reading": recipe.reading.model_copy(update={"revision": run.model["revision"]}),
-        }
-    )
+    part = recipe.pool.model_copy(update={"fingerprint": pool.fingerprint, "fields": fields})
+    reading = recipe.reading.model_copy(update={"revision": run.model["revision"]})
+    return recipe.model_copy(update={"pool": part, "reading": reading})
 
 
 def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
@@ -75,12 +66,9 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
         recipe=recipe.as_data(),
         model=dict(run.model),
         encoder=run.encoder,
-        version=__version__,
-        commit=current_commit(),
     )
-    recipe_path, card_path, manifest_path = (
-        sibling_path(out, s) for s in (".recipe.yaml", ".README.md", ".manifest.json")
-    )
+    suffixes = (".recipe.yaml", ".README.md", ".manifest.json")
+    recipe_path, card_path, manifest_path = (sibling_path(out, suffix) for suffix in suffixes)
     dump_recipe(recipe, recipe_path)
     write_atomic(card_path, build_card(pool, manifest).encode("utf-8"))
     write_manifest(manifest, manifest_path)

@@ -36,20 +36,18 @@ class _Conversation(NamedTuple):
     tools: str  # JSON, as a rule; "" = none
 
 
-def format_row(row: Row, schema: str, fields: FieldMap | None = None) -> str:
-    """Return the row as one line of JSON, without a line end.
-
-    `fields` (the pool's) names the field of its tools, and which prompt fields were an input besides the instruction.
-    """
-    if schema == "original":
-        return one_line(row.original)
-    return orjson.dumps(convert_row(row, schema, fields)).decode()
+def check_schema(schema: str) -> None:
+    """Raise RecipeError if there is no such schema."""
+    if schema != "original" and schema not in CONVERSIONS:
+        raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
 
 
 def convert_row(row: Row, schema: str, fields: FieldMap | None = None) -> dict[str, Any]:
-    """Convert the row to an object of a schema other than its own; RecipeError if that cannot express it."""
-    if schema not in CONVERSIONS:
-        raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
+    """Convert the row to an object of a schema other than its own; RecipeError if that cannot express it.
+
+    `fields` (the pool's) names the field of its tools, and which prompt fields were an input besides the instruction.
+    """
+    check_schema(schema)
     return CONVERSIONS[schema](_split_row(row, fields), fields)
 
 
@@ -74,9 +72,8 @@ def _split_row(row: Row, fields: FieldMap | None) -> _Conversation:
 
 def _messages(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
     system = [{"role": "system", "content": conversation.system}] if conversation.system else []
-    return {"messages": [*system, *conversation.turns]} | (
-        {"tools": _parse_tools(conversation.tools)} if conversation.tools else {}
-    )
+    tools = {"tools": _parse_tools(conversation.tools)} if conversation.tools else {}
+    return {"messages": [*system, *conversation.turns]} | tools
 
 
 def _parse_tools(tools: str) -> Any:
@@ -97,12 +94,8 @@ def _sharegpt(conversation: _Conversation, fields: FieldMap | None) -> dict[str,
             raise _cannot(conversation.row, "sharegpt", why)
         value = _call(conversation.row, turn["content"]) if speaker == "function_call" else turn["content"]
         turns_out.append({"from": speaker, "value": value})
-    converted: dict[str, Any] = {"conversations": turns_out}
-    if conversation.system:
-        converted["system"] = conversation.system
-    if conversation.tools:
-        converted["tools"] = conversation.tools
-    return converted
+    optional = {"system": conversation.system, "tools": conversation.tools}
+    return {"conversations": turns_out} | {name: text for name, text in optional.items() if text}
 
 
 def _speaker(turns: Sequence[Turn], place: int) -> str:
@@ -138,12 +131,10 @@ def _alpaca(conversation: _Conversation, fields: FieldMap | None) -> dict[str, A
         raise _cannot(conversation.row, "alpaca", "it has tools")
     texts = [turn["content"] for turn in conversation.turns]
     instruction, further = _instruction(conversation.row, fields, texts[-2])
+    history = [texts[k : k + 2] for k in range(0, len(texts) - 2, 2)]
+    optional = {"system": conversation.system, "history": history}
     converted: dict[str, Any] = {"instruction": instruction, "input": further, "output": texts[-1]}
-    if conversation.system:
-        converted["system"] = conversation.system
-    if len(texts) > 2:
-        converted["history"] = [texts[k : k + 2] for k in range(0, len(texts) - 2, 2)]
-    return converted
+    return converted | {name: value for name, value in optional.items() if value}
 
 
 def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, str]:
@@ -168,9 +159,8 @@ def _annotation(conversation: _Conversation, fields: FieldMap | None) -> dict[st
 
 def _require_response(conversation: _Conversation, schema: str) -> None:
     if conversation.row.response is None:
-        raise _cannot(
-            conversation.row, schema, "it has no response", instead="the original schema, messages or annotation"
-        )
+        instead = "the original schema, messages or annotation"
+        raise _cannot(conversation.row, schema, "it has no response", instead=instead)
     if conversation.turns[-1]["role"] != "assistant":
         raise _cannot(conversation.row, schema, f"it ends with a turn of {conversation.turns[-1]['role']}")
 

@@ -14,19 +14,17 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from core import __version__
 from core.errors import RecipeError, ReplayError
 from core.output.writer import ExportResult
 from core.schema import IntArray, Pool
+from core.selection.recipe import StrictModel, describe_invalid
 from core.workspace.files import disk_errors, write_json
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class PoolFacts(_Strict):
+class PoolFacts(StrictModel):
     """The pool that rows were selected from."""
 
     name: str
@@ -36,21 +34,21 @@ class PoolFacts(_Strict):
     rows: int
 
 
-class ModelFacts(_Strict):
+class ModelFacts(StrictModel):
     """The model that measured the pool."""
 
     name: str
     revision: str
 
 
-class ToolFacts(_Strict):
+class ToolFacts(StrictModel):
     """The Winnow that selected the rows."""
 
     version: str
     commit: str | None  # None = not run from a repository
 
 
-class TargetFacts(_Strict):
+class TargetFacts(StrictModel):
     """A target set that influence was measured on."""
 
     name: str
@@ -59,7 +57,7 @@ class TargetFacts(_Strict):
     pairs: int
 
 
-class HeldOutFacts(_Strict):
+class HeldOutFacts(StrictModel):
     """The file of selected rows that were held out."""
 
     file: str
@@ -67,7 +65,7 @@ class HeldOutFacts(_Strict):
     rows: int
 
 
-class OutputFacts(_Strict):
+class OutputFacts(StrictModel):
     """The file that was written."""
 
     file: str  # its name, without a folder
@@ -80,14 +78,14 @@ class OutputFacts(_Strict):
     held_out: HeldOutFacts | None = None
 
 
-class RowKey(_Strict):
+class RowKey(StrictModel):
     """One selected row."""
 
     id: str
     hash: str  # of its content, as in core.schema.Pool
 
 
-class Manifest(_Strict):
+class Manifest(StrictModel):
     """The manifest of one export. Rows are in their files' order."""
 
     format: Literal[1] = 1
@@ -110,16 +108,15 @@ def build_manifest(
     recipe: dict[str, Any],
     model: dict[str, Any] | None,
     encoder: str | None,
-    version: str,
-    commit: str | None,
     held_out: IntArray | None = None,
     targets: Sequence[TargetFacts] = (),
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
-    rejected, second = exported.rejected_path, exported.held_out
+    rejected, file = exported.rejected_path, exported.held_out
+    second = HeldOutFacts(file=file.path.name, sha256=file.sha256, rows=file.rows) if file else None
     return Manifest(
-        tool=ToolFacts(version=version, commit=commit),
+        tool=ToolFacts(version=__version__, commit=current_commit()),
         targets=list(targets),
         pool=PoolFacts(
             name=pool.name,
@@ -138,10 +135,8 @@ def build_manifest(
             schema=exported.schema,
             with_scores=exported.with_scores,
             fields=list(exported.fields),
-            rejected=rejected.name if rejected is not None else None,
-            held_out=None
-            if second is None
-            else HeldOutFacts(file=second.path.name, sha256=second.sha256, rows=second.rows),
+            rejected=rejected.name if rejected else None,
+            held_out=second,
         ),
         rows=_row_keys(pool, np.setdiff1d(rows, held_out_rows)),
         held_out=_row_keys(pool, held_out_rows),
@@ -167,9 +162,8 @@ def read_manifest(path: Path) -> Manifest:
     except orjson.JSONDecodeError as error:
         raise RecipeError(f"{path} is not JSON ({error}). Give the .manifest.json of an export.") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RecipeError(f"{path} is no manifest of this version: {place}: {first['msg']}.") from error
+        invalid = describe_invalid(error, "the file")
+        raise RecipeError(f"{path} is no manifest of this version: {invalid}.") from error
 
 
 def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:

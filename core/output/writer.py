@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.output.formats import CONVERSIONS, TURNS_FIELD, convert_row, one_line
+from core.output.formats import TURNS_FIELD, check_schema, convert_row, one_line
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
@@ -30,6 +31,7 @@ BATCH = 2048  # neighbouring rows of the pool that are read together
 
 Scores = Mapping[str, NDArray[Any]]
 Tasks = Sequence[str | None]
+Convert = Callable[[Row], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -63,16 +65,11 @@ class _Lines:
         self._digest = hashlib.sha256()
         self.count = 0
 
-    def write(self, line: bytes) -> None:
-        self._digest.update(line)
-        self._digest.update(b"\n")
-        self._file.write(line)
-        self._file.write(b"\n")
-        self.count += 1
-
-    def fill(self, lines: Iterable[bytes]) -> None:
+    def write(self, lines: Iterable[bytes]) -> None:
         for line in lines:
-            self.write(line)
+            self._digest.update(line + b"\n")
+            self._file.write(line + b"\n")
+            self.count += 1
 
     @property
     def sha256(self) -> str:
@@ -110,56 +107,37 @@ def write_selection(
     """
     if not len(rows):
         raise RecipeError("No row is chosen, so there is nothing to write. Raise the budget or loosen the filters.")
-    if schema != "original" and schema not in CONVERSIONS:
-        raise RecipeError(f"There is no schema '{schema}'. There are original, {', '.join(CONVERSIONS)}.")
+    check_schema(schema)
     if tasks is not None and len(tasks) != len(pool):
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
-    training_rows = np.setdiff1d(rows, held_out_rows)
-    rejected_path, held_out_path = (
-        out.with_name(out.name.removesuffix(".jsonl") + s) for s in (".rejected.jsonl", ".heldout.jsonl")
-    )
     fields_seen: dict[str, None] = {}
-    to_record = None if schema == "original" else _converter(pool, rows, schema, tasks)
+    lines_of: Callable[[IntArray], Iterator[bytes]] = partial(_own_lines, pool, scores)
+    if schema != "original":
+        lines_of = partial(_converted_lines, pool, scores, _converter(pool, rows, schema, tasks), fields_seen)
+    second = rejected_path = None
     with ExitStack() as files:
         training = files.enter_context(_open_lines(out))
-        training.fill(_lines_of(pool, training_rows, scores, to_record, fields_seen))
-        second = None
+        training.write(lines_of(np.setdiff1d(rows, held_out_rows)))
         if len(held_out_rows):
-            held_out_lines = files.enter_context(_open_lines(held_out_path))
-            held_out_lines.fill(_lines_of(pool, held_out_rows, scores, to_record, fields_seen))
-            second = HeldOutFile(held_out_path, held_out_lines.count, held_out_lines.sha256)
+            path = sibling_path(out, ".heldout.jsonl")
+            held_out_lines = files.enter_context(_open_lines(path))
+            held_out_lines.write(lines_of(held_out_rows))
+            second = HeldOutFile(path, held_out_lines.count, held_out_lines.sha256)
         if rejected:
+            rejected_path = sibling_path(out, ".rejected.jsonl")
             rest = np.setdiff1d(np.arange(len(pool)), rows)
-            files.enter_context(_open_lines(rejected_path)).fill(_own_lines(pool, rest, scores))
-    return ExportResult(
-        path=out,
-        rows=training.count,
-        sha256=training.sha256,
-        rejected_path=rejected_path if rejected else None,
-        schema=schema,
-        with_scores=scores is not None,
-        fields=tuple(fields_seen),
-        held_out=second,
-    )
+            files.enter_context(_open_lines(rejected_path)).write(_own_lines(pool, scores, rest))
+    about = (schema, scores is not None, tuple(fields_seen), second)
+    return ExportResult(out, training.count, training.sha256, rejected_path, *about)
 
 
-def _lines_of(
-    pool: Pool,
-    rows: IntArray,
-    scores: Scores | None,
-    to_record: Callable[[Row], dict[str, Any]] | None,
-    fields_seen: dict[str, None],
-) -> Iterator[bytes]:
-    """Yield the rows (ascending), as original text or as `to_record` converts them."""
-    return (
-        _own_lines(pool, rows, scores)
-        if to_record is None
-        else _converted_lines(pool, to_record, rows, scores, fields_seen)
-    )
+def sibling_path(out: Path, suffix: str) -> Path:
+    """Return the path of a companion file: `chosen.jsonl` -> `chosen.manifest.json` and similar."""
+    return out.with_name(out.name.removesuffix(".jsonl") + suffix)
 
 
-def _own_lines(pool: Pool, rows: IntArray, scores: Scores | None) -> Iterator[bytes]:
+def _own_lines(pool: Pool, scores: Scores | None, rows: IntArray) -> Iterator[bytes]:
     """Yield the original text of the rows (ascending), without line ends."""
     for batch in _batches(rows):
         texts = _originals(pool, batch)
@@ -176,12 +154,12 @@ def preview_line(pool: Pool, rows: IntArray, schema: str, *, tasks: Tasks | None
     """
     first = np.array([rows.min()], np.int64)
     if schema == "original":
-        return next(_own_lines(pool, first, None)).decode()
+        return next(_own_lines(pool, None, first)).decode()
     (row,) = read_rows(pool, first.tolist())
     return orjson.dumps(_converter(pool, rows, schema, tasks)(row)).decode()
 
 
-def _converter(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Callable[[Row], dict[str, Any]]:
+def _converter(pool: Pool, rows: IntArray, schema: str, tasks: Tasks | None) -> Convert:
     """Return the function that converts one of these rows to a schema other than its own."""
     if schema != "annotation":
         return lambda row: convert_row(row, schema, pool.fields)
@@ -204,11 +182,7 @@ def _queue_row(pool: Pool, row: Row, tasks: Tasks | None, *, has_turns: bool) ->
 
 
 def _converted_lines(
-    pool: Pool,
-    to_record: Callable[[Row], dict[str, Any]],
-    rows: IntArray,
-    scores: Scores | None,
-    fields_seen: dict[str, None],
+    pool: Pool, scores: Scores | None, to_record: Convert, fields_seen: dict[str, None], rows: IntArray
 ) -> Iterator[bytes]:
     """Yield the rows (ascending) in another schema; record in `fields_seen` the fields that occur.
 
@@ -288,8 +262,8 @@ def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
     with _open_lines(path) as file:
         for batch in _batches(np.arange(len(pool))):
             names = ids.slice(int(batch[0]), len(batch)).to_pylist()
-            for row_id, record in zip(names, _records(columns, batch), strict=True):
-                file.write(orjson.dumps({"id": row_id} | record, option=orjson.OPT_SERIALIZE_NUMPY))
+            records = ({"id": name} | record for name, record in zip(names, _records(columns, batch), strict=True))
+            file.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) for record in records)
 
 
 def _arrow(name: str, values: NDArray[Any]) -> pa.Array:

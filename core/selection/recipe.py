@@ -38,11 +38,13 @@ POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Frozen data that refuses fields it does not have."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class PoolPart(_Strict):
+class PoolPart(StrictModel):
     """Which rows to start from."""
 
     source: str
@@ -57,12 +59,12 @@ class PoolPart(_Strict):
         if self.fields is None:
             return None
         try:
-            return FieldMap(**{**self.fields, "prompt": tuple(self.fields.get("prompt", ()))})
+            return FieldMap(**self.fields | {"prompt": tuple(self.fields.get("prompt", ()))})
         except TypeError as error:
             raise RecipeError(f"pool.fields: {error}. Allowed are the fields of a mapping.") from error
 
 
-class MethodPart(_Strict):
+class MethodPart(StrictModel):
     """Which method, with which parameters."""
 
     name: str
@@ -73,7 +75,7 @@ class MethodPart(_Strict):
         return build_method(self.name, self.params)
 
 
-class ReadingPart(_Strict):
+class ReadingPart(StrictModel):
     """How the model reads a row: core.schema.Reading."""
 
     model: str = "embedded"
@@ -96,7 +98,7 @@ def _canonical_column(column: str) -> str:
     return column if threshold is None else near_duplicate_column(threshold)
 
 
-class FilterPart(_Strict):
+class FilterPart(StrictModel):
     """A filter: core.selection.filters.Filter."""
 
     column: str
@@ -114,11 +116,10 @@ class FilterPart(_Strict):
 
     def filter(self) -> Filter:
         """Convert to core.selection.filters.Filter."""
-        data = self.model_dump()
-        return Filter(**{**data, "values": tuple(self.values) if self.values is not None else None})
+        return Filter(**self.model_dump())
 
 
-class PinPart(_Strict):
+class PinPart(StrictModel):
     """One row included or excluded by hand."""
 
     id: str
@@ -126,7 +127,7 @@ class PinPart(_Strict):
     reason: str = ""
 
 
-class ExportPart(_Strict):
+class ExportPart(StrictModel):
     """What is written, and how."""
 
     format: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = Field(
@@ -155,7 +156,7 @@ class ExportPart(_Strict):
         return column
 
 
-class Recipe(_Strict):
+class Recipe(StrictModel):
     """Everything that decides which rows are selected, and how they are written."""
 
     winnow: Literal[1] = 1  # version of the recipe format
@@ -183,12 +184,16 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(dict(data))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise RecipeError(f"{where}, {place}: {first['msg']}.") from error
+        raise RecipeError(f"{where}, {describe_invalid(error, 'the recipe')}.") from error
     Budget.parse(recipe.budget)
     recipe.method.build()
     return recipe
+
+
+def describe_invalid(error: ValidationError, whole: str) -> str:
+    """Return the first invalid field and what it must be; `whole` names the data if it is all of it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
 
 
 def load_recipe(path: Path) -> Recipe:

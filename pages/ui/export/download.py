@@ -11,10 +11,10 @@ import streamlit as st
 from core.cli.arguments import DEFAULT_WORKSPACE, select_arguments
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.measurement.runs import Run
-from core.output.curate import curate, find_held_out_rows, sibling_path
+from core.output.curate import curate, find_held_out_rows
 from core.output.dataset_card import dataset_info_snippet
 from core.output.manifest import Manifest, read_manifest
-from core.output.writer import preview_line
+from core.output.writer import preview_line, sibling_path
 from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
 from core.selection.recipe import ExportPart, Recipe

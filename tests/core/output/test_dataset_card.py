@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from core import __version__
 from core.output.dataset_card import build_card, dataset_info_snippet, size_category
 from core.output.manifest import build_manifest
 from core.output.writer import write_selection
@@ -34,8 +35,6 @@ def make_manifest(pool, tmp_path, schema="original", source="hand.jsonl", scores
         recipe=RECIPE | recipe,
         model={"name": "some/model", "revision": "c0ffee"} if model else None,
         encoder=None,
-        version="0.1.0",
-        commit=None,
     )
     return result.model_copy(update={"pool": result.pool.model_copy(update={"source": source})})
 
@@ -81,7 +80,8 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
     card = make_card(tmp_path)
     for line in [
         "# 2 rows chosen from `hand.jsonl`",
-        "2 of 4 rows (50.0%), chosen with Winnow 0.1.0. They are in their original schema, in the order of the pool.",
+        f"2 of 4 rows (50.0%), chosen with Winnow {__version__}. "
+        "They are in their original schema, in the order of the pool.",
         "- **Model**: `some/model`, revision `c0ffee` (template auto, answers last, max_length 2048)",
         "- **Budget**: 50%",
         "- **Seed**: 7",

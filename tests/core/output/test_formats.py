@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from core.errors import RecipeError
-from core.output.formats import CONVERSIONS, format_row
+from core.output.formats import CONVERSIONS, convert_row, one_line
 from core.schema import FieldMap
 from tests.core.pool.pools import ALPACA, make_row
 
@@ -19,23 +19,19 @@ WITH_TOOLS = FieldMap("sharegpt", turns="conversations", tools="tools")
 
 
 def converted(row, schema, fields=None):
-    line = format_row(row, schema, fields)
-    assert "\n" not in line
+    line = orjson.dumps(convert_row(row, schema, fields))
+    assert b"\n" not in line
     return json.loads(line)
 
 
 def test_the_original_schema_is_the_text_itself():
-    row = make_row(ASKED, SAID)
     text = '{ "z":1.0,  "a": "\\u00e9\u2028",\t"n": 12345678901234567890 }'
-    object.__setattr__(row, "original", text)
-    assert format_row(row, "original") == text
+    assert one_line(text) == text
 
 
 def test_json_over_several_lines_becomes_one_equal_line():
-    row = make_row(ASKED, SAID)
     text = '{\r\n  "a": "x\\ny",\n  "b": [1,\n 2]\n}\n'
-    object.__setattr__(row, "original", text)
-    line = format_row(row, "original")
+    line = one_line(text)
     assert not set("\r\n") & set(line)
     assert json.loads(line) == json.loads(text)
 
@@ -145,7 +141,7 @@ CANNOT = [
 @pytest.mark.parametrize(("schema", "turns", "original", "why"), CANNOT)
 def test_what_a_schema_cannot_express_is_refused_with_the_row(schema, turns, original, why):
     with pytest.raises(RecipeError) as refused:
-        format_row(make_row(*turns, **original), schema, WITH_TOOLS)
+        convert_row(make_row(*turns, **original), schema, WITH_TOOLS)
     assert str(refused.value).startswith(f"Row 'r0' (line 1) cannot be written as {schema}: ")
     assert why in str(refused.value)
 
@@ -159,7 +155,7 @@ def test_an_unknown_schema_is_refused_with_the_choices():
     with pytest.raises(
         RecipeError, match=r"no schema 'csv'\. There are original, alpaca, messages, sharegpt, annotation"
     ):
-        format_row(make_row(ASKED, SAID), "csv")
+        convert_row(make_row(ASKED, SAID), "csv")
 
 
 ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
@@ -167,7 +163,7 @@ ODD = 'a "quoted"\u2028\u0085\ttab\nline \\n \x00 \U0001f600 <s> é'
 
 @pytest.mark.parametrize("schema", [name for name in CONVERSIONS if name != "annotation"])
 def test_any_text_is_preserved(schema):
-    text = format_row(make_row(("user", ODD), ("assistant", ODD[::-1])), schema)
+    text = orjson.dumps(convert_row(make_row(("user", ODD), ("assistant", ODD[::-1])), schema))
     assert ODD in _texts(orjson.loads(text))
     assert ODD[::-1] in _texts(orjson.loads(text))
 
@@ -193,7 +189,7 @@ def test_a_queue_keeps_the_turns_of_a_conversation_with_its_prompt(turns):
 def test_a_queue_never_asks_for_an_existing_response(dropped):
     row = make_row(ASKED, SAID)
     with pytest.raises(RecipeError) as refused:
-        format_row(replace(row, response=None) if dropped else row, "annotation")
+        convert_row(replace(row, response=None) if dropped else row, "annotation")
     assert str(refused.value) == (
         "Row 'r0' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
         "missing ones. Export the original schema or messages, or pin this row out."
@@ -203,7 +199,7 @@ def test_a_queue_never_asks_for_an_existing_response(dropped):
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
 def test_for_a_prompt_alone_the_error_names_schemas_that_can_express_it(schema):
     with pytest.raises(RecipeError, match=r"no response\. Export the original schema, messages or annotation, or pin"):
-        format_row(make_row(ASKED), schema)
+        convert_row(make_row(ASKED), schema)
 
 
 def _texts(value):

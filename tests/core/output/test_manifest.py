@@ -23,14 +23,7 @@ def make_manifest(pool: Pool, tmp_path, rows=(3, 1)):
     selected = np.array(rows)
     written = write_selection(pool, selected, tmp_path / "chosen.jsonl", rejected=True)
     return build_manifest(
-        pool,
-        selected,
-        written,
-        recipe=RECIPE,
-        model={"name": "embedded", "revision": "abc"},
-        encoder="e1",
-        version="0.1.0",
-        commit=None,
+        pool, selected, written, recipe=RECIPE, model={"name": "embedded", "revision": "abc"}, encoder="e1"
     )
 
 
