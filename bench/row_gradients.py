@@ -11,7 +11,7 @@ machine. A LoRA adapter of rank 8 is on the attention's projections:
     plain     the same batches forward and backward, one gradient for all rows, logits of every position
     head      the same, with logits of response positions only
     loop      as in the releases: one row at a time by autograd, logits of every position, then the Adam step
-    draw      then random signs for a Rademacher projection to 8,192 dimensions, in blocks of parameters; drawn again
+    draw      then random signs for a Rademacher projection to 8,192 dimensions, in blocks of parameters; sampled again
               for every 16 rows, as in the releases, because those of a larger model do not fit into memory
     project   then the projection of these 16 rows
 
@@ -228,7 +228,7 @@ def adam_gradients(model: Model, batch: Batch, moments: AdamMoments) -> Iterator
 def project(vectors: Tensor, towards: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
     """Project (n, P) and (S, P) to (n, PROJECTED) and (S, PROJECTED) by the same random signs.
 
-    Signs are drawn as traker's BasicProjector draws them. The clock counts drawing and projecting `vectors` only.
+    Signs are sampled as by traker's BasicProjector. The clock counts sampling and projecting `vectors` only.
     """
     generator = torch.Generator(vectors.device).manual_seed(0)
     small, small_towards = (v.new_zeros(len(v), PROJECTED_DIMENSIONS) for v in (vectors, towards))

@@ -1,7 +1,7 @@
 """The functions of the public API: pool -> run -> selection -> files. `import core as winnow` has them all.
 
-They give the same rows and write the same bytes as the command line. Results are frozen, and each has what it was made
-from: a pool its workspace, a run its pool, a selection its run.
+They give the same rows and write the same bytes as the command line. Results are frozen, and each refers to its origin:
+a pool to its workspace, a run to its pool, a selection to its run.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ Folder = Workspace | Path | str
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LoadedPool(Pool):
-    """A pool with its workspace, and with what opens it again."""
+    """A pool with its workspace, and the recipe part that opens it again."""
 
     workspace: Workspace
     part: PoolPart
@@ -66,7 +66,7 @@ class MethodRun:
 
     @property
     def warnings(self) -> list[str]:
-        """Return sentences on what to check before trusting these measurements."""
+        """Return reasons to check these measurements before they are used, as sentences."""
         return list(self.run.summary.get("warnings", ()))
 
     @property
@@ -154,7 +154,7 @@ def load_pool(
     task                   the field of the task label; "" = none
     name, split, revision  configuration, split and commit of a hub data set
 
-    Raise PoolError with one sentence on what is wrong with the source.
+    Raise PoolError if the source cannot be read.
 
     >>> import core as winnow
     >>> winnow.load_pool("demo")
@@ -179,7 +179,7 @@ def measure(
     report: Report = "bar",
     **parameters: Any,
 ) -> MethodRun:
-    """Measure all that a method needs, or find it measured. Safe to interrupt: the same call resumes.
+    """Return the run of a method: the stored one, else a new measurement. Safe to interrupt: the same call resumes.
 
     method      a name in METHODS, with its `parameters`
     model       "embedded", a folder or a hub id
@@ -213,7 +213,7 @@ def find_run(
     seed: int = 0,
     **parameters: Any,
 ) -> MethodRun | None:
-    """Return the newest stored run that holds all the method needs; None where `measure` would have to measure.
+    """Return the newest stored run with all that the method needs; None if `measure` would have to measure.
 
     >>> import core as winnow
     >>> pool = winnow.load_pool("demo")
@@ -353,8 +353,8 @@ def replay(
 ) -> ExportResult:
     """Check a manifest against pool and model, and write the same bytes again. Raise ReplayError if that fails.
 
-    out        default: where the manifest says, in its folder
-    pool       where the pool is now; default: where the manifest says
+    out        default: the file that the manifest names, in the manifest's folder
+    pool       path or hub id of the pool; default: the manifest's
     rows_only  trust the manifest's list of rows, and measure nothing
 
     >>> import core as winnow

@@ -91,7 +91,7 @@ def read_turns(value: Any, name: str) -> list[Turn]:
 
 
 def list_turns(value: Any) -> list[Any] | None:
-    """Return one turn as a list, or the list of `parse_list`, the elements of which need not be turns."""
+    """Return one turn as a list, or the list of `parse_list`, whose elements need not be turns."""
     return [value] if is_turn(value) else parse_list(value)
 
 

@@ -44,7 +44,7 @@ def available(pool: Pool, runs: Sequence[Run]) -> list[Contender]:
 
 
 def default_contenders(candidates: Sequence[Contender]) -> list[Contender]:
-    """Return what is compared by default: the method in use, all other measured ones, random and longest."""
+    """Return what is compared by default: the current method, all other measured ones, random and longest."""
     now = state.settings().method
     names = [now, *(name for name in standalone_methods() if name not in OPTIONAL_BASELINES)]
     defaults = [Contender(name) for name in dict.fromkeys(names)]

@@ -52,7 +52,7 @@ _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 
 def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
-    """Draw what can be added: the method in use with its present parameters, or a score in the rows' own fields."""
+    """Draw what can be added: the current method with its present parameters, or a score in the rows' own fields."""
     with st.popover("Add", icon=":material/add:", width="stretch"):
         if len(current) >= MAX_CONTENDERS:
             st.caption(f"{MAX_CONTENDERS} are compared already. Take one away first.")

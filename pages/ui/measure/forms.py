@@ -91,7 +91,7 @@ def _set_model(typed: str | None) -> None:
 
 
 def params(stage: Stage) -> None:
-    """Draw one widget per parameter that the method in use declares for this stage, except those of target sets."""
+    """Draw one widget per parameter that the current method declares for this stage, except those of target sets."""
     with st.grid(COLUMNS):
         for name, f in _declared_params().items():
             if f.metadata["stage"] == stage and name not in TARGET_PARAMETERS:
@@ -99,7 +99,7 @@ def params(stage: Stage) -> None:
 
 
 def _declared_params() -> dict[str, Field[Any]]:
-    """Return the parameters of the method in use by name."""
+    """Return the parameters of the current method by name."""
     declared: Any = type(state.method())
     return {f.name: f for f in fields(declared)}
 
@@ -122,12 +122,12 @@ def target_sets(pool: Pool) -> None:
 
 
 def has_params(stage: Stage) -> bool:
-    """Return whether the method in use has a parameter at this stage."""
+    """Return whether the current method has a parameter at this stage."""
     return any(f.metadata["stage"] == stage for f in _declared_params().values())
 
 
 def _param_widget(f: Field[Any]) -> None:
-    """Draw the widget of a parameter of the method in use."""
+    """Draw the widget of a parameter of the current method."""
     method, about = state.method(), f.metadata
     key, value = f"form.{method.name}.{f.name}", getattr(method, f.name)
     if isinstance(f.default, str) and not list_choices(f):

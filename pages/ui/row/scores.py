@@ -26,7 +26,7 @@ MeasuredMethod = tuple[Method, Run]
 def measured_methods(pool: Pool) -> list[MeasuredMethod]:
     """Return every method that the pool is measured for under the present reading and settings, with its run.
 
-    The method in use comes first.
+    The current method comes first.
     """
     now = state.settings()
     runs = [run for run in list_runs(cached.workspace(), pool.fingerprint) if reads_alike(run, now.reading)]

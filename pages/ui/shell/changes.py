@@ -27,7 +27,7 @@ def change(**changed: Any) -> None:
 
 
 def set_params(params: Mapping[str, Any], **changed: Any) -> None:
-    """Change parameters of the method in use, and in the same step other settings."""
+    """Change parameters of the current method, and in the same step other settings."""
     now = settings()
     change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}}, **changed)
 

@@ -66,7 +66,7 @@ def need_pool() -> Pool:
 
 
 def need_run() -> Run:
-    """Return the run that the method in use reads. Without one the page stops, with a button to the Measure page."""
+    """Return the run that the current method reads. Without one the page stops, with a button to the Measure page."""
     pool = need_pool()
     current = run(pool)
     if current is None:
@@ -80,13 +80,13 @@ def need_run() -> Run:
 
 
 def run(pool: Pool, now: Settings | None = None) -> Run | None:
-    """Return the run that the method in use reads; None if it is not measured."""
+    """Return the run that the current method reads; None if it is not measured."""
     now = now or settings()
     return find_run(cached.workspace(), pool, method(now), now.reading, now.seed)
 
 
 def method(now: Settings | None = None) -> Method:
-    """Build the method in use: the user's parameters, else those suggested for the embedded model, else defaults."""
+    """Build the current method: the user's parameters, else those suggested for the embedded model, else defaults."""
     now = now or settings()
     return build_method(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
 

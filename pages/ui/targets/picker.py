@@ -36,7 +36,7 @@ def show_sets(pool: Pool) -> None:
 
 
 def current_sets() -> tuple[TargetSpec, ...]:
-    """Return the target sets of the method in use."""
+    """Return the target sets of the current method."""
     method: Any = state.method()
     return parse_targets(method.targets)
 

@@ -53,13 +53,13 @@ def test_equal_answers_have_zero_spread_to_the_last_bit(k, dtype):
     assert (result.counted == k).all()
 
 
-def test_two_opposite_groups_lie_on_one_line():
+def test_two_opposite_groups_are_on_one_line():
     there, back = np.array(ALONG), -np.array(ALONG)
     assert of(there, there, back, back) == pytest.approx((1, 0, 4))  # the mean is 0, each is 1 from it
     assert of(there, back, back, back) == pytest.approx((0.75, 0, 4))  # mean −½; (2.25 + 3 · 0.25) / 4
 
 
-def test_two_answers_lie_on_one_line_however_far_apart():
+def test_two_answers_are_on_one_line_at_any_distance():
     assert of(ALONG, UP) == pytest.approx((0.5, 0, 2))  # each √½ from the midpoint
 
 

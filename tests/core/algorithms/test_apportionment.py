@@ -198,7 +198,7 @@ def test_no_tasks_give_no_rows():
 TASK = np.random.default_rng(3).integers(-1, 4, 200)
 
 
-def test_each_row_is_drawn_once_from_its_own_task():
+def test_each_row_is_sampled_once_from_its_own_task():
     result = shuffle_by_task(TASK, 5, seed=1)
     assert len(result) == 5
     for t, rows in enumerate(result):

@@ -33,7 +33,7 @@ def test_shares_are_exact_between_stored_lengths(growth):
     np.testing.assert_allclose(curve.shares, coverage_curve(states, rows, curve.lengths, g=growth, tau=3))
 
 
-def test_random_orders_are_counted_like_any_order():
+def test_random_orders_are_counted_as_any_order():
     states, at = clustered(40), curves.curve_lengths(40, 6)
     orders = [np.random.default_rng(seed).permutation(40) for seed in range(3)]
     values = curves.random_curves(curves.PoolCoverage.of(states, "sqrt", 1), orders, at)

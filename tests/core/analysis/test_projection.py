@@ -28,7 +28,7 @@ def make_groups(n, groups=4, width=20, seed=0):
 
 
 def test_axes_by_hand():
-    # the mean is (0, 0, 1); unit vectors from it lie at ±x and ±y; twice as many along x, so that is the first axis
+    # the mean is (0, 0, 1); unit vectors from it are ±x and ±y; twice as many are ±x, so x is the first axis
     rows = np.float32([[2, 0, 1], [-2, 0, 1], [1, 0, 1], [-1, 0, 1], [0, 3, 1], [0, -3, 1]])
     axes = fit_axes(rows, seed=0, width=2)
     assert axes.centre == pytest.approx([0, 0, 1])

@@ -19,7 +19,7 @@ def test_there_are_eight_pairs_of_each_fault(pairs):
     assert Counter(pair["fault"] for pair in pairs) == {"swapped": 8, "truncated": 8, "gibberish": 8}
 
 
-def test_no_prompt_is_asked_twice_or_in_the_demo_pool(pairs):
+def test_no_prompt_occurs_twice_or_in_the_demo_pool(pairs):
     prompts = {pair["prompt"] for pair in pairs}
     assert len(prompts) == 24
     assert not prompts & {prompt_of(row) for row in demo_rows()[0]}

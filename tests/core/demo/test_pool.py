@@ -188,7 +188,7 @@ def test_lists_in_sorting_hold_the_same_items_in_the_requested_order():
         assert result == sorted(given, key=value, reverse=falling)
 
 
-def test_extracted_values_stand_in_the_text():
+def test_extracted_values_occur_in_the_text():
     for row in clean_of("extraction"):
         for line in row["output"].split("\n"):
             assert line.split(": ")[1] in row["input"]

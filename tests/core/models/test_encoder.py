@@ -196,7 +196,7 @@ def test_requesting_a_missing_chat_template_is_refused(tokenizer):
 
 @pytest.fixture
 def spacing_tokenizer():
-    """Like Llama 2's: merges only, and a space before every text. It merges a line end with "ho"."""
+    """Return a tokenizer as Llama 2's: merges only, and a space before every text. It merges a line end with "ho"."""
     rules = Tokenizer(models.BPE())
     rules.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     rules.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])

@@ -152,7 +152,7 @@ class TestMapping:
         with pytest.raises(PoolError, match=r"pool\.jsonl: No row has a field 'topic'\. Found id, input"):
             load(ROWS, fields=FieldMap("alpaca", ("instruction",), "output", task="topic"))
 
-    def test_a_mapping_that_fits_no_row_says_so_and_leaves_nothing_behind(self, load, root):
+    def test_a_mapping_that_fits_no_row_is_refused_and_leaves_nothing_behind(self, load, root):
         with pytest.raises(PoolError, match=r"none of 2 rows can be used with a, b as mapped \(empty response: 2;"):
             load([{"a": "x", "b": ""}] * 2, fields=FieldMap("custom", ("a",), "b"))
         assert list((root / "pools").iterdir()) == []
@@ -233,7 +233,7 @@ class TestStorage:
         with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
             load(ROWS)
 
-    def test_a_damaged_import_says_how_to_mend_it(self, load, root):
+    def test_the_error_of_a_damaged_import_names_the_way_to_repair_it(self, load, root):
         pool = load(ROWS)
         (folder,) = (root / "pools").iterdir()
         os.truncate(folder / "rows.arrow", 100)

@@ -27,7 +27,7 @@ def test_prompt_fields_are_joined_with_one_newline_and_blank_ones_left_out():
     assert view({"instruction": "Add", "output": "3"}, **alpaca) == ("Add", "3", None)
 
 
-def test_text_is_kept_to_the_last_space():
+def test_text_keeps_every_space():
     assert view({"a": " x \r\n", "b": "\ty "}, prompt="a", response="b") == (" x \r\n", "\ty ", None)
 
 

@@ -44,7 +44,7 @@ def test_rows_are_split_at_newlines_only(tmp_path):
     assert [row["a"] for row in read_rows(path)] == ["one\u2028two", "three\u0085"]
 
 
-def test_an_array_reads_like_lines(tmp_path):
+def test_an_array_is_read_as_lines(tmp_path):
     path = tmp_path / "pool.json"
     path.write_text(json.dumps([{"a": 1}, {"a": 2}]))
     assert list(read_rows(path)) == [{"a": 1}, {"a": 2}]

@@ -115,7 +115,7 @@ def test_an_exported_folder_loads_and_holds_the_weights_in_bf16(tmp_path):
     assert ids == [BOS_ID, *train_tokenizer(PAGE).encode("größer", add_special_tokens=False).ids]
 
 
-def test_token_rows_stand_between_bos_and_eos_with_a_token_for_each_digit():
+def test_token_rows_are_between_bos_and_eos_with_a_token_for_each_digit():
     tokenizer = train_tokenizer(PAGE)
     (row,) = token_rows(tokenizer, ["12"])
     assert (row[0], row[-1], len(row)) == (BOS_ID, EOS_ID, 4)

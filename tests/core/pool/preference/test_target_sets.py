@@ -309,7 +309,7 @@ class TestProblems:
         targets = load_target_set(written(row, f'{{"prompt": "Hi", "chosen": [{turn}], "rejected": [{turn}]}}'))
         assert targets.problems == {"nested too deeply": 1}
 
-    def test_reasons_that_quote_rows_are_kept_short_and_few(self, written):
+    def test_reasons_that_quote_rows_are_cut_and_their_number_is_limited(self, written):
         odd = [STANDARD | {"chosen": [{"type": f"{n}" * 900}]} for n in range(80)]
         targets = load_target_set(written(STANDARD, *odd))
         assert len(targets.problems) == reader.MAX_REASONS + 1
@@ -473,7 +473,7 @@ class TestSampling:
         assert targets.notices == ("Rows without 'tone': 3. They are a sub-task of their own.",)
 
 
-def test_lengths_are_of_characters_chosen_over_rejected(written):
+def test_the_length_ratio_is_characters_of_chosen_over_rejected(written):
     sides = [("aaaa", "bb"), ("äb", "bb"), ("a", "bbbb"), ("aaa", "b")]  # 2, 1, 0.25, 3
     comparison = compare_lengths(load_target_set(written(*(STANDARD | {"chosen": c, "rejected": r} for c, r in sides))))
     assert comparison == (1.5, 2.5 / 4)

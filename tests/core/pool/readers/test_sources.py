@@ -48,7 +48,7 @@ class TestCsv:
         reasons = ["fewer cells than the header", "more cells than the header", "not UTF-8"]
         assert pool.set_aside["reason"].to_pylist() == reasons
 
-    def test_conversations_may_stand_in_a_cell_as_json(self, load):
+    def test_conversations_may_be_json_in_a_cell(self, load):
         turns = json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
         cell = turns.replace('"', '""')
         assert load("p.csv", f'messages\n"{cell}"\n'.encode()).rows["response"].to_pylist() == ["Hello"]

@@ -96,7 +96,7 @@ def shift(**more):
     return entropy_shift.plane(bins.count_grid(x, y), dots, **given)
 
 
-def test_the_kept_band_is_shaded_from_its_lowest_to_its_highest_value():
+def test_the_selected_band_is_shaded_from_its_lowest_to_its_highest_value():
     (band,) = [s for s in shift()["layout"]["shapes"] if s["type"] == "rect"]
     assert (band["x0"], band["x1"]) == (-0.5, 0.5)
 

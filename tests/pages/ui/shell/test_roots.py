@@ -80,7 +80,7 @@ def test_from_other_computers_the_home_folder_is_not_open(monkeypatch, tmp_path)
     assert roots.allowed_folders() == (tmp_path.resolve(),)
 
 
-def test_a_model_folder_is_checked_like_a_pool(data):
+def test_a_model_folder_is_checked_as_a_pool(data):
     with pytest.raises(PoolError, match="outside"):
         roots.check_model(str(data / "elsewhere"))
     assert roots.check_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
