@@ -107,9 +107,8 @@ def compare_entries(entries: Sequence[Entry], budget: Budget, n: int) -> Compari
     sizes = np.array([entry.size(budget, n) for entry in entries], np.int64)
     selected = [entry.order.rows[:size] for entry, size in zip(entries, sizes, strict=True)]
     tokens = int(cached.measurements(base_entry(entries).run).need("response_tokens").sum())
-    return Comparison(
-        entries, budget, sizes, Membership.from_subsets(selected, n), _eligible_rows(_keys(entries), n, entries), tokens
-    )
+    patterns, eligible = Membership.from_subsets(selected, n), _eligible_rows(_keys(entries), n, entries)
+    return Comparison(entries, budget, sizes, patterns, eligible, tokens)
 
 
 @cached.keep(3)

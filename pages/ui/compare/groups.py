@@ -15,6 +15,7 @@ from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.select import subset
 from pages.ui.select.subset import GroupCounts
+from pages.ui.shell import show
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
@@ -25,10 +26,8 @@ LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Planted faults"
 def section(pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look]) -> None:
     """Draw the choice of a grouping, and the shares of every subset in each group."""
     kinds = available_groups(pool, compositions)
-    kind = st.segmented_control(
-        "By", kinds, default=kinds[0], required=True, key="compare.by", label_visibility="collapsed"
-    )
-    draw_groups(pool, comparison, compositions, looks, str(kind))
+    kind = show.choose("By", kinds, "compare.by", label_visibility="collapsed")
+    draw_groups(pool, comparison, compositions, looks, kind)
 
 
 def available_groups(pool: Pool, compositions: Compositions) -> list[str]:

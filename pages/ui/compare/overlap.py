@@ -33,11 +33,16 @@ def overlaps_and_chance(comparison: Comparison) -> tuple[Values, Values, Values,
     return jaccard(comparison.patterns.shared(), a, b), *chance
 
 
+def _overlaps_of(comparison: Comparison, first: Entry) -> tuple[list[Values], list[int]]:
+    """Return the overlaps of one entry and their chance, (C,) each; and the other entries with a defined overlap."""
+    reference = list(comparison.entries).index(first)
+    values = [matrix[reference] for matrix in overlaps_and_chance(comparison)]
+    return values, [k for k in np.flatnonzero(np.isfinite(values[0])).tolist() if k != reference]
+
+
 def headline(comparison: Comparison, first: Entry) -> str:
     """Return the heading: the contender closest to the reference, and the overlap expected by chance."""
-    reference = list(comparison.entries).index(first)
-    share, chance, _, high = (values[reference] for values in overlaps_and_chance(comparison))
-    others = [k for k in range(len(comparison.entries)) if k != reference and np.isfinite(share[k])]
+    (share, chance, _, high), others = _overlaps_of(comparison, first)
     if not others:
         return f"{first.label} takes no row at this budget"
     nearest = max(others, key=lambda k: share[k] - chance[k])
@@ -58,9 +63,7 @@ def _format_percent(share: float) -> str:
 
 def summary(comparison: Comparison, first: Entry) -> str:
     """Return, as markdown, how the reference overlaps with all others, and how many rows all of them select."""
-    reference = list(comparison.entries).index(first)
-    share, _, low, high = (values[reference] for values in overlaps_and_chance(comparison))
-    others = [k for k in range(len(comparison.entries)) if k != reference and np.isfinite(share[k])]
+    (share, _, low, high), others = _overlaps_of(comparison, first)
     groups = {
         "more than by chance with": [k for k in others if share[k] > high[k]],
         "no more than by chance with": [k for k in others if low[k] <= share[k] <= high[k]],
@@ -72,10 +75,8 @@ def summary(comparison: Comparison, first: Entry) -> str:
         if places
     ]
     shared = int(comparison.patterns.counts[-1])
-    last = (
-        f"{format_rows(shared)} {'is' if shared == 1 else 'are'} taken by all" if shared else "No row is taken by all"
-    )
-    return f"**{escape_markdown(first.label)}** agrees {'; '.join(parts)}. {last}."
+    taken = f"{format_rows(shared)} {'is' if shared == 1 else 'are'}" if shared else "No row is"
+    return f"**{escape_markdown(first.label)}** agrees {'; '.join(parts)}. {taken} taken by all."
 
 
 def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Look]) -> None:

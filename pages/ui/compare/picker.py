@@ -15,7 +15,7 @@ from pages.ui.compare import contenders
 from pages.ui.compare.contenders import MAX_CONTENDERS
 from pages.ui.compare.entries import Entry
 from pages.ui.data import cached
-from pages.ui.shell import state
+from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
 
 
@@ -23,14 +23,16 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
     """Draw the choice of contenders, in the order in which they were picked."""
     by_label = contenders.name_contenders(candidates)
     labels = [next(name for name, contender in by_label.items() if contender == picked) for picked in current]
+
+    def set_contenders(names: Sequence[str]) -> None:
+        state.change(contenders=tuple(by_label[name] for name in names))
+
     st.multiselect(
         "Compare",
         list(by_label),
         max_selections=MAX_CONTENDERS,
         help="Methods as they are set, kept variants, imported scores and saved selections, of what is measured.",
-        **state.bind(
-            "compare.who", labels, lambda names: state.change(contenders=tuple(by_label[name] for name in names))
-        ),
+        **state.bind("compare.who", labels, set_contenders),
     )
 
 
@@ -84,13 +86,13 @@ def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) 
         st.caption("No field of these rows holds numbers." if not fields else "Measure any method first.")
         return
     field = st.selectbox("Field", fields, key="compare.field")
-    end = st.segmented_control("Take first", ["high", "low"], default="high", required=True, key="compare.end")
+    end = show.choose("Take first", ["high", "low"], "compare.end")
     st.button(
         "Add this score",
         key="compare.import",
         icon=":material/input:",
         on_click=_import_score,
-        args=(pool, measured, str(field), str(end), tuple(current)),
+        args=(pool, measured, str(field), end, tuple(current)),
     )
 
 

@@ -51,12 +51,9 @@ def _combinations(comparison: Comparison, clicked: int | None) -> Mapping[str, i
 
 
 def _combination_label(comparison: Comparison, code: int) -> str:
-    members = comparison.patterns.members(code)
-    names = [comparison.labels[k] for k in members]
-    rows = format_rows(int(comparison.patterns.counts[code]))
-    if len(members) == len(comparison.entries):
-        return f"All take · {rows}"
-    return f"Only {' and '.join(names)} · {rows}"
+    names = [comparison.labels[k] for k in comparison.patterns.members(code)]
+    who = "All take" if len(names) == len(comparison.entries) else f"Only {' and '.join(names)}"
+    return f"{who} · {format_rows(int(comparison.patterns.counts[code]))}"
 
 
 def _draw_combination(pool: Pool, comparison: Comparison, first: Entry, code: int) -> None:
@@ -90,14 +87,8 @@ def _columns(entry: Entry) -> Mapping[str, Values]:
 def _draw_disagreements(pool: Pool, comparison: Comparison, first: Entry) -> None:
     """Draw the strongest disagreements of two orders: rows high in one and low in the other, both ways."""
     others = {entry.label: entry for entry in comparison.entries if entry is not first}
-    picked = st.segmented_control(
-        f"{first.label} beside",
-        list(others),
-        default=next(iter(others)),
-        required=True,
-        key=f"compare.beside.{contenders.names_digest([first.label, *others])}",
-    )
-    other = others[str(picked)]
+    key = f"compare.beside.{contenders.names_digest([first.label, *others])}"
+    other = others[show.choose(f"{first.label} beside", list(others), key)]
     for place, (high, low) in zip(st.columns(2, gap="medium"), ((first, other), (other, first)), strict=True):
         with place:
             rows = disagreements(high.ranks, low.ranks, MAX_DISAGREEMENTS)

@@ -28,9 +28,8 @@ def rows_in_bars(run: Run, live: LiveSelection, column: str, first: int, last: i
     """Return the rows in these bars, sorted by score, with a description."""
     binned, values = distribution.bins(run, live, column), live_selection.columns(run, live)[column]
     inside = np.flatnonzero((binned.place >= first) & (binned.place <= last))
-    return bins.sort_by_value(
-        inside, values
-    ), f"{meaning(column).label} {scales.describe_bins(binned.edges, first, last)}"
+    description = f"{meaning(column).label} {scales.describe_bins(binned.edges, first, last)}"
+    return bins.sort_by_value(inside, values), description
 
 
 def draw_actions(run: Run, live: LiveSelection, column: str, bars: tuple[int, int] | None) -> None:

@@ -22,7 +22,8 @@ from pages.ui.words import escape_markdown, meaning
 
 MAX_BUTTON_LENGTH = 60  # characters of a filter shown on its button
 CONDITIONS = ("low", "high", "values", "contains", "matches")  # of a filter
-KINDS = {"range": "from … to", "contains": "contains", "matches": "matches a pattern", "missing": "is missing"}
+TEXT_KINDS = {"contains": "contains", "matches": "matches a pattern", "missing": "is missing"}
+NUMBER_KINDS = {"range": "from … to", "missing": "is missing"}
 NAMES = {"line": "Line in the file", "original": "Whole row as JSON", "id": "Id", EXACT_DUPLICATES: "Repeats row"}
 
 
@@ -87,9 +88,8 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
         key=side,
         on_change=take,
     )
-    st.multiselect(
-        label, names, key=key, on_change=take, label_visibility="collapsed", placeholder=f"All {label.lower()}"
-    )
+    placeholder = f"All {label.lower()}"
+    st.multiselect(label, names, key=key, on_change=take, label_visibility="collapsed", placeholder=placeholder)
 
 
 def _length(run: Run) -> None:
@@ -140,16 +140,8 @@ def _other_filter(pool: Pool, run: Run) -> None:
         key="filter.column",
     )
     is_text = column in POOL_TEXTS
-    kind = st.segmented_control(
-        "Condition",
-        ["contains", "matches", "missing"] if is_text else ["range", "missing"],
-        format_func=KINDS.__getitem__,
-        required=True,
-        default="contains" if is_text else "range",
-        key=f"filter.kind.{'text' if is_text else 'number'}",
-        label_visibility="collapsed",
-    )
-    condition = _condition(kind)
+    key, kinds = ("filter.kind.text", TEXT_KINDS) if is_text else ("filter.kind.number", NUMBER_KINDS)
+    condition = _condition(show.choose("Condition", kinds, key, label_visibility="collapsed"))
     with st.container(horizontal=True, vertical_alignment="center"):
         exclude = st.toggle("Leave these out", key="filter.exclude")
         if st.button("Add this filter", icon=":material/add:", key="filter.add"):

@@ -51,33 +51,14 @@ class ExportFiles:
         """Return the file of the selected rows."""
         return self.folder / self.manifest.output.file
 
-    @property
-    def held_out(self) -> Path | None:
-        """Return the file of the rows held out of training; None if none were requested."""
-        second = self.manifest.output.held_out
-        return self.folder / second.file if second else None
-
-    @property
-    def rejected(self) -> Path | None:
-        """Return the file of the rows that were not selected; None if it was not requested."""
-        name = self.manifest.output.rejected
-        return self.folder / name if name else None
-
 
 # What is written
 
 
 def choose_export(pool: Pool) -> ExportPart:
     """Draw the choice of schema, scores, rejected rows and share held out; return it as part of a recipe."""
-    schema = st.segmented_control(
-        "Write rows as",
-        list(SCHEMAS),
-        default="original",
-        required=True,
-        key="export.schema",
-        persist_state="session",
-        help=" ".join(f"{name}: {words}." for name, words in SCHEMAS.items()),
-    )
+    help = " ".join(f"{name}: {words}." for name, words in SCHEMAS.items())
+    schema = show.choose("Write rows as", list(SCHEMAS), "export.schema", persist_state="session", help=help)
     st.caption(SCHEMAS[schema][0].upper() + SCHEMAS[schema][1:] + ".")
     scores = st.toggle(
         "With scores",
@@ -154,17 +135,16 @@ def files_panel(files: ExportFiles, live: LiveSelection) -> None:
             )
         with st.container(horizontal=True):
             show.download(f"Save {files.selected.name}", files.selected, primary=True)
-            if files.held_out is not None:
-                show.download(files.held_out.name, files.held_out)
+            if output.held_out:
+                show.download(output.held_out.file, files.folder / output.held_out.file)
             for suffix in (".manifest.json", ".recipe.yaml"):
                 show.download(sibling_path(files.selected, suffix).name, sibling_path(files.selected, suffix))
             show.download("README.md (dataset card)", sibling_path(files.selected, ".README.md"), "README.md")
-            if files.rejected is not None:
-                show.download(files.rejected.name, files.rejected)
+            if output.rejected:
+                show.download(output.rejected, files.folder / output.rejected)
         st.caption("Checksums (SHA-256), and where the files lie")
-        sums = [(output.sha256, output.file)]
-        sums += [(output.held_out.sha256, output.held_out.file)] if output.held_out else []
-        show.text("\n".join([*(f"{digest}  {file}" for digest, file in sums), _relative_path(files.folder)]))
+        sums = [f"{part.sha256}  {part.file}" for part in (output, output.held_out) if part]
+        show.text("\n".join([*sums, _relative_path(files.folder)]))
 
 
 def _relative_path(path: Path) -> str:

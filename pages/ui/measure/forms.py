@@ -64,9 +64,8 @@ def choose_others() -> None:
             **state.bind("form.also", picked, lambda names: state.change(also=tuple(names))),
         )
         if len(picked) < len(options):
-            st.button(
-                "All at once", key="form.all", type="tertiary", on_click=state.change, kwargs={"also": tuple(options)}
-            )
+            everything = {"also": tuple(options)}
+            st.button("All at once", key="form.all", type="tertiary", on_click=state.change, kwargs=everything)
 
 
 def choose_model(used: list[str]) -> None:
@@ -138,10 +137,8 @@ def _param_widget(f: Field[Any]) -> None:
     if choices := list_choices(f):
         st.selectbox(options=choices, **common)
         return
-    kind = type(f.default)
-    st.number_input(
-        min_value=kind(about["low"]), max_value=kind(about["high"]), **common, **_number_steps(about, f.default)
-    )
+    low, high = (type(f.default)(about[end]) for end in ("low", "high"))
+    st.number_input(min_value=low, max_value=high, **common, **_number_steps(about, f.default))
 
 
 CHECKS: Mapping[str, Callable[[str], str]] = {
@@ -210,8 +207,6 @@ def suggestions() -> None:
     now = state.settings()
     suggested = SUGGESTED_PARAMS.get(now.method, {}) if now.reading.model == "embedded" else {}
     method = state.method()
-    words = [
-        f"{name.replace('_', ' ')} {value:g}" for name, value in suggested.items() if getattr(method, name) == value
-    ]
-    if words:
+    in_use = {name: value for name, value in suggested.items() if getattr(method, name) == value}
+    if words := [f"{name.replace('_', ' ')} {value:g}" for name, value in in_use.items()]:
         st.caption(f"In use because the embedded model is so small: {escape_markdown(', '.join(words))}.")

@@ -57,10 +57,8 @@ def headline(pool: Pool) -> None:
             show.format_count(pool.set_aside.num_rows),
             help="Lines that are no usable row. They are listed below with their reason.",
         )
-    st.caption(
-        f"{escape_markdown(pool.fields.schema)} schema · fingerprint {pool.fingerprint[:12]} · "
-        f"{escape_markdown(pool.source)}"
-    )
+    schema, source = escape_markdown(pool.fields.schema), escape_markdown(pool.source)
+    st.caption(f"{schema} schema · fingerprint {pool.fingerprint[:12]} · {source}")
     for notice in pool.notices:
         st.caption(f":material/info: {escape_markdown(notice)}")
 
@@ -103,12 +101,8 @@ def problems(pool: Pool) -> None:
     ranked = sorted(counted, key=lambda one: (-one["counts"], one["values"]))
     words = ", ".join(f"{one['counts']:,} × {escape_markdown(one['values'])}" for one in ranked[:4])
     more = f" and {len(ranked) - 4} more reasons" if len(ranked) > 4 else ""
-    opened = st.expander(
-        f"{pool.set_aside.num_rows:,} rows set aside: {words}{more}",
-        icon=":material/report:",
-        key="set.aside",
-        on_change="rerun",
-    )
+    label = f"{pool.set_aside.num_rows:,} rows set aside: {words}{more}"
+    opened = st.expander(label, icon=":material/report:", key="set.aside", on_change="rerun")
     if opened.open:
         with opened:
             st.dataframe(
@@ -142,12 +136,11 @@ def set_aside_file(pool: Pool) -> Path:
 
 def mapping(pool: Pool) -> None:
     """Draw which field means what, and the form to change it."""
-    with st.expander(f"Mapping: {escape_markdown(describe_mapping(pool.fields))}", icon=":material/schema:"):
-        names = pools.field_names(pool)
-        with st.form("mapping", border=False):
-            mapped = _mapping_form(pool.fields, names)
-            if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
-                opening.remap(pool.source, mapped)
+    label = f"Mapping: {escape_markdown(describe_mapping(pool.fields))}"
+    with st.expander(label, icon=":material/schema:"), st.form("mapping", border=False):
+        mapped = _mapping_form(pool.fields, pools.field_names(pool))
+        if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
+            opening.open_source(pool.source, fields=mapped)
 
 
 def describe_mapping(mapped: FieldMap) -> str:

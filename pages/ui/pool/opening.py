@@ -10,7 +10,6 @@ import streamlit as st
 
 from core.errors import PoolError, WinnowError
 from core.pool import pools
-from core.schema import FieldMap
 from core.workspace.files import write_atomic
 from pages.ui.data import cached
 from pages.ui.shell import roots, show, state
@@ -126,8 +125,3 @@ def _demo_button() -> None:
     )
     if st.button("Open the demo pool", type="primary", key="open.demo"):
         open_source("demo")
-
-
-def remap(source: str, fields: FieldMap) -> None:
-    """Open the same source with another mapping."""
-    open_source(source, fields=fields)

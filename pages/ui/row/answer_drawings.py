@@ -10,6 +10,7 @@ import numpy as np
 
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.data.bins import Values
+from pages.ui.row.drawings import position_bar
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 SIDE = 220  # pixels of the map
@@ -97,15 +98,13 @@ def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool
 
 def percentile_bar(value: float, share: float, name: str) -> str:
     """Draw a bar from 0 to 100 % with a mark at `share`, the share of the pool's rows that are lower."""
-    at = 100 * share
+    percent = int(100 * share)
     return (
-        f'<div title="{escape(name)}: higher than {int(at)} % of the rows" style="display:flex;align-items:center;'
+        f'<div title="{escape(name)}: higher than {percent} % of the rows" style="display:flex;align-items:center;'
         f'gap:12px;height:26px;{FONT}"><div style="flex:0 0 9.5em">{escape(name)}</div>'
         f'<div style="flex:0 0 2.6em;text-align:right;{NUMBERS}">{value:.3f}</div>'
-        f'<div style="flex:1 1 auto;position:relative;height:8px;border-radius:4px;'
-        f'background:{faint(REST, 0.25)}"><div style="position:absolute;left:{at:.1f}%;top:-3px;height:14px;'
-        f'width:4px;margin-left:-2px;border-radius:2px;background:{SELECTED}"></div></div>'
-        f'<div style="flex:0 0 8em;{QUIET}">higher than {int(at)} %</div></div>'
+        f'<div style="flex:1 1 auto">{position_bar(share)}</div>'
+        f'<div style="flex:0 0 8em;{QUIET}">higher than {percent} %</div></div>'
     )
 
 

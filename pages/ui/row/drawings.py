@@ -1,6 +1,6 @@
 """HTML of the row inspector: a heat strip of tokens, and tables of scores and ranks.
 
-Tokens are text of the pool and, as every other word here, go through `_escape`, so that they stay text. Opacity of one
+Tokens are text of the pool and, as every other word here, go through `escape`, so that they stay text. Opacity of one
 colour shows an amount; the text on it keeps the theme's own colour and is readable in both themes.
 """
 
@@ -22,11 +22,6 @@ LINE_END = "↵"
 WORDS = {"nll": "NLL", "entropy": "H"}
 
 
-def _escape(text: object) -> str:
-    """Escape anything as text of an element or an attribute. All text in this file goes through it."""
-    return escape(str(text), quote=True)
-
-
 # Tokens
 
 
@@ -43,7 +38,7 @@ def token_strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
     )
     label = f"{WORDS[what]} of each token, fuller = higher" + ("; below it after the warm-up" if after else "")
     return (
-        f'<div role="group" aria-label="{_escape(label)}" style="line-height:{2.0 if after else 1.7};'
+        f'<div role="group" aria-label="{escape(label)}" style="line-height:{2.0 if after else 1.7};'
         f'overflow-wrap:anywhere;white-space:pre-wrap">{cells}</div>'
     )
 
@@ -52,10 +47,10 @@ def _token(text: str, what: str, views: Mapping[str, TokenView], k: int) -> str:
     base, after = views[BASE], views.get(CALIBRATED)
     line = f"border-bottom:5px solid {_heat(getattr(after, what)[k])};" if after else ""
     words = text.replace("\n", f"{LINE_END}\n") or PARTIAL_CHARACTER
-    title, fill = _escape(_token_title(text, base, after, k)), _heat(getattr(base, what)[k])
+    title, fill = escape(_token_title(text, base, after, k)), _heat(getattr(base, what)[k])
     return (
         f'<span title="{title}" style="background:{fill};'
-        f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{_escape(words)}</span>'
+        f'background-clip:padding-box;{line}border-left:1px solid {GRID};unicode-bidi:isolate">{escape(words)}</span>'
     )
 
 
@@ -83,7 +78,7 @@ def token_legend(what: str, *, calibrated: bool) -> str:
     fill = f'<span style="background:{_heat(MAX_NATS)};padding:1px 6px">base model</span>' if calibrated else ""
     return (
         f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center">'
-        f'<span style="{QUIET}">{_escape(title)}</span><span>{steps}</span>{fill}{bar}</div>'
+        f'<span style="{QUIET}">{escape(title)}</span><span>{steps}</span>{fill}{bar}</div>'
     )
 
 
@@ -116,11 +111,11 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
     """Draw each score with its value, its percentile in the pool, and what that means."""
     body = [
         (
-            f'<span title="{_escape(one.help)}">{_escape(one.label)}</span>',
+            f'<span title="{escape(one.help)}">{escape(one.label)}</span>',
             format_number(one.value),
-            "" if one.share is None else _bar(one.share),
+            "" if one.share is None else position_bar(one.share),
             "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
-            _escape(one.meaning),
+            escape(one.meaning),
         )
         for one in lines
     ]
@@ -131,31 +126,29 @@ def rank_table(lines: Sequence[RankLine], budget: str) -> str:
     """Draw for each method the rank, of how many, the share of the order up to it, and whether the row is selected."""
     body = []
     for one in lines:
-        share = None if one.rank is None else (one.rank + 1) / max(one.total, 1)
-        rank = "" if one.rank is None else f"{one.rank + 1:,} of {one.total:,}"
+        cells = ["", "", "–"]
+        if one.rank is not None:
+            share = (one.rank + 1) / max(one.total, 1)
+            cells = [f"{one.rank + 1:,} of {one.total:,}", position_bar(share), _format_share(share)]
         selected = _dot(SELECTED, "selected") if one.selected else _dot(REST, "not selected")
-        note = f'<span style="{QUIET}"> · {_escape(one.reason)}</span>' if one.reason else ""
-        body.append(
-            (_escape(one.label), rank, "" if share is None else _bar(share), _format_share(share), selected + note)
-        )
+        note = f'<span style="{QUIET}"> · {escape(one.reason)}</span>' if one.reason else ""
+        body.append([escape(one.label), *cells, selected + note])
     head = ("Method", "Place", "", "In the first", f"At {budget}")
     return _table("Place of this row under every method", head, body, (14, 12, 14, 8, 26))
 
 
-def _format_share(share: float | None) -> str:
-    if share is None:
-        return "–"
+def _format_share(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def _dot(colour: str, label: str) -> str:
     return (
         f'<span style="display:inline-block;width:9px;height:9px;border-radius:5px;background:{colour};'
-        f'margin-right:6px"></span>{_escape(label)}'
+        f'margin-right:6px"></span>{escape(label)}'
     )
 
 
-def _bar(share: float) -> str:
+def position_bar(share: float) -> str:
     """Draw a mark at `share` of a bar from 0 to all."""
     return (
         f'<div style="position:relative;height:8px;border-radius:4px;background:{faint(REST, 0.25)}">'
@@ -166,11 +159,9 @@ def _bar(share: float) -> str:
 
 def _table(label: str, head: Sequence[str], lines: Sequence[Sequence[str]], widths: Sequence[int]) -> str:
     """Draw a table. Cells are finished HTML of this file; the second column holds numbers."""
-    header = _table_line(
-        [_escape(word) for word in head], widths, f"{QUIET}border-bottom:1px solid {GRID};", "columnheader"
-    )
-    body = "".join(_table_line(line, widths, f"border-bottom:1px solid {GRID};", "cell") for line in lines)
-    return f'<div role="table" aria-label="{_escape(label)}" style="{FONT}max-width:70rem">{header}{body}</div>'
+    header = _table_line([escape(word) for word in head], widths, QUIET, "columnheader")
+    body = "".join(_table_line(line, widths, "", "cell") for line in lines)
+    return f'<div role="table" aria-label="{escape(label)}" style="{FONT}max-width:70rem">{header}{body}</div>'
 
 
 def _table_line(cells: Sequence[str], widths: Sequence[int], style: str, role: str) -> str:
@@ -180,4 +171,5 @@ def _table_line(cells: Sequence[str], widths: Sequence[int], style: str, role: s
         f"{cell}</div>"
         for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
-    return f'<div role="row" style="display:flex;align-items:center;gap:14px;padding:5px 0;{style}">{content}</div>'
+    style = f"display:flex;align-items:center;gap:14px;padding:5px 0;{style}border-bottom:1px solid {GRID};"
+    return f'<div role="row" style="{style}">{content}</div>'

@@ -1,6 +1,7 @@
 """Details of one row, in parts, wherever a row is opened. Only the open part is computed and drawn."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -51,9 +52,7 @@ def inspect(
 
 def _choose_part(names: Sequence[str], key: str) -> str:
     part = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
-    bound = state.bind(
-        f"{key}.part", part if part in names else SCORES, lambda name: state.set_widget(OPENED_KEY, name)
-    )
+    bound = state.bind(f"{key}.part", part if part in names else SCORES, partial(state.set_widget, OPENED_KEY))
     return str(st.segmented_control("About this row", names, required=True, label_visibility="collapsed", **bound))
 
 

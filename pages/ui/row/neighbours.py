@@ -1,10 +1,10 @@
 """Neighbours of one row: the nearest selected row, with its text, and the duplicates of the row."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from core.analysis.nearest_rows import Block, cosine_similarities, find_nearest
@@ -36,24 +36,15 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
         st.caption("A model that has read this pool would tell which rows are nearest: measure one on the Score page.")
         return
     heading, choice = st.columns([4, 1], vertical_alignment="bottom")
-    names = [name for name in EMBEDDINGS if name != "response_embedding" or row.response is not None]
+    columns = {n: label for n, label in EMBEDDINGS.items() if n != "response_embedding" or row.response is not None}
     with choice:
-        by = st.segmented_control(
-            "Nearest by",
-            names,
-            format_func=EMBEDDINGS.__getitem__,
-            default=names[0],
-            required=True,
-            key=f"{key}.by.{len(names)}",
-        )
+        by = show.choose("Nearest by", columns, f"{key}.by.{len(columns)}")
+    find = partial(heading.button, "Find the nearest selected row", icon=":material/search:", key=f"{key}.nearest")
+    if not picked and not find():
+        return
+    similarity = row_similarities(pool, run, by, row.index)
     with heading:
-        if not picked and not st.button(
-            "Find the nearest selected row", icon=":material/search:", key=f"{key}.nearest"
-        ):
-            return
-    similarity = row_similarities(pool, run, str(by), row.index)
-    with heading:
-        other = _describe_nearest(pool, row, similarity, selection, EMBEDDINGS[str(by)].lower())
+        other = _describe_nearest(pool, row, similarity, selection, EMBEDDINGS[by].lower())
     if other is not None:
         _draw_pair(row, other)
 
@@ -150,19 +141,13 @@ def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, sele
     selected = np.isin(duplicates, selection.rows)
     st.markdown(f"**{format_rows(len(duplicates))} are {kind}**; {int(selected.sum()):,} of them selected")
     shown = read_rows(pool, duplicates[:MAX_LISTED].tolist())
-    st.dataframe(
-        pd.DataFrame(
-            {
-                "Line": [one.line for one in shown],
-                "Id": [one.id for one in shown],
-                "State": ["selected" if c else "not selected" for c in selected[:MAX_LISTED]],
-                "Which": ["this row" if one.index == row.index else "" for one in shown],
-            }
-        ),
-        hide_index=True,
-        width="content",
-        column_config={"Line": st.column_config.NumberColumn(format="%d")},
-        alt=f"Rows that are {kind}",
-    )
+    table = {
+        "Line": [one.line for one in shown],
+        "Id": [one.id for one in shown],
+        "State": ["selected" if c else "not selected" for c in selected[:MAX_LISTED]],
+        "Which": ["this row" if one.index == row.index else "" for one in shown],
+    }
+    styles = {"Line": st.column_config.NumberColumn(format="%d")}
+    st.dataframe(table, hide_index=True, width="content", column_config=styles, alt=f"Rows that are {kind}")
     if len(duplicates) > MAX_LISTED:
         st.caption(f"The first {MAX_LISTED} of {len(duplicates):,}.")

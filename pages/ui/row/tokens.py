@@ -101,11 +101,8 @@ def _start_reading(pool: Pool, source: Source, rows: Sequence[int]) -> None:
 
 def _find_job(source: Source, row: int) -> Job | None:
     """Return the newest job that reads this row."""
-    for job in list_jobs(cached.workspace()):
-        about = job.about
-        if about.get("kind") == KIND and about.get("run") == source.run.id and row in about.get("rows", ()):
-            return job
-    return None
+    jobs = (job for job in list_jobs(cached.workspace()) if job.about.get("kind") == KIND)
+    return next((job for job in jobs if job.about["run"] == source.run.id and row in job.about["rows"]), None)
 
 
 @st.fragment(run_every=POLL_S)
@@ -130,20 +127,11 @@ def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
         return
     left, right = st.columns([2, 5], vertical_alignment="center")
     with left:
-        what = st.segmented_control(
-            "Shown",
-            list(QUANTITIES),
-            format_func=QUANTITIES.__getitem__,
-            default="nll",
-            required=True,
-            key=f"{key}.measure",
-            label_visibility="collapsed",
-            persist_state="session",
-        )
+        what = show.choose("Shown", QUANTITIES, f"{key}.measure", label_visibility="collapsed", persist_state="session")
     with right:
-        st.html(drawings.token_legend(str(what), calibrated=CALIBRATED in views))
-    st.html(drawings.token_strip(views, str(what), MAX_TOKENS))
-    st.caption(summary(views, str(what), cut=cut))
+        st.html(drawings.token_legend(what, calibrated=CALIBRATED in views))
+    st.html(drawings.token_strip(views, what, MAX_TOKENS))
+    st.caption(summary(views, what, cut=cut))
 
 
 def summary(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:

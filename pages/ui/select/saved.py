@@ -36,12 +36,9 @@ def _save_form(others: Iterable[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input("Save the present selection as", key="saved.name", placeholder="A name").strip()
         exists = name in set(others)
-        pressed = st.button(
-            "Replace" if exists else "Save",
-            icon=":material/bookmark_add:",
-            key="saved.save",
-            help="Method, parameters, budget, limit, filters and pins, under this name, for every tab.",
-        )
+        label, icon = "Replace" if exists else "Save", ":material/bookmark_add:"
+        help = "Method, parameters, budget, limit, filters and pins, under this name, for every tab."
+        pressed = st.button(label, icon=icon, key="saved.save", help=help)
     if exists:
         st.caption("There is a selection of this name; it would be replaced.")
     if pressed:

@@ -79,9 +79,8 @@ def _cutoff_metric(live: LiveSelection) -> None:
     about, eligible = meaning(live.method.ranks_by), f"{len(live.selection.order.rows):,}"
     note = "Filters, pins and what the method needs decide which rows there are to choose from."
     if live.cutoff is None:
-        comparison = (
-            "no score" if display_column(live.method) == live.method.ranks_by else best_of_each_group(live.method)
-        )
+        in_groups = display_column(live.method) != live.method.ranks_by
+        comparison = best_of_each_group(live.method) if in_groups else "no score"
         show.metric("Rows to choose from", eligible, comparison, note)
         return
     show.metric(
@@ -140,10 +139,9 @@ def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBa
     """Draw tasks, lengths and planted faults of the subset, next to the pool and to random subsets."""
     st.html(html_bars.legend(LEGEND, "Share of the subset's rows."))
     groups, of_pool = find_grouping(pool, run), live_selection.pool_composition(pool, run)
+    length_title = f"{length_noun(run).capitalize()} length, in tokens"
     panels = {groups.title: _task_shares(groups.names, pool, run, live, band)} if len(groups.names) > 1 else {}
-    panels[f"{length_noun(run).capitalize()} length, in tokens"] = _compute_shares(
-        count_lengths([live.subset], of_pool, band), live, of_pool, band
-    )
+    panels[length_title] = _compute_shares(count_lengths([live.subset], of_pool, band), live, of_pool, band)
     if band.marked:
         faults = count_faults([live.subset], of_pool, band)
         panels["Planted faults"] = _compute_shares(faults, live, of_pool, band)

@@ -70,12 +70,9 @@ def need_run() -> Run:
     pool = need_pool()
     current = run(pool)
     if current is None:
-        label = METHODS[settings().method].label
-        show.empty_page(
-            f"{label} is not measured on this pool yet",
-            "A model has to read every row once; after that, every slider is free.",
-            page="score",
-        )
+        title = f"{METHODS[settings().method].label} is not measured on this pool yet"
+        sentence = "A model has to read every row once; after that, every slider is free."
+        show.empty_page(title, sentence, page="score")
     return current
 
 
@@ -105,13 +102,10 @@ def budget() -> Budget:
 def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
     """Return settings (None: the current ones) as a recipe, the input of `make_selection` and of the command line."""
     now = now or settings()
+    fields = {name: value for name, value in asdict(pool.fields).items() if value}
     return parse_recipe(
         {
-            "pool": {
-                "source": pool.source,
-                "fingerprint": pool.fingerprint,
-                "fields": {k: v for k, v in asdict(pool.fields).items() if v},
-            },
+            "pool": {"source": pool.source, "fingerprint": pool.fingerprint, "fields": fields},
             "method": describe_method(method(now)),
             "reading": asdict(now.reading),
             "seed": now.seed,

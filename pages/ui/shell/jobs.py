@@ -56,18 +56,12 @@ def plan(pool: Pool) -> Plan:
         "reading": asdict(now.reading),
         "seed": now.seed if any(decisive) else 0,
     }
-    key = content_key(spec)
+    key, model = content_key(spec), now.reading.model
     names = ", ".join(method.label for method in methods)
     return Plan(
         key=key,
-        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(now.reading.model)}",
-        about={
-            "key": key,
-            "pool": pool.fingerprint,
-            "pool_name": pool.name,
-            "method": now.method,
-            "model": now.reading.model,
-        },
+        title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(model)}",
+        about={"key": key, "pool": pool.fingerprint, "pool_name": pool.name, "method": now.method, "model": model},
         measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
         estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),
     )
@@ -75,18 +69,15 @@ def plan(pool: Pool) -> Plan:
 
 def start(job_plan: Plan, kind: str) -> None:
     """Start `python -m core measure` (or estimate) for a plan, detached from the server."""
-    commands = {"measure": job_plan.measure, "estimate": job_plan.estimate}
-    titles = {"measure": job_plan.title, "estimate": f"Estimate: {job_plan.title}"}
+    title = job_plan.title if kind == "measure" else f"Estimate: {job_plan.title}"
     with state.failures_as_notices():
-        start_job(cached.workspace(), commands[kind], title=titles[kind], about={**job_plan.about, "kind": kind})
+        start_job(cached.workspace(), getattr(job_plan, kind), title=title, about={**job_plan.about, "kind": kind})
 
 
 def latest_job(job_plan: Plan, kind: str) -> Job | None:
     """Return the newest job of a kind for a plan; None if there is none."""
-    for job in list_jobs(cached.workspace()):
-        if job.about.get("key") == job_plan.key and job.about.get("kind") == kind:
-            return job
-    return None
+    jobs = (job for job in list_jobs(cached.workspace()) if job.about.get("key") == job_plan.key)
+    return next((job for job in jobs if job.about.get("kind") == kind), None)
 
 
 def other_jobs(job_plan: Plan) -> list[Job]:

@@ -4,7 +4,7 @@ Text of rows goes through `text`, `row` or table cells only: in twenty other ele
 a markdown image inside it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -85,6 +85,13 @@ def pick_row(table: Any, **options: Any) -> int | None:
     return int(ticked[0]) if ticked and ticked[0] < len(table) else None
 
 
+def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **more: Any) -> str:
+    """Draw a choice of one, at first the first. `options`: values, or value -> label. Return the chosen value."""
+    labels = options if isinstance(options, Mapping) else {value: value for value in options}
+    options_of_widget: dict[str, Any] = {"default": next(iter(labels)), "format_func": labels.__getitem__, **more}
+    return str(st.segmented_control(label, list(labels), required=True, key=key, **options_of_widget))
+
+
 def choose_page(pages: int, *, key: str) -> int:
     """Draw the choice of a page, if there are several. Return its number, from 0."""
     if pages == 1:
@@ -145,9 +152,8 @@ def command(line: str) -> None:
 
 def download(label: str, path: Path, name: str | None = None, *, primary: bool = False) -> None:
     """Show a download button; the file is served from disk, so its size costs no memory."""
-    st.link_button(
-        label, server.download_url(path, name), icon=":material/download:", type="primary" if primary else "secondary"
-    )
+    kind = "primary" if primary else "secondary"
+    st.link_button(label, server.download_url(path, name), icon=":material/download:", type=kind)
 
 
 # Formatting
@@ -168,10 +174,8 @@ def format_count(n: float) -> str:
     """Format a count: 12,345 up to six digits, then 1.23 M."""
     if abs(n) < 1_000_000:
         return f"{n:,.0f}"
-    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if abs(n) >= size:
-            return f"{n / size:.3g} {unit}"
-    raise AssertionError
+    size, unit = next(((size, unit) for size, unit in ((1e12, "T"), (1e9, "G")) if abs(n) >= size), (1e6, "M"))
+    return f"{n / size:.3g} {unit}"
 
 
 def format_size(n: float) -> str:

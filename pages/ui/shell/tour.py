@@ -94,13 +94,10 @@ def _next_button(page: str | None) -> None:
 
 def _measure_all(pool: Pool) -> None:
     """Draw a button that measures all methods not measured yet, unless a job is running."""
-    unmeasured = [
-        name for name in measurable_methods() if state.run(pool, replace(state.settings(), method=name)) is None
-    ]
+    now, label = state.settings(), "Measure for all methods"
+    unmeasured = [name for name in measurable_methods() if state.run(pool, replace(now, method=name)) is None]
     if unmeasured and not cached.live_jobs():
-        st.button(
-            "Measure for all methods", type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start
-        )
+        st.button(label, type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start)
 
 
 def measurable_methods() -> list[str]:
