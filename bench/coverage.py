@@ -6,7 +6,7 @@
     python -m bench.coverage --json
 
 There are two synthetic pools. In `kinds`, rows are of 200 kinds and some neurons are active nearly everywhere, as in
-real models. In `uniform`, all neurons are equally likely: no real model behaves so, and it is hardest for a lazy search.
+real models. In `uniform`, all neurons are equally likely: no real model is so, and it is hardest for a lazy search.
 
     order     coverage_order to 15 % of the rows: seconds, and peak memory of the process
     parts     coverage lost by partition and merge

@@ -54,6 +54,16 @@ def write_rows(path: Path, rows: int = ROWS) -> Path:
     return path
 
 
+def write_near_duplicates(path: Path, pairs: int) -> Path:
+    """Write the rows of `write_rows`, where row 100 + k nearly repeats row k for k below `pairs`."""
+    rows = [json.loads(line) for line in write_rows(path).read_text().splitlines()]
+    for k in range(pairs):
+        rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
+    rows[-1] = {**rows[0], "id": "again"}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "workspace"))

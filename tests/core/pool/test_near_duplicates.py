@@ -1,7 +1,5 @@
 """Near-duplicates of a pool: computed once, stored, used by filters; those planted in the demo pool are found."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,7 @@ from core.pool.pools import load_answer_key, load_pool
 from core.progress import SilentReporter
 from core.selection.recipe import named_near_duplicates, parse_recipe
 from core.workspace.folder import Workspace
-from tests.pages.conftest import entropy_shift_run, write_rows
+from tests.pages.conftest import entropy_shift_run, write_near_duplicates
 
 
 @pytest.fixture
@@ -27,12 +25,7 @@ def place(tmp_path):
 @pytest.fixture
 def pool(place, tmp_path):
     """Open 240 rows: row 100 + k nearly repeats row k for k below 20, and the last repeats the first."""
-    rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
-    for k in range(20):
-        rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
-    rows[-1] = {**rows[0], "id": "again"}
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_pool(str(tmp_path / "rows.jsonl"), workspace=place.root)
+    return load_pool(str(write_near_duplicates(tmp_path / "rows.jsonl", pairs=20)), workspace=place.root)
 
 
 def find(pool, place, similarity=0.8, report=None):

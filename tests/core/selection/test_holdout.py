@@ -18,7 +18,7 @@ from core.progress import SilentReporter
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import load_recipe, parse_recipe
 from core.workspace.folder import Workspace
-from tests.pages.conftest import entropy_shift_run, write_rows
+from tests.pages.conftest import entropy_shift_run, write_near_duplicates
 
 
 def alone(n):
@@ -86,12 +86,7 @@ def place(tmp_path):
 @pytest.fixture
 def pool(place, tmp_path):
     """Return 240 rows; row 100 + k nearly repeats row k, k below 30, and row 239 repeats row 0."""
-    rows = [json.loads(line) for line in write_rows(tmp_path / "rows.jsonl").read_text().splitlines()]
-    for k in range(30):
-        rows[k]["output"] = rows[100 + k]["output"] = " ".join(f"word{k}-{w}" for w in range(30))
-    rows[-1] = {**rows[0], "id": "again"}
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return load_pool(str(tmp_path / "rows.jsonl"), workspace=place.root)
+    return load_pool(str(write_near_duplicates(tmp_path / "rows.jsonl", pairs=30)), workspace=place.root)
 
 
 @pytest.fixture
