@@ -38,7 +38,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A new copy, so that a test may set a chat template."""
+    """Return a new copy, so that a test may set a chat template."""
     return make_tokenizer()
 
 
@@ -50,7 +50,7 @@ def chat_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFas
 
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of 38 000 random parameters with a context of 512 tokens, and its tokenizer; no chat template."""
+    """Return a Llama of 38 000 random parameters with a context of 512 tokens, and its tokenizer; no chat template."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,

@@ -73,7 +73,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 @pytest.fixture
 def pool(workspace: Workspace, tmp_path: Path) -> Pool:
-    """The pool that the app opens at first: the one opened last."""
+    """Return the pool that the app opens at first, which is the pool opened last."""
     return load_pool(str(write_rows(tmp_path / "small.jsonl")), workspace=workspace.root)
 
 
@@ -85,7 +85,7 @@ def measure(workspace: Workspace, pool: Pool) -> Callable[..., Run]:
 
 @pytest.fixture
 def run(measure: Callable[..., Run]) -> Run:
-    """A run of entropy shift with the embedded model: seeded numbers, computed without it."""
+    """Return a run of entropy shift with the embedded model: seeded numbers, computed without it."""
     return measure()
 
 
@@ -248,31 +248,31 @@ def answer_divergence_run(workspace: Workspace, pool: Pool) -> Run:
 
 @pytest.fixture
 def divergence_run(workspace: Workspace, pool: Pool) -> Run:
-    """A run of answer divergence on the small pool."""
+    """Return a run of answer divergence on the small pool."""
     return answer_divergence_run(workspace, pool)
 
 
 @pytest.fixture
 def coverage_run(workspace: Workspace, pool: Pool) -> Run:
-    """A run of activation coverage on the small pool."""
+    """Return a run of activation coverage on the small pool."""
     return activation_coverage_run(workspace, pool)
 
 
 @pytest.fixture
 def confidence_run(workspace: Workspace, pool: Pool) -> Run:
-    """A run of task confidence on the small pool, by its labels."""
+    """Return a run of task confidence on the small pool, by its labels."""
     return task_confidence_run(workspace, pool)
 
 
 @pytest.fixture
 def unlabelled(workspace: Workspace, tmp_path: Path) -> Pool:
-    """The same rows without a task field."""
+    """Return the same rows without a task field."""
     return _without(workspace, tmp_path, "category")
 
 
 @pytest.fixture
 def prompts_only(workspace: Workspace, tmp_path: Path) -> Pool:
-    """The same rows without tasks and responses."""
+    """Return the same rows without tasks and responses."""
     return _without(workspace, tmp_path, "category", "output")
 
 

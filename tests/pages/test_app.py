@@ -17,7 +17,7 @@ PAGES = ("pool", "score", "explore", "select", "export")
 
 @pytest.fixture
 def saved(workspace, pool):
-    """The file that stores the settings of the pool."""
+    """Return the file that stores the settings of the pool."""
     return workspace.folder("selections", pool.fingerprint) / "current.json"
 
 

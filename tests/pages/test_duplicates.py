@@ -18,7 +18,7 @@ from tests.pages.conftest import write_rows
 
 @pytest.fixture
 def pool(workspace, tmp_path):
-    """240 rows; 20 of them repeat an earlier one plus "please"; the last is an exact duplicate of the first."""
+    """Return 240 rows; 20 of them repeat an earlier one plus "please"; the last is an exact duplicate of the first."""
     rows = [json.loads(line) for line in write_rows(tmp_path / "small.jsonl").read_text().splitlines()]
     for k in range(20):
         words = " ".join(f"word{k}-{w}" for w in range(20))

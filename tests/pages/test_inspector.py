@@ -57,7 +57,7 @@ def open_row(at, row):
 
 @pytest.fixture
 def read(measure, workspace, pool):
-    """A run of entropy shift with embeddings (rows in turn of four directions) and a trained state."""
+    """Return a run of entropy shift with embeddings (rows in turn of four directions) and a trained state."""
     (workspace.folder("models", STATE) / "state").mkdir(parents=True)
     run = measure(dtype="float32", rounds=[{"rows": 24, "loss": [4.0, 3.0], "steps": 15, "state": STATE}])
     n = len(pool)

@@ -31,7 +31,7 @@ ROWS = 80
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, tiny_model_dir):
-    """A measured pool of 80 rows: its workspace, pool, run and reading."""
+    """Return a measured pool of 80 rows: its workspace, pool, run and reading."""
     place = tmp_path_factory.mktemp("mapped")
     draw = random.Random(0)
     rows = [
@@ -83,7 +83,7 @@ def test_the_pca_map_is_that_of_the_stored_embeddings(measured):
 
 @pytest.fixture
 def source_with_gaps(tmp_path):
-    """A stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
+    """Return a stored measurement of 60 rows in two parts, rows 3 and 40 without an embedding."""
     vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float16)
     vectors[[3, 40]] = np.nan
     workspace, order = Workspace(tmp_path), np.random.default_rng(1).permutation(60)

@@ -68,7 +68,7 @@ def active(model, batch, share=0.1, tokens="response", **options):
 
 @torch.inference_mode()
 def plain_loop(network, batch, share, tokens):
-    """Row by row: the output of the feed-forward blocks' own modules; the k highest means, sorted."""
+    """Compute row by row the output of the feed-forward blocks' own modules; the k highest means, sorted."""
     states = []
     for ids, spans in zip(batch["tokens"], batch["spans"], strict=True):
         seen = []

@@ -225,7 +225,7 @@ def test_a_response_that_would_merge_with_the_previous_line_end_loses_nothing(sp
 
 
 def marks(text):
-    """'..RR' -> flags: R is response."""
+    """Convert '..RR' to flags: R is response."""
     return np.array([c == "R" for c in text])
 
 

@@ -21,7 +21,7 @@ from tests.core.models.families import FAMILIES, every_family, network_of
 
 @torch.inference_mode()
 def naive(network, tokens, spans):
-    """One row, all logits at once, directly from the definition."""
+    """Compute one row directly from the definition, with all logits at once."""
     ids = torch.from_numpy(tokens.astype(np.int64))[None]
     logits = network(ids).logits[0].double()
     hidden = network(ids, output_hidden_states=True).hidden_states[-1][0].double()

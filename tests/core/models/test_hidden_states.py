@@ -25,7 +25,7 @@ every_family = pytest.mark.parametrize("name", DEEP)
 
 
 def layered(config, layers):
-    """The same family with this many layers."""
+    """Return the same family with this many layers."""
     settings = {k: v for k, v in config.to_dict().items() if k not in ("layer_types", "n_layer")}
     return type(config)(**settings | {"num_hidden_layers": layers})
 
@@ -42,7 +42,7 @@ def model(loaded):
 
 @pytest.fixture(scope="module")
 def texts():
-    """Tokens, weights and groups: prefixes of many lengths, a group of one text, a group without a prefix."""
+    """Return tokens, weights and groups: prefixes of many lengths, a group of one text, a group without a prefix."""
     rng = np.random.default_rng(0)
     tokens, group = [], []
     for number, (start, ends) in enumerate(

@@ -34,7 +34,7 @@ def encoder():
 
 @pytest.fixture(scope="module")
 def small(tiny_model_dir, tmp_path_factory):
-    """A random Llama with a pooling and a dense layer on top, as saved by the library."""
+    """Return a random Llama with a pooling and a dense layer on top, as saved by the library."""
     folder = tmp_path_factory.mktemp("small-encoder")
     torch.manual_seed(0)
     body = Transformer(str(tiny_model_dir))

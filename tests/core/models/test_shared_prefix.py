@@ -15,7 +15,7 @@ START = np.arange(50, 90, dtype=np.uint32)  # 40 tokens that rows share
 
 @pytest.fixture(scope="module")
 def batch():
-    """Rows of many lengths with a shared prefix; one diverges early, one shares nothing, one is only the prefix."""
+    """Return rows of many lengths with a shared prefix; one diverges early, one shares none, one is only the prefix."""
     rng = np.random.default_rng(0)
     tails = [rng.integers(4, 300, n).astype(np.uint32) for n in (30, 9, 28, 2, 60, 33, 31, 8)]
     tokens = [np.concatenate([START, tail]) for tail in tails]

@@ -36,7 +36,7 @@ def pick(batch, rows):
 
 
 def with_ends(model, ends, network=None):
-    """The model (with another network) with these end tokens in its generation config, and none in its tokenizer."""
+    """Return the model (or another network) with these end tokens in its generation config, none in its tokenizer."""
     network = network or network_of(FAMILIES["llama"])
     network.generation_config.eos_token_id = ends
     tokenizer = make_tokenizer()

@@ -43,7 +43,7 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def data():
-    """Ten rows: three steps of at most four per epoch."""
+    """Return ten rows: three steps of at most four per epoch."""
     rows = {"prompt": [f"Add {k} and three." for k in range(10)], "turns": [None] * 10}
     out = Encoder(make_tokenizer(), Reading(max_length=200))(
         rows | {"response": [f"It is {k + 3}." for k in range(10)]}
@@ -53,7 +53,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def uninterrupted(ref, data, tmp_path_factory):
-    """A training without interruption."""
+    """Run a training without interruption."""
     return train(ref, **data, spec=SPEC, folder=tmp_path_factory.mktemp("whole")).folder
 
 
@@ -71,7 +71,7 @@ def interrupt(ref, data, folder, step, spec=SPEC, **settings):
 
 
 def stored_files(folder):
-    """The bytes of everything stored; adapter_config.json lists its layers in any order."""
+    """Return the bytes of everything stored; adapter_config.json lists its layers in any order."""
     files = (p for p in (folder / "epochs").rglob("*") if p.suffix == ".safetensors" or p.name == "epoch.json")
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 

@@ -36,7 +36,7 @@ def ref(tiny_model_dir):
 
 @pytest.fixture(scope="module")
 def data():
-    """Ten rows with a response and one without."""
+    """Return ten rows with a response and one without."""
     prompts = [f"Add {k} and three." for k in range(11)]
     responses = [*(f"{k} plus three is {k + 3}." for k in range(10)), None]
     encoder = Encoder(make_tokenizer(), Reading(max_length=200))
@@ -49,7 +49,7 @@ def changed(spec, **changes):
 
 
 def outcome(folder):
-    """The bytes of every trained weight."""
+    """Return the bytes of every trained weight."""
     (file,) = (folder / "state").glob("*.safetensors")
     return {name: value.numpy().tobytes() for name, value in load_file(file).items()}
 

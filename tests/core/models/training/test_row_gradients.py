@@ -36,7 +36,7 @@ CALM = LlamaConfig(**GROUPED | {"initializer_range": 0.1})  # little rounding: f
 
 
 def model_of(config, **lora):
-    """A family with a random adapter, B included; dropout is set, so results agree only if it is off."""
+    """Return a family with a random adapter, B included; dropout is set, so results agree only if it is off."""
     network = network_of(config)
     settings = {"r": RANK, "lora_alpha": 4 * RANK, "lora_dropout": 0.3, "target_modules": "all-linear"} | lora
     settings["fan_in_fan_out"] = config.model_type == "gpt2"
@@ -56,7 +56,7 @@ def wrapped(network):
 
 
 def rows_of(seed=0, n=7):
-    """Ragged rows; the third has no response, the fourth begins with its response, the fifth has two."""
+    """Return ragged rows; the third has no response, the fourth begins with its response, the fifth has two."""
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(0, 300, size).astype(np.uint32) for size in rng.integers(6, 30, n)]
     spans = [np.array([len(t) // 2, len(t)], np.int32) for t in tokens]
@@ -71,7 +71,7 @@ def some(batch, rows):
 
 
 def trained(network):
-    """The adapter's parameters by name, ready for autograd."""
+    """Return the adapter's parameters by name, ready for autograd."""
     actual = {name: p for name, p in network.named_parameters() if "lora_" in name}
     for parameter in actual.values():
         parameter.requires_grad_(True)
@@ -79,7 +79,7 @@ def trained(network):
 
 
 def nll_of(network, tokens, spans):
-    """NLL of each predicted response token of one row, by the whole model."""
+    """Return the NLL of each predicted response token of one row, by the whole model."""
     ids = torch.from_numpy(tokens.astype(np.int64))[None]
     places = [k for a, b in spans.reshape(-1, 2) for k in range(max(a, 1), b)]
     logits = network(input_ids=ids, use_cache=False).logits[0]
@@ -87,14 +87,14 @@ def nll_of(network, tokens, spans):
 
 
 def autograd_gradient(network, loss):
-    """{name: gradient} of one loss, by autograd."""
+    """Return {name: gradient} of one loss, by autograd."""
     parameters = trained(network)
     actual = torch.autograd.grad(loss, list(parameters.values()))
     return dict(zip(parameters, actual, strict=True))
 
 
 def loop_over_rows(network, batch):
-    """Gradient by row number, one row at a time."""
+    """Return the gradient by row number, one row at a time."""
     trained(network)
     return {
         k: autograd_gradient(network, nll_of(network, t, s).mean())
@@ -290,7 +290,7 @@ def test_the_update_of_a_row_is_the_step_that_adamw_takes_on_it():
 
 
 def expected_update(form, momentum):
-    """m = 1, v = 4, t = 1, g = 2, β = (0.5, 0.75), ε = 1, by hand: v' = 4."""
+    """Compute the update for m = 1, v = 4, t = 1, g = 2, β = (0.5, 0.75), ε = 1, by hand: v' = 4."""
     above = 1.5 if momentum else 2.0  # m' = 0.5·1 + 0.5·2
     if form == "release":
         return above / (4 + 1) ** 0.5
@@ -421,7 +421,7 @@ def test_a_batch_that_does_not_fit_is_halved(model, gradients, monkeypatch):
 
 
 def pairs_of():
-    """Five pairs of two sub-tasks: the third lacks a response, the fourth has two equal ones."""
+    """Return five pairs of two sub-tasks: the third lacks a response, the fourth has two equal ones."""
     rng = np.random.default_rng(3)
     sides = []
     for extra in (0, 3):
@@ -433,7 +433,7 @@ def pairs_of():
 
 
 def loop_over_pairs(model, beta):
-    """Unit gradients of the DPO loss, pair by pair, by autograd including the reference; and z."""
+    """Return unit gradients of the DPO loss, pair by pair, by autograd including the reference; and z."""
     chosen, rejected, _ = pairs_of()
     network, units, zs = model.network, {}, {}
     trained(network)
@@ -455,7 +455,7 @@ def loop_over_pairs(model, beta):
 
 @pytest.fixture(scope="module")
 def near_base_model():
-    """A model near its base, so that no z is large enough to round 1 − σ(z) to 0."""
+    """Return a model near its base, so that no z is large enough to round 1 − σ(z) to 0."""
     model = model_of(CALM)
     with torch.no_grad():
         for module in adapter_matrices(model.network).values():

@@ -10,7 +10,7 @@ from pages.ui.shell import roots
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An allowed folder with a pool, next to a folder that is not allowed."""
+    """Return an allowed folder with a pool, next to a folder that is not allowed."""
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "pool.jsonl").write_text("{}")
     (tmp_path / "elsewhere").mkdir()
