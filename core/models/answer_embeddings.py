@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.models.encoder import decode_tokens, tokenize_texts
 from core.models.hidden_states import HiddenStateSums
 from core.models.loading import Model
 from core.schema import BoolArray, FloatArray, IntArray
@@ -68,9 +69,9 @@ class AnswerEmbedder:
     ) -> tuple[list[NDArray[np.int64]], IntArray, IntArray, BoolArray]:
         """Return tokens and rows of U distinct texts, each answer's text or −1 (N, K), and whether it is cut (N, K)."""
         places = answer_places(answers)
-        encoded = self._tokenize([f"{instructions[i]} {answers[i][k]}" for i, k in places])
+        encoded = tokenize_texts(self.model.tokenizer, [f"{instructions[i]} {answers[i][k]}" for i, k in places])
         long = {i for (i, _), ids in zip(places, encoded, strict=True) if len(ids) > self.max_tokens}
-        full = {i for i in long if len(self._tokenize([instructions[i]])[0]) >= self.max_tokens}
+        full = {i for i in long if len(tokenize_texts(self.model.tokenizer, [instructions[i]])[0]) >= self.max_tokens}
         at, cut = np.full(table_shape(answers), -1, np.int64), np.zeros(table_shape(answers), np.bool_)
         index: dict[tuple[int, bytes], int] = {}
         tokens: list[NDArray[np.int64]] = []
@@ -84,23 +85,9 @@ class AnswerEmbedder:
                 tokens.append(text)
         return tokens, np.array([i for i, _ in index], np.int64), at, cut
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        ids: list[list[int]] = self.model.tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        return ids
-
     def _weigh(self, ids: NDArray[np.int64]) -> FloatArray:
         for new in set(ids.tolist()) - self._weights.keys():
-            text = self.model.tokenizer.decode([new], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            self._weights[new] = token_weight(text)
+            self._weights[new] = token_weight(decode_tokens(self.model.tokenizer, [new]))
         return np.array([self._weights[k] for k in ids.tolist()], np.float32)
 
 

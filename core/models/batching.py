@@ -1,6 +1,6 @@
 """Batching of rows: how many run together, and what happens when they do not fit into memory."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -36,31 +36,48 @@ def plan_batches(lengths: IntArray, budget: int) -> list[IntArray]:
     return batches
 
 
-def run_or_halve(
-    rows: IntArray, work: Callable[[IntArray], Result], model: Model, *, describe: Callable[[int], str], setting: str
+def run_batches(
+    batches: Iterable[IntArray],
+    work: Callable[[IntArray], Result],
+    model: Model,
+    name: str,
+    lengths: Sequence[int] | IntArray,
+    *,
+    setting: str = "max_length",
 ) -> Iterator[tuple[IntArray, Result]]:
-    """Yield rows and the result of `work` on them; if they do not fit into memory, recurse on two halves.
+    """Yield rows and the result of `work` on them, batch by batch; a batch that does not fit into memory is halved.
 
-    Raises ModelError if a single row does not fit. It names the row by `describe(row)` and suggests lowering `setting`.
+    Raises ModelError if a single row does not fit. It names the row by `name`, such as "A row of {} tokens", with the
+    length of the row, and suggests lowering `setting`.
     """
-    result = None
-    try:
-        result = work(rows)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    if result is not None:  # outside `except`, so that the failed pass is released
-        yield rows, result
-        return
-    if torch.device(model.device).type == "cuda":
-        torch.cuda.empty_cache()
-    if len(rows) == 1:
+    for rows in batches:
+        result = None
+        try:
+            result = work(rows)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        if result is not None:  # outside `except`, so that the failed pass is released
+            yield rows, result
+            continue
+        if torch.device(model.device).type == "cuda":
+            torch.cuda.empty_cache()
+        if len(rows) == 1:
+            raise ModelError(
+                f"{name.format(lengths[rows[0]])} does not fit into the memory of {model.device} with model "
+                f"{model.ref.name!r}. Lower {setting}, or choose a smaller model."
+            )
+        yield from run_batches(np.array_split(rows, 2), work, model, name, lengths, setting=setting)
+
+
+def check_lengths(lengths: IntArray, model: Model) -> None:
+    """Raise ModelError if a row is longer than the model's context."""
+    longest = lengths.max(initial=0)
+    if longest > model.max_length:
         raise ModelError(
-            f"{describe(int(rows[0]))} does not fit into the memory of {model.device} with model {model.ref.name!r}. "
-            f"Lower {setting}, or choose a smaller model."
+            f"A row has {longest} tokens, and model {model.ref.name!r} reads at most "
+            f"{model.max_length}. Set max_length to {model.max_length} or less."
         )
-    for half in np.array_split(rows, 2):
-        yield from run_or_halve(half, work, model, describe=describe, setting=setting)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

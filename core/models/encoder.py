@@ -56,7 +56,8 @@ class Encoder:
         prompt_tokens and response_tokens count the tokens after truncation; their sum is the row's length.
         """
         columns = (batch["prompt"], batch["response"], batch["turns"])
-        rows = [self._pieces(*row) for row in zip(*columns, strict=True)]
+        every = self._answers == "all"
+        rows = [self._layout.pieces(build_turns(*row, all_answers=every)) for row in zip(*columns, strict=True)]
         encoded = [self._fit(ids) for ids in self._encode(rows)]
         responses = np.array([int(np.sum(e.spans[1::2] - e.spans[::2])) for e in encoded], np.int64)
         return {
@@ -66,9 +67,6 @@ class Encoder:
             "response_tokens": responses,
             "truncated": np.array([e.truncated for e in encoded], np.bool_),
         }
-
-    def _pieces(self, prompt: str, response: str | None, turns: str | None) -> list[Piece]:
-        return self._layout.pieces(build_turns(prompt, response, turns, all_answers=self._answers == "all"))
 
     def _encode(self, rows: Sequence[list[Piece]]) -> list[list[tuple[Sequence[int], bool]]]:
         """Return ids and response flag of every piece of every row, in two tokenizer calls for the whole batch."""
@@ -88,32 +86,21 @@ class Encoder:
 
     def _ids(self, texts: list[str], control: bool, continued: bool) -> list[list[int]]:
         if not continued:
-            return self._tokenize(texts, control)
-        encoded = self._tokenize([LEAD + text for text in texts], control)
+            return tokenize_texts(self._tokenizer, texts, control=control)
+        encoded = tokenize_texts(self._tokenizer, [LEAD + text for text in texts], control=control)
         size = len(self._lead)
         for place, ids in enumerate(encoded):
             if ids[:size] == self._lead:
                 encoded[place] = ids[size:]
             else:  # LEAD merged with the text: an extra space is better than a missing letter
-                encoded[place] = self._tokenize([texts[place]], control)[0]
+                encoded[place] = tokenize_texts(self._tokenizer, [texts[place]], control=control)[0]
         return encoded
-
-    def _tokenize(self, texts: list[str], control: bool) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=not control,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        return ids
 
     def _leading_ids(self) -> list[int]:
         """Return the tokens of LEAD if the tokenizer puts a space before every text, as Llama 2's does; else none."""
         first = self._tokenizer.tokenize("x")[:1]
         spaced = bool(first) and first[0].startswith("▁")
-        return self._tokenize([LEAD], False)[0] if spaced else []
+        return tokenize_texts(self._tokenizer, [LEAD])[0] if spaced else []
 
     def _default_bos(self) -> int | None:
         """Return the BOS token if this tokenizer puts one before a text, else None."""
@@ -142,6 +129,27 @@ class Encoder:
             rules = [type(self._tokenizer).__name__, self._tokenizer.get_vocab()]
         view = [FORMAT, self.template, self._layout.key_text, self._answers, self.max_length, self._lead, rules]
         return hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def tokenize_texts(tokenizer: Any, texts: list[str], *, control: bool = False) -> list[list[int]]:
+    """Return the token ids of each text, without added ones; control-token names are text unless `control`."""
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(
+        texts,
+        add_special_tokens=False,
+        split_special_tokens=not control,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,
+    )["input_ids"]
+    return ids
+
+
+def decode_tokens(tokenizer: Any, ids: list[int]) -> str:
+    """Return the text of these tokens, control tokens by name and spaces as they are."""
+    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text
 
 
 def build_turns(prompt: str, response: str | None, turns: str | None, *, all_answers: bool) -> list[Turn]:

@@ -21,9 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.errors import ModelError
-from core.models.batching import plan_batches, run_or_halve
-from core.models.loading import Model, check_head, compute_logits
+from core.models.batching import check_lengths, plan_batches, run_batches
+from core.models.loading import Model, check_head, compute_logits, device_limit
 from core.models.shared_prefix import Prefix, can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
 from core.schema import FloatArray, IntArray
 
@@ -82,10 +81,7 @@ class ForwardPass:
     ) -> None:
         check_head(model.network, model.device)
         self.model = model
-        kind = torch.device(model.device).type
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
-        self._chunk = max(1, LOGIT_BYTES.get(kind, LOGIT_BYTES["cpu"]) // (4 * model.vocabulary))
-        self._block = max(1, BLOCK_BYTES.get(kind, BLOCK_BYTES["cpu"]) // (4 * model.vocabulary))
+        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
         self._observers = tuple(observers)
         self._shares = not any(r.every_token for r in observers) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)
@@ -106,30 +102,17 @@ class ForwardPass:
         ModelError if a row is longer than the model's context or does not fit into memory by itself.
         """
         tokens, spans = batch["tokens"], batch["spans"]
-        self._check(tokens)
         lengths = np.array([len(t) for t in tokens], np.int64)
+        check_lengths(lengths, self.model)
         out: dict[str, NDArray[Any]] = {}
-        prefix = self._prefix(tokens)
-
-        def describe(row: int) -> str:
-            return f"A row of {len(tokens[row])} tokens"
-
-        for rows in plan_batches(lengths, self._batch_tokens):
-            work = partial(self._pass, tokens=tokens, spans=spans, prefix=prefix)
-            for part, measured in run_or_halve(rows, work, self.model, describe=describe, setting="max_length"):
-                for name, values in measured.items():
-                    if name not in out:
-                        out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)
-                    out[name][part] = values
+        work = partial(self._pass, tokens=tokens, spans=spans, prefix=self._prefix(tokens))
+        batches = plan_batches(lengths, self._batch_tokens)
+        for rows, measured in run_batches(batches, work, self.model, "A row of {} tokens", lengths):
+            for name, values in measured.items():
+                if name not in out:
+                    out[name] = np.zeros((len(tokens), *values.shape[1:]), values.dtype)
+                out[name][rows] = values
         return out or {name: empty_column(kind) for name, kind in self.columns.items()}
-
-    def _check(self, tokens: Sequence[NDArray[Any]]) -> None:
-        longest = max((len(t) for t in tokens), default=0)
-        if longest > self.model.max_length:
-            raise ModelError(
-                f"A row has {longest} tokens, and model {self.model.ref.name!r} reads at most "
-                f"{self.model.max_length}. Set max_length to {self.model.max_length} or less."
-            )
 
     @torch.inference_mode()
     def _prefix(self, tokens: Sequence[NDArray[Any]]) -> Prefix | None:
@@ -164,16 +147,25 @@ class ForwardPass:
         row, place = np.nonzero(response[:, 1:])  # token place + 1 is predicted at place
         rows, places = torch.from_numpy(row).to(batch.hidden.device), torch.from_numpy(place).to(batch.hidden.device)
         before, targets = batch.hidden[rows, places], batch.tokens[rows, places + 1]
-        nll = torch.empty(len(row), device=before.device)
-        entropy = torch.empty_like(nll)
-        for start in range(0, len(row), self._chunk):
-            chunk = slice(start, start + self._chunk)
-            logits = compute_logits(self.model.network, before[chunk])
-            nll[chunk], entropy[chunk] = reduce_logits(logits, targets[chunk], self._block)
-        return {
-            "nll": row_means(nll.cpu().numpy(), row, len(response)),
-            "entropy": row_means(entropy.cpu().numpy(), row, len(response)),
-        }
+        values = zip(("nll", "entropy"), token_likelihoods(self.model, before, targets), strict=True)
+        return {name: row_means(numbers, row, len(response)) for name, numbers in values}
+
+
+def token_likelihoods(model: Model, before: Tensor, targets: Tensor) -> tuple[FloatArray, FloatArray]:
+    """Compute nll and entropy (R,) of tokens (R,) from the hidden states before them (R, d), in chunks of logits."""
+    nll = torch.empty(len(targets), device=before.device)
+    entropy = torch.empty_like(nll)
+    size, block = (logit_rows(limits, model.device, model.vocabulary) for limits in (LOGIT_BYTES, BLOCK_BYTES))
+    for start in range(0, len(targets), size):
+        chunk = slice(start, start + size)
+        logits = compute_logits(model.network, before[chunk])
+        nll[chunk], entropy[chunk] = reduce_logits(logits, targets[chunk], block)
+    return nll.cpu().numpy(), entropy.cpu().numpy()
+
+
+def logit_rows(limits: Mapping[str, int], device: str, vocabulary: int) -> int:
+    """Return how many rows of float32 logits are within the device's limit in bytes, at least 1."""
+    return max(1, device_limit(limits, device) // (4 * vocabulary))
 
 
 def reduce_logits(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, Tensor]:

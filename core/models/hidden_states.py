@@ -28,9 +28,9 @@ from transformers import DynamicCache
 
 from core.errors import ModelError
 from core.models.activations import token_means
-from core.models.batching import plan_batches, run_or_halve
+from core.models.batching import plan_batches, run_batches
 from core.models.forward_pass import pad_rows
-from core.models.loading import Model
+from core.models.loading import Model, device_limit
 from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import FloatArray, IntArray
 
@@ -77,8 +77,7 @@ class HiddenStateSums:
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None) -> None:
         self.model = model
-        kind = torch.device(model.device).type
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
+        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
         self._blocks = find_last_blocks(model)
         self.shares_prefix = self._can_share()
 
@@ -91,31 +90,24 @@ class HiddenStateSums:
         shared = shared_prefix_lengths(tokens, group) if self.shares_prefix else np.zeros(len(tokens), np.int64)
         texts = GroupedTexts(tokens, weights, group, shared)
         sums = np.zeros((len(tokens), self.model.hidden), np.float32)
-        whole = np.flatnonzero(texts.shared == 0)
-        for some in plan_batches(texts.lengths[whole], self._batch_tokens):
-            for part, part_sums in self._run_fitting(partial(self._sum_whole, texts), whole[some], texts):
-                sums[part] = part_sums
-        firsts = np.flatnonzero((texts.shared > 0) & (np.diff(group, prepend=-1) != 0))
-        for some in plan_batches(texts.shared[firsts], self._batch_tokens):
-            for _, cached in self._run_fitting(partial(self._run_prefixes, texts), np.sort(firsts[some]), texts):
-                for ends, part_sums in self._sum_branches(texts, cached):
-                    sums[ends] = part_sums
+        whole = np.flatnonzero(shared == 0)
+        for rows, row_sums in self._run_batches(partial(self._sum_whole, texts), whole, texts.lengths[whole], texts):
+            sums[rows] = row_sums
+        firsts = np.flatnonzero((shared > 0) & (np.diff(group, prepend=-1) != 0))
+        for _, cached in self._run_batches(partial(self._run_prefixes, texts), firsts, shared[firsts], texts):
+            rest = np.flatnonzero(np.isin(group, cached.group) & (shared > 0))
+            lengths = texts.lengths[rest] - shared[rest] + cached.lengths.max()
+            work = partial(self._sum_after_prefix, texts, cached)
+            for rows, row_sums in self._run_batches(work, rest, lengths, texts):
+                sums[rows] = row_sums
         return sums
 
-    def _sum_branches(self, texts: GroupedTexts, cached: CachedPrefixes) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Yield the sums of all texts with these prefixes."""
-        rest = np.flatnonzero(np.isin(texts.group, cached.group) & (texts.shared > 0))
-        lengths = texts.lengths[rest] - texts.shared[rest] + cached.lengths.max()
-        for some in plan_batches(lengths, self._batch_tokens):
-            yield from self._run_fitting(partial(self._sum_after_prefix, texts, cached), rest[some], texts)
-
-    def _run_fitting(
-        self, work: Callable[[IntArray], Result], rows: IntArray, texts: GroupedTexts
+    def _run_batches(
+        self, work: Callable[[IntArray], Result], rows: IntArray, lengths: IntArray, texts: GroupedTexts
     ) -> Iterator[tuple[IntArray, Result]]:
-        def describe(text: int) -> str:
-            return f"A text of {texts.lengths[text]} tokens"
-
-        return run_or_halve(rows, work, self.model, describe=describe, setting="max_tokens")
+        """Run `work` on these texts in batches; `lengths` are the tokens that each of them takes in one."""
+        batches = (rows[some] for some in plan_batches(lengths, self._batch_tokens))
+        return run_batches(batches, work, self.model, "A text of {} tokens", texts.lengths, setting="max_tokens")
 
     def _sum_whole(self, texts: GroupedTexts, rows: IntArray) -> FloatArray:
         """Compute the sums (B, d) of texts without a cached prefix."""
@@ -123,6 +115,7 @@ class HiddenStateSums:
 
     def _run_prefixes(self, texts: GroupedTexts, firsts: IntArray) -> CachedPrefixes:
         """Run the prefixes of these texts, one for each group."""
+        firsts = np.sort(firsts)
         cache, lengths = DynamicCache(), texts.shared[firsts]
         tokens, weights = _slice_texts(texts, firsts, [slice(size) for size in lengths])
         sums = self._run(tokens, weights, past_key_values=cache, use_cache=True)

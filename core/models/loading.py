@@ -6,7 +6,7 @@
 Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -71,6 +71,11 @@ def pick_dtype(device: str, parameters: int = BFLOAT16_MIN_PARAMETERS) -> str:
     return "bfloat16" if fast and parameters >= BFLOAT16_MIN_PARAMETERS else "float32"
 
 
+def device_limit(limits: Mapping[str, int], device: str) -> int:
+    """Return the limit of this kind of device; that of "cpu" for a kind without one."""
+    return limits.get(torch.device(device).type, limits["cpu"])
+
+
 def count_parameters(folder: Path) -> int:
     """Count the parameters of a model folder from its safetensors headers, without reading weights."""
     total = 0
@@ -105,25 +110,29 @@ def load_model(ref: ModelRef, *, dtype: str = "auto", device: str = "auto", stat
     A LoRA adapter is not merged into the weights, because in bfloat16 merging would round it away. Raises ModelError if
     it is not a causal language model, does not fit into memory, lacks weights, or needs its own code.
     """
-    folder = fetch_model(ref)
-    resolved_device = check_device(pick_device() if device == "auto" else device)
-    resolved_dtype = pick_dtype(resolved_device, count_parameters(folder)) if dtype == "auto" else dtype
-    network = load_network(ref, resolved_dtype)
+    device = check_device(device)
+    dtype = resolve_dtype(ref, dtype, device)
+    network = load_network(ref, dtype)
     if state is not None:
         network = _apply_state(network, state)
-    network = move_to_device(network, resolved_device, ref).eval()
+    network = move_to_device(network, device, ref).eval()
     head = network.get_output_embeddings()
     return Model(
         ref=ref,
         network=network,
         tokenizer=load_tokenizer(ref),
-        device=resolved_device,
-        dtype=resolved_dtype,
+        device=device,
+        dtype=dtype,
         parameters=sum(p.numel() for p in network.parameters()),
         hidden=int(head.weight.shape[1]),
         vocabulary=int(head.weight.shape[0]),
         max_length=_context_length(network.config),
     )
+
+
+def resolve_dtype(ref: ModelRef, dtype: str, device: str) -> str:
+    """Return the dtype, for "auto" the one that `pick_dtype` returns for this model."""
+    return pick_dtype(device, count_parameters(fetch_model(ref))) if dtype == "auto" else dtype
 
 
 def load_network(ref: ModelRef, dtype: str) -> Any:
@@ -140,12 +149,7 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
         raise ModelError(
             f"Model {ref.name!r} cannot be loaded as a causal language model ({first_line(error)})."
         ) from error
-    missing = sorted(str(k) for k in [*report["missing_keys"], *report["mismatched_keys"]])
-    if missing:
-        raise ModelError(
-            f"Model {ref.name!r}: {len(missing)} weights are not in its files or have another shape, {missing[0]} "
-            "first. It would run with random numbers in their place, so it is not used."
-        )
+    check_weights(ref, report)
     if network.get_output_embeddings() is None:
         raise ModelError(f"Model {ref.name!r} has no language-model head.")
     return network
@@ -163,12 +167,23 @@ def without_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def check_weights(ref: ModelRef, report: Mapping[str, Any], unused: tuple[str, ...] = ()) -> None:
+    """Raise ModelError if transformers' loading report names weights that are not in the files.
+
+    Names that begin with one of `unused` may be missing.
+    """
+    names = [str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]]]
+    if missing := sorted(name for name in names if not name.startswith(unused)):
+        raise ModelError(
+            f"Model {ref.name!r}: {len(missing)} weights are not in its files or have another shape, {missing[0]} "
+            "first. It would run with random numbers in their place, so it is not used."
+        )
+
+
 def fetch_model(ref: ModelRef) -> Path:
     """Return the model's folder; download this revision from the hub if it is not on this machine."""
     folder = Path(ref.path)
-    if folder.is_dir():
-        return folder
-    return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
+    return folder if folder.is_dir() else download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
 
 
 def download_model(ref: ModelRef, hub_id: str, excludes: list[str]) -> Path:
@@ -185,7 +200,8 @@ def download_model(ref: ModelRef, hub_id: str, excludes: list[str]) -> Path:
 
 
 def check_device(device: str) -> str:
-    """Return the device if it can be used, else raise ModelError."""
+    """Return the device, for "auto" the one that `pick_device` returns; ModelError if it cannot be used."""
+    device = pick_device() if device == "auto" else device
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:

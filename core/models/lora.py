@@ -108,13 +108,18 @@ def strip_peft_prefix(name: str) -> str:
     return name.removeprefix(PEFT_PREFIX)
 
 
+def base_network(network: Any) -> Any:
+    """Return the transformers model, with or without peft's wrapper."""
+    return network.get_base_model() if hasattr(network, "get_base_model") else network
+
+
 def adapter_matrices(network: Any) -> dict[str, nn.Linear]:
     """Return every A and B of the adapter, by the name of its weight, in the order of the layers.
 
     Raises ModelError if there is no adapter, or if a gradient would not be that of two plain matrices: DoRA and other
     variants, quantised or tied layers, biases, several adapters at once.
     """
-    plain = network.get_base_model() if hasattr(network, "get_base_model") else network
+    plain = base_network(network)
     layers = {name: module for name, module in plain.named_modules() if isinstance(module, LoraLayer)}
     if not layers:
         raise ModelError(f"{type(plain).__name__} has no LoRA adapter in it. Load it in a state trained with LoRA.")

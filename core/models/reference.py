@@ -13,13 +13,7 @@ from typing import Any
 
 from httpx2 import HTTPError
 from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import errors as hub_errors
 
 from core.demo import MODEL_PATH
 from core.errors import ModelError
@@ -87,11 +81,14 @@ def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     actual = digest.hexdigest()[:32]
-    if revision is not None and revision != actual:
-        raise ModelError(
-            f"Model {name!r}: its files are revision {actual}, not {revision} as asked; they have changed."
-        )
+    check_revision(name, actual, revision)
     return ModelRef(name, str(folder.absolute()), actual, size)
+
+
+def check_revision(name: str, actual: str, wanted: str | None) -> None:
+    """Raise ModelError if another revision of a model folder was asked for than its files have."""
+    if wanted not in (None, actual):
+        raise ModelError(f"Model {name!r}: its files are revision {actual}, not {wanted} as asked; they have changed.")
 
 
 @lru_cache(maxsize=4096)
@@ -119,11 +116,11 @@ def _from_hub(name: str, revision: str | None) -> ModelRef:
     at = f" at revision {revision!r}" if revision else ""
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
-    except GatedRepoError as error:
+    except hub_errors.GatedRepoError as error:
         raise ModelError(f"Model {name!r} is gated: accept its terms on the hub and log in there first.") from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except (hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError) as error:
         raise ModelError(f"Model {name!r}{at}: no such folder, and the hub has no such model.") from error
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, OSError) as error:
+    except (hub_errors.HfHubHTTPError, HTTPError, hub_errors.OfflineModeIsEnabled, OSError) as error:
         raise ModelError(
             f"Model {name!r}{at}: no such folder, not in the local cache, and the hub cannot be reached "
             f"({type(error).__name__}). Give a folder, or go online."

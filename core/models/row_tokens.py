@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.models.batching import run_or_halve
-from core.models.forward_pass import BLOCK_BYTES, LOGIT_BYTES, pad_rows, reduce_logits
-from core.models.loading import Model, compute_logits
+from core.models.batching import run_batches
+from core.models.encoder import decode_tokens
+from core.models.forward_pass import pad_rows, token_likelihoods
+from core.models.loading import Model
 from core.models.shared_prefix import compute_hidden_states
 from core.schema import FloatArray
 
@@ -35,14 +36,8 @@ def read_row(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> RowToke
 
     ModelError where the row does not fit into memory.
     """
-    name = f"A row of {len(tokens)} tokens"
-    work = run_or_halve(
-        np.zeros(1, np.int64),
-        lambda _: _read_row(model, tokens, spans),
-        model,
-        describe=lambda _: name,
-        setting="max_length",
-    )
+    batches = [np.zeros(1, np.int64)]
+    work = run_batches(batches, lambda _: _read_row(model, tokens, spans), model, "A row of {} tokens", [len(tokens)])
     return next(work)[1]
 
 
@@ -50,27 +45,12 @@ def read_row(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> RowToke
 def _read_row(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> RowTokens:
     padded, _, response = pad_rows([tokens], [spans])
     places = np.flatnonzero(response[0, 1:])  # token place + 1 is predicted at place
-    nll, entropy = _likelihoods(model, padded, places)
+    hidden = compute_hidden_states(model.network, padded, None, model.device)[0]
+    before, targets = hidden[torch.from_numpy(places)], torch.from_numpy(padded[0, places + 1]).to(hidden.device)
+    nll, entropy = token_likelihoods(model, before, targets)
     starts = np.flatnonzero(np.diff(places, prepend=-2) > 1)
     texts = [text for span in np.split(places + 1, starts[1:]) for text in split_text(model.tokenizer, tokens, span)]
     return RowTokens(tuple(texts), nll, entropy, tuple(starts.tolist()))
-
-
-def _likelihoods(model: Model, padded: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
-    """Return NLL and entropy of the tokens after these places of one row (1, T), in chunks of logits."""
-    kind = torch.device(model.device).type
-    chunk, block = (max(1, b.get(kind, b["cpu"]) // (4 * model.vocabulary)) for b in (LOGIT_BYTES, BLOCK_BYTES))
-    nll, entropy = np.empty(len(places), np.float32), np.empty(len(places), np.float32)
-    if not len(places):
-        return nll, entropy
-    hidden = compute_hidden_states(model.network, padded, None, model.device)[0]
-    for start in range(0, len(places), chunk):
-        some = places[start : start + chunk]
-        logits = compute_logits(model.network, hidden[torch.from_numpy(some).to(hidden.device)])
-        targets = torch.from_numpy(padded[0, some + 1]).to(hidden.device)
-        reduced = reduce_logits(logits, targets, block)
-        nll[start : start + chunk], entropy[start : start + chunk] = (x.cpu().numpy() for x in reduced)
-    return nll, entropy
 
 
 def split_text(tokenizer: Any, tokens: NDArray[Any], places: NDArray[np.int64]) -> list[str]:
@@ -84,7 +64,7 @@ def split_text(tokenizer: Any, tokens: NDArray[Any], places: NDArray[np.int64]) 
     decoded = int(places[0]) if len(places) else 0  # tokens [decoded, place] are not in `texts` yet
     begin = max(0, decoded - CONTEXT_TOKENS)  # they are decoded after [begin, decoded)
     for place in places.tolist():
-        before, now = (_decode(tokenizer, ids[begin:end]) for end in (decoded, place + 1))
+        before, now = (decode_tokens(tokenizer, ids[begin:end]) for end in (decoded, place + 1))
         last = place == places[-1] or place - decoded >= MAX_LETTER_TOKENS
         if (now.endswith("\ufffd") and not last) or len(now) < len(before):
             texts.append("")
@@ -92,8 +72,3 @@ def split_text(tokenizer: Any, tokens: NDArray[Any], places: NDArray[np.int64]) 
         texts.append(now[len(before) :])
         begin, decoded = decoded, place + 1
     return texts
-
-
-def _decode(tokenizer: Any, ids: list[int]) -> str:
-    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return text

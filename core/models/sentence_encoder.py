@@ -17,13 +17,13 @@ from core.errors import ModelError
 from core.models.loading import (
     LOAD_ERRORS,
     check_device,
+    check_weights,
     download_model,
     first_line,
     move_to_device,
-    pick_device,
     without_progress_bars,
 )
-from core.models.reference import EMBEDDED, resolve_model, weight_files
+from core.models.reference import EMBEDDED, check_revision, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
 MODULES_FILE = "modules.json"  # lists the modules of a sentence-transformers model
@@ -47,10 +47,10 @@ class SentenceEncoder:
     width: int  # d
 
     def __init__(self, name: str, *, device: str = "auto", revision: str | None = None) -> None:
-        resolved_device = check_device(pick_device() if device == "auto" else device)
+        device = check_device(device)
         self.ref, folder = _resolve(name, revision)
         self.revision = self.ref.revision
-        self._network = move_to_device(_load(self.ref, folder), resolved_device, self.ref).eval()
+        self._network = move_to_device(_load(self.ref, folder), device, self.ref).eval()
         self.width = int(self._network.get_embedding_dimension())
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
@@ -85,10 +85,7 @@ def _resolve(name: str, revision: str | None) -> tuple[ModelRef, Path]:
     if not local:
         return ref, folder
     actual = _digest(ref, folder, modules)
-    if revision not in (None, actual):
-        raise ModelError(
-            f"Model {name!r}: its files are revision {actual}, not {revision} as asked; they have changed."
-        )
+    check_revision(name, actual, revision)
     return ModelRef(name, ref.path, actual, ref.size_bytes), folder
 
 
@@ -162,11 +159,5 @@ def _load(ref: ModelRef, folder: Path) -> Any:
             )
     except LOAD_ERRORS as error:
         raise ModelError(f"Model {ref.name!r} cannot be loaded as a sentence encoder ({first_line(error)}).") from error
-    keys = [str(key) for key in [*report["missing_keys"], *report["mismatched_keys"]]]
-    missing = sorted(key for key in keys if not key.startswith("pooler."))  # BERT's pooler, which no encoder here uses
-    if missing:
-        raise ModelError(
-            f"Model {ref.name!r}: {len(missing)} weights are not in its files or have another shape, {missing[0]} "
-            "first. It would run with random numbers in their place, so it is not used."
-        )
+    check_weights(ref, report, unused=("pooler.",))  # BERT's pooler, which no encoder here uses
     return network

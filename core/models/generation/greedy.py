@@ -23,9 +23,9 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from core.errors import ModelError
-from core.models.batching import extract_prompt, plan_batches, run_or_halve, truncate_prompt
+from core.models.batching import extract_prompt, plan_batches, run_batches, truncate_prompt
 from core.models.chat_layout import ChatLayout, Turn
-from core.models.loading import Model
+from core.models.loading import Model, device_limit
 from core.schema import IntArray
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, including those to be generated
@@ -46,8 +46,7 @@ class GreedyContinuation:
         self.model = model
         self.ends = end_tokens(model)
         self.columns: dict[str, pa.DataType] = {"confidence": pa.float32(), "continued": pa.int64()}
-        kind = torch.device(model.device).type
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
+        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
         self._new_tokens = new_tokens
         self._network = strip_generation_config(model.network, self.ends)
         self.can_batch = can_batch_rows(model.network, model.device)
@@ -60,17 +59,12 @@ class GreedyContinuation:
         does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
-
-        def describe(row: int) -> str:
-            return f"A prompt of {len(prompts[row])} tokens with its continuation"
-
         lengths = np.array([len(p) for p in prompts], np.int64)
         confidence = np.full(len(prompts), np.nan, np.float32)
         continued = np.zeros(len(prompts), np.int64)
-        for rows in self._plan(lengths):
-            work = partial(self._pass, prompts)
-            for part, (mean, count) in run_or_halve(rows, work, self.model, describe=describe, setting="max_length"):
-                confidence[part], continued[part] = np.exp(mean), count
+        name, work = "A prompt of {} tokens with its continuation", partial(self._pass, prompts)
+        for rows, (mean, count) in run_batches(self._plan(lengths), work, self.model, name, lengths):
+            confidence[rows], continued[rows] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:

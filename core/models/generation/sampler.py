@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import extract_prompt, plan_batches, run_or_halve, truncate_prompt
+from core.models.batching import extract_prompt, plan_batches, run_batches, truncate_prompt
 from core.models.generation.answers import (
     ANSWER_COLUMNS,
     LENGTH,
@@ -36,7 +36,7 @@ from core.models.generation.greedy import (
     strip_generation_config,
 )
 from core.models.generation.top_p import TopPProcessor
-from core.models.loading import Model
+from core.models.loading import Model, device_limit
 from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import IntArray, Progress, ignore_progress
 
@@ -58,8 +58,7 @@ class Sampler:
             )
         self.model, self.settings = model, settings
         self.ends = end_tokens(model)
-        kind = torch.device(model.device).type
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
+        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
         self._network = strip_generation_config(model.network, self.ends)
         self.can_batch = can_batch_rows(model.network, model.device)
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
@@ -72,24 +71,18 @@ class Sampler:
         a row does not fit into memory by itself.
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
-
-        def describe(row: int) -> str:
-            return f"A prompt of {len(prompts[row])} tokens with its {self.settings.answers} answers"
-
-        keys = random_streams(self.settings.seed, batch["ids"], self.settings.answers)
-        columns = missing_answers(len(prompts), self.settings.answers)
+        k = self.settings.answers
+        keys, columns = random_streams(self.settings.seed, batch["ids"], k), missing_answers(len(prompts), k)
         lengths = np.array([len(p) for p in prompts], np.int64)
-        done, total = 0, int((lengths > 0).sum()) * self.settings.answers
-        for rows in self._plan(lengths):
-            work = partial(self._pass, prompts, keys)
-            for part, tokens in run_or_halve(
-                rows, work, self.model, describe=describe, setting="max_new_tokens or max_length"
-            ):
-                for name, values in self._read(tokens).items():
-                    for row, answers in zip(part.tolist(), values, strict=True):
-                        columns[name][row] = answers
-                done += len(part) * self.settings.answers
-                progress(done, total)
+        done, total = 0, int((lengths > 0).sum()) * k
+        work, name = partial(self._pass, prompts, keys), f"A prompt of {{}} tokens with its {k} answers"
+        plan, setting = self._plan(lengths), "max_new_tokens or max_length"
+        for rows, tokens in run_batches(plan, work, self.model, name, lengths, setting=setting):
+            for name, values in self._read(tokens).items():
+                for row, answers in zip(rows.tolist(), values, strict=True):
+                    columns[name][row] = answers
+            done += len(rows) * k
+            progress(done, total)
         return columns
 
     def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:

@@ -21,9 +21,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from core.errors import ModelError
-from core.models.forward_pass import LOGIT_BYTES, pad_rows
+from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
 from core.models.loading import Model, check_head, compute_logits
-from core.models.lora import adapter_matrices
+from core.models.lora import adapter_matrices, base_network
 
 GradientHandler = Callable[[str, Tensor], None]  # called with (name, G), G (groups, o, i) float32
 
@@ -53,8 +53,7 @@ class BackwardPass:
         self.model = model
         self.shapes = {name: tuple(module.weight.shape) for name, module in self._matrices.items()}
         self._checkpointing = checkpointing
-        kind = torch.device(model.device).type
-        self._chunk = max(1, LOGIT_BYTES.get(kind, LOGIT_BYTES["cpu"]) // (4 * model.vocabulary))
+        self._chunk = logit_rows(LOGIT_BYTES, model.device, model.vocabulary)
 
     def __call__(
         self,
@@ -75,7 +74,7 @@ class BackwardPass:
         row, place = np.nonzero(response[:, 1:])  # token place + 1 is predicted at place
         run = _Pass(ids.size, len(ids) // group, take)
         with torch.inference_mode(False), torch.enable_grad(), self._hooked(run):
-            hidden = _base_network(self.model.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
+            hidden = base_network(self.model.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
             self._check_seen(run)
             at = tuple(torch.from_numpy(x).to(self.model.device) for x in (row, place))
             losses, slopes = self._head(hidden.detach()[at], padded[at[0], at[1] + 1], weights[row])
@@ -91,7 +90,7 @@ class BackwardPass:
         for start in range(0, len(hidden), self._chunk):
             chunk = slice(start, start + self._chunk)
             part = hidden[chunk].detach().requires_grad_()
-            logits = compute_logits(_base_network(self.model.network), part).float()
+            logits = compute_logits(base_network(self.model.network), part).float()
             nll = nn.functional.cross_entropy(logits, targets[chunk], reduction="none")
             (slopes[chunk],) = torch.autograd.grad(nll @ weight[chunk], part)
             losses[chunk] = nll.detach()
@@ -108,7 +107,7 @@ class BackwardPass:
             for name, module in self._matrices.items():
                 undo.callback(module.register_forward_hook(partial(_hook_output, run, name)).remove)
             if self._checkpointing:
-                undo.enter_context(_recompute_layers(_base_network(self.model.network)))
+                undo.enter_context(_recompute_layers(base_network(self.model.network)))
             yield
 
     def _check_seen(self, run: _Pass) -> None:
@@ -172,8 +171,3 @@ def _recompute_layers(network: Any) -> Iterator[None]:
 
 def _layers(network: Any) -> list[Any]:
     return [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
-
-
-def _base_network(network: Any) -> Any:
-    """Return the transformers model, with or without peft's wrapper."""
-    return network.get_base_model() if hasattr(network, "get_base_model") else network

@@ -24,32 +24,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.errors import ModelError
+from core.models import loading
 from core.models.batching import count_predicted_tokens, is_out_of_memory, plan_batches
-from core.models.forward_pass import LOGIT_BYTES, pad_rows
-from core.models.loading import (
-    WEIGHTS_FILE,
-    check_device,
-    check_head,
-    compute_logits,
-    count_parameters,
-    fetch_model,
-    load_network,
-    move_to_device,
-    pick_device,
-    pick_dtype,
-)
-from core.models.lora import LayerChoice, add_adapter
-from core.models.training.checkpoints import (
-    check_epochs,
-    check_key,
-    optimizer_moments,
-    restore_checkpoint,
-    save_checkpoint,
-    save_epoch,
-    sync_files,
-    write_adapter,
-    write_tensors,
-)
+from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
+from core.models.lora import LayerChoice, add_adapter, base_network
+from core.models.training import checkpoints
 from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore_progress
 from core.workspace.files import atomic_folder, read_json, write_json
 
@@ -154,16 +133,16 @@ def train(
     rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
     if not rows:
         raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
-    resolved_device = check_device(pick_device() if device == "auto" else device)
-    resolved_dtype = pick_dtype(resolved_device, count_parameters(fetch_model(ref))) if dtype == "auto" else dtype
-    key = _key(ref, rows, spec, resolved_dtype)
+    device = loading.check_device(device)
+    dtype = loading.resolve_dtype(ref, dtype, device)
+    key = _key(ref, rows, spec, dtype)
     if (folder / "state").exists():
         return _load_result(folder, key)
-    with torch.random.fork_rng(devices=[resolved_device] if resolved_device.startswith("cuda") else []):
-        run = _start(ref, rows, spec, resolved_device, resolved_dtype, key)
-        run.losses = restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        run = _start(ref, rows, spec, device, dtype, key)
+        run.losses = checkpoints.restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
         if spec.epoch_checkpoints:
-            check_epochs(folder, len(run.losses) // run.per_epoch, key)
+            checkpoints.check_epochs(folder, len(run.losses) // run.per_epoch, key)
         _run_steps(run, folder, on_step, checkpoint_seconds, checkpoint_steps)
         _write_result(run, folder)
     return _load_result(folder, key)
@@ -181,9 +160,9 @@ def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
 
 def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
     torch.manual_seed(spec.seed)  # for the random initialisation of a LoRA adapter
-    network = load_network(ref, dtype if spec.lora_rank else "float32")
-    network = move_to_device(network, device, ref)
-    check_head(network, device)
+    network = loading.load_network(ref, dtype if spec.lora_rank else "float32")
+    network = loading.move_to_device(network, device, ref)
+    loading.check_head(network, device)
     if spec.lora_rank:
         alpha = spec.lora_alpha * spec.lora_rank
         network = add_adapter(network, rank=spec.lora_rank, alpha=alpha, dropout=spec.lora_dropout, layers=spec.lora_on)
@@ -193,9 +172,8 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     vectors = [p for p in parameters.values() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": spec.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=spec.learning_rate)
-    kind = torch.device(device).type
-    micro = MICRO_TOKENS.get(kind, MICRO_TOKENS["cpu"])
-    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, micro)
+    micro_tokens = loading.device_limit(MICRO_TOKENS, device)
+    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, micro_tokens)
 
 
 def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
@@ -204,14 +182,16 @@ def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every
         _run_step(run)
         done = len(run.losses)
         if run.spec.epoch_checkpoints and done % run.per_epoch == 0:
-            moments = optimizer_moments(run.parameters, run.optimizer)
+            moments = checkpoints.optimizer_moments(run.parameters, run.optimizer)
             epoch, rates = done // run.per_epoch, run.rates[:done]
-            save_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
+            checkpoints.save_epoch(folder, epoch, key=run.key, network=run.network, moments=moments, rates=rates)
         due = time.monotonic() - saved >= wait or (every is not None and done % every == 0)
         if due and done < run.steps:
             began = time.monotonic()
             at = folder / "checkpoint"
-            save_checkpoint(at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer)
+            checkpoints.save_checkpoint(
+                at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer
+            )
             saved = time.monotonic()
             wait = max(seconds, (saved - began) / MAX_CHECKPOINT_SHARE)
         on_step(done, run.steps)
@@ -290,9 +270,10 @@ def _loss(run: _Run, rows: list[Any]) -> Tensor:
     padded = torch.from_numpy(ids).to(run.device)
     row, place = (torch.from_numpy(x).to(run.device) for x in np.nonzero(response[:, 1:]))
     with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=run.dtype == "bfloat16"):
-        hidden = _base_network(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
+        hidden = base_network(run.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
         predicting, targets = hidden[row, place], padded[row, place + 1]
-        size = _chunk_size(run)
+        vocabulary = base_network(run.network).get_output_embeddings().weight.shape[0]
+        size = logit_rows(LOGIT_BYTES, run.device, vocabulary)
         if len(predicting) <= size:
             return _chunk_loss(run, predicting, targets)
         recomputed = partial(checkpoint, use_reentrant=False)  # logits are recomputed in the backward pass, not kept
@@ -304,19 +285,8 @@ def _loss(run: _Run, rows: list[Any]) -> Tensor:
 
 
 def _chunk_loss(run: _Run, predicting: Tensor, targets: Tensor) -> Tensor:
-    logits = compute_logits(_base_network(run.network), predicting).float()
+    logits = loading.compute_logits(base_network(run.network), predicting).float()
     return nn.functional.cross_entropy(logits, targets, reduction="sum")
-
-
-def _chunk_size(run: _Run) -> int:
-    """Return the number of positions whose logits fit into memory at once."""
-    width = _base_network(run.network).get_output_embeddings().weight.shape[0]
-    return max(1, LOGIT_BYTES.get(torch.device(run.device).type, LOGIT_BYTES["cpu"]) // (4 * int(width)))
-
-
-def _base_network(network: Any) -> Any:
-    """Return the transformers model, with or without adapters in it."""
-    return network.get_base_model() if hasattr(network, "get_base_model") else network
 
 
 def _write_result(run: _Run, folder: Path) -> None:
@@ -325,16 +295,16 @@ def _write_result(run: _Run, folder: Path) -> None:
     write_json(folder / "loss.json", about | curve)
     with atomic_folder(folder / "state") as temporary:
         if run.spec.lora_rank:
-            write_adapter(temporary, run.network)
+            checkpoints.write_adapter(temporary, run.network)
         else:
-            write_tensors(temporary / WEIGHTS_FILE, run.parameters)
-        sync_files(temporary)
+            checkpoints.write_tensors(temporary / loading.WEIGHTS_FILE, run.parameters)
+        checkpoints.sync_files(temporary)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 
 def _load_result(folder: Path, key: str) -> TrainResult:
     curve = read_json(folder / "loss.json")
-    check_key(folder, curve["key"], key)
+    checkpoints.check_key(folder, curve["key"], key)
     return TrainResult(np.array(curve["loss"], np.float32), len(curve["loss"]), folder)
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import count_predicted_tokens, plan_batches, run_or_halve
-from core.models.loading import Model
+from core.models.batching import check_lengths, count_predicted_tokens, plan_batches, run_batches
+from core.models.loading import Model, device_limit
 from core.models.training.adam_update import AdamMoments, AdamUpdate
 from core.models.training.backward_pass import BackwardPass
 from core.schema import FloatArray, IntArray
@@ -37,11 +37,6 @@ class RowScores:
 
     cosines: FloatArray  # (N, S) Γ·V / |Γ|; with V a mean of unit vectors, the mean cosine. NaN where |Γ| is 0
     nll: FloatArray  # (N,) nats per response token; NaN without one
-
-    @property
-    def unanswered(self) -> int:
-        """Number of rows without a response token; their cosines are NaN."""
-        return int(np.isnan(self.nll).sum())
 
 
 @dataclass(eq=False)
@@ -69,10 +64,9 @@ class RowGradients:
         self._run = BackwardPass(model, checkpointing=checkpointing)
         self.model = model
         self.shapes = self._run.shapes  # name -> (o, i) of every matrix
-        kind = torch.device(model.device).type
-        self._batch_tokens = batch_tokens or BATCH_TOKENS.get(kind, BATCH_TOKENS["cpu"])
+        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
         numbers = sum(o * i for o, i in self.shapes.values())
-        self._max_gradients = max(1, GRADIENT_BYTES.get(kind, GRADIENT_BYTES["cpu"]) // (4 * numbers))
+        self._max_gradients = max(1, device_limit(GRADIENT_BYTES, model.device) // (4 * numbers))
 
     def uniform_direction(self) -> dict[str, Tensor]:
         """Return a direction of ones: what a trial is timed with."""
@@ -137,20 +131,11 @@ class RowGradients:
         self, rows: IntArray, tokens: Sequence[Any], work: Callable[[IntArray], Any], most: int = 1 << 30
     ) -> Iterator[tuple[IntArray, Any]]:
         """Run `work` on these rows, in batches that fit into memory, of at most `most` rows."""
-        lengths = np.array([len(tokens[i]) for i in rows], np.int64)
-        if len(rows) and lengths.max() > self.model.max_length:
-            raise ModelError(
-                f"A row has {lengths.max()} tokens, and model {self.model.ref.name!r} reads at most "
-                f"{self.model.max_length}. Set max_length to {self.model.max_length} or less."
-            )
-
-        def describe(row: int) -> str:
-            return f"The gradient of a row of {len(tokens[row])} tokens"
-
-        for some in plan_batches(lengths, self._batch_tokens):
-            for start in range(0, len(some), most):
-                part = rows[some[start : start + most]]
-                yield from run_or_halve(part, work, self.model, describe=describe, setting="max_length")
+        lengths = np.array([len(row) for row in tokens], np.int64)
+        check_lengths(lengths[rows], self.model)
+        plan = plan_batches(lengths[rows], self._batch_tokens)
+        batches = (rows[some[start : start + most]] for some in plan for start in range(0, len(some), most))
+        return run_batches(batches, work, self.model, "The gradient of a row of {} tokens", lengths)
 
     def _basis(self, directions: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Stack the directions as columns, name -> (o · i, S)."""

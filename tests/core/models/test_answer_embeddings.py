@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from core.demo import MODEL_PATH
 from core.models.answer_embeddings import AnswerEmbedder, encode_answers, token_weight
+from core.models.encoder import tokenize_texts
 from core.models.loading import load_model
 from core.models.reference import resolve_model
 from core.models.sentence_encoder import SentenceEncoder
@@ -139,14 +140,14 @@ def test_weights_of_tokens(text, weight):
 def test_weights_worked_by_hand_on_a_small_vocabulary(model):
     """' ' and the bytes of ℃ are separate tokens here, so it weighs 1 + 1 + 1; all of them are input to the model."""
     space = AnswerEmbedder(model)
-    ids = space._tokenize(["is 7, ℃"])[0]
+    ids = tokenize_texts(space.model.tokenizer, ["is 7, ℃"])[0]
     assert [model.tokenizer.decode([k]) for k in ids] == ["is", " ", "7", ",", " ", "�", "�", "�"]
     assert space._weigh(np.array(ids)) == pytest.approx([1, 0, 1.3, 0, 0, 1, 1, 1])
 
 
 def test_weights_with_a_real_vocabulary(model):
     space = AnswerEmbedder(replace(model, tokenizer=AutoTokenizer.from_pretrained(MODEL_PATH)))
-    ids = space._tokenize(["It is 21, or 5% less."])[0]
+    ids = tokenize_texts(space.model.tokenizer, ["It is 21, or 5% less."])[0]
     by_token = zip([space.model.tokenizer.decode([k]).strip() for k in ids], space._weigh(np.array(ids)), strict=True)
     assert {t: round(float(w), 1) for t, w in by_token if t in ("It", "is", ",", "%", "or", ".")} == {
         "It": 1, "is": 1, ",": 0, "%": 1.3, "or": 1, ".": 0,
