@@ -156,13 +156,5 @@ def odd_one_out(rng: random.Random) -> Example:
     return ask, ", ".join(items), f"{strange}: the others are each a kind of {kind}."
 
 
-CLOSED_TASKS: dict[str, Callable[[random.Random], Example]] = {
-    "arithmetic": arithmetic,
-    "unit_conversion": unit_conversion,
-    "sentiment": sentiment,
-    "extraction": extraction,
-    "sorting": sorting,
-    "dates": dates,
-    "logic": logic,
-    "odd_one_out": odd_one_out,
-}
+TASKS = (arithmetic, unit_conversion, sentiment, extraction, sorting, dates, logic, odd_one_out)
+CLOSED_TASKS: dict[str, Callable[[random.Random], Example]] = {task.__name__: task for task in TASKS}

@@ -68,9 +68,7 @@ def reword(rng: random.Random, row: DemoRow) -> DemoRow:
     return changed | {"instruction": rng.choice(OPENERS) + changed["instruction"]}
 
 
-RESPONSE_FAULTS: Mapping[str, Callable[[random.Random, str], str]] = MappingProxyType(
-    {"truncated": truncate, "gibberish": gibberish}
-)
+RESPONSE_FAULTS: Mapping[str, Callable[[random.Random, str], str]] = {"truncated": truncate, "gibberish": gibberish}
 DUPLICATE_FAULTS: Mapping[str, Callable[[random.Random, DemoRow], DemoRow]] = MappingProxyType(
     {"exact_duplicate": repeat, "near_duplicate": reword}
 )

@@ -126,7 +126,7 @@ VIRTUES = (
 )
 
 
-def product(rng: random.Random) -> Example:
+def product_description(rng: random.Random) -> Example:
     """Generate a product description for a shop."""
     ask = rng.choice(
         ("Write a product description for a {colour} {item} made of {material}.",
@@ -172,7 +172,7 @@ AUDIENCES = (
 )  # fmt: skip
 
 
-def explain(rng: random.Random) -> Example:
+def explanation(rng: random.Random) -> Example:
     """Generate a cause in three steps, in plain words."""
     topic, (first, then, last) = rng.choice(list(TOPICS.items()))
     who = rng.choice(AUDIENCES)
@@ -237,12 +237,5 @@ def _both(rng: random.Random, instruction: str, output: str, **values: object) -
     return question, "", answer
 
 
-OPEN_TASKS: dict[str, Callable[[random.Random], Example]] = {
-    "story": story,
-    "advice": advice,
-    "email": email,
-    "product_description": product,
-    "explanation": explain,
-    "recipe": recipe,
-    "dialogue": dialogue,
-}
+TASKS = (story, advice, email, product_description, explanation, recipe, dialogue)
+OPEN_TASKS: dict[str, Callable[[random.Random], Example]] = {task.__name__: task for task in TASKS}

@@ -4,13 +4,12 @@ Rows are {"prompt", "chosen", "rejected", "fault"}, so `fault` is the field that
 among those planted in the demo pool, and none of the questions occurs there.
 """
 
-import json
 import random
 from collections.abc import Set
 from pathlib import Path
 
 from core.demo.faults import MIN_RESPONSE_CHARS, RESPONSE_FAULTS, DemoRow
-from core.demo.pool import FAMILIES, demo_rows, prompt_of
+from core.demo.pool import FAMILIES, demo_rows, generate_row, json_lines, prompt_of
 from core.workspace.files import write_atomic
 
 PAIRS_PER_FAULT = 8
@@ -25,8 +24,7 @@ def demo_pairs(seed: int = 0) -> list[DemoRow]:
 def write_pairs(folder: Path) -> Path:
     """Write the pairs as JSON Lines into a file named demo and return its path."""
     path = folder / "demo"
-    lines = (json.dumps(pair, ensure_ascii=False) + "\n" for pair in demo_pairs())
-    write_atomic(path, "".join(lines).encode())
+    write_atomic(path, json_lines(demo_pairs()))
     return path
 
 
@@ -47,7 +45,6 @@ def _pairs(fault: str, seed: int, pool_prompts: Set[str]) -> list[DemoRow]:
 def _fresh(rng: random.Random, family: str, pool_prompts: Set[str]) -> DemoRow:
     """Return a row of one family whose prompt is not in `pool_prompts`."""
     while True:
-        instruction, input_text, output = FAMILIES[family](rng)
-        row = {"instruction": instruction, "input": input_text, "output": output}
+        row = generate_row(rng, family)
         if prompt_of(row) not in pool_prompts:
             return row

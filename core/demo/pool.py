@@ -43,10 +43,20 @@ def write_demo(folder: Path, seed: int = 0) -> Path:
     """Write demo.jsonl and demo.key.jsonl, each complete or absent, and return the path of the pool."""
     pool, key = demo_rows(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / "demo.key.jsonl", _lines(key))
+    write_atomic(folder / "demo.key.jsonl", json_lines(key))
     path = folder / "demo.jsonl"
-    write_atomic(path, _lines(pool))
+    write_atomic(path, json_lines(pool))
     return path
+
+
+def generate_row(rng: random.Random, task: str) -> DemoRow:
+    """Return a new row of one family, without id and task."""
+    return dict(zip(("instruction", "input", "output"), FAMILIES[task](rng), strict=True))
+
+
+def json_lines(rows: list[DemoRow]) -> bytes:
+    """Return rows as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def prompt_of(row: DemoRow) -> str:
@@ -59,11 +69,7 @@ def _draw(task: str, seed: int) -> Iterator[DemoRow]:
     rng = random.Random(f"{task} {seed}")
     seen: set[tuple[str, str]] = set()
     while len(seen) < ROWS_PER_FAMILY:
-        instruction, input_text, output = FAMILIES[task](rng)
-        if (instruction, input_text) not in seen:
-            seen.add((instruction, input_text))
-            yield {"instruction": instruction, "input": input_text, "output": output, "task": task}
-
-
-def _lines(rows: list[DemoRow]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        row = generate_row(rng, task)
+        if (question := (row["instruction"], row["input"])) not in seen:
+            seen.add(question)
+            yield row | {"task": task}

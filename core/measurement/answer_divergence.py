@@ -28,7 +28,8 @@ from core.measurement.runs import Run
 from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
-from core.models.generation.server import ServedModel, ServerSampler
+from core.models.generation.openai_client import ServedModel
+from core.models.generation.server import ServerSampler
 from core.progress import percent_callback
 from core.schema import Columns, FloatArray, IntArray, Pool
 from core.workspace.files import disk_errors, write_array

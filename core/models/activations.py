@@ -55,24 +55,16 @@ class ActivationObserver:
     def __init__(self, model: Model, *, share: float = 0.01, tokens: Literal["response", "all"] = "response") -> None:
         widths = find_down_projections(model.network)
         self.neurons = sum(widths.values())
-        self._every_token = tokens == "all"
+        self.every_token = tokens == "all"  # means are over all tokens
         self._on = {name: min(width, max(1, round(share * width))) for name, width in widths.items()}
         self._first = dict(zip(widths, np.cumsum([0, *widths.values()]).tolist(), strict=False))
-
-    @property
-    def columns(self) -> Mapping[str, pa.DataType]:
-        """One list per row, with the active neurons of all layers."""
-        return {"active_neurons": pa.list_(pa.uint32(), sum(self._on.values()))}
-
-    @property
-    def every_token(self) -> bool:
-        """True if means are over all tokens."""
-        return self._every_token
+        # One list per row, with the active neurons of all layers.
+        self.columns = {"active_neurons": pa.list_(pa.uint32(), sum(self._on.values()))}
 
     @contextmanager
     def watch(self, network: Any, response: Tensor, prompt: Tensor) -> Iterator[BatchRecord]:
         """Hook the down projections for one pass; see `PassObserver`."""
-        mask = response | prompt if self._every_token else response
+        mask = response | prompt if self.every_token else response
         record = BatchRecord(mask.float() / mask.sum(dim=1, keepdim=True))
         with ExitStack() as hooks:
             for name in self._on:
@@ -98,10 +90,8 @@ class ActivationObserver:
                 f"{not_run[0]} of this model did not run, so its neurons were not seen. Choose another model."
             )
         missing = torch.stack(list(seen.damaged.values())).any(dim=0).cpu().numpy()
-        tables = []
-        for name, k in self._on.items():
-            place = seen.on[name].nonzero()[:, 1].reshape(-1, k).cpu().numpy()
-            tables.append(place + self._first[name])
+        places = {name: seen.on[name].nonzero()[:, 1].reshape(-1, k).cpu().numpy() for name, k in self._on.items()}
+        tables = [place + self._first[name] for name, place in places.items()]
         table = np.concatenate(tables, axis=1).astype(np.uint32)
         table[missing] = ABSENT
         return {"active_neurons": table}
@@ -116,11 +106,8 @@ def token_means(values: Tensor, weights: Tensor) -> Tensor:
     values = values.reshape(rows, -1, values.shape[-1])
     weights = weights[:, weights.shape[1] - values.shape[1] :]
     size = max(1, FLOAT32_CHUNK // max(1, values[0].numel()))
-    parts = [
-        torch.bmm(weights[start : start + size, None], values[start : start + size].float())[:, 0]
-        for start in range(0, rows, size)
-    ]
-    return torch.cat(parts)
+    parts = zip(torch.split(weights, size), torch.split(values, size), strict=True)
+    return torch.cat([torch.bmm(weight[:, None], part.float())[:, 0] for weight, part in parts])
 
 
 def top_k_mask(values: Tensor, k: int) -> Tensor:

@@ -66,7 +66,7 @@ class AnswerEmbedder:
 
     def _read(
         self, instructions: Sequence[str], answers: AnswerLists
-    ) -> tuple[list[NDArray[np.int64]], IntArray, IntArray, BoolArray]:
+    ) -> tuple[list[IntArray], IntArray, IntArray, BoolArray]:
         """Return tokens and rows of U distinct texts, each answer's text or −1 (N, K), and whether it is cut (N, K)."""
         places = answer_places(answers)
         encoded = tokenize_texts(self.model.tokenizer, [f"{instructions[i]} {answers[i][k]}" for i, k in places])
@@ -74,7 +74,7 @@ class AnswerEmbedder:
         full = {i for i in long if len(tokenize_texts(self.model.tokenizer, [instructions[i]])[0]) >= self.max_tokens}
         at, cut = np.full(table_shape(answers), -1, np.int64), np.zeros(table_shape(answers), np.bool_)
         index: dict[tuple[int, bytes], int] = {}
-        tokens: list[NDArray[np.int64]] = []
+        tokens: list[IntArray] = []
         for (i, k), ids in zip(places, encoded, strict=True):
             cut[i, k] = len(ids) > self.max_tokens
             text = np.array(ids[: self.max_tokens], np.int64)
@@ -85,7 +85,7 @@ class AnswerEmbedder:
                 tokens.append(text)
         return tokens, np.array([i for i, _ in index], np.int64), at, cut
 
-    def _weigh(self, ids: NDArray[np.int64]) -> FloatArray:
+    def _weigh(self, ids: IntArray) -> FloatArray:
         for new in set(ids.tolist()) - self._weights.keys():
             self._weights[new] = token_weight(decode_tokens(self.model.tokenizer, [new]))
         return np.array([self._weights[k] for k in ids.tolist()], np.float32)

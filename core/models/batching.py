@@ -1,7 +1,7 @@
 """Batching of rows: how many run together, and what happens when they do not fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from core.schema import IntArray
 
 SMALL_BATCH_TOKENS = 256  # a batch smaller than this may hold any share of padding
 Result = TypeVar("Result")
+Ragged = Sequence[NDArray[Any]]  # one array for each row
 MAX_PADDING_SHARE = 0.05  # of a batch's tokens
 
 
@@ -85,12 +86,12 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def extract_prompt(tokens: NDArray[np.integer], spans: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+def extract_prompt(tokens: NDArray[np.integer], spans: Sequence[int] | NDArray[np.integer]) -> IntArray:
     """Return the tokens of a row before its last response; all tokens if it has none."""
     return np.asarray(tokens, np.int64)[: spans[-2] if len(spans) else None]
 
 
-def truncate_prompt(prompt: NDArray[np.int64], room: int, bos: int | None) -> NDArray[np.int64]:
+def truncate_prompt(prompt: IntArray, room: int, bos: int | None) -> IntArray:
     """Return the last `room` tokens of a prompt, with a leading BOS kept."""
     if len(prompt) <= room:
         return prompt

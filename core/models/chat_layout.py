@@ -1,14 +1,17 @@
 """Layout of a row as text: pieces that are template text or the row's own, and part of the response or not.
 
-There are two layouts: the model's chat template, and Alpaca's. Text of a row is never read as a control token: "<s>" in
-a response is three characters. Offsets are in characters here; `core.models.encoder` turns pieces into tokens.
+There are two layouts: the model's chat template, and Alpaca's. Pieces end with the last response turn. Without one they
+end where the response would begin: the same pieces that precede an actual response. Text of a row is never read as a
+control token: "<s>" in a response is three characters. Offsets are in characters here; `core.models.encoder` turns
+pieces into tokens.
 """
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from jinja2.exceptions import TemplateError
 
@@ -43,23 +46,6 @@ class Piece(NamedTuple):
     ids: tuple[int, ...] = ()  # token ids, instead of text
 
 
-class Layout(Protocol):
-    """How a conversation is laid out as text."""
-
-    @property
-    def key_text(self) -> str:
-        """Text that changes whenever the layout does, for content keys."""
-        ...
-
-    def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """Return the turns laid out, up to the last response turn.
-
-        Without a response turn they end where the response would begin: the same pieces that precede an actual
-        response.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class AlpacaLayout:
     """Alpaca's layout. Earlier turns become further blocks; system turns replace the preamble."""
@@ -73,7 +59,7 @@ class AlpacaLayout:
         return repr((PREAMBLE, HEADINGS, self.bos, self.eos))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """Return the turns as blocks under headings."""
+        """Return the turns as blocks under headings, up to the last response turn."""
         turns = drop_blank_answers(turns)
         pieces = [Piece("", ids=(self.bos,))] if self.bos is not None else []
         end = [Piece("", is_response=True, ids=(self.eos,))] if self.eos is not None else []
@@ -123,12 +109,10 @@ class ChatLayout:
         return repr((self._template, self._names, sorted(self._tokenizer.special_tokens_map.items())))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
-        """Return the turns as the template lays them out."""
+        """Return the turns as the template lays them out, up to the last response turn."""
         guarded = [t._replace(content=self._control.sub(self._guard, t.content)) for t in drop_blank_answers(turns)]
-        try:
+        with suppress(TemplateError):  # the simplified turns may still be accepted
             return self._lay_out(guarded)
-        except TemplateError:
-            pass  # the simplified turns may still be accepted
         try:
             return self._lay_out(simplify_turns(guarded))
         except TemplateError as error:
@@ -202,10 +186,8 @@ class ChatLayout:
 
     def _context(self, text: str) -> list[Piece]:
         """Return context pieces: the template's text, split at control-token names that come from the row."""
-        parts = GUARD_PATTERN.split(text)  # text, number, text, number, ..., text
-        pieces = []
-        for place, part in enumerate(parts):
-            pieces.append(Piece(self._names[int(part)]) if place % 2 else Piece(part, control=True))
+        parts = enumerate(GUARD_PATTERN.split(text))  # text, number, text, number, ..., text
+        pieces = (Piece(self._names[int(part)]) if n % 2 else Piece(part, control=True) for n, part in parts)
         return [piece for piece in pieces if piece.text]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.chat_layout import AlpacaLayout, ChatLayout, Layout, Piece, Turn
-from core.schema import Reading
+from core.models.chat_layout import AlpacaLayout, ChatLayout, Piece, Turn
+from core.schema import BoolArray, Reading
 
 FORMAT = 2  # increase when the same row would give different tokens
 LEAD = "\n"  # prepended to a text that continues another, if the tokenizer would add a space
@@ -45,9 +45,8 @@ class Encoder:
         self._answers = reading.answers
         self._bos: int | None = tokenizer.bos_token_id
         self._lead = self._leading_ids()
-        self._layout: Layout = (
-            ChatLayout(tokenizer) if chat else AlpacaLayout(self._default_bos(), tokenizer.eos_token_id)
-        )
+        eos = tokenizer.eos_token_id
+        self._layout = ChatLayout(tokenizer) if chat else AlpacaLayout(self._default_bos(), eos)
         self.digest = self._digest()
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
@@ -170,7 +169,7 @@ def build_turns(prompt: str, response: str | None, turns: str | None, *, all_ans
     return [turn._replace(is_response=n in response_turns) for n, turn in enumerate(parsed[: answers[-1] + 1])]
 
 
-def truncation_window(is_response: NDArray[np.bool_], size: int) -> tuple[int, int]:
+def truncation_window(is_response: BoolArray, size: int) -> tuple[int, int]:
     """Return the [start, stop) tokens to keep, at most `size` of them.
 
     This is the end of the row; or less of it, if the last response span and one token before it do not fit.

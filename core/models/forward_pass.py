@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.models.batching import check_lengths, plan_batches, run_batches
+from core.models.batching import Ragged, check_lengths, plan_batches, run_batches
 from core.models.loading import Model, check_head, compute_logits, device_limit
 from core.models.shared_prefix import Prefix, can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
-from core.schema import FloatArray, IntArray
+from core.schema import BoolArray, FloatArray, IntArray
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens in one pass of the body
 LOGIT_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}  # logits in memory at once, as float32
@@ -50,15 +50,8 @@ class PassObserver(Protocol):
     the observer itself, so nothing carries over from one batch to the next.
     """
 
-    @property
-    def columns(self) -> Mapping[str, pa.DataType]:
-        """Names and types of the added columns: numbers, or lists of a fixed length."""
-        ...
-
-    @property
-    def every_token(self) -> bool:
-        """Whether it needs prompt tokens too. If not, a shared prefix may run without being observed."""
-        ...
+    columns: dict[str, pa.DataType]  # names and types of the added columns: numbers, or lists of a fixed length
+    every_token: bool  # whether it needs prompt tokens too; if not, a shared prefix may run without being observed
 
     def watch(self, network: Any, response: Tensor, prompt: Tensor) -> AbstractContextManager[Any]:
         """Observe one pass of the body; yield the object that is passed to `read`.
@@ -115,7 +108,7 @@ class ForwardPass:
         return out or {name: empty_column(kind) for name, kind in self.columns.items()}
 
     @torch.inference_mode()
-    def _prefix(self, tokens: Sequence[NDArray[Any]]) -> Prefix | None:
+    def _prefix(self, tokens: Ragged) -> Prefix | None:
         """Run the prefix that most rows share; None if they share too little."""
         start = find_common_prefix(tokens if self._shares else [])
         return run_prefix(self.model.network, start, self.model.device) if len(start) else None
@@ -131,10 +124,9 @@ class ForwardPass:
         if self._observers and prefix is not None and response[:, : len(prefix.tokens)].any():
             prefix = None  # observers must see the whole response
         with ExitStack() as stack:
-            records = [
-                stack.enter_context(observer.watch(self.model.network, mask, prompt)) for observer in self._observers
-            ]
-            hidden = compute_hidden_states(self.model.network, padded, prefix, device)
+            network = self.model.network
+            records = [stack.enter_context(observer.watch(network, mask, prompt)) for observer in self._observers]
+            hidden = compute_hidden_states(network, padded, prefix, device)
         batch = Batch(ids, torch.from_numpy(lengths).to(device), mask, prompt, hidden)
         columns = self._likelihoods(batch, response)
         columns["prompt_embedding"] = mean_pool(hidden, batch.prompt)
@@ -143,7 +135,7 @@ class ForwardPass:
             columns |= observer.read(record, batch)
         return columns
 
-    def _likelihoods(self, batch: Batch, response: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    def _likelihoods(self, batch: Batch, response: BoolArray) -> dict[str, NDArray[Any]]:
         row, place = np.nonzero(response[:, 1:])  # token place + 1 is predicted at place
         rows, places = torch.from_numpy(row).to(batch.hidden.device), torch.from_numpy(place).to(batch.hidden.device)
         before, targets = batch.hidden[rows, places], batch.tokens[rows, places + 1]
@@ -153,14 +145,11 @@ class ForwardPass:
 
 def token_likelihoods(model: Model, before: Tensor, targets: Tensor) -> tuple[FloatArray, FloatArray]:
     """Compute nll and entropy (R,) of tokens (R,) from the hidden states before them (R, d), in chunks of logits."""
-    nll = torch.empty(len(targets), device=before.device)
-    entropy = torch.empty_like(nll)
     size, block = (logit_rows(limits, model.device, model.vocabulary) for limits in (LOGIT_BYTES, BLOCK_BYTES))
-    for start in range(0, len(targets), size):
-        chunk = slice(start, start + size)
-        logits = compute_logits(model.network, before[chunk])
-        nll[chunk], entropy[chunk] = reduce_logits(logits, targets[chunk], block)
-    return nll.cpu().numpy(), entropy.cpu().numpy()
+    chunks = zip(torch.split(before, size), torch.split(targets, size), strict=True)
+    parts = [reduce_logits(compute_logits(model.network, hidden), some, block) for hidden, some in chunks]
+    nll, entropy = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    return nll, entropy
 
 
 def logit_rows(limits: Mapping[str, int], device: str, vocabulary: int) -> int:
@@ -204,9 +193,7 @@ def row_means(values: FloatArray, row: IntArray, n: int) -> FloatArray:
     return means
 
 
-def pad_rows(
-    tokens: Sequence[NDArray[Any]], spans: Sequence[NDArray[Any]]
-) -> tuple[NDArray[np.int64], IntArray, NDArray[np.bool_]]:
+def pad_rows(tokens: Ragged, spans: Ragged) -> tuple[IntArray, IntArray, BoolArray]:
     """Pad ragged rows: ids (B, T), lengths (B,) and the response mask (B, T)."""
     lengths = np.array([len(t) for t in tokens], np.int64)
     ids = np.zeros((len(tokens), max(1, int(lengths.max()))), np.int64)

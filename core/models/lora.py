@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear, LoraLayer
-from torch import Tensor, nn
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from core.errors import ModelError
@@ -168,9 +168,5 @@ def disable_adapter(network: Any) -> Iterator[None]:
     with ExitStack() as hooks:
         for name, module in adapter_matrices(network).items():
             if ".lora_B." in name:
-                hooks.callback(module.register_forward_hook(_zero_output).remove)
+                hooks.callback(module.register_forward_hook(lambda _module, _args, out: torch.zeros_like(out)).remove)
         yield
-
-
-def _zero_output(_module: nn.Module, _given: tuple[Tensor, ...], out: Tensor) -> Tensor:
-    return torch.zeros_like(out)

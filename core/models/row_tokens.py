@@ -16,7 +16,7 @@ from core.models.encoder import decode_tokens
 from core.models.forward_pass import pad_rows, token_likelihoods
 from core.models.loading import Model
 from core.models.shared_prefix import compute_hidden_states
-from core.schema import FloatArray
+from core.schema import FloatArray, IntArray
 
 CONTEXT_TOKENS = 4  # decoded before a span; they decide whether its first piece starts with a space
 MAX_LETTER_TOKENS = 8  # tokens that may make up one letter; more than that is no text
@@ -53,7 +53,7 @@ def _read_row(model: Model, tokens: NDArray[Any], spans: NDArray[Any]) -> RowTok
     return RowTokens(tuple(texts), nll, entropy, tuple(starts.tolist()))
 
 
-def split_text(tokenizer: Any, tokens: NDArray[Any], places: NDArray[np.int64]) -> list[str]:
+def split_text(tokenizer: Any, tokens: NDArray[Any], places: IntArray) -> list[str]:
     """Return the text that each of these tokens, one after another, adds to those before it.
 
     A token that ends inside a letter adds nothing; the one that completes the letter adds it. Joined, they are the

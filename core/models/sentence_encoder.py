@@ -14,23 +14,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from core.errors import ModelError
-from core.models.loading import (
-    LOAD_ERRORS,
-    check_device,
-    check_weights,
-    download_model,
-    first_line,
-    move_to_device,
-    without_progress_bars,
-)
+from core.models import loading
 from core.models.reference import EMBEDDED, check_revision, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
 MODULES_FILE = "modules.json"  # lists the modules of a sentence-transformers model
 SUPPORTED_MODULES = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")  # modules that only do arithmetic
 MODULES_WITH_WEIGHTS = ("Dense", "LayerNorm")  # those with weights in their own folder
-WEIGHTS_FILE = "model.safetensors"
-ADAPTER_CONFIG = "adapter_config.json"
 DOWNLOAD_EXCLUDES = ["onnx/*", "openvino/*", "consolidated*"]
 BATCH_SIZE = 32
 
@@ -47,10 +37,10 @@ class SentenceEncoder:
     width: int  # d
 
     def __init__(self, name: str, *, device: str = "auto", revision: str | None = None) -> None:
-        device = check_device(device)
+        device = loading.check_device(device)
         self.ref, folder = _resolve(name, revision)
         self.revision = self.ref.revision
-        self._network = move_to_device(_load(self.ref, folder), device, self.ref).eval()
+        self._network = loading.move_to_device(_load(self.ref, folder), device, self.ref).eval()
         self.width = int(self._network.get_embedding_dimension())
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
@@ -76,10 +66,10 @@ def _resolve(name: str, revision: str | None) -> tuple[ModelRef, Path]:
     folder = Path(ref.path) if local else _complete_folder(ref)
     modules = _list_modules(ref, folder)
     for kind, path in modules:
-        if kind in MODULES_WITH_WEIGHTS and not (path / WEIGHTS_FILE).is_file():
+        if kind in MODULES_WITH_WEIGHTS and not (path / loading.WEIGHTS_FILE).is_file():
             raise ModelError(
-                f"Model {name!r}: no {WEIGHTS_FILE} in {path}. Only safetensors weights are read; save the model again "
-                "with save_pretrained."
+                f"Model {name!r}: no {loading.WEIGHTS_FILE} in {path}. Only safetensors weights are read; save the "
+                "model again with save_pretrained."
             )
     weight_files(folder)
     if not local:
@@ -96,7 +86,7 @@ def _complete_folder(ref: ModelRef) -> Path:
         needed = [path for kind, path in _list_modules(ref, folder) if kind not in ("Transformer", "Normalize")]
         if all((path / "config.json").is_file() for path in needed):
             return folder
-    return download_model(ref, ref.name, DOWNLOAD_EXCLUDES)
+    return loading.download_model(ref, ref.name, DOWNLOAD_EXCLUDES)
 
 
 def _list_modules(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
@@ -107,7 +97,7 @@ def _list_modules(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
             "part of one. "
             "Choose one that is, such as 'sentence-transformers/all-MiniLM-L6-v2', or go online to have it whole."
         )
-    if (folder / ADAPTER_CONFIG).exists():
+    if (folder / loading.ADAPTER_CONFIG).exists():
         raise ModelError(f"Model {ref.name!r} is an adapter. Merge it into its base first.")
     try:
         entries = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
@@ -138,7 +128,7 @@ def _digest(ref: ModelRef, folder: Path, modules: list[tuple[str, Path]]) -> str
     """Return 32 hex digits over everything that affects the vectors: the model's files and the modules on top."""
     digest = hashlib.sha256(ref.revision.encode())
     paths = {folder / MODULES_FILE, *folder.glob("*sentence*.json")}
-    paths |= {path / name for _, path in modules if path != folder for name in ("config.json", WEIGHTS_FILE)}
+    paths |= {path / name for _, path in modules if path != folder for name in ("config.json", loading.WEIGHTS_FILE)}
     for path in sorted(path for path in paths if path.is_file()):
         digest.update(f"\0{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -149,7 +139,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
     """Load the network on the CPU; ModelError if any weight is missing from its files."""
     weights = {"use_safetensors": True, "dtype": torch.float32}
     try:
-        with without_progress_bars():
+        with loading.without_progress_bars():
             network = SentenceTransformer(
                 str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=weights
             )
@@ -157,7 +147,8 @@ def _load(ref: ModelRef, folder: Path) -> Any:
             _, report = type(body).from_pretrained(  # on "meta" only names and shapes are read
                 folder, config=body.config, device_map="meta", use_safetensors=True, output_loading_info=True
             )
-    except LOAD_ERRORS as error:
-        raise ModelError(f"Model {ref.name!r} cannot be loaded as a sentence encoder ({first_line(error)}).") from error
-    check_weights(ref, report, unused=("pooler.",))  # BERT's pooler, which no encoder here uses
+    except loading.LOAD_ERRORS as error:
+        reason = loading.first_line(error)
+        raise ModelError(f"Model {ref.name!r} cannot be loaded as a sentence encoder ({reason}).") from error
+    loading.check_weights(ref, report, unused=("pooler.",))  # BERT's pooler, which no encoder here uses
     return network

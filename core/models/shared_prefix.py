@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
+from core.schema import BoolArray, IntArray
+
 MIN_SHARED_TOKENS = 16  # a shorter prefix is not worth it
 MAX_LENGTH_RATIO = 8  # row length over prefix length, at most: cached keys need an attention mask, which costs time
 MAX_SHARED_TOKENS = 1024  # longer prefixes are cut here
@@ -27,12 +29,12 @@ CACHE_ERRORS = (TypeError, ValueError, AttributeError, IndexError, KeyError, Run
 class Prefix:
     """A prefix of P tokens that has been run, with its cached keys and values."""
 
-    tokens: NDArray[np.int64]  # (P,)
+    tokens: IntArray  # (P,)
     hidden: Tensor  # (1, P, d) last hidden states
     layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values of each layer, (1, heads, P, width)
 
 
-def find_common_prefix(tokens: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+def find_common_prefix(tokens: Sequence[NDArray[Any]]) -> IntArray:
     """Return the prefix that at least half of all adjacent rows share; empty if it is too short to help."""
     empty = np.empty(0, np.int64)
     if len(tokens) < 2:
@@ -44,7 +46,7 @@ def find_common_prefix(tokens: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
     return np.asarray(tokens[int(np.argmax(shared >= size))][:size], np.int64)
 
 
-def run_prefix(network: Any, tokens: NDArray[np.int64], device: str) -> Prefix | None:
+def run_prefix(network: Any, tokens: IntArray, device: str) -> Prefix | None:
     """Run a prefix through the body; None if the model does not cache keys and values for every token."""
     cache = DynamicCache()
     ids = torch.from_numpy(tokens).to(device)[None]
@@ -54,7 +56,7 @@ def run_prefix(network: Any, tokens: NDArray[np.int64], device: str) -> Prefix |
     return Prefix(tokens, hidden, layers) if whole else None
 
 
-def compute_hidden_states(network: Any, padded: NDArray[np.int64], prefix: Prefix | None, device: str) -> Tensor:
+def compute_hidden_states(network: Any, padded: IntArray, prefix: Prefix | None, device: str) -> Tensor:
     """Compute the last hidden states (B, T, d) of padded rows (B, T), reusing the prefix where rows share it."""
     reused = 0 if prefix is None else _reusable_columns(padded, prefix.tokens)
     ids = torch.from_numpy(padded[:, reused:]).to(device)
@@ -91,13 +93,13 @@ def _shared_length(a: NDArray[Any], b: NDArray[Any]) -> int:
     return _count_leading(np.asarray(a[:size]) == np.asarray(b[:size]))
 
 
-def _reusable_columns(padded: NDArray[np.int64], prefix: NDArray[np.int64]) -> int:
+def _reusable_columns(padded: IntArray, prefix: IntArray) -> int:
     """Return the number of leading columns to reuse from the prefix; at least one column is left to run."""
     size = min(len(prefix), padded.shape[1] - 1)
     columns = _count_leading((padded[:, :size] == prefix[:size]).all(axis=0))
     return columns if columns >= max(MIN_SHARED_TOKENS, padded.shape[1] // MAX_LENGTH_RATIO) else 0
 
 
-def _count_leading(same: NDArray[np.bool_]) -> int:
+def _count_leading(same: BoolArray) -> int:
     """Return the number of leading True values."""
     return len(same) if same.all() else int(np.argmin(same))

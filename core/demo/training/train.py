@@ -27,22 +27,11 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from core.demo.training import vocabulary
 from core.demo.training.corpus import REPEATS, SOURCES, Document, read_corpus
 from core.demo.training.heldout import measure_held_out
 from core.demo.training.stream import Block, next_block, stream_tokens
-from core.demo.training.vocabulary import (
-    BOS,
-    BOS_ID,
-    EOS,
-    EOS_ID,
-    PAD,
-    PAD_ID,
-    VOCABULARY,
-    TokenIds,
-    token_rows,
-    train_tokenizer,
-    unigram_nats,
-)
+from core.demo.training.vocabulary import TokenIds
 
 CONTEXT = 1024  # positions
 BATCH_TOKENS = 8192  # tokens of one step
@@ -93,7 +82,7 @@ def new_model(seed: int) -> LlamaForCausalLM:
     """Return a small Llama with fresh weights."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary.VOCABULARY,
         hidden_size=256,
         intermediate_size=512,
         num_hidden_layers=6,
@@ -103,9 +92,9 @@ def new_model(seed: int) -> LlamaForCausalLM:
         max_position_embeddings=CONTEXT,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
-        bos_token_id=BOS_ID,
-        eos_token_id=EOS_ID,
-        pad_token_id=PAD_ID,
+        bos_token_id=vocabulary.BOS_ID,
+        eos_token_id=vocabulary.EOS_ID,
+        pad_token_id=vocabulary.PAD_ID,
     )
     return LlamaForCausalLM(config)
 
@@ -187,9 +176,9 @@ def export_model(model: LlamaForCausalLM, tokenizer: Tokenizer, out: Path) -> No
     half.to(torch.bfloat16).save_pretrained(draft)
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
+        bos_token=vocabulary.BOS,
+        eos_token=vocabulary.EOS,
+        pad_token=vocabulary.PAD,
         model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(draft)
@@ -206,14 +195,14 @@ def tokenize_by_source(docs: list[Document], tokenizer: Tokenizer) -> Rows:
     texts: dict[str, list[str]] = {}
     for doc in docs:
         texts.setdefault(doc.source, []).append(doc.text)
-    return {source: token_rows(tokenizer, texts_of_source) for source, texts_of_source in texts.items()}
+    return {source: vocabulary.token_rows(tokenizer, texts_of_source) for source, texts_of_source in texts.items()}
 
 
 def load_or_train_tokenizer(train: list[Document], work: Path) -> Tokenizer:
     """Return the run's tokenizer: trained once, loaded when the run is resumed."""
     path = work / "tokenizer.json"
     if not path.exists():
-        train_tokenizer(doc.text for doc in train).save(str(path))
+        vocabulary.train_tokenizer(doc.text for doc in train).save(str(path))
     return Tokenizer.from_file(str(path))
 
 
@@ -266,7 +255,7 @@ def main(
     train, held_out_docs = read_corpus(data, seed)
     tokenizer = load_or_train_tokenizer(train, work)
     rows, held_out_rows = tokenize_by_source(train, tokenizer), tokenize_by_source(held_out_docs, tokenizer)
-    unigram = unigram_nats(rows, REPEATS)
+    unigram = vocabulary.unigram_nats(rows, REPEATS)
     run = TrainingRun(TrainingProgress.over(tokens), seed=seed, compiled=compiled)
     run.resume(work)
 

@@ -64,6 +64,12 @@ class SamplingSettings:
             if wrong:
                 raise MethodError(f"{what[0].upper()}{what[1:]}.")
 
+    def random_streams(self, ids: Sequence[str]) -> NDArray[np.uint64]:
+        """Return (N, K) numbers of each answer's random stream: a hash of seed, row id and k, nothing else."""
+        names = (f"{self.seed}\0{name}\0{k}" for name in ids for k in range(self.answers))
+        hashes = b"".join(hashlib.blake2b(n.encode("utf-8", "surrogatepass"), digest_size=8).digest() for n in names)
+        return np.frombuffer(hashes, "<u8").astype(np.uint64).reshape(len(ids), self.answers)
+
 
 @dataclass(frozen=True)
 class AnswerCounts:
@@ -77,13 +83,6 @@ class AnswerCounts:
     truncated: int  # cut at the maximum length
     short_rows: int  # rows with at least one missing answer
     lone_rows: int  # rows with fewer than two answers, for which divergence is undefined
-
-
-def random_streams(seed: int, ids: Sequence[str], answers: int) -> NDArray[np.uint64]:
-    """Return (N, K) numbers of each answer's random stream: a hash of seed, row id and k, nothing else."""
-    names = (f"{seed}\0{name}\0{k}" for name in ids for k in range(answers))
-    hashes = b"".join(hashlib.blake2b(n.encode("utf-8", "surrogatepass"), digest_size=8).digest() for n in names)
-    return np.frombuffer(hashes, "<u8").astype(np.uint64).reshape(len(ids), answers)
 
 
 def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:

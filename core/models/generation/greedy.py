@@ -67,7 +67,7 @@ class GreedyContinuation:
             confidence[rows], continued[rows] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
 
-    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
+    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> IntArray:
         return truncate_prompt(extract_prompt(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
@@ -76,7 +76,7 @@ class GreedyContinuation:
         budget = self._batch_tokens if self.can_batch else 1
         return [with_prompt[places] for places in plan_batches(lengths[with_prompt] + self._new_tokens, budget)]
 
-    def _pass(self, prompts: Sequence[NDArray[np.int64]], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
+    def _pass(self, prompts: Sequence[IntArray], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
         """Return the mean log p (B,) of each continuation up to its end, and its tokens (B,)."""
         tokens, logp = continue_greedily(self._network, [prompts[i] for i in rows], self._new_tokens, self.model.device)
         ending = np.isin(tokens, self.ends)
@@ -100,8 +100,8 @@ class GreedyLogProbs:
 
 @torch.inference_mode()
 def continue_greedily(
-    network: Any, prompts: Sequence[NDArray[np.int64]], new_tokens: int, device: str
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    network: Any, prompts: Sequence[IntArray], new_tokens: int, device: str
+) -> tuple[IntArray, NDArray[np.float64]]:
     """Continue B prompts: tokens (B, t) and log p (B, t), t ≤ `new_tokens`.
 
     After the end of its answer a row is filled with meaningless tokens until the last row has ended.
@@ -114,20 +114,18 @@ def continue_greedily(
         logits_processor=[log_probs],
         max_new_tokens=new_tokens,
     )
-    tokens: NDArray[np.int64] = whole[:, padded.shape[1] :].cpu().numpy()
+    tokens: IntArray = whole[:, padded.shape[1] :].cpu().numpy()
     steps = torch.stack(log_probs.steps[: tokens.shape[1]], dim=1)  # the last steps may have been computed in vain
     return tokens, steps.double().cpu().numpy()
 
 
-def pad_left(prompts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad_left(prompts: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
     """Pad ragged prompts on the left: ids (B, T) and mask (B, T), 1 for a token."""
-    width = max(len(p) for p in prompts)
-    ids = np.zeros((len(prompts), width), np.int64)
-    mask = np.zeros_like(ids)
-    for k, prompt in enumerate(prompts):
-        ids[k, width - len(prompt) :] = prompt
-        mask[k, width - len(prompt) :] = 1
-    return ids, mask
+    lengths = np.array([len(p) for p in prompts])
+    mask = np.arange(lengths.max(), 0, -1) <= lengths[:, None]
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate(prompts)
+    return ids, mask.astype(np.int64)
 
 
 def strip_generation_config(network: Any, ends: Sequence[int]) -> Any:
@@ -148,10 +146,8 @@ def can_batch_rows(network: Any, device: str) -> bool:
     vocabulary = network.get_input_embeddings().weight.shape[0]
     long, short = np.arange(3, 22) % vocabulary, np.arange(30, 35) % vocabulary
     endless = strip_generation_config(network, ())
-    (alone_tokens, alone), (batch_tokens, batched) = (
-        continue_greedily(endless, [short], 2, device),
-        continue_greedily(endless, [long, short], 2, device),
-    )
+    alone_tokens, alone = continue_greedily(endless, [short], 2, device)
+    batch_tokens, batched = continue_greedily(endless, [long, short], 2, device)
     steps = 2 if batch_tokens[1, 0] == alone_tokens[0, 0] else 1  # rounding may break a tie the other way
     tolerance = 1e-5 if network.dtype == torch.float32 else 0.1
     return bool(np.allclose(batched[1, :steps], alone[0, :steps], rtol=tolerance, atol=tolerance))

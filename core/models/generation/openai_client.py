@@ -6,11 +6,12 @@ manifest. Neither does any part of a request or of an error body, because server
 """
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import random
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 from httpx2 import URL, Client, HTTPError, InvalidURL, Limits, ReadTimeout, Response, Timeout
 
@@ -24,6 +25,24 @@ MAX_RETRY_AFTER = 600.0  # seconds to wait if the server asks for it, at most
 MAX_NAMED_MODELS = 5  # models listed in an error
 
 
+@dataclass(frozen=True)
+class ServedModel:
+    """A model behind a server. Holds no key, only the name of the variable with it."""
+
+    url: str  # http(s)://host[:port][/v1]
+    model: str  # the server's name for it
+    form: Literal["chat", "completions"] = "chat"
+    key_variable: str = KEY_VARIABLE  # environment variable with the key
+    concurrency: int = 8  # concurrent requests
+    timeout: float = 300.0  # seconds to wait for an answer
+    tries: int = 6  # attempts per request
+
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """The fields that affect the answers, for content keys."""
+        return {"url": self.url, "model": self.model, "form": self.form}
+
+
 class RequestRefusedError(ModelError):
     """The server rejected the request as invalid: status 400 or 422."""
 
@@ -31,25 +50,14 @@ class RequestRefusedError(ModelError):
 class Endpoint:
     """A client of one server, safe to share between threads. A context manager; otherwise close it."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key_variable: str = KEY_VARIABLE,
-        connections: int = 8,
-        timeout: float = 300.0,
-        tries: int = 6,
-        back_off: float = BACK_OFF,
-    ) -> None:
-        self.url = check_url(url)
+    def __init__(self, served: ServedModel, *, back_off: float = BACK_OFF) -> None:
+        self.url = check_url(served.url)
         self.stop = Event()  # once set, no thread waits for another attempt
-        self.retried = 0  # requests sent again
-        self._tries, self._back_off, self._key_variable = tries, back_off, key_variable
-        self._timeout = timeout
+        self._served, self._back_off = served, back_off
         self._client = Client(
-            headers=_authorization(key_variable),
-            timeout=Timeout(timeout, connect=min(timeout, 15.0)),
-            limits=Limits(max_connections=connections, max_keepalive_connections=connections),
+            headers=_authorization(served.key_variable),
+            timeout=Timeout(served.timeout, connect=min(served.timeout, 15.0)),
+            limits=Limits(max_connections=served.concurrency, max_keepalive_connections=served.concurrency),
         )
 
     def __enter__(self) -> "Endpoint":
@@ -61,15 +69,14 @@ class Endpoint:
     def models(self) -> list[str]:
         """Return the names of the server's models; none if it does not list them."""
         try:
-            data = self._client.get(f"{self.url}/models").json()["data"]
-            return [str(entry["id"]) for entry in data]
+            return [str(entry["id"]) for entry in self._client.get(f"{self.url}/models").json()["data"]]
         except (HTTPError, ValueError, KeyError, TypeError):
             return []
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Send this body and return the server's reply; ModelError if all attempts fail."""
         failure = ""  # no retry library: tenacity sends one more request after `stop`, stamina logs the prompt
-        for attempt in range(self._tries):
+        for attempt in range(self._served.tries):
             wait = self._back_off * 2**attempt * (1 - random() / 2)
             try:
                 response = self._client.post(f"{self.url}{path}", json=body)
@@ -80,10 +87,8 @@ class Endpoint:
                     return self._check_response(response, body)
                 failure = f"answers with status {response.status_code}"
                 wait = max(min(wait, MAX_BACK_OFF), self._retry_after(response))
-            if attempt + 1 < self._tries:
-                self.retried += 1
-                if self.stop.wait(min(wait, MAX_RETRY_AFTER)):
-                    break
+            if attempt + 1 < self._served.tries and self.stop.wait(min(wait, MAX_RETRY_AFTER)):
+                break
         raise ModelError(
             f"Server {self.url} {failure}, {attempt + 1} times in a row. See that it runs and what its log says, ask "
             "it for less at once, and run the same command again: what is finished is kept."
@@ -91,7 +96,7 @@ class Endpoint:
 
     def _describe_failure(self, error: HTTPError) -> str:
         if isinstance(error, ReadTimeout):
-            return f"gives no answer within {self._timeout:g} seconds"
+            return f"gives no answer within {self._served.timeout:g} seconds"
         return f"cannot be reached ({type(error).__name__})"
 
     def _retry_after(self, response: Response) -> float:
@@ -109,7 +114,7 @@ class Endpoint:
         if status in (401, 403):
             raise ModelError(
                 f"Server {self.url} does not accept the key (status {status}). Put it into the environment variable "
-                f"{self._key_variable}."
+                f"{self._served.key_variable}."
             )
         reply = _json(response)
         if status == 404 or _error_code(reply) == "model_not_found":

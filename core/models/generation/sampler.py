@@ -20,25 +20,12 @@ from torch import Tensor
 
 from core.errors import ModelError
 from core.models.batching import extract_prompt, plan_batches, run_batches, truncate_prompt
-from core.models.generation.answers import (
-    ANSWER_COLUMNS,
-    LENGTH,
-    STOP,
-    SamplingSettings,
-    missing_answers,
-    random_streams,
-)
-from core.models.generation.greedy import (
-    MIN_PROMPT_TOKENS,
-    can_batch_rows,
-    end_tokens,
-    pad_left,
-    strip_generation_config,
-)
+from core.models.generation import greedy
+from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
 from core.models.generation.top_p import TopPProcessor
 from core.models.loading import Model, device_limit
 from core.models.shared_prefix import CACHE_ERRORS
-from core.schema import IntArray, Progress, ignore_progress
+from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
 BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, including those to be generated
 
@@ -50,17 +37,17 @@ class Sampler:
 
     def __init__(self, model: Model, settings: SamplingSettings, *, batch_tokens: int | None = None) -> None:
         self._room = model.max_length - settings.max_new_tokens
-        if self._room < MIN_PROMPT_TOKENS:
+        if self._room < greedy.MIN_PROMPT_TOKENS:
             raise ModelError(
                 f"Answers of {settings.max_new_tokens} tokens are asked for, and model {model.ref.name!r} reads at "
                 f"most {model.max_length} with the prompt. Set max_new_tokens to "
-                f"{model.max_length - MIN_PROMPT_TOKENS} or less."
+                f"{model.max_length - greedy.MIN_PROMPT_TOKENS} or less."
             )
         self.model, self.settings = model, settings
-        self.ends = end_tokens(model)
+        self.ends = greedy.end_tokens(model)
         self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
-        self._network = strip_generation_config(model.network, self.ends)
-        self.can_batch = can_batch_rows(model.network, model.device)
+        self._network = greedy.strip_generation_config(model.network, self.ends)
+        self.can_batch = greedy.can_batch_rows(model.network, model.device)
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
@@ -72,7 +59,7 @@ class Sampler:
         """
         prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
         k = self.settings.answers
-        keys, columns = random_streams(self.settings.seed, batch["ids"], k), missing_answers(len(prompts), k)
+        keys, columns = self.settings.random_streams(batch["ids"]), missing_answers(len(prompts), k)
         lengths = np.array([len(p) for p in prompts], np.int64)
         done, total = 0, int((lengths > 0).sum()) * k
         work, name = partial(self._pass, prompts, keys), f"A prompt of {{}} tokens with its {k} answers"
@@ -85,7 +72,7 @@ class Sampler:
             progress(done, total)
         return columns
 
-    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> NDArray[np.int64]:
+    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> IntArray:
         """Return the tokens before the last response; only the first of them if a limit is set."""
         given = extract_prompt(tokens, spans)[: self.settings.prompt_tokens]
         return truncate_prompt(given, self._room, self.model.tokenizer.bos_token_id)
@@ -97,13 +84,13 @@ class Sampler:
         work = (lengths[with_prompt] + self.settings.max_new_tokens) * self.settings.answers
         return [with_prompt[places] for places in plan_batches(work, budget)]
 
-    def _pass(
-        self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64], rows: IntArray
-    ) -> NDArray[np.int64]:
+    def _pass(self, prompts: Sequence[IntArray], keys: NDArray[np.uint64], rows: IntArray) -> IntArray:
         """Sample the tokens (B, K, t) of the answers to B prompts, −1 after the end of each."""
         batch, keys = [prompts[i] for i in rows], keys[rows]
         groups = [keys] if self.can_batch else np.split(keys, keys.shape[1], axis=1)
-        answers, probabilities = zip(*(self._answers(batch, group) for group in groups), strict=True)
+        sample = partial(sample_answers, self._network, batch, settings=self.settings, ends=self.ends)
+        sample = partial(sample, device=self.model.device, share_prompts=self.shares_prefix)
+        answers, probabilities = zip(*map(sample, groups), strict=True)
         tokens = np.concatenate(answers, axis=1)
         if np.isnan(np.concatenate(probabilities, axis=1)[tokens >= 0]).any():
             raise ModelError(
@@ -112,15 +99,7 @@ class Sampler:
             )
         return tokens
 
-    def _answers(
-        self, prompts: Sequence[NDArray[np.int64]], keys: NDArray[np.uint64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        tokens, probabilities = sample_answers(
-            self._network, prompts, keys, self.settings, self.ends, self.model.device, share_prompts=self.shares_prefix
-        )
-        return tokens.reshape(*keys.shape, -1), probabilities.reshape(*keys.shape, -1)
-
-    def _read(self, tokens: NDArray[np.int64]) -> dict[str, list[list[Any]]]:
+    def _read(self, tokens: IntArray) -> dict[str, list[list[Any]]]:
         """Convert the tokens of answers (B, K, t) to columns."""
         counts = (tokens >= 0).sum(axis=2)
         last = np.take_along_axis(tokens, counts[:, :, None] - 1, axis=2)[:, :, 0]
@@ -141,7 +120,7 @@ ROUND_TOKENS = 32  # tokens after which finished answers leave the batch
 @torch.inference_mode()
 def sample_answers(
     network: Any,
-    prompts: Sequence[NDArray[np.int64]],
+    prompts: Sequence[IntArray],
     keys: NDArray[np.uint64],
     settings: SamplingSettings,
     ends: Sequence[int],
@@ -149,16 +128,16 @@ def sample_answers(
     *,
     share_prompts: bool,
     round_tokens: int = ROUND_TOKENS,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> tuple[IntArray, FloatArray]:
     """Sample K answers to each of B prompts, with streams (B, K).
 
-    Returns tokens (B·K, t), −1 after the end of an answer, and the probability of each token at this temperature (NaN
+    Returns tokens (B, K, t), −1 after the end of an answer, and the probability of each token at this temperature (NaN
     after the end). `network` must have no generation settings of its own (`strip_generation_config`).
     """
     longest, flat = settings.max_new_tokens, keys.ravel()
     sampled = np.full((len(flat), longest), -1, np.int64)
     probabilities = np.full(sampled.shape, np.nan, np.float32)
-    ids, mask = (torch.from_numpy(x).to(device) for x in pad_left(prompts))
+    ids, mask = (torch.from_numpy(x).to(device) for x in greedy.pad_left(prompts))
     active, step, cache = np.arange(len(flat)), 0, None  # unfinished answers, and the number of tokens they have
     if not share_prompts:
         ids, mask = _repeat(ids, mask, keys.shape[1])
@@ -182,7 +161,7 @@ def sample_answers(
         ids, mask = torch.cat([ids, new], dim=1)[at], torch.cat([mask, torch.ones_like(new)], dim=1)[at]
         if share_prompts:
             cache.batch_select_indices(at)
-    return sampled, probabilities
+    return sampled.reshape(*keys.shape, -1), probabilities.reshape(*keys.shape, -1)
 
 
 def _repeat(ids: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
@@ -222,8 +201,9 @@ def can_share_prompts(network: Any, device: str) -> bool:
     """
     vocabulary = network.get_input_embeddings().weight.shape[0]
     prompts = [np.arange(30, 35) % vocabulary, np.arange(3, 22) % vocabulary]
-    settings, keys = SamplingSettings(answers=2, max_new_tokens=6), random_streams(0, ["short", "longer"], 2)
-    endless = strip_generation_config(network, ())
+    settings = SamplingSettings(answers=2, max_new_tokens=6)
+    keys = settings.random_streams(["short", "longer"])
+    endless = greedy.strip_generation_config(network, ())
     try:
         plain, probabilities = sample_answers(endless, prompts, keys, settings, (), device, share_prompts=False)
         shared, shared_probabilities = sample_answers(
@@ -232,7 +212,7 @@ def can_share_prompts(network: Any, device: str) -> bool:
     except CACHE_ERRORS:
         return False
     exact = network.dtype == torch.float32
-    agree = (plain == shared).cumprod(axis=1).astype(np.bool_)  # after a differing token the answers are unrelated
+    agree = (plain == shared).cumprod(axis=2).astype(np.bool_)  # after a differing token the answers are unrelated
     tolerance = 1e-4 if exact else 0.1
     near = np.allclose(probabilities[agree], shared_probabilities[agree], rtol=tolerance, atol=tolerance)
     return bool(near and agree.mean() >= (1.0 if exact else 0.5))

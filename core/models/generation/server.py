@@ -8,47 +8,21 @@ httpx2 is enough for two kinds of request; the openai package would repeat promp
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.chat_layout import AlpacaLayout, Turn, drop_blank_answers, simplify_turns
+from core.models.chat_layout import AlpacaLayout, drop_blank_answers, simplify_turns
 from core.models.encoder import build_turns
-from core.models.generation.answers import (
-    ANSWER_COLUMNS,
-    LENGTH,
-    STOP,
-    SamplingSettings,
-    missing_answers,
-    random_streams,
-)
-from core.models.generation.openai_client import KEY_VARIABLE, Endpoint, RequestRefusedError
+from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
+from core.models.generation.openai_client import Endpoint, RequestRefusedError, ServedModel
 from core.schema import Progress, ignore_progress
 
 SEED_SHIFT = np.uint64(33)  # of 64 bits: servers accept seeds of 31 bits
 MAX_REFUSALS_AT_START = 3  # after this many rejected rows and no answer, the request itself is at fault
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A model behind a server. Holds no key, only the name of the variable with it."""
-
-    url: str  # http(s)://host[:port][/v1]
-    model: str  # the server's name for it
-    form: Literal["chat", "completions"] = "chat"
-    key_variable: str = KEY_VARIABLE  # environment variable with the key
-    concurrency: int = 8  # concurrent requests
-    timeout: float = 300.0  # seconds to wait for an answer
-    tries: int = 6  # attempts per request
-
-    @property
-    def key_fields(self) -> dict[str, Any]:
-        """The fields that affect the answers, for content keys."""
-        return {"url": self.url, "model": self.model, "form": self.form}
 
 
 class ServerAnswer(NamedTuple):
@@ -76,15 +50,7 @@ class ServerSampler:
         self.answered_rows = 0
         self.refused_rows = 0  # rows that the server rejects, perhaps as too long: they have no answers
         self._refusal: RequestRefusedError | None = None
-        self.generated_tokens = 0  # tokens of all answers, if the server reports them
-        self.endpoint = Endpoint(
-            served.url,
-            key_variable=served.key_variable,
-            connections=served.concurrency,
-            timeout=served.timeout,
-            tries=served.tries,
-            back_off=back_off,
-        )
+        self.endpoint = Endpoint(served, back_off=back_off)
 
     def __enter__(self) -> "ServerSampler":
         return self
@@ -102,7 +68,7 @@ class ServerSampler:
         """
         k = self.settings.answers
         prompts = [self._prompt(*row) for row in zip(batch["prompt"], batch["response"], batch["turns"], strict=True)]
-        seeds = random_streams(self.settings.seed, batch["ids"], k) >> SEED_SHIFT
+        seeds = self.settings.random_streams(batch["ids"]) >> SEED_SHIFT
         columns = missing_answers(len(prompts), k)
         self.endpoint.stop.clear()
         with ThreadPoolExecutor(self.served.concurrency) as pool:
@@ -118,9 +84,7 @@ class ServerSampler:
             raise self._refusal
         return columns
 
-    def _answer_rows(
-        self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[np.uint64]
-    ) -> Any:
+    def _answer_rows(self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[Any]) -> Any:
         """Yield rows and their answers as they arrive; the first alone, to find out how to request the others."""
         if prompts:
             yield 0, self._answer_row(prompts[0], seeds[0].tolist())
@@ -130,14 +94,13 @@ class ServerSampler:
 
     def _prompt(self, prompt: str, response: str | None, turns: str | None) -> dict[str, Any]:
         """Return the row's part of a request: all turns before its last response."""
-        context = drop_blank_answers(
-            [turn for turn in build_turns(prompt, response, turns, all_answers=False) if not turn.is_response]
-        )
+        whole = build_turns(prompt, response, turns, all_answers=False)
+        context = drop_blank_answers([turn for turn in whole if not turn.is_response])
         if self.served.form == "completions":
             return {"prompt": "".join(piece.text for piece in AlpacaLayout(None, None).pieces(context))}
         if any(turn.role == "tool" for turn in context):  # which servers accept only after a matching tool call
             context = simplify_turns(context)
-        return {"messages": [_message(turn) for turn in context]}
+        return {"messages": [{"role": turn.role, "content": turn.content} for turn in context]}
 
     def _answer_row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
         """Request K answers to one prompt; K empty ones if the server rejects it but has answered others."""
@@ -177,25 +140,18 @@ class ServerSampler:
             **({"n": count} if count > 1 else {}),
         }
         reply = self.endpoint.post(PATHS[self.served.form], body)
-        answers = [_parse_choice(choice) for choice in _choices(reply)]
-        if not answers or None in answers:
+        choices = _choices(reply)
+        answers = [answer for answer in map(_parse_choice, choices) if answer]
+        if not answers or len(answers) < len(choices):
             raise ModelError(
                 f"Server {self.endpoint.url} answers with JSON that holds no answer where one is expected. See that it "
                 "is an OpenAI-compatible server, and whether its model takes messages or plain prompts."
             )
-        return self._with_token_counts([answer for answer in answers if answer], reply.get("usage"))[:count]
-
-    def _with_token_counts(self, answers: list[ServerAnswer], usage: Any) -> list[ServerAnswer]:
-        """Return the answers, with token counts if there is only one: for several the server reports the sum."""
+        usage = reply.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        if not isinstance(tokens, int):
-            return answers
-        self.generated_tokens += tokens
-        return [answers[0]._replace(tokens=tokens)] if len(answers) == 1 else answers
-
-
-def _message(turn: Turn) -> dict[str, str]:
-    return {"role": turn.role, "content": turn.content}
+        if len(answers) == 1 and isinstance(tokens, int):  # for several answers the server reports the sum
+            return [answers[0]._replace(tokens=tokens)]
+        return answers[:count]
 
 
 def _choices(reply: dict[str, Any]) -> list[dict[str, Any]]:

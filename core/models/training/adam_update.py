@@ -13,7 +13,7 @@ https://arxiv.org/abs/2412.00631, after LESS, https://arxiv.org/abs/2402.04333.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from safetensors.torch import load_file
@@ -24,6 +24,8 @@ from core.models.lora import strip_peft_prefix
 from core.models.training.checkpoints import MOMENT_NAMES
 from core.workspace.files import disk_errors
 
+UpdateForm = Literal["adam", "release"]
+
 
 @dataclass(frozen=True, eq=False)
 class AdamMoments:
@@ -32,20 +34,15 @@ class AdamMoments:
     first: Mapping[str, Tensor]  # m
     second: Mapping[str, Tensor]  # v
     steps: int  # t, optimizer steps so far
-    form: Literal["adam", "release"] = "adam"
+    form: UpdateForm = "adam"
     momentum: bool = True
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
 
     @classmethod
     def from_tensors(
-        cls,
-        tensors: Mapping[str, Tensor],
-        steps: int,
-        *,
-        form: Literal["adam", "release"] = "adam",
-        momentum: bool = True,
-    ) -> "AdamMoments":
+        cls, tensors: Mapping[str, Tensor], steps: int, *, form: UpdateForm = "adam", momentum: bool = True
+    ) -> Self:
         """Build the moments from the tensors of a moments.safetensors file of a checkpoint."""
         first, second = (
             {strip_peft_prefix(name.removesuffix(end)): value for name, value in tensors.items() if name.endswith(end)}
@@ -54,9 +51,7 @@ class AdamMoments:
         return cls(first, second, steps, form=form, momentum=momentum)
 
     @classmethod
-    def from_file(
-        cls, path: Path, steps: int, *, form: Literal["adam", "release"] = "adam", momentum: bool = True
-    ) -> "AdamMoments":
+    def from_file(cls, path: Path, steps: int, *, form: UpdateForm = "adam", momentum: bool = True) -> Self:
         """Load the moments from a moments.safetensors file."""
         with disk_errors(path):
             return cls.from_tensors(load_file(path), steps, form=form, momentum=momentum)

@@ -7,7 +7,7 @@ backward pass computes G from it and passes it on at once. No parameter's own gr
 over response positions only, forward and backward in chunks, so memory never grows with tokens × vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from core.errors import ModelError
+from core.models.batching import Ragged
 from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
 from core.models.loading import Model, check_head, compute_logits
 from core.models.lora import adapter_matrices, base_network
@@ -56,13 +57,7 @@ class BackwardPass:
         self._chunk = logit_rows(LOGIT_BYTES, model.device, model.vocabulary)
 
     def __call__(
-        self,
-        tokens: Sequence[NDArray[Any]],
-        spans: Sequence[NDArray[Any]],
-        weights: NDArray[np.float64],
-        take: GradientHandler,
-        *,
-        group: int = 1,
+        self, tokens: Ragged, spans: Ragged, weights: NDArray[np.float64], take: GradientHandler, *, group: int = 1
     ) -> NDArray[np.float64]:
         """Pass G of each matrix to the handler; return (B,) Σ_t NLL in nats.
 

@@ -32,7 +32,7 @@ MOMENT_NAMES = ("exp_avg", "exp_avg_sq")
 
 
 def save_checkpoint(
-    folder: Path, *, key: str, losses: list[float], parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
+    folder: Path, key: str, losses: list[float], parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.AdamW
 ) -> None:
     """Write a checkpoint, then delete the previous one, so that a complete one always exists."""
     target = folder / f"step-{len(losses):08d}"

@@ -11,7 +11,6 @@ import hashlib
 import math
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from core.errors import ModelError
 from core.models import loading
-from core.models.batching import count_predicted_tokens, is_out_of_memory, plan_batches
+from core.models.batching import Ragged, count_predicted_tokens, is_out_of_memory, plan_batches
 from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
 from core.models.lora import LayerChoice, add_adapter, base_network
 from core.models.training import checkpoints
@@ -108,8 +107,8 @@ class _Run:
 
 def train(
     ref: ModelRef,
-    tokens: Sequence[NDArray[Any]],
-    spans: Sequence[NDArray[Any]],
+    tokens: Ragged,
+    spans: Ragged,
     spec: TrainSpec,
     *,
     folder: Path,
@@ -188,10 +187,7 @@ def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every
         due = time.monotonic() - saved >= wait or (every is not None and done % every == 0)
         if due and done < run.steps:
             began = time.monotonic()
-            at = folder / "checkpoint"
-            checkpoints.save_checkpoint(
-                at, key=run.key, losses=run.losses, parameters=run.parameters, optimizer=run.optimizer
-            )
+            checkpoints.save_checkpoint(folder / "checkpoint", run.key, run.losses, run.parameters, run.optimizer)
             saved = time.monotonic()
             wait = max(seconds, (saved - began) / MAX_CHECKPOINT_SHARE)
         on_step(done, run.steps)
@@ -277,10 +273,8 @@ def _loss(run: _Run, rows: list[Any]) -> Tensor:
         if len(predicting) <= size:
             return _chunk_loss(run, predicting, targets)
         recomputed = partial(checkpoint, use_reentrant=False)  # logits are recomputed in the backward pass, not kept
-        parts = [
-            recomputed(_chunk_loss, run, predicting[k : k + size], targets[k : k + size])
-            for k in range(0, len(predicting), size)
-        ]
+        chunks = zip(torch.split(predicting, size), torch.split(targets, size), strict=True)
+        parts = [recomputed(_chunk_loss, run, *chunk) for chunk in chunks]
     return torch.stack(parts).sum()
 
 

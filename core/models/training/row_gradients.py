@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import check_lengths, count_predicted_tokens, plan_batches, run_batches
+from core.models.batching import Ragged, check_lengths, count_predicted_tokens, plan_batches, run_batches
 from core.models.loading import Model, device_limit
 from core.models.training.adam_update import AdamMoments, AdamUpdate
 from core.models.training.backward_pass import BackwardPass
@@ -37,21 +37,6 @@ class RowScores:
 
     cosines: FloatArray  # (N, S) Γ·V / |Γ|; with V a mean of unit vectors, the mean cosine. NaN where |Γ| is 0
     nll: FloatArray  # (N,) nats per response token; NaN without one
-
-
-@dataclass(eq=False)
-class _Sums:
-    """Dot products and squared norms of a batch's rows, accumulated matrix by matrix."""
-
-    basis: Mapping[str, Tensor]  # name -> (o · i, S)
-    rule: AdamUpdate | None
-    dots: Tensor  # (B, S) float32
-    squares: Tensor  # (B,) float32
-
-    def take(self, name: str, gradient: Tensor) -> None:
-        step = (self.rule(name, gradient) if self.rule else gradient).flatten(1)
-        self.dots += step @ self.basis[name]
-        self.squares += torch.linalg.vecdot(step, step)
 
 
 class RowGradients:
@@ -99,33 +84,29 @@ class RowGradients:
 
         def work(rows: IntArray) -> StackedGradients:
             counts = predicted_token_counts([batch["spans"][i] for i in rows])
-            return self._full_gradients(_rows(batch, rows), 1 / counts, group=1)[0]
+            return self._full_gradients(*_rows(batch, rows), 1 / counts)
 
-        yield from self._in_batches(_rows_with_response(batch["spans"]), batch["tokens"], work, self._max_gradients)
+        return self._in_batches(_rows_with_response(batch["spans"]), batch["tokens"], work, self._max_gradients)
 
     def iterate_pairs(
         self, chosen: Mapping[str, Any], rejected: Mapping[str, Any]
-    ) -> Iterator[tuple[IntArray, tuple[StackedGradients, NDArray[np.float64]]]]:
-        """Yield ∇log π(y⁻|x) − ∇log π(y⁺|x) of each pair, a few pairs at a time.
+    ) -> Iterator[tuple[IntArray, StackedGradients]]:
+        """Yield (pairs, ∇log π(y⁻|x) − ∇log π(y⁺|x) of each), a few pairs at a time.
 
-        Yields (pairs, (gradients, (n, 2) log π of y⁺ and of y⁻)), log-probabilities summed over response tokens.
-        Skipped are pairs with a side that has no response token, and those of two equal sides: their gradient is 0, but
-        rounding would give it a direction.
+        Log-probabilities are summed over response tokens. Skipped are pairs with a side that has no response token, and
+        those of two equal sides: their gradient is 0, but rounding would give it a direction.
         """
         usable = np.intersect1d(_rows_with_response(chosen["spans"]), _rows_with_response(rejected["spans"]))
         usable = usable[[not _equal_sides(chosen, rejected, j) for j in usable]] if len(usable) else usable
 
-        def work(pairs: IntArray) -> tuple[StackedGradients, NDArray[np.float64]]:
-            sides = [_rows(side, pairs) for side in (chosen, rejected)]
-            rows = tuple([x for pair in zip(*column, strict=True) for x in pair] for column in zip(*sides, strict=True))
-            gradients, nll = self._full_gradients(rows, np.tile([1.0, -1.0], len(pairs)), group=2)
-            return gradients, -nll.reshape(-1, 2)
+        def work(pairs: IntArray) -> StackedGradients:
+            sides = zip(_rows(chosen, pairs), _rows(rejected, pairs), strict=True)
+            tokens, spans = ([x for pair in zip(*column, strict=True) for x in pair] for column in sides)
+            return self._full_gradients(tokens, spans, np.tile([1.0, -1.0], len(pairs)), group=2)
 
         longest = [max(chosen["tokens"][j], rejected["tokens"][j], key=len) for j in range(len(chosen["tokens"]))]
-        yield from self._in_batches(usable, longest, work, max(1, min(self._max_gradients, self._max_pairs(longest))))
-
-    def _max_pairs(self, longest: Sequence[Any]) -> int:
-        return self._batch_tokens // (2 * max([len(t) for t in longest], default=1))
+        most = self._batch_tokens // (2 * max(map(len, longest), default=1))
+        return self._in_batches(usable, longest, work, max(1, min(self._max_gradients, most)))
 
     def _in_batches(
         self, rows: IntArray, tokens: Sequence[Any], work: Callable[[IntArray], Any], most: int = 1 << 30
@@ -153,27 +134,32 @@ class RowGradients:
         self, rows: IntArray, batch: Mapping[str, Any], basis: dict[str, Tensor], rule: AdamUpdate | None, width: int
     ) -> tuple[FloatArray, FloatArray]:
         counts = predicted_token_counts([batch["spans"][i] for i in rows])
-        device = self.model.device
-        sums = _Sums(basis, rule, torch.zeros(len(rows), width, device=device), torch.zeros(len(rows), device=device))
-        nll = self._run(*_rows(batch, rows), 1 / counts, sums.take)
-        cosines: FloatArray = (sums.dots / sums.squares.sqrt()[:, None]).cpu().numpy()  # 0 / 0 gives the NaN
+        dots = torch.zeros(len(rows), width, device=self.model.device)
+        squares = torch.zeros(len(rows), device=self.model.device)
+
+        def add(name: str, gradient: Tensor) -> None:
+            step = (rule(name, gradient) if rule else gradient).flatten(1)
+            dots.add_(step @ basis[name])
+            squares.add_(torch.linalg.vecdot(step, step))
+
+        nll = self._run(*_rows(batch, rows), 1 / counts, add)
+        cosines: FloatArray = (dots / squares.sqrt()[:, None]).cpu().numpy()  # 0 / 0 gives the NaN
         return cosines, (nll / counts).astype(np.float32)
 
     def _full_gradients(
-        self, rows: Any, weights: NDArray[np.float64], group: int
-    ) -> tuple[StackedGradients, NDArray[np.float64]]:
+        self, tokens: Ragged, spans: Ragged, weights: NDArray[np.float64], *, group: int = 1
+    ) -> StackedGradients:
         gradients: StackedGradients = {}
-        tokens, spans = rows
-        nll = self._run(tokens, spans, weights, gradients.__setitem__, group=group)
-        return gradients, nll
+        self._run(tokens, spans, weights, gradients.__setitem__, group=group)
+        return gradients
 
 
-def predicted_token_counts(spans: Sequence[NDArray[Any]]) -> IntArray:
+def predicted_token_counts(spans: Ragged) -> IntArray:
     """Return (N,) the response tokens of each row that follow another token and so are predicted."""
     return np.array([count_predicted_tokens(s) for s in spans], np.int64)
 
 
-def _rows_with_response(spans: Sequence[NDArray[Any]]) -> IntArray:
+def _rows_with_response(spans: Ragged) -> IntArray:
     return np.flatnonzero(predicted_token_counts(spans) > 0)
 
 

@@ -10,7 +10,8 @@ only.
 Sources: ROSE, https://arxiv.org/abs/2412.00631; LESS, https://arxiv.org/abs/2402.04333.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,28 +46,19 @@ def preference_directions(
 
     `chosen` and `rejected` have the columns tokens and spans (prompt and response).
     """
-    mean = _UnitGradientMeans(gradients, subtasks)
-    for pairs, (stacked, _) in gradients.iterate_pairs(chosen, rejected):
-        mean.add(pairs, stacked)
-    return mean.directions()
+    return _mean_directions(gradients, subtasks, gradients.iterate_pairs(chosen, rejected))
 
 
 def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks: Sequence[str]) -> TargetDirections:
     """Compute LESS's directions of N rows with columns tokens and spans."""
-    mean = _UnitGradientMeans(gradients, subtasks)
-    for rows, stacked in gradients.iterate_rows(chosen):
-        mean.add(rows, stacked)
-    return mean.directions()
+    return _mean_directions(gradients, subtasks, gradients.iterate_rows(chosen))
 
 
 def log_likelihoods(model: Model, batch: Mapping[str, Any], *, reference: bool = False) -> NDArray[np.float64]:
     """Return (N,) log π(y|x) in nats, summed over response tokens; with `reference`, under the base model."""
     counts = predicted_token_counts(batch["spans"])
-    if not reference:
+    with disable_adapter(model.network) if reference else nullcontext():
         nll = ForwardPass(model)(batch)["nll"]
-    else:
-        with disable_adapter(model.network):
-            nll = ForwardPass(model)(batch)["nll"]
     return np.asarray(-nll.astype(np.float64) * counts)
 
 
@@ -86,29 +78,25 @@ def pair_accuracy(differences: NDArray[np.float64]) -> float:
     return float(((finite > 0) + 0.5 * (finite == 0)).mean()) if len(finite) else float("nan")
 
 
-class _UnitGradientMeans:
-    """Sums of unit gradients, by sub-task."""
-
-    def __init__(self, gradients: RowGradients, subtasks: Sequence[str]) -> None:
-        self._names = list(dict.fromkeys(subtasks))
-        self._subtask_of = np.array([self._names.index(s) for s in subtasks], np.int64)
-        self._used = np.zeros(len(self._names), np.int64)
-        device = gradients.model.device
-        self._sums = [{k: torch.zeros(v, device=device) for k, v in gradients.shapes.items()} for _ in self._names]
-
-    def add(self, rows: IntArray, stacked: StackedGradients) -> None:
+def _mean_directions(
+    gradients: RowGradients, subtasks: Sequence[str], batches: Iterable[tuple[IntArray, StackedGradients]]
+) -> TargetDirections:
+    """Average the unit gradients of each sub-task; `subtasks` names that of every row."""
+    names = list(dict.fromkeys(subtasks))
+    subtask_of = np.array([names.index(s) for s in subtasks], np.int64)
+    used = np.zeros(len(names), np.int64)
+    device = gradients.model.device
+    sums = [{k: torch.zeros(v, device=device) for k, v in gradients.shapes.items()} for _ in names]
+    for rows, stacked in batches:
         squares = sum(g.flatten(1).double().square().sum(dim=1) for g in stacked.values())
         lengths = torch.sqrt(torch.as_tensor(squares)).tolist()
-        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        for place, (subtask, length) in enumerate(zip(subtask_of[rows], lengths, strict=True)):
             if length > 0:
-                subtask = self._subtask_of[row]
-                self._used[subtask] += 1
-                for name, total in self._sums[subtask].items():
+                used[subtask] += 1
+                for name, total in sums[subtask].items():
                     total.add_(stacked[name][place], alpha=1 / length)
-
-    def directions(self) -> TargetDirections:
-        vectors = [
-            {name: total / int(used) if used else total.fill_(torch.nan) for name, total in sums.items()}
-            for sums, used in zip(self._sums, self._used, strict=True)
-        ]
-        return TargetDirections(self._names, vectors, self._used, len(self._subtask_of) - int(self._used.sum()))
+    vectors = [
+        {name: total / int(n) if n else total.fill_(torch.nan) for name, total in of_subtask.items()}
+        for of_subtask, n in zip(sums, used, strict=True)
+    ]
+    return TargetDirections(names, vectors, used, len(subtasks) - int(used.sum()))

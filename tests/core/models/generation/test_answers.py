@@ -13,7 +13,6 @@ from core.models.generation.answers import (
     count_answers,
     find_refusals,
     missing_answers,
-    random_streams,
 )
 
 
@@ -42,12 +41,12 @@ def test_settings_out_of_range_are_refused(wrong, words):
 
 
 def test_a_stream_depends_only_on_seed_id_and_k():
-    names = random_streams(3, ["a", "b", "c"], 4)
+    names = SamplingSettings(seed=3, answers=4).random_streams(["a", "b", "c"])
     assert names.shape == (3, 4) and names.dtype == np.uint64 and len(np.unique(names)) == 12
-    np.testing.assert_array_equal(random_streams(3, ["c", "a"], 4), names[[2, 0]])
-    np.testing.assert_array_equal(random_streams(3, ["b"], 2), names[1:2, :2])
-    assert not np.isin(random_streams(4, ["a", "b", "c"], 4), names).any()
-    assert random_streams(0, [], 5).shape == (0, 5)
+    np.testing.assert_array_equal(SamplingSettings(seed=3, answers=4).random_streams(["c", "a"]), names[[2, 0]])
+    np.testing.assert_array_equal(SamplingSettings(seed=3, answers=2).random_streams(["b"]), names[1:2, :2])
+    assert not np.isin(SamplingSettings(seed=4, answers=4).random_streams(["a", "b", "c"]), names).any()
+    assert SamplingSettings(seed=0, answers=5).random_streams([]).shape == (0, 5)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from transformers import RwkvConfig
 from core.demo import MODEL_PATH
 from core.errors import ModelError
 from core.models.encoder import Encoder
-from core.models.generation.answers import SamplingSettings, answer_table, count_answers, random_streams
+from core.models.generation.answers import SamplingSettings, answer_table, count_answers
 from core.models.generation.greedy import GreedyContinuation
 from core.models.generation.sampler import Sampler, can_share_prompts
 from core.models.generation.top_p import TopPProcessor
@@ -63,7 +63,7 @@ def naive(network, prompt, settings, stream, ends):
 
 def assert_equals_naive(sampler, batch, settings):
     actual = sampler(batch)
-    keys = random_streams(settings.seed, batch["ids"], settings.answers)
+    keys = settings.random_streams(batch["ids"])
     for row, prompt in enumerate(batch["tokens"]):
         for k in range(settings.answers):
             tokens = naive(sampler.model.network, prompt, settings, keys[row, k], sampler.ends)

@@ -5,11 +5,16 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
-from core.models.generation.answers import SamplingSettings, random_streams
+from core.models.generation.answers import SamplingSettings
 from core.models.generation.top_p import TopPProcessor, gumbel_noise, sample_top_p, step_seeds
 
 SHARES = [0.42, 0.25, 0.15, 0.1, 0.08]  # of five tokens, sorted
 PLACES = [2, 0, 4, 1, 3]
+
+
+def streams(seed, ids):
+    """The stream of the first answer of each of these rows."""
+    return SamplingSettings(seed=seed).random_streams(ids)[:, 0]
 
 
 def logits_of(shares, rows=1):
@@ -17,7 +22,7 @@ def logits_of(shares, rows=1):
 
 
 def count_samples(shares, rows, temperature=1.0, top_p=1.0, seed=0):
-    noise = gumbel_noise(random_streams(seed, [str(i) for i in range(rows)], 1)[:, 0], len(shares), "cpu")
+    noise = gumbel_noise(streams(seed, [str(i) for i in range(rows)]), len(shares), "cpu")
     token, chance = sample_top_p(logits_of(shares, rows), noise, temperature, top_p)
     return np.bincount(token, minlength=len(shares)), chance
 
@@ -54,7 +59,7 @@ def test_the_temperature_is_applied_before_the_nucleus():
 
 def test_near_temperature_zero_it_is_the_likeliest_token():
     logits = torch.randn(50, 300, generator=torch.Generator().manual_seed(0))
-    noise = gumbel_noise(random_streams(0, [str(i) for i in range(50)], 1)[:, 0], 300, "cpu")
+    noise = gumbel_noise(streams(0, [str(i) for i in range(50)]), 300, "cpu")
     token, chance = sample_top_p(logits, noise, 1e-6, 0.9)
     assert torch.equal(token, logits.argmax(dim=1)) and torch.allclose(chance, torch.ones(50))
 
@@ -71,9 +76,9 @@ def test_a_large_vocabulary_is_sampled_in_proportion_too():
 
 
 def test_the_noise_is_gumbel_and_independent_across_tokens_steps_and_streams():
-    one = random_streams(0, ["a"], 1)[0]
+    one = streams(0, ["a"])
     by_step = torch.cat([gumbel_noise(step_seeds(one, step), 100, "cpu") for step in range(300)]).numpy()
-    by_row = gumbel_noise(random_streams(0, [str(i) for i in range(300)], 1)[:, 0], 100, "cpu").numpy()
+    by_row = gumbel_noise(streams(0, [str(i) for i in range(300)]), 100, "cpu").numpy()
     for noise in (by_step, by_row):
         assert kstest(noise.ravel(), "gumbel_r").pvalue > 0.001
         for pairs in ((noise[1:], noise[:-1]), (noise[:, 1:], noise[:, :-1]), (noise[1:, 1:], noise[:-1, :-1])):
@@ -85,7 +90,7 @@ def test_the_noise_of_a_step_is_splitmix_and_independent_of_earlier_samples():
         step_seeds(np.array([0], np.uint64), 0)[0] == 0xE220A8397B1DCDAF
     )  # the first two numbers of SplitMix64 from 0
     assert step_seeds(np.array([0], np.uint64), 1)[0] == 0x6E789E6AA1B965F4
-    keys, logits = random_streams(0, ["a", "b", "c"], 1)[:, 0], torch.zeros(3, 50)
+    keys, logits = streams(0, ["a", "b", "c"]), torch.zeros(3, 50)
     draw = TopPProcessor(keys, SamplingSettings())
     steps = torch.stack([draw(None, logits).argmax(dim=1) for _ in range(6)])
     late = TopPProcessor(keys[[2, 0]], SamplingSettings(), step=4)
