@@ -1,0 +1,148 @@
+"""The stage runner: work that is stored is not done again, whatever stopped it, and progress counts what was there."""
+
+import threading
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from core.progress import SilentReporter
+from core.workspace.folder import Workspace
+from core.workspace.parts import MAX_PART_ROWS, plan_blocks, plan_by_work
+from core.workspace.stages import Stages, as_column
+
+SPEC = {"kind": "squares", "of": "rows"}
+
+
+class Recorder(SilentReporter):
+    def __init__(self):
+        self.stages, self.done, self.waits = [], [], []
+
+    def stage(self, name, *, rows, work, done_rows=0, done_work=0):
+        self.stages.append((name, rows, work, done_rows, done_work))
+
+    def advance(self, rows, work):
+        self.done.append((rows, work))
+
+    def waiting(self, why):
+        self.waits.append(why)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path)
+
+
+def square(stages, n=10, size=4, stop_after=None):
+    """Store the square of each row in parts; stop as a kill would after some of them."""
+    with stages.open(SPEC, plan_blocks(n, size)) as parts:
+        for number, (part, rows) in enumerate(stages.missing([parts], "Squaring", np.arange(n))):
+            if number == stop_after:
+                raise KeyboardInterrupt
+            parts.write(part, pa.table({"square": pa.array(rows**2)}))
+    return parts.column("square", n)
+
+
+def test_a_stopped_stage_goes_on_after_the_parts_that_are_stored(workspace):
+    with pytest.raises(KeyboardInterrupt):
+        square(Stages(workspace, SilentReporter()), stop_after=2)
+    recorder = Recorder()
+    assert square(Stages(workspace, recorder)).tolist() == [i**2 for i in range(10)]
+    assert recorder.stages == [("Squaring", 10, 45, 8, 28)]  # rows 0 to 7 are stored: 28 of 45 units of work
+    assert recorder.done == [(10, 45)]
+
+
+def test_a_stage_that_has_begun_keeps_its_plan(workspace):
+    with pytest.raises(KeyboardInterrupt):
+        square(Stages(workspace, SilentReporter()), size=4, stop_after=1)
+    square(Stages(workspace, SilentReporter()), size=9)
+    folder = Stages(workspace, SilentReporter()).folder(SPEC)
+    assert len(list(folder.glob("part-*"))) == 3
+
+
+def test_several_stores_of_one_plan_are_filled_together(workspace):
+    stages, plan = Stages(workspace, SilentReporter()), plan_blocks(6, 2)
+    with stages.open(SPEC | {"of": "a"}, plan) as a, stages.open(SPEC | {"of": "b"}, plan) as b:
+        a.write(0, pa.table({"x": [0, 1]}))
+        b.write(0, pa.table({"x": [0, 1]}))
+        b.write(2, pa.table({"x": [4, 5]}))
+        assert [part for part, _ in stages.missing([a, b], "Both", np.ones(6, int))] == [1, 2]
+
+
+def test_once_computes_once_and_may_write_files_besides(workspace):
+    calls = []
+
+    def make(folder, progress):
+        calls.append(folder)
+        (folder / "names.txt").write_text("of squares")
+        progress(1, 2)
+        return {"square": np.arange(3) ** 2, "pair": np.ones((3, 2), np.float32)}
+
+    for _ in range(2):
+        recorder = Recorder()
+        folder, (squares, pairs) = Stages(workspace, recorder).once(SPEC, 3, ["square", "pair"], "Squaring", make)
+    assert (squares.tolist(), pairs.shape) == ([0, 1, 4], (3, 2))
+    assert (len(calls), recorder.stages) == (1, [])
+    assert (folder / "names.txt").read_text() == "of squares"
+
+
+def test_a_failed_once_leaves_nothing_behind(workspace):
+    def fail(_folder, _progress):
+        raise ValueError
+
+    stages = Stages(workspace, SilentReporter())
+    with pytest.raises(ValueError):
+        stages.once(SPEC, 3, ["square"], "Squaring", fail)
+    assert stages.once(SPEC, 3, ["square"], "Squaring", lambda _f, _p: {"square": np.arange(3)})[1][0].tolist() == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_a_second_worker_waits_then_finds_the_work_done(workspace):
+    recorder, entered, results = Recorder(), threading.Event(), []
+
+    def second():
+        entered.set()
+        results.append(square(Stages(workspace, recorder)))
+
+    with Stages(workspace, SilentReporter()).open(SPEC, plan_blocks(10, 4)) as parts:
+        thread = threading.Thread(target=second)
+        thread.start()
+        entered.wait()
+        while not recorder.waits:
+            thread.join(0.01)
+        for part, rows in enumerate(parts.plan):
+            parts.write(part, pa.table({"square": pa.array(rows**2)}))
+    thread.join()
+    assert recorder.waits == ["Another worker measures the same."]
+    assert (results[0].tolist(), recorder.done) == ([i**2 for i in range(10)], [])
+
+
+def test_only_missing_files_are_asked_for(workspace, tmp_path):
+    files = [tmp_path / name for name in "abc"]
+    files[1].touch()
+    recorder = Recorder()
+    assert list(Stages(workspace, recorder).missing_files(files, "Writing")) == [0, 2]
+    assert (recorder.stages, recorder.done) == ([("Writing", 2, 2, 0, 0)], [(1, 1), (2, 2)])
+
+
+def test_seconds_of_the_same_kind_add_up(workspace):
+    stages = Stages(workspace, SilentReporter())
+    for _ in range(2):
+        with stages.timed("squares"):
+            pass
+    assert set(stages.seconds) == {"squares"} and stages.seconds["squares"] > 0
+
+
+def test_a_plan_by_work_takes_the_most_first_and_every_row_once():
+    work = np.array([1, 5, 3, 5, 2])
+    plan = plan_by_work(work, 6)
+    assert [rows.tolist() for rows in plan] == [[1], [3], [2, 4, 0]]
+    assert max(map(len, plan_by_work(np.ones(3 * MAX_PART_ROWS, int), 10**9))) == MAX_PART_ROWS
+
+
+def test_a_column_of_vectors_becomes_lists_of_fixed_size():
+    assert as_column(np.arange(6).reshape(3, 2)).to_pylist() == [[0, 1], [2, 3], [4, 5]]
+    assert as_column(np.arange(3)).to_pylist() == [0, 1, 2]
