@@ -85,3 +85,10 @@ def near_duplicate_similarity(column: str) -> float | None:
         raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
     near_duplicate_column(similarity)
     return similarity
+
+
+def normalise_duplicates(column: str) -> str:
+    """Return a column's usual name: near_duplicate_of, and 0.80 after its @, also mean near_duplicate_of@0.8."""
+    column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
+    similarity = near_duplicate_similarity(column)
+    return column if similarity is None else near_duplicate_column(similarity)

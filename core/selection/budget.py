@@ -13,9 +13,9 @@ from core.errors import RecipeError
 from core.schema import IntArray
 
 _BUDGET = re.compile(r"(\d+(?:[,_]\d{3})*(?:\.\d+)?)\s*(%|tok|ktok|mtok|rows?)?", re.ASCII | re.IGNORECASE)
-
-
-_TOKENS = {"tok": 1, "ktok": 1_000, "mtok": 1_000_000}
+Unit = Literal["rows", "percent", "tokens"]  # percent of the pool's rows; tokens of responses
+_UNITS: dict[str, tuple[int, Unit]] = {"%": (1, "percent")}
+_UNITS |= {"tok": (1, "tokens"), "ktok": (1_000, "tokens"), "mtok": (1_000_000, "tokens")}
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Budget:
     """How much may be selected, written the same everywhere: `500`, `10%`, `200ktok`, `1.5Mtok`."""
 
     amount: float
-    unit: Literal["rows", "percent", "tokens"]  # percent of the pool's rows; tokens of responses
+    unit: Unit
 
     def __post_init__(self) -> None:
         if self.unit not in ("rows", "percent", "tokens"):
@@ -48,13 +48,8 @@ class Budget:
                 f"The budget '{text}' cannot be read. Write rows (500), a share of the pool (10%) "
                 f"or response tokens (200ktok, 1.5Mtok)."
             )
-        unit = (match[2] or "rows").lower()
-        number = Decimal(re.sub("[,_]", "", match[1]))
-        if unit == "%":
-            return cls(float(number), "percent")
-        if unit in _TOKENS:
-            return cls(float(number * _TOKENS[unit]), "tokens")
-        return cls(float(number), "rows")
+        factor, unit = _UNITS.get((match[2] or "rows").lower(), (1, "rows"))
+        return cls(float(Decimal(re.sub("[,_]", "", match[1])) * factor), unit)
 
     def __str__(self) -> str:
         if self.unit == "percent":

@@ -24,15 +24,15 @@ SYNTAX_HINT = (
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+|inf)"
 _FORMS = [
-    (kind, re.compile(rf"(?P<column>[\w.@-]+?)\s*{form}", re.DOTALL | re.IGNORECASE))
-    for kind, form in (
-        ("range", rf"\s+in\s+(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})"),
-        ("missing", r"\s+is\s+(?P<no>not\s+)?missing"),
-        ("contains", r"\s+contains\s(?P<text>.+)"),
-        ("low", rf">=\s*(?P<low>{_NUMBER})"),
-        ("high", rf"<=\s*(?P<high>{_NUMBER})"),
-        ("pattern", r"(?P<no>!)?~\s*(?P<text>.+)"),
-        ("values", r"(?P<no>!)?=\s*(?P<text>.*)"),
+    re.compile(rf"(?P<column>[\w.@-]+?)\s*{form}", re.DOTALL | re.IGNORECASE)
+    for form in (
+        rf"\s+in\s+(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})",
+        r"\s+is\s+(?P<no>not\s+)?missing",
+        r"\s+contains\s(?P<contains>.+)",
+        rf">=\s*(?P<low>{_NUMBER})",
+        rf"<=\s*(?P<high>{_NUMBER})",
+        r"(?P<no>!)?~\s*(?P<matches>.+)",
+        r"(?P<no>!)?=\s*(?P<values>.*)",
     )
 ]
 _NOT = re.compile(r"not\s+", re.IGNORECASE)
@@ -48,27 +48,22 @@ def parse_filter(line: str) -> Filter:
     body = text[negation.end() :] if negation else text
     if body in _ONCE:
         return Filter(_ONCE[body], low=0, exclude=not negation)
-    for kind, form in _FORMS:
+    for form in _FORMS:
         match = form.fullmatch(body)
         if match:
             parts = match.groupdict()
             exclude = bool(negation) != bool(parts.pop("no", None))
-            return Filter(parts.pop("column"), exclude=exclude, **_condition(kind, parts))
+            return Filter(parts.pop("column"), exclude=exclude, **_condition(parts))
     if re.match(r"[\w.@-]+\s*[<>]\s*[^=]", body):
         raise RecipeError(f"The filter '{line}': a range includes its ends. Write <= or >=.")
     raise RecipeError(f"The filter '{line}' cannot be read. {SYNTAX_HINT}.")
 
 
-def _condition(kind: str, parts: dict[str, str]) -> dict[str, Any]:
-    if kind == "contains":
-        return {"contains": parts["text"]}
-    if kind == "pattern":
-        return {"matches": parts["text"]}
-    if kind == "values":
-        return {"values": tuple(word.strip() for word in parts["text"].split("|"))}
-    if kind == "missing":
-        return {"values": (None,)}
-    return {end: float(value) for end, value in parts.items()}
+def _condition(parts: dict[str, str]) -> dict[str, Any]:
+    """Return fields of a Filter from the texts of a form that are named like them; none: is missing."""
+    if "values" in parts or not parts:
+        return {"values": tuple(word.strip() for word in parts["values"].split("|")) if parts else (None,)}
+    return {name: float(text) if name in ("low", "high") else text for name, text in parts.items()}
 
 
 def _read_json(text: str) -> Filter:

@@ -53,12 +53,8 @@ class Filter:
     def __str__(self) -> str:
         """Describe the filter: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
         if self == duplicates_filter(self.column):
-            threshold = self.column.removeprefix(NEAR_DUPLICATES_PREFIX)
-            return (
-                "exact duplicates once"
-                if self.column == EXACT_DUPLICATES
-                else f"near duplicates once (alike from {threshold})"
-            )
+            near = f"near duplicates once (alike from {self.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
+            return "exact duplicates once" if self.column == EXACT_DUPLICATES else near
         clauses = []
         if self.low is not None and self.high is not None:
             clauses.append(f"from {self.low:g} to {self.high:g}")
@@ -68,9 +64,8 @@ class Filter:
             clauses.append(f"at most {self.high:g}")
         if self.values is not None:
             shown = ["missing" if v is None else str(v) for v in self.values]
-            clauses.append(
-                "is " + (" or ".join(shown) if len(shown) <= MAX_VALUES_SHOWN else f"one of {len(shown):,} values")
-            )
+            few = len(shown) <= MAX_VALUES_SHOWN
+            clauses.append(f"is {' or '.join(shown)}" if few else f"is one of {len(shown):,} values")
         if self.contains is not None:
             clauses.append(f"contains '{self.contains}'")
         if self.matches is not None:
@@ -83,11 +78,8 @@ def duplicates_filter(column: str) -> Filter | None:
 
     It ignores the order, because filters apply before there is one.
     """
-    return (
-        Filter(column, low=0, exclude=True)
-        if column == EXACT_DUPLICATES or column.startswith(NEAR_DUPLICATES_PREFIX)
-        else None
-    )
+    is_of_duplicates = column == EXACT_DUPLICATES or column.startswith(NEAR_DUPLICATES_PREFIX)
+    return Filter(column, low=0, exclude=True) if is_of_duplicates else None
 
 
 def apply_filters(filters: Sequence[Filter], columns: Mapping[str, Any]) -> BoolArray:

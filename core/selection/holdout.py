@@ -32,11 +32,8 @@ def hold_out_rows(rows: IntArray, groups: IntArray, tasks: IntArray, share: floa
     quota = np.bincount(seat_order(in_task.astype(np.float64), in_task)[:target], minlength=len(in_task))
     order = np.random.default_rng(seed).permutation(len(sizes))
     units = _fill(order, sizes, task, quota)
-    remaining_units = order[~np.isin(order, units)]
-    remaining = np.array([target - int(sizes[units].sum())])
-    units += _fill(
-        remaining_units, sizes, np.zeros(len(sizes), np.int64), remaining
-    )  # other tasks fill what a task could not
+    rest, missing = order[~np.isin(order, units)], target - int(sizes[units].sum())
+    units += _fill(rest, sizes, np.zeros_like(task), np.array([missing]))  # other tasks fill what a task could not
     if not units:
         units = [int(order[np.argmin(sizes[order])])]
     return rows[np.isin(unit, units)]

@@ -6,7 +6,6 @@ threshold meet; the app, the command line and `replay` all use it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +16,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.columns import (
-    EXACT_DUPLICATES,
-    NEAR_DUPLICATES_PREFIX,
-    USUAL_NEAR_DUPLICATES,
-    near_duplicate_column,
-    near_duplicate_similarity,
-)
+from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, normalise_duplicates
 from core.errors import RecipeError
 from core.methods import build_method, describe_method
 from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, Pool, Reading
@@ -91,13 +84,6 @@ class ReadingPart(StrictModel):
         return Reading(**self.model_dump())
 
 
-def _canonical_column(column: str) -> str:
-    """Normalise a column name: near_duplicate_of, and 0.80 after its @, also mean near_duplicate_of@0.8."""
-    column = USUAL_NEAR_DUPLICATES if column == NEAR_DUPLICATES_PREFIX.removesuffix("@") else column
-    threshold = near_duplicate_similarity(column)
-    return column if threshold is None else near_duplicate_column(threshold)
-
-
 class FilterPart(StrictModel):
     """A filter: core.selection.filters.Filter."""
 
@@ -109,10 +95,7 @@ class FilterPart(StrictModel):
     contains: str | None = None
     matches: str | None = None
 
-    @field_validator("column")
-    @classmethod
-    def _normalise_column(cls, column: str) -> str:
-        return _canonical_column(column)
+    _normalise = field_validator("column")(normalise_duplicates)
 
     def filter(self) -> Filter:
         """Convert to core.selection.filters.Filter."""
@@ -148,7 +131,7 @@ class ExportPart(StrictModel):
     @field_validator("apart")
     @classmethod
     def _names_duplicates(cls, column: str) -> str:
-        column = _canonical_column(column)
+        column = normalise_duplicates(column)
         if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
             raise ValueError(
                 f"'{column}' is no column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
@@ -222,13 +205,9 @@ def make_selection(recipe: Recipe, pool: Pool, measured: Measured) -> Selection:
     it, the threshold and the budget cut it. Raises RecipeError for a filter or pin on something that does not exist.
     """
     method = recipe.method.build()
-    order = order_eligible(method, pool, measured, [f.filter() for f in recipe.filters], recipe.seed)
+    eligible = eligible_rows(method, pool, measured, [f.filter() for f in recipe.filters])
+    order = method.order(measured, eligible, seed=recipe.seed)
     return select_from_order(recipe, pool, measured, method, order)
-
-
-def order_eligible(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter], seed: int) -> Order:
-    """Return the method's order of the rows that pass the filters."""
-    return method.order(measured, eligible_rows(method, pool, measured, filters), seed=seed)
 
 
 def eligible_rows(method: Method, pool: Pool, measured: Measured, filters: Sequence[Filter]) -> BoolArray:
@@ -321,8 +300,3 @@ def locate_pins(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
         raise RecipeError(f"pins: the pool has no row with id '{missing[0]}'. Remove the pin or open its pool.")
     sides = {side: [places[i] for i, s in side_of_pin.items() if s == side] for side in ("in", "out")}
     return np.array(sides["in"], np.int64), np.array(sides["out"], np.int64)
-
-
-def reading_part(reading: Reading) -> ReadingPart:
-    """Convert a Reading to the recipe's form."""
-    return ReadingPart(**asdict(reading))

@@ -94,19 +94,11 @@ def _launch(workspace: Workspace, folder: Path) -> Job:
     argv = [sys.executable, "-m", "core", *command, "--job", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    stdin = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    stdout = (os.POSIX_SPAWN_OPEN, 1, str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    actions = [stdin, stdout, (os.POSIX_SPAWN_DUP2, 1, 2)]
     with disk_errors(folder):
-        pid = os.posix_spawn(
-            sys.executable,
-            argv,
-            environment,
-            setsid=True,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(folder / "log.txt"), log, 0o644),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-        )
+        pid = os.posix_spawn(sys.executable, argv, environment, setsid=True, file_actions=actions)
     with suppress(psutil.NoSuchProcess):
         born = psutil.Process(pid).create_time()
         write_json(folder / "process.json", {"pid": pid, "born": born, "started": _now()})
@@ -126,22 +118,18 @@ def get_job(workspace: Workspace, job_id: str) -> Job:
         raise WorkspaceError(f"There is no job '{job_id}' in {workspace.root}.")
     document = read_json(folder / "job.json")
     alive = _find_process(folder) is not None  # before reading progress: a job that ends in between counts as done
-    progress = read_json(folder / "progress.json") if (folder / "progress.json").exists() else {}
+    progress = _read_if_there(folder / "progress.json")
     state = progress.pop("state", "running")
     if state in LIVE and not alive:
         state = "interrupted"
         progress["message"] = "The worker stopped without a word. Resume repeats at most one part."
-    process = read_json(folder / "process.json") if (folder / "process.json").exists() else {}
-    return Job(
-        id=job_id,
-        folder=folder,
-        title=document["title"],
-        about=document["about"],
-        command=tuple(document["command"]),
-        state=state,
-        started=process.get("started", document["created"]),
-        **progress,
-    )
+    started = _read_if_there(folder / "process.json").get("started", document["created"])
+    command = tuple(document["command"])
+    return Job(job_id, folder, document["title"], document["about"], command, state, started=started, **progress)
+
+
+def _read_if_there(file: Path) -> dict[str, Any]:
+    return dict(read_json(file)) if file.exists() else {}
 
 
 def cancel_job(workspace: Workspace, job: Job) -> Job:
@@ -164,10 +152,9 @@ def cancel_job(workspace: Workspace, job: Job) -> Job:
 
 def _find_process(folder: Path) -> psutil.Process | None:
     """Return the job's process if it is alive; another process that reuses its pid does not count."""
-    file = folder / "process.json"
-    if not file.exists():
+    document = _read_if_there(folder / "process.json")
+    if not document:
         return None
-    document = read_json(file)
     with suppress(ChildProcessError):
         os.waitpid(document["pid"], os.WNOHANG)  # reap a finished child, which would stay a zombie
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -197,9 +184,8 @@ class JobReporter:
         """Begin a stage; work done before it does not count towards its rate."""
         self._totals = (rows, work)
         self._start = (time.monotonic(), done_rows, done_work)
-        self.state |= {"state": "running", "stage": name, "done": done_rows, "total": rows}
         self.state |= {"fraction": done_work / max(work, 1), "rate": 0.0, "eta": None, "message": ""}
-        self._write()
+        self._write(state="running", stage=name, done=done_rows, total=rows)
 
     def advance(self, rows: int, work: int) -> None:
         """Update counts, rate and remaining time."""
@@ -214,19 +200,17 @@ class JobReporter:
 
     def waiting(self, why: str) -> None:
         """Report that the job waits for another worker."""
-        self.state |= {"state": "queued", "message": why}
-        self._write()
+        self._write(state="queued", message=why)
 
     def note(self, text: str) -> None:
         """Show the note as the job's message."""
-        self.state |= {"message": text}
-        self._write()
+        self._write(message=text)
 
     def finish(self, state: str, message: str, result: Mapping[str, Any] | None = None) -> None:
         """Report the final state: done, failed or cancelled."""
-        self.state |= {"state": state, "message": message, "eta": None, "result": dict(result or {})}
-        self._write()
+        self._write(state=state, message=message, eta=None, result=dict(result or {}))
 
-    def _write(self) -> None:
+    def _write(self, **changes: Any) -> None:
+        self.state |= changes
         self._written = time.monotonic()
         write_json(self.folder / "progress.json", self.state | {"updated": _now()})

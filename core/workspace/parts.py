@@ -35,10 +35,9 @@ class Parts:
         file = folder / "plan.parquet"
         if not file.exists():
             write_json(folder / "spec.json", dict(spec))
+            rows = pa.array([part.tolist() for part in plan], pa.list_(pa.int64()))
             with atomic_path(file) as temporary:
-                pq.write_table(
-                    pa.table({"rows": pa.array([p.tolist() for p in plan], pa.list_(pa.int64()))}), temporary
-                )
+                pq.write_table(pa.table({"rows": rows}), temporary)
         stored = pq.read_table(file)["rows"]
         return cls(folder, tuple(np.asarray(p.values, np.int64) for p in stored), mapped)
 
@@ -53,9 +52,8 @@ class Parts:
     def write(self, part: int, table: pa.Table) -> None:
         """Store one part; WorkspaceError when its number of rows is not the planned one or the disk refuses."""
         if table.num_rows != len(self.plan[part]):
-            raise WorkspaceError(
-                f"{self.path(part)}: {table.num_rows} rows were measured, {len(self.plan[part])} were planned."
-            )
+            planned = len(self.plan[part])
+            raise WorkspaceError(f"{self.path(part)}: {table.num_rows} rows were measured, {planned} were planned.")
         with atomic_path(self.path(part)) as temporary:
             if self.mapped:
                 feather.write_feather(table, str(temporary), compression="uncompressed")

@@ -19,6 +19,8 @@ from core.schema import IntArray, Progress
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
+WAITING = "Another worker measures the same."
+
 
 class Stages:
     """Run stages in one workspace and report their progress."""
@@ -28,7 +30,7 @@ class Stages:
         self.seconds: dict[str, float] = {}  # kind of work -> seconds spent on it here
 
     @contextmanager
-    def locked(self, key: str, waiting: str = "Another worker measures the same.") -> Iterator[None]:
+    def locked(self, key: str, waiting: str = WAITING) -> Iterator[None]:
         """Hold the lock on `key`; where another worker has it, report `waiting` and wait."""
         with self.workspace.hold(key, lambda: self.report.waiting(waiting)):
             yield
@@ -52,12 +54,7 @@ class Stages:
 
     @contextmanager
     def open(
-        self,
-        spec: Mapping[str, Any],
-        plan: Sequence[IntArray],
-        *,
-        mapped: bool = False,
-        waiting: str = "Another worker measures the same.",
+        self, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False, waiting: str = WAITING
     ) -> Iterator[Parts]:
         """Open the parts of one stage under its lock. A stage that has begun keeps its own plan instead of `plan`."""
         folder = self.folder(spec)

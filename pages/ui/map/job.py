@@ -10,8 +10,8 @@ from core.analysis import maps
 from core.analysis.maps import EmbeddingSource
 from core.cli.arguments import measure_arguments
 from core.measurement.runs import Run
-from core.schema import Pool, Reading
-from core.selection.recipe import MethodPart, PoolPart, Recipe, reading_part
+from core.schema import Pool
+from core.selection.recipe import MethodPart, PoolPart, ReadingPart, Recipe
 from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import show
@@ -25,7 +25,7 @@ NAMES = {"prompt": "Prompts", "response": "Responses", "answers": "Answers", "ac
 
 def job_arguments(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> list[str]:
     """Return the arguments of `python -m core` that make this map."""
-    reading = reading_part(Reading(**run.reading))
+    reading = ReadingPart(**run.reading)
     recipe = Recipe(pool=PoolPart(source=pool.fingerprint), method=MethodPart(name="random"), reading=reading)
     more = ["--of", source.kind, *(["--layout", layout] if layout != "umap" else [])]
     return [*measure_arguments(recipe, "project", cached.workspace()), *more]
