@@ -6,7 +6,16 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.entropy_shift import plane
-from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_shape, nullable
+from pages.ui.charts.histogram import (
+    Figure,
+    annotation,
+    base_figure,
+    fixed_axis,
+    hover_texts,
+    line_shape,
+    nullable,
+    scatter,
+)
 from pages.ui.charts.scales import format_number, tick_values
 from pages.ui.data.bins import Grid
 from pages.ui.data.planes import Points
@@ -87,15 +96,8 @@ def clip_score_line(weight: float, value: float, frame: Frame) -> tuple[Point, P
 
 
 def _line_trace(a: Point, b: Point) -> Figure:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [a[0], b[0]],
-        "y": [a[1], b[1]],
-        "line": {"color": EXTRA[1], "width": 2, "dash": "dot"},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
+    look = {"line": {"color": EXTRA[1], "width": 2, "dash": "dot"}, "hoverinfo": "skip", "showlegend": False}
+    return scatter("lines", [a[0], b[0]], [a[1], b[1]], **look)
 
 
 def _length(a: Point, b: Point, frame: Frame) -> float:
@@ -118,29 +120,15 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
     All arrays (B,), any number of bins; the horizontal line is `share`, that of all rows. The band holds about 95 % of
     random subsets: share ± 1.96 √(share (1 − share) / size). It is approximate, as small bins change in steps of a row.
     """
-    groups = _groups(sizes, counts, share)
     x_low, x_high = 0.8 * float(sizes.min()), 1.25 * float(sizes.max())
-    dots = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": name,
-            "x": sizes[members].tolist(),
-            "y": (100 * counts[members] / sizes[members]).round(3).tolist(),
-            "customdata": members.tolist(),
-            "hovertext": [f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members],
-            "hovertemplate": "%{hovertext}<extra></extra>",
-            "marker": {
-                "size": 8,
-                "opacity": 0.85,
-                "color": BIN_COLOURS[name],
-                "symbol": "circle-open" if name == "none taken" else "circle",
-                "line": {"width": 2 if name == "none taken" else 0},
-            },
-            "unselected": {"marker": {"opacity": 0.3}},
-        }
-        for name, members in groups.items()
-    ]
+    dots = []
+    for name, members in _groups(sizes, counts, share).items():
+        x, y = sizes[members].tolist(), (100 * counts[members] / sizes[members]).round(3).tolist()
+        symbol, outline = ("circle-open", 2) if name == "none taken" else ("circle", 0)
+        marker = {"size": 8, "opacity": 0.85, "color": BIN_COLOURS[name], "symbol": symbol, "line": {"width": outline}}
+        look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
+        look |= hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members])
+        dots.append(scatter("markers", x, y, customdata=members.tolist(), **look))
     usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
     return base_figure(
@@ -162,23 +150,18 @@ def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArr
     """Group the bins by name (a key of the bin colours)."""
     unusual = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
     touched = counts > 0
-    masks = {
-        "no other than chance": touched & ~unusual,
-        "more or less than chance": touched & unusual,
-        "none taken": ~touched,
-    }
-    return {name: np.flatnonzero(mask & (sizes > 0)) for name, mask in masks.items()}
+    masks = {"no other than chance": touched & ~unusual, "more or less than chance": touched & unusual}
+    return {n: np.flatnonzero(mask & (sizes > 0)) for n, mask in (masks | {"none taken": ~touched}).items()}
 
 
 def _funnel(share: float, low: float, high: float) -> list[Figure]:
     x = np.geomspace(low, high, 60)
     half_width = SIGMAS * np.sqrt(share * (1 - share) / x)
-    ends = {"type": "scatter", "mode": "lines", "x": x.round(3).tolist(), "hoverinfo": "skip", "line": {"width": 0}}
-    bottom, top = (nullable(100 * np.clip(share + s * half_width, 0, 1)) for s in (-1, 1))
-    return [
-        ends | {"y": bottom},
-        ends | {"y": top, "fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]},
-    ]
+    bottom, top = (
+        scatter("lines", x.round(3).tolist(), nullable(100 * np.clip(y, 0, 1)), hoverinfo="skip", line={"width": 0})
+        for y in (share - half_width, share + half_width)
+    )
+    return [bottom, top | {"fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]}]
 
 
 def _decades(low: float, high: float) -> dict[str, list[float] | list[str]]:

@@ -8,11 +8,22 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.histogram import (
+    Figure,
+    bars,
+    base_figure,
+    fixed_axis,
+    hover_texts,
+    line_label,
+    line_shape,
+    nullable,
+    scatter,
+)
 from pages.ui.data.bins import Values
 from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 380
+CLUSTERS_HEIGHT = 360
 GREEDY = "greedy search: about the most there is to reach"
 RANDOM_ROWS = "random rows"
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
@@ -45,23 +56,14 @@ def coverage_curves(
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
+    label_place = {"x": 100 * budget, "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
     return base_figure(
         traces,
         HEIGHT,
         xaxis=fixed_axis("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
         yaxis=fixed_axis("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
         shapes=[line_shape(x=100 * budget, color=WARNING, width=2)],
-        annotations=[
-            line_label(
-                f"budget {format_share(budget)}",
-                across=budget,
-                x=100 * budget,
-                y=0,
-                yref="y domain",
-                yanchor="bottom",
-                yshift=4,
-            )
-        ],
+        annotations=[line_label(f"budget {format_share(budget)}", across=budget, **label_place)],
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
         margin={"l": 4, "r": 26, "t": 44, "b": 4},
     )  # fmt: skip
@@ -74,50 +76,34 @@ def format_share(share: float) -> str:
 
 
 def _line(curve: Line, style: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": escape_label(curve.name, 60),
-        "x": _percent(np.append(0, curve.x)),
-        "y": _percent(np.append(0, curve.y)),
-        "line": style | {"shape": "spline", "smoothing": 0.6},
-        "hovertemplate": "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>",
-    }
+    look = {"name": escape_label(curve.name, 60), "line": style | {"shape": "spline", "smoothing": 0.6}}
+    hover = "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
+    return scatter("lines", _from_zero(curve.x), _from_zero(curve.y), hovertemplate=hover, **look)
 
 
 def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
     """Fill the area between the lowest and the highest random order."""
     if not len(x):
         return []
-    ends = {"type": "scatter", "mode": "lines", "x": _percent(np.append(0, x)), "hoverinfo": "skip"}
-    edge = {"color": faint(RANDOM, 0.9), "width": 1}
-    return [
-        ends | {"y": _percent(np.append(0, low)), "line": edge, "showlegend": False},
-        ends
-        | {
-            "y": _percent(np.append(0, high)),
-            "line": edge,
-            "fill": "tonexty",
-            "fillcolor": faint(RANDOM, 0.45),
-            "name": RANDOM_ROWS,
-        },
-    ]
+    edge = {"line": {"color": faint(RANDOM, 0.9), "width": 1}, "hoverinfo": "skip"}
+    bottom, top = (scatter("lines", _from_zero(x), _from_zero(y), **edge) for y in (low, high))
+    area = {"fill": "tonexty", "fillcolor": faint(RANDOM, 0.45), "name": RANDOM_ROWS}
+    return [bottom | {"showlegend": False}, top | area]
 
 
 def _mark(budget: float, reached: float) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [round(100 * budget, 3)],
-        "y": nullable(np.array([round(100 * reached, 3)])),
-        "marker": {"color": SELECTED, "size": 11, "line": {"color": "white", "width": 2}},
-        "showlegend": False,
-        "hovertemplate": "now: %{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>",
-    }
+    x, y = [round(100 * budget, 3)], nullable(np.array([round(100 * reached, 3)]))
+    marker = {"color": SELECTED, "size": 11, "line": {"color": "white", "width": 2}}
+    hover = "now: %{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
+    return scatter("markers", x, y, marker=marker, showlegend=False, hovertemplate=hover)
 
 
 def _percent(shares: Values) -> list[float | None]:
     return nullable(np.round(100 * np.asarray(shares, np.float64), 3))
+
+
+def _from_zero(shares: Values) -> list[float | None]:
+    return _percent(np.append(0, shares))
 
 
 def cluster_shares(
@@ -128,8 +114,7 @@ def cluster_shares(
     high: IntArray,
     *,
     share: float,
-    hover: Sequence[str] | None = None,
-    height: int = HEIGHT,
+    hover: Sequence[str] = (),
 ) -> Figure:
     """Plot the share selected from each cluster, its range expected by chance, and the cluster sizes below.
 
@@ -138,34 +123,24 @@ def cluster_shares(
     """
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)
-    texts = [
-        f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{more}"
-        for name, n, size, a, b, more in zip(
-            names,
-            selected,
-            sizes,
-            low,
-            high,
-            [f"<br>{escape_label(h, 60)}" for h in hover or ()] or [""] * len(names),
-            strict=True,
-        )
-    ]
-    common = {"x": places, "hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>", "type": "bar"}
-    flat = {"line": {"width": 0}}
+    more = [f"<br>{escape_label(text, 60)}" for text in hover] or [""] * len(names)
+    texts = hover_texts(
+        [
+            f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{m}"
+            for name, n, size, a, b, m in zip(names, selected, sizes, low, high, more, strict=True)
+        ]
+    )
     colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(selected, low, high, strict=True)]
-    band = {
-        "base": _percent(low / whole),
-        "y": _percent(np.maximum(high - low, 0) / whole),
-        "width": 0.96,
-        "marker": {"color": CLUSTER_COLOURS["random subsets of the same size"]} | flat,
-    }
-    bars = {"y": _percent(selected / whole), "width": 0.5, "marker": {"color": colours} | flat}
-    below = {"y": sizes.tolist(), "yaxis": "y2", "width": 0.5, "marker": {"color": faint(REST, 0.75)} | flat}
-    traces = [common | band, common | bars, common | below]
+    band, band_colour = _percent(np.maximum(high - low, 0) / whole), CLUSTER_COLOURS["random subsets of the same size"]
+    traces = [
+        bars(places, band, band_colour, base=_percent(low / whole), width=0.96, **texts),
+        bars(places, _percent(selected / whole), colours, width=0.5, **texts),
+        bars(places, sizes.tolist(), faint(REST, 0.75), yaxis="y2", width=0.5, **texts),
+    ]
     tops = [100 * float(v) for v in (np.max(np.maximum(selected, high) / whole, initial=0.0), share)]
     return base_figure(
         traces,
-        height,
+        CLUSTERS_HEIGHT,
         barmode="overlay",
         showlegend=False,
         xaxis=fixed_axis("activation cluster, largest first", tickvals=places,

@@ -7,7 +7,19 @@ import numpy as np
 
 from core.schema import IntArray
 from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.histogram import (
+    Figure,
+    annotation,
+    bars,
+    base_figure,
+    fixed_axis,
+    hover_texts,
+    line_label,
+    line_shape,
+    nullable,
+    scatter,
+    task_axis,
+)
 from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.data.bins import Grid, Values
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
@@ -17,6 +29,8 @@ LASSO_CONFIG = {
     "scrollZoom": False,
     "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"],
 }
+TASKS_HEIGHT = 340  # of a figure with one line per task
+DIAMOND = {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}}
 
 
 # Two columns
@@ -38,16 +52,9 @@ def plane(
     low and high y.
     """
     x_low, x_high, y_low, y_high = density.frame
-    counts = density.counts.tolist()
-    heat = {
-        "type": "heatmap",
-        "x": density.x.tolist(),
-        "y": density.y.tolist(),
-        "z": [[round(float(np.log10(n + 1)), 3) if n else None for n in line] for line in counts],
-        "colorscale": [[0, faint(REST, 0.06)], [1, faint(REST, 0.7)]],
-        "showscale": False,
-        "hoverinfo": "skip",
-    }
+    shade = [[round(float(np.log10(n + 1)), 3) if n else None for n in line] for line in density.counts.tolist()]
+    scale = {"colorscale": [[0, faint(REST, 0.06)], [1, faint(REST, 0.7)]], "showscale": False, "hoverinfo": "skip"}
+    heat = {"type": "heatmap", "x": density.x.tolist(), "y": density.y.tolist(), "z": shade} | scale
     dots = [_dots(name, *points[name]) for name in reversed(LAYERS) if name in points]
     shapes = [line_shape(y=0, color=faint(REST, 0.9)), line_shape(x=0, color=faint(REST, 0.9))]
     notes = [
@@ -77,18 +84,12 @@ def plane(
 
 
 def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
-    is_selected = name == "selected"
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": np.round(x.astype(np.float64), 5).tolist(),
-        "y": np.round(y.astype(np.float64), 5).tolist(),
-        "customdata": rows.tolist(),
-        "marker": {"size": 5 if is_selected else 4, "color": LAYERS[name], "opacity": 0.9 if is_selected else 0.7},
-        "unselected": {"marker": {"opacity": 0.15}},
-        "hovertemplate": f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>",
-    }
+    size, opacity = (5, 0.9) if name == "selected" else (4, 0.7)
+    marker = {"size": size, "color": LAYERS[name], "opacity": opacity}
+    look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.15}}}
+    places = (np.round(side.astype(np.float64), 5).tolist() for side in (x, y))
+    hover = f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>"
+    return scatter("markers", *places, customdata=rows.tolist(), hovertemplate=hover, **look)
 
 
 def _band(low: float, high: float) -> dict[str, Any]:
@@ -102,89 +103,63 @@ def _band(low: float, high: float) -> dict[str, Any]:
 PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
 
 
-def expansion(
-    names: Sequence[str], shares: Values, counts: IntArray, selected: Values, *, height: int | None = None
-) -> Figure:
+def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: Values) -> Figure:
     """Plot per task the share of rows that expand (ΔH < 0) and compress; a diamond marks the selected rows.
 
     All arrays (T,), top to bottom. Shares refer to the `counts` rows with a ΔH; NaN: none.
     """
     places = list(range(len(names)))
-    labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
-    percent = np.round(100 * shares, 1)
-    diamonds = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": nullable(np.round(100 * selected, 1)),
-        "marker": {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}},
-        "cliponaxis": False,
-    }
+    labels = _count_labels(names, counts)
+    percent, among = np.round(100 * shares, 1), nullable(np.round(100 * selected, 1))
     text = {"text": [f"{p:.0f} %" if np.isfinite(p) else "" for p in percent], "textangle": 0}
-    bar = {"type": "bar", "orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
-    traces = [bar | {"x": nullable(percent)} | text, bar | {"x": nullable(100 - percent)}, diamonds]
-    for (name, colour), trace in zip(PART_COLOURS.items(), traces, strict=True):
-        trace |= {"name": name, "y": places, "hovertext": labels}
-        trace["marker"] = {"color": colour, "line": {"width": 0}} | trace.get("marker", {})
-        trace["hovertemplate"] = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
-    return base_figure(
-        traces,
-        height or 50 + 24 * max(len(labels), 2),
-        xaxis=fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]),
-        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
-        showlegend=False,
-        margin={"l": 4, "r": 10, "t": 8, "b": 4},
-    )
+    look = {"orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
+    expand, compress, selection = PART_COLOURS.values()
+    traces = [
+        bars(nullable(percent), places, expand, **look, **text),
+        bars(nullable(100 - percent), places, compress, **look),
+        scatter("markers", among, places, marker=DIAMOND | {"color": selection}, cliponaxis=False),
+    ]
+    for name, trace in zip(PART_COLOURS, traces, strict=True):
+        hover = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
+        trace |= {"name": name, "hovertext": labels, "hovertemplate": hover}
+    return _task_figure(traces, labels, xaxis=fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]))
+
+
+def _count_labels(names: Sequence[str], counts: IntArray) -> list[str]:
+    return [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+
+
+def _task_figure(traces: list[dict[str, Any]], labels: list[str], **more: Any) -> Figure:
+    look = {"showlegend": False, "margin": {"l": 4, "r": 10, "t": 8, "b": 4}}
+    return base_figure(traces, TASKS_HEIGHT, yaxis=task_axis(list(range(len(labels))), labels), **look, **more)
 
 
 SPREAD_COLOURS = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
 
 
-def spread(
-    names: Sequence[str],
-    quantiles: Values,
-    shares: Values,
-    counts: IntArray,
-    selected: Values,
-    *,
-    height: int | None = None,
-) -> Figure:
+def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntArray, selected: Values) -> Figure:
     """Plot ΔH per task: 25 % to 75 % quantile as a bar, 5 % to 95 % as a line, medians as marks.
 
     quantiles (5, T); shares (T,) of rows that expand, for the hover text; selected (T,) medians of the selected rows.
     NaN: none.
     """
     places = list(range(len(names)))
-    labels = [f"{escape_label(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
+    labels = _count_labels(names, counts)
     low, first, middle, third, high = quantiles
-    hover = [
-        f"{label}<br>median {format_number(m)}, {100 * share:.1f} % expand"
-        for label, m, share in zip(labels, middle, shares, strict=True)
-    ]
-    ends = {"type": "data", "array": nullable(high - middle), "arrayminus": nullable(middle - low)}
-    common = {"y": places, "hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"}
-    marks = common | {"type": "scatter", "mode": "markers"}
-    bar = {"type": "bar", "orientation": "h", "base": nullable(first), "x": nullable(third - first), "width": 0.6}
-    colours = list(SPREAD_COLOURS.values())
-    traces = [
-        common | bar | {"marker": {"color": colours[0], "line": {"width": 0}}},
-        marks
-        | {
-            "x": nullable(middle),
-            "marker": {"symbol": "line-ns-open", "size": 13, "color": colours[1], "line": {"width": 2}},
-            "error_x": ends | {"color": faint(REST, 0.8), "thickness": 1, "width": 0},
-        },
-        marks
-        | {
-            "x": nullable(selected),
-            "marker": {"symbol": "diamond", "size": 9, "color": colours[2], "line": {"width": 1, "color": "white"}},
-        },
-    ]
-    return base_figure(
-        traces,
-        height or 50 + 24 * max(len(labels), 2),
-        xaxis=fixed_axis("ΔH", nticks=6),
-        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
-        shapes=[line_shape(x=0, color=faint(REST, 0.9))],
-        showlegend=False,
-        margin={"l": 4, "r": 10, "t": 8, "b": 4},
+    hover = hover_texts(
+        [
+            f"{label}<br>median {format_number(m)}, {100 * share:.1f} % expand"
+            for label, m, share in zip(labels, middle, shares, strict=True)
+        ]
     )
+    ends = {"type": "data", "array": nullable(high - middle), "arrayminus": nullable(middle - low)}
+    whisker = ends | {"color": faint(REST, 0.8), "thickness": 1, "width": 0}
+    half, median, selection = SPREAD_COLOURS.values()
+    dash = {"symbol": "line-ns-open", "size": 13, "color": median, "line": {"width": 2}}
+    traces = [
+        bars(nullable(third - first), places, half, orientation="h", base=nullable(first), width=0.6, **hover),
+        scatter("markers", nullable(middle), places, marker=dash, error_x=whisker, **hover),
+        scatter("markers", nullable(selected), places, marker=DIAMOND | {"color": selection}, **hover),
+    ]
+    zero = line_shape(x=0, color=faint(REST, 0.9))
+    return _task_figure(traces, labels, xaxis=fixed_axis("ΔH", nticks=6), shapes=[zero])

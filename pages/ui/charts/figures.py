@@ -37,33 +37,12 @@ def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
         colour = (theme.SELECTED, theme.BAND, theme.RANDOM)[number % 3]
         name = f"round {number + 1}" if len(rounds) > 1 else "loss"
         steps = np.arange(1, len(losses) + 1)
-        line = {"type": "scatter", "mode": "lines", "x": steps}
-        data.append(
-            line
-            | {
-                "y": losses,
-                "line": {"color": theme.faint(colour, 0.35), "width": 1},
-                "name": name,
-                "showlegend": False,
-                "hoverinfo": "skip",
-            }
-        )
-        data.append(
-            line
-            | {
-                "y": running_mean(losses),
-                "line": {"color": colour, "width": 2},
-                "name": name,
-                "showlegend": len(rounds) > 1,
-                "hovertemplate": "%{y:.3f} nats",
-            }
-        )
-    return {
-        "data": data,
-        "layout": layout(
-            220, xaxis=axis(title={"text": "training step"}), yaxis=axis(title={"text": "nats per response token"})
-        ),
-    }
+        line = {"type": "scatter", "mode": "lines", "x": steps, "name": name}
+        raw = {"y": losses, "line": {"color": theme.faint(colour, 0.35), "width": 1}, "hoverinfo": "skip"}
+        mean = {"y": running_mean(losses), "line": {"color": colour, "width": 2}, "hovertemplate": "%{y:.3f} nats"}
+        data += [line | raw | {"showlegend": False}, line | mean | {"showlegend": len(rounds) > 1}]
+    x, y = (axis(title={"text": text}) for text in ("training step", "nats per response token"))
+    return {"data": data, "layout": layout(220, xaxis=x, yaxis=y)}
 
 
 def running_mean(values: Sequence[float], share: int = 20) -> NDArray[Any]:

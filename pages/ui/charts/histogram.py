@@ -37,14 +37,41 @@ def fixed_axis(title: str = "", **more: Any) -> dict[str, Any]:
     return axis(**({"title": {"text": title}, "zeroline": False, "fixedrange": True} | more))
 
 
+def task_axis(places: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the y axis of a figure with one line per task, top to bottom."""
+    return fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels)
+
+
+def scatter(mode: str, x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """Return a trace of "lines", "markers" or "text"."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
+
+
+def bars(x: Any, y: Any, colour: Any, **more: Any) -> dict[str, Any]:
+    """Return a trace of bars without an outline."""
+    return {"type": "bar", "x": x, "y": y, "marker": {"color": colour, "line": {"width": 0}}, **more}
+
+
+def layer_bars(layers: Mapping[str, IntArray], edges: Values, data: Any, hover: str) -> list[dict[str, Any]]:
+    """Return bars of rows per bin, one trace per layer (of LAYERS); `hover` precedes the count."""
+    x, width = ((edges[:-1] + edges[1:]) / 2).tolist(), np.diff(edges).tolist()
+    return [
+        bars(x, counts.tolist(), LAYERS[name], name=name, width=width, customdata=data,
+             hovertemplate=f"{hover}<br>%{{y:,}} {name}<extra></extra>")
+        for name, counts in layers.items()
+    ]  # fmt: skip
+
+
+def hover_texts(texts: list[str]) -> dict[str, Any]:
+    """Return what shows one text per bar or dot on hover, and nothing else."""
+    return {"hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}
+
+
 def line_shape(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
     """Return a straight line across the whole plot, at one x or one y."""
-    ends: dict[str, Any]
-    if x is not None:
-        ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain"}
-    else:
-        ends = {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "x domain"}
-    return {"type": "line", "line": {"width": 1} | line} | ends
+    upright = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain"}
+    level = {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "x domain"}
+    return {"type": "line", "line": {"width": 1} | line} | (level if x is None else upright)
 
 
 def annotation(text: str, **more: Any) -> dict[str, Any]:
@@ -86,33 +113,19 @@ def histogram(
     selected row. The customdata of a bar is its bin number and the bin's range.
     """
     to_x = axis_transform(log)
-    low, high = to_x(edges[:-1]), to_x(edges[1:])
-    ticks = tick_values(edges, log)
-    spans = [f"{describe_bin(edges, i)}" for i in range(len(edges) - 1)]
-    data = [[i, text] for i, text in enumerate(spans)]
-    bars = [
-        {
-            "type": "bar",
-            "name": name,
-            "x": ((low + high) / 2).tolist(),
-            "width": (high - low).tolist(),
-            "y": counts.tolist(),
-            "customdata": data,
-            "marker": {"color": LAYERS[name], "line": {"width": 0}},
-            "hovertemplate": f"%{{customdata[1]}}<br>%{{y:,}} {name}<extra></extra>",
-        }
-        for name, counts in layers.items()
-    ]
-    shapes, notes = _marks(marks or {}, to_x, float(high[-1] - low[0]))
+    places = to_x(edges)
+    low, high = float(places[0]), float(places[-1])
+    data = [[i, describe_bin(edges, i)] for i in range(len(edges) - 1)]
+    shapes, notes = _marks(marks or {}, to_x, high - low)
     if cut is not None:
-        x = float(np.clip(to_x(np.array([cut]))[0], low[0], high[-1]))
+        x = float(np.clip(to_x(np.array([cut]))[0], low, high))
         shapes.append(line_shape(x=x, color=WARNING, width=2))
-        across = (x - low[0]) / (high[-1] - low[0])
+        across = (x - low) / (high - low)
         notes.append(line_label(f"cut {format_number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top"))
     return base_figure(
-        bars,
+        layer_bars(layers, places, data, "%{customdata[1]}"),
         height,
-        xaxis=fixed_axis(title, range=[float(low[0]), float(high[-1])], showgrid=False, **_ticks(ticks, to_x)),
+        xaxis=fixed_axis(title, range=[low, high], showgrid=False, **_ticks(tick_values(edges, log), to_x)),
         yaxis=fixed_axis("rows", nticks=5),
         bargap=0.04,
         shapes=shapes,
@@ -148,20 +161,12 @@ def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, e
     """
     quiet = expected or [False] * len(names)
     colours = [WARNING if abs(v) >= strong and not q else REST for v, q in zip(values, quiet, strict=True)]
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "y": list(names),
-        "x": nullable(np.round(values, 3)),
-        "text": [f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "not measured" for v in values],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": colours, "line": {"width": 0}},
-        "hoverinfo": "skip",
-    }
+    text = [f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "not measured" for v in values]
+    look = {"text": text, "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip"}
+    traces = [bars(nullable(np.round(values, 3)), list(names), colours, orientation="h", **look)]
     lines = {-strong: faint(REST, 0.3), 0.0: faint(REST, 0.9), strong: faint(REST, 0.3)}
     return base_figure(
-        [bars],
+        traces,
         60 + 26 * len(names),
         xaxis=fixed_axis(range=[-1.4, 1.4], tickvals=[-1, 0, 1]),
         yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6),

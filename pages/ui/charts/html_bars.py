@@ -43,9 +43,9 @@ def _line(name: str, subset: float, pool: float, low: float, high: float, top: f
         f"{name}: {100 * subset:.1f} % of the subset, {100 * pool:.1f} % of the pool, "
         f"random {100 * low:.1f} to {100 * high:.1f} %"
     )
-    band = _box(low / top, max((high - low) / top, 0.004), faint(RANDOM, 0.38), "top:0;height:100%")
-    bar = _box(0, subset / top, colour, "top:22%;height:56%")
-    tick = _box(pool / top, 0, REST, "top:0;height:100%;width:2px;margin-left:-1px")
+    band = box(low / top, max((high - low) / top, 0.004), faint(RANDOM, 0.38), "top:0;height:100%")
+    bar = box(0, subset / top, colour, "top:22%;height:56%")
+    tick = box(pool / top, 0, REST, "top:0;height:100%;width:2px;margin-left:-1px")
     return (
         f'<div role="row" title="{escape(hover)}" style="display:flex;align-items:center;height:22px;gap:8px">'
         f'<div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
@@ -59,11 +59,10 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %" if value else f'<span style="{QUIET}">0 %</span>'
 
 
-def _box(left: float, width: float, colour: str, more: str) -> str:
-    return (
-        f'<div style="position:absolute;left:{100 * left:.2f}%;width:{100 * width:.2f}%;'
-        f'background:{colour};{more}"></div>'
-    )
+def box(left: float, width: float, colour: str, more: str) -> str:
+    """Draw a coloured box; left edge and width in 0..1 of the whole."""
+    place = f"left:{100 * left:.2f}%;width:{100 * width:.2f}%"
+    return f'<div style="position:absolute;{place};background:{colour};{more}"></div>'
 
 
 # One column of scores

@@ -9,8 +9,18 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.entropy_shift import plane
 from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
-from pages.ui.charts.scales import LAYERS, describe_bin, format_number, tick_values
+from pages.ui.charts.histogram import (
+    Figure,
+    annotation,
+    base_figure,
+    fixed_axis,
+    layer_bars,
+    line_label,
+    line_shape,
+    nullable,
+    scatter,
+)
+from pages.ui.charts.scales import describe_bin, format_number, tick_values
 from pages.ui.data.bins import Grid, Values
 from pages.ui.data.planes import Points
 from pages.ui.theme import EXTRA, RANDOM, REST, SELECTED, WARNING, faint
@@ -60,15 +70,9 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
             place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
             notes.append(line_label(f"cut {format_number(target.cut)}", **place, yanchor="top"))
     ticks = tick_values(edges, False)
-    axes["xaxis"] = fixed_axis(
-        title,
-        range=[float(edges[0]), float(edges[-1])],
-        showgrid=False,
-        anchor="free",
-        position=0,
-        tickvals=[value for value, _ in ticks],
-        ticktext=[name for _, name in ticks],
-    )
+    look = {"range": [float(edges[0]), float(edges[-1])], "showgrid": False, "anchor": "free", "position": 0}
+    look |= {"tickvals": [value for value, _ in ticks], "ticktext": [name for _, name in ticks]}
+    axes["xaxis"] = fixed_axis(title, **look)
     return base_figure(
         bars, height, **axes, bargap=0.04, shapes=shapes, annotations=notes, margin={"l": 4, "r": 8, "t": 44, "b": 4}
     )
@@ -76,22 +80,8 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
 
 def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str, Any]]:
     data = [[number, i, describe_bin(edges, i)] for i in range(len(edges) - 1)]
-    return [
-        {
-            "type": "bar",
-            "name": name,
-            "legendgroup": name,
-            "showlegend": number == 0,
-            "yaxis": axis,
-            "x": ((edges[:-1] + edges[1:]) / 2).tolist(),
-            "width": np.diff(edges).tolist(),
-            "y": counts.tolist(),
-            "customdata": data,
-            "marker": {"color": LAYERS[name], "line": {"width": 0}},
-            "hovertemplate": f"{escape_label(target.name)} %{{customdata[2]}}<br>%{{y:,}} {name}<extra></extra>",
-        }
-        for name, counts in target.layers.items()
-    ]
+    traces = layer_bars(target.layers, edges, data, f"{escape_label(target.name)} %{{customdata[2]}}")
+    return [bar | {"legendgroup": bar["name"], "showlegend": number == 0, "yaxis": axis} for bar in traces]
 
 
 def _name(name: str, summary: str, *, x: float, y: float) -> dict[str, Any]:
@@ -138,14 +128,9 @@ def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
     traces, axes = [], {}
     for k, target in enumerate(targets):
         axis, left = f"x{k + 1}" if k else "x", k * (wide + GAP)
-        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed_axis(
-            "epochs of the warm-up",
-            domain=[round(left, 4), round(left + wide, 4)],
-            dtick=1,
-            showgrid=False,
-            range=[-0.3, len(target.accuracy) - 0.7],
-            anchor="y",
-        )
+        place = {"domain": [round(left, 4), round(left + wide, 4)], "range": [-0.3, len(target.accuracy) - 0.7]}
+        look = {"dtick": 1, "showgrid": False, "anchor": "y"}
+        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed_axis("epochs of the warm-up", **place, **look)
         traces += _lines(axis, target)
         shapes.insert(0, _guessing(axis, target.pairs))
         notes.append(_name(target.name, f"{target.pairs:,} pairs", x=left, y=1))
@@ -169,19 +154,12 @@ def _guessing(axis: str, pairs: int) -> dict[str, Any]:
 
 
 def _lines(axis: str, target: PairAccuracy) -> list[dict[str, Any]]:
-    about, epochs = escape_label(target.name), np.arange(len(target.accuracy))
+    about, epochs, traces = escape_label(target.name), np.arange(len(target.accuracy)), []
     both = (epochs, target.accuracy, "solid", "circle"), (epochs[1:], target.margin_accuracy, "dash", "diamond")
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": name,
-            "xaxis": axis,
-            "x": x.tolist(),
-            "y": nullable(np.round(100 * y, 1)),
-            "line": {"color": colour, "width": 2, "dash": dash},
-            "marker": {"color": colour, "symbol": mark, "size": 7},
-            "hovertemplate": f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>",
-        }
-        for (name, colour), (x, y, dash, mark) in zip(LINE_COLOURS.items(), both, strict=True)
-    ]
+    for (name, colour), (x, y, dash, mark) in zip(LINE_COLOURS.items(), both, strict=True):
+        look = {"line": {"color": colour, "width": 2, "dash": dash}}
+        look |= {"marker": {"color": colour, "symbol": mark, "size": 7}}
+        hover = f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>"
+        y = nullable(np.round(100 * y, 1))
+        traces.append(scatter("lines+markers", x.tolist(), y, name=name, xaxis=axis, hovertemplate=hover, **look))
+    return traces

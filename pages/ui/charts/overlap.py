@@ -11,7 +11,7 @@ import numpy as np
 
 from core.analysis.comparison import Membership
 from pages.ui.charts.figures import escape_label, shorten
-from pages.ui.charts.histogram import Figure, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.histogram import Figure, bars, base_figure, fixed_axis, line_label, line_shape, nullable, scatter
 from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
@@ -72,19 +72,13 @@ def overlap_curves(
 
     Random subsets of these sizes overlap by `low` to `high`; the current budget is marked. Overlaps in 0..1.
     """
-    band = {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [*x.tolist(), *x[::-1].tolist()],
-        "y": nullable(100 * np.concatenate([high, low[::-1]])),
-        "fill": "toself",
-        "fillcolor": faint(REST, 0.35),
-        "line": {"width": 0},
-        "name": "random subsets of the same sizes",
-        "hoverinfo": "skip",
-    }
+    around = [*x.tolist(), *x[::-1].tolist()], nullable(100 * np.concatenate([high, low[::-1]]))
+    look = {"fill": "toself", "fillcolor": faint(REST, 0.35), "line": {"width": 0}, "hoverinfo": "skip"}
     return base_figure(
-        [band, *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines))],
+        [
+            scatter("lines", *around, name="random subsets of the same sizes", **look),
+            *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines)),
+        ],
         HEIGHT,
         xaxis=fixed_axis(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
         yaxis=fixed_axis("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
@@ -97,17 +91,10 @@ def overlap_curves(
 
 
 def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
-    sizes = [None if k % 20 != 4 * (place % 5) else 8 for k in range(len(x))]
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": x.tolist(),
-        "y": nullable(np.round(100 * y, 2)),
-        "name": look.label,
-        "line": {"color": look.colour, "dash": look.dash, "width": 2},
-        "marker": {"symbol": look.mark, "color": look.colour, "size": [size or 0 for size in sizes]},
-        "hovertemplate": "%{y:.1f} %",
-    }
+    sizes = [8 if k % 20 == 4 * (place % 5) else 0 for k in range(len(x))]
+    style = {"name": look.label, "line": {"color": look.colour, "dash": look.dash, "width": 2}}
+    style |= {"marker": {"symbol": look.mark, "color": look.colour, "size": sizes}, "hovertemplate": "%{y:.1f} %"}
+    return scatter("lines+markers", x.tolist(), nullable(np.round(100 * y, 2)), **style)
 
 
 # Exact combinations
@@ -122,20 +109,12 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
     codes, counts = [code for code, _ in patterns], [count for _, count in patterns]
     shared_by_all = (1 << membership.subsets) - 1
     names = [" + ".join(contenders[c].label for c in membership.members(code)) for code in codes]
-    bars = {
-        "type": "bar",
-        "x": list(range(len(patterns))),
-        "y": counts,
-        "yaxis": "y2",
-        "text": [f"{count:,}" for count in counts],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "customdata": [[code, label] for code, label in zip(codes, names, strict=True)],
-        "marker": {"color": [SELECTED if code == shared_by_all else REST for code in codes], "line": {"width": 0}},
-        "hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>",
-    }
+    colours = [SELECTED if code == shared_by_all else REST for code in codes]
+    look = {"text": [f"{count:,}" for count in counts], "textposition": "outside", "cliponaxis": False}
+    look |= {"customdata": [[code, label] for code, label in zip(codes, names, strict=True)]}
+    look |= {"hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>"}
     return base_figure(
-        [bars, *_dots(membership, codes, contenders)],
+        [bars(list(range(len(patterns))), counts, colours, yaxis="y2", **look), *_dots(membership, codes, contenders)],
         230 + 24 * len(contenders),
         xaxis=fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(patterns), 4) - 0.4]),
         yaxis=fixed_axis(
@@ -160,22 +139,17 @@ def _below(contenders: Sequence[Look]) -> float:
 def _dots(membership: Membership, codes: Sequence[int], contenders: Sequence[Look]) -> list[dict[str, Any]]:
     inside = [(x, c, code) for x, code in enumerate(codes) for c in membership.members(code)]
     outside = [(x, c) for x, code in enumerate(codes) for c in range(membership.subsets) if not code >> c & 1]
-    stems: list[dict[str, Any]] = []
-    for x, code in enumerate(codes):
-        ends = membership.members(code)
-        if len(ends) > 1:
-            stem = {"x": [x, x], "y": [ends[0], ends[-1]], "line": {"color": REST, "width": 2}, "mode": "lines"}
-            stems.append(stem | {"type": "scatter", "hoverinfo": "skip"})
-    empty = {"x": [x for x, _ in outside], "y": [c for _, c in outside], "marker": {"size": 9, "color": GRID}}
-    full = {
-        "x": [x for x, _, _ in inside],
-        "y": [c for _, c, _ in inside],
-        "customdata": [[code, ""] for _, _, code in inside],
-        "marker": {
-            "size": 11,
-            "color": [contenders[c].colour for _, c, _ in inside],
-            "symbol": [contenders[c].mark for _, c, _ in inside],
-        },
-    }
-    dots = [{"type": "scatter", "mode": "markers", "hoverinfo": "skip"} | trace for trace in (empty, full)]
-    return [*stems, *dots]
+    members = [membership.members(code) for code in codes]
+    stems = [
+        scatter("lines", [x, x], [ends[0], ends[-1]], line={"color": REST, "width": 2})
+        for x, ends in enumerate(members)
+        if len(ends) > 1
+    ]
+    empty, full = (
+        scatter("markers", [x for x, *_ in places], [c for _, c, *_ in places]) for places in (outside, inside)
+    )
+    empty["marker"] = {"size": 9, "color": GRID}
+    looks = [contenders[c] for _, c, _ in inside]
+    full["marker"] = {"size": 11, "color": [look.colour for look in looks], "symbol": [look.mark for look in looks]}
+    full["customdata"] = [[code, ""] for _, _, code in inside]
+    return [trace | {"hoverinfo": "skip"} for trace in (*stems, empty, full)]

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from pages.ui.charts.figures import shorten
-from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
+from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET, box
 from pages.ui.charts.overlap import Look
 from pages.ui.charts.scales import tick_values
 from pages.ui.data.bins import Values
@@ -38,15 +38,13 @@ def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Valu
 
     def cell(i: int, j: int) -> str:
         value, expected = float(share[i, j]), float(chance[i, j])
-        if i == j or not np.isfinite(value):
-            return _cell("" if i == j else "–", faint(REST, 0.12), "")
         colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > expected else WARNING
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
         text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f} %, by chance {100 * expected:.1f} %"
         html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
         return _cell(html, faint(colour, round(strength, 3)), text)
 
-    return _table(names, cell, "Overlap of each two, and by chance")
+    return _table(names, share, cell, "Overlap of each two, and by chance")
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
@@ -54,22 +52,26 @@ def correlation_table(names: Sequence[str], rho: Values) -> str:
 
     def cell(i: int, j: int) -> str:
         value = float(rho[i, j])
-        if i == j or not np.isfinite(value):
-            return _cell("" if i == j else "–", faint(REST, 0.12), "")
         colour = faint(SELECTED if value > 0 else WARNING, round(0.6 * abs(value), 3))
-        return _cell(
-            f"{round(value, 2) + 0.0:+.2f}".replace("-", "−"), colour, f"{names[i]} and {names[j]}: {value:.3f}"
-        )
+        html = f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
+        return _cell(html, colour, f"{names[i]} and {names[j]}: {value:.3f}")
 
-    return _table(names, cell, "Rank correlation of each two orders")
+    return _table(names, rho, cell, "Rank correlation of each two orders")
 
 
-def _table(names: Sequence[str], cell: Cell, label: str) -> str:
+def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
+    """Draw a cell for each pair with a finite value, and a grey one for the others."""
+    pairs = [
+        [
+            cell(i, j) if i != j and np.isfinite(value) else _cell("" if i == j else "–", faint(REST, 0.12), "")
+            for j, value in enumerate(line)
+        ]
+        for i, line in enumerate(values)
+    ]
     letters = [letter(place) for place in range(len(names))]
     head = "".join(_head(one, names[place], "center") for place, one in enumerate(letters))
     lines = "".join(
-        f"<tr>{_head(f'{letters[i]} · {shorten(name)}', name, 'left')}"
-        f"{''.join(cell(i, j) for j in range(len(names)))}</tr>"
+        f"<tr>{_head(f'{letters[i]} · {shorten(name)}', name, 'left')}{''.join(pairs[i])}</tr>"
         for i, name in enumerate(names)
     )
     return (
@@ -105,21 +107,15 @@ def _percent(value: float) -> str:
 
 
 def group_shares(
-    groups: Sequence[str],
-    subsets: Sequence[tuple[Look, Values]],
-    pool: Values,
-    low: Values,
-    high: Values,
-    *,
-    label: str,
+    groups: Sequence[str], subsets: Sequence[tuple[Look, Values]], pool: Values, low: Values, high: Values, label: str
 ) -> str:
     """Draw shares (T,) in 0..1 by group: subsets as marks, the pool as ticks, random subsets as pale bands."""
     top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
     lines = []
     for k, group in enumerate(groups):
         marks = "".join(_mark(look, float(shares[k]), top, c, len(subsets)) for c, (look, shares) in enumerate(subsets))
-        band = _bar(low[k] / top, max((high[k] - low[k]) / top, 0.003), faint(RANDOM, 0.38), "top:3px;bottom:3px")
-        tick = _bar(pool[k] / top, 0, REST, "top:0;bottom:0;width:2px;margin-left:-1px")
+        band = box(low[k] / top, max((high[k] - low[k]) / top, 0.003), faint(RANDOM, 0.38), "top:3px;bottom:3px")
+        tick = box(pool[k] / top, 0, REST, "top:0;bottom:0;width:2px;margin-left:-1px")
         values = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
         text = f"{group}: {values}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
         lines.append(
@@ -158,11 +154,6 @@ def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
 def _glyph(look: Look, more: str = "") -> str:
     letter, size = GLYPHS[look.mark]
     return f'<span style="color:{look.colour};font-size:{size}px;line-height:1;{more}">{letter}</span>'
-
-
-def _bar(left: float, width: float, colour: str, more: str) -> str:
-    place = f"left:{100 * left:.2f}%;width:{100 * width:.2f}%"
-    return f'<div style="position:absolute;{place};background:{colour};{more}"></div>'
 
 
 def _axis(top: float) -> str:

@@ -51,8 +51,8 @@ def format_number(value: float) -> str:
 def describe_bins(edges: Values, first: int, last: int) -> str:
     """Describe the range of several adjacent bins; the outermost bins are open."""
     end = len(edges) - 2
-    if first == last:
-        return describe_bin(edges, first)
+    if end == 0:
+        return format_number(edges.mean())
     if first == 0:
         return "of any value" if last == end else f"below {format_number(edges[last + 1])}"
     if last == end:
@@ -62,10 +62,4 @@ def describe_bins(edges: Values, first: int, last: int) -> str:
 
 def describe_bin(edges: Values, bin_number: int) -> str:
     """Describe the range of one bin; the outermost bins are open."""
-    if len(edges) == 2:
-        return f"{format_number(edges.mean())}"
-    if bin_number == 0:
-        return f"below {format_number(edges[1])}"
-    if bin_number == len(edges) - 2:
-        return f"{format_number(edges[-2])} and above"
-    return f"{format_number(edges[bin_number])} to {format_number(edges[bin_number + 1])}"
+    return describe_bins(edges, bin_number, bin_number)

@@ -8,7 +8,19 @@ import numpy as np
 from core.schema import IntArray
 from pages.ui.charts.coverage import format_share
 from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, annotation, base_figure, fixed_axis, line_label, line_shape, nullable
+from pages.ui.charts.histogram import (
+    Figure,
+    annotation,
+    bars,
+    base_figure,
+    fixed_axis,
+    hover_texts,
+    line_label,
+    line_shape,
+    nullable,
+    scatter,
+    task_axis,
+)
 from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
 
@@ -18,18 +30,11 @@ MIN_BAND = 0.045  # share of the subset from which a band has room for its name
 NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # candidate positions of names, as shares of the width
 # From dark to light: lightness alone distinguishes bands, for every colour vision and background.
 RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
+TRANSPARENT = "rgba(0, 0, 0, 0)"
 TEXT_COLOURS = ("#FFFFFF", "#16202B")  # of text on a dark and on a light band
 
 
-def confidence(
-    names: Sequence[str],
-    mean: Values,
-    error: Values,
-    prompts: IntArray,
-    colours: Sequence[str],
-    *,
-    height: int | None = None,
-) -> Figure:
+def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntArray, colours: Sequence[str]) -> Figure:
     """Plot the mean confidence of each task with its standard error, top to bottom; mark tasks without an error.
 
     All arrays (T,); mean in 0..1; error NaN if fewer than two prompts were measured. The whole line of a task can be
@@ -42,44 +47,24 @@ def confidence(
     ]
     hover = [_hover(label, *values) for label, *values in zip(names, mean, error, prompts, strict=True)]
     low, high = _frame(mean, error)
-    touch = {
-        "type": "bar",
-        "orientation": "h",
-        "y": places,
-        "base": low,
-        "x": [high - low] * len(places),
-        "width": 1,
-        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"width": 0}},
-        "selected": {"marker": {"color": faint(REST, 0.25), "opacity": 1}},
-        "unselected": {"marker": {"opacity": 1}},
-        "hovertext": hover,
-        "hovertemplate": "%{hovertext}<extra></extra>",
-    }
-    dots = {
-        "type": "scatter",
-        "mode": "markers",
-        "y": places,
-        "x": nullable(np.round(mean, 4)),
-        "marker": {"color": list(colours), "size": 12, "opacity": 1, "line": {"width": 1, "color": "white"}},
-        "error_x": {"type": "data", "array": nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5},
-        "unselected": {"marker": {"opacity": 1}},
-        "hoverinfo": "skip",
-    }
-    figures = {
-        "type": "scatter",
-        "mode": "text",
-        "y": places,
-        "x": [high] * len(places),
-        "text": [f"{m:.2f}" if np.isfinite(m) else "not asked" for m in mean],
-        "textposition": "middle left",
-        "hoverinfo": "skip",
-        "unselected": {"textfont": {"color": REST}},
-    }
+    opaque = {"unselected": {"marker": {"opacity": 1}}}
+    whole_line = {"orientation": "h", "base": low, "width": 1} | opaque
+    whole_line |= {"selected": {"marker": {"color": faint(REST, 0.25), "opacity": 1}}}
+    marker = {"color": list(colours), "size": 12, "opacity": 1, "line": {"width": 1, "color": "white"}}
+    whisker = {"type": "data", "array": nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5}
+    text = {"text": [f"{m:.2f}" if np.isfinite(m) else "not asked" for m in mean], "textposition": "middle left"}
+    text |= {"unselected": {"textfont": {"color": REST}}, "hoverinfo": "skip"}
+    mean_places = nullable(np.round(mean, 4))
+    traces = [
+        bars([high - low] * len(places), places, TRANSPARENT, **whole_line, **hover_texts(hover)),
+        scatter("markers", mean_places, places, marker=marker, error_x=whisker, hoverinfo="skip", **opaque),
+        scatter("text", [high] * len(places), places, **text),
+    ]
     return base_figure(
-        [touch, dots, figures],
-        height or 50 + LINE_HEIGHT * max(len(names), 3),
+        traces,
+        50 + LINE_HEIGHT * max(len(names), 3),
         xaxis=fixed_axis("mean confidence (1 = sure)", range=[low, high], nticks=6),
-        yaxis=fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels),
+        yaxis=task_axis(places, labels),
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 4, "b": 4},
     )
@@ -106,14 +91,7 @@ def _hover(name: str, mean: float, error: float, prompts: int) -> str:
 
 
 def allocation(
-    names: Sequence[str],
-    at: IntArray,
-    counts: IntArray,
-    shares: Values,
-    colours: Sequence[str],
-    *,
-    rows: int,
-    budget: int,
+    names: Sequence[str], at: IntArray, counts: IntArray, shares: Values, colours: Sequence[str], rows: int, budget: int
 ) -> Figure:
     """Plot the share of each task over all budgets as stacked bands, the first at the bottom, and the budget.
 
@@ -121,31 +99,16 @@ def allocation(
     """
     x = np.round(100 * at / rows, 3)
     share = np.round(100 * shares, 2)
+    look = {"stackgroup": "tasks", "line": {"width": 0.8, "color": "rgba(255, 255, 255, 0.75)"}, "hoverinfo": "skip"}
     areas = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "x": x.tolist(),
-            "y": nullable(one),
-            "stackgroup": "tasks",
-            "line": {"width": 0.8, "color": "rgba(255, 255, 255, 0.75)"},
-            "fillcolor": colour,
-            "hoverinfo": "skip",
-        }
+        scatter("lines", x.tolist(), nullable(one), fillcolor=colour, **look)
         for one, colour in zip(share, colours, strict=True)
     ]
     touch = [_hover_bars(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     percent = 100 * budget / rows
-    label = line_label(
-        f"budget {format_share(percent / 100)}",
-        across=percent / end,
-        x=percent,
-        y=1,
-        yref="y domain",
-        yanchor="bottom",
-        xshift=0,
-    )
+    place = {"across": percent / end, "x": percent, "y": 1, "yref": "y domain", "yanchor": "bottom", "xshift": 0}
+    label = line_label(f"budget {format_share(percent / 100)}", **place)
     return base_figure(
         [*areas, *touch],
         HEIGHT,
@@ -162,18 +125,12 @@ def allocation(
 def _hover_bars(name: str, counts: IntArray, share: Values, x: Values) -> dict[str, Any]:
     """Return invisible bars, one per budget, that carry the hover text."""
     edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
-    label = escape_label(name, 60)
-    return {
-        "type": "bar",
-        "x": np.round((edges[1:] + edges[:-1]) / 2, 3).tolist(),
-        "width": np.round(np.diff(edges), 3).tolist(),
-        "y": nullable(share),
-        "customdata": [[int(n), float(p)] for n, p in zip(counts, x, strict=True)],
-        "marker": {"color": "rgba(0, 0, 0, 0)", "line": {"width": 0}},
-        "hovertemplate": f"<b>{label}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}} % of the subset"
-        "<br>at a budget of %{customdata[1]:.3g} %<extra></extra>",
-        "hoverlabel": {"namelength": 0},
-    }
+    middles, widths = np.round((edges[1:] + edges[:-1]) / 2, 3).tolist(), np.round(np.diff(edges), 3).tolist()
+    data = [[int(n), float(p)] for n, p in zip(counts, x, strict=True)]
+    text = f"<b>{escape_label(name, 60)}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}} % of the subset"
+    hover = {"hovertemplate": f"{text}<br>at a budget of %{{customdata[1]:.3g}} %<extra></extra>"}
+    hover |= {"customdata": data, "hoverlabel": {"namelength": 0}}
+    return bars(middles, nullable(share), TRANSPARENT, width=widths, **hover)
 
 
 def _band_names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:

@@ -83,8 +83,7 @@ def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping | None) -> tuple[
         counts.random_low,
         counts.random_high,
         share=share,
-        hover=main_tasks(counts.codes, tasks) if tasks is not None and len(tasks.names) > 1 else None,
-        height=coverage.HEIGHT - 20,
+        hover=main_tasks(counts.codes, tasks) if tasks is not None and len(tasks.names) > 1 else (),
     )
     event = st.plotly_chart(
         figure,

@@ -21,7 +21,6 @@ MAX_TASKS = 16  # more tasks are combined into the last line
 VIEWS = ("Share that expands", "Spread of ΔH")
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW = 0.02  # share of rows up to which expansion (or compression) is an exception
-HEIGHT = 340
 
 
 # ΔNLL against ΔH
@@ -127,7 +126,7 @@ def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
     order = np.argsort(-shift.expand, kind="stable")
     names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.PART_COLOURS))
-    figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order], height=HEIGHT)
+    figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order])
     points = _clicked_points(figure, "explore.tasks", "Share of rows that expand, per task")
     if not points:
         return None
@@ -142,7 +141,7 @@ def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
     names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.SPREAD_COLOURS))
     figure = entropy_shift.spread(
-        names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order], height=HEIGHT
+        names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order]
     )
     points = _clicked_points(figure, "explore.spread", "ΔH of each task: its middle half and its median")
     if not points:
