@@ -95,6 +95,11 @@ def join_words(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def join_range(low: str, high: str) -> str:
+    """Join the ends of a range: 3 to 5; only one if both are the same text."""
+    return low if low == high else f"{low} to {high}"
+
+
 def shorten(text: str, length: int = CELL_LENGTH) -> str:
     """Return the first `length` characters on one line, with an ellipsis if there are more."""
     return " ".join(text[:length].split()) + ("…" if len(text) > length else "")

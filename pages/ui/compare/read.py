@@ -14,7 +14,6 @@ from core.selection.selection import Selection
 from pages.ui.compare import contenders
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached
-from pages.ui.data.bins import Values
 from pages.ui.row import reader
 from pages.ui.shell import show
 from pages.ui.words import escape_markdown, format_rows, shorten
@@ -64,21 +63,8 @@ def _draw_combination(pool: Pool, comparison: Comparison, first: Entry, code: in
     rows = rows[np.argsort(leader.ranks[rows], kind="stable")]
     selected = comparison.rows(members[0])
     tokens = cached.measurements(first.run).need("response_tokens")
-    reader.reader(
-        pool,
-        leader.run,
-        rows,
-        key="compare",
-        method=leader.method,
-        selection=Selection(pool.fingerprint, selected, 0, int(tokens[selected].sum()), leader.order),
-        columns=_columns(leader),
-    )
-
-
-def _columns(entry: Entry) -> Mapping[str, Values]:
-    """Return every numeric column; the ranked one with the values of the order."""
-    columns = cached.columns(entry.run, entry.method)
-    return columns if entry.order.values is None else {**columns, entry.method.ranks_by: entry.order.values}
+    selection = Selection(pool.fingerprint, selected, 0, int(tokens[selected].sum()), leader.order)
+    reader.reader(pool, leader.run, rows, key="compare", method=leader.method, selection=selection)
 
 
 # Disagreements of two

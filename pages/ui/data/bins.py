@@ -31,12 +31,12 @@ class Binned:
 
     def counts(self, rows: IntArray | BoolArray | None = None) -> IntArray:
         """Return how many of `rows` (numbers or a mask; None: all) are in each bin, (B,)."""
-        place = self.place if rows is None else self.place[rows]
-        return np.bincount(place[place >= 0], minlength=len(self.edges) - 1)
+        return count_codes(self.place if rows is None else self.place[rows], len(self.edges) - 1)
 
-    def rows_in(self, bin_number: int) -> IntArray:
-        """Return the rows of one bin, ascending."""
-        return np.flatnonzero(self.place == bin_number)
+
+def count_codes(codes: IntArray, n: int) -> IntArray:
+    """Count each of the codes 0..n−1, (n,); −1 is not counted."""
+    return np.bincount(codes[codes >= 0], minlength=n)
 
 
 def bin_values(values: Values, *, bins: int = BINS, log: bool = False) -> Binned:
@@ -94,14 +94,9 @@ def count_grid(x: Values, y: Values, *, cells: int = GRID) -> Grid:
     both = np.isfinite(x) & np.isfinite(y)
     x, y = x[both].astype(np.float64), y[both].astype(np.float64)
     frame = (*_frame(x), *_frame(y))
-    counts, x_edges, y_edges = np.histogram2d(x, y, bins=cells, range=(frame[:2], frame[2:]))
-    return Grid(
-        (x_edges[1:] + x_edges[:-1]) / 2,
-        (y_edges[1:] + y_edges[:-1]) / 2,
-        counts.T.astype(np.int64),
-        int(len(x) - counts.sum()),
-        frame,
-    )
+    counts, *edges = np.histogram2d(x, y, bins=cells, range=(frame[:2], frame[2:]))
+    centres = ((side[1:] + side[:-1]) / 2 for side in edges)
+    return Grid(*centres, counts.T.astype(np.int64), int(len(x) - counts.sum()), frame)
 
 
 def _frame(values: Values) -> tuple[float, float]:

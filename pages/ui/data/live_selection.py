@@ -98,8 +98,13 @@ def ranking_values(run: Run, method: Method, order: Order) -> Values | None:
 
 def columns(run: Run, live: LiveSelection) -> Mapping[str, Values]:
     """Return all numeric columns; the ranked one has the values of the current order."""
-    all_columns, values = cached.columns(run, live.method), live.selection.order.values
-    return all_columns if values is None else {**all_columns, live.method.ranks_by: values}
+    return columns_by(run, live.method, live.selection.order)
+
+
+def columns_by(run: Run, method: Method, order: Order) -> Mapping[str, Values]:
+    """Return all numeric columns; the ranked one has the values of an order, if it has its own."""
+    columns = cached.columns(run, method)
+    return columns if order.values is None else {**columns, method.ranks_by: order.values}
 
 
 def order_key(run: Run, recipe: Recipe) -> str:

@@ -8,6 +8,7 @@ influence              score, target and warnings of preference influence
 influence_agreement    agreement between targets, with LESS and between sub-tasks; pair accuracy
 influence_extremes     the most helpful and the most harmful rows
 influence_spread       distribution of influence, and its relation to response length
+picks                  figures in which rows are picked, by a click or a lasso
 scores                 distribution and correlations of one score
 sections               the sections of the page, each combining these modules
 shifts                 ΔNLL and ΔH of each row, and by task

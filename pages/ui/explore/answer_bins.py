@@ -8,12 +8,16 @@ import streamlit as st
 
 from core.algorithms.activation_clusters import cluster_diversity
 from core.algorithms.task_clusters import PROMPTS_PER_TASK, distinctive_words, extract_words
+from core.measurement.runs import Run
+from core.methods.answer_divergence import AnswerDivergence
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool
 from pages.ui import theme
-from pages.ui.charts import answer_divergence, figures, html_bars
+from pages.ui.charts import answer_divergence, html_bars
 from pages.ui.data import bins, cached
 from pages.ui.explore.answers import SCORE, ScoredAnswers
+from pages.ui.explore.picks import Pick, clicked_points
+from pages.ui.words import join_range
 
 BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are compared with
 
@@ -40,28 +44,19 @@ class BinCounts:
 
 def assign_bins(scored: ScoredAnswers) -> IntArray:
     """Assign each row to a bin, (N,), for the number of bins that the slider is set to."""
-    return _assign_bins(scored.run.id, scored.method.bins, scored)
+    return _assign_bins(scored.run, scored.method.bins, scored.method)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _assign_bins(run_id: str, bins: int, _scored: ScoredAnswers) -> IntArray:
-    return _scored.method.bin_of(cached.measurements(_scored.run))
+@cached.keep()
+def _assign_bins(run: Run, bins: int, _method: AnswerDivergence) -> IntArray:
+    return _method.bin_of(cached.measurements(run))
 
 
 def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -> BinCounts:
     """Count selected and random rows by bin."""
     count = int(bin_of.max(initial=-1)) + 1
-
-    def count_rows(sample: IntArray) -> IntArray:
-        inside = bin_of[sample]
-        return np.bincount(inside[inside >= 0], minlength=count)
-
-    return BinCounts(
-        bin_of,
-        count_rows(np.arange(len(bin_of))),
-        count_rows(rows),
-        tuple(cluster_diversity(bin_of, sample, count)[0] for sample in random),
-    )
+    touched = tuple(cluster_diversity(bin_of, sample, count)[0] for sample in random)
+    return BinCounts(bin_of, bins.count_codes(bin_of, count), bins.count_codes(bin_of[rows], count), touched)
 
 
 def describe(counts: BinCounts) -> str:
@@ -69,48 +64,39 @@ def describe(counts: BinCounts) -> str:
     touched_bins, all_bins = int((counts.subset > 0).sum()), len(counts.sizes)
     text = f"The subset takes from **{touched_bins:,} of {all_bins:,}** bins"
     if counts.random:
-        least, most = min(counts.random), max(counts.random)
-        text += f"; random rows touch {least:,}" + (f" to {most:,}" if least < most else "")
+        text += f"; random rows touch {join_range(f'{min(counts.random):,}', f'{max(counts.random):,}')}"
     if touched_bins < all_bins:
         text += f". Untouched: **{all_bins - touched_bins:,}**, with {counts.sizes[counts.untouched].sum():,} rows"
     return text + "."
 
 
-def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> tuple[IntArray, str] | None:
+def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> Pick | None:
     """Draw the bins; return the rows of a clicked one, highest score first, with a description."""
     entries = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(counts.untouched)]
     legend = {name: answer_divergence.BIN_COLOURS[name] for name in entries}
     st.html(html_bars.legend(legend | {f"{100 * counts.share:.1f} % of all rows": theme.WARNING}))
     names = [f"bin {k + 1:,}" for k in range(len(counts.sizes))]
-    event = st.plotly_chart(
-        answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share),
-        key="explore.bins",
-        config=figures.CONFIG,
-        on_select="rerun",
-        selection_mode="points",
-        alt="Share taken of each semantic bin by its size; click a dot to read its rows",
-    )
-    clicked = [int(point["customdata"]) for point in event["selection"]["points"] if "customdata" in point]
-    if not clicked:
+    figure = answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share)
+    alt = "Share taken of each semantic bin by its size; click a dot to read its rows"
+    points = clicked_points(figure, "explore.bins", alt)
+    number = next((int(point["customdata"]) for point in points if "customdata" in point), None)
+    if number is None:
         return None
-    rows = np.flatnonzero(counts.bin_of == clicked[0])
-    text = ", ".join(find_distinctive_words(pool, scored, clicked[0]))
-    return bins.sort_by_value(rows, -scored.columns[SCORE]), f"{names[clicked[0]]}" + (f" ({text})" if text else "")
+    rows = np.flatnonzero(counts.bin_of == number)
+    text = ", ".join(find_distinctive_words(pool, scored, number))
+    return bins.sort_by_value(rows, -scored.columns[SCORE]), names[number] + (f" ({text})" if text else "")
 
 
 def find_distinctive_words(pool: Pool, scored: ScoredAnswers, number: int) -> list[str]:
     """Return up to three words that are more frequent in the prompts of this bin than in the pool."""
-    return _find_distinctive_words(pool.fingerprint, scored.run.id, scored.method.bins, number, pool, scored)
+    return _find_distinctive_words(pool, scored.run, scored.method.bins, number, scored)
 
 
-@st.cache_resource(show_spinner=False, max_entries=10 * cached.MAX_TABLES)
-def _find_distinctive_words(
-    fingerprint: str, run_id: str, bins: int, number: int, _pool: Pool, _scored: ScoredAnswers
-) -> list[str]:
+@cached.keep(10 * cached.MAX_TABLES)
+def _find_distinctive_words(pool: Pool, run: Run, bins: int, number: int, _scored: ScoredAnswers) -> list[str]:
     bin_rows = np.flatnonzero(assign_bins(_scored) == number)
-    return distinctive_words(
-        [_shares(_pool, bin_rows, PROMPTS_PER_TASK), _shares(_pool, np.arange(len(_pool)), BACKGROUND_ROWS)]
-    )[0]
+    background = _shares(pool, np.arange(len(pool)), BACKGROUND_ROWS)
+    return distinctive_words([_shares(pool, bin_rows, PROMPTS_PER_TASK), background])[0]
 
 
 def _shares(pool: Pool, rows: IntArray, limit: int) -> dict[str, float]:

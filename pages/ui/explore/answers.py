@@ -1,7 +1,6 @@
 """Answers section: how far apart a row's generated answers are, in how many directions, and what the score follows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -12,11 +11,13 @@ from core.methods import build_method
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
-from pages.ui.charts import answer_divergence, entropy_shift, figures, histogram
-from pages.ui.data import bins, cached, distribution, planes
+from pages.ui.charts import answer_divergence
+from pages.ui.data import distribution, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
+from pages.ui.explore.picks import Pick, best_marked_rows
+from pages.ui.explore.scores import Scored
 from pages.ui.row.answer_source import answer_counts
 from pages.ui.words import format_rows, meaning
 
@@ -27,31 +28,18 @@ LINE_QUANTILES = (0.01, 0.99)  # quantiles of the score that bound the lines of 
 COMPARED_COLUMNS = ("response_tokens", "prompt_tokens", "nll", "entropy")  # columns that the score might merely repeat
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredAnswers:
+class ScoredAnswers(Scored[AnswerDivergence]):
     """The run with generated answers and the method that scores it, as currently set or as measured."""
-
-    run: Run
-    method: AnswerDivergence
 
     @property
     def measured_method(self) -> Method:
         """The method with its measured parameters; sliders change neither D nor I."""
         return build_method(self.run.method["name"], self.run.method["params"])
 
-    @property
-    def columns(self) -> dict[str, Values]:
-        """Measured and scored columns, each (N,)."""
-        return cached.columns(self.run, self.method)
-
 
 def score_answers(run: Run, live: LiveSelection) -> ScoredAnswers:
     """Score a run with generated answers, with the current weight if answer divergence is the current method."""
-    method = live.method
-    if not isinstance(method, AnswerDivergence):
-        method = build_method(run.method["name"], run.method["params"])
-        assert isinstance(method, AnswerDivergence)
-    return ScoredAnswers(run, method)
+    return ScoredAnswers(run, scores.method_of(run, live, AnswerDivergence))
 
 
 # Text
@@ -103,15 +91,11 @@ def describe_answer_counts(counts: AnswerCounts, k: int) -> str:
         "cut at their longest": counts.truncated,
     }
     problems = [f"{n:,} {name} ({_share(n, counts.asked)})" for name, n in parts.items() if n]
-    clauses = [
-        f"{counts.asked:,} answers to {format_rows(counts.rows)}",
-        *(problems or ["none missing, empty, refused or cut"]),
-    ]
+    clauses = [f"{counts.asked:,} answers to {format_rows(counts.rows)}"]
+    clauses += problems or ["none missing, empty, refused or cut"]
     if counts.short_rows:
-        clauses.append(
-            f"{format_rows(counts.short_rows)} with fewer than {k} answers: scored by those that are there, a "
-            "little lower"
-        )
+        scored = "scored by those that are there, a little lower"
+        clauses.append(f"{format_rows(counts.short_rows)} with fewer than {k} answers: {scored}")
     if counts.lone_rows:
         clauses.append(f"{format_rows(counts.lone_rows)} with fewer than two: no score")
     return " · ".join(clauses) + "."
@@ -128,47 +112,28 @@ def describe_counts(scored: ScoredAnswers) -> str:
     if counts is not None:
         return describe_answer_counts(counts, k)
     answered = scored.columns["answers_counted"]
-    return describe_answer_counts(
-        AnswerCounts(
-            len(answered),
-            k * len(answered),
-            int((k - answered).sum()),
-            0,
-            0,
-            0,
-            int((answered < k).sum()),
-            int((answered < 2).sum()),
-        ),
-        k,
-    )
+    rows, missing = len(answered), int((k - answered).sum())
+    short, lone = int((answered < k).sum()), int((answered < 2).sum())
+    return describe_answer_counts(AnswerCounts(rows, k * rows, missing, 0, 0, 0, short, lone), k)
 
 
 # D against I
 
 
-def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> Pick | None:
     """Draw the plane of D and I; return the rows of a clicked dot or a lasso with a description."""
     x, y = (scored.columns[name] for name in PLANE)
     low, high = np.nanquantile(scored.columns[SCORE], LINE_QUANTILES)
+    dots = distribution.sample_scored_rows(scored.run, scored.measured_method, PLANE)
     figure = answer_divergence.divergence_plane(
         distribution.density(scored.run, scored.measured_method, PLANE),
-        planes.split_by_layer(live, distribution.sample_scored_rows(scored.run, scored.measured_method, PLANE), x, y),
+        planes.split_by_layer(live, dots, x, y),
         weight=scored.method.dispersion_weight,
         score=(float(low), float(high)),
         titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
     )
-    event = st.plotly_chart(
-        figure,
-        key="explore.answers",
-        config=entropy_shift.LASSO_CONFIG,
-        on_select="rerun",
-        alt="How far apart answers lie against in how many directions, the chosen rows lit",
-    )
-    rows = planes.find_marked_rows(event["selection"], x, y)
-    if not len(rows):
-        return None
-    description = "inside what you drew, highest divergence first" if len(rows) > 1 else "the row that you clicked"
-    return bins.sort_by_value(rows, -scored.columns[SCORE]), description
+    alt = "How far apart answers lie against in how many directions, the chosen rows lit"
+    return best_marked_rows(figure, "explore.answers", alt, x, y, scored.columns[SCORE], "highest divergence")
 
 
 def describe_plane(scored: ScoredAnswers) -> str:
@@ -187,26 +152,10 @@ def draw_correlations(scored: ScoredAnswers) -> None:
     """Draw the Spearman correlations of the score and name the part that decides alone, if one does."""
     correlations = dict(zip(*scores.rank_correlations(scored.run, scored.method, SCORE), strict=True))
     compared = {name: value for name, value in correlations.items() if name in (*COMPARED_COLUMNS, *PLANE)}
-    st.caption(
-        " ".join(
-            [
-                "Rank correlation (Spearman) of the score: near ±1 it says nothing of its own.",
-                describe_dominant_part(correlations),
-            ]
-        )
-    )
-    expected = [scores.are_related(name, SCORE) for name in compared]
-    st.plotly_chart(
-        histogram.correlations(
-            scores.column_labels(list(compared), SCORE),
-            np.array(list(compared.values())),
-            strong=scores.STRONG,
-            expected=expected,
-        ),
-        key="explore.answers.follows",
-        config=figures.CONFIG,
-        alt="Spearman correlations of the divergence",
-    )
+    meaning_of_one = "Rank correlation (Spearman) of the score: near ±1 it says nothing of its own."
+    st.caption(f"{meaning_of_one} {describe_dominant_part(correlations)}")
+    values, alt = np.array(list(compared.values())), "Spearman correlations of the divergence"
+    scores.plot_correlations(list(compared), values, SCORE, "explore.answers.follows", alt)
 
 
 def describe_dominant_part(correlations: Mapping[str, float]) -> str:

@@ -9,10 +9,12 @@ import streamlit as st
 from core.algorithms.activation_clusters import cluster_diversity
 from core.measurement.runs import Run
 from core.schema import IntArray
-from pages.ui.charts import coverage, figures, html_bars
+from pages.ui.charts import coverage, html_bars
 from pages.ui.data import bins, cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping
+from pages.ui.explore.picks import Pick, clicked_points
+from pages.ui.words import join_range
 
 MAX_BARS = 40  # more clusters are combined into the last bar
 
@@ -37,17 +39,12 @@ def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray
     count = int(labels.max(initial=-1)) + 1
     codes = np.minimum(labels, MAX_BARS - 1) if count > MAX_BARS else labels
     names = tuple(bins.fold_names([str(k + 1) for k in range(count)], MAX_BARS))
-
-    def count_rows(sample: IntArray) -> IntArray:
-        inside = codes[sample]
-        return np.bincount(inside[inside >= 0], minlength=len(names))
-
-    draws = np.array([count_rows(sample) for sample in random]).reshape(-1, len(names))
+    draws = np.array([bins.count_codes(codes[sample], len(names)) for sample in random]).reshape(-1, len(names))
     return ClusterCounts(
         names,
         codes,
-        count_rows(np.arange(len(labels))),
-        count_rows(rows),
+        bins.count_codes(codes, len(names)),
+        bins.count_codes(codes[rows], len(names)),
         draws.min(axis=0, initial=len(labels)) if len(draws) else np.zeros(len(names), np.int64),
         draws.max(axis=0, initial=0),
         count,
@@ -66,37 +63,24 @@ def describe(counts: ClusterCounts) -> str:
     if not len(counts.random_touched):
         return text + "."
     (least, low), (most, high) = counts.random_touched.min(axis=0), counts.random_touched.max(axis=0)
-    numbers = f"{least:.0f}" if least == most else f"{least:.0f} to {most:.0f}"
-    evenness = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+    numbers, evenness = join_range(f"{least:.0f}", f"{most:.0f}"), join_range(f"{low:.2f}", f"{high:.2f}")
     return f"{text}; random rows touch {numbers}, evenness {evenness}."
 
 
-def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping | None) -> tuple[IntArray, str] | None:
+def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping) -> Pick | None:
     """Draw the clusters; return the rows of a clicked one with a description."""
     share = float(counts.subset.sum() / max(int((counts.codes >= 0).sum()), 1))
     *others, (line, colour) = coverage.CLUSTER_COLOURS.items()
     st.html(html_bars.legend({**dict(others), f"{coverage.format_share(share)} {line}": colour}))
+    hover = main_tasks(counts.codes, tasks) if len(tasks.names) > 1 else ()
     figure = coverage.cluster_shares(
-        counts.names,
-        counts.sizes,
-        counts.subset,
-        counts.random_low,
-        counts.random_high,
-        share=share,
-        hover=main_tasks(counts.codes, tasks) if tasks is not None and len(tasks.names) > 1 else (),
+        counts.names, counts.sizes, counts.subset, counts.random_low, counts.random_high, share=share, hover=hover
     )
-    event = st.plotly_chart(
-        figure,
-        key="explore.clusters",
-        config=figures.CONFIG,
-        on_select="rerun",
-        selection_mode="points",
-        alt="Share of each activation cluster that the subset takes; click a bar to read its rows",
-    )
-    clicked = [point["point_index"] for point in event["selection"]["points"]]
-    if not clicked:
+    alt = "Share of each activation cluster that the subset takes; click a bar to read its rows"
+    points = clicked_points(figure, "explore.clusters", alt)
+    if not points:
         return None
-    place = clicked[0]
+    place = points[0]["point_index"]
     rows = np.flatnonzero(counts.codes == place)
     gains = cached.measurements(run).need("coverage_gain")
     return bins.sort_by_value(rows, -gains), f"activation cluster {counts.names[place]}, most coverage gain first"

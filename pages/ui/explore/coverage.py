@@ -16,6 +16,7 @@ from pages.ui.charts.coverage import format_share
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.words import join_range
 
 NEAR_CHANCE = 0.01  # to the range of random rows: within it, the share gets one more digit
 MAX_CACHED_ORDERS = 3  # cached orders with their counts, shared by all visitors: up to about 40 MB each
@@ -42,46 +43,34 @@ class CoverageCurves:
 
 def count_curves(pool: Pool, run: Run, coverage_run: Run, live: LiveSelection, recipe: Recipe) -> CoverageCurves:
     """Count coverage along the current, greedy and random orders; cached by order."""
-    return _curves(
-        coverage_run.id,
-        live_selection.order_key(run, recipe),
-        str(cached.workspace().root),
-        pool,
-        run,
-        coverage_run,
-        live,
-        recipe,
-    )
+    return _curves(pool, run, coverage_run, live_selection.order_key(run, recipe), live, recipe)
 
 
-@st.cache_resource(show_spinner="Counting neurons along the orders", max_entries=MAX_CACHED_ORDERS)
-def _curves(
-    run_id: str, key: str, root: str, _pool: Pool, _run: Run, _coverage_run: Run, _live: LiveSelection, _recipe: Recipe
-) -> CoverageCurves:
-    pool_coverage, rows = _pool_coverage(_coverage_run.id, root, _coverage_run), _live.selection.order.rows
-    greedy = _greedy_curve(_coverage_run.id, root, _coverage_run)
-    current = (
-        greedy
-        if np.array_equal(greedy.rows, rows)
-        else coverage_curve.trace_curve(pool_coverage, rows, coverage_curve.curve_lengths(len(rows)))
-    )
-    orders = live_selection.random_orders(_pool, _run, _recipe)
+@cached.keep(MAX_CACHED_ORDERS, "Counting neurons along the orders")
+def _curves(pool: Pool, run: Run, coverage_run: Run, key: str, _live: LiveSelection, _recipe: Recipe) -> CoverageCurves:
+    pool_coverage, rows = _pool_coverage(coverage_run), _live.selection.order.rows
+    greedy = _greedy_curve(coverage_run)
+    current = greedy if np.array_equal(greedy.rows, rows) else _trace_curve(pool_coverage, rows)
+    orders = live_selection.random_orders(pool, run, _recipe)
     # pins may make the current order longer than the random ones
     at = current.lengths[: np.searchsorted(current.lengths, len(orders[0]), side="right")]
     return CoverageCurves(current, greedy, coverage_curve.random_curves(pool_coverage, orders, at), len(orders))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _pool_coverage(run_id: str, root: str, _run: Run) -> PoolCoverage:
-    params = _run.method["params"]
-    return PoolCoverage.of(cached.measurements(_run).need("activations"), params["growth"], params["tau"])
+@cached.keep(cached.MAX_POOLS)
+def _pool_coverage(run: Run) -> PoolCoverage:
+    params = run.method["params"]
+    return PoolCoverage.of(cached.measurements(run).need("activations"), params["growth"], params["tau"])
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _greedy_curve(run_id: str, root: str, _run: Run) -> CoverageCurve:
-    gains = cached.measurements(_run).need("coverage_gain")
-    rows = rank_rows(gains, np.flatnonzero(np.isfinite(gains)), prefer="high")
-    return coverage_curve.trace_curve(_pool_coverage(run_id, root, _run), rows, coverage_curve.curve_lengths(len(rows)))
+@cached.keep(cached.MAX_POOLS)
+def _greedy_curve(run: Run) -> CoverageCurve:
+    gains = cached.measurements(run).need("coverage_gain")
+    return _trace_curve(_pool_coverage(run), rank_rows(gains, np.flatnonzero(np.isfinite(gains)), prefer="high"))
+
+
+def _trace_curve(pool_coverage: PoolCoverage, rows: IntArray) -> CoverageCurve:
+    return coverage_curve.trace_curve(pool_coverage, rows, coverage_curve.curve_lengths(len(rows)))
 
 
 # Text
@@ -105,9 +94,8 @@ def coverage_at_budget(curves: CoverageCurves, budget: int, rows: int) -> Covera
     reached = curves.current.share_at(budget)
     mean = curves.random.mean(axis=0) if len(curves.random) else np.empty(0)
     random_budget = coverage_curve.find_length(curves.current.lengths[: len(mean)], mean, reached) / rows
-    greedy = (
-        reached if curves.greedy is curves.current else curves.greedy.share_at(min(budget, len(curves.greedy.rows)))
-    )
+    is_greedy = curves.greedy is curves.current
+    greedy = reached if is_greedy else curves.greedy.share_at(min(budget, len(curves.greedy.rows)))
     return CoverageAtBudget(budget / rows, reached, random_range, greedy, random_budget)
 
 
@@ -128,14 +116,9 @@ def describe(point: CoverageAtBudget, curves: CoverageCurves) -> str:
     low, high = point.random
     clauses = []
     if np.isfinite(low):
-        verdict = (
-            "More than chance"
-            if point.reached > high
-            else "Less than chance"
-            if point.reached < low
-            else "No more than chance"
-        )
-        clauses.append(f"{verdict}: random rows reach **{_range(low, high)}**")
+        verdict = "More" if point.reached > high else "Less" if point.reached < low else "No more"
+        reach = join_range(f"{100 * low:.1f}", f"{100 * high:.1f}")
+        clauses.append(f"{verdict} than chance: random rows reach **{reach} %**")
     if np.isfinite(point.random_budget) and point.reached > high:
         clauses[-1] += f" and need **{format_share(point.random_budget)}** of the pool to reach as much"
     if curves.greedy is not curves.current:
@@ -148,12 +131,6 @@ def format_tenths(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _range(low: float, high: float) -> str:
-    return (
-        format_tenths(low) if format_tenths(low) == format_tenths(high) else f"{100 * low:.1f} to {format_tenths(high)}"
-    )
-
-
 # Figures
 
 
@@ -163,19 +140,10 @@ def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, label: str, rows
     if curves.greedy is not curves.current:
         lines["greedy"] = coverage.Line(coverage.GREEDY, curves.greedy.lengths / rows, curves.greedy.shares)
     band = curves.random if len(curves.random) else np.empty((1, 0))
-    st.plotly_chart(
-        coverage.coverage_curves(
-            lines,
-            band.min(axis=0),
-            band.max(axis=0),
-            curves.current.lengths[: band.shape[1]] / rows,
-            budget=point.budget,
-            reached=point.reached,
-        ),
-        key="explore.coverage",
-        config=figures.CONFIG,
-        alt="Share of the pool's coverage reached, by share of rows, against random rows and greedy search",
-    )
+    low, high, x = band.min(axis=0), band.max(axis=0), curves.current.lengths[: band.shape[1]] / rows
+    figure = coverage.coverage_curves(lines, low, high, x, budget=point.budget, reached=point.reached)
+    alt = "Share of the pool's coverage reached, by share of rows, against random rows and greedy search"
+    st.plotly_chart(figure, key="explore.coverage", config=figures.CONFIG, alt=alt)
 
 
 def reading_help(curves: CoverageCurves, coverage_run: Run) -> str:

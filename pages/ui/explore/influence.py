@@ -1,7 +1,7 @@
 """Influence section: how training on a row moves the model towards each target set, and what the score follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -10,13 +10,12 @@ from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck
 from core.measurement.lookup import find_signal
 from core.measurement.preference_influence import INFLUENCES
 from core.measurement.runs import Run
-from core.methods import build_method
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
 from pages.ui.data import cached
-from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
+from pages.ui.explore.scores import Scored
 from pages.ui.words import escape_markdown, format_rows, meaning
 
 SCORE = "influence"
@@ -24,17 +23,13 @@ COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> prefix of 
 MAX_TARGETS = 8  # targets, or sub-tasks of one target, shown side by side
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredInfluence:
+class ScoredInfluence(Scored[PreferenceInfluence]):
     """The run with influences and the method that scores it, as currently set or as measured."""
 
-    run: Run
-    method: PreferenceInfluence
-
     @property
-    def columns(self) -> dict[str, Values]:
-        """Measured and scored columns, each (N,)."""
-        return cached.columns(self.run, self.method)
+    def target(self) -> str:
+        """The target whose score is shown."""
+        return self.method.ranking_target
 
     @property
     def subtasks(self) -> dict[str, tuple[str, ...]]:
@@ -44,12 +39,7 @@ class ScoredInfluence:
     @property
     def targets(self) -> list[str]:
         """Targets to show side by side, always with the current one."""
-        return limit_targets(list(self.subtasks), self.method.ranking_target)
-
-    @property
-    def cache_key(self) -> tuple[str, str]:
-        """Cache arguments that identify the score."""
-        return self.run.id, cached.method_key(self.method)
+        return limit_targets(list(self.subtasks), self.target)
 
     @property
     def ranks_rows(self) -> bool:
@@ -71,11 +61,7 @@ def find_influence_run(pool: Pool, run: Run) -> Run | None:
 
 def score_influence(run: Run, live: LiveSelection) -> ScoredInfluence:
     """Score a run with influences, with the current settings if preference influence is the current method."""
-    method = live.method
-    if not isinstance(method, PreferenceInfluence):
-        method = build_method(run.method["name"], run.method["params"])
-        assert isinstance(method, PreferenceInfluence)
-    return ScoredInfluence(run, method)
+    return ScoredInfluence(run, scores.method_of(run, live, PreferenceInfluence))
 
 
 def choose_target(scored: ScoredInfluence) -> ScoredInfluence:
@@ -94,8 +80,9 @@ def choose_target(scored: ScoredInfluence) -> ScoredInfluence:
 
 def format_score_name(scored: ScoredInfluence) -> str:
     """Name the current score, in markdown."""
-    name = escape_markdown(scored.method.ranking_target)
-    return f"Influence on {name}" + ("" if scored.method.objective == "preference" else "'s chosen answers (LESS)")
+    return f"Influence on {escape_markdown(scored.target)}" + (
+        "" if scored.method.objective == "preference" else "'s chosen answers (LESS)"
+    )
 
 
 def headline(scored: ScoredInfluence) -> str:
@@ -113,10 +100,10 @@ def headline(scored: ScoredInfluence) -> str:
 
 def reading_help(scored: ScoredInfluence) -> str:
     """Explain the score and its two ends, and count the rows without it."""
-    about = meaning(f"{COLUMN_PREFIX[scored.method.objective]}.{scored.method.ranking_target}")
+    about = meaning(f"{COLUMN_PREFIX[scored.method.objective]}.{scored.target}")
     missing = int((~np.isfinite(scored.columns[SCORE])).sum())
     none = f" {format_rows(missing)} without a response: no score." if missing else ""
-    several = len(scored.subtasks[scored.method.ranking_target]) > 1
+    several = len(scored.subtasks[scored.target]) > 1
     most = f" Of several sub-tasks the highest {'counts' if scored.ranks_rows else 'is drawn'}." if several else ""
     return f"A cosine, −1 to 1. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
 
@@ -128,6 +115,6 @@ def check_score(scored: ScoredInfluence) -> ScoreCheck:
 
 def collect_warnings(scored: ScoredInfluence) -> list[str]:
     """Return the warnings about the current score and, from the run, about its target set."""
-    prefix = f"{scored.method.ranking_target}: "
+    prefix = f"{scored.target}: "
     target_warnings = [warning for warning in scored.run.summary.get("warnings", ()) if warning.startswith(prefix)]
     return [*check_score(scored).warnings, *target_warnings]

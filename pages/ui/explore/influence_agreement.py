@@ -1,6 +1,6 @@
 """Agreement of influence scores between targets, with LESS and between sub-tasks; accuracy on the targets' pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,8 @@ import numpy as np
 import streamlit as st
 
 from core.analysis.comparison import Membership, expected_overlap, rank_correlation_matrix
-from core.methods.preference_influence import parse_targets
+from core.measurement.runs import Run
+from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.methods.ranking import rank_rows
 from core.schema import IntArray, Order, Pool
 from pages.ui.charts import figures, influence, overlap_tables
@@ -52,40 +53,29 @@ def rows_to_order(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> t
     """
     if scored.method is live.method:
         recipe = state.recipe(pool)
-        return live_selection.order_key(scored.run, recipe), np.sort(
-            live_selection.order(pool, scored.run, recipe).rows
-        )
+        rows = np.sort(live_selection.order(pool, scored.run, recipe).rows)
+        return live_selection.order_key(scored.run, recipe), rows
     return scored.run.id, np.flatnonzero(np.isfinite(scored.columns[SCORE]))
 
 
 def compare_orders(pool: Pool, scored: ScoredInfluence, live: LiveSelection, columns: Mapping[str, str]) -> Agreement:
     """Sort the rows by each of `columns` (name -> column) and compare the orders."""
-    key, rows = rows_to_order(pool, scored, live)
-    return _compare_orders(key, scored.cache_key, tuple(columns.items()), str(cached.workspace().root), scored, rows)
+    return _compare_orders(scored.run, scored.method, columns, *rows_to_order(pool, scored, live))
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
+@cached.keep()
 def _compare_orders(
-    rows_key: str,
-    key: tuple[str, str],
-    named_columns: tuple[tuple[str, str], ...],
-    root: str,
-    _scored: ScoredInfluence,
-    _rows: IntArray,
+    run: Run, method: PreferenceInfluence, named_columns: Mapping[str, str], rows_key: str, _rows: IntArray
 ) -> Agreement:
-    columns = dict(_scored.columns) | _by_subtask(_scored)
-    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for _, column in named_columns)
+    columns = cached.columns(run, method) | _by_subtask(run, method)
+    orders = tuple(rank_rows(columns[column], _rows, prefer="high") for column in named_columns.values())
     n = len(columns[SCORE])
-    return Agreement(
-        tuple(name for name, _ in named_columns), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n
-    )
+    return Agreement(tuple(named_columns), orders, rank_correlation_matrix([Order(o).rank(n) for o in orders]), n)
 
 
-def _by_subtask(scored: ScoredInfluence) -> dict[str, Values]:
+def _by_subtask(run: Run, method: PreferenceInfluence) -> dict[str, Values]:
     """Return the scores of each sub-task of the current target as columns "subtask.0", "subtask.1", ..."""
-    values = (
-        cached.measurements(scored.run).need("influences").of(scored.method.ranking_target, scored.method.objective)
-    )
+    values = cached.measurements(run).need("influences").of(method.ranking_target, method.objective)
     return {f"subtask.{s}": column for s, column in enumerate(values.T)}
 
 
@@ -96,21 +86,16 @@ def draw_agreement(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> 
     """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
     st.subheader("Do targets agree?", anchor=False)
     _compare_targets(pool, scored, live)
-    st.markdown(
-        f"**{escape_markdown(scored.method.ranking_target)}, preference pairs against its chosen answers alone**"
-    )
+    st.markdown(f"**{escape_markdown(scored.target)}, preference pairs against its chosen answers alone**")
     _compare_losses(pool, scored, live)
-    if len(scored.subtasks[scored.method.ranking_target]) > 1:
+    if len(scored.subtasks[scored.target]) > 1:
         _compare_subtasks(pool, scored, live)
 
 
 def _compare_targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the targets with each other."""
     if len(scored.subtasks) == 1:
-        st.caption(
-            f"One target was measured, {escape_markdown(scored.method.ranking_target)}: "
-            "there is no other to agree with."
-        )
+        st.caption(f"One target was measured, {escape_markdown(scored.target)}: there is no other to agree with.")
         return
     prefix = COLUMN_PREFIX[scored.method.objective]
     _draw_tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
@@ -118,11 +103,10 @@ def _compare_targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -
 
 def _compare_losses(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the loss on preference pairs (ROSE) with the loss on their chosen answers only (LESS)."""
-    name = scored.method.ranking_target
-    agreement = compare_orders(pool, scored, live, {ROSE: f"influence.{name}", LESS: f"less.{name}"})
-    st.markdown(
-        f"{describe(agreement, (0, 1), _top_size(agreement, live))} {_describe_difference(float(agreement.rho[0, 1]))}"
-    )
+    columns = {ROSE: f"influence.{scored.target}", LESS: f"less.{scored.target}"}
+    agreement = compare_orders(pool, scored, live, columns)
+    difference = _describe_difference(float(agreement.rho[0, 1]))
+    st.markdown(f"{describe(agreement, (0, 1), _top_size(agreement, live))} {difference}")
 
 
 def _describe_difference(rho: float) -> str:
@@ -135,14 +119,11 @@ def _describe_difference(rho: float) -> str:
 
 def _compare_subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the sub-tasks of the current target."""
-    names = scored.subtasks[scored.method.ranking_target]
-    st.caption(
-        f"Sub-tasks of {escape_markdown(scored.method.ranking_target)}"
-        + (f", the first {MAX_TARGETS} of {len(names):,}." if len(names) > MAX_TARGETS else ".")
-    )
-    _draw_tables(
-        compare_orders(pool, scored, live, {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}), live
-    )
+    names = scored.subtasks[scored.target]
+    limit = f", the first {MAX_TARGETS} of {len(names):,}" if len(names) > MAX_TARGETS else ""
+    st.caption(f"Sub-tasks of {escape_markdown(scored.target)}{limit}.")
+    columns = {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}
+    _draw_tables(compare_orders(pool, scored, live, columns), live)
 
 
 def _top_size(agreement: Agreement, live: LiveSelection) -> int:
@@ -197,26 +178,20 @@ def draw_accuracy(scored: ScoredInfluence) -> None:
     if not summaries:
         st.caption("This run does not tell how the model takes the pairs.")
         return
-    current = next((summary for summary in summaries if summary["name"] == scored.method.ranking_target), summaries[0])
+    current = next((summary for summary in summaries if summary["name"] == scored.target), summaries[0])
     st.subheader("Pair accuracy around the warm-up", anchor=False)
     st.markdown(describe_accuracy(current))
     lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
     st.html(legend(lines, "Share of pairs; the red line: guessing."))
-    st.plotly_chart(
-        influence.accuracy_lines([_pair_accuracy(summary) for summary in summaries]),
-        key="explore.influence.accuracy",
-        config=figures.CONFIG,
-        alt="Pair accuracy of each target before the warm-up and after each epoch",
-    )
+    figure = influence.accuracy_lines([_pair_accuracy(summary) for summary in summaries])
+    alt = "Pair accuracy of each target before the warm-up and after each epoch"
+    st.plotly_chart(figure, key="explore.influence.accuracy", config=figures.CONFIG, alt=alt)
 
 
 def _pair_accuracy(summary: Mapping[str, Any]) -> PairAccuracy:
     used = summary["pairs"] - summary["unused"]
-    return PairAccuracy(summary["name"], used, *(_shares(summary[name]) for name in ("accuracy", "margin_accuracy")))
-
-
-def _shares(values: Sequence[float | None]) -> Values:
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    shares = (np.array(summary[name], np.float64) for name in ("accuracy", "margin_accuracy"))  # None: NaN
+    return PairAccuracy(summary["name"], used, *shares)
 
 
 def describe_accuracy(summary: Mapping[str, Any]) -> str:
@@ -234,5 +209,5 @@ def describe_accuracy(summary: Mapping[str, Any]) -> str:
 def draw_pairs(scored: ScoredInfluence) -> None:
     """Draw a reader of the measured pairs of the current target."""
     method, seed = scored.method, scored.run.seed if scored.method.pairs else 0
-    sets = [target for target in parse_targets(method.targets) if target.name == method.ranking_target]
+    sets = [target for target in parse_targets(method.targets) if target.name == scored.target]
     pairs.reader(sets, lambda source: cached.targets(source, method.subtask or None, method.pairs or None, seed))

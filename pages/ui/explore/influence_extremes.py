@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from core.measurement.runs import Run
 from core.pool.pools import read_rows
-from core.schema import IntArray, Pool
+from core.schema import IntArray, Method, Pool
 from pages.ui.charts.scales import format_number
 from pages.ui.data import cached
 from pages.ui.data.grouping import find_grouping
@@ -19,14 +20,10 @@ ROWS_PER_END = 50  # rows of each end
 HEIGHT = 460
 
 
-def find_extreme_rows(scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
+@cached.keep()
+def find_extreme_rows(run: Run, method: Method) -> tuple[IntArray, IntArray]:
     """Return the most helpful rows, best first, and the most harmful ones, worst first; no row is in both."""
-    return _find_extreme_rows(*scored.cache_key, str(cached.workspace().root), scored)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _find_extreme_rows(run_id: str, key: str, root: str, _scored: ScoredInfluence) -> tuple[IntArray, IntArray]:
-    values = _scored.columns[SCORE]
+    values = cached.columns(run, method)[SCORE]
     rows = np.flatnonzero(np.isfinite(values))
     ascending = rows[np.argsort(values[rows], kind="stable")]
     each = min(ROWS_PER_END, len(rows) - len(rows) // 2)
@@ -36,7 +33,7 @@ def _find_extreme_rows(run_id: str, key: str, root: str, _scored: ScoredInfluenc
 def draw_ends(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Draw both ends of the current score."""
     values = scored.columns[SCORE]
-    best, worst = find_extreme_rows(scored)
+    best, worst = find_extreme_rows(scored.run, scored.method)
     most = "Most helpful" if len(best) and values[best[0]] > 0 else "Least harmful"
     least = "Most harmful" if len(worst) and values[worst[0]] < 0 else "Least helpful"
     left, right = st.columns(2, gap="medium")
@@ -59,14 +56,9 @@ def _draw_end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: In
         st.subheader(title, anchor=False, width="stretch")
         st.caption(f"{at + 1} of {len(rows)}")
         for name, icon, step in (("Previous", "chevron_left", -1), ("Next", "chevron_right", 1)):
-            st.button(
-                name,
-                icon=f":material/{icon}:",
-                key=f"{key}.{name.lower()}",
-                disabled=not 0 <= at + step < len(rows),
-                on_click=_open_row,
-                args=(scored, key, at + step),
-            )
+            look = {"icon": f":material/{icon}:", "disabled": not 0 <= at + step < len(rows)}
+            args = (scored, key, at + step)
+            st.button(name, key=f"{key}.{name.lower()}", on_click=_open_row, args=args, **look)
     row = read_rows(pool, [int(rows[at])])[0]
     groups = find_grouping(pool, scored.run)
     with st.container(height=HEIGHT, border=True):
@@ -77,22 +69,24 @@ def _draw_end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: In
 def _open_index(scored: ScoredInfluence, key: str) -> int:
     """Return the index of the open row; it restarts at 0 for another score."""
     noted: Any = state.session_value(f"{key}.at")
-    return int(noted[1]) if noted and noted[0] == scored.cache_key else 0
+    return int(noted[1]) if noted and noted[0] == _score_id(scored) else 0
 
 
 def _open_row(scored: ScoredInfluence, key: str, at: int) -> None:
-    state.set_widget(f"{key}.at", (scored.cache_key, at))
+    state.set_widget(f"{key}.at", (_score_id(scored), at))
+
+
+def _score_id(scored: ScoredInfluence) -> tuple[str, str]:
+    return scored.run.id, cached.method_key(scored.method)
 
 
 def _list_marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[str]:
     """List score, length, sub-task with the highest score, and whether the row is selected."""
     method = scored.method
-    marks = [
-        f"influence {format_number(float(scored.columns[SCORE][row]))}",
-        f"{scored.columns['response_tokens'][row]:,} response tokens",
-    ]
-    subtasks = scored.subtasks[method.ranking_target]
+    marks = [f"influence {format_number(float(scored.columns[SCORE][row]))}"]
+    marks += [f"{scored.columns['response_tokens'][row]:,} response tokens"]
+    subtasks = scored.subtasks[scored.target]
     if len(subtasks) > 1:
-        by_subtask = cached.measurements(scored.run).need("influences").of(method.ranking_target, method.objective)[row]
+        by_subtask = cached.measurements(scored.run).need("influences").of(scored.target, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
     return [*marks, "selected" if row in live.selection.rows else "not selected"]

@@ -1,6 +1,8 @@
 """Score section: the distribution of one column, whether it is trustworthy, and what it correlates with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -8,12 +10,14 @@ from scipy.stats import spearmanr
 
 from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck, assess_score
 from core.measurement.runs import Run
-from core.schema import IntArray, Method, Pool
+from core.methods import build_method
+from core.schema import Method, Pool
 from pages.ui.charts import figures, histogram
 from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.picks import Pick
 from pages.ui.row import reader
 from pages.ui.select import subset
 from pages.ui.words import (
@@ -48,6 +52,29 @@ MAX_CORRELATED_ROWS = 200_000  # rows for a rank correlation; its error is then 
 STRONG = MOSTLY_LENGTH  # |Spearman| that is highlighted
 
 
+M = TypeVar("M", bound=Method)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored(Generic[M]):
+    """A run and the method that scores it, as currently set or as measured."""
+
+    run: Run
+    method: M
+
+    @property
+    def columns(self) -> dict[str, Values]:
+        """Measured and scored columns, each (N,)."""
+        return cached.columns(self.run, self.method)
+
+
+def method_of(run: Run, live: LiveSelection, kind: type[M]) -> M:
+    """Return the current method if it is of this kind, else the one that `run` was measured with."""
+    method = live.method if isinstance(live.method, kind) else build_method(run.method["name"], run.method["params"])
+    assert isinstance(method, kind)
+    return method
+
+
 # One column
 
 
@@ -58,15 +85,8 @@ def choose_column(run: Run, method: Method) -> str:
     hidden = () if columns["response_tokens"].any() else ("response_tokens",)
     numbers = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     names = [n for n in numbers if not is_identifier(n)]
-    return str(
-        st.selectbox(
-            "Score",
-            names,
-            format_func=lambda name: meaning(name).label,
-            key=f"explore.column.{method.name}",
-            persist_state="session",
-        )
-    )
+    look = {"format_func": lambda name: meaning(name).label, "key": f"explore.column.{method.name}"}
+    return str(st.selectbox("Score", names, persist_state="session", **look))
 
 
 def verdict(run: Run, live: LiveSelection, column: str) -> str:
@@ -79,9 +99,8 @@ def verdict(run: Run, live: LiveSelection, column: str) -> str:
     if abs(checks.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
         return f"{label} is mostly length"
     names, values = rank_correlations(run, live.method, column)
-    strong = [
-        meaning(n).label for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not are_related(n, column)
-    ]
+    others = [n for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not are_related(n, column)]
+    strong = [meaning(name).label for name in others]
     return f"{label} mostly follows {join_words(strong)}" if strong else f"{label} says something of its own"
 
 
@@ -112,26 +131,20 @@ def describe_counts(run: Run, live: LiveSelection, column: str) -> str:
     return " · ".join(clauses) + "."
 
 
-def draw_warnings(run: Run, method: Method, column: str) -> None:
-    """Show the warnings of the score checks."""
-    if column == "response_tokens":  # length itself
-        return
-    for warning in check_score(run, method, column).warnings:
+def draw_warnings(warnings: Iterable[str]) -> None:
+    """Show warnings, for example of the score checks."""
+    for warning in warnings:
         st.warning(escape_markdown(warning), icon=":material/warning:")
 
 
+@cached.keep()
 def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
     """Check a column with `core.analysis.score_checks`."""
-    return _check_score(run.id, cached.method_key(method), column, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _check_score(run_id: str, key: str, column: str, _run: Run, _method: Method) -> ScoreCheck:
-    columns = cached.columns(_run, _method)
+    columns = cached.columns(run, method)
     return assess_score(columns[column], columns["response_tokens"])
 
 
-def draw_histogram(run: Run, live: LiveSelection, column: str) -> tuple[IntArray, str] | None:
+def draw_histogram(run: Run, live: LiveSelection, column: str) -> Pick | None:
     """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
     figure = histogram.histogram(**subset.histogram_layers(run, live, column), height=HEIGHT)
     figure["layout"] |= dragging.DRAG_LAYOUT
@@ -148,18 +161,12 @@ def draw_histogram(run: Run, live: LiveSelection, column: str) -> tuple[IntArray
     return None if bars is None else dragging.rows_in_bars(run, live, column, *bars)
 
 
-def draw_rows(pool: Pool, run: Run, live: LiveSelection, rows: IntArray, description: str, *, key: str) -> None:
-    """Draw a reader for the clicked rows."""
-    reader.reader(
-        pool,
-        run,
-        rows,
-        key=f"explore.{key}",
-        method=live.method,
-        selection=live.selection,
-        columns=live_selection.columns(run, live),
-        note=f"**{format_rows(len(rows))}** · {escape_markdown(description)}",
-    )
+def draw_rows(pool: Pool, run: Run, live: LiveSelection, pick: Pick | None, *, key: str) -> None:
+    """Draw a reader for the picked rows, if there is a pick."""
+    if pick is not None:
+        rows, description = pick
+        note = f"**{format_rows(len(rows))}** · {escape_markdown(description)}"
+        reader.reader(pool, run, rows, key=f"explore.{key}", method=live.method, selection=live.selection, note=note)
 
 
 # Correlations
@@ -171,26 +178,23 @@ def draw_correlations(run: Run, method: Method, column: str) -> None:
     if not others:
         return
     st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-    expected = [are_related(name, column) for name in others]
-    figure = histogram.correlations(column_labels(others, column), values, strong=STRONG, expected=expected)
-    st.plotly_chart(figure, key="explore.follows", config=figures.CONFIG, alt="Spearman correlations of the score")
+    plot_correlations(others, values, column, "explore.follows", "Spearman correlations of the score")
     if len(cached.columns(run, method)[column]) > MAX_CORRELATED_ROWS:
         st.caption(f"From a fixed sample of {MAX_CORRELATED_ROWS:,} rows.")
 
 
-def column_labels(others: Sequence[str], column: str) -> list[str]:
-    """Return display names of columns; those that `column` is computed from are marked as parts."""
-    return [meaning(name).label + (", a part" if name in PARTS.get(column, ()) else "") for name in others]
+def plot_correlations(others: Sequence[str], values: Values, column: str, key: str, alt: str) -> None:
+    """Plot the correlations of `column` with others; those that it is computed from are marked as parts."""
+    labels = [meaning(name).label + (", a part" if name in PARTS.get(column, ()) else "") for name in others]
+    expected = [are_related(name, column) for name in others]
+    figure = histogram.correlations(labels, values, strong=STRONG, expected=expected)
+    st.plotly_chart(figure, key=key, config=figures.CONFIG, alt=alt)
 
 
+@cached.keep()
 def rank_correlations(run: Run, method: Method, column: str) -> tuple[list[str], Values]:
     """Return the other columns and their Spearman correlation with this one; NaN if undefined."""
-    return _rank_correlations(run.id, cached.method_key(method), column, run, method)
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _rank_correlations(run_id: str, key: str, column: str, _run: Run, _method: Method) -> tuple[list[str], Values]:
-    columns = cached.columns(_run, _method)
+    columns = cached.columns(run, method)
     candidates = [*COMPARED_COLUMNS, *(name for name in columns if name.startswith("influence."))]
     others = [name for name in candidates if name in columns and name != column and columns[name].any()]
     names = [name for name in others if not np.array_equal(columns[name], columns[column], equal_nan=True)]

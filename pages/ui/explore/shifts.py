@@ -8,11 +8,12 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import IntArray, Method, Pool
-from pages.ui.charts import entropy_shift, figures, html_bars, scales
+from pages.ui.charts import entropy_shift, html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection, planes
 from pages.ui.data.bins import Values
-from pages.ui.data.grouping import find_grouping
+from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.picks import Pick, clicked_points, marked_rows
 from pages.ui.shell import state
 from pages.ui.words import meaning
 
@@ -31,27 +32,19 @@ def has_shift(run: Run, method: Method) -> bool:
     return set(SHIFT_COLUMNS) <= set(cached.columns(run, method))
 
 
-def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
     """Draw both shifts; return the rows of a clicked dot or a lasso with a description."""
     columns = cached.columns(run, live.method)
     x, y = (columns[name] for name in SHIFT_COLUMNS)
-    event = st.plotly_chart(
-        _figure(pool, run, live, x, y),
-        key="explore.shift",
-        config=entropy_shift.LASSO_CONFIG,
-        on_select="rerun",
-        alt="ΔNLL against ΔH, the kept band shaded and the chosen rows lit",
-    )
-    rows = planes.find_marked_rows(event["selection"], x, y)
+    alt = "ΔNLL against ΔH, the kept band shaded and the chosen rows lit"
+    rows = marked_rows(_figure(pool, run, live, x, y), "explore.shift", alt, x, y)
     return (bins.sort_by_value(rows, y), "inside what you drew") if len(rows) else None
 
 
 def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
     pinned = live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})
-    dots = np.union1d(
-        distribution.sample_scored_rows(run, live.method, SHIFT_COLUMNS),
-        pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])],
-    )
+    pinned = pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
+    dots = np.union1d(distribution.sample_scored_rows(run, live.method, SHIFT_COLUMNS), pinned)
     ordered = live_selection.order(pool, run, state.recipe(pool)).rows
     return entropy_shift.plane(
         distribution.density(run, live.method, SHIFT_COLUMNS),
@@ -80,38 +73,30 @@ class ShiftByTask:
 
 def group_by_task(pool: Pool, run: Run, method: Method) -> ShiftByTask:
     """Group ΔH by task; cached per measurement."""
-    return _by_task(run.id, cached.method_key(method), find_grouping(pool, run).key, pool, run, method)
+    groups = find_grouping(pool, run)
+    return _by_task(run, method, groups.key, groups)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _by_task(run_id: str, key: str, tasks: str, _pool: Pool, _run: Run, _method: Method) -> ShiftByTask:
-    groups = find_grouping(_pool, _run)
-    shifted = cached.columns(_run, _method)[SHIFT_COLUMNS[1]]
+@cached.keep()
+def _by_task(run: Run, method: Method, tasks: str, _groups: Grouping) -> ShiftByTask:
+    shifted = cached.columns(run, method)[SHIFT_COLUMNS[1]]
     rows = np.flatnonzero(np.isfinite(shifted))
-    codes = np.minimum(groups.codes, MAX_TASKS - 1) if len(groups.names) > MAX_TASKS else groups.codes
-    labels = tuple(bins.fold_names(groups.labels, MAX_TASKS))
+    codes = np.minimum(_groups.codes, MAX_TASKS - 1) if len(_groups.names) > MAX_TASKS else _groups.codes
+    labels = tuple(bins.fold_names(_groups.labels, MAX_TASKS))
     counts, expand = count_expanding(codes[rows], shifted[rows], len(labels))
     spread = bins.group_quantiles(codes[rows], shifted[rows], len(labels), SPREAD)
     return ShiftByTask(labels, codes, rows, counts, expand, spread)
 
 
-def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> tuple[IntArray, str] | None:
+def draw_tasks(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
     """Draw expansion and compression per task, as shares or as spread; return the rows of a clicked bar."""
     shift = group_by_task(pool, run, live.method)
     shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
     selected = live.selection.rows[np.isfinite(shifted[live.selection.rows])]
-    view = st.segmented_control(
-        "Show",
-        VIEWS,
-        default=VIEWS[is_one_sided(shift)],
-        required=True,
-        key=f"explore.view.{run.id}",
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    if view == VIEWS[0]:
-        return _shares(shift, shifted, selected)
-    return _spread(shift, shifted, selected)
+    look = {"required": True, "label_visibility": "collapsed", "persist_state": "session"}
+    default = VIEWS[is_one_sided(shift)]
+    view = st.segmented_control("Show", VIEWS, default=default, key=f"explore.view.{run.id}", **look)
+    return (_shares if view == VIEWS[0] else _spread)(shift, shifted, selected)
 
 
 def is_one_sided(shift: ShiftByTask) -> bool:
@@ -121,7 +106,7 @@ def is_one_sided(shift: ShiftByTask) -> bool:
     return bool(share < FEW or share > 1 - FEW)
 
 
-def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[IntArray, str] | None:
+def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | None:
     _, among = count_expanding(shift.codes[selected], shifted[selected], len(shift.labels))
     order = np.argsort(-shift.expand, kind="stable")
     names = [shift.labels[i] for i in order]
@@ -135,7 +120,7 @@ def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
     return bins.sort_by_value(rows, shifted), f"{shift.labels[task]}, {'compression' if compress else 'expansion'}"
 
 
-def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[IntArray, str] | None:
+def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | None:
     middle = bins.group_quantiles(shift.codes[selected], shifted[selected], len(shift.labels), (0.5,))[0]
     order = np.argsort(shift.spread[2], kind="stable")
     names = [shift.labels[i] for i in order]
@@ -151,15 +136,7 @@ def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> tuple[In
 
 
 def _clicked_points(figure: entropy_shift.Figure, key: str, alt: str) -> list[Any]:
-    event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
-    return [p for p in event["selection"]["points"] if p["curve_number"] < 2]  # without the diamonds
-
-
-def intersect(a: tuple[IntArray, str] | None, b: tuple[IntArray, str] | None) -> tuple[IntArray, str] | None:
-    """Intersect two picks of rows, in the order of the second; a single pick is returned as it is."""
-    if a is None or b is None:
-        return a or b
-    return b[0][np.isin(b[0], a[0])], f"{a[1]} · {b[1]}"
+    return [p for p in clicked_points(figure, key, alt) if p["curve_number"] < 2]  # without the diamonds
 
 
 def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray, Values]:

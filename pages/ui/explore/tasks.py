@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from core.analysis import allocation
-from core.analysis.allocation import Allocation, Bands
+from core.analysis.allocation import Bands
 from core.measurement.lookup import find_signal
 from core.measurement.runs import Run
 from core.methods import build_method
@@ -17,6 +17,7 @@ from pages.ui.data import bins, cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.explore.picks import Pick, clicked_points
 from pages.ui.words import escape_markdown
 
 MAX_TASKS = 60  # tasks in the figure, lowest confidence first
@@ -37,31 +38,23 @@ class ConfidenceByTask:
 
 def find_confidence(pool: Pool, run: Run) -> ConfidenceByTask | None:
     """Return task confidence from the current or the newest run that has it; None if there is none for these tasks."""
-    source = run if run.method["name"] == TaskConfidence.name and run.tasks else _find_newest(pool, run)
-    if source is None or source.tasks is None:
-        return None
-    if set(find_grouping(pool, run).names) != set(
-        find_grouping(pool, source).names
-    ):  # one set is derived, the other labelled
-        return None
-    return _align_confidence(source.id, str(cached.workspace().root), source, find_grouping(pool, run))
+    is_own = run.method["name"] == TaskConfidence.name and run.tasks
+    source = run if is_own else find_signal(cached.workspace(), pool, "tasks", Reading(**run.reading))
+    groups = find_grouping(pool, run)
+    if source is None or source.tasks is None or set(groups.names) != set(find_grouping(pool, source).names):
+        return None  # different names: one set is derived, the other labelled
+    return _align_confidence(source, groups.key, groups)
 
 
-def _find_newest(pool: Pool, run: Run) -> Run | None:
-    return find_signal(cached.workspace(), pool, "tasks", Reading(**run.reading))
-
-
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _align_confidence(run_id: str, root: str, _run: Run, _groups: Grouping) -> ConfidenceByTask:
-    method = build_method(_run.method["name"], _run.method["params"])
-    assert isinstance(method, TaskConfidence) and _run.tasks is not None
-    mean, error, prompts = method.confidence_by_task(cached.measurements(_run))
-    code = {name: k for k, name in enumerate(_run.tasks.names)}
-    place = np.array([code.get(name, len(mean)) for name in _groups.names])
-    nan = np.full(1, np.nan)
-    return ConfidenceByTask(
-        _run, method, np.append(mean, nan)[place], np.append(error, nan)[place], np.append(prompts, 0)[place]
-    )
+@cached.keep(cached.MAX_POOLS)
+def _align_confidence(run: Run, tasks: str, _groups: Grouping) -> ConfidenceByTask:
+    method = build_method(run.method["name"], run.method["params"])
+    assert isinstance(method, TaskConfidence) and run.tasks is not None
+    measured = method.confidence_by_task(cached.measurements(run))
+    code = {name: k for k, name in enumerate(run.tasks.names)}
+    place = np.array([code.get(name, len(measured[0])) for name in _groups.names])
+    none = (np.nan, np.nan, 0)  # of tasks that were not measured
+    return ConfidenceByTask(run, method, *(np.append(v, n)[place] for v, n in zip(measured, none, strict=True)))
 
 
 # Text
@@ -70,17 +63,11 @@ def _align_confidence(run_id: str, root: str, _run: Run, _groups: Grouping) -> C
 def headline(groups: Grouping, confidences: ConfidenceByTask | None, live: LiveSelection, rows: int) -> str:
     """Return the section's result as a title, in markdown."""
     if confidences is not None and np.isfinite(confidences.mean).sum() > 1:
-        least, most = int(np.nanargmin(confidences.mean)), int(np.nanargmax(confidences.mean))
-        if confidences.mean[most] - confidences.mean[least] <= MIN_STANDARD_ERRORS * np.hypot(
-            confidences.error[least], confidences.error[most]
-        ):
-            ends = f"{confidences.mean[least]:.2f} to {confidences.mean[most]:.2f}"
-            return f"About as sure of one {groups.noun} as of another ({ends})"
-        lowest, highest = (_name(groups, k) for k in (least, most))
-        return (
-            f"Least sure of {lowest} ({confidences.mean[least]:.2f}), "
-            f"surest of {highest} ({confidences.mean[most]:.2f})"
-        )
+        ends = [int(np.nanargmin(confidences.mean)), int(np.nanargmax(confidences.mean))]
+        (low, high), (lowest, highest) = confidences.mean[ends], (_name(groups, k) for k in ends)
+        if high - low <= MIN_STANDARD_ERRORS * np.hypot(*confidences.error[ends]):
+            return f"About as sure of one {groups.noun} as of another ({low:.2f} to {high:.2f})"
+        return f"Least sure of {lowest} ({low:.2f}), surest of {highest} ({high:.2f})"
     n = len(live.selection.rows)
     if not n:
         return "No row is chosen"
@@ -116,62 +103,35 @@ def describe_weights(groups: Grouping, confidences: ConfidenceByTask, live: Live
 # Figures
 
 
-def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Bands) -> tuple[IntArray, str] | None:
+def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Bands) -> Pick | None:
     """Draw tasks by confidence, lowest first; return the rows of a clicked task with a description."""
     order = np.argsort(confidences.mean, kind="stable")[:MAX_TASKS]  # NaN last
     colour = dict(zip(bands.names, tasks.band_colours(len(bands.names), bands.ranked), strict=True))
-    labels = groups.labels
-    figure = tasks.confidence(
-        [labels[k] for k in order],
-        confidences.mean[order],
-        confidences.error[order],
-        confidences.prompts[order],
-        [colour.get(labels[k], tasks.REST) for k in order],
-    )
+    labels = [groups.labels[k] for k in order]
+    measured = (values[order] for values in (confidences.mean, confidences.error, confidences.prompts))
+    figure = tasks.confidence(labels, *measured, [colour.get(label, tasks.REST) for label in labels])
     tall = figure["layout"]["height"] > MAX_HEIGHT
+    alt = "Mean confidence of the base model per task with its standard error; click a bar to read its rows"
     with st.container(height=MAX_HEIGHT if tall else "content", border=False):
-        event = st.plotly_chart(
-            figure,
-            key="explore.confidence",
-            config=figures.CONFIG,
-            on_select="rerun",
-            selection_mode="points",
-            alt="Mean confidence of the base model per task with its standard error; click a bar to read its rows",
-        )
-    if len(labels) > MAX_TASKS:
-        st.caption(f"The {MAX_TASKS} least sure of {len(labels):,} tasks.")
-    clicked = [point["point_index"] for point in event["selection"]["points"]]
-    if not clicked:
+        points = clicked_points(figure, "explore.confidence", alt)
+    if len(groups.names) > MAX_TASKS:
+        st.caption(f"The {MAX_TASKS} least sure of {len(groups.names):,} tasks.")
+    if not points:
         return None
-    task = int(order[clicked[0]])
+    place = points[0]["point_index"]
     values = cached.measurements(confidences.run).columns.get("confidence")
-    rows = np.flatnonzero(groups.codes == task)
-    return (rows if values is None else bins.sort_by_value(rows, values)), labels[task]
+    rows = np.flatnonzero(groups.codes == order[place])
+    return (rows if values is None else bins.sort_by_value(rows, values)), labels[place]
 
 
 def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     """Draw the share of the selection that each task gets, at every budget."""
-    allocated = _count_allocation(live, bands)
-    figure = tasks.allocation(
-        bands.names,
-        allocated.lengths,
-        allocated.counts,
-        allocated.shares,
-        tasks.band_colours(len(bands.names), bands.ranked),
-        rows=rows,
-        budget=len(live.selection.rows),
-    )
-    st.plotly_chart(
-        figure,
-        key="explore.allocation",
-        config=figures.CONFIG,
-        alt="Share of the subset that each task has, over all budgets",
-    )
-
-
-def _count_allocation(live: LiveSelection, bands: Bands) -> Allocation:
-    order = live.selection.order.rows
-    return allocation.count_allocation(order, bands.codes, len(bands.names), allocation.budget_lengths(len(order)))
+    order, n, lengths = live.selection.order.rows, len(bands.names), allocation.budget_lengths
+    at = allocation.count_allocation(order, bands.codes, n, lengths(len(order)))
+    colours, budget = tasks.band_colours(n, bands.ranked), len(live.selection.rows)
+    figure = tasks.allocation(bands.names, at.lengths, at.counts, at.shares, colours, rows=rows, budget=budget)
+    alt = "Share of the subset that each task has, over all budgets"
+    st.plotly_chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
 
 
 def stack_tasks(groups: Grouping, confidences: ConfidenceByTask | None) -> Bands:

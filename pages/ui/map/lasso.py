@@ -81,18 +81,12 @@ def _text_of(source: EmbeddingSource) -> Callable[[Row], str]:
 
 
 def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> None:
-    values = live_selection.columns(run, live).get(display_column(live.method))
-    low = live.method.prefer == "low"
-    reader.reader(
-        pool,
-        run,
-        rows if values is None else bins.sort_by_value(rows, values if low else -values),
-        key="explore.map",
-        method=live.method,
-        selection=live.selection,
-        columns=live_selection.columns(run, live),
-        note=f"By {escape_markdown(meaning(display_column(live.method)).label)}, the end that is taken first.",
-    )
+    column = display_column(live.method)
+    values = live_selection.columns(run, live).get(column)
+    if values is not None:
+        rows = bins.sort_by_value(rows, values if live.method.prefer == "low" else -values)
+    note = f"By {escape_markdown(meaning(column).label)}, the end that is taken first."
+    reader.reader(pool, run, rows, key="explore.map", method=live.method, selection=live.selection, note=note)
 
 
 def row_ids(pool: Pool, rows: IntArray) -> list[str]:

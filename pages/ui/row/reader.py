@@ -13,6 +13,7 @@ from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
 from core.selection.selection import Pin, Selection
 from pages.ui.charts.scales import format_number
+from pages.ui.data import live_selection
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.row import duplicates, inspector
 from pages.ui.shell import show, state
@@ -25,27 +26,18 @@ SIDES = {"in": "pinned in", "out": "pinned out"}
 
 
 def reader(
-    pool: Pool,
-    run: Run,
-    rows: IntArray,
-    *,
-    key: str,
-    method: Method,
-    selection: Selection,
-    columns: Mapping[str, Any],
-    note: str = "",
+    pool: Pool, run: Run, rows: IntArray, *, key: str, method: Method, selection: Selection, note: str = ""
 ) -> None:
     """Draw a table of `rows` in the order given, one page at a time, and the ticked row in full.
 
-    `note`: a description of these rows. `columns`: every score column of the pool, (N,). `run`: gives
-    their tasks, and the answers to the open row.
+    `note`: a description of these rows. `run`: gives their scores and tasks, and the answers to the open row.
     """
     if not len(rows):
         st.caption(f"{note} No rows." if note else "No rows.")
         return
     if note:
         st.caption(note)
-    groups = find_grouping(pool, run)
+    groups, columns = find_grouping(pool, run), live_selection.columns_by(run, method, selection.order)
     start = PAGE * show.choose_page(-(-len(rows) // PAGE), key=_page_key(rows, key))
     shown = rows[start : start + PAGE]
     opened = read_rows(pool, shown.tolist())

@@ -238,15 +238,7 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
         persist_state="session",
     )
     if picked in sets:
-        reader.reader(
-            pool,
-            run,
-            sets[picked],
-            key="select",
-            method=live.method,
-            selection=live.selection,
-            columns=live_selection.columns(run, live),
-        )
+        reader.reader(pool, run, sets[picked], key="select", method=live.method, selection=live.selection)
 
 
 def explain_empty(live: LiveSelection) -> None:

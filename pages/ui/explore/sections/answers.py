@@ -8,10 +8,9 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import answer_bins, answers, coverage, scores, shifts
+from pages.ui.explore import answer_bins, answers, coverage, picks, scores
 from pages.ui.row import answer_source
 from pages.ui.shell import state
-from pages.ui.words import escape_markdown
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -23,8 +22,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     st.caption(answers.reading_help(scored))
     if scored.method is live.method:
         budget.live_parameters(run, scored.method)
-    for warning in answers.check_score(scored).warnings:
-        st.warning(escape_markdown(warning), icon=":material/warning:")
+    scores.draw_warnings(answers.check_score(scored).warnings)
     random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
     _draw_figures(pool, run, live, scored, random)
 
@@ -44,6 +42,4 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: answers.Sco
         in_bin = answer_bins.draw_bins(counts, pool, scored)
         answers.draw_correlations(scored)
     st.caption(answers.describe_counts(scored))
-    rows = shifts.intersect(in_lasso, in_bin)
-    if rows is not None:
-        scores.draw_rows(pool, run, live, *rows, key="answers")
+    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, in_bin), key="answers")

@@ -48,5 +48,4 @@ def _draw_figures(
         st.markdown(clusters.describe(counts))
         clicked = clusters.draw_bars(coverage_run, counts, find_grouping(pool, run))
         st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
-    if clicked is not None:
-        scores.draw_rows(pool, run, live, *clicked, key="cluster")
+    scores.draw_rows(pool, run, live, clicked, key="cluster")

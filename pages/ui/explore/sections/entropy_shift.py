@@ -8,7 +8,7 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import scores, shifts
+from pages.ui.explore import picks, scores, shifts
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -26,14 +26,10 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
         st.subheader("What the warm-up changed", anchor=False)
         st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
         in_lasso = shifts.draw_plane(pool, run, live)
-    clicked = None
     groups = find_grouping(pool, run)
     with right:
         st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
-        st.caption(
-            f"ΔH below 0 is expansion: the model grew less certain. Click a bar to read its rows. {groups.origin}"
-        )
+        less = "ΔH below 0 is expansion: the model grew less certain."
+        st.caption(f"{less} Click a bar to read its rows. {groups.origin}")
         clicked = shifts.draw_tasks(pool, run, live)
-    rows = shifts.intersect(in_lasso, clicked)
-    if rows is not None:
-        scores.draw_rows(pool, run, live, *rows, key="shift")
+    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="shift")

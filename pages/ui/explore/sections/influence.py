@@ -8,8 +8,7 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore import influence, influence_agreement, influence_extremes, influence_spread, scores, shifts
-from pages.ui.words import escape_markdown
+from pages.ui.explore import influence, influence_agreement, influence_extremes, influence_spread, picks, scores
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -23,8 +22,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
         scored = influence.choose_target(scored)
     top.title(influence.headline(scored), anchor=False)
     st.caption(influence.reading_help(scored))
-    for warning in influence.collect_warnings(scored):
-        st.warning(escape_markdown(warning), icon=":material/warning:")
+    scores.draw_warnings(influence.collect_warnings(scored))
     _draw_figures(pool, run, live, scored)
     influence_extremes.draw_ends(pool, scored, live)
     left, right = st.columns([6, 5], gap="medium")
@@ -47,6 +45,4 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.S
         st.subheader("Beside response length", anchor=False)
         st.caption(f"{influence_spread.describe_length_correlation(scored)} Draw around dots to read the rows there.")
         in_lasso = influence_spread.draw_length_plane(scored, live)
-    rows = shifts.intersect(in_lasso, clicked)
-    if rows is not None:
-        scores.draw_rows(pool, run, live, *rows, key="influence")
+    scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="influence")

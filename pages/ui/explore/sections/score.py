@@ -17,7 +17,8 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
         column = scores.choose_column(run, live.method)
     top.title(scores.verdict(run, live, column), anchor=False)
     text.markdown(f"**{scores.describe_direction(live, column)}**")
-    scores.draw_warnings(run, live.method, column)
+    if column != "response_tokens":  # length itself
+        scores.draw_warnings(scores.check_score(run, live.method, column).warnings)
     _draw_figures(pool, run, live, column)
 
 
@@ -31,5 +32,4 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, column: str) -> Non
     with right:
         scores.draw_correlations(run, live.method, column)
         st.caption(scores.describe_counts(run, live, column))
-    if clicked is not None:
-        scores.draw_rows(pool, run, live, *clicked, key="bar")
+    scores.draw_rows(pool, run, live, clicked, key="bar")

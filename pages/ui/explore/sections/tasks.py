@@ -37,5 +37,4 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, confidences: tasks.
         st.subheader("What each gets as the budget grows", anchor=False)
         st.caption(f"In the order of {escape_markdown(live.method.label)}, with filters and pins as they are.")
         tasks.draw_allocation(live, bands, len(pool))
-    if clicked is not None:
-        scores.draw_rows(pool, run, live, *clicked, key="task")
+    scores.draw_rows(pool, run, live, clicked, key="task")

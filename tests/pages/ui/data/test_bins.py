@@ -23,9 +23,9 @@ def test_bins_of_parts_add_up_to_the_bins_of_all():
     np.testing.assert_array_equal(binned.counts(some) + binned.counts(rest), binned.counts())
 
 
-def test_a_bin_returns_its_own_rows():
+def test_every_row_with_a_value_has_a_bin():
     binned = bins.bin_values(np.array([0.0, 1.0, 2.0, 3.0, NAN, 3.0]), bins=3)
-    assert [binned.rows_in(b).tolist() for b in range(3)] == [[0], [1], [2, 3, 5]]
+    assert binned.place.tolist() == [0, 1, 2, 2, -1, 2]
 
 
 def test_missing_values_are_in_no_bin():
