@@ -159,8 +159,8 @@ def _missing_field(name: str, names: Sequence[str]) -> PoolError:
 def unread_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
     """Return fields of the same schema that occur in the source but not in the sample, so that they are not read."""
     rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
-    known = {*chain.from_iterable((*(r.extra_prompt for r in rules), *OPTIONAL_FIELDS.values()))}
-    return [n for n in names_found if normalize_field_name(n) in known and n not in mapped_fields(fields)]
+    schema_names = {*chain.from_iterable((*(r.extra_prompt for r in rules), *OPTIONAL_FIELDS.values()))}
+    return [n for n in names_found if normalize_field_name(n) in schema_names and n not in mapped_fields(fields)]
 
 
 def normalize_field_name(name: str) -> str:
