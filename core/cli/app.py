@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-import typer
+from typer import Argument, Exit, Option, Typer, echo
 
 # torch reads this on import; next to other work, spinning threads slow everything down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, reports
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts
-from core.errors import Cancelled, WinnowError
+from core.errors import Cancelled, RecipeError, WinnowError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.output.replay import replay_manifest
@@ -33,44 +33,42 @@ from core.selection.recipe import Recipe, load_recipe
 from core.workspace.folder import Workspace
 from core.workspace.jobs import JobReporter
 
-app = typer.Typer(
+app = Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Winnow: see, tune and export the part of an instruction pool worth fine-tuning on.",
 )
 
-PoolArg = Annotated[str, typer.Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
-MethodOpt = Annotated[str, typer.Option("--method", help=f"One of {', '.join(METHODS)}.")]
-ModelOpt = Annotated[str, typer.Option("--model", help="'embedded', a folder or a hub id.")]
-SetOpt = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A method parameter; repeatable.")]
-WorkspaceOpt = Annotated[Path, typer.Option("--workspace", help="Where measurements are kept.")]
-SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Decides every random choice.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-JobOpt = Annotated[Path | None, typer.Option("--job", hidden=True)]
-TaskOpt = Annotated[str | None, typer.Option("--task", help="The field that holds the task label.")]
+PoolArg = Annotated[str, Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
+MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
+ModelOpt = Annotated[str, Option("--model", help="'embedded', a folder or a hub id.")]
+SetOpt = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="A method parameter; repeatable.")]
+WorkspaceOpt = Annotated[Path, Option("--workspace", help="Where measurements are kept.")]
+SeedOpt = Annotated[int, Option("--seed", min=0, help="Decides every random choice.")]
+JsonOpt = Annotated[bool, Option("--json", help="Machine-readable output on stdout.")]
+JobOpt = Annotated[Path | None, Option("--job", hidden=True)]
+TaskOpt = Annotated[str | None, Option("--task", help="The field that holds the task label.")]
 FieldsOpt = Annotated[
-    str | None, typer.Option("--fields", metavar="JSON", help="A whole mapping, as `inspect --json` shows it.")
+    str | None, Option("--fields", metavar="JSON", help="A whole mapping, as `inspect --json` shows it.")
 ]
-TemplateOpt = Annotated[str, typer.Option("--template", help="auto, chat or alpaca.")]
-AnswersOpt = Annotated[str, typer.Option("--answers", help="Which assistant turns count: last or all.")]
-LengthOpt = Annotated[
-    int, typer.Option("--max-length", help="Tokens a row may have; longer prompts lose their beginning.")
-]
-DtypeOpt = Annotated[str, typer.Option("--dtype", help="auto, float32 or bfloat16.")]
-DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-NameOpt = Annotated[str | None, typer.Option("--name", help="Configuration of a hub data set.")]
-SplitOpt = Annotated[str | None, typer.Option("--split", help="Split of a hub data set.")]
-PoolRevisionOpt = Annotated[str | None, typer.Option("--pool-revision", help="Commit of a hub data set.")]
-RevisionOpt = Annotated[str | None, typer.Option("--revision", help="Commit of a hub model.")]
-OutOpt = Annotated[Path, typer.Option("--out", help="The JSONL to write; its manifest and card go beside it.")]
+TemplateOpt = Annotated[str, Option("--template", help="auto, chat or alpaca.")]
+AnswersOpt = Annotated[str, Option("--answers", help="Which assistant turns count: last or all.")]
+LengthOpt = Annotated[int, Option("--max-length", help="Tokens a row may have; longer prompts lose their beginning.")]
+DtypeOpt = Annotated[str, Option("--dtype", help="auto, float32 or bfloat16.")]
+DeviceOpt = Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub data set.")]
+SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub data set.")]
+PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub data set.")]
+RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
+OutOpt = Annotated[Path, Option("--out", help="The JSONL to write; its manifest and card go beside it.")]
 AlsoOpt = Annotated[
     list[str] | None,
-    typer.Option("--also", help="Another method to measure for, in the same pass; repeatable; `all` for every one."),
+    Option("--also", help="Another method to measure for, in the same pass; repeatable; `all` for every one."),
 ]
 FilterOpt = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--filter",
         metavar="FILTER",
         help="Who may be chosen at all; repeatable: 'nll<=2', 'response_tokens in 10..200', 'task=qa|code', "
@@ -78,7 +76,7 @@ FilterOpt = Annotated[
     ),
 ]
 ScoresOpt = Annotated[
-    Path | None, typer.Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")
+    Path | None, Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")
 ]
 
 
@@ -117,12 +115,12 @@ def _run(
         facts = work(Workspace(workspace), report)
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        typer.echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
+        echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
         _end(report, "cancelled" if cancelled else "failed", str(error))
-        typer.echo(str(error), err=True)
-        raise typer.Exit(130 if cancelled else 2) from error
+        echo(str(error), err=True)
+        raise Exit(130 if cancelled else 2) from error
 
 
 def _end(report: JobReporter | BarReporter, state: str, message: str, facts: Facts | None = None) -> None:
@@ -198,8 +196,12 @@ def _collect_pool_options(
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
 ) -> Facts:
-    """Collect the options that name a pool, as a recipe's pool part."""
-    return arguments.pool_part(pool, name, split, pool_revision, fields)
+    """Collect the options that name a pool, as a recipe's pool part; `fields` is a JSON text."""
+    try:
+        mapping = orjson.loads(fields) if fields else None
+    except orjson.JSONDecodeError as error:
+        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
+    return {"source": pool, "name": name, "split": split, "revision": pool_revision, "fields": mapping}
 
 
 _pool_command = _command(_collect_pool_options)
@@ -217,7 +219,7 @@ def duplicates(
     session: _Session,
     *,
     threshold: Annotated[
-        float, typer.Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
+        float, Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
     ] = 0.8,
 ) -> Facts:
     """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
@@ -244,9 +246,9 @@ def estimate(session: _Session, *, also: AlsoOpt = None) -> Facts:
 def tokens(
     session: _Session,
     *,
-    row: Annotated[list[str] | None, typer.Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
+    row: Annotated[list[str] | None, Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
     number: Annotated[
-        list[int] | None, typer.Option("--number", metavar="N", help="Or its number, counted from 0; repeatable.")
+        list[int] | None, Option("--number", metavar="N", help="Or its number, counted from 0; repeatable.")
     ] = None,
 ) -> Facts:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
@@ -259,8 +261,8 @@ def tokens(
 def project(
     session: _Session,
     *,
-    of: Annotated[str, typer.Option("--of", help="prompt, response, answers or activations.")] = "prompt",
-    layout: Annotated[str, typer.Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
+    of: Annotated[str, Option("--of", help="prompt, response, answers or activations.")] = "prompt",
+    layout: Annotated[str, Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
 ) -> Facts:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
     recipe, pool = session.build_recipe()
@@ -271,19 +273,17 @@ def project(
 def select(
     session: _Session,
     *,
-    budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    budget: Annotated[str, Option("--budget", help="500, 10% or 200ktok.")] = "10%",
     filters: FilterOpt = None,
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="No row with a worse score, whatever the budget.")
+        float | None, Option("--threshold", help="No row with a worse score, whatever the budget.")
     ] = None,
     out: OutOpt = Path("chosen.jsonl"),
-    schema: Annotated[
-        str, typer.Option("--schema", help="original, alpaca, messages, sharegpt or annotation.")
-    ] = "original",
-    with_scores: Annotated[bool, typer.Option("--with-scores", help="Add one object column.")] = False,
-    rejected: Annotated[bool, typer.Option("--rejected", help="Also write the rows not chosen.")] = False,
+    schema: Annotated[str, Option("--schema", help="original, alpaca, messages, sharegpt or annotation.")] = "original",
+    with_scores: Annotated[bool, Option("--with-scores", help="Add one object column.")] = False,
+    rejected: Annotated[bool, Option("--rejected", help="Also write the rows not chosen.")] = False,
     held_out: Annotated[
-        str, typer.Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
+        str, Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
     ] = "0%",
     scores: ScoresOpt = None,
 ) -> Facts:
@@ -301,7 +301,7 @@ def select(
 def run(
     session: _Session,
     *,
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml")],
+    recipe: Annotated[Path, Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoresOpt = None,
 ) -> Facts:
@@ -317,11 +317,11 @@ def run(
 def replay(
     session: _Session,
     *,
-    manifest: Annotated[Path, typer.Argument(metavar="CHOSEN.manifest.json")],
-    out: Annotated[Path | None, typer.Option("--out", help="Default: where the manifest says, beside it.")] = None,
-    pool: Annotated[str | None, typer.Option("--pool", help="Where the pool lies now.")] = None,
+    manifest: Annotated[Path, Argument(metavar="CHOSEN.manifest.json")],
+    out: Annotated[Path | None, Option("--out", help="Default: where the manifest says, beside it.")] = None,
+    pool: Annotated[str | None, Option("--pool", help="Where the pool lies now.")] = None,
     rows_only: Annotated[
-        bool, typer.Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
+        bool, Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
 ) -> Facts:
     """Check a manifest against pool and model, and write the same bytes again."""
@@ -335,8 +335,8 @@ def replay(
 def demo(
     session: _Session,
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the curated files.")] = Path("demo"),
-    budget: Annotated[str, typer.Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    out: Annotated[Path, Option("--out", help="Folder for the curated files.")] = Path("demo"),
+    budget: Annotated[str, Option("--budget", help="500, 10% or 200ktok.")] = "10%",
 ) -> Facts:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
     return commands.run_demo(session.workspace, session.report, out, budget)

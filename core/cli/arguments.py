@@ -20,15 +20,6 @@ DEFAULT_WORKSPACE = Path("workspace")
 Facts = dict[str, Any]
 
 
-def pool_part(source: str, name: str | None, split: str | None, revision: str | None, fields: str | None) -> Facts:
-    """Return a recipe's pool part from command line options; `fields` is a JSON text."""
-    try:
-        mapping = orjson.loads(fields) if fields else None
-    except orjson.JSONDecodeError as error:
-        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
-    return {"source": source, "name": name, "split": split, "revision": revision, "fields": mapping}
-
-
 def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:
     """Parse `key=value`, and `method.key=value` of `also`, into parameters by method; "" is that of `--method`."""
     params: dict[str, dict[str, str]] = {}
@@ -103,10 +94,6 @@ def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
 
 
 def _pool_arguments(part: PoolPart) -> list[str]:
-    arguments = []
-    for key, option in (("name", "--name"), ("split", "--split"), ("revision", "--pool-revision")):
-        if getattr(part, key) is not None:
-            arguments += [option, str(getattr(part, key))]
-    if part.fields is not None:
-        arguments += ["--fields", orjson.dumps(part.fields).decode()]
-    return arguments
+    fields = None if part.fields is None else orjson.dumps(part.fields).decode()
+    values = {"--name": part.name, "--split": part.split, "--pool-revision": part.revision, "--fields": fields}
+    return [word for option, value in values.items() if value is not None for word in (option, value)]

@@ -67,16 +67,14 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
         model=dict(run.model),
         encoder=run.encoder,
     )
-    suffixes = (".recipe.yaml", ".README.md", ".manifest.json")
-    recipe_path, card_path, manifest_path = (sibling_path(out, suffix) for suffix in suffixes)
-    dump_recipe(recipe, recipe_path)
-    write_atomic(card_path, build_card(pool, manifest).encode("utf-8"))
-    write_manifest(manifest, manifest_path)
+    suffixes = {"recipe": ".recipe.yaml", "card": ".README.md", "manifest": ".manifest.json"}
+    paths = {name: sibling_path(out, suffix) for name, suffix in suffixes.items()}
+    dump_recipe(recipe, paths["recipe"])
+    write_atomic(paths["card"], build_card(pool, manifest).encode("utf-8"))
+    write_manifest(manifest, paths["manifest"])
     return CurateResult(
         chosen=exported.path,
-        manifest=manifest_path,
-        recipe=recipe_path,
-        card=card_path,
+        **paths,
         rejected=exported.rejected_path,
         rows=exported.rows,
         tokens=selection.tokens,

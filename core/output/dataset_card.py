@@ -15,14 +15,8 @@ from core.schema import Method, Pool
 from core.selection.filters import Filter
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-MESSAGES_TAGS = {
-    "role_tag": "role",
-    "content_tag": "content",
-    "user_tag": "user",
-    "assistant_tag": "assistant",
-    "observation_tag": "tool",
-    "system_tag": "system",
-}
+_SPEAKER_TAGS = {"user_tag": "user", "assistant_tag": "assistant", "observation_tag": "tool", "system_tag": "system"}
+MESSAGES_TAGS = {"role_tag": "role", "content_tag": "content"} | _SPEAKER_TAGS
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _FILE_ENDINGS = (".jsonl", ".json", ".csv", ".parquet", ".gz")
 
@@ -70,11 +64,9 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
     method = _method(manifest)
     stem, rows = output.file.removesuffix(".jsonl"), _rows(manifest)
     return [
-        f"# {rows:,} rows chosen from {_code(pool.name)}",
-        "",
+        f"# {rows:,} rows chosen from {_code(pool.name)}\n",
         f"{rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}), chosen with "
-        f"Winnow {manifest.tool.version}. {_layout(manifest)}",
-        "",
+        f"Winnow {manifest.tool.version}. {_layout(manifest)}\n",
         f"- **Method**: {method.label}. {method.summary}",
         f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
@@ -83,15 +75,11 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         *_manual_choices(recipe),
         *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
-        f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}",
-        "",
-        "## The same rows again",
-        "",
+        f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}\n",
+        "## The same rows again\n",
         f"{_code(stem + '.manifest.json')} names every row and what it takes to choose it again. "
-        "With the pool and the model at hand,",
-        "",
-        f"    python -m core replay {stem}.manifest.json",
-        "",
+        "With the pool and the model at hand,\n",
+        f"    python -m core replay {stem}.manifest.json\n",
         "writes the same bytes, or says why that cannot be done.",
     ]
 
@@ -172,10 +160,8 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     output = manifest.output
     if output.written_as == "annotation" or not _has_responses(manifest.pool.fields):
         return None
-    if output.written_as == "original":
-        about = _original_entry(manifest.pool.fields)
-    else:
-        about = _converted_entry(output.written_as, output.fields)
+    converted = output.written_as != "original"
+    about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(manifest.pool.fields)
     if about is None:
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])

@@ -171,9 +171,6 @@ def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original sch
     )
 
 
-CONVERSIONS: dict[str, Callable[[_Conversation, FieldMap | None], dict[str, Any]]] = {
-    "alpaca": _alpaca,
-    "messages": _messages,
-    "sharegpt": _sharegpt,
-    "annotation": _annotation,
-}
+Conversion = Callable[[_Conversation, FieldMap | None], dict[str, Any]]
+CONVERSIONS: dict[str, Conversion] = {"alpaca": _alpaca, "messages": _messages, "sharegpt": _sharegpt}
+CONVERSIONS["annotation"] = _annotation

@@ -113,18 +113,13 @@ def build_manifest(
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
+    fields = orjson.loads(orjson.dumps(asdict(pool.fields)))  # with lists in place of tuples
     rejected, file = exported.rejected_path, exported.held_out
     second = HeldOutFacts(file=file.path.name, sha256=file.sha256, rows=file.rows) if file else None
     return Manifest(
         tool=ToolFacts(version=__version__, commit=current_commit()),
         targets=list(targets),
-        pool=PoolFacts(
-            name=pool.name,
-            source=pool.source,
-            fingerprint=pool.fingerprint,
-            fields=orjson.loads(orjson.dumps(asdict(pool.fields))),
-            rows=len(pool),
-        ),
+        pool=PoolFacts(name=pool.name, source=pool.source, fingerprint=pool.fingerprint, fields=fields, rows=len(pool)),
         model=ModelFacts(**model) if model is not None else None,
         encoder=encoder,
         recipe=recipe,

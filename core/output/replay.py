@@ -46,20 +46,16 @@ def replay_manifest(
     part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
     pool = open_source(part.model_dump(), workspace, report)
     target = out or path.with_name(manifest.output.file)
-    run = None if rows_only else measure_methods(recipe, check_pool(pool, manifest), workspace, report)[0]
-    if run is not None:
-        find_recipe_duplicates(recipe, pool, workspace, report)
-    return replay_rows(manifest, recipe, pool, run, target)
-
-
-def check_pool(pool: Pool, manifest: Manifest) -> Pool:
-    """Return the pool if it is the manifest's; checked before any slow work."""
-    if pool.fingerprint != manifest.pool.fingerprint:
+    if rows_only:
+        return replay_rows(manifest, recipe, pool, None, target)
+    if pool.fingerprint != manifest.pool.fingerprint:  # before any slow work
         raise ReplayError(
             f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
             f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
         )
-    return pool
+    run = measure_methods(recipe, pool, workspace, report)[0]
+    find_recipe_duplicates(recipe, pool, workspace, report)
+    return replay_rows(manifest, recipe, pool, run, target)
 
 
 def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:

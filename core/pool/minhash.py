@@ -66,11 +66,7 @@ def group_near_duplicates(
     """Return the first row of each row's group (N,), which is the row itself if it is alone or the first."""
     label = np.arange(len(row_signatures))
     count, width = choose_bands(similarity)
-
-    @lru_cache(maxsize=65_536)
-    def words(row: int) -> frozenset[str]:
-        return shingles(text(row))
-
+    words = lru_cache(maxsize=65_536)(lambda row: shingles(text(row)))
     for band in range(count):
         keys = _keys(row_signatures[:, band * width : (band + 1) * width])
         for a, b in _neighbours(keys):

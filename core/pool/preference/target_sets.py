@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,18 +162,11 @@ def find_prompt_overlap(targets: TargetSet, pool: Pool) -> PromptOverlap:
     reader = RowReader(FieldMap("prompts_only", turns="prompt"))
     digests = [_digest(reader({"prompt": orjson.loads(turns)}).prompt) for turns in targets.pairs["prompt"].to_pylist()]
     pair_digests = set(digests)
-    rows: list[int] = []
-    shared: set[bytes] = set()
-    first = 0
-    for block in iter_text(pool):
-        for row, prompt in enumerate(block["prompt"], first):
-            digest = _digest(prompt)
-            if digest in pair_digests:
-                rows.append(row)
-                shared.add(digest)
-        first += len(block["prompt"])
-    pairs = [pair for pair, digest in enumerate(digests) if digest in shared]
-    return PromptOverlap(np.array(rows, np.int64), np.array(pairs, np.int64))
+    prompts = chain.from_iterable(block["prompt"] for block in iter_text(pool))
+    shared = {row: digest for row, digest in enumerate(map(_digest, prompts)) if digest in pair_digests}
+    shared_digests = set(shared.values())
+    pairs = [pair for pair, digest in enumerate(digests) if digest in shared_digests]
+    return PromptOverlap(np.array(list(shared), np.int64), np.array(pairs, np.int64))
 
 
 def _digest(prompt: str) -> bytes:

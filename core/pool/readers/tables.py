@@ -117,9 +117,9 @@ def open_folder(path: Path, *, name: str | None, split: str | None, cache: Path)
 
     if any((path / file).exists() for file in SAVED):
         data = _load(str(path), lambda: datasets.load_from_disk(str(path)))
-        return _source(path.name, data, split)
-    datasets.disable_progress_bars()
-    data = _load(str(path), lambda: datasets.load_dataset(str(path), name=name, cache_dir=str(cache)))
+    else:
+        datasets.disable_progress_bars()
+        data = _load(str(path), lambda: datasets.load_dataset(str(path), name=name, cache_dir=str(cache)))
     return _source(path.name, data, split)
 
 
