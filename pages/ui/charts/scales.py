@@ -1,6 +1,6 @@
 """Axis positions, number formats and row colours, shared by Plotly figures and HTML charts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,6 +29,14 @@ def tick_values(edges: Values, log: bool, *, count: int = 8) -> list[tuple[float
     digits = max(0, -int(np.floor(np.log10(step))))
     names = [f"{p * step + 0.0:,.{digits}f}".replace("-", "−") for p in places]  # + 0.0 turns −0.0 into 0.0
     return [(float(p * step), name) for p, name in zip(places, names, strict=True)]
+
+
+def mix_colours(stops: Sequence[str], n: int) -> list[str]:
+    """Return n colours "#RRGGBB" at equal steps from the first stop to the last; the first if n is 1."""
+    levels = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in stops], np.float64)
+    at = np.linspace(0, len(stops) - 1, n)
+    mixed = np.stack([np.interp(at, np.arange(len(stops)), level) for level in levels.T], axis=1).round().astype(int)
+    return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in mixed.tolist()]
 
 
 def space_labels(marks: Mapping[float, float], width: float) -> list[tuple[float, str]]:

@@ -21,6 +21,7 @@ from pages.ui.charts.histogram import (
     scatter,
     task_axis,
 )
+from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
 
@@ -158,17 +159,9 @@ def _find_level(x: Values, tops: Values) -> int:
     return int(np.searchsorted(x, NAME_PLACES[int(np.argmin(moves))]))
 
 
-def ramp(n: int) -> list[str]:
-    """Return n colours from dark to light."""
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in RAMP], np.float64)
-    at = np.linspace(0, len(RAMP) - 1, n) if n > 1 else np.zeros(n)
-    mixed = np.stack([np.interp(at, np.arange(len(RAMP)), stops[:, i]) for i in range(3)], axis=1)
-    return ["#" + "".join(f"{round(float(v)):02X}" for v in colour) for colour in mixed]
-
-
 def band_colours(tasks: int, ranked: int) -> list[str]:
     """Return the colours of stacked tasks: the first `ranked` from dark to light, the rest grey."""
-    return [*ramp(ranked), *[REST] * (tasks - ranked)]
+    return [*mix_colours(RAMP, ranked), *[REST] * (tasks - ranked)]
 
 
 def text_colour(colour: str) -> str:

@@ -25,6 +25,7 @@ from core.selection.selection import Selection
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import find_grouping
+from pages.ui.words import is_identifier
 
 MAX_ORDERS = 24  # a slider of γ needs many
 RANDOM_SELECTIONS = 20  # random selections that a subset is compared with
@@ -99,6 +100,11 @@ def ranking_values(run: Run, method: Method, order: Order) -> Values | None:
 def columns(run: Run, live: LiveSelection) -> Mapping[str, Values]:
     """Return all numeric columns; the ranked one has the values of the current order."""
     return columns_by(run, live.method, live.selection.order)
+
+
+def numbers(run: Run, live: LiveSelection) -> dict[str, Values]:
+    """Return the numeric columns whose size means something, so neither flags nor identifiers."""
+    return {n: v for n, v in columns(run, live).items() if v.dtype.kind in "fiu" and not is_identifier(n)}
 
 
 def columns_by(run: Run, method: Method, order: Order) -> Mapping[str, Values]:

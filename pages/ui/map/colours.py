@@ -15,7 +15,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import answer_source
 from pages.ui.shell import state
 from pages.ui.theme import REST, SELECTED, WARNING
-from pages.ui.words import is_identifier, meaning
+from pages.ui.words import meaning
 
 # Categories without a meaning of their own, largest first. At least 28 apart (CIE76 Lab), also with the three
 # common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
@@ -56,9 +56,7 @@ def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
         labels[CLUSTER] = "Activation cluster"
     if answer_source.find_answers_run(pool, run) is not None:
         labels[BIN] = "Semantic bin"
-    columns = live_selection.columns(run, live)
-    names = [n for n in columns if columns[n].dtype.kind in "fiu" and not is_identifier(n)]
-    return labels | {f"{COLUMN}{name}": meaning(name).label for name in names}
+    return labels | {f"{COLUMN}{name}": meaning(name).label for name in live_selection.numbers(run, live)}
 
 
 def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
@@ -94,12 +92,10 @@ def ranks(live: LiveSelection, n: int) -> Values:
 
 def colour_by_category(names: list[str], codes: IntArray) -> CategoricalColours:
     """Give the largest categories their own colours and all others one; names (T,) by size, codes (N,)."""
-    if len(names) <= len(CATEGORY_COLOURS):
-        return CategoricalColours(dict(zip(names, CATEGORY_COLOURS, strict=False)), codes)
     colours = dict(zip(names, CATEGORY_COLOURS, strict=False))
-    return CategoricalColours(
-        colours | {f"{len(names) - len(CATEGORY_COLOURS):,} {OTHERS}": REST}, np.minimum(codes, len(CATEGORY_COLOURS))
-    )
+    if len(names) > len(CATEGORY_COLOURS):
+        colours |= {f"{len(names) - len(CATEGORY_COLOURS):,} {OTHERS}": REST}
+    return CategoricalColours(colours, np.minimum(codes, len(CATEGORY_COLOURS)))
 
 
 def _colour_by_fault(pool: Pool) -> CategoricalColours:
@@ -108,9 +104,7 @@ def _colour_by_fault(pool: Pool) -> CategoricalColours:
     for place, mask in enumerate(marks.values()):
         codes[mask] = place
     categories = colour_by_category([name.replace("_", " ") for name in marks], codes)
-    if len(marks) == 1:
-        return CategoricalColours({next(iter(categories.colours)): WARNING}, codes)
-    return categories
+    return CategoricalColours(dict.fromkeys(categories.colours, WARNING), codes) if len(marks) == 1 else categories
 
 
 def _colour_by_number(by: str, pool: Pool, run: Run) -> CategoricalColours:

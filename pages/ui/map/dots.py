@@ -7,6 +7,7 @@ import numpy as np
 
 from core.schema import BoolArray, IntArray
 from pages.ui.charts.raster import Layer, Places
+from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
 from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.theme import PINNED, REST
@@ -31,16 +32,15 @@ class Dots:
 
 def dot_layers(dots: Dots, colours: Colours, coloured: BoolArray) -> list[Layer]:
     """Layer the dots: grey rows beneath, then categories, largest first, or scored rows, later rows above."""
-    coloured_dots = coloured[dots.rows]
-    place, palette = (
-        _scale_steps(colours, dots.rows)
-        if isinstance(colours, ContinuousColours)
-        else _category_codes(colours, dots.rows)
-    )
+    is_scale = isinstance(colours, ContinuousColours)
+    place = _scale_steps(colours, dots.rows) if is_scale else colours.codes[dots.rows]
+    palette = mix_colours(SCALE, SCALE_STEPS) if is_scale else list(colours.colours.values())
     radius = RADII[0 if len(dots.rows) <= FEW else 1 if len(dots.rows) <= SOME else 2]
-    grey = ~coloured_dots | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
+    grey = (
+        ~coloured[dots.rows] | (place < 0) | np.isin(place, [k for k, colour in enumerate(palette) if colour == REST])
+    )
     order = np.flatnonzero(~grey)
-    if not isinstance(colours, ContinuousColours):
+    if not is_scale:
         order = order[np.argsort(place[order], kind="stable")]
     return [
         Layer(dots.x[grey], dots.y[grey], [REST], np.zeros(int(grey.sum()), np.int64), radius - 0.7, 0.45),
@@ -48,17 +48,12 @@ def dot_layers(dots: Dots, colours: Colours, coloured: BoolArray) -> list[Layer]
     ]
 
 
-def _category_codes(colours: Colours, rows: IntArray) -> tuple[IntArray, list[str]]:
-    assert not isinstance(colours, ContinuousColours)
-    return colours.codes[rows], list(colours.colours.values())
-
-
-def _scale_steps(colours: ContinuousColours, rows: IntArray) -> tuple[IntArray, list[str]]:
-    """Return each row's step of the scale, (S,), −1 without a number, and the scale's colours."""
+def _scale_steps(colours: ContinuousColours, rows: IntArray) -> IntArray:
+    """Return each row's step of the scale, (S,), −1 without a number."""
     values = colours.values[rows].astype(np.float64)
     low, high = scale_limits(colours.values)
     step = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (SCALE_STEPS - 1)
-    return np.where(np.isfinite(step), np.round(np.nan_to_num(step)), -1).astype(np.int64), _scale_colours()
+    return np.where(np.isfinite(step), np.round(np.nan_to_num(step)), -1).astype(np.int64)
 
 
 def scale_limits(values: Values) -> tuple[float, float]:
@@ -66,15 +61,8 @@ def scale_limits(values: Values) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0
-    low, high = (float(v) for v in np.quantile(finite, SCALE_QUANTILES))
+    low, high = np.quantile(finite, SCALE_QUANTILES).tolist()
     return low, high
-
-
-def _scale_colours() -> list[str]:
-    stops = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in SCALE])
-    at = np.linspace(0, len(SCALE) - 1, SCALE_STEPS)
-    mixed = np.stack([np.interp(at, np.arange(len(SCALE)), stops[:, k]) for k in range(3)], axis=1).round().astype(int)
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in mixed.tolist()]
 
 
 def pin_rings(dots: Dots, pinned: IntArray) -> Layer:

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from core.schema import BoolArray, IntArray
 from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, base_figure
+from pages.ui.charts.histogram import Figure, base_figure, scatter
 from pages.ui.charts.raster import SIDE, encode_png
 from pages.ui.charts.scales import format_number
 from pages.ui.data import bins
@@ -29,23 +29,14 @@ Polygon = tuple[list[float], list[float]]  # x and y of the corners, 0..SIDE
 
 
 def build_figure(
-    density: IntArray,
-    dots: Dots,
-    colours: Colours,
-    *,
-    coloured: BoolArray,
-    pinned: IntArray,
-    outline: Polygon | None = None,
+    density: IntArray, dots: Dots, colours: Colours, coloured: BoolArray, pinned: IntArray, outline: Polygon | None
 ) -> Figure:
     """Plot density (G, G), rows per cell, and the dots; rows outside the mask `coloured` (N,) are grey and beneath.
 
     `pinned` rows have a ring. `outline`: a lasso from an earlier figure.
     """
-    traces = [
-        _density(density),
-        _hover_text(dots),
-        _empty_marker(_scale(colours) if isinstance(colours, ContinuousColours) else {}),
-    ]
+    marker = _scale(colours) if isinstance(colours, ContinuousColours) else {}
+    traces = [_density(density), _hover_text(dots), _empty_marker(marker)]
     side = {"range": [0, SIDE], "visible": False}
     return base_figure(
         traces,
@@ -67,44 +58,26 @@ def _density(counts: IntArray) -> Figure:
     """Shade cells by the logarithm of the rows in and around them; empty cells are transparent."""
     cell = SIDE / len(counts)
     shade = np.log1p(gaussian_filter(counts.astype(np.float32), BLUR))
-    return {
-        "type": "heatmap",
-        "z": (255 * shade / max(float(shade.max()), 1e-9)).astype(np.uint8),
-        "x0": cell / 2,
-        "dx": cell,
-        "y0": cell / 2,
-        "dy": cell,
-        "zmin": 0,
-        "zmax": 255,
-        "colorscale": [[0, faint(REST, 0)], [0.02, faint(REST, 0.08)], [1, faint(REST, 0.5)]],
-        "showscale": False,
-        "zsmooth": "fast",
-        "hoverinfo": "skip",
-    }
+    z = (255 * shade / max(float(shade.max()), 1e-9)).astype(np.uint8)
+    cells = {"x0": cell / 2, "dx": cell, "y0": cell / 2, "dy": cell, "zmin": 0, "zmax": 255}
+    scale = [[0, faint(REST, 0)], [0.02, faint(REST, 0.08)], [1, faint(REST, 0.5)]]
+    look = {"colorscale": scale, "showscale": False, "zsmooth": "fast", "hoverinfo": "skip"}
+    return {"type": "heatmap", "z": z} | cells | look
 
 
 def _dots(dots: Dots, colours: Colours, coloured: BoolArray, pinned: IntArray) -> dict[str, Any]:
     whole = {"xref": "x", "yref": "y", "x": 0, "y": SIDE, "sizex": SIDE, "sizey": SIDE, "sizing": "stretch"}
-    return whole | {
-        "source": encode_png([*dot_layers(dots, colours, coloured), pin_rings(dots, pinned)]),
-        "layer": "above",
-    }
+    source = encode_png([*dot_layers(dots, colours, coloured), pin_rings(dots, pinned)])
+    return whole | {"source": source, "layer": "above"}
 
 
 def _scale(colours: ContinuousColours) -> dict[str, Any]:
     """Return an invisible marker with the colour bar of the scale."""
     low, high = scale_limits(colours.values)
     ticks = np.linspace(low, high, 5) if high > low else np.array([low])
-    bar = {
-        "title": {"text": escape_label(colours.title, 40), "side": "right"},
-        "tickvals": ticks.tolist(),
-        "ticktext": [format_number(float(tick)) for tick in ticks],
-        "thickness": 12,
-        "len": 0.88,
-        "y": 0,
-        "yanchor": "bottom",
-        "outlinewidth": 0,
-    }
+    bar = {"tickvals": ticks.tolist(), "ticktext": [format_number(float(tick)) for tick in ticks], "outlinewidth": 0}
+    bar |= {"thickness": 12, "len": 0.88, "y": 0, "yanchor": "bottom"}
+    bar |= {"title": {"text": escape_label(colours.title, 40), "side": "right"}}
     scale = [[k / (len(SCALE) - 1), colour] for k, colour in enumerate(SCALE)]
     limits = {"cmin": low, "cmax": high if high > low else low + 1}
     return {"color": [low], "colorscale": scale, "showscale": True, "colorbar": bar} | limits
@@ -112,20 +85,13 @@ def _scale(colours: ContinuousColours) -> dict[str, Any]:
 
 def _empty_marker(marker: dict[str, Any]) -> dict[str, Any]:
     """Return a dot without a position; without a marker trace Plotly shows neither lasso nor colour bar."""
-    return {"type": "scatter", "mode": "markers", "x": [None], "y": [None], "marker": marker, "hoverinfo": "skip"}
+    return scatter("markers", [None], [None], marker=marker, hoverinfo="skip")
 
 
 def _hover_text(dots: Dots) -> Figure:
     """Return the trace with the hover text (see the module docstring)."""
-    return {
-        "type": "scatter",
-        "mode": "none",
-        "x": dots.x,
-        "y": dots.y,
-        "text": np.array(dots.words, object),
-        "hovertemplate": "%{text}<extra></extra>",
-        "hoverlabel": {"align": "left"},
-    }
+    look = {"hovertemplate": "%{text}<extra></extra>", "hoverlabel": {"align": "left"}}
+    return scatter("none", dots.x, dots.y, text=np.array(dots.words, object), **look)
 
 
 def _outline(polygon: Polygon) -> dict[str, Any]:

@@ -4,6 +4,8 @@ UMAP starts automatically if it takes about a minute at most. numba's compiler, 
 machine, runs in the job too. The page redraws with the map when the job ends.
 """
 
+from functools import partial
+
 import streamlit as st
 
 from core.analysis import maps
@@ -59,14 +61,10 @@ def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> 
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("PCA is shown." if job is None or job.state == "done" else _describe_end(job))
-        st.button(
-            "Lay out with UMAP" if job is None else "Try again",
-            icon=":material/scatter_plot:",
-            key="explore.map.begin",
-            help="In the background; about a minute for 50,000 rows, some minutes for a million.",
-            on_click=_start_or_restart,
-            args=(job, pool, run, source, layout),
-        )
+        label = "Lay out with UMAP" if job is None else "Try again"
+        text = "In the background; about a minute for 50,000 rows, some minutes for a million."
+        start = partial(_start_or_restart, job, pool, run, source, layout)
+        st.button(label, icon=":material/scatter_plot:", key="explore.map.begin", help=text, on_click=start)
 
 
 def _start_or_restart(job: Job | None, pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
@@ -86,9 +84,8 @@ def _draw_progress(job_id: str, layout: str) -> None:
     if not job.live:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        text = escape_markdown(job.stage or "Starting") + (
-            ". PCA is shown until it is done" if layout == "umap" else ""
-        )
+        more = ". PCA is shown until it is done" if layout == "umap" else ""
+        text = escape_markdown(job.stage or "Starting") + more
         st.progress(min(max(job.fraction, 0.0), 1.0), text=text, width="stretch")
         if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):
             cancel_job(cached.workspace(), job)

@@ -15,8 +15,8 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import lasso_compare
 from pages.ui.row import reader
-from pages.ui.shell import state
-from pages.ui.words import display_column, escape_markdown, format_rows, is_identifier, meaning
+from pages.ui.shell import show, state
+from pages.ui.words import display_column, escape_markdown, format_rows, meaning
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
 MAX_BY_HAND = 1_000  # rows to pin or filter by hand at once; each is in the recipe by its id
@@ -28,24 +28,10 @@ def choose_action(live: LiveSelection, rows: IntArray, *, clear: Callable[[], No
     selected = int(np.isin(rows, live.selection.rows).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{format_rows(len(rows))}** inside · {selected:,} selected, {len(rows) - selected:,} not")
-        st.button(
-            "Clear",
-            icon=":material/close:",
-            key="explore.map.clear",
-            on_click=clear,
-            help="So does a double click beside it. A click on it lets you move it, and its corners.",
-        )
-    return str(
-        st.segmented_control(
-            "Do",
-            (READ, PIN, FILTER, COMPARE),
-            default=READ,
-            required=True,
-            key="explore.map.do",
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-    )
+        text = "So does a double click beside it. A click on it lets you move it, and its corners."
+        st.button("Clear", icon=":material/close:", key="explore.map.clear", on_click=clear, help=text)
+    actions, look = (READ, PIN, FILTER, COMPARE), {"label_visibility": "collapsed", "persist_state": "session"}
+    return show.choose("Do", actions, "explore.map.do", **look)
 
 
 def draw_action(
@@ -57,9 +43,7 @@ def draw_action(
     elif action == READ:
         _draw_reader(pool, run, live, rows)
     elif action == COMPARE:
-        columns = {
-            n: v for n, v in live_selection.columns(run, live).items() if v.dtype.kind in "fiu" and not is_identifier(n)
-        }
+        columns = live_selection.numbers(run, live)
         lasso_compare.draw_comparison(pool, rows, columns, find_grouping(pool, run), text_of=_text_of(source))
     elif len(rows) > MAX_BY_HAND:
         st.caption(
@@ -98,13 +82,8 @@ def row_ids(pool: Pool, rows: IntArray) -> list[str]:
 def _draw_pins(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that pin all rows with one reason, as one undo step."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Reason",
-            key=REASON_KEY,
-            placeholder="Why? Kept with every pin, and in the manifest.",
-            on_change="ignore",
-            label_visibility="collapsed",
-        )
+        look = {"placeholder": "Why? Kept with every pin, and in the manifest.", "label_visibility": "collapsed"}
+        st.text_input("Reason", key=REASON_KEY, on_change="ignore", **look)
         for side, icon, description in (
             ("in", ":material/keep:", "Always chosen, first in line."),
             ("out", ":material/block:", "Never chosen."),

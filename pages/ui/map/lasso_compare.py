@@ -26,12 +26,10 @@ from pages.ui.words import meaning
 SAMPLE_ROWS = 1_000  # rows per side whose words are counted, a fixed sample
 TOP = 10
 PRIOR = 10.0  # weight of the prior, in rows
-HEIGHT = 390
+Difference = tuple[str, float, float, float]  # name, value of the set, value of the rest, and how different these are
 
 
-def score_differences(
-    columns: Mapping[str, Values], rows: IntArray, rest: IntArray
-) -> list[tuple[str, float, float, float]]:
+def score_differences(columns: Mapping[str, Values], rows: IntArray, rest: IntArray) -> list[Difference]:
     """Return name, mean of the set, mean of the rest and standardised difference; largest first, undefined omitted."""
     table = []
     for name, values in columns.items():
@@ -49,9 +47,7 @@ def shares(codes: IntArray, rows: IntArray, rest: IntArray, n: int) -> tuple[Val
     return inside / max(len(rows), 1), outside / max(len(rest), 1)
 
 
-def find_distinctive_words(
-    inside: Counter[str], n: int, outside: Counter[str], m: int
-) -> list[tuple[str, float, float, float]]:
+def find_distinctive_words(inside: Counter[str], n: int, outside: Counter[str], m: int) -> list[Difference]:
     """Return word, share among the n rows of the set, share among the m others, and z; the TOP highest z above 0."""
     distinctive = []
     for word, count in inside.items():
@@ -87,32 +83,28 @@ def draw_comparison(
         _draw_tasks(groups, rows, rest)
     with right:
         st.markdown("**Words** that tell it from the rest")
-        sample, others = bins.sample_rows(rows, SAMPLE_ROWS), bins.sample_rows(rest, SAMPLE_ROWS)
-        counts = [count_words([text_of(row) for row in read_rows(pool, side.tolist())]) for side in (sample, others)]
-        _draw_words(find_distinctive_words(counts[0], len(sample), counts[1], len(others)))
+        samples = [read_rows(pool, bins.sample_rows(side, SAMPLE_ROWS).tolist()) for side in (rows, rest)]
+        sides = ((count_words([text_of(row) for row in sample]), len(sample)) for sample in samples)
+        (inside, n), (outside, m) = sides
+        _draw_words(find_distinctive_words(inside, n, outside, m))
     st.caption(
         "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
         f"{SAMPLE_ROWS:,} rows on either side, the surest first (log-odds of a row holding the word)."
     )
 
 
-def _draw_table(table: Mapping[str, Sequence[Any]], looks: Mapping[str, Any], alt: str) -> None:
-    st.dataframe(
-        pd.DataFrame(table), hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt
-    )
+def _draw_table(table: pd.DataFrame, looks: Mapping[str, Any], alt: str) -> None:
+    st.dataframe(table, hide_index=True, height="content", row_height=32, column_config=dict(looks), alt=alt)
 
 
-def _percent(label: str) -> Any:
-    return st.column_config.NumberColumn(label, format="%.1f %%", width=66)
+def _draw_shares(table: pd.DataFrame, alt: str) -> None:
+    column = st.column_config.NumberColumn
+    _draw_table(table, {name: column(name, format="%.1f %%", width=66) for name in ("here", "rest")}, alt)
 
 
-def _draw_scores(differences: list[tuple[str, float, float, float]]) -> None:
-    table = {
-        "Score": [meaning(name).label for name, *_ in differences[:TOP]],
-        "here": [a for _, a, _, _ in differences[:TOP]],
-        "rest": [b for _, _, b, _ in differences[:TOP]],
-        "difference": [d for _, _, _, d in differences[:TOP]],
-    }
+def _draw_scores(differences: list[Difference]) -> None:
+    rows = [(meaning(name).label, *values) for name, *values in differences[:TOP]]
+    table = pd.DataFrame(rows, columns=["Score", "here", "rest", "difference"])
     looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in ("here", "rest")}
     looks["difference"] = st.column_config.NumberColumn(width=80, format="%+.2f sd")
     _draw_table(table, looks, "Scores of the rows drawn around against the rest")
@@ -123,16 +115,12 @@ def _draw_tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
     order = np.argsort(-np.abs(inside - outside), kind="stable")[:TOP]
     table = {groups.noun.capitalize(): [groups.labels[k] for k in order]}
     table |= {"here": 100 * inside[order], "rest": 100 * outside[order]}
-    _draw_table(table, {name: _percent(name) for name in ("here", "rest")}, "Tasks of the rows drawn around")
+    _draw_shares(pd.DataFrame(table), "Tasks of the rows drawn around")
 
 
-def _draw_words(distinctive: list[tuple[str, float, float, float]]) -> None:
+def _draw_words(distinctive: list[Difference]) -> None:
     if not distinctive:
         st.caption("No word is more in these rows than in the rest.")
         return
-    table = {
-        "Word": [word for word, *_ in distinctive],
-        "here": [100 * a for _, a, _, _ in distinctive],
-        "rest": [100 * b for *_, b, _ in distinctive],
-    }
-    _draw_table(table, {name: _percent(name) for name in ("here", "rest")}, "Words of the rows drawn around")
+    rows = [(word, 100 * a, 100 * b) for word, a, b, _ in distinctive]
+    _draw_shares(pd.DataFrame(rows, columns=["Word", "here", "rest"]), "Words of the rows drawn around")

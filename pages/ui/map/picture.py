@@ -36,39 +36,29 @@ CHART_KEY, OUTLINE_KEY, CLEARED_KEY = "explore.map", "explore.map.drawn", "explo
 def choose_colours(pool: Pool, run: Run, live: LiveSelection) -> tuple[mapcolours.Colours, BoolArray]:
     """Let the user choose a colouring; return the colour of every row and the mask of rows that show it."""
     choices = mapcolours.colour_choices(pool, run, live)
-    by = st.selectbox(
-        "Colour by", list(choices), format_func=choices.__getitem__, key="explore.map.colour", persist_state="session"
-    )
-    grey = st.toggle(
-        "Grey what is not selected",
-        value=True,
-        key="explore.map.grey",
-        persist_state="session",
-        disabled=by == mapcolours.SELECTION,
-    )
+    keep = {"persist_state": "session"}
+    by = st.selectbox("Colour by", list(choices), format_func=choices.__getitem__, key="explore.map.colour", **keep)
+    plain = by == mapcolours.SELECTION
+    grey = st.toggle("Grey what is not selected", value=True, key="explore.map.grey", disabled=plain, **keep)
     colours = mapcolours.colour_rows(by, pool, run, live)
     if isinstance(colours, mapcolours.CategoricalColours):
         st.html(html_bars.legend({**colours.colours, **({"pinned by hand": PINNED} if state.settings().pins else {})}))
-    coloured = np.ones(len(pool), np.bool_)
-    if grey and by != mapcolours.SELECTION:
-        coloured[:] = False
-        coloured[live.selection.rows] = True
+    coloured = np.full(len(pool), plain or not grey, np.bool_)
+    coloured[live.selection.rows] = True
     return colours, coloured
 
 
 def sample_dots(pool: Pool, map_layout: MapLayout, groups: Grouping, pinned: IntArray) -> Dots:
     """Return the rows to send: all, or a fixed sample by task that includes every pinned row."""
-    return _dots(map_layout.key, groups.key, zlib.crc32(pinned.tobytes()), pool, map_layout, groups, pinned)
+    return _dots(pool, map_layout.key, groups.key, pinned.tobytes(), map_layout, groups)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_POOLS)
-def _dots(
-    key: str, tasks: str, pins: int, _pool: Pool, _placed: MapLayout, _groups: Grouping, _pinned: IntArray
-) -> Dots:
-    keep = np.flatnonzero(np.isin(_placed.rows, _pinned))
+@cached.keep(cached.MAX_POOLS)
+def _dots(pool: Pool, key: str, tasks: str, pinned: bytes, _placed: MapLayout, _groups: Grouping) -> Dots:
+    keep = np.flatnonzero(np.isin(_placed.rows, np.frombuffer(pinned, np.int64)))
     rows = _placed.rows[sample_by_group(_groups.codes[_placed.rows], MAX_DOTS, seed=job.SEED, include=keep)]
     x, y = (np.round(side[rows]).astype(np.uint16) for side in (_placed.x, _placed.y))
-    return Dots(rows, x, y, first_words(_pool, rows))
+    return Dots(rows, x, y, first_words(pool, rows))
 
 
 def first_words(pool: Pool, rows: IntArray) -> list[str]:
@@ -86,21 +76,16 @@ def draw(
     pinned = mapcolours.find_pinned_rows(pool)
     stamp = _stamp(map_layout, dots, colours, coloured, pinned)
     outline, chart = state.session_value(OUTLINE_KEY), f"{CHART_KEY}.{state.session_value(CLEARED_KEY) or 0}"
+    event = state.session_value(chart)
     if outline is not None and outline.map_key != map_layout.key:  # positions on another map mean nothing here
         outline, event = None, None
-    else:
-        event = state.session_value(chart)
     outline = update_outline(outline, event, stamp, map_layout.key)
     state.set_widget(OUTLINE_KEY, outline)
     drawn_outline = None if outline is None or outline.figure is not None else outline.polygon
-    st.plotly_chart(
-        _figure(stamp, str(drawn_outline), map_layout, dots, colours, coloured, pinned, drawn_outline),
-        key=chart,
-        config=mapcharts.CONFIG,
-        on_select="rerun",
-        selection_mode=("lasso", "box"),
-        alt="Map of the rows, alike ones near each other; draw around some to read, pin, filter or compare them",
-    )
+    figure = _figure(stamp, drawn_outline, (map_layout.density, dots, colours, coloured, pinned))
+    alt = "Map of the rows, alike ones near each other; draw around some to read, pin, filter or compare them"
+    events = {"on_select": "rerun", "selection_mode": ("lasso", "box")}
+    st.plotly_chart(figure, key=chart, config=mapcharts.CONFIG, alt=alt, **events)
     return None if outline is None else outline.polygon
 
 
@@ -116,20 +101,9 @@ def _stamp(
 
 
 @st.cache_resource(show_spinner=False, max_entries=MAX_FIGURES)
-def _figure(
-    stamp: int,
-    outline: str,
-    _placed: MapLayout,
-    _map_dots: Dots,
-    _colours: mapcolours.Colours,
-    _coloured: BoolArray,
-    _pinned: IntArray,
-    _outline: Polygon | None,
-) -> mapcharts.Figure:
-    """Build the figure; cached, so a lasso is answered without a new one."""
-    return mapcharts.build_figure(
-        _placed.density, _map_dots, _colours, coloured=_coloured, pinned=_pinned, outline=_outline
-    )
+def _figure(stamp: int, outline: Polygon | None, _parts: tuple[Any, ...]) -> mapcharts.Figure:
+    """Build the figure from its parts; cached, so a lasso is answered without a new one."""
+    return mapcharts.build_figure(*_parts, outline)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import job
 from pages.ui.map.figure import SIDE
-from pages.ui.words import escape_markdown, model_name
+from pages.ui.words import escape_markdown, join_range, model_name
 
 CELLS = 128  # of the density, per side
 COARSE = 24  # cells per side of the grid in the headline
@@ -41,14 +41,12 @@ class MapLayout:
 def find_sources(pool: Pool, run: Run) -> dict[str, EmbeddingSource]:
     """Return the embeddings that maps can be made of."""
     runs = tuple(sorted(file.parent.name for file in cached.workspace().root.glob("runs/*/run.json")))
-    return _find_sources(pool.fingerprint, run.id, runs, str(cached.workspace().root), pool, run)
+    return _find_sources(pool, run, runs)
 
 
-@st.cache_resource(show_spinner=False, max_entries=cached.MAX_TABLES)
-def _find_sources(
-    fingerprint: str, run_id: str, runs: tuple[str, ...], root: str, _pool: Pool, _run: Run
-) -> dict[str, EmbeddingSource]:
-    return maps.list_sources(cached.workspace(), _pool, Reading(**_run.reading))
+@cached.keep()
+def _find_sources(pool: Pool, run: Run, runs: tuple[str, ...]) -> dict[str, EmbeddingSource]:
+    return maps.list_sources(cached.workspace(), pool, Reading(**run.reading))
 
 
 def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, str]:
@@ -111,9 +109,8 @@ def headline(map_layout: MapLayout, live: LiveSelection, random: list[IntArray])
     text = f"The chosen rows reach {100 * share:.0f} % of the map"
     if not random:
         return text
-    random_shares = [100 * share_of_cells(map_layout.cell, rows) for rows in random]
-    low, high = f"{min(random_shares):.0f}", f"{max(random_shares):.0f}"
-    return f"{text}, random rows {low if low == high else f'{low} to {high}'} %"
+    shares = [100 * share_of_cells(map_layout.cell, rows) for rows in random]
+    return f"{text}, random rows {join_range(f'{min(shares):.0f}', f'{max(shares):.0f}')} %"
 
 
 def share_of_cells(cell: IntArray, rows: IntArray) -> float:
@@ -125,15 +122,12 @@ def share_of_cells(cell: IntArray, rows: IntArray) -> float:
 def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
     """Explain what the map shows and how many rows are sent."""
     by = escape_markdown(model_name(source.model))
-    if map_layout.layout == "umap":
-        how = "near rows are alike, how far apart groups lie says little"
-    else:
-        how = f"the two directions in which they differ most, {100 * sum(map_layout.share):.0f} % of all difference"
+    how = f"the two directions in which they differ most, {100 * sum(map_layout.share):.0f} % of all difference"
+    how = "near rows are alike, how far apart groups lie says little" if map_layout.layout == "umap" else how
     text = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.kind].lower()}: {how}."
     n = len(map_layout.rows)
     sent = f"{sent_rows:,} of {n:,} rows shown over the density of all" if sent_rows < n else f"All {n:,} rows shown"
     lacking = len(pool) - n
     sent += f"; {lacking:,} have no embedding and are not on the map." if lacking else "."
-    return (
-        f"{text} {sent} Reach: of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one."
-    )
+    reach = f"of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one"
+    return f"{text} {sent} Reach: {reach}."

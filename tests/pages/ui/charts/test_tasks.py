@@ -10,6 +10,7 @@ import pytest
 from pages.ui import theme
 from pages.ui.charts import coverage, tasks
 from pages.ui.charts.coverage import Line
+from pages.ui.charts.scales import mix_colours
 
 NAN = np.nan
 HOSTILE = "<img src=x onerror=alert(1)> & <b>bold</b>"
@@ -128,7 +129,7 @@ def test_colours_run_from_dark_to_light_and_unranked_tasks_are_grey():
     light = [int(c[1:3], 16) + int(c[3:5], 16) + int(c[5:7], 16) for c in colours[:5]]
     assert light == sorted(light)
     assert colours[5] == theme.REST
-    assert tasks.ramp(1) == [tasks.RAMP[0]]
+    assert mix_colours(tasks.RAMP, 1) == [tasks.RAMP[0]]
     assert tasks.text_colour(colours[0]) == "#FFFFFF" != tasks.text_colour(colours[4])
 
 
