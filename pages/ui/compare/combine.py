@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -68,22 +69,11 @@ def _buttons(combined: Combined, label: str, current: Sequence[Contender]) -> No
     params = asdict(combined)
     contender, in_use = Contender(NAME, params, label), state.method() == combined
     with st.container(horizontal=True):
-        st.button(
-            "In use" if in_use else "Use it as the method",
-            key="compare.use",
-            type="primary",
-            icon=":material/check:" if in_use else ":material/merge:",
-            disabled=in_use,
-            on_click=_use_method,
-            args=(params,),
-        )
-        st.button(
-            "Compare it too",
-            key="compare.too",
-            icon=":material/add:",
-            disabled=contender in current or len(current) >= MAX_CONTENDERS,
-            on_click=lambda: state.change(contenders=(*current, contender)),
-        )
+        use, icon = ("In use", "check") if in_use else ("Use it as the method", "merge")
+        show.action(use, icon, "compare.use", _use_method, params, type="primary", disabled=in_use)
+        compared = contender in current or len(current) >= MAX_CONTENDERS
+        add = partial(state.change, contenders=(*current, contender))
+        show.action("Compare it too", "add", "compare.too", add, disabled=compared)
         if in_use:
             st.page_link(show.PAGES["select"]["page"], label="Tune it on Select", icon=show.PAGES["select"]["icon"])
 

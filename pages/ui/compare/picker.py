@@ -1,6 +1,7 @@
 """Controls of the Compare page: contenders, reference, and contenders to add."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -68,13 +69,8 @@ def _variant_form(current: Sequence[Contender]) -> None:
     st.markdown("**A method as it is set now**")
     st.caption("It stays as it is when you go on tuning, so that the two can be compared.")
     st.text(variant.label)
-    st.button(
-        "Keep to compare",
-        key="compare.keep",
-        icon=":material/bookmark_add:",
-        disabled=variant in current,
-        on_click=lambda: state.change(contenders=(*current, variant)),
-    )
+    keep = partial(state.change, contenders=(*current, variant))
+    show.action("Keep to compare", "bookmark_add", "compare.keep", keep, disabled=variant in current)
 
 
 def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
@@ -87,13 +83,8 @@ def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) 
         return
     field = st.selectbox("Field", fields, key="compare.field")
     end = show.choose("Take first", ["high", "low"], "compare.end")
-    st.button(
-        "Add this score",
-        key="compare.import",
-        icon=":material/input:",
-        on_click=_import_score,
-        args=(pool, measured, str(field), end, tuple(current)),
-    )
+    arguments = (pool, measured, str(field), end, tuple(current))
+    show.action("Add this score", "input", "compare.import", _import_score, *arguments)
 
 
 def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequence[Contender]) -> None:

@@ -24,7 +24,7 @@ from core.selection.selection import Selection
 from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.shell import state
+from pages.ui.shell import show, state
 from pages.ui.words import meaning, option_label, param_words
 
 UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
@@ -249,15 +249,10 @@ def recovery_buttons(run: Run) -> None:
     has_responses = cached.measurements(run).need("response_tokens").any()
     with st.container(horizontal=True):
         if state.settings().filters:
-            _change_button("Remove all filters", ":material/filter_alt_off:", "select.unfilter", filters=())
+            show.action("Remove all filters", "filter_alt_off", "select.unfilter", partial(state.change, filters=()))
         if state.budget().unit == "tokens" and not has_responses:
-            _change_button(
-                f"Take {FALLBACK_BUDGET} of the rows", ":material/percent:", "select.percent", budget=FALLBACK_BUDGET
-            )
-
-
-def _change_button(label: str, icon: str, key: str, **changed: Any) -> None:
-    st.button(label, icon=icon, key=key, on_click=lambda: state.change(**changed))
+            take_share = partial(state.change, budget=FALLBACK_BUDGET)
+            show.action(f"Take {FALLBACK_BUDGET} of the rows", "percent", "select.percent", take_share)
 
 
 # Undo
@@ -266,15 +261,11 @@ def _change_button(label: str, icon: str, key: str, **changed: Any) -> None:
 def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
     """Draw the undo and redo buttons; return a container next to them."""
     with place.container(horizontal=True, horizontal_alignment="right"):
+        can_undo, can_redo = state.can_undo(), state.can_redo()
         help = "Takes back the last change of a slider, a filter or a pin."
-        _step_button("Undo", state.undo, possible=state.can_undo(), help=help)
-        _step_button("Redo", state.redo, possible=state.can_redo())
+        show.action("Undo", "undo", "select.undo", _step_and_rerun, state.undo, disabled=not can_undo, help=help)
+        show.action("Redo", "redo", "select.redo", _step_and_rerun, state.redo, disabled=not can_redo)
         return st.container(width="content")
-
-
-def _step_button(label: str, step: Callable[[], None], *, possible: bool, help: str | None = None) -> None:
-    icon, key = f":material/{label.lower()}:", f"select.{label.lower()}"
-    st.button(label, icon=icon, key=key, disabled=not possible, on_click=_step_and_rerun, args=(step,), help=help)
 
 
 def _step_and_rerun(step: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """Range of scores dragged over a histogram: read, keep or exclude its rows, or set the threshold."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pages.ui.charts import scales
 from pages.ui.controls import budget
 from pages.ui.data import bins, cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.shell import state
+from pages.ui.shell import show, state
 from pages.ui.words import meaning
 
 DRAG_LAYOUT = {"dragmode": "select", "selectdirection": "h"}
@@ -56,20 +57,11 @@ def _draw_filters(run: Run, live: LiveSelection, column: str, first: int, last: 
     high = None if last == last_bin else float(values.max())
     if low is None and high is None:
         return
-    for exclude, label, icon in (
-        (False, "Keep only these", ":material/filter_alt:"),
-        (True, "Leave these out", ":material/block:"),
-    ):
-        new_filter = Filter(column, low, high, exclude=exclude)
-        st.button(
-            f"{label} ({len(inside):,})",
-            icon=icon,
-            key=f"drag.{'out' if exclude else 'only'}",
-            disabled=new_filter in state.settings().filters,
-            help="As a filter: it decides who may be chosen at all. The Select page lists it.",
-            on_click=_add_filter,
-            args=(new_filter,),
-        )
+    help = "As a filter: it decides who may be chosen at all. The Select page lists it."
+    for label, icon, name in (("Keep only these", "filter_alt", "only"), ("Leave these out", "block", "out")):
+        new_filter = Filter(column, low, high, exclude=name == "out")
+        options = {"disabled": new_filter in state.settings().filters, "help": help}
+        show.action(f"{label} ({len(inside):,})", icon, f"drag.{name}", _add_filter, new_filter, **options)
 
 
 def _add_filter(new_filter: Filter) -> None:
@@ -89,11 +81,6 @@ def _draw_cut(run: Run, live: LiveSelection, column: str, inside: IntArray) -> N
     values = live_selection.columns(run, live)[column][inside]
     worst = float(values.max() if method.prefer == "low" else values.min())
     word = "at most" if method.prefer == "low" else "at least"
-    st.button(
-        f"Cut here: {word} {scales.format_number(worst)}",
-        icon=":material/content_cut:",
-        key="drag.cut",
-        disabled=state.settings().threshold == worst,
-        help="No row beyond this score is taken, whatever the budget.",
-        on_click=lambda: _change(threshold=worst),
-    )
+    label, cut = f"Cut here: {word} {scales.format_number(worst)}", partial(_change, threshold=worst)
+    help = "No row beyond this score is taken, whatever the budget."
+    show.action(label, "content_cut", "drag.cut", cut, disabled=state.settings().threshold == worst, help=help)

@@ -186,14 +186,11 @@ def active_filters() -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         for place, one in enumerate(now.filters):
             text = str(one)
-            st.button(
-                escape_markdown(text if len(text) <= MAX_BUTTON_LENGTH else text[: MAX_BUTTON_LENGTH - 1] + "…"),
-                icon=":material/filter_alt_off:",
-                key=f"filter.remove.{place}",
-                help=f"Remove this filter: {escape_markdown(text)}",
-                on_click=_replace_filter,
-                args=(one, None),
-            )
+            help = f"Remove this filter: {escape_markdown(text)}"
+            if len(text) > MAX_BUTTON_LENGTH:
+                text = text[: MAX_BUTTON_LENGTH - 1] + "…"
+            key = f"filter.remove.{place}"
+            show.action(escape_markdown(text), "filter_alt_off", key, _replace_filter, one, None, help=help)
         if now.pins:
             words = f"{inside:,} pinned in, {len(now.pins) - inside:,} pinned out"
             st.badge(words, icon=":material/keep:", color="violet")

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -71,12 +70,11 @@ def start_panel(plan: jobs.Plan) -> None:
     if trial is not None and trial.state == "done":
         _draw_cost(trial.result)
     with st.container(horizontal=True, vertical_alignment="center"):
-        button = partial(st.button, on_click=jobs.start)
         if job is None or job.state == "done":
-            button("Start measuring", type="primary", icon=":material/play_arrow:", key="start", args=(plan, "measure"))
+            show.action("Start measuring", "play_arrow", "start", jobs.start, plan, "measure", type="primary")
         if trial is None or trial.state in ("cancelled", "interrupted"):
             help = "Reads a few rows with this model to find out: time, memory, disk."
-            button("What will it cost?", icon=":material/timer:", key="estimate", args=(plan, "estimate"), help=help)
+            show.action("What will it cost?", "timer", "estimate", jobs.start, plan, "estimate", help=help)
         st.caption("It runs beside this app and can be stopped and resumed at any moment.")
     if trial is not None and trial.state not in ("done", "cancelled", "interrupted"):
         jobs.panel(trial)

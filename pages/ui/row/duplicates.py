@@ -82,15 +82,9 @@ def finder(pool: Pool) -> None:
             help="The share of pairs of neighbouring words that two rows have in common, of all that either has. "
             "Of a group the earliest row is let in.",
         )
-        st.button(
-            "Find",
-            icon=":material/search:",
-            key="near.find",
-            disabled=near_duplicate_column(threshold) in near_duplicate_columns(pool),
-            help="In the background; no model is needed.",
-            on_click=_start_search,
-            args=(pool,),
-        )
+        stored = near_duplicate_column(threshold) in near_duplicate_columns(pool)
+        help = "In the background; no model is needed."
+        show.action("Find", "search", "near.find", _start_search, pool, disabled=stored, help=help)
 
 
 def _start_search(pool: Pool) -> None:

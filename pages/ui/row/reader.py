@@ -66,19 +66,9 @@ def reader(
 
 def _step_buttons(rows: IntArray, position: int, key: str) -> None:
     """Draw the buttons for the previous and the next row; K and J press them."""
-    for name, icon, shortcut, step in (
-        ("Previous", ":material/keyboard_arrow_up:", "K", -1),
-        ("Next", ":material/keyboard_arrow_down:", "J", 1),
-    ):
-        st.button(
-            f"{name} row",
-            icon=icon,
-            shortcut=shortcut,
-            key=f"{key}.{name.lower()}",
-            disabled=not 0 <= position + step < len(rows),
-            on_click=_open_row,
-            args=(rows, position + step, key),
-        )
+    for name, way, shortcut, target in (("Previous", "up", "K", position - 1), ("Next", "down", "J", position + 1)):
+        icon, options = f"keyboard_arrow_{way}", {"shortcut": shortcut, "disabled": not 0 <= target < len(rows)}
+        show.action(f"{name} row", icon, f"{key}.{name.lower()}", _open_row, rows, target, key, **options)
 
 
 def _open_row(rows: IntArray, position: int, key: str) -> None:
@@ -173,23 +163,14 @@ def pin_controls(row: Row, key: str) -> None:
     )
     with st.container(horizontal=True):
         for side, icon, help in (("in", "keep", "Always chosen, first in line."), ("out", "block", "Never chosen.")):
-            st.button(
-                f"Pin {side}",
-                icon=f":material/{icon}:",
-                key=f"{key}.pin.{side}",
-                help=help,
-                on_click=_add_pin,
-                args=(row.id, side, reason),
-            )
+            show.action(f"Pin {side}", icon, f"{key}.pin.{side}", _add_pin, row.id, side, reason, help=help)
 
 
 def _draw_pin(pin: Pin, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
         st.text(pin.reason or "no reason given", width="stretch")
-        st.button(
-            "Remove the pin", icon=":material/keep_off:", key=f"{key}.unpin", on_click=state.remove_pin, args=(pin.id,)
-        )
+        show.action("Remove the pin", "keep_off", f"{key}.unpin", state.remove_pin, pin.id)
 
 
 def _add_pin(row_id: str, side: str, reason: str) -> None:

@@ -65,14 +65,8 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
     if job is not None and job.state == "failed":
         show.error(job.message or "It stopped without a word.")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Read this row token by token",
-            icon=":material/segment:",
-            type="primary",
-            key=f"{key}.tokens",
-            on_click=_start_reading,
-            args=(pool, source, [row.index, *next_rows[:ROWS_AHEAD]]),
-        )
+        label, arguments = "Read this row token by token", (pool, source, [row.index, *next_rows[:ROWS_AHEAD]])
+        show.action(label, "segment", f"{key}.tokens", _start_reading, *arguments, type="primary")
         st.caption("Which words surprise the model, and where it is unsure. Loading the model takes a few seconds.")
 
 

@@ -9,7 +9,7 @@ saved_files    the files of saved selections
 address        the open view in the address bar
 visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once
-show           text, messages, files and formatted numbers on screen
+show           text, messages, buttons, choices, files and formatted numbers on screen
 context        the sidebar
 jobs           jobs on screen: plan, start, progress
 tour           the guided tour of the demo pool

@@ -1,10 +1,10 @@
-"""Helpers that show text, messages, files and numbers.
+"""Helpers that show text, messages, buttons, choices, files and numbers.
 
 Text of rows goes through `text`, `row` or table cells only: in twenty other elements the reader's browser would fetch
 a markdown image inside it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -78,11 +78,19 @@ def heading(role: str, content: str, icon: str | None = None) -> None:
     st.caption(f"{icon} {escape_markdown(role)} · {len(content):,} characters")
 
 
+# Rows, buttons and choices
+
+
 def pick_row(table: Any, **options: Any) -> int | None:
     """Show a table whose lines can be ticked, one at a time. Return the position of the ticked one; None if none is."""
     event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-row", **options)
     ticked = event["selection"]["rows"]
     return int(ticked[0]) if ticked and ticked[0] < len(table) else None
+
+
+def action(label: str, icon: str, key: str, call: Callable[..., object], *args: Any, **more: Any) -> None:
+    """Draw a button that calls `call(*args)` before the page is drawn again. `icon`: the name of a Material symbol."""
+    st.button(label, icon=f":material/{icon}:", key=key, on_click=call, args=args, **more)
 
 
 def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **more: Any) -> str:

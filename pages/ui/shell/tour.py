@@ -85,19 +85,19 @@ def strip(page: str) -> None:
 def _next_button(page: str | None) -> None:
     """Draw the buttons to the next page, or to the end of the tour."""
     if page is None:
-        st.button("Done", icon=":material/check:", key="tour.done", on_click=close)
+        show.action("Done", "check", "tour.done", close)
         return
     if st.button(f"Next: {show.PAGES[page]['title']}", icon=":material/arrow_forward:", key="tour.next"):
         st.switch_page(show.PAGES[page]["page"])
-    st.button("Close", icon=":material/close:", type="tertiary", key="tour.close", on_click=close)
+    show.action("Close", "close", "tour.close", close, type="tertiary")
 
 
 def _measure_all(pool: Pool) -> None:
     """Draw a button that measures all methods not measured yet, unless a job is running."""
-    now, label = state.settings(), "Measure for all methods"
+    now = state.settings()
     unmeasured = [name for name in measurable_methods() if state.run(pool, replace(now, method=name)) is None]
     if unmeasured and not cached.live_jobs():
-        st.button(label, type="primary", icon=":material/play_arrow:", key="tour.all", on_click=_start)
+        show.action("Measure for all methods", "play_arrow", "tour.all", _start, type="primary")
 
 
 def measurable_methods() -> list[str]:

@@ -49,16 +49,9 @@ def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
         st.badge(escape_markdown(one.name), icon=":material/adjust:", color="gray")
         about = ABOUT_DEMO if one.source == DEMO else escape_markdown(one.source)
         st.text(_set_title(one.source), width="stretch", help=about)
-        st.button(
-            "Remove",
-            icon=":material/close:",
-            type="tertiary",
-            key=f"targets.remove.{one.name}",
-            disabled=alone,
-            help="The only one: add another first." if alone else None,
-            on_click=_remove_set,
-            args=(one.name,),
-        )
+        options = {"disabled": alone, "help": "The only one: add another first." if alone else None}
+        key = f"targets.remove.{one.name}"
+        show.action("Remove", "close", key, _remove_set, one.name, type="tertiary", **options)
     with show.errors():
         figures = facts.load_facts(pool, one.source)
         st.caption(escape_markdown(facts.describe(figures)))
