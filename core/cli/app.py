@@ -5,7 +5,7 @@ Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import Signature
@@ -25,11 +25,12 @@ from core.cli.terminal import format_facts
 from core.errors import Cancelled, RecipeError, WinnowError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
+from core.methods.suggestions import with_suggestions
 from core.output.replay import replay_manifest
 from core.progress import BarReporter
 from core.schema import Method, Pool
 from core.selection.filter_syntax import parse_filter
-from core.selection.recipe import Recipe, load_recipe
+from core.selection.recipe import Recipe, load_recipe, parse_recipe
 from core.workspace.folder import Workspace
 from core.workspace.jobs import JobReporter
 
@@ -75,9 +76,7 @@ FilterOpt = Annotated[
         "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
     ),
 ]
-ScoresOpt = Annotated[
-    Path | None, Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")
-]
+ScoreOpt = Annotated[Path | None, Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")]
 
 
 @dataclass
@@ -89,9 +88,13 @@ class _Session:
     as_json: bool
     shared: Facts
 
-    def build_recipe(self, **rest: Any) -> tuple[Recipe, Pool]:
-        """Build the recipe of the options that every command on a recipe shares, and open its pool."""
-        return commands.build_recipe(self.workspace, self.report, **self.shared, **rest)
+    def build_recipe(self, also: Sequence[str] = (), **rest: Any) -> tuple[Recipe, Pool]:
+        """Build the recipe that the options describe and open its pool; settings of `also` are ignored."""
+        data = dict(self.shared)
+        name, task, settings = data["method"], data.pop("task"), data.pop("settings")
+        params = with_suggestions(name, arguments.read_settings(settings, also).get("", {}), data["reading"]["model"])
+        recipe = parse_recipe(data | {"method": {"name": name, "params": params}} | rest, "command line")
+        return recipe, recipe_inputs.open_source(data["pool"], self.workspace, self.report, task=task)
 
     def build_others(self, also: list[str] | None) -> list[Method]:
         """Build the methods of `--also`."""
@@ -182,7 +185,7 @@ def _collect_recipe_options(
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
 ) -> Facts:
-    """Collect the options that every command on a recipe shares, as `build_recipe` takes them."""
+    """Collect the options that every command on a recipe shares, as `_Session.build_recipe` takes them."""
     part = _collect_pool_options(pool, fields, name, split, pool_revision)
     reading: Facts = {"model": model, "revision": revision, "template": template, "answers": answers}
     reading |= {"max_length": max_length, "dtype": dtype, "device": device}
@@ -285,7 +288,7 @@ def select(
     held_out: Annotated[
         str, Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
     ] = "0%",
-    scores: ScoresOpt = None,
+    scores: ScoreOpt = None,
 ) -> Facts:
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
@@ -303,7 +306,7 @@ def run(
     *,
     recipe: Annotated[Path, Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
-    scores: ScoresOpt = None,
+    scores: ScoreOpt = None,
 ) -> Facts:
     """Measure, choose and write, all from one file."""
     plan = load_recipe(recipe)
@@ -325,10 +328,8 @@ def replay(
     ] = False,
 ) -> Facts:
     """Check a manifest against pool and model, and write the same bytes again."""
-    written = replay_manifest(
-        manifest, session.workspace, session.report, out=out, pool_source=pool, rows_only=rows_only
-    )
-    return {"chosen": str(written.path), "rows": written.rows, "sha256": written.sha256, "identical": True}
+    file = replay_manifest(manifest, session.workspace, session.report, out=out, pool_source=pool, rows_only=rows_only)
+    return {"chosen": str(file.path), "rows": file.rows, "sha256": file.sha256, "identical": True}
 
 
 @_command()

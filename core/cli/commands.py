@@ -6,17 +6,16 @@ Facts are plain data: a table on the terminal, JSON for programs, the result of 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
-from core.cli.arguments import Facts, build_other_methods, measure_command, read_settings
+from core.cli.arguments import Facts, build_other_methods, measure_command
 from core.cli.reports import count_faults
 from core.columns import near_duplicate_column
 from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
-from core.measurement.recipe_inputs import measure_methods, open_recipe_pool, open_source
+from core.measurement.recipe_inputs import measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.measurement.token_files import view_means
@@ -32,29 +31,7 @@ from core.selection.recipe import Recipe, make_selection, parse_recipe
 from core.workspace.folder import Workspace
 
 
-def build_recipe(
-    workspace: Workspace,
-    report: Reporter,
-    *,
-    pool: Facts,
-    task: str | None,
-    method: str,
-    settings: Sequence[str],
-    reading: Facts,
-    also: Sequence[str] = (),
-    **rest: Any,
-) -> tuple[Recipe, Pool]:
-    """Build the recipe described by command line options and open its pool; settings of `also` are ignored."""
-    params = with_suggestions(method, read_settings(settings, also).get("", {}), reading["model"])
-    data = {"pool": pool, "method": {"name": method, "params": params}, "reading": reading}
-    recipe = parse_recipe(data | rest, "command line")
-    opened = open_source(pool, workspace, report, task=task)
-    return recipe, opened
-
-
-def estimate_cost(
-    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
-) -> Facts:
+def estimate_cost(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method]) -> Facts:
     """Estimate the cost of `measure_methods`."""
     from core.measurement.cost import estimate  # imports torch
 
@@ -163,10 +140,5 @@ def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> 
         faults = count_faults(pool, selection.rows)
         rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | faults)
         files.append(str(result.chosen))
-    return {
-        "pool": "demo",
-        "budget": budget,
-        "methods": rows,
-        "planted": count_faults(pool, np.arange(len(pool))),
-        "files": files,
-    }
+    planted = count_faults(pool, np.arange(len(pool)))
+    return {"pool": "demo", "budget": budget, "methods": rows, "planted": planted, "files": files}

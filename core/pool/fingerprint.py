@@ -53,9 +53,7 @@ def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:
     return pa.array(origin, mask=origin == np.arange(len(codes)))
 
 
-def assign_row_ids(
-    own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None
-) -> tuple[pa.ChunkedArray, str | None]:
+def assign_ids(own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None) -> tuple[pa.ChunkedArray, str | None]:
     """Return the user's ids if they are complete and unique; else hashes, and a sentence on why."""
     if field is None:
         return _hash_ids(hashes), None

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from core.errors import PoolError
-from core.pool.fingerprint import assign_row_ids, find_duplicates
+from core.pool.fingerprint import assign_ids, find_duplicates
 from core.pool.readers.records import Source, peek_objects
 from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
 from core.pool.validation import ROW_SCHEMA, RowValidator
@@ -49,7 +49,7 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
             on_progress(done, source.total)
     _check(source.name, validator)
     keys, set_aside = validator.keys(), validator.set_aside()
-    ids, notice = assign_row_ids(keys["own"], keys["hash"], fields.id)
+    ids, notice = assign_ids(keys["own"], keys["hash"], fields.id)
     _write(folder / "ids.arrow", pa.table([ids, find_duplicates(keys["text"])], schema=ID_SCHEMA), sizes)
     _write(folder / "set_aside.arrow", set_aside, [set_aside.num_rows])
     return {

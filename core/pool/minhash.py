@@ -21,7 +21,7 @@ from rensa import RMinHash  # type: ignore[import-untyped]
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from core.schema import BoolArray, IntArray
+from core.schema import BoolArray, IntArray, Progress
 
 SHINGLE_WORDS = 2
 SIGNATURE_LENGTH = 128  # hashes in a signature
@@ -60,9 +60,7 @@ def choose_bands(similarity: float) -> tuple[int, int]:
     return SIGNATURE_LENGTH, 1
 
 
-def group_near_duplicates(
-    row_signatures: Signatures, text: Texts, similarity: float, on_band: Callable[[int, int], None]
-) -> IntArray:
+def group_near_duplicates(row_signatures: Signatures, text: Texts, similarity: float, on_band: Progress) -> IntArray:
     """Return the first row of each row's group (N,), which is the row itself if it is alone or the first."""
     label = np.arange(len(row_signatures))
     count, width = choose_bands(similarity)

@@ -226,11 +226,9 @@ class _Sample:
         response = self.filled_of(rule.response) if rule.response else prompt
         if prompt is None or response is None or (rule.response and response == prompt):
             return 0
-        required = [self.names[need] for need in rule.required]
-        return sum(
-            not _blank(row.get(prompt)) and not _blank(row.get(response)) and all(n in row for n in required)
-            for row in self.rows
-        )
+        required = {self.names[need] for need in rule.required}
+        rows = [row for row in self.rows if required <= row.keys()]
+        return sum(not _blank(row.get(prompt)) and not _blank(row.get(response)) for row in rows)
 
     def best(self, rules: Sequence[Rule]) -> Rule | None:
         """Return the first rule that fits at least half as many rows as the best one; None if all fit too few."""

@@ -37,16 +37,13 @@ class Filter:
     def __post_init__(self) -> None:
         if self.values is not None:
             object.__setattr__(self, "values", tuple(self.values))
+        subject = f"The filter on '{self.column}'"
         if all(c is None for c in (self.low, self.high, self.values, self.contains, self.matches)):
-            raise RecipeError(
-                f"The filter on '{self.column}' says nothing: give low, high, values, contains or matches."
-            )
+            raise RecipeError(f"{subject} says nothing: give low, high, values, contains or matches.")
         if any(c is not None and isnan(c) for c in (self.low, self.high)):
-            raise RecipeError(f"The filter on '{self.column}' has a limit that is no number.")
+            raise RecipeError(f"{subject} has a limit that is no number.")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise RecipeError(
-                f"The filter on '{self.column}' lets nothing pass: low {self.low:g} is above high {self.high:g}."
-            )
+            raise RecipeError(f"{subject} lets nothing pass: low {self.low:g} is above high {self.high:g}.")
         if self.matches is not None:
             check_pattern(self.matches)
 

@@ -28,6 +28,7 @@ from core.workspace.files import write_atomic
 DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
 POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, with every field
 POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
+Format = Literal["original", "alpaca", "messages", "sharegpt", "annotation"]
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -113,9 +114,7 @@ class PinPart(StrictModel):
 class ExportPart(StrictModel):
     """What is written, and how."""
 
-    format: Literal["original", "alpaca", "messages", "sharegpt", "annotation"] = Field(
-        default="original", alias="schema"
-    )
+    format: Format = Field(default="original", alias="schema")
     with_scores: bool = False
     rejected: bool = False
     held_out: float = Field(default=0.0, ge=0, le=0.5)  # share of the selected rows that go to a second file

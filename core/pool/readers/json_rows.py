@@ -110,12 +110,8 @@ def _numbered(lines: list[bytes], before: int) -> list[Record]:
 # ---- elements of an array
 
 
-def read_array(stream: ByteStream) -> Source:
-    """Read the elements of a JSON array, verbatim."""
-    return Source(stream.name, _elements(stream), stream.total)
-
-
-def _elements(stream: ByteStream) -> Blocks:
+def read_array(stream: ByteStream) -> Blocks:
+    """Yield the elements of a JSON array, verbatim."""
     window = _Window(stream)
     records: list[Record] = []
     number = 0

@@ -92,12 +92,12 @@ def read_file(stream: ByteStream, split: str | None = None) -> Source:
     if split is not None:
         raise no_split_error(stream.name, split)
     if is_one_array:
-        return read_array(stream)
+        return Source(stream.name, read_array(stream), stream.total)
     if head.startswith(b"PAR1"):
         return read_parquet(stream)
     _refuse_binary(stream.name, head)
     if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
-        return read_csv(stream)
+        return Source(stream.name, read_csv(stream), stream.total)
     beginning = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
     raise PoolError(
         f"{stream.name} holds no rows that can be read: it begins with {beginning!r}. "

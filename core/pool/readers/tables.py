@@ -18,12 +18,8 @@ from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, Unread
 SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
 
 
-def read_csv(stream: ByteStream) -> Source:
-    """Read a CSV file, every cell as text; the separator is the most frequent candidate in the header."""
-    return Source(stream.name, _csv(stream), stream.total)
-
-
-def _csv(stream: ByteStream) -> Blocks:
+def read_csv(stream: ByteStream) -> Blocks:
+    """Yield the rows of a CSV file, every cell as text; the separator is the most frequent candidate in the header."""
     csv.field_size_limit(2**31 - 1)  # the default refuses a cell of over 131,072 characters
     lines = _text_lines(stream)
     head = next(lines)
