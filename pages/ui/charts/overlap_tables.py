@@ -61,17 +61,17 @@ def correlation_table(names: Sequence[str], rho: Values) -> str:
 
 def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
     """Draw a cell for each pair with a finite value, and a grey one for the others."""
-    pairs = [
-        [
-            cell(i, j) if i != j and np.isfinite(value) else _cell("" if i == j else "–", faint(REST, 0.12), "")
-            for j, value in enumerate(line)
-        ]
-        for i, line in enumerate(values)
-    ]
+
+    def pair(i: int, j: int) -> str:
+        if i == j or not np.isfinite(values[i, j]):
+            return _cell("" if i == j else "–", faint(REST, 0.12), "")
+        return cell(i, j)
+
     letters = [letter(place) for place in range(len(names))]
     head = "".join(_head(one, names[place], "center") for place, one in enumerate(letters))
     lines = "".join(
-        f"<tr>{_head(f'{letters[i]} · {shorten(name)}', name, 'left')}{''.join(pairs[i])}</tr>"
+        f"<tr>{_head(f'{letters[i]} · {shorten(name)}', name, 'left')}"
+        f"{''.join(pair(i, j) for j in range(len(names)))}</tr>"
         for i, name in enumerate(names)
     )
     return (

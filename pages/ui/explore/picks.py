@@ -29,7 +29,7 @@ def marked_rows(figure: Figure, key: str, alt: str, x: Values, y: Values) -> Int
 def best_marked_rows(
     figure: Figure, key: str, alt: str, x: Values, y: Values, score: Values, first: str
 ) -> Pick | None:
-    """Draw a plane; return the marked rows by `score`, highest first, which `first` says in words."""
+    """Draw a plane; return the marked rows, highest `score` first. `first`: words for a high score."""
     rows = marked_rows(figure, key, alt, x, y)
     description = f"inside what you drew, {first} first" if len(rows) > 1 else "the row that you clicked"
     return (bins.sort_by_value(rows, -score), description) if len(rows) else None

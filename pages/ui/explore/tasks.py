@@ -126,10 +126,11 @@ def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Band
 
 def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     """Draw the share of the selection that each task gets, at every budget."""
-    order, n, lengths = live.selection.order.rows, len(bands.names), allocation.budget_lengths
-    at = allocation.count_allocation(order, bands.codes, n, lengths(len(order)))
+    order, n = live.selection.order.rows, len(bands.names)
+    lengths = allocation.budget_lengths(len(order))
+    allocated = allocation.count_allocation(order, bands.codes, n, lengths)
     colours, budget = tasks.band_colours(n, bands.ranked), len(live.selection.rows)
-    figure = tasks.allocation(bands.names, at.lengths, at.counts, at.shares, colours, rows=rows, budget=budget)
+    figure = tasks.allocation(bands.names, lengths, allocated.counts, allocated.shares, colours, rows, budget)
     alt = "Share of the subset that each task has, over all budgets"
     st.plotly_chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
 
