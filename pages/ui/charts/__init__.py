@@ -3,8 +3,8 @@
 answer_divergence    dispersion against anisotropy, and the share selected from each semantic bin
 coverage             coverage by budget, and the share selected from each activation cluster
 entropy_shift        ΔNLL against ΔH, and expansion and compression by task
-figures              layout, axes and labels that all Plotly figures share, and the training loss
-histogram            one score's histogram, correlations, and the parts all figures are built of
+figures              layout, axes, traces and labels that all Plotly figures are built of, and the training loss
+histogram            one score's histogram, and correlations
 html_bars            small HTML charts that follow a slider
 influence            histograms per target, influence against length, pair accuracy
 overlap              overlap of selections at every budget, and exact combinations of them

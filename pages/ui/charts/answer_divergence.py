@@ -5,17 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from core.schema import IntArray
+from pages.ui.charts import figures
 from pages.ui.charts.entropy_shift import plane
-from pages.ui.charts.histogram import (
-    Figure,
-    annotation,
-    base_figure,
-    fixed_axis,
-    hover_texts,
-    line_shape,
-    nullable,
-    scatter,
-)
+from pages.ui.charts.figures import Figure
 from pages.ui.charts.scales import format_number, tick_values
 from pages.ui.data.bins import Grid
 from pages.ui.data.planes import Points
@@ -59,7 +51,7 @@ def divergence_plane(
     labelled = [(name, ends) for name, ends in lines if ends is not None and _length(*ends, frame) > MIN_LINE_LENGTH]
     figure["data"][1:1] = [_line_trace(*ends) for _, ends in labelled]
     layout["annotations"] = [_line_label(name, ends[0], frame) for name, ends in labelled] + [
-        annotation(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
+        figures.annotation(text, x=x, xref="x domain", xanchor="left" if x < 0.5 else "right", y=y, yref="y domain",
              yanchor="bottom" if y < 0.5 else "top", font={"size": 13, "weight": 600})
         for (x, y), text in CORNERS.items()
     ]  # fmt: skip
@@ -97,7 +89,7 @@ def clip_score_line(weight: float, value: float, frame: Frame) -> tuple[Point, P
 
 def _line_trace(a: Point, b: Point) -> Figure:
     look = {"line": {"color": EXTRA[1], "width": 2, "dash": "dot"}, "hoverinfo": "skip", "showlegend": False}
-    return scatter("lines", [a[0], b[0]], [a[1], b[1]], **look)
+    return figures.scatter("lines", [a[0], b[0]], [a[1], b[1]], **look)
 
 
 def _length(a: Point, b: Point, frame: Frame) -> float:
@@ -108,7 +100,7 @@ def _length(a: Point, b: Point, frame: Frame) -> float:
 def _line_label(text: str, end: Point, frame: Frame) -> Figure:
     """Label a line with its score inside the frame, next to its upper left end."""
     look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
-    return annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
+    return figures.annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
 
 
 # Bins
@@ -127,19 +119,19 @@ def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share
         symbol, outline = ("circle-open", 2) if name == "none taken" else ("circle", 0)
         marker = {"size": 8, "opacity": 0.85, "color": BIN_COLOURS[name], "symbol": symbol, "line": {"width": outline}}
         look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
-        look |= hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members])
-        dots.append(scatter("markers", x, y, customdata=members.tolist(), **look))
+        look |= figures.hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members])
+        dots.append(figures.scatter("markers", x, y, customdata=members.tolist(), **look))
     usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
-    return base_figure(
+    return figures.base_figure(
         [*_funnel(share, x_low, x_high), *dots],
         BINS_HEIGHT,
-        xaxis=fixed_axis("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
+        xaxis=figures.fixed_axis("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
                     **_decades(x_low, x_high)),
-        yaxis=fixed_axis(
+        yaxis=figures.fixed_axis(
             "taken of them", ticksuffix=" %", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6
         ),
-        shapes=[line_shape(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
+        shapes=[figures.line_shape(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
         showlegend=False,
         clickmode="event+select",
         margin={"l": 4, "r": 8, "t": 10, "b": 4},
@@ -158,7 +150,9 @@ def _funnel(share: float, low: float, high: float) -> list[Figure]:
     x = np.geomspace(low, high, 60)
     half_width = SIGMAS * np.sqrt(share * (1 - share) / x)
     bottom, top = (
-        scatter("lines", x.round(3).tolist(), nullable(100 * np.clip(y, 0, 1)), hoverinfo="skip", line={"width": 0})
+        figures.scatter(
+            "lines", x.round(3).tolist(), figures.nullable(100 * np.clip(y, 0, 1)), hoverinfo="skip", line={"width": 0}
+        )
         for y in (share - half_width, share + half_width)
     )
     return [bottom, top | {"fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]}]

@@ -7,18 +7,8 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import (
-    Figure,
-    bars,
-    base_figure,
-    fixed_axis,
-    hover_texts,
-    line_label,
-    line_shape,
-    nullable,
-    scatter,
-)
+from pages.ui.charts import figures
+from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.data.bins import Values
 from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
@@ -56,17 +46,18 @@ def coverage_curves(
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
+    reached_title = "reached of what the whole pool switches on"
     label_place = {"x": 100 * budget, "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
-    return base_figure(
+    return figures.base_figure(
         traces,
         HEIGHT,
-        xaxis=fixed_axis("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
-        yaxis=fixed_axis("reached of what the whole pool switches on", range=[0, 102], ticksuffix=" %", dtick=20),
-        shapes=[line_shape(x=100 * budget, color=WARNING, width=2)],
-        annotations=[line_label(f"budget {format_share(budget)}", across=budget, **label_place)],
+        xaxis=figures.fixed_axis("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
+        yaxis=figures.fixed_axis(reached_title, range=[0, 102], ticksuffix=" %", dtick=20),
+        shapes=[figures.line_shape(x=100 * budget, color=WARNING, width=2)],
+        annotations=[figures.line_label(f"budget {format_share(budget)}", across=budget, **label_place)],
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
         margin={"l": 4, "r": 26, "t": 44, "b": 4},
-    )  # fmt: skip
+    )
 
 
 def format_share(share: float) -> str:
@@ -78,7 +69,7 @@ def format_share(share: float) -> str:
 def _line(curve: Line, style: dict[str, Any]) -> dict[str, Any]:
     look = {"name": escape_label(curve.name, 60), "line": style | {"shape": "spline", "smoothing": 0.6}}
     hover = "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
-    return scatter("lines", _from_zero(curve.x), _from_zero(curve.y), hovertemplate=hover, **look)
+    return figures.scatter("lines", _from_zero(curve.x), _from_zero(curve.y), hovertemplate=hover, **look)
 
 
 def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
@@ -86,20 +77,20 @@ def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
     if not len(x):
         return []
     edge = {"line": {"color": faint(RANDOM, 0.9), "width": 1}, "hoverinfo": "skip"}
-    bottom, top = (scatter("lines", _from_zero(x), _from_zero(y), **edge) for y in (low, high))
+    bottom, top = (figures.scatter("lines", _from_zero(x), _from_zero(y), **edge) for y in (low, high))
     area = {"fill": "tonexty", "fillcolor": faint(RANDOM, 0.45), "name": RANDOM_ROWS}
     return [bottom | {"showlegend": False}, top | area]
 
 
 def _mark(budget: float, reached: float) -> dict[str, Any]:
-    x, y = [round(100 * budget, 3)], nullable(np.array([round(100 * reached, 3)]))
+    x, y = [round(100 * budget, 3)], figures.nullable(np.array([round(100 * reached, 3)]))
     marker = {"color": SELECTED, "size": 11, "line": {"color": "white", "width": 2}}
     hover = "now: %{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
-    return scatter("markers", x, y, marker=marker, showlegend=False, hovertemplate=hover)
+    return figures.scatter("markers", x, y, marker=marker, showlegend=False, hovertemplate=hover)
 
 
 def _percent(shares: Values) -> list[float | None]:
-    return nullable(np.round(100 * np.asarray(shares, np.float64), 3))
+    return figures.nullable(np.round(100 * np.asarray(shares, np.float64), 3))
 
 
 def _from_zero(shares: Values) -> list[float | None]:
@@ -124,7 +115,7 @@ def cluster_shares(
     places = list(range(len(names)))
     whole = np.maximum(sizes, 1)
     more = [f"<br>{escape_label(text, 60)}" for text in hover] or [""] * len(names)
-    texts = hover_texts(
+    texts = figures.hover_texts(
         [
             f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{m}"
             for name, n, size, a, b, m in zip(names, selected, sizes, low, high, more, strict=True)
@@ -133,22 +124,24 @@ def cluster_shares(
     colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(selected, low, high, strict=True)]
     band, band_colour = _percent(np.maximum(high - low, 0) / whole), CLUSTER_COLOURS["random subsets of the same size"]
     traces = [
-        bars(places, band, band_colour, base=_percent(low / whole), width=0.96, **texts),
-        bars(places, _percent(selected / whole), colours, width=0.5, **texts),
-        bars(places, sizes.tolist(), faint(REST, 0.75), yaxis="y2", width=0.5, **texts),
+        figures.bars(places, band, band_colour, base=_percent(low / whole), width=0.96, **texts),
+        figures.bars(places, _percent(selected / whole), colours, width=0.5, **texts),
+        figures.bars(places, sizes.tolist(), faint(REST, 0.75), yaxis="y2", width=0.5, **texts),
     ]
-    tops = [100 * float(v) for v in (np.max(np.maximum(selected, high) / whole, initial=0.0), share)]
-    return base_figure(
+    top = 100 * max(float(np.max(np.maximum(selected, high) / whole, initial=0.0)), share)
+    font = {"size": 11 if len(names) <= 30 else 9}
+    x_ticks = {"tickvals": places, "ticktext": [escape_label(name) for name in names], "tickfont": font}
+    y_range, y_look = [0, 1.12 * top], {"ticksuffix": " %", "rangemode": "tozero"}
+    return figures.base_figure(
         traces,
         CLUSTERS_HEIGHT,
         barmode="overlay",
         showlegend=False,
-        xaxis=fixed_axis("activation cluster, largest first", tickvals=places,
-                    ticktext=[escape_label(n) for n in names],
-                    showgrid=False, tickangle=0, anchor="y2", tickfont={"size": 11 if len(names) <= 30 else 9}),
-        yaxis=fixed_axis("taken of its rows", domain=[0.34, 1], ticksuffix=" %", nticks=5, range=[0, 1.12 * max(tops)],
-                    rangemode="tozero"),
-        yaxis2=fixed_axis("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
-        shapes=[line_shape(y=100 * share, color=WARNING, width=2)],
+        xaxis=figures.fixed_axis(
+            "activation cluster, largest first", **x_ticks, tickangle=0, anchor="y2", showgrid=False
+        ),
+        yaxis=figures.fixed_axis("taken of its rows", domain=[0.34, 1], nticks=5, range=y_range, **y_look),
+        yaxis2=figures.fixed_axis("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
+        shapes=[figures.line_shape(y=100 * share, color=WARNING, width=2)],
         margin={"l": 4, "r": 8, "t": 10, "b": 4},
-    )  # fmt: skip
+    )

@@ -6,20 +6,8 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
-from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import (
-    Figure,
-    annotation,
-    bars,
-    base_figure,
-    fixed_axis,
-    hover_texts,
-    line_label,
-    line_shape,
-    nullable,
-    scatter,
-    task_axis,
-)
+from pages.ui.charts import figures
+from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.data.bins import Grid, Values
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
@@ -56,24 +44,26 @@ def plane(
     scale = {"colorscale": [[0, faint(REST, 0.06)], [1, faint(REST, 0.7)]], "showscale": False, "hoverinfo": "skip"}
     heat = {"type": "heatmap", "x": density.x.tolist(), "y": density.y.tolist(), "z": shade} | scale
     dots = [_dots(name, *points[name]) for name in reversed(LAYERS) if name in points]
-    shapes = [line_shape(y=0, color=faint(REST, 0.9)), line_shape(x=0, color=faint(REST, 0.9))]
+    shapes = [figures.line_shape(y=0, color=faint(REST, 0.9)), figures.line_shape(x=0, color=faint(REST, 0.9))]
     notes = [
-        annotation(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
+        figures.annotation(text, x=1, xref="x domain", xanchor="right", y=y, yref="y domain", yanchor=anchor)
         for text, y, anchor in ((ends[0], 0.0, "bottom"), (ends[1], 1.0, "top"))
         if text
     ]
     if band is not None:
         shapes.insert(0, _band(max(band[0], x_low), min(band[1], x_high)))
-        notes.append(annotation("kept band", x=max(band[0], x_low), xanchor="left", xshift=3, y=1, yref="y domain",
-                           yanchor="top", font={"size": 12, "color": BAND}))  # fmt: skip
+        place = {"x": max(band[0], x_low), "xanchor": "left", "xshift": 3, "y": 1, "yref": "y domain", "yanchor": "top"}
+        notes.append(figures.annotation("kept band", font={"size": 12, "color": BAND}, **place))
     if cut is not None and y_low <= cut <= y_high:
-        shapes.append(line_shape(y=cut, color=WARNING, width=2))
-        notes.append(line_label(f"cut {format_number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2))
-    return base_figure(
+        shapes.append(figures.line_shape(y=cut, color=WARNING, width=2))
+        notes.append(
+            figures.line_label(f"cut {format_number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2)
+        )
+    return figures.base_figure(
         [heat, *dots],
         height,
-        xaxis=fixed_axis(titles[0], range=[x_low, x_high], fixedrange=False),
-        yaxis=fixed_axis(titles[1], range=[y_low, y_high], fixedrange=False),
+        xaxis=figures.fixed_axis(titles[0], range=[x_low, x_high], fixedrange=False),
+        yaxis=figures.fixed_axis(titles[1], range=[y_low, y_high], fixedrange=False),
         shapes=shapes,
         annotations=notes,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
@@ -89,7 +79,7 @@ def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
     look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.15}}}
     places = (np.round(side.astype(np.float64), 5).tolist() for side in (x, y))
     hover = f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>"
-    return scatter("markers", *places, customdata=rows.tolist(), hovertemplate=hover, **look)
+    return figures.scatter("markers", *places, customdata=rows.tolist(), hovertemplate=hover, **look)
 
 
 def _band(low: float, high: float) -> dict[str, Any]:
@@ -110,19 +100,19 @@ def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: 
     """
     places = list(range(len(names)))
     labels = _count_labels(names, counts)
-    percent, among = np.round(100 * shares, 1), nullable(np.round(100 * selected, 1))
+    percent, among = np.round(100 * shares, 1), figures.nullable(np.round(100 * selected, 1))
     text = {"text": [f"{p:.0f} %" if np.isfinite(p) else "" for p in percent], "textangle": 0}
     look = {"orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
     expand, compress, selection = PART_COLOURS.values()
     traces = [
-        bars(nullable(percent), places, expand, **look, **text),
-        bars(nullable(100 - percent), places, compress, **look),
-        scatter("markers", among, places, marker=DIAMOND | {"color": selection}, cliponaxis=False),
+        figures.bars(figures.nullable(percent), places, expand, **look, **text),
+        figures.bars(figures.nullable(100 - percent), places, compress, **look),
+        figures.scatter("markers", among, places, marker=DIAMOND | {"color": selection}, cliponaxis=False),
     ]
     for name, trace in zip(PART_COLOURS, traces, strict=True):
         hover = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
         trace |= {"name": name, "hovertext": labels, "hovertemplate": hover}
-    return _task_figure(traces, labels, xaxis=fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]))
+    return _task_figure(traces, labels, xaxis=figures.fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]))
 
 
 def _count_labels(names: Sequence[str], counts: IntArray) -> list[str]:
@@ -131,7 +121,9 @@ def _count_labels(names: Sequence[str], counts: IntArray) -> list[str]:
 
 def _task_figure(traces: list[dict[str, Any]], labels: list[str], **more: Any) -> Figure:
     look = {"showlegend": False, "margin": {"l": 4, "r": 10, "t": 8, "b": 4}}
-    return base_figure(traces, TASKS_HEIGHT, yaxis=task_axis(list(range(len(labels))), labels), **look, **more)
+    return figures.base_figure(
+        traces, TASKS_HEIGHT, yaxis=figures.task_axis(list(range(len(labels))), labels), **look, **more
+    )
 
 
 SPREAD_COLOURS = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
@@ -146,20 +138,28 @@ def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntA
     places = list(range(len(names)))
     labels = _count_labels(names, counts)
     low, first, middle, third, high = quantiles
-    hover = hover_texts(
+    hover = figures.hover_texts(
         [
             f"{label}<br>median {format_number(m)}, {100 * share:.1f} % expand"
             for label, m, share in zip(labels, middle, shares, strict=True)
         ]
     )
-    ends = {"type": "data", "array": nullable(high - middle), "arrayminus": nullable(middle - low)}
+    ends = {"type": "data", "array": figures.nullable(high - middle), "arrayminus": figures.nullable(middle - low)}
     whisker = ends | {"color": faint(REST, 0.8), "thickness": 1, "width": 0}
     half, median, selection = SPREAD_COLOURS.values()
     dash = {"symbol": "line-ns-open", "size": 13, "color": median, "line": {"width": 2}}
     traces = [
-        bars(nullable(third - first), places, half, orientation="h", base=nullable(first), width=0.6, **hover),
-        scatter("markers", nullable(middle), places, marker=dash, error_x=whisker, **hover),
-        scatter("markers", nullable(selected), places, marker=DIAMOND | {"color": selection}, **hover),
+        figures.bars(
+            figures.nullable(third - first),
+            places,
+            half,
+            orientation="h",
+            base=figures.nullable(first),
+            width=0.6,
+            **hover,
+        ),
+        figures.scatter("markers", figures.nullable(middle), places, marker=dash, error_x=whisker, **hover),
+        figures.scatter("markers", figures.nullable(selected), places, marker=DIAMOND | {"color": selection}, **hover),
     ]
-    zero = line_shape(x=0, color=faint(REST, 0.9))
-    return _task_figure(traces, labels, xaxis=fixed_axis("ΔH", nticks=6), shapes=[zero])
+    zero = figures.line_shape(x=0, color=faint(REST, 0.9))
+    return _task_figure(traces, labels, xaxis=figures.fixed_axis("ΔH", nticks=6), shapes=[zero])

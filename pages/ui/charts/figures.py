@@ -1,13 +1,17 @@
-"""Layout, axes and labels that all Plotly figures share, and the training loss figure."""
+"""The parts that all Plotly figures are built of: layout, axes, traces, lines and labels; and the training loss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.schema import IntArray
 from pages.ui import theme
+from pages.ui.charts.scales import LAYERS
+from pages.ui.data.bins import Values
 
+Figure = dict[str, Any]
 CONFIG = {"displayModeBar": False}  # no toolbar over the figure
 
 
@@ -28,6 +32,82 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
 def axis(**more: Any) -> dict[str, Any]:
     """Return an axis with a faint grid that makes room for its own labels."""
     return {"gridcolor": theme.GRID, "zerolinecolor": theme.GRID, "automargin": True, **more}
+
+
+def base_figure(traces: list[dict[str, Any]], height: int, **more: Any) -> Figure:
+    """Return a figure of these traces in the common style; `more` goes into its layout."""
+    look = {
+        "margin": {"l": 4, "r": 8, "t": 34, "b": 4},
+        "barmode": "stack",
+        "dragmode": False,
+        "hovermode": "closest",
+        "showlegend": True,
+        "uirevision": "fixed",
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+    }
+    return {"data": traces, "layout": layout(height, **(look | more))}
+
+
+def fixed_axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """Return an axis that cannot be dragged or zoomed."""
+    return axis(**({"title": {"text": title}, "zeroline": False, "fixedrange": True} | more))
+
+
+def task_axis(places: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the y axis of a figure with one line per task, top to bottom."""
+    return fixed_axis(autorange="reversed", showgrid=False, ticklabelstandoff=6, tickvals=places, ticktext=labels)
+
+
+def scatter(mode: str, x: Any, y: Any, **more: Any) -> dict[str, Any]:
+    """Return a trace of "lines", "markers" or "text"."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
+
+
+def bars(x: Any, y: Any, colour: Any, **more: Any) -> dict[str, Any]:
+    """Return a trace of bars without an outline."""
+    return {"type": "bar", "x": x, "y": y, "marker": {"color": colour, "line": {"width": 0}}, **more}
+
+
+def layer_bars(layers: Mapping[str, IntArray], edges: Values, data: Any, hover: str) -> list[dict[str, Any]]:
+    """Return bars of rows per bin, one trace per layer (of LAYERS); `hover` precedes the count."""
+    x, width = ((edges[:-1] + edges[1:]) / 2).tolist(), np.diff(edges).tolist()
+    return [
+        bars(x, counts.tolist(), LAYERS[name], name=name, width=width, customdata=data,
+             hovertemplate=f"{hover}<br>%{{y:,}} {name}<extra></extra>")
+        for name, counts in layers.items()
+    ]  # fmt: skip
+
+
+def hover_texts(texts: list[str]) -> dict[str, Any]:
+    """Return what shows one text per bar or dot on hover, and nothing else."""
+    return {"hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}
+
+
+def line_shape(*, x: float | None = None, y: float | None = None, **line: Any) -> dict[str, Any]:
+    """Return a straight line across the whole plot, at one x or one y."""
+    upright = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain"}
+    level = {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "x domain"}
+    return {"type": "line", "line": {"width": 1} | line} | (level if x is None else upright)
+
+
+def annotation(text: str, **more: Any) -> dict[str, Any]:
+    """Return a text annotation; `more` gives its position."""
+    return {"text": text, "showarrow": False, "font": {"size": 11}} | more
+
+
+def line_label(text: str, *, across: float = 0, **place: Any) -> dict[str, Any]:
+    """Label a red line at `across` (0..1 of the plot's width), on the side with more room.
+
+    Its background keeps it readable over any trace.
+    """
+    left = across > 0.7
+    look = {"bgcolor": theme.WARNING, "borderpad": 2, "font": {"size": 11, "color": "#fff"}}
+    return annotation(text, xanchor="right" if left else "left", xshift=-5 if left else 5, **look) | place
+
+
+def nullable(values: Values) -> list[float | None]:
+    """Replace NaN by None, because JSON has no NaN."""
+    return [float(v) if np.isfinite(v) else None for v in values]
 
 
 def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:

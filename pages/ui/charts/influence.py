@@ -7,19 +7,9 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
+from pages.ui.charts import figures
 from pages.ui.charts.entropy_shift import plane
-from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import (
-    Figure,
-    annotation,
-    base_figure,
-    fixed_axis,
-    layer_bars,
-    line_label,
-    line_shape,
-    nullable,
-    scatter,
-)
+from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import describe_bin, format_number, tick_values
 from pages.ui.data.bins import Grid, Values
 from pages.ui.data.planes import Points
@@ -58,36 +48,36 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
     for k, target in enumerate(targets):
         axis, bottom = f"y{k + 1}" if k else "y", 1 - (k + 1) / len(targets)
         top = bottom + 1 / len(targets) - NAME_HEIGHT / (height - AROUND)
-        axes[f"yaxis{k + 1}" if k else "yaxis"] = fixed_axis(
+        axes[f"yaxis{k + 1}" if k else "yaxis"] = figures.fixed_axis(
             domain=[round(bottom, 4), round(top, 4)], nticks=3, rangemode="tozero", anchor="x"
         )
-        shapes.append(line_shape(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
+        shapes.append(figures.line_shape(x=0, color=faint(REST, 0.9)) | {"yref": f"{axis} domain"})
         bars += _bars(edges, k, target, axis)
         notes.append(_name(target.name, target.summary, x=0, y=top))
         if target.cut is not None:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
-            shapes.append(line_shape(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
+            shapes.append(figures.line_shape(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
             place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
-            notes.append(line_label(f"cut {format_number(target.cut)}", **place, yanchor="top"))
+            notes.append(figures.line_label(f"cut {format_number(target.cut)}", **place, yanchor="top"))
     ticks = tick_values(edges, False)
     look = {"range": [float(edges[0]), float(edges[-1])], "showgrid": False, "anchor": "free", "position": 0}
     look |= {"tickvals": [value for value, _ in ticks], "ticktext": [name for _, name in ticks]}
-    axes["xaxis"] = fixed_axis(title, **look)
-    return base_figure(
+    axes["xaxis"] = figures.fixed_axis(title, **look)
+    return figures.base_figure(
         bars, height, **axes, bargap=0.04, shapes=shapes, annotations=notes, margin={"l": 4, "r": 8, "t": 44, "b": 4}
     )
 
 
 def _bars(edges: Values, number: int, target: Ridge, axis: str) -> list[dict[str, Any]]:
     data = [[number, i, describe_bin(edges, i)] for i in range(len(edges) - 1)]
-    traces = layer_bars(target.layers, edges, data, f"{escape_label(target.name)} %{{customdata[2]}}")
+    traces = figures.layer_bars(target.layers, edges, data, f"{escape_label(target.name)} %{{customdata[2]}}")
     return [bar | {"legendgroup": bar["name"], "showlegend": number == 0, "yaxis": axis} for bar in traces]
 
 
 def _name(name: str, summary: str, *, x: float, y: float) -> dict[str, Any]:
     """Place a target's name above its plot, at x and y of the figure."""
     style = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}}
-    return annotation(f"<b>{escape_label(name)}</b> · {summary}", x=x, y=y, **style)
+    return figures.annotation(f"<b>{escape_label(name)}</b> · {summary}", x=x, y=y, **style)
 
 
 # Influence by length
@@ -124,21 +114,21 @@ class PairAccuracy:
 def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
     """Plot the pair accuracy of each target side by side, in percent; 50 % is guessing."""
     wide = (1 - GAP * (len(targets) - 1)) / len(targets)
-    shapes, notes = [line_shape(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
+    shapes, notes = [figures.line_shape(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
     traces, axes = [], {}
     for k, target in enumerate(targets):
         axis, left = f"x{k + 1}" if k else "x", k * (wide + GAP)
         place = {"domain": [round(left, 4), round(left + wide, 4)], "range": [-0.3, len(target.accuracy) - 0.7]}
         look = {"dtick": 1, "showgrid": False, "anchor": "y"}
-        axes[f"xaxis{k + 1}" if k else "xaxis"] = fixed_axis("epochs of the warm-up", **place, **look)
+        axes[f"xaxis{k + 1}" if k else "xaxis"] = figures.fixed_axis("epochs of the warm-up", **place, **look)
         traces += _lines(axis, target)
         shapes.insert(0, _guessing(axis, target.pairs))
         notes.append(_name(target.name, f"{target.pairs:,} pairs", x=left, y=1))
-    return base_figure(
+    return figures.base_figure(
         traces,
         ACCURACY_HEIGHT,
         **axes,
-        yaxis=fixed_axis(range=[0, 103], ticksuffix=" %", dtick=25),
+        yaxis=figures.fixed_axis(range=[0, 103], ticksuffix=" %", dtick=25),
         shapes=shapes,
         annotations=notes,
         showlegend=False,
@@ -160,6 +150,8 @@ def _lines(axis: str, target: PairAccuracy) -> list[dict[str, Any]]:
         look = {"line": {"color": colour, "width": 2, "dash": dash}}
         look |= {"marker": {"color": colour, "symbol": mark, "size": 7}}
         hover = f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>"
-        y = nullable(np.round(100 * y, 1))
-        traces.append(scatter("lines+markers", x.tolist(), y, name=name, xaxis=axis, hovertemplate=hover, **look))
+        y = figures.nullable(np.round(100 * y, 1))
+        traces.append(
+            figures.scatter("lines+markers", x.tolist(), y, name=name, xaxis=axis, hovertemplate=hover, **look)
+        )
     return traces

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from core.analysis.comparison import Membership
-from pages.ui.charts.figures import escape_label, shorten
-from pages.ui.charts.histogram import Figure, bars, base_figure, fixed_axis, line_label, line_shape, nullable, scatter
+from pages.ui.charts import figures
+from pages.ui.charts.figures import Figure, escape_label, shorten
 from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, RANDOM, REST, SELECTED, WARNING, faint
 
@@ -72,19 +72,21 @@ def overlap_curves(
 
     Random subsets of these sizes overlap by `low` to `high`; the current budget is marked. Overlaps in 0..1.
     """
-    around = [*x.tolist(), *x[::-1].tolist()], nullable(100 * np.concatenate([high, low[::-1]]))
+    around = [*x.tolist(), *x[::-1].tolist()], figures.nullable(100 * np.concatenate([high, low[::-1]]))
     look = {"fill": "toself", "fillcolor": faint(REST, 0.35), "line": {"width": 0}, "hoverinfo": "skip"}
-    return base_figure(
+    return figures.base_figure(
         [
-            scatter("lines", *around, name="random subsets of the same sizes", **look),
+            figures.scatter("lines", *around, name="random subsets of the same sizes", **look),
             *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines)),
         ],
         HEIGHT,
-        xaxis=fixed_axis(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
-        yaxis=fixed_axis("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
+        xaxis=figures.fixed_axis(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
+        yaxis=figures.fixed_axis("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
         hovermode="x unified",
-        shapes=[line_shape(x=at, color=WARNING, width=2)],
-        annotations=[line_label(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")],
+        shapes=[figures.line_shape(x=at, color=WARNING, width=2)],
+        annotations=[
+            figures.line_label(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")
+        ],
         margin={"l": 4, "r": 20, "t": 8, "b": 4},
         showlegend=False,
     )
@@ -94,7 +96,7 @@ def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
     sizes = [8 if k % 20 == 4 * (place % 5) else 0 for k in range(len(x))]
     style = {"name": look.label, "line": {"color": look.colour, "dash": look.dash, "width": 2}}
     style |= {"marker": {"symbol": look.mark, "color": look.colour, "size": sizes}, "hovertemplate": "%{y:.1f} %"}
-    return scatter("lines+markers", x.tolist(), nullable(np.round(100 * y, 2)), **style)
+    return figures.scatter("lines+markers", x.tolist(), figures.nullable(np.round(100 * y, 2)), **style)
 
 
 # Exact combinations
@@ -113,18 +115,23 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
     look = {"text": [f"{count:,}" for count in counts], "textposition": "outside", "cliponaxis": False}
     look |= {"customdata": [[code, label] for code, label in zip(codes, names, strict=True)]}
     look |= {"hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>"}
-    return base_figure(
-        [bars(list(range(len(patterns))), counts, colours, yaxis="y2", **look), *_dots(membership, codes, contenders)],
+    return figures.base_figure(
+        [
+            figures.bars(list(range(len(patterns))), counts, colours, yaxis="y2", **look),
+            *_dots(membership, codes, contenders),
+        ],
         230 + 24 * len(contenders),
-        xaxis=fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(patterns), 4) - 0.4]),
-        yaxis=fixed_axis(
+        xaxis=figures.fixed_axis(showticklabels=False, showgrid=False, range=[-0.6, max(len(patterns), 4) - 0.4]),
+        yaxis=figures.fixed_axis(
             domain=[0, _below(contenders)],
             tickvals=list(range(len(contenders))),
             ticktext=[look.label for look in contenders],
             range=[len(contenders) - 0.5, -0.5],
             showgrid=False,
         ),
-        yaxis2=fixed_axis("rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"),
+        yaxis2=figures.fixed_axis(
+            "rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"
+        ),
         showlegend=False,
         bargap=0.35,
         margin={"l": 4, "r": 8, "t": 22, "b": 4},
@@ -141,12 +148,12 @@ def _dots(membership: Membership, codes: Sequence[int], contenders: Sequence[Loo
     outside = [(x, c) for x, code in enumerate(codes) for c in range(membership.subsets) if not code >> c & 1]
     members = [membership.members(code) for code in codes]
     stems = [
-        scatter("lines", [x, x], [ends[0], ends[-1]], line={"color": REST, "width": 2})
+        figures.scatter("lines", [x, x], [ends[0], ends[-1]], line={"color": REST, "width": 2})
         for x, ends in enumerate(members)
         if len(ends) > 1
     ]
     empty, full = (
-        scatter("markers", [x for x, *_ in places], [c for _, c, *_ in places]) for places in (outside, inside)
+        figures.scatter("markers", [x for x, *_ in places], [c for _, c, *_ in places]) for places in (outside, inside)
     )
     empty["marker"] = {"size": 9, "color": GRID}
     looks = [contenders[c] for _, c, _ in inside]

@@ -6,21 +6,9 @@ from typing import Any
 import numpy as np
 
 from core.schema import IntArray
+from pages.ui.charts import figures
 from pages.ui.charts.coverage import format_share
-from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import (
-    Figure,
-    annotation,
-    bars,
-    base_figure,
-    fixed_axis,
-    hover_texts,
-    line_label,
-    line_shape,
-    nullable,
-    scatter,
-    task_axis,
-)
+from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
 from pages.ui.theme import REST, WARNING, faint
@@ -52,20 +40,20 @@ def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntAr
     whole_line = {"orientation": "h", "base": low, "width": 1} | opaque
     whole_line |= {"selected": {"marker": {"color": faint(REST, 0.25), "opacity": 1}}}
     marker = {"color": list(colours), "size": 12, "opacity": 1, "line": {"width": 1, "color": "white"}}
-    whisker = {"type": "data", "array": nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5}
+    whisker = {"type": "data", "array": figures.nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5}
     text = {"text": [f"{m:.2f}" if np.isfinite(m) else "not asked" for m in mean], "textposition": "middle left"}
     text |= {"unselected": {"textfont": {"color": REST}}, "hoverinfo": "skip"}
-    mean_places = nullable(np.round(mean, 4))
+    mean_places = figures.nullable(np.round(mean, 4))
     traces = [
-        bars([high - low] * len(places), places, TRANSPARENT, **whole_line, **hover_texts(hover)),
-        scatter("markers", mean_places, places, marker=marker, error_x=whisker, hoverinfo="skip", **opaque),
-        scatter("text", [high] * len(places), places, **text),
+        figures.bars([high - low] * len(places), places, TRANSPARENT, **whole_line, **figures.hover_texts(hover)),
+        figures.scatter("markers", mean_places, places, marker=marker, error_x=whisker, hoverinfo="skip", **opaque),
+        figures.scatter("text", [high] * len(places), places, **text),
     ]
-    return base_figure(
+    return figures.base_figure(
         traces,
         50 + LINE_HEIGHT * max(len(names), 3),
-        xaxis=fixed_axis("mean confidence (1 = sure)", range=[low, high], nticks=6),
-        yaxis=task_axis(places, labels),
+        xaxis=figures.fixed_axis("mean confidence (1 = sure)", range=[low, high], nticks=6),
+        yaxis=figures.task_axis(places, labels),
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 4, "b": 4},
     )
@@ -102,20 +90,25 @@ def allocation(
     share = np.round(100 * shares, 2)
     look = {"stackgroup": "tasks", "line": {"width": 0.8, "color": "rgba(255, 255, 255, 0.75)"}, "hoverinfo": "skip"}
     areas = [
-        scatter("lines", x.tolist(), nullable(one), fillcolor=colour, **look)
+        figures.scatter("lines", x.tolist(), figures.nullable(one), fillcolor=colour, **look)
         for one, colour in zip(share, colours, strict=True)
     ]
     touch = [_hover_bars(*one, x) for one in zip(names, counts, share, strict=True)]
     end = float(x[-1]) if len(x) else 100.0
     percent = 100 * budget / rows
     place = {"across": percent / end, "x": percent, "y": 1, "yref": "y domain", "yanchor": "bottom", "xshift": 0}
-    label = line_label(f"budget {format_share(percent / 100)}", **place)
-    return base_figure(
+    label = figures.line_label(f"budget {format_share(percent / 100)}", **place)
+    return figures.base_figure(
         [*areas, *touch],
         HEIGHT,
-        xaxis=fixed_axis("budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False),
-        yaxis=fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
-        shapes=[line_shape(x=percent, color="#FFFFFF", width=4), line_shape(x=percent, color=WARNING, width=2)],
+        xaxis=figures.fixed_axis(
+            "budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False
+        ),
+        yaxis=figures.fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
+        shapes=[
+            figures.line_shape(x=percent, color="#FFFFFF", width=4),
+            figures.line_shape(x=percent, color=WARNING, width=2),
+        ],
         annotations=[label, *_band_names(names, x, share, colours)],
         bargap=0,
         showlegend=False,
@@ -131,7 +124,7 @@ def _hover_bars(name: str, counts: IntArray, share: Values, x: Values) -> dict[s
     text = f"<b>{escape_label(name, 60)}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}} % of the subset"
     hover = {"hovertemplate": f"{text}<br>at a budget of %{{customdata[1]:.3g}} %<extra></extra>"}
     hover |= {"customdata": data, "hoverlabel": {"namelength": 0}}
-    return bars(middles, nullable(share), TRANSPARENT, width=widths, **hover)
+    return figures.bars(middles, figures.nullable(share), TRANSPARENT, width=widths, **hover)
 
 
 def _band_names(names: Sequence[str], x: Values, share: Values, colours: Sequence[str]) -> list[dict[str, Any]]:
@@ -143,10 +136,9 @@ def _band_names(names: Sequence[str], x: Values, share: Values, colours: Sequenc
     labels = []
     for name, top, thickness, colour in zip(names, tops[:, place], share[:, place], colours, strict=True):
         if thickness >= 100 * MIN_BAND:
-            labels.append(
-                annotation(escape_label(name, 44), x=float(x[place]), y=float(top - thickness / 2), yanchor="middle",
-                     font={"size": 11, "color": text_colour(colour)})
-            )  # fmt: skip
+            at = {"x": float(x[place]), "y": float(top - thickness / 2), "yanchor": "middle"}
+            font = {"size": 11, "color": text_colour(colour)}
+            labels.append(figures.annotation(escape_label(name, 44), font=font, **at))
     return labels
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core.schema import IntArray
 from pages.ui.charts import entropy_shift, figures
-from pages.ui.charts.histogram import Figure
+from pages.ui.charts.figures import Figure
 from pages.ui.data import bins, planes
 from pages.ui.data.bins import Values
 

@@ -12,8 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from core.schema import BoolArray, IntArray
-from pages.ui.charts.figures import escape_label
-from pages.ui.charts.histogram import Figure, base_figure, scatter
+from pages.ui.charts.figures import Figure, base_figure, escape_label, scatter
 from pages.ui.charts.raster import SIDE, encode_png
 from pages.ui.charts.scales import format_number
 from pages.ui.data import bins
