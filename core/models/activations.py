@@ -69,8 +69,7 @@ class ActivationObserver:
         with ExitStack() as hooks:
             for name in self._on:
                 down = network.base_model.get_submodule(name)
-                handle = down.register_forward_pre_hook(partial(self._record, record, name))
-                hooks.callback(handle.remove)
+                hooks.callback(down.register_forward_pre_hook(partial(self._record, record, name)).remove)
             yield record
 
     def _record(self, record: BatchRecord, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -78,12 +78,8 @@ class ForwardPass:
         self._observers = tuple(observers)
         self._shares = not any(r.every_token for r in observers) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)
-        self.columns: dict[str, pa.DataType] = {
-            "nll": pa.float32(),
-            "entropy": pa.float32(),
-            "prompt_embedding": vector,
-            "response_embedding": vector,
-        }
+        self.columns: dict[str, pa.DataType] = dict.fromkeys(("nll", "entropy"), pa.float32())
+        self.columns |= dict.fromkeys(("prompt_embedding", "response_embedding"), vector)
         for observer in self._observers:
             self.columns |= observer.columns
 

@@ -131,14 +131,9 @@ class HiddenStateSums:
         width = max(len(t) for t in tokens)
         mask = np.concatenate([column >= 0, np.ones((len(rows), width), np.bool_)], axis=1).astype(np.int64)
         positions = lengths[:, None] + np.arange(width)
-        rest = self._run(
-            tokens,
-            weights,
-            past_key_values=cache,
-            use_cache=True,
-            attention_mask=torch.from_numpy(mask).to(device),
-            position_ids=torch.from_numpy(positions).to(device),
-        )
+        more = {"attention_mask": mask, "position_ids": positions}
+        inputs = {name: torch.from_numpy(x).to(device) for name, x in more.items()}
+        rest = self._run(tokens, weights, past_key_values=cache, use_cache=True, **inputs)
         return np.asarray(cached.sums[place] + rest, np.float32)
 
     @torch.inference_mode()

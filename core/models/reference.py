@@ -75,9 +75,8 @@ def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
     if not (folder / "config.json").is_file():
         raise ModelError(f"Model {name!r}: {folder} has no config.json, so it is not a model folder.")
     size = sum(p.stat().st_size for p in weight_files(folder))
-    paths = sorted({p for pattern in REVISION_FILES for p in folder.glob(pattern) if p.is_file()})
     digest = hashlib.sha256()
-    for path in paths:
+    for path in sorted({p for pattern in REVISION_FILES for p in folder.glob(pattern) if p.is_file()}):
         stat = path.stat()
         digest.update(f"{path.name}\0{_file_hash(path, stat.st_size, stat.st_mtime_ns)}\0".encode())
     actual = digest.hexdigest()[:32]

@@ -80,8 +80,10 @@ class Endpoint:
             wait = self._back_off * 2**attempt * (1 - random() / 2)
             try:
                 response = self._client.post(f"{self.url}{path}", json=body)
+            except ReadTimeout:
+                failure = f"gives no answer within {self._served.timeout:g} seconds"
             except HTTPError as error:
-                failure = self._describe_failure(error)
+                failure = f"cannot be reached ({type(error).__name__})"
             else:
                 if response.status_code not in RETRY_STATUSES:
                     return self._check_response(response, body)
@@ -93,11 +95,6 @@ class Endpoint:
             f"Server {self.url} {failure}, {attempt + 1} times in a row. See that it runs and what its log says, ask "
             "it for less at once, and run the same command again: what is finished is kept."
         )
-
-    def _describe_failure(self, error: HTTPError) -> str:
-        if isinstance(error, ReadTimeout):
-            return f"gives no answer within {self._served.timeout:g} seconds"
-        return f"cannot be reached ({type(error).__name__})"
 
     def _retry_after(self, response: Response) -> float:
         """Return the seconds in the Retry-After header; 0 if there is none."""

@@ -11,7 +11,6 @@ A folder is complete or absent. An epoch is written before any checkpoint of a l
 checkpoint already has every earlier epoch and will recompute the later ones.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,13 +108,8 @@ def _weight_errors(folder: Path) -> Iterator[None]:
 
 def sync_files(folder: Path) -> None:
     """Flush all files under the folder to disk, before the folder gets its final name."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            sync_files(path)
-            continue
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    sync_folder(folder)
+    for path in (*folder.rglob("*"), folder):
+        sync_folder(path)  # a file is flushed in the same way
 
 
 @dataclass(frozen=True)
