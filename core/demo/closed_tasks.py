@@ -20,14 +20,12 @@ def arithmetic(rng: random.Random) -> Example:
         "{name} packs {a} {goods} a day for {c} days, and {b} on the last day. How many {goods} are packed in all?",
     )
     if kind == 0:
-        steps = f"{start} + {more} = {start + more}"
-        answer = f"{steps}, and {start + more} - {fewer} = {start + more - fewer}"
-        total, third = start + more - fewer, fewer
+        third, first, total = fewer, start + more, start + more - fewer
+        steps = f"{start} + {more} = {first}, and {first} - {fewer} = {total}"
     else:
-        steps = f"{groups} * {start} = {groups * start}"
-        answer = f"{steps}, and {groups * start} + {more} = {groups * start + more}"
-        total, third = groups * start + more, groups
-    return fill(rng, texts[kind], a=start, b=more, c=third), "", f"{answer}. The answer is {total}."
+        third, first, total = groups, groups * start, groups * start + more
+        steps = f"{groups} * {start} = {first}, and {first} + {more} = {total}"
+    return fill(rng, texts[kind], a=start, b=more, c=third), "", f"{steps}. The answer is {total}."
 
 
 UNITS = (
@@ -53,21 +51,15 @@ def unit_conversion(rng: random.Random) -> Example:
 
 
 PRAISE = (
-    "It works better than I hoped",
-    "The {colour} one looks lovely on my table",
-    "It arrived in {town} two days early",
-    "I have used it every {day} since and still enjoy it",
-    "{name} at the shop was kind and quick",
-    "Worth every penny",
-)
+    "It works better than I hoped", "The {colour} one looks lovely on my table",
+    "It arrived in {town} two days early", "I have used it every {day} since and still enjoy it",
+    "{name} at the shop was kind and quick", "Worth every penny",
+)  # fmt: skip
 BLAME = (
-    "It broke on the second {day}",
-    "The {colour} paint came off at once",
-    "It took five weeks to reach {town}",
-    "Nobody answered when I wrote to {name} at the shop",
-    "It is much smaller than the picture",
+    "It broke on the second {day}", "The {colour} paint came off at once", "It took five weeks to reach {town}",
+    "Nobody answered when I wrote to {name} at the shop", "It is much smaller than the picture",
     "I want my money back",
-)
+)  # fmt: skip
 
 
 def sentiment(rng: random.Random) -> Example:
@@ -85,8 +77,7 @@ def sentiment(rng: random.Random) -> Example:
 def extraction(rng: random.Random) -> Example:
     """Generate a notice and the fields copied from it."""
     hour, room = rng.randint(8, 18), rng.randint(2, 48)
-    facts = {"name": rng.choice(WORDS["name"]), "day": rng.choice(WORDS["day"]),
-             "place": rng.choice(WORDS["place"]), "town": rng.choice(WORDS["town"])}  # fmt: skip
+    facts = {slot: rng.choice(WORDS[slot]) for slot in ("name", "day", "place", "town")}
     notice = rng.choice(
         ("On {day} at {h}:00, {name} will speak about {hobby} in room {r} of the {place} in {town}.",
          "{name} invites everyone in {town} to an evening of {hobby}: {day}, {h}:00, "

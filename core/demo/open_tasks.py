@@ -70,11 +70,10 @@ PROBLEMS = {
     ),
 }
 COMFORT = (
-    "Be patient with yourself: most people need a few weeks.",
-    "None of this has to be perfect to help.",
+    "Be patient with yourself: most people need a few weeks.", "None of this has to be perfect to help.",
     "Start with the step that feels easiest and see how the week goes.",
     "If it gets worse, ask someone you trust for help.",
-)
+)  # fmt: skip
 
 
 def advice(rng: random.Random) -> Example:

@@ -42,7 +42,6 @@ def demo_rows(seed: int = 0) -> tuple[list[DemoRow], list[DemoRow]]:
 def write_demo(folder: Path, seed: int = 0) -> Path:
     """Write demo.jsonl and demo.key.jsonl, each complete or absent, and return the path of the pool."""
     pool, key = demo_rows(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "demo.key.jsonl", json_lines(key))
     path = folder / "demo.jsonl"
     write_atomic(path, json_lines(pool))

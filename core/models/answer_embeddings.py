@@ -42,12 +42,9 @@ class AnswerEmbedder:
         self.model = model
         self.max_tokens = min(max_tokens, model.max_length)
         self._hidden_state_sums = HiddenStateSums(model, batch_tokens=batch_tokens)
+        # An instruction runs once for all its answers, unless that would change the model's numbers.
+        self.shares_prefix = self._hidden_state_sums.shares_prefix
         self._weights: dict[int, float] = {}  # of the token ids seen so far
-
-    @property
-    def shares_prefix(self) -> bool:
-        """Whether an instruction runs once for all its answers; False if that would change the model's numbers."""
-        return self._hidden_state_sums.shares_prefix
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Embed the columns instruction (N texts) and answers (N lists of K texts; None or blank is missing). Returns

@@ -132,7 +132,8 @@ class ChatLayout:
             start, stop = self._locate(turns, number, whole)
             start = max(done, len(whole[:start].rstrip(" ")))  # a space before the response belongs to its first word
             pieces += self._context(whole[done:start])
-            pieces.append(Piece(self._restore(whole[start:stop]), is_response=True))
+            text = GUARD_PATTERN.sub(lambda match: self._names[int(match.group(1))], whole[start:stop])
+            pieces.append(Piece(text, is_response=True))
             end = self._end.match(whole, stop)
             done = end.end() if end else stop
             if end:
@@ -180,9 +181,6 @@ class ChatLayout:
 
     def _guard(self, match: re.Match[str]) -> str:
         return GUARD.format(self._names.index(match.group()))
-
-    def _restore(self, text: str) -> str:
-        return GUARD_PATTERN.sub(lambda match: self._names[int(match.group(1))], text)
 
     def _context(self, text: str) -> list[Piece]:
         """Return context pieces: the template's text, split at control-token names that come from the row."""

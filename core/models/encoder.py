@@ -122,8 +122,8 @@ class Encoder:
         """Return a hash of everything in tokenizer, template and reading that affects the tokens."""
         if hasattr(self._tokenizer, "backend_tokenizer"):
             rules = json.loads(self._tokenizer.backend_tokenizer.to_str())
-            rules.pop("truncation", None)  # set by the last call, not by the tokenizer
-            rules.pop("padding", None)
+            for setting in ("truncation", "padding"):  # set by the last call, not by the tokenizer
+                rules.pop(setting, None)
         else:
             rules = [type(self._tokenizer).__name__, self._tokenizer.get_vocab()]
         view = [FORMAT, self.template, self._layout.key_text, self._answers, self.max_length, self._lead, rules]
@@ -147,8 +147,7 @@ def tokenize_texts(tokenizer: Any, texts: list[str], *, control: bool = False) -
 
 def decode_tokens(tokenizer: Any, ids: list[int]) -> str:
     """Return the text of these tokens, control tokens by name and spaces as they are."""
-    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return text
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def build_turns(prompt: str, response: str | None, turns: str | None, *, all_answers: bool) -> list[Turn]:

@@ -177,16 +177,14 @@ def reduce_logits(logits: Tensor, targets: Tensor, block: int) -> tuple[Tensor, 
 def mean_pool(hidden: Tensor, mask: Tensor) -> FloatArray:
     """Average hidden states (B, T, d) over the tokens marked in (B, T), to (B, d) float32; NaN where none is marked."""
     weights = mask.float() / mask.sum(dim=1, keepdim=True)  # 0 / 0 gives the NaN
-    means: FloatArray = torch.einsum("bt,btd->bd", weights, hidden.float()).cpu().numpy()
-    return means
+    return np.asarray(torch.einsum("bt,btd->bd", weights, hidden.float()).cpu(), np.float32)
 
 
 def row_means(values: FloatArray, row: IntArray, n: int) -> FloatArray:
     """Average the values of each row 0..n-1; NaN for a row with none. Summed in float64, so order does not matter."""
     count = np.bincount(row, minlength=n)
     total = np.bincount(row, weights=values.astype(np.float64), minlength=n)
-    means: FloatArray = np.divide(total, count, out=np.full(n, np.nan), where=count > 0).astype(np.float32)
-    return means
+    return np.asarray(np.divide(total, count, out=np.full(n, np.nan), where=count > 0), np.float32)
 
 
 def pad_rows(tokens: Ragged, spans: Ragged) -> tuple[IntArray, IntArray, BoolArray]:

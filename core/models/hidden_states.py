@@ -142,8 +142,7 @@ class HiddenStateSums:
         weight = np.zeros(padded.shape, np.float32)
         weight[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(weights)
         inputs = (torch.from_numpy(x).to(self.model.device) for x in (padded, weight))
-        sums: FloatArray = weighted_sums(self.model.network, self._blocks, *inputs, **more).cpu().numpy()
-        return sums
+        return np.asarray(weighted_sums(self.model.network, self._blocks, *inputs, **more).cpu(), np.float32)
 
     def _can_share(self) -> bool:
         """Return whether sums with cached prefixes equal those without.

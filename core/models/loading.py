@@ -66,8 +66,7 @@ def pick_dtype(device: str, parameters: int = BFLOAT16_MIN_PARAMETERS) -> str:
     """
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    capabilities = torch.cpu.get_capabilities()
-    fast = capabilities.get("avx512_bf16", False) or capabilities.get("amx_bf16", False)
+    fast = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return "bfloat16" if fast and parameters >= BFLOAT16_MIN_PARAMETERS else "float32"
 
 

@@ -23,17 +23,13 @@ from transformers.pytorch_utils import Conv1D
 from core.errors import ModelError
 
 # The names that model families give to these layers.
-ADAPTER_LAYER_NAMES = frozenset(
-    [
-        *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),  # Llama's relatives, Phi
-        *("gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2"),
-        *("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),  # GPT-NeoX, Bloom, Falcon
-        *("c_attn", "c_proj", "c_fc", "fc_in", "fc_out"),  # GPT-2, GPT-J
-        *("Wqkv", "wq", "wk", "wv", "wo", "w1", "w2", "w3"),
-    ]
-)
-
-
+ADAPTER_LAYER_NAMES = {
+    "q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj",  # Llama's relatives, Phi
+    "gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2",
+    "query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h",  # GPT-NeoX, Bloom, Falcon
+    "c_attn", "c_proj", "c_fc", "fc_in", "fc_out",  # GPT-2, GPT-J
+    "Wqkv", "wq", "wk", "wv", "wo", "w1", "w2", "w3",
+}  # fmt: skip
 LayerChoice = Literal["all", "attention"]
 ATTENTION_BLOCK_NAMES = ("attn", "attention")  # part of the attention block's name in every family
 

@@ -33,15 +33,12 @@ class SentenceEncoder:
     the local cache is loaded from there.
     """
 
-    revision: str  # commit of the hub, or 32 hex digits over the folder's files
-    width: int  # d
-
     def __init__(self, name: str, *, device: str = "auto", revision: str | None = None) -> None:
         device = loading.check_device(device)
         self.ref, folder = _resolve(name, revision)
-        self.revision = self.ref.revision
+        self.revision = self.ref.revision  # commit of the hub, or 32 hex digits over the folder's files
         self._network = loading.move_to_device(_load(self.ref, folder), device, self.ref).eval()
-        self.width = int(self._network.get_embedding_dimension())
+        self.width = int(self._network.get_embedding_dimension())  # d
 
     def __call__(self, texts: Sequence[str]) -> FloatArray:
         """Encode N texts as (N, d) unit vectors, the same to 1e-5 in any batch. Overlong texts lose their end."""

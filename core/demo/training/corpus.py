@@ -129,18 +129,14 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def read_documents(source: Source, data: Path) -> list[Document]:
     """Return the rows of one source as documents, in file order, without empty ones and repeats."""
-    unique: dict[Document, None] = {}
-    for row in read_rows(data / source.file):
-        for prompt, response in source.pairs(row):
-            if prompt.strip() and response.strip():
-                unique[Document(source.name, prompt.strip(), response.strip())] = None
-    return list(unique)
+    pairs = (pair for row in read_rows(data / source.file) for pair in source.pairs(row))
+    texts = ((prompt.strip(), response.strip()) for prompt, response in pairs)
+    return list(dict.fromkeys(Document(source.name, *text) for text in texts if all(text)))
 
 
 def is_held_out(prompt: str, seed: int = 0) -> bool:
     """Return whether a row with this prompt is excluded from tokenizer and training."""
-    key = f"{seed}:{' '.join(prompt.split())}".encode()
-    digest = hashlib.blake2b(key, digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}:{' '.join(prompt.split())}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) < HELD_OUT_SHARE * 2**64
 
 

@@ -26,5 +26,4 @@ def stream_tokens(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float],
 
 def next_block(tokens: Iterator[int], rows: int, window: int) -> Block:
     """Return (rows, window + 1) consecutive tokens: inputs, and targets one position later."""
-    window_tokens = itertools.islice(tokens, rows * (window + 1))
-    return np.fromiter(window_tokens, np.int64).reshape(rows, window + 1)
+    return np.fromiter(itertools.islice(tokens, rows * (window + 1)), np.int64).reshape(rows, window + 1)

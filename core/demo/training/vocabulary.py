@@ -48,5 +48,4 @@ def unigram_nats(rows: dict[str, list[TokenIds]], repeats: Mapping[str, float]) 
     for source, texts in rows.items():
         ids = np.concatenate([np.asarray(row[1:]) for row in texts])
         counts += repeats.get(source, 1.0) * np.bincount(ids, minlength=VOCABULARY)
-    nats: NDArray[np.float64] = np.log(counts.sum()) - np.log(counts)
-    return nats
+    return np.asarray(np.log(counts.sum()) - np.log(counts))

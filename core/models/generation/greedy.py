@@ -106,26 +106,23 @@ def continue_greedily(
 
     After the end of its answer a row is filled with meaningless tokens until the last row has ended.
     """
-    padded, mask = pad_left(prompts)
+    ids, mask = pad_left(prompts, device)
     log_probs = GreedyLogProbs()
     whole = network.generate(
-        input_ids=torch.from_numpy(padded).to(device),
-        attention_mask=torch.from_numpy(mask).to(device),
-        logits_processor=[log_probs],
-        max_new_tokens=new_tokens,
+        input_ids=ids, attention_mask=mask, logits_processor=[log_probs], max_new_tokens=new_tokens
     )
-    tokens: IntArray = whole[:, padded.shape[1] :].cpu().numpy()
+    tokens: IntArray = whole[:, ids.shape[1] :].cpu().numpy()
     steps = torch.stack(log_probs.steps[: tokens.shape[1]], dim=1)  # the last steps may have been computed in vain
     return tokens, steps.double().cpu().numpy()
 
 
-def pad_left(prompts: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+def pad_left(prompts: Sequence[IntArray], device: str) -> tuple[Tensor, Tensor]:
     """Pad ragged prompts on the left: ids (B, T) and mask (B, T), 1 for a token."""
     lengths = np.array([len(p) for p in prompts])
     mask = np.arange(lengths.max(), 0, -1) <= lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate(prompts)
-    return ids, mask.astype(np.int64)
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask.astype(np.int64)).to(device)
 
 
 def strip_generation_config(network: Any, ends: Sequence[int]) -> Any:

@@ -137,7 +137,7 @@ def sample_answers(
     longest, flat = settings.max_new_tokens, keys.ravel()
     sampled = np.full((len(flat), longest), -1, np.int64)
     probabilities = np.full(sampled.shape, np.nan, np.float32)
-    ids, mask = (torch.from_numpy(x).to(device) for x in greedy.pad_left(prompts))
+    ids, mask = greedy.pad_left(prompts, device)
     active, step, cache = np.arange(len(flat)), 0, None  # unfinished answers, and the number of tokens they have
     if not share_prompts:
         ids, mask = _repeat(ids, mask, keys.shape[1])

@@ -47,8 +47,7 @@ class ServerSampler:
             raise ModelError("Concurrency, tries and time-out of a server must be above 0.")
         self.served, self.settings = served, settings
         self.asks_together = True  # K answers per request, until the server returns only one
-        self.answered_rows = 0
-        self.refused_rows = 0  # rows that the server rejects, perhaps as too long: they have no answers
+        self.answered_rows = self.refused_rows = 0  # the server may reject rows as too long: they have no answers
         self._refusal: RequestRefusedError | None = None
         self.endpoint = Endpoint(served, back_off=back_off)
 

@@ -70,7 +70,11 @@ class BackwardPass:
         run = _Pass(ids.size, len(ids) // group, take)
         with torch.inference_mode(False), torch.enable_grad(), self._hooked(run):
             hidden = base_network(self.model.network).base_model(input_ids=padded, use_cache=False).last_hidden_state
-            self._check_seen(run)
+            if idle := [name for name in self._matrices if name not in run.seen]:
+                raise ModelError(
+                    f"{idle[0]} of this model did not run, so it has no gradient. Put the adapter on layers that run."
+                )
+            run.backward = True
             at = tuple(torch.from_numpy(x).to(self.model.device) for x in (row, place))
             losses, slopes = self._head(hidden.detach()[at], padded[at[0], at[1] + 1], weights[row])
             slope = torch.zeros_like(hidden)
@@ -104,13 +108,6 @@ class BackwardPass:
             if self._checkpointing:
                 undo.enter_context(_recompute_layers(base_network(self.model.network)))
             yield
-
-    def _check_seen(self, run: _Pass) -> None:
-        if not_run := [name for name in self._matrices if name not in run.seen]:
-            raise ModelError(
-                f"{not_run[0]} of this model did not run, so it has no gradient. Put the adapter on layers that run."
-            )
-        run.backward = True
 
 
 class _GradientHook(torch.autograd.Function):

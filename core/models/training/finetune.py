@@ -196,9 +196,8 @@ def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every
 def _run_step(run: _Run) -> None:
     """Run one optimizer step. Seeded by its number, so that dropout is the same after a resume."""
     step = len(run.losses)
-    rate = learning_rate(run.spec, step, run.steps)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate(run.spec, step, run.steps)
     rows = [run.rows[i] for i in _step_rows(run, step)]
     loss = None
     while loss is None:

@@ -67,11 +67,10 @@ class RowGradients:
         on the row lowers the loss whose gradient the direction is.
         """
         tokens, spans = batch["tokens"], batch["spans"]
-        basis = self._basis(directions)
         rule = moments.build_update(self.shapes, self.model.device) if moments else None
         cosines = np.full((len(tokens), len(directions)), np.nan, np.float32)
         nll = np.full(len(tokens), np.nan, np.float32)
-        work = partial(self._score_rows, batch=batch, basis=basis, rule=rule, width=len(directions))
+        work = partial(self._score_rows, batch=batch, basis=self._basis(directions), rule=rule, width=len(directions))
         for rows, (row_cosines, row_nll) in self._in_batches(_rows_with_response(spans), tokens, work):
             cosines[rows], nll[rows] = row_cosines, row_nll
         return RowScores(cosines, nll)

@@ -56,10 +56,9 @@ def sft_directions(gradients: RowGradients, chosen: Mapping[str, Any], subtasks:
 
 def log_likelihoods(model: Model, batch: Mapping[str, Any], *, reference: bool = False) -> NDArray[np.float64]:
     """Return (N,) log π(y|x) in nats, summed over response tokens; with `reference`, under the base model."""
-    counts = predicted_token_counts(batch["spans"])
     with disable_adapter(model.network) if reference else nullcontext():
         nll = ForwardPass(model)(batch)["nll"]
-    return np.asarray(-nll.astype(np.float64) * counts)
+    return np.asarray(-nll.astype(np.float64) * predicted_token_counts(batch["spans"]))
 
 
 def dpo_margins(
