@@ -107,10 +107,8 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     method, reading = recipe.method.build(), recipe.reading.reading()
     run = find_run(workspace, pool, method, reading, recipe.seed)
     if run is None:
-        raise RecipeError(
-            f"{method.label} is not measured on this pool with these settings. First run: "
-            f"{measure_command(recipe, workspace)}"
-        )
+        command = measure_command(recipe, workspace)
+        raise RecipeError(f"{method.label} is not measured on this pool with these settings. First run: {command}")
     return run
 
 

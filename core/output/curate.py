@@ -111,20 +111,14 @@ def _task_codes(pool: Pool, measured: Measured) -> IntArray:
 
 
 def write_rows(
-    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, held_out_rows: IntArray
+    recipe: Recipe, pool: Pool, measured: Measured, selection: Selection, out: Path, held_out: IntArray
 ) -> ExportResult:
-    """Write the selected rows as the recipe's export part defines; `held_out_rows` go to the second file."""
+    """Write the selected rows as the recipe's export part defines; `held_out` go to the second file."""
     part = recipe.export
     scores = score_table(recipe.method.build(), measured, selection.order) if part.with_scores else None
+    rows, tasks = selection.rows, measured.task_names()
     return write_selection(
-        pool,
-        selection.rows,
-        out,
-        schema=part.format,
-        scores=scores,
-        rejected=part.rejected,
-        tasks=measured.task_names(),
-        held_out=held_out_rows,
+        pool, rows, out, schema=part.format, scores=scores, rejected=part.rejected, tasks=tasks, held_out=held_out
     )
 
 

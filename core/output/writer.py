@@ -267,6 +267,5 @@ def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
 
 
 def _arrow(name: str, values: NDArray[Any]) -> pa.Array:
-    if name.endswith(".rank"):
-        return pa.array(values, pa.int64(), from_pandas=True)
-    return pa.array(values, from_pandas=True)  # from_pandas: NaN becomes null
+    # from_pandas: NaN becomes null
+    return pa.array(values, pa.int64() if name.endswith(".rank") else None, from_pandas=True)

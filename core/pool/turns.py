@@ -108,10 +108,8 @@ def read_transcript(text: Any) -> list[Turn] | None:
     if not (isinstance(text, str) and _SPEAKER.match(text)):
         return None
     _, *pieces = _SPEAKER.split(text)
-    turns = [
-        {"role": ROLES["human" if speaker == "Human" else "assistant"], "content": content.strip()}
-        for speaker, content in zip(pieces[::2], pieces[1::2], strict=True)
-    ]
+    spoken = zip(pieces[::2], pieces[1::2], strict=True)
+    turns = [{"role": ROLES[speaker.lower()], "content": content.strip()} for speaker, content in spoken]
     return turns[:-1] if not turns[-1]["content"] else turns
 
 
@@ -122,8 +120,5 @@ def read_history(value: Any, name: str) -> list[Turn]:
     pairs = parse_list(value)
     if pairs is None or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
         raise UnusableRow(f"'{name}' is no list of [question, answer] pairs")
-    return [
-        {"role": role, "content": read_text(text, name)}
-        for pair in pairs
-        for role, text in zip(("user", "assistant"), pair, strict=True)
-    ]
+    turns = [turn for question, answer in pairs for turn in (("user", question), ("assistant", answer))]
+    return [{"role": role, "content": read_text(text, name)} for role, text in turns]

@@ -22,19 +22,8 @@ from core.schema import FieldMap
 
 MAX_SET_ASIDE_CHARS = 400  # stored of the text of a row set aside
 
-ROW_SCHEMA = pa.schema(
-    [
-        ("line", pa.int64()),
-        ("hash", pa.string()),
-        ("prompt", pa.string()),
-        ("response", pa.string()),
-        ("task", pa.string()),
-        ("turns", pa.string()),
-        ("original", pa.string()),
-        ("prompt_chars", pa.int32()),
-        ("response_chars", pa.int32()),
-    ]
-)
+_TEXTS, _COUNTS = ("hash", "prompt", "response", "task", "turns", "original"), ("prompt_chars", "response_chars")
+ROW_SCHEMA = pa.schema({"line": pa.int64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(_COUNTS, pa.int32())})
 # Needed of all rows together, after the last one: hash, text digest, the user's own id.
 KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
 SET_ASIDE_SCHEMA = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])

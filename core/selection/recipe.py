@@ -221,22 +221,15 @@ def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Me
     """Apply pins, threshold and budget to an order."""
     pins = [Pin(p.id, p.side, p.reason) for p in recipe.pins]
     pinned_in, pinned_out = locate_pins(pool, pins)
-    pinned = apply_pins(order, pinned_in, pinned_out)
+    pinned, n = apply_pins(order, pinned_in, pinned_out), len(pinned_in)
     limit = None
     if recipe.threshold is not None:
         values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
         if values is None:
             raise RecipeError(f"threshold: {method.label} has no score to compare with {recipe.threshold:g}.")
-        after = pinned.rows[len(pinned_in) :]
-        limit = len(pinned_in) + threshold_length(after, values, method.prefer, recipe.threshold)
-    return select_prefix(
-        pinned,
-        Budget.parse(recipe.budget),
-        response_tokens=measured.need("response_tokens"),
-        pool_id=pool.fingerprint,
-        n_pinned=len(pinned_in),
-        limit=limit,
-    )
+        limit = n + threshold_length(pinned.rows[n:], values, method.prefer, recipe.threshold)
+    budget, tokens = Budget.parse(recipe.budget), measured.need("response_tokens")
+    return select_prefix(pinned, budget, response_tokens=tokens, pool_id=pool.fingerprint, n_pinned=n, limit=limit)
 
 
 def score_columns(method: Method, measured: Measured) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ so the same prompt has the same text in both. Responses are not searched for spe
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -107,11 +107,7 @@ class PairReader:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._view = RowReader(shape.fields)
-        readers: dict[str, Callable[[dict[str, Any]], Iterator[Pair | str]]] = {
-            "standard": self._read_texts,
-            "answers": self._read_index_pairs,
-            "votes": self._read_votes,
-        }
+        readers = {"standard": self._read_texts, "answers": self._read_index_pairs, "votes": self._read_votes}
         self._read = readers.get(shape.name, self._read_conversations)
 
     def __call__(self, row: dict[str, Any]) -> Iterator[Pair | str]:
