@@ -11,16 +11,22 @@ class Column:
     """One column in words: its name, unit, and what its two ends mean."""
 
     label: str
-    unit: str = ""
     low: str = "low values"  # what a low value means
     high: str = "high values"
     help: str = ""  # formula or source
+    unit: str = ""
     identifier: bool = False  # its numbers name groups and are no amounts
 
     @property
     def title(self) -> str:
         """Label and unit, for an axis."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
+
+
+def group_column(label: str, group: str, meaning: str) -> Column:
+    """Return the column of numbers that name groups of rows, the largest 0."""
+    text = f"A number that names {meaning}, 0 = the largest: a label, no amount."
+    return Column(label, f"a large {group}", f"a small {group}", text, identifier=True)
 
 
 NATS = "nats per response token"
@@ -30,34 +36,34 @@ SHARED_SIGNALS: Signals = {
     "tokens": {  # from the tokenizer alone
         "prompt_tokens": Column(
             "Prompt length",
-            "tokens",
             "short prompts",
             "long prompts",
             "Tokens before the response, template included, as the model reads them.",
+            unit="tokens",
         ),
         "response_tokens": Column(
             "Response length",
-            "tokens",
             "short responses",
             "long responses",
             "Tokens of the response, end of turn included, as the model reads it.",
+            unit="tokens",
         ),
         "truncated": Column("truncated"),
     },
     "base": {  # from one forward pass of the base model
         "nll": Column(
             "NLL",
-            NATS,
             "the base model predicts these responses well",
             "these responses surprise the base model: new knowledge, or noise",
             "Mean negative log-likelihood of the response under the base model.",
+            unit=NATS,
         ),
         "entropy": Column(
             "H",
-            NATS,
             "the base model sees hardly any alternative at each token",
             "the base model sees many alternatives at each token",
             "Mean entropy of the base model's next-token distribution over the response.",
+            unit=NATS,
         ),
     },
 }

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.errors import MethodError
 
 FloatArray = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Columns = Mapping[str, NDArray[Any]]
@@ -160,25 +161,20 @@ class Method(Protocol):
     @property
     def needs(self) -> tuple[str, ...]:
         """Return the signals to measure (core.measurement.all_signals)."""
-        ...
 
     @property
     def ranks_by(self) -> str:
         """The column the order follows (of `scores` or of Measured)."""
-        ...
 
     @property
     def prefer(self) -> Prefer:
         """The end of that column that is selected first."""
-        ...
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return the method's own score columns, each (N,); NaN for rows without a score."""
-        ...
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Return the `eligible` (N,) rows, best first; the same input gives the same order."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from core.errors import MethodError
-
-IntArray = NDArray[np.int64]
+from core.schema import IntArray
 
 ABSENT = np.uint32(0xFFFFFFFF)  # in a table of fixed width: no active neuron at this place
 CHUNK = 1 << 22  # neurons read at once

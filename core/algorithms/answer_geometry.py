@@ -24,9 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.schema import BoolArray, FloatArray, IntArray
-
-Float64Array = NDArray[np.float64]
+from core.schema import BoolArray, Float64Array, FloatArray, IntArray
 
 CHUNK = 1 << 20  # float64 numbers in memory at once: 8 MiB, a few times over
 CENTRE = "answer_centre"  # the column that `answer_centres` are stored in

@@ -37,15 +37,13 @@ def seat_order(weights: Weights, caps: Sizes) -> IntArray:
     seat = np.arange(len(task)) - np.repeat(np.cumsum(limit) - limit, limit)  # 0, 1, ... within each task
     last = share[task] == 0
     price = (seat + 0.5) / np.where(last, 1.0, share[task])  # low is early
-    order: IntArray = task[np.lexsort((task, price, last))]
-    return order
+    return np.asarray(task[np.lexsort((task, price, last))])
 
 
 def apportion_seats(weights: Weights, caps: Sizes, budget: int) -> IntArray:
     """Return (T,) how many of `budget` seats each task gets; min(budget, Σ caps) in total."""
     within = np.minimum(np.asarray(caps, np.int64), budget)
-    allocated: IntArray = seats_at_budgets(seat_order(weights, within), len(within), [budget])[0]
-    return allocated
+    return np.asarray(seats_at_budgets(seat_order(weights, within), len(within), [budget])[0])
 
 
 def seats_at_budgets(order: IntArray, tasks: int, budgets: Sizes) -> IntArray:

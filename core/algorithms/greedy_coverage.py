@@ -17,7 +17,6 @@ Steps of g are multiples of GRAIN, so their sums are exact in float64 in any ord
 every loss is the gain itself, equal gains are equal, and every machine gives the same order.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,22 +163,6 @@ def marginal_gains(
     return states.weighted_sums(weight, rows)
 
 
-def coverage_curve(
-    states: ActiveNeurons, rows: IntArray, at: Sequence[int] | IntArray, *, g: Growth = "sqrt", tau: float = 1
-) -> Exact:
-    """Return f of the first at[0], at[1], ... of `rows` as a share of f of all rows; any order of rows, `at` ascending.
-
-    NaN if no row has an active neuron. Reads each row once, for any number of lengths.
-    """
-    height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
-    counts = np.zeros(states.neurons, np.int64)
-    covered = np.empty(len(at))
-    for place, (start, stop) in enumerate(zip([0, *at[:-1]], at, strict=True)):
-        counts += states.counts(rows[start:stop])
-        covered[place] = height[counts].sum()
-    return covered / (total_coverage(states, g=g, tau=tau) or np.nan)
-
-
 def total_coverage(states: ActiveNeurons, *, g: Growth = "sqrt", tau: float = 1) -> float:
     """Compute f of all rows."""
     height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
@@ -210,8 +193,7 @@ class _Search:
         if len(sizes) and sizes.max() >= MAX_ACTIVE:
             raise MethodError(
                 f"Coverage: a row has {sizes.max():,} neurons on, and at most {MAX_ACTIVE - 1:,} can be "
-                "counted exactly. "
-                "Choose a smaller share of neurons."
+                "counted exactly. Choose a smaller share of neurons."
             )
         self._states, self._step = states, np.append(step, 0.0)
         self._count = np.zeros(states.neurons, np.int64)
@@ -219,9 +201,8 @@ class _Search:
         self._bound = sizes * self._step[0]
         self._rows_by_neuron, self._starts = rows_by_neuron(states)
         self._evaluated = self._pushed = 0  # neurons read while evaluating gains, and while pushing losses
-        self._last_evaluated = np.zeros(
-            min(1, len(states)), np.int64
-        )  # rows evaluated for the last selection that needed it
+        # rows evaluated for the last selection that needed it
+        self._last_evaluated = np.zeros(min(1, len(states)), np.int64)
         self._max_batch = max(1, CHUNK * len(states) // max(1, len(states.indices)))
 
     def left(self) -> IntArray:

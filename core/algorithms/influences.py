@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
+from core.schema import FloatArray, IntArray
+
 Objective = Literal["preference", "sft"]
 
 
@@ -33,18 +32,13 @@ class Influences:
 
     def of(self, target: str, objective: Objective) -> FloatArray:
         """Return (N, S) influence on each sub-task of one target."""
-        start = 0
-        for name, subtasks in self.subtasks.items():
-            if name == target:
-                values: FloatArray = getattr(self, objective)[:, start : start + len(subtasks)]
-                return values
-            start += len(subtasks)
-        raise KeyError(target)
+        width, before = len(self.subtasks[target]), list(self.subtasks.values())[: self.targets.index(target)]
+        start = sum(map(len, before))
+        return np.asarray(getattr(self, objective)[:, start : start + width])
 
     def best(self, target: str, objective: Objective) -> FloatArray:
         """Return (N,) the highest influence over a target's sub-tasks."""
-        values: FloatArray = self.of(target, objective).max(axis=1)
-        return values
+        return np.asarray(self.of(target, objective).max(axis=1))
 
 
 def round_robin(orders: Sequence[IntArray]) -> IntArray:

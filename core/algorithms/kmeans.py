@@ -15,9 +15,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.schema import FloatArray, IntArray
 
-MAX_FULL_PASS = (
-    1 << 23
-)  # distances to centres in one pass; mini-batches beyond it, such as 52 k vectors and 160 clusters
+# distances to centres in one pass; mini-batches beyond it, such as 52 k vectors and 160 clusters
+MAX_FULL_PASS = 1 << 23
 STARTS = 3  # seeded starts, the best wins; one for mini-batches, where more gain nothing
 BATCH_ROWS = 4096
 
@@ -65,8 +64,7 @@ def count_distinct(vectors: FloatArray, enough: int) -> int:
 def unit_vectors(vectors: FloatArray) -> FloatArray:
     """Return (N, d) each vector divided by its length; a zero vector is unchanged."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: FloatArray = vectors / np.maximum(length, np.float32(1e-30))
-    return scaled
+    return np.asarray(vectors / np.maximum(length, np.float32(1e-30)))
 
 
 def centred_unit_vectors(embeddings: NDArray[np.floating]) -> FloatArray:

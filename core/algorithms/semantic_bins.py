@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from core.algorithms.kmeans import kmeans, number_by_size
 from core.errors import MethodError
-from core.schema import FloatArray, IntArray
+from core.schema import Float64Array, FloatArray, IntArray
 
 ROWS_PER_BIN = 50
 MAX_BINS = 1000  # default limit
-
-Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +101,7 @@ def _merge_costs(centre: Float64Array, size: Float64Array, place: int) -> Float6
     present = np.isfinite(size)
     present[place] = False
     weight = np.divide(size * size[place], size + size[place], out=np.full(len(size), np.inf), where=present)
-    costs: Float64Array = np.multiply(weight, squares, out=weight, where=present)
-    return costs
+    return np.asarray(np.multiply(weight, squares, out=weight, where=present))
 
 
 def _means(values: FloatArray, labels: IntArray) -> Float64Array:

@@ -26,8 +26,7 @@ class Allocation:
     def shares(self) -> NDArray[Any]:
         """Shares (T, H) among the rows that have a task. Each column sums to 1; NaN if no row has a task."""
         total = self.counts.sum(axis=0)
-        shares: NDArray[Any] = self.counts / np.where(total, total, np.nan)
-        return shares
+        return np.asarray(self.counts / np.where(total, total, np.nan))
 
 
 def count_allocation(rows: IntArray, codes: IntArray, tasks: int, at: IntArray) -> Allocation:

@@ -50,8 +50,7 @@ def compute_overlap(a: IntArray, b: IntArray, sizes_a: IntArray, sizes_b: IntArr
 def jaccard(shared: Shares | IntArray, sizes_a: IntArray, sizes_b: IntArray) -> Shares:
     """Return |A ∩ B| / |A ∪ B| from |A ∩ B|, |A| and |B|, arrays of one shape; NaN for two empty sets."""
     union = np.asarray(sizes_a + sizes_b - shared, np.float64)
-    share: Shares = np.divide(shared, union, out=np.full(union.shape, np.nan), where=union > 0)
-    return share
+    return np.asarray(np.divide(shared, union, out=np.full(union.shape, np.nan), where=union > 0))
 
 
 def expected_overlap(common: Any, n_a: Any, n_b: Any, a: IntArray, b: IntArray) -> tuple[Shares, Shares, Shares]:

@@ -102,8 +102,7 @@ def interpolate(at: IntArray, shares: NDArray[Any], k: float) -> NDArray[Any]:
     """Interpolate curves (..., A) that start at 0 at length k, on a √k scale where they are nearly straight."""
     x, start = np.sqrt(np.append(0, at)), np.zeros((*shares.shape[:-1], 1))
     curves = np.concatenate([start, shares], axis=-1).reshape(-1, len(x))
-    values: NDArray[Any] = np.array([np.interp(np.sqrt(k), x, curve) for curve in curves]).reshape(shares.shape[:-1])
-    return values
+    return np.array([np.interp(np.sqrt(k), x, curve) for curve in curves]).reshape(shares.shape[:-1])
 
 
 def find_length(at: IntArray, shares: NDArray[Any], share: float) -> float:

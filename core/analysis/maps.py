@@ -135,8 +135,7 @@ def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: i
 
 def load_map_facts(workspace: Workspace, source: EmbeddingSource, seed: int) -> Mapping[str, Any]:
     """Load facts about stored coordinates: `share` of variance in each of the two PCA axes; rows `placed`."""
-    about: dict[str, Any] = read_json(map_folder(workspace, source, seed) / ABOUT)
-    return about
+    return dict(read_json(map_folder(workspace, source, seed) / ABOUT))
 
 
 def make_map(
@@ -149,13 +148,9 @@ def make_map(
         return folder
     with Stages(workspace, report).locked(f"map-{folder.name}-{layout}", "Another worker makes the same map."):
         rows, placed, axes = project_source(source, seed, report)
-        about = {
-            "share": axes.share[:2].tolist(),
-            "placed": len(rows),
-            "laid": min(len(rows), projection.MAX_UMAP_ROWS),
-        }
         write_json(folder / "spec.json", _spec(source, seed))
-        write_json(folder / ABOUT, about)
+        facts = {"placed": len(rows), "laid": min(len(rows), projection.MAX_UMAP_ROWS)}
+        write_json(folder / ABOUT, {"share": axes.share[:2].tolist()} | facts)
         _save_layout(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
         if "umap" in missing and not (folder / "umap.npy").exists():
             report.stage("Laying out the map (UMAP)", rows=0, work=100)
@@ -208,8 +203,7 @@ class _Blocks:
 
     def __iter__(self) -> Iterator[tuple[IntArray, NDArray[np.float16]]]:
         for part, rows in enumerate(self.parts.plan):
-            column = self.parts.read(part, [self.column])[self.column].combine_chunks()
-            yield rows, np.asarray(column.flatten()).reshape(len(column), column.type.list_size)
+            yield rows, self.parts.values(part, self.column)
 
     def sample(self, seed: int) -> NDArray[np.float16]:
         """Return a seeded sample of the embeddings that exist, to fit axes to."""
@@ -221,5 +215,4 @@ class _Blocks:
         present = np.isfinite(vectors).all(axis=1)
         if not present.any():
             raise WorkspaceError(f"{self.source.folder}: no row has a {self.source.kind} embedding to lay out.")
-        sample: NDArray[np.float16] = vectors[present][np.argsort(rows[present])]
-        return sample
+        return np.asarray(vectors[present][np.argsort(rows[present])])

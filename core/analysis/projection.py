@@ -70,11 +70,6 @@ def fit_axes(vectors: NDArray[np.floating], *, seed: int, width: int = WIDTH) ->
     return PrincipalAxes(centre, pca.mean_, np.ascontiguousarray(pca.components_.T), share.astype(np.float32))
 
 
-def pca_layout(vectors: NDArray[np.floating], *, seed: int) -> FloatArray:
-    """Return (N, 2) coordinates of (N, d) embeddings on their first two axes; the second is 0 if there is only one."""
-    return first_two_axes(fit_axes(vectors, seed=seed, width=2).project(vectors))
-
-
 def first_two_axes(placed: FloatArray) -> FloatArray:
     """Return the first two of (N, W) columns as (N, 2), padded with 0."""
     if placed.shape[1] >= 2:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from core.algorithms.activation_clusters import activation_clusters
-from core.columns import Column, Signals
+from core.columns import Column, Signals, group_column
 from core.errors import WorkspaceError
 from core.measurement.activation_files import has_activations, read_activations
 from core.measurement.measurement import Measurement, Result, Work
@@ -27,20 +27,12 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         "activations": {
             "coverage_gain": Column(
                 "Coverage gain",
-                "",
                 "what these switch on was covered by rows chosen before them: repeats",
                 "these switched on most that the rows chosen before them had not: they add most variety",
                 "f of the rows up to and with this one less f without it, in the greedy order over the "
                 "model's neurons.",
             ),
-            "activation_cluster": Column(
-                "Activation cluster",
-                "",
-                "a large cluster",
-                "a small cluster",
-                "A number that names a group of rows with like neurons on, 0 = the largest: a label, no amount.",
-                identifier=True,
-            ),
+            "activation_cluster": group_column("Activation cluster", "cluster", "a group of rows with like neurons on"),
         }
     }
 
@@ -60,20 +52,16 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         clusters = about | {"kind": "clusters", "k": method.clusters, "seed": seed}
         gain, cluster = self.signals["activations"]
         n = len(stages.pool)
-        gains = stages.once(
-            greedy,
-            n,
-            [gain],
-            "Putting rows in order by coverage",
-            lambda _, on: {gain: method.gains(neurons, rows, on_pick=on)},
-        )[1][0]
-        codes = stages.once(
+        _, gains = stages.once(
+            greedy, n, gain, "Putting rows in order by coverage", lambda _, on: method.gains(neurons, rows, on_pick=on)
+        )
+        _, codes = stages.once(
             clusters,
             n,
-            [cluster],
+            cluster,
             "Grouping rows by activations",
-            lambda _, on: {cluster: activation_clusters(neurons, rows, method.clusters, seed=seed, on_part=on)},
-        )[1][0]
+            lambda _, on: activation_clusters(neurons, rows, method.clusters, seed=seed, on_part=on),
+        )
         return Result({gain: gains, cluster: codes}, {STAGE: folder.name})
 
     def cost(self, method: ActivationCoverage, pool: Pool) -> Work:

@@ -7,13 +7,11 @@
 The parts are removed afterwards: the lists of a large pool are gigabytes.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ABSENT, ActiveNeurons
 from core.workspace.files import atomic_path, read_json, write_array, write_json
@@ -33,13 +31,13 @@ def gather_activations(parts: Parts, n: int) -> None:
     """Write the activations of n pool rows from the parts, with one part at a time in memory; remove the parts."""
     neurons = int(pq.read_schema(parts.path(0)).metadata[NEURONS.encode()]) if parts.plan else 0
     sizes = np.zeros(n, np.int64)
-    for rows, table in _tables(parts):
-        sizes[rows] = (table != ABSENT).sum(axis=1)
+    for part, rows in enumerate(parts.plan):
+        sizes[rows] = (parts.values(part, COLUMN) != ABSENT).sum(axis=1)
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     with atomic_path(parts.folder / INDICES) as temporary:
         whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint32, shape=(int(ends[-1]),))
-        for rows, table in _tables(parts):
-            for row, neurons_on in zip(rows.tolist(), table, strict=True):
+        for part, rows in enumerate(parts.plan):
+            for row, neurons_on in zip(rows.tolist(), parts.values(part, COLUMN), strict=True):
                 whole[ends[row] : ends[row + 1]] = neurons_on[: sizes[row]]
         whole.flush()
         del whole
@@ -55,10 +53,3 @@ def read_activations(folder: Path) -> ActiveNeurons:
     mode: Literal["r"] | None = "r" if ends[-1] else None  # an empty file cannot be mapped
     indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
     return ActiveNeurons(ends, indices, read_json(folder / ABOUT)["neurons"], check=False)
-
-
-def _tables(parts: Parts) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint32]]]:
-    """Yield the rows of each part and their (n, K) active neurons."""
-    for part, rows in enumerate(parts.plan):
-        column = parts.read(part, [COLUMN])[COLUMN].combine_chunks()
-        yield rows, np.asarray(column.flatten()).reshape(len(rows), column.type.list_size)

@@ -19,7 +19,7 @@ import pyarrow as pa
 from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
 from core.algorithms.kmeans import centred_unit_vectors
 from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
-from core.columns import Column, Signals
+from core.columns import Column, Signals, group_column
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
@@ -31,20 +31,20 @@ from core.models.generation.answers import SamplingSettings, answer_table, count
 from core.models.generation.openai_client import ServedModel
 from core.models.generation.server import ServerSampler
 from core.progress import percent_callback
-from core.schema import Columns, FloatArray, IntArray, Pool
+from core.schema import Columns, FloatArray, IntArray, Pool, Progress
 from core.workspace.files import disk_errors, write_array
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
 if TYPE_CHECKING:
     from core.models.answer_embeddings import AnswerLists
-    from core.models.generation.sampler import Sampler
     from core.models.loading import Model
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096
 TRIAL_ROWS, TRIAL_TOKENS = 4, 32  # of the trial answers; longer ones cost in proportion
 MERGES = "merges.npy"
+Embed = Callable[[Sequence[str], "AnswerLists"], FloatArray]  # instructions, their answers -> (n, K, d) unit vectors
 
 
 class DivergenceMeasurement(Measurement[AnswerDivergence]):
@@ -54,39 +54,30 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         "answers": {
             "dispersion": Column(
                 "D, how far apart",
-                "0 = alike",
                 "the model's answers to these are alike",
                 "the model's answers to these lie far apart",
                 "Dispersion: mean squared distance of a row's answers from their mean, as unit vectors.",
+                unit="0 = alike",
             ),
             "anisotropy": Column(
                 "I, directions",
-                "0 = all on one line",
                 "what differs between the answers to these lies on one line: there are two kinds, or one outlier",
                 "the answers to these differ in several directions: each in its own way",
                 "1 − λ₁ / Σ λ of the centred similarities of a row's answers; its most is 1 − 1/(K − 1).",
+                unit="0 = all on one line",
             ),
             "answers_counted": Column(
                 "Answers there",
-                "",
                 "some answers to these are missing: their figures are a little lower",
                 "all answers to these are there",
                 "How many answers of a row were there to be compared.",
             ),
-            "semantic_bin": Column(
-                "Semantic bin",
-                "",
-                "a large bin",
-                "a small bin",
-                "A number that names a group of rows with like instructions, 0 = the largest: a label, no amount.",
-                identifier=True,
-            ),
+            "semantic_bin": group_column("Semantic bin", "bin", "a group of rows with like instructions"),
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "divergence": Column(
             "Divergence",
-            "",
             "the model's answers to these are alike, or differ in one way only",
             "the model's answers to these lie far apart, and in several directions",
             "w · D + (1 − w) · I of the row's answers; w is the weight of D.",
@@ -156,20 +147,15 @@ def _sample(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
     """Sample answers from the base model."""
     settings = sampling_settings(method, seed)
     work = stages.lengths + STEP_COST * method.answers * method.max_new_tokens
-    sampler: Sampler | None = None
+
+    def load() -> Callable[[IntArray], pa.Table]:
+        from core.models.generation.sampler import Sampler
+
+        sampler = Sampler(stages.model(), settings)
+        return lambda rows: answer_table(sampler(_prompt_columns(stages.pool, rows) | stages.tokens.batch(rows)))
+
     spec = stages.model_spec("answers") | asdict(settings)
-    with stages.timed("answers"), stages.open(spec, plan_by_work(work, stages.part_tokens)) as parts:
-        for part, rows in stages.missing([parts], "Sampling answers", work):
-            sampler = sampler or _load_sampler(stages, settings)
-            batch = stages.tokens.batch(rows) | {"ids": _prompt_columns(stages.pool, rows)["id"]}
-            parts.write(part, answer_table(sampler(batch)))
-    return parts
-
-
-def _load_sampler(stages: PoolStages, settings: SamplingSettings) -> "Sampler":
-    from core.models.generation.sampler import Sampler
-
-    return Sampler(stages.model(), settings)
+    return stages.fill(spec, plan_by_work(work, stages.part_tokens), "Sampling answers", load, work)
 
 
 def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
@@ -179,23 +165,20 @@ def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Part
     form: Literal["chat", "completions"] = "completions" if stages.reading.template == "alpaca" else "chat"
     served = ServedModel(method.base_url, method.served_model, form)
     settings = sampling_settings(method, seed)
-    n = len(stages.pool)
+    plan = plan_blocks(len(stages.pool), SERVED_PART_ROWS)
     spec = {"kind": "answers", "pool": stages.pool.fingerprint, "served": served.key_fields} | asdict(settings)
-    with (
-        stages.timed("answers"),
-        stages.open(spec, plan_blocks(n, SERVED_PART_ROWS)) as parts,
-        ServerSampler(served, settings) as server,
-    ):
-        for part, rows in stages.missing([parts], "Asking the server for answers", np.ones(n, np.int64)):
-            columns = _prompt_columns(stages.pool, rows)
-            parts.write(part, answer_table(server(columns | {"ids": columns["id"]})))
-    return parts
+    with ServerSampler(served, settings) as server:
+
+        def ask(rows: IntArray) -> pa.Table:
+            return answer_table(server(_prompt_columns(stages.pool, rows)))
+
+        return stages.fill(spec, plan, "Asking the server for answers", lambda: ask)
 
 
 def _prompt_columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:
-    """Return the columns of these rows that prompts are built from."""
-    columns: dict[str, list[Any]] = pool.rows.select(["id", "prompt", "response", "turns"]).take(rows).to_pydict()
-    return columns
+    """Return the columns of these rows that samplers read."""
+    columns = pool.rows.select(["id", "prompt", "response", "turns"]).take(rows)
+    return dict(columns.rename_columns(["ids", "prompt", "response", "turns"]).to_pydict())
 
 
 def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Parts:
@@ -238,39 +221,33 @@ def _count_all(answers: Parts) -> dict[str, Any]:
 
 def _compute_grams(stages: PoolStages, method: AnswerDivergence, answers: Parts) -> Parts:
     """Store the Gram matrix of each row's answers, and their mean embedding."""
-    embed: Callable[[Sequence[str], AnswerLists], FloatArray] | None = None
-    spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | _embedder_spec(stages, method)
+    embed: Embed | None = None
+    about, load = _find_embedder(stages, method)
+    spec = {"kind": "geometry", "centres": True, "answers": answers.folder.name} | about
     work = np.ones(len(stages.pool), np.int64)
     with stages.timed("geometry"), stages.open(spec, answers.plan) as parts:
         for part, rows in stages.missing([parts], "Embedding the answers", work):
-            embed = embed or _load_embedder(stages, method)
+            embed = embed or load()
             vectors = embed(prompts(stages.pool, rows), answers.read(part, ["answers"])["answers"].to_pylist())
             gram, centre = gram_matrices(vectors).reshape(len(rows), -1), answer_centres(vectors).astype(np.float16)
             parts.write(part, pa.table({"gram": as_column(gram), CENTRE: as_column(centre)}))
     return parts
 
 
-def _embedder_spec(stages: PoolStages, method: AnswerDivergence) -> dict[str, Any]:
-    """Return the part of the stage's key that identifies the embedding model."""
-    if not method.embeddings:
-        return {"revision": stages.ref.revision, "dtype": stages.dtype}
-    from core.models.sentence_encoder import SentenceEncoder
-
-    return {"encoder": SentenceEncoder(method.embeddings, device=stages.reading.device).revision}
-
-
-def _load_embedder(
-    stages: PoolStages, method: AnswerDivergence
-) -> Callable[[Sequence[str], "AnswerLists"], FloatArray]:
-    """Return a function from instructions and their answers to (n, K, d) unit vectors."""
+def _find_embedder(stages: PoolStages, method: AnswerDivergence) -> tuple[dict[str, Any], Callable[[], Embed]]:
+    """Return the part of the stage's key that identifies the embedding model, and a function that loads it."""
     from core.models.answer_embeddings import AnswerEmbedder, encode_answers
     from core.models.sentence_encoder import SentenceEncoder
 
     if method.embeddings:
         encoder = SentenceEncoder(method.embeddings, device=stages.reading.device)
-        return lambda _, answers: encode_answers(encoder, answers)
-    embedder = AnswerEmbedder(stages.model())
-    return lambda instructions, answers: embedder({"instruction": instructions, "answers": answers})["vectors"]
+        return {"encoder": encoder.revision}, lambda: lambda _, answers: encode_answers(encoder, answers)
+
+    def load() -> Embed:
+        embedder = AnswerEmbedder(stages.model())
+        return lambda instructions, answers: embedder({"instruction": instructions, "answers": answers})["vectors"]
+
+    return {"revision": stages.ref.revision, "dtype": stages.dtype}, load
 
 
 # Bins
@@ -281,17 +258,17 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
     made_of, embeddings = prompt_embeddings(stages, method.embeddings)
     count = method.bins_measured or default_bin_count(len(stages.pool))
 
-    def make(folder: Path, _: Any) -> dict[str, Any]:
+    def make(folder: Path, _: Progress) -> IntArray:
         vectors = embeddings().astype(np.float32)
         finite = np.isfinite(vectors).all(axis=1)
         vectors[finite] = centred_unit_vectors(vectors[finite])
         tree = build_bin_tree(vectors, count, seed=seed)
         write_merges(folder, tree.merges)
-        return {"semantic_bin": tree.fine}
+        return tree.fine
 
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
     title = "Grouping instructions into bins"
-    folder, (bins,) = stages.once(spec, len(stages.pool), ["semantic_bin"], title, make, percent=False)
+    folder, bins = stages.once(spec, len(stages.pool), "semantic_bin", title, make, percent=False)
     return bins, folder.name
 
 

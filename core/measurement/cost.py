@@ -75,11 +75,8 @@ def estimate(
         rates = Rates.without_model()
 
     training = rates.seconds_per_token * tokens * sum(work.training for work in works.values())
-    passes, prompting, generating = (
-        trained + base,
-        prompts * rates.seconds_per_prompt,
-        generated * rates.seconds_per_generated,
-    )
+    passes, prompting = trained + base, prompts * rates.seconds_per_prompt
+    generating = generated * rates.seconds_per_generated
     reading_all = rates.seconds_per_token * tokens * passes + len(pool) / TOKENISED_ROWS_PER_SECOND
     gradients = rates.seconds_per_gradient * tokens * epochs
     kinds = ("probe", *([ACTIVATIONS] if activation_options(methods) else []))

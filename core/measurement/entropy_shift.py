@@ -27,34 +27,34 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         "calibrated": {
             "nll_cal": Column(
                 "NLL after warm-up",
-                NATS,
                 "well predicted after the warm-up",
                 "still a surprise after the warm-up",
                 "Mean negative log-likelihood of the response under the calibrated model.",
+                unit=NATS,
             ),
             "entropy_cal": Column(
                 "H after warm-up",
-                NATS,
                 "few alternatives at each token after the warm-up",
                 "many alternatives at each token after the warm-up",
                 "Mean entropy of the calibrated model's next-token distribution over the response.",
+                unit=NATS,
             ),
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "delta_entropy": Column(
             "ΔH",
-            NATS,
             "the model grew less certain on these while it learned (expansion), or gained least certainty",
             "the model grew more certain on these while it learned (compression)",
             "Entropy of the base model minus entropy after the warm-up, mean over the response.",
+            unit=NATS,
         ),
         "delta_nll": Column(
             "ΔNLL",
-            NATS,
             "the warm-up made these much easier to predict: learnt easily",
             "the warm-up made these harder to predict: not learnt",
             "NLL after the warm-up minus NLL of the base model, mean over the response.",
+            unit=NATS,
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {

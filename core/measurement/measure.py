@@ -36,7 +36,22 @@ def measure_all(
     single = expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
     reading = replace(reading, revision=ref.revision)
-    runs = dict(zip(single, _measure_single(pool, single, reading, ref, workspace, seed, report), strict=True))
+    stored = {method: find_run(workspace, pool, method, reading, seed) for method in single}
+    to_measure = [method for method, run in stored.items() if run is None]
+    if not to_measure:
+        report.note("Already measured: nothing to do.")
+    counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
+    common = activation_options(to_measure)
+    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted)
+
+    def stages_for(method: Method) -> PoolStages:
+        """Return the common stages, or new ones for a method with other activation options than the common pass."""
+        own = activation_options([method])
+        if own in (None, common):
+            return stages
+        return PoolStages(pool, reading, ref, workspace, report, activations=own)
+
+    runs = {method: run or _measure_one(stages_for(method), method, seed) for method, run in stored.items()}
     return [combine_runs(m, [runs[part] for part in parts_of(m)]) if parts_of(m) else runs[m] for m in methods]
 
 
@@ -47,35 +62,6 @@ def _find_model(pool: Pool, methods: Sequence[Method], reading: Reading, workspa
         if counted is not None:
             return ModelRef(**counted.model, path="", size_bytes=0)
     return resolve_model(reading.model, reading.revision)
-
-
-def _measure_single(
-    pool: Pool,
-    methods: Sequence[Method],
-    reading: Reading,
-    ref: ModelRef,
-    workspace: Workspace,
-    seed: int,
-    report: Reporter,
-) -> list[Run]:
-    """Return the run of each method: the stored one, else a new measurement."""
-    stored = [find_run(workspace, pool, method, reading, seed) for method in methods]
-    to_measure = [method for method, run in zip(methods, stored, strict=True) if run is None]
-    if not to_measure:
-        report.note("Already measured: nothing to do.")
-    counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
-    common = activation_options(to_measure)
-
-    def stages_for(method: Method) -> PoolStages:
-        """Return the common stages, or new ones for a method with other activation options than the common pass."""
-        own = activation_options([method])
-        if own in (None, common):
-            return stages
-        return PoolStages(pool, reading, ref, workspace, report, activations=own)
-
-    stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted)
-    pairs = zip(methods, stored, strict=True)
-    return [run or _measure_one(stages_for(method), method, seed) for method, run in pairs]
 
 
 def uses_model(method: Method) -> bool:

@@ -129,14 +129,13 @@ class SharedOnly(Measurement[Method]):
     scores: ClassVar[Mapping[str, Column]] = {
         "combined": Column(
             "Combined place",
-            "1 = first for all",
             "the methods together place these low",
             "the methods together place these high",
             "1 − place / rows, where the place is the mean, best or worst one in the methods' orders, as the "
             "rule says.",
+            unit="1 = first for all",
         )
     }
-    work_in_words: ClassVar[Mapping[str, str]] = {}
 
     def run(self, stages: "PoolStages", method: Method, columns: Columns, seed: int) -> Result:
         """Return an empty result: the shared columns suffice."""

@@ -66,29 +66,28 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         "influence": {
             "nll_adapted": Column(
                 "NLL after the adapter",
-                NATS,
                 "well predicted after the LoRA warm-up",
                 "still a surprise after the LoRA warm-up",
                 "Mean negative log-likelihood of the response under the model with the adapter of the last epoch.",
+                unit=NATS,
             )
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "influence": Column(
             "Influence",
-            "cosine",
             "training on these would move the model away from what the target set prefers",
             "training on these would move the model towards what the target set prefers",
-            "Cosine of the row's step with the target's direction, mean over pairs, weighted over checkpoints; "
-            "of several "
-            "sub-tasks the highest.",
+            "Cosine of the row's step with the target's direction, mean over pairs, weighted over checkpoints; of "
+            "several sub-tasks the highest.",
+            unit="cosine",
         ),
         "less": Column(
             "Influence on chosen answers (LESS)",
-            "cosine",
             "training on these would make the target's chosen answers less likely",
             "training on these would make the target's chosen answers more likely",
             "As influence, but the target's loss is that of its chosen answers alone: the control.",
+            unit="cosine",
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
@@ -200,17 +199,15 @@ def _at_checkpoint(
     """Score each row against the directions of every target under one checkpoint; return the parts of each target."""
     plan = plan_by_work(stages.lengths, max(1024, stages.part_tokens // GRADIENT_COST))
     about = state_spec(stages, checkpoint) | {"form": method.form, "momentum": method.momentum}
-    specs = {name: about | {"pairs": pairs.targets.fingerprint} for name, pairs in sets.items()}
+    unique = {pairs.targets.fingerprint: pairs for pairs in sets.values()}  # two names may refer to the same pairs
+    title = f"Influence of each row after epoch {checkpoint.epoch} of {of}"
     with ExitStack() as locks, stages.timed("influence"):
-        # every worker takes locks in the same order; two names may refer to the same pairs
-        prints = sorted({spec["pairs"] for spec in specs.values()})
-        stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in prints}
-        first = {p: next(name for name, spec in specs.items() if spec["pairs"] == p) for p in prints}
+        # every worker takes locks in the same order
+        stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in sorted(unique)}
         for group in _group_by_plan({p: store for p, store in stores.items() if store.missing()}):
-            some = {p: sets[first[p]] for p in group}
-            stage = f"Influence of each row after epoch {checkpoint.epoch} of {of}"
-            _score(stages, method, checkpoint, some, {p: stores[p] for p in group}, stage)
-    return {name: stores[spec["pairs"]] for name, spec in specs.items()}
+            some = {p: unique[p] for p in group}
+            _score(stages, method, checkpoint, some, {p: stores[p] for p in group}, title)
+    return {name: stores[pairs.targets.fingerprint] for name, pairs in sets.items()}
 
 
 def _group_by_plan(stores: Mapping[str, Parts]) -> list[list[str]]:
@@ -228,11 +225,11 @@ def _score(
     checkpoint: "EpochCheckpoint",
     sets: Mapping[str, Pairs],
     stores: Mapping[str, Parts],
-    stage: str,
+    title: str,
 ) -> None:
     """Score the rows of all parts that are missing in any of the stores."""
     score: Callable[[Sides], dict[str, pa.Table]] | None = None
-    for part, rows in stages.missing(list(stores.values()), stage, stages.lengths):
+    for part, rows in stages.missing(list(stores.values()), title, stages.lengths):
         score = score or _load_scorer(stages.model(checkpoint.state), method, checkpoint, sets)
         for name, table in score(stages.tokens.batch(rows)).items():
             if not stores[name].path(part).exists():

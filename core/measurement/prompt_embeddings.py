@@ -33,14 +33,14 @@ def _embed_sentences(stages: PoolStages, name: str) -> tuple[str, Embeddings]:
     encoder = SentenceEncoder(name, device=stages.reading.device)
     n = len(stages.pool)
     spec = {"kind": "sentences", "pool": stages.pool.fingerprint, "of": "prompt", "encoder": encoder.revision}
-    with stages.timed("sentences"), stages.open(spec, plan_blocks(n, SENTENCE_PART_ROWS)) as parts:
-        for part, rows in stages.missing([parts], "Embedding the prompts", np.ones(n, np.int64)):
-            vectors = encoder(prompts(stages.pool, rows))
-            parts.write(part, pa.table({"embedding": as_column(vectors.astype(np.float16))}))
+
+    def embed(rows: IntArray) -> pa.Table:
+        return pa.table({"embedding": as_column(encoder(prompts(stages.pool, rows)).astype(np.float16))})
+
+    parts = stages.fill(spec, plan_blocks(n, SENTENCE_PART_ROWS), "Embedding the prompts", lambda: embed)
     return f"{name}@{encoder.revision}", lambda: parts.column("embedding", n)
 
 
 def prompts(pool: Pool, rows: IntArray) -> list[str]:
     """Return the prompts of these rows, as text."""
-    texts: list[str] = pool.rows["prompt"].take(pa.array(rows)).to_pylist()
-    return texts
+    return list(pool.rows["prompt"].take(pa.array(rows)).to_pylist())

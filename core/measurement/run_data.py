@@ -45,11 +45,8 @@ def load_measured(run: Run) -> Measured:
 
 
 def _load_one(run: Run) -> Measured:
-    return Measured(
-        run.pool_id,
-        run.load_columns(run.columns),
-        {**measurement_of(run.method["name"]).load(run), **_derived_tasks(run)},
-    )
+    artifacts = measurement_of(run.method["name"]).load(run)
+    return Measured(run.pool_id, run.load_columns(run.columns), {**artifacts, **_derived_tasks(run)})
 
 
 def _load_combined(run: Run) -> Measured:

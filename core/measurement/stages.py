@@ -7,7 +7,7 @@
 Torch is imported only where a model runs, so that stored stages can be read without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,10 +142,8 @@ class PoolStages(Stages):
         """The token ids of every row."""
         n = len(self.pool)
         spec = {"kind": "tokens", "pool": self.pool.fingerprint, "encoder": self.encoder.digest}
-        with self.timed("tokens"), self.open(spec, plan_blocks(n, TOKEN_PART_ROWS), mapped=True) as parts:
-            for part, rows in self.missing([parts], "Tokenising", np.ones(n, np.int64)):
-                parts.write(part, self._encode(rows))
-        return Tokens(parts, n)
+        plan = plan_blocks(n, TOKEN_PART_ROWS)
+        return Tokens(self.fill(spec, plan, "Tokenising", lambda: self._encode, mapped=True), n)
 
     def _encode(self, rows: IntArray) -> pa.Table:
         view = self.pool.rows.slice(int(rows[0]), len(rows)).select(["prompt", "response", "turns"])
@@ -173,8 +171,7 @@ class PoolStages(Stages):
     @cached_property
     def lengths(self) -> IntArray:
         """(N,) tokens of each row."""
-        lengths: IntArray = self.counts["prompt_tokens"] + self.counts["response_tokens"]
-        return lengths
+        return np.asarray(self.counts["prompt_tokens"] + self.counts["response_tokens"])
 
     @cached_property
     def part_tokens(self) -> int:
@@ -245,12 +242,12 @@ class PoolStages(Stages):
         """Return NLL and entropy (N,) under a trained state of the model."""
         from core.models.forward_pass import ForwardPass
 
-        forward: ForwardPass | None = None
+        def load() -> Callable[[IntArray], pa.Table]:
+            forward = ForwardPass(self.model(state))
+            return lambda rows: _pass_table(forward(self.tokens.batch(rows)))
+
         spec = self.model_spec("probe") | {"state": state.parent.name}
-        with self.timed("probe"), self.open(spec, plan_by_work(self.lengths, self.part_tokens)) as parts:
-            for part, rows in self.missing([parts], title, self.lengths):
-                forward = forward or ForwardPass(self.model(state))
-                parts.write(part, _pass_table(forward(self.tokens.batch(rows))))
+        parts = self.fill(spec, plan_by_work(self.lengths, self.part_tokens), title, load, self.lengths)
         return {name: parts.column(name, len(self.pool)) for name in SHARED_SIGNALS["base"]}
 
 

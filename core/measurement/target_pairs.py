@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 LENGTH_BIAS = 0.6  # from this share of pairs with the longer answer chosen, length may be what is learnt
 WHOLE = "all pairs"  # the sub-task of a set that names none
 Sides = Mapping[str, list[Any]]
-LIKELIHOODS = ("chosen", "rejected")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,23 +85,20 @@ def measure_likelihoods(
     """Return log-likelihoods (P, 2) of chosen and rejected answers: of the base model, then of each checkpoint."""
     from core.models.training.target_directions import log_likelihoods
 
-    likelihoods, tokens = [], _pair_tokens(pairs)
-    plan = [np.arange(len(pairs.subtasks))]
-    for checkpoint in (None, *checkpoints):
-        spec = state_spec(stages, checkpoint) | {"likelihoods": pairs.targets.fingerprint}
-        with stages.timed("influence"), stages.open(spec, plan) as parts:
-            for part, _ in stages.missing([parts], "Reading the target's pairs", tokens):
-                model = stages.model(checkpoint.state if checkpoint else None)
-                sides = [log_likelihoods(model, side) for side in (pairs.chosen, pairs.rejected)]
-                parts.write(part, pa.table(dict(zip(LIKELIHOODS, map(pa.array, sides), strict=True))))
-        columns = [parts.column(name, len(pairs.subtasks)) for name in LIKELIHOODS]
-        likelihoods.append(np.stack(columns, axis=1))
-    return likelihoods
-
-
-def _pair_tokens(pairs: Pairs) -> IntArray:
+    n, sides = len(pairs.subtasks), {"chosen": pairs.chosen, "rejected": pairs.rejected}
     both = zip(pairs.chosen["tokens"], pairs.rejected["tokens"], strict=True)
-    return np.array([len(a) + len(b) for a, b in both], np.int64)
+    work = np.array([len(chosen) + len(rejected) for chosen, rejected in both], np.int64)
+
+    def measure(checkpoint: "EpochCheckpoint | None") -> NDArray[np.float64]:
+        def read(_: IntArray) -> pa.Table:
+            model = stages.model(checkpoint.state if checkpoint else None)
+            return pa.table({name: log_likelihoods(model, side) for name, side in sides.items()})
+
+        spec = state_spec(stages, checkpoint) | {"likelihoods": pairs.targets.fingerprint}
+        parts = stages.fill(spec, [np.arange(n)], "Reading the target's pairs", lambda: read, work)
+        return np.stack([parts.column(name, n) for name in sides], axis=1)
+
+    return [measure(checkpoint) for checkpoint in (None, *checkpoints)]
 
 
 def describe_targets(
@@ -140,9 +136,9 @@ def target_warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return reasons to doubt influence on these targets, as sentences; `targets`: facts from `describe_targets`."""
     warnings = []
     for one in targets:
-        if max(one["chosen_longer"], 1 - one["chosen_longer"]) >= LENGTH_BIAS:
+        share = max(one["chosen_longer"], 1 - one["chosen_longer"])
+        if share >= LENGTH_BIAS:
             longer = "longer" if one["chosen_longer"] > 0.5 else "shorter"
-            share = max(one["chosen_longer"], 1 - one["chosen_longer"])
             warnings.append(
                 f"{one['name']}: the chosen answer is the {longer} one in {share:.0%} of the pairs, and summed "
                 "log-probabilities see length. Hold the influence against response length."

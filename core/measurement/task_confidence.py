@@ -5,7 +5,7 @@ tasks        labels of the pool; or k-means over embeddings of prompts, from the
 confidence   greedy continuation of up to s prompts per task by the base model, part by part
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,18 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.algorithms.task_clusters import default_task_count, derive_tasks
-from core.columns import Column, Signals
+from core.columns import Column, Signals, group_column
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
 from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.runs import DERIVED, Run, Tasks
 from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.task_confidence import TaskConfidence, mean_by_task, sample_prompts
-from core.schema import Columns, FloatArray, IntArray, Pool
+from core.schema import Columns, FloatArray, IntArray, Pool, Progress
 from core.workspace.files import read_json, write_json
 from core.workspace.parts import plan_by_work
 
 if TYPE_CHECKING:
-    from core.models.generation.greedy import GreedyContinuation
     from core.models.loading import Model
 
 NAMES = "names.json"
@@ -36,19 +35,11 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
 
     signals: ClassVar[Signals] = {
         "tasks": {  # labels of the pool, or derived from embeddings of the prompts
-            "task_code": Column(
-                "Task number",
-                "",
-                "a large task",
-                "a small task",
-                "A number that names a task, 0 = the largest: a label, no amount.",
-                identifier=True,
-            )
+            "task_code": group_column("Task number", "task", "a task")
         },
         "confidence": {
             "confidence": Column(
                 "Confidence",
-                "",
                 "the base model is unsure how to go on after these prompts",
                 "the base model goes on after these prompts without hesitation",
                 "exp of the mean log-likelihood of the base model's own greedy continuation, for the prompts "
@@ -59,21 +50,18 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
     scores: ClassVar[Mapping[str, Column]] = {
         "response_confidence": Column(
             "Response confidence",
-            "",
             "the base model would hardly have given these responses",
             "the base model finds these responses likely",
             "exp of minus the NLL of the pool's response under the base model.",
         ),
         "task_confidence": Column(
             "Task confidence",
-            "",
             "rows of tasks that the base model is unsure of: these get more rows",
             "rows of tasks that the base model is sure of: these get fewer rows",
             "Mean confidence over the prompts of the row's task that were asked; the same for all rows of a task.",
         ),
         "task_weight": Column(
             "Task weight",
-            "",
             "rows of tasks that get a small share of the budget",
             "rows of tasks that get a large share of the budget",
             "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
@@ -158,14 +146,14 @@ def _derive_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tupl
     count = method.derived_tasks or default_task_count(len(stages.pool))
     made_of, embeddings = prompt_embeddings(stages, method.embeddings)
 
-    def make(folder: Path, _: Any) -> dict[str, Any]:
+    def make(folder: Path, _: Progress) -> IntArray:
         tasks = derive_tasks(embeddings(), lambda rows: prompts(stages.pool, rows), count, seed=seed)
         write_json(folder / NAMES, list(tasks.names))
-        return {"task_code": tasks.codes}
+        return tasks.codes
 
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
     title = "Deriving tasks from the prompts"
-    folder, (codes,) = stages.once(spec, len(stages.pool), ["task_code"], title, make, percent=False)
+    folder, codes = stages.once(spec, len(stages.pool), "task_code", title, make, percent=False)
     return codes, Tasks(tuple(read_json(folder / NAMES)), DERIVED, made_of if method.embeddings else "")
 
 
@@ -178,20 +166,16 @@ def measure_confidence(
     work = stages.lengths + STEP_COST * method.new_tokens
     plan = [asked[places] for places in plan_by_work(work[asked], stages.part_tokens)]
     spec = stages.model_spec("confidence") | {"new_tokens": method.new_tokens, "asked": asked.tolist()}
-    continuation: GreedyContinuation | None = None
-    with stages.timed("confidence"), stages.open(spec, plan) as parts:
-        for part, rows in stages.missing([parts], "Continuing prompts of each task", work):
-            continuation = continuation or _continuation(stages, method)
-            table = continuation(stages.tokens.batch(rows))
-            parts.write(part, pa.table({name: pa.array(values) for name, values in table.items()}))
+
+    def load() -> Callable[[IntArray], pa.Table]:
+        from core.models.generation.greedy import GreedyContinuation
+
+        continuation = GreedyContinuation(stages.model(), new_tokens=method.new_tokens)
+        return lambda rows: pa.table(dict(continuation(stages.tokens.batch(rows))))
+
+    parts = stages.fill(spec, plan, "Continuing prompts of each task", load, work)
     n = len(stages.pool)
     if not len(asked):
         return np.full(n, np.nan, np.float32), {"asked": 0, "continued": 0}
     continued = parts.column("continued", n)
     return parts.column("confidence", n), {"asked": len(asked), "continued": int(continued[asked].sum())}
-
-
-def _continuation(stages: PoolStages, method: TaskConfidence) -> "GreedyContinuation":
-    from core.models.generation.greedy import GreedyContinuation
-
-    return GreedyContinuation(stages.model(), new_tokens=method.new_tokens)

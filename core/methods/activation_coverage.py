@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import coverage_gains
-from core.methods.params import BaseMethod, measure_param
+from core.methods.params import BaseMethod, measure_param, number, option
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, IntArray, Measured, Order, Prefer, Progress, ignore_progress
 
@@ -45,24 +45,21 @@ class ActivationCoverage(BaseMethod):
     prefer: ClassVar[Prefer] = "high"  # rows that added most come first
 
     share: float = measure_param(
-        0.01,
+        number(0.01, 0.0001, 0.5, label="Neurons on per layer"),
         "Of each layer's neurons, the share with the highest values that counts as on in a row.",
-        label="Neurons on per layer",
-        within=(0.0001, 0.5),
     )
     tokens: Literal["response", "all"] = measure_param(
-        "response", "A neuron's value is its mean over these tokens. With all of them, rows need no response."
+        option("response"), "A neuron's value is its mean over these tokens. With all of them, rows need no response."
     )
     growth: Literal["sqrt", "once", "capped"] = measure_param(
-        "sqrt",
+        option("sqrt", label="Growth g"),
         "What c rows with the same neuron count for: √c, or 1 however many (once), or c up to τ (capped).",
-        label="Growth g",
     )
     tau: int = measure_param(
-        8, "Rows with the same neuron that count in full. For capped only.", label="Cap τ", within=(1, 1000)
+        number(8, 1, 1000, label="Cap τ"), "Rows with the same neuron that count in full. For capped only."
     )
     clusters: int = measure_param(
-        24, "Groups of rows with like neurons on, by k-means. They change no order.", within=(2, 1000)
+        number(24, 2, 1000), "Groups of rows with like neurons on, by k-means. They change no order."
     )
 
     def candidates(self, states: ActiveNeurons, measured: Measured) -> IntArray:

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.semantic_bins import BinTree
-from core.methods.params import BaseMethod, measure_param, param
+from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
@@ -60,74 +60,59 @@ class AnswerDivergence(BaseMethod):
     prefer: ClassVar[Prefer] = "low"  # rank 0 comes first, whichever end of the scores `pick` names
 
     dispersion_weight: float = param(
-        0.6,
+        number(0.6, 0.0, 1.0, label="Weight of D"),
         "Weight of D, how far apart answers lie; the rest is that of I, in how many directions.",
-        label="Weight of D",
-        within=(0.0, 1.0),
     )
     pick: Literal["top", "middle", "bottom"] = param(
-        "top",
+        option("top", label="Take scores from the"),
         "Which scores to take first inside each bin. Middle and bottom are there to compare with.",
-        label="Take scores from the",
     )
     bins: int = param(
-        0,
+        number(0, 0, 2000, label="Semantic bins"),
         "Semantic bins to take rows from: like ones are merged until so many are left. 0: all that were measured.",
-        label="Semantic bins",
-        within=(0, 2000),
     )
     quota: Literal["webster", "release"] = param(
-        "webster",
+        option("webster", label="Rows per bin"),
         "Webster: bins give rows in proportion to their size, at every budget. Release: the rule of the authors' code.",
-        label="Rows per bin",
     )
     released_rows: int = param(
-        10_000,
+        number(10_000, 1, 10_000_000, label="Released rows B"),
         "The budget B in rows that the release's rule is worked out for. For release only.",
-        label="Released rows B",
-        within=(1, 10_000_000),
     )
     source: Literal["local", "server", "file"] = measure_param(
-        "local",
+        option("local", label="Answers from"),
         "Who answers: the model itself, a server that speaks the OpenAI API, or a file of answers made elsewhere.",
-        label="Answers from",
     )
-    answers: int = measure_param(5, "Answers drawn per instruction.", label="Answers K", within=(2, 20))
+    answers: int = measure_param(number(5, 2, 20, label="Answers K"), "Answers drawn per instruction.")
     temperature: float = measure_param(
-        1.4, "Of the draw: above 1 unlikely words come more often than the model thinks.", within=(0.01, 5.0)
+        number(1.4, 0.01, 5.0), "Of the draw: above 1 unlikely words come more often than the model thinks."
     )
     top_p: float = measure_param(
-        0.9,
+        number(0.9, 0.01, 1.0, label="Top-p"),
         "Each token is drawn from the likeliest that have this probability together.",
-        label="Top-p",
-        within=(0.01, 1.0),
     )
-    max_new_tokens: int = measure_param(256, "Tokens of an answer, at most.", within=(1, 8192))
+    max_new_tokens: int = measure_param(number(256, 1, 8192), "Tokens of an answer, at most.")
     prompt_limit: int = measure_param(
-        0, "Tokens of a prompt that are read, as the release does with 80. 0: all.", within=(0, 100_000)
+        number(0, 0, 100_000), "Tokens of a prompt that are read, as the release does with 80. 0: all."
     )
     embeddings: str = measure_param(
-        "",
+        option("", label="Embeddings by", names="model"),
         "A sentence-transformer (id or folder) to embed answers with. Empty: the scoring model's own hidden states.",
-        label="Embeddings by",
-        names="model",
     )
     base_url: str = measure_param(
-        "",
+        option("", label="Server address", names="server"),
         "Where the server listens, with its /v1. It is sent messages; with the Alpaca template, text. For server only.",
-        label="Server address",
-        names="server",
     )
     served_model: str = measure_param(
-        "", "What the server calls the model. For server only.", label="Model on the server", names="word"
+        option("", label="Model on the server", names="word"), "What the server calls the model. For server only."
     )
     answers_file: str = measure_param(
-        "", "JSONL with an id and generated_answers in each row. For file only.", label="File of answers", names="file"
+        option("", label="File of answers", names="file"),
+        "JSONL with an id and generated_answers in each row. For file only.",
     )
     bins_measured: int = measure_param(
-        0,
+        number(0, 0, 2000),
         "Semantic bins to find by k-means, of which the bins in use are made. 0: one for every 50 rows, 1000 at most.",
-        within=(0, 2000),
     )
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:

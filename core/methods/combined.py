@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import BaseMethod, all_params, measure_param, param
+from core.methods.params import BaseMethod, all_params, measure_param, number, option, param
 from core.methods.ranking import FILTERED, split_eligible
 from core.schema import BoolArray, Columns, Measured, Method, Order, Prefer
 
@@ -51,25 +51,21 @@ class Combined(BaseMethod):
     prefer: ClassVar[Prefer] = "high"  # 1 is first for all members
 
     members: str = measure_param(
-        DEFAULT,
+        option(DEFAULT, names="methods"),
         "The methods, as a JSON list of names, or of objects with name and params. The first one decides ties.",
-        names="methods",
     )
     rule: Literal["rank average", "union", "intersection", "filtered"] = param(
-        "rank average",
+        option("rank average"),
         "By the mean place in all orders, the best place in any, the worst in all, or the first method's order over "
         "rows that every other one has near its top.",
     )
     weights: str = param(
-        "",
+        option("", names="word"),
         "For rank average: one number for each method, with commas between. Empty: all count the same.",
-        names="word",
     )
     keep: float = param(
-        0.5,
+        number(0.5, 0.0, 1.0, label="Top share of the others"),
         "For filtered: the share of every other method's order that the first one may choose from.",
-        label="Top share of the others",
-        within=(0.0, 1.0),
     )
 
     def __post_init__(self) -> None:
@@ -134,8 +130,7 @@ class Combined(BaseMethod):
             value = places[0]
         else:
             value = places.min(axis=0) if self.rule == "union" else places.max(axis=0)
-        sort_key: NDArray[np.float64] = value
-        return sort_key
+        return np.asarray(value)
 
     def _combined_score(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (n,) the combined score, 1 = first; NaN for rows without a rank."""
@@ -215,12 +210,12 @@ def merge_columns(tables: Sequence[Columns]) -> dict[str, NDArray[Any]]:
     A column whose values differ in a later member is prefixed with that member's number (2.delta_nll).
     """
     merged: dict[str, NDArray[Any]] = {}
-    for number, table in enumerate(tables, start=1):
+    for member, table in enumerate(tables, start=1):
         for name, values in table.items():
             if name not in merged:
                 merged[name] = values
             elif not _same(merged[name], values):
-                merged[f"{number}.{name}"] = values
+                merged[f"{member}.{name}"] = values
     return merged
 
 

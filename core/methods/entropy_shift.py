@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import BaseMethod, measure_param, param
+from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import exclusions, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
@@ -52,46 +52,34 @@ class EntropyShift(BaseMethod):
     ranks_by: ClassVar[str] = "delta_entropy"
 
     gamma: float = param(
-        0.1,
+        number(0.1, 0.0, 0.45, label="NLL filter γ"),
         "Share of rows left out at each end of ΔNLL: learnt too easily, or not at all. 0 leaves none out.",
-        label="NLL filter γ",
-        within=(0.0, 0.45),
     )
     pick: Literal["lowest", "middle", "highest"] = param(
-        "lowest",
+        option("lowest", label="Take ΔH from the"),
         "Which ΔH to take first. The paper takes the lowest; middle and highest are there to compare with.",
-        label="Take ΔH from the",
     )
     alpha: float = measure_param(
-        0.1,
+        number(0.1, 0.001, 1.0, label="Warm-up share α"),
         "Share of the rows with a response, drawn at random, that the calibration model is trained on.",
-        label="Warm-up share α",
-        within=(0.001, 1.0),
     )
     rounds: int = measure_param(
-        1,
+        number(1, 1, 3, label="Rounds K"),
         "How often to calibrate. Each further round trains on the rows that the round before would choose.",
-        label="Rounds K",
-        within=(1, 3),
     )
     beta: float = measure_param(
-        0.1,
+        number(0.1, 0.001, 1.0, label="Share for further rounds β"),
         "Share of the pool that a further round trains on. Has no effect with one round.",
-        label="Share for further rounds β",
-        within=(0.001, 1.0),
     )
     learning_rate: float = measure_param(
-        2e-5,
+        number(2e-5, 1e-7, 1e-2),
         "Of the warm-up training. The paper uses 5e-5 for mathematics, 2e-5 in general, 1e-5 for code.",
-        within=(1e-7, 1e-2),
     )
-    epochs: int = measure_param(3, "Passes over the warm-up rows. The paper uses 3 to 10.", within=(1, 20))
-    batch_size: int = measure_param(16, "Rows per training step.", within=(1, 512))
+    epochs: int = measure_param(number(3, 1, 20), "Passes over the warm-up rows. The paper uses 3 to 10.")
+    batch_size: int = measure_param(number(16, 1, 512), "Rows per training step.")
     lora_rank: int = measure_param(
-        0,
+        number(0, 0, 256, label="LoRA rank"),
         "0 trains every weight, as the paper does. Above 0 trains a LoRA adapter of that rank: for large models.",
-        label="LoRA rank",
-        within=(0, 256),
     )
 
     @property

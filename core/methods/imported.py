@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from core.methods.params import BaseMethod, measure_param, param
+from core.methods.params import BaseMethod, measure_param, option, param
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, Measured, Order, Prefer
 
@@ -27,11 +27,12 @@ class Imported(BaseMethod):
     ranks_by: ClassVar[str] = "imported"
 
     field: str = measure_param(
-        "",
+        option("", names="word"),
         "The field of the rows that holds the number, such as ifd_ppl; of a field in a field: metadata.score.",
-        names="word",
     )
-    end: Literal["high", "low", "middle"] = param("high", "Which end of the score is taken first.", label="Take first")
+    end: Literal["high", "low", "middle"] = param(
+        option("high", label="Take first"), "Which end of the score is taken first."
+    )
 
     @property
     def prefer(self) -> Prefer:

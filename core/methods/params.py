@@ -25,22 +25,19 @@ Stage = Literal["order", "measure"]
 Names = Literal["model", "file", "server", "word", "targets", "target", "methods"]
 
 
-def param(
-    default: float | str,
-    help: str,
-    *,
-    label: str = "",
-    within: tuple[float | None, float | None] = (None, None),
-    stage: Stage = "order",
-    names: Names | None = None,
-) -> Any:
-    """Return a dataclass field for one parameter: an int or a float `within` limits, a choice, or text.
+def number(default: float, low: float, high: float, *, label: str = "") -> dict[str, Any]:
+    """Describe a number for `param`. The type of `default` decides between whole numbers (1) and floats (1.0)."""
+    return {"default": default, "label": label, "low": low, "high": high, "names": None}
 
-    The type of `default` decides between whole numbers (1) and floats (1.0). Choices come from the field's Literal.
-    """
-    low, high = within
-    metadata = {"label": label, "help": help, "low": low, "high": high, "stage": stage, "names": names}
-    return field(default=default, metadata=metadata)
+
+def option(default: str, *, label: str = "", names: Names | None = None) -> dict[str, Any]:
+    """Describe a text for `param`, or a choice: a field annotated with a Literal."""
+    return {"default": default, "label": label, "low": None, "high": None, "names": names}
+
+
+def param(value: dict[str, Any], help: str, *, stage: Stage = "order") -> Any:
+    """Return a dataclass field for one parameter, described by `number` or `option`."""
+    return field(default=value["default"], metadata=value | {"help": help, "stage": stage})
 
 
 measure_param = partial(param, stage="measure")

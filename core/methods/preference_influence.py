@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from core.algorithms.influences import Influences, round_robin
 from core.errors import MethodError
-from core.methods.params import BaseMethod, measure_param, param
+from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import exclusions, rank_rows, split_eligible
 from core.schema import BoolArray, Measured, Order, Prefer
 
@@ -85,57 +85,45 @@ class PreferenceInfluence(BaseMethod):
     prefer: ClassVar[Prefer] = "high"  # the most helpful rows come first
 
     targets: str = measure_param(
-        "sound=demo",
+        option("sound=demo", label="Target sets", names="targets"),
         "Target sets: name=path, several with ';' between. Pairs of a preferred and a rejected answer to one prompt.",
-        label="Target sets",
-        names="targets",
     )
     subtask: str = measure_param(
-        "",
+        option("", label="Sub-task field", names="word"),
         "Field of the pairs that names their sub-task. Empty: each set is one task.",
-        label="Sub-task field",
-        names="word",
     )
-    pairs: int = measure_param(0, "Pairs of each sub-task that are used, drawn by seed. 0: all.", within=(0, 10_000))
+    pairs: int = measure_param(number(0, 0, 10_000), "Pairs of each sub-task that are used, drawn by seed. 0: all.")
     warmup: float = measure_param(
-        0.05,
+        number(0.05, 0.001, 1.0, label="Warm-up share"),
         "Share of the pool that the LoRA warm-up trains on, drawn by seed; at least 256 rows where there are as many.",
-        label="Warm-up share",
-        within=(0.001, 1.0),
     )
-    epochs: int = measure_param(4, "Passes over the warm-up rows; influence is measured after each.", within=(1, 20))
+    epochs: int = measure_param(number(4, 1, 20), "Passes over the warm-up rows; influence is measured after each.")
     learning_rate: float = measure_param(
-        0.0,
+        number(0.0, 0.0, 0.1),
         "Highest learning rate of the warm-up. 0: by the model's size, from 5e-4 (tiny) to 2e-5 (3 B and more).",
-        within=(0.0, 0.1),
     )
     lora_rank: int = measure_param(
-        0,
+        number(0, 0, 512, label="LoRA rank"),
         "Rank of the adapter on the attention's projections. 0: by the model's size, from 8 to 128.",
-        label="LoRA rank",
-        within=(0, 512),
     )
     batch_size: int = measure_param(
-        0, "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128.", within=(0, 4096)
+        number(0, 0, 4096), "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128."
     )
     form: Literal["adam", "release"] = measure_param(
-        "adam",
+        option("adam", label="Adam form"),
         "What Adam makes of a gradient: as in the papers (adam), or as their code computes it (release).",
-        label="Adam form",
     )
     momentum: Literal["on", "off"] = measure_param(
-        "on", "Off: a row's own gradient stands in place of the average that the optimizer had."
+        option("on"), "Off: a row's own gradient stands in place of the average that the optimizer had."
     )
-    target: str = param("", "Which target's score puts the rows in order. Empty: the first.", names="target")
+    target: str = param(option("", names="target"), "Which target's score puts the rows in order. Empty: the first.")
     objective: Literal["preference", "sft"] = param(
-        "preference",
+        option("preference", label="Loss"),
         "The targets' loss: of preference pairs (ROSE), or of the chosen answers alone (sft: LESS, the control).",
-        label="Loss",
     )
     subtasks: Literal["max", "in turn"] = param(
-        "max",
+        option("max", label="Sub-tasks"),
         "Several sub-tasks: a row's highest influence counts (max), or each takes its best row in turn.",
-        label="Sub-tasks",
     )
 
     def __post_init__(self) -> None:

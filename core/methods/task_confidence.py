@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.algorithms.apportionment import interleave_by_seats, shuffle_by_task
-from core.methods.params import BaseMethod, measure_param, param
+from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, missing_response, split_eligible
-from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
+from core.schema import BoolArray, Float64Array, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_TASK = "no task"
 
@@ -52,28 +52,25 @@ class TaskConfidence(BaseMethod):
     prefer: ClassVar[Prefer] = "low"
 
     allocation: Literal["weighted", "even"] = param(
-        "weighted",
+        option("weighted", label="Rows per task"),
         "Weighted: more rows for tasks of low confidence. Even: every task one row in turn.",
-        label="Rows per task",
     )
     confidence: Literal["continuation", "response"] = measure_param(
-        "continuation",
+        option("continuation", label="Confidence of"),
         "Of what the model itself goes on with after a prompt, or of the pool's response (exp −NLL, no further pass).",
-        label="Confidence of",
     )
-    prompts_per_task: int = measure_param(64, "Prompts of each task that the model continues.", within=(2, 10_000))
-    new_tokens: int = measure_param(32, "Tokens it continues each by, at most.", within=(1, 1024))
+    prompts_per_task: int = measure_param(number(64, 2, 10_000), "Prompts of each task that the model continues.")
+    new_tokens: int = measure_param(number(32, 1, 1024), "Tokens it continues each by, at most.")
     tasks: Literal["auto", "derived"] = measure_param(
-        "auto", "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means."
+        option("auto"),
+        "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means.",
     )
     derived_tasks: int = measure_param(
-        0, "How many tasks to derive, where they are derived. 0: as suits the pool's size.", within=(0, 1000)
+        number(0, 0, 1000), "How many tasks to derive, where they are derived. 0: as suits the pool's size."
     )
     embeddings: str = measure_param(
-        "",
+        option("", label="Embeddings by", names="model"),
         "A sentence-transformer (id or folder) to derive tasks with. Empty: the scoring model's own hidden states.",
-        label="Embeddings by",
-        names="model",
     )
 
     @property
@@ -96,7 +93,7 @@ class TaskConfidence(BaseMethod):
             "task_weight": _per_row(weight, task).astype(np.float32),
         }
 
-    def confidence_by_task(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64], IntArray]:
+    def confidence_by_task(self, measured: Measured) -> tuple[Float64Array, Float64Array, IntArray]:
         """Return (T,) mean confidence, its standard error, and the number of prompts behind it."""
         task = measured.need("task_code")
         return mean_by_task(self._row_confidence(measured), task, int(task.max(initial=-1)) + 1)
@@ -113,18 +110,13 @@ class TaskConfidence(BaseMethod):
 
     def _row_confidence(self, measured: Measured) -> FloatArray:
         if self.confidence == "continuation":
-            confidence: FloatArray = measured.need("confidence")
-            return confidence
-        likelihood: FloatArray = np.exp(-measured.need("nll"))
-        return likelihood
+            return np.asarray(measured.need("confidence"))
+        return np.asarray(np.exp(-measured.need("nll")))
 
 
-def _per_row(values: NDArray[np.float64], task: IntArray) -> NDArray[np.float64]:
+def _per_row(values: Float64Array, task: IntArray) -> Float64Array:
     """Expand (T,) to (N,): each row gets its task's value; NaN for a row without a task."""
     return np.append(values, np.nan)[task]
-
-
-Float64Array = NDArray[np.float64]
 
 
 def sample_prompts(task: IntArray, tasks: int, per_task: int, seed: int, usable: BoolArray) -> IntArray:
@@ -149,8 +141,7 @@ def mean_by_task(
     count = np.bincount(task_of, minlength=tasks).astype(np.int64)
     mean = _ratio(_sums(values, task_of, tasks), count, count > 0)
     squares = _sums((values - mean[task_of]) ** 2, task_of, tasks)
-    error: Float64Array = np.sqrt(_ratio(squares, count * (count - 1), count > 1))
-    return mean, error, count
+    return mean, np.sqrt(_ratio(squares, count * (count - 1), count > 1)), count
 
 
 def _sums(values: Float64Array, task: IntArray, tasks: int) -> Float64Array:
@@ -160,5 +151,4 @@ def _sums(values: Float64Array, task: IntArray, tasks: int) -> Float64Array:
 
 def _ratio(above: Float64Array, below: IntArray, where: BoolArray) -> Float64Array:
     """Divide above by below where `where` holds; NaN elsewhere."""
-    ratio: Float64Array = np.divide(above, below, out=np.full(len(above), np.nan), where=where)
-    return ratio
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=where))

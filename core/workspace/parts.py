@@ -68,6 +68,10 @@ class Parts:
                 return feather.read_table(str(self.path(part)), columns=wanted, memory_map=True)
             return pq.read_table(self.path(part), columns=wanted)
 
+    def values(self, part: int, name: str) -> Any:
+        """Return one numeric column of one part as an (n,) or (n, d) array."""
+        return _to_numpy(self.read(part, [name])[name])
+
     def column(self, name: str, n: int) -> Any:
         """Return one numeric column of all parts as an (n,) or (n, d) array in pool order.
 
@@ -75,7 +79,7 @@ class Parts:
         """
         out = None
         for part, rows in enumerate(self.plan):
-            values = _to_numpy(self.read(part, [name])[name])
+            values = self.values(part, name)
             if out is None:
                 out = np.full((n, *values.shape[1:]), _blank(values.dtype), values.dtype)
             out[rows] = values

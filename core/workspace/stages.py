@@ -80,27 +80,51 @@ class Stages:
             self.report.advance(done_rows, done_work)
             self.report.note(f"{title}: part {part + 1} of {len(plan)} is stored ({len(rows)} rows).")
 
+    def fill(
+        self,
+        spec: Mapping[str, Any],
+        plan: Sequence[IntArray],
+        title: str,
+        load: Callable[[], Callable[[IntArray], pa.Table]],
+        work: IntArray | None = None,
+        *,
+        mapped: bool = False,
+    ) -> Parts:
+        """Return the parts of one stage; compute those that are missing.
+
+        `load()` is called before the first missing part; it returns a function from rows to their table. `work` is
+        (N,), the work in each row of the pool; None: all rows are equal.
+        """
+        compute: Callable[[IntArray], pa.Table] | None = None
+        if work is None:
+            work = np.ones(sum(map(len, plan)), np.int64)
+        with self.timed(str(spec["kind"])), self.open(spec, plan, mapped=mapped) as parts:
+            for part, rows in self.missing([parts], title, work):
+                compute = compute or load()
+                parts.write(part, compute(rows))
+        return parts
+
     def once(
         self,
         spec: Mapping[str, Any],
         n: int,
-        columns: Sequence[str],
+        name: str,
         title: str,
-        make: Callable[[Path, Progress], Mapping[str, Any]],
+        make: Callable[[Path, Progress], Any],
         *,
         percent: bool = True,
-    ) -> tuple[Path, list[Any]]:
-        """Return the folder and columns, (n,) or (n, d) each, of a stage of one part; compute them unless stored.
+    ) -> tuple[Path, Any]:
+        """Return the folder and the column `name`, (n,) or (n, d), of a stage of one part; compute it unless stored.
 
-        `make(folder, progress)` returns the columns; it may write further files into the folder. `percent`: whether
+        `make(folder, progress)` returns the column; it may write further files into the folder. `percent`: whether
         it reports progress.
         """
         with self.timed(str(spec["kind"])), self.open(spec, [np.arange(n)]) as parts:
             if parts.missing():
                 self.report.stage(title, rows=0, work=100 if percent else 0)
-                made = make(parts.folder, percent_callback(self.report))
-                parts.write(0, pa.table({name: as_column(values) for name, values in made.items()}))
-        return parts.folder, [parts.column(name, n) for name in columns]
+                values = make(parts.folder, percent_callback(self.report))
+                parts.write(0, pa.table({name: as_column(values)}))
+        return parts.folder, parts.column(name, n)
 
     def missing_files(self, files: Sequence[Path], title: str) -> Iterator[int]:
         """Yield the index of each missing file; it counts as done at the next iteration."""

@@ -20,7 +20,7 @@ from core.measurement import MEASUREMENTS
 from core.measurement.measurement import Measurement, Result
 from core.measurement.stages import PoolStages
 from core.methods import METHODS
-from core.methods.params import BaseMethod, param
+from core.methods.params import BaseMethod, option, param
 from core.methods.ranking import FILTERED, NOT_MEASURED, rank_rows, split_eligible
 from core.schema import BoolArray, Columns, Measured, Order
 
@@ -35,7 +35,7 @@ class DigitShare(BaseMethod):
     needs: ClassVar[tuple[str, ...]] = ("tokens", "digits")
     ranks_by: ClassVar[str] = "digit_share"
 
-    end: Literal["high", "low"] = param("high", "Which end is taken first.", label="Take first")
+    end: Literal["high", "low"] = param(option("high", label="Take first"), "Which end is taken first.")
 
     @property
     def prefer(self) -> Literal["high", "low", "middle"]:
@@ -51,19 +51,19 @@ class DigitMeasurement(Measurement[DigitShare]):
     """Share of digits among the characters of a response; NaN without a response."""
 
     signals: ClassVar[Signals] = {
-        "digits": {"digit_share": Column("Digits", "share", "words", "numbers", "Digits over characters.")}
+        "digits": {"digit_share": Column("Digits", "words", "numbers", "Digits over characters.", "share")}
     }
     uses_model: ClassVar[bool] = False
 
     def run(self, stages: PoolStages, method: DigitShare, columns: Columns, seed: int) -> Result:
         spec = {"kind": "digits", "pool": stages.pool.fingerprint}
-        _, (share,) = stages.once(spec, len(stages.pool), ["digit_share"], "Counting digits", self._count(stages))
+        _, share = stages.once(spec, len(stages.pool), "digit_share", "Counting digits", self._count(stages))
         return Result({"digit_share": share})
 
     def _count(self, stages: PoolStages) -> Any:
         texts = stages.pool.rows["response"].to_pylist()
         shares = [sum(c.isdigit() for c in text) / len(text) if text else np.nan for text in texts]
-        return lambda folder, progress: {"digit_share": np.array(shares, np.float32)}
+        return lambda folder, progress: np.array(shares, np.float32)
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
         return ["No response has a digit."] if not np.nansum(columns["digit_share"]) else []

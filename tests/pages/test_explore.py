@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.algorithms.greedy_coverage import coverage_curve
+from core.analysis.coverage_curve import PoolCoverage, trace_curve
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
 from core.methods import METHODS
@@ -270,7 +270,8 @@ def traces(at, which=0):
 def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, coverage_run):
     measured = load_measured(coverage_run)
     order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
-    share = coverage_curve(measured.need("activations"), order, [24])[0]
+    coverage_of_pool = PoolCoverage.of(measured.need("activations"), "sqrt", 1)
+    share = trace_curve(coverage_of_pool, order, np.array([24])).shares[0]
     assert coverage.title[0].value.startswith("10 % of the rows reach ")
     assert coverage.title[0].value.endswith(" of what the whole pool switches on")
     mark = figures(coverage)[0]["data"][-1]

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.analysis.composition import Composition, RandomBand, RandomOrders, count_composition, count_random_band
+from core.analysis.composition import Composition, PoolColumns, RandomBand, RandomOrders
 from core.measurement.runs import Run
 from core.methods import build_method
 from core.schema import BoolArray, IntArray, Method, Order, Pool
@@ -121,13 +121,12 @@ def order_key(run: Run, recipe: Recipe) -> str:
 
 def composition_of(pool: Pool, run: Run, rows: IntArray) -> Composition:
     """Compute the composition of some rows: tokens, tasks, lengths and planted faults."""
-    return count_composition(rows, **_columns(pool, run))
+    return _columns(pool, run).count(rows)
 
 
 def compositions_of(pool: Pool, run: Run, subsets: Sequence[IntArray]) -> list[Composition]:
     """Compute the compositions of several sets of rows."""
-    columns = _columns(pool, run)
-    return [count_composition(rows, **columns) for rows in subsets]
+    return list(map(_columns(pool, run).count, subsets))
 
 
 def pool_composition(pool: Pool, run: Run) -> Composition:
@@ -140,15 +139,10 @@ def _pool_composition(pool: Pool, run: Run, tasks: str) -> Composition:
     return composition_of(pool, run, np.arange(len(pool)))
 
 
-def _columns(pool: Pool, run: Run) -> dict[str, Any]:
+def _columns(pool: Pool, run: Run) -> PoolColumns:
     measured, tasks = cached.measurements(run), find_grouping(pool, run)
-    return {
-        "response_tokens": measured.need(length_column(run)),
-        "prompt_tokens": measured.need("prompt_tokens"),
-        "task_codes": tasks.codes,
-        "n_tasks": len(tasks.names),
-        "marks": fault_masks(pool),
-    }
+    lengths, prompt_tokens = measured.need(length_column(run)), measured.need("prompt_tokens")
+    return PoolColumns(lengths, prompt_tokens, tasks.codes, len(tasks.names), fault_masks(pool))
 
 
 def length_column(run: Run) -> str:
@@ -161,7 +155,7 @@ def length_column(run: Run) -> str:
 
 def chance_band(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> RandomBand:
     """Compute the band of random selections of eligible rows at a budget: 20 of them, fewer for huge pools."""
-    return count_random_band(_random_orders(pool, run, recipe), budget, **_columns(pool, run))
+    return _columns(pool, run).count_random(_random_orders(pool, run, recipe), budget)
 
 
 def random_orders(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:

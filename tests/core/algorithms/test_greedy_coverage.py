@@ -11,17 +11,21 @@ from core.algorithms import greedy_coverage
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.greedy_coverage import (
     CoverageOrder,
-    coverage_curve,
     coverage_order,
     growth_steps,
     partitioned_order,
     total_coverage,
 )
+from core.analysis.coverage_curve import PoolCoverage, trace_curve
 from core.errors import MethodError
 from tests.core.algorithms.test_active_neurons import states_of
 
 GROWTHS = [("sqrt", 1), ("once", 1), ("capped", 2), ("capped", 3.5)]
 every_growth = pytest.mark.parametrize(("g", "tau"), GROWTHS)
+
+
+def coverage_curve(states, rows, at, *, g="sqrt", tau=1):
+    return trace_curve(PoolCoverage.of(states, g, tau), rows, np.asarray(at)).shares
 
 
 def plain_greedy(rows, neurons, g, tau):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from core.analysis.composition import LENGTH_EDGES, RandomOrders, code_tasks, count_composition, count_random_band
+from core.analysis.composition import LENGTH_EDGES, PoolColumns, RandomOrders
 from core.methods.baselines import Random
 from core.schema import Measured
 from core.selection.budget import Budget
 
-TASKS = ["qa", "code", None, "qa", "art", "qa"]
-CODES, NAMES = code_tasks(TASKS)
+NAMES = ("art", "code", "qa")
+CODES = np.array([2, 1, -1, 2, 0, 2])
 POOL = {
     "response_tokens": np.array([0, 1, 7, 8, 100, 9000]),
     "prompt_tokens": np.array([5, 5, 5, 5, 5, 10]),
@@ -19,19 +19,13 @@ POOL = {
 
 
 def count(*rows: int, **more):
-    return count_composition(np.array(rows, np.int64), **POOL, **more)
-
-
-def test_tasks_are_coded_by_name_and_missing_ones_by_minus_one():
-    assert NAMES == ("art", "code", "qa")
-    assert CODES.tolist() == [2, 1, -1, 2, 0, 2]
+    return PoolColumns(**POOL, **more).count(np.array(rows, np.int64))
 
 
 def test_the_whole_pool_is_counted_once():
     whole = count(0, 1, 2, 3, 4, 5)
     assert (whole.rows, whole.response_tokens, whole.prompt_tokens) == (6, 9116, 35)
     assert dict(zip(NAMES, whole.tasks.tolist(), strict=True)) == {"art": 1, "code": 1, "qa": 3}
-    assert whole.no_task == 1
 
 
 def test_a_length_is_in_the_last_bin_that_starts_at_or_below_it():
@@ -42,9 +36,7 @@ def test_a_length_is_in_the_last_bin_that_starts_at_or_below_it():
 def test_every_row_is_in_one_length_bin_however_long():
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, 20_000, 500)
-    counted = count_composition(
-        np.arange(500), response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(500, int), n_tasks=1
-    )
+    counted = PoolColumns(tokens, tokens, np.zeros(500, int), 1).count(np.arange(500))
     by_hand = np.histogram(tokens, bins=[*LENGTH_EDGES, 10**9])[0]
     np.testing.assert_array_equal(counted.lengths, by_hand)
 
@@ -53,9 +45,7 @@ def test_quantiles_are_lengths_that_rows_have():
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, 300, 101)
     rows = rng.permutation(101)[:58]
-    counted = count_composition(
-        rows, response_tokens=tokens, prompt_tokens=tokens, task_codes=np.zeros(101, int), n_tasks=1
-    )
+    counted = PoolColumns(tokens, tokens, np.zeros(101, int), 1).count(rows)
     expected = np.quantile(tokens[rows], [0.05, 0.25, 0.5, 0.75, 0.95], method="lower")
     assert counted.quantiles.tolist() == expected.tolist()
 
@@ -76,7 +66,7 @@ def make_pool_columns(n: int = 300):
     rng = np.random.default_rng(2)
     tokens = rng.integers(1, 90, n)
     codes = rng.integers(-1, 4, n)
-    columns = {"response_tokens": tokens, "prompt_tokens": tokens, "task_codes": codes, "n_tasks": 4}
+    columns = PoolColumns(tokens, tokens, codes, 4, {"odd": np.arange(n) % 2 == 1})
     measured = Measured("p", {"response_tokens": tokens})
     orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
     return columns, RandomOrders.from_orders(orders, tokens), orders
@@ -85,9 +75,8 @@ def make_pool_columns(n: int = 300):
 @pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])
 def test_the_band_is_the_composition_of_each_random_selection(budget):
     columns, random_orders, orders = make_pool_columns()
-    marks = {"odd": np.arange(300) % 2 == 1}
-    band = count_random_band(random_orders, Budget.parse(budget), **columns, marks=marks)
-    seventh = count_composition(orders[7][: band.rows[7]], **columns, marks=marks)
+    band = columns.count_random(random_orders, Budget.parse(budget))
+    seventh = columns.count(orders[7][: band.rows[7]])
     assert band.response_tokens[7] == seventh.response_tokens
     assert band.tasks[7].tolist() == seventh.tasks.tolist()
     assert band.lengths[7].tolist() == seventh.lengths.tolist()
@@ -97,7 +86,7 @@ def test_the_band_is_the_composition_of_each_random_selection(budget):
 
 def test_at_a_token_budget_no_random_selection_exceeds_it():
     columns, random_orders, _ = make_pool_columns()
-    band = count_random_band(random_orders, Budget(3000, "tokens"), **columns)
+    band = columns.count_random(random_orders, Budget(3000, "tokens"))
     assert (band.response_tokens <= 3000).all()
     assert (band.response_tokens > 3000 - 90).all()
     assert len(set(band.rows.tolist())) > 1  # the number of rows within the budget differs between seeds
@@ -105,7 +94,7 @@ def test_at_a_token_budget_no_random_selection_exceeds_it():
 
 def test_at_the_full_budget_every_random_selection_is_the_pool():
     columns, random_orders, _ = make_pool_columns()
-    band = count_random_band(random_orders, Budget(100, "percent"), **columns)
-    whole = count_composition(np.arange(300), **columns)
+    band = columns.count_random(random_orders, Budget(100, "percent"))
+    whole = columns.count(np.arange(300))
     assert (band.tasks == whole.tasks).all()
     assert (band.response_tokens == whole.response_tokens).all()

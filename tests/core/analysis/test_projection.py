@@ -11,10 +11,13 @@ from core.analysis.projection import (
     count_in_cells,
     first_two_axes,
     fit_axes,
-    pca_layout,
     sample_by_group,
     umap_layout,
 )
+
+
+def pca_layout(vectors, *, seed):
+    return first_two_axes(fit_axes(vectors, seed=seed, width=2).project(vectors))
 
 
 def make_groups(n, groups=4, width=20, seed=0):
