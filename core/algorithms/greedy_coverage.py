@@ -151,16 +151,9 @@ def coverage_gains(
     gains[rows[cover.rows]] = cover.gains
     rest = np.setdiff1d(np.arange(len(eligible)), cover.rows)
     if len(rest):
-        gains[rows[rest]] = np.minimum(marginal_gains(eligible, cover.rows, rest, g=g, tau=tau), cover.gains[-1])
+        weight = np.append(growth_steps(g, tau, len(eligible)), 0.0)[eligible.counts(cover.rows)]
+        gains[rows[rest]] = np.minimum(eligible.weighted_sums(weight, rest), cover.gains[-1])
     return gains
-
-
-def marginal_gains(
-    states: ActiveNeurons, selected: IntArray, rows: IntArray, *, g: Growth = "sqrt", tau: float = 1
-) -> Exact:
-    """Return (R,) the marginal gain of each of `rows` alone over the rows selected."""
-    weight = np.append(growth_steps(g, tau, len(states)), 0.0)[states.counts(selected)]
-    return states.weighted_sums(weight, rows)
 
 
 def total_coverage(states: ActiveNeurons, *, g: Growth = "sqrt", tau: float = 1) -> float:

@@ -68,7 +68,7 @@ class Run:
 def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
     """Write a finished run, `run.json` last, so that a run is complete or absent."""
     with atomic_path(run.folder / "columns.parquet") as temporary:
-        pq.write_table(pa.table({name: pa.array(v) for name, v in columns.items()}), temporary)
+        pq.write_table(pa.table(dict(columns)), temporary)
     document = {k: v for k, v in asdict(run).items() if k not in ("folder", "members")}
     write_json(run.folder / "run.json", document)
     return run

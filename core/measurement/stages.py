@@ -152,7 +152,7 @@ class PoolStages(Stages):
             {
                 "tokens": pa.array(out["tokens"], pa.list_(pa.uint32())),
                 "spans": pa.array(out["spans"], pa.list_(pa.int32())),
-                **{name: pa.array(out[name]) for name in SHARED_SIGNALS["tokens"]},
+                **{name: out[name] for name in SHARED_SIGNALS["tokens"]},
             }
         )
 
@@ -253,5 +253,5 @@ class PoolStages(Stages):
 
 def _pass_table(out: Mapping[str, Any], embeddings: tuple[str, ...] = ()) -> pa.Table:
     """Convert the output of a pass to a table, with embeddings in half precision."""
-    columns = {name: pa.array(out[name]) for name in SHARED_SIGNALS["base"]}
+    columns = {name: out[name] for name in SHARED_SIGNALS["base"]}
     return pa.table(columns | {name: as_column(out[name].astype(np.float16)) for name in embeddings})
