@@ -9,6 +9,7 @@ import gc
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +42,7 @@ def workspace() -> Workspace:
     return _workspace(os.environ.get("WINNOW_WORKSPACE", "workspace"))
 
 
-@st.cache_resource(show_spinner=False)
+@cache
 def _workspace(root: str) -> Workspace:
     return Workspace(root)
 
