@@ -85,7 +85,6 @@ class Grid:
     x: Values  # (G,) centres
     y: Values  # (G,) centres
     counts: IntArray  # (G, G), [y, x]
-    beyond: int  # rows outside the frame
     frame: tuple[float, float, float, float]  # x low, x high, y low, y high
 
 
@@ -96,7 +95,7 @@ def count_grid(x: Values, y: Values, *, cells: int = GRID) -> Grid:
     frame = (*_frame(x), *_frame(y))
     counts, *edges = np.histogram2d(x, y, bins=cells, range=(frame[:2], frame[2:]))
     centres = ((side[1:] + side[:-1]) / 2 for side in edges)
-    return Grid(*centres, counts.T.astype(np.int64), int(len(x) - counts.sum()), frame)
+    return Grid(*centres, counts.T.astype(np.int64), frame)
 
 
 def _frame(values: Values) -> tuple[float, float]:
