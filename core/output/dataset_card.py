@@ -157,21 +157,17 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
 
     None if it could not read the file: a schema it does not define, or rows without a response.
     """
-    output = manifest.output
-    if output.written_as == "annotation" or not _has_responses(manifest.pool.fields):
+    output, fields = manifest.output, manifest.pool.fields
+    has_responses = fields["schema"] != "prompts_only" and (fields.get("turns") or fields.get("response"))
+    if output.written_as == "annotation" or not has_responses:
         return None
     converted = output.written_as != "original"
-    about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(manifest.pool.fields)
+    about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
     if about is None:
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
     entry = {file.removesuffix(".jsonl"): {"file_name": file} | about for file in files}
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
-
-
-def _has_responses(fields: Mapping[str, Any]) -> bool:
-    """Return whether a pool under this mapping has responses; `fields` is a core.schema.FieldMap as data."""
-    return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
 def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:

@@ -167,17 +167,15 @@ def iter_text(
 
 def search(pool: Pool, text: str, *, limit: int) -> IntArray:
     """Return the first `limit` rows whose prompt or response contains `text`, ignoring case."""
-    matches: list[IntArray] = []
-    count = start = 0
+    matches: list[int] = []
+    start = 0
     for batch in pool.rows.select(["prompt", "response"]).to_batches():
         hits = [pc.fill_null(pc.match_substring(column, text, ignore_case=True), False) for column in batch]
-        rows = np.flatnonzero(np.asarray(pc.or_(*hits)))
-        matches.append(rows + start)
-        count += len(rows)
+        matches += (np.flatnonzero(np.asarray(pc.or_(*hits))) + start).tolist()
         start += len(batch)
-        if count >= limit:
+        if len(matches) >= limit:
             break
-    return np.concatenate(matches or [np.empty(0, np.int64)])[:limit]
+    return np.array(matches[:limit], np.int64)
 
 
 def load_answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:

@@ -182,7 +182,7 @@ class RowReader:
 
 def _join_prompt(texts: list[str]) -> str:
     """Return the texts that are not blank, joined with newlines. Raise UnusableRow if all are blank."""
-    return _not_blank("\n".join(text for text in texts if text and not text.isspace()), EMPTY_PROMPT)
+    return _not_blank("\n".join([text for text in texts if text and not text.isspace()]), EMPTY_PROMPT)
 
 
 def _not_blank(text: str, reason: str) -> str:

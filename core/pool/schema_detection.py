@@ -116,9 +116,8 @@ def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
             f"This is no instruction pool that is known here: found {names}. "
             "Map the prompt and response fields on the Pool page."
         )
-    fields = FieldMap(rule.schema, **summary.mapping(rule))
-    system, history, tools = (summary.filled_of(OPTIONAL_FIELDS[part]) for part in ("system", "history", "tools"))
-    fields = replace(fields, system=system, history=history, tools=tools, id=summary.id_field())
+    optional: dict[str, Any] = {part: summary.filled_of(names) for part, names in OPTIONAL_FIELDS.items()}
+    fields = FieldMap(rule.schema, **summary.mapping(rule), **optional, id=summary.id_field())
     return replace(fields, task=summary.task(used=mapped_fields(fields)))
 
 
@@ -273,9 +272,7 @@ class _Sample:
         if not all(isinstance(v, kinds) and len(str(v)) <= MAX_LABEL_CHARS for v in values):
             return False
         distinct = len(set(values))
-        if named:
-            return distinct <= max(20, len(values) // 3)
-        return 2 <= distinct <= min(50, len(values) // 5)
+        return distinct <= max(20, len(values) // 3) if named else 2 <= distinct <= min(50, len(values) // 5)
 
 
 def _has_answer(value: Any) -> bool:

@@ -49,9 +49,6 @@ class RowValidator:
         usable: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
-            if isinstance(raw, UnreadableRow):
-                aside.append((line, raw.reason, set_aside_text(raw)))
-                continue
             try:
                 usable.append(self._row(line, raw))
             except UnusableRow as reason:
@@ -62,8 +59,10 @@ class RowValidator:
         self._keys.append(block.select(KEY_SCHEMA.names))
         return block.select(ROW_SCHEMA.names)
 
-    def _row(self, line: int, raw: bytes) -> tuple[Any, ...]:
+    def _row(self, line: int, raw: bytes | UnreadableRow) -> tuple[Any, ...]:
         """Return one row in the order of ROW_SCHEMA, then text digest and own id."""
+        if isinstance(raw, UnreadableRow):
+            raise UnusableRow(raw.reason)
         try:
             row, changed = from_json(raw)
         except orjson.JSONDecodeError as error:
