@@ -76,12 +76,12 @@ def test_once_computes_once_and_may_write_files_besides(workspace):
         calls.append(folder)
         (folder / "names.txt").write_text("of squares")
         progress(1, 2)
-        return {"square": np.arange(3) ** 2, "pair": np.ones((3, 2), np.float32)}
+        return np.arange(3) ** 2
 
     for _ in range(2):
         recorder = Recorder()
-        folder, (squares, pairs) = Stages(workspace, recorder).once(SPEC, 3, ["square", "pair"], "Squaring", make)
-    assert (squares.tolist(), pairs.shape) == ([0, 1, 4], (3, 2))
+        folder, squares = Stages(workspace, recorder).once(SPEC, 3, "square", "Squaring", make)
+    assert squares.tolist() == [0, 1, 4]
     assert (len(calls), recorder.stages) == (1, [])
     assert (folder / "names.txt").read_text() == "of squares"
 
@@ -92,12 +92,15 @@ def test_a_failed_once_leaves_nothing_behind(workspace):
 
     stages = Stages(workspace, SilentReporter())
     with pytest.raises(ValueError):
-        stages.once(SPEC, 3, ["square"], "Squaring", fail)
-    assert stages.once(SPEC, 3, ["square"], "Squaring", lambda _f, _p: {"square": np.arange(3)})[1][0].tolist() == [
-        0,
-        1,
-        2,
-    ]
+        stages.once(SPEC, 3, "square", "Squaring", fail)
+    assert stages.once(SPEC, 3, "square", "Squaring", lambda _f, _p: np.arange(3))[1].tolist() == [0, 1, 2]
+
+
+def test_once_may_compute_several_numbers_a_row(workspace):
+    _, pairs = Stages(workspace, SilentReporter()).once(
+        SPEC, 3, "pair", "Pairing", lambda _f, _p: np.ones((3, 2), np.float32)
+    )
+    assert pairs.shape == (3, 2)
 
 
 def test_a_second_worker_waits_then_finds_the_work_done(workspace):
