@@ -162,6 +162,7 @@ def time_moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
 
 def time_key_press(page: Any, slider: Any, *, back: bool) -> list[float]:
     """Press one arrow key on the slider; return milliseconds until it is answered and until the page is settled."""
+    page.locator("[data-testid=stMain] h1").first.wait_for()  # a page that is still being drawn has no title yet
     slider.focus()
     page.evaluate(WATCH)
     page.keyboard.press("ArrowLeft" if back else "ArrowRight")
