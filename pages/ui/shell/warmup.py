@@ -1,12 +1,19 @@
 """Warm-up of the caches before the first visit."""
 
+from importlib import import_module
+
 from core.errors import WinnowError
 from core.pool import pools
 from pages.ui.data import cached
 
 
+HEAVY = ("core.analysis.score_checks", "core.analysis.maps")  # bring scipy.stats and scikit-learn: half a second
+
+
 def load() -> None:
-    """Open the pool that a visitor sees first; on a new machine, import the demo pool."""
+    """Import what Explore needs, and open the pool that a visitor sees first; on a new machine, the demo pool."""
+    for module in HEAVY:
+        import_module(module)
     try:
         recent = cached.recent_pools()
         root = cached.workspace().root
