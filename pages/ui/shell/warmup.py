@@ -6,7 +6,6 @@ from core.errors import WinnowError
 from core.pool import pools
 from pages.ui.data import cached
 
-
 HEAVY = ("core.analysis.score_checks", "core.analysis.maps")  # bring scipy.stats and scikit-learn: half a second
 
 
