@@ -86,6 +86,19 @@ def test_once_computes_once_and_may_write_files_besides(workspace):
     assert (folder / "names.txt").read_text() == "of squares"
 
 
+def test_a_stage_loads_what_computes_it_once_and_only_if_a_part_is_missing(workspace):
+    loads = []
+
+    def load():
+        loads.append("model")
+        return lambda rows: pa.table({"square": pa.array(rows**2)})
+
+    for _ in range(2):
+        parts = Stages(workspace, SilentReporter()).fill(SPEC, plan_blocks(10, 4), "Squaring", load)
+    assert parts.column("square", 10).tolist() == [i**2 for i in range(10)]
+    assert loads == ["model"]
+
+
 def test_a_failed_once_leaves_nothing_behind(workspace):
     def fail(_folder, _progress):
         raise ValueError
