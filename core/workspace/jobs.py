@@ -4,15 +4,17 @@ The app starts `python -m core ...` in a session of its own, so a reloaded page,
 not affect it. The files of a job are in `workspace/jobs/<id>/`:
 
     job.json        command, title, subject; written once
-    process.json    pid and start time of the latest attempt
+    process.json    pid and birth mark of the latest attempt
     progress.json   state, stage, counts; written by the worker about twice a second
     log.txt         its output
 
-A stored state of "queued" or "running" counts only while the job's own process is alive.
+A stored state of "queued" or "running" counts only while the job's own process is alive. A job with a damaged file is
+"unreadable"; it can be deleted, and the other jobs are not affected.
 """
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -21,9 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import psutil
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import WorkspaceError
 from core.workspace.files import disk_errors, read_json, write_json
@@ -32,6 +35,42 @@ from core.workspace.folder import Workspace
 LIVE = ("queued", "running")
 GRACE_S = 8.0  # seconds between SIGTERM and SIGKILL
 ROOT = Path(__file__).resolve().parents[2]
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class _Record(BaseModel):
+    """A stored file of a job; one with other fields or types is damaged."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Task(_Record):
+    title: str
+    about: dict[str, Any]
+    command: list[str]
+    created: str
+
+
+class _Process(_Record):
+    pid: int = Field(gt=0)
+    born: str | float  # birth mark; seconds since 1970 in records of older versions
+    started: str
+
+
+class _Progress(_Record):
+    state: Literal["queued", "running", "done", "failed", "cancelled"] = "running"
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    fraction: float = 0.0
+    rate: float = 0.0
+    eta: float | None = None
+    message: str = ""
+    result: dict[str, Any] = {}
+    updated: str = ""
+
+
+_R = TypeVar("_R", bound=_Record)
 
 
 @dataclass(frozen=True)
@@ -43,7 +82,7 @@ class Job:
     title: str
     about: Mapping[str, Any]  # its subject, by which the app finds it again: pool, method, ...
     command: tuple[str, ...]  # the arguments after `python -m core`
-    state: str = "queued"  # queued, running, done, failed, cancelled, interrupted
+    state: str = "queued"  # queued, running, done, failed, cancelled, interrupted, unreadable
     stage: str = ""
     done: int = 0  # rows of this stage
     total: int = 0
@@ -90,7 +129,7 @@ def restart_job(workspace: Workspace, job: Job) -> Job:
 
 
 def _launch(workspace: Workspace, folder: Path) -> Job:
-    command = read_json(folder / "job.json")["command"]
+    command = _read(folder / "job.json", _Task).command
     argv = [sys.executable, "-m", "core", *command, "--job", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
@@ -99,14 +138,12 @@ def _launch(workspace: Workspace, folder: Path) -> Job:
     actions = [stdin, stdout, (os.POSIX_SPAWN_DUP2, 1, 2)]
     with disk_errors(folder):
         pid = os.posix_spawn(sys.executable, argv, environment, setsid=True, file_actions=actions)
-    with suppress(psutil.NoSuchProcess):
-        born = psutil.Process(pid).create_time()
-        write_json(folder / "process.json", {"pid": pid, "born": born, "started": _now()})
+    write_json(folder / "process.json", {"pid": pid, "born": birth_mark(pid) or "", "started": _now()})
     return get_job(workspace, folder.name)
 
 
 def list_jobs(workspace: Workspace) -> list[Job]:
-    """Return all jobs, newest first."""
+    """Return all jobs, newest first; one with a damaged file is "unreadable"."""
     ids = sorted((f.parent.name for f in workspace.root.glob("jobs/*/job.json")), reverse=True)
     return [get_job(workspace, job_id) for job_id in ids]
 
@@ -116,52 +153,104 @@ def get_job(workspace: Workspace, job_id: str) -> Job:
     folder = workspace.folder("jobs", job_id)
     if not (folder / "job.json").exists() or folder.parent != workspace.root / "jobs":
         raise WorkspaceError(f"There is no job '{job_id}' in {workspace.root}.")
-    document = read_json(folder / "job.json")
-    alive = _find_process(folder) is not None  # before reading progress: a job that ends in between counts as done
-    progress = _read_if_there(folder / "progress.json")
+    try:
+        return _read_job(folder)
+    except WorkspaceError as error:
+        return Job(job_id, folder, f"Job {job_id}", {}, (), "unreadable", message=str(error))
+
+
+def _read_job(folder: Path) -> Job:
+    task = _read(folder / "job.json", _Task)
+    process = _read_process(folder)
+    alive = process is not None and _is_alive(process, folder)
+    # read after `alive`: a job that ends in between counts as done
+    progress = _read(folder / "progress.json", _Progress).model_dump() if (folder / "progress.json").exists() else {}
     state = progress.pop("state", "running")
     if state in LIVE and not alive:
         state = "interrupted"
         progress["message"] = "The worker stopped without a word. Resume repeats at most one part."
-    started = _read_if_there(folder / "process.json").get("started", document["created"])
-    command = tuple(document["command"])
-    return Job(job_id, folder, document["title"], document["about"], command, state, started=started, **progress)
+    started = process.started if process else task.created
+    return Job(folder.name, folder, task.title, task.about, tuple(task.command), state, started=started, **progress)
 
 
-def _read_if_there(file: Path) -> dict[str, Any]:
-    return dict(read_json(file)) if file.exists() else {}
+def _read(file: Path, record: type[_R]) -> _R:
+    """Read one file of a job; WorkspaceError when it is missing or damaged."""
+    try:
+        return record.model_validate(read_json(file))
+    except (ValidationError, WorkspaceError) as error:
+        raise WorkspaceError(
+            f"{file} is damaged. Delete this job and start it again; what it finished is kept."
+        ) from error
+
+
+def _read_process(folder: Path) -> _Process | None:
+    file = folder / "process.json"
+    return _read(file, _Process) if file.exists() else None
+
+
+def delete_job(job: Job) -> None:
+    """Remove a job's record and log, after stopping it if it is still at work; what it measured stays."""
+    with suppress(WorkspaceError):  # damaged: no process is known
+        _stop(job.folder)
+    with disk_errors(job.folder):
+        shutil.rmtree(job.folder)
 
 
 def cancel_job(workspace: Workspace, job: Job) -> Job:
     """Stop a job: SIGTERM to its process group, SIGKILL after GRACE_S. Finished parts stay."""
-    process = _find_process(job.folder)
-    if process is not None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_S
-        while _find_process(job.folder) is not None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if _find_process(job.folder) is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    _stop(job.folder)
     now = get_job(workspace, job.id)
     if now.state not in ("done", "failed"):
         JobReporter(job.folder).finish("cancelled", "Cancelled. Resume goes on from the last finished part.")
     return get_job(workspace, job.id)
 
 
-def _find_process(folder: Path) -> psutil.Process | None:
-    """Return the job's process if it is alive; another process that reuses its pid does not count."""
-    document = _read_if_there(folder / "process.json")
-    if not document:
-        return None
+def _stop(folder: Path) -> None:
+    process = _read_process(folder)
+    if process is None or not _is_alive(process, folder):
+        return
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while _is_alive(process, folder):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return
+        time.sleep(0.05)
+
+
+def _is_alive(process: _Process, folder: Path) -> bool:
+    """Return whether the job's own process is alive; another process that reuses its pid does not count."""
     with suppress(ChildProcessError):
-        os.waitpid(document["pid"], os.WNOHANG)  # reap a finished child, which would stay a zombie
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        process = psutil.Process(document["pid"])
-        if abs(process.create_time() - document["born"]) < 2 and process.status() != psutil.STATUS_ZOMBIE:
-            return process
+        os.waitpid(process.pid, os.WNOHANG)  # reap a finished child, which would stay a zombie
+    mark = birth_mark(process.pid)
+    if isinstance(process.born, float):  # the clock may have been set since, so it is known by its own command
+        return mark is not None and _command_line(process.pid)[-2:] == ["--job", str(folder)]
+    return mark is not None and mark == process.born
+
+
+def birth_mark(pid: int) -> str | None:
+    """Return a text that no other process with this pid ever has; None if the process has ended.
+
+    On Linux: the id of this boot and the clock ticks from boot to the start of the process, which do not change when
+    the clock is set. Elsewhere: the time of its start, as the system stored it.
+    """
+    if not BOOT_ID.exists():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process = psutil.Process(pid)
+            return repr(process.create_time()) if process.status() != psutil.STATUS_ZOMBIE else None
+        return None
+    with suppress(FileNotFoundError, ProcessLookupError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()  # from field 3
+        return None if fields[0] in "ZX" else f"{BOOT_ID.read_text().strip()} {fields[19]}"
     return None
+
+
+def _command_line(pid: int) -> list[str]:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return list(psutil.Process(pid).cmdline())
+    return []
 
 
 def _now() -> str:

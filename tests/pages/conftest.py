@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 from streamlit.runtime.pages_manager import PagesManager
@@ -29,7 +28,7 @@ from core.pool.pools import load_pool
 from core.schema import Pool, Reading
 from core.workspace.files import write_json
 from core.workspace.folder import Workspace
-from core.workspace.jobs import Job, get_job
+from core.workspace.jobs import Job, birth_mark, get_job
 from core.workspace.parts import Parts
 from pages.ui.data import cached
 
@@ -292,11 +291,8 @@ def job(workspace: Workspace) -> Callable[..., Job]:
         started = "2026-01-01T00:00:00+00:00"
         write_json(folder / "job.json", {"title": "A job", "about": about, "command": ["x"], "created": started})
         write_json(folder / "progress.json", progress | {"updated": started})
-        me = psutil.Process(os.getpid())
-        process = {"pid": me.pid, "born": me.create_time(), "started": started}
-        if progress["state"] not in ("queued", "running"):
-            process["born"] = 0.0
-        write_json(folder / "process.json", process)
+        born = birth_mark(os.getpid()) if progress["state"] in ("queued", "running") else ""
+        write_json(folder / "process.json", {"pid": os.getpid(), "born": born, "started": started})
         return get_job(workspace, folder.name)
 
     return put

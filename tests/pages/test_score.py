@@ -170,6 +170,20 @@ def test_a_stopped_job_can_be_resumed(pool, app, job, key, ended):
     assert "Start measuring" not in named(at)
 
 
+def test_an_unreadable_job_hides_no_other_and_can_be_deleted(pool, app, job, key, workspace):
+    app("score")
+    damaged = workspace.folder("jobs", "20250101-000000-00000000")
+    damaged.mkdir()
+    (damaged / "job.json").write_text("{}")
+    job({"key": key(), "kind": "measure"}, state="running", stage="Tokenising")
+    at = app("score")
+    assert not at.exception
+    assert "Cancel" in named(at)
+    assert ["is damaged" in e.value and "Delete this job" in e.value for e in at.error] == [True]
+    at.button(key=f"delete.{damaged.name}").click().run()
+    assert not at.error and not damaged.exists()
+
+
 def test_a_job_for_other_settings_does_not_block(pool, app, job):
     job({"key": "other", "kind": "measure"}, state="failed", message="no")
     at = app("score")

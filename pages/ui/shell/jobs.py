@@ -13,7 +13,7 @@ from core.cli.arguments import measure_arguments
 from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.folder import content_key
-from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
+from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, model_name
@@ -29,6 +29,7 @@ STATE_BADGES = {
     "failed": ("Failed", ":material/error:", "red"),
     "cancelled": ("Cancelled", ":material/block:", "gray"),
     "interrupted": ("Interrupted", ":material/power_off:", "orange"),
+    "unreadable": ("Unreadable", ":material/broken_image:", "red"),
 }
 
 
@@ -81,12 +82,12 @@ def latest_job(job_plan: Plan, kind: str) -> Job | None:
 
 
 def other_jobs(job_plan: Plan) -> list[Job]:
-    """Return all other live jobs, of any pool, and the measurements of this pool that stopped before their end."""
+    """Return all other live jobs, of any pool, an unreadable one, and the stopped measurements of this pool."""
     newest: dict[tuple[Any, ...], Job] = {}
     for job in list_jobs(cached.workspace()):
         if job.about.get("key") != job_plan.key:
             newest.setdefault(tuple(job.about.get(name) for name in ("kind", "key", "pool")), job)
-    live = [job for job in newest.values() if job.live]
+    live = [job for job in newest.values() if job.live or job.state == "unreadable"]
     ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == job_plan.about["pool"]]
     stopped = [job for job in ended if not job.live and job.state != "done"]
     return [*live, *stopped[:MAX_STOPPED]]
@@ -145,7 +146,7 @@ def _progress(job: Job) -> None:
 
 
 def _outcome(job: Job) -> None:
-    if job.state == "failed":
+    if job.state in ("failed", "unreadable"):
         show.error(job.message or "It stopped without a word.")
     elif job.message:
         st.caption(escape_markdown(job.message))
@@ -161,9 +162,17 @@ def _buttons(job: Job) -> None:
             with st.spinner("Stopping at the next safe point"):
                 cancel_job(cached.workspace(), job)
             st.rerun()
+    elif job.state == "unreadable":
+        help = "Removes the record and the log of this job; what it measured stays."
+        show.action("Delete", "delete", f"delete.{job.id}", _delete, job, help=help)
     elif job.state != "done":
         label, key = "Try again" if job.state == "failed" else "Resume", f"resume.{job.id}"
         help = "The same command again: finished parts are not repeated."
         if st.button(label, icon=":material/replay:", type="primary", key=key, help=help):
             restart_job(cached.workspace(), job)
             st.rerun()
+
+
+def _delete(job: Job) -> None:
+    with state.failures_as_notices():
+        delete_job(job)
