@@ -8,7 +8,7 @@ from core.measurement import all_signals, measurement_of
 from core.measurement.runs import Run, list_runs
 from core.methods import describe_method
 from core.methods.combined import parts_of
-from core.methods.params import measure_params
+from core.methods.params import later_defaults, measure_params, written_params
 from core.schema import Method, ModelRef, Pool, Reading
 from core.workspace.folder import Workspace, content_key
 
@@ -19,7 +19,7 @@ def run_key(pool: Pool, method: Method, reading: Reading, ref: ModelRef, seed: i
     spec = {
         "pool": pool.fingerprint,
         "needs": sorted(method.needs),
-        "params": params,
+        "params": {name: value for name, value in written_params(method).items() if name in params},
         "seed": seed if params else 0,
         "reading": asdict(reading),
         "revision": ref.revision,
@@ -97,7 +97,8 @@ def fits(run: Run, method: Method, pool: Pool, seed: int) -> bool:
         return False
     if not params:
         return True
-    same = run.method["name"] == method.name and all(run.method["params"].get(k) == v for k, v in params.items())
+    stored = later_defaults(method) | run.method["params"]
+    same = run.method["name"] == method.name and all(stored.get(k) == v for k, v in params.items())
     return bool(
         same and run.seed == seed and measurement_of(method.name).fits(run, method, pool) and _same_files(run, method)
     )

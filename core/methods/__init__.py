@@ -25,7 +25,7 @@ from core.methods.baselines import HighestNLL, Longest, LowestNLL, Random
 from core.methods.combined import Combined
 from core.methods.entropy_shift import EntropyShift
 from core.methods.imported import Imported
-from core.methods.params import all_params, read_params
+from core.methods.params import read_params, written_params
 from core.methods.preference_influence import PreferenceInfluence
 from core.methods.task_confidence import TaskConfidence
 from core.schema import Method
@@ -70,5 +70,8 @@ def build_method(name: str, params: Mapping[str, Any]) -> Method:
 
 
 def describe_method(method: Method) -> dict[str, Any]:
-    """Return the method as data, defaults included; `build_method(**describe_method(m))` equals `m`."""
-    return {"name": method.name, "params": all_params(method)}
+    """Return the method as data, defaults included except those of `params.written_params`.
+
+    `build_method(**describe_method(m))` equals `m`.
+    """
+    return {"name": method.name, "params": written_params(method)}

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.methods.params import BaseMethod, all_params, measure_param, number, option, param
+from core.methods.params import BaseMethod, measure_param, number, option, param, written_params
 from core.methods.ranking import FILTERED, split_eligible
 from core.schema import BoolArray, Columns, Measured, Method, Order, Prefer
 
@@ -184,8 +184,8 @@ def _member(member: object) -> tuple[str, dict[str, Any]]:
 
 
 def format_members(methods: Iterable[Method]) -> str:
-    """Return the text that `parse_members` reads, every parameter written out."""
-    described = [{"name": method.name, "params": all_params(method)} for method in methods]
+    """Return the text that `parse_members` reads, with the parameters of `params.written_params`."""
+    described = [{"name": method.name, "params": written_params(method)} for method in methods]
     return json.dumps(described, sort_keys=True, separators=(",", ":"))
 
 

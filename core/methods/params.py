@@ -4,7 +4,7 @@ A method is a frozen `BaseMethod`; each of its fields is declared with `param` o
 therefore one new line in one file: the form draws it, the recipe stores it, `BaseMethod` validates it.
 
 Metadata of every field: `label` and `help` (for people), `low` and `high` (both inclusive; None for choices and text),
-`stage`, `names` (what a text parameter names; None for the rest).
+`stage`, `names` (what a text parameter names; None for the rest), `later` (added after runs had been stored).
 
     stage "order"     changes only the order: array arithmetic, a live slider
     stage "measure"   changes what has to be measured: part of the measurement's key, behind a button
@@ -35,9 +35,13 @@ def option(default: str, *, label: str = "", names: Names | None = None) -> dict
     return {"default": default, "label": label, "low": None, "high": None, "names": names}
 
 
-def param(value: dict[str, Any], help: str, *, stage: Stage = "order") -> Any:
-    """Return a dataclass field for one parameter, described by `number` or `option`."""
-    return field(default=value["default"], metadata=value | {"help": help, "stage": stage})
+def param(value: dict[str, Any], help: str, *, stage: Stage = "order", later: bool = False) -> Any:
+    """Return a dataclass field for one parameter, described by `number` or `option`.
+
+    A parameter that is added `later` has the default under which stored runs were measured: at it, keys and
+    descriptions of methods omit it, and so remain as they were.
+    """
+    return field(default=value["default"], metadata=value | {"help": help, "stage": stage, "later": later})
 
 
 measure_param = partial(param, stage="measure")
@@ -88,6 +92,17 @@ def measure_params(method: Method) -> dict[str, Any]:
     """Return the parameters that decide what is measured, by name."""
     stages = {f.name: f.metadata["stage"] for f in _params(method)}
     return {name: getattr(method, name) for name, stage in stages.items() if stage == "measure"}
+
+
+def written_params(method: Method) -> dict[str, Any]:
+    """Return every parameter by name, except those that were added later and are at their defaults."""
+    added = later_defaults(method)
+    return {name: value for name, value in all_params(method).items() if name not in added or value != added[name]}
+
+
+def later_defaults(method: Method) -> dict[str, Any]:
+    """Return the defaults of the parameters that were added after runs had been stored."""
+    return {f.name: f.default for f in _params(method) if f.metadata["later"]}
 
 
 def all_params(method: Method) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Parameters: read from text, and refused if a method cannot use them."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 
 from core.errors import MethodError
 from core.methods import build_method, describe_method
 from core.methods.entropy_shift import EntropyShift
-from core.methods.params import measure_params
+from core.methods.params import BaseMethod, later_defaults, measure_param, measure_params, number, written_params
 
 
 def test_text_from_the_command_line_becomes_the_type_of_the_field():
@@ -33,6 +36,22 @@ def test_only_measuring_parameters_belong_to_a_measurement():
         "batch_size": 16,
         "lora_rank": 0,
     }
+
+
+@dataclass(frozen=True)
+class Grown(BaseMethod):
+    """A method that got its second parameter after runs had been stored."""
+
+    label: ClassVar[str] = "Grown"
+    first: int = measure_param(number(1, 0, 9), "First.")
+    second: int = measure_param(number(0, 0, 9), "Second.", later=True)
+
+
+def test_a_parameter_added_later_is_written_only_where_it_is_not_at_its_default():
+    assert later_defaults(Grown()) == {"second": 0}
+    assert written_params(Grown()) == {"first": 1}
+    assert written_params(Grown(second=2)) == {"first": 1, "second": 2}
+    assert measure_params(Grown()) == {"first": 1, "second": 0}
 
 
 def test_an_unknown_method_is_refused_with_the_choices():
