@@ -31,7 +31,7 @@ def ignore_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class FieldMap:
-    """The fields of an original row, by meaning. Top-level fields only: dotted names are not supported.
+    """The fields of an original row, by meaning. `a.b` is field b of field a (core.pool.nested_fields).
 
     `schema` is one of core.pool.schema_detection.SCHEMAS. The `prompt` fields are joined with one newline, without
     empty ones. `turns` names a field that holds a list of turns; it excludes `prompt` and `response`.

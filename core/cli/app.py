@@ -49,7 +49,7 @@ WorkspaceOpt = Annotated[Path, Option("--workspace", help="Where measurements ar
 SeedOpt = Annotated[int, Option("--seed", min=0, help="Decides every random choice.")]
 JsonOpt = Annotated[bool, Option("--json", help="Machine-readable output on stdout.")]
 JobOpt = Annotated[Path | None, Option("--job", hidden=True)]
-TaskOpt = Annotated[str | None, Option("--task", help="The field that holds the task label.")]
+TaskOpt = Annotated[str | None, Option("--task", help="The field that holds the task label; a.b is field b in a.")]
 FieldsOpt = Annotated[
     str | None, Option("--fields", metavar="JSON", help="A whole mapping, as `inspect --json` shows it.")
 ]

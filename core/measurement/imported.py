@@ -13,6 +13,7 @@ from core.columns import Column, Signals
 from core.errors import MethodError
 from core.measurement.measurement import Measurement, Result
 from core.methods.imported import Imported
+from core.pool.nested_fields import get_field, iter_fields
 from core.schema import Columns, Pool
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ class ImportedMeasurement(Measurement[Imported]):
 def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
     """Return the number in `field` of each original row (N,), NaN where there is none.
 
-    `a.b` is field b of field a, unless a row has a field of exactly that name. A text that parses as a number counts,
+    `a.b` is field b of field a (core.pool.nested_fields). A text that parses as a number counts,
     as all cells of some tables are text. Raises MethodError, naming the fields with numbers, if no row has one.
     """
     values = np.full(len(pool), np.nan)
     if field:
         for place, row in enumerate(_rows(pool, len(pool))):
-            values[place] = _to_number(_at(row, field))
+            values[place] = _to_number(get_field(row, field))
     if not np.isfinite(values).any():
         names = list(numeric_fields(pool))
         there = f"Fields with numbers are {', '.join(names[:MAX_NAMED])}." if names else "No field of it holds numbers."
@@ -72,7 +73,7 @@ def numeric_fields(pool: Pool) -> dict[str, int]:
     """Count the numbers in each field of the first rows, nested fields as `a.b`; the fields with most come first."""
     counts: Counter[str] = Counter()
     for row in _rows(pool, min(SAMPLE_ROWS, len(pool))):
-        counts.update(name for name, value in _flat(row) if isfinite(_to_number(value)))
+        counts.update(name for name, value in iter_fields(row) if isfinite(_to_number(value)))
     return dict(counts.most_common())
 
 
@@ -80,22 +81,6 @@ def _rows(pool: Pool, stop: int) -> Iterator[dict[str, Any]]:
     column = pool.rows["original"]
     for start in range(0, stop, BLOCK):
         yield from map(orjson.loads, column.slice(start, min(BLOCK, stop - start)).to_pylist())
-
-
-def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", deeper) for inner, deeper in value.items())
-        else:
-            yield name, value
-
-
-def _at(row: dict[str, Any], field: str) -> Any:
-    if field in row:
-        return row[field]
-    outer, _, inner = field.partition(".")
-    nested = row.get(outer)
-    return nested.get(inner) if isinstance(nested, dict) else None
 
 
 def _to_number(value: Any) -> float:

@@ -11,6 +11,7 @@ from core.columns import NEAR_DUPLICATES_PREFIX
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
+from core.pool.nested_fields import nested_among
 from core.schema import Method, Pool
 from core.selection.filters import Filter
 
@@ -155,7 +156,8 @@ def _code(text: str) -> str:
 def dataset_info_snippet(manifest: Manifest) -> str | None:
     """Return the entry for LLaMA-Factory's data/dataset_info.json, under the file's name without its ending.
 
-    None if it could not read the file: a schema it does not define, or rows without a response.
+    None if it could not read the file: a schema it does not define, nested fields, or rows
+    without a response.
     """
     output, fields = manifest.output, manifest.pool.fields
     has_responses = fields["schema"] != "prompts_only" and (fields.get("turns") or fields.get("response"))
@@ -163,7 +165,7 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
         return None
     converted = output.written_as != "original"
     about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
-    if about is None:
+    if about is None or (not converted and nested_among(about["columns"].values())):
         return None
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
     entry = {file.removesuffix(".jsonl"): {"file_name": file} | about for file in files}

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.errors import RecipeError
+from core.pool.nested_fields import get_field
 from core.schema import FieldMap, Row
 
 Turn = dict[str, str]
@@ -61,7 +62,7 @@ def _split_row(row: Row, fields: FieldMap | None) -> _Conversation:
 
     A model reads the tools at the end of the system turn; here they are removed from it.
     """
-    tools_value = orjson.loads(row.original).get(fields.tools) if fields and fields.tools else None
+    tools_value = get_field(orjson.loads(row.original), fields.tools) if fields and fields.tools else None
     tools = tools_value if isinstance(tools_value, str) else orjson.dumps(tools_value).decode()
     leads = row.turns[0]["role"] == "system"
     system = row.turns[0]["content"] if leads else ""
@@ -142,7 +143,7 @@ def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, s
     if fields is None or len(fields.prompt) < 2:
         return prompt, ""
     original = orjson.loads(row.original)
-    parts = [part for name in fields.prompt if isinstance(part := original.get(name), str) and part.strip()]
+    parts = [part for name in fields.prompt if isinstance(part := get_field(original, name), str) and part.strip()]
     if len(parts) < 2 or "\n".join(parts) != prompt:
         return prompt, ""
     return parts[0], "\n".join(parts[1:])

@@ -4,6 +4,7 @@
     importer          write a source's rows into the files of a pool
     schema_detection  find the schema of a pool and map its fields
     row_view          read prompt, response and turns from an original row
+    nested_fields     look up fields by name, also within objects
     turns             read field values as text or as turns of a conversation
     validation        separate usable rows from rows set aside
     fingerprint       name rows and pools by their content

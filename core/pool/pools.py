@@ -21,6 +21,7 @@ from core.demo.pool import write_demo
 from core.errors import PoolError, WorkspaceError
 from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
+from core.pool.nested_fields import iter_fields
 from core.pool.readers.sources import identify, open_source
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
@@ -31,6 +32,8 @@ DEMO = "demo"
 COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
 SLICE_ROWS = 1024  # read at a time
+SAMPLE_ROWS = 50  # searched for nested fields
+MAX_NESTED = 200  # of them listed
 
 
 def load_pool(
@@ -109,8 +112,11 @@ def _notes(pool: Pool) -> dict[str, Any]:
 
 
 def field_names(pool: Pool) -> list[str]:
-    """Return every field that occurs in a row of the source, which are those a mapping can name."""
-    return list(_notes(pool).get("found", []))
+    """Return the fields that a mapping can name: all fields of the source, then nested ones of its first rows."""
+    found = list(_notes(pool).get("found", []))
+    first = pool.rows["original"].slice(0, SAMPLE_ROWS).to_pylist()
+    nested = dict.fromkeys(name for text in first for name, _ in iter_fields(orjson.loads(text)) if "." in name)
+    return [*found, *[name for name in nested if name not in found][:MAX_NESTED]]
 
 
 def open_pool(fingerprint: str, *, workspace: Path) -> Pool:

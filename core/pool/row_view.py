@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from core.pool.nested_fields import lift_fields, nested_among
+from core.pool.schema_detection import mapped_fields
 from core.pool.turns import Turn, UnusableRow, is_turn, parse_list, read_history, read_text, read_transcript, read_turns
 from core.schema import FieldMap
 
@@ -45,10 +47,11 @@ class RowReader:
         self.remarks: Counter[str] = Counter()
         self.has_responses = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
         self.read = self._select_reader()
+        self._nested = nested_among(mapped_fields(fields))
 
     def __call__(self, row: dict[str, Any]) -> RowView:
         """Return the view of one row. Raise UnusableRow with the reason if it has none."""
-        return self.read(row)
+        return self.read(lift_fields(row, self._nested) if self._nested else row)
 
     def _select_reader(self) -> Callable[[dict[str, Any]], RowView]:
         fields = self.fields

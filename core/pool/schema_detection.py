@@ -5,12 +5,13 @@ to the most general. Field names are compared without case, spaces and hyphens.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
 from core.errors import PoolError
+from core.pool.nested_fields import ABSENT, get_field, iter_fields
 from core.pool.turns import ROLES, is_turn, list_turns, read_transcript
 from core.schema import FieldMap
 
@@ -138,10 +139,10 @@ def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
         raise PoolError("A field of turns holds prompt and response, so map either the one or the others.")
     if not fields.turns and not fields.prompt:
         raise PoolError("No field is mapped to the prompt. Name one or more, or one that holds a list of turns.")
-    names = list(dict.fromkeys(name for row in sample for name in row))
     for wanted in ((fields.turns,), fields.prompt, (fields.response,)):
-        if any(wanted) and not set(wanted) & set(names):
-            raise _missing_field(str(wanted[0]), names)
+        named = [name for name in wanted if name]
+        if named and all(get_field(row, name, ABSENT) is ABSENT for row in sample for name in named):
+            raise _missing_field(named[0], {field for row in sample for field, _ in iter_fields(row)})
 
 
 def check_fields_exist(fields: FieldMap, names: Sequence[str]) -> None:
@@ -151,7 +152,7 @@ def check_fields_exist(fields: FieldMap, names: Sequence[str]) -> None:
         raise _missing_field(absent[0], names)
 
 
-def _missing_field(name: str, names: Sequence[str]) -> PoolError:
+def _missing_field(name: str, names: Iterable[str]) -> PoolError:
     return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(names)) or 'none'}.")
 
 

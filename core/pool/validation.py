@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.pool.fingerprint import Fingerprint, content_hash, text_digest
+from core.pool.nested_fields import ABSENT, get_field, nested_among
 from core.pool.readers.records import Record, UnreadableRow, from_json
 from core.pool.row_view import REMARKS, RowReader
 from core.pool.schema_detection import RIVAL_RESPONSES, mapped_fields, unread_fields
@@ -39,6 +40,7 @@ class RowValidator:
         self.fields = fields
         self.reader = RowReader(fields)
         self.field_names: dict[str, None] = {}  # every field seen, in order of appearance
+        self._unseen = set(nested_among(mapped_fields(fields)))  # names of nested fields that no row had yet
         self.fingerprint = Fingerprint(fields)
         self._keys: list[pa.RecordBatch] = []
         self._aside: list[pa.RecordBatch] = []
@@ -71,6 +73,8 @@ class RowValidator:
             raise UnusableRow("not an object")
         if not row.keys() <= self.field_names.keys():
             self.field_names |= dict.fromkeys(row)
+        if self._unseen:
+            self._see_nested(row)
         try:
             view = self.reader(row)
             content = content_hash(row)
@@ -81,10 +85,16 @@ class RowValidator:
             self._garbled.append(line)
         self.reader.remarks["nan"] += changed
         original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
-        task = label_text(row.get(self.fields.task)) if self.fields.task else None
-        own = label_text(row.get(self.fields.id)) if self.fields.id else None
+        task = label_text(get_field(row, self.fields.task)) if self.fields.task else None
+        own = label_text(get_field(row, self.fields.id)) if self.fields.id else None
         chars = (len(prompt), len(response or ""))
         return (line, content, prompt, response, task, turns, original, *chars, text_digest(view), own)
+
+    def _see_nested(self, row: dict[str, Any]) -> None:
+        """Record the nested fields of the mapping that occur in the row."""
+        seen = {name for name in self._unseen if get_field(row, name, ABSENT) is not ABSENT}
+        self.field_names |= dict.fromkeys(sorted(seen))
+        self._unseen -= seen
 
     def keys(self) -> pa.Table:
         """Return one entry for each usable row (schema KEY_SCHEMA)."""

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from core.errors import PoolError
+from core.pool.nested_fields import get_field, iter_fields
 from core.pool.preference.formats import Pair, PairReader, detect_shape
 from core.pool.readers.records import Source, UnreadableRow, peek_objects, read_object
 from core.pool.turns import UnusableRow
@@ -43,7 +44,7 @@ class PairSource:
             self.shape = detect_shape(sample)
         except PoolError as error:
             raise PoolError(f"{source.name}: {error}") from error
-        self._field_names = sorted({name for row in sample for name in row})
+        self._field_names = sorted({name for row in sample for name, _ in iter_fields(row)})
         self._labelled = self._unlabelled = 0  # rows with pairs
         self.problems: Counter[str] = Counter()
         self._aside: list[tuple[int, str, str]] = []
@@ -85,7 +86,7 @@ class PairSource:
     def _label(self, row: Mapping[str, Any]) -> str | None:
         if self._subtask is None:
             return None
-        label = label_text(row.get(self._subtask))
+        label = label_text(get_field(row, self._subtask))
         self._labelled += label is not None
         self._unlabelled += label is None
         return label

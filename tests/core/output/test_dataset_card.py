@@ -177,6 +177,9 @@ def test_there_is_no_llama_factory_entry_for_rows_it_cannot_read(tmp_path):
         )
         is None
     )
+    nested = FieldMap("custom", prompt=("data.prompt",), response="data.response")
+    rows = [{"data": {"prompt": "q", "response": "a"}}] * 2
+    assert llama_factory_entry(make_manifest(make_pool(rows, fields=nested), tmp_path)) is None
     choices = FieldMap("multiple_choice", prompt=("question", "A", "B"), response="answer")
     rows = [{"question": "q", "A": "1", "B": "2", "answer": "A"}] * 2
     assert llama_factory_entry(make_manifest(make_pool(rows, fields=choices), tmp_path)) is None
