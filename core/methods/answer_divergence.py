@@ -28,7 +28,6 @@ prompts are options here. There middle and bottom scores are the baselines, and 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -37,7 +36,7 @@ from numpy.typing import NDArray
 from core.algorithms.apportionment import interleave_by_seats
 from core.algorithms.semantic_bins import BinTree
 from core.methods.params import BaseMethod, measure_param, number, option, param
-from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
+from core.methods.ranking import exclusions, group_rows, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_BIN = "no semantic bin"
@@ -143,26 +142,19 @@ class AnswerDivergence(BaseMethod):
     def _order_by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
         """Sort `rows` (ascending), best first."""
         if self.quota == "webster":
-            orders = [rank_rows(score, bin_rows, prefer=self._preferred_end) for bin_rows in group_by_bin(bin_of, rows)]
+            orders = [rank_rows(score, bin_rows, prefer=self._preferred_end) for bin_rows in group_rows(bin_of, rows)]
             return interleave_by_seats(orders, [float(len(bin_rows)) for bin_rows in orders])
         first = self._release_selection(score, bin_of, rows)
         rest = np.setdiff1d(rows, first, assume_unique=True)
         return np.concatenate([first, rank_rows(score, rest, prefer=self._preferred_end)])
 
     def _release_selection(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        return select_by_release_rule(score, group_by_bin(bin_of, rows), self.released_rows, prefer=self._preferred_end)
+        return select_by_release_rule(score, group_rows(bin_of, rows), self.released_rows, prefer=self._preferred_end)
 
     @property
     def _preferred_end(self) -> Prefer:
         ends: dict[str, Prefer] = {"top": "high", "middle": "middle", "bottom": "low"}
         return ends[self.pick]
-
-
-def group_by_bin(bin_of: IntArray, rows: IntArray) -> list[IntArray]:
-    """Group `rows` (ascending) by bin 0, 1, ..., each ascending; bins without any are empty."""
-    grouped = rows[np.argsort(bin_of[rows], kind="stable")]
-    ends = np.searchsorted(bin_of[grouped], np.arange(bin_of.max(initial=-1) + 2))
-    return [grouped[a:b] for a, b in pairwise(ends.tolist())]
 
 
 def select_by_release_rule(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:

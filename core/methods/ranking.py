@@ -4,6 +4,7 @@ Every row of the pool ends in exactly one place: in the order, or excluded under
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,16 @@ def rank_rows(values: NDArray[Any], candidates: IntArray, *, prefer: Prefer) -> 
         return ascending
     places = np.arange(len(ascending))
     return ascending[np.argsort(np.abs(2 * places - (len(ascending) - 1)), kind="stable")]
+
+
+def group_rows(group: IntArray, rows: IntArray) -> list[IntArray]:
+    """Split `rows` (ascending) by `group` (N,), the number of each row's group, 0 or more; each list is ascending.
+
+    A group without any of the rows is empty.
+    """
+    grouped = rows[np.argsort(group[rows], kind="stable")]
+    ends = np.searchsorted(group[grouped], np.arange(group.max(initial=-1) + 2))
+    return [grouped[a:b] for a, b in pairwise(ends.tolist())]
 
 
 def missing_response(measured: Measured) -> BoolArray:
