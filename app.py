@@ -25,5 +25,4 @@ if __name__ == "__main__":
     tour.strip(page.url_path)
     page.run()
 else:
-    server.check_address()
     app = st.App(__file__, **server.app_options())

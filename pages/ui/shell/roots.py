@@ -6,15 +6,19 @@ never opened: they hold keys and tokens.
 Servers: this computer's, and hosts named in WINNOW_SERVERS (separated by commas).
 """
 
-import ipaddress
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import PoolError
+from pages.ui.shell.access import is_shared, is_this_computer
+from pages.ui.words import shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+MAX_HUB_ID = 96  # characters, as on the hub
 _FILES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow")
 
 
@@ -24,7 +28,7 @@ def allowed_folders() -> tuple[Path, ...]:
     folders = [Path(folder_name) for folder_name in setting.split(os.pathsep) if folder_name]
     if not folders:
         folders = [Path.cwd()]
-        if os.environ.get("WINNOW_ALLOW_REMOTE") != "1":
+        if not is_shared():
             folders.append(Path.home())
     return tuple(folder.expanduser().resolve() for folder in folders)
 
@@ -44,6 +48,8 @@ def check_source(text: str) -> str:
 
 def is_hub_id(typed: str) -> bool:
     """Return whether the text has the form owner/name (or name) and is no path on this computer."""
+    if len(typed) > MAX_HUB_ID:
+        return False
     looks_like_path = typed.endswith(_FILES) or typed.startswith(("/", "~", ".", "\\")) or "\\" in typed
     return not looks_like_path and HUB_ID.fullmatch(typed) is not None and not Path(typed).exists()
 
@@ -52,19 +58,32 @@ def check_path(typed: str) -> Path:
     """Return the resolved path if it exists inside the allowed folders. Raises PoolError otherwise."""
     if typed.startswith(("\\\\", "//")):
         raise PoolError("Network paths are not opened. Copy the file to this computer first.")
-    path = Path(os.path.abspath(Path(typed).expanduser())).resolve()  # noqa: PTH100  '..' first, then links
+    shown = shorten(typed)
+    with _path_errors(shown):
+        path = Path(os.path.abspath(Path(typed).expanduser())).resolve()  # noqa: PTH100  '..' first, then links
     inside = [root for root in allowed_folders() if path.is_relative_to(root)]
     if not inside:
         allowed = ", ".join(str(root) for root in allowed_folders())
         raise PoolError(
-            f"{typed} is outside the folders this app may read ({allowed}). Move the file there, or start the app "
+            f"{shown} is outside the folders this app may read ({allowed}). Move the file there, or start the app "
             "with its folder in WINNOW_DATA_ROOTS."
         )
     if all(any(part.startswith(".") for part in path.relative_to(root).parts) for root in inside):
-        raise PoolError(f"{typed} lies in a hidden folder, which this app does not open. Copy the file elsewhere.")
-    if not path.exists():
-        raise PoolError(f"{typed} is not there. Check the path; it is read from {Path.cwd()}.")
+        raise PoolError(f"{shown} lies in a hidden folder, which this app does not open. Copy the file elsewhere.")
+    with _path_errors(shown):
+        if not path.exists():
+            raise PoolError(f"{shown} is not there. Check the path; it is read from {Path.cwd()}.")
     return path
+
+
+@contextmanager
+def _path_errors(shown: str) -> Iterator[None]:
+    """Report what makes a path impossible: too long, a NUL, a circle of links, no such user."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PoolError(f"{shown} cannot be opened ({reason}). Check the path.") from error
 
 
 def check_model(typed: str) -> str:
@@ -79,10 +98,13 @@ def check_server(typed: str) -> str:
     Raises PoolError otherwise. Without the check, anyone who reaches the app could reach through it what only this
     computer can reach.
     """
-    url = urlsplit(typed.strip())
-    host = (url.hostname or "").lower()
-    if url.scheme not in ("http", "https") or not host or url.username is not None:
-        raise PoolError(f"{typed} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
+    try:
+        url = urlsplit(typed.strip())
+        host, _ = (url.hostname or "").lower(), url.port  # an impossible port raises
+    except ValueError:
+        host = ""
+    if not host or url.scheme not in ("http", "https") or url.username is not None:
+        raise PoolError(f"{shorten(typed)} is no address of a server. Write it as http://127.0.0.1:8000/v1.")
     allowed_hosts = {name.strip().lower() for name in os.environ.get("WINNOW_SERVERS", "").split(",")}
     if host not in allowed_hosts and not is_this_computer(host):
         raise PoolError(
@@ -90,11 +112,3 @@ def check_server(typed: str) -> str:
             "from the command line."
         )
     return typed.strip()
-
-
-def is_this_computer(host: str) -> bool:
-    """Return whether a host name or address refers to this computer, and to no other."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
 
-from pages.ui.shell.roots import is_this_computer
+from pages.ui.shell.access import Access, describe_access, find_token
 
 ROUTE = "/download"
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
@@ -106,18 +107,6 @@ class SecurityHeaders:
 # Startup
 
 
-def check_address() -> None:
-    """Raise SystemExit if the server would listen beyond this computer without WINNOW_ALLOW_REMOTE=1."""
-    address = st.get_option("server.address") or "0.0.0.0"
-    if is_this_computer(address) or os.environ.get("WINNOW_ALLOW_REMOTE") == "1":
-        return
-    raise SystemExit(
-        f"Winnow would listen on {address}, where anyone who can reach this computer could read pools and start "
-        "jobs: it has no login. Put it behind a proxy that has one and set WINNOW_ALLOW_REMOTE=1, or leave "
-        "out --server.address."
-    )
-
-
 def disable_inheritance() -> None:
     """Prevent jobs from inheriting open files and sockets.
 
@@ -159,13 +148,19 @@ def show_script_error(fault: Exception) -> bool:
 
 
 def app_options() -> dict[str, Any]:
-    """Return the options of `st.App`: routes, middleware, lifespan and error hook."""
+    """Return the options of `st.App`: routes, middleware, lifespan and error hook.
+
+    The token, if one is asked for, is printed: this is read once, by the process that serves.
+    """
+    token = find_token()
+    if token:
+        sys.stderr.write(f"{describe_access(token)}\n")
     return {
         "routes": [
             Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),
             Route(f"{_base()}/pool", redirect_to_front),
         ],
-        "middleware": [Middleware(SecurityHeaders)],
+        "middleware": [Middleware(SecurityHeaders), Middleware(Access, token=token)],
         "lifespan": lifespan,
         "on_script_error": show_script_error,
     }

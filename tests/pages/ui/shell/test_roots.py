@@ -60,7 +60,9 @@ def test_a_missing_file_inside_is_reported(data):
         roots.check_source(str(data / "allowed" / "other.jsonl"))
 
 
-@pytest.mark.parametrize("typed", ["", "  ", "a\0b", r"\\server\share\x.jsonl", "//server/share/x.jsonl"])
+@pytest.mark.parametrize(
+    "typed", ["", "  ", "a\0b", "a" * 5_000, "~nobody-here/x", r"\\server\share\x.jsonl", "//server/share/x.jsonl"]
+)
 def test_invalid_paths_are_refused(data, typed):
     with pytest.raises(PoolError):
         roots.check_source(typed)
@@ -74,10 +76,22 @@ def test_a_hub_id_is_unchanged(data, typed):
 def test_from_other_computers_the_home_folder_is_not_open(monkeypatch, tmp_path):
     monkeypatch.delenv("WINNOW_DATA_ROOTS", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
+    monkeypatch.setattr(roots, "is_shared", lambda: False)
     assert Path.home().resolve() in roots.allowed_folders()
-    monkeypatch.setenv("WINNOW_ALLOW_REMOTE", "1")
+    monkeypatch.setattr(roots, "is_shared", lambda: True)
     assert roots.allowed_folders() == (tmp_path.resolve(),)
+
+
+@pytest.mark.parametrize("typed", ["a\0b", "a" * 5_000, "/" + "a" * 5_000])
+def test_invalid_models_are_refused(data, typed):
+    with pytest.raises(PoolError):
+        roots.check_model(typed)
+
+
+def test_a_circle_of_links_is_refused(data):
+    (data / "allowed" / "circle.jsonl").symlink_to(data / "allowed" / "circle.jsonl")
+    with pytest.raises(PoolError):
+        roots.check_source(str(data / "allowed" / "circle.jsonl"))
 
 
 def test_a_model_folder_is_checked_as_a_pool(data):
@@ -101,7 +115,13 @@ def test_other_servers_are_allowed_only_if_named(url, monkeypatch):
     assert roots.check_server(url) == url
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"])
+INVALID_URLS = [
+    *("file:///etc/passwd", "127.0.0.1:8000", "http://user:key@127.0.0.1/v1", "http:///v1"),
+    *("http://[127.0.0.1]", "http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1:x"),
+]
+
+
+@pytest.mark.parametrize("url", INVALID_URLS)
 def test_invalid_addresses_are_refused(url):
     with pytest.raises(PoolError, match="no address"):
         roots.check_server(url)

@@ -1,15 +1,14 @@
-"""The web server: headers, downloads and its address."""
+"""The web server: headers and downloads."""
 
 import asyncio
 import os
 import socket
 
-import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from pages.ui.shell import roots, server
+from pages.ui.shell import server
 
 
 def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
@@ -31,7 +30,7 @@ def fetch(path: str, query: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     async def send(message: dict) -> None:
         messages.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": query}
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [(b"host", b"localhost")], "query_string": query}
     asyncio.run(app(scope, receive, send))
     headers = {name.decode().lower(): value.decode() for name, value in messages[0]["headers"]}
     return messages[0]["status"], headers, b"".join(part.get("body", b"") for part in messages[1:])
@@ -86,32 +85,6 @@ def test_every_response_forbids_loading_from_elsewhere():
 
 def test_the_policy_allows_the_inline_script_of_the_installed_streamlit():
     assert server.content_security_policy().count("'sha256-") >= 1
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
-def test_this_computer_is_local(address):
-    assert roots.is_this_computer(address)
-
-
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_anything_else_is_not(address):
-    assert not roots.is_this_computer(address)
-
-
-def test_listening_to_others_is_refused_without_the_flag(monkeypatch):
-    monkeypatch.setattr(server.st, "get_option", {"server.address": "0.0.0.0"}.get)
-    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
-    with pytest.raises(SystemExit, match="no login"):
-        server.check_address()
-    monkeypatch.setenv("WINNOW_ALLOW_REMOTE", "1")
-    server.check_address()
-
-
-def test_no_address_at_all_means_all_of_them_and_is_refused(monkeypatch):
-    monkeypatch.setattr(server.st, "get_option", {}.get)
-    monkeypatch.delenv("WINNOW_ALLOW_REMOTE", raising=False)
-    with pytest.raises(SystemExit, match=r"0\.0\.0\.0"):
-        server.check_address()
 
 
 def test_a_job_does_not_inherit_the_port_of_the_server():
