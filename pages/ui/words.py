@@ -106,11 +106,17 @@ def shorten(text: str, length: int = CELL_LENGTH) -> str:
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:^@&])")
+_LINK = re.compile(r"(://|\bwww\.|@|\b(?:mailto|xmpp):)", re.IGNORECASE)  # what markdown makes a link of by itself
+_JOINER = "\u2060"  # word joiner: shown as nothing, and ends what would become a link
 
 
 def escape_markdown(value: object) -> str:
-    """Escape data for a label, so that every character that markdown would interpret is shown as itself."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+    """Escape data for a label: every character that markdown interprets is shown as itself, and nothing is a link.
+
+    Links are recognised before escapes are read, so a backslash does not prevent them.
+    """
+    text = _LINK.sub(rf"\1{_JOINER}", " ".join(str(value).split()))
+    return _MARKDOWN.sub(r"\\\1", text)
 
 
 def model_name(name: str) -> str:
