@@ -132,5 +132,5 @@ class Access:
             return response
         sentence = "That is not the token." if typed else "This server asks for a token."
         fields = "".join(f'<input type="hidden" name="{escape(f)}" value="{escape(v)}">' for f, v in rest)
-        sentence += " Whoever started it has it: it stands in the terminal, or in WINNOW_TOKEN."
+        sentence += " It is printed in the terminal of the server, or set there in WINNOW_TOKEN."
         return HTMLResponse(_QUESTION.format(sentence=sentence, fields=fields), status_code=401)
