@@ -143,6 +143,7 @@ class Order:
     rows: IntArray  # (M,) row numbers, no repeats, M <= N
     excluded: Mapping[str, IntArray] = field(default_factory=dict)  # reason in words -> row numbers
     values: NDArray[Any] | None = None  # (N,) scores it was sorted by, if they depend on eligibility; None: `ranks_by`
+    fixed: IntArray | None = None  # rows that a rule for one budget selects: the first ones, pins aside; None: no such
 
     def rank(self, n: int) -> IntArray:
         """Return the 0-based rank of every row (n,); -1 for a row that is not in the order."""
@@ -175,6 +176,12 @@ class Method(Protocol):
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
         """Return the `eligible` (N,) rows, best first; the same input gives the same order."""
+
+    def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
+        """Return, by name, what this method alone knows of the selected `rows` as a whole, for results and manifest."""
+
+    def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return these facts as sentences, for the dataset card."""
 
 
 @dataclass(frozen=True)

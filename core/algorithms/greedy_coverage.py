@@ -156,10 +156,10 @@ def coverage_gains(
     return gains
 
 
-def total_coverage(states: ActiveNeurons, *, g: Growth = "sqrt", tau: float = 1) -> float:
-    """Compute f of all rows."""
+def total_coverage(states: ActiveNeurons, rows: IntArray | None = None, *, g: Growth = "sqrt", tau: float = 1) -> float:
+    """Compute f of these rows, without repeats; None: of all rows."""
     height = np.append(0.0, np.cumsum(growth_steps(g, tau, len(states))))
-    return float(height[states.counts(np.arange(len(states)))].sum())
+    return float(height[states.counts(np.arange(len(states)) if rows is None else rows)].sum())
 
 
 def growth_steps(g: Growth, tau: float, n: int) -> Exact:

@@ -17,14 +17,15 @@ The gains of the whole pool are measured once, with the active neurons; under a 
 eligible rows, because other rows give another order.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.algorithms.active_neurons import ActiveNeurons
-from core.algorithms.greedy_coverage import coverage_gains
+from core.algorithms.greedy_coverage import coverage_gains, total_coverage
 from core.methods.params import BaseMethod, measure_param, number, option
 from core.methods.ranking import exclusions, missing_response, rank_rows, split_eligible
 from core.schema import BoolArray, IntArray, Measured, Order, Prefer, Progress, ignore_progress
@@ -80,3 +81,16 @@ class ActivationCoverage(BaseMethod):
         if len(candidates) < np.isfinite(gains).sum():
             gains = values = self.gains(measured.need("activations"), candidates)
         return Order(rank_rows(gains, candidates, prefer=self.prefer), excluded, values)
+
+    def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
+        """Return f of the selected rows and of the whole pool, and the share that they reach; None if f(pool) is 0."""
+        states: ActiveNeurons = measured.need("activations")
+        part, whole = (total_coverage(states, some, g=self.growth, tau=self.tau) for some in (rows, None))
+        return {"coverage": part, "coverage_of_pool": whole, "coverage_share": part / whole if whole else None}
+
+    def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return a sentence on the coverage reached."""
+        if facts.get("coverage_share") is None:
+            return []
+        part, whole, share = facts["coverage"], facts["coverage_of_pool"], facts["coverage_share"]
+        return [f"The rows reach {share:.1%} of the pool's coverage: f(S) = {part:,.1f} of f(pool) = {whole:,.1f}."]

@@ -12,10 +12,9 @@ subject is excluded only because the model is sure of it:
     webster   (default) the next row comes from the bin with the highest  size / (rows selected + ½), its best
               remaining one. Shares follow the sizes as closely as whole rows can, exactly, and a larger budget only
               adds rows.
-    release   for a budget of B of N rows: bins under 3 rows are skipped, each other gives its max(1, ⌊size · B / N⌋)
-              best rows, and of all these the B best are kept. Made for that one B: subsets of other budgets do not
-              nest, and rounding down mostly leaves a few rows less than B. In the order these come first, by score,
-              and then all other rows, by score: a prefix of `release_length` rows is the release's selection.
+    release   for one budget B of N rows, the rule of the authors' code (`select_by_release_rule`). Subsets of other
+              budgets do not nest, and it mostly gives a few rows less than B. In the order its rows come first and
+              then all other rows, by score; `Order.fixed` holds the release's, and `facts` counts the selected ones.
 
 Sizes and N count the eligible rows that have a score and a bin. A row whose instruction has no embedding is in no bin
 and has no quota, so it is excluded with that reason.
@@ -27,6 +26,7 @@ Source: ADG, https://arxiv.org/abs/2604.10448, and the authors' released code, w
 prompts are options here. There middle and bottom scores are the baselines, and D or I alone did worse.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -40,7 +40,8 @@ from core.methods.ranking import exclusions, group_rows, missing_response, rank_
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 NO_BIN = "no semantic bin"
-MIN_BIN_ROWS = 3  # the release skips smaller bins
+MIN_BIN_ROWS = 3  # of a bin that the release takes top and bottom rows from
+Pick = Literal["top", "middle", "bottom"]
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,24 @@ class AnswerDivergence(BaseMethod):
         score, bin_of = self._divergence(measured), self.bin_of(measured)
         excluded_by = exclusions(eligible, missing_response(measured), np.isfinite(score)) | {NO_BIN: bin_of < 0}
         candidates, excluded = split_eligible(excluded_by)
-        return Order(self._order_by_quota(score, bin_of, candidates), excluded)
+        bins = group_rows(bin_of, candidates)
+        if self.quota == "webster":
+            orders = [rank_rows(score, rows, prefer=self._preferred_end) for rows in bins]
+            return Order(interleave_by_seats(orders, [float(len(rows)) for rows in orders]), excluded)
+        first = select_by_release_rule(score, bins, self.released_rows, pick=self.pick)
+        rest = rank_rows(score, np.setdiff1d(candidates, first), prefer=self._preferred_end)
+        return Order(np.concatenate([first, rest]), excluded, fixed=first)
 
-    def release_length(self, measured: Measured, order: Order) -> int:
-        """Return how many of the first rows of `order`, one of this method, are the release's selection: B at most."""
-        return len(self._release_selection(self._divergence(measured), self.bin_of(measured), np.sort(order.rows)))
+    def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
+        """Return how many of the selected rows are the release's; {} under another quota."""
+        if order.fixed is None:
+            return {}
+        kept = int(np.isin(rows, order.fixed).sum())
+        return {"release_rows": kept, "filled_by_score": len(rows) - kept, "release_selects": len(order.fixed)}
+
+    def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return a sentence on the rows that the release's rule selected."""
+        return [describe_release(facts, self.released_rows)] if facts else []
 
     def bin_of(self, measured: Measured) -> IntArray:
         """Return (N,) the semantic bin of each row after merging to `bins`, 0 = the largest; −1: none."""
@@ -139,35 +153,59 @@ class AnswerDivergence(BaseMethod):
         score: NDArray[np.float64] = self.dispersion_weight * dispersion + (1 - self.dispersion_weight) * anisotropy
         return score.astype(np.float32)
 
-    def _order_by_quota(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        """Sort `rows` (ascending), best first."""
-        if self.quota == "webster":
-            orders = [rank_rows(score, bin_rows, prefer=self._preferred_end) for bin_rows in group_rows(bin_of, rows)]
-            return interleave_by_seats(orders, [float(len(bin_rows)) for bin_rows in orders])
-        first = self._release_selection(score, bin_of, rows)
-        rest = np.setdiff1d(rows, first, assume_unique=True)
-        return np.concatenate([first, rank_rows(score, rest, prefer=self._preferred_end)])
-
-    def _release_selection(self, score: FloatArray, bin_of: IntArray, rows: IntArray) -> IntArray:
-        return select_by_release_rule(score, group_rows(bin_of, rows), self.released_rows, prefer=self._preferred_end)
-
     @property
     def _preferred_end(self) -> Prefer:
         ends: dict[str, Prefer] = {"top": "high", "middle": "middle", "bottom": "low"}
         return ends[self.pick]
 
 
-def select_by_release_rule(score: FloatArray, bins: list[IntArray], budget: int, *, prefer: Prefer) -> IntArray:
-    """Select for `budget` rows B by the release's rule, best first; `bins` hold rows (ascending).
+def describe_release(facts: Mapping[str, Any], budget: int) -> str:
+    """Return a sentence on `AnswerDivergence.facts`: how many rows the release's rule selected, and who the rest is."""
+    kept, filled = facts["release_rows"], facts["filled_by_score"]
+    rest = f" The other {filled:,} are the next by score or pinned." if filled else ""
+    return (
+        f"The release's rule for B = {budget:,} selects {facts['release_selects']:,} rows; "
+        f"{kept:,} of the {kept + filled:,} rows here are among them.{rest}"
+    )
 
-    Each bin of at least 3 rows gives max(1, ⌊size · B / N⌋), N the number of all rows; of those the B best are kept.
-    Mostly a few rows fewer than B.
+
+def select_by_release_rule(score: FloatArray, bins: list[IntArray], budget: int, *, pick: Pick) -> IntArray:
+    """Select for `budget` rows B by the release's rule; `bins` hold rows (ascending), N in all.
+
+        quota      q = max(1, ⌊size · (B / N)⌋) rows of each bin, each for top, middle and bottom
+        scale      size / 3q, if 3q > size: top and bottom are max(1, ⌊q · scale⌋) rows, the middle all others
+        top        the highest of a bin; bottom the lowest; of equal scores the earlier row counts as the higher
+        middle     of the rows between top and bottom those around their median, of two equally far from it the higher
+        small      bins under 3 rows give nothing to top and bottom, and all their rows to the middle
+        cut        of more than B rows in all the B highest are kept, for the bottom the B lowest
+
+    Mostly a few rows fewer than B. Computed in floating point, as the release does: 98 · (1 / 49) is below 2. Returned
+    in the order of the cut; of equal scores the row of the bin that begins earlier is first.
     """
-    n = sum(len(rows) for rows in bins)
-    best_of_bins = [
-        rank_rows(score, rows, prefer=prefer)[: max(1, len(rows) * budget // n)]
-        for rows in bins
-        if len(rows) >= MIN_BIN_ROWS
-    ]
-    rows = np.sort(np.concatenate([np.empty(0, np.int64), *best_of_bins]))
-    return rank_rows(score, rows, prefer=prefer)[:budget]
+    filled = sorted((rows for rows in bins if len(rows)), key=lambda rows: int(rows[0]))
+    share = budget / max(1, sum(map(len, filled)))
+    picked = [_pick_of_bin(rank_rows(score, rows, prefer="high"), share, pick) for rows in filled]
+    rows = np.concatenate([np.empty(0, np.int64), *picked])
+    values = score[rows].astype(np.float64)
+    return np.asarray(rows[np.argsort(values if pick == "bottom" else -values, kind="stable")][:budget])
+
+
+def _pick_of_bin(ranked: IntArray, share: float, pick: Pick) -> IntArray:
+    """Return what one bin gives by the release's rule; `ranked` are its rows, the highest first."""
+    size = len(ranked)
+    if size < MIN_BIN_ROWS:
+        return ranked if pick == "middle" else ranked[:0]
+    end, middle = release_quota(size, share)
+    if pick != "middle":
+        return ranked[:end] if pick == "top" else ranked[-end:]
+    start = end + (size - 2 * end - middle) // 2
+    return ranked[start : start + middle]
+
+
+def release_quota(size: int, share: float) -> tuple[int, int]:
+    """Return how many rows a bin of 3 or more gives to top and to bottom, and how many to the middle."""
+    quota = max(1, int(size * share))
+    if 3 * quota <= size:
+        return quota, quota
+    end = max(1, int(quota * (size / (3 * quota))))
+    return end, size - 2 * end

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, get_args
 from numpy.typing import NDArray
 
 from core.errors import MethodError
-from core.schema import Measured, Method
+from core.schema import IntArray, Measured, Method, Order
 
 Stage = Literal["order", "measure"]
 # model id or folder; path; URL; any single word; ...
@@ -73,6 +73,14 @@ class BaseMethod:
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return no columns: the order follows a measured column, or none."""
         return {}
+
+    def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
+        """Return nothing: the rows themselves say it all."""
+        return {}
+
+    def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return no sentence."""
+        return []
 
 
 def read_params(cls: type[Method], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class CurateResult:
     tokens: int  # response tokens of all selected rows, held out or not
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows excluded from the order
+    facts: Mapping[str, Any] | None  # what only the method knows of the selected rows (core.schema.Method)
     held_out: Path | None = None
     held_out_rows: int = 0
 
@@ -54,6 +55,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
     """Select by the recipe and write all files. Each file is whole or absent; the manifest is written last."""
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
+    facts = recipe.method.build().facts(measured, selection.order, selection.rows)
     recipe = resolve_recipe(recipe, pool, run)
     held_out_rows = find_held_out_rows(recipe, pool, measured, selection.rows)
     exported = write_rows(recipe, pool, measured, selection, out, held_out_rows)
@@ -66,6 +68,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
         recipe=recipe.as_data(),
         model=dict(run.model),
         encoder=run.encoder,
+        facts=facts,
     )
     suffixes = {"recipe": ".recipe.yaml", "card": ".README.md", "manifest": ".manifest.json"}
     paths = {name: sibling_path(out, suffix) for name, suffix in suffixes.items()}
@@ -80,6 +83,7 @@ def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
         tokens=selection.tokens,
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
+        facts=facts or None,
         held_out=exported.held_out.path if exported.held_out else None,
         held_out_rows=len(held_out_rows),
     )

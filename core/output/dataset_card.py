@@ -72,6 +72,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
         f"- **Budget**: {_budget(recipe)}",
+        *(f"- **Reached**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_held_out(manifest),

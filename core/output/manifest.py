@@ -4,7 +4,7 @@ It contains no time of day, so the same recipe on the same pool gives the same m
 """
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -98,6 +98,7 @@ class Manifest(StrictModel):
     output: OutputFacts
     rows: list[RowKey]
     held_out: list[RowKey] = Field(default_factory=list)  # rows of the second file
+    facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
 
 
 def build_manifest(
@@ -110,6 +111,7 @@ def build_manifest(
     encoder: str | None,
     held_out: IntArray | None = None,
     targets: Sequence[TargetFacts] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
@@ -135,6 +137,7 @@ def build_manifest(
         ),
         rows=_row_keys(pool, np.setdiff1d(rows, held_out_rows)),
         held_out=_row_keys(pool, held_out_rows),
+        facts=dict(facts or {}),
     )
 
 

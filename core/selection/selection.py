@@ -57,7 +57,7 @@ def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order
     excluded = {reason: rows for reason, rows in excluded.items() if len(rows)}
     if len(out):
         excluded[PINNED_OUT] = out
-    return Order(np.concatenate([head, rest]), excluded, order.values)
+    return Order(np.concatenate([head, rest]), excluded, order.values, order.fixed)
 
 
 def select_prefix(

@@ -168,9 +168,10 @@ def ids_of(file: Path) -> list[str]:
 
 
 def manifest_of(file: Path) -> dict[str, Any]:
-    """Load the manifest of an exported file, without the version that wrote it."""
+    """Load the manifest of an exported file, without version and facts, which stored ones lack."""
     manifest: dict[str, Any] = json.loads(file.with_suffix(".manifest.json").read_text())
     del manifest["tool"]
+    manifest.pop("facts", None)
     return manifest
 
 

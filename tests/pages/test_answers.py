@@ -1,6 +1,7 @@
 """Answers section: dispersion, directions, semantic bins, and the generated answers of a row."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -186,4 +187,6 @@ def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):
     assert not at.exception
     at.number_input(key="select.answer_divergence.released_rows").set_value(40).run()
     assert not at.exception
+    rule = re.compile(r"The release's rule for B = 40 selects (\d+) rows; 24 of the 24 rows here are among them\.")
+    assert rule.search(page_text(at))
     assert at.title[0].value == "24 of 240 rows, 10.0 %"

@@ -67,6 +67,15 @@ def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None
                 f"random {_format_range(sum(band.marked.values()))}",
                 "The demo pool holds known faults: swapped, truncated, gibberish, duplicates.",
             )
+    _fixed_rule_note(run, live)
+
+
+def _fixed_rule_note(run: Run, live: LiveSelection) -> None:
+    """Draw how many of the rows a rule for one budget selected, if the order has such a rule."""
+    order, rows = live.selection.order, live.selection.rows
+    if order.fixed is not None:
+        facts = live.method.facts(cached.measurements(run), order, rows)
+        st.caption(" ".join(live.method.facts_in_words(facts)))
 
 
 def length_noun(run: Run) -> str:

@@ -52,6 +52,27 @@ def test_a_filter_that_removes_only_rows_without_active_neurons_changes_nothing(
     assert result.rows.tolist() == order(measured()).rows.tolist()
 
 
+def test_the_coverage_of_the_selected_rows_is_f_by_hand():
+    """Neurons 0 to 2 twice and 3 once: f = 3√2 + 1 with √; of the pool 0 and 1 are on in three rows, 2 in two."""
+    pool = measured("sqrt")
+    method, ranked = ActivationCoverage(growth="sqrt"), order(pool, growth="sqrt")
+    facts = method.facts(pool, ranked, ranked.rows[:3])
+    part, whole = 3 * np.sqrt(2) + 1, 2 * np.sqrt(3) + np.sqrt(2) + 1
+    assert facts == pytest.approx({"coverage": part, "coverage_of_pool": whole, "coverage_share": part / whole})
+    assert facts["coverage"] == pytest.approx(pool.columns["coverage_gain"][ranked.rows[:3]].sum())
+    (sentence,) = method.facts_in_words(facts)
+    assert sentence == "The rows reach 89.2% of the pool's coverage: f(S) = 5.2 of f(pool) = 5.9."
+    pinned = method.facts(pool, ranked, np.array([3, 2]))  # no prefix of the order
+    assert pinned["coverage"] == 1
+
+
+def test_a_pool_without_active_neurons_has_no_share():
+    pool = measured(on=[[], []], responses=(5, 5))
+    facts = ActivationCoverage().facts(pool, order(pool, (1, 1)), np.array([0]))
+    assert facts == {"coverage": 0, "coverage_of_pool": 0, "coverage_share": None}
+    assert ActivationCoverage().facts_in_words(facts) == []
+
+
 def test_rows_without_a_response_are_selectable_only_if_no_row_has_one():
     some = measured(responses=(5, 0, 5, 5, 5))
     assert order(some).excluded["no response"].tolist() == [1]

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from core.algorithms.apportionment import apportion_seats
 from core.errors import MethodError
-from core.methods.answer_divergence import NO_BIN, AnswerDivergence
+from core.methods.answer_divergence import NO_BIN, AnswerDivergence, release_quota
 from core.methods.params import measure_params
 from core.schema import Measured
+from core.selection.selection import apply_pins
 
 NAN = np.nan
 
@@ -77,28 +78,73 @@ def test_merging_without_the_merges_is_refused():
         rows(bare, bins=2)
 
 
-def test_the_release_rule_takes_a_share_of_each_bin_and_then_the_best():
-    """B = 5 of N = 10: ⌊6 · ½⌋ = 3 of bin 0, ⌊1½⌋ = 1 of bin 1, bin 2 is too small: one row less than B."""
-    assert rows(quota="release", released_rows=5) == [6, 1, 3, 5, 9, 8, 7, 2, 4, 0]
-    assert rows(quota="release", released_rows=5, pick="bottom") == [0, 4, 2, 7, 5, 3, 1, 8, 6, 9]
-    assert rows(quota="release", released_rows=5, pick="middle") == [2, 5, 4, 8, 1, 7, 3, 6, 0, 9]
+def released(measured=THREE, eligible=ALL, **params):
+    order = AnswerDivergence(quota="release", **params).order(measured, eligible, seed=0)
+    assert order.rows[: len(order.fixed)].tolist() == order.fixed.tolist()
+    return order.fixed.tolist()
 
 
-def test_every_bin_of_three_contributes_at_least_one_row_before_the_cut():
-    """B = 1: ⌊0.6⌋ and ⌊0.3⌋ become 1 and 1, the cut leaves the better."""
-    assert rows(quota="release", released_rows=1)[:3] == [6, 9, 8]
-    assert rows(quota="release", released_rows=2)[:3] == [6, 1, 9]
+def test_the_release_rule_takes_a_share_of_each_bin():
+    """B = 2 of N = 10: ⌊6 / 5⌋ = 1 of bin 0, max(1, ⌊3 / 5⌋) = 1 of bin 1; bin 2 is too small but for the middle."""
+    assert released(released_rows=2) == [6, 1]
+    assert released(released_rows=2, pick="bottom") == [0, 7]
+    # between top and bottom of bin 0 lie 3 5 2 4: of the two around the median, 5 and 2, the higher
+    assert released(released_rows=4, pick="middle") == [9, 8, 5, 2]
+    assert released(pool([0] * 6, SCORE[:6]), ALL[:6], released_rows=1, pick="middle") == [5]
+
+
+def test_three_quotas_that_a_bin_cannot_fill_are_scaled():
+    """B = 5 of N = 10: ⌊6 · ½⌋ = 3 of bin 0, but 3 · 3 > 6, so ⌊3 · 6 / 9⌋ = 2; ⌊1½⌋ = 1 of bin 1."""
+    assert released(released_rows=5) == [6, 1, 3]
+    assert released(released_rows=5, pick="bottom") == [0, 4, 7]
+    assert released(released_rows=5, pick="middle") == [9, 8, 5, 2]
+
+
+def test_the_middle_has_what_top_and_bottom_leave_of_a_scaled_bin():
+    """Sizes 4 and 5 at B = N: quotas 4 and 5, scaled to ⌊4 / 3⌋ = ⌊5 / 3⌋ = 1; 2 and 3 are left."""
+    assert release_quota(4, 1.0) == (1, 2)
+    assert release_quota(5, 1.0) == (1, 3)
+    assert release_quota(9, 1.0) == (3, 3)
+    assert release_quota(9, 1 / 3) == (3, 3)
+    assert release_quota(9, 0.45) == (3, 3)  # ⌊4.05⌋ = 4 is scaled back to 3
+    assert release_quota(98, 1 / 49) == (1, 1)  # 98 · (1 / 49) is below 2, as the release computes it
+
+
+def test_the_rest_follows_by_score():
+    assert rows(quota="release", released_rows=5) == [6, 1, 3, 9, 8, 7, 5, 2, 4, 0]
+    assert rows(quota="release", released_rows=5, pick="bottom") == [0, 4, 7, 2, 5, 3, 1, 8, 6, 9]
+
+
+def test_of_more_rows_than_the_budget_the_best_are_kept():
+    """B = 1: ⌊0.6⌋ and ⌊0.3⌋ become 1 and 1, the cut leaves the better; of the middle too the highest."""
+    assert released(released_rows=1) == [6]
+    assert released(released_rows=1, pick="bottom") == [0]
+    assert released(released_rows=2, pick="middle") == [9, 8]
 
 
 def test_the_release_of_merged_bins_skips_none_that_is_large_enough():
-    """Bins of 6 and 4, B = 5: 3 and 2."""
-    assert rows(quota="release", released_rows=5, bins=2)[:5] == [9, 6, 1, 3, 5]
+    """Bins of 6 and 4, B = 5: 3 scaled to 2, and 2 scaled to ⌊2 · 4 / 6⌋ = 1."""
+    assert released(released_rows=5, bins=2) == [9, 1, 3]
 
 
-def test_the_length_of_the_release_selection():
-    for budget, expected in ((1, 1), (2, 2), (5, 4), (10, 9), (1000, 9)):
-        method = AnswerDivergence(quota="release", released_rows=budget)
-        assert method.release_length(THREE, method.order(THREE, ALL, seed=0)) == expected
+def test_the_rows_of_the_release_are_counted():
+    method = AnswerDivergence(quota="release", released_rows=5)
+    order = method.order(THREE, ALL, seed=0)
+    assert method.facts(THREE, order, order.rows[:5]) == {"release_rows": 3, "filled_by_score": 2, "release_selects": 3}
+    assert method.facts_in_words(method.facts(THREE, order, order.rows[:5])) == [
+        "The release's rule for B = 5 selects 3 rows; 3 of the 5 rows here are among them. "
+        "The other 2 are the next by score or pinned."
+    ]
+    assert method.facts(THREE, order, order.rows[:2])["release_rows"] == 2
+    pinned = apply_pins(order, np.array([0]), np.array([6]))
+    assert method.facts(THREE, pinned, pinned.rows[:3]) == {
+        "release_rows": 2,
+        "filled_by_score": 1,
+        "release_selects": 3,
+    }
+    webster = AnswerDivergence()
+    assert webster.facts(THREE, webster.order(THREE, ALL, seed=0), order.rows) == {}
+    assert webster.facts_in_words({}) == []
 
 
 def test_excluded_rows_do_not_count_towards_bin_sizes():
@@ -108,8 +154,8 @@ def test_excluded_rows_do_not_count_towards_bin_sizes():
     order = AnswerDivergence().order(THREE, some, seed=0)
     assert order.rows.tolist() == [5, 6, 2, 8, 9, 4, 7, 0]
     assert order.excluded["filtered out"].tolist() == [1, 3]
-    # the release, B = 4 of N = 8: 2 of bin 0, 1 of bin 1
-    assert rows(eligible=some, quota="release", released_rows=4) == [6, 5, 2, 9, 8, 7, 4, 0]
+    # the release, B = 4 of N = 8: 2 of bin 0, scaled to ⌊2 · 4 / 6⌋ = 1, and 1 of bin 1
+    assert released(eligible=some, released_rows=4) == [6, 5]
 
 
 def test_excluded_rows_have_a_reason():
@@ -134,14 +180,30 @@ def test_of_equal_scores_the_earlier_row_is_first(quota):
 
 
 def letter_of_the_release(score, bins, budget):
-    """Apply the rule as METHODS.md has it, one row at a time."""
-    selection = []
-    for own in sorted(set(bins)):
-        members = sorted((i for i in range(len(bins)) if bins[i] == own), key=lambda i: (-score[i], i))
-        if len(members) < 3:
+    """Apply the rule row by row, bins as they appear, as a set of row numbers for each end."""
+    ratio, ends = budget / len(bins), {"top": [], "middle": [], "bottom": []}
+    for own in dict.fromkeys(bins):
+        best = sorted((i for i in range(len(bins)) if bins[i] == own), key=lambda i: -score[i])
+        if len(best) < 3:
+            ends["middle"] += best
             continue
-        selection += members[: max(1, int(len(members) * budget / len(bins)))]
-    return sorted(selection, key=lambda i: (-score[i], i))[:budget]
+        outer = inner = max(1, int(len(best) * ratio))
+        if outer + inner + outer > len(best):
+            outer = max(1, int(outer * (len(best) / (3 * outer))))
+            inner = max(0, len(best) - outer - outer)
+        rest = list(best)
+        for _ in range(outer):
+            ends["top"].append(rest.pop(0))
+        low = [rest.pop() for _ in range(outer)]
+        ends["bottom"] += low[::-1]
+        while len(rest) > inner:  # the lower side gives way first
+            rest.pop()
+            if len(rest) > inner:
+                rest.pop(0)
+        ends["middle"] += rest
+    for end, rows in ends.items():
+        rows.sort(key=lambda i: score[i] if end == "bottom" else -score[i])
+    return {end: rows[:budget] for end, rows in ends.items()}
 
 
 some_pool = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20).map(lambda s: s / 20)), min_size=1, max_size=60)
@@ -152,15 +214,14 @@ some_pool = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 20).map(lambda 
 def test_the_release_is_followed_to_the_letter(rows, budget):
     bins, score = zip(*rows, strict=True)
     measured, eligible = pool(bins, score), np.ones(len(rows), bool)
-    method = AnswerDivergence(quota="release", released_rows=budget)
-    order = method.order(measured, eligible, seed=0)
-    divergence = method.scores(measured)["divergence"]
-    expected = letter_of_the_release(divergence.tolist(), bins, budget)
-    assert order.rows[: len(expected)].tolist() == expected
-    assert method.release_length(measured, order) == len(expected)
-    rest = order.rows[len(expected) :]
-    assert (np.diff(divergence[rest]) <= 0).all()
-    assert sorted(order.rows.tolist()) == list(range(len(rows)))
+    divergence = AnswerDivergence().scores(measured)["divergence"]
+    for pick, expected in letter_of_the_release(divergence.tolist(), bins, budget).items():
+        method = AnswerDivergence(quota="release", released_rows=budget, pick=pick)
+        order = method.order(measured, eligible, seed=0)
+        assert order.fixed.tolist() == order.rows[: len(expected)].tolist() == expected
+        assert sorted(order.rows.tolist()) == list(range(len(rows)))
+        rest = divergence[order.rows[len(expected) :]]
+        assert pick == "middle" or (np.diff(rest if pick == "bottom" else -rest) >= 0).all()
 
 
 @settings(deadline=None)
