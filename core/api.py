@@ -24,7 +24,7 @@ from core.methods import build_method, expand_names
 from core.methods.suggestions import with_suggestions
 from core.output import curate
 from core.output.replay import replay_manifest
-from core.output.writer import ExportResult, write_scores
+from core.output.writer import ExportResult
 from core.pool.pools import read_rows
 from core.progress import BarReporter, Reporter, SilentReporter
 from core.schema import Columns, IntArray, Measured, Method, Pool
@@ -100,7 +100,7 @@ class RowSelection:
     @cached_property
     def scores(self) -> "DataFrame":
         """Return every score column, rank and reason of exclusion of every row of the pool, indexed by id."""
-        return _frame(self.run.pool, self._score_table)
+        return _frame(self.run.pool, curate.score_table(self.run.method, self.measured, self.selection.order))
 
     @cached_property
     def excluded(self) -> dict[str, list[str]]:
@@ -111,10 +111,6 @@ class RowSelection:
     def tokens(self) -> int:
         """Return the response tokens of the selected rows, as the model reads them."""
         return self.selection.tokens
-
-    @property
-    def _score_table(self) -> Columns:
-        return curate.score_table(self.run.method, self.measured, self.selection.order)
 
     def __len__(self) -> int:
         return len(self.selection.rows)
@@ -282,6 +278,7 @@ def export(
     rejected: bool = False,
     held_out: float | str = 0.0,
     scores: str | Path | None = None,
+    overwrite: bool = False,
     report: Report = "bar",
 ) -> curate.CurateResult:
     """Write the selected rows, in the pool's order, with manifest, recipe and dataset card.
@@ -290,6 +287,9 @@ def export(
     rejected     also write all other rows
     held_out     share of the selected rows, such as 0.05 or "5%", that goes to a second file, out of training
     scores       also write ids and every score column of the pool there: .parquet or .jsonl
+    overwrite    replace files that no earlier export wrote, too
+
+    Raise OutputError if a file would be the pool, another input, a device, a folder or a link.
 
     >>> import core as winnow
     >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
@@ -304,10 +304,8 @@ def export(
     )
     with _reporting(report) as reporter:
         recipe_inputs.find_recipe_duplicates(recipe, pool, pool.workspace, reporter)
-    result = curate.curate(recipe, pool, run, Path(out))
-    if scores is not None:
-        write_scores(Path(scores), pool, selection._score_table)
-    return result
+    to = None if scores is None else Path(scores)
+    return curate.curate(recipe, pool, run, Path(out), scores=to, overwrite=overwrite)
 
 
 def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = "10%") -> Comparison:
@@ -348,6 +346,7 @@ def replay(
     out: str | Path | None = None,
     pool: str | Path | None = None,
     rows_only: bool = False,
+    overwrite: bool = False,
     workspace: Folder = "workspace",
     report: Report = "bar",
 ) -> ExportResult:
@@ -356,6 +355,7 @@ def replay(
     out        default: the file that the manifest names, in the manifest's folder
     pool       path or hub id of the pool; default: the manifest's
     rows_only  trust the manifest's list of rows, and measure nothing
+    overwrite  replace files that are not this manifest's, too
 
     >>> import core as winnow
     >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
@@ -371,6 +371,7 @@ def replay(
             out=None if out is None else Path(out),
             pool_source=None if pool is None else str(pool),
             rows_only=rows_only,
+            overwrite=overwrite,
         )
 
 

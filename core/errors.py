@@ -6,6 +6,7 @@
     ├── MethodError      a parameter out of range, or a measurement that the method needs and is missing
     ├── RecipeError      a budget, filter, pin, recipe or manifest that cannot be read
     ├── ReplayError      the pool, the model or the result differs from the manifest
+    ├── OutputError      a file that must not be written: an input, a device, a file that is not ours
     ├── WorkspaceError   disk full, no permission, a folder that is not ours
     └── Cancelled        the user stopped the work; nothing finished is lost
 
@@ -35,6 +36,10 @@ class RecipeError(WinnowError):
 
 class ReplayError(WinnowError):
     """Replaying the manifest would not give the recorded result."""
+
+
+class OutputError(WinnowError):
+    """A file must not be written where it was asked for."""
 
 
 class WorkspaceError(WinnowError):

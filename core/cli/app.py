@@ -26,6 +26,7 @@ from core.errors import Cancelled, RecipeError, WinnowError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.methods.suggestions import with_suggestions
+from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
 from core.progress import BarReporter
 from core.schema import Method, Pool
@@ -75,6 +76,9 @@ FilterOpt = Annotated[
         help="Who may be chosen at all; repeatable: 'nll<=2', 'response_tokens in 10..200', 'task=qa|code', "
         "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
     ),
+]
+OverwriteOpt = Annotated[
+    bool, Option("--overwrite", help="Replace files that no earlier export wrote, too; never the pool or other inputs.")
 ]
 ScoreOpt = Annotated[Path | None, Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")]
 
@@ -289,6 +293,7 @@ def select(
         str, Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
     ] = "0%",
     scores: ScoreOpt = None,
+    overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Choose rows from what is measured, and write them with their manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
@@ -297,7 +302,7 @@ def select(
     run = commands.require_run(recipe, pool, session.workspace)
     recipe = recipe_inputs.resolve_duplicates(recipe, pool, session.workspace)
     recipe_inputs.find_recipe_duplicates(recipe, pool, session.workspace, session.report)
-    return commands.curate_run(recipe, pool, run, out, scores)
+    return commands.curate_run(recipe, pool, run, out, scores=scores, overwrite=overwrite)
 
 
 @_command()
@@ -307,13 +312,16 @@ def run(
     recipe: Annotated[Path, Argument(metavar="RECIPE.yaml")],
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoreOpt = None,
+    overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Measure, choose and write, all from one file."""
     plan = load_recipe(recipe)
     pool = recipe_inputs.open_recipe_pool(plan, session.workspace, session.report)
+    options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
+    check_outputs(plan, pool, session.workspace.root, out, **options)  # before the slow part
     measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
-    return commands.curate_run(plan, pool, measured, out, scores)
+    return commands.curate_run(plan, pool, measured, out, **options)
 
 
 @_command()
@@ -326,9 +334,11 @@ def replay(
     rows_only: Annotated[
         bool, Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
+    overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Check a manifest against pool and model, and write the same bytes again."""
-    file = replay_manifest(manifest, session.workspace, session.report, out=out, pool_source=pool, rows_only=rows_only)
+    options: Facts = {"out": out, "pool_source": pool, "rows_only": rows_only, "overwrite": overwrite}
+    file = replay_manifest(manifest, session.workspace, session.report, **options)
     return {"chosen": str(file.path), "rows": file.rows, "sha256": file.sha256, "identical": True}
 
 
@@ -338,6 +348,7 @@ def demo(
     *,
     out: Annotated[Path, Option("--out", help="Folder for the curated files.")] = Path("demo"),
     budget: Annotated[str, Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
-    return commands.run_demo(session.workspace, session.report, out, budget)
+    return commands.run_demo(session.workspace, session.report, out, budget, overwrite=overwrite)

@@ -6,6 +6,7 @@ Facts are plain data: a table on the terminal, JSON for programs, the result of 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -23,7 +24,6 @@ from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
 from core.methods.suggestions import with_suggestions
 from core.output import curate
-from core.output.writer import write_scores
 from core.pool.near_duplicates import find_near_duplicates
 from core.progress import Reporter
 from core.schema import Method, Pool
@@ -112,31 +112,31 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     return run
 
 
-def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, scores: Path | None = None) -> Facts:
-    """Select and write; return what was written, where, and how much."""
-    result = curate.curate(recipe, pool, run, out)
-    if scores is not None:
-        measured = load_measured(run)
-        order = make_selection(recipe, pool, measured).order
-        write_scores(scores, pool, curate.score_table(recipe.method.build(), measured, order))
-    facts = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
-    return facts | ({"scores": str(scores)} if scores else {})
+def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) -> Facts:
+    """Select and write; return what was written, where, and how much. The options are those of `curate`."""
+    result = curate.curate(recipe, pool, run, out, **options)
+    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items() if v is not None}
 
 
-def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str) -> Facts:
+def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str, *, overwrite: bool = False) -> Facts:
     """Run every method on the demo pool and count the planted faults each selects."""
+    recipes = {name: _demo_recipe(name, budget) for name in standalone_methods()}
+    pool = open_recipe_pool(recipes["random"], workspace, report)
+    for name, recipe in recipes.items():
+        curate.check_outputs(recipe, pool, workspace.root, out / f"{name}.jsonl", overwrite=overwrite)
     rows, files = [], []
     also = build_other_methods(["all"], [], "embedded")
-    for name in standalone_methods():
-        params = with_suggestions(name, {}, "embedded")
-        data = {"pool": {"source": "demo"}, "method": {"name": name, "params": params}, "budget": budget}
-        recipe = parse_recipe(data, "demo")
-        pool = open_recipe_pool(recipe, workspace, report)
+    for name, recipe in recipes.items():
         run = measure_methods(recipe, pool, workspace, report, also)[0]
-        result = curate.curate(recipe, pool, run, out / f"{name}.jsonl")
+        result = curate.curate(recipe, pool, run, out / f"{name}.jsonl", overwrite=overwrite)
         selection = make_selection(recipe, pool, load_measured(run))
         faults = count_faults(pool, selection.rows)
         rows.append({"method": METHODS[name].label, "rows": result.rows, "response tokens": result.tokens} | faults)
         files.append(str(result.chosen))
     planted = count_faults(pool, np.arange(len(pool)))
     return {"pool": "demo", "budget": budget, "methods": rows, "planted": planted, "files": files}
+
+
+def _demo_recipe(name: str, budget: str) -> Recipe:
+    method = {"name": name, "params": with_suggestions(name, {}, "embedded")}
+    return parse_recipe({"pool": {"source": "demo"}, "method": method, "budget": budget}, "demo")

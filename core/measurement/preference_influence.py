@@ -38,6 +38,7 @@ from core.measurement.target_pairs import (
 from core.measurement.warm_up import TRAINING_COST, train_stored
 from core.methods.entropy_shift import calibration_rows
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
+from core.pool.preference.target_sets import DEMO
 from core.schema import Columns, Pool
 from core.workspace.files import disk_errors, read_json, write_json
 from core.workspace.parts import Parts, plan_by_work
@@ -129,8 +130,8 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         return target_warnings(result.summary["targets"])
 
     def files(self, method: PreferenceInfluence) -> list[Path]:
-        """Return the files of the target sets."""
-        return [Path(target.source) for target in parse_targets(method.targets)]
+        """Return the files of the target sets that are not embedded."""
+        return [Path(target.source) for target in parse_targets(method.targets) if target.source != DEMO]
 
     def load(self, run: Run) -> Mapping[str, Any]:
         """Load the influence of every row on every target, summed over checkpoints."""

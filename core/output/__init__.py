@@ -4,6 +4,7 @@ writer        rows as JSON lines, scores as a table; whole or absent
 formats       one row in another trainer's schema, or for annotation
 manifest      everything needed to reproduce the rows, and Winnow's version
 dataset_card  the README.md of a data set, and LLaMA-Factory's entry for it
+destinations  which files may be written; moving them into place together
 curate        all files of one selection
 replay        the file of a manifest once more, byte for byte
 """

@@ -16,13 +16,14 @@ from core.columns import EXACT_DUPLICATES
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
+from core.output.destinations import SUFFIXES, check_destinations, list_inputs, plan_destinations, stage_files
 from core.output.manifest import TargetFacts, build_manifest, write_manifest
-from core.output.writer import ExportResult, sibling_path, write_selection
+from core.output.writer import ExportResult, sibling_path, write_scores, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
 from core.selection.selection import Selection
-from core.workspace.files import write_atomic
+from core.workspace.files import file_digest, write_atomic
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class CurateResult:
     facts: Mapping[str, Any] | None  # what only the method knows of the selected rows (core.schema.Method)
     held_out: Path | None = None
     held_out_rows: int = 0
+    scores: Path | None = None
 
 
 def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
@@ -51,41 +53,84 @@ def resolve_recipe(recipe: Recipe, pool: Pool, run: Run) -> Recipe:
     return recipe.model_copy(update={"pool": part, "reading": reading})
 
 
-def curate(recipe: Recipe, pool: Pool, run: Run, out: Path) -> CurateResult:
-    """Select by the recipe and write all files. Each file is whole or absent; the manifest is written last."""
+def check_outputs(
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Path,
+    out: Path,
+    *,
+    scores: Path | None = None,
+    source: Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Return the path of each file that `curate` may write, by role; OutputError if one must not be written.
+
+    A recipe file that is run, `source`, is left as it is where the recipe of the export would take its place.
+    """
+    paths = plan_destinations(out, recipe.export, scores)
+    if source is not None and paths["recipe"].exists() and paths["recipe"].samefile(source):
+        del paths["recipe"]
+    check_destinations(paths, list_inputs(recipe, pool, workspace, source), overwrite=overwrite)
+    return paths
+
+
+def curate(
+    recipe: Recipe,
+    pool: Pool,
+    run: Run,
+    out: Path,
+    *,
+    scores: Path | None = None,
+    source: Path | None = None,
+    overwrite: bool = False,
+) -> CurateResult:
+    """Select by the recipe and write all files, or none. The manifest is written last.
+
+    scores     where to write ids and every score column
+    source     the file that the recipe was read from
+    overwrite  replace files that no earlier export wrote, too
+    """
+    workspace = run.folder.parents[1]
+    paths = check_outputs(recipe, pool, workspace, out, scores=scores, source=source, overwrite=overwrite)
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
     facts = recipe.method.build().facts(measured, selection.order, selection.rows)
     recipe = resolve_recipe(recipe, pool, run)
     held_out_rows = find_held_out_rows(recipe, pool, measured, selection.rows)
-    exported = write_rows(recipe, pool, measured, selection, out, held_out_rows)
-    manifest = build_manifest(
-        pool,
-        selection.rows,
-        exported,
-        held_out=held_out_rows,
-        targets=collect_targets(run),
-        recipe=recipe.as_data(),
-        model=dict(run.model),
-        encoder=run.encoder,
-        facts=facts,
-    )
-    suffixes = {"recipe": ".recipe.yaml", "card": ".README.md", "manifest": ".manifest.json"}
-    paths = {name: sibling_path(out, suffix) for name, suffix in suffixes.items()}
-    dump_recipe(recipe, paths["recipe"])
-    write_atomic(paths["card"], build_card(pool, manifest).encode("utf-8"))
-    write_manifest(manifest, paths["manifest"])
+    with stage_files(paths) as staged:
+        exported = write_rows(recipe, pool, measured, selection, staged["chosen"], held_out_rows)
+        manifest = build_manifest(
+            pool,
+            selection.rows,
+            exported,
+            held_out=held_out_rows,
+            targets=collect_targets(run),
+            recipe=recipe.as_data(),
+            model=dict(run.model),
+            encoder=run.encoder,
+            facts=facts,
+        )
+        write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
+        if "recipe" in staged:
+            dump_recipe(recipe, staged["recipe"])
+        if "scores" in staged:
+            write_scores(staged["scores"], pool, score_table(recipe.method.build(), measured, selection.order))
+        files = {path.name: file_digest(path) for path in staged.values() if path.exists()}
+        write_manifest(manifest.model_copy(update={"files": files}), staged["manifest"])
     return CurateResult(
-        chosen=exported.path,
-        **paths,
-        rejected=exported.rejected_path,
+        chosen=out,
+        manifest=paths["manifest"],
+        recipe=sibling_path(out, SUFFIXES["recipe"]),
+        card=paths["card"],
+        rejected=paths.get("rejected"),
         rows=exported.rows,
         tokens=selection.tokens,
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         facts=facts or None,
-        held_out=exported.held_out.path if exported.held_out else None,
+        held_out=paths["held_out"] if exported.held_out else None,
         held_out_rows=len(held_out_rows),
+        scores=scores,
     )
 
 

@@ -99,6 +99,7 @@ class Manifest(StrictModel):
     rows: list[RowKey]
     held_out: list[RowKey] = Field(default_factory=list)  # rows of the second file
     facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
+    files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of every file of the export but this one
 
 
 def build_manifest(

@@ -1,6 +1,5 @@
 """Replay: write the file of a manifest again, byte for byte, or raise the difference."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,13 @@ from core.measurement.recipe_inputs import find_recipe_duplicates, measure_metho
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.curate import collect_targets, find_held_out_rows, write_rows
+from core.output.destinations import check_destinations, list_inputs, plan_destinations, read_record, stage_files
 from core.output.manifest import Manifest, TargetFacts, read_manifest, verify_rows
 from core.output.writer import ExportResult
 from core.progress import Reporter
 from core.schema import IntArray, Measured, Order, Pool
 from core.selection.recipe import Recipe, make_selection, parse_recipe
 from core.selection.selection import Selection
-from core.workspace.files import disk_errors
 from core.workspace.folder import Workspace
 
 QUEUE_METHOD = "task_confidence"  # the method whose queues may name derived tasks, which only a measurement has
@@ -33,19 +32,28 @@ def replay_manifest(
     out: Path | None = None,
     pool_source: str | None = None,
     rows_only: bool = False,
+    overwrite: bool = False,
 ) -> ExportResult:
     """Check a manifest and write its file again; ReplayError with the reason if that is impossible.
 
     out          default: the file that the manifest names, in the manifest's folder
     pool_source  path or hub id of the pool; default: the recipe's
     rows_only    trust the manifest's list of rows, and measure nothing
+    overwrite    replace files that are not this manifest's, too
     """
     manifest = read_manifest(path)
     recipe = parse_recipe(manifest.recipe, str(path))
     source = pool_source or recipe.pool.source
     part = recipe.pool.model_copy(update={"source": source, "fingerprint": None})
     pool = open_source(part.model_dump(), workspace, report)
-    target = out or path.with_name(manifest.output.file)
+    target = path.with_name(manifest.output.file) if out is None else out
+
+    def check() -> None:
+        inputs = list_inputs(recipe, pool, workspace.root, path)
+        known = read_record(path).values()
+        check_destinations(_plan(target, recipe), inputs, overwrite=overwrite, known=known)
+
+    check()
     if rows_only:
         return replay_rows(manifest, recipe, pool, None, target)
     if pool.fingerprint != manifest.pool.fingerprint:  # before any slow work
@@ -55,7 +63,14 @@ def replay_manifest(
         )
     run = measure_methods(recipe, pool, workspace, report)[0]
     find_recipe_duplicates(recipe, pool, workspace, report)
+    check()  # again: measuring may have taken hours
     return replay_rows(manifest, recipe, pool, run, target)
+
+
+def _plan(out: Path, recipe: Recipe) -> dict[str, Path]:
+    """Return the path of each file that a replay may write, by role."""
+    paths = plan_destinations(out, recipe.export)
+    return {role: path for role, path in paths.items() if role in ("chosen", "held_out", "rejected")}
 
 
 def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
@@ -77,13 +92,9 @@ def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None,
         selection = make_selection(recipe, pool, measured)
         _check_rows(selection.rows, expected, pool)
         _check_rows(find_held_out_rows(recipe, pool, measured, expected), held_out_rows, pool)
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(out), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-        exported = write_rows(recipe, pool, measured, selection, Path(folder) / out.name, held_out_rows)
+    with stage_files(_plan(out, recipe)) as staged:
+        exported = write_rows(recipe, pool, measured, selection, staged["chosen"], held_out_rows)
         _check_bytes(exported, manifest)
-        for file in Path(folder).iterdir():
-            file.replace(out.with_name(file.name))
     second = exported.held_out
     return replace(exported, path=out, held_out=second and replace(second, path=out.with_name(second.path.name)))
 

@@ -249,10 +249,15 @@ def _plain(name: str, values: NDArray[Any]) -> Sequence[Any]:
     return list(values)
 
 
-def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
-    """Write every row's id and score columns, as .parquet or .jsonl by the suffix of `path`. Missing is null."""
+def check_scores_file(path: Path) -> None:
+    """Raise RecipeError if the ending of a file for scores is not one of those they are written with."""
     if path.suffix not in (".parquet", ".jsonl"):
         raise RecipeError(f"{path}: scores are written as .parquet or .jsonl. Give the file one of these endings.")
+
+
+def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
+    """Write every row's id and score columns, as .parquet or .jsonl by the suffix of `path`. Missing is null."""
+    check_scores_file(path)
     ids = pool.rows["id"]
     if path.suffix == ".parquet":
         table = pa.table({"id": ids} | {name: _arrow(name, values) for name, values in columns.items()})

@@ -184,13 +184,24 @@ def search(pool: Pool, text: str, *, limit: int) -> IntArray:
     return np.array(matches[:limit], np.int64)
 
 
+def source_file(pool: Pool) -> Path | None:
+    """Return the file or folder that a pool was imported from; None for a hub data set."""
+    path = _notes(pool).get("path")
+    return Path(path) if path else None
+
+
+def answer_key_file(pool: Pool) -> Path | None:
+    """Return the path of the answer key, NAME.key.jsonl next to NAME.jsonl, there or not; None for a hub data set."""
+    source = source_file(pool)
+    return source and Path(str(source).removesuffix(".gz")).with_suffix(".key.jsonl")
+
+
 def load_answer_key(pool: Pool) -> dict[str, dict[str, Any]] | None:
-    """Load the known faults by row id from NAME.key.jsonl next to NAME.jsonl; None if there is no such file.
+    """Load the known faults by row id from the answer key of a pool; None if there is none.
 
     Each line holds "id" and, in the demo pool, "fault" and "of" (the row a fault was made from).
     """
-    path = _notes(pool).get("path")
-    key = Path(path.removesuffix(".gz")).with_suffix(".key.jsonl") if path else None
+    key = answer_key_file(pool)
     if key is None or not key.is_file():
         return None
     with disk_errors(key):

@@ -5,6 +5,7 @@ a partial file. Long work is stored in parts, each written this way, so a killed
 """
 
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
@@ -98,6 +99,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a complete file or leave the old one; WorkspaceError when the disk refuses."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex digits."""
+    with disk_errors(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:

@@ -168,10 +168,10 @@ def ids_of(file: Path) -> list[str]:
 
 
 def manifest_of(file: Path) -> dict[str, Any]:
-    """Load the manifest of an exported file, without version and facts, which stored ones lack."""
+    """Load the manifest of an exported file, without version, facts and checksums, which stored ones lack."""
     manifest: dict[str, Any] = json.loads(file.with_suffix(".manifest.json").read_text())
-    del manifest["tool"]
-    manifest.pop("facts", None)
+    for name in ("tool", "facts", "files"):
+        manifest.pop(name, None)
     return manifest
 
 

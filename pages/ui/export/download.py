@@ -114,7 +114,7 @@ def find_export(folder: Path) -> ExportFiles | None:
 
 def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> ExportFiles | None:
     """Select and write, exactly as `python -m core run` does."""
-    curate(recipe, pool, run, folder / ROWS_FILE)
+    curate(recipe, pool, run, folder / ROWS_FILE, overwrite=True)  # the folder is the export's own
     return find_export(folder)
 
 

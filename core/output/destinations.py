@@ -1,0 +1,225 @@
+"""Destinations: where the files of one export go. Checked before a model runs, and again before anything is written.
+
+A destination is no input of the command, no other destination, and no device, pipe, folder or link. A file that is
+there already is replaced only if an earlier export wrote it and it has not changed since: the manifest beside it
+records the SHA-256 of every file of its export. All files are written to temporary folders, then moved into place, the
+manifest last, so that after a kill in between the manifest still left in a temporary folder records the others.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import fields
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.errors import OutputError
+from core.measurement import measurement_of
+from core.methods.combined import expand_combinations
+from core.models.reference import EMBEDDED
+from core.output.writer import check_scores_file, sibling_path
+from core.pool.pools import answer_key_file, source_file
+from core.schema import Method, Pool
+from core.selection.recipe import ExportPart, Recipe
+from core.workspace.files import disk_errors, file_digest, sync_folder
+from core.workspace.folder import FOLDERS
+
+TEMPORARY = ".winnow-"  # how the names of temporary folders begin
+MAX_NAME_BYTES = 240  # of a file's name: 255 less what a temporary name adds
+SUFFIXES = {  # of the files beside the selected rows, by role
+    "held_out": ".heldout.jsonl",
+    "rejected": ".rejected.jsonl",
+    "recipe": ".recipe.yaml",
+    "card": ".README.md",
+    "manifest": ".manifest.json",
+}
+WORDS = {  # for each role, in sentences
+    "chosen": "the selected rows",
+    "held_out": "the held-out rows",
+    "rejected": "the rows not selected",
+    "recipe": "the recipe of the export",
+    "card": "the dataset card",
+    "manifest": "the manifest",
+    "scores": "the scores",
+}
+
+Paths = Mapping[str, Path]  # by role
+Inputs = Sequence[tuple[str, Path]]  # what it is, in words; a folder stands for all that is in it
+
+
+def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -> dict[str, Path]:
+    """Return the path of each file that an export may write; OutputError for a name that no file can have."""
+    _check_name(out)
+    skipped = {role for role, written in (("held_out", part.held_out), ("rejected", part.rejected)) if not written}
+    paths = {role: sibling_path(out, suffix) for role, suffix in SUFFIXES.items() if role not in skipped}
+    if scores is not None:
+        _check_name(scores)
+        check_scores_file(scores)
+        paths["scores"] = scores
+    return {"chosen": out} | paths
+
+
+def list_inputs(recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None) -> list[tuple[str, Path]]:
+    """Return the files and folders that a command reads for this recipe; `plan`: the file that the recipe is from."""
+    inputs = [("the file that says what to do", plan)]
+    inputs += [("the pool", source_file(pool)), ("the answer key of the pool", answer_key_file(pool))]
+    names = [recipe.reading.model]
+    for method in expand_combinations([recipe.method.build()]):
+        inputs += [(f"a file that {method.label} reads", path) for path in measurement_of(method.name).files(method)]
+        names += _model_names(method)
+    inputs += [("the model", Path(name).expanduser()) for name in names if name not in ("", EMBEDDED)]
+    inputs += [("the workspace", workspace / kind) for kind in FOLDERS if kind != "exports"]
+    return [(words, path) for words, path in inputs if path is not None]
+
+
+def _model_names(method: Method) -> list[str]:
+    """Return the values of the parameters that name a model."""
+    declared: Any = method
+    return [getattr(method, f.name) for f in fields(declared) if f.metadata["names"] == "model"]
+
+
+def check_destinations(
+    destinations: Paths, inputs: Inputs, *, overwrite: bool = False, known: Collection[str] = ()
+) -> None:
+    """Raise OutputError for the first destination that must not be written. Nothing is written here.
+
+    overwrite  replace files that no manifest records as well; never an input, a device, a folder or a link
+    known      SHA-256 of further contents that may be replaced
+    """
+    taken: dict[str, str] = {}
+    for role, path in destinations.items():
+        with disk_errors(path):
+            folders = _check_folder(path)
+            _check_kind(path)
+            for words, source in inputs:
+                if source.exists() and _is_part_of(path, folders, source):
+                    raise OutputError(f"{path}, for {WORDS[role]}, would overwrite {words}. Give another path.")
+        other = taken.setdefault(_plain_path(path), role)
+        if other != role:
+            raise OutputError(f"{path} cannot be both {WORDS[other]} and {WORDS[role]}. Give one of them another path.")
+    if not overwrite:
+        _check_recorded(destinations, known)
+
+
+def _check_name(path: Path) -> None:
+    name = os.fsencode(path.name)
+    if not path.name or path.name == "..":
+        raise OutputError(f"'{path}' names no file to write. Give a file name, such as chosen.jsonl.")
+    if b"\0" in name or not _is_unicode(str(path)):
+        raise OutputError(f"{str(path)!r} is no name of a file that can be written everywhere. Give a plain one.")
+    if len(name) > MAX_NAME_BYTES:
+        raise OutputError(f"{path.name[:40]}… has {len(name)} bytes, too many for a file's name. Give a shorter one.")
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or text == text.encode("utf-8", "replace").decode()
+
+
+def _check_folder(path: Path) -> list[os.stat_result]:
+    """Check that the folder of a file exists or can be made; return the existing folders that it is in."""
+    parents = [parent for parent in Path(os.path.realpath(path.parent) + "/x").parents if os.path.lexists(parent)]
+    nearest = parents[0]
+    if not nearest.is_dir():
+        raise OutputError(f"{path} cannot be written: {nearest} is a file, not a folder. Give another path.")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        why = f"{nearest} allows no new files ({error.strerror})"
+        raise OutputError(f"{path} cannot be written: {why}. Give another path.") from error
+    return [parent.stat() for parent in parents]
+
+
+def _check_kind(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        raise OutputError(f"{path} is a link to {path.readlink()}, and links are not replaced. Give another path.")
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise OutputError(f"{path} is {kind}, where a file is to be written. Give another path.")
+
+
+def _is_part_of(path: Path, folders: Sequence[os.stat_result], source: Path) -> bool:
+    """Return whether a file is an input, its packed or unpacked twin, or in a folder that is one."""
+    about = source.stat()
+    if stat.S_ISDIR(about.st_mode):
+        return any(os.path.samestat(about, folder) for folder in folders)
+    same = os.path.lexists(path) and os.path.samestat(about, path.stat())
+    return same or _plain_path(path).removesuffix(".gz") == _plain_path(source).removesuffix(".gz")
+
+
+def _plain_path(path: Path) -> str:
+    """Return a path without links, in the same case for all names that some disks take for one."""
+    return os.path.realpath(path).casefold()
+
+
+# Files that are there already
+
+
+def _check_recorded(destinations: Paths, known: Collection[str]) -> None:
+    """Check that files which are there are those of an earlier export."""
+    records = {(name, digest) for file in _find_manifests(destinations) for name, digest in read_record(file).items()}
+    for role, path in destinations.items():
+        if not path.exists() or (role == "manifest" and read_record(path)):
+            continue
+        digest = file_digest(path)
+        if digest not in known and (path.name, digest) not in records:
+            raise OutputError(
+                f"{path} is there already, and is not as an earlier export left it. Move it, give another path, or "
+                "allow replacing it with --overwrite (in Python, overwrite=True)."
+            )
+
+
+def _find_manifests(destinations: Paths) -> list[Path]:
+    """Return the manifests that may record these files: the one beside them, and those of exports cut short."""
+    beside = sibling_path(destinations["chosen"], SUFFIXES["manifest"])
+    return [beside, *beside.parent.glob(f"{TEMPORARY}*/{escape(beside.name)}")]
+
+
+def read_record(manifest: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of an export by name; {} if the file is no manifest."""
+    try:
+        data = orjson.loads(manifest.read_bytes())
+        output, _ = data["output"], data["recipe"]
+        older = {part["file"]: part["sha256"] for part in (output, output.get("held_out")) if part}
+        return {str(name): str(digest) for name, digest in (older | data.get("files", {})).items()}
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+# Moving files into place
+
+
+@contextmanager
+def stage_files(destinations: Paths) -> Iterator[dict[str, Path]]:
+    """Yield a temporary path for each destination, under its own name; move what was written there into place.
+
+    After an exception nothing is moved. The manifest is moved last.
+    """
+    with ExitStack() as stack:
+        folders: dict[Path, Path] = {}
+        for path in destinations.values():
+            if path.parent not in folders:
+                with disk_errors(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    made = tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY)
+                    folders[path.parent] = Path(stack.enter_context(made))
+        staged = {role: folders[path.parent] / path.name for role, path in destinations.items()}
+        yield staged
+        for folder in folders:
+            with disk_errors(folder):
+                sync_folder(folder)
+        for role in sorted(destinations, key=lambda role: role == "manifest"):
+            if staged[role].exists():
+                with disk_errors(destinations[role]):
+                    staged[role].replace(destinations[role])
+        for folder in folders:
+            with disk_errors(folder):
+                sync_folder(folder)
