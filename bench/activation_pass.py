@@ -19,8 +19,8 @@ import torch
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
 from core.models.activations import ActivationObserver
-from core.models.batching import plan_batches
-from core.models.forward_pass import BATCH_TOKENS, ForwardPass
+from core.models.batching import batch_cost, plan_batches
+from core.models.forward_pass import CPU_TOKENS, ForwardPass
 from core.models.loading import Model, load_model
 from core.models.reference import resolve_model
 
@@ -53,7 +53,7 @@ def time_both(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     """Return the seconds of both passes over all rows."""
     contestants = {"without": ForwardPass(model), "with": ForwardPass(model, observers=[ActivationObserver(model)])}
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    batches = plan_batches(lengths, batch_cost(model.network, model.device, "pass", CPU_TOKENS))
     wall, processor = dict.fromkeys(contestants, 0.0), dict.fromkeys(contestants, 0.0)
     for turn in range(rounds + 1):  # round 0 is a warm-up on the smallest batch
         for picked in batches if turn else batches[-1:]:

@@ -34,9 +34,9 @@ from torch.nn.functional import log_softmax
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from core.demo import MODEL_PATH
-from core.models.batching import plan_batches
+from core.models.batching import batch_cost, plan_batches
 from core.models.encoder import Encoder
-from core.models.forward_pass import BATCH_TOKENS, ForwardPass, pad_rows
+from core.models.forward_pass import CPU_TOKENS, ForwardPass, pad_rows
 from core.models.loading import DTYPES, Model, pick_device, pick_dtype
 from core.schema import ModelRef, Reading
 
@@ -121,7 +121,7 @@ def time_all(rows: Batch, rounds: int) -> dict[str, Any]:
         "body": lambda batch: run_body(model, batch),
     }
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])
+    batches = plan_batches(lengths, batch_cost(model.network, model.device, "pass", CPU_TOKENS))
     seconds = dict.fromkeys(contestants, 0.0)
     processor = dict.fromkeys(contestants, 0.0)
     differences = dict.fromkeys(FIGURES, 0.0)

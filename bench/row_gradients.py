@@ -32,13 +32,13 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, cross_entropy
 
 from bench.probe_pass import ALPACA, Batch, alpaca_rows, random_model
-from core.models.batching import plan_batches
+from core.models.batching import batch_cost, plan_batches
 from core.models.forward_pass import pad_rows
 from core.models.loading import Model, compute_logits, load_model
 from core.models.lora import adapter_matrices, add_adapter
 from core.models.reference import resolve_model
 from core.models.training.adam_update import AdamMoments
-from core.models.training.row_gradients import BATCH_TOKENS, RowGradients
+from core.models.training.row_gradients import CPU_TOKENS, RowGradients
 
 RANK = 8
 DIRECTIONS = 4
@@ -109,7 +109,10 @@ def time_all(model: Model, rows: Batch, rounds: int) -> dict[str, Any]:
     first, *directions = random_vectors(gradients, 1 + DIRECTIONS)
     moments = AdamMoments(first, {name: m.square() for name, m in first.items()}, steps=10)
     lengths = np.array([len(t) for t in rows["tokens"]])
-    batches = [take_rows(rows, b) for b in plan_batches(lengths, BATCH_TOKENS[torch.device(model.device).type])]
+    batches = [
+        take_rows(rows, b)
+        for b in plan_batches(lengths, batch_cost(model.network, model.device, "training", CPU_TOKENS))
+    ]
     contestants: dict[str, Callable[[], Any]] = {
         "scores": lambda: gradients.scores(rows, directions, moments),
         "plain": lambda: [backward_batch(model, batch, every=True) for batch in batches],

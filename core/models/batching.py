@@ -1,7 +1,8 @@
 """Batching of rows: how many run together, and what happens when they do not fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -11,30 +12,83 @@ from core.errors import ModelError
 from core.models.loading import Model
 from core.schema import IntArray
 
-SMALL_BATCH_TOKENS = 256  # a batch smaller than this may hold any share of padding
 Result = TypeVar("Result")
 Ragged = Sequence[NDArray[Any]]  # one array for each row
-MAX_PADDING_SHARE = 0.05  # of a batch's tokens
+Work = Literal["pass", "training", "generation"]
+LAUNCH_SECONDS = {"cpu": 5e-4, "cuda": 2e-3}  # starting the kernels of one layer, Python included
+FLOPS = {"cpu": 2e11, "cuda": 2e14}  # order of magnitude that a pass reaches
+MEMORY_SHARE = 0.6  # of the memory that is free when a model is loaded; the rest is for what is not counted here
+LOGIT_COPIES = 6  # float32 copies of a row's next-token logits while a token is sampled
 
 
-def plan_batches(lengths: IntArray, budget: int) -> list[IntArray]:
-    """Split rows into batches, longest first, ties to the earlier row.
+@dataclass(frozen=True)
+class BatchCost:
+    """Cost and limit of a batch on a device, in tokens: a pass takes as long as `launch` + its padded tokens.
 
-    A batch has at most `budget` padded tokens, and at most a share MAX_PADDING_SHARE of padding unless it is smaller
-    than SMALL_BATCH_TOKENS.
+    On a processor time follows the tokens, so that padding is waste. On a GPU starting the kernels takes as long as
+    thousands of tokens, so that padding is cheaper than a second batch.
+    """
+
+    launch: int  # tokens that take as long as starting one pass
+    capacity: int  # padded tokens that fit into memory
+    row: int = 0  # tokens that take as much memory as a row does beside its own
+
+
+def batch_cost(network: Any, device: str, work: Work, cpu_tokens: int, capacity: int | None = None) -> BatchCost:
+    """Return the cost of batches of a loaded model by kind of device: what a layer takes to start, and free memory.
+
+    `cpu_tokens`: the capacity on a processor, where caches are the limit. On a GPU a token of a "pass" holds the states
+    of one layer, in "training" those of all layers, and in "generation" the keys and values of all layers; a row that
+    is generated also holds the logits of its next token. `capacity`: replaces what this gives.
+    """
+    kind = "cuda" if torch.device(device).type == "cuda" else "cpu"
+    config = network.config.get_text_config()
+    layers, hidden = config.num_hidden_layers, config.hidden_size
+    rate = FLOPS[kind] / (2 * sum(parameter.numel() for parameter in network.parameters()))
+    launch = max(1, round(LAUNCH_SECONDS[kind] * layers * rate))
+    if capacity or kind == "cpu":
+        return BatchCost(launch, capacity or cpu_tokens)
+    heads = getattr(config, "num_attention_heads", None) or 1
+    head = getattr(config, "head_dim", None) or hidden // heads
+    states = 12 * hidden + 4 * (getattr(config, "intermediate_size", None) or 4 * hidden)
+    cached = 2 * layers * head * (getattr(config, "num_key_value_heads", None) or heads)
+    numbers = {"pass": states, "training": states * layers, "generation": states + cached}[work]
+    size = numbers * network.dtype.itemsize
+    row = LOGIT_COPIES * 4 * config.vocab_size if work == "generation" else 0
+    return BatchCost(launch, max(1, int(MEMORY_SHARE * free_memory(device)) // size), -(-row // size))
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes of a GPU that are free, or held by PyTorch for tensors to come."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def plan_batches(lengths: IntArray, cost: BatchCost, *, passes: int = 1) -> list[IntArray]:
+    """Split rows into the batches that take least time in all, longest first, ties to the earlier row.
+
+        time of a batch of B rows, the longest of L tokens = passes · launch + B · L,   where B · (L + row) ≤ capacity
+
+    `passes` of the model are started for one batch: one for each token that is generated. A row over the capacity is a
+    batch by itself. The best split of the rows in order of length is found by dynamic programming, so it is exact.
     """
     order = np.argsort(-lengths, kind="stable")
+    longest = np.maximum(1, lengths[order])
+    places = np.arange(len(order))
+    time, start = np.zeros(len(order) + 1, np.int64), np.zeros(len(order) + 1, np.int64)
+    first = 0  # the earliest row that a batch ending before `stop` may start with
+    for stop in range(1, len(order) + 1):
+        while first < stop - 1 and (longest[first] + cost.row) * (stop - first) > cost.capacity:
+            first += 1
+        times = time[first:stop] + longest[first:stop] * (stop - places[first:stop])
+        start[stop] = first + times.argmin()
+        time[stop] = passes * cost.launch + times.min()
     batches: list[IntArray] = []
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        candidates = order[start : start + max(1, budget // longest)]
-        padded = longest * np.arange(1, len(candidates) + 1)
-        fits = (lengths[candidates].cumsum() >= (1 - MAX_PADDING_SHARE) * padded) | (padded <= SMALL_BATCH_TOKENS)
-        fits[0] = True
-        batches.append(candidates[: int(np.flatnonzero(fits)[-1]) + 1])
-        start += len(batches[-1])
-    return batches
+    stop = len(order)
+    while stop:
+        batches.append(order[start[stop] : stop])
+        stop = start[stop]
+    return batches[::-1]
 
 
 def run_batches(

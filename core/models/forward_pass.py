@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.models.batching import Ragged, check_lengths, plan_batches, run_batches
+from core.models.batching import Ragged, batch_cost, check_lengths, plan_batches, run_batches
 from core.models.loading import Model, check_head, compute_logits, device_limit
 from core.models.shared_prefix import Prefix, can_share_prefix, compute_hidden_states, find_common_prefix, run_prefix
 from core.schema import BoolArray, FloatArray, IntArray
 
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens in one pass of the body
+CPU_TOKENS = 2048  # padded tokens in one pass of the body on a processor
 LOGIT_BYTES = {"cpu": 192 << 20, "cuda": 512 << 20}  # logits in memory at once, as float32
 BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 512 << 20}  # logits reduced at once: what fits into a processor's cache
 LOG_PROB_FLOOR = -100.0  # lower log-probabilities add nothing to the entropy, and −inf times 0 would be NaN
@@ -74,7 +74,7 @@ class ForwardPass:
     ) -> None:
         check_head(model.network, model.device)
         self.model = model
-        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
+        self._cost = batch_cost(model.network, model.device, "pass", CPU_TOKENS, batch_tokens)
         self._observers = tuple(observers)
         self._shares = not any(r.every_token for r in observers) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)
@@ -95,7 +95,7 @@ class ForwardPass:
         check_lengths(lengths, self.model)
         out: dict[str, NDArray[Any]] = {}
         work = partial(self._pass, tokens=tokens, spans=spans, prefix=self._prefix(tokens))
-        batches = plan_batches(lengths, self._batch_tokens)
+        batches = plan_batches(lengths, self._cost)
         for rows, measured in run_batches(batches, work, self.model, "A row of {} tokens", lengths):
             for name, values in measured.items():
                 if name not in out:

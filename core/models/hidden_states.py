@@ -28,14 +28,14 @@ from transformers import DynamicCache
 
 from core.errors import ModelError
 from core.models.activations import token_means
-from core.models.batching import plan_batches, run_batches
+from core.models.batching import batch_cost, plan_batches, run_batches
 from core.models.forward_pass import pad_rows
-from core.models.loading import Model, device_limit
+from core.models.loading import Model
 from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import FloatArray, IntArray
 
 LAYERS = slice(-4, -1)  # of hidden_states
-BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}  # padded tokens of one batch, cached ones included
+CPU_TOKENS = 2048  # padded tokens of one batch on a processor, cached ones included
 MIN_SHARED_TOKENS = 4  # a shorter prefix is not worth it
 MAX_COST_RATIO = 8  # tokens of the group over tokens saved, at most: cached keys need an attention mask
 Tokens = Sequence[IntArray]
@@ -77,7 +77,7 @@ class HiddenStateSums:
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None) -> None:
         self.model = model
-        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
+        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
         self._blocks = find_last_blocks(model)
         self.shares_prefix = self._can_share()
 
@@ -106,7 +106,7 @@ class HiddenStateSums:
         self, work: Callable[[IntArray], Result], rows: IntArray, lengths: IntArray, texts: GroupedTexts
     ) -> Iterator[tuple[IntArray, Result]]:
         """Run `work` on these texts in batches; `lengths` are the tokens that each of them takes in one."""
-        batches = (rows[some] for some in plan_batches(lengths, self._batch_tokens))
+        batches = (rows[some] for some in plan_batches(lengths, self._cost))
         return run_batches(batches, work, self.model, "A text of {} tokens", texts.lengths, setting="max_tokens")
 
     def _sum_whole(self, texts: GroupedTexts, rows: IntArray) -> FloatArray:

@@ -12,6 +12,7 @@ rows of a batch independent; if not (RWKV), each row runs by itself. So a row's 
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,12 +24,12 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from core.errors import ModelError
-from core.models.batching import extract_prompt, plan_batches, run_batches, truncate_prompt
+from core.models.batching import batch_cost, extract_prompt, plan_batches, run_batches, truncate_prompt
 from core.models.chat_layout import ChatLayout, Turn
-from core.models.loading import Model, device_limit
+from core.models.loading import Model
 from core.schema import IntArray
 
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}  # padded tokens of one batch, including those to be generated
+CPU_TOKENS = 4096  # padded tokens of one batch on a processor, including those to be generated
 MIN_PROMPT_TOKENS = 2  # prompt tokens that must fit next to the continuation: a BOS and one more
 
 
@@ -46,7 +47,7 @@ class GreedyContinuation:
         self.model = model
         self.ends = end_tokens(model)
         self.columns: dict[str, pa.DataType] = {"confidence": pa.float32(), "continued": pa.int64()}
-        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
+        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
         self._new_tokens = new_tokens
         self._network = strip_generation_config(model.network, self.ends)
         self.can_batch = can_batch_rows(model.network, model.device)
@@ -73,8 +74,9 @@ class GreedyContinuation:
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Split the rows that have a prompt into batches, longest first."""
         with_prompt = np.flatnonzero(lengths)
-        budget = self._batch_tokens if self.can_batch else 1
-        return [with_prompt[places] for places in plan_batches(lengths[with_prompt] + self._new_tokens, budget)]
+        cost = self._cost if self.can_batch else replace(self._cost, capacity=1)
+        plan = plan_batches(lengths[with_prompt] + self._new_tokens, cost, passes=self._new_tokens)
+        return [with_prompt[places] for places in plan]
 
     def _pass(self, prompts: Sequence[IntArray], rows: IntArray) -> tuple[NDArray[np.float64], IntArray]:
         """Return the mean log p (B,) of each continuation up to its end, and its tokens (B,)."""

@@ -10,6 +10,7 @@ its last answer, in one call of `generate`. If rows of a batch affect each other
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,15 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import extract_prompt, plan_batches, run_batches, truncate_prompt
+from core.models.batching import batch_cost, extract_prompt, plan_batches, run_batches, truncate_prompt
 from core.models.generation import greedy
 from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
 from core.models.generation.top_p import TopPProcessor
-from core.models.loading import Model, device_limit
+from core.models.loading import Model
 from core.models.shared_prefix import CACHE_ERRORS
 from core.schema import FloatArray, IntArray, Progress, ignore_progress
 
-BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}  # padded tokens of one batch, including those to be generated
+CPU_TOKENS = 16384  # padded tokens of one batch on a processor, including those to be generated
 
 
 class Sampler:
@@ -45,7 +46,7 @@ class Sampler:
             )
         self.model, self.settings = model, settings
         self.ends = greedy.end_tokens(model)
-        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
+        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
         self._network = greedy.strip_generation_config(model.network, self.ends)
         self.can_batch = greedy.can_batch_rows(model.network, model.device)
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
@@ -80,9 +81,10 @@ class Sampler:
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Split the rows that have a prompt into batches, longest first; each row counts K times."""
         with_prompt = np.flatnonzero(lengths)
-        budget = self._batch_tokens if self.can_batch else 1
-        work = (lengths[with_prompt] + self.settings.max_new_tokens) * self.settings.answers
-        return [with_prompt[places] for places in plan_batches(work, budget)]
+        new, k = self.settings.max_new_tokens, self.settings.answers
+        cost = replace(self._cost, row=k * self._cost.row, capacity=self._cost.capacity if self.can_batch else 1)
+        plan = plan_batches(k * (lengths[with_prompt] + new), cost, passes=new)
+        return [with_prompt[places] for places in plan]
 
     def _pass(self, prompts: Sequence[IntArray], keys: NDArray[np.uint64], rows: IntArray) -> IntArray:
         """Sample the tokens (B, K, t) of the answers to B prompts, −1 after the end of each."""

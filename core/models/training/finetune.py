@@ -11,7 +11,7 @@ import hashlib
 import math
 import shutil
 import time
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from core.errors import ModelError
 from core.models import loading
-from core.models.batching import Ragged, count_predicted_tokens, is_out_of_memory, plan_batches
+from core.models.batching import BatchCost, Ragged, batch_cost, count_predicted_tokens, is_out_of_memory, plan_batches
 from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
 from core.models.lora import LayerChoice, add_adapter, base_network
 from core.models.training import checkpoints
@@ -32,7 +32,7 @@ from core.schema import FloatArray, IntArray, ModelRef, Progress, ignore_progres
 from core.workspace.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
-MICRO_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
+CPU_TOKENS = 2048  # padded tokens in one forward and backward on a processor
 MAX_CHECKPOINT_SHARE = 0.1  # share of the time that writing checkpoints may take
 
 
@@ -89,7 +89,7 @@ class _Run:
     key: str  # of everything that affects the result; a checkpoint with another key is rejected
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.AdamW
-    micro_tokens: int
+    cost: BatchCost  # of a micro-batch
     losses: list[float] = field(default_factory=list)
 
     @property
@@ -170,9 +170,11 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     matrices = [p for p in parameters.values() if p.ndim >= 2]
     vectors = [p for p in parameters.values() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": spec.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=spec.learning_rate)
-    micro_tokens = loading.device_limit(MICRO_TOKENS, device)
-    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, micro_tokens)
+    optimizer = torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=spec.learning_rate, fused=device.startswith("cuda")
+    )
+    cost = batch_cost(base_network(network), device, "training", CPU_TOKENS)
+    return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, cost)
 
 
 def _run_steps(run: _Run, folder: Path, on_step: Progress, seconds: float, every: int | None) -> None:
@@ -241,21 +243,21 @@ def _backward(run: _Run, rows: list[Any]) -> float | None:
     lengths = np.array([len(t) for t, _ in rows], np.int64)
     total = sum(count_predicted_tokens(s) for _, s in rows)
     try:
-        loss = 0.0
-        for some in plan_batches(lengths, run.micro_tokens):
+        losses = []
+        for some in plan_batches(lengths, run.cost):
             part = _loss(run, [rows[i] for i in some]) / total
             torch.autograd.backward(part)
-            loss += part.item()
-        return loss
+            losses.append(part.detach())
+        return float(torch.stack(losses).double().sum())  # the one synchronisation of a step
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        if run.micro_tokens <= int(lengths.max()):
+        if run.cost.capacity <= int(lengths.max()):
             raise ModelError(
                 f"Training on a row of {int(lengths.max())} tokens does not fit into the memory of {run.device}. "
                 "Lower max_length, train a LoRA adapter (lora_rank 8), or choose a smaller model."
             ) from error
-    run.micro_tokens = max(run.micro_tokens // 2, int(lengths.max()))
+    run.cost = replace(run.cost, capacity=max(run.cost.capacity // 2, int(lengths.max())))
     return None
 
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import Ragged, check_lengths, count_predicted_tokens, plan_batches, run_batches
+from core.models.batching import Ragged, batch_cost, check_lengths, count_predicted_tokens, plan_batches, run_batches
 from core.models.loading import Model, device_limit
 from core.models.training.adam_update import AdamMoments, AdamUpdate
 from core.models.training.backward_pass import BackwardPass
 from core.schema import FloatArray, IntArray
 
-BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}  # padded tokens in one forward and backward
+CPU_TOKENS = 2048  # padded tokens in one forward and backward on a processor
 GRADIENT_BYTES = {"cpu": 256 << 20, "cuda": 2 << 30}  # whole gradients in memory at once, where they are requested
 StackedGradients = dict[str, Tensor]  # name -> (n, o, i) float32, one gradient per row or pair
 
@@ -49,7 +49,7 @@ class RowGradients:
         self._run = BackwardPass(model, checkpointing=checkpointing)
         self.model = model
         self.shapes = self._run.shapes  # name -> (o, i) of every matrix
-        self._batch_tokens = batch_tokens or device_limit(BATCH_TOKENS, model.device)
+        self._cost = batch_cost(model.network, model.device, "training", CPU_TOKENS, batch_tokens)
         numbers = sum(o * i for o, i in self.shapes.values())
         self._max_gradients = max(1, device_limit(GRADIENT_BYTES, model.device) // (4 * numbers))
 
@@ -104,7 +104,7 @@ class RowGradients:
             return self._full_gradients(tokens, spans, np.tile([1.0, -1.0], len(pairs)), group=2)
 
         longest = [max(chosen["tokens"][j], rejected["tokens"][j], key=len) for j in range(len(chosen["tokens"]))]
-        most = self._batch_tokens // (2 * max(map(len, longest), default=1))
+        most = self._cost.capacity // (2 * max(map(len, longest), default=1))
         return self._in_batches(usable, longest, work, max(1, min(self._max_gradients, most)))
 
     def _in_batches(
@@ -113,7 +113,7 @@ class RowGradients:
         """Run `work` on these rows, in batches that fit into memory, of at most `most` rows."""
         lengths = np.array([len(row) for row in tokens], np.int64)
         check_lengths(lengths[rows], self.model)
-        plan = plan_batches(lengths[rows], self._batch_tokens)
+        plan = plan_batches(lengths[rows], self._cost)
         batches = (rows[some[start : start + most]] for some in plan for start in range(0, len(some), most))
         return run_batches(batches, work, self.model, "The gradient of a row of {} tokens", lengths)
 

@@ -12,7 +12,6 @@ from torch.nn.functional import log_softmax
 
 from core.errors import ModelError
 from core.models import forward_pass as module
-from core.models.batching import plan_batches
 from core.models.forward_pass import ForwardPass, reduce_logits, row_means
 from core.models.loading import load_model
 from tests.core.models.conftest import fail_above, rows
@@ -167,22 +166,6 @@ def test_the_block_size_changes_nothing(dtype):
 def test_means_are_of_each_row_and_nan_where_it_has_none():
     means = row_means(np.float32([1, 3, 10]), np.array([0, 0, 2]), 3)
     np.testing.assert_array_equal(means, np.float32([2, np.nan, 10]))
-
-
-# --- batches
-
-
-def test_a_plan_holds_every_row_once_within_the_budget_and_with_little_padding():
-    lengths = np.random.default_rng(0).integers(1, 400, 500)
-    batches = plan_batches(lengths, 2000)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(500))
-    assert all(len(b) * lengths[b].max() <= 2000 for b in batches)
-    padded = sum(len(b) * lengths[b].max() for b in batches)
-    assert padded < 1.1 * lengths.sum()
-
-
-def test_a_row_over_the_budget_is_a_batch_by_itself():
-    assert [b.tolist() for b in plan_batches(np.array([5, 99, 5]), 10)] == [[1], [0, 2]]
 
 
 def test_the_head_runs_once_per_response_position_and_in_chunks(model, monkeypatch):
