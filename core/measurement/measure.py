@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+
 from core.columns import SHARED_SIGNALS
-from core.measurement import measurement_of
+from core.measurement import find_column, measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
 from core.measurement.runs import Run, save_run
@@ -20,6 +22,8 @@ from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
 from core.workspace.folder import Workspace
+
+NEARLY_CONSTANT = 0.95  # share of the measured rows with one value from which a column hardly ranks them
 
 
 def measure(
@@ -136,4 +140,20 @@ def warnings_for(columns: Columns, measurement: Measurement[Any], result: Result
     empty = int((columns["response_tokens"] == 0).sum())
     if empty:
         warnings.append(f"{empty:,} rows have no response to measure.")
-    return warnings + measurement.warnings(columns, result)
+    return warnings + describe_constant_columns(columns) + measurement.warnings(columns, result)
+
+
+def describe_constant_columns(columns: Columns) -> list[str]:
+    """Return a sentence for each column whose commonest value is that of nearly all measured rows."""
+    sentences = []
+    for name, values in columns.items():
+        measured = values[np.isfinite(values)] if values.dtype.kind == "f" else values[:0]
+        distinct, counts = np.unique(measured, return_counts=True)
+        if len(measured) > 1 and counts.max() >= NEARLY_CONSTANT * len(measured):
+            about = find_column(name.partition(".")[0])
+            label, value = about.label if about else name, distinct[counts.argmax()]
+            sentences.append(
+                f"{label}: {counts.max():,} of {len(measured):,} measured rows have the same value, {value:.4g}, so it "
+                "hardly ranks them."
+            )
+    return sentences

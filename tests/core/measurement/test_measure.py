@@ -17,7 +17,7 @@ from core.algorithms.greedy_coverage import coverage_order
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measurement import stages as passes
 from core.measurement.lookup import find_run, fits
-from core.measurement.measure import measure, measure_all
+from core.measurement.measure import describe_constant_columns, measure, measure_all
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run, list_runs
 from core.measurement.task_confidence import code_labels
@@ -417,3 +417,26 @@ def test_tasks_are_numbered_by_size(tmp_path):
     names, codes = code_labels(load_pool(str(file), workspace=tmp_path))
     assert [names[code] for code in codes] == tasks
     assert names[0] == "y"
+
+
+@pytest.mark.parametrize(("alike", "said"), [(100, True), (95, True), (94, False)])
+def test_a_nearly_constant_column_is_reported_with_its_value(alike, said):
+    values = np.full(110, np.nan, np.float32)  # ten rows are not measured
+    values[:100] = np.where(np.arange(100) < alike, 0.25, np.arange(100))
+    sentences = describe_constant_columns({"divergence": values, "tokens": np.zeros(110, np.int64)})
+    assert len(sentences) == said
+    if said:
+        assert f"{alike} of 100 measured rows have the same value, 0.25" in sentences[0]
+
+
+def test_a_column_without_values_is_not_called_constant():
+    assert describe_constant_columns({"nll": np.full(3, np.nan)}) == []
+
+
+def test_answers_that_are_all_alike_are_reported(pool_file, workspace, reading, tmp_path):
+    ids = load_pool(str(pool_file), workspace=workspace.root).rows["id"].to_pylist()
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps({"id": i, "generated_answers": ["the same"] * 3}) + "\n" for i in ids))
+    run = run_on(pool_file, workspace, reading, replace(SPREAD, source="file", answers_file=str(file)))
+    warnings = run.summary["warnings"]
+    assert sum("hardly ranks them" in warning for warning in warnings) == 2  # dispersion and anisotropy
