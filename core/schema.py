@@ -98,12 +98,13 @@ class Measured:
     (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model);
     coverage_gain float64 (f of the rows up to and including this one minus f without it, in the greedy order);
     activation_cluster int64 (-1: none); task_code int64 (-1: no task); confidence float32 in (0, 1], of the
-    prompts that were continued. Only measured columns are present.
+    prompts that were continued; shift_group int64 (index into shift_groups, -1: none). Only measured columns are
+    present.
 
     Artifacts are more than a number a row: activations (ActiveNeurons of the N rows), influences (Influences),
-    bin_merges (B - 1, 2) (core.algorithms.semantic_bins), derived_tasks (the names of task_code; absent where tasks
-    are the pool's own), members (of a combination, the Measured of each), near_duplicates (column -> (N,) first row
-    of its group, -1: none).
+    bin_merges (B - 1, 2) (core.algorithms.semantic_bins), shift_groups (the labels of groups that are calibrated by
+    themselves), derived_tasks (the names of task_code; absent where tasks are the pool's own), members (of a
+    combination, the Measured of each), near_duplicates (column -> (N,) first row of its group, -1: none).
     """
 
     pool_id: str

@@ -14,6 +14,8 @@ imported              scores of another tool
 stages                passes of a model over a pool, as stored stages
 prompt_embeddings     embeddings of prompts
 warm_up               warm-up trainings, each stored once
+shift_groups          groups of rows that entropy shift calibrates each by itself
+start_model           whether calibration starts from a base or a tuned model
 runs                  finished runs in the workspace
 lookup                the finished run that serves a method
 run_data              what a run was made from: stages, trained state, columns

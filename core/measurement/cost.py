@@ -33,6 +33,7 @@ class Estimate:
     passes: int  # over the pool
     takes: str  # outputs of the base model's pass, in words
     seconds: float
+    trained_models: int  # that training writes; those of adapters are not counted
     calibration_seconds: float  # part of `seconds`: training
     epochs: int  # of warm-ups after which the gradient of every row is taken
     gradient_seconds: float  # part of `seconds`: gradients
@@ -65,6 +66,7 @@ def estimate(
     works = {method: measurement_of(method.name).cost(method, pool) for method in methods}
     base = any(work.base_pass or "base" in method.needs for method, work in works.items())
     trained = sum(work.trained_passes for work in works.values())
+    models = sum(work.trained_models for work in works.values())
     epochs = sum(work.gradient_passes for work in works.values())
     prompts = max(work.prompts for work in works.values())
     generated = len(pool) * sum(work.generated for work in works.values())
@@ -75,6 +77,7 @@ def estimate(
         rates = Rates.without_model()
 
     training = rates.seconds_per_token * tokens * sum(work.training for work in works.values())
+    loading = 2 * models * rates.seconds_to_load  # to train it, and to read with it
     passes, prompting = trained + base, prompts * rates.seconds_per_prompt
     generating = generated * rates.seconds_per_generated
     reading_all = rates.seconds_per_token * tokens * passes + len(pool) / TOKENISED_ROWS_PER_SECOND
@@ -85,7 +88,8 @@ def estimate(
         tokens=tokens,
         passes=passes,
         takes=", ".join(PASS_GIVES[kind] for kind in kinds) if base else "",
-        seconds=reading_all + training + gradients + prompting + generating,
+        seconds=reading_all + training + gradients + prompting + generating + loading,
+        trained_models=models,
         calibration_seconds=training,
         epochs=epochs,
         gradient_seconds=gradients,
@@ -93,11 +97,11 @@ def estimate(
         asking_seconds=prompting,
         generated=generated,
         answering_seconds=generating,
-        memory_bytes=rates.peak_bytes + (16 * rates.parameters if trained else 0),
+        memory_bytes=rates.peak_bytes + (16 * rates.parameters if models else 0),
         disk_bytes=tokens * 4
         + generated * BYTES_PER_TOKEN
         + len(pool) * (4 * rates.width * base + 4 * rates.active + 64)
-        + 4 * rates.parameters * trained,
+        + 4 * rates.parameters * models,
         disk_free_bytes=psutil.disk_usage(str(workspace.root)).free,
         trial_rows=len(sample),
         trial_seconds=rates.seconds,

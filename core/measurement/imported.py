@@ -1,12 +1,11 @@
 """Measurement of imported scores: numbers of another tool in the rows' original fields. Needs no model."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from core.columns import Column, Signals
@@ -14,12 +13,12 @@ from core.errors import MethodError
 from core.measurement.measurement import Measurement, Result
 from core.methods.imported import Imported
 from core.pool.nested_fields import get_field, iter_fields
+from core.pool.pools import iter_originals
 from core.schema import Columns, Pool
 
 if TYPE_CHECKING:
     from core.measurement.stages import PoolStages
 
-BLOCK = 4096  # rows read at a time
 SAMPLE_ROWS = 2000  # rows searched for fields with numbers
 MAX_NAMED = 12  # of these fields in an error message
 
@@ -59,7 +58,7 @@ def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
     """
     values = np.full(len(pool), np.nan)
     if field:
-        for place, row in enumerate(_rows(pool, len(pool))):
+        for place, row in enumerate(iter_originals(pool)):
             values[place] = _to_number(get_field(row, field))
     if not np.isfinite(values).any():
         names = list(numeric_fields(pool))
@@ -72,15 +71,9 @@ def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
 def numeric_fields(pool: Pool) -> dict[str, int]:
     """Count the numbers in each field of the first rows, nested fields as `a.b`; the fields with most come first."""
     counts: Counter[str] = Counter()
-    for row in _rows(pool, min(SAMPLE_ROWS, len(pool))):
+    for row in iter_originals(pool, SAMPLE_ROWS):
         counts.update(name for name, value in iter_fields(row) if isfinite(_to_number(value)))
     return dict(counts.most_common())
-
-
-def _rows(pool: Pool, stop: int) -> Iterator[dict[str, Any]]:
-    column = pool.rows["original"]
-    for start in range(0, stop, BLOCK):
-        yield from map(orjson.loads, column.slice(start, min(BLOCK, stop - start)).to_pylist())
 
 
 def _to_number(value: Any) -> float:

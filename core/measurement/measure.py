@@ -44,6 +44,8 @@ def measure_all(
     to_measure = [method for method, run in stored.items() if run is None]
     if not to_measure:
         report.note("Already measured: nothing to do.")
+    for method in to_measure:
+        measurement_of(method.name).check(method, pool)
     counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
     common = activation_options(to_measure)
     stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted)
@@ -121,7 +123,7 @@ def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed
             if "base" in method.needs:
                 shared |= {name: stages.base.column(name, len(stages.pool)) for name in SHARED_SIGNALS["base"]}
             result = measurement.run(stages, method, shared, seed)
-        if measurement.cost(method, stages.pool).base_pass or "base" in method.needs:
+        if "base" in method.needs or measurement.cost(method, stages.pool).base_pass:
             kept["base"] = stages.base.folder.name
         summary |= {"device": stages.device, "dtype": stages.dtype}
     else:

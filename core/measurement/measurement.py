@@ -39,6 +39,7 @@ class Work:
 
     base_pass: bool = False
     trained_passes: int = 0  # passes of models that training wrote
+    trained_models: int = 0  # models that training writes
     training: float = 0.0  # training steps, in passes
     gradient_passes: int = 0  # passes in which the gradient of every row is taken
     prompts: int = 0  # prompts continued greedily
@@ -81,6 +82,9 @@ class Measurement(ABC, Generic[M]):
     scores: ClassVar[Mapping[str, Column]] = {}  # columns that the method computes from stored ones
     work_in_words: ClassVar[Mapping[str, str]] = {}  # signal -> its work, as text on screen
     uses_model: ClassVar[bool] = True
+
+    def check(self, method: M, pool: Pool) -> None:
+        """Raise MethodError, before any work, if this pool cannot be measured with the method."""
 
     @abstractmethod
     def run(self, stages: "PoolStages", method: M, columns: Columns, seed: int) -> Result:

@@ -29,10 +29,13 @@ def _open(workspace: Workspace, run: Run, name: str, what: str, *, mapped: bool)
     return Parts.open(folder, {}, [], mapped=mapped)
 
 
-def trained_state(workspace: Workspace, run: Run) -> Path | None:
-    """Return the folder of the run's calibrated model state; None if it has none, or it was removed."""
-    rounds = run.summary.get("rounds") or [{}]
-    name = rounds[-1].get("state")
+def trained_state(workspace: Workspace, run: Run, row: int) -> Path | None:
+    """Return the folder of the calibrated model state that reads this row; None if it has none, or it was removed."""
+    rounds = run.summary.get("rounds")
+    if "groups" in run.summary:
+        group = int(run.load_columns(["shift_group"])["shift_group"][row])
+        rounds = run.summary["groups"][group]["rounds"] if group >= 0 else None
+    name = rounds[-1].get("state") if rounds else None
     folder = workspace.folder("models", name) / "state" if name else None
     return folder if folder is not None and folder.is_dir() else None
 

@@ -21,7 +21,7 @@ from core.measurement.activation_files import COLUMN, NEURONS, gather_activation
 from core.measurement.runs import Run
 from core.progress import Reporter
 from core.schema import Columns, IntArray, ModelRef, Pool, Reading
-from core.workspace.folder import Workspace
+from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import Stages, as_column
 
@@ -238,8 +238,8 @@ class PoolStages(Stages):
                 if not store.path(part).exists():
                     store.write(part, tables[kind])
 
-    def calibrated(self, title: str, state: Path) -> dict[str, Any]:
-        """Return NLL and entropy (N,) under a trained state of the model."""
+    def calibrated(self, title: str, state: Path, rows: IntArray) -> dict[str, Any]:
+        """Return NLL and entropy (N,) of some rows (ascending) under a trained state of the model; NaN for the rest."""
         from core.models.forward_pass import ForwardPass
 
         def load() -> Callable[[IntArray], pa.Table]:
@@ -247,7 +247,10 @@ class PoolStages(Stages):
             return lambda rows: _pass_table(forward(self.tokens.batch(rows)))
 
         spec = self.model_spec("probe") | {"state": state.parent.name}
-        parts = self.fill(spec, plan_by_work(self.lengths, self.part_tokens), title, load, self.lengths)
+        if len(rows) < len(self.pool):
+            spec["rows"] = content_key({"rows": rows.tolist()})
+        plan = [rows[places] for places in plan_by_work(self.lengths[rows], self.part_tokens)]
+        parts = self.fill(spec, plan, title, load, self.lengths)
         return {name: parts.column(name, len(self.pool)) for name in SHARED_SIGNALS["base"]}
 
 

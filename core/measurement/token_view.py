@@ -21,11 +21,21 @@ from core.workspace.stages import Stages
 def view_rows(
     run: Run, rows: Sequence[int], workspace: Workspace, *, calibrated: bool, device: str, report: Reporter
 ) -> dict[str, list[TokenView]]:
-    """Return token views of these rows by model state: base and, with `calibrated`, the run's calibrated state."""
-    after = trained_state(workspace, run) if calibrated else None
-    states = {BASE: None} | ({CALIBRATED: after} if after else {})
+    """Return token views of these rows by model state: base and, with `calibrated`, the calibrated state of each row.
+
+    A row that has none, while others have one, has an empty view.
+    """
     stages = Stages(workspace, report)
-    return {name: _view_state(state, run, rows, stages, device) for name, state in states.items()}
+    views = {BASE: _view_state(None, run, rows, stages, device)}
+    states = [trained_state(workspace, run, row) if calibrated else None for row in rows]
+    if any(states):
+        nothing = np.empty(0, np.float32)
+        views[CALIBRATED] = [TokenView((), nothing, nothing, ())] * len(rows)
+    for state in dict.fromkeys(filter(None, states)):
+        places = [place for place, own in enumerate(states) if own == state]
+        for place, view in zip(places, _view_state(state, run, [rows[k] for k in places], stages, device), strict=True):
+            views[CALIBRATED][place] = view
+    return views
 
 
 def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stages, device: str) -> list[TokenView]:

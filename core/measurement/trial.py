@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from time import monotonic
 from typing import Any
 
 import psutil
@@ -21,6 +22,7 @@ from core.schema import Method, ModelRef, Reading
 class Rates:
     """Times and sizes measured in a trial; all 0 if no model is needed."""
 
+    seconds_to_load: float = 0.0
     seconds_per_token: float = 0.0  # of a forward pass
     seconds_per_gradient: float = 0.0  # per token, of a row's gradient and its cosines
     seconds_per_prompt: float = 0.0  # to continue it
@@ -42,12 +44,15 @@ class Rates:
 def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Sequence[Method], report: Reporter) -> Rates:
     """Load the model and time the work of these methods; those that change the model must be last."""
     report.stage("Loading the model", rows=0, work=1)
+    began = monotonic()
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
+    loaded = monotonic()
     options = activation_options(methods)
     forward = ForwardPass(model, observers=[ActivationObserver(model, **asdict(options))] if options else [])
     report.stage("Trial", rows=batch.rows, work=1)
     out, seconds = batch.time(forward)
     rates = Rates(
+        seconds_to_load=loaded - began,
         seconds_per_token=seconds / batch.tokens,
         width=out["prompt_embedding"].shape[1],
         active=out[COLUMN].shape[1] if options else 0,

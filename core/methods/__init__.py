@@ -9,6 +9,7 @@
     imported              a score from another tool
     combined              several methods as one order
     ranking               from values to an order: what the methods share
+    group_weights         weights of groups of rows, read from text
     params                declaration and checks of parameters
     suggestions           parameters that suit the embedded model
 

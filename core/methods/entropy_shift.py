@@ -10,6 +10,10 @@ Both read every response, teacher forced; per response token, in nats:
     2. Entropy ranking: of the remaining rows, lowest delta_entropy first.
     3. Optional further rounds calibrate on the subset of the round before, always starting from the base model.
 
+With `per`, each group of rows (a task, a source) is calibrated, filtered and ranked by itself, as the paper's pools
+were: one domain each. The groups' orders become one by Webster seats (core/algorithms/apportionment.py), so every
+budget holds the head of each group's own order.
+
 Source: InstructDiff, https://arxiv.org/abs/2601.23006, eq. 1 and 2, and the authors' released code. Where they
 differ, and what we do:
 
@@ -30,12 +34,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.algorithms.apportionment import interleave_by_seats
 from core.errors import MethodError
+from core.methods.group_weights import parse_group_weights, weigh_groups
 from core.methods.params import BaseMethod, measure_param, number, option, param
-from core.methods.ranking import exclusions, rank_rows, split_eligible
+from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, group_rows, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 OUTSIDE_BAND = "outside the NLL band"
+NO_GROUP = "no group"
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,6 @@ class EntropyShift(BaseMethod):
         "Keeps rows on which the model grows less certain while it learns, "
         "without those it learns unusually easily or not at all."
     )
-    needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "calibrated")
-    ranks_by: ClassVar[str] = "delta_entropy"
-
     gamma: float = param(
         number(0.1, 0.0, 0.45, label="NLL filter γ"),
         "Share of rows left out at each end of ΔNLL: learnt too easily, or not at all. 0 leaves none out.",
@@ -81,34 +85,88 @@ class EntropyShift(BaseMethod):
         number(0, 0, 256, label="LoRA rank"),
         "0 trains every weight, as the paper does. Above 0 trains a LoRA adapter of that rank: for large models.",
     )
+    per: str = measure_param(
+        option("", label="Calibrate per", names="word"),
+        "A field whose groups of rows are each calibrated and ranked by themselves: task, or any other such as "
+        "metadata.source. Empty: the whole pool is one group.",
+        later=True,
+    )
+    min_group: int = measure_param(
+        number(0, 0, 1_000_000, label="Smallest group"),
+        "Groups with fewer responses than this are left out: they are not measured. 0: none is left out, and a group "
+        "that is too small to be calibrated is an error. For groups only.",
+        later=True,
+    )
+    group_weights: str = param(
+        option("", label="Group weights", names="word"),
+        "What each group's share of the budget is proportional to. Empty: its rows. Or equal, or math:2,code:1, where "
+        "groups that are not named weigh 1. For groups only.",
+        later=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parse_group_weights(self.group_weights)
+        if self.group_weights and not self.per:
+            raise MethodError(f"{self.label}: group_weights needs per, the field that makes the groups (per=task).")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Signals to measure; groups only if rows are calibrated per group."""
+        return ("tokens", "base", "calibrated", *(("shift_groups",) if self.per else ()))
+
+    @property
+    def ranks_by(self) -> str:
+        """ΔH, or the method's own rank for groups: a row of one group may precede a row of lower ΔH in another."""
+        return f"{self.name}.rank" if self.per else "delta_entropy"
 
     @property
     def prefer(self) -> Prefer:
-        """The end that `pick` names, in the words all methods share."""
+        """The end of `ranks_by` that comes first."""
+        return "low" if self.per else self._preferred_end
+
+    @property
+    def _preferred_end(self) -> Prefer:
+        """The end of ΔH that `pick` names, in the words all methods share."""
         ends: dict[str, Prefer] = {"lowest": "low", "middle": "middle", "highest": "high"}
         return ends[self.pick]
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
         """Return delta_nll and delta_entropy (NaN if a state has no value), and in_nll_band over all rows with both.
 
-        `order` computes the band over eligible rows only, so under a filter it may differ from this column.
+        `order` computes the band over eligible rows only, so under a filter it may differ from this column. With `per`
+        each group has a band of its own.
         """
         delta_nll, delta_entropy = _shifts(measured)
         rows = np.flatnonzero(np.isfinite(delta_nll) & np.isfinite(delta_entropy))
         in_band = np.zeros(len(measured), np.bool_)
-        in_band[rows_in_nll_band(delta_nll, rows, self.gamma)] = True
+        for one in self._split(measured, rows):
+            in_band[rows_in_nll_band(delta_nll, one, self.gamma)] = True
         return {"delta_nll": delta_nll, "delta_entropy": delta_entropy, "in_nll_band": in_band}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows inside the NLL band by delta_entropy; `seed` is unused here, the measurement has used it."""
+        """Order rows inside the NLL band of their group by delta_entropy; `seed` is unused, the measurement used it."""
         delta_nll, delta_entropy = _shifts(measured)
-        finite = np.isfinite(delta_nll) & np.isfinite(delta_entropy)
-        excluded_by = exclusions(eligible, measured.need("response_tokens") == 0, finite)
-        candidates, _ = split_eligible(excluded_by)
+        excluded_by = {FILTERED: ~eligible, NO_RESPONSE: measured.need("response_tokens") == 0}
+        if self.per:
+            excluded_by[NO_GROUP] = measured.need("shift_group") < 0
+        excluded_by[NOT_MEASURED] = ~(np.isfinite(delta_nll) & np.isfinite(delta_entropy))
+        groups = self._split(measured, split_eligible(excluded_by)[0])
+        inside = [rows_in_nll_band(delta_nll, rows, self.gamma) for rows in groups]
         outside = np.ones(len(measured), np.bool_)
-        outside[rows_in_nll_band(delta_nll, candidates, self.gamma)] = False
-        in_band, excluded = split_eligible(excluded_by | {OUTSIDE_BAND: outside})
-        return Order(rank_rows(delta_entropy, in_band, prefer=self.prefer), excluded)
+        for rows in inside:
+            outside[rows] = False
+        _, excluded = split_eligible(excluded_by | {OUTSIDE_BAND: outside})
+        orders = [rank_rows(delta_entropy, rows, prefer=self._preferred_end) for rows in inside]
+        if not self.per:
+            return Order(orders[0], excluded)
+        sizes = np.array([len(rows) for rows in groups])
+        weights = weigh_groups(self.group_weights, measured.need("shift_groups"), sizes)
+        return Order(interleave_by_seats(orders, weights), excluded)
+
+    def _split(self, measured: Measured, rows: IntArray) -> list[IntArray]:
+        """Return `rows` (ascending) by group; all together unless calibrated per group."""
+        return group_rows(measured.need("shift_group"), rows) if self.per else [rows]
 
 
 def rows_in_nll_band(delta_nll: FloatArray, rows: IntArray, gamma: float) -> IntArray:

@@ -161,6 +161,13 @@ def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
     return Row(index=index, turns=tuple(conversation), **values)
 
 
+def iter_originals(pool: Pool, stop: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the original rows [0, stop) as objects, in order."""
+    column, stop = pool.rows["original"], len(pool) if stop is None else min(stop, len(pool))
+    for start in range(0, stop, SLICE_ROWS):
+        yield from map(orjson.loads, column.slice(start, min(SLICE_ROWS, stop - start)).to_pylist())
+
+
 def iter_text(
     pool: Pool, start: int = 0, stop: int | None = None, *, size: int = SLICE_ROWS
 ) -> Iterator[dict[str, list[Any]]]:

@@ -74,7 +74,7 @@ def read(measure, workspace, pool):
 
 def view(workspace, run, row, texts):
     n = len(texts)
-    for where, scale in ((None, 1.0), (trained_state(workspace, run), 0.5)):
+    for where, scale in ((None, 1.0), (trained_state(workspace, run, 0), 0.5)):
         figures = np.linspace(1, 3, n, dtype=np.float32) * scale
         write_view(token_file(workspace, run, row, where), TokenView(tuple(texts), figures, figures, (0,)))
 

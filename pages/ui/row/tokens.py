@@ -32,22 +32,22 @@ class Source:
     """The run whose model reads the tokens."""
 
     run: Run
-    calibrated: bool  # whether the run's calibrated state still exists
+    calibrated: bool  # whether the calibrated state that reads the row still exists
 
 
-def find_source(pool: Pool) -> Source | None:
+def find_source(pool: Pool, row: int) -> Source | None:
     """Return the run of entropy shift as it is set now; else any run whose model has read the pool; else None."""
     now = replace(state.settings(), method="entropy_shift")
     own = find_run(cached.workspace(), pool, state.method(now), now.reading, now.seed)
     if own is not None:
-        return Source(own, trained_state(cached.workspace(), own) is not None)
+        return Source(own, trained_state(cached.workspace(), own, row) is not None)
     other = find_signal(cached.workspace(), pool, "base", now.reading)
     return Source(other, calibrated=False) if other is not None else None
 
 
 def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
     """Draw the strip; until it exists, the button that starts its job, or the progress of that job."""
-    source = find_source(pool)
+    source = find_source(pool, row.index)
     if source is None:
         st.caption("No model has read this pool yet: measure one on the Score page.")
         return
@@ -73,7 +73,7 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
 def load_views(source: Source, row: int) -> dict[str, TokenView] | None:
     """Load the row under each state of the model; None if one of them has not been read yet."""
     workspace = cached.workspace()
-    states = {BASE: None} | ({CALIBRATED: trained_state(workspace, source.run)} if source.calibrated else {})
+    states = {BASE: None} | ({CALIBRATED: trained_state(workspace, source.run, row)} if source.calibrated else {})
     views = {name: read_view(token_file(workspace, source.run, row, trained)) for name, trained in states.items()}
     return {name: view for name, view in views.items() if view} if all(views.values()) else None
 

@@ -102,7 +102,7 @@ def test_a_row_without_a_response_has_no_tokens(model):
 
 def test_views_are_stored_and_loaded_without_a_model(run, place):
     views = view(run, [7], place)
-    for name, state in ((BASE, None), (CALIBRATED, trained_state(place, run))):
+    for name, state in ((BASE, None), (CALIBRATED, trained_state(place, run, 0))):
         stored = read_view(token_file(place, run, 7, state))
         assert stored.texts == views[name][0].texts
         np.testing.assert_array_equal(stored.nll, views[name][0].nll)
@@ -120,8 +120,8 @@ def test_a_run_names_its_base_pass_and_its_tokens(run, place, pool):
 def test_removed_stages_are_a_clear_error(run, place, tmp_path):
     shutil.copytree(place.root, tmp_path / "copy")
     copy = Workspace(tmp_path / "copy")
-    shutil.rmtree(trained_state(copy, run))
-    assert trained_state(copy, run) is None
+    shutil.rmtree(trained_state(copy, run, 0))
+    assert trained_state(copy, run, 0) is None
     assert list(view(run, [11], copy)) == [BASE]
     shutil.rmtree(token_parts(copy, run).folder)
     with pytest.raises(WorkspaceError, match="the tokens of this run are gone"):

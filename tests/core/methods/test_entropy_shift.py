@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from core.algorithms.apportionment import apportion_seats
 from core.errors import MethodError
 from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows, rows_in_nll_band
 from core.schema import Measured
+from core.selection.budget import Budget
+from core.selection.selection import select_prefix
 
 NAN = np.nan
 
@@ -186,3 +189,93 @@ def test_a_further_round_trains_on_the_head_of_the_order():
 def test_no_round_can_follow_one_without_scores():
     with pytest.raises(MethodError, match="No row could be scored"):
         next_calibration_rows(shifted([NAN, NAN], [NAN, NAN]), 0.5)
+
+
+# Per group
+
+SIZES = (60, 30, 10)
+PER = {"per": "task"}
+
+
+def grouped(seed: int = 0, without: int = 0) -> Measured:
+    """Return rows of three groups in mixed order, the last `without` of them in none, with distinct shifts."""
+    rng = np.random.default_rng(seed)
+    n = sum(SIZES) + without
+    measured = shifted(rng.normal(0, 1, n), rng.normal(0, 1, n), rng.integers(5, 50, n))
+    group = np.append(rng.permutation(np.repeat([0, 1, 2], SIZES)), np.full(without, -1))
+    return Measured("hand", dict(measured.columns) | {"shift_group": group}, {"shift_groups": ("math", "code", "chat")})
+
+
+def alone(measured: Measured, group: int) -> np.ndarray:
+    """Return the order of one group's rows in a pool of no others, as rows of the whole pool."""
+    rows = np.flatnonzero(measured.columns["shift_group"] == group)
+    pool = Measured("alone", {name: values[rows] for name, values in measured.columns.items()})
+    return rows[EntropyShift().order(pool, everything(pool), seed=0).rows]
+
+
+@pytest.mark.parametrize(("weights", "shares"), [("", SIZES), ("equal", (1, 1, 1)), ("code:3,chat:0.5", (1, 3, 0.5))])
+def test_each_budget_holds_webster_seats_of_each_groups_own_order(weights, shares):
+    measured = grouped()
+    orders = [alone(measured, group) for group in range(3)]
+    rows = np.array(rows_of(EntropyShift(**PER, group_weights=weights), measured))
+    caps = [len(order) for order in orders]
+    assert caps == [48, 24, 8]  # the band excludes a tenth of each group at each end
+    for budget in range(sum(caps) + 1):
+        seats = apportion_seats(np.array(shares, float), caps, budget)
+        prefix = rows[:budget]
+        for group, order in enumerate(orders):
+            own = prefix[measured.columns["shift_group"][prefix] == group]
+            assert own.tolist() == order[: seats[group]].tolist()
+
+
+def test_budgets_in_tokens_are_prefixes_of_the_same_order():
+    measured = grouped()
+    order = EntropyShift(**PER).order(measured, everything(measured), seed=0)
+    tokens = measured.columns["response_tokens"]
+    for amount in (0, 100, 333, 1000):
+        chosen = select_prefix(order, Budget(amount, "tokens"), response_tokens=tokens, pool_id="hand")
+        assert chosen.rows.tolist() == order.rows[: len(chosen.rows)].tolist()
+        assert chosen.tokens <= amount
+
+
+def test_one_group_of_all_rows_orders_as_without_groups():
+    measured = grouped()
+    one = dict(measured.columns) | {"shift_group": np.zeros(len(measured), int)}
+    whole = Measured("hand", one, {"shift_groups": ("all",)})
+    for settings in ({}, {"pick": "highest"}, {"pick": "middle"}, {"gamma": 0.3}):
+        a, b = (EntropyShift(**settings, **per) for per in ({}, PER))
+        assert rows_of(a, whole) == rows_of(b, whole)
+        assert a.scores(whole)["in_nll_band"].tolist() == b.scores(whole)["in_nll_band"].tolist()
+
+
+def test_a_row_in_no_group_is_excluded_for_that_reason():
+    measured = grouped(without=3)
+    eligible = everything(measured)
+    eligible[-1] = False
+    order = EntropyShift(**PER).order(measured, eligible, seed=0)
+    assert order.excluded["no group"].tolist() == [100, 101]
+    assert order.excluded["filtered out"].tolist() == [102]
+    assert not EntropyShift(**PER).scores(measured)["in_nll_band"][100:].any()
+
+
+def test_a_filter_changes_the_shares_by_size_but_not_chosen_ones():
+    measured = grouped()
+    group = measured.columns["shift_group"]
+    eligible = group != 0
+    eligible[np.flatnonzero(group == 0)[:10]] = True  # 10, 30 and 10 rows are left
+    by_size, equal = (rows_of(EntropyShift(**PER, gamma=0, group_weights=w), measured, eligible) for w in ("", "equal"))
+    assert np.bincount(group[by_size[:25]]).tolist() == [5, 15, 5]
+    assert np.bincount(group[equal[:15]]).tolist() == [5, 5, 5]
+
+
+def test_groups_rank_by_a_rank_of_their_own():
+    method = EntropyShift(**PER, pick="highest")
+    assert (method.ranks_by, method.prefer) == ("entropy_shift.rank", "low")
+    assert method.needs == ("tokens", "base", "calibrated", "shift_groups")
+    assert EntropyShift().needs == ("tokens", "base", "calibrated")
+
+
+def test_weights_of_groups_need_groups():
+    with pytest.raises(MethodError, match="group_weights needs per, the field that makes the groups"):
+        EntropyShift(group_weights="math:2")
+    EntropyShift(group_weights="math:2", per="task")

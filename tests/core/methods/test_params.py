@@ -35,6 +35,8 @@ def test_only_measuring_parameters_belong_to_a_measurement():
         "epochs": 3,
         "batch_size": 16,
         "lora_rank": 0,
+        "per": "",
+        "min_group": 0,
     }
 
 

@@ -1,0 +1,48 @@
+"""The model that calibration starts from: base or instruction-tuned, judged by its tokenizer's chat template.
+
+The paper of entropy shift starts from a base model and calibrates on one domain at a time. With a tuned model and a
+mixed pool the sign of ΔH may be the opposite.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow.compute as pc
+
+from core.measurement.runs import Run
+from core.schema import Pool
+
+BASE, TUNED = "base", "tuned"
+MIXED_POOL = (
+    "The start model counts as instruction-tuned, because it has a chat template, and the pool mixes {tasks:,} tasks: "
+    "the sign of ΔH may be the opposite of the paper's, which starts from a base model with one domain at a time. "
+    "per=task calibrates each task by itself."
+)
+
+
+def judge_start_model(tokenizer: Any, pool: Pool) -> dict[str, Any]:
+    """Return what a run's summary keeps: the kind of the start model, and how many task labels the pool has."""
+    tasks: int = pc.count_distinct(pool.rows["task"]).as_py()
+    return {"kind": TUNED if tokenizer.chat_template else BASE, "tasks": tasks}
+
+
+def warn_mixed_pool(start_model: Mapping[str, Any]) -> list[str]:
+    """Warn about a tuned model that was calibrated on several tasks at once."""
+    mixed = start_model["kind"] == TUNED and start_model["tasks"] > 1
+    return [MIXED_POOL.format(tasks=start_model["tasks"])] if mixed else []
+
+
+def describe_start_model(run: Run) -> dict[str, str]:
+    """Return the kind of the model that a run started from, the evidence, and what the paper used; empty if not known.
+
+    Runs that were stored before the kind was judged do not know it.
+    """
+    if "start_model" not in run.summary:
+        return {}
+    kind = run.summary["start_model"]["kind"]
+    if kind == TUNED:
+        evidence = "its tokenizer has a chat template, as that of some base models has too"
+    else:
+        embedded = run.reading["model"] == "embedded"
+        evidence = "as its card says" if embedded else "its tokenizer has no chat template"
+    return {"kind": kind, "evidence": evidence, "paper": "a base model, one domain at a time"}
