@@ -74,6 +74,7 @@ def run_facts(run: Run) -> Facts:
         "model": dict(run.model),
         "columns": means,
         **tasks,
+        **{name: run.summary[name] for name in ("answers",) if name in run.summary},
         "tokens": run.summary["tokens"],
         "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
         "warnings": list(run.summary["warnings"]),

