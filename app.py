@@ -7,13 +7,14 @@ every visit.
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui.shell import address, context, server, show, tour, visit, widgets
+from pages.ui.shell import address, context, server, show, sign_in, tour, visit, widgets
 
 if __name__ == "__main__":
     st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)
     st.logo(show.LOGO, size="large", icon_image=show.ICON)
     page = st.navigation([st.Page(**about) for about in show.PAGES.values()])
     try:
+        sign_in.require()
         visit.init()
     except WinnowError as error:
         show.error(error)
@@ -25,4 +26,5 @@ if __name__ == "__main__":
     tour.strip(page.url_path)
     page.run()
 else:
+    sign_in.check()
     app = st.App(__file__, **server.app_options())

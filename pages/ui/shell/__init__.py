@@ -14,6 +14,7 @@ context        the sidebar
 jobs           jobs on screen: plan, start, progress
 tour           the guided tour of the demo pool
 roots          files and servers that a browser may name
+sign_in        the OIDC login, where it is configured
 access         hosts, origins and the token: who may talk to the server
 server         headers, downloads and startup of the web server
 warmup         the caches that every first visit needs

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.methods import METHODS
 from pages.ui.data import cached
-from pages.ui.shell import jobs, show, state
+from pages.ui.shell import jobs, show, sign_in, state
 from pages.ui.words import model_name
 
 
@@ -27,6 +27,7 @@ def bar(page: str) -> None:
             if page not in ("explore", "compare", "select"):
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
+        sign_in.account()
 
 
 def _entry(label: str, value: str, note: str = "") -> None:
