@@ -23,6 +23,7 @@ if __name__ == "__main__":
     address.restore_address()
     context.bar(page.url_path)
     show.warning(widgets.take_notice())
+    visit.view_strip()
     tour.strip(page.url_path)
     page.run()
 else:

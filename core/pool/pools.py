@@ -123,8 +123,13 @@ def open_pool(fingerprint: str, *, workspace: Path) -> Pool:
     """Return the last opened pool with this fingerprint. Raise PoolError if it was never opened in this workspace."""
     for entry in recent_pools(workspace):
         if entry["fingerprint"] == fingerprint:
-            return _open(workspace / "pools" / entry["key"])
+            return open_stored(entry["key"], workspace=workspace)
     raise PoolError(f"No pool with fingerprint {fingerprint} was opened in {workspace}. Open its file again.")
+
+
+def open_stored(key: str, *, workspace: Path) -> Pool:
+    """Return the pool that is stored under a key of `recent_pools`."""
+    return _open(workspace / "pools" / key)
 
 
 def recent_pools(workspace: Path) -> list[dict[str, Any]]:

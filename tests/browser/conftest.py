@@ -40,12 +40,13 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 
 @contextmanager
-def serve_app(workspace: Path, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run the app on a free port; yield its address and process."""
+def serve_app(workspace: Path, *options: str, **environment: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run the app on a free port, with options of `streamlit run`; yield its address and process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command += options
     settings = os.environ | {"WINNOW_WORKSPACE": str(workspace)} | environment
     settings.pop("OMP_NUM_THREADS", None)
     server = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -70,23 +70,19 @@ def freeze_heap() -> None:
     gc.freeze()
 
 
-def recent_pools() -> list[dict[str, Any]]:
-    """List the pools in the workspace, last opened first; each content once, with its latest mapping."""
-    by_fingerprint: dict[str, dict[str, Any]] = {}
-    for entry in pools.recent_pools(workspace().root):
-        by_fingerprint.setdefault(entry["fingerprint"], entry)
-    return list(by_fingerprint.values())
+def stored_pools() -> list[dict[str, Any]]:
+    """List the pools in the workspace, last opened first, as `core.pool.pools.recent_pools` does."""
+    return pools.recent_pools(workspace().root)
 
 
-def pool(fingerprint: str) -> Pool:
-    """Open an imported pool, memory-mapped, with its latest mapping. Raises PoolError if it is not in the workspace."""
-    keys = [entry["key"] for entry in recent_pools() if entry["fingerprint"] == fingerprint]
-    return _pool(fingerprint, keys[0] if keys else "", str(workspace().root))
+def pool(key: str) -> Pool:
+    """Open the pool that is stored under a key of `stored_pools`, memory-mapped."""
+    return _pool(key, str(workspace().root))
 
 
 @keep(MAX_POOLS)
-def _pool(fingerprint: str, key: str, root: str) -> Pool:
-    opened = pools.open_pool(fingerprint, workspace=Path(root))
+def _pool(key: str, root: str) -> Pool:
+    opened = pools.open_stored(key, workspace=Path(root))
     freeze_heap()
     return opened
 

@@ -12,7 +12,7 @@ from core.errors import PoolError, WinnowError
 from core.pool import pools
 from core.workspace.files import write_atomic
 from pages.ui.data import cached
-from pages.ui.shell import roots, show, state
+from pages.ui.shell import recent, roots, show, state, visitors
 from pages.ui.words import escape_markdown
 
 WAYS = {
@@ -51,8 +51,8 @@ def open_source(source: str, **options: Any) -> None:
 
 
 def _recent_list() -> None:
-    recent = cached.recent_pools()[:MAX_RECENT]
-    for one in recent:
+    stored = recent.recent_pools()[:MAX_RECENT]
+    for one in stored:
         opened = state.is_open(one["fingerprint"])
         with st.container(horizontal=True, vertical_alignment="center"):
             key, args = f"open.{one['fingerprint']}", (one["fingerprint"],)
@@ -60,7 +60,7 @@ def _recent_list() -> None:
             st.text(show.pool_name(one["name"], one["source"]))
             moment = "open now" if opened else _format_time(one["opened"])
             st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {moment}")
-    if not recent:
+    if not stored:
         st.caption("Nothing has been opened yet.")
 
 
@@ -69,7 +69,9 @@ def _open_again(fingerprint: str) -> None:
         state.open_pool(fingerprint)
 
 
-def _format_time(moment: str) -> str:
+def _format_time(moment: str | None) -> str:
+    if moment is None:
+        return "opened by others"
     return f"{datetime.fromisoformat(moment).astimezone():%d %b %Y, %H:%M}"
 
 
@@ -107,11 +109,11 @@ def _upload_form() -> None:
 
 
 def store_upload(name: str, data: bytes) -> Path:
-    """Store an upload in the workspace, under its own name in a folder named after its content."""
+    """Store an upload in the visitor's folder, under its own name in a folder named after its content."""
     safe = re.sub(r"[^\w.-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "upload"
     if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
         raise PoolError(f"{name}: not a kind of file that can be opened. Give one of {', '.join(UPLOADS)}.")
-    target = cached.workspace().root / "uploads" / hashlib.sha256(data).hexdigest()[:16] / safe
+    target = visitors.home() / "uploads" / hashlib.sha256(data).hexdigest()[:16] / safe
     if not target.exists():
         write_atomic(target, data)
     return target

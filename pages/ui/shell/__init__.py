@@ -2,10 +2,12 @@
 
 state          everything that pages need of the session, collected from the modules below
 current        the open pool, and the run, method, budget and recipe of its settings
+visitors       who the visitor is, and the folder of their own files
 settings       the settings of a pool, and their file in the workspace
 changes        changes of the settings, pins, undo and redo
 saved          saving, loading, renaming and deleting selections under a name
 saved_files    the files of saved selections
+recent         the pools that the visitor may open, last opened first
 address        the open view in the address bar
 visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once
@@ -15,6 +17,7 @@ jobs           jobs on screen: plan, start, progress
 tour           the guided tour of the demo pool
 roots          files and servers that a browser may name
 sign_in        the OIDC login, where it is configured
+visitor_cookie the signed cookie of visitors who do not sign in
 access         hosts, origins and the token: who may talk to the server
 server         headers, downloads and startup of the web server
 warmup         the caches that every first visit needs

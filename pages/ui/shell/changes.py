@@ -1,14 +1,14 @@
 """Changes of the settings: each is one step of undo, written to the workspace and to the address bar."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import streamlit as st
 
 from core.selection.selection import Pin
 from pages.ui.shell.address import write_address
-from pages.ui.shell.settings import Settings, refresh_settings, settings, store_settings
+from pages.ui.shell.settings import FILE_STAMP, SETTINGS, VIEW, Settings, refresh_settings, settings, store_settings
 
 PAST, FUTURE = "winnow.past", "winnow.future"
 MAX_UNDO = 100  # steps remembered
@@ -24,6 +24,35 @@ def change(**changed: Any) -> None:
     st.session_state[PAST] = (*st.session_state[PAST], before)[-MAX_UNDO:]
     st.session_state[FUTURE] = ()
     _store(after)
+
+
+def open_view(**changed: Any) -> None:
+    """Change settings for this tab only, as a link does; nothing is stored until `keep_view`."""
+    after = replace(settings(), **changed)
+    if after != settings():
+        st.session_state[VIEW] = True
+        _store(after)
+
+
+def keep_view() -> None:
+    """Make the settings of the view the visitor's own, as one step of undo."""
+    seen = settings()
+    leave_view()
+    change(**{f.name: getattr(seen, f.name) for f in fields(Settings)})
+
+
+def leave_view() -> None:
+    """Return from the view to the visitor's own settings."""
+    st.session_state[VIEW] = False
+    st.session_state[PAST] = st.session_state[FUTURE] = ()
+    st.session_state[SETTINGS], st.session_state[FILE_STAMP] = Settings(), 0
+    refresh_settings()
+    write_address()
+
+
+def is_view() -> bool:
+    """Return whether the settings came with a link and are not stored."""
+    return bool(st.session_state[VIEW])
 
 
 def set_params(params: Mapping[str, Any], **changed: Any) -> None:

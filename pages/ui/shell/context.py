@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.methods import METHODS
 from pages.ui.data import cached
-from pages.ui.shell import jobs, show, sign_in, state
+from pages.ui.shell import jobs, show, sign_in, state, visitors
 from pages.ui.words import model_name
 
 
@@ -28,6 +28,8 @@ def bar(page: str) -> None:
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
         sign_in.account()
+        if not visitors.is_known():
+            st.caption("This browser keeps no cookies: your settings and uploads are found again in this tab only.")
 
 
 def _entry(label: str, value: str, note: str = "") -> None:

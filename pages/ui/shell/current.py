@@ -13,30 +13,31 @@ from core.schema import Method, Pool
 from core.selection.budget import Budget
 from core.selection.recipe import Recipe, parse_recipe
 from pages.ui.data import cached
-from pages.ui.shell import show
-from pages.ui.shell.address import write_address
-from pages.ui.shell.changes import FUTURE, PAST
-from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, Settings, refresh_settings, settings
+from pages.ui.shell import recent, show
+from pages.ui.shell.changes import leave_view
+from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings
 
 # The open pool
 
 
 def open_pool(fingerprint: str) -> None:
-    """Open an imported pool with the settings it was left with. Raises WinnowError."""
-    cached.pool(fingerprint)
+    """Open an imported pool, now and at the next visit, with the settings it was left with. Raises WinnowError."""
+    view_pool(fingerprint)
+    recent.remember(fingerprint)
+
+
+def view_pool(fingerprint: str) -> None:
+    """Open an imported pool in this tab only, with the settings it was left with. Raises WinnowError."""
+    recent.load(fingerprint)
     st.session_state[POOL] = fingerprint
-    st.session_state[PAST] = st.session_state[FUTURE] = ()
-    st.session_state[FILE_STAMP] = 0
-    st.session_state[SETTINGS] = Settings()
-    refresh_settings()
-    write_address()
+    leave_view()
 
 
 def find_open_pool() -> Pool | None:
     """Return the open pool for the sidebar and the tour; None if there is none or it cannot be read."""
     fingerprint = st.session_state.get(POOL)
     try:
-        return cached.pool(fingerprint) if fingerprint else None
+        return recent.load(fingerprint) if fingerprint else None
     except WinnowError:
         return None  # the page itself shows why
 
@@ -54,7 +55,7 @@ def need_pool() -> Pool:
     if fingerprint is None:
         show.empty_page("No pool is open", "Open a file, a hub id or the demo pool first.", page="pool")
     try:
-        pool = cached.pool(fingerprint)
+        pool = recent.load(fingerprint)
     except WinnowError as error:
         show.error(error)
         show.empty_page("This pool cannot be opened", "Open another one.", page="pool")

@@ -1,5 +1,6 @@
 """Saved selections: save the current settings under a name; load, rename and delete them."""
 
+from collections.abc import Callable
 from dataclasses import fields
 
 import streamlit as st
@@ -18,13 +19,16 @@ def save_as(name: str) -> None:
     write_address()
 
 
-def load_saved(name: str) -> bool:
-    """Load a saved selection as one step of undo. Returns False and leaves a notice if it no longer exists."""
+def load_saved(name: str, apply: Callable[..., None] = change) -> bool:
+    """Load a saved selection as one step of undo. Returns False and leaves a notice if it no longer exists.
+
+    `apply` is called with its settings, by field.
+    """
     wanted = load_all(st.session_state[POOL]).get(name)
     if wanted is None:
         leave_notice(f"There is no saved selection '{name}' of this pool (any more).")
         return False
-    change(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name != "contenders"})
+    apply(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name != "contenders"})
     return True
 
 

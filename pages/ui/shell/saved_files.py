@@ -1,4 +1,4 @@
-"""Files of saved selections: workspace/selections/<pool>/saved/<id>.json, which every tab sees."""
+"""Files of saved selections: selections/<pool>/saved/<id>.json in the visitor's folder, which every tab sees."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -11,8 +11,7 @@ from core.errors import RecipeError, WinnowError
 from core.schema import Pool
 from core.workspace.files import read_json, write_json
 from core.workspace.folder import content_key
-from pages.ui.data import cached
-from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_file, settings_from_json
+from pages.ui.shell.settings import FORMAT, POOL, Settings, settings, settings_folder, settings_from_json
 from pages.ui.shell.widgets import leave_notice
 
 MAX_NAME_LENGTH = 80  # characters of a saved selection's name
@@ -32,7 +31,7 @@ def saved_name() -> str | None:
 def load_all(fingerprint: str) -> dict[str, Settings]:
     """Load all saved selections of a pool by name, sorted; a file that cannot be read is renamed, with a notice."""
     selections: dict[str, Settings] = {}
-    for file in (cached.workspace().folder("selections", fingerprint) / "saved").glob("*.json"):
+    for file in (settings_folder(fingerprint) / "saved").glob("*.json"):
         try:
             data = read_json(file)
             name = str(data.pop("name"))
@@ -53,7 +52,7 @@ def write_saved(name: str, selection: Settings) -> None:
 
 def saved_file(name: str) -> Path:
     """Return the file of a saved selection; its name is a hash, so that no text of a user becomes a path."""
-    return settings_file().parent / "saved" / f"{content_key({'name': name})}.json"
+    return settings_folder(st.session_state[POOL]) / "saved" / f"{content_key({'name': name})}.json"
 
 
 def _serialize(selection: Settings) -> bytes:

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.shell.access import Access, describe_access, find_token
+from pages.ui.shell.visitor_cookie import VisitorCookie
 
 ROUTE = "/download"
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
@@ -160,7 +161,7 @@ def app_options() -> dict[str, Any]:
             Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),
             Route(f"{_base()}/pool", redirect_to_front),
         ],
-        "middleware": [Middleware(SecurityHeaders), Middleware(Access, token=token)],
+        "middleware": [Middleware(SecurityHeaders), Middleware(Access, token=token), Middleware(VisitorCookie)],
         "lifespan": lifespan,
         "on_script_error": show_script_error,
     }

@@ -1,6 +1,7 @@
-"""Settings of the open pool, and the file that stores them: workspace/selections/<pool>/current.json.
+"""Settings of the open pool, and the file that stores them: selections/<pool>/current.json in the visitor's folder.
 
-So pins, budget and filters survive a reload, a restart and a change of page, and every tab sees them.
+So pins, budget and filters survive a reload, a restart and a change of page, and every tab of the visitor sees them.
+Settings that came with a link are a view: they last as long as the tab, and are stored only when they are kept.
 """
 
 from collections.abc import Mapping
@@ -16,12 +17,13 @@ from core.schema import Reading
 from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.files import read_json, write_json
-from pages.ui.data import cached
+from pages.ui.shell import recent, visitors
 from pages.ui.shell.widgets import leave_notice
 
 POOL = "winnow.pool"  # fingerprint of the open pool, or None
 SETTINGS = "winnow.settings"
 FILE_STAMP = "winnow.seen"  # mtime of current.json when it was last read or written
+VIEW = "winnow.view"  # whether the settings came with a link and are not stored
 
 FORMAT = 1  # of current.json
 
@@ -61,20 +63,30 @@ def settings() -> Settings:
 # On disk
 
 
+def settings_folder(fingerprint: str) -> Path:
+    """Return the visitor's folder of one pool's settings and saved selections."""
+    return visitors.home() / "selections" / fingerprint
+
+
 def settings_file() -> Path:
     """Return the file of the open pool's settings."""
-    return cached.workspace().folder("selections", st.session_state[POOL]) / "current.json"
+    return settings_folder(st.session_state[POOL]) / "current.json"
 
 
 def store_settings(now: Settings) -> None:
-    """Make these the current settings, in the session and on disk."""
+    """Make these the current settings, in the session and, unless they are a view, on disk."""
     st.session_state[SETTINGS] = now
+    if st.session_state[VIEW]:
+        return
     write_json(settings_file(), {"format": FORMAT, **asdict(now)})
     st.session_state[FILE_STAMP] = settings_file().stat().st_mtime_ns
+    recent.remember(st.session_state[POOL])
 
 
 def refresh_settings() -> None:
-    """Reload the settings if another tab or the command line has changed them."""
+    """Reload the settings if another tab has changed them, unless they are a view."""
+    if st.session_state[VIEW]:
+        return
     file = settings_file()
     stamp = file.stat().st_mtime_ns if file.exists() else 0
     if stamp == st.session_state[FILE_STAMP]:

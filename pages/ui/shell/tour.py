@@ -14,9 +14,9 @@ from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.files import write_json
 from pages.ui.data import cached
-from pages.ui.shell import jobs, show, state
+from pages.ui.shell import jobs, show, state, visitors
 
-SEEN_FILE = "tour.json"  # in the workspace; exists once the tour was closed or completed
+SEEN_FILE = "tour.json"  # in the visitor's folder; exists once the tour was closed or completed
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def _start() -> None:
 
 
 def close() -> None:
-    """End the tour for this workspace."""
+    """End the tour for this visitor."""
     write_json(_file(), {"seen": True})
 
 
 def _file() -> Path:
-    return cached.workspace().root / SEEN_FILE
+    return visitors.home() / SEEN_FILE

@@ -5,6 +5,7 @@ from importlib import import_module
 from core.errors import WinnowError
 from core.pool import pools
 from pages.ui.data import cached
+from pages.ui.shell.visitors import are_apart
 
 HEAVY = ("core.analysis.score_checks", "core.analysis.maps")  # bring scipy.stats and scikit-learn: half a second
 
@@ -14,9 +15,11 @@ def load() -> None:
     for module in HEAVY:
         import_module(module)
     try:
-        recent = cached.recent_pools()
-        root = cached.workspace().root
-        pool = cached.pool(recent[0]["fingerprint"] if recent else pools.load_pool("demo", workspace=root).fingerprint)
+        stored = [entry for entry in cached.stored_pools() if entry["source"] == pools.DEMO or not are_apart()]
+        if not stored:
+            pools.load_pool(pools.DEMO, workspace=cached.workspace().root)
+            stored = cached.stored_pools()
+        pool = cached.pool(stored[0]["key"])
         cached.tasks(pool)
         for column in ("prompt_chars", "response_chars"):
             cached.integer_column(pool, column)

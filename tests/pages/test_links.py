@@ -1,0 +1,146 @@
+"""A link opens a view of its own: nothing that is saved changes until the visitor keeps it."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.pool.pools import load_pool
+from core.workspace.folder import Workspace
+from pages.ui.shell import state
+from tests.pages.conftest import ROOT
+
+SENTENCE = "These settings came with a link. Changes to them last as long as this tab."
+
+
+def follow(**link: str) -> AppTest:
+    """Open the app by a link."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.query_params.update(link)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def select(at: AppTest) -> AppTest:
+    at.switch_page("pages/select.py").run()
+    assert not at.exception
+    return at
+
+
+def move(at: AppTest, percent: float) -> AppTest:
+    at.slider(key="select.slider.percent").set_value(percent).run()
+    assert not at.exception
+    return at
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    at.button(key=key).click().run()
+    assert not at.exception
+    return at
+
+
+def shown(at: AppTest) -> tuple[str, str]:
+    settings = at.session_state[state.SETTINGS]
+    return settings.method, settings.budget
+
+
+def is_view(at: AppTest) -> bool:
+    return SENTENCE in [block.value for block in at.markdown]
+
+
+def stored(workspace: Workspace) -> dict[Path, tuple[bytes, int]]:
+    """Return bytes and time of every file in the workspace."""
+    files = [path for path in workspace.root.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture
+def own(run, app, workspace):
+    """Store settings of one's own, a budget of 20 %; return what the workspace holds then."""
+    move(app("select"), 20.0)
+    return stored(workspace)
+
+
+@pytest.mark.parametrize(
+    "link", [{"method": "longest", "budget": "5"}, {"method": "random"}, {"budget": "88%"}, {"budget": "200ktok"}]
+)
+def test_a_link_changes_nothing_that_is_saved(own, workspace, link):
+    at = follow(**link)
+    assert shown(at) == (link.get("method", "entropy_shift"), link.get("budget", "20%"))
+    assert is_view(at)
+    assert stored(workspace) == own
+    assert shown(follow()) == ("entropy_shift", "20%")
+
+
+def test_a_link_to_another_pool_does_not_make_it_the_next_to_open(own, workspace, tmp_path, pool):
+    (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
+    load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
+    before = stored(workspace)
+    assert follow(pool=pool.fingerprint[:12], budget="5").title[0].value == r"small\.jsonl"
+    assert stored(workspace) == before
+    assert follow().title[0].value == r"later\.jsonl"
+
+
+def test_a_link_to_what_is_set_already_is_no_view(own):
+    assert not is_view(follow(method="entropy_shift", budget="20%"))
+
+
+def test_a_link_to_a_saved_selection_changes_nothing_either(own, app, workspace):
+    at = app("select")
+    at.session_state["saved.panel"] = True
+    at.run()
+    at.session_state["saved.panel"] = True
+    at.text_input(key="saved.name").set_value("mine")
+    press(at, "saved.save")
+    move(at, 60.0)
+    before = stored(workspace)
+    link = follow(saved="mine")
+    assert shown(link) == ("entropy_shift", "20%")
+    assert is_view(link)
+    assert stored(workspace) == before
+
+
+def test_changes_in_a_view_stay_in_it_with_their_own_undo(own, workspace):
+    at = move(select(follow(budget="50%")), 30.0)
+    at.text_input(key="select.contains").set_value("1").run()
+    assert at.session_state[state.SETTINGS].filters
+    press(press(at, "select.undo"), "select.undo")
+    assert shown(at) == ("entropy_shift", "50%")
+    assert at.button(key="select.undo").disabled
+    assert is_view(at)
+    assert stored(workspace) == own
+
+
+def test_a_view_is_kept_as_one_step_of_undo(own):
+    at = press(move(select(follow(budget="50%")), 30.0), "view.keep")
+    assert not is_view(at)
+    assert shown(follow()) == ("entropy_shift", "30%")
+    press(at, "select.undo")
+    assert shown(at) == shown(follow()) == ("entropy_shift", "20%")
+
+
+def test_a_view_is_left_for_ones_own_settings_as_they_are_now(own, app):
+    at = select(follow(budget="50%"))
+    move(app("select"), 25.0)  # in another tab, meanwhile
+    assert shown(at.run()) == ("entropy_shift", "50%")
+    press(at, "view.leave")
+    assert not is_view(at)
+    assert shown(at) == ("entropy_shift", "25%")
+    assert at.query_params["budget"] == "25%"
+
+
+def test_another_pool_ends_the_view(own, workspace, tmp_path, pool):
+    at = follow(budget="50%")
+    (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
+    later = load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
+    press(at.run(), f"open.{later.fingerprint}")
+    assert not is_view(at)
+    assert shown(at) == ("entropy_shift", "10%")
+
+
+def test_a_reload_keeps_the_view_that_the_address_names(own):
+    at = follow(method="longest", budget="5")
+    again = follow(**at.query_params)
+    assert shown(again) == ("longest", "5")
+    assert is_view(again)

@@ -1,0 +1,217 @@
+"""Two people on one server: settings, pins, undo, uploads and recent pools of each are their own."""
+
+import pytest
+import streamlit as st
+from streamlit.runtime.context import ContextProxy
+from streamlit.testing.v1 import AppTest
+
+from core.workspace.jobs import list_jobs
+from pages.ui.shell import visitors
+from tests.pages.conftest import ROOT
+
+USER_HEADER = {"X-Forwarded-Email": "email"}
+
+
+@pytest.fixture
+def shared(monkeypatch, workspace):
+    """Share the server: it can be reached under another name, and a proxy names the user."""
+    options = {"server.allowedHosts": ["winnow.example.org"], "server.trustedUserHeaders": USER_HEADER}
+    get_option = st.get_option
+    monkeypatch.setattr(ContextProxy, "cookies", {})  # AppTest has none
+    monkeypatch.setattr(st, "get_option", lambda name: options.get(name, get_option(name)))
+    return options
+
+
+def visit(user: str | None, page: str = "pool", **link: str) -> AppTest:
+    """Start the app for a user, who may have followed a link; None is a browser that keeps no cookie."""
+    at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    at.user = {"email": user}
+    at.query_params.update(link)
+    at.run()
+    assert not at.exception
+    if page != "pool":
+        at.switch_page(f"pages/{page}.py").run()
+        assert not at.exception
+    return at
+
+
+def open_path(at: AppTest, path) -> AppTest:
+    at.segmented_control(key="open.way").set_value("source").run()
+    at.text_input(key="open.typed").set_value(str(path))
+    next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
+    assert not at.exception
+    return at
+
+
+def upload(at: AppTest, name: str, rows: int = 4) -> AppTest:
+    at.segmented_control(key="open.way").set_value("upload").run()
+    data = b"".join(b'{"question": "q %d", "answer": "b"}\n' % i for i in range(rows))
+    at.file_uploader(key="open.upload").upload(name, data).run()
+    at.button(key="open.uploaded").click().run()
+    assert not at.exception
+    return at
+
+
+def title(at: AppTest) -> str:
+    return at.title[0].value.replace("\\", "")
+
+
+def budget(at: AppTest) -> str:
+    return at.session_state["winnow.settings"].budget
+
+
+def move(at: AppTest, percent: float) -> AppTest:
+    at.slider(key="select.slider.percent").set_value(percent).run()
+    assert not at.exception
+    return at
+
+
+def test_two_budgets_at_once_stay_apart(shared, run, tmp_path):
+    a, b = open_path(visit("a"), tmp_path / "small.jsonl"), open_path(visit("b"), tmp_path / "small.jsonl")
+    for at in (a, b):
+        at.switch_page("pages/select.py").run()
+    move(a, 12.0)
+    move(b, 88.0)
+    assert [budget(a.run()), budget(b.run())] == ["12%", "88%"]
+    again = [visit(user, "select") for user in "ab"]  # another tab, or another day
+    assert [budget(at) for at in again] == ["12%", "88%"]
+    assert [title(at) for at in again] == ["28 of 240 rows, 11.7 %", "192 of 240 rows, 80.0 %"]
+
+
+def test_pins_and_undo_are_each_ones_own(shared, run, tmp_path):
+    a, b = (open_path(visit(user), tmp_path / "small.jsonl") for user in "ab")
+    for at in (a, b):
+        at.switch_page("pages/select.py").run()
+    a.text_input(key="select.contains").set_value("1").run()
+    move(b, 50.0)
+    assert a.session_state["winnow.settings"].filters
+    assert not b.session_state["winnow.settings"].filters
+    a.button(key="select.undo").click().run()
+    assert not a.session_state["winnow.settings"].filters
+    assert (budget(a.run()), budget(b.run())) == ("10%", "50%")
+
+
+def test_the_next_visitor_does_not_land_on_what_another_has_uploaded(shared, pool):
+    assert title(upload(visit("a"), "mine.jsonl")) == "mine.jsonl"
+    assert title(visit("a")) == "mine.jsonl"  # its owner finds it again
+    b = visit("b")
+    assert title(b) == "Demo pool"
+    assert "mine.jsonl" not in [text.value for text in b.text]
+
+
+def test_an_upload_is_not_opened_by_a_link_or_a_path_of_another(shared, pool, workspace, monkeypatch):
+    fingerprint = upload(visit("a"), "mine.jsonl").query_params["pool"]
+    assert title(visit("a", pool=fingerprint)) == "mine.jsonl"
+    b = visit("b", pool=fingerprint)
+    assert title(b) == "Demo pool"
+    assert "The link names a pool that is not in this workspace" in b.warning[0].value
+    (file,) = workspace.root.glob("visitors/*/uploads/*/mine.jsonl")
+    b.segmented_control(key="open.way").set_value("source").run()
+    for path in (file, workspace.root / "visitors" / "secret"):
+        b.text_input(key="open.typed").set_value(str(path))
+        next(x for x in b.button if x.label == "Open" and "FormSubmitter" in (x.key or "")).click().run()
+        assert not b.exception
+        assert "files of another visitor" in b.error[0].value
+
+
+def test_the_same_content_uploaded_twice_is_a_pool_of_each(shared, pool):
+    upload(visit("a"), "name of a.jsonl")
+    assert title(upload(visit("b"), "name of b.jsonl")) == "name_of_b.jsonl"
+    assert title(visit("a")) == "name_of_a.jsonl"
+
+
+def test_a_pool_of_the_allowed_folders_and_its_measurements_are_shared(shared, run, pool):
+    b = visit("b")
+    opened = [text.value for text in b.text]
+    assert "small.jsonl" in opened
+    assert "opened by others" in " ".join(caption.value for caption in b.caption)
+    b.button(key=f"open.{pool.fingerprint}").click().run()
+    assert title(b) == "small.jsonl"
+    b.switch_page("pages/select.py").run()
+    assert title(b) == "24 of 240 rows, 10.0 %"
+    assert title(visit("b")) == "small.jsonl"
+
+
+def test_each_has_the_tour_until_they_close_it(shared, workspace):
+    a = visit("a")
+    a.button(key="tour.close").click().run()
+    assert "tour.close" not in {b.key for b in visit("a").button}
+    assert "tour.close" in {b.key for b in visit("b").button}
+
+
+def test_a_browser_without_cookies_is_nobody_else(shared, run, pool):
+    first, second = visit(None), visit(None)
+    for at in (first, second):
+        assert "keeps no cookies" in " ".join(caption.value for caption in at.sidebar.caption)
+        at.button(key=f"open.{pool.fingerprint}").click().run()
+        at.switch_page("pages/select.py").run()
+    move(first, 30.0)
+    assert (budget(first.run()), budget(second.run())) == ("30%", "10%")
+
+
+def test_what_was_stored_before_is_found_on_this_computer_and_by_nobody_on_a_shared_server(
+    run, app, monkeypatch, request, workspace, pool
+):
+    move(app("select"), 42.0)
+    upload(app("pool"), "from before.jsonl")
+    assert budget(app("select")) == "10%"  # of the upload
+    assert workspace.folder("selections", pool.fingerprint).joinpath("current.json").exists()
+    assert not (workspace.root / "visitors").exists()
+    request.getfixturevalue("shared")
+    a = visit("a")
+    assert "from_before.jsonl" not in [text.value for text in a.text]
+    a.button(key=f"open.{pool.fingerprint}").click().run()
+    assert budget(a) == "10%"
+
+
+def test_a_visitor_who_signs_in_as_another_in_the_same_tab_starts_as_that_one(shared, run, pool):
+    at = visit("a", pool=pool.fingerprint)
+    at.switch_page("pages/select.py").run()
+    move(at, 12.0)
+    at.user = {"email": "b"}
+    at.query_params.clear()
+    at.query_params["pool"] = pool.fingerprint
+    at.run()
+    assert not at.exception
+    assert budget(at) == "10%"
+    assert visitors.VISITOR in at.session_state
+    assert budget(visit("a", "select")) == "12%"
+
+
+# Jobs
+
+
+def job_texts(at: AppTest) -> str:
+    return "\n".join(str(one.value) for one in [*at.text, *at.caption])
+
+
+def test_a_job_is_seen_by_all_and_cancelled_by_who_started_it(shared, run, pool, job):
+    key = visitor_key("a")
+    job({"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": key}, state="running")
+    a, b = (visit(user, "score", pool=pool.fingerprint) for user in "ab")
+    assert any(button.label == "Cancel" for button in a.button)
+    assert not any(button.label == "Cancel" for button in b.button)
+    assert "A job" in [text.value for text in b.text]
+    assert "Started by another visitor" in job_texts(b)
+
+
+def test_the_title_of_a_job_on_the_upload_of_another_is_not_shown(shared, run, pool, job):
+    job({"kind": "measure", "key": "k", "pool": "0" * 32, "visitor": visitor_key("a")}, state="running")
+    assert "A job of another visitor" in [text.value for text in visit("b", "score", pool=pool.fingerprint).text]
+    assert "A job" in [text.value for text in visit("a", "score", pool=pool.fingerprint).text]
+
+
+def test_going_on_with_the_job_of_another_is_a_job_of_ones_own(shared, run, pool, job, workspace):
+    stopped = job(
+        {"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": visitor_key("a")}, state="cancelled"
+    )
+    b = visit("b", "score", pool=pool.fingerprint)
+    b.button(key=f"resume.{stopped.id}").click().run()
+    own, before = list_jobs(workspace)
+    assert before.about["visitor"] == visitor_key("a")
+    assert own.about == {**stopped.about, "visitor": visitor_key("b")}
+    assert own.command == stopped.command
+
+
+def visitor_key(user: str) -> str:
+    return visit(user).session_state[visitors.VISITOR]
