@@ -14,9 +14,9 @@ from core.cli.arguments import measure_arguments
 from core.measurement.runs import Run
 from core.schema import Pool
 from core.selection.recipe import MethodPart, PoolPart, ReadingPart, Recipe
-from core.workspace.jobs import Job, cancel_job, get_job, list_jobs, restart_job, start_job
+from core.workspace.jobs import Job, cancel_job, get_job, list_jobs
 from pages.ui.data import cached
-from pages.ui.shell import show
+from pages.ui.shell import jobs, show
 from pages.ui.shell.jobs import POLL_S
 from pages.ui.words import escape_markdown
 
@@ -48,7 +48,7 @@ def _start(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> Job:
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "map", "key": _key(source, layout), "pool": pool.fingerprint, "pool_name": name}
     title = f"Map of {NAMES[source.kind].lower()} of {name}"
-    return start_job(cached.workspace(), job_arguments(pool, run, source, layout), title=title, about=about)
+    return jobs.launch(job_arguments(pool, run, source, layout), title=title, about=about)
 
 
 def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> None:
@@ -71,7 +71,7 @@ def _start_or_restart(job: Job | None, pool: Pool, run: Run, source: EmbeddingSo
     if job is None:
         _start(pool, run, source, layout)
     else:
-        restart_job(cached.workspace(), job)
+        jobs.resume(job)
 
 
 def _describe_end(job: Job) -> str:
@@ -87,6 +87,6 @@ def _draw_progress(job_id: str, layout: str) -> None:
         more = ". PCA is shown until it is done" if layout == "umap" else ""
         text = escape_markdown(job.stage or "Starting") + more
         st.progress(min(max(job.fraction, 0.0), 1.0), text=text, width="stretch")
-        if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):
+        if jobs.is_own(job) and st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):
             cancel_job(cached.workspace(), job)
             st.rerun()

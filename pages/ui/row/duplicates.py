@@ -12,7 +12,7 @@ from core.columns import (
 )
 from core.pool.near_duplicates import cache_stamp, duplicate_column, load_near_duplicates
 from core.schema import IntArray, Pool
-from core.workspace.jobs import get_job, start_job
+from core.workspace.jobs import get_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
 
@@ -95,4 +95,4 @@ def _start_search(pool: Pool) -> None:
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "duplicates", "key": near_duplicate_column(threshold), "pool": pool.fingerprint, "pool_name": name}
     with state.failures_as_notices():
-        state.set_widget(JOB, start_job(workspace, command, title=f"Near duplicates of {name}", about=about).id)
+        state.set_widget(JOB, jobs.launch(command, title=f"Near duplicates of {name}", about=about).id)

@@ -14,10 +14,11 @@ from core.measurement.run_data import trained_state
 from core.measurement.runs import Run
 from core.measurement.token_files import BASE, CALIBRATED, TokenView, read_view, token_file, view_means
 from core.schema import Pool, Reading, Row
-from core.workspace.jobs import Job, get_job, list_jobs, start_job
+from core.workspace.jobs import Job, get_job, list_jobs
 from pages.ui.data import cached
 from pages.ui.row import drawings
 from pages.ui.shell import show, state
+from pages.ui.shell.jobs import launch
 from pages.ui.words import escape_markdown
 
 KIND = "tokens"  # kind of the job
@@ -90,7 +91,7 @@ def _start_reading(pool: Pool, source: Source, rows: Sequence[int]) -> None:
     about = {"kind": KIND, "pool": pool.fingerprint, "run": source.run.id, "rows": list(rows)}
     title = f"Tokens of {len(rows)} rows of {show.pool_name(pool.name, pool.source)}"
     with state.failures_as_notices():
-        start_job(cached.workspace(), command, title=title, about=about)
+        launch(command, title=title, about=about)
 
 
 def _find_job(source: Source, row: int) -> Job | None:

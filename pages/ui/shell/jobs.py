@@ -3,7 +3,7 @@
 All state is in the workspace (core.workspace.jobs): a reload, a closed tab or a restarted server changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from core.schema import Pool
 from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
-from pages.ui.shell import show, state
+from pages.ui.shell import recent, show, state, visitors
 from pages.ui.words import escape_markdown, model_name
 
 POLL_S = 2.0  # only while a job is live
@@ -72,7 +72,31 @@ def start(job_plan: Plan, kind: str) -> None:
     """Start `python -m core measure` (or estimate) for a plan, detached from the server."""
     title = job_plan.title if kind == "measure" else f"Estimate: {job_plan.title}"
     with state.failures_as_notices():
-        start_job(cached.workspace(), getattr(job_plan, kind), title=title, about={**job_plan.about, "kind": kind})
+        launch(getattr(job_plan, kind), title=title, about={**job_plan.about, "kind": kind})
+
+
+def launch(command: Sequence[str], *, title: str, about: Mapping[str, Any]) -> Job:
+    """Start `python -m core COMMAND` for the visitor, detached from the server."""
+    return start_job(cached.workspace(), command, title=title, about={**about, "visitor": visitors.current()})
+
+
+def is_own(job: Job) -> bool:
+    """Return whether the visitor has started a job, and so may cancel it."""
+    return visitors.current() in ("", job.about.get("visitor"))
+
+
+def resume(job: Job) -> None:
+    """Go on with a job that has stopped; with another visitor's as a new job of one's own."""
+    if is_own(job):
+        restart_job(cached.workspace(), job)
+    else:
+        launch(job.command, title=job.title, about=job.about)
+
+
+def _shown_title(job: Job) -> str:
+    """Return the title of a job, unless it names a pool that only others may open."""
+    known = is_own(job) or any(job.about.get("pool") == entry["fingerprint"] for entry in recent.recent_pools())
+    return job.title if known else "A job of another visitor"
 
 
 def latest_job(job_plan: Plan, kind: str) -> Job | None:
@@ -124,7 +148,7 @@ def _draw(job: Job) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
-            st.text(job.title, width="stretch")
+            st.text(_shown_title(job), width="stretch")
             _buttons(job)
         if job.live:
             _progress(job)
@@ -157,7 +181,9 @@ def _outcome(job: Job) -> None:
 
 
 def _buttons(job: Job) -> None:
-    if job.live:
+    if job.live and not is_own(job):
+        st.caption("Started by another visitor", width="content")
+    elif job.live:
         if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}", help="What is finished is kept."):
             with st.spinner("Stopping at the next safe point"):
                 cancel_job(cached.workspace(), job)
@@ -169,7 +195,7 @@ def _buttons(job: Job) -> None:
         label, key = "Try again" if job.state == "failed" else "Resume", f"resume.{job.id}"
         help = "The same command again: finished parts are not repeated."
         if st.button(label, icon=":material/replay:", type="primary", key=key, help=help):
-            restart_job(cached.workspace(), job)
+            resume(job)
             st.rerun()
 
 
