@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from core.cli.arguments import Facts
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
+from core.measurement.shift_groups import describe_groups
+from core.measurement.start_model import describe_start_model
 from core.methods import METHODS
 from core.pool.pools import load_answer_key
 from core.schema import Pool
@@ -68,10 +70,13 @@ def run_facts(run: Run) -> Facts:
         for name, v in measured.columns.items()
         if v.dtype.kind == "f" and not np.isnan(v).all()
     }
+    start_model, groups = describe_start_model(run), describe_groups(run, measured.columns)
     return {
         "run": run.id,
         "rows": len(measured),
         "model": dict(run.model),
+        **({"start_model": start_model} if start_model else {}),
+        **({"groups": groups} if groups else {}),
         "columns": means,
         **tasks,
         **{name: run.summary[name] for name in ("answers",) if name in run.summary},

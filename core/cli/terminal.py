@@ -13,22 +13,34 @@ WIDE = 100_000  # characters: more than any line has
 def format_facts(facts: Mapping[str, Any]) -> str:
     """Format facts for people: one line each, lists of mappings as tables, empty lists omitted.
 
+    A mapping that holds a table has a line for each of its facts.
+
     Fits the width of the terminal; if stdout is not a terminal, no line is wrapped and no cell is cut.
     """
+    console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(_grid(facts))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _grid(facts: Mapping[str, Any]) -> Table:
     grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
     for name, value in facts.items():
         if value != []:
             grid.add_row(name.replace("_", " "), _render(value))
-    console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(grid)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+    return grid
 
 
 def _render(value: Any) -> str | Table:
+    if isinstance(value, Mapping) and any(map(_is_table, value.values())):
+        return _grid(value)
     if not isinstance(value, list):
         return _text(value)
-    return _table(value) if isinstance(value[0], Mapping) else "\n".join(map(_text, value))
+    return _table(value) if _is_table(value) else "\n".join(map(_text, value))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -15,7 +15,7 @@ from core.measurement.measurement import Measurement, Result, Work
 from core.measurement.runs import Run
 from core.measurement.shift_groups import TASK, find_groups, label_field, shorten
 from core.measurement.stages import PoolStages
-from core.measurement.start_model import judge_start_model, warn_mixed_pool
+from core.measurement.start_model import describe_start_model, judge_start_model, warn_mixed_pool
 from core.measurement.warm_up import TRAINING_COST, train_stored
 from core.methods.entropy_shift import EntropyShift, calibration_rows, next_calibration_rows
 from core.schema import Columns, IntArray, Measured, Pool
@@ -128,8 +128,13 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         return not method.per or run.summary["field"] == label_field(method.per, pool)
 
     def load(self, run: Run) -> Mapping[str, Any]:
-        """Load the labels of the groups."""
-        return {"shift_groups": tuple(group["name"] for group in run.summary.get("groups", ()))}
+        """Load the kind of the start model, and the labels and warm-up rows of the groups."""
+        groups = run.summary.get("groups", ())
+        return {
+            "start_model": describe_start_model(run),
+            "shift_groups": tuple(group["name"] for group in groups),
+            "warm_up_rows": tuple(group["rounds"][0]["rows"] for group in groups),
+        }
 
 
 def _calibrate(

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from core.errors import MethodError
+from core.measurement.runs import Run
 from core.methods.entropy_shift import EntropyShift
 from core.pool.nested_fields import get_field
 from core.pool.pools import field_names, iter_originals
 from core.pool.validation import label_text
-from core.schema import BoolArray, IntArray, Pool
+from core.schema import BoolArray, Columns, IntArray, Pool
 
 TASK = "task"  # names the pool's task labels, whatever field they are in
 MIN_WARM_UP = 8  # rows that the first warm-up of a group trains on, at least
@@ -90,6 +92,26 @@ def group_pool(pool: Pool, field: str) -> RowGroups:
     order = np.argsort(-np.bincount(codes[codes >= 0]), kind="stable")
     names = coded.dictionary.to_pylist()
     return RowGroups(tuple(names[i] for i in order), np.append(np.argsort(order), -1)[codes])
+
+
+def describe_groups(run: Run, columns: Columns) -> list[dict[str, Any]]:
+    """Return the rows of each group of a run, its warm-up rows, and the share of rows that expand (ΔH < 0).
+
+    Empty for a run without groups. `columns`: those of the run.
+    """
+    if "groups" not in run.summary:
+        return []
+    shift, group = columns["entropy"] - columns["entropy_cal"], columns["shift_group"]
+    shifts = [shift[(group == code) & np.isfinite(shift)] for code in range(len(run.summary["groups"]))]
+    return [
+        {
+            "group": each["name"],
+            "rows": each["rows"],
+            "warm_up": each["rounds"][0]["rows"],
+            "expand": round(float((own < 0).mean()), 4) if len(own) else None,
+        }
+        for each, own in zip(run.summary["groups"], shifts, strict=True)
+    ]
 
 
 def label_field(per: str, pool: Pool) -> str | None:

@@ -43,6 +43,7 @@ from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
 OUTSIDE_BAND = "outside the NLL band"
 NO_GROUP = "no group"
+GROUP_FACTS = ("group", "rows", "warm_up", "selected")
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,17 @@ class EntropyShift(BaseMethod):
         sizes = np.array([len(rows) for rows in groups])
         weights = weigh_groups(self.group_weights, measured.need("shift_groups"), sizes)
         return Order(interleave_by_seats(orders, weights), excluded)
+
+    def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
+        """Return what the start model was, and the rows, warm-up rows and selected rows of each group."""
+        start = measured.artifacts.get("start_model")
+        facts: dict[str, Any] = {"start_model": start} if start else {}
+        if not self.per:
+            return facts
+        group, names = measured.need("shift_group"), measured.need("shift_groups")
+        sizes, seats = (np.bincount(some[some >= 0], minlength=len(names)).tolist() for some in (group, group[rows]))
+        columns = zip(names, sizes, measured.need("warm_up_rows"), seats, strict=True)
+        return facts | {"groups": [dict(zip(GROUP_FACTS, each, strict=True)) for each in columns]}
 
     def _split(self, measured: Measured, rows: IntArray) -> list[IntArray]:
         """Return `rows` (ascending) by group; all together unless calibrated per group."""

@@ -71,6 +71,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Method**: {method.label}. {method.summary}",
         f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
+        *_calibration(manifest.facts),
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Reached**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         f"- **Seed**: {recipe['seed']}",
@@ -107,6 +108,21 @@ def _model(manifest: Manifest) -> str:
         return "none: the method needs none"
     how = _format_values({k: reading[k] for k in ("template", "answers", "max_length") if k in reading})
     return f"{_code(model.name)}, revision {_code(model.revision)} ({how})"
+
+
+def _calibration(facts: Mapping[str, Any]) -> list[str]:
+    """Return lines on the model that calibration started from and on groups calibrated by themselves, if any."""
+    start, groups = facts.get("start_model"), facts.get("groups", ())
+    lines = (
+        [f"- **Start model**: {start['kind']}, {start['evidence']}; the paper used {start['paper']}"] if start else []
+    )
+    if groups:
+        lines.append("- **Groups**, each calibrated and ranked by itself:")
+    return lines + [
+        f"  - {_code(each['group'])}: {each['selected']:,} of {each['rows']:,} rows chosen; its model was warmed up on "
+        f"{each['warm_up']:,}"
+        for each in groups
+    ]
 
 
 def _budget(recipe: Mapping[str, Any]) -> str:

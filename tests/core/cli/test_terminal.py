@@ -39,3 +39,13 @@ def test_a_terminal_gets_lines_folded_to_its_width_and_nothing_cut(monkeypatch):
     text = format_facts(FACTS)
     assert max(map(len, text.splitlines())) <= 80 and "…" not in text
     assert text.count("x") == 90 and text.count("task") == 31
+
+
+def test_a_mapping_with_a_table_has_a_line_for_each_fact():
+    facts = {"facts": {"share": 0.5, "groups": [{"group": "math", "rows": 1200}, {"group": "code", "rows": 7}]}}
+    assert format_facts(facts).splitlines() == [
+        "facts  share   0.5",
+        "       groups  group   rows",
+        "               math   1,200",
+        "               code       7",
+    ]

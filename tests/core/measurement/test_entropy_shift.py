@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from core.cli.reports import run_facts
 from core.errors import MethodError
 from core.measurement import measurement_of
 from core.measurement.cost import estimate
@@ -150,6 +151,15 @@ def test_a_killed_measurement_goes_on_with_the_groups_that_are_left(measured_as,
     report = Recorder()
     measured_as(pool, report, per="task", alpha=0.6)
     assert [title for title in report.titles if title in titles[1:]] == titles[2:]
+
+
+def test_the_report_says_groups_and_the_start_model(run, measured_as, open_rows, rows):
+    facts, columns = run_facts(run), columns_of(run)
+    shift = columns["entropy"] - columns["entropy_cal"]
+    share = float((shift[0:40:2] < 0).mean())
+    assert facts["groups"][0] == {"group": "arithmetic", "rows": 20, "warm_up": 10, "expand": pytest.approx(share)}
+    assert facts["start_model"]["kind"] == "base" and "card" in facts["start_model"]["evidence"]
+    assert "groups" not in run_facts(measured_as(open_rows("one", [{**row, "all": "yes"} for row in rows[:-2]])))
 
 
 def test_a_small_group_is_refused_before_anything_is_measured(measured_as, pool):

@@ -59,3 +59,29 @@ def test_a_method_that_knows_no_more_says_no_more(pool, run, tmp_path):
     assert read_manifest(written.manifest).facts == {}
     assert "Reached" not in written.card.read_text()
     assert "facts" not in curate_run(recipe(), pool, run, tmp_path / "again.jsonl")
+
+
+@pytest.fixture
+def grouped(place, pool):
+    """Return a run of entropy shift per task: 160 rows of `a`, 60 of `b|c`, 20 in no group."""
+    plain, group = entropy_shift_run(place, pool), np.repeat([0, 1, -1], [160, 60, 20])
+    columns = plain.load_columns(plain.columns) | {"shift_group": group}
+    names = {"a": 160, "`b`\n*c*": 60}
+    groups = [{"name": name, "rows": n, "rounds": [{"rows": n // 10}]} for name, n in names.items()]
+    summary = dict(plain.summary) | {"groups": groups, "start_model": {"kind": "tuned", "tasks": 2}}
+    key, method = "abcd000011113333", {"name": "entropy_shift", "params": {"per": "task"}}
+    return save_run(place, replace(plain, id=key, folder=place.folder("runs", key), method=method, summary=summary,
+                                   columns=tuple(columns)), columns)  # fmt: skip
+
+
+def test_groups_and_the_start_model_stand_in_result_manifest_and_card(pool, grouped, tmp_path):
+    data = {"pool": {"source": "p"}, "method": {"name": "entropy_shift", "params": {"per": "task"}}, "budget": "22"}
+    written = curate(parse_recipe(data, "test"), pool, grouped, tmp_path / "chosen.jsonl")
+    seats = [(each["group"], each["rows"], each["warm_up"], each["selected"]) for each in written.facts["groups"]]
+    assert seats == [("a", 160, 16, 16), ("`b`\n*c*", 60, 6, 6)]
+    assert written.facts["start_model"]["kind"] == "tuned"
+    assert read_manifest(written.manifest).facts == written.facts
+    card = written.card.read_text()
+    assert "  - `a`: 16 of 160 rows chosen; its model was warmed up on 16\n" in card
+    assert "  - `b *c*`: 6 of 60 rows chosen" in card
+    assert "**Start model**: tuned, its tokenizer has a chat template" in card
