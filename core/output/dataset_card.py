@@ -97,8 +97,10 @@ def _layout(manifest: Manifest) -> str:
     output = manifest.output
     schema = "their original schema" if output.written_as == "original" else f"the {output.written_as} schema"
     scores = " A field `winnow` holds each row's scores." if output.with_scores else ""
-    blank = " It is a queue for people: every `response` is blank until someone fills it in."
-    queue = blank if output.written_as == "annotation" else ""
+    queue = ""
+    if output.written_as == "annotation":
+        queue = " It is a queue for people: every `response` is blank until someone fills it in."
+        queue += " Responses that the pool has are left out." * bool(manifest.pool.fields.get("response"))
     return f"They are in {schema}, in the order of the pool.{queue}{scores}"
 
 

@@ -10,7 +10,7 @@
 What a schema cannot express is a RecipeError; a row is never changed to fit. LLaMA-Factory skips, with a line in its
 log, every conversation that does not alternate between human (or observation) and gpt (or function_call). Messages
 keep a tool call as the text of its turn. Fields that a schema does not define, such as a rejected answer, are
-dropped. A queue asks for missing responses, so a row with a response is refused, never blanked.
+dropped. A queue asks for a response to each prompt: a response that a row has is left out of the queue.
 """
 
 from collections.abc import Callable, Sequence
@@ -151,11 +151,17 @@ def _instruction(row: Row, fields: FieldMap | None, prompt: str) -> tuple[str, s
 
 def _annotation(conversation: _Conversation, fields: FieldMap | None) -> dict[str, Any]:
     row = conversation.row
-    if row.response is not None or row.turns[-1]["role"] == "assistant":
-        raise _cannot(row, "annotation", "it has a response already, and a queue asks people for missing ones")
-    plain = [turn["role"] for turn in row.turns] == ["user"]
+    turns = prompt_turns(row)
+    if not turns or turns[-1]["role"] == "assistant":
+        raise _cannot(row, "annotation", "it ends with a turn of the assistant and so asks nothing")
+    plain = [turn["role"] for turn in turns] == ["user"]
     converted: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "task": row.task}
-    return converted | ({} if plain else {TURNS_FIELD: row.turns}) | {"response": ""}
+    return converted | ({} if plain else {TURNS_FIELD: turns}) | {"response": ""}
+
+
+def prompt_turns(row: Row) -> Sequence[Turn]:
+    """Return the turns of a row without its response."""
+    return row.turns if row.response is None else row.turns[:-1]
 
 
 def _require_response(conversation: _Conversation, schema: str) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import RecipeError
-from core.output.formats import TURNS_FIELD, check_schema, convert_row, one_line
+from core.output.formats import TURNS_FIELD, check_schema, convert_row, one_line, prompt_turns
 from core.pool.pools import read_rows
 from core.schema import IntArray, Pool, Row
 from core.workspace.files import atomic_path
@@ -176,7 +176,7 @@ def _queue_row(pool: Pool, row: Row, tasks: Tasks | None, *, has_turns: bool) ->
     labelled = row if tasks is None else replace(row, task=tasks[row.index])
     converted = convert_row(labelled, "annotation", pool.fields)
     blank = converted.pop("response")  # moved to the end, where people look for it
-    turns = {TURNS_FIELD: row.turns} if has_turns else {}
+    turns = {TURNS_FIELD: prompt_turns(row)} if has_turns else {}
     derived = {"task_derived": True} if tasks is not None else {}
     return converted | turns | derived | {"response": blank}
 
@@ -256,18 +256,24 @@ def check_scores_file(path: Path) -> None:
 
 
 def write_scores(path: Path, pool: Pool, columns: Scores) -> None:
-    """Write every row's id and score columns, as .parquet or .jsonl by the suffix of `path`. Missing is null."""
+    """Write every row's id, task label and score columns, as .parquet or .jsonl by the suffix of `path`.
+
+    Missing is null; `task` is left out if no row has a label.
+    """
     check_scores_file(path)
-    ids = pool.rows["id"]
+    labels = ["id"] + ["task"] * (pool.rows["task"].null_count < len(pool))
+    own = pool.rows.select(labels)
     if path.suffix == ".parquet":
-        table = pa.table({"id": ids} | {name: _arrow(name, values) for name, values in columns.items()})
+        table = pa.table(
+            {name: own[name] for name in labels} | {name: _arrow(name, values) for name, values in columns.items()}
+        )
         with atomic_path(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         return
     with _open_lines(path) as file:
         for batch in _batches(np.arange(len(pool))):
-            names = ids.slice(int(batch[0]), len(batch)).to_pylist()
-            records = ({"id": name} | record for name, record in zip(names, _records(columns, batch), strict=True))
+            texts = own.slice(int(batch[0]), len(batch)).to_pylist()
+            records = (text | record for text, record in zip(texts, _records(columns, batch), strict=True))
             file.write(orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY) for record in records)
 
 

@@ -181,7 +181,10 @@ def test_prompts_without_responses_are_exported_as_an_annotation_queue(workspace
     at.switch_page("pages/export.py").run()
     at.get_by_key("export.schema").set_value("annotation").run()
     assert not at.exception
-    assert "Annotation queue: prompt, task and a blank response, for people to fill in." in texts(at)
+    assert (
+        "Annotation queue: prompt, task and a blank response, for people to fill in; responses are left out."
+        in texts(at)
+    )
     first = orjson.loads(at.code[0].value)
     assert first["response"] == ""
     write(at)
@@ -204,15 +207,14 @@ def test_prompts_cannot_be_exported_as_rows_with_responses(workspace, tmp_path, 
     assert "it has no response" in at.error[0].value
 
 
-def test_a_queue_of_rows_with_responses_shows_one_sentence(run, app, workspace):
+def test_a_queue_of_rows_with_responses_leaves_them_out(run, app, folder):
     at = app("export")
     at.get_by_key("export.schema").set_value("annotation").run()
-    assert not at.exception
-    assert "it has a response already" in at.error[0].value  # before it is written
-    at.button(key="export.write").click().run()
-    assert not at.exception
-    assert "The same goes for 23 more of the 24 rows" in at.error[-1].value
-    assert not links(at)
+    write(at)
+    assert not at.error
+    rows = [orjson.loads(line) for line in (folder() / "chosen.jsonl").read_bytes().splitlines()]
+    assert len(rows) == 24 and all(row["prompt"] and row["response"] == "" for row in rows)
+    assert "Responses that the pool has are left out." in (folder() / "chosen.README.md").read_text()
 
 
 def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, app):

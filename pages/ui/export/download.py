@@ -29,7 +29,7 @@ SCHEMAS = {
     "alpaca": "instruction, input, output",
     "messages": "a list of role and content, for TRL",
     "sharegpt": "a list of from and value, for LLaMA-Factory",
-    "annotation": "annotation queue: prompt, task and a blank response, for people to fill in",
+    "annotation": "annotation queue: prompt, task and a blank response, for people to fill in; responses are left out",
 }
 ROWS_FILE = "chosen.jsonl"
 MAX_HELD_OUT = 50  # percent

@@ -185,14 +185,21 @@ def test_a_queue_keeps_the_turns_of_a_conversation_with_its_prompt(turns):
     assert written["prompt_messages"] == [{"role": role, "content": content} for role, content in turns]
 
 
-@pytest.mark.parametrize("dropped", [False, True])  # a mapping to prompts only drops the response, not the turn
-def test_a_queue_never_asks_for_an_existing_response(dropped):
-    row = make_row(ASKED, SAID)
+def test_a_queue_leaves_the_response_out():
+    asked = {"id": "r0", "prompt": ASKED[1], "task": None, "response": ""}
+    assert converted(make_row(ASKED, SAID), "annotation") == asked
+    talk = converted(make_row(("system", "Be brief."), ASKED, SAID, ("user", "More?"), SAID), "annotation")
+    assert [turn["role"] for turn in talk["prompt_messages"]] == ["system", "user", "assistant", "user"]
+    assert talk["response"] == ""
+
+
+def test_a_prompt_that_ends_with_the_assistant_asks_nothing():
+    """A mapping to prompts only drops the response, not the turn."""
     with pytest.raises(RecipeError) as refused:
-        convert_row(replace(row, response=None) if dropped else row, "annotation")
+        convert_row(replace(make_row(ASKED, SAID), response=None), "annotation")
     assert str(refused.value) == (
-        "Row 'r0' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
-        "missing ones. Export the original schema or messages, or pin this row out."
+        "Row 'r0' (line 1) cannot be written as annotation: it ends with a turn of the assistant and so asks nothing. "
+        "Export the original schema or messages, or pin this row out."
     )
 
 

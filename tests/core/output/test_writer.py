@@ -250,17 +250,25 @@ def test_tasks_are_one_per_row_of_the_pool(pool, out):
         write_selection(pool, ints(2), out, schema="annotation", tasks=["a", "b", "c"])
 
 
-def test_answered_rows_are_counted_and_never_queued(pool, out):
-    with pytest.raises(RecipeError) as refused:
-        write_selection(pool, ints(2, 1, 0, 3), out, schema="annotation")
-    assert str(refused.value) == (
-        "Row 'a' (line 1) cannot be written as annotation: it has a response already, and a queue asks people for "
-        "missing ones. Export the original schema or messages, or pin this row out. "
-        "The same goes for 2 more of the 4 rows."
-    )
+def test_a_queue_of_answered_rows_holds_none_of_their_responses(out, workspace):
+    answer = {"role": "assistant", "content": "It is 4."}
+    rows = [{"id": "a", "messages": [*TALK, answer]}, {"id": "b", "messages": TALK[1:3]}]
+    source = out.with_name("source.jsonl")
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pool = load_pool(str(source), workspace=workspace.root)
+    assert pool.rows["response"].null_count == 0
+    write_selection(pool, ints(0, 1), out, schema="annotation")
+    assert [row["prompt_messages"] for row in read_objects(out)] == [TALK, TALK[1:2]]
+    assert [row["response"] for row in read_objects(out)] == ["", ""]
+    assert "It is 4." not in out.read_text()
+
+
+def test_rows_that_ask_nothing_are_counted_and_leave_no_file(out):
+    asks_nothing = [{"messages": TALK[:3]}] * 3
+    pool = make_pool(asks_nothing, fields=FieldMap("prompts_only", turns="messages"))
+    with pytest.raises(RecipeError, match=r"asks nothing\. .* The same goes for 2 more of the 3 rows\."):
+        write_selection(pool, np.arange(3), out, schema="annotation")
     assert list(out.parent.iterdir()) == []
-    write_selection(pool, ints(2), out, schema="annotation")  # the one without a response
-    assert read_objects(out) == [{"id": "c", "prompt": "No answer", "task": None, "response": ""}]
 
 
 def test_a_queue_opens_again_as_prompts_and_once_filled_in_with_responses(out, workspace):
@@ -415,8 +423,10 @@ def test_scores_of_every_row_as_parquet(pool, tmp_path):
     path = tmp_path / "scores.parquet"
     write_scores(path, pool, SCORES | {"longest.rank": np.array([1, NAN, 0, 2])})
     table = pq.read_table(path)
-    assert table.column_names == ["id", "nll", "in_nll_band", "longest.rank"]
+    assert table.column_names == ["id", "task", "nll", "in_nll_band", "longest.rank"]
     assert table["id"].to_pylist() == ["a", "b", "c", "d"]
+    assert table["task"].to_pylist() == ["sums", None, None, None]
+    assert table.schema.metadata is None
     assert table["nll"].to_pylist() == [pytest.approx(0.1), None, 2.5, 3.0]  # missing is null
     assert str(table.schema.field("longest.rank").type) == "int64"
     assert table["longest.rank"].to_pylist() == [1, None, 0, 2]
@@ -426,10 +436,21 @@ def test_scores_of_every_row_as_json_lines(pool, tmp_path):
     path = tmp_path / "scores.jsonl"
     write_scores(path, pool, SCORES)
     assert read_lines(path)[:2] == [
-        '{"id":"a","nll":0.1,"in_nll_band":true}',
-        '{"id":"b","nll":null,"in_nll_band":false}',
+        '{"id":"a","task":"sums","nll":0.1,"in_nll_band":true}',
+        '{"id":"b","task":null,"nll":null,"in_nll_band":false}',
     ]
     assert len(read_lines(path)) == 4
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
+def test_a_pool_without_labels_has_no_column_of_them(tmp_path, ending):
+    path = tmp_path / f"scores{ending}"
+    write_scores(
+        path,
+        make_pool([{"prompt": "q"}], fields=FieldMap("prompts_only", prompt=("prompt",))),
+        {"nll": np.float32([1])},
+    )
+    assert "task" not in (pq.read_table(path).column_names if ending == ".parquet" else read_objects(path)[0])
 
 
 def test_scores_have_two_endings(pool, tmp_path):
