@@ -347,15 +347,18 @@ def replay(
     pool: str | Path | None = None,
     rows_only: bool = False,
     overwrite: bool = False,
+    allow_servers: Iterable[str] = (),
     workspace: Folder = "workspace",
     report: Report = "bar",
 ) -> ExportResult:
     """Check a manifest against pool and model, and write the same bytes again. Raise ReplayError if that fails.
 
-    out        default: the file that the manifest names, in the manifest's folder
-    pool       path or hub id of the pool; default: the manifest's
-    rows_only  trust the manifest's list of rows, and measure nothing
-    overwrite  replace files that are not this manifest's, too
+    out            default: the file that the manifest names, in the manifest's folder
+    pool           path or hub id of the pool; default: the manifest's
+    rows_only      trust the manifest's list of rows, and measure nothing
+    overwrite      replace files that are not this manifest's, too
+    allow_servers  host or host:port of servers that the manifest names and that may be sent prompts; those on this
+                   computer may
 
     >>> import core as winnow
     >>> run = winnow.measure(winnow.load_pool("demo"), "longest")
@@ -372,6 +375,7 @@ def replay(
             pool_source=None if pool is None else str(pool),
             rows_only=rows_only,
             overwrite=overwrite,
+            allow_servers=list(allow_servers),
         )
 
 

@@ -77,6 +77,14 @@ FilterOpt = Annotated[
         "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
     ),
 ]
+ServersOpt = Annotated[
+    list[str] | None,
+    Option(
+        "--allow-server",
+        metavar="HOST[:PORT]",
+        help="A server that the file names and that may be sent prompts; repeatable. Those of this computer may.",
+    ),
+]
 OverwriteOpt = Annotated[
     bool, Option("--overwrite", help="Replace files that no earlier export wrote, too; never the pool or other inputs.")
 ]
@@ -313,13 +321,15 @@ def run(
     out: OutOpt = Path("chosen.jsonl"),
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
+    allow_server: ServersOpt = None,
 ) -> Facts:
     """Measure, choose and write, all from one file."""
     plan = load_recipe(recipe)
     pool = recipe_inputs.open_recipe_pool(plan, session.workspace, session.report)
     options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
     check_outputs(plan, pool, session.workspace.root, out, **options)  # before the slow part
-    measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report)[0]
+    servers = allow_server or ()
+    measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
 
@@ -335,9 +345,11 @@ def replay(
         bool, Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
     ] = False,
     overwrite: OverwriteOpt = False,
+    allow_server: ServersOpt = None,
 ) -> Facts:
     """Check a manifest against pool and model, and write the same bytes again."""
     options: Facts = {"out": out, "pool_source": pool, "rows_only": rows_only, "overwrite": overwrite}
+    options |= {"allow_servers": allow_server or ()}
     file = replay_manifest(manifest, session.workspace, session.report, **options)
     return {"chosen": str(file.path), "rows": file.rows, "sha256": file.sha256, "identical": True}
 

@@ -130,6 +130,10 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         """Return the file of answers, if one is given."""
         return [Path(method.answers_file)] if method.answers_file else []
 
+    def servers(self, method: AnswerDivergence) -> list[str]:
+        """Return the server that gives the answers, if one does."""
+        return [method.base_url] if method.source == "server" and method.base_url else []
+
     def load(self, run: Run) -> Mapping[str, Any]:
         """Load the merges of semantic bins (B - 1, 2): the two bins that become one at each step to fewer bins."""
         folder = run.stage_folder("bins")

@@ -4,13 +4,14 @@ One pass of the base model serves all methods (core/measurement/stages.py). The 
 of its measurement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from core.columns import SHARED_SIGNALS
+from core.errors import RecipeError
 from core.measurement import find_column, measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
@@ -18,6 +19,7 @@ from core.measurement.runs import Run, save_run
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods import describe_method
 from core.methods.combined import expand_combinations, parts_of
+from core.models.generation.addresses import check_url, host_and_port, is_loopback, is_named
 from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
@@ -34,14 +36,27 @@ def measure(
 
 
 def measure_all(
-    pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace, *, seed: int = 0, report: Reporter
+    pool: Pool,
+    methods: Sequence[Method],
+    reading: Reading,
+    workspace: Workspace,
+    *,
+    seed: int = 0,
+    report: Reporter,
+    servers: Collection[str] | None = None,
 ) -> list[Run]:
-    """Return a run for each method; new measurements share one pass of the base model."""
+    """Return a run for each method; new measurements share one pass of the base model.
+
+    servers  for methods from a file: host or host:port of servers that may be sent prompts, besides those on this
+             computer; RecipeError for any other, before it is asked. None: the user gave the addresses
+    """
     single = expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
     reading = replace(reading, revision=ref.revision)
     stored = {method: find_run(workspace, pool, method, reading, seed) for method in single}
     to_measure = [method for method, run in stored.items() if run is None]
+    if servers is not None:
+        _check_servers(to_measure, servers)
     if not to_measure:
         report.note("Already measured: nothing to do.")
     for method in to_measure:
@@ -59,6 +74,17 @@ def measure_all(
 
     runs = {method: run or _measure_one(stages_for(method), method, seed) for method, run in stored.items()}
     return [combine_runs(m, [runs[part] for part in parts_of(m)]) if parts_of(m) else runs[m] for m in methods]
+
+
+def _check_servers(methods: Sequence[Method], allowed: Collection[str]) -> None:
+    """Raise RecipeError if a method would send prompts to a server that is not on this computer nor allowed."""
+    for method in methods:
+        for url in map(check_url, measurement_of(method.name).servers(method)):
+            if not is_loopback(url) and not is_named(url, allowed):
+                raise RecipeError(
+                    f"The prompts of this pool would go to the server {url}, which the file names. Nothing was sent. "
+                    f"If you trust it, add --allow-server {host_and_port(url)} (in Python, allow_servers)."
+                )
 
 
 def _find_model(pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace) -> ModelRef:

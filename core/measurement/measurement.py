@@ -113,6 +113,10 @@ class Measurement(ABC, Generic[M]):
         """Return the files that the method reads besides the pool."""
         return []
 
+    def servers(self, method: M) -> list[str]:
+        """Return the addresses of the servers that are sent prompts."""
+        return []
+
     def key(self, method: M, pool: Pool) -> dict[str, Any]:
         """Return facts besides parameters, seed, reading and model that decide the columns: part of the run's key."""
         return {}

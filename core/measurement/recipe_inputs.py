@@ -1,7 +1,7 @@
 """Inputs of a recipe: its pool, the runs of its methods, the near-duplicates that it names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,23 @@ def open_recipe_pool(recipe: Recipe, workspace: Workspace, report: Reporter) -> 
 
 
 def measure_methods(
-    recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter, also: Sequence[Method] = ()
+    recipe: Recipe,
+    pool: Pool,
+    workspace: Workspace,
+    report: Reporter,
+    also: Sequence[Method] = (),
+    *,
+    servers: Collection[str] | None = None,
 ) -> list[Run]:
-    """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first."""
+    """Measure what the recipe's method and the `also` methods need, or reuse stored runs; one each, its own first.
+
+    `servers` are those that a recipe from a file may send prompts to, as for `core.measurement.measure.measure_all`.
+    """
     from core.measurement.measure import measure_all  # imports the hub's client, which other commands do not need
 
     method, reading = recipe.method.build(), recipe.reading.reading()
     others = [other for other in also if other.name != method.name]
-    return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report)
+    return measure_all(pool, [method, *others], reading, workspace, seed=recipe.seed, report=report, servers=servers)
 
 
 def find_recipe_duplicates(recipe: Recipe, pool: Pool, workspace: Workspace, report: Reporter) -> None:

@@ -1,6 +1,6 @@
 """Replay: write the file of a manifest again, byte for byte, or raise the difference."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,13 +33,15 @@ def replay_manifest(
     pool_source: str | None = None,
     rows_only: bool = False,
     overwrite: bool = False,
+    allow_servers: Collection[str] = (),
 ) -> ExportResult:
     """Check a manifest and write its file again; ReplayError with the reason if that is impossible.
 
-    out          default: the file that the manifest names, in the manifest's folder
-    pool_source  path or hub id of the pool; default: the recipe's
-    rows_only    trust the manifest's list of rows, and measure nothing
-    overwrite    replace files that are not this manifest's, too
+    out            default: the file that the manifest names, in the manifest's folder
+    pool_source    path or hub id of the pool; default: the recipe's
+    rows_only      trust the manifest's list of rows, and measure nothing
+    overwrite      replace files that are not this manifest's, too
+    allow_servers  host or host:port of servers that may be sent prompts, besides those on this computer
     """
     manifest = read_manifest(path)
     recipe = parse_recipe(manifest.recipe, str(path))
@@ -61,7 +63,7 @@ def replay_manifest(
             f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
             f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
         )
-    run = measure_methods(recipe, pool, workspace, report)[0]
+    run = measure_methods(recipe, pool, workspace, report, servers=allow_servers)[0]
     find_recipe_duplicates(recipe, pool, workspace, report)
     check()  # again: measuring may have taken hours
     return replay_rows(manifest, recipe, pool, run, target)

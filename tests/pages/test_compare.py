@@ -6,11 +6,13 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from core.errors import PoolError
 from core.measurement.run_data import load_measured
 from core.measurement.runs import list_runs
 from core.methods import build_method
 from core.methods.combined import Combined
 from core.pool.pools import load_pool
+from pages.ui.measure.forms import CHECKS
 from pages.ui.shell import state
 from pages.ui.shell.settings import FORMAT, settings_from_json
 from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
@@ -293,6 +295,25 @@ def test_the_measure_page_accepts_a_combination_and_refuses_invalid_members(page
     page.switch_page("pages/explore.py").run()
     assert not page.exception
     assert "Imported score is not measured" in page.subheader[0].value
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"name": "answer_divergence", "params": {"base_url": "http://169.254.169.254/v1"}},
+        {"name": "answer_divergence", "params": {"answers_file": "/etc/passwd"}},
+        {"name": "task_confidence", "params": {"embeddings": "/etc"}},
+        {"name": "preference_influence", "params": {"targets": "t=/etc/passwd"}},
+    ],
+)
+def test_members_name_only_what_a_browser_may_name(member, monkeypatch, tmp_path):
+    monkeypatch.setenv("WINNOW_DATA_ROOTS", str(tmp_path))
+    with pytest.raises(PoolError, match=r"outside the folders|not a server that this app may ask"):
+        CHECKS["methods"](json.dumps(["longest", member]))
+    assert (
+        CHECKS["methods"]('["longest", "preference_influence"]')
+        == Combined('["longest", "preference_influence"]').members
+    )
 
 
 def test_nothing_and_everything_can_be_compared(page):

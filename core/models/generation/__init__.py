@@ -6,4 +6,5 @@ top_p               Samples one token per row from the nucleus, reproducibly.
 greedy              Continues prompts greedily and measures the model's confidence.
 server              Requests answers from an OpenAI-compatible server.
 openai_client       Sends JSON requests to one server, with retries.
+addresses           Checks addresses: which servers may be asked, and which are sent the key.
 """

@@ -1,8 +1,8 @@
 """Client of one OpenAI-compatible server: JSON requests with retries.
 
-Any http or https address from the command line is allowed, on this machine or elsewhere. The key comes from an
-environment variable, is sent to that address only (redirects are not followed), and appears in no message, log, repr or
-manifest. Neither does any part of a request or of an error body, because servers repeat prompts in them.
+The key comes from the environment, as do the hosts that it is for. It is sent to no other host, this computer included,
+and redirects are not followed. It appears in no message, log, repr or manifest. Neither does any part of a request or
+of an error body, because servers repeat prompts in them.
 """
 
 import os
@@ -13,11 +13,18 @@ from random import random
 from threading import Event
 from typing import Any, Literal
 
-from httpx2 import URL, Client, HTTPError, InvalidURL, Limits, ReadTimeout, Response, Timeout
+from httpx2 import Client, HTTPError, Limits, ReadTimeout, Response, Timeout
 
 from core.errors import ModelError
+from core.models.generation.addresses import (
+    HOSTS_VARIABLE,
+    KEY_VARIABLE,
+    check_url,
+    host_and_port,
+    is_loopback,
+    is_named,
+)
 
-KEY_VARIABLE = "WINNOW_API_KEY"
 RETRY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # transient: worth another attempt
 BACK_OFF = 1.0  # seconds before the second attempt; doubled each time, minus up to half of it at random
 MAX_BACK_OFF = 60.0  # seconds between attempts, at most
@@ -27,12 +34,11 @@ MAX_NAMED_MODELS = 5  # models listed in an error
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model behind a server. Holds no key, only the name of the variable with it."""
+    """A model behind a server."""
 
     url: str  # http(s)://host[:port][/v1]
     model: str  # the server's name for it
     form: Literal["chat", "completions"] = "chat"
-    key_variable: str = KEY_VARIABLE  # environment variable with the key
     concurrency: int = 8  # concurrent requests
     timeout: float = 300.0  # seconds to wait for an answer
     tries: int = 6  # attempts per request
@@ -54,8 +60,12 @@ class Endpoint:
         self.url = check_url(served.url)
         self.stop = Event()  # once set, no thread waits for another attempt
         self._served, self._back_off = served, back_off
+        key, host = _find_key(self.url), host_and_port(self.url).rpartition(":")[0]
+        self._sends_key = bool(key)
         self._client = Client(
-            headers=_authorization(served.key_variable),
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            follow_redirects=False,
+            mounts={f"all://{host}": None} if is_loopback(self.url) else {},  # never by a proxy from the environment
             timeout=Timeout(served.timeout, connect=min(served.timeout, 15.0)),
             limits=Limits(max_connections=served.concurrency, max_keepalive_connections=served.concurrency),
         )
@@ -109,9 +119,12 @@ class Endpoint:
     def _check_response(self, response: Response, body: dict[str, Any]) -> dict[str, Any]:
         status = response.status_code
         if status in (401, 403):
+            host = host_and_port(self.url)
             raise ModelError(
-                f"Server {self.url} does not accept the key (status {status}). Put it into the environment variable "
-                f"{self._served.key_variable}."
+                f"Server {self.url} does not accept the key (status {status}). See that {KEY_VARIABLE} holds it."
+                if self._sends_key
+                else f"Server {self.url} asks for a key (status {status}) and was sent none. Put the key into the "
+                f"environment variable {KEY_VARIABLE} and {host} into {HOSTS_VARIABLE}: it is sent to no other host."
             )
         reply = _json(response)
         if status == 404 or _error_code(reply) == "model_not_found":
@@ -133,30 +146,13 @@ class Endpoint:
         return reply
 
 
-def check_url(url: str) -> str:
-    """Return the address without a trailing slash, with /v1 if it has no path; ModelError if it is invalid."""
-    try:
-        parts = URL("" if any(c.isspace() for c in url.strip()) else url.strip())
-    except InvalidURL:
-        raise ModelError("The server's address is not a URL. Give one like http://127.0.0.1:8000/v1.") from None
-    if parts.userinfo or parts.query or parts.fragment:
-        raise ModelError(
-            "The server's address holds a name, password or question. Give it plain, like http://127.0.0.1:8000/v1, "
-            f"and a key in the environment variable {KEY_VARIABLE}."
-        )
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ModelError(f"{url!r} is no server's address. Give one like http://127.0.0.1:8000/v1.")
-    return str(parts).rstrip("/") + ("" if parts.path.strip("/") else "/v1")
-
-
-def _authorization(variable: str) -> dict[str, str]:
-    """Return the header with the key; none if the default variable is not set, as local servers need no key."""
-    key = os.environ.get(variable, "").strip()
-    if not key and variable != KEY_VARIABLE:
-        raise ModelError(f"The environment variable {variable} is not set; it is to hold the server's key.")
+def _find_key(url: str) -> str:
+    """Return the key for this address; "" if there is none, or if it is not for this host."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ModelError(f"The environment variable {variable} holds no key: only plain letters may be in one.")
-    return {"Authorization": f"Bearer {key}"} if key else {}
+        raise ModelError(f"The environment variable {KEY_VARIABLE} holds no key: only plain letters may be in one.")
+    hosts = [host for host in os.environ.get(HOSTS_VARIABLE, "").split(",") if host.strip()]
+    return key if key and is_named(url, hosts, standard_port=True) else ""
 
 
 def _seconds(value: str) -> float:

@@ -14,6 +14,7 @@ import streamlit as st
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import Combined
 from core.methods.params import Stage, list_choices, measure_params
+from core.methods.preference_influence import format_targets, parse_targets
 from core.methods.suggestions import SUGGESTED_PARAMS
 from core.schema import Pool, Reading
 from pages.ui.shell import roots, state
@@ -141,12 +142,28 @@ def _param_widget(f: Field[Any]) -> None:
     st.number_input(min_value=low, max_value=high, **common, **_number_steps(about, f.default))
 
 
+def _check_targets(typed: str) -> str:
+    return format_targets(t._replace(source=roots.check_source(t.source)) for t in parse_targets(typed))
+
+
+def _check_members(typed: str) -> str:
+    """Return the members of a combination; raise if one of their parameters names what a browser may not."""
+    combined = Combined(typed)
+    for part in combined.parts:
+        declared: Any = part
+        for f in fields(declared):
+            if (value := getattr(part, f.name)) and f.metadata["names"] in CHECKS:
+                CHECKS[f.metadata["names"]](value)
+    return combined.members
+
+
 CHECKS: Mapping[str, Callable[[str], str]] = {
     "model": roots.check_model,
     "file": lambda typed: str(roots.check_path(typed)),
     "server": roots.check_server,
+    "targets": _check_targets,
     "word": str,
-    "methods": lambda typed: Combined(typed).members,
+    "methods": _check_members,
 }
 
 

@@ -17,8 +17,9 @@ from core.measurement import answer_divergence
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
 from core.methods import build_method
+from core.models.generation.addresses import check_url
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
-from core.models.generation.openai_client import Endpoint, ServedModel, check_url
+from core.models.generation.openai_client import Endpoint, ServedModel
 from core.models.generation.server import ServerSampler
 from core.models.loading import load_model
 from core.models.reference import resolve_model
@@ -40,6 +41,7 @@ def model():
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch):
     monkeypatch.delenv("WINNOW_API_KEY", raising=False)
+    monkeypatch.delenv("WINNOW_API_HOST", raising=False)
 
 
 def batch(questions=QUESTIONS, **more):
@@ -152,39 +154,81 @@ def test_progress_counts_answers_and_an_exception_it_raises_ends_the_work(model)
 # --- the key
 
 
+def host_of(url):
+    return url.removeprefix("http://").removesuffix("/v1")
+
+
 def test_the_key_is_sent_and_appears_nowhere_else(model, monkeypatch, caplog):
-    monkeypatch.setenv("MY_KEY", KEY)
+    monkeypatch.setenv("WINNOW_API_KEY", KEY)
     caplog.set_level(0)
     app = AnswerApp(model)
-    _, server = request_answers(app, key_variable="MY_KEY")
-    assert set(app.keys) == {f"Bearer {KEY}"}
-    for text in (repr(server), repr(server.served), repr(server.served.key_fields), repr(server.endpoint), caplog.text):
+    with serving(app) as url:
+        monkeypatch.setenv("WINNOW_API_HOST", f"api.example, {host_of(url)}")
+        with ServerSampler(served_model(url), QUICK) as server:
+            server(batch())
+            assert set(app.keys) == {f"Bearer {KEY}"}
+            app.behave = lambda number, body: 401
+            with pytest.raises(
+                ModelError, match=r"does not accept the key \(status 401\)\. See that WINNOW_API_KEY"
+            ) as caught:
+                server(batch())
+    endpoint = server.endpoint
+    for text in (
+        repr(server),
+        repr(server.served),
+        repr(vars(endpoint)),
+        repr(endpoint),
+        caplog.text,
+        str(caught.value),
+    ):
         assert KEY not in text and "SECRET" not in text
-    assert KEY not in repr(vars(server.endpoint)) and KEY not in repr(asdict(server.served))
-    for status in (401, 403):
-        text = error_text(AnswerApp(model, behave=lambda n, b, s=status: s), key_variable="MY_KEY")
-        assert f"does not accept the key (status {status}). Put it into the environment variable MY_KEY." in text
+    assert KEY not in repr(asdict(server.served))
 
 
-def test_without_a_key_none_is_sent_and_a_named_variable_must_be_set(model, monkeypatch):
+@pytest.mark.parametrize(
+    "hosts", [None, "", "127.0.0.1", "localhost", "127.0.0.2:{port}", "127.0.0.1:1", "api.example"]
+)
+def test_the_key_is_sent_to_no_host_that_it_is_not_for_and_the_error_says_so(model, monkeypatch, hosts):
+    monkeypatch.setenv("WINNOW_API_KEY", KEY)
+    app = AnswerApp(model, behave=lambda number, body: 403)
+    with serving(app) as url:
+        if hosts is not None:
+            monkeypatch.setenv("WINNOW_API_HOST", hosts.format(port=host_of(url).partition(":")[2]))
+        with ServerSampler(served_model(url), QUICK) as server, pytest.raises(ModelError) as caught:
+            server(batch(QUESTIONS[:1]))
+    assert app.keys == [None]
+    assert "asks for a key (status 403) and was sent none. Put the key into the environment" in str(caught.value)
+    assert f"{host_of(url)} into WINNOW_API_HOST" in str(caught.value)
+
+
+def test_without_a_key_none_is_sent_and_what_is_no_key_is_refused(model, monkeypatch):
     app = AnswerApp(model)
     request_answers(app, batch(QUESTIONS[:1]))
     assert app.keys == [None]
-    with pytest.raises(ModelError, match="The environment variable MY_KEY is not set"):
-        Endpoint(ServedModel("http://127.0.0.1:1/v1", "m", key_variable="MY_KEY"))
     monkeypatch.setenv("WINNOW_API_KEY", "sk-one\nsk-two")
     with pytest.raises(ModelError, match="WINNOW_API_KEY holds no key") as caught:
         Endpoint(ServedModel("http://127.0.0.1:1/v1", "m"))
     assert "sk-" not in str(caught.value)
 
 
-def test_a_key_does_not_follow_a_redirect(model, monkeypatch):
+def test_neither_key_nor_prompt_follows_a_redirect(model, monkeypatch):
     monkeypatch.setenv("WINNOW_API_KEY", KEY)
     other = AnswerApp(model)
-    with serving(other) as elsewhere:
-        away = RedirectResponse(f"{elsewhere}/chat/completions", 307)
-        assert "status 307 and no JSON object" in error_text(AnswerApp(model, behave=lambda n, b: away))
-    assert other.keys == []
+    with serving(other) as elsewhere, serving(AnswerApp(model)) as url:
+        monkeypatch.setenv("WINNOW_API_HOST", f"{host_of(url)},{host_of(elsewhere)}")
+        for status in (301, 302, 303, 307, 308):
+            away = RedirectResponse(f"{elsewhere}/chat/completions", status)
+            text = error_text(AnswerApp(model, behave=lambda n, b, a=away: a))
+            assert f"status {status} and no JSON object" in text
+    assert other.asked == other.keys == []
+
+
+def test_what_is_on_this_computer_is_not_asked_by_a_proxy(model, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    app = AnswerApp(model)
+    request_answers(app, batch(QUESTIONS[:1]))
+    assert len(app.asked) == 1
 
 
 # --- addresses
@@ -255,7 +299,7 @@ def test_a_server_that_always_fails_is_an_error_after_all_attempts(model):
 def test_one_failure_ends_the_other_requests(model):
     app = AnswerApp(model, behave=lambda number, body: 401 if "Question 7" in str(body) else None)
     text = error_text(app, batch([f"Question {k}." for k in range(60)]), concurrency=2)
-    assert "does not accept the key (status 401)" in text and len(app.asked) < 30
+    assert "asks for a key (status 401)" in text and len(app.asked) < 30
 
 
 def test_a_rejected_row_has_no_answers_while_others_do(model):
