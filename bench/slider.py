@@ -85,6 +85,7 @@ def make_measured_pool(rows: int, folder: Path) -> tuple[Workspace, Pool]:
     columns: dict[str, Any] = {
         "prompt_tokens": rng.integers(8, 40, rows),
         "response_tokens": tokens,
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(rows, np.int64)),
         "truncated": np.zeros(rows, np.bool_),
         "nll": nll,
         "entropy": entropy,

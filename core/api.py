@@ -179,7 +179,8 @@ def measure(
 
     method      a name in METHODS, with its `parameters`
     model       "embedded", a folder or a hub id
-    reading     how the model reads a row: template, answers, max_length, dtype, device, revision
+    reading     how the model reads a row: template, answers, max_length, prompt_share, dtype, device,
+                revision
     also        other methods to measure for in the same pass, or a mapping of their parameters; "all" = every one.
                 `find_run` returns their runs
     report      "bar" draws a progress bar, None nothing

@@ -48,6 +48,20 @@ SHARED_SIGNALS: Signals = {
             "Tokens of the response, end of turn included, as the model reads it.",
             unit="tokens",
         ),
+        "prompt_cut": Column(
+            "Prompt cut",
+            "the whole prompt was read",
+            "much of the prompt did not fit and was not read",
+            "Tokens of the prompt that were not read, because the row is longer than the model reads.",
+            unit="tokens",
+        ),
+        "response_cut": Column(
+            "Response cut",
+            "the whole response was read",
+            "much of the response did not fit and was not read",
+            "Tokens of the response that were not read, because the row is longer than the model reads.",
+            unit="tokens",
+        ),
         "truncated": Column("truncated"),
     },
     "base": {  # from one forward pass of the base model

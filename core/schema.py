@@ -94,7 +94,8 @@ class Pool:
 class Measured:
     """The measurements of every row of one pool: token counts, and values computed by models.
 
-    Columns (each (N,)): prompt_tokens, response_tokens int64; truncated bool; nll, entropy float32
+    Columns (each (N,)): prompt_tokens, response_tokens int64; prompt_cut, response_cut int64 (tokens that were not
+    read); truncated bool (any was not); nll, entropy float32
     (base model, nats per response token); nll_cal, entropy_cal float32 (calibrated model);
     coverage_gain float64 (f of the rows up to and including this one minus f without it, in the greedy order);
     activation_cluster int64 (-1: none); task_code int64 (-1: no task); confidence float32 in (0, 1], of the
@@ -204,6 +205,7 @@ class Reading:
     revision: str | None = None
     template: Literal["auto", "chat", "alpaca"] = "auto"
     answers: Literal["last", "all"] = "last"  # which assistant turns count as the response
-    max_length: int = 2048  # tokens; overlong prompts are cut at the beginning
+    max_length: int = 2048  # tokens; a longer row is cut (core.models.encoder)
+    prompt_share: float = 0.5  # of max_length, that a prompt may take beside a response that does not fit
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"

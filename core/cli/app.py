@@ -56,7 +56,10 @@ FieldsOpt = Annotated[
 ]
 TemplateOpt = Annotated[str, Option("--template", help="auto, chat or alpaca.")]
 AnswersOpt = Annotated[str, Option("--answers", help="Which assistant turns count: last or all.")]
-LengthOpt = Annotated[int, Option("--max-length", help="Tokens a row may have; longer prompts lose their beginning.")]
+LengthOpt = Annotated[int, Option("--max-length", help="Tokens that are read of a row, at most.")]
+ShareOpt = Annotated[
+    float, Option("--prompt-share", help="Share of it that a prompt keeps at least, if the row is longer: 0 to 0.9.")
+]
 DtypeOpt = Annotated[str, Option("--dtype", help="auto, float32 or bfloat16.")]
 DeviceOpt = Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub data set.")]
@@ -188,6 +191,7 @@ def _collect_recipe_options(
     template: TemplateOpt = "auto",
     answers: AnswersOpt = "last",
     max_length: LengthOpt = 2048,
+    prompt_share: ShareOpt = 0.5,
     dtype: DtypeOpt = "auto",
     device: DeviceOpt = "auto",
     revision: RevisionOpt = None,
@@ -200,7 +204,7 @@ def _collect_recipe_options(
     """Collect the options that every command on a recipe shares, as `_Session.build_recipe` takes them."""
     part = _collect_pool_options(pool, fields, name, split, pool_revision)
     reading: Facts = {"model": model, "revision": revision, "template": template, "answers": answers}
-    reading |= {"max_length": max_length, "dtype": dtype, "device": device}
+    reading |= {"max_length": max_length, "prompt_share": prompt_share, "dtype": dtype, "device": device}
     return {"pool": part, "task": task, "method": method, "settings": set_ or [], "seed": seed, "reading": reading}
 
 

@@ -18,7 +18,7 @@ from core.errors import RecipeError
 from core.measurement.lookup import find_run, find_signal, signals_of
 from core.measurement.recipe_inputs import measure_methods, open_recipe_pool
 from core.measurement.run_data import load_measured
-from core.measurement.runs import Run
+from core.measurement.runs import Run, describe_outdated
 from core.measurement.token_files import view_means
 from core.methods import METHODS, standalone_methods
 from core.methods.combined import expand_combinations
@@ -108,7 +108,9 @@ def require_run(recipe: Recipe, pool: Pool, workspace: Workspace) -> Run:
     run = find_run(workspace, pool, method, reading, recipe.seed)
     if run is None:
         command = measure_command(recipe, workspace)
-        raise RecipeError(f"{method.label} is not measured on this pool with these settings. First run: {command}")
+        sentences = [f"{method.label} is not measured on this pool with these settings."]
+        sentences += filter(None, [describe_outdated(workspace, pool.fingerprint)])
+        raise RecipeError(f"{' '.join(sentences)} First run: {command}")
     return run
 
 

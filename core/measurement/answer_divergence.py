@@ -123,7 +123,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
             return {}
         settings = sampling_settings(method, 0)
         sampler = Sampler(model, replace(settings, max_new_tokens=min(TRIAL_TOKENS, settings.max_new_tokens)))
-        out, seconds = batch.time(sampler, rows=TRIAL_ROWS)
+        out, seconds = batch.prompts(sampler.room).time(sampler, rows=TRIAL_ROWS)
         return {"seconds_per_generated": seconds / max(1, sum(n or 0 for row in out["answer_tokens"] for n in row))}
 
     def files(self, method: AnswerDivergence) -> list[Path]:
@@ -161,13 +161,16 @@ def sampling_settings(method: AnswerDivergence, seed: int) -> SamplingSettings:
 def _sample(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
     """Sample answers from the base model."""
     settings = sampling_settings(method, seed)
-    work = stages.lengths + STEP_COST * method.answers * method.max_new_tokens
+    work = stages.prompt_lengths + STEP_COST * method.answers * method.max_new_tokens
 
     def load() -> Callable[[IntArray], pa.Table]:
         from core.models.generation.sampler import Sampler
 
         sampler = Sampler(stages.model(), settings)
-        return lambda rows: answer_table(sampler(_prompt_columns(stages.pool, rows) | stages.tokens.batch(rows)))
+        ids = stages.pool.rows["id"]
+        return lambda rows: answer_table(
+            sampler({"tokens": stages.prompts(rows, sampler.room), "ids": ids.take(rows).to_pylist()})
+        )
 
     spec = stages.model_spec("answers") | asdict(settings)
     return stages.fill(spec, plan_by_work(work, stages.part_tokens), "Sampling answers", load, work)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -113,9 +114,11 @@ def estimate(
 def _encode(encoder: Encoder, pool: Pool, rows: IntArray) -> TrialBatch:
     view = pool.rows.select(["prompt", "response", "turns"])
     selected = [view.slice(int(row), 1).to_pylist()[0] for row in rows]
-    columns: dict[str, Any] = encoder({name: [row[name] for row in selected] for name in view.column_names})
+    texts = {name: [row[name] for row in selected] for name in view.column_names}
+    columns: dict[str, Any] = encoder(texts)
     ids = [str(k) for k in range(len(rows))]
-    return TrialBatch({"tokens": columns["tokens"], "spans": columns["spans"], "ids": ids})
+    named = {"tokens": columns["tokens"], "spans": columns["spans"], "ids": ids}
+    return TrialBatch(named, partial(encoder.encode_prompts, texts))
 
 
 def spread_rows(chars: IntArray, count: int) -> IntArray:

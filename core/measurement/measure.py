@@ -15,7 +15,7 @@ from core.errors import RecipeError
 from core.measurement import find_column, measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
-from core.measurement.runs import Run, save_run
+from core.measurement.runs import Run, describe_outdated, save_run
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods import describe_method
 from core.methods.combined import expand_combinations, parts_of
@@ -57,8 +57,9 @@ def measure_all(
     to_measure = [method for method, run in stored.items() if run is None]
     if servers is not None:
         _check_servers(to_measure, servers)
-    if not to_measure:
-        report.note("Already measured: nothing to do.")
+    note = describe_outdated(workspace, pool.fingerprint) if to_measure else "Already measured: nothing to do."
+    if note:
+        report.note(note)
     for method in to_measure:
         measurement_of(method.name).check(method, pool)
     counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
@@ -163,8 +164,10 @@ def warnings_for(columns: Columns, measurement: Measurement[Any], result: Result
     warnings = []
     truncated = int(columns["truncated"].sum())
     if truncated:
-        rows = len(columns["truncated"])
-        warnings.append(f"{truncated:,} of {rows:,} rows were longer than the model was allowed to read.")
+        sides = {side: columns[f"{side}_cut"] for side in ("prompt", "response")}
+        lost = [f"{(cut > 0).sum():,} {side}s lost {cut.sum():,} tokens" for side, cut in sides.items() if cut.any()]
+        rows = f"{truncated:,} of {len(columns['truncated']):,} rows"
+        warnings.append(f"{rows} were longer than the model was allowed to read: {' and '.join(lost)}.")
     empty = int((columns["response_tokens"] == 0).sum())
     if empty:
         warnings.append(f"{empty:,} rows have no response to measure.")

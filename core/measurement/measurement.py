@@ -6,7 +6,7 @@ only inside the functions that run a model.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -51,6 +51,7 @@ class TrialBatch:
     """The rows of a trial, as token ids and response spans."""
 
     columns: Mapping[str, Sequence[Any]]
+    encode_prompts: Callable[[int], Sequence[Any]]  # tokens of the prompts by themselves, each at most so many
 
     @property
     def rows(self) -> int:
@@ -61,6 +62,10 @@ class TrialBatch:
     def tokens(self) -> int:
         """The number of tokens, at least 1."""
         return max(1, sum(map(len, self.columns["tokens"])))
+
+    def prompts(self, room: int) -> "TrialBatch":
+        """Return the prompts of the rows by themselves, each in at most `room` tokens."""
+        return replace(self, columns={"tokens": self.encode_prompts(room), "ids": self.columns["ids"]})
 
     def first(self, rows: int) -> dict[str, Any]:
         """Return the columns of the first rows."""

@@ -4,8 +4,8 @@ A run is written once, when all of its stages are complete. The app and `select`
 torch.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.errors import WorkspaceError
+from core.schema import Reading
 from core.workspace.files import atomic_path, read_json, write_json
-from core.workspace.folder import Workspace, content_key
+from core.workspace.folder import Workspace
 
 DERIVED = "derived"
 
@@ -52,6 +53,11 @@ class Run:
     kept: Mapping[str, str] = field(default_factory=dict)  # name -> key of a stage it was made from: tokens, base, ...
     members: tuple["Run", ...] = ()  # of a combination, which is not stored
 
+    @property
+    def outdated(self) -> bool:
+        """Whether an earlier version measured it, under a reading of another form. Such a run is not used."""
+        return self.reading.keys() != {each.name for each in fields(Reading)}
+
     def load_columns(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Load stored columns as read-only arrays (N,)."""
         table = pq.read_table(self.folder / "columns.parquet", columns=list(names))
@@ -83,21 +89,23 @@ def open_run(workspace: Workspace, run_id: str) -> Run:
     tasks = document.get("tasks")
     if tasks is not None:
         document["tasks"] = Tasks(**{**tasks, "names": tuple(tasks["names"])})
-    kept = document["kept"] if "tokens" in document["kept"] else _shared_stages(document) | document["kept"]
-    return Run(**{**document, "columns": tuple(document["columns"]), "folder": folder, "kept": kept})
-
-
-def _shared_stages(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys of tokens and base pass, which runs stored before version 0.2 do not name."""
-    tokens = content_key({"kind": "tokens", "pool": document["pool_id"], "encoder": document["encoder"]})
-    if "dtype" not in document["summary"]:
-        return {"tokens": tokens}
-    model = {"revision": document["model"]["revision"], "dtype": document["summary"]["dtype"]}
-    return {"tokens": tokens, "base": content_key({"kind": "probe", "tokens": tokens, "state": None} | model)}
+    return Run(**{**document, "columns": tuple(document["columns"]), "folder": folder})
 
 
 def list_runs(workspace: Workspace, pool_id: str) -> list[Run]:
-    """Return the finished runs on one pool, newest first."""
+    """Return the finished runs on one pool, newest first, without outdated ones."""
+    return [run for run in _runs_on(workspace, pool_id) if not run.outdated]
+
+
+def describe_outdated(workspace: Workspace, pool_id: str) -> str:
+    """Return a sentence on the outdated runs on one pool; "" if there are none."""
+    count = sum(run.outdated for run in _runs_on(workspace, pool_id))
+    which = "1 measurement of this pool was" if count == 1 else f"{count:,} measurements of this pool were"
+    sentence = f"{which} made by an earlier version, which read long rows in another way. Measure again."
+    return sentence if count else ""
+
+
+def _runs_on(workspace: Workspace, pool_id: str) -> Iterator[Run]:
     files = sorted(workspace.root.glob("runs/*/run.json"), key=lambda f: (f.stat().st_mtime_ns, f), reverse=True)
     runs = (open_run(workspace, file.parent.name) for file in files)
-    return [run for run in runs if run.pool_id == pool_id]
+    return (run for run in runs if run.pool_id == pool_id)

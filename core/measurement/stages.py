@@ -7,7 +7,7 @@
 Torch is imported only where a model runs, so that stored stages can be read without it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from core.columns import SHARED_SIGNALS
 from core.measurement.activation_files import COLUMN, NEURONS, gather_activations, has_activations
@@ -183,6 +184,19 @@ class PoolStages(Stages):
         """Return the spec that all stages running the model have in common."""
         return {"kind": kind, "tokens": self.tokens_key, "revision": self.ref.revision, "dtype": self.dtype}
 
+    # Prompts by themselves
+
+    def prompts(self, rows: IntArray, room: int) -> list[NDArray[np.uint32]]:
+        """Return the token ids of the prompts of these rows, encoded by themselves, each in at most `room` tokens."""
+        texts = self.pool.rows.select(["prompt", "response", "turns"]).take(rows)
+        return self.encoder.encode_prompts(texts.to_pydict(), room)
+
+    @cached_property
+    def prompt_lengths(self) -> IntArray:
+        """(N,) tokens of each prompt by itself, nearly: earlier answers that are responses too do not count."""
+        whole = self.counts["prompt_tokens"] + self.counts["prompt_cut"]
+        return np.asarray(np.minimum(whole, self.encoder.max_length))
+
     # Passes
 
     @cached_property
@@ -229,7 +243,10 @@ class PoolStages(Stages):
                 options = self.activations if ACTIVATIONS in stores else None
                 observer = ActivationObserver(model, **asdict(options)) if options else None
                 forward = ForwardPass(model, observers=[observer] if observer else [])
-            out = forward(self.tokens.batch(rows))
+            batch = self.tokens.batch(rows)
+            out = forward(batch)
+            if "probe" in stores:
+                self._embed_prompts(model, rows, batch["spans"], out)
             tables = {"probe": _pass_table(out, EMBEDDINGS)}
             if observer:
                 active = pa.table({COLUMN: as_column(out[COLUMN])})
@@ -237,6 +254,17 @@ class PoolStages(Stages):
             for kind, store in stores.items():
                 if not store.path(part).exists():
                     store.write(part, tables[kind])
+
+    def _embed_prompts(self, model: "Model", rows: IntArray, spans: Sequence[Any], out: dict[str, Any]) -> None:
+        """Embed prompts by themselves that were read in another form: cut, or with earlier answers left out."""
+        from core.models.forward_pass import ForwardPass
+
+        several = np.array([len(edges) > 2 for edges in spans], np.bool_)
+        places = np.flatnonzero(several | (self.counts["prompt_cut"][rows] > 0))
+        if len(places):
+            prompts = self.prompts(rows[places], self.encoder.max_length)
+            alone = ForwardPass(model)({"tokens": prompts, "spans": [()] * len(prompts)})
+            out["prompt_embedding"][places] = alone["prompt_embedding"]
 
     def calibrated(self, title: str, state: Path, rows: IntArray) -> dict[str, Any]:
         """Return NLL and entropy (N,) of some rows (ascending) under a trained state of the model; NaN for the rest."""

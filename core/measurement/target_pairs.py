@@ -32,7 +32,8 @@ class Pairs:
     chosen: Sides  # columns tokens and spans
     rejected: Sides
     subtasks: list[str]  # of each pair
-    truncated: int  # pairs whose prompt lost its beginning, or an answer its end
+    prompt_cut: int  # pairs whose prompt was shortened, for both answers alike
+    answer_cut: int  # pairs with an answer that lost its end
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,24 +45,25 @@ def read_pairs(stages: PoolStages, method: PreferenceInfluence, source: str, see
     """Read a target set as tokens; MethodError if no pair has two different answers within the model's limit."""
     targets = load_target_set(source, subtask=method.subtask or None, limit=method.pairs or None, seed=seed)
     encoder = Encoder(stages.tokenizer, replace(stages.reading, answers="last"))
-    both = {side: _encode_side(encoder, targets, side) for side in ("chosen", "rejected")}
-    usable = np.array([_differ(both["chosen"], both["rejected"], j) for j in range(len(targets))], np.bool_)
+    both = encoder.encode_pairs(*(_side_columns(targets, side) for side in ("chosen", "rejected")))
+    usable = np.array([_differ(*both, j) for j in range(len(targets))], np.bool_)
     if not usable.any():
         raise MethodError(
             f"{targets.name}: no pair has two different answers within {encoder.max_length} tokens. Raise max_length, "
             "or give another target set."
         )
     rows = np.flatnonzero(usable)
-    truncated = both["chosen"]["truncated"][rows] | both["rejected"]["truncated"][rows]
-    chosen, rejected = ({k: [side[k][j] for j in rows] for k in ("tokens", "spans")} for side in both.values())
+    cut = [int(((both[0][name] + both[1][name])[rows] > 0).sum()) for name in ("prompt_cut", "response_cut")]
+    chosen, rejected = ({k: [side[k][j] for j in rows] for k in ("tokens", "spans")} for side in both)
     named = targets.pairs["subtask"].to_pylist()
-    return Pairs(targets, chosen, rejected, [named[j] or WHOLE for j in rows], int(truncated.sum()))
+    return Pairs(targets, chosen, rejected, [named[j] or WHOLE for j in rows], *cut)
 
 
-def _encode_side(encoder: Encoder, targets: TargetSet, side: str) -> dict[str, Any]:
+def _side_columns(targets: TargetSet, side: str) -> dict[str, list[Any]]:
+    """Return one answer to each prompt, as the columns that the encoder reads."""
     prompts, answers = targets.pairs["prompt"].to_pylist(), targets.pairs[side].to_pylist()
     turns = [[*orjson.loads(p), {"role": "assistant", "content": a}] for p, a in zip(prompts, answers, strict=True)]
-    return encoder({"prompt": prompts, "response": answers, "turns": [orjson.dumps(t).decode() for t in turns]})
+    return {"prompt": prompts, "response": answers, "turns": [orjson.dumps(t).decode() for t in turns]}
 
 
 def _differ(chosen: Sides, rejected: Sides, j: int) -> bool:
@@ -119,7 +121,8 @@ def describe_targets(
         "pairs": len(targets),
         "available": targets.available,
         "unused": len(targets) - len(pairs.subtasks),
-        "truncated": pairs.truncated,
+        "prompt_cut": pairs.prompt_cut,
+        "answer_cut": pairs.answer_cut,
         "subtasks": counts,
         "problems": dict(targets.problems),
         "notices": list(targets.notices),
@@ -147,8 +150,10 @@ def target_warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
             warnings.append(
                 f"{one['name']}: {one['shared_rows']:,} rows of the pool ask the same as {one['shared_pairs']:,} pairs."
             )
-        if one["truncated"]:
+        if one["prompt_cut"] or one["answer_cut"]:
             warnings.append(
-                f"{one['name']}: {one['truncated']:,} pairs were longer than the model was allowed to read."
+                f"{one['name']}: some pairs were longer than the model was allowed to read. {one['prompt_cut']:,} "
+                f"prompts lost words, the same before both answers; {one['answer_cut']:,} pairs lost the end of an "
+                "answer."
             )
     return warnings

@@ -95,7 +95,8 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
 
         if "confidence" not in method.needs:
             return {}
-        _, seconds = batch.time(GreedyContinuation(model, new_tokens=method.new_tokens))
+        continuation = GreedyContinuation(model, new_tokens=method.new_tokens)
+        _, seconds = batch.prompts(continuation.room).time(continuation)
         return {"seconds_per_prompt": seconds / batch.rows}
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
@@ -163,7 +164,7 @@ def measure_confidence(
     """Return the confidence (N,) of the prompts that were continued, NaN for all others, and how many these are."""
     usable = stages.counts["prompt_tokens"] > 0
     asked = sample_prompts(task, int(task.max(initial=-1)) + 1, method.prompts_per_task, seed, usable)
-    work = stages.lengths + STEP_COST * method.new_tokens
+    work = stages.prompt_lengths + STEP_COST * method.new_tokens
     plan = [asked[places] for places in plan_by_work(work[asked], stages.part_tokens)]
     spec = stages.model_spec("confidence") | {"new_tokens": method.new_tokens, "asked": asked.tolist()}
 
@@ -171,7 +172,7 @@ def measure_confidence(
         from core.models.generation.greedy import GreedyContinuation
 
         continuation = GreedyContinuation(stages.model(), new_tokens=method.new_tokens)
-        return lambda rows: pa.table(dict(continuation(stages.tokens.batch(rows))))
+        return lambda rows: pa.table(dict(continuation({"tokens": stages.prompts(rows, continuation.room)})))
 
     parts = stages.fill(spec, plan, "Continuing prompts of each task", load, work)
     n = len(stages.pool)

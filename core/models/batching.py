@@ -135,24 +135,17 @@ def check_lengths(lengths: IntArray, model: Model) -> None:
         )
 
 
+def read_prompts(tokens: Ragged, room: int) -> list[IntArray]:
+    """Return prompts as integers; ModelError if one has more than `room` tokens."""
+    longest = max(map(len, tokens), default=0)
+    if longest > room:
+        raise ModelError(f"A prompt has {longest} tokens, and beside what is generated there is room for {room}.")
+    return [np.asarray(prompt, np.int64) for prompt in tokens]
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether this error means out of memory: CUDA's own class, or the CPU allocator's message."""
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
-def extract_prompt(tokens: NDArray[np.integer], spans: Sequence[int] | NDArray[np.integer]) -> IntArray:
-    """Return the tokens of a row before its last response; all tokens if it has none."""
-    return np.asarray(tokens, np.int64)[: spans[-2] if len(spans) else None]
-
-
-def truncate_prompt(prompt: IntArray, room: int, bos: int | None) -> IntArray:
-    """Return the last `room` tokens of a prompt, with a leading BOS kept."""
-    if len(prompt) <= room:
-        return prompt
-    end = prompt[-room:].copy()
-    if prompt[0] == bos:
-        end[0] = prompt[0]
-    return end
 
 
 def count_predicted_tokens(spans: Sequence[int] | NDArray[np.integer]) -> int:

@@ -6,18 +6,21 @@ prompt's tokens are the same for any response. Control-token names in a row's ow
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ModelError
-from core.models.chat_layout import AlpacaLayout, ChatLayout, Piece, Turn
+from core.models.chat_layout import AlpacaLayout, ChatLayout, Piece, Turn, drop_blank_answers
+from core.models.shortening import Pieces, count_tokens, shorten
 from core.schema import BoolArray, Reading
 
-FORMAT = 2  # increase when the same row would give different tokens
+FORMAT = 3  # increase when the same row would give different tokens
 LEAD = "\n"  # prepended to a text that continues another, if the tokenizer would add a space
+Batch = Mapping[str, Sequence[Any]]
 
 
 class Encoded(NamedTuple):
@@ -25,14 +28,25 @@ class Encoded(NamedTuple):
 
     tokens: NDArray[np.uint32]
     spans: NDArray[np.int32]  # flat [start, end) pairs of the response's tokens; empty: no response
-    truncated: bool
+    prompt_cut: int  # tokens of the prompt that were not read
+    response_cut: int  # tokens of the response that were not read
+
+
+class Laid(NamedTuple):
+    """One row, laid out and tokenised."""
+
+    context: Sequence[Turn]  # before the response
+    answer: Sequence[Turn]  # the response's turn, or none
+    prompt: Pieces
+    response: Pieces
 
 
 class Encoder:
     """Encodes batches of rows as token ids; stateless between calls.
 
-    `max_length` is the smaller of the reading's and the model's (`load_tokenizer` sets it). An overlong prompt loses
-    its beginning but keeps a leading BOS. A response that still does not fit loses its end. Both set `truncated`.
+    `max_length` is the smaller of the reading's and the model's (`load_tokenizer` sets it). In a longer row the prompt
+    is shortened (core.models.shortening) to what the response leaves, but to no less than `prompt_share` of the length;
+    then the response loses its end. Raises ModelError if the template alone leaves no room.
     """
 
     def __init__(self, tokenizer: Any, reading: Reading) -> None:
@@ -43,31 +57,82 @@ class Encoder:
         self.template = "chat" if chat else "alpaca"
         self._tokenizer = tokenizer
         self._answers = reading.answers
-        self._bos: int | None = tokenizer.bos_token_id
+        self._prompt_share = reading.prompt_share
         self._lead = self._leading_ids()
         eos = tokenizer.eos_token_id
         self._layout = ChatLayout(tokenizer) if chat else AlpacaLayout(self._default_bos(), eos)
         self.digest = self._digest()
 
-    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, Any]:
+    def __call__(self, batch: Batch) -> dict[str, Any]:
         """Encode the columns prompt, response (None: no response) and turns (JSON or None) to the columns of `Encoded`.
 
-        prompt_tokens and response_tokens count the tokens after truncation; their sum is the row's length.
+        prompt_tokens and response_tokens count the tokens that are read; their sum is the row's length. truncated tells
+        whether any were cut.
         """
-        columns = (batch["prompt"], batch["response"], batch["turns"])
-        every = self._answers == "all"
-        rows = [self._layout.pieces(build_turns(*row, all_answers=every)) for row in zip(*columns, strict=True)]
-        encoded = [self._fit(ids) for ids in self._encode(rows)]
-        responses = np.array([int(np.sum(e.spans[1::2] - e.spans[::2])) for e in encoded], np.int64)
-        return {
-            "tokens": [e.tokens for e in encoded],
-            "spans": [e.spans for e in encoded],
-            "prompt_tokens": np.array([len(e.tokens) for e in encoded], np.int64) - responses,
-            "response_tokens": responses,
-            "truncated": np.array([e.truncated for e in encoded], np.bool_),
-        }
+        rows = self._lay_out(self._turns(batch))
+        return _columns([self._fit(row, self._room(row)) for row in rows])
 
-    def _encode(self, rows: Sequence[list[Piece]]) -> list[list[tuple[Sequence[int], bool]]]:
+    def encode_pairs(self, chosen: Batch, rejected: Batch) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Encode pairs of rows that differ only in the response, as `__call__` does, each pair after the same prompt.
+
+        The prompt is shortened for the longer response.
+        """
+        sides = [self._lay_out(self._turns(side)) for side in (chosen, rejected)]
+        rooms = [min(map(self._room, pair)) for pair in zip(*sides, strict=True)]
+        first, second = ([self._fit(row, room) for row, room in zip(side, rooms, strict=True)] for side in sides)
+        return _columns(first), _columns(second)
+
+    def encode_prompts(self, batch: Batch, room: int) -> list[NDArray[np.uint32]]:
+        """Encode the prompts of these rows by themselves, up to where the response begins.
+
+        So they are the same with any response and with none. A longer prompt is shortened to `room` tokens, or to
+        `max_length` if that is less.
+        """
+        room = min(room, self.max_length)
+        turns = [[turn._replace(is_response=False) for turn in split_answer(row)[0]] for row in self._turns(batch)]
+        return [_tokens(self._shorten(row, room, room)) for row in self._lay_out(turns)]
+
+    def _turns(self, batch: Batch) -> list[list[Turn]]:
+        columns = (batch["prompt"], batch["response"], batch["turns"])
+        return [build_turns(*row, all_answers=self._answers == "all") for row in zip(*columns, strict=True)]
+
+    def _lay_out(self, rows: Sequence[Sequence[Turn]]) -> list[Laid]:
+        """Lay out rows and tokenise them, in two tokenizer calls for the whole batch."""
+        tokenised = self._encode([self._layout.pieces(row) for row in rows])
+        return [Laid(*split_answer(row), *split_response(pieces)) for row, pieces in zip(rows, tokenised, strict=True)]
+
+    def _room(self, row: Laid) -> int:
+        """Return how many tokens the prompt may take: what the response leaves, and at least its share."""
+        return max(self.max_length - count_tokens(row.response), int(self._prompt_share * self.max_length))
+
+    def _fit(self, row: Laid, room: int) -> Encoded:
+        prompt = self._shorten(row, room, self.max_length - bool(row.response))
+        tokens = _tokens([*prompt, *row.response])[: self.max_length]
+        whole, read = (_response_mask([*part, *row.response]) for part in (row.prompt, prompt))
+        read = read[: self.max_length]
+        edges = np.flatnonzero(np.diff(read, prepend=False, append=False))
+        cut = len(whole) - len(read)
+        response_cut = int(whole.sum() - read.sum())
+        return Encoded(tokens, edges.astype(np.int32), cut - response_cut, response_cut)
+
+    def _shorten(self, row: Laid, room: int, limit: int) -> Pieces:
+        """Return the prompt in `room` tokens, or in as many as the template alone takes, up to `limit`."""
+        if count_tokens(row.prompt) <= room:
+            return row.prompt
+
+        def lay_out(context: Sequence[Turn]) -> Pieces:
+            return split_response(self._encode([self._layout.pieces([*context, *row.answer])])[0])[0]
+
+        prompt = shorten(row.context, row.prompt, room, lay_out)
+        if count_tokens(prompt) > limit:
+            raise ModelError(
+                f"The template alone takes {count_tokens(prompt)} tokens, and of max_length {self.max_length} only "
+                f"{limit} are left for a prompt. Raise max_length, generate fewer tokens, or choose a model that reads "
+                "more."
+            )
+        return prompt
+
+    def _encode(self, rows: Sequence[list[Piece]]) -> list[Pieces]:
         """Return ids and response flag of every piece of every row, in two tokenizer calls for the whole batch."""
         texts: dict[tuple[bool, bool], list[str]] = {}
         for pieces in rows:
@@ -104,19 +169,8 @@ class Encoder:
     def _default_bos(self) -> int | None:
         """Return the BOS token if this tokenizer puts one before a text, else None."""
         ids = self._tokenizer("x")["input_ids"]
-        return self._bos if ids and ids[0] == self._bos else None
-
-    def _fit(self, pieces: list[tuple[Sequence[int], bool]]) -> Encoded:
-        tokens = np.concatenate([np.asarray(ids, np.uint32) for ids, _ in pieces])
-        is_response = np.concatenate([np.full(len(ids), mark) for ids, mark in pieces])
-        start, stop = truncation_window(is_response, self.max_length)
-        keep = np.arange(start, stop)
-        if start > 0 and tokens[0] == self._bos:
-            keep[0] = 0  # BOS replaces the first prompt token that is kept
-        is_response = is_response[keep]
-        is_response[0] = False  # no token before it, so nothing predicts it
-        edges = np.flatnonzero(np.diff(is_response, prepend=False, append=False))
-        return Encoded(tokens[keep], edges.astype(np.int32), stop - start < len(tokens))
+        bos: int | None = self._tokenizer.bos_token_id
+        return bos if ids and ids[0] == bos else None
 
     def _digest(self) -> str:
         """Return a hash of everything in tokenizer, template and reading that affects the tokens."""
@@ -126,7 +180,8 @@ class Encoder:
                 rules.pop(setting, None)
         else:
             rules = [type(self._tokenizer).__name__, self._tokenizer.get_vocab()]
-        view = [FORMAT, self.template, self._layout.key_text, self._answers, self.max_length, self._lead, rules]
+        reading = [self._answers, self.max_length, self._prompt_share]
+        view = [FORMAT, self.template, self._layout.key_text, *reading, self._lead, rules]
         return hashlib.sha256(json.dumps(view, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -168,13 +223,39 @@ def build_turns(prompt: str, response: str | None, turns: str | None, *, all_ans
     return [turn._replace(is_response=n in response_turns) for n, turn in enumerate(parsed[: answers[-1] + 1])]
 
 
-def truncation_window(is_response: BoolArray, size: int) -> tuple[int, int]:
-    """Return the [start, stop) tokens to keep, at most `size` of them.
+def split_answer(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]:
+    """Split the turns of a row before its response, which is the last turn if there is one."""
+    size = len(turns) - (len(turns) > 0 and turns[-1].is_response)
+    return drop_blank_answers(turns[:size]), turns[size:]
 
-    This is the end of the row; or less of it, if the last response span and one token before it do not fit.
-    """
-    stop = len(is_response)
-    if stop > size and is_response.any():
-        last = int(np.flatnonzero(np.diff(is_response, prepend=False) & is_response)[-1])  # start of the last span
-        stop = min(stop, max(last - 1, 0) + size)
-    return max(0, stop - size), stop
+
+def split_response(pieces: Pieces) -> tuple[Pieces, Pieces]:
+    """Split the pieces of a row before the last response."""
+    response = list(takewhile(lambda piece: piece[1], reversed(pieces)))
+    return pieces[: len(pieces) - len(response)], response[::-1]
+
+
+def _columns(rows: Sequence[Encoded]) -> dict[str, Any]:
+    """Return rows as columns, with the counts that are stored."""
+    cut = np.array([(row.prompt_cut, row.response_cut) for row in rows], np.int64).reshape(-1, 2)
+    responses = np.array([int(np.sum(row.spans[1::2] - row.spans[::2])) for row in rows], np.int64)
+    return {
+        "tokens": [row.tokens for row in rows],
+        "spans": [row.spans for row in rows],
+        "prompt_tokens": np.array([len(row.tokens) for row in rows], np.int64) - responses,
+        "response_tokens": responses,
+        "prompt_cut": cut[:, 0],
+        "response_cut": cut[:, 1],
+        "truncated": cut.any(axis=1),
+    }
+
+
+def _tokens(pieces: Pieces) -> NDArray[np.uint32]:
+    return np.concatenate([np.empty(0, np.uint32), *(np.asarray(ids, np.uint32) for ids, _ in pieces)])
+
+
+def _response_mask(pieces: Pieces) -> BoolArray:
+    """Return (T,) which tokens belong to a response; the first never does, because nothing predicts it."""
+    mask = np.repeat(np.array([mark for _, mark in pieces], np.bool_), [len(ids) for ids, _ in pieces])
+    mask[:1] = False
+    return mask

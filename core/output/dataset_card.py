@@ -108,7 +108,7 @@ def _model(manifest: Manifest) -> str:
     model, reading = manifest.model, manifest.recipe.get("reading", {})
     if model is None:
         return "none: the method needs none"
-    how = _format_values({k: reading[k] for k in ("template", "answers", "max_length") if k in reading})
+    how = _format_values({k: reading[k] for k in ("template", "answers", "max_length", "prompt_share") if k in reading})
     return f"{_code(model.name)}, revision {_code(model.revision)} ({how})"
 
 

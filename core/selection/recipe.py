@@ -77,6 +77,7 @@ class ReadingPart(StrictModel):
     template: Literal["auto", "chat", "alpaca"] = "auto"
     answers: Literal["last", "all"] = "last"
     max_length: int = Field(default=2048, ge=16, le=1_000_000)
+    prompt_share: float = Field(default=0.5, ge=0, le=0.9)
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
 

@@ -97,6 +97,7 @@ def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
     columns = {
         "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
         "response_tokens": pool.rows["response_chars"].to_numpy().astype(np.int64) // 4,
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(n, np.int64)),
         "truncated": np.zeros(n, np.bool_),
         "nll": nll.astype(np.float32),
         "entropy": entropy.astype(np.float32),
@@ -147,6 +148,7 @@ def store_run(
     tokens = {
         "prompt_tokens": pool.rows["prompt_chars"].to_numpy().astype(np.int64) // 4,
         "response_tokens": pool.rows["response_chars"].to_numpy().astype(np.int64) // 4,
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(len(pool), np.int64)),
         "truncated": np.zeros(len(pool), np.bool_),
     }
     finished = Run(

@@ -34,7 +34,15 @@ def flat(columns):
 
 
 def target_summary(name, **more):
-    about = {"name": name, "pairs": 11, "unused": 1, "available": 40, "truncated": 0, "subtasks": {"all pairs": 10}}
+    about = {
+        "name": name,
+        "pairs": 11,
+        "unused": 1,
+        "available": 40,
+        "prompt_cut": 0,
+        "answer_cut": 0,
+        "subtasks": {"all pairs": 10},
+    }
     about |= {"problems": {"chosen equals rejected": 2}, "shared_pairs": 3, "shared_rows": 4}
     return about | {"accuracy": [0.5, 0.6, 0.7], "margin_accuracy": [0.4, None]} | more
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from core.errors import ModelError
-from core.models.batching import batch_cost, extract_prompt, plan_batches, run_batches, truncate_prompt
+from core.models.batching import batch_cost, plan_batches, read_prompts, run_batches
 from core.models.chat_layout import ChatLayout, Turn
 from core.models.loading import Model
 from core.schema import IntArray
@@ -37,8 +37,8 @@ class GreedyContinuation:
     """Continues prompts under one model state; stateless between calls."""
 
     def __init__(self, model: Model, *, new_tokens: int = 32, batch_tokens: int | None = None) -> None:
-        self._room = model.max_length - new_tokens
-        if new_tokens < 1 or self._room < MIN_PROMPT_TOKENS:
+        self.room = model.max_length - new_tokens  # tokens that a prompt may have
+        if new_tokens < 1 or self.room < MIN_PROMPT_TOKENS:
             raise ModelError(
                 f"A continuation of {new_tokens} tokens is asked for, and model {model.ref.name!r} reads at most "
                 f"{model.max_length} with its prompt. Set new_tokens to between 1 and "
@@ -53,13 +53,13 @@ class GreedyContinuation:
         self.can_batch = can_batch_rows(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-        """Continue the prompts of the columns tokens and spans of `core.models.encoder.Encoder`; return `columns`.
+        """Continue the prompts of the column tokens (`Encoder.encode_prompts`); return `columns`.
 
         confidence: (N,) float32, NaN for a row without a prompt. continued: (N,) int64, the tokens it is averaged over.
-        Rows stay in order. An overlong prompt loses its beginning but keeps a leading BOS. Raises ModelError if a row
-        does not fit into memory by itself.
+        Rows stay in order. Raises ModelError if a prompt has more than `room` tokens, or does not fit into memory by
+        itself.
         """
-        prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
+        prompts = read_prompts(batch["tokens"], self.room)
         lengths = np.array([len(p) for p in prompts], np.int64)
         confidence = np.full(len(prompts), np.nan, np.float32)
         continued = np.zeros(len(prompts), np.int64)
@@ -67,9 +67,6 @@ class GreedyContinuation:
         for rows, (mean, count) in run_batches(self._plan(lengths), work, self.model, name, lengths):
             confidence[rows], continued[rows] = np.exp(mean), count
         return {"confidence": confidence, "continued": continued}
-
-    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> IntArray:
-        return truncate_prompt(extract_prompt(tokens, spans), self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Split the rows that have a prompt into batches, longest first."""

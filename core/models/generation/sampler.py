@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.errors import ModelError
-from core.models.batching import batch_cost, extract_prompt, plan_batches, run_batches, truncate_prompt
+from core.models.batching import batch_cost, plan_batches, read_prompts, run_batches
 from core.models.generation import greedy
 from core.models.generation.answers import ANSWER_COLUMNS, LENGTH, STOP, SamplingSettings, missing_answers
 from core.models.generation.top_p import TopPProcessor
@@ -37,8 +37,8 @@ class Sampler:
     columns = ANSWER_COLUMNS
 
     def __init__(self, model: Model, settings: SamplingSettings, *, batch_tokens: int | None = None) -> None:
-        self._room = model.max_length - settings.max_new_tokens
-        if self._room < greedy.MIN_PROMPT_TOKENS:
+        self.room = model.max_length - settings.max_new_tokens  # tokens that a prompt may have
+        if self.room < greedy.MIN_PROMPT_TOKENS:
             raise ModelError(
                 f"Answers of {settings.max_new_tokens} tokens are asked for, and model {model.ref.name!r} reads at "
                 f"most {model.max_length} with the prompt. Set max_new_tokens to "
@@ -52,13 +52,14 @@ class Sampler:
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)
 
     def __call__(self, batch: Mapping[str, Any], progress: Progress = ignore_progress) -> dict[str, list[list[Any]]]:
-        """Sample K answers for each row of the columns tokens, spans (of `core.models.encoder.Encoder`) and ids.
+        """Sample K answers to each prompt of the columns tokens (`Encoder.encode_prompts`) and ids.
 
         `ids` are the rows' own text ids. Returns `columns`, in the same row order. A row without a prompt has K nulls.
-        An overlong prompt loses its beginning but keeps a leading BOS. `progress` counts answers. Raises ModelError if
-        a row does not fit into memory by itself.
+        `progress` counts answers. Raises ModelError if a prompt has more than `room` tokens, or does not fit into
+        memory by itself.
         """
-        prompts = [self._prompt(*row) for row in zip(batch["tokens"], batch["spans"], strict=True)]
+        limit = self.settings.prompt_tokens
+        prompts = read_prompts([tokens[:limit] for tokens in batch["tokens"]], self.room)
         k = self.settings.answers
         keys, columns = self.settings.random_streams(batch["ids"]), missing_answers(len(prompts), k)
         lengths = np.array([len(p) for p in prompts], np.int64)
@@ -72,11 +73,6 @@ class Sampler:
             done += len(rows) * k
             progress(done, total)
         return columns
-
-    def _prompt(self, tokens: NDArray[Any], spans: NDArray[Any]) -> IntArray:
-        """Return the tokens before the last response; only the first of them if a limit is set."""
-        given = extract_prompt(tokens, spans)[: self.settings.prompt_tokens]
-        return truncate_prompt(given, self._room, self.model.tokenizer.bos_token_id)
 
     def _plan(self, lengths: IntArray) -> list[IntArray]:
         """Split the rows that have a prompt into batches, longest first; each row counts K times."""

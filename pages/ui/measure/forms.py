@@ -27,6 +27,7 @@ LABELS = {
     "template": "Prompt template",
     "answers": "Response",
     "max_length": "Longest row, in tokens",
+    "prompt_share": "Prompt keeps at least",
     "dtype": "Arithmetic",
 }
 WORDS = {
@@ -185,7 +186,7 @@ def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
 def reading() -> None:
     """Draw how the model reads a row, and the seed of every random choice."""
     now, hints = state.settings().reading, get_type_hints(Reading)
-    with st.grid(COLUMNS + 1, min_column_width=130):
+    with st.grid(COLUMNS + 2, min_column_width=130):
         for name in ("template", "answers", "dtype"):
             _reading_choice(name, get_args(hints[name]), getattr(now, name))
         st.number_input(
@@ -193,8 +194,16 @@ def reading() -> None:
             min_value=16,
             max_value=1_000_000,
             step=256,
-            help="A longer row loses the beginning of its prompt, never its response; such rows are counted.",
+            help="A longer row is cut, and counted: its prompt loses its oldest words, its response its end.",
             **state.bind("form.max_length", now.max_length, partial(_set_reading, "max_length")),
+        )
+        st.number_input(
+            LABELS["prompt_share"],
+            min_value=0.0,
+            max_value=0.9,
+            step=0.1,
+            help="Share of the longest row that a prompt keeps where prompt and response do not fit together.",
+            **state.bind("form.prompt_share", now.prompt_share, partial(_set_reading, "prompt_share")),
         )
         _seed_input()
 

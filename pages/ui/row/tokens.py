@@ -57,7 +57,9 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
         return
     views = load_views(source, row.index)
     if views is not None:
-        _draw_strip(views, key, cut=bool(cached.measurements(source.run).columns["truncated"][row.index]))
+        columns = cached.measurements(source.run).columns
+        cut = {side: int(columns[f"{side}_cut"][row.index]) for side in ("prompt", "response")}
+        _draw_strip(views, key, cut=cut)
         return
     job = _find_job(source, row.index)
     if job is not None and job.live:
@@ -115,7 +117,7 @@ def _show_progress(job_id: str) -> None:
 # The strip
 
 
-def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
+def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: Mapping[str, int]) -> None:
     base = views[BASE]
     if not len(base):
         st.caption("There is no response to read token by token.")
@@ -129,13 +131,14 @@ def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: bool) -> None:
     st.caption(summary(views, what, cut=cut))
 
 
-def summary(views: Mapping[str, TokenView], what: str, *, cut: bool) -> str:
-    """Return means, and what is not shown, in one line. `cut`: whether the row was too long for the model."""
+def summary(views: Mapping[str, TokenView], what: str, *, cut: Mapping[str, int]) -> str:
+    """Return means, and what is not shown, in one line. `cut`: tokens of each side that the model did not read."""
     means = view_means({name: [view] for name, view in views.items()})[0]
     after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
     parts = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
     if len(views[BASE]) > MAX_TOKENS:
         parts.append(f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown")
-    if cut:
-        parts.append("the row is longer than the model reads, and was cut for it")
+    parts += [
+        f"{tokens:,} tokens of the {side} did not fit and were not read" for side, tokens in cut.items() if tokens
+    ]
     return " · ".join(parts) + "."

@@ -15,6 +15,7 @@ import pytest
 from core.algorithms.answer_geometry import compute_geometry
 from core.algorithms.greedy_coverage import coverage_order
 from core.cli.reports import run_facts
+from core.columns import SHARED_SIGNALS
 from core.errors import MethodError, ModelError, WorkspaceError
 from core.measurement import stages as passes
 from core.measurement.lookup import find_run, fits
@@ -81,7 +82,7 @@ def assert_same_columns(a, b):
 def test_entropy_shift_measures_both_states_of_the_model(pool_file, workspace, reading):
     run = run_on(pool_file, workspace, reading)
     columns = load_measured(run).columns
-    assert set(columns) == {"prompt_tokens", "response_tokens", "truncated", "nll", "entropy", "nll_cal", "entropy_cal"}
+    assert set(columns) == {*SHARED_SIGNALS["tokens"], "nll", "entropy", "nll_cal", "entropy_cal"}
     assert all(np.isfinite(columns[name]).all() for name in ("nll", "entropy", "nll_cal", "entropy_cal"))
     assert (columns["nll_cal"] < columns["nll"]).mean() > 0.9  # it was trained on a fifth of these rows
     assert run.summary["rounds"][0]["rows"] == 48

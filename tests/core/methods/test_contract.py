@@ -44,7 +44,12 @@ def some_pool(seed: int = 0) -> Measured:
     tokens[NO_RESPONSE] = 0
     for values in columns.values():
         values[NO_RESPONSE + NOT_MEASURED] = np.nan
-    columns |= {"prompt_tokens": np.full(N, 7), "response_tokens": tokens, "truncated": np.zeros(N, bool)}
+    columns |= {
+        "prompt_tokens": np.full(N, 7),
+        "response_tokens": tokens,
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(N, np.int64)),
+        "truncated": np.zeros(N, bool),
+    }
     columns["task_code"] = np.where(np.isin(np.arange(N), NOT_MEASURED), -1, np.arange(N) % TASKS)
     columns["confidence"] = np.where(np.arange(N) % 3 == 0, rng.uniform(0.1, 0.9, N), np.nan).astype(np.float32)
     states = some_active_neurons(rng, np.setdiff1d(np.arange(N), NO_RESPONSE + NOT_MEASURED))

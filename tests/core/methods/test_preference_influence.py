@@ -17,7 +17,11 @@ def measured():
     """Return five rows; the last has no response. help has two sub-tasks, safe one."""
     rose = np.array([[0.1, 0.2, 0.9], [0.5, -0.9, 0.1], [0.3, 0.4, -0.2], [-0.4, 0.45, 0.3], [np.nan] * 3], np.float32)
     tokens = {"prompt_tokens": np.full(5, 3), "response_tokens": np.array([4, 4, 4, 4, 0])}
-    columns = tokens | {"truncated": np.zeros(5, bool), "nll_adapted": np.ones(5, np.float32)}
+    columns = tokens | {
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(5, np.int64)),
+        "truncated": np.zeros(5, bool),
+        "nll_adapted": np.ones(5, np.float32),
+    }
     influences = Influences({"help": ("facts", "style"), "safe": ("all pairs",)}, rose, -rose)
     return Measured("some", columns, {"influences": influences})
 

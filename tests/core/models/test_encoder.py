@@ -8,8 +8,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from transformers import PreTrainedTokenizerFast
 
 from core.errors import ModelError
-from core.models.encoder import Encoder, truncation_window
+from core.models.encoder import Encoder
 from core.schema import Reading
+from tests.core.conftest import CHATML
 
 ALPACA = (
     "<s>Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -223,51 +224,190 @@ def test_a_response_that_would_merge_with_the_previous_line_end_loses_nothing(sp
 
 # --- too long
 
-
-def marks(text):
-    """Convert '..RR' to flags: R is response."""
-    return np.array([c == "R" for c in text])
-
-
-@pytest.mark.parametrize(
-    ("row", "size", "window"),
-    [
-        ("....RR", 6, (0, 6)),
-        ("....RR", 5, (1, 6)),  # the prompt loses its beginning
-        ("....RR", 3, (3, 6)),  # down to the token that predicts the response
-        ("....RR", 2, (3, 5)),  # then the response loses its end
-        ("......", 4, (2, 6)),
-        ("..RR..RR", 4, (4, 8)),
-        ("..RR..RRRRR", 4, (5, 9)),  # the beginning of the last response is kept
-        ("RRRR", 2, (0, 2)),
-    ],
+SMOLLM2 = (  # opens each turn with the token that is also BOS, and puts a system turn first if there is none
+    "{% for m in messages %}{% if loop.first and messages[0].role != 'system' %}"
+    "<|im_start|>system\nYou are a helpful AI assistant<|im_end|>\n{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 )
-def test_truncation_keeps_the_end_of_the_prompt_and_the_beginning_of_the_response(row, size, window):
-    assert truncation_window(marks(row), size) == window
+LLAMA_3 = (
+    "{% for m in messages %}{% if loop.first %}<s>{% endif %}"
+    "<|im_start|>{{ m.role }}<|im_end|>\n\n{{ m.content | trim }}</s>{% endfor %}"
+)
+TEMPLATES = {
+    "alpaca": None,
+    "chatml": CHATML,
+    "smollm2": SMOLLM2,
+    "llama 2": LLAMA_2,
+    "llama 3": LLAMA_3,
+    "strict": STRICT,
+}
+TALK = [
+    ("system", "Be brief and kind"),
+    ("user", "What is the capital of France, and what of Spain?"),
+    ("assistant", "Paris, and Madrid"),
+    ("user", "Add two and three, then say 中文字符 in one word: x" + "x" * 40),
+]
+
+
+def with_template(tokenizer, name):
+    tokenizer.chat_template = TEMPLATES[name]
+    if name == "smollm2":
+        tokenizer.bos_token = "<|im_start|>"
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+    return tokenizer
+
+
+def layout_of(tokenizer, talk, response="fine"):
+    """Return the text of a whole row, as one that fits is laid out."""
+    turns = [*talk, ("assistant", response)]
+    return tokenizer.decode(encode(Encoder(tokenizer, Reading()), response=response, turns=turns)["tokens"])
+
+
+def shorter_talks(talk):
+    """Yield the talks that are allowed in place of `talk`: older turns gone or begun later, then the two that stay."""
+    system, older, last = talk[:1], talk[1:-1], talk[-1]
+    for gone, (role, content) in enumerate(older):
+        for start in range(len(content)):
+            yield [*system, (role, content[start:].lstrip()), *older[gone + 1 :], last]
+    for stop in range(len(system[0][1]) + 1):
+        for start in range(len(last[1]) + 1):
+            yield [("system", system[0][1][:stop]), (last[0], last[1][start:].lstrip())]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_prompt_of_any_length_is_the_whole_layout_of_a_shorter_conversation(tokenizer, name):
+    with_template(tokenizer, name)
+    turns = [*TALK, ("assistant", "fine")]
+    whole = encode(Encoder(tokenizer, Reading(prompt_share=0.9)), response="fine", turns=turns)
+    shortest = encode(Encoder(tokenizer, Reading()), response="fine", turns=[("system", ""), ("user", ""), turns[-1]])
+    allowed = {layout_of(tokenizer, talk) for talk in shorter_talks(TALK)}
+    lengths = range(len(shortest["tokens"]), len(whole["tokens"]))
+    assert len(lengths) > 40
+    for length in lengths:
+        row = encode(Encoder(tokenizer, Reading(max_length=length)), response="fine", turns=turns)
+        assert read(tokenizer, row)[1] == read(tokenizer, whole)[1]  # the response is whole
+        assert tokenizer.decode(row["tokens"]) in allowed
+        assert length - 35 < len(row["tokens"]) <= length  # a word of up to 16 characters from both turns
+        assert (row["prompt_cut"], row["response_cut"]) == (len(whole["tokens"]) - len(row["tokens"]), 0)
+    with pytest.raises(ModelError, match=r"template alone takes \d+ tokens, and of max_length 12 only 11 are left"):
+        encode(Encoder(tokenizer, Reading(max_length=12)), response="fine", turns=turns)
+
+
+def test_a_cut_prompt_opens_no_turn_without_a_role_where_bos_opens_turns(tokenizer):
+    with_template(tokenizer, "smollm2")
+    for length in range(80, 250, 7):
+        row = encode(Encoder(tokenizer, Reading(max_length=length)), prompt="one two three " * 60, response="hi")
+        text = tokenizer.decode(row["tokens"])
+        assert text.split("<|im_start|>")[0] == "" and row["truncated"]
+        assert [turn.split("\n")[0] for turn in text.split("<|im_start|>")[1:]] == ["system", "user", "assistant"]
+
+
+def test_whole_turns_go_before_words_of_the_last_one_and_the_system_turn_stays(chat_tokenizer):
+    talk = [("system", "S" * 30), *[("user", "old " * 20), ("assistant", "older " * 20)] * 3, ("user", "new " * 20)]
+    row = encode(Encoder(chat_tokenizer, Reading(max_length=200)), response="hi", turns=[*talk, ("assistant", "hi")])
+    text = chat_tokenizer.decode(row["tokens"])
+    assert text.startswith(f"<|im_start|>system\n{'S' * 30}<|im_end|>") and f"user\n{('new ' * 20).strip()}<" in text
+    assert 0 < text.count("old") < 123
 
 
 @pytest.mark.parametrize("template", ["alpaca", "chat"])
-def test_an_overlong_prompt_loses_its_beginning_and_the_response_is_complete(chat_tokenizer, template):
-    reading = Reading(template=template)
-    whole = encode(Encoder(chat_tokenizer, reading), prompt="word " * 50, response="hi")
-    row = encode(Encoder(chat_tokenizer, Reading(template=template, max_length=60)), "word " * 50, "hi")
-    assert len(row["tokens"]) == 60 and row["truncated"] and not whole["truncated"]
-    assert row["response_tokens"] == whole["response_tokens"]
-    np.testing.assert_array_equal(row["tokens"][1:], whole["tokens"][-59:])
-    first = whole["tokens"][0] if template == "alpaca" else whole["tokens"][-60]
-    assert row["tokens"][0] == first  # BOS is kept if there is one
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_where_both_are_long_the_prompt_gets_its_share_and_the_response_the_rest(chat_tokenizer, template, share):
+    prompt, response, length = "word " * 300, "and " * 300, 400
+    reading = Reading(template=template, max_length=length, prompt_share=share)
+    row = encode(Encoder(chat_tokenizer, reading), prompt, response)
+    whole = encode(Encoder(chat_tokenizer, Reading(template=template, max_length=9999)), prompt, response)
+    empty = encode(Encoder(chat_tokenizer, reading), "", None)
+    assert len(row["tokens"]) == length and len(row["spans"]) == 2
+    expected = max(share * length, empty["prompt_tokens"])
+    assert expected - 6 < row["prompt_tokens"] <= expected
+    for side in ("prompt", "response"):
+        assert row[f"{side}_tokens"] + row[f"{side}_cut"] == whole[f"{side}_tokens"]
 
 
-def test_a_response_that_does_not_fit_loses_its_end_and_is_flagged(tokenizer):
-    row = encode(Encoder(tokenizer, Reading(max_length=10)), response="The capital of France is Paris.")
-    assert row["truncated"] and row["spans"].tolist() == [1, 10] and row["prompt_tokens"] == 1
-    assert tokenizer.decode(row["tokens"]).startswith("<s>The capital of")
+@pytest.mark.parametrize(("prompt", "response", "cut"), [(10, 300, "response"), (300, 10, "prompt")])
+def test_only_the_longer_side_is_cut_where_the_other_is_within_its_share(chat_tokenizer, prompt, response, cut):
+    row = encode(Encoder(chat_tokenizer, Reading(max_length=400)), "word " * prompt, "and " * response)
+    assert row["truncated"] and row[f"{cut}_cut"] > 0
+    assert [row["prompt_cut"], row["response_cut"]].count(0) == 1 and 395 < len(row["tokens"]) <= 400
+
+
+def test_a_row_that_just_fits_is_not_cut(chat_tokenizer):
+    whole = encode(Encoder(chat_tokenizer, Reading()), "word " * 30, "and " * 30)
+    row = encode(Encoder(chat_tokenizer, Reading(max_length=len(whole["tokens"]))), "word " * 30, "and " * 30)
+    np.testing.assert_array_equal(row["tokens"], whole["tokens"])
+    assert not row["truncated"] and row["prompt_cut"] == row["response_cut"] == 0
+    shorter = encode(Encoder(chat_tokenizer, Reading(max_length=len(whole["tokens"]) - 1)), "word " * 30, "and " * 30)
+    assert shorter["truncated"]
+
+
+def test_earlier_responses_are_dropped_with_their_turns(chat_tokenizer):
+    turns = [("user", "a " * 40), ("assistant", "b " * 40), ("user", "c " * 40), ("assistant", "d " * 40)]
+    whole = encode(Encoder(chat_tokenizer, Reading(answers="all")), response="x", turns=turns)
+    row = encode(Encoder(chat_tokenizer, Reading(answers="all", max_length=200)), response="x", turns=turns)
+    text, responses = read(chat_tokenizer, row)
+    assert "a a" not in text and responses[0].strip("b <|im_end>") == "" and responses[1].startswith("d d")
+    assert 0 < row["response_cut"] < whole["response_tokens"]
+    for side in ("prompt", "response"):
+        assert row[f"{side}_tokens"] + row[f"{side}_cut"] == whole[f"{side}_tokens"]
+
+
+# --- prompts by themselves, and pairs
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@pytest.mark.parametrize("answers", ["last", "all"])
+def test_a_prompt_by_itself_is_the_same_with_any_response_and_none(tokenizer, name, answers):
+    with_template(tokenizer, name)
+    encoder = Encoder(tokenizer, Reading(max_length=160, answers=answers))
+    talks = [None, *([*TALK, ("assistant", r)] for r in ("fine", "word " * 500)), TALK, [*TALK, ("assistant", " ")]]
+    turns = [talk and json.dumps([{"role": r, "content": c} for r, c in talk]) for talk in talks]
+    responses = ["so", "fine", "word " * 500, None, None]
+    batch = {"prompt": ["word " * 100] * 5, "response": responses, "turns": turns}
+    for room in (160, 100, 4000):
+        own, *same = encoder.encode_prompts(batch, room)
+        assert min(room, 160) - 18 < len(own) <= min(room, 160)
+        assert all(np.array_equal(prompt, same[0]) for prompt in same)
+        (without,) = encoder.encode_prompts({"prompt": ["word " * 100], "response": [None], "turns": [None]}, room)
+        np.testing.assert_array_equal(own, without)
+
+
+def test_a_prompt_that_fits_is_that_of_its_row(chat_tokenizer):
+    encoder = Encoder(chat_tokenizer, Reading())
+    (prompt,) = encoder.encode_prompts({"prompt": ["Say hi."], "response": ["hi"], "turns": [None]}, 500)
+    row = encode(encoder)
+    np.testing.assert_array_equal(prompt, row["tokens"][: row["spans"][0]])
+
+
+def test_a_template_that_leaves_no_room_for_what_is_generated_is_an_error(tokenizer):
+    with pytest.raises(ModelError, match=r"only 20 are left for a prompt\. Raise max_length, generate fewer"):
+        Encoder(tokenizer, Reading()).encode_prompts({"prompt": ["a b"], "response": [None], "turns": [None]}, 20)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_both_answers_of_a_pair_are_read_after_the_same_prompt(tokenizer, name):
+    with_template(tokenizer, name)
+    encoder = Encoder(tokenizer, Reading(max_length=200))
+    prompts, lengths = ["word " * 90, "Say hi.", "word " * 90], [(5, 60), (400, 5), (5, None)]
+    sides = [
+        {"prompt": prompts, "response": [n and "and " * n for n in side], "turns": [None] * 3}
+        for side in zip(*lengths, strict=True)
+    ]
+    chosen, rejected = encoder.encode_pairs(*sides)
+    for j in range(3):
+        before = [
+            side["tokens"][j][: side["spans"][j][0] if len(side["spans"][j]) else None] for side in (chosen, rejected)
+        ]
+        np.testing.assert_array_equal(*before)
+    assert chosen["prompt_cut"].tolist() == rejected["prompt_cut"].tolist()
+    assert chosen["prompt_cut"][0] > 0 == chosen["prompt_cut"][1]
+    assert chosen["response_cut"][1] > 0 and rejected["response_cut"][1] == 0
 
 
 def test_the_model_s_limit_applies_if_it_is_lower(tokenizer):
-    tokenizer.model_max_length = 40
+    tokenizer.model_max_length = 140
     encoder = Encoder(tokenizer, Reading(max_length=2048))
-    assert encoder.max_length == 40 and len(encode(encoder, prompt="word " * 50)["tokens"]) == 40
+    assert encoder.max_length == 140 and 135 < len(encode(encoder, prompt="word " * 50)["tokens"]) <= 140
 
 
 # --- batches and content keys
@@ -294,12 +434,13 @@ def test_the_digest_changes_exactly_with_what_affects_the_tokens(tokenizer):
     digest = Encoder(tokenizer, Reading()).digest
     tokenizer("x", truncation=True, max_length=3)  # changes the tokenizer's state, but not the digest
     assert Encoder(tokenizer, Reading(model="other", device="cpu")).digest == digest
-    others = [Encoder(tokenizer, Reading(**{k: v})).digest for k, v in {"answers": "all", "max_length": 99}.items()]
+    settings = {"answers": "all", "max_length": 99, "prompt_share": 0.4}
+    others = [Encoder(tokenizer, Reading(**{k: v})).digest for k, v in settings.items()]
     tokenizer.chat_template = "{{ messages[-1].content }}"
     others.append(Encoder(tokenizer, Reading()).digest)
     tokenizer.add_tokens(["capital"])
     others.append(Encoder(tokenizer, Reading()).digest)
-    assert len({digest, *others}) == 5
+    assert len({digest, *others}) == 6
 
 
 def test_a_first_token_is_never_part_of_the_response_as_nothing_predicts_it(tokenizer):

@@ -23,7 +23,12 @@ def pool():
 
 @pytest.fixture
 def measured(pool):
-    counts = {"prompt_tokens": np.full(6, 3), "response_tokens": LENGTHS, "truncated": np.zeros(6, bool)}
+    counts = {
+        "prompt_tokens": np.full(6, 3),
+        "response_tokens": LENGTHS,
+        **dict.fromkeys(("prompt_cut", "response_cut"), np.zeros(6, np.int64)),
+        "truncated": np.zeros(6, bool),
+    }
     return Measured(pool.fingerprint, counts)
 
 

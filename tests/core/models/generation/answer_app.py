@@ -68,7 +68,7 @@ class AnswerApp:
         given = SamplingSettings(max(2, n), body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
         with self.lock:  # one model, one request at a time
             sampler = Sampler(self.model, given)
-            return sampler({"tokens": [np.array(tokens)], "spans": [np.empty(0, np.int32)], "ids": ["any"]})
+            return sampler({"tokens": [np.array(tokens)], "ids": ["any"]})
 
     def endpoint(self, handler: Any) -> Any:
         async def run(request: Request) -> Response:

@@ -28,7 +28,7 @@ CLEAR = 2e-4  # minimum lead of the likeliest token, in logits, in the rows here
 def prompts(lengths=LENGTHS, seed=0):
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
-    return {"tokens": tokens, "spans": [np.empty(0, np.int32)] * len(tokens)}
+    return {"tokens": tokens}
 
 
 def pick(batch, rows):
@@ -242,11 +242,14 @@ TALKS = [
 ]
 
 
-def encoded(encoder, talk, response):
+def given(talk, response):
     all_turns = [*talk, ("assistant", response)] if response else talk
     turns = json.dumps([{"role": r, "content": c} for r, c in all_turns])
-    out = encoder({"prompt": ["x"], "response": [response], "turns": [turns]})
-    return {"tokens": out["tokens"], "spans": out["spans"]}
+    return {"prompt": ["x"], "response": [response], "turns": [turns]}
+
+
+def encoded(encoder, talk):
+    return encoder.encode_prompts(given(talk, None), 500)[0]
 
 
 @pytest.mark.parametrize("talk", TALKS)
@@ -260,76 +263,59 @@ def encoded(encoder, talk, response):
     ],
 )
 def test_the_prompt_is_the_same_with_or_without_a_response_and_ends_where_an_answer_begins(
-    model, tokenizer, template, opening, talk
+    tokenizer, template, opening, talk
 ):
     tokenizer.chat_template = template
-    encoder, continuation = Encoder(tokenizer, Reading()), GreedyContinuation(model)
-    asked, answered = encoded(encoder, talk, None), encoded(encoder, talk, "hi")
-    prompt = continuation._prompt(asked["tokens"][0], asked["spans"][0])
+    encoder = Encoder(tokenizer, Reading())
+    prompt = encoded(encoder, talk)
     assert tokenizer.decode(prompt).endswith(opening)
     assert not tokenizer.decode(prompt).endswith(opening * 2)
-    assert continuation._prompt(answered["tokens"][0], answered["spans"][0]).tolist() == prompt.tolist()
+    assert encoder.encode_prompts(given(talk, "hi"), 500)[0].tolist() == prompt.tolist()
 
 
 @pytest.mark.parametrize("template", [None, CHATML])
 def test_a_blank_last_turn_is_not_a_response(tokenizer, template):
     tokenizer.chat_template = template
     encoder = Encoder(tokenizer, Reading())
-    waiting = encoded(encoder, [("user", "A?"), ("assistant", " ")], None)
-    np.testing.assert_array_equal(waiting["tokens"][0], encoded(encoder, [("user", "A?")], None)["tokens"][0])
+    waiting = encoded(encoder, [("user", "A?"), ("assistant", " ")])
+    np.testing.assert_array_equal(waiting, encoded(encoder, [("user", "A?")]))
 
 
 def test_a_template_that_prints_no_responses_still_makes_prompts(tokenizer):
     tokenizer.chat_template = "{{ messages[0].content }}{% if add_generation_prompt %} ->{% endif %}"
-    row = encoded(Encoder(tokenizer, Reading()), [("user", "A?")], None)
-    assert tokenizer.decode(row["tokens"][0]) == "A? ->"
-
-
-def test_the_response_is_ignored(model):
-    batch = prompts([40])
-    row = batch["tokens"][0]
-    spans = [np.array(s, np.int32) for s in ([30, 40], [5, 9, 30, 40], [])]
-    actual = GreedyContinuation(model, new_tokens=NEW)({"tokens": [row, row, row[:30]], "spans": spans})
-    np.testing.assert_allclose(actual["confidence"], actual["confidence"][2], rtol=1e-4)
+    assert tokenizer.decode(encoded(Encoder(tokenizer, Reading()), [("user", "A?")])) == "A? ->"
 
 
 def test_only_a_row_without_a_prompt_is_nan(model):
     row = prompts([12])["tokens"][0]
-    spans = [np.array(s, np.int32) for s in ([0, 12], [5, 12], [])]
-    actual = GreedyContinuation(model)({"tokens": [row, row, row[:0]], "spans": spans})
+    actual = GreedyContinuation(model)({"tokens": [row[:0], row[:5], row[:0]]})
     assert np.isnan(actual["confidence"]).tolist() == [True, False, True]
     assert (actual["continued"] == 0).tolist() == [True, False, True]
 
 
 def test_columns_are_as_declared(model):
     continuation = GreedyContinuation(model, new_tokens=2)
-    for given in (prompts(), prompts([4]), {"tokens": [], "spans": []}):
-        actual = continuation(given)
+    for batch in (prompts(), prompts([4]), {"tokens": []}):
+        actual = continuation(batch)
         assert actual.keys() == continuation.columns.keys()
         for name, kind in continuation.columns.items():
-            assert (actual[name].shape, actual[name].dtype) == ((len(given["tokens"]),), kind.to_pandas_dtype())
+            assert (actual[name].shape, actual[name].dtype) == ((len(batch["tokens"]),), kind.to_pandas_dtype())
 
 
 # --- what does not fit
 
 
-@pytest.mark.parametrize("bos", [0, None])
-def test_an_overlong_prompt_loses_its_beginning_but_keeps_a_bos(model, bos):
-    tokenizer = make_tokenizer()
-    tokenizer.bos_token = None if bos is None else "<s>"
-    tight = replace(model, tokenizer=tokenizer, max_length=40)
-    row = np.concatenate([[0], prompts([60])["tokens"][0]])
-    truncated = row[-28:] if bos is None else np.concatenate([[0], row[-27:]])
-    continuation = GreedyContinuation(tight, new_tokens=12)
-    assert continuation._prompt(row, np.empty(0, np.int32)).tolist() == truncated.tolist()
-    actual = continuation({"tokens": [row, truncated, row[:28]], "spans": [np.empty(0, np.int32)] * 3})
-    assert actual["confidence"][0] == pytest.approx(actual["confidence"][1], rel=1e-4)
+def test_a_prompt_without_room_for_its_continuation_is_refused(model):
+    continuation = GreedyContinuation(replace(model, max_length=40), new_tokens=12)
+    assert continuation.room == 28 and len(continuation(prompts([28]))["confidence"]) == 1
+    with pytest.raises(ModelError, match=r"A prompt has 29 tokens, and .* there is room for 28\."):
+        continuation(prompts([28, 29]))
 
 
-def test_a_row_as_long_as_the_context_is_continued_within_the_positions(model):
+def test_a_prompt_as_long_as_may_be_is_continued_within_the_positions(model):
     network = network_of(FAMILIES["gpt2"])  # 256 learned positions, an error beyond
     own = replace(with_ends(model, None, network), max_length=256)
-    actual = GreedyContinuation(own, new_tokens=16)(prompts([256, 240]))
+    actual = GreedyContinuation(own, new_tokens=16)(prompts([240, 200]))
     assert actual["continued"].tolist() == [16, 16]
 
 

@@ -28,11 +28,7 @@ WARM = SamplingSettings(answers=3, temperature=6.0, top_p=0.9, max_new_tokens=34
 def prompts(lengths=LENGTHS, seed=0):
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(4, 300, n).astype(np.uint32) for n in lengths]
-    return {
-        "tokens": tokens,
-        "spans": [np.empty(0, np.int32)] * len(tokens),
-        "ids": [f"row {k}" for k in range(len(tokens))],
-    }
+    return {"tokens": tokens, "ids": [f"row {k}" for k in range(len(tokens))]}
 
 
 def pick(batch, rows):
@@ -136,15 +132,11 @@ def test_another_seed_or_id_gives_other_answers_and_fewer_answers_are_the_first_
     assert len(set(expected[0])) == 3
 
 
-def test_the_response_is_ignored_and_a_row_without_a_prompt_has_no_answers(model, alone):
+def test_a_row_without_a_prompt_has_no_answers(model, alone):
     row = prompts()["tokens"][0]
-    longer = np.concatenate([row, [9, 8, 7]]).astype(np.uint32)
-    spans = [np.array(s, np.int32) for s in ([40, 43], [5, 9, 40, 43], [0, 43], [])]
-    tokens = [longer, longer, longer, row[:0]]
+    tokens = [row, row, row[:0], row[:0]]
     calls = []
-    actual = Sampler(model, WARM)(
-        {"tokens": tokens, "spans": spans, "ids": ["row 0"] * 4}, lambda *call: calls.append(call)
-    )
+    actual = Sampler(model, WARM)({"tokens": tokens, "ids": ["row 0"] * 4}, lambda *call: calls.append(call))
     assert actual["answers"] == [alone["answers"][0]] * 2 + [[None] * 3] * 2
     assert actual["ended"][2:] == actual["answer_tokens"][2:] == [[None] * 3] * 2
     assert calls[-1] == (6, 6)
@@ -159,12 +151,16 @@ def test_no_rows_give_no_answers(model):
 # --- what does not fit
 
 
-def test_a_prompt_keeps_its_first_tokens_with_a_limit_and_else_its_last(model):
-    row = np.concatenate([[0], prompts([60])["tokens"][0]]).astype(np.int64)
-    tight = replace(model, max_length=46)
-    assert Sampler(tight, WARM)._prompt(row, []).tolist() == [0, *row[-11:]]
-    assert Sampler(model, replace(WARM, prompt_tokens=20))._prompt(row, []).tolist() == row[:20].tolist()
-    assert Sampler(tight, replace(WARM, prompt_tokens=20))._prompt(row, []).tolist() == [0, *row[9:20]]
+def test_with_a_limit_a_prompt_keeps_its_first_tokens(model):
+    batch, limited = prompts([60]), replace(WARM, prompt_tokens=20)
+    first = {"tokens": [batch["tokens"][0][:20]], "ids": batch["ids"]}
+    assert Sampler(model, limited)(batch) == Sampler(model, WARM)(first) != Sampler(model, WARM)(batch)
+
+
+def test_a_prompt_without_room_for_its_answers_is_refused(model):
+    sampler = Sampler(replace(model, max_length=46), WARM)
+    with pytest.raises(ModelError, match=r"A prompt has 13 tokens, and .* there is room for 12\."):
+        sampler(prompts([sampler.room, sampler.room + 1]))
 
 
 def test_answers_that_leave_no_room_for_a_prompt_are_refused(model):
@@ -212,9 +208,11 @@ def test_nan_logits_are_an_error_and_the_model_is_left_unchanged(model):
 def test_the_embedded_model_answers_and_ends_its_answers():
     model = load_model(resolve_model(str(MODEL_PATH)), dtype="float32", device="cpu")
     questions = ["What is the capital of France?", "Add 2 and 3.", "Name a colour."]
-    batch = Encoder(model.tokenizer, Reading())({"prompt": questions, "response": [None] * 3, "turns": [None] * 3})
+    texts = {"prompt": questions, "response": [None] * 3, "turns": [None] * 3}
     settings = SamplingSettings(answers=4, temperature=0.5, max_new_tokens=80)
-    actual = Sampler(model, settings)(batch | {"ids": ["a", "b", "c"]})
+    sampler = Sampler(model, settings)
+    tokens = Encoder(model.tokenizer, Reading()).encode_prompts(texts, sampler.room)
+    actual = sampler({"tokens": tokens, "ids": ["a", "b", "c"]})
     counts = count_answers(answer_table(actual))
     assert (counts.asked, counts.missing) == (12, 0) and counts.truncated < 12
     for tokens, ended in zip(chain(*actual["answer_tokens"]), chain(*actual["ended"]), strict=True):
