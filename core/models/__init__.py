@@ -4,6 +4,7 @@ reference           Resolves a model name to files and a revision.
 loading             Loads a model, its tokenizer, and its LM head on its own.
 chat_layout         Lays a row out as text, by the chat template or in Alpaca's layout.
 encoder             Encodes rows as token ids, with the response marked.
+shortening          Shortens conversations that are too long to read.
 batching            Splits rows into batches, and halves those that do not fit into memory.
 shared_prefix       Runs a prefix that rows share only once.
 forward_pass        Measures likelihoods and embeddings of rows, with observers in the same pass.

@@ -1,7 +1,8 @@
 """Encoding of rows as token ids, with the response marked.
 
 Each piece of a row is tokenised separately, so no token spans the boundary between prompt and response, and the
-prompt's tokens are the same for any response. Control-token names in a row's own text are read as text.
+prompt's tokens are the same for any response, unless it has to be shortened for one. A model that continues or answers
+prompts reads them by themselves (`Encoder.encode_prompts`). Control-token names in a row's own text are read as text.
 """
 
 import hashlib
