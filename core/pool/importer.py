@@ -8,7 +8,8 @@
 rows.arrow and ids.arrow have batches of the same sizes, so that they can be read side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -18,9 +19,9 @@ import pyarrow as pa
 
 from core.errors import PoolError
 from core.pool.fingerprint import assign_ids, find_duplicates
-from core.pool.readers.records import Source, peek_objects
+from core.pool.readers.records import Block, Source, UnreadableRow, peek_objects
 from core.pool.schema_detection import check_fields, check_fields_exist, detect_schema
-from core.pool.validation import ROW_SCHEMA, RowValidator
+from core.pool.validation import ROW_SCHEMA, SET_ASIDE_SCHEMA, RowValidator
 from core.schema import FieldMap, Progress
 
 ID_SCHEMA = pa.schema([("id", pa.string()), ("duplicate_of", pa.int64())])
@@ -30,37 +31,61 @@ def import_pool(source: Source, fields: FieldMap | None, folder: Path, on_progre
     """Read a source into `folder` and return the content of pool.json. Raise PoolError if no row is usable."""
     first, sample = peek_objects(source)
     if not sample:
-        number = sum(len(records) for records, _ in first)
-        what = f"none of its {number:,} lines or elements is a JSON object" if number else "it holds no rows"
-        raise PoolError(f"{source.name}: {what}.")
+        raise PoolError(f"{source.name}: {_no_objects(first)}.")
+    fields = fields or _detect(source, sample)
     try:
-        fields = fields or detect_schema(sample)
         check_fields(fields, sample)
     except PoolError as error:
         raise PoolError(f"{source.name}: {error}") from error
     validator = RowValidator(fields)
     sizes = []
-    with pa.OSFile(str(folder / "rows.arrow"), "wb") as file, pa.ipc.new_file(file, ROW_SCHEMA) as writer:
+    with (
+        _writer(folder / "rows.arrow", ROW_SCHEMA) as rows,
+        _writer(folder / "set_aside.arrow", SET_ASIDE_SCHEMA) as aside,
+    ):
         for records, done in chain(first, source.blocks):
-            batch = validator.read_block(records)
-            if batch.num_rows:
-                writer.write_batch(batch)
-                sizes.append(batch.num_rows)
+            usable, unusable = validator.read_block(records)
+            if usable.num_rows:
+                rows.write_batch(usable)
+                sizes.append(usable.num_rows)
+            if unusable.num_rows:
+                aside.write_batch(unusable)
             on_progress(done, source.total)
     _check(source.name, validator)
-    keys, set_aside = validator.keys(), validator.set_aside()
+    keys = validator.keys()
     ids, notice = assign_ids(keys["own"], keys["hash"], fields.id)
     _write(folder / "ids.arrow", pa.table([ids, find_duplicates(keys["text"])], schema=ID_SCHEMA), sizes)
-    _write(folder / "set_aside.arrow", set_aside, [set_aside.num_rows])
     return {
         "fingerprint": str(validator.fingerprint),
         "name": source.name,
         "fields": asdict(fields),
         "found": list(validator.field_names),
         "rows": keys.num_rows,
-        "set_aside": set_aside.num_rows,
+        "set_aside": validator.set_aside,
         "notices": [*source.notices, *([notice] if notice else []), *validator.notices()],
     }
+
+
+def _no_objects(blocks: Sequence[Block]) -> str:
+    """Return why the first blocks of a source hold no object."""
+    records = [raw for block, _ in blocks for _, raw in block]
+    if not records:
+        return "it holds no rows"
+    if isinstance(records[0], UnreadableRow):
+        return f"it begins with no row that can be read ({records[0].reason})"
+    return f"none of its first {len(records):,} lines or elements is a JSON object"
+
+
+def _detect(source: Source, sample: Sequence[dict[str, Any]]) -> FieldMap:
+    """Return the field map of a source; for fields without names, the one that the source proposes."""
+    if source.fields is None:
+        try:
+            return detect_schema(sample)
+        except PoolError as error:
+            raise PoolError(f"{source.name}: {source.unknown or error}") from error
+    response = ", column 2 as the response" if source.fields.response else ""
+    source.notices.append(f"Without a header, column 1 is read as the prompt{response}. Map them if that is wrong.")
+    return source.fields
 
 
 def _check(name: str, validator: RowValidator) -> None:
@@ -73,9 +98,15 @@ def _check(name: str, validator: RowValidator) -> None:
         raise PoolError(f"{name}: {validator.empty_message()}")
 
 
+@contextmanager
+def _writer(path: Path, schema: pa.Schema) -> Iterator[Any]:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        yield writer
+
+
 def _write(path: Path, table: pa.Table, sizes: Sequence[int]) -> None:
     """Write an Arrow file in batches of these sizes, so that it aligns with rows.arrow row by row."""
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with _writer(path, table.schema) as writer:
         start = 0
         for size in sizes:
             for batch in table.slice(start, size).combine_chunks().to_batches():

@@ -22,6 +22,7 @@ from core.errors import PoolError, WorkspaceError
 from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.nested_fields import iter_fields
+from core.pool.readers.limits import max_row_bytes
 from core.pool.readers.sources import identify, open_source
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
@@ -29,6 +30,7 @@ from core.workspace.files import atomic_folder, disk_errors, read_json, write_at
 from core.workspace.folder import content_key
 
 DEMO = "demo"
+READING_FORMAT = 2  # of sources; a change reads every source anew, and keeps measurements of the same rows
 COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
 SLICE_ROWS = 1024  # read at a time
@@ -44,18 +46,22 @@ def load_pool(
     name: str | None = None,
     split: str | None = None,
     revision: str | None = None,
+    header: bool = True,
     on_progress: Progress = ignore_progress,
 ) -> Pool:
     """Open a path, a hub id or "demo". The first call imports it; later calls open the stored pool.
 
     `fields` overrides the detected mapping. `name`, `split` and `revision` are passed to `datasets`.
+    Without `header`, the first row of a CSV file is data, and its columns are called 1, 2, 3.
     `on_progress` counts bytes of a file, or rows. Raise PoolError with one sentence on what is wrong
     with the source.
     """
     location = str(_demo(workspace)) if source == DEMO else source
     identity = identify(location)
-    options = {"name": name, "split": split, "revision": revision}
+    options: dict[str, Any] = {"name": name, "split": split, "revision": revision}
+    options |= {} if header else {"header": header}
     spec = {"pool": FINGERPRINT_FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
+    spec |= {"reading": READING_FORMAT, "max_row": max_row_bytes()}
     folder = workspace / "pools" / content_key(spec)
     if not (folder / "pool.json").exists():
         with atomic_folder(folder) as temporary:
@@ -63,6 +69,7 @@ def load_pool(
                 document = import_pool(rows, fields, temporary, on_progress)
             shutil.rmtree(temporary / "cache", ignore_errors=True)
             document["path"] = identity.get("path")
+            document["options"] = {option: value for option, value in options.items() if value is not None}
             document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
             write_json(temporary / "pool.json", document)
     with disk_errors(folder):
@@ -86,7 +93,7 @@ def _open(folder: Path) -> Pool:
     document = read_json(folder / "pool.json")
     content, ids, set_aside = (_table(folder / f"{part}.arrow") for part in ("rows", "ids", "set_aside"))
     # The table's metadata carries the source's path and field names.
-    notes = {"path": document["path"], "found": document["found"]}
+    notes = {"path": document["path"], "found": document["found"], "options": document.get("options", {})}
     columns = {c: (ids if c in ids.column_names else content)[c] for c in COLUMNS}
     return Pool(
         fingerprint=document["fingerprint"],
@@ -117,6 +124,11 @@ def field_names(pool: Pool) -> list[str]:
     first = pool.rows["original"].slice(0, SAMPLE_ROWS).to_pylist()
     nested = dict.fromkeys(name for text in first for name, _ in iter_fields(orjson.loads(text)) if "." in name)
     return [*found, *[name for name in nested if name not in found][:MAX_NESTED]]
+
+
+def source_options(pool: Pool) -> dict[str, Any]:
+    """Return the options of `load_pool` with which its source was opened: name, split, revision, header."""
+    return dict(_notes(pool).get("options", {}))
 
 
 def open_pool(fingerprint: str, *, workspace: Path) -> Pool:

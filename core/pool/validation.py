@@ -6,12 +6,12 @@ stay in memory.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.pool.fingerprint import Fingerprint, content_hash, text_digest
 from core.pool.nested_fields import ABSENT, get_field, nested_among
@@ -22,6 +22,7 @@ from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
 MAX_SET_ASIDE_CHARS = 400  # stored of the text of a row set aside
+MAX_REASONS = 1000  # counted apart; a reason may name its row, so their number has no bound
 
 _TEXTS, _COUNTS = ("hash", "prompt", "response", "task", "turns", "original"), ("prompt_chars", "response_chars")
 ROW_SCHEMA = pa.schema({"line": pa.int64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(_COUNTS, pa.int32())})
@@ -43,11 +44,13 @@ class RowValidator:
         self._unseen = set(nested_among(mapped_fields(fields)))  # names of nested fields that no row had yet
         self.fingerprint = Fingerprint(fields)
         self._keys: list[pa.RecordBatch] = []
-        self._aside: list[pa.RecordBatch] = []
+        self._reasons: Counter[str] = Counter()  # of rows set aside; the first MAX_REASONS
+        self._first_aside = 0  # line
+        self.set_aside = 0  # rows
         self._garbled: list[int] = []  # lines
 
-    def read_block(self, records: list[Record]) -> pa.RecordBatch:
-        """Return the usable rows of a block (schema ROW_SCHEMA) and set the others aside."""
+    def read_block(self, records: list[Record]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """Return the usable rows of a block (schema ROW_SCHEMA) and those set aside (schema SET_ASIDE_SCHEMA)."""
         usable: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
@@ -55,11 +58,18 @@ class RowValidator:
                 usable.append(self._row(line, raw))
             except UnusableRow as reason:
                 aside.append((line, str(reason), set_aside_text(raw)))
-        self._aside.append(rows_to_batch(aside, SET_ASIDE_SCHEMA))
+        self._count_aside(aside)
         block = rows_to_batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
         self.fingerprint.add([row[1] for row in usable])
         self._keys.append(block.select(KEY_SCHEMA.names))
-        return block.select(ROW_SCHEMA.names)
+        return block.select(ROW_SCHEMA.names), rows_to_batch(aside, SET_ASIDE_SCHEMA)
+
+    def _count_aside(self, aside: list[tuple[int, str, str]]) -> None:
+        self._first_aside = self._first_aside or (aside[0][0] if aside else 0)
+        self.set_aside += len(aside)
+        self._reasons.update(
+            reason for _, reason, _ in aside if reason in self._reasons or len(self._reasons) < MAX_REASONS
+        )
 
     def _row(self, line: int, raw: bytes | UnreadableRow) -> tuple[Any, ...]:
         """Return one row in the order of ROW_SCHEMA, then text digest and own id."""
@@ -100,10 +110,6 @@ class RowValidator:
         """Return one entry for each usable row (schema KEY_SCHEMA)."""
         return pa.Table.from_batches(self._keys, KEY_SCHEMA)
 
-    def set_aside(self) -> pa.Table:
-        """Return one entry for each unusable row (schema SET_ASIDE_SCHEMA)."""
-        return pa.Table.from_batches(self._aside, SET_ASIDE_SCHEMA)
-
     def notices(self) -> list[str]:
         """Return sentences on how the rows were read, for display."""
         counts = self.reader.remarks
@@ -122,11 +128,10 @@ class RowValidator:
 
     def empty_message(self) -> str:
         """Return the error message for a source without one usable row."""
-        aside = self.set_aside()
-        worst = max(pc.value_counts(aside["reason"]).to_pylist(), key=lambda reason: reason["counts"])
+        [(reason, count)] = self._reasons.most_common(1)
         return (
-            f"none of {aside.num_rows:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
-            f"as mapped ({worst['values']}: {worst['counts']:,}; line {aside['line'][0].as_py():,} is the first). "
+            f"none of {self.set_aside:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
+            f"as mapped ({reason}: {count:,}; line {self._first_aside:,} is the first). "
             "Change the mapping on the Pool page."
         )
 

@@ -98,8 +98,7 @@ def load_target_set(
     identity = source_identity(source)
     with tempfile.TemporaryDirectory() as cache:
         location = str(write_pairs(Path(cache))) if source == DEMO else source
-        options = {"name": name, "split": split, "revision": revision}
-        with open_source(location, **options, cache=Path(cache)) as opened_source:
+        with open_source(location, name=name, split=split, revision=revision, cache=Path(cache)) as opened_source:
             sampler, reader = PairSampler(limit, seed), PairSource(opened_source, subtask)
             _fill(sampler, reader, on_progress)
     sampled = sampler.sampled_pairs()

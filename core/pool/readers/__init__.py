@@ -2,8 +2,12 @@
 
     sources     recognize what a source is and open its rows
     bytestream  read plain and gzip files in blocks, with lookahead
-    json_rows   JSON Lines, JSON arrays, rows under the keys of one object
-    tables      CSV, Parquet, and datasets from folders and the hub
+    limits      bounds of a row and of what a file unpacks to
+    lines       lines of any length in bounded memory
+    json_rows   JSON Lines, rows under the keys of one object
+    json_array  the elements of a JSON array
+    csv_rows    CSV and TSV, read strictly
+    tables      Parquet, and datasets from folders and the hub
     records     the blocks of JSON texts that every reader yields
 
 `sources.open_source` is the entry point.

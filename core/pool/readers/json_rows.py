@@ -1,21 +1,19 @@
-"""Rows from JSON text: one object per line, the elements of an array, or lists under the keys of one object."""
+"""Rows from JSON text: one object per line, or lists under the keys of one object."""
 
-import codecs
-import json
-import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import BLOCK, ByteStream
+from core.pool.readers.limits import format_megabytes, max_row_bytes
+from core.pool.readers.lines import LongRow, iter_lines
 from core.pool.readers.records import BLOCK_BYTES, Blocks, Record, Source, list_blocks, read_object
 from core.pool.schema_detection import detect_schema
 from core.pool.turns import UnusableRow
 
 MAX_PROBED_LINES = 50  # lines tried before a file is judged not to be JSON Lines
-MAX_SINGLE_VALUE_BYTES = 64 << 20  # up to this size, a file whose first line is no object is also tried as one value
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def has_object_line(lines: list[bytes]) -> bool:
@@ -42,14 +40,15 @@ def is_array(head: bytes) -> bool:
 
 def read_lines_or_object(stream: ByteStream, split: str | None) -> Source:
     """Read JSON Lines, unless the file is one object that holds rows (under `split` if it has several lists)."""
-    first, _, rest = _first_line(stream).partition(b"\n")
+    limit = max_row_bytes()
+    first, _, rest = _first_line(stream, limit).partition(b"\n")
     whole = None
-    if not rest.strip():
+    if not rest.strip() and len(first) <= limit:
         whole = _parse_object(first)
-    elif _parse_object(first) is None and len(text := stream.head(MAX_SINGLE_VALUE_BYTES)) < MAX_SINGLE_VALUE_BYTES:
+    elif _parse_object(first) is None and len(text := stream.head(limit + 1)) <= limit:
         whole = _parse_object(text)
-    if whole is None and not has_object_line([first, *rest.split(b"\n", MAX_PROBED_LINES)]):
-        whole = _only_object(stream)
+    if whole is None and len(first) <= limit and not has_object_line([first, *rest.split(b"\n", MAX_PROBED_LINES)]):
+        whole = _only_object(stream, limit)
     rows_source = None if whole is None else _keyed_rows(stream.name, whole, split)
     if split is not None and rows_source is None:
         raise no_split_error(stream.name, split)
@@ -63,23 +62,29 @@ def no_split_error(file: str, split: str) -> PoolError:
     return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
 
 
-def _first_line(stream: ByteStream) -> bytes:
-    """Return the beginning of the file: the whole first line and some of the next."""
+def _first_line(stream: ByteStream, limit: int) -> bytes:
+    """Return the beginning of the file: the whole first line and some of the next; at most about `limit` bytes."""
     size = BLOCK
     while True:
         head = stream.head(size)
-        if head.lstrip().partition(b"\n")[2].strip() or len(head) < size:
+        if head.lstrip().partition(b"\n")[2].strip() or len(head) < size or len(head) > limit:
             return head.lstrip()
-        size *= 2
+        size = min(2 * size, limit + 1)
 
 
-def _only_object(stream: ByteStream) -> dict[str, Any]:
+def _only_object(stream: ByteStream, limit: int) -> dict[str, Any]:
+    text = stream.head(limit + 1)
+    if len(text) > limit:
+        raise PoolError(
+            f"{stream.name} is neither JSON Lines (one object on each line) nor one JSON value of at most "
+            f"{format_megabytes(limit)}. Save its rows as JSON Lines, or set WINNOW_MAX_ROW_MB."
+        )
     try:
-        return dict(orjson.loads(stream.read(-1)))
+        return dict(orjson.loads(text))
     except orjson.JSONDecodeError as error:
         raise PoolError(
             f"{stream.name} is neither JSON Lines (one object on each line) nor one JSON value: "
-            f"{error.msg} in line {error.lineno}, column {error.colno}."
+            f"{error.msg} in line {stream.line + error.lineno}, column {error.colno}."
         ) from error
 
 
@@ -87,114 +92,20 @@ def _only_object(stream: ByteStream) -> dict[str, Any]:
 
 
 def _lines(stream: ByteStream) -> Blocks:
-    """Split on \\n alone: U+2028 and U+0085 occur inside the strings of real pools."""
-    number = 0
-    rest: list[bytes] = []
-    while block := stream.read(BLOCK_BYTES):
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
-            rest.append(block)
-            continue
-        lines = b"".join((*rest, head)).split(b"\n")
-        rest = [tail]
-        yield _numbered(lines, number), stream.done()
+    number = stream.line
+    for lines in iter_lines(stream, BLOCK_BYTES):
+        yield list(_number(lines, number)), stream.done()
         number += len(lines)
-    yield _numbered([b"".join(rest)], number), stream.total
+    yield [], stream.total
 
 
-def _numbered(lines: list[bytes], before: int) -> list[Record]:
-    """Return numbered lines without their ends; blank lines are no rows."""
-    return [(n, line.removesuffix(b"\r")) for n, line in enumerate(lines, before + 1) if line.strip()]
-
-
-# ---- elements of an array
-
-
-def read_array(stream: ByteStream) -> Blocks:
-    """Yield the elements of a JSON array, verbatim."""
-    window = _Window(stream)
-    records: list[Record] = []
-    number = 0
-    window.skip("[")
-    while not window.skip("]"):
-        if number and not window.skip(","):
-            window.fail("a comma is missing between two elements" if window.peek() else "the array is not closed")
-        number += 1
-        records.append((number, window.value()))
-        if window.passed + window.at > BLOCK_BYTES:
-            window.passed = -window.at
-            yield records, stream.done()
-            records = []
-    if window.peek():
-        window.fail("more text follows the end of the array")
-    yield records, stream.total
-
-
-class _Window:
-    """Decoded text of a stream from `at` on; more is read when a value does not end inside it.
-
-    The standard decoder finds where an element ends; it is the only one that can start in the middle.
-    """
-
-    def __init__(self, stream: ByteStream) -> None:
-        self.stream = stream
-        self.text = ""
-        self.at = 0
-        self.line = 1  # of the file, at the beginning of `text`
-        self.passed = 0  # characters dropped from `text` so far
-        # Undecodable bytes survive as surrogates, so that only the rows holding them are set aside.
-        self.utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        self.json = json.JSONDecoder(strict=False)
-
-    def more(self, size: int = BLOCK) -> bool:
-        data = self.stream.read(size)
-        self.line += self.text.count("\n", 0, self.at)
-        self.passed += self.at
-        self.text = self.text[self.at :] + self.utf8.decode(data, final=not data)
-        self.at = 0
-        return bool(data)
-
-    def peek(self) -> str:
-        """Return the next character that is no white space; "" at the end of the file."""
-        while True:
-            space = _SPACE.match(self.text, self.at)
-            self.at = space.end() if space else self.at
-            if self.at < len(self.text):
-                return self.text[self.at]
-            if not self.more():
-                return ""
-
-    def skip(self, char: str) -> bool:
-        matches = self.peek() == char
-        self.at += matches
-        return matches
-
-    def value(self) -> bytes:
-        """Return the text of the next element."""
-        self.peek()
-        size = BLOCK
-        while True:
-            try:
-                _, end = self.json.raw_decode(self.text, self.at)
-                if end < len(self.text):  # else a number may continue in the next block
-                    break
-                reason = "the array is not closed"
-            except json.JSONDecodeError as error:
-                reason = error.msg if self.at < len(self.text) else "the array is not closed"
-            except RecursionError:
-                self.fail("values are nested too deeply")
-            if not self.more(size):
-                self.fail(reason)
-            size *= 2  # so that a long element is scanned a few times only
-        raw = self.text[self.at : end].encode("utf-8", "surrogateescape")
-        self.at = end
-        return raw
-
-    def fail(self, reason: str) -> None:
-        line = self.line + self.text.count("\n", 0, self.at)
-        raise PoolError(
-            f"{self.stream.name}, line {line}: not valid JSON from here on ({reason}). Mend it or download it again."
-        )
+def _number(lines: list[bytes | LongRow], before: int) -> Iterator[Record]:
+    """Yield numbered lines; blank lines are no rows."""
+    for number, line in enumerate(lines, before + 1):
+        if isinstance(line, LongRow):
+            yield number, line.set_aside(f"line {number:,}")
+        elif line and not line.isspace():
+            yield number, line.removesuffix(b"\r")
 
 
 # ---- lists under the keys of one object

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.pool.turns import UnusableRow
+from core.schema import FieldMap
 
 BLOCK_BYTES = 2 << 20  # of text read at a time
 BLOCK_ROWS = 2000  # read at a time if rows are objects already
 SAMPLE_ROWS = 1000  # used to detect the schema
+MAX_PEEKED_BYTES = 64 << 20  # searched for the first object
+RECORD_BYTES = 200  # of a record in memory, besides its text
 
 
 class UnreadableRow(NamedTuple):
@@ -35,7 +38,9 @@ class Source:
     name: str
     blocks: Blocks
     total: int  # bytes or rows, as `blocks` counts
-    notices: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)  # complete after the last block
+    fields: FieldMap | None = None  # the mapping of fields without names
+    unknown: str = ""  # what to say if no schema is detected; "" = the general message
 
 
 def from_json(text: bytes) -> tuple[Any, bool]:
@@ -68,18 +73,20 @@ def read_object(raw: bytes | UnreadableRow) -> dict[str, Any]:
 
 
 def peek_objects(source: Source, n: int | None = None) -> tuple[list[Block], list[dict[str, Any]]]:
-    """Read the blocks up to the first that holds an object, at most `n`; return them and the objects at its beginning.
+    """Read blocks up to the first that holds an object; return them and the objects at its beginning.
 
-    No objects: no block read holds any.
+    No objects: there are none in the first `n` blocks or MAX_PEEKED_BYTES.
     """
     blocks: list[Block] = []
-    sample: list[dict[str, Any]] = []
+    size = 0
     for block in islice(source.blocks, n):
         blocks.append(block)
-        sample = list(islice(_objects(block[0]), SAMPLE_ROWS))
-        if sample:
+        if sample := list(islice(_objects(block[0]), SAMPLE_ROWS)):
+            return blocks, sample
+        size += sum(RECORD_BYTES + len(raw.text if isinstance(raw, UnreadableRow) else raw) for _, raw in block[0])
+        if size > MAX_PEEKED_BYTES:
             break
-    return blocks, sample
+    return blocks, []
 
 
 def _objects(records: list[Record]) -> Iterator[dict[str, Any]]:

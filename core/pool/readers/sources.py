@@ -6,6 +6,7 @@ rows under a key, Parquet, each plain or gzipped. Only CSV needs its file ending
 
 import codecs
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,9 +15,11 @@ from typing import Any
 
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
-from core.pool.readers.json_rows import has_object_line, is_array, no_split_error, read_array, read_lines_or_object
+from core.pool.readers.csv_rows import read_csv
+from core.pool.readers.json_array import read_array
+from core.pool.readers.json_rows import has_object_line, is_array, no_split_error, read_lines_or_object
 from core.pool.readers.records import Source
-from core.pool.readers.tables import open_folder, open_hub, read_csv, read_parquet
+from core.pool.readers.tables import open_folder, open_hub, read_parquet
 
 FILE_ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".gz", ".arrow", ".txt", ".zip")
 UNSUPPORTED_ARCHIVES = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
@@ -61,13 +64,15 @@ def local_path(source: str) -> Path | None:
 
 @contextmanager
 def open_source(
-    source: str, *, name: str | None, split: str | None, revision: str | None, cache: Path
+    source: str, *, name: str | None, split: str | None, revision: str | None, cache: Path, header: bool = True
 ) -> Iterator[Source]:
     """Open the rows of a source for the length of the block. Raise PoolError in one sentence if it has none.
 
-    `cache` is a folder for files that are needed only meanwhile.
+    `cache` is a folder for files that are needed only meanwhile. `header`: whether a CSV file begins with one.
     """
     path = local_path(source)
+    if not header and (path is None or path.is_dir()):
+        raise _no_csv_error(source)
     if path is None:
         yield open_hub(source, name=name, split=split, revision=revision)
         return
@@ -76,16 +81,26 @@ def open_source(
     if path.is_dir():
         yield open_folder(path, name=name, split=split, cache=cache)
         return
-    with ByteStream(path) as stream:
-        yield read_file(stream, split)
+    room = shutil.disk_usage(cache.parent).free
+    with ByteStream(path, room) as stream:
+        rows = read_file(stream, cache, split=split, header=header)
+        if not header and not rows.fields:
+            raise _no_csv_error(source)
+        yield rows
 
 
-def read_file(stream: ByteStream, split: str | None = None) -> Source:
+def _no_csv_error(source: str) -> PoolError:
+    return PoolError(f"{source} is no CSV or TSV file, so it has no header to miss. Leave out --no-header.")
+
+
+def read_file(stream: ByteStream, cache: Path, *, split: str | None = None, header: bool = True) -> Source:
     """Read the rows of one file. `split` selects one of several lists of rows in one object."""
+    stream.skip_blank()
     head = stream.head()
     start = head.lstrip()[:1]
     if not start:
         raise PoolError(f"{stream.name} is empty.")
+    _refuse_archive(stream.name, head)
     is_one_array = start == b"[" and is_array(head)
     if not is_one_array and (start in (b"{", b"[") or has_object_line(head.split(b"\n"))):
         return read_lines_or_object(stream, split)
@@ -94,10 +109,11 @@ def read_file(stream: ByteStream, split: str | None = None) -> Source:
     if is_one_array:
         return Source(stream.name, read_array(stream), stream.total)
     if head.startswith(b"PAR1"):
-        return read_parquet(stream)
-    _refuse_binary(stream.name, head)
+        return read_parquet(stream, cache)
+    if b"\0" in head:
+        raise PoolError(f"{stream.name} is a binary file and no Parquet; it holds no rows that can be read.")
     if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
-        return Source(stream.name, read_csv(stream), stream.total)
+        return read_csv(stream, header=header)
     beginning = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
     raise PoolError(
         f"{stream.name} holds no rows that can be read: it begins with {beginning!r}. "
@@ -105,11 +121,9 @@ def read_file(stream: ByteStream, split: str | None = None) -> Source:
     )
 
 
-def _refuse_binary(name: str, head: bytes) -> None:
+def _refuse_archive(name: str, head: bytes) -> None:
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PoolError(f"{name} is UTF-16 text. Save it as UTF-8.")
     for magic, kind in UNSUPPORTED_ARCHIVES.items():
         if head.startswith(magic):
             raise PoolError(f"{name} is a {kind} file. Unpack it first; only gzip is read as it is.")
-    if b"\0" in head:
-        raise PoolError(f"{name} is a binary file and no Parquet; it holds no rows that can be read.")

@@ -1,104 +1,79 @@
-"""Rows from tables: CSV, Parquet and other Arrow tables, and `datasets` from folders and the hub."""
+"""Rows from tables: Parquet and other Arrow tables, and `datasets` from folders and the hub."""
 
-import csv
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from itertools import chain
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import PoolError
-from core.pool.readers.bytestream import BLOCK, ByteStream
+from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow, to_json
 
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)  # what `datasets` raises of odd folders
+BATCH_BYTES = 32 << 20  # of a table read at a time
 SAVED = ("state.json", "dataset_dict.json")  # files that `save_to_disk` writes
 
 
-def read_csv(stream: ByteStream) -> Blocks:
-    """Yield the rows of a CSV file, every cell as text; the separator is the most frequent candidate in the header."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses a cell of over 131,072 characters
-    lines = _text_lines(stream)
-    head = next(lines)
-    reader = csv.reader(chain([head], lines), delimiter=max(",;\t", key=head.count))
+def read_parquet(stream: ByteStream, cache: Path) -> Source:
+    """Read a Parquet file. A gzipped one cannot be read from the middle, so it is unpacked into `cache`."""
     try:
-        header = next(reader)
-        if len(set(header)) < len(header):
-            raise PoolError(f"{stream.name}: the header names a column twice ({', '.join(header)}).")
-        yield from _csv_blocks(stream, reader, header)
-    except csv.Error as error:
-        raise PoolError(f"{stream.name}, line {reader.line_num}: not valid CSV ({error}).") from error
-
-
-def _csv_blocks(stream: ByteStream, reader: Any, header: list[str]) -> Blocks:
-    records: list[Record] = []
-    start = reader.line_num + 1
-    long = False
-    for cells in reader:
-        if cells:
-            records.append((start, _csv_row(header, cells)))
-            long = reader.line_num > start
-        start = reader.line_num + 1
-        if len(records) >= BLOCK_ROWS:
-            yield records, stream.done()
-            records = []
-    if records and long and isinstance(records[-1][1], UnreadableRow):  # it took the rest of the file as one cell
-        raise PoolError(f"{stream.name}, line {records[-1][0]}: a quote is opened in this row and never closed.")
-    yield records, stream.total
-
-
-def _csv_row(header: list[str], cells: list[str]) -> bytes | UnreadableRow:
-    reason = "not UTF-8"
-    if len(cells) != len(header):
-        reason = f"{'more' if len(cells) > len(header) else 'fewer'} cells than the header"
-    else:
-        with suppress(orjson.JSONEncodeError):  # a surrogate: bytes that were not UTF-8
-            return orjson.dumps(dict(zip(header, cells, strict=True)))
-    return UnreadableRow(reason, ", ".join(cells).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-
-
-def _text_lines(stream: ByteStream) -> Iterator[str]:
-    """Yield lines with their ends, split on \\n alone. Undecodable bytes survive as surrogates."""
-    rest = b""
-    while block := stream.read(BLOCK):
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            yield (line + b"\n").decode("utf-8", "surrogateescape")
-    if rest:
-        yield rest.decode("utf-8", "surrogateescape")
-
-
-def read_parquet(stream: ByteStream) -> Source:
-    """Read a Parquet file."""
-    # A gzipped one cannot be read from the middle, so it is unpacked in memory.
-    data = pa.BufferReader(stream.read(-1)) if stream.gzip else stream.path
-    try:
-        file = pq.ParquetFile(data)
+        file = pq.ParquetFile(_unpack(stream, cache) if stream.gzip else stream.path)
     except (pa.ArrowException, OSError) as error:
         raise PoolError(f"{stream.name} is damaged and cannot be read as Parquet ({error}).") from error
-    tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size=BLOCK_ROWS))
+    tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size=_batch_rows(file.metadata)))
     return Source(stream.name, table_blocks(stream.name, tables, file.schema_arrow), file.metadata.num_rows)
+
+
+def _unpack(stream: ByteStream, cache: Path) -> Path:
+    cache.mkdir(exist_ok=True)
+    path = cache / "unpacked.parquet"
+    with path.open("wb") as file:
+        while block := stream.read():
+            file.write(block)
+    return path
+
+
+def _batch_rows(metadata: Any) -> int:
+    """Return how many rows to read at a time, so that they take about BATCH_BYTES."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    widest = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+    return int(min(BLOCK_ROWS, max(1, BATCH_BYTES / max(widest, 1))))
 
 
 def table_blocks(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Blocks:
     """Yield the rows of Arrow tables, one block per table.
 
-    Raise PoolError for a column of bytes (images, audio), because JSON cannot hold them.
+    Raise PoolError for a column of bytes (images, audio), because JSON cannot hold them, and for two of one name.
     """
+    repeated = [column for column, count in Counter(schema.names).items() if count > 1]
+    if repeated:
+        raise PoolError(f"{name}: there are two columns '{repeated[0]}'. Rename or drop one of them.")
     for column in schema:
         if _holds_bytes(column.type):
             raise PoolError(f"{name}: column '{column.name}' holds binary data. Save the pool without it.")
     done = 0
     try:
         for table in tables:
-            records: list[Record] = [(n, to_json(row)) for n, row in enumerate(table.to_pylist(), done + 1)]
+            records: list[Record] = list(enumerate(_json_rows(table), done + 1))
             done += len(records)
             yield records, done
     except (pa.ArrowException, OSError) as error:
         raise PoolError(f"{name} is damaged after row {done:,} ({error}).") from error
+
+
+def _json_rows(table: pa.Table) -> list[bytes | UnreadableRow]:
+    """Return the JSON text of each row. A value that Python does not have sets its row aside: dates after year 9999."""
+    try:
+        return [to_json(row) for row in table.to_pylist()]
+    except pa.ArrowException:
+        raise
+    except (ValueError, OverflowError) as error:
+        if table.num_rows == 1:
+            return [UnreadableRow(f"a value cannot be read ({error})", "")]
+        return [text for number in range(table.num_rows) for text in _json_rows(table.slice(number, 1))]
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:
@@ -133,7 +108,7 @@ def _load(source: str, load: Callable[[], Any]) -> Any:
 
     try:
         return load()
-    except (DatasetsError, OSError, ValueError, pa.ArrowException) as error:
+    except (DatasetsError, pa.ArrowException, OSError, *DAMAGED) as error:
         cause = error.__cause__ or error
         reason = (str(cause).strip() or type(cause).__name__).split("\n")[0].rstrip(".")
         raise PoolError(

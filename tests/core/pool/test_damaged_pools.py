@@ -235,7 +235,7 @@ REFUSED = {
     "damaged gzip": (gzip.compress(GOOD * 1000)[:40], "is damaged or cut short"),
     "gzip of nothing": (gzip.compress(b""), "is empty."),
     "an empty array": (b"[]", "it holds no rows"),
-    "an array of numbers": (b"[1, 2]", "none of its 2 lines or elements is a JSON object"),
+    "an array of numbers": (b"[1, 2]", "none of its first 2 lines or elements is a JSON object"),
     "an array that is cut off": (b"[" + GOOD + b",\n" + GOOD[:20], "line 2: not valid JSON from here on"),
     "an array that is not closed": (
         b"[" + GOOD + b",\n" + GOOD,

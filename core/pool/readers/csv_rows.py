@@ -1,0 +1,230 @@
+"""Rows from CSV and TSV, read strictly: every cell is text, and a quote that may have swallowed rows is named.
+
+A quoted cell may hold separators, line ends and doubled quotes; after its closing quote only a separator or the end of
+the row may follow. A quote inside a cell without quotes is read as it is.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import orjson
+
+from core.errors import PoolError
+from core.pool.readers.bytestream import ByteStream
+from core.pool.readers.limits import max_row_bytes
+from core.pool.readers.lines import SHOWN, LongRow, iter_lines
+from core.pool.readers.records import BLOCK_ROWS, Blocks, Record, Source, UnreadableRow
+from core.schema import FieldMap
+
+SEPARATORS = ",;\t"
+_QUOTED = re.compile(r'"[^"]*"')
+MIN_INNER_LINES = 3  # of a cell, as wide as rows, from which on it may have swallowed rows
+MAX_NAME_CHARS, MAX_NAME_WORDS = 60, 5  # of a column; more is data
+_NO_NAME = re.compile(r"\s*[+-]?\d[\d.,]*\s*|.*[.?!\n]\s*", re.DOTALL)  # a number, a sentence, several lines
+
+
+def read_csv(stream: ByteStream, *, header: bool = True) -> Source:
+    """Read the rows of a CSV file; without a header, columns are called 1, 2, 3.
+
+    Raise PoolError with the line for a quote that is never closed, and for a header that cannot be used.
+    """
+    return _Table(stream, header=header).source()
+
+
+class _LongRecord(Exception):
+    """A record is over the limit; all its lines have been read."""
+
+
+class _Lines(Iterator[str]):
+    """The lines that csv.reader asks for, in bounded memory, with facts about the record that they belong to."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self.number = stream.line  # of the last line given
+        self.ended = False
+        self.separator, self.separators = b",", 0  # of cells, and how many of them a row has
+        self._lines = chain.from_iterable(iter_lines(stream))
+        self._limit = max_row_bytes()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a record with the next line."""
+        self.first = self.number + 1
+        self.size = self.quotes = 0
+        self.inner = self.wide = 0  # further lines, and those of them that are as wide as a row
+        self._line: bytes | LongRow = b""  # its first
+
+    def __next__(self) -> str:
+        line = self._take()
+        if line is None:
+            raise StopIteration
+        if isinstance(line, LongRow) or self.size > self._limit:
+            while self.quotes % 2 and self._take() is not None:
+                pass
+            raise _LongRecord
+        return line.decode("utf-8", "surrogateescape") + "\n"
+
+    def _take(self) -> bytes | LongRow | None:
+        """Return the next line; None at the end."""
+        line = next(self._lines, None)
+        if line is None:
+            self.ended = True
+            return None
+        self.number += 1
+        if self.size:
+            self.inner += 1
+            self.wide += not isinstance(line, LongRow) and line.count(self.separator) == self.separators
+        else:
+            self._line = line
+        if isinstance(line, LongRow):
+            self.size += line.size
+            self.quotes += line.quotes
+        else:
+            self.size += len(line) + 1
+            self.quotes += line.count(b'"')
+        return line
+
+    @property
+    def beginning(self) -> str:
+        """Return how the record begins."""
+        return self._line.text if isinstance(self._line, LongRow) else self._line[:SHOWN].decode("utf-8", "replace")
+
+    @property
+    def span(self) -> str:
+        """Return the place of the record: "line 3" or "lines 3 to 5"."""
+        return f"lines {self.first:,} to {self.number:,}" if self.inner else f"line {self.first:,}"
+
+
+class _Table:
+    """Reader of one CSV file."""
+
+    def __init__(self, stream: ByteStream, *, header: bool) -> None:
+        csv.field_size_limit(2**31 - 1)  # the default refuses a cell of over 131,072 characters
+        self.stream, self.header = stream, header
+        self.lines = _Lines(stream)
+        separator = _find_separator(stream, header=header)
+        self.lines.separator = separator.encode()
+        self.reader = csv.reader(self.lines, delimiter=separator, strict=True)
+        self.lone_quotes: list[int] = []  # lines
+        self.swallowed: list[str] = []  # places
+        self.notices: list[str] = []
+
+    def source(self) -> Source:
+        """Return the rows, after reading the header."""
+        first = self._first_cells()
+        self.names = first if self.header else [str(number) for number in range(1, len(first) + 1)]
+        if len(set(self.names)) < len(first) and not _looks_like_data(first):
+            raise PoolError(f"{self.stream.name}: the header names a column twice ({', '.join(first)}).")
+        self.lines.separators = len(first) - 1
+        blocks = self._blocks([] if self.header else [(self.lines.first, self._row(first))])
+        if self.header:
+            return Source(self.stream.name, blocks, self.stream.total, self.notices, unknown=_unknown(first))
+        return Source(self.stream.name, blocks, self.stream.total, self.notices, fields=_unnamed_fields(self.names))
+
+    def _first_cells(self) -> list[str]:
+        while (cells := self._read()) is not None:
+            if isinstance(cells, UnreadableRow):
+                raise PoolError(
+                    f"{self.stream.name}, line {self.lines.first}: the first row cannot be read ({cells.reason})."
+                )
+            if any(cell.strip() for cell in cells):
+                return cells
+        raise PoolError(f"{self.stream.name}: it holds no rows.")
+
+    def _blocks(self, records: list[Record]) -> Blocks:
+        while (cells := self._read()) is not None:
+            if cells:
+                records.append((self.lines.first, cells if isinstance(cells, UnreadableRow) else self._row(cells)))
+            if len(records) >= BLOCK_ROWS:
+                yield records, self.stream.done()
+                records = []
+        self._report()
+        yield records, self.stream.total
+
+    def _read(self) -> list[str] | UnreadableRow | None:
+        """Return the cells of the next record, the reason why it has none, or None at the end."""
+        self.lines.begin()
+        try:
+            return next(self.reader, None)
+        except (csv.Error, _LongRecord) as error:
+            if self.lines.ended:
+                raise PoolError(
+                    f"{self.stream.name}, line {self.lines.first}: a quote is opened in this row and never closed. "
+                    "Close it, or double it if it is part of the text."
+                ) from error
+            if isinstance(error, _LongRecord):
+                return LongRow(self.lines.size, 0, self.lines.beginning).set_aside(self.lines.span)
+            strayed = "expected after" in str(error)
+            return self._unreadable("text follows a closing quote" if strayed else f"not valid CSV ({error})")
+
+    def _row(self, cells: list[str]) -> bytes | UnreadableRow:
+        """Return the JSON text of a record, or the reason why it is no row."""
+        lines = self.lines
+        if len(cells) != len(self.names):
+            than = "the header" if self.header else "the first row"
+            return self._unreadable(f"{'more' if len(cells) > len(self.names) else 'fewer'} cells than {than}")
+        if lines.quotes % 2:
+            if lines.inner:
+                return self._unreadable("a quote has no partner")
+            self.lone_quotes.append(lines.first)
+        if lines.wide >= MIN_INNER_LINES and lines.wide >= 0.9 * lines.inner and len(self.names) > 1:
+            self.swallowed.append(lines.span)
+        try:
+            return orjson.dumps(dict(zip(self.names, cells, strict=True)))
+        except orjson.JSONEncodeError:  # a surrogate: bytes that were not UTF-8
+            return self._unreadable("not UTF-8")
+
+    def _unreadable(self, reason: str) -> UnreadableRow:
+        read_as_one = f" ({self.lines.span} are read as one row)" if self.lines.inner else ""
+        return UnreadableRow(reason + read_as_one, self.lines.beginning)
+
+    def _report(self) -> None:
+        """Add sentences on quotes that were read as they are."""
+        if self.lone_quotes:
+            rows = f"{len(self.lone_quotes):,} rows" if len(self.lone_quotes) > 1 else "1 row"
+            self.notices.append(
+                f"A quote without a partner stands in {rows}, first in line {self.lone_quotes[0]:,}; read as it is."
+            )
+        if self.swallowed:
+            more = f", and {len(self.swallowed) - 1:,} other rows are like it" if len(self.swallowed) > 1 else ""
+            self.notices.append(
+                f"{self.swallowed[0].capitalize()} are one row, though they look like several{more}. See that no quote "
+                "is missing there."
+            )
+
+
+def _find_separator(stream: ByteStream, *, header: bool) -> str:
+    """Return the most frequent separator in the first line; a tab in any .tsv that has one."""
+    line = next(line for line in stream.head().split(b"\n") if line.strip()).decode("utf-8", "replace")
+    if Path(stream.name.lower().removesuffix(".gz")).suffix == ".tsv" and "\t" in line:
+        return "\t"
+    return max(SEPARATORS, key=(line if header else _QUOTED.sub("", line)).count)
+
+
+def _looks_like_data(cells: list[str]) -> bool:
+    """Return whether the first row of a table holds values rather than names."""
+    return any(
+        len(cell) > MAX_NAME_CHARS or len(cell.split()) > MAX_NAME_WORDS or _NO_NAME.fullmatch(cell) for cell in cells
+    )
+
+
+def _unknown(header: list[str]) -> str:
+    """Return what to say of a table whose columns are none that are known."""
+    if _looks_like_data(header):
+        return (
+            "its first row looks like data, so it may have no header. Open it with --no-header, which calls the "
+            "columns 1, 2, 3."
+        )
+    return (
+        f"no column is known here as a prompt: found {', '.join(header)}. Name the fields with --fields or, if the "
+        "first row is data, open it with --no-header."
+    )
+
+
+def _unnamed_fields(names: list[str]) -> FieldMap:
+    """Return the mapping of columns without names: the first is the prompt, the second the response."""
+    if len(names) == 1:
+        return FieldMap("prompts_only", ("1",))
+    return FieldMap("custom", ("1",), "2")
