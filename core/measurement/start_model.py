@@ -46,3 +46,10 @@ def describe_start_model(run: Run) -> dict[str, str]:
         embedded = run.reading["model"] == "embedded"
         evidence = "as its card says" if embedded else "its tokenizer has no chat template"
     return {"kind": kind, "evidence": evidence, "paper": "a base model, one domain at a time"}
+
+
+def start_model_sentence(run: Run) -> str:
+    """Return what `describe_start_model` returns as a sentence; empty if the kind is not known."""
+    about = describe_start_model(run)
+    sentence = "The warm-up started from a {kind} model ({evidence}); the paper used {paper}."
+    return sentence.format(**about) if about else ""

@@ -16,8 +16,13 @@ PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target
 # labels that differ from the value
 OPTION_LABELS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
 # methods that rank inside groups -> the score that decides inside a group
-DISPLAY_COLUMNS = {"answer_divergence": "divergence", "preference_influence": "influence"}
-GROUP_NOUNS = {"preference_influence": "sub-task"}  # noun of their groups; default: bin
+DISPLAY_COLUMNS = {
+    "entropy_shift": "delta_entropy",
+    "answer_divergence": "divergence",
+    "preference_influence": "influence",
+}
+GROUP_NOUNS = {"entropy_shift": "group", "preference_influence": "sub-task"}  # noun of their groups; default: bin
+ENDS: dict[str, Prefer] = {"top": "high", "highest": "high", "middle": "middle", "bottom": "low", "lowest": "low"}
 
 
 def meaning(name: str) -> Column:
@@ -65,13 +70,18 @@ def best_of_each_group(method: Method) -> str:
     return f"the best of each {GROUP_NOUNS.get(method.name, 'bin')}"
 
 
+def preferred_end(method: Method) -> Prefer:
+    """Return the end of the displayed column that a method selects first, inside each group if it ranks in groups."""
+    return ENDS.get(getattr(method, "pick", ""), method.prefer)
+
+
 def direction_within_groups(column: str, method: Method) -> str:
     """Return a sentence about which end is selected first inside each group."""
-    about, pick = meaning(column), getattr(method, "pick", "top")
-    if pick == "middle":
-        return "Inside each bin the middle is taken first: a control, neither end."
-    first, what = ("Higher", about.high) if pick == "top" else ("Lower", about.low)
-    return f"{first} is taken first inside each {GROUP_NOUNS.get(method.name, 'bin')}: {what}."
+    about, end, noun = meaning(column), preferred_end(method), GROUP_NOUNS.get(method.name, "bin")
+    if end == "middle":
+        return f"Inside each {noun} the middle is taken first: a control, neither end."
+    first, what = ("Higher", about.high) if end == "high" else ("Lower", about.low)
+    return f"{first} is taken first inside each {noun}: {what}."
 
 
 def describe_ends(column: str) -> str:

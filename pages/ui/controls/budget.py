@@ -33,10 +33,11 @@ THRESHOLD_STEPS = 200  # steps of the threshold slider
 MAX_LETTERS = 60  # in all choices together that still fit side by side
 MAX_WIDTH = 5.0  # width of choices, at most
 MAX_SLIDER_STEPS = 1000  # of a slider, at most; beyond it the number is typed
-ONLY_WITH = {  # parameter -> another parameter, and the choice of it that uses this one
-    "released_rows": ("quota", "release"),
-    "weights": ("rule", "rank average"),
-    "keep": ("rule", "filtered"),
+ONLY_WITH: dict[str, Callable[[Any], bool]] = {  # parameter -> whether a method uses it, given its others
+    "released_rows": lambda method: method.quota == "release",
+    "weights": lambda method: method.rule == "rank average",
+    "keep": lambda method: method.rule == "filtered",
+    "group_weights": lambda method: method.per != "",
 }
 
 
@@ -126,8 +127,7 @@ def _has_effect(run: Run, current: Method, name: str) -> bool:
         subtasks = cached.measurements(run).need("influences").subtasks
         several = len(subtasks) > 1 if name == "target" else len(subtasks.get(current.ranking_target, ())) > 1
         return several or (name, current.subtasks) == ("subtasks", "in turn")
-    other, choice = ONLY_WITH.get(name, ("name", current.name))
-    return bool(getattr(current, other) == choice)
+    return name not in ONLY_WITH or ONLY_WITH[name](current)
 
 
 def _parameter(current: Any, f: Field[Any]) -> None:
@@ -250,6 +250,9 @@ def recovery_buttons(run: Run) -> None:
     with st.container(horizontal=True):
         if state.settings().filters:
             show.action("Remove all filters", "filter_alt_off", "select.unfilter", partial(state.change, filters=()))
+        if state.settings().params.get("entropy_shift", {}).get("group_weights"):
+            by_size = partial(state.set_param, "group_weights", "")
+            show.action("Weigh groups by their rows", "balance", "select.unweighted", by_size)
         if state.budget().unit == "tokens" and not has_responses:
             take_share = partial(state.change, budget=FALLBACK_BUDGET)
             show.action(f"Take {FALLBACK_BUDGET} of the rows", "percent", "select.percent", take_share)

@@ -1,4 +1,4 @@
-"""Tasks by which rows are grouped: the pool's labels, or derived ones."""
+"""Groups of rows: by task, with the pool's labels or derived ones, or those that were calibrated by themselves."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ class Grouping:
     names: tuple[str | None, ...]  # most rows first; None: rows without a task
     codes: IntArray  # (N,) index into `names`
     by: str | None = None  # model whose embeddings they are derived from; None: the pool's own labels
+    field: str | None = None  # whose labels are groups that were calibrated by themselves; None: these are tasks
 
     @property
     def labels(self) -> list[str]:
@@ -25,8 +26,8 @@ class Grouping:
 
     @property
     def noun(self) -> str:
-        """Return the noun for one of them: "task" or "derived task"."""
-        return "task" if self.by is None else "derived task"
+        """Return the noun for one of them: "task", "derived task" or "group"."""
+        return "group" if self.field else "task" if self.by is None else "derived task"
 
     @property
     def title(self) -> str:
@@ -35,7 +36,9 @@ class Grouping:
 
     @property
     def origin(self) -> str:
-        """Return one sentence of markdown about how derived tasks were made; empty for the pool's own labels."""
+        """Return one sentence of markdown about how these were made; empty for the pool's own tasks."""
+        if self.field:
+            return f"Each group was calibrated by itself: rows of one label in {escape_markdown(self.field)}."
         made = f"Tasks are derived: groups of like prompts, by k-means over embeddings by {escape_markdown(self.by)}."
         return "" if self.by is None else made
 
@@ -47,6 +50,17 @@ def find_grouping(pool: Pool, run: Run) -> Grouping:
     """
     source = run if _is_derived(run) else _find_derived_run(pool, run)
     return Grouping(f"labels: {pool.fields.task}", *cached.tasks(pool)) if source is None else _load_derived(source)
+
+
+def find_shift_grouping(pool: Pool, run: Run) -> Grouping:
+    """Return the groups that entropy shift was calibrated for, if it was per group; else those of `find_grouping`."""
+    if "groups" not in run.summary:
+        return find_grouping(pool, run)
+    names: tuple[str | None, ...] = tuple(group["name"] for group in run.summary["groups"])
+    codes = cached.measurements(run).columns["shift_group"]
+    if (codes < 0).any():
+        names, codes = (*names, None), codes % (len(names) + 1)
+    return Grouping(f"groups: {run.id}", names, codes, field=run.summary["field"])
 
 
 def _is_derived(run: Run) -> bool:

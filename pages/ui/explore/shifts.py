@@ -11,7 +11,7 @@ from core.schema import IntArray, Method, Pool
 from pages.ui.charts import entropy_shift, html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection, planes
 from pages.ui.data.bins import Values
-from pages.ui.data.grouping import Grouping, find_grouping
+from pages.ui.data.grouping import Grouping, find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.picks import Pick, clicked_points, marked_rows
 from pages.ui.shell import state
@@ -46,10 +46,11 @@ def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> 
     pinned = pinned[np.isfinite(x[pinned]) & np.isfinite(y[pinned])]
     dots = np.union1d(distribution.sample_scored_rows(run, live.method, SHIFT_COLUMNS), pinned)
     ordered = live_selection.order(pool, run, state.recipe(pool)).rows
+    whole_pool = len(ordered) and not getattr(live.method, "per", "")  # else each group has a band of its own
     return entropy_shift.plane(
         distribution.density(run, live.method, SHIFT_COLUMNS),
         planes.split_by_layer(live, dots, x, y),
-        band=(float(x[ordered].min()), float(x[ordered].max())) if len(ordered) else None,
+        band=(float(x[ordered].min()), float(x[ordered].max())) if whole_pool else None,
         cut=live.cutoff if live.method.ranks_by == SHIFT_COLUMNS[1] else None,
         titles=(meaning(SHIFT_COLUMNS[0]).title, meaning(SHIFT_COLUMNS[1]).title),
         ends=("expansion ↓", "compression ↑"),
@@ -73,7 +74,7 @@ class ShiftByTask:
 
 def group_by_task(pool: Pool, run: Run, method: Method) -> ShiftByTask:
     """Group ΔH by task; cached per measurement."""
-    groups = find_grouping(pool, run)
+    groups = find_shift_grouping(pool, run)
     return _by_task(run, method, groups.key, groups)
 
 

@@ -16,7 +16,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.map import lasso_compare
 from pages.ui.row import reader
 from pages.ui.shell import show, state
-from pages.ui.words import display_column, escape_markdown, format_rows, meaning
+from pages.ui.words import display_column, escape_markdown, format_rows, meaning, preferred_end
 
 READ, PIN, FILTER, COMPARE = "Read", "Pin", "Filter", "Compare"
 MAX_BY_HAND = 1_000  # rows to pin or filter by hand at once; each is in the recipe by its id
@@ -68,7 +68,7 @@ def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> N
     column = display_column(live.method)
     values = live_selection.columns(run, live).get(column)
     if values is not None:
-        rows = bins.sort_by_value(rows, values if live.method.prefer == "low" else -values)
+        rows = bins.sort_by_value(rows, -values if preferred_end(live.method) == "high" else values)
     note = f"By {escape_markdown(meaning(column).label)}, the end that is taken first."
     reader.reader(pool, run, rows, key="explore.map", method=live.method, selection=live.selection, note=note)
 

@@ -23,6 +23,7 @@ from pages.ui.words import escape_markdown, param_words
 
 COLUMNS = 4  # small widgets side by side
 TARGET_PARAMETERS = ("targets", "subtask", "pairs")  # parameters drawn with the target sets
+GROUP_DEFAULTS = {"min_group": 0, "group_weights": ""}  # for other groups than before
 LABELS = {
     "template": "Prompt template",
     "answers": "Response",
@@ -95,7 +96,8 @@ def params(stage: Stage) -> None:
     """Draw one widget per parameter that the current method declares for this stage, except those of target sets."""
     with st.grid(COLUMNS):
         for name, f in _declared_params().items():
-            if f.metadata["stage"] == stage and name not in TARGET_PARAMETERS:
+            hidden = name in TARGET_PARAMETERS or (name == "min_group" and not getattr(state.method(), "per", ""))
+            if f.metadata["stage"] == stage and not hidden:
                 _param_widget(f)
 
 
@@ -172,7 +174,8 @@ def _set_text(name: str, names: str, typed: str) -> None:
     """Set a parameter to the name of something, if a browser may name it."""
     typed = typed.strip()
     with state.failures_as_notices():
-        state.set_param(name, CHECKS[names](typed) if typed else "")
+        value = CHECKS[names](typed) if typed else ""
+        state.set_params({name: value} | (GROUP_DEFAULTS if name == "per" else {}))
 
 
 def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:

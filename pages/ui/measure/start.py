@@ -10,6 +10,8 @@ import streamlit as st
 from core.measurement import MEASUREMENTS
 from core.measurement.lookup import signals_of
 from core.measurement.runs import Run, list_runs
+from core.measurement.shift_groups import describe_groups
+from core.measurement.start_model import start_model_sentence
 from core.methods import METHODS
 from core.schema import Method, Pool, Reading
 from pages.ui.charts import figures
@@ -92,7 +94,7 @@ def _draw_cost(result: Mapping[str, Any]) -> None:
         show.metric("Disk", show.format_size(result["disk_bytes"]), help=free)
     generated = show.format_count(result.get("generated", 0))
     parts = {
-        "warm-up training": result["calibration_seconds"],
+        _describe_training(result.get("trained_models", 1)): result["calibration_seconds"],
         f"gradients of every row, after {result.get('epochs', 0)} epochs": result.get("gradient_seconds", 0),
         f"going on with up to {result.get('asked', 0):,} prompts": result.get("asking_seconds", 0),
         f"drawing up to {generated} tokens of answers": result.get("answering_seconds", 0),
@@ -106,6 +108,10 @@ def _draw_cost(result: Mapping[str, Any]) -> None:
         )
     if result["disk_bytes"] > result["disk_free_bytes"]:
         show.warning("There is not enough free disk for this.")
+
+
+def _describe_training(models: int) -> str:
+    return "warm-up training" if models <= 1 else f"warm-up training of {models:,} models"
 
 
 def result_panel(run: Run) -> None:
@@ -129,8 +135,7 @@ def result_panel(run: Run) -> None:
         for target in run.summary.get("targets", ()):
             st.caption(escape_markdown(_describe_target(target)))
         show.warning(*run.summary.get("warnings", ()))
-        if run.summary.get("rounds"):
-            _draw_warm_up(run.summary["rounds"])
+        _draw_calibration(run)
         if "warm_up" in run.summary:
             _draw_adapter(run.summary["warm_up"])
 
@@ -182,10 +187,34 @@ def _describe_tasks(run: Run) -> str:
     return f"{tasks:,} {'task' if tasks == 1 else 'tasks'}, {source}.{words}"
 
 
+def _draw_calibration(run: Run) -> None:
+    """Draw what calibration started from, and its loss or its groups."""
+    if sentence := start_model_sentence(run):
+        st.caption(sentence)
+    if "groups" in run.summary:
+        _draw_groups(run)
+    if run.summary.get("rounds"):
+        _draw_warm_up(run.summary["rounds"])
+
+
 def _draw_warm_up(rounds: list[Mapping[str, Any]]) -> None:
     rows = ", then ".join(f"{one['rows']:,}" for one in rounds)
     st.caption(f"Warm-up training on {rows} rows: loss by step, its running mean drawn over it.")
     _draw_loss([one["loss"] for one in rounds])
+
+
+def _draw_groups(run: Run) -> None:
+    """Draw the groups that were calibrated each by itself."""
+    groups = describe_groups(run, cached.measurements(run).columns)
+    st.caption(f"{len(groups):,} groups of {escape_markdown(run.summary['field'])}, each calibrated by itself.")
+    columns = {
+        "Group": [group["group"] for group in groups],
+        "Rows": [group["rows"] for group in groups],
+        "Warm-up rows": [group["warm_up"] for group in groups],
+        "Expand (ΔH < 0)": [group["expand"] for group in groups],
+    }
+    share = st.column_config.NumberColumn(format="percent", help="Rows on which the model grew less certain.")
+    st.dataframe(columns, hide_index=True, column_config={"Expand (ΔH < 0)": share}, key="measure.groups")
 
 
 def _draw_loss(losses: list[list[float]]) -> None:

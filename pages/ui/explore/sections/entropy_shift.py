@@ -5,8 +5,9 @@ from typing import Any
 import streamlit as st
 
 from core.measurement.runs import Run
+from core.measurement.start_model import start_model_sentence
 from core.schema import Pool
-from pages.ui.data.grouping import find_grouping
+from pages.ui.data.grouping import find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import picks, scores, shifts
 
@@ -14,7 +15,7 @@ from pages.ui.explore import picks, scores, shifts
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both shifts against each other, and by task."""
     top.title(shifts.headline(run, live), anchor=False)
-    st.caption(shifts.describe(run, live))
+    st.caption(f"{shifts.describe(run, live)} {start_model_sentence(run)}")
     _draw_figures(pool, run, live)
 
 
@@ -26,7 +27,7 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
         st.subheader("What the warm-up changed", anchor=False)
         st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
         in_lasso = shifts.draw_plane(pool, run, live)
-    groups = find_grouping(pool, run)
+    groups = find_shift_grouping(pool, run)
     with right:
         st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
         less = "ΔH below 0 is expansion: the model grew less certain."
