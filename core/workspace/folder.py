@@ -37,6 +37,11 @@ class Workspace:
         """Return the folder of one item, existing or not; `kind` is one of FOLDERS."""
         return self.root / kind / key
 
+    @property
+    def models(self) -> Path:
+        """The folder of trained model states and of dequantised models."""
+        return self.root / "models"
+
     def lock(self, key: str) -> FileLock:
         """Return the lock of one key. The operating system frees it when its holder dies."""
         return FileLock(self.root / "locks" / f"{key}.lock")

@@ -15,6 +15,7 @@ CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
 # labels that differ from the value
 OPTION_LABELS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
+MODEL_NAMES = {"embedded": "embedded (small)", "smollm2": "SmolLM2-135M-Instruct (4 bits)"}
 # methods that rank inside groups -> the score that decides inside a group
 DISPLAY_COLUMNS = {
     "entropy_shift": "delta_entropy",
@@ -130,5 +131,5 @@ def escape_markdown(value: object) -> str:
 
 
 def model_name(name: str) -> str:
-    """Return the display name of a model: the last part of its id or folder; "embedded (small)" for our own."""
-    return "embedded (small)" if name == "embedded" else name.rstrip("/").rsplit("/", 1)[-1]
+    """Return the display name of a model: the last part of its id, folder or file, or its name in MODEL_NAMES."""
+    return MODEL_NAMES.get(name) or name.rstrip("/").rsplit("/", 1)[-1]

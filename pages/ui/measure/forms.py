@@ -16,6 +16,7 @@ from core.methods.combined import Combined
 from core.methods.params import Stage, list_choices, measure_params
 from core.methods.preference_influence import format_targets, parse_targets
 from core.methods.suggestions import SUGGESTED_PARAMS
+from core.models.reference import is_installed
 from core.schema import Pool, Reading
 from pages.ui.shell import roots, state
 from pages.ui.targets import facts, pairs, picker
@@ -76,10 +77,10 @@ def choose_model(used: list[str]) -> None:
     now = state.settings().reading
     st.selectbox(
         "Model",
-        list(dict.fromkeys(["embedded", *used, now.model])),
+        list(dict.fromkeys(["embedded", *filter(is_installed, ["smollm2"]), *used, now.model])),
         accept_new_options=True,
-        help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, or a folder with config.json and "
-        "safetensors. Type it and press Enter.",
+        help="Any causal language model: an id such as Qwen/Qwen2.5-0.5B, a folder with config.json and "
+        "safetensors, or a GGUF file. Type it and press Enter.",
         **state.bind("form.model", now.model, _set_model),
     )
 

@@ -13,6 +13,7 @@ from core.measurement.runs import Run, list_runs
 from core.measurement.shift_groups import describe_groups
 from core.measurement.start_model import start_model_sentence
 from core.methods import METHODS
+from core.models.reference import describe_weights
 from core.schema import Method, Pool, Reading
 from pages.ui.charts import figures
 from pages.ui.data import cached
@@ -33,9 +34,12 @@ def models_used(pool: Pool) -> list[str]:
 
 
 def about_model() -> None:
-    """Draw a note about the embedded model while it is in use."""
-    if state.settings().reading.model == "embedded":
+    """Draw a note about the embedded model, or about weights that are not as published, while one is in use."""
+    name = state.settings().reading.model
+    if name == "embedded":
         st.caption(f":material/info: {EMBEDDED}")
+    elif weights := describe_weights(name):
+        st.caption(f":material/info: The model is {weights}.")
 
 
 def unmeasured_methods(pool: Pool) -> list[Method]:
