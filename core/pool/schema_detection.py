@@ -34,9 +34,10 @@ SCHEMAS: dict[str, str] = {
 
 PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
 CONVERSATION_FIELDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
-RIVAL_RESPONSES = {"response1": "response2", "response_1": "response_2", "response_0": "response_1"} | {
-    "response_a": "response_b",  # votes in other fields prefer one of the two responses
-    "response_j": "response_k",
+RIVAL_RESPONSES = {  # votes or a label in other fields prefer one of the two
+    **{"response1": "response2", "response_1": "response_2", "response_0": "response_1"},
+    **{"response_a": "response_b", "response_j": "response_k"},
+    **{"output1": "output2", "output_1": "output_2"},
 }
 MIN_RESPONSE_SHARE = 0.1  # with responses in a smaller share of the sample, a pool counts as prompts only
 

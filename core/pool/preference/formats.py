@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from core.errors import PoolError
+from core.pool.preference.labels import LabelReader
 from core.pool.row_view import RowReader
 from core.pool.schema_detection import RIVAL_RESPONSES, detect_schema, normalize_field_name
 from core.pool.turns import Turn, UnusableRow, is_turn, list_turns, parse_list, read_text, read_transcript, read_turns
@@ -27,14 +28,16 @@ SHAPES: dict[str, str] = {
     "transcripts": "chosen and rejected as whole transcripts of Human and Assistant",
     "answers": "a prompt, several responses, and pairs of [better, worse]",
     "votes": "two responses, and votes for one of them",
+    "labels": "two responses, and a label that names the better one",
 }
 EXPECTED_FIELDS = (
     "Each row needs a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
-    "conversations), responses and pairs, or response1, response2 and annotator1."
+    "conversations), responses and pairs, response1, response2 and annotator1, or output_1, output_2 and label."
 )
 REJECTED_FIELDS = {"chosen": "rejected", "chosen_messages": "rejected_messages", "response_j": "response_k"}
 ALWAYS_BETTER = ("response_j",)  # fields of rival responses whose name marks the better one
 VOTE_FIELD = re.compile(r"annotator_?\d*")
+LABEL_FIELDS = ("preference", "label", "winner")  # alternatives; beside one, `annotator` is who gave it
 VOTE_FIRST, VOTE_SECOND = 1, 2  # values of a vote; 0 is a tie
 
 SAME_RESPONSE = "chosen equals rejected"
@@ -63,7 +66,7 @@ class Shape:
     fields: FieldMap  # of the prompt; its response, or turns, is the chosen side
     chosen: str  # for "answers", the list of responses
     rejected: str  # for "answers", the pairs
-    votes: tuple[str, ...] = ()
+    votes: tuple[str, ...] = ()  # for "labels", the field of the label
 
 
 def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
@@ -86,8 +89,13 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
     chosen, rejected = names[first], names[REJECTED_FIELDS.get(first) or RIVAL_RESPONSES[first]]
     if first in RIVAL_RESPONSES and first not in ALWAYS_BETTER:
         votes = tuple(name for plain, name in names.items() if VOTE_FIELD.fullmatch(plain))
+        label = next((names[plain] for plain in LABEL_FIELDS if plain in names), None)
+        if label is not None and votes in ((), (names.get("annotator"),)):
+            return Shape("labels", fields, chosen, rejected, (label,))
         if not votes:
-            raise PoolError(f"no preference set: found {listed}, so two answers but no votes (annotator1, …) for one.")
+            raise PoolError(
+                f"no preference set: found {listed}, so two answers but no votes (annotator1, …) and no label for one."
+            )
         return Shape("votes", fields, chosen, rejected, votes)
     shapes = Counter(_suggest_shape(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
     return Shape(shapes.most_common(1)[0][0], fields, chosen, rejected)
@@ -107,7 +115,9 @@ class PairReader:
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self._view = RowReader(shape.fields)
-        readers = {"standard": self._read_texts, "answers": self._read_index_pairs, "votes": self._read_votes}
+        self._labels = LabelReader("".join(shape.votes[:1]), (shape.chosen, shape.rejected))
+        readers = {"standard": self._read_texts, "answers": self._read_index_pairs}
+        readers |= {"votes": self._read_votes, "labels": self._read_labelled}
         self._read = readers.get(shape.name, self._read_conversations)
 
     def __call__(self, row: dict[str, Any]) -> Iterator[Pair | str]:
@@ -116,6 +126,10 @@ class PairReader:
             yield from self._read(row)
         except orjson.JSONEncodeError as error:
             raise UnusableRow("nested too deeply") from error
+
+    def check(self) -> None:
+        """Raise PoolError if, after all rows, the labels may mean something else than was read."""
+        self._labels.check()
 
     def _read_texts(self, row: dict[str, Any]) -> Iterator[Pair | str]:
         sides = (read_text(row.get(name), name) for name in (self.shape.chosen, self.shape.rejected))
@@ -131,6 +145,11 @@ class PairReader:
         elif 2 * votes.count(str(VOTE_FIRST)) <= len(votes):
             raise UnusableRow(NO_MAJORITY)
         yield _pair(self._prompt(row), *self._unpad(row, *(read_text(row.get(name), name) for name in fields)))
+
+    def _read_labelled(self, row: dict[str, Any]) -> Iterator[Pair | str]:
+        """Yield the pair in which the chosen response is the one that the label names."""
+        sides = (read_text(row.get(name), name) for name in self._labels.better_first(row))
+        yield _pair(self._prompt(row), *self._unpad(row, *sides))
 
     def _read_index_pairs(self, row: dict[str, Any]) -> Iterator[Pair | str]:
         """Yield one pair for each [better, worse] of indices into the responses; repeated index pairs count once."""

@@ -58,6 +58,10 @@ class PairSource:
                 if pairs:
                     yield line, pairs, self._label(row)
             on_progress(done, self._source.total)
+        try:
+            reader.check()
+        except PoolError as error:
+            raise PoolError(f"{self.name}: {error}") from error
         if self._subtask is not None and not self._labelled:
             names = ", ".join(self._field_names)
             raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {names}.")

@@ -128,6 +128,7 @@ WRITTEN = {
         [user("Hi")],
     ),
     "votes": (RIVALS | {"annotator1": 2, "annotator2": 0, "annotator3": 2}, "votes", [user("Say\nHi")]),
+    "labels": (RIVALS | {"label": 2}, "labels", [user("Say\nHi")]),
 }
 
 
@@ -329,7 +330,7 @@ class TestRefused:
         assert str(error.value) == (
             "sums.jsonl: no preference set: found instruction, output, as in the pool format 'alpaca'. Each row needs "
             "a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
-            "conversations), responses and pairs, or response1, response2 and annotator1."
+            "conversations), responses and pairs, response1, response2 and annotator1, or output_1, output_2 and label."
         )
 
     @pytest.mark.parametrize(
