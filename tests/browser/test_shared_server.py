@@ -85,6 +85,12 @@ def test_two_browsers_are_two_visitors_and_a_forged_cookie_is_a_third(chromium, 
         expect(again.locator("h1")).to_have_text("shared.jsonl")
         assert budget_of(again) == budget_of(a)
 
+        again.context.clear_cookies()
+        again.reload()  # the page is in the browser's cache
+        wait_until_idle(again)
+        expect(again.get_by_text("keeps no cookies")).to_have_count(0)
+        assert visitor_cookie(again)["value"] != cookie["value"]
+
         forged = new_visitor(chromium)
         last = cookie["value"][-1]
         forged.context.add_cookies([cookie | {"value": cookie["value"][:-1] + ("1" if last == "0" else "0")}])

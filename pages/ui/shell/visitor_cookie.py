@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import streamlit as st
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -97,17 +97,16 @@ class VisitorCookie:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request; set the cookie where the response is a page."""
+        """Forward the request; set the cookie where a browser asks for a page, also for one that it has kept (304)."""
 
         async def with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html") and is_shared() and not has_sign_in():
-                    with suppress(WinnowError):  # the page itself shows why
-                        headers.append("Set-Cookie", _set_cookie(HTTPConnection(scope)))
+                with suppress(WinnowError):  # the page itself shows why
+                    MutableHeaders(scope=message).append("Set-Cookie", _set_cookie(HTTPConnection(scope)))
             await send(message)
 
-        await self.app(scope, receive, with_cookie if scope["type"] == "http" else send)
+        for_page = scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", "")
+        await self.app(scope, receive, with_cookie if for_page and is_shared() and not has_sign_in() else send)
 
 
 def _set_cookie(request: HTTPConnection) -> str:

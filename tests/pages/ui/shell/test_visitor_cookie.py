@@ -26,16 +26,17 @@ def options(monkeypatch):
     return options
 
 
-def get(kind: bytes = b"text/html; charset=utf-8", scheme: str = "http", **headers: str) -> list[str]:
-    """Send a request through the middleware to a page of this content type; return the cookies that it sets."""
+def get(*, accept: str = "text/html,*/*;q=0.8", scheme: str = "http", **headers: str) -> list[str]:
+    """Send a request through the middleware; return the cookies that the response sets."""
     started: list[dict] = []
 
     async def page(scope, receive, send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.start", "status": 304, "headers": []})
 
     async def send(message: dict) -> None:
         started.append(message)
 
+    headers |= {"accept": accept}
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "GET", "path": "/", "scheme": scheme, "headers": named, "query_string": b""}
     scope["server"] = ("winnow.example.org", 80)
@@ -126,7 +127,7 @@ def test_a_forged_cookie_is_replaced(workspace, options):
 
 
 def test_only_pages_set_it(workspace, options):
-    assert get(kind=b"text/javascript") == []
+    assert get(accept="*/*") == []
 
 
 def test_on_this_computer_alone_there_is_no_cookie(workspace, options):
