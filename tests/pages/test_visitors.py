@@ -132,6 +132,15 @@ def test_a_pool_of_the_allowed_folders_and_its_measurements_are_shared(shared, r
     assert title(visit("b")) == "small.jsonl"
 
 
+def test_a_link_to_a_pool_is_not_where_the_next_visit_begins(shared, run, pool, workspace):
+    a = visit("a", "select", pool=pool.fingerprint, budget="5")
+    assert title(a) == "5 of 240 rows, 2.1 %"
+    assert not list(workspace.root.glob("visitors/*/*"))
+    assert title(visit("a")) == "Demo pool"
+    a.button(key="view.keep").click().run()
+    assert title(visit("a", "select")) == "5 of 240 rows, 2.1 %"
+
+
 def test_each_has_the_tour_until_they_close_it(shared, workspace):
     a = visit("a")
     a.button(key="tour.close").click().run()
