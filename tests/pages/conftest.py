@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,30 @@ def entropy_shift_run(workspace: Workspace, pool: Pool, **summary: Any) -> Run:
         kept=shared_stages(pool),
     )
     return save_run(workspace, finished, columns)
+
+
+def grouped_shift_run(workspace: Workspace, pool: Pool, field: str = "category", **summary: Any) -> Run:
+    """Store a finished run of entropy shift, calibrated for each label of `field`; odd labels as in a real pool."""
+    plain = entropy_shift_run(workspace, pool)
+    group = np.arange(len(pool)) % 3
+    group[-6:] = -1
+    names = ("sums", "*words* ![x](http://x.y/z.png)", "facts")
+    groups = [
+        {"name": name, "rows": int((group == k).sum()), "rounds": [{"rows": 8, "loss": [3.0, 2.0], "steps": 2}]}
+        for k, name in enumerate(names)
+    ]
+    columns = plain.load_columns(plain.columns) | {"shift_group": group}
+    about = {"groups": groups, "field": field, "start_model": {"kind": "tuned", "tasks": 3}, "warnings": []}
+    method = {"name": "entropy_shift", "params": plain.method["params"] | {"per": field}}
+    run = replace(
+        plain,
+        id=f"ab{plain.id[2:]}",
+        folder=workspace.folder("runs", f"ab{plain.id[2:]}"),
+        method=method,
+        columns=tuple(columns),
+        summary={k: v for k, v in plain.summary.items() if k != "rounds"} | about | summary,
+    )
+    return save_run(workspace, run, columns)
 
 
 def shared_stages(pool: Pool) -> dict[str, str]:

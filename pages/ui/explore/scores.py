@@ -79,9 +79,9 @@ def method_of(run: Run, live: LiveSelection, kind: type[M]) -> M:
 
 
 def choose_column(run: Run, method: Method) -> str:
-    """Let the user pick a column; the one that the method ranks by comes first."""
+    """Let the user pick a column; the one that the method ranks by, or is shown by, comes first."""
     columns = cached.columns(run, method)
-    first = [name for name in (method.ranks_by, *cached.scores(run, method)) if name in columns]
+    first = [name for name in (method.ranks_by, display_column(method), *cached.scores(run, method)) if name in columns]
     hidden = () if columns["response_tokens"].any() else ("response_tokens",)
     numbers = [n for n in dict.fromkeys([*first, *columns]) if columns[n].dtype.kind in "fiu" and n not in hidden]
     names = [n for n in numbers if not is_identifier(n)]

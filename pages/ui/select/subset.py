@@ -68,6 +68,7 @@ def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None
                 "The demo pool holds known faults: swapped, truncated, gibberish, duplicates.",
             )
     _fixed_rule_note(run, live)
+    _group_note(run, live)
 
 
 def _fixed_rule_note(run: Run, live: LiveSelection) -> None:
@@ -76,6 +77,15 @@ def _fixed_rule_note(run: Run, live: LiveSelection) -> None:
     if order.fixed is not None:
         facts = live.method.facts(cached.measurements(run), order, rows)
         st.caption(" ".join(live.method.facts_in_words(facts)))
+
+
+def _group_note(run: Run, live: LiveSelection) -> None:
+    """Draw how many rows of each group are selected, if the method ranks each group by itself."""
+    if getattr(live.method, "per", ""):
+        groups = live.method.facts(cached.measurements(run), live.selection.order, live.selection.rows)["groups"]
+        words = [f"{escape_markdown(g['group'])} {g['selected']:,} of {g['rows']:,}" for g in groups[:MAX_TASKS]]
+        more = f" and {len(groups) - MAX_TASKS:,} more" if len(groups) > MAX_TASKS else ""
+        st.caption(f"Rows of each group: {', '.join(words)}{more}.")
 
 
 def length_noun(run: Run) -> str:
