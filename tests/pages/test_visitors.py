@@ -210,6 +210,16 @@ def test_the_title_of_a_job_on_the_upload_of_another_is_not_shown(shared, run, p
     assert "A job" in [text.value for text in visit("a", "score", pool=pool.fingerprint).text]
 
 
+def test_an_unreadable_job_whose_starter_is_unknown_is_nobodys_to_delete(shared, run, pool, job):
+    stopped = job(
+        {"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": visitor_key("a")}, state="failed"
+    )
+    (stopped.folder / "job.json").write_text("{}")
+    at = visit("a", "score", pool=pool.fingerprint)
+    assert f"delete.{stopped.id}" not in {button.key for button in at.button}
+    assert "damaged" not in " ".join(error.value for error in at.error)
+
+
 def test_going_on_with_the_job_of_another_is_a_job_of_ones_own(shared, run, pool, job, workspace):
     stopped = job(
         {"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": visitor_key("a")}, state="cancelled"

@@ -111,7 +111,7 @@ def other_jobs(job_plan: Plan) -> list[Job]:
     for job in list_jobs(cached.workspace()):
         if job.about.get("key") != job_plan.key:
             newest.setdefault(tuple(job.about.get(name) for name in ("kind", "key", "pool")), job)
-    live = [job for job in newest.values() if job.live or job.state == "unreadable"]
+    live = [job for job in newest.values() if job.live or (job.state == "unreadable" and is_own(job))]
     ended = [job for (kind, _, pool), job in newest.items() if kind == "measure" and pool == job_plan.about["pool"]]
     stopped = [job for job in ended if not job.live and job.state != "done"]
     return [*live, *stopped[:MAX_STOPPED]]

@@ -48,7 +48,7 @@ def _load_secret(file: Path) -> bytes:
     with cached.workspace().hold("visitors"), disk_errors(file):
         if not file.exists():
             file.parent.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=file.parent)  # mode 600
+            handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 600
             with os.fdopen(handle, "wb") as temporary:
                 temporary.write(secrets.token_bytes(SECRET_BYTES))
                 temporary.flush()
