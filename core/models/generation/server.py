@@ -3,11 +3,15 @@
 A prompt is sent as messages, or with `form` "completions" as text in Alpaca's layout, for models without a chat
 template. All K answers are requested at once (`n`). If the server rejects `n` or returns fewer, answers are requested
 one at a time from then on. Each request has its own seed, derived from the row's id, which the server may ignore.
+
+Answers of one row that are all alike are requested again in the words that `transformers serve` needs to sample: it
+ignores the temperature unless the model's generation config says so. A server that samples neither way is an error.
 httpx2 is enough for two kinds of request; the openai package would repeat prompts in its errors.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +26,8 @@ from core.schema import Progress, ignore_progress
 
 SEED_SHIFT = np.uint64(33)  # of 64 bits: servers accept seeds of 31 bits
 MAX_REFUSALS_AT_START = 3  # after this many rejected rows and no answer, the request itself is at fault
+MAX_ROWS_ALIKE = 16  # rows with answers all alike, and none that differ, after which the server does not sample
+SAMPLE = {"generation_config": '{"do_sample": true}'}  # field of a request to `transformers serve`
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
 
@@ -49,6 +55,8 @@ class ServerSampler:
         self.asks_together = True  # K answers per request, until the server returns only one
         self.answered_rows = self.refused_rows = 0  # the server may reject rows as too long: they have no answers
         self._refusal: RequestRefusedError | None = None
+        self._samples = False  # whether the answers of some row differ
+        self._more: dict[str, str] = {}  # fields of a request that the server needs to sample
         self.endpoint = Endpoint(served, back_off=back_off)
 
     def __enter__(self) -> "ServerSampler":
@@ -104,17 +112,37 @@ class ServerSampler:
     def _answer_row(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
         """Request K answers to one prompt; K empty ones if the server rejects it but has answered others."""
         try:
-            answers = self._request_answers(prompt, seeds)
+            answers = self._sampled_answers(prompt, seeds)
         except RequestRefusedError as error:
             self.refused_rows, self._refusal = self.refused_rows + 1, error
             if self.refused_rows >= MAX_REFUSALS_AT_START and not self.answered_rows:
                 raise
             return [ServerAnswer(None, None, None)] * len(seeds)
         self.answered_rows += 1
+        if not self._samples and self.answered_rows >= MAX_ROWS_ALIKE:
+            raise ModelError(
+                f"Server {self.endpoint.url} gives {len(seeds)} answers that are word for word the same to each of the "
+                f"first {self.answered_rows} prompts: it does not sample. See that its model's generation config says "
+                "do_sample, and that the server respects temperature and seed."
+            )
         return answers
 
-    def _request_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
-        """Request K answers to one prompt, in one request or several."""
+    def _sampled_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
+        """Request K answers to one prompt; once more with SAMPLE if they are alike, as all rows' were so far."""
+        answers = self._request_answers(prompt, seeds, self._more)
+        if not self._samples and not _differ(answers):
+            with suppress(RequestRefusedError):  # other servers may reject the field
+                again = self._request_answers(prompt, seeds, SAMPLE)
+                if _differ(again):
+                    answers, self._more = again, SAMPLE
+        self._samples = self._samples or _differ(answers)
+        return answers
+
+    def _request_answers(
+        self, prompt: dict[str, Any], seeds: Sequence[int], more: Mapping[str, str]
+    ) -> list[ServerAnswer]:
+        """Request K answers to one prompt, in one request or several. `more`: further fields of each."""
+        prompt = prompt | dict(more)
         answers: list[ServerAnswer] = []
         if self.asks_together:
             try:
@@ -151,6 +179,10 @@ class ServerSampler:
         if len(answers) == 1 and isinstance(tokens, int):  # for several answers the server reports the sum
             return [answers[0]._replace(tokens=tokens)]
         return answers[:count]
+
+
+def _differ(answers: Sequence[ServerAnswer]) -> bool:
+    return len({answer.text for answer in answers}) > 1
 
 
 def _choices(reply: dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import uvicorn
@@ -35,6 +35,7 @@ class AnswerApp:
     model: Model
     ignores_n: bool = False
     refuses_n: bool = False
+    samples: Literal["always", "on_request", "never"] = "always"  # "on_request": as `transformers serve`
     behave: Any = lambda number, body: None
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
@@ -65,7 +66,9 @@ class AnswerApp:
 
     def _sample(self, body: dict[str, Any], text: str, n: int) -> dict[str, Any]:
         tokens = self.model.tokenizer(text)["input_ids"]
-        given = SamplingSettings(max(2, n), body["temperature"], body["top_p"], body["max_tokens"], body["seed"])
+        asked = json.loads(body.get("generation_config", "{}")).get("do_sample")
+        seed = body["seed"] if self.samples == "always" or (self.samples == "on_request" and asked) else 0
+        given = SamplingSettings(max(2, n), body["temperature"], body["top_p"], body["max_tokens"], seed)
         with self.lock:  # one model, one request at a time
             sampler = Sampler(self.model, given)
             return sampler({"tokens": [np.array(tokens)], "ids": ["any"]})

@@ -3,7 +3,12 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import chain
 from threading import Timer
@@ -122,6 +127,32 @@ def test_a_server_that_does_not_support_n_gets_k_requests_from_then_on(model, fa
         assert len({body["seed"] for body in app.asked}) == 12
         server(batch(QUESTIONS[:1]))
         assert len(app.asked) == 15 + extra
+
+
+def test_a_server_that_samples_only_on_request_is_asked_to(model):
+    app = AnswerApp(model, ignores_n=True, samples="on_request")
+    actual, _ = request_answers(app, concurrency=1)
+    assert all(len(set(answers)) == 3 for answers in actual["answers"])
+    assert ["generation_config" in body for body in app.asked] == [False] * 3 + [True] * 3 * len(QUESTIONS)
+
+
+def test_a_server_that_refuses_to_be_asked_so_is_asked_as_before(model):
+    def behave(number, body):
+        return 400 if "generation_config" in body else None
+
+    app = AnswerApp(model, ignores_n=True, samples="on_request", behave=behave)
+    actual, _ = request_answers(app)
+    assert all(len(set(answers)) == 1 for answers in actual["answers"])
+
+
+@pytest.mark.parametrize(("rows", "stops"), [(16, True), (15, False)])
+def test_a_server_that_never_samples_is_an_error_after_some_rows(model, rows, stops):
+    app = AnswerApp(model, ignores_n=True, samples="never")
+    given = batch([f"{k}: say something." for k in range(rows)])
+    if stops:
+        assert "3 answers that are word for word the same to each of the first 16" in error_text(app, given)
+    else:
+        request_answers(app, given)
 
 
 def test_turns_before_the_last_answer_are_sent_and_a_response_is_not(model):
@@ -425,3 +456,37 @@ def test_a_failing_server_loses_no_stored_answer(model, tmp_path, monkeypatch):
     measured = load_measured(run)
     assert (measured.columns["answers_counted"] == 2).all()
     assert run.summary["answers"]["asked"] == 8
+
+
+# --- another program's server
+
+
+@pytest.fixture(scope="module")
+def transformers_serve() -> Iterator[str]:
+    """Run `transformers serve` with the embedded model; yield its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(MODEL_PATH), "--device", "cpu"]
+    server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
+    try:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                break
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.slow
+def test_transformers_serve_samples_different_answers(transformers_serve):
+    served = ServedModel(transformers_serve, str(MODEL_PATH), form="completions", concurrency=2)
+    with ServerSampler(served, replace(QUICK, max_new_tokens=40)) as server:
+        columns = server(batch())
+    assert all(len(set(answers)) > 1 for answers in columns["answers"])
+    assert all(isinstance(n, int) and 1 <= n <= 40 for row in columns["answer_tokens"] for n in row)
+    assert "stop" in {end for row in columns["ended"] for end in row}  # the model's end token still ends answers
