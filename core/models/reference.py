@@ -24,6 +24,7 @@ EMBEDDED = "embedded"
 SMOLLM = "smollm2"  # SmolLM2-135M-Instruct, from a package
 GGUF = ".gguf"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+MAX_SHOWN = 100  # characters of a name in an error
 WEIGHT_INDEX = "model.safetensors.index.json"
 # Files that affect the results: weights, architecture and tokenizer; not cards or licences.
 REVISION_FILES = (
@@ -45,12 +46,25 @@ def resolve_model(name: str, revision: str | None = None, *, models: Path | None
     file = find_gguf(name)
     if file is not None:
         return _from_gguf(name, file, revision, models)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = _find_path(name)
+    if folder is not None and folder.is_dir():
         return _from_folder(name, folder, revision)
-    if not HUB_ID.fullmatch(name):
-        raise ModelError(f"Model {name!r}: no such folder, and not a hub id like 'owner/model' either.")
-    return _from_cache(name, revision) or _from_hub(name, revision)
+    try:
+        if HUB_ID.fullmatch(name):
+            return _from_cache(name, revision) or _from_hub(name, revision)
+    except hub_errors.HFValidationError:  # too long, or with .. or -- in it
+        pass
+    shown = name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}…"
+    raise ModelError(f"Model {shown!r}: no such folder, and not a hub id like 'owner/model' either.")
+
+
+def _find_path(name: str) -> Path | None:
+    """Return the file or folder that a name is the path of; None if there is none."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long for a path, an unknown user's home, a NUL
+        return None
 
 
 def find_gguf(name: str) -> Path | None:
@@ -64,11 +78,11 @@ def find_gguf(name: str) -> Path | None:
         if not files:
             raise ModelError("Model 'smollm2' is not installed. Fetch it with: make smollm.")
         return files[0]
-    file = Path(name).expanduser()
-    if file.suffix.lower() != GGUF:
+    if not name.lower().endswith(GGUF):
         return None
-    if not file.is_file():
-        raise ModelError(f"Model {name!r}: there is no such file.")
+    file = _find_path(name)
+    if file is None or not file.is_file():
+        raise ModelError(f"Model {name[:MAX_SHOWN]!r}: there is no such file.")
     return file.absolute()
 
 
