@@ -26,7 +26,7 @@ from core.output import curate
 from core.output.replay import replay_manifest
 from core.output.writer import ExportResult
 from core.pool.pools import read_rows
-from core.progress import BarReporter, Reporter, SilentReporter
+from core.progress import Reporter, SilentReporter, show_progress
 from core.schema import Columns, IntArray, Measured, Method, Pool
 from core.selection.filter_syntax import parse_filter
 from core.selection.recipe import PoolPart, Recipe, make_selection, parse_recipe, score_columns
@@ -384,7 +384,7 @@ def replay(
 def _reporting(report: Report) -> Iterator[Reporter]:
     """Yield the reporter; close the bar at the end, whatever happens."""
     if report == "bar":
-        bar = BarReporter()
+        bar = show_progress()
         try:
             yield bar
         finally:

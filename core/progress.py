@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {postfix[0]} {elapsed} < {remaining}"
@@ -39,7 +40,36 @@ class SilentReporter:
         """Ignore it."""
 
 
-class BarReporter:
+class TerminalReporter(SilentReporter):
+    """Base class of reporters that write to stderr; close them at the end."""
+
+    def close(self) -> None:
+        """End the current stage."""
+
+
+class LineReporter(TerminalReporter):
+    """Reporter for a log: a line about once a minute, so none at all of short work."""
+
+    INTERVAL_S = 60.0
+
+    def stage(self, name: str, *, rows: int, work: int, done_rows: int = 0, done_work: int = 0) -> None:
+        """Begin a stage, without a line."""
+        self._name, self._rows, self._work = name, rows, work
+        self._written = monotonic()
+
+    def advance(self, rows: int, work: int) -> None:
+        """Write how much of the stage is done, if the last line is a minute old."""
+        if monotonic() - self._written >= self.INTERVAL_S:
+            self._written = monotonic()
+            count = _count_text(rows, self._rows)
+            sys.stderr.write(f"{self._name}: {100 * work // max(self._work, 1)}% {count}".rstrip() + "\n")
+
+    def waiting(self, why: str) -> None:
+        """Write why nothing moves."""
+        sys.stderr.write(f"{why}\n")
+
+
+class BarReporter(TerminalReporter):
     """Reporter that draws one bar per stage, on stderr or in a notebook, with rate and remaining time by tokens."""
 
     def __init__(self) -> None:
@@ -77,14 +107,16 @@ class BarReporter:
 
         tqdm.write(why, file=sys.stderr)
 
-    def note(self, text: str) -> None:
-        """Ignore the note: notes are for logs."""
-
     def close(self) -> None:
         """Close the current bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def show_progress() -> TerminalReporter:
+    """Return a reporter that draws bars at a terminal and in a notebook, and writes lines elsewhere."""
+    return BarReporter() if sys.stderr.isatty() or "ipykernel" in sys.modules else LineReporter()
 
 
 def _count_text(done: int, total: int) -> str:

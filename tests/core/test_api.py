@@ -194,7 +194,7 @@ def test_unknown_settings_are_refused_before_anything_is_measured(pool):
         winnow.measure(pool, "best")
 
 
-def test_progress_is_a_bar_or_nothing_or_a_reporter(tmp_path, capfd):
+def test_progress_is_a_bar_or_nothing_or_a_reporter(tmp_path, capfd, monkeypatch):
     class Stages(SilentReporter):
         def __init__(self):
             self.names = []
@@ -210,6 +210,9 @@ def test_progress_is_a_bar_or_nothing_or_a_reporter(tmp_path, capfd):
     winnow.measure(pool, "longest", report=stages)
     assert stages.names == ["Reading the pool", "Tokenising"] and capfd.readouterr() == ("", "")
     winnow.load_pool("half.jsonl", workspace=tmp_path / "b")
+    assert capfd.readouterr() == ("", "")  # no terminal, and over before a line is due
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    winnow.load_pool("half.jsonl", workspace=tmp_path / "c")
     out, err = capfd.readouterr()
     assert out == "" and "Reading the pool: 100%" in err
 
