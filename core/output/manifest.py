@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from core import __version__
 from core.errors import RecipeError, ReplayError
@@ -59,10 +59,19 @@ class TargetFacts(StrictModel):
     pairs: int
 
 
+def _check_plain_name(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError("it must be the name of a file, without a folder")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_check_plain_name)]
+
+
 class HeldOutFacts(StrictModel):
     """The file of selected rows that were held out."""
 
-    file: str
+    file: FileName
     sha256: str
     rows: int
 
@@ -70,13 +79,13 @@ class HeldOutFacts(StrictModel):
 class OutputFacts(StrictModel):
     """The file that was written."""
 
-    file: str  # its name, without a folder
+    file: FileName
     sha256: str
     rows: int
     written_as: str = Field(alias="schema")
     with_scores: bool
     fields: list[str] = Field(default_factory=list)  # top-level fields of a converted schema
-    rejected: str | None = None  # name of the file of rows not selected
+    rejected: FileName | None = None  # name of the file of rows not selected
     held_out: HeldOutFacts | None = None
 
 
