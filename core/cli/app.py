@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import Signature
@@ -22,16 +23,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, reports
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts
-from core.errors import Cancelled, RecipeError, WinnowError
+from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.methods.suggestions import with_suggestions
 from core.output.curate import check_outputs
 from core.output.replay import replay_manifest
-from core.progress import BarReporter
+from core.progress import Reporter, TerminalReporter, show_progress
 from core.schema import Method, Pool
 from core.selection.filter_syntax import parse_filter
-from core.selection.recipe import Recipe, load_recipe, parse_recipe
+from core.selection.recipe import MAX_SEED, Recipe, load_recipe, parse_recipe
+from core.workspace.files import disk_errors
 from core.workspace.folder import Workspace
 from core.workspace.jobs import JobReporter
 
@@ -47,7 +49,7 @@ MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
 SetOpt = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="A method parameter; repeatable.")]
 WorkspaceOpt = Annotated[Path, Option("--workspace", help="Where measurements are kept.")]
-SeedOpt = Annotated[int, Option("--seed", min=0, help="Decides every random choice.")]
+SeedOpt = Annotated[int, Option("--seed", min=0, max=MAX_SEED, help="Decides every random choice.")]
 JsonOpt = Annotated[bool, Option("--json", help="Machine-readable output on stdout.")]
 JobOpt = Annotated[Path | None, Option("--job", hidden=True)]
 TaskOpt = Annotated[str | None, Option("--task", help="The field that holds the task label; a.b is field b in a.")]
@@ -99,7 +101,7 @@ class _Session:
     """A running command: where it works, how it reports, and what its shared options ask for."""
 
     workspace: Workspace
-    report: JobReporter | BarReporter
+    report: Reporter
     as_json: bool
     shared: Facts
 
@@ -117,31 +119,43 @@ class _Session:
 
 
 def _run(
-    work: Callable[[Workspace, JobReporter | BarReporter], Facts],
+    work: Callable[[Workspace, Reporter], Facts],
+    given: Facts,
     workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
     as_json: JsonOpt = False,
     job: JobOpt = None,
 ) -> None:
     """Do the work of a command and output its facts: to the job's file, and to stdout for people or programs.
 
-    Errors become one sentence instead of a traceback.
+    Errors become one sentence instead of a traceback. `given` are all options and arguments.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _cancel)
-    report = JobReporter(job) if job else BarReporter()
+    report: JobReporter | TerminalReporter = show_progress()
     try:
+        arguments.check_text(given)
+        if job:
+            report = _report_to_job(job)
         facts = work(Workspace(workspace), report)
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
-        _end(report, "cancelled" if cancelled else "failed", str(error))
+        with suppress(WorkspaceError):  # the disk of the job is full: the sentence below is in its log
+            _end(report, "cancelled" if cancelled else "failed", str(error))
         echo(str(error), err=True)
         raise Exit(130 if cancelled else 2) from error
 
 
-def _end(report: JobReporter | BarReporter, state: str, message: str, facts: Facts | None = None) -> None:
+def _report_to_job(folder: Path) -> JobReporter:
+    with disk_errors(folder):
+        if not (folder / "job.json").is_file():
+            raise WorkspaceError(f"{folder} holds no job. Only the app gives the option --job.")
+    return JobReporter(folder)
+
+
+def _end(report: JobReporter | TerminalReporter, state: str, message: str, facts: Facts | None = None) -> None:
     if isinstance(report, JobReporter):
         report.finish(state, message, facts)
     else:
@@ -160,19 +174,19 @@ def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = Fal
     The command has the function's own options, those of `collect` (the result is `session.shared`) and those of `_run`.
     """
     shared, general = inspect_signature(collect).parameters, dict(inspect_signature(_run).parameters)
-    del general["work"]
+    del general["work"], general["given"]
 
     def decorate(function: Callable[..., Facts]) -> Callable[..., None]:
         own = {k: p for k, p in inspect_signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
         @wraps(function)
         def run(**options: Any) -> None:
-            def work(workspace: Workspace, report: JobReporter | BarReporter) -> Facts:
+            def work(workspace: Workspace, report: Reporter) -> Facts:
                 collected = collect(**{k: options[k] for k in shared})
                 session = _Session(workspace, report, options["as_json"], collected)
                 return function(session, **{k: options[k] for k in own})
 
-            _run(work, **{k: options[k] for k in general})
+            _run(work, options, **{k: options[k] for k in general})
 
         common = (*shared.values(), *general.values())
         listed = (*common, *own.values()) if own_last else (*own.values(), *common)

@@ -1,5 +1,6 @@
 """Conversion between command line options and recipes, in both directions."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,20 @@ from core.methods.suggestions import with_suggestions
 from core.schema import Method
 from core.selection.filter_syntax import format_filter
 from core.selection.recipe import PoolPart, Recipe
+from core.selection.text_search import is_unicode
 from core.workspace.folder import Workspace
 
 DEFAULT_WORKSPACE = Path("workspace")
 Facts = dict[str, Any]
+
+
+def check_text(options: Facts) -> None:
+    """Raise RecipeError for an option with bytes that are no UTF-8."""
+    for value in options.values():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, str | Path) and not is_unicode(str(word)):
+                shown = os.fsencode(str(word)).decode("utf-8", "replace")
+                raise RecipeError(f"'{shown}' holds bytes that are no UTF-8. Write it in UTF-8.")
 
 
 def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:

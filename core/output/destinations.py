@@ -26,6 +26,7 @@ from core.output.writer import check_scores_file, sibling_path
 from core.pool.pools import answer_key_file, source_file
 from core.schema import Method, Pool
 from core.selection.recipe import ExportPart, Recipe
+from core.selection.text_search import is_unicode
 from core.workspace.files import disk_errors, file_digest, sync_folder
 from core.workspace.folder import FOLDERS
 
@@ -110,14 +111,10 @@ def _check_name(path: Path) -> None:
     name = os.fsencode(path.name)
     if not path.name or path.name == "..":
         raise OutputError(f"'{path}' names no file to write. Give a file name, such as chosen.jsonl.")
-    if b"\0" in name or not _is_unicode(str(path)):
+    if b"\0" in name or not is_unicode(str(path)):
         raise OutputError(f"{str(path)!r} is no name of a file that can be written everywhere. Give a plain one.")
     if len(name) > MAX_NAME_BYTES:
         raise OutputError(f"{path.name[:40]}… has {len(name)} bytes, too many for a file's name. Give a shorter one.")
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or text == text.encode("utf-8", "replace").decode()
 
 
 def _check_folder(path: Path) -> list[os.stat_result]:

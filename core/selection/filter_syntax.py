@@ -12,10 +12,12 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from core.columns import EXACT_DUPLICATES, USUAL_NEAR_DUPLICATES
 from core.errors import RecipeError
 from core.selection.filters import Filter, duplicates_filter
+from core.selection.recipe import FilterPart, describe_invalid
 
 SYNTAX_HINT = (
     "Write nll<=2, response_tokens in 10..200, task=qa|code, task!=qa, prompt contains text, prompt~pattern, "
@@ -68,9 +70,13 @@ def _condition(parts: dict[str, str]) -> dict[str, Any]:
 
 def _read_json(text: str) -> Filter:
     try:
-        return Filter(**orjson.loads(text))
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise RecipeError(f"The filter '{text}' is no JSON object of a filter: {error}.") from error
+        return FilterPart.model_validate(orjson.loads(text)).filter()
+    except orjson.JSONDecodeError as error:
+        raise RecipeError(f"The filter '{text}' is no JSON object: {error}.") from error
+    except ValidationError as error:
+        names = ", ".join(FilterPart.model_fields)
+        invalid = describe_invalid(error, "the filter")
+        raise RecipeError(f"The filter '{text}', {invalid}. A filter has {names}.") from error
 
 
 def format_filter(filter_: Filter) -> str:

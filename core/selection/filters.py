@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX
 from core.errors import RecipeError
 from core.schema import BoolArray
-from core.selection.text_search import check_pattern, contains_text, is_one_of, matches_pattern
+from core.selection.text_search import check_pattern, contains_text, is_one_of, is_unicode, matches_pattern
 
 _BOOLS = {"true": True, "false": False}
 
@@ -44,6 +44,9 @@ class Filter:
             raise RecipeError(f"{subject} has a limit that is no number.")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise RecipeError(f"{subject} lets nothing pass: low {self.low:g} is above high {self.high:g}.")
+        texts = (self.column, self.contains, self.matches, *(self.values or ()))
+        if not is_unicode("".join(text for text in texts if isinstance(text, str))):
+            raise RecipeError(f"{subject} holds half a character, which is no text. Write it anew.")
         if self.matches is not None:
             check_pattern(self.matches)
 

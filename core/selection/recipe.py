@@ -23,12 +23,16 @@ from core.schema import BoolArray, FieldMap, IntArray, Measured, Method, Order, 
 from core.selection.budget import Budget, threshold_length
 from core.selection.filters import Filter, apply_filters
 from core.selection.selection import Pin, Selection, apply_pins, select_prefix
+from core.selection.text_search import is_unicode
 from core.workspace.files import write_atomic
 
 DERIVED_TASK = "derived_task"  # column to filter by, if tasks are derived
 POOL_TEXTS = ("prompt", "response", "task", "id", "original")  # original: the row as JSON, with every field
 POOL_NUMBERS = ("line", "prompt_chars", "response_chars", "duplicate_of")
 Format = Literal["original", "alpaca", "messages", "sharegpt", "annotation"]
+MAX_SEED = 2**63 - 1
+MAX_BYTES = 64 << 20  # of a recipe file
+MAX_VALUES, MAX_DEPTH = 10_000_000, 50  # of a recipe: a short file may name one value many times
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -146,9 +150,10 @@ class Recipe(StrictModel):
     pool: PoolPart
     method: MethodPart
     reading: ReadingPart = ReadingPart()
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     budget: str = "10%"
-    threshold: float | None = None  # on the column the method ranks by; worse rows are not selected
+    # on the column the method ranks by; worse rows are not selected
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
     filters: list[FilterPart] = Field(default_factory=list)
     pins: list[PinPart] = Field(default_factory=list)
     export: ExportPart = ExportPart()
@@ -164,6 +169,7 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
 
     `where` names the file in the error message.
     """
+    _check_values(data, where)
     try:
         recipe = Recipe.model_validate(dict(data))
     except ValidationError as error:
@@ -171,6 +177,24 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
     Budget.parse(recipe.budget)
     recipe.method.build()
     return recipe
+
+
+def _check_values(data: Any, where: str) -> None:
+    """Raise RecipeError if plain data is more than a recipe holds, or no file could hold it again."""
+    values, count = [(data, 0)], 0
+    while values:
+        value, depth = values.pop()
+        count += 1
+        if count > MAX_VALUES or depth > MAX_DEPTH:
+            raise RecipeError(f"{where} holds more than a recipe may: lists in lists, or too many values. Shorten it.")
+        if isinstance(value, Mapping):
+            values += [(part, depth + 1) for pair in value.items() for part in pair]
+        elif isinstance(value, list | tuple | set):
+            values += [(part, depth + 1) for part in value]
+        elif isinstance(value, str) and not is_unicode(value):
+            raise RecipeError(f"{where}: {value[:60]!r} holds half a character, which is no text. Write it anew.")
+        elif isinstance(value, int) and abs(value) > MAX_SEED:
+            raise RecipeError(f"{where} holds a whole number of more than 63 bits.")
 
 
 def describe_invalid(error: ValidationError, whole: str) -> str:
@@ -182,10 +206,16 @@ def describe_invalid(error: ValidationError, whole: str) -> str:
 def load_recipe(path: Path) -> Recipe:
     """Load a recipe file (YAML or JSON)."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise RecipeError(f"{path} is larger than a recipe may be ({MAX_BYTES >> 20} MB).")
+        data = yaml.safe_load(text.decode())
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise RecipeError(f"{path} holds too many lists in lists to be a recipe.") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of values with wrong tags
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} holds no recipe: it must be a mapping with pool, method, budget.")

@@ -27,6 +27,11 @@ MAX_REPETITION = 5_000  # its length times the sum of its counted repetitions
 _COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: it has no lone surrogates."""
+    return text.isascii() or text == text.encode("utf-8", "replace").decode()
+
+
 def arrow_text(column: Any) -> pa.ChunkedArray:
     """Convert a column of text to Arrow; NumPy arrays of str and None are accepted too."""
     if isinstance(column, np.ndarray):

@@ -73,7 +73,13 @@ def test_the_plain_form_is_used_if_there_is_one():
         ("nll in 3..1", "low 3 is above high 1"),
         ("prompt~(", "cannot be used: missing"),
         ("{", "is no JSON object"),
-        ('{"colum": "a"}', "is no JSON object of a filter: .*colum"),
+        ('{"colum": "a"}', "column: Field required. A filter has column, low"),
+        ('{"column": "a", "low": 1, "extra": 1}', "extra: Extra inputs are not permitted"),
+        ('{"column": "a", "low": "x"}', "low: Input should be a valid number"),
+        ('{"column": "a"', "is no JSON object"),
+        ("prompt~\udcff", "holds half a character"),
+        ("prompt contains \udcff", "holds half a character"),
+        ("task=a|\udcff", "holds half a character"),
     ],
 )
 def test_a_line_that_cannot_be_parsed_gives_one_sentence(line, reason):
