@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,12 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from typer import Argument, Exit, Option, Typer, echo
+from typer import Argument, Exit, Option, Typer, confirm, echo
 
 # torch reads this on import; next to other work, spinning threads slow everything down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from core.cli import arguments, commands, reports
+from core.cli import arguments, commands, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError
@@ -350,6 +351,28 @@ def run(
     measured = recipe_inputs.measure_methods(plan, pool, session.workspace, session.report, servers=servers)[0]
     recipe_inputs.find_recipe_duplicates(plan, pool, session.workspace, session.report)
     return commands.curate_run(plan, pool, measured, out, **options)
+
+
+@_command()
+def workspace(
+    session: _Session,
+    *,
+    words: Annotated[
+        list[str] | None,
+        Argument(metavar="[delete KIND KEY...]", help="Delete these; the beginning of a key will do, `all` is all."),
+    ] = None,
+    yes: Annotated[bool, Option("--yes", help="Delete without asking.")] = False,
+) -> Facts:
+    """List what the workspace holds, or delete what is picked: never what a worker uses."""
+    if not words:
+        return storage.list_workspace(session.workspace, every=session.as_json)
+
+    def agree(meaning: str) -> bool:
+        if not yes and not sys.stdin.isatty():
+            raise WorkspaceError(f"{meaning} Nothing was deleted: add --yes to delete without being asked.")
+        return yes or confirm(f"{meaning} Delete?", err=True)
+
+    return storage.delete_from_workspace(session.workspace, words, agree)
 
 
 @_command()

@@ -19,6 +19,7 @@ from core.pool.near_duplicates import duplicate_column
 from core.schema import IntArray, Pool
 from core.selection.recipe import ExportPart, Recipe
 from core.workspace.folder import content_key
+from core.workspace.inventory import format_size
 from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import duplicates
@@ -127,7 +128,7 @@ def files_panel(files: ExportFiles, live: LiveSelection) -> None:
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
-            size = show.format_size(files.selected.stat().st_size)
+            size = format_size(files.selected.stat().st_size)
             held_out = f" + {output.held_out.rows:,} held out" if output.held_out else ""
             st.text(
                 f"{output.rows:,} rows{held_out} · {show.format_count(live.selection.tokens)} response tokens · {size}",

@@ -15,6 +15,7 @@ from core.measurement.start_model import start_model_sentence
 from core.methods import METHODS
 from core.models.reference import describe_weights
 from core.schema import Method, Pool, Reading
+from core.workspace.inventory import format_size
 from pages.ui.charts import figures
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
@@ -93,9 +94,9 @@ def _draw_cost(result: Mapping[str, Any]) -> None:
         show.metric("Time on this machine", f"≈ {time}", help=help)
         help = f"{tokens:,} tokens, read {result['passes']} times."
         show.metric("Tokens to read", show.format_count(tokens * result["passes"]), help=help)
-        show.metric("Memory", show.format_size(result["memory_bytes"]), help="At its peak, the model included.")
-        free = f"{show.format_size(result['disk_free_bytes'])} are free."
-        show.metric("Disk", show.format_size(result["disk_bytes"]), help=free)
+        show.metric("Memory", format_size(result["memory_bytes"]), help="At its peak, the model included.")
+        free = f"{format_size(result['disk_free_bytes'])} are free."
+        show.metric("Disk", format_size(result["disk_bytes"]), help=free)
     generated = show.format_count(result.get("generated", 0))
     parts = {
         _describe_training(result.get("trained_models", 1)): result["calibration_seconds"],

@@ -186,15 +186,6 @@ def format_count(n: float) -> str:
     return f"{n / size:.3g} {unit}"
 
 
-def format_size(n: float) -> str:
-    """Format a number of bytes in the unit that leaves one to three digits before the point."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(n) < 1000:
-            return f"{n:.3g} {unit}"
-        n /= 1000
-    return f"{n:.3g} TB"
-
-
 def format_duration(seconds: float) -> str:
     """Format seconds: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
     rounded = round(seconds)

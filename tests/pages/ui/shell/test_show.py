@@ -27,11 +27,6 @@ def test_counts(n, words):
     assert show.format_count(n) == words
 
 
-@pytest.mark.parametrize(("n", "words"), [(12, "12 B"), (1_900_000_000, "1.9 GB"), (2e12, "2 TB")])
-def test_sizes(n, words):
-    assert show.format_size(n) == words
-
-
 def test_an_image_in_data_is_no_image_in_a_label():
     escaped = escape_markdown("![x](http://evil/x.png) $a$ :red[b] `c` <b>")
     assert escaped == "\\!\\[x\\]\\(http\\://\u2060evil/x\\.png\\) \\$a\\$ \\:red\\[b\\] \\`c\\` \\<b\\>"

@@ -1,0 +1,301 @@
+"""Inventory of a workspace: what it holds, how large it is, when it was last used, and what depends on what.
+
+    pools        imported pools                                   named in runs and stages by their fingerprint
+    runs         finished runs: scores, and the keys of the stages that they were made from
+    stages       stored work of measurements: tokens, base passes, answers ...
+    maps         layouts of embeddings
+    models       states that warm-ups trained, weights unpacked from GGUF
+    selections   settings and saved selections of one pool        made by hand
+    uploads      files that a browser sent                        stored here alone
+    exports      files of selected rows
+    jobs         records and logs of workers
+    leftovers    temporary files of killed workers
+
+Only names, sizes and short JSON files are read: 10,000 files take a fraction of a second. A damaged file costs its
+item's name, not the inventory.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.errors import WorkspaceError
+from core.workspace.folder import Workspace
+
+KINDS: dict[str, str] = {  # kind -> what deleting it means
+    "pools": "A pool is imported again from its source, if that is still there; until then its runs cannot be opened.",
+    "runs": "A run is put together again from its stages in seconds, as long as these stay.",
+    "stages": "Stages are measured again by a model, which is the slow part. Runs made from them keep their scores, "
+    "but may not open without what else the stages hold.",
+    "maps": "A map is made again when it is next opened.",
+    "models": "A state is trained again, or weights are unpacked again, when a measurement needs it.",
+    "selections": "Saved selections are made by hand: nothing brings them back.",
+    "uploads": "An uploaded file is stored here alone: nothing brings it back. Pools imported from it stay.",
+    "exports": "An export is written again from its run.",
+    "jobs": "The record and the log of a job are lost; what it measured stays.",
+    "leftovers": "Leftovers are of no use to anybody.",
+}
+ABOUT = {"pools": "pool.json", "runs": "run.json", "measurements": "spec.json", "jobs": "job.json"}
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names files in core/workspace/files.py
+ANY_STAGE = "*"  # needed by a run that does not name all its stages: those before version 0.2
+MAX_ABOUT_BYTES = 4 << 20  # of a JSON file that is read for the listing
+_KEY = re.compile(rb'"([0-9a-f]{16})"')
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a workspace holds."""
+
+    kind: str  # one of KINDS
+    key: str  # name of its folder; where that is not unique, its path in the workspace
+    path: Path
+    name: str = ""  # for people
+    bytes: int = 0
+    files: int = 0
+    used: float = 0.0  # seconds since 1970: when a file of it was last read or written, as the file system records it
+    pool: str = ""  # fingerprint of the pool it belongs to; "" = unknown
+    source: str = ""  # of a pool
+    needs: frozenset[str] = field(default_factory=frozenset)  # keys of stages and models that it was made from
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All items of one workspace, largest first within a kind."""
+
+    items: tuple[Item, ...]
+    other_bytes: int  # of all else: locks, the demo pool ...
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the whole workspace."""
+        return self.other_bytes + sum(item.bytes for item in self.items)
+
+    @cached_property
+    def pool_names(self) -> Mapping[str, str]:
+        """Return the display name of each pool by fingerprint."""
+        return {item.pool: item.name for item in self.items if item.kind == "pools"}
+
+    def of_kind(self, kind: str) -> list[Item]:
+        """Return the items of one kind."""
+        return [item for item in self.items if item.kind == kind]
+
+    def dependents(self, items: Sequence[Item]) -> list[Item]:
+        """Return the runs that were made from these stages and models, or are on these pools, and are not of them."""
+        made = [item for item in items if item.kind in ("stages", "models")]
+        keys = {item.key for item in made}
+        pools = {item.pool for item in items if item.kind == "pools"}
+        pools -= {item.pool for item in self.of_kind("pools") if item not in items}  # imported twice: one is left
+        used = pools | {item.pool for item in made}
+        return [
+            run
+            for run in self.of_kind("runs")
+            if run not in items
+            and (run.needs & keys or run.pool in pools or (ANY_STAGE in run.needs and run.pool in used))
+        ]
+
+    def find(self, kind: str, keys: Sequence[str]) -> list[Item]:
+        """Return items by kind and key, or the beginning of one; "all" is every item of the kind.
+
+        Raise WorkspaceError for a kind or key that does not exist, or is the beginning of several.
+        """
+        if kind not in KINDS:
+            raise WorkspaceError(f"A workspace holds no '{kind}'. It holds {', '.join(KINDS)}.")
+        found: dict[str, Item] = {}
+        for key in keys:
+            matches = [item for item in self.of_kind(kind) if key in ("all", item.key)]
+            matches = matches or [item for item in self.of_kind(kind) if key and item.key.startswith(key)]
+            if not matches and key != "all":
+                raise WorkspaceError(f"There is no '{key}' among the {kind}. `python -m core workspace` lists them.")
+            if len(matches) > 1 and key != "all":
+                raise WorkspaceError(f"{len(matches)} {kind} begin with '{key}'. Write more of the key.")
+            found |= {item.key: item for item in matches}
+        return list(found.values())
+
+
+def take_inventory(workspace: Workspace) -> Inventory:
+    """List what a workspace holds."""
+    root = workspace.root
+    items = [item for kind, path in _places(root) if (item := _read_item(root, kind, path)) is not None]
+    items += [_leftover(root, path) for path in _leftover_paths(root)]
+    items = _name_all(items)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    items.sort(key=lambda item: (order[item.kind], -item.bytes, item.key))
+    return Inventory(tuple(items), max(0, _size(root, hidden=True)[0] - sum(item.bytes for item in items)))
+
+
+def _places(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield folder kind and path of everything that may be an item."""
+    homes = [root, *_subfolders(root / "visitors")]
+    for kind in ("pools", "runs", "measurements", "models", "exports", "jobs"):
+        yield from ((kind, path) for path in _subfolders(root / kind))
+    for home in homes:
+        for kind in ("selections", "uploads"):
+            yield from ((kind, path) for path in _subfolders(home / kind))
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, without hidden ones and links; none if there is no such folder."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        return [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")]
+    return []
+
+
+def _read_item(root: Path, kind: str, path: Path) -> Item | None:
+    size, files, used = _size(path)
+    if not files:
+        return None
+    about, keys = _read_about(path / ABOUT[kind]) if kind in ABOUT else ({}, frozenset())
+    plain = path.parent == root / kind
+    item = Item(kind, path.name if plain else path.relative_to(root).as_posix(), path, "", size, files, used)
+    return _DESCRIBE[kind](replace(item, needs=keys - {path.name}), about)
+
+
+def _size(path: Path, *, hidden: bool = False) -> tuple[int, int, float]:
+    """Return bytes, number of files, and the last use of what lies below; temporary files only if `hidden`.
+
+    What the inventory itself reads does not count as use.
+    """
+    size = files = 0
+    used, folders = 0.0, [path]
+    while folders:
+        with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:  # deleted meanwhile
+            for entry in entries:
+                if not hidden and TEMPORARY.fullmatch(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                    continue
+                about = entry.stat(follow_symlinks=False)
+                size, files = size + about.st_size, files + 1
+                read = 0.0 if entry.name in ABOUT.values() else about.st_atime
+                used = max(used, about.st_mtime, read)
+    return size, files, used
+
+
+def _read_about(file: Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return a JSON file's object and all keys in it; nothing of a file that is damaged, missing or large."""
+    with suppress(OSError, orjson.JSONDecodeError):
+        if file.stat().st_size <= MAX_ABOUT_BYTES:
+            data = file.read_bytes()
+            about = orjson.loads(data)
+            return (about if isinstance(about, dict) else {}), frozenset(key.decode() for key in _KEY.findall(data))
+    return {}, frozenset()
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _describe_pool(item: Item, about: dict[str, Any]) -> Item:
+    rows = about.get("rows")
+    counted = f", {rows:,} rows" if isinstance(rows, int) else ""
+    name = f"{_text(about.get('name'))}{counted}" if about else "damaged or unfinished pool"
+    return replace(item, name=name, pool=_text(about.get("fingerprint")), source=_text(about.get("source")))
+
+
+def _describe_run(item: Item, about: dict[str, Any]) -> Item:
+    method, model = (value if isinstance(value, dict) else {} for value in (about.get("method"), about.get("model")))
+    name = f"{_text(method.get('name')).replace('_', ' ')} by {_text(model.get('name'))}" if about else "damaged run"
+    kept = about.get("kept")
+    complete = isinstance(kept, dict) and "tokens" in kept
+    needs = item.needs if complete else item.needs | {ANY_STAGE}
+    return replace(item, name=name, pool=_text(about.get("pool_id")), needs=needs)
+
+
+def _describe_stage(item: Item, about: dict[str, Any]) -> Item:
+    what = _text(about.get("kind")) or "unknown"
+    if what == "map":
+        return replace(item, kind="maps", name=f"map of {_text(about.get('of')) or 'rows'}")
+    return replace(item, kind="stages", name=what, pool=_text(about.get("pool")))
+
+
+def _describe_job(item: Item, about: dict[str, Any]) -> Item:
+    subject = about.get("about")
+    return replace(
+        item,
+        name=_text(about.get("title")) or "damaged job",
+        pool=_text(subject.get("pool")) if isinstance(subject, dict) else "",
+        needs=frozenset(),
+    )
+
+
+def _describe_selections(item: Item, about: dict[str, Any]) -> Item:
+    saved = len(list((item.path / "saved").glob("*.json")))
+    return replace(item, name=f"settings and {saved} saved", pool=item.path.name)
+
+
+def _describe_files(item: Item, about: dict[str, Any]) -> Item:
+    names = sorted(path.name for path in item.path.iterdir() if not path.name.startswith("."))
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return replace(item, name=f"{names[0]}{more}" if names else "")
+
+
+_DESCRIBE: Mapping[str, Callable[[Item, dict[str, Any]], Item]] = {
+    "pools": _describe_pool,
+    "runs": _describe_run,
+    "measurements": _describe_stage,
+    "models": lambda item, _: replace(item, name="GGUF weights" if item.key.startswith("gguf-") else "trained state"),
+    "selections": _describe_selections,
+    "uploads": _describe_files,
+    "exports": _describe_files,
+    "jobs": _describe_job,
+}
+
+
+def _leftover_paths(root: Path) -> Iterator[Path]:
+    folders = [root]
+    while folders:
+        with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if TEMPORARY.fullmatch(entry.name):
+                    yield Path(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+
+
+def _leftover(root: Path, path: Path) -> Item:
+    size, files, used = _size(path, hidden=True) if path.is_dir() else (0, 0, 0.0)
+    with suppress(FileNotFoundError):
+        about = path.lstat()
+        used = max(used, about.st_mtime)
+        if not path.is_dir():
+            size, files = about.st_size, 1
+    name = "unfinished " + path.name[1:].rpartition(".")[0]
+    return Item("leftovers", path.relative_to(root).as_posix(), path, name, size, files, used)
+
+
+def _name_all(items: Sequence[Item]) -> list[Item]:
+    """Return the items with the pools that they belong to by way of what they were made from, and these in the name."""
+    by_key = {item.key: item for item in items if item.kind in ("stages", "models")}
+    pools = {item.pool: item.name.partition(",")[0] for item in items if item.kind == "pools"}
+    pool_of: dict[str, str] = {}
+
+    def find_pool(item: Item, seen: frozenset[str] = frozenset()) -> str:
+        if not item.pool and item.key not in pool_of and item.key not in seen:
+            made_from = (by_key[key] for key in sorted(item.needs) if key in by_key)
+            pool_of[item.key] = next(filter(None, (find_pool(one, seen | {item.key}) for one in made_from)), "")
+        return item.pool or pool_of.get(item.key, "")
+
+    users = {key: find_pool(item) for item in items if item.kind == "runs" for key in item.needs}
+    named = []
+    for item in items:
+        pool = find_pool(item) or (users.get(item.key, "") if item.kind == "models" else "")
+        of = pools.get(pool, "") if item.kind in ("runs", "stages", "maps", "models", "selections") else ""
+        named.append(replace(item, pool=pool, name=f"{item.name}, {of}" if of else item.name))
+    return named
+
+
+def format_size(n: float) -> str:
+    """Format a number of bytes in the unit that leaves one to three digits before the point."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(n) < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} TB"
