@@ -27,7 +27,9 @@ def bar(page: str) -> None:
             if page not in ("explore", "compare", "select"):
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
-        sign_in.account()
+        if name := sign_in.find_name():
+            _entry("Signed in as", name)
+            sign_in.sign_out_button()
         if not visitors.is_known():
             st.caption("This browser keeps no cookies: your settings and uploads are found again in this tab only.")
 

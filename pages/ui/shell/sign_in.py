@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.auth_util import get_secrets_auth_section
 
 from pages.ui.shell import show
-from pages.ui.shell.access import has_sign_in
+from pages.ui.shell.access import MIN_TOKEN_LENGTH, has_sign_in
 from pages.ui.words import escape_markdown
 
 DEFAULT = "default"  # the provider whose keys stand in [auth] itself
@@ -31,13 +31,15 @@ def require() -> None:
     st.stop()
 
 
-def account() -> None:
-    """Show who is signed in, with a button to sign out; nothing for a visitor who is not."""
-    if not has_sign_in() or not st.user.get("is_logged_in"):
-        return
+def find_name() -> str | None:
+    """Return the name of the visitor who is signed in; None for one who is not."""
+    signed_in = has_sign_in() and st.user.get("is_logged_in")
     names = (st.user.get(claim) for claim in ("name", "email", "sub"))
-    st.caption("Signed in as")
-    st.text(str(next(filter(None, names), "")))
+    return str(next(filter(None, names), "")) if signed_in else None
+
+
+def sign_out_button() -> None:
+    """Draw the button to sign out."""
     show.action("Sign out", "logout", "sign-out", st.logout, type="tertiary")
 
 
@@ -49,7 +51,7 @@ def find_providers() -> dict[str, Mapping[str, Any]]:
 
 
 def check() -> None:
-    """Raise SystemExit if a sign-in is configured that cannot work: pages would be closed to all, or open to all."""
+    """Raise SystemExit if a sign-in is configured that cannot work, or whose cookies could be forged."""
     for file in map(Path, st.get_option("secrets.files")):
         try:
             tomllib.loads(file.read_text("utf-8") if file.is_file() else "")
@@ -63,3 +65,6 @@ def check() -> None:
         missing += [prefix + key for key in PROVIDER_KEYS if key not in keys]
     if missing:
         raise SystemExit(f"The section [auth] of secrets.toml lacks {', '.join(missing)}: nobody could sign in.")
+    length = len(str(get_secrets_auth_section()["cookie_secret"]))
+    if length < MIN_TOKEN_LENGTH:
+        raise SystemExit(f"cookie_secret in secrets.toml has {length} characters; give it at least {MIN_TOKEN_LENGTH}.")

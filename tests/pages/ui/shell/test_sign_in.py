@@ -9,7 +9,7 @@ from pages.ui.shell import sign_in, visitors
 from tests.pages.conftest import ROOT
 
 KEYS = {"client_id": "a", "client_secret": "b", "server_metadata_url": "https://id.example.org/.well-known/x"}
-AUTH = {"redirect_uri": "https://winnow.example.org/oauth2callback", "cookie_secret": "c"}
+AUTH = {"redirect_uri": "https://winnow.example.org/oauth2callback", "cookie_secret": "c" * 16}
 
 
 @pytest.fixture
@@ -90,6 +90,12 @@ def test_the_subject_at_its_issuer_is_the_person_and_not_the_email(workspace, co
 def test_a_login_that_cannot_work_stops_the_start(configure, text, lacks):
     configure(text)
     with pytest.raises(SystemExit, match=rf"lacks {lacks}: nobody could sign in"):
+        sign_in.check()
+
+
+def test_a_secret_that_can_be_guessed_stops_the_start(configure):
+    configure(toml("auth", AUTH | KEYS | {"cookie_secret": "short"}))
+    with pytest.raises(SystemExit, match="at least 16"):
         sign_in.check()
 
 
