@@ -142,6 +142,7 @@ def load_pool(
     name: str | None = None,
     split: str | None = None,
     revision: str | None = None,
+    header: bool = True,
     report: Report = "bar",
 ) -> LoadedPool:
     """Open a file, a folder, a hub id or "demo". The first call imports it into the workspace; later ones open it.
@@ -149,6 +150,7 @@ def load_pool(
     fields                 the whole mapping in place of the detected one (core.schema.FieldMap)
     task                   the field of the task label; "" = none
     name, split, revision  configuration, split and commit of a hub data set
+    header                 False = the first row of a CSV or TSV is data, and its columns are called 1, 2, 3
 
     Raise PoolError if the source cannot be read.
 
@@ -158,7 +160,7 @@ def load_pool(
     """
     place = _workspace(workspace)
     mapping = dict(fields) if fields is not None else None
-    part = PoolPart(source=str(source), name=name, split=split, revision=revision, fields=mapping)
+    part = PoolPart(source=str(source), name=name, split=split, revision=revision, fields=mapping, header=header)
     with _reporting(report) as reporter:
         pool = recipe_inputs.open_source(part.model_dump(), place, reporter, task=task)
     return _attach(pool, place, part)

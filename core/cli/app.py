@@ -67,6 +67,9 @@ DtypeOpt = Annotated[str, Option("--dtype", help="auto, float32 or bfloat16.")]
 DeviceOpt = Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub data set.")]
 SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub data set.")]
+NoHeaderOpt = Annotated[
+    bool, Option("--no-header", help="The first row of a CSV or TSV is data; its columns are called 1, 2, 3.")
+]
 PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub data set.")]
 RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
 OutOpt = Annotated[Path, Option("--out", help="The JSONL to write; its manifest and card go beside it.")]
@@ -215,9 +218,10 @@ def _collect_recipe_options(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
+    no_header: NoHeaderOpt = False,
 ) -> Facts:
     """Collect the options that every command on a recipe shares, as `_Session.build_recipe` takes them."""
-    part = _collect_pool_options(pool, fields, name, split, pool_revision)
+    part = _collect_pool_options(pool, fields, name, split, pool_revision, no_header)
     reading: Facts = {"model": model, "revision": revision, "template": template, "answers": answers}
     reading |= {"max_length": max_length, "prompt_share": prompt_share, "dtype": dtype, "device": device}
     return {"pool": part, "task": task, "method": method, "settings": set_ or [], "seed": seed, "reading": reading}
@@ -229,13 +233,15 @@ def _collect_pool_options(
     name: NameOpt = None,
     split: SplitOpt = None,
     pool_revision: PoolRevisionOpt = None,
+    no_header: NoHeaderOpt = False,
 ) -> Facts:
     """Collect the options that name a pool, as a recipe's pool part; `fields` is a JSON text."""
     try:
         mapping = orjson.loads(fields) if fields else None
     except orjson.JSONDecodeError as error:
         raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
-    return {"source": pool, "name": name, "split": split, "revision": pool_revision, "fields": mapping}
+    part = {"source": pool, "name": name, "split": split, "revision": pool_revision, "header": not no_header}
+    return part | {"fields": mapping}
 
 
 _pool_command = _command(_collect_pool_options)

@@ -70,7 +70,7 @@ def measure_arguments(
             arguments += [f"--{key.replace('_', '-')}", str(value)]
     if recipe.seed:
         arguments += ["--seed", str(recipe.seed)]
-    arguments += _pool_arguments(recipe.pool)
+    arguments += pool_arguments(recipe.pool)
     if workspace is not None and workspace.root != DEFAULT_WORKSPACE.absolute():
         arguments += ["--workspace", str(workspace.root)]
     return arguments
@@ -104,7 +104,9 @@ def _settings(method: Method, model: str, prefix: str = "") -> list[str]:
     return [word for key, value in changed.items() for word in ("--set", f"{prefix}{key}={value}")]
 
 
-def _pool_arguments(part: PoolPart) -> list[str]:
+def pool_arguments(part: PoolPart) -> list[str]:
+    """Return the options that describe a pool, without its source."""
     fields = None if part.fields is None else orjson.dumps(part.fields).decode()
     values = {"--name": part.name, "--split": part.split, "--pool-revision": part.revision, "--fields": fields}
-    return [word for option, value in values.items() if value is not None for word in (option, value)]
+    words = [word for option, value in values.items() if value is not None for word in (option, value)]
+    return [*words, *["--no-header"] * (not part.header)]

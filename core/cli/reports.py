@@ -14,7 +14,7 @@ from core.measurement.runs import Run
 from core.measurement.shift_groups import describe_groups
 from core.measurement.start_model import describe_start_model
 from core.methods import METHODS
-from core.pool.pools import load_answer_key
+from core.pool.pools import load_answer_key, unread_fields
 from core.schema import Pool
 
 
@@ -44,6 +44,7 @@ def pool_facts(pool: Pool) -> Facts:
         "prompt_chars": _spread(prompts),
         "response_chars": _spread(responses),
         "fields": {k: v for k, v in asdict(pool.fields).items() if v},
+        "fields_not_read": unread_fields(pool),
         "notices": list(pool.notices),
     }
 

@@ -13,7 +13,7 @@ from core.pool.near_duplicates import duplicate_column, find_near_duplicates, lo
 from core.pool.pools import load_pool, open_pool
 from core.progress import Reporter, percent_callback
 from core.schema import FieldMap, Method, Pool
-from core.selection.recipe import PoolPart, Recipe, named_near_duplicates
+from core.selection.recipe import Recipe, named_near_duplicates, parse_pool_part
 from core.workspace.folder import Workspace
 
 FINGERPRINT = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +24,7 @@ def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *,
 
     The source may also be the fingerprint of a pool opened in this workspace before.
     """
-    plan = PoolPart.model_validate(part)
+    plan = parse_pool_part(part)
     report.stage("Reading the pool", rows=0, work=100)
 
     def load(fields: FieldMap | None) -> Pool:
@@ -37,6 +37,7 @@ def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *,
             name=plan.name,
             split=plan.split,
             revision=plan.revision,
+            header=plan.header,
             on_progress=percent_callback(report),
         )
 

@@ -24,6 +24,7 @@ from core.pool.importer import import_pool
 from core.pool.nested_fields import iter_fields
 from core.pool.readers.limits import max_row_bytes
 from core.pool.readers.sources import identify, open_source
+from core.pool.schema_detection import mapped_fields
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
 from core.workspace.files import atomic_folder, disk_errors, read_json, write_atomic, write_json
@@ -124,6 +125,13 @@ def field_names(pool: Pool) -> list[str]:
     first = pool.rows["original"].slice(0, SAMPLE_ROWS).to_pylist()
     nested = dict.fromkeys(name for text in first for name, _ in iter_fields(orjson.loads(text)) if "." in name)
     return [*found, *[name for name in nested if name not in found][:MAX_NESTED]]
+
+
+def unread_fields(pool: Pool) -> list[str]:
+    """Return the fields of the source that the pool's mapping does not read, in order of appearance."""
+    mapped = mapped_fields(pool.fields)
+    found = _notes(pool).get("found", [])
+    return [name for name in found if not any(used == name or used.startswith(f"{name}.") for used in mapped)]
 
 
 def source_options(pool: Pool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ SCHEMAS: dict[str, str] = {
     "prompt_completion": "prompt and completion",
     "question_answer": "question and answer",
     "text_code": "text and code",
-    "input_output": "input and output, without an instruction",
+    "input_output": "input (or text) and output, without an instruction",
     "multiple_choice": "question, lettered choices, answer",
     "self_instruct": "instruction and instances: a list of {input, output}",
     "preference": "prompt, chosen and rejected; the chosen answer is the response",
@@ -33,7 +33,9 @@ SCHEMAS: dict[str, str] = {
 }
 
 PROMPT_FIELDS = ("prompt", "instruction", "question", "query", "input", "text", "problem", "inputs")
-CONVERSATION_FIELDS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+CONVERSATION_FIELDS = (
+    *("messages", "conversations", "conversation", "dialogues", "dialogue", "dialogs", "dialog", "chat", "turns"),
+)
 RIVAL_RESPONSES = {  # votes or a label in other fields prefer one of the two
     **{"response1": "response2", "response_1": "response_2", "response_0": "response_1"},
     **{"response_a": "response_b", "response_j": "response_k"},
@@ -80,7 +82,13 @@ RULES = (
         ("answer", "std_answer", "response", "output", "solution", "answers"),
     ),
     Rule("text_code", ("text", "prompt", "docstring", "description"), ("code", "canonical_solution")),
-    Rule("input_output", ("input", "inputs"), ("output", "target", "targets", "response")),
+    # text is read where input is mostly blank: then it holds the instruction, and input belongs to it
+    Rule(
+        "input_output",
+        ("input", "inputs", "text"),
+        ("output", "target", "targets", "response"),
+        extra_prompt=("input",),
+    ),
 )
 PROMPT_ONLY_RULES = (
     Rule("prompts_only", turns=CONVERSATION_FIELDS, turn_format="any"),
@@ -157,7 +165,7 @@ def _missing_field(name: str, names: Iterable[str]) -> PoolError:
     return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(names)) or 'none'}.")
 
 
-def unread_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
+def late_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:
     """Return fields of the same schema that occur in the source but not in the sample, so that they are not read."""
     rules = [r for r in (*RULES, *PROMPT_ONLY_RULES) if r.schema == fields.schema and fields.schema != "custom"]
     schema_names = {*chain.from_iterable((*(r.extra_prompt for r in rules), *OPTIONAL_FIELDS.values()))}

@@ -17,7 +17,7 @@ from core.pool.fingerprint import Fingerprint, content_hash, text_digest
 from core.pool.nested_fields import ABSENT, get_field, nested_among
 from core.pool.readers.records import Record, UnreadableRow, from_json
 from core.pool.row_view import REMARKS, RowReader
-from core.pool.schema_detection import RIVAL_RESPONSES, mapped_fields, unread_fields
+from core.pool.schema_detection import RIVAL_RESPONSES, late_fields, mapped_fields
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
@@ -119,7 +119,7 @@ class RowValidator:
                 f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
                 f"first in line {self._garbled[0]:,}; loaded as it is."
             )
-        late = unread_fields(self.fields, list(self.field_names))
+        late = late_fields(self.fields, list(self.field_names))
         if late:
             sentences.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
         if self.fields.schema == "preference" and self.fields.response in RIVAL_RESPONSES:

@@ -6,6 +6,7 @@ threshold meet; the app, the command line and `replay` all use it.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from core.columns import EXACT_DUPLICATES, NEAR_DUPLICATES_PREFIX, USUAL_NEAR_DUPLICATES, normalise_duplicates
 from core.errors import RecipeError
@@ -36,6 +37,9 @@ MAX_VALUES, MAX_DEPTH = 10_000_000, 50  # of a recipe: a short file may name one
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
+_FIELD_MAP = TypeAdapter(FieldMap)
+
+
 class StrictModel(BaseModel):
     """Frozen data that refuses fields it does not have."""
 
@@ -51,15 +55,20 @@ class PoolPart(StrictModel):
     name: str | None = None  # configuration of a hub data set
     split: str | None = None
     revision: str | None = None
+    header: bool = True  # of a CSV file; False = its first row is data, and its columns are called 1, 2, 3
 
     def field_map(self) -> FieldMap | None:
-        """Return the mapping, if the recipe fixes one."""
+        """Return the mapping, if the recipe fixes one. Raise RecipeError if it is none."""
         if self.fields is None:
             return None
+        unknown = sorted(self.fields.keys() - {field.name for field in fields(FieldMap)})
+        if unknown:
+            raise RecipeError(f"pool.fields: a mapping has no '{unknown[0]}'. `inspect --json` shows one.")
         try:
-            return FieldMap(**self.fields | {"prompt": tuple(self.fields.get("prompt", ()))})
-        except TypeError as error:
-            raise RecipeError(f"pool.fields: {error}. Allowed are the fields of a mapping.") from error
+            return _FIELD_MAP.validate_python(self.fields)
+        except ValidationError as error:
+            invalid = describe_invalid(error, "the mapping")
+            raise RecipeError(f"pool.fields, {invalid}. `inspect --json` shows a mapping.") from error
 
 
 class MethodPart(StrictModel):
@@ -197,10 +206,29 @@ def _check_values(data: Any, where: str) -> None:
             raise RecipeError(f"{where} holds a whole number of more than 63 bits.")
 
 
+def parse_pool_part(data: Mapping[str, Any]) -> PoolPart:
+    """Check plain data and return the pool part of a recipe; RecipeError with the field and what it must be."""
+    try:
+        return PoolPart.model_validate(dict(data))
+    except ValidationError as error:
+        raise RecipeError(f"The pool's {describe_invalid(error, 'description')}.") from error
+
+
 def describe_invalid(error: ValidationError, whole: str) -> str:
     """Return the first invalid field and what it must be; `whole` names the data if it is all of it."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """Loader that refuses a key given twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        repeated = next((key for key in keys if keys.count(key) > 1), None)
+        if repeated is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"'{repeated}' is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -210,7 +238,7 @@ def load_recipe(path: Path) -> Recipe:
             text = file.read(MAX_BYTES + 1)
         if len(text) > MAX_BYTES:
             raise RecipeError(f"{path} is larger than a recipe may be ({MAX_BYTES >> 20} MB).")
-        data = yaml.safe_load(text.decode())
+        data = yaml.load(text.decode(), _UniqueKeyLoader)
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror or error}.") from error
     except RecursionError as error:

@@ -140,7 +140,10 @@ def mapping(pool: Pool) -> None:
     with st.expander(label, icon=":material/schema:"), st.form("mapping", border=False):
         mapped = _mapping_form(pool.fields, pools.field_names(pool))
         if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
-            opening.open_source(pool.source, fields=mapped)
+            opening.open_source(pool.source, fields=mapped, **pools.source_options(pool))
+    not_read = pools.unread_fields(pool)
+    if not_read:
+        st.caption(f"These fields are not read: {escape_markdown(', '.join(not_read))}.")
 
 
 def describe_mapping(mapped: FieldMap) -> str:

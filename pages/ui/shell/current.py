@@ -9,6 +9,7 @@ from core.measurement.lookup import find_run
 from core.measurement.runs import Run
 from core.methods import METHODS, build_method, describe_method
 from core.methods.suggestions import with_suggestions
+from core.pool.pools import source_options
 from core.schema import Method, Pool
 from core.selection.budget import Budget
 from core.selection.recipe import Recipe, parse_recipe
@@ -106,7 +107,7 @@ def recipe(pool: Pool, now: Settings | None = None) -> Recipe:
     fields = {name: value for name, value in asdict(pool.fields).items() if value}
     return parse_recipe(
         {
-            "pool": {"source": pool.source, "fingerprint": pool.fingerprint, "fields": fields},
+            "pool": {"source": pool.source, "fingerprint": pool.fingerprint, "fields": fields, **source_options(pool)},
             "method": describe_method(method(now)),
             "reading": asdict(now.reading),
             "seed": now.seed,

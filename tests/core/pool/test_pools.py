@@ -20,6 +20,7 @@ from core.pool.pools import (
     read_rows,
     recent_pools,
     search,
+    unread_fields,
 )
 from core.schema import FieldMap
 
@@ -147,6 +148,13 @@ class TestMapping:
     def test_every_field_of_the_source_can_be_named(self, load):
         rows = [*ROWS, {"instruction": "Add", "output": "3", "late": 1}]
         assert field_names(load(rows)) == ["id", "instruction", "input", "output", "kind", "late"]
+
+    def test_fields_that_are_not_read_are_named(self, load):
+        row = {"question": "Add", "truth": "3", "ground_truth": "3", "meta": {"kind": "sum", "level": 1}, "id": 1}
+        pool = load([row])
+        assert (pool.fields.response, unread_fields(pool)) == (None, ["truth", "ground_truth", "meta"])
+        nested = load([row], fields=FieldMap("custom", ("question",), "truth", task="meta.kind"))
+        assert unread_fields(nested) == ["ground_truth", "id"]
 
     def test_a_field_that_no_row_has_is_refused_even_if_it_need_not_be_in_all(self, load):
         with pytest.raises(PoolError, match=r"pool\.jsonl: No row has a field 'topic'\. Found id, input"):

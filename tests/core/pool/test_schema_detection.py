@@ -60,6 +60,15 @@ DETECTED = {
         FieldMap("text_code", ("text",), "code", id="task_id"),
     ),
     "input and output": ({"input": "hot", "output": "cold"}, FieldMap("input_output", ("input",), "output")),
+    "text that holds the instruction and a blank input": (
+        {"text": "Add 1 and 2", "input": "", "output": "3"},
+        FieldMap("input_output", ("text", "input"), "output"),
+    ),
+    "input beside the whole text": (
+        {"text": "hot -> cold", "input": "hot", "output": "cold"},
+        FieldMap("input_output", ("input",), "output"),
+    ),
+    "dialogs": ({"dialogs": [USER, ANSWER]}, FieldMap("messages", turns="dialogs")),
     "lettered choices": (
         {"question": "1 + 2?", "A": "2", "B": "3", "answer": "B", "subject": "sums"},
         FieldMap("multiple_choice", ("question", "A", "B"), "answer", task="subject"),
@@ -133,6 +142,12 @@ def test_the_schema_of_most_rows_is_the_schema_of_the_pool():
 def test_a_few_answers_among_many_prompts_do_not_make_a_pool_of_answers():
     rows = [{"instruction": "Add", "output": ""} for _ in range(99)] + [{"instruction": "Add", "output": "3"}]
     assert detect_schema(rows).schema == "prompts_only"
+
+
+def test_text_is_the_prompt_where_input_is_mostly_blank():
+    rows = [{"text": f"Add {k}", "input": "to 1" if k < 7 else "", "output": "3"} for k in range(29)]
+    fields = detect_schema(rows)
+    assert (fields.prompt, fields.response) == (("text", "input"), "output")
 
 
 def test_one_empty_response_in_ten_keeps_the_response():

@@ -116,3 +116,32 @@ def test_an_invalid_file_gives_one_sentence(tmp_path, text, words):
 def test_a_method_that_does_not_exist_is_refused_on_reading():
     with pytest.raises(MethodError, match="There is no method 'magic'"):
         recipe(method={"name": "magic"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ([], "pool.fields: Input should be a valid dictionary"),
+        (5, "pool.fields: Input should be a valid dictionary"),
+        ("x", "pool.fields: Input should be a valid dictionary"),
+        (True, "pool.fields: Input should be a valid dictionary"),
+        ({"schema": ["x"]}, "pool.fields, schema: Input should be a valid string"),
+        ({"schema": "custom", "prompt": [["a"]]}, "pool.fields, prompt.0: Input should be a valid string"),
+        ({"schema": "custom", "prompt": "a"}, "pool.fields, prompt: Input should be a valid tuple"),
+        ({"schema": "custom", "id": ["x"]}, "pool.fields, id: Input should be a valid string"),
+        ({"prompt": ["a"]}, "pool.fields, schema: Field required"),
+        ({"schema": "custom", "prompts": ["a"]}, "pool.fields: a mapping has no 'prompts'"),
+    ],
+)
+def test_a_mapping_that_is_none_is_refused_with_its_member(fields, sentence):
+    with pytest.raises(RecipeError) as error:
+        recipe(pool={"source": "p.jsonl", "fields": fields}).pool.field_map()
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["seed: 1\nseed: 2\n", "pool: {source: a, source: b}\n"])
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path, text):
+    (tmp_path / "r.yaml").write_text("# twice\n" + text)
+    with pytest.raises(RecipeError, match=r"r\.yaml is not a YAML file: '\w+' is given twice in .*line 2"):
+        load_recipe(tmp_path / "r.yaml")

@@ -1,5 +1,6 @@
 """Rows from tables, folders and hub ids."""
 
+import gzip
 import json
 
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pytest
 
 from core.errors import PoolError
 from core.pool.pools import load_pool, read_rows
+from core.pool.readers import tables
 
 ROWS = [{"instruction": f"Add {k}", "output": str(k), "tags": ["x", None], "score": k / 4} for k in range(5)]
 
@@ -107,6 +109,33 @@ class TestParquet:
         with pytest.raises(PoolError, match=r"column 'image' holds binary data"):
             load("p.parquet")
 
+    def test_two_columns_of_one_name_are_refused(self, load, tmp_path):
+        table = pa.table([["a"], ["b"], ["c"]], names=["prompt", "output", "output"])
+        pq.write_table(table, tmp_path / "p.parquet")
+        with pytest.raises(PoolError, match=r"p\.parquet: there are two columns 'output'. Rename or drop one"):
+            load("p.parquet")
+
+    def test_a_date_after_the_year_9999_sets_its_row_aside(self, load, tmp_path):
+        days = pa.array([0, 400_000_000_000_000_000, 1], pa.timestamp("us"))
+        table = pa.table({"prompt": ["a", "b", "c"], "completion": ["x", "y", "z"], "day": days})
+        pq.write_table(table, tmp_path / "p.parquet")
+        pool = load("p.parquet")
+        assert pool.rows["prompt"].to_pylist() == ["a", "c"]
+        (aside,) = pool.set_aside.to_pylist()
+        assert (aside["line"], aside["reason"].split(" (")[0]) == (2, "a value cannot be read")
+
+    def test_a_gzipped_file_is_read_from_the_disk_and_removed(self, load, tmp_path, root):
+        pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "p.parquet")
+        pool = load("p.parquet.gz", gzip.compress((tmp_path / "p.parquet").read_bytes()))
+        assert [json.loads(r.original) for r in read_rows(pool, range(5))] == ROWS
+        assert not list(root.rglob("*.parquet"))
+
+    def test_wide_rows_are_read_a_few_at_a_time(self, load, tmp_path, monkeypatch):
+        monkeypatch.setattr(tables, "BATCH_BYTES", 10_000)
+        long = [{"prompt": "a", "completion": f"{k}" * 4000} for k in range(10)]
+        pq.write_table(pa.Table.from_pylist(long), tmp_path / "p.parquet", compression=None)
+        assert 3 <= load("p.parquet").rows["prompt"].num_chunks <= 10
+
 
 class TestFolders:
     """Folders that are read with `datasets`."""
@@ -164,6 +193,22 @@ class TestFolders:
         (tmp_path / "folder" / "notes.bin").write_bytes(b"x")
         with pytest.raises(PoolError, match=r"cannot be opened as a dataset: No .supported. data files found"):
             load("folder")
+
+    @pytest.mark.parametrize("state", ["{}", "[]", '{"_data_files": 1}', "null", '{"_data_files": [{"x": 1}]}', "{"])
+    def test_a_saved_folder_that_is_none_is_refused(self, load, tmp_path, state):
+        (tmp_path / "folder").mkdir()
+        for file in ("state.json", "dataset_info.json"):
+            (tmp_path / "folder" / file).write_text(state)
+        with pytest.raises(PoolError, match="folder cannot be opened as a dataset: ") as error:
+            load("folder")
+        assert "\n" not in str(error.value)
+
+    def test_a_folder_with_a_script_of_its_own_name_is_refused_and_the_script_does_not_run(self, load, tmp_path):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "folder.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        with pytest.raises(PoolError, match="cannot be opened as a dataset: Dataset scripts are no longer supported"):
+            load("folder")
+        assert not (tmp_path / "ran").exists()
 
     def test_a_hub_id_without_a_hub_is_refused_in_one_sentence(self, root):
         with pytest.raises(PoolError, match=r"nobody/nothing-here cannot be opened as a dataset: ") as error:
