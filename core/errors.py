@@ -8,6 +8,7 @@
     ├── ReplayError      the pool, the model or the result differs from the manifest
     ├── OutputError      a file that must not be written: an input, a device, a file that is not ours
     ├── WorkspaceError   disk full, no permission, a folder that is not ours
+    │   └── DamagedFile  a stored file that is missing, or not as it was written
     └── Cancelled        the user stopped the work; nothing finished is lost
 
 The command line and the pages catch `WinnowError`; any other exception is a bug and may surface.
@@ -44,6 +45,10 @@ class OutputError(WinnowError):
 
 class WorkspaceError(WinnowError):
     """The workspace cannot be read or written."""
+
+
+class DamagedFile(WorkspaceError):
+    """A stored file is missing, or its bytes are not those that were written."""
 
 
 class Cancelled(WinnowError):

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.algorithms.activation_clusters import project_active_neurons
@@ -29,7 +28,7 @@ from core.measurement.run_data import base_parts
 from core.measurement.runs import Run, list_runs
 from core.progress import Reporter, SilentReporter, percent_callback
 from core.schema import FloatArray, IntArray, Pool, Reading
-from core.workspace.files import disk_errors, read_json, write_array, write_json
+from core.workspace.files import is_whole, read_json, reading, remove_damaged, write_array, write_json
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 from core.workspace.stages import Stages
@@ -84,10 +83,9 @@ def _stored_embeddings(workspace: Workspace, run: Run) -> Iterator[tuple[str, Pa
 
 def _has_answer_centres(folder: Path) -> bool:
     """Return whether answer centres are stored; measurements made before there was a map of answers have none."""
-    if not (folder / "plan.parquet").exists():
-        return False
-    first = Parts.open(folder, {}, []).path(0)
-    return first.exists() and CENTRE in pq.read_schema(first).names
+    with suppress(WorkspaceError):  # it was removed or damaged
+        return CENTRE in Parts.stored(folder).columns
+    return False
 
 
 def _embedder(run: Run, kind: str) -> str:
@@ -125,9 +123,9 @@ def _spec(source: EmbeddingSource, seed: int) -> dict[str, Any]:
 def load_map(workspace: Workspace, source: EmbeddingSource, layout: str, seed: int) -> FloatArray | None:
     """Load (N, 2) stored coordinates, read-only; None if there are none yet."""
     file = map_folder(workspace, source, seed) / f"{layout}.npy"
-    if not file.exists():
+    if not is_whole(file):
         return None
-    with disk_errors(file):
+    with reading(file):
         xy: FloatArray = np.load(file, allow_pickle=False)
     xy.flags.writeable = False
     return xy
@@ -143,16 +141,17 @@ def make_map(
 ) -> Path:
     """Store the PCA map, and with layout "umap" also the UMAP, unless stored already; return the folder."""
     report, folder = report or SilentReporter(), map_folder(workspace, source, seed)
-    missing = [name for name in LAYOUTS[: LAYOUTS.index(layout) + 1] if not (folder / f"{name}.npy").exists()]
-    if not missing:
+    files = [folder / f"{name}.npy" for name in LAYOUTS[: LAYOUTS.index(layout) + 1]]
+    if all(map(is_whole, (folder / ABOUT, *files))):
         return folder
     with Stages(workspace, report).locked(f"map-{folder.name}-{layout}", "Another worker makes the same map."):
+        remove_damaged((folder / ABOUT, *files))
         rows, placed, axes = project_source(source, seed, report)
         write_json(folder / "spec.json", _spec(source, seed))
         facts = {"placed": len(rows), "laid": min(len(rows), projection.MAX_UMAP_ROWS)}
         write_json(folder / ABOUT, {"share": axes.share[:2].tolist()} | facts)
         _save_layout(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
-        if "umap" in missing and not (folder / "umap.npy").exists():
+        if not files[-1].exists():  # UMAP: the PCA map is there
             report.stage("Laying out the map (UMAP)", rows=0, work=100)
             xy = projection.umap_layout(placed, seed=seed, on_step=percent_callback(report))
             _save_layout(folder / "umap.npy", source.rows, rows, xy)
@@ -199,7 +198,7 @@ class _Blocks:
 
     def __init__(self, source: EmbeddingSource) -> None:
         self.source, self.column = source, COLUMNS[source.kind]
-        self.parts = Parts.open(source.folder, {}, [])
+        self.parts = Parts.stored(source.folder)
 
     def __iter__(self) -> Iterator[tuple[IntArray, NDArray[np.float16]]]:
         for part, rows in enumerate(self.parts.plan):

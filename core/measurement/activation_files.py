@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from core.algorithms.active_neurons import ABSENT, ActiveNeurons
-from core.workspace.files import atomic_path, read_json, write_array, write_json
+from core.workspace.files import read_json, reading, remove_damaged, stored_path, write_array, write_json
 from core.workspace.parts import Parts
 
 COLUMN = "active_neurons"
@@ -27,14 +26,21 @@ def has_activations(folder: Path) -> bool:
     return (folder / ABOUT).exists()
 
 
+def remove_damaged_activations(folder: Path) -> None:
+    """Remove activations of which a file is damaged, so that they are collected again."""
+    remove_damaged(folder / name for name in (INDPTR, INDICES, ABOUT))
+    if not ((folder / INDPTR).exists() and (folder / INDICES).exists()):
+        (folder / ABOUT).unlink(missing_ok=True)
+
+
 def gather_activations(parts: Parts, n: int) -> None:
     """Write the activations of n pool rows from the parts, with one part at a time in memory; remove the parts."""
-    neurons = int(pq.read_schema(parts.path(0)).metadata[NEURONS.encode()]) if parts.plan else 0
+    neurons = int(parts.read(0, [COLUMN]).schema.metadata[NEURONS.encode()]) if parts.plan else 0
     sizes = np.zeros(n, np.int64)
     for part, rows in enumerate(parts.plan):
         sizes[rows] = (parts.values(part, COLUMN) != ABSENT).sum(axis=1)
     ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    with atomic_path(parts.folder / INDICES) as temporary:
+    with stored_path(parts.folder / INDICES) as temporary:
         whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint32, shape=(int(ends[-1]),))
         for part, rows in enumerate(parts.plan):
             for row, neurons_on in zip(rows.tolist(), parts.values(part, COLUMN), strict=True):
@@ -43,13 +49,14 @@ def gather_activations(parts: Parts, n: int) -> None:
         del whole
     write_array(parts.folder / INDPTR, ends)
     write_json(parts.folder / ABOUT, {"neurons": neurons})
-    for part in range(len(parts.plan)):
-        parts.path(part).unlink(missing_ok=True)
+    parts.remove()
 
 
 def read_activations(folder: Path) -> ActiveNeurons:
     """Load the activations in this folder, memory-mapped."""
-    ends = np.load(folder / INDPTR, allow_pickle=False)
+    with reading(folder / INDPTR):
+        ends = np.load(folder / INDPTR, allow_pickle=False)
     mode: Literal["r"] | None = "r" if ends[-1] else None  # an empty file cannot be mapped
-    indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
+    with reading(folder / INDICES):
+        indices = np.load(folder / INDICES, mmap_mode=mode, allow_pickle=False)
     return ActiveNeurons(ends, indices, read_json(folder / ABOUT)["neurons"], check=False)

@@ -32,7 +32,7 @@ from core.models.generation.openai_client import ServedModel
 from core.models.generation.server import ServerSampler
 from core.progress import percent_callback
 from core.schema import Columns, FloatArray, IntArray, Pool, Progress
-from core.workspace.files import disk_errors, write_array
+from core.workspace.files import disk_errors, reading, write_array
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
@@ -139,7 +139,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         folder = run.stage_folder("bins")
         if folder is None:
             return {}
-        with disk_errors(folder / MERGES):
+        with reading(folder / MERGES):
             return {"bin_merges": np.load(folder / MERGES, allow_pickle=False)}
 
 
@@ -287,7 +287,7 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
 
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
     title = "Grouping instructions into bins"
-    folder, bins = stages.once(spec, len(stages.pool), "semantic_bin", title, make, percent=False)
+    folder, bins = stages.once(spec, len(stages.pool), "semantic_bin", title, make, percent=False, files=[MERGES])
     return bins, folder.name
 
 

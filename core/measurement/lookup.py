@@ -53,7 +53,8 @@ def pick_run(runs: Sequence[Run], pool: Pool, method: Method, reading: Reading, 
     """Do as `find_run`, on a list of the pool's runs, newest first: for callers with many methods."""
     parts = parts_of(method)
     if not parts:
-        return next((run for run in runs if reads_alike(run, reading) and fits(run, method, pool, seed)), None)
+        fitting = (run for run in runs if reads_alike(run, reading) and fits(run, method, pool, seed))
+        return next((run for run in fitting if run.is_whole()), None)
     members: list[Run] = []
     for part in parts:
         run = pick_run(runs, pool, part, reading, seed)
@@ -113,4 +114,5 @@ def _same_files(run: Run, method: Method) -> bool:
 def find_signal(workspace: Workspace, pool: Pool, signal: str, reading: Reading) -> Run | None:
     """Return the newest run under this reading that has a signal, of any method; None if there is none."""
     runs = list_runs(workspace, pool.fingerprint)
-    return next((run for run in runs if signal in signals_of(run) and reads_alike(run, reading)), None)
+    fitting = (run for run in runs if signal in signals_of(run) and reads_alike(run, reading))
+    return next((run for run in fitting if run.is_whole()), None)

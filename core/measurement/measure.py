@@ -15,6 +15,7 @@ from core.errors import RecipeError
 from core.measurement import find_column, measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
 from core.measurement.measurement import Measurement, Result
+from core.measurement.run_data import damaged_data
 from core.measurement.runs import Run, describe_outdated, save_run
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods import describe_method
@@ -23,6 +24,7 @@ from core.models.generation.addresses import check_url, host_and_port, is_loopba
 from core.models.reference import resolve_model
 from core.progress import Reporter
 from core.schema import Columns, Method, ModelRef, Pool, Reading
+from core.workspace.files import log_once, remove_stored
 from core.workspace.folder import Workspace
 
 NEARLY_CONSTANT = 0.95  # share of the measured rows with one value from which a column hardly ranks them
@@ -53,7 +55,7 @@ def measure_all(
     single = expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
     reading = replace(reading, revision=ref.revision)
-    stored = {method: find_run(workspace, pool, method, reading, seed) for method in single}
+    stored = {method: _find_whole_run(pool, method, reading, workspace, seed) for method in single}
     to_measure = [method for method, run in stored.items() if run is None]
     if servers is not None:
         _check_servers(to_measure, servers)
@@ -62,7 +64,7 @@ def measure_all(
         report.note(note)
     for method in to_measure:
         measurement_of(method.name).check(method, pool)
-    counted = None if any(map(uses_model, to_measure)) else find_signal(workspace, pool, "tokens", reading)
+    counted = None if any(map(uses_model, to_measure)) else _find_counts(pool, reading, workspace)
     common = activation_options(to_measure)
     stages = PoolStages(pool, reading, ref, workspace, report, activations=common, counted=counted)
 
@@ -86,6 +88,27 @@ def _check_servers(methods: Sequence[Method], allowed: Collection[str]) -> None:
                     f"The prompts of this pool would go to the server {url}, which the file names. Nothing was sent. "
                     f"If you trust it, add --allow-server {host_and_port(url)} (in Python, allow_servers)."
                 )
+
+
+def _find_whole_run(pool: Pool, method: Method, reading: Reading, workspace: Workspace, seed: int) -> Run | None:
+    """Return the stored run of `method`; None if there is none, or something that it was made from is damaged."""
+    run = find_run(workspace, pool, method, reading, seed)
+    return None if run is None or _is_damaged(workspace, run) else run
+
+
+def _find_counts(pool: Pool, reading: Reading, workspace: Workspace) -> Run | None:
+    """Return a run whose token counts can be used; None if there is none, or its tokens are damaged."""
+    run = find_signal(workspace, pool, "tokens", reading)
+    return None if run is None or _is_damaged(workspace, run) else run
+
+
+def _is_damaged(workspace: Workspace, run: Run) -> bool:
+    damaged = damaged_data(workspace, run)
+    for file in damaged:
+        log_once(f"{file} is damaged or missing; it is made again.")
+        if not file.exists():
+            remove_stored(file)  # what is left of it; a file that a killed worker was removing is not needed
+    return bool(damaged)
 
 
 def _find_model(pool: Pool, methods: Sequence[Method], reading: Reading, workspace: Workspace) -> ModelRef:
@@ -112,7 +135,7 @@ def _measure_one(stages: PoolStages, method: Method, seed: int) -> Run:
     pool, workspace = stages.pool, stages.workspace
     key = run_key(pool, method, stages.reading, stages.ref, seed)
     with stages.locked(f"run-{key}"):
-        run = find_run(workspace, pool, method, stages.reading, seed)
+        run = _find_whole_run(pool, method, stages.reading, workspace, seed)
         if run is not None:
             return run
         stages.seconds.clear()  # a run states only its own seconds

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.algorithms.influences import Influences
@@ -40,7 +39,7 @@ from core.methods.entropy_shift import calibration_rows
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.pool.preference.target_sets import DEMO
 from core.schema import Columns, Pool
-from core.workspace.files import disk_errors, read_json, write_json
+from core.workspace.files import read_json, remove_damaged, write_json
 from core.workspace.parts import Parts, plan_by_work
 from core.workspace.stages import as_column
 
@@ -138,8 +137,7 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         folder = run.stage_folder(INFLUENCES)
         if folder is None:
             return {}
-        with disk_errors(folder):
-            table = pq.read_table(folder / "part-00000.parquet")
+        table = Parts.stored(folder).read(0)
         subtasks = {name: tuple(names) for name, names in read_json(folder / SUBTASKS).items()}
         width = sum(map(len, subtasks.values()))
         sides = (table[side].combine_chunks().flatten().to_numpy().reshape(-1, width) for side in ("preference", "sft"))
@@ -282,7 +280,8 @@ def _sum_checkpoints(
     parts = [[name, *(stores[name].folder.name for stores in stored)] for name in sets]
     spec = {"kind": INFLUENCES, "cosines": parts, "weights": (rates / rates.sum()).tolist()}
     with stages.timed("influence"), stages.open(spec, [np.arange(n)]) as whole:
-        if whole.missing():
+        remove_damaged([whole.folder / SUBTASKS])
+        if whole.missing() or not (whole.folder / SUBTASKS).exists():
             write_json(whole.folder / SUBTASKS, {name: list(pairs.names) for name, pairs in sets.items()})
             halves = [np.split(_weight_cosines(stored, spec["weights"], name, n), 2, axis=1) for name in sets]
             preference, sft = (as_column(np.hstack(side)) for side in zip(*halves, strict=True))

@@ -8,8 +8,9 @@ from core.measurement.runs import Run
 from core.methods.combined import merge_columns
 from core.pool.near_duplicates import load_near_duplicates
 from core.schema import Measured
+from core.workspace.files import damaged_files
 from core.workspace.folder import Workspace
-from core.workspace.parts import Parts
+from core.workspace.parts import PLAN, Parts
 
 
 def base_parts(workspace: Workspace, run: Run) -> Parts:
@@ -24,9 +25,9 @@ def token_parts(workspace: Workspace, run: Run) -> Parts:
 
 def _open(workspace: Workspace, run: Run, name: str, what: str, *, mapped: bool) -> Parts:
     folder = workspace.folder("measurements", run.kept.get(name, "?"))
-    if not (folder / "plan.parquet").exists():
+    if not (folder / PLAN).exists():
         raise WorkspaceError(f"{folder}: {what} gone. Measure again.")
-    return Parts.open(folder, {}, [], mapped=mapped)
+    return Parts.stored(folder, mapped=mapped)
 
 
 def trained_state(workspace: Workspace, run: Run, row: int) -> Path | None:
@@ -38,6 +39,13 @@ def trained_state(workspace: Workspace, run: Run, row: int) -> Path | None:
     name = rounds[-1].get("state") if rounds else None
     folder = workspace.folder("models", name) / "state" if name else None
     return folder if folder is not None and folder.is_dir() else None
+
+
+def damaged_data(workspace: Workspace, run: Run) -> list[Path]:
+    """Return the damaged files among all that a run was made from: stages, and trained states of the model."""
+    states = [workspace.folder("models", name["state"]) for name in run.summary.get("rounds", ())]
+    stages = [workspace.folder("measurements", key) for key in run.kept.values()]
+    return [file for folder in (*stages, *states) for file in damaged_files(folder)]
 
 
 def load_measured(run: Run) -> Measured:

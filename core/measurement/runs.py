@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.errors import WorkspaceError
+from core.errors import DamagedFile, WorkspaceError
 from core.schema import Reading
-from core.workspace.files import atomic_path, read_json, write_json
+from core.workspace.files import is_whole, log_once, read_json, reading, stored_path, write_json
 from core.workspace.folder import Workspace
 
 DERIVED = "derived"
+COLUMNS = "columns.parquet"
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,19 @@ class Run:
 
     def load_columns(self, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         """Load stored columns as read-only arrays (N,)."""
-        table = pq.read_table(self.folder / "columns.parquet", columns=list(names))
+        with reading(self.folder / COLUMNS):
+            table = pq.read_table(self.folder / COLUMNS, columns=list(names))
         columns = {name: table[name].to_numpy() for name in table.column_names}
         for values in columns.values():
             values.flags.writeable = False
         return columns
+
+    def is_whole(self) -> bool:
+        """Return whether its columns are stored as they were written; a run that is not is logged."""
+        whole = is_whole(self.folder / COLUMNS)
+        if not whole:
+            log_once(f"{self.folder / COLUMNS} is damaged or missing; measuring again makes it again.")
+        return whole
 
     def stage_folder(self, name: str) -> Path | None:
         """Return the folder of the stage with this name in `kept`, or None."""
@@ -73,7 +82,7 @@ class Run:
 
 def save_run(workspace: Workspace, run: Run, columns: Mapping[str, Any]) -> Run:
     """Write a finished run, `run.json` last, so that a run is complete or absent."""
-    with atomic_path(run.folder / "columns.parquet") as temporary:
+    with stored_path(run.folder / COLUMNS) as temporary:
         pq.write_table(pa.table(dict(columns)), temporary)
     document = {k: v for k, v in asdict(run).items() if k not in ("folder", "members")}
     write_json(run.folder / "run.json", document)
@@ -107,5 +116,13 @@ def describe_outdated(workspace: Workspace, pool_id: str) -> str:
 
 def _runs_on(workspace: Workspace, pool_id: str) -> Iterator[Run]:
     files = sorted(workspace.root.glob("runs/*/run.json"), key=lambda f: (f.stat().st_mtime_ns, f), reverse=True)
-    runs = (open_run(workspace, file.parent.name) for file in files)
-    return (run for run in runs if run.pool_id == pool_id)
+    runs = (_open_unless_damaged(workspace, file.parent.name) for file in files)
+    return (run for run in runs if run is not None and run.pool_id == pool_id)
+
+
+def _open_unless_damaged(workspace: Workspace, run_id: str) -> Run | None:
+    try:
+        return open_run(workspace, run_id)
+    except DamagedFile as error:
+        log_once(str(error))
+        return None

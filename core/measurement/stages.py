@@ -18,7 +18,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.columns import SHARED_SIGNALS
-from core.measurement.activation_files import COLUMN, NEURONS, gather_activations, has_activations
+from core.measurement.activation_files import (
+    COLUMN,
+    NEURONS,
+    gather_activations,
+    has_activations,
+    remove_damaged_activations,
+)
 from core.measurement.runs import Run
 from core.progress import Reporter
 from core.schema import Columns, IntArray, ModelRef, Pool, Reading
@@ -208,6 +214,8 @@ class PoolStages(Stages):
         """
         plan = plan_by_work(self.lengths, self.part_tokens)
         with self.timed("probe"), self.open(self.model_spec("probe") | {"state": None}, plan) as base:
+            if self.activations is not None:
+                remove_damaged_activations(self.activations_folder)
             if self.activations is None or has_activations(self.activations_folder):
                 self._read({"probe": base})
                 return base

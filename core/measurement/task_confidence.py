@@ -149,13 +149,18 @@ def _derive_tasks(stages: PoolStages, method: TaskConfidence, seed: int) -> tupl
 
     def make(folder: Path, _: Progress) -> IntArray:
         tasks = derive_tasks(embeddings(), lambda rows: prompts(stages.pool, rows), count, seed=seed)
-        write_json(folder / NAMES, list(tasks.names))
+        write_json(folder / NAMES, {"names": tasks.names})
         return tasks.codes
 
     spec = {"kind": "tasks", "embeddings": made_of, "tasks": count, "seed": seed}
     title = "Deriving tasks from the prompts"
-    folder, codes = stages.once(spec, len(stages.pool), "task_code", title, make, percent=False)
-    return codes, Tasks(tuple(read_json(folder / NAMES)), DERIVED, made_of if method.embeddings else "")
+    folder, codes = stages.once(spec, len(stages.pool), "task_code", title, make, percent=False, files=[NAMES])
+    return codes, Tasks(_read_names(folder / NAMES), DERIVED, made_of if method.embeddings else "")
+
+
+def _read_names(file: Path) -> tuple[str, ...]:
+    stored = read_json(file)
+    return tuple(stored["names"] if isinstance(stored, dict) else stored)  # a list until version 0.2
 
 
 def measure_confidence(

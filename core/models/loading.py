@@ -25,11 +25,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from core.errors import ModelError
+from core.errors import DamagedFile, ModelError
 from core.models.gguf import dequantise
 from core.models.lora import load_adapter
 from core.models.reference import find_gguf, weight_files
 from core.schema import ModelRef
+from core.workspace.files import damaged_files
 
 BFLOAT16_MIN_PARAMETERS = 100_000_000  # smaller models use float32 on a CPU
 DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -268,6 +269,8 @@ def check_head(network: Any, device: str) -> None:
 
 def _apply_state(network: Any, state: Path) -> Any:
     """Return the network in a trained state: with an adapter added, or with all weights replaced."""
+    for damaged in damaged_files(state):
+        raise DamagedFile(f"{damaged} is damaged or missing. Measure again; the training is repeated.")
     try:
         if (state / ADAPTER_CONFIG).exists():
             return load_adapter(network, state)

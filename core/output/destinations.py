@@ -27,7 +27,7 @@ from core.pool.pools import answer_key_file, source_file
 from core.schema import Method, Pool
 from core.selection.recipe import ExportPart, Recipe
 from core.selection.text_search import is_unicode
-from core.workspace.files import disk_errors, file_digest, sync_folder
+from core.workspace.files import disk_errors, file_digest, sync
 from core.workspace.folder import FOLDERS
 
 TEMPORARY = ".winnow-"  # how the names of temporary folders begin
@@ -212,11 +212,11 @@ def stage_files(destinations: Paths) -> Iterator[dict[str, Path]]:
         yield staged
         for folder in folders:
             with disk_errors(folder):
-                sync_folder(folder)
+                sync(folder)
         for role in sorted(destinations, key=lambda role: role == "manifest"):
             if staged[role].exists():
                 with disk_errors(destinations[role]):
                     staged[role].replace(destinations[role])
         for folder in folders:
             with disk_errors(folder):
-                sync_folder(folder)
+                sync(folder)

@@ -22,7 +22,7 @@ from core.models.reference import describe_weights
 from core.output.writer import ExportResult
 from core.schema import IntArray, Pool
 from core.selection.recipe import StrictModel, describe_invalid
-from core.workspace.files import disk_errors, write_json
+from core.workspace.files import disk_errors, to_json, write_atomic
 
 
 class PoolFacts(StrictModel):
@@ -160,7 +160,7 @@ def _row_keys(pool: Pool, rows: IntArray) -> list[RowKey]:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest that `read_manifest` reads back unchanged."""
-    write_json(path, manifest.model_dump(by_alias=True))
+    write_atomic(path, to_json(manifest.model_dump(by_alias=True)))
 
 
 def read_manifest(path: Path) -> Manifest:

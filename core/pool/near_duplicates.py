@@ -18,7 +18,7 @@ from core.pool import minhash
 from core.pool.pools import iter_text
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
-from core.workspace.files import write_array
+from core.workspace.files import reading, remove_damaged, write_array
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import plan_blocks
 from core.workspace.stages import Stages, as_column
@@ -34,6 +34,7 @@ def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, re
     spec, plan = _spec(pool.fingerprint), plan_blocks(n, PART_ROWS)
     with stages.open(spec, plan, mapped=True, waiting="Another worker looks for the same.") as parts:
         file = parts.folder / file_name
+        remove_damaged([file])
         if not file.exists():
             for part, rows in stages.missing([parts], "Reading rows for near duplicates", np.ones(n, np.int64)):
                 block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
@@ -65,7 +66,8 @@ def cache_stamp(root: Path, fingerprint: str) -> int:
 
 
 def _load(file: Path) -> IntArray:
-    repeats: IntArray = np.load(file, mmap_mode="r", allow_pickle=False)
+    with reading(file):
+        repeats: IntArray = np.load(file, mmap_mode="r", allow_pickle=False)
     return repeats
 
 

@@ -7,6 +7,7 @@ The key changes with the source's path, size and modification time, and with the
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.demo.pool import write_demo
-from core.errors import PoolError, WorkspaceError
+from core.errors import DamagedFile, PoolError
 from core.pool.fingerprint import FINGERPRINT_FORMAT
 from core.pool.importer import import_pool
 from core.pool.nested_fields import iter_fields
@@ -27,7 +28,7 @@ from core.pool.readers.sources import identify, open_source
 from core.pool.schema_detection import mapped_fields
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
-from core.workspace.files import atomic_folder, disk_errors, read_json, write_atomic, write_json
+from core.workspace.files import LOG, atomic_folder, disk_errors, log_once, read_json, reading, write_atomic, write_json
 from core.workspace.folder import content_key
 
 DEMO = "demo"
@@ -64,7 +65,13 @@ def load_pool(
     spec = {"pool": FINGERPRINT_FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
     spec |= {"reading": READING_FORMAT, "max_row": max_row_bytes()}
     folder = workspace / "pools" / content_key(spec)
-    if not (folder / "pool.json").exists():
+    try:
+        pool = _open(folder)
+    except DamagedFile as error:
+        if folder.exists():
+            LOG.warning("%s The pool is imported again.", error)
+            with disk_errors(folder):
+                shutil.rmtree(folder)
         with atomic_folder(folder) as temporary:
             with open_source(location, **options, cache=temporary / "cache") as rows:
                 document = import_pool(rows, fields, temporary, on_progress)
@@ -73,9 +80,10 @@ def load_pool(
             document["options"] = {option: value for option, value in options.items() if value is not None}
             document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
             write_json(temporary / "pool.json", document)
-    with disk_errors(folder):
+        pool = _open(folder)
+    with suppress(OSError):  # a workspace that cannot be written is read all the same
         (folder / "pool.json").touch()  # the modification time records when the pool was last opened
-    return replace(_open(folder), source=source)
+    return replace(pool, source=source)
 
 
 def _demo(workspace: Path) -> Path:
@@ -108,11 +116,8 @@ def _open(folder: Path) -> Pool:
 
 
 def _table(path: Path) -> pa.Table:
-    with disk_errors(path):
-        try:
-            return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except pa.ArrowInvalid as error:
-            raise WorkspaceError(f"{path}: damaged ({error}). Remove {path.parent} and open the pool again.") from error
+    with reading(path):
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _notes(pool: Pool) -> dict[str, Any]:
@@ -158,11 +163,16 @@ def recent_pools(workspace: Path) -> list[dict[str, Any]]:
     Each: key, name, source, fingerprint, rows, set_aside, schema, opened (ISO time, UTC).
     """
     files = [(path.stat().st_mtime, path) for path in (workspace / "pools").glob("*/pool.json")]
-    return [_entry(path, opened) for opened, path in sorted(files, reverse=True)]
+    entries = (_entry(path, opened) for opened, path in sorted(files, reverse=True))
+    return [entry for entry in entries if entry is not None]
 
 
-def _entry(path: Path, opened: float) -> dict[str, Any]:
-    document = read_json(path)
+def _entry(path: Path, opened: float) -> dict[str, Any] | None:
+    try:
+        document = read_json(path)
+    except DamagedFile as error:
+        log_once(str(error))
+        return None
     facts = {k: document[k] for k in ("name", "source", "fingerprint", "rows", "set_aside")}
     time = datetime.fromtimestamp(opened, UTC).isoformat(timespec="seconds")
     return {"key": path.parent.name, **facts, "schema": document["fields"]["schema"], "opened": time}

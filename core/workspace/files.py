@@ -2,23 +2,31 @@
 
 Everything is written under a temporary name in the target's folder, synced, and renamed, so a reader never sees
 a partial file. Long work is stored in parts, each written this way, so a killed worker repeats at most one part.
+Files of the workspace have a checksum (core/workspace/checksums.py), which is verified when they are read; files
+that the user asked for are written without one.
 """
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.errors import WorkspaceError
+from core.errors import DamagedFile, WorkspaceError
+from core.workspace import checksums
+
+LOG = logging.getLogger("winnow")
 
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -33,6 +41,14 @@ _REASONS = {
     errno.EEXIST: "a file stands where a folder is needed; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+_CHANGED = "its bytes are not those that were written"
+_MADE_AGAIN = "Run the command that made it again; only what is damaged is made again."
+_REMEDIES = {  # by the folder of the workspace
+    "pools": "Open the pool's file again; it is imported anew.",
+    "measurements": _MADE_AGAIN,
+    "models": _MADE_AGAIN,
+    "runs": _MADE_AGAIN,
+}
 
 
 @contextmanager
@@ -45,54 +61,99 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise WorkspaceError(f"{path}: {reason}.") from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each of which survives a power cut."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; rename it to `path` on success, remove it on an exception."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with disk_errors(path), _temporary_file(path) as temporary:
+        yield temporary
+        _put(temporary, path)
+
+
+@contextmanager
+def stored_path(path: Path) -> Iterator[Path]:
+    """Do as `atomic_path`, for a file of the workspace: its checksum is stored before it."""
+    with disk_errors(path), _temporary_file(path) as temporary:
+        yield temporary
+        _write_checksum(path, checksums.hash_file(temporary))
+        _put(temporary, path)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    make_folder(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _put(temporary: Path, path: Path, *, durable: bool = True) -> None:
+    """Rename a finished file; `durable`: and wait until the disk has its new name."""
+    sync(temporary)
+    temporary.chmod(0o644)
+    temporary.replace(path)
+    if durable:
+        sync(path.parent)
+
+
+def _write_checksum(path: Path, digest: str) -> None:
+    """Store the checksum of a file that is about to be renamed to `path`, after which its folder is synced."""
+    with _temporary_file(checksums.checksum_path(path)) as temporary:
+        temporary.write_bytes(checksums.checksum_line(digest, path.name))
+        _put(temporary, checksums.checksum_path(path), durable=False)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder in the same parent; rename it to `path` on success, remove it on an exception.
 
-    If `path` exists already (another worker was faster), the new folder is dropped: content keys make both equal.
+    Its files get their checksums. If `path` exists already (another worker was faster), the new folder is dropped:
+    content keys make both equal.
     """
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         try:
             yield temporary
+            _finish_folder(temporary)
             temporary.chmod(0o755)
             try:
                 temporary.rename(path)
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-            sync_folder(path.parent)
+            sync(path.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _finish_folder(folder: Path) -> None:
+    """Write the checksum of every file in a folder that nobody reads yet, and flush all of them to the disk."""
+    for file in [path for path in folder.rglob("*") if path.is_file()]:
+        if file.suffix != ".json" or not file.read_bytes().startswith(checksums.JSON_HEAD):
+            line = checksums.checksum_line(checksums.hash_file(file), file.name)
+            checksums.checksum_path(file).write_bytes(line)
+    for path in (*folder.rglob("*"), folder):
+        sync(path)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -108,22 +169,109 @@ def file_digest(path: Path) -> str:
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:
-    """Write an array as a .npy file, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    """Write an array as a .npy file of the workspace."""
+    with stored_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, values, allow_pickle=False)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON atomically. NaN becomes null."""
+def to_json(value: Any) -> bytes:
+    """Return indented JSON. NaN becomes null."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-    write_atomic(path, orjson.dumps(value, option=options))
+    return orjson.dumps(value, option=options)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object of the workspace, with its checksum as its first field."""
+    write_atomic(path, checksums.seal_json(to_json(value)))
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file; WorkspaceError when it is missing or not JSON."""
-    with disk_errors(path):
-        data = path.read_bytes()
-    try:
+    """Return the content of a JSON file of the workspace; DamagedFile when it is missing or not as it was written."""
+    with reading(path):
+        data = _unseal(path)
+        if data is None:
+            raise ValueError(_CHANGED)
         return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise WorkspaceError(f"{path}: not a JSON file ({error}). Remove it and run again.") from error
+
+
+def _unseal(path: Path) -> bytes | None:
+    return checksums.unseal_json(path.read_bytes())
+
+
+@contextmanager
+def reading(path: Path, *errors: type[Exception]) -> Iterator[None]:
+    """Verify a stored file before the block reads it; DamagedFile if it is missing, changed, or cannot be read.
+
+    `errors`: what the block raises for bytes that it cannot read, besides the errors of Arrow, numpy and JSON.
+    """
+    try:
+        if not checksums.matches_checksum(path):
+            raise ValueError(_CHANGED)
+        yield
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{path} is missing. {_remedy(path)}") from error
+    except OSError as error:
+        if error.errno is not None:
+            with disk_errors(path):
+                raise
+        raise _damaged(path, error) from error  # Arrow's, for bytes it cannot read
+    except (pa.ArrowException, ValueError, KeyError, EOFError, *errors) as error:
+        if isinstance(error, MemoryError):
+            raise
+        raise _damaged(path, error) from error
+    if path.suffix != ".json" and checksums.read_checksum(path) is None:
+        with suppress(OSError):  # a workspace that cannot be written is read all the same
+            _write_checksum(path, checksums.hash_file(path))
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFile:
+    why = (str(error).strip() or type(error).__name__).split("\n")[0][:200].rstrip(".")
+    return DamagedFile(f"{path} is damaged: {why}. {_remedy(path)}")
+
+
+def _remedy(path: Path) -> str:
+    if is_whole(path):  # it has no checksum, or got it when it was damaged already
+        return "Remove it and run the same command again."
+    kinds = (_REMEDIES[part] for part in reversed(path.parts) if part in _REMEDIES)
+    return next(kinds, "Remove it and run the same command again.")
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a stored file is there and as it was written; one without a checksum counts as such."""
+    try:
+        return checksums.matches_checksum(path) and (path.suffix != ".json" or _unseal(path) is not None)
+    except FileNotFoundError:
+        return False
+
+
+def remove_damaged(paths: Iterable[Path]) -> None:
+    """Remove damaged files, so that they are made again, and log how many they are."""
+    damaged = [path for path in paths if path.exists() and not is_whole(path)]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        files = "file is" if len(damaged) == 1 else "files are"
+        LOG.warning("%s: %d damaged %s made again.", damaged[0].parent, len(damaged), files)
+
+
+@cache
+def log_once(text: str) -> None:
+    """Log a sentence on something damaged, once in a process."""
+    LOG.warning("%s", text)
+
+
+def remove_stored(path: Path) -> None:
+    """Remove a stored file and its checksum; neither need be there."""
+    checksums.checksum_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """Return the files below a folder that are not as they were written, or missing: of these there is a checksum.
+
+    What a killed worker left under a temporary name does not count.
+    """
+    there = [path for path in folder.rglob("*") if path.is_file()]
+    named = [path for path in there if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    stored = {path.with_name(path.name.removesuffix(checksums.SUFFIX)) for path in named}
+    return [path for path in sorted(stored) if not is_whole(path)]

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.workspace.files import disk_errors
+from core.workspace.files import disk_errors, make_folder
+from core.workspace.leftovers import DAY_S, sweep
 
 FORMAT = 1  # of all files in a workspace; part of every key, so that files of an older format are never misread
 FOLDERS = ("pools", "measurements", "models", "runs", "jobs", "exports", "selections", "locks")
@@ -28,10 +29,11 @@ class Workspace:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).expanduser().absolute()
         with disk_errors(self.root):
+            make_folder(self.root)
+        with suppress(OSError):  # a workspace that cannot be written is read all the same; see `hold`
             for name in FOLDERS:
-                (self.root / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass  # fail now rather than after an hour when the folder is not writable
+                make_folder(self.root / name)
+            self._sweep()
 
     def folder(self, kind: str, key: str) -> Path:
         """Return the folder of one item, existing or not; `kind` is one of FOLDERS."""
@@ -46,9 +48,21 @@ class Workspace:
         """Return the lock of one key. The operating system frees it when its holder dies."""
         return FileLock(self.root / "locks" / f"{key}.lock")
 
+    def _sweep(self) -> None:
+        """Remove what killed workers left, once a day."""
+        mark, lock = self.root / "locks" / "swept", self.lock("sweep")
+        if mark.exists() and time.time() - mark.stat().st_mtime < DAY_S:
+            return
+        with suppress(Timeout), lock.acquire(timeout=0):
+            sweep(self.root)
+            mark.touch()
+
     @contextmanager
     def hold(self, key: str, waiting: Any = None) -> Iterator[None]:
-        """Hold the lock of `key`; if another worker has it, call `waiting()` once and wait."""
+        """Hold the lock of `key`; if another worker has it, call `waiting()` once and wait.
+
+        All work that is stored begins with it, so a workspace that cannot be written is refused before the work.
+        """
         lock = self.lock(key)
         with disk_errors(self.root / "locks"):
             try:

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from core.errors import WorkspaceError
 from core.schema import IntArray
-from core.workspace.files import atomic_path, disk_errors, write_json
+from core.workspace import checksums
+from core.workspace.files import LOG, is_whole, reading, remove_damaged, remove_stored, stored_path, sync, write_json
 
 MAX_PART_ROWS = 16384
+PLAN = "plan.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +33,23 @@ class Parts:
 
     @classmethod
     def open(cls, folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray], *, mapped: bool = False) -> "Parts":
-        """Open the table in `folder`; the first call stores `plan`, later calls use the stored plan."""
-        file = folder / "plan.parquet"
-        if not file.exists():
-            write_json(folder / "spec.json", dict(spec))
-            rows = pa.array([part.tolist() for part in plan], pa.list_(pa.int64()))
-            with atomic_path(file) as temporary:
-                pq.write_table(pa.table({"rows": rows}), temporary)
-        stored = pq.read_table(file)["rows"]
-        return cls(folder, tuple(np.asarray(p.values, np.int64) for p in stored), mapped)
+        """Open the table in `folder`; the first call stores `plan`, later calls use the stored plan.
+
+        For workers, under a lock: damaged parts are removed. If the plan is damaged, `plan` takes its place, and parts
+        are kept only if it is the same.
+        """
+        if not is_whole(folder / PLAN):
+            _write_plan(folder, spec, plan)
+        parts = cls.stored(folder, mapped=mapped)
+        remove_damaged(map(parts.path, range(len(parts.plan))))
+        return parts
+
+    @classmethod
+    def stored(cls, folder: Path, *, mapped: bool = False) -> "Parts":
+        """Open a table that is only read; DamagedFile if its plan is missing or damaged."""
+        with reading(folder / PLAN):
+            plan = pq.read_table(folder / PLAN)["rows"]
+        return cls(folder, tuple(np.asarray(p.values, np.int64) for p in plan), mapped)
 
     def path(self, part: int) -> Path:
         """Return the file of one part."""
@@ -54,7 +64,7 @@ class Parts:
         if table.num_rows != len(self.plan[part]):
             planned = len(self.plan[part])
             raise WorkspaceError(f"{self.path(part)}: {table.num_rows} rows were measured, {planned} were planned.")
-        with atomic_path(self.path(part)) as temporary:
+        with stored_path(self.path(part)) as temporary:
             if self.mapped:
                 feather.write_feather(table, str(temporary), compression="uncompressed")
             else:
@@ -63,10 +73,21 @@ class Parts:
     def read(self, part: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Return one part; its row k is pool row plan[part][k]."""
         wanted = list(columns) if columns else None
-        with disk_errors(self.path(part)):
+        with reading(self.path(part)):
             if self.mapped:
                 return feather.read_table(str(self.path(part)), columns=wanted, memory_map=True)
             return pq.read_table(self.path(part), columns=wanted)
+
+    def remove(self) -> None:
+        """Remove all parts; the plan stays."""
+        for part in range(len(self.plan)):
+            remove_stored(self.path(part))
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, as the first part has them; of parts in Parquet."""
+        with reading(self.path(0)):
+            return list(pq.read_schema(self.path(0)).names)
 
     def values(self, part: int, name: str) -> Any:
         """Return one numeric column of one part as an (n,) or (n, d) array."""
@@ -84,6 +105,24 @@ class Parts:
                 out = np.full((n, *values.shape[1:]), _blank(values.dtype), values.dtype)
             out[rows] = values
         return out
+
+
+def _write_plan(folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray]) -> None:
+    """Store a plan. Parts that were cut by another one are removed before: their rows are not known any more."""
+    table = pa.table({"rows": pa.array([part.tolist() for part in plan], pa.list_(pa.int64()))})
+    data = pa.BufferOutputStream()
+    pq.write_table(table, data)
+    content = data.getvalue().to_pybytes()
+    if checksums.read_checksum(folder / PLAN) != checksums.hash_bytes(content):
+        stale = [file for file in folder.glob("part-*") if file.suffix != checksums.SUFFIX]
+        for file in stale:
+            remove_stored(file)
+        if stale:
+            sync(folder)
+            LOG.warning("%s: its plan is damaged, so all its %d parts are made again.", folder, len(stale))
+    write_json(folder / "spec.json", spec)
+    with stored_path(folder / PLAN) as temporary:
+        temporary.write_bytes(content)
 
 
 def _to_numpy(column: pa.ChunkedArray) -> Any:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Progress
+from core.workspace.files import remove_damaged
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
@@ -113,14 +114,17 @@ class Stages:
         make: Callable[[Path, Progress], Any],
         *,
         percent: bool = True,
+        files: Sequence[str] = (),
     ) -> tuple[Path, Any]:
         """Return the folder and the column `name`, (n,) or (n, d), of a stage of one part; compute it unless stored.
 
-        `make(folder, progress)` returns the column; it may write further files into the folder. `percent`: whether
-        it reports progress.
+        `make(folder, progress)` returns the column, and writes `files` into the folder, if any are named. `percent`:
+        whether it reports progress.
         """
         with self.timed(str(spec["kind"])), self.open(spec, [np.arange(n)]) as parts:
-            if parts.missing():
+            more = [parts.folder / file for file in files]
+            remove_damaged(more)
+            if parts.missing() or not all(file.exists() for file in more):
                 self.report.stage(title, rows=0, work=100 if percent else 0)
                 values = make(parts.folder, percent_callback(self.report))
                 parts.write(0, pa.table({name: as_column(values)}))
@@ -128,6 +132,7 @@ class Stages:
 
     def missing_files(self, files: Sequence[Path], title: str) -> Iterator[int]:
         """Yield the index of each missing file; it counts as done at the next iteration."""
+        remove_damaged(files)
         missing = [place for place, file in enumerate(files) if not file.exists()]
         if missing:
             self.report.stage(title, rows=len(missing), work=len(missing))

@@ -29,6 +29,8 @@ import torch
 from typer.testing import CliRunner
 
 from core.__main__ import app
+from core.workspace.checksums import SUFFIX
+from core.workspace.files import read_json
 
 HERE = Path(__file__).parent
 POOL, KEYS, ARCHIVE = (HERE / f"stored_{name}" for name in ("pool.jsonl", "keys.json", "workspace.tar.gz"))
@@ -136,19 +138,19 @@ def describe(place: Path) -> dict[str, Any]:
     """Return every key in a workspace, its spec if stored, and its files, without measured numbers."""
     facts: dict[str, Any] = {"pools": [], "measurements": {}, "models": {}, "runs": {}}
     for folder in sorted((place / "pools").iterdir()):  # the key depends on a path and a time
-        about = json.loads((folder / "pool.json").read_text())
+        about = read_json(folder / "pool.json")
         stored = {name: about[name] for name in ("fingerprint", "fields", "rows")}
         facts["pools"].append(stored | {"files": files_in(folder)})
     for folder in sorted((place / "measurements").iterdir()):
         spec = folder / "spec.json"
-        stored = json.loads(spec.read_text()) if spec.exists() else None
+        stored = read_json(spec) if spec.exists() else None
         facts["measurements"][folder.name] = {"spec": stored, "files": files_in(folder)}
     for folder in sorted((place / "models").iterdir()):
-        about = json.loads((folder / "loss.json").read_text())
+        about = read_json(folder / "loss.json")
         stored = {name: about[name] for name in ("format", "key", "spec", "rows", "dtype")}
         facts["models"][folder.name] = stored | {"files": files_in(folder)}
     for folder in sorted((place / "runs").iterdir()):
-        about = json.loads((folder / "run.json").read_text())
+        about = read_json(folder / "run.json")
         shared = {about["kept"].pop(name, None) for name in ("tokens", "base")} - {None}  # in `kept` since version 0.2
         assert shared <= set(facts["measurements"])
         facts["runs"][folder.name] = {k: v for k, v in about.items() if k != "summary"} | {
@@ -160,7 +162,9 @@ def describe(place: Path) -> dict[str, Any]:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Return the names of the stored files below a folder, without those of their checksums."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != SUFFIX]
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def ids_of(file: Path) -> list[str]:
@@ -212,8 +216,8 @@ def old(frozen: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def contents(place: Path) -> dict[str, str]:
-    paths = (path for kind in (*ARCHIVED, "models") for path in (place / kind).rglob("*") if path.is_file())
-    return {str(path.relative_to(place)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    names = [f"{kind}/{name}" for kind in (*ARCHIVED, "models") for name in files_in(place / kind)]
+    return {name: hashlib.sha256((place / name).read_bytes()).hexdigest() for name in names}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

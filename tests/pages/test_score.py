@@ -10,6 +10,7 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Tasks, save_run
 from core.measurement.task_confidence import task_source
 from core.methods import build_method, describe_method
+from core.workspace.files import write_json
 from pages.ui.shell import jobs
 
 
@@ -163,7 +164,7 @@ def test_a_failed_job_shows_its_error_and_log_and_can_be_tried_again(pool, app, 
 def test_a_stopped_job_can_be_resumed(pool, app, job, key, ended):
     app("score")
     made = job({"key": key(), "kind": "measure"}, state="cancelled")
-    (made.folder / "progress.json").write_text(f'{{"state": "{ended}"}}')
+    write_json(made.folder / "progress.json", {"state": ended})
     at = app("score")
     assert not at.exception
     assert "Resume" in named(at)

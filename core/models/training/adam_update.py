@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from core.errors import ModelError
 from core.models.lora import strip_peft_prefix
-from core.models.training.checkpoints import MOMENT_NAMES
-from core.workspace.files import disk_errors
+from core.models.training.checkpoints import MOMENT_NAMES, read_tensors
 
 UpdateForm = Literal["adam", "release"]
 
@@ -53,8 +51,7 @@ class AdamMoments:
     @classmethod
     def from_file(cls, path: Path, steps: int, *, form: UpdateForm = "adam", momentum: bool = True) -> Self:
         """Load the moments from a moments.safetensors file."""
-        with disk_errors(path):
-            return cls.from_tensors(load_file(path), steps, form=form, momentum=momentum)
+        return cls.from_tensors(read_tensors(path), steps, form=form, momentum=momentum)
 
     def build_update(self, shapes: Mapping[str, Iterable[int]], device: str) -> "AdamUpdate":
         """Prepare the update for these parameters; ModelError if moments are missing or of another shape."""

@@ -25,7 +25,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import ModelError, WorkspaceError
-from core.workspace.files import atomic_folder, disk_errors, read_json, sync_folder, write_json
+from core.workspace.files import (
+    LOG,
+    atomic_folder,
+    damaged_files,
+    disk_errors,
+    is_whole,
+    read_json,
+    reading,
+    write_json,
+)
 
 MOMENT_NAMES = ("exp_avg", "exp_avg_sq")
 
@@ -39,7 +48,6 @@ def save_checkpoint(
         write_tensors(temporary / "weights.safetensors", parameters)
         write_tensors(temporary / "moments.safetensors", optimizer_moments(parameters, optimizer))
         write_json(temporary / "progress.json", {"key": key, "losses": losses})
-        sync_files(temporary)
     with disk_errors(folder):
         for old in folder.glob("step-*"):
             if old != target:
@@ -54,13 +62,11 @@ def restore_checkpoint(
     Raises ModelError if the checkpoint belongs to another training.
     """
     folders = sorted(folder.glob("step-*"))
-    if not folders:
+    if not folders or _remove_if_damaged(folder, damaged_files(folders[-1])):
         return []
     progress = read_json(folders[-1] / "progress.json")
     check_key(folder, progress["key"], key)
-    with disk_errors(folders[-1]):
-        weights = load_file(folders[-1] / "weights.safetensors")
-        moments = load_file(folders[-1] / "moments.safetensors")
+    weights, moments = (read_tensors(folders[-1] / f"{name}.safetensors") for name in ("weights", "moments"))
     losses: list[float] = progress["losses"]
     with torch.no_grad():
         for name, parameter in parameters.items():
@@ -89,6 +95,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.detach().cpu() for name, tensor in tensors.items()}, path)
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; DamagedFile if it is missing or damaged."""
+    with reading(path, SafetensorError):
+        return load_file(path)
+
+
+def remove_damaged_training(folder: Path) -> None:
+    """Remove a training of which a file is damaged, so that it is repeated; its latest step is no matter here."""
+    curve = folder / "loss.json"
+    lost = [curve] if (folder / "state").exists() and not is_whole(curve) else []
+    _remove_if_damaged(folder, [*damaged_files(folder / "state"), *damaged_files(folder / "epochs"), *lost])
+
+
+def _remove_if_damaged(folder: Path, damaged: Sequence[Path]) -> bool:
+    if damaged:
+        LOG.warning("%s is damaged or missing; the training is repeated.", damaged[0])
+        with disk_errors(folder):
+            shutil.rmtree(folder)
+    return bool(damaged)
+
+
 def write_adapter(folder: Path, network: Any) -> None:
     """Write a LoRA adapter for `core.models.loading.load_model`; WorkspaceError if the disk cannot be written."""
     with _weight_errors(folder):
@@ -104,12 +131,6 @@ def _weight_errors(folder: Path) -> Iterator[None]:
             f"{folder.parent}: weights cannot be written ({error}). Free some space and run the same command "
             "again; it goes on from the last checkpoint."
         ) from error
-
-
-def sync_files(folder: Path) -> None:
-    """Flush all files under the folder to disk, before the folder gets its final name."""
-    for path in (*folder.rglob("*"), folder):
-        sync_folder(path)  # a file is flushed in the same way
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,6 @@ def save_epoch(
         write_adapter(temporary / "state", network)
         write_tensors(temporary / "moments.safetensors", moments)
         write_json(temporary / "epoch.json", about | {"key": key})
-        sync_files(temporary)
 
 
 def check_epochs(folder: Path, finished: int, key: str) -> None:

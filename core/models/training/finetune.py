@@ -135,6 +135,7 @@ def train(
     device = loading.check_device(device)
     dtype = loading.resolve_dtype(ref, dtype, device)
     key = _key(ref, rows, spec, dtype)
+    checkpoints.remove_damaged_training(folder)
     if (folder / "state").exists():
         return _load_result(folder, key)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
@@ -293,7 +294,6 @@ def _write_result(run: _Run, folder: Path) -> None:
             checkpoints.write_adapter(temporary, run.network)
         else:
             checkpoints.write_tensors(temporary / loading.WEIGHTS_FILE, run.parameters)
-        checkpoints.sync_files(temporary)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 

@@ -11,6 +11,7 @@ from core.analysis.projection import bounding_frame, count_in_cells
 from core.errors import WorkspaceError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool, Reading
+from core.workspace.files import is_whole
 from pages.ui.data import cached
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
@@ -71,9 +72,9 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     None: there is no PCA layout either, and the embeddings are too large to read in the page.
     """
     folder = maps.map_folder(cached.workspace(), source, job.SEED)
-    if layout == UMAP and (folder / "umap.npy").exists():
+    if layout == UMAP and is_whole(folder / "umap.npy"):
         return _load_layout(str(folder), "umap", source)
-    if not (folder / "pca.npy").exists():
+    if not is_whole(folder / "pca.npy"):
         if source.size() > MAX_PAGE_BYTES:
             return None
         with st.spinner("Laying out the map by PCA"):

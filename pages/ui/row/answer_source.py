@@ -15,7 +15,7 @@ from core.measurement.lookup import find_signal, signals_of
 from core.measurement.runs import Run
 from core.models.generation.answers import ANSWER_COLUMNS, AnswerCounts
 from core.schema import Pool, Reading
-from core.workspace.parts import Parts
+from core.workspace.parts import PLAN, Parts
 from pages.ui.data import cached
 
 GRAM = "gram"
@@ -80,9 +80,9 @@ def _index_parts(run: Run, kind: str, n: int) -> PartIndex | None:
 
 def open_parts(folder: Path) -> Parts:
     """Open the parts of a finished measurement. Raise WorkspaceError if their files are gone."""
-    if not (folder / "plan.parquet").exists():
+    if not (folder / PLAN).exists():
         raise WorkspaceError(f"{folder}: the answers of this run are gone. Measure again.")
-    return Parts.open(folder, {}, [])
+    return Parts.stored(folder)
 
 
 def answer_counts(run: Run) -> AnswerCounts | None:

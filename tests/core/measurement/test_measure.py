@@ -172,7 +172,7 @@ def measure_slow_methods(pool_file, workspace, reading) -> list[Run]:
 
 def finished_files(root: Path) -> dict[Path, tuple[int, int]]:
     """Return time and inode of every finished part and model state, but parts of activations, which are removed."""
-    files = [*root.glob("measurements/*/part-*"), *root.glob("models/*/state/*")]
+    files = [*root.glob("measurements/*/part-*[tw]"), *root.glob("models/*/state/*")]
     return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in files if not holds_activations(p.parent)}
 
 

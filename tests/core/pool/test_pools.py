@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.errors import Cancelled, PoolError, WorkspaceError
+from core.errors import Cancelled, DamagedFile, PoolError, WorkspaceError
 from core.pool.pools import (
     COLUMNS,
     field_names,
@@ -241,12 +241,23 @@ class TestStorage:
         with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
             load(ROWS)
 
-    def test_the_error_of_a_damaged_import_names_the_way_to_repair_it(self, load, root):
+    @pytest.mark.parametrize("name", ["rows.arrow", "ids.arrow", "set_aside.arrow", "pool.json"])
+    def test_a_damaged_pool_is_imported_again_from_its_source(self, load, root, name, caplog):
+        pool = load(ROWS)
+        rows = pool.rows.to_pylist()
+        (folder,) = (root / "pools").iterdir()
+        for damage in (lambda path: path.write_bytes(path.read_bytes()[:-1]), os.unlink):
+            damage(folder / name)
+            assert load_pool(pool.source, workspace=root).rows.to_pylist() == rows
+            assert f"{folder / name} is " in caplog.text
+            caplog.clear()
+
+    def test_the_error_of_a_damaged_pool_names_the_way_to_repair_it(self, load, root):
         pool = load(ROWS)
         (folder,) = (root / "pools").iterdir()
         os.truncate(folder / "rows.arrow", 100)
-        with pytest.raises(WorkspaceError, match="open the pool again"):
-            load_pool(pool.source, workspace=root)
+        with pytest.raises(DamagedFile, match=r"rows\.arrow is damaged: .* Open the pool's file again; it is imported"):
+            open_pool(pool.fingerprint, workspace=root)
 
 
 def test_progress_ends_at_the_size_of_the_file(tmp_path, root):

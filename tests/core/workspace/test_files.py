@@ -49,7 +49,7 @@ def test_a_workspace_path_blocked_by_a_file_is_refused(tmp_path):
 
 def test_a_file_that_is_not_json_is_named(tmp_path):
     write_atomic(tmp_path / "run.json", b"{half")
-    with pytest.raises(WorkspaceError, match=r"run\.json: not a JSON file"):
+    with pytest.raises(WorkspaceError, match=r"run\.json is damaged: its bytes are not those that were written"):
         read_json(tmp_path / "run.json")
 
 

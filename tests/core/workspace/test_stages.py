@@ -1,12 +1,16 @@
 """The stage runner: work that is stored is not done again, whatever stopped it, and progress counts what was there."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from core.errors import DamagedFile
 from core.progress import SilentReporter
+from core.workspace.checksums import forget_verified
+from core.workspace.files import write_json
 from core.workspace.folder import Workspace
 from core.workspace.parts import MAX_PART_ROWS, plan_blocks, plan_by_work
 from core.workspace.stages import Stages, as_column
@@ -57,7 +61,7 @@ def test_a_stage_that_has_begun_keeps_its_plan(workspace):
         square(Stages(workspace, SilentReporter()), size=4, stop_after=1)
     square(Stages(workspace, SilentReporter()), size=9)
     folder = Stages(workspace, SilentReporter()).folder(SPEC)
-    assert len(list(folder.glob("part-*"))) == 3
+    assert len(list(folder.glob("part-*.parquet"))) == 3
 
 
 def test_several_stores_of_one_plan_are_filled_together(workspace):
@@ -162,3 +166,67 @@ def test_a_plan_by_work_takes_the_most_first_and_every_row_once():
 def test_a_column_of_vectors_becomes_lists_of_fixed_size():
     assert as_column(np.arange(6).reshape(3, 2)).to_pylist() == [[0, 1], [2, 3], [4, 5]]
     assert as_column(np.arange(3)).to_pylist() == [0, 1, 2]
+
+
+# Damage
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    forget_verified()
+
+
+def squares(workspace, size=4):
+    """Return the parts of the squares of 10 rows, and the rows that had to be computed."""
+    computed = []
+
+    def compute(rows):
+        computed.append(rows.tolist())
+        return pa.table({"square": pa.array(rows**2)})
+
+    return Stages(workspace, SilentReporter()).fill(SPEC, plan_blocks(10, size), "Squaring", lambda: compute), computed
+
+
+def test_a_damaged_part_is_made_again_and_the_others_are_not(workspace, caplog):
+    first, calls = squares(workspace)
+    assert len(calls) == 3
+    damage(first.path(1))
+    with pytest.raises(DamagedFile, match=r"part-00001.parquet is damaged: .* Run the command that made it again"):
+        first.read(1)
+    again, calls = squares(workspace)
+    assert (len(calls), caplog.messages) == (1, [f"{first.folder}: 1 damaged file is made again."])
+    assert again.column("square", 10).tolist() == [k * k for k in range(10)]
+
+
+def test_a_damaged_plan_is_restored_and_the_parts_are_kept_if_it_is_the_same(workspace, caplog):
+    first, _ = squares(workspace)
+    for change in (damage, Path.unlink):
+        change(first.folder / "plan.parquet")
+        _, calls = squares(workspace)
+        assert (calls, caplog.messages) == ([], [])
+
+
+def test_parts_cut_by_a_plan_that_is_lost_are_made_again(workspace, caplog):
+    first, _ = squares(workspace, size=4)
+    damage(first.folder / "plan.parquet")
+    again, calls = squares(workspace, size=5)
+    assert len(calls) == 2
+    assert again.column("square", 10).tolist() == [k * k for k in range(10)]
+    assert caplog.messages == [f"{first.folder}: its plan is damaged, so all its 3 parts are made again."]
+
+
+@pytest.mark.parametrize("change", [damage, Path.unlink])
+def test_once_computes_again_when_a_file_that_it_writes_is_damaged(workspace, change):
+    calls = []
+
+    def make(folder, progress):
+        calls.append(folder)
+        write_json(folder / "names.json", {"names": ["a"]})
+        return np.arange(3)
+
+    for _ in range(2):
+        folder, _ = Stages(workspace, SilentReporter()).once(SPEC, 3, "x", "X", make, files=["names.json"])
+        change(folder / "names.json")
+    assert len(calls) == 2

@@ -1,6 +1,5 @@
 """Epoch checkpoints: the same with or without interruption, and complete enough for influence."""
 
-import json
 import resource
 import shutil
 from dataclasses import replace
@@ -21,6 +20,7 @@ from core.models.training.checkpoints import MOMENT_NAMES, load_epoch_checkpoint
 from core.models.training.finetune import TrainSpec, train
 from core.models.training.row_gradients import RowGradients
 from core.schema import Reading
+from core.workspace.files import read_json
 from tests.core.conftest import make_tokenizer
 
 SPEC = TrainSpec(
@@ -88,7 +88,7 @@ def test_each_epoch_has_its_steps_and_the_mean_rate_of_its_own_steps(uninterrupt
     assert [c.epoch for c in actual] == [1, 2, 3]
     assert [c.steps for c in actual] == [3, 6, 9]
     assert [c.learning_rate for c in actual] == pytest.approx([8e-3 * 23 / 24, 8e-3 * 5 / 8, 8e-3 * 2 / 8])
-    assert json.loads((uninterrupted / "epochs" / "2" / "epoch.json").read_text()).keys() == {
+    assert read_json(uninterrupted / "epochs" / "2" / "epoch.json").keys() == {
         *("epoch", "steps", "learning_rate", "key")
     }
 
