@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui.pool import contents, opening
+from pages.ui.pool import contents, opening, storage
 from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown
 
@@ -21,3 +21,4 @@ contents.problems(pool)
 contents.mapping(pool)
 st.subheader("Rows", anchor=False)
 contents.table(pool)
+storage.panel()

@@ -2,4 +2,5 @@
 
 contents    headline, lengths and tasks, rows set aside, mapping, and a table of rows
 opening     open the demo, a path or hub id, an upload, or a recent pool
+storage     what the workspace holds, and its deletion
 """

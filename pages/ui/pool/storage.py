@@ -1,0 +1,123 @@
+"""What the workspace holds, and its deletion: by tick, after a sentence on what it means.
+
+On a shared server the listing would name what others have opened, so both are offered only where the server is one
+person's own, or where WINNOW_ALLOW_DELETE is 1.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core.workspace.deletion import delete_items, explain_deletion, find_used
+from core.workspace.inventory import Inventory, Item, format_size, take_inventory
+from pages.ui.data import cached
+from pages.ui.shell import show, state, visitors
+from pages.ui.words import escape_markdown
+
+MAX_LISTED = 1000  # items of a kind, the largest first
+HEIGHT = 320  # pixels of the table
+WORDS = {
+    "pools": "Pools",
+    "runs": "Runs",
+    "stages": "Stages",
+    "maps": "Maps",
+    "models": "Models",
+    "selections": "Selections",
+    "uploads": "Uploads",
+    "exports": "Exports",
+    "jobs": "Jobs",
+    "leftovers": "Leftovers",
+}
+
+
+def may_delete() -> bool:
+    """Return whether this server offers deletion: on one's own computer, or where the setting allows it."""
+    return not visitors.are_apart() or os.environ.get("WINNOW_ALLOW_DELETE") == "1"
+
+
+def panel() -> None:
+    """Draw the section; the workspace is read only while it is open."""
+    section = st.expander("Stored in the workspace", icon=":material/storage:", key="storage", on_change="rerun")
+    if not section.open:
+        return
+    with section:
+        inventory = take_inventory(cached.workspace())
+        st.caption(f"{format_size(inventory.bytes)} in all. Measurements stay until they are deleted here.")
+        if not may_delete():
+            st.caption(
+                "This server is shared, so nothing is listed or deleted here. Whoever runs it does so with "
+                "`python -m core workspace`, or allows it here with `WINNOW_ALLOW_DELETE=1`."
+            )
+            return
+        _listing(inventory)
+
+
+def _listing(inventory: Inventory) -> None:
+    """Draw the items of one kind, and what deleting the ticked ones means."""
+    kinds = {kind: label for kind, label in WORDS.items() if inventory.of_kind(kind)}
+    if not kinds:
+        st.caption("Nothing is stored yet.")
+        return
+    sizes = {kind: format_size(sum(item.bytes for item in inventory.of_kind(kind))) for kind in kinds}
+    labels = {kind: f"{label} · {sizes[kind]}" for kind, label in kinds.items()}
+    kind = show.choose("Kind", labels, "storage.kind", label_visibility="collapsed")
+    items = inventory.of_kind(kind)[:MAX_LISTED]
+    picked = _pick(items, kind)
+    if len(items) == MAX_LISTED:
+        st.caption(f"The {MAX_LISTED:,} largest are listed; the command line lists all.")
+    if picked:
+        _confirm(inventory, picked)
+    else:
+        st.caption("Tick what is no longer needed.")
+
+
+def _pick(items: Sequence[Item], kind: str) -> list[Item]:
+    """Draw items as a table; return the ticked ones."""
+    table = [
+        {"what": i.name, "size": i.bytes, "last used": datetime.fromtimestamp(i.used, UTC), "key": i.key} for i in items
+    ]
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        height=min(HEIGHT, 40 + 35 * len(table)),
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"storage.{kind}.{len(items)}",  # after a deletion nothing is ticked
+        alt=f"{WORDS[kind]} in the workspace",
+        column_config={
+            "what": st.column_config.TextColumn("What", width="large"),
+            "size": st.column_config.NumberColumn("Size", format="bytes", width="small"),
+            "last used": st.column_config.DatetimeColumn("Last used", format="localized", width="medium"),
+            "key": st.column_config.TextColumn("Key", width="medium"),
+        },
+    )
+    return [items[place] for place in event["selection"]["rows"] if place < len(items)]
+
+
+def _confirm(inventory: Inventory, picked: Sequence[Item]) -> None:
+    """Draw what the deletion means, and the button that does it."""
+    for sentence in explain_deletion(inventory, picked):
+        st.text(sentence)
+    reason = _reason_to_wait(inventory, picked)
+    if reason:
+        st.caption(f":material/lock: {escape_markdown(reason)}")
+    with st.popover("Delete", icon=":material/delete:", disabled=bool(reason)):
+        st.text(f"This frees {format_size(sum(item.bytes for item in picked))} and cannot be taken back.")
+        label = f"Delete {len(picked):,} {'item' if len(picked) == 1 else 'items'}"
+        show.action(label, "delete", "storage.delete", _delete, inventory, picked, type="primary")
+
+
+def _reason_to_wait(inventory: Inventory, picked: Sequence[Item]) -> str:
+    """Return why the ticked items cannot be deleted now; "" if they can."""
+    if any(item.kind == "pools" and state.is_open(item.pool) for item in picked):
+        return "The pool that is open here stays: open another one first."
+    used = find_used(cached.workspace(), inventory, picked)
+    key, reason = next(iter(used.items()), ("", ""))
+    return f"{key}: {reason}." if used else ""
+
+
+def _delete(inventory: Inventory, picked: Sequence[Item]) -> None:
+    with state.failures_as_notices():
+        delete_items(cached.workspace(), inventory, picked)
