@@ -1,5 +1,7 @@
 """Two people on one server: settings, pins, undo, uploads and recent pools of each are their own."""
 
+import shutil
+
 import pytest
 import streamlit as st
 from streamlit.runtime.context import ContextProxy
@@ -112,6 +114,14 @@ def test_an_upload_is_not_opened_by_a_link_or_a_path_of_another(shared, pool, wo
         next(x for x in b.button if x.label == "Open" and "FormSubmitter" in (x.key or "")).click().run()
         assert not b.exception
         assert "files of another visitor" in b.error[0].value
+
+
+def test_an_upload_stays_its_owners_in_a_workspace_that_was_moved(shared, pool, workspace, tmp_path, monkeypatch):
+    fingerprint = upload(visit("a"), "mine.jsonl").query_params["pool"]
+    shutil.copytree(workspace.root, tmp_path / "elsewhere")
+    monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "elsewhere"))
+    assert title(visit("b", pool=fingerprint)) == "Demo pool"
+    assert title(visit("a")) == "mine.jsonl"
 
 
 def test_the_same_content_uploaded_twice_is_a_pool_of_each(shared, pool):

@@ -19,8 +19,7 @@ from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.influence import COLUMN_PREFIX, MAX_TARGETS, SCORE, ScoredInfluence
-from pages.ui.shell import state
-from pages.ui.shell.visitors import check_upload
+from pages.ui.shell import state, visitors
 from pages.ui.targets import pairs
 from pages.ui.words import escape_markdown, format_rows
 
@@ -212,4 +211,4 @@ def draw_pairs(scored: ScoredInfluence) -> None:
     method, seed = scored.method, scored.run.seed if scored.method.pairs else 0
     sets = [target for target in parse_targets(method.targets) if target.name == scored.target]
     options = method.subtask or None, method.pairs or None, seed
-    pairs.reader(sets, lambda source: cached.targets(check_upload(source), *options))
+    pairs.reader(sets, lambda source: cached.targets(visitors.check_path(source), *options))

@@ -26,7 +26,7 @@ def recent_pools() -> list[dict[str, Any]]:
     own = _read_times()
     by_fingerprint: dict[str, dict[str, Any]] = {}
     for entry in cached.stored_pools():
-        if visitors.may_read(entry["source"]):
+        if visitors.may_open(entry["source"]):
             by_fingerprint.setdefault(entry["fingerprint"], entry)
     if own is None:
         return list(by_fingerprint.values())

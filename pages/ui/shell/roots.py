@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.errors import PoolError
+from pages.ui.shell import visitors
 from pages.ui.shell.access import is_shared, is_this_computer
-from pages.ui.shell.visitors import check_upload
 from pages.ui.words import shorten
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -71,7 +71,7 @@ def check_path(typed: str) -> Path:
         )
     if all(any(part.startswith(".") for part in path.relative_to(root).parts) for root in inside):
         raise PoolError(f"{shown} lies in a hidden folder, which this app does not open. Copy the file elsewhere.")
-    check_upload(path)
+    visitors.check_path(path)
     with _path_errors(shown):
         if not path.exists():
             raise PoolError(f"{shown} is not there. Check the path; it is read from {Path.cwd()}.")

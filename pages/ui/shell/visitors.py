@@ -7,6 +7,7 @@ workspace itself, as they always were.
 
 import hashlib
 import json
+import re
 import secrets
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,7 @@ from pages.ui.shell.visitor_cookie import read_cookie
 VISITOR = "winnow.visitor"  # key of the visitor; "" on a server for this computer alone
 BY_TAB = "tab-"  # begins the key of a visitor whose browser keeps no cookie: it lasts as long as the tab
 
+UPLOAD = re.compile(r"(?:/visitors/([0-9a-f]{32}|tab-[0-9a-f]{28}))?/uploads/[0-9a-f]{16}/[^/]+")
 P = TypeVar("P", str, Path)
 
 
@@ -65,17 +67,19 @@ def home() -> Path:
     return root / "visitors" / current() if current() else root
 
 
-def may_read(path: str | Path) -> bool:
-    """Return whether the visitor may open a file: any but the uploads of others."""
-    if not current():
-        return True
+def may_open(source: str) -> bool:
+    """Return whether the visitor may open a stored pool, by its source: any but the upload of another.
+
+    The path tells, not the folder that it is in: a workspace that was moved keeps the paths of before.
+    """
+    upload = UPLOAD.search(source)
+    return upload is None or current() in ("", upload[1])
+
+
+def check_path(path: P) -> P:
+    """Return the path. Raise PoolError if it is among the files of another visitor."""
     resolved, root = Path(path).resolve(), cached.workspace().root.resolve()
-    private = (root / "visitors", root / "uploads")
-    return resolved.is_relative_to(home().resolve()) or not any(map(resolved.is_relative_to, private))
-
-
-def check_upload(path: P) -> P:
-    """Return the path. Raise PoolError if another visitor has uploaded the file."""
-    if not may_read(path):
-        raise PoolError(f"{Path(path).name} is among the files of another visitor. Upload your own copy of it.")
+    private = any(resolved.is_relative_to(root / name) for name in ("visitors", "uploads"))
+    if private and not resolved.is_relative_to(home().resolve()):
+        raise PoolError(f"{resolved.name} is among the files of another visitor. Upload your own copy of it.")
     return path

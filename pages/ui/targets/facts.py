@@ -14,8 +14,7 @@ from core.pool.preference.target_sets import (
 )
 from core.schema import Pool
 from pages.ui.data import cached
-from pages.ui.shell import state
-from pages.ui.shell.visitors import check_upload
+from pages.ui.shell import state, visitors
 
 MAX_SETS = 64  # sets whose figures are cached
 MAX_NAMED = 6  # sub-tasks and reasons named
@@ -40,7 +39,7 @@ class Facts:
 
 def load_pairs(source: str) -> TargetSet:
     """Load the pairs of a set that the present settings ask for. Raise WinnowError if there are none."""
-    return cached.targets(check_upload(source), *_pair_options())
+    return cached.targets(visitors.check_path(source), *_pair_options())
 
 
 def _pair_options() -> tuple[str | None, int | None, int]:
@@ -51,7 +50,7 @@ def _pair_options() -> tuple[str | None, int | None, int]:
 
 def load_facts(pool: Pool, source: str) -> Facts:
     """Compute what is in a set, and its overlap with the pool. Raise WinnowError if it cannot be read."""
-    return _compute_facts(source_identity(check_upload(source)), _pair_options(), source, pool)
+    return _compute_facts(source_identity(visitors.check_path(source)), _pair_options(), source, pool)
 
 
 @cached.keep(MAX_SETS, "Reading the target set")
