@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import RecipeError
 
@@ -81,6 +82,22 @@ SHARED_SIGNALS: Signals = {
         ),
     },
 }
+
+
+def count_cut(columns: Mapping[str, Any]) -> dict[str, int]:
+    """Count what was not read of these rows, which were too long for the model: by side, rows and tokens."""
+    counts = {"rows": int(columns["truncated"].sum())}
+    for side in ("prompt", "response"):
+        cut = columns[f"{side}_cut"]
+        counts |= {f"{side}s": int((cut > 0).sum()), f"{side}_tokens": int(cut.sum())}
+    return counts
+
+
+def cut_in_words(counts: Mapping[str, int]) -> str:
+    """Return what was not read, such as "3 prompts lost 120 tokens and 1 response lost 7 tokens"."""
+    sides = [(counts[f"{side}s"], side, counts[f"{side}_tokens"]) for side in ("prompt", "response")]
+    return " and ".join(f"{rows:,} {side}{'s'[: rows != 1]} lost {lost:,} tokens" for rows, side, lost in sides if rows)
+
 
 EXACT_DUPLICATES = "duplicate_of"  # the earlier row that a row repeats exactly
 NEAR_DUPLICATES_PREFIX = "near_duplicate_of@"  # before the least similarity; the earlier row that it nearly repeats

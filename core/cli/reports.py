@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from core.cli.arguments import Facts
+from core.columns import count_cut
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.measurement.shift_groups import describe_groups
@@ -82,6 +83,7 @@ def run_facts(run: Run) -> Facts:
         **tasks,
         **{name: run.summary[name] for name in ("answers",) if name in run.summary},
         "tokens": run.summary["tokens"],
+        "cut": count_cut(measured.columns),
         "seconds": {k: round(v, 1) for k, v in run.summary["seconds"].items()},
         "warnings": list(run.summary["warnings"]),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core.columns import SHARED_SIGNALS
+from core.columns import SHARED_SIGNALS, count_cut, cut_in_words
 from core.errors import RecipeError
 from core.measurement import find_column, measurement_of
 from core.measurement.lookup import combine_runs, file_facts, find_run, find_signal, run_key
@@ -185,12 +185,10 @@ def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed
 def warnings_for(columns: Columns, measurement: Measurement[Any], result: Result) -> list[str]:
     """Return reasons to check these columns before they are used, as sentences."""
     warnings = []
-    truncated = int(columns["truncated"].sum())
-    if truncated:
-        sides = {side: columns[f"{side}_cut"] for side in ("prompt", "response")}
-        lost = [f"{(cut > 0).sum():,} {side}s lost {cut.sum():,} tokens" for side, cut in sides.items() if cut.any()]
-        rows = f"{truncated:,} of {len(columns['truncated']):,} rows"
-        warnings.append(f"{rows} were longer than the model was allowed to read: {' and '.join(lost)}.")
+    cut = count_cut(columns)
+    if cut["rows"]:
+        rows = f"{cut['rows']:,} of {len(columns['truncated']):,} rows"
+        warnings.append(f"{rows} were longer than the model was allowed to read: {cut_in_words(cut)}.")
     empty = int((columns["response_tokens"] == 0).sum())
     if empty:
         warnings.append(f"{empty:,} rows have no response to measure.")

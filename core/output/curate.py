@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.columns import EXACT_DUPLICATES
+from core.columns import EXACT_DUPLICATES, SHARED_SIGNALS, count_cut
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
@@ -40,6 +40,7 @@ class CurateResult:
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows excluded from the order
     facts: Mapping[str, Any] | None  # what only the method knows of the selected rows (core.schema.Method)
+    cut: Mapping[str, int] | None  # of the selected rows, what the model did not read (core.columns.count_cut)
     held_out: Path | None = None
     held_out_rows: int = 0
     scores: Path | None = None
@@ -95,6 +96,7 @@ def curate(
     measured = load_measured(run)
     selection = make_selection(recipe, pool, measured)
     facts = recipe.method.build().facts(measured, selection.order, selection.rows)
+    cut = count_cut({name: measured.columns[name][selection.rows] for name in SHARED_SIGNALS["tokens"]})
     recipe = resolve_recipe(recipe, pool, run)
     held_out_rows = find_held_out_rows(recipe, pool, measured, selection.rows)
     with stage_files(paths) as staged:
@@ -109,6 +111,7 @@ def curate(
             model=dict(run.model),
             encoder=run.encoder,
             facts=facts,
+            cut=cut,
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
         if "recipe" in staged:
@@ -128,6 +131,7 @@ def curate(
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         facts=facts or None,
+        cut=cut if cut["rows"] else None,
         held_out=paths["held_out"] if exported.held_out else None,
         held_out_rows=len(held_out_rows),
         scores=scores,

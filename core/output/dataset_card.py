@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from huggingface_hub import DatasetCardData
 
-from core.columns import NEAR_DUPLICATES_PREFIX
+from core.columns import NEAR_DUPLICATES_PREFIX, cut_in_words
 from core.methods import build_method
 from core.methods.params import all_params
 from core.output.manifest import Manifest
@@ -72,6 +72,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
         *_calibration(manifest.facts),
+        *_cut(manifest.cut),
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Reached**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         f"- **Seed**: {recipe['seed']}",
@@ -126,6 +127,11 @@ def _calibration(facts: Mapping[str, Any]) -> list[str]:
         f"{each['warm_up']:,}"
         for each in groups
     ]
+
+
+def _cut(cut: Mapping[str, int]) -> list[str]:
+    """Return a line on selected rows that the model did not read whole; empty if it read all of them."""
+    return [f"- **Read in part**: {cut['rows']:,} of these rows; {cut_in_words(cut)}"] if cut.get("rows") else []
 
 
 def _budget(recipe: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.cli.commands import curate_run
+from core.columns import SHARED_SIGNALS
 from core.measurement.runs import save_run
 from core.output.curate import curate
 from core.output.manifest import read_manifest
@@ -31,7 +32,7 @@ def run(place, pool):
     plain, n = entropy_shift_run(place, pool), np.arange(len(pool))
     method = {"name": "answer_divergence", "params": {}}
     score = (n / len(pool)).astype(np.float32)
-    columns = plain.load_columns(["prompt_tokens", "response_tokens"])
+    columns = plain.load_columns(SHARED_SIGNALS["tokens"])
     columns |= {"dispersion": score, "anisotropy": score, "semantic_bin": n % 30, "answers_counted": n * 0 + 5}
     key = "abcd000011112222"
     other = replace(plain, id=key, folder=place.folder("runs", key), method=method, columns=tuple(columns))
@@ -85,3 +86,19 @@ def test_groups_and_the_start_model_stand_in_result_manifest_and_card(pool, grou
     assert "  - `a`: 16 of 160 rows chosen; its model was warmed up on 16\n" in card
     assert "  - `b *c*`: 6 of 60 rows chosen" in card
     assert "**Start model**: tuned, its tokenizer has a chat template" in card
+
+
+def test_selected_rows_that_were_read_in_part_are_counted_by_side(place, pool, run, tmp_path):
+    """Row 0 is not selected, 210 and 230 are."""
+    columns = dict(run.load_columns(run.columns))
+    prompts, responses = np.zeros((2, len(pool)), np.int64)
+    prompts[[0, 230, 210]], responses[210] = 30, 5
+    columns |= {"prompt_cut": prompts, "response_cut": responses, "truncated": prompts > 0}
+    cut = save_run(place, replace(run, id="cut", folder=place.folder("runs", "cut")), columns)
+    written = curate(recipe(), pool, cut, tmp_path / "chosen.jsonl")
+    expected = {"rows": 2, "prompts": 2, "prompt_tokens": 60, "responses": 1, "response_tokens": 5}
+    assert written.cut == read_manifest(written.manifest).cut == expected
+    line = "- **Read in part**: 2 of these rows; 2 prompts lost 60 tokens and 1 response lost 5 tokens\n"
+    assert line in written.card.read_text()
+    whole = curate(recipe(), pool, run, tmp_path / "whole.jsonl")
+    assert whole.cut is None and "Read in part" not in whole.card.read_text()
