@@ -171,7 +171,7 @@ def _method(manifest: Manifest) -> Method:
 
 
 def _format_values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items()) or "none"
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value != "") or "none"
 
 
 def _code(text: str) -> str:

@@ -250,7 +250,7 @@ def recovery_buttons(run: Run) -> None:
     with st.container(horizontal=True):
         if state.settings().filters:
             show.action("Remove all filters", "filter_alt_off", "select.unfilter", partial(state.change, filters=()))
-        if state.settings().params.get("entropy_shift", {}).get("group_weights"):
+        if getattr(state.method(), "group_weights", ""):
             by_size = partial(state.set_param, "group_weights", "")
             show.action("Weigh groups by their rows", "balance", "select.unweighted", by_size)
         if state.budget().unit == "tokens" and not has_responses:
