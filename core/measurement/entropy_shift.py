@@ -69,7 +69,8 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "calibrated": "Warm-up training and a second pass give NLL and entropy after it."
+        "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
+        "shift_groups": "Each group has a warm-up and a model of its own.",
     }
 
     def run(self, stages: PoolStages, method: EntropyShift, columns: Columns, seed: int) -> Result:
