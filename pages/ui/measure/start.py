@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.measurement import MEASUREMENTS
 from core.measurement.lookup import signals_of
-from core.measurement.runs import Run, list_runs
+from core.measurement.runs import Run, describe_outdated, list_runs
 from core.measurement.shift_groups import describe_groups
 from core.measurement.start_model import start_model_sentence
 from core.methods import METHODS
@@ -244,6 +244,8 @@ def other_work(pool: Pool, plan: jobs.Plan, run: Run | None) -> None:
         st.subheader("Other measurements", anchor=False)
     for one in done:
         _draw_other(one)
+    if outdated := describe_outdated(cached.workspace(), pool.fingerprint):
+        st.caption(f":material/history: {outdated}")
 
 
 def _draw_other(run: Run) -> None:
