@@ -4,6 +4,8 @@ reference           Resolves a model name to files and a revision.
 gguf                Dequantises a GGUF file into a model folder.
 loading             Loads a model, its tokenizer, and its LM head on its own.
 chat_layout         Lays a row out as text, by the chat template or in Alpaca's layout.
+chat_template       Renders chat templates in a process with limits.
+template_worker     Is the program of that process.
 encoder             Encodes rows as token ids, with the response marked.
 shortening          Shortens conversations that are too long to read.
 batching            Splits rows into batches, and halves those that do not fit into memory.

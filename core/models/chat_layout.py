@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jinja2.exceptions import TemplateError
 
 from core.errors import ModelError
+from core.models.chat_template import ChatTemplate
 
 PREAMBLE = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 HEADINGS = {"user": "Instruction", "assistant": "Response", "tool": "Input", "system": "System"}
@@ -24,6 +25,10 @@ FIXED_DATE_MACRO = (
     "{%- macro strftime_now(format) -%}{{ {'%Y-%m-%d': '2024-07-26', '%d %B %Y': '26 July 2024',"
     " '%B %d, %Y': 'July 26, 2024'}.get(format, '26 Jul 2024') }}{%- endmacro %}"
 )
+SETTINGS = {
+    "enable_thinking": False,  # for templates with a thinking mode: leave room for the response alone
+    "date_string": "26 Jul 2024",  # for templates that print the date, instead of today's
+}
 ANSWER_MARK = "\ue0f1\ue0f2winnow\ue0f3"  # mark in place of a response; private-use characters, in no pool
 GUARD = "\ue0f4{}\ue0f5"  # replaces a control token's name in the row's own text
 GUARD_PATTERN = re.compile("\ue0f4(\\d+)\ue0f5")
@@ -96,8 +101,9 @@ class ChatLayout:
             raise ModelError(
                 f"{tokenizer.name_or_path}: this tokenizer has no chat template. Choose template 'alpaca' or 'auto'."
             ) from error
-        self._tokenizer = tokenizer
-        self._template = FIXED_DATE_MACRO + template if "strftime_now" in template else template
+        fixed = FIXED_DATE_MACRO if isinstance(template, str) and "strftime_now" in template else ""
+        self._template = ChatTemplate(fixed + template if fixed else template, tokenizer.special_tokens_map | SETTINGS)
+        self._special_tokens = sorted(tokenizer.special_tokens_map.items())
         special = {t.content for t in tokenizer.added_tokens_decoder.values() if t.special and t.content.strip()}
         self._names = sorted(special, key=lambda name: (-len(name), name))  # longest first: none hides another
         self._control = re.compile("|".join(map(re.escape, self._names)) or r"(?!)")
@@ -106,7 +112,7 @@ class ChatLayout:
     @property
     def key_text(self) -> str:
         """Text that changes whenever the layout does, for content keys."""
-        return repr((self._template, self._names, sorted(self._tokenizer.special_tokens_map.items())))
+        return repr((self._template.text, self._names, self._special_tokens))
 
     def pieces(self, turns: Sequence[Turn]) -> list[Piece]:
         """Return the turns as the template lays them out, up to the last response turn."""
@@ -168,16 +174,8 @@ class ChatLayout:
         return start, stop
 
     def _render(self, turns: Sequence[Turn], *, for_generation: bool = False) -> str:
-        return str(
-            self._tokenizer.apply_chat_template(
-                [{"role": t.role, "content": t.content} for t in turns],
-                chat_template=self._template,
-                tokenize=False,
-                add_generation_prompt=for_generation,
-                enable_thinking=False,  # for templates with a thinking mode: leave room for the response alone
-                date_string="26 Jul 2024",  # for templates that print the date, instead of today's
-            )
-        )
+        messages = [{"role": t.role, "content": t.content} for t in turns]
+        return self._template.render(messages, for_generation=for_generation)
 
     def _guard(self, match: re.Match[str]) -> str:
         return GUARD.format(self._names.index(match.group()))

@@ -6,6 +6,7 @@
 Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ import psutil
 import torch
 from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -28,7 +29,7 @@ from transformers.utils import logging
 from core.errors import DamagedFile, ModelError
 from core.models.gguf import dequantise
 from core.models.lora import load_adapter
-from core.models.reference import find_gguf, weight_files
+from core.models.reference import check_files, find_gguf, read_model_json, weight_files
 from core.schema import ModelRef
 from core.workspace.files import damaged_files
 
@@ -38,7 +39,14 @@ DOWNLOAD_EXCLUDES = ["*/*", "consolidated*"]
 ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a trained state: a LoRA adapter
 WEIGHTS_FILE = "model.safetensors"  # in the folder of a trained state: all parameters
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-LOAD_ERRORS = (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError, SafetensorError)
+LOAD_ERRORS = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError, ArithmeticError,
+    AssertionError, MemoryError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
+COUNTS = re.compile(r"(?:.*_)?(?:layers?|blocks?|experts)")  # settings that say how many modules are built in a loop
+FEW = 1024  # modules that are built in no time
+PACKED = 8  # quantised weights may hold so many parameters in one number
+SPARE = 1 << 26  # numbers that a model computes when it is built, such as positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +88,62 @@ def device_limit(limits: Mapping[str, int], device: str) -> int:
 
 def count_parameters(folder: Path) -> int:
     """Count the parameters of a model folder from its safetensors headers, without reading weights."""
-    total = 0
+    return sum(_tensor_sizes(folder))
+
+
+def _tensor_sizes(folder: Path) -> list[int]:
+    """Return the number of elements of every tensor in a model folder, read from the headers of its weight files."""
+    sizes: list[int] = []
     for path in weight_files(folder):
         try:
             with safe_open(path, "pt") as file:
                 names = file.keys()  # it cannot be iterated itself
-                total += sum(prod(file.get_slice(name).get_shape()) for name in names)
+                sizes += [prod(file.get_slice(name).get_shape()) for name in names]
         except SafetensorError as error:
             raise ModelError(f"{path} is not a whole safetensors file. Save or download the model again.") from error
-    return total
+    return sizes
+
+
+def check_config(ref: ModelRef, folder: Path, kind: Any = AutoModelForCausalLM) -> None:
+    """Raise ModelError if config.json describes a model far larger than the weights in the folder.
+
+    Such a model would take hours or all memory to build, before any weight is found to be missing. So it is built
+    without memory for its parameters first, as a `kind`, a class of transformers.
+    """
+    if (folder / ADAPTER_CONFIG).exists():
+        raise ModelError(f"Model {ref.name!r} is an adapter, or has one beside it. Merge it into its base first.")
+    held = sum(check_counts(ref, folder))
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    with torch.device("meta"):
+        network = kind.from_config(config, trust_remote_code=False)
+    described = sum(p.numel() for p in network.parameters())
+    computed = sum(b.numel() for b in network.buffers())
+    if described > PACKED * held or computed > PACKED * held + SPARE:
+        raise ModelError(
+            f"Model {ref.name!r}: its config.json describes {max(described, computed):,} parameters, but its files "
+            f"hold {held:,}. Save or download the model again."
+        )
+
+
+def check_counts(ref: ModelRef, folder: Path) -> list[int]:
+    """Return the size of every tensor; ModelError if config.json counts more layers than there are tensors."""
+    sizes = _tensor_sizes(folder)
+    for name, value in _integers(read_model_json(folder / "config.json")):
+        if COUNTS.fullmatch(name) and value > max(len(sizes), FEW):
+            raise ModelError(
+                f"Model {ref.name!r}: its config.json has {name} {value:,}, but its files hold only {len(sizes):,} "
+                "tensors. Save or download the model again."
+            )
+    return sizes
+
+
+def _integers(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the name and value of every integer in JSON data."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _integers(part, key)
+    elif isinstance(value, int):
+        yield name, value
 
 
 def load_tokenizer(ref: ModelRef) -> Any:
@@ -97,12 +152,13 @@ def load_tokenizer(ref: ModelRef) -> Any:
     Raises ModelError if it cannot be loaded without running the model's own code.
     """
     folder = fetch_model(ref)
+    check_counts(ref, folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        tokenizer.model_max_length = min(int(tokenizer.model_max_length), _context_length(config))
     except LOAD_ERRORS as error:
         raise ModelError(f"Model {ref.name!r}: its tokenizer cannot be loaded ({first_line(error)}).") from error
-    tokenizer.model_max_length = min(int(tokenizer.model_max_length), _context_length(config))
     return tokenizer
 
 
@@ -143,6 +199,7 @@ def load_network(ref: ModelRef, dtype: str) -> Any:
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is not known; choose auto, {' or '.join(DTYPES)}.")
     try:
+        check_config(ref, folder)
         with without_progress_bars():
             network, report = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True, output_loading_info=True
@@ -183,10 +240,18 @@ def check_weights(ref: ModelRef, report: Mapping[str, Any], unused: tuple[str, .
 
 
 def fetch_model(ref: ModelRef) -> Path:
-    """Return the model's folder; dequantise a GGUF file, or download this revision from the hub, if it is not there."""
+    """Return the model's folder; dequantise a GGUF file, or download this revision from the hub, if it is not there.
+
+    Raises ModelError for a folder with files that describe no model (`check_files`).
+    """
     folder, file = Path(ref.path), find_gguf(ref.name)
-    if folder.is_dir():
-        return folder
+    if not folder.is_dir():
+        folder = _make_folder(ref, folder, file)
+    check_files(folder)
+    return folder
+
+
+def _make_folder(ref: ModelRef, folder: Path, file: Path | None) -> Path:
     if file is None:
         return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
     try:
@@ -294,8 +359,13 @@ def _context_length(config: Any) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 200 characters; its type if there is no message."""
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+    """Return the first line of an error's message, at most 200 characters; its type if there is no message.
+
+    A first line that ends with a colon has the second one after it.
+    """
+    first, *rest = str(error).strip().split("\n")
+    text = f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
+    return text[:200] or type(error).__name__
 
 
 def peak_memory(device: str) -> int:

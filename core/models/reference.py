@@ -26,6 +26,9 @@ GGUF = ".gguf"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 MAX_SHOWN = 100  # characters of a name in an error
 WEIGHT_INDEX = "model.safetensors.index.json"
+MAX_BYTES = 16_000_000  # of a file that describes a model; MAX_VOCABULARY_BYTES of one that holds a vocabulary
+MAX_VOCABULARY_BYTES = 64_000_000
+VOCABULARY = re.compile(r"tokenizer\.json|vocab\..*|merges\.txt|.*\.model")
 # Files that affect the results: weights, architecture and tokenizer; not cards or licences.
 REVISION_FILES = (
     "config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "special_tokens_map.json",
@@ -111,10 +114,10 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a model folder; ModelError if there are none or one is missing."""
     index = folder / WEIGHT_INDEX
     if index.exists():
-        files = [folder / name for name in sorted(set(_json(index).get("weight_map", {}).values()))]
+        files = [folder / name for name in _indexed_files(index)]
     else:
         files = [p for p in sorted(folder.glob("*.safetensors")) if not p.name.startswith("consolidated")]
-    missing = [p.name for p in files if not p.exists()]
+    missing = [p.name for p in files if not p.is_file()]
     if missing or not files:
         what = f"{missing[0]} is missing" if missing else "no *.safetensors"
         raise ModelError(
@@ -124,9 +127,35 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
+def _indexed_files(index: Path) -> list[str]:
+    """Return the names of the weight files that an index lists, sorted; each is a file beside the index."""
+    weight_map = read_model_json(index).get("weight_map", {})
+    names = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else {str(weight_map)[:60]}
+    for name in names:
+        if not re.fullmatch(r"[\w.-]+\.safetensors", name):
+            raise ModelError(f"{index}: {name!r} is not the name of a safetensors file beside it. Download it again.")
+    return sorted(names)
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError for a model folder with something that is no file, or a file too large to describe a model."""
+    for path in folder.iterdir():
+        if path.is_dir() or not path.exists():
+            continue
+        if not path.is_file():
+            raise ModelError(f"{path} is no regular file. Save or download the model again.")
+        limit = MAX_VOCABULARY_BYTES if VOCABULARY.fullmatch(path.name) else MAX_BYTES
+        if path.suffix in (".json", ".jinja", ".txt", ".model") and path.stat().st_size > limit:
+            raise ModelError(
+                f"{path} is larger than {limit / 1e6:.0f} MB, so it is not a file that describes a model. Save or "
+                "download the model again."
+            )
+
+
 def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
     if not (folder / "config.json").is_file():
         raise ModelError(f"Model {name!r}: {folder} has no config.json, so it is not a model folder.")
+    check_files(folder)
     size = sum(p.stat().st_size for p in weight_files(folder))
     digest = hashlib.sha256()
     for path in sorted({p for pattern in REVISION_FILES for p in folder.glob(pattern) if p.is_file()}):
@@ -183,9 +212,12 @@ def _from_hub(name: str, revision: str | None) -> ModelRef:
     return ModelRef(name, name, str(info.sha), sum(sizes))
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_model_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file of a model folder holds; ModelError if it holds none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error}). Save or download the model again.") from error
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object. Save or download the model again.")
+    return value

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModel
 
 from core.errors import ModelError
 from core.models import loading
-from core.models.reference import EMBEDDED, check_revision, resolve_model, weight_files
+from core.models.reference import EMBEDDED, check_files, check_revision, resolve_model, weight_files
 from core.schema import FloatArray, ModelRef
 
 MODULES_FILE = "modules.json"  # lists the modules of a sentence-transformers model
@@ -61,6 +62,7 @@ def _resolve(name: str, revision: str | None) -> tuple[ModelRef, Path]:
     local = name == EMBEDDED or Path(name).expanduser().is_dir()
     ref = resolve_model(name, None if local else revision)
     folder = Path(ref.path) if local else _complete_folder(ref)
+    check_files(folder)
     modules = _list_modules(ref, folder)
     for kind, path in modules:
         if kind in MODULES_WITH_WEIGHTS and not (path / loading.WEIGHTS_FILE).is_file():
@@ -136,6 +138,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
     """Load the network on the CPU; ModelError if any weight is missing from its files."""
     weights = {"use_safetensors": True, "dtype": torch.float32}
     try:
+        loading.check_config(ref, folder, AutoModel)
         with loading.without_progress_bars():
             network = SentenceTransformer(
                 str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=weights
