@@ -205,6 +205,7 @@ def run(processes, folder):
         process.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_model_folder_is_one_sentence_in_bounded_time_and_memory(name, processes, tiny_model_dir, tmp_path):
     folder = shutil.copytree(tiny_model_dir, tmp_path / "model")

@@ -192,7 +192,7 @@ def test_missing_weights_are_not_initialised_at_random(copy):
 
 def test_damaged_weights_are_a_clear_error(copy):
     (copy / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ModelError, match="cannot be loaded as a sentence encoder"):
+    with pytest.raises(ModelError, match="is not a whole safetensors file"):
         SentenceEncoder(str(copy), device="cpu")
 
 
