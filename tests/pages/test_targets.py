@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from core.workspace.files import read_json, write_json
+
 EVIL = "![x](http://evil/x.png) <img src=x onerror=alert(1)> $$x$$"
 
 
@@ -150,9 +152,9 @@ def test_a_set_is_removed_and_the_embedded_pairs_come_back(score, written):
 def test_an_order_by_the_set_that_is_removed_becomes_one_by_the_first(score, written, workspace, pool):
     add(score, written(pair()))
     file = workspace.folder("selections", pool.fingerprint) / "current.json"
-    saved = json.loads(file.read_text())
+    saved = read_json(file)
     saved["params"]["preference_influence"]["target"] = "pairs"
-    file.write_text(json.dumps(saved))  # as from another tab
+    write_json(file, saved)  # as from another tab
     score.run()
     score.button(key="targets.remove.pairs").click().run()
     assert not score.exception
