@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import visitors
+from pages.ui.shell.state import SETTINGS, Settings
 from tests.pages.conftest import ROOT
 
 USER_HEADER = {"X-Forwarded-Email": "email"}
@@ -58,8 +59,12 @@ def title(at: AppTest) -> str:
     return at.title[0].value.replace("\\", "")
 
 
+def settings(at: AppTest) -> Settings:
+    return at.session_state[SETTINGS]
+
+
 def budget(at: AppTest) -> str:
-    return at.session_state["winnow.settings"].budget
+    return settings(at).budget
 
 
 def move(at: AppTest, percent: float) -> AppTest:
@@ -84,13 +89,15 @@ def test_pins_and_undo_are_each_ones_own(shared, run, tmp_path):
     a, b = (open_path(visit(user), tmp_path / "small.jsonl") for user in "ab")
     for at in (a, b):
         at.switch_page("pages/select.py").run()
-    a.text_input(key="select.contains").set_value("1").run()
+        at.segmented_control(key="select.view").set_value("First taken").run()
+    a.button(key="select.pin.out").click().run()
     move(b, 50.0)
-    assert a.session_state["winnow.settings"].filters
-    assert not b.session_state["winnow.settings"].filters
+    assert [len(settings(at.run()).pins) for at in (a, b)] == [1, 0]
+    assert [len(settings(visit(user)).pins) for user in "ab"] == [1, 0]
     a.button(key="select.undo").click().run()
-    assert not a.session_state["winnow.settings"].filters
-    assert (budget(a.run()), budget(b.run())) == ("10%", "50%")
+    assert a.button(key="select.undo").disabled
+    assert [settings(at.run()).pins for at in (a, b)] == [(), ()]
+    assert [budget(at) for at in (a, b)] == ["10%", "50%"]
 
 
 def test_the_next_visitor_does_not_land_on_what_another_has_uploaded(shared, pool):
