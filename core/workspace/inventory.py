@@ -28,6 +28,7 @@ import orjson
 
 from core.errors import WorkspaceError
 from core.workspace.folder import Workspace
+from core.workspace.leftovers import TEMPORARY, find_leftovers
 
 KINDS: dict[str, str] = {  # kind -> what deleting it means
     "pools": "A pool is imported again from its source, if that is still there; until then its runs cannot be opened.",
@@ -43,8 +44,8 @@ KINDS: dict[str, str] = {  # kind -> what deleting it means
     "leftovers": "Leftovers are of no use to anybody.",
 }
 ABOUT = {"pools": "pool.json", "runs": "run.json", "measurements": "spec.json", "jobs": "job.json"}
-TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names files in core/workspace/files.py
 ANY_STAGE = "*"  # needed by a run that does not name all its stages: those before version 0.2
+STAGE_NAMES = {"probe": "pass of the model", "geometry": "geometry of answers", "bins": "semantic bins"}
 MAX_ABOUT_BYTES = 4 << 20  # of a JSON file that is read for the listing
 _KEY = re.compile(rb'"([0-9a-f]{16})"')
 
@@ -123,7 +124,7 @@ def take_inventory(workspace: Workspace) -> Inventory:
     """List what a workspace holds."""
     root = workspace.root
     items = [item for kind, path in _places(root) if (item := _read_item(root, kind, path)) is not None]
-    items += [_leftover(root, path) for path in _leftover_paths(root)]
+    items += [_leftover(root, path) for path in find_leftovers(root)]
     items = _name_all(items)
     order = {kind: place for place, kind in enumerate(KINDS)}
     items.sort(key=lambda item: (order[item.kind], -item.bytes, item.key))
@@ -213,7 +214,7 @@ def _describe_stage(item: Item, about: dict[str, Any]) -> Item:
     what = _text(about.get("kind")) or "unknown"
     if what == "map":
         return replace(item, kind="maps", name=f"map of {_text(about.get('of')) or 'rows'}")
-    return replace(item, kind="stages", name=what, pool=_text(about.get("pool")))
+    return replace(item, kind="stages", name=STAGE_NAMES.get(what, what), pool=_text(about.get("pool")))
 
 
 def _describe_job(item: Item, about: dict[str, Any]) -> Item:
@@ -247,17 +248,6 @@ _DESCRIBE: Mapping[str, Callable[[Item, dict[str, Any]], Item]] = {
     "exports": _describe_files,
     "jobs": _describe_job,
 }
-
-
-def _leftover_paths(root: Path) -> Iterator[Path]:
-    folders = [root]
-    while folders:
-        with suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if TEMPORARY.fullmatch(entry.name):
-                    yield Path(entry.path)
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
 
 
 def _leftover(root: Path, path: Path) -> Item:

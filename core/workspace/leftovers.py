@@ -14,7 +14,7 @@ TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")  # as tempfile names them in core/
 
 def sweep(folder: Path) -> None:
     """Remove all leftovers below a folder that nothing was written to for a day."""
-    for path in _leftovers(folder):
+    for path in find_leftovers(folder):
         _remove_if_old(path)
 
 
@@ -25,13 +25,14 @@ def sweep_beside(path: Path) -> None:
             _remove_if_old(other)
 
 
-def _leftovers(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
+def find_leftovers(folder: Path) -> Iterator[Path]:
+    """Yield all leftovers below a folder."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # deleted meanwhile
         for entry in entries:
             if TEMPORARY.fullmatch(entry.name):
                 yield Path(entry.path)
             elif entry.is_dir(follow_symlinks=False):
-                yield from _leftovers(Path(entry.path))
+                yield from find_leftovers(Path(entry.path))
 
 
 def _remove_if_old(path: Path) -> None:

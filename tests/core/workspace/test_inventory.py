@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import WorkspaceError
 from core.workspace.deletion import explain_deletion
+from core.workspace.files import write_json
 from core.workspace.inventory import KINDS, format_size, take_inventory
 
 POOL, OTHER = "a" * 32, "b" * 32
@@ -17,7 +18,10 @@ TOKENS, BASE, MAP, STATE, RUN, OLD = (f"{n:016x}" for n in (1, 2, 3, 4, 5, 6))
 
 def write(path, content="", size=0):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    if not isinstance(content, str):
+        write_json(path, content)
+        return path
+    path.write_text(content)
     if size:
         os.truncate(path, size)
     return path
@@ -69,7 +73,7 @@ def test_every_kind_is_listed_once_with_its_pool(filled):
 def test_names_say_what_an_item_is(filled):
     names = {item.key: item.name for item in take_inventory(filled).items}
     assert names["1111"] == "rows.jsonl, 1,200 rows"
-    assert names[BASE] == "probe, rows.jsonl"
+    assert names[BASE] == "pass of the model, rows.jsonl"
     assert names[MAP] == "map of prompt, rows.jsonl"
     assert names[RUN] == "entropy shift by embedded, rows.jsonl"
     assert names["visitors/v1/uploads/2222"] == "mine.jsonl"
@@ -181,12 +185,12 @@ def test_an_empty_workspace_holds_nothing(workspace):
 def test_a_gigabyte_in_thousands_of_files_is_listed_in_a_second(workspace):
     for stage in range(400):
         folder = workspace.root / "measurements" / f"{stage:016x}"
-        write(folder / "spec.json", {"kind": "probe", "pool": POOL, "tokens": f"{stage - 1:016x}"})
+        write(folder / "spec.json", json.dumps({"kind": "probe", "pool": POOL, "tokens": f"{stage - 1:016x}"}))
         for part in range(15):
             write(folder / f"part-{part:05d}.parquet", size=160_000)
     for run in range(600):
         document = {"pool_id": POOL, "kept": {"tokens": f"{run % 400:016x}"}, "summary": {"loss": [0.5] * 500}}
-        write(workspace.root / "runs" / f"{run + 5000:016x}" / "run.json", document)
+        write(workspace.root / "runs" / f"{run + 5000:016x}" / "run.json", json.dumps(document))
     began = time.process_time()
     inventory = take_inventory(workspace)
     assert time.process_time() - began < 1.0  # of the processor: the test machine may be busy
