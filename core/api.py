@@ -107,6 +107,11 @@ class RowSelection:
         """Return the ids of the rows that are in no order, by reason."""
         return {reason: _ids(self.run.pool, rows) for reason, rows in self.selection.order.excluded.items()}
 
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """Return what only the method knows of the selected rows: coverage reached, seats of groups, start model."""
+        return self.run.method.facts(self.measured, self.selection.order, self.selection.rows)
+
     @property
     def tokens(self) -> int:
         """Return the response tokens of the selected rows, as the model reads them."""

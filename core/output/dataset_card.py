@@ -123,8 +123,8 @@ def _calibration(facts: Mapping[str, Any]) -> list[str]:
     if groups:
         lines.append("- **Groups**, each calibrated and ranked by itself:")
     return lines + [
-        f"  - {_code(each['group'])}: {each['selected']:,} of {each['rows']:,} rows chosen; its model was warmed up on "
-        f"{each['warm_up']:,}"
+        f"  - {_code(each['group'])}: {each['selected']:,} of {each['rows']:,} rows selected; its model was "
+        f"warmed up on {each['warm_up']:,}"
         for each in groups
     ]
 

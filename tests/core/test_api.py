@@ -269,3 +269,19 @@ def test_a_replayed_file_is_the_same(run, tmp_path):
         replayed = winnow.replay(written.manifest, out=tmp_path / "again.jsonl", report=None, **options)
         assert (replayed.sha256, replayed.rows) == (written.sha256, 7)
         assert (tmp_path / "again.jsonl").read_bytes() == written.chosen.read_bytes()
+
+
+def test_groups_are_calibrated_and_weighed_from_python(place):
+    rows = [
+        json.loads(line) | {"half": "ab"[i % 2]}
+        for i, line in enumerate((place / "small.jsonl").read_text().splitlines())
+    ]
+    (place / "halves.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:24]))
+    pool = winnow.load_pool("halves.jsonl", report=None)
+    run = winnow.measure(
+        pool, per="half", alpha=0.7, epochs=1, group_weights={"b": 3}, reading={"max_length": 64}, report=None
+    )
+    selection = winnow.select(run, budget=8, report=None)
+    seats = [(each["group"], each["rows"], each["warm_up"], each["selected"]) for each in selection.facts["groups"]]
+    assert seats == [("a", 12, 8, 2), ("b", 12, 8, 6)]
+    assert [row["half"] for row in selection.rows].count("b") == 6

@@ -29,11 +29,12 @@ class Recorder(SilentReporter):
     """Record the titles of the stages that had work to do; raise at the one where a test stops the work."""
 
     def __init__(self, stop_at=None):
-        self.titles, self.stop_at = [], stop_at
+        self.titles, self.rows, self.stop_at = [], {}, stop_at
 
     def stage(self, name, *, rows, work, done_rows=0, done_work=0):
         if name == self.stop_at:
             raise KeyboardInterrupt
+        self.rows[name] = rows
         if done_work < work:
             self.titles.append(name)
 
@@ -151,6 +152,7 @@ def test_a_killed_measurement_goes_on_with_the_groups_that_are_left(measured_as,
     report = Recorder()
     measured_as(pool, report, per="task", alpha=0.6)
     assert [title for title in report.titles if title in titles[1:]] == titles[2:]
+    assert [report.rows[title] for title in titles[1::2]] == [ROWS, ROWS]  # each model reads the rows of its group
 
 
 def test_the_report_says_groups_and_the_start_model(run, measured_as, open_rows, rows):

@@ -83,8 +83,8 @@ def test_groups_and_the_start_model_stand_in_result_manifest_and_card(pool, grou
     assert written.facts["start_model"]["kind"] == "tuned"
     assert read_manifest(written.manifest).facts == written.facts
     card = written.card.read_text()
-    assert "  - `a`: 16 of 160 rows chosen; its model was warmed up on 16\n" in card
-    assert "  - `b *c*`: 6 of 60 rows chosen" in card
+    assert "  - `a`: 16 of 160 rows selected; its model was warmed up on 16\n" in card
+    assert "  - `b *c*`: 6 of 60 rows selected" in card
     assert "**Start model**: tuned, its tokenizer has a chat template" in card
 
 
