@@ -29,7 +29,7 @@ import torch
 from typer.testing import CliRunner
 
 from core.__main__ import app
-from core.workspace.checksums import SUFFIX
+from core.workspace.checksums import JSON_HEAD, SUFFIX, seal_json, unseal_json
 from core.workspace.files import read_json
 
 HERE = Path(__file__).parent
@@ -302,7 +302,10 @@ def freeze() -> None:
 def pack(archive: tarfile.TarFile, path: Path, name: str) -> None:
     """Add a file to the archive, without paths or users of this machine."""
     data = path.read_bytes()
-    data = data.replace(str(HERE).encode(), b"/elsewhere") if path.suffix == ".json" else data
+    if path.suffix == ".json":
+        sealed, data = data.startswith(JSON_HEAD), unseal_json(data) or data
+        data = data.replace(str(HERE).encode(), b"/elsewhere")
+        data = seal_json(data) if sealed else data
     about = tarfile.TarInfo(name)
     about.size, about.mtime = len(data), path.stat().st_mtime
     archive.addfile(about, io.BytesIO(data))
