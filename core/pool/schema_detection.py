@@ -204,8 +204,8 @@ class _Sample:
 
     def values(self, plain: str) -> Iterator[Any]:
         """Return the values of one field that are not blank."""
-        name = self.names.get(plain, "")
-        return (row[name] for row in self.rows if not _blank(row.get(name)))
+        name = self.names.get(plain)  # "" is a name, too
+        return (row[name] for row in self.rows if name is not None and not _blank(row.get(name)))
 
     def filled_of(self, alternatives: tuple[str, ...]) -> str | None:
         """Return the first of these fields that is filled at least half as often as the best of them."""

@@ -83,7 +83,7 @@ def start_lane(section: Any, numbers: Any, folder: Path, options: argparse.Names
         for number in numbers:
             if number not in done:
                 began = time.monotonic()
-                outcomes, finding = section.trial(context, f"{options.seed} {section.__name__} {number}")
+                outcomes, finding = attempt(section, context, f"{options.seed} {section.__name__} {number}")
                 seconds = round(time.monotonic() - began, 2)
                 store(folder, {"trial": number, "outcomes": outcomes, "finding": finding, "seconds": seconds})
         code = 0
@@ -93,6 +93,14 @@ def start_lane(section: Any, numbers: Any, folder: Path, options: argparse.Names
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def attempt(section: Any, context: Any, seed: str) -> tuple[dict[str, int], str | None]:
+    """Run one trial; an exception in the code that it calls is a finding."""
+    try:
+        return section.trial(context, seed)  # type: ignore[no-any-return]
+    except Exception as error:  # noqa: BLE001  any
+        return {"raised": 1}, "".join(traceback.format_exception(error)[-3:])
 
 
 def store(folder: Path, result: dict[str, Any]) -> None:

@@ -61,16 +61,15 @@ def trial(context: Context, seed: str) -> tuple[dict[str, int], str | None]:
     expected = context.undisturbed(name)
     folder = context.stage.reset(START.get(name, "measured"))
     outcomes = {"killed": 0, "done before the kill": 0}
-    points = []
+    points, left = [], expected.events
     for _ in range(PER_TRIAL):
-        by_event = rng.random() < 0.75
-        at, after = rng.randint(1, expected.events), rng.uniform(0, expected.seconds)
-        points.append(f"event {at}" if by_event else f"{after:.2f} s")
-        ended = process.run(
-            folder, COMMANDS[name], kill_at=at if by_event else 0, kill_after=0.0 if by_event else max(after, 0.001)
-        )
-        outcomes["killed" if ended.code == -9 else "done before the kill"] += 1
-        if ended.code != -9 and ended.fault:
+        at, after = (rng.randint(1, left), 0.0) if rng.random() < 0.75 else (0, rng.uniform(0.001, expected.seconds))
+        points.append(f"event {at}" if at else f"{after:.2f} s")
+        ended = process.run(folder, COMMANDS[name], kill_at=at, kill_after=after)
+        killed = ended.code == -9
+        outcomes["killed" if killed else "done before the kill"] += 1
+        left = max(left - at, 8) if killed else max(ended.events, 1)
+        if not killed and ended.fault:
             return outcomes, f"{name}, killed at {points}: {ended.fault}"
     age(folder)
     ended = process.run(folder, COMMANDS[name])

@@ -64,8 +64,6 @@ class Stage:
         self._make()
 
     def _make(self) -> None:
-        if self._copies["measured"].exists():
-            return
         for path in (self.place, *self._copies.values()):
             shutil.rmtree(path, ignore_errors=True)
         self.place.mkdir()

@@ -273,3 +273,8 @@ def test_public_pools_open_whole(file, shared_data, workspace):
 def test_every_public_pool_is_in_the_table(shared_data):
     files = [p for p in shared_data.rglob("*") if p.name.endswith((".json", ".jsonl", ".jsonl.gz"))]
     assert {p.relative_to(shared_data).as_posix() for p in files} == set(PUBLIC)
+
+
+def test_a_field_without_a_name_is_taken_for_no_other():
+    row = {"": "7", "instruction": "Add 1 and 1.", "output": "2"}
+    assert detect_schema([row]) == detect_schema([{k: v for k, v in row.items() if k}])
