@@ -15,6 +15,7 @@ with ways.container(horizontal=True, horizontal_alignment="right"):
     if st.button("Score it", icon=":material/speed:", type="primary", key="to.score"):
         st.switch_page(show.PAGES["score"]["page"])
 
+opening.reading()
 contents.headline(pool)
 contents.pictures(pool)
 contents.problems(pool)

@@ -177,7 +177,9 @@ def test_algorithms_and_methods_import_arrays_only(file):
     assert not outside
 
 
-@pytest.mark.parametrize("module", ["core", "core.measurement", "core.measurement.measure", "pages.ui.explore"])
+@pytest.mark.parametrize(
+    "module", ["core", "core.cli.app", "core.measurement", "core.measurement.measure", "pages.ui.explore"]
+)
 def test_importing_it_brings_no_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

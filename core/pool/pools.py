@@ -60,30 +60,66 @@ def load_pool(
     """
     location = str(_demo(workspace)) if source == DEMO else source
     identity = identify(location)
-    options: dict[str, Any] = {"name": name, "split": split, "revision": revision}
-    options |= {} if header else {"header": header}
-    spec = {"pool": FINGERPRINT_FORMAT, "identity": identity, "fields": asdict(fields) if fields else None, **options}
-    spec |= {"reading": READING_FORMAT, "max_row": max_row_bytes()}
-    folder = workspace / "pools" / content_key(spec)
-    try:
-        pool = _open(folder)
-    except DamagedFile as error:
+    options = _options(name, split, revision, header)
+    folder = _folder(workspace, identity, fields, options)
+    pool = _open_whole(folder)
+    if pool is None:
         if folder.exists():
-            LOG.warning("%s The pool is imported again.", error)
             with disk_errors(folder):
                 shutil.rmtree(folder)
         with atomic_folder(folder) as temporary:
-            with open_source(location, **options, cache=temporary / "cache") as rows:
+            cache = temporary / "cache"
+            with open_source(location, name=name, split=split, revision=revision, header=header, cache=cache) as rows:
                 document = import_pool(rows, fields, temporary, on_progress)
-            shutil.rmtree(temporary / "cache", ignore_errors=True)
+            shutil.rmtree(cache, ignore_errors=True)
             document["path"] = identity.get("path")
-            document["options"] = {option: value for option, value in options.items() if value is not None}
+            document["options"] = options
             document["source"] = source if source == DEMO or "hub" in identity else identity["path"]
             write_json(temporary / "pool.json", document)
         pool = _open(folder)
+    return _opened(pool, folder, source)
+
+
+def load_stored(source: str, *, workspace: Path, fields: FieldMap | None = None, **options: Any) -> Pool | None:
+    """Open a source that `load_pool` with these arguments has imported; None if it would be imported now.
+
+    Raise PoolError if there is no such source.
+    """
+    folder = _folder(workspace, identify(source), fields, _options(**options))
+    pool = _open_whole(folder)
+    return None if pool is None else _opened(pool, folder, source)
+
+
+def _open_whole(folder: Path) -> Pool | None:
+    """Open a stored pool; None if it is not stored or damaged."""
+    try:
+        return _open(folder)
+    except DamagedFile as error:
+        if folder.exists():
+            LOG.warning("%s The pool is imported again.", error)
+        return None
+
+
+def _opened(pool: Pool, folder: Path, source: str) -> Pool:
+    """Record that a stored pool was opened, and return it with its source as given."""
     with suppress(OSError):  # a workspace that cannot be written is read all the same
         (folder / "pool.json").touch()  # the modification time records when the pool was last opened
     return replace(pool, source=source)
+
+
+def _options(
+    name: str | None = None, split: str | None = None, revision: str | None = None, header: bool = True
+) -> dict[str, Any]:
+    """Return the options of a source that differ from the usual ones."""
+    options = {"name": name, "split": split, "revision": revision, "header": None if header else False}
+    return {option: value for option, value in options.items() if value is not None}
+
+
+def _folder(workspace: Path, identity: dict[str, Any], fields: FieldMap | None, options: dict[str, Any]) -> Path:
+    """Return the folder of a pool, stored or not."""
+    spec: dict[str, Any] = {"pool": FINGERPRINT_FORMAT, "reading": READING_FORMAT, "max_row": max_row_bytes()}
+    spec |= {"identity": identity, "fields": asdict(fields) if fields else None, "options": options}
+    return workspace / "pools" / content_key(spec)
 
 
 def _demo(workspace: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -51,6 +52,16 @@ def write_rows(path: Path, rows: int = ROWS) -> Path:
     data.append({**data[0], "id": "again"})
     path.write_text("".join(json.dumps(row) + "\n" for row in data))
     return path
+
+
+def run_until(at: AppTest, done: Callable[[], Any], seconds: float = 90) -> None:
+    """Run the app again and again, as its polling does, until a job has led to this."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, [*at.error, *at.warning]
+        assert not at.exception
+        time.sleep(0.1)
+        at.run()
 
 
 def write_near_duplicates(path: Path, pairs: int) -> Path:

@@ -1,10 +1,15 @@
 """The Pool page as a user sees it."""
 
 import json
+import os
 
 import pytest
 
+from core.errors import PoolError
 from core.pool.pools import load_pool
+from core.workspace.jobs import list_jobs
+from pages.ui.pool import opening
+from tests.pages.conftest import run_until, write_rows
 
 
 def labels(at) -> dict[str, str]:
@@ -63,8 +68,7 @@ def test_another_mapping_opens_another_pool(pool, app):
     at.selectbox(key="map.response").set_value("instruction")
     at.selectbox(key="map.schema").set_value("custom")
     button(at, "Read the pool this way").click().run()
-    assert not at.exception
-    assert at.query_params["pool"] != pool.fingerprint[:12]
+    run_until(at, lambda: at.query_params["pool"] != pool.fingerprint[:12])
 
 
 def test_skipped_rows_are_counted_by_reason_and_offered_as_a_file(workspace, tmp_path, app):
@@ -124,14 +128,79 @@ def test_a_path_outside_the_allowed_folders_shows_one_sentence(pool, app):
     assert "outside the folders" in at.error[0].value
 
 
-def test_a_path_inside_is_opened(pool, app, tmp_path):
-    (tmp_path / "other.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
-    at = app("pool")
+def open_path(at, path, *, header=True):
     at.segmented_control(key="open.way").set_value("source").run()
-    at.text_input(key="open.typed").set_value(str(tmp_path / "other.jsonl"))
+    at.text_input(key="open.typed").set_value(str(path))
+    at.checkbox(key="open.no_header").set_value(not header)
     next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
     assert not at.exception
+
+
+def test_a_path_inside_is_opened(pool, app, tmp_path, workspace):
+    (tmp_path / "other.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
+    at = app("pool")
+    open_path(at, tmp_path / "other.jsonl")
+    run_until(at, lambda: at.title[0].value == r"other\.jsonl")
+    assert list_jobs(workspace) == []  # the job has done its duty
+
+
+def test_a_pool_that_is_stored_opens_without_a_job(pool, app, tmp_path, workspace):
+    other = load_pool(str(write_rows(tmp_path / "other.jsonl", rows=30)), workspace=workspace.root)
+    os.utime(next(workspace.root.glob("pools/*/pool.json")), (0, 0))
+    at = app("pool")
+    open_path(at, tmp_path / "other.jsonl")
     assert at.title[0].value == r"other\.jsonl"
+    assert at.query_params["pool"] == other.fingerprint[:12]
+    assert not list(workspace.root.glob("jobs/*"))
+
+
+def test_a_long_import_shows_its_progress_and_opens_at_its_end(pool, app, tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "PATIENCE_S", 0)
+    at = app("pool")
+    open_path(at, write_rows(tmp_path / "other.jsonl", rows=30))
+    assert at.title[0].value == r"small\.jsonl"
+    assert at.button(key="open.cancel").label == "Cancel"
+    run_until(at, lambda: at.title[0].value == r"other\.jsonl")
+    assert not [b for b in at.button if b.key == "open.cancel"]
+
+
+def test_a_cancelled_import_leaves_the_open_pool_and_nothing_behind(pool, app, tmp_path, monkeypatch, workspace):
+    monkeypatch.setattr(opening, "PATIENCE_S", 0)
+    at = app("pool")
+    open_path(at, write_rows(tmp_path / "other.jsonl", rows=100_000))
+    at.button(key="open.cancel").click().run()
+    assert not at.exception
+    assert at.title[0].value == r"small\.jsonl"
+    assert list_jobs(workspace) == []
+    assert len(list(workspace.root.glob("pools/*"))) == 1
+
+
+@pytest.mark.parametrize("patience", [0, 60])
+def test_an_import_that_fails_shows_its_one_sentence(pool, app, tmp_path, monkeypatch, workspace, patience):
+    monkeypatch.setattr(opening, "PATIENCE_S", patience)
+    (tmp_path / "p.csv").write_text('prompt,completion\na,"b\nc,d\n')
+    at = app("pool")
+    open_path(at, tmp_path / "p.csv")
+    run_until(at, lambda: at.error)
+    assert at.error[0].value.replace("\\", "").startswith("p.csv, line 2: a quote is opened in this row and never")
+    if not patience:
+        at.button(key="open.close").click().run()
+    assert not at.run().error
+    assert list_jobs(workspace) == []
+
+
+def test_a_table_without_a_header_is_opened_by_a_switch(pool, app, tmp_path):
+    (tmp_path / "p.csv").write_text("What is 1 + 1?,2,x\nWhat is 2 + 2?,4,y\n")
+    at = app("pool")
+    open_path(at, tmp_path / "p.csv", header=False)
+    run_until(at, lambda: at.title[0].value == r"p\.csv")
+    assert labels(at)["Rows"] == "2"
+    assert "1 → prompt, 2 → response" in text_of(at)
+    assert "These fields are not read: 3." in text_of(at)
+    at.selectbox(key="map.response").set_value("3")
+    button(at, "Read the pool this way").click().run()
+    run_until(at, lambda: "3 → response" in text_of(at))
+    assert labels(at)["Rows"] == "2"
 
 
 def test_an_upload_is_opened_and_stored_under_its_own_name(pool, app, workspace):
@@ -140,17 +209,13 @@ def test_an_upload_is_opened_and_stored_under_its_own_name(pool, app, workspace)
     data = b'{"question": "a", "answer": "b"}\n' * 4
     at.file_uploader(key="open.upload").upload("../../mine.jsonl", data).run()
     at.button(key="open.uploaded").click().run()
-    assert not at.exception
-    assert at.title[0].value == r"mine\.jsonl"
+    run_until(at, lambda: at.title[0].value == r"mine\.jsonl")
     stored = list(workspace.root.glob("uploads/*/*"))
     assert [one.name for one in stored] == ["mine.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["x.exe", "x.pkl", "noending"])
 def test_an_upload_of_another_kind_is_refused_on_the_server(workspace, name):
-    from core.errors import PoolError
-    from pages.ui.pool import opening
-
     with pytest.raises(PoolError, match="not a kind of file"):
         opening.store_upload(name, b"x")
 

@@ -1,6 +1,7 @@
 """Two people on one server: settings, pins, undo, uploads and recent pools of each are their own."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import visitors
 from pages.ui.shell.state import SETTINGS, Settings
-from tests.pages.conftest import ROOT
+from tests.pages.conftest import ROOT, run_until
 
 USER_HEADER = {"X-Forwarded-Email": "email"}
 
@@ -42,7 +43,7 @@ def open_path(at: AppTest, path) -> AppTest:
     at.segmented_control(key="open.way").set_value("source").run()
     at.text_input(key="open.typed").set_value(str(path))
     next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
-    assert not at.exception
+    run_until(at, lambda: at.error or title(at) == Path(path).name)
     return at
 
 
@@ -51,7 +52,7 @@ def upload(at: AppTest, name: str, rows: int = 4) -> AppTest:
     data = b"".join(b'{"question": "q %d", "answer": "b"}\n' % i for i in range(rows))
     at.file_uploader(key="open.upload").upload(name, data).run()
     at.button(key="open.uploaded").click().run()
-    assert not at.exception
+    run_until(at, lambda: at.error or title(at) == name)
     return at
 
 

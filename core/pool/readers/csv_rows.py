@@ -214,12 +214,12 @@ def _unknown(header: list[str]) -> str:
     """Return what to say of a table whose columns are none that are known."""
     if _looks_like_data(header):
         return (
-            "its first row looks like data, so it may have no header. Open it with --no-header, which calls the "
-            "columns 1, 2, 3."
+            "its first row looks like data, so it may have no header. Open it with --no-header (on the Pool page: "
+            "No header), which calls the columns 1, 2, 3."
         )
     return (
         f"no column is known here as a prompt: found {', '.join(header)}. Name the fields with --fields or, if the "
-        "first row is data, open it with --no-header."
+        "first row is data, open it with --no-header (on the Pool page: No header)."
     )
 
 

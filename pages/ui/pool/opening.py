@@ -4,15 +4,16 @@ import hashlib
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import streamlit as st
 
-from core.errors import PoolError, WinnowError
+from core.errors import PoolError
 from core.pool import pools
 from core.workspace.files import write_atomic
+from core.workspace.jobs import get_job
 from pages.ui.data import cached
-from pages.ui.shell import recent, roots, show, state, visitors
+from pages.ui.shell import imports, recent, roots, show, state, visitors
 from pages.ui.words import escape_markdown
 
 WAYS = {
@@ -23,6 +24,8 @@ WAYS = {
 }
 UPLOADS = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz")
 MAX_RECENT = 8  # recent pools shown
+PATIENCE_S = 2.0  # before the progress of reading a pool is shown
+POLL_S = 1.0
 
 
 def panel() -> None:
@@ -34,19 +37,52 @@ def panel() -> None:
 
 
 def open_source(source: str, **options: Any) -> None:
-    """Import a pool, with progress on the page, and open it. Show a failure in its own words."""
-    bar = st.progress(0.0, "Reading the pool")
+    """Open a pool: at once if it is stored, else as soon as a job has read it. Show a failure in its own words."""
+    with show.errors():
+        load = pools.load_pool if source == pools.DEMO else pools.load_stored
+        pool = load(source, workspace=cached.workspace().root, **options)
+        if pool is not None:
+            _open(pool.fingerprint)
+        job = imports.start(source, **options)
+        with st.spinner("Reading the pool"):
+            job = imports.wait(job, PATIENCE_S)
+        if job.live or job.state == "done":
+            st.rerun()
+        imports.forget()
+        show.error(job.message)
 
-    def report(done: int, total: int) -> None:
-        bar.progress(min(done / max(total, 1), 1.0), f"Reading the pool: {done / max(total, 1):.0%}")
 
-    try:
-        pool = pools.load_pool(source, workspace=cached.workspace().root, on_progress=report, **options)
-        state.open_pool(pool.fingerprint)
-    except WinnowError as error:
-        bar.empty()
-        show.error(error)
+def reading() -> None:
+    """Draw the progress of the pool that is being read; open it when it is read, or say why it cannot be opened."""
+    job = imports.current()
+    if job is None:
         return
+    if job.live:
+        _progress(job.id)
+    elif job.state == "done":
+        imports.forget()
+        with show.errors():
+            _open(str(job.result["fingerprint"]))
+    else:
+        show.error(job.message)
+        show.action("Close", "close", "open.close", imports.forget)
+
+
+@st.fragment(run_every=POLL_S)
+def _progress(job_id: str) -> None:
+    job = get_job(cached.workspace(), job_id)
+    if not job.live:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center", border=True):
+        text = f"{escape_markdown(job.title)}: {job.fraction:.0%}"
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=text, width="stretch")
+        if st.button("Cancel", icon=":material/stop:", key="open.cancel", help="The pool that is open stays open."):
+            imports.cancel()
+            st.rerun()
+
+
+def _open(fingerprint: str) -> NoReturn:
+    state.open_pool(fingerprint)
     st.rerun()
 
 
@@ -85,6 +121,7 @@ def _source_form() -> None:
             name: column.text_input(f"{words[name]} (hub only)", key=f"open.{name}").strip() or None
             for name, column in zip(words, st.columns(3), strict=True)
         }
+        header = _header_choice("open.no_header")
         st.caption(
             "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
             + ", ".join(escape_markdown(root) for root in roots.allowed_folders())
@@ -93,7 +130,14 @@ def _source_form() -> None:
     if submitted:
         with show.errors():
             source = roots.check_source(typed)
-            open_source(source, **(hub if roots.is_hub_id(source) and source != "demo" else {}))
+            options = {name: value for name, value in hub.items() if value}
+            open_source(source, **header, **(options if roots.is_hub_id(source) and source != "demo" else {}))
+
+
+def _header_choice(key: str) -> dict[str, bool]:
+    """Draw the choice of reading the first row of a CSV file as data; return the option for it, if any."""
+    text = "For a CSV or TSV whose first row is data. Its columns are called 1, 2, 3."
+    return {"header": False} if st.checkbox("No header", key=key, help=text) else {}
 
 
 def _upload_form() -> None:
@@ -103,9 +147,10 @@ def _upload_form() -> None:
         key="open.upload",
         help="Kept in the workspace. For anything large give its path instead.",
     )
+    header = _header_choice("open.upload.no_header")
     if upload is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
         with show.errors():
-            open_source(str(store_upload(upload.name, upload.getvalue())))
+            open_source(str(store_upload(upload.name, upload.getvalue())), **header)
 
 
 def store_upload(name: str, data: bytes) -> Path:

@@ -13,6 +13,7 @@ visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once
 show           text, messages, buttons, choices, files and formatted numbers on screen
 context        the sidebar
+imports        pools that a job reads for a tab
 jobs           jobs on screen: plan, start, progress
 tour           the guided tour of the demo pool
 roots          files and servers that a browser may name
