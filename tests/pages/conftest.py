@@ -58,7 +58,7 @@ def run_until(at: AppTest, done: Callable[[], Any], seconds: float = 90) -> None
     """Run the app again and again, as its polling does, until a job has led to this."""
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, [*at.error, *at.warning]
+        assert time.monotonic() < deadline, [each.value for each in (*at.error, *at.warning)]
         assert not at.exception
         time.sleep(0.1)
         at.run()

@@ -64,9 +64,10 @@ def test_the_mapping_is_described(pool, app):
 
 def test_another_mapping_opens_another_pool(pool, app):
     at = app("pool")
-    at.multiselect(key="map.prompt").set_value(["output"])
-    at.selectbox(key="map.response").set_value("instruction")
-    at.selectbox(key="map.schema").set_value("custom")
+    form = f"map.{pool.fingerprint[:8]}"
+    at.multiselect(key=f"{form}.prompt").set_value(["output"])
+    at.selectbox(key=f"{form}.response").set_value("instruction")
+    at.selectbox(key=f"{form}.schema").set_value("custom")
     button(at, "Read the pool this way").click().run()
     run_until(at, lambda: at.query_params["pool"] != pool.fingerprint[:12])
 
@@ -197,7 +198,7 @@ def test_a_table_without_a_header_is_opened_by_a_switch(pool, app, tmp_path):
     assert labels(at)["Rows"] == "2"
     assert "1 → prompt, 2 → response" in text_of(at)
     assert "These fields are not read: 3." in text_of(at)
-    at.selectbox(key="map.response").set_value("3")
+    at.selectbox(key=f"map.{at.query_params['pool'][:8]}.response").set_value("3")
     button(at, "Read the pool this way").click().run()
     run_until(at, lambda: "3 → response" in text_of(at))
     assert labels(at)["Rows"] == "2"

@@ -52,7 +52,7 @@ def upload(at: AppTest, name: str, rows: int = 4) -> AppTest:
     data = b"".join(b'{"question": "q %d", "answer": "b"}\n' % i for i in range(rows))
     at.file_uploader(key="open.upload").upload(name, data).run()
     at.button(key="open.uploaded").click().run()
-    run_until(at, lambda: at.error or title(at) == name)
+    run_until(at, lambda: at.error or title(at) == name.replace(" ", "_"))
     return at
 
 

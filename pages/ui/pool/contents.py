@@ -138,7 +138,7 @@ def mapping(pool: Pool) -> None:
     """Draw which field means what, and the form to change it."""
     label = f"Mapping: {escape_markdown(describe_mapping(pool.fields))}"
     with st.expander(label, icon=":material/schema:"), st.form("mapping", border=False):
-        mapped = _mapping_form(pool.fields, pools.field_names(pool))
+        mapped = _mapping_form(pool.fields, pools.field_names(pool), f"map.{pool.fingerprint[:8]}")
         if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
             opening.open_source(pool.source, fields=mapped, **pools.source_options(pool))
     not_read = pools.unread_fields(pool)
@@ -156,24 +156,24 @@ def describe_mapping(mapped: FieldMap) -> str:
     return ", ".join([*parts, *(f"{field} → {name}" for name, field in others.items() if field)])
 
 
-def _mapping_form(mapped: FieldMap, names: list[str]) -> FieldMap:
+def _mapping_form(mapped: FieldMap, names: list[str], key: str) -> FieldMap:
     now = asdict(mapped)
     in_use = [value for name, value in now.items() if isinstance(value, str) and name != "schema"]
     names = list(dict.fromkeys([*names, *mapped.prompt, *in_use]))
     first, second, third = st.columns(3)
-    schema = first.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key="map.schema")
-    prompt = second.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key="map.prompt")
+    schema = first.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key=f"{key}.schema")
+    prompt = second.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key=f"{key}.prompt")
     others = ("turns", "system", "history", "tools", "task", "id")
     places = {"response": third, **dict(zip(others, st.columns(6), strict=True))}
-    picked = {name: _field_choice(place, names, now[name], name) for name, place in places.items()}
+    picked = {name: _field_choice(place, names, now[name], name, key) for name, place in places.items()}
     return replace(mapped, schema=schema, prompt=tuple(prompt), **picked)
 
 
-def _field_choice(place: DeltaGenerator, names: list[str], value: str | None, name: str) -> str | None:
+def _field_choice(place: DeltaGenerator, names: list[str], value: str | None, name: str, key: str) -> str | None:
     """Draw the choice of the field that has one meaning; return it, None for no field."""
     options, label = ["", *names], name.capitalize()
     index = options.index(value or "")
-    return place.selectbox(label, options, index, key=f"map.{name}", format_func=lambda one: one or "none") or None
+    return place.selectbox(label, options, index, key=f"{key}.{name}", format_func=lambda one: one or "none") or None
 
 
 # Table
