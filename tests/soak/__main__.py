@@ -44,6 +44,8 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no section '{unknown[0]}'; there are {', '.join(SECTIONS)}")
     began = time.monotonic()
+    for lane in range(options.lanes):
+        (options.folder / f"lane-{lane}" / "made").unlink(missing_ok=True)  # what is measured is made by today's code
     rows = [run_section(name, options) for name in options.sections or SECTIONS]
     summary = {"seed": options.seed, "minutes": round((time.monotonic() - began) / 60, 1), "sections": rows}
     (options.folder / "soak.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -59,7 +61,7 @@ def run_section(name: str, options: argparse.Namespace) -> dict[str, Any]:
     folder = options.folder / f"{name}-{options.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     lanes = [numbers[lane :: options.lanes] for lane in range(options.lanes)]
-    started = [start_lane(section, part, folder / f"lane-{k}", options) for k, part in enumerate(lanes) if part]
+    started = [start_lane(section, part, k, folder, options) for k, part in enumerate(lanes) if part]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in started]
     results = [r for r in read_results(folder) if r["trial"] in numbers]
     findings = [r for r in results if r["finding"]]
@@ -70,22 +72,26 @@ def run_section(name: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"section": name, "trials": len(results), "outcomes": outcomes, "minutes": minutes, "findings": findings}
 
 
-def start_lane(section: Any, numbers: Any, folder: Path, options: argparse.Namespace) -> int:
-    """Fork a process that runs these trials in `folder` and stores each result; return its pid."""
+def start_lane(section: Any, numbers: Any, lane: int, results: Path, options: argparse.Namespace) -> int:
+    """Fork a process that runs these trials and stores their results in the folder `results`; return its pid."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
+        folder = options.folder / f"lane-{lane}"
         folder.mkdir(parents=True, exist_ok=True)
-        done = set() if options.only is not None else {r["trial"] for r in read_results(folder.parent)}
+        done = set() if options.only is not None else {r["trial"] for r in read_results(results)}
         context = section.prepare(folder)
         for number in numbers:
             if number not in done:
                 began = time.monotonic()
                 outcomes, finding = attempt(section, context, f"{options.seed} {section.__name__} {number}")
                 seconds = round(time.monotonic() - began, 2)
-                store(folder, {"trial": number, "outcomes": outcomes, "finding": finding, "seconds": seconds})
+                store(
+                    results / f"lane-{lane}.jsonl",
+                    {"trial": number, "outcomes": outcomes, "finding": finding, "seconds": seconds},
+                )
         code = 0
     except BaseException:  # noqa: BLE001  the lane ends; the summary says so
         traceback.print_exc()
@@ -103,17 +109,17 @@ def attempt(section: Any, context: Any, seed: str) -> tuple[dict[str, int], str 
         return {"raised": 1}, "".join(traceback.format_exception(error)[-3:])
 
 
-def store(folder: Path, result: dict[str, Any]) -> None:
+def store(file: Path, result: dict[str, Any]) -> None:
     """Append the result of a trial, and print it if it is a finding."""
-    with (folder / "results.jsonl").open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    with file.open("a") as lines:
+        lines.write(json.dumps(result) + "\n")
     if result["finding"]:
-        print(f"{folder.parent.name}, trial {result['trial']}: {result['finding']}", flush=True)
+        print(f"{file.parent.name}, trial {result['trial']}: {result['finding']}", flush=True)
 
 
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """Return the stored results of all lanes; the last of each trial."""
-    rows = [json.loads(line) for file in sorted(folder.glob("lane-*/results.jsonl")) for line in file.open()]
+    rows = [json.loads(line) for file in sorted(folder.glob("lane-*.jsonl")) for line in file.open()]
     return list({row["trial"]: row for row in rows}.values())
 
 

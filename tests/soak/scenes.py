@@ -61,7 +61,9 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.place = folder / "place"
         self._copies = {name: folder / name for name in ("fresh", "measured")}
-        self._make()
+        if not (folder / "made").exists():
+            self._make()
+            (folder / "made").touch()
 
     def _make(self) -> None:
         for path in (self.place, *self._copies.values()):
