@@ -161,6 +161,20 @@ def test_scores_have_one_value_per_row_and_change_no_input(method):
 
 
 @every_choice
+@pytest.mark.parametrize("length", [0, 20])
+def test_its_facts_on_a_selection_are_data_that_a_card_can_tell_again(method, length):
+    measured = some_pool()
+    order = method.order(measured, SOME, seed=1)
+    facts = method.facts(measured, order, order.rows[:length])
+    stored = json.loads(json.dumps(facts, allow_nan=False))
+    assert stored == facts
+    words = method.facts_in_words(stored)
+    assert all(sentence.endswith(".") and "\n" not in sentence for sentence in words)
+    assert facts or not words
+    assert method.facts_in_words({}) == []  # of a manifest that is older than the facts
+
+
+@every_choice
 def test_an_empty_pool_has_an_empty_order(method):
     nothing = np.empty(0, np.int64)
     empty = reordered(some_pool(), nothing)
