@@ -37,6 +37,7 @@ COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
 SLICE_ROWS = 1024  # read at a time
 SAMPLE_ROWS = 50  # searched for nested fields
+SAMPLE_BYTES = 100_000  # of such a row; longer ones are not searched
 MAX_NESTED = 200  # of them listed
 
 
@@ -163,8 +164,9 @@ def _notes(pool: Pool) -> dict[str, Any]:
 def field_names(pool: Pool) -> list[str]:
     """Return the fields that a mapping can name: all fields of the source, then nested ones of its first rows."""
     found = list(_notes(pool).get("found", []))
-    first = pool.rows["original"].slice(0, SAMPLE_ROWS).to_pylist()
-    nested = dict.fromkeys(name for text in first for name, _ in iter_fields(orjson.loads(text)) if "." in name)
+    first = pool.rows["original"].slice(0, SAMPLE_ROWS)
+    short = first.filter(pc.less(pc.binary_length(first), SAMPLE_BYTES)).to_pylist()
+    nested = dict.fromkeys(name for text in short for name, _ in iter_fields(orjson.loads(text)) if "." in name)
     return [*found, *[name for name in nested if name not in found][:MAX_NESTED]]
 
 

@@ -123,6 +123,12 @@ def test_a_mapping_can_name_the_nested_fields_of_the_first_rows(source, tmp_path
     assert len(field_names(pool)) == len(set(field_names(pool)))
 
 
+def test_a_row_that_is_long_to_parse_is_not_searched_for_nested_fields(tmp_path):
+    rows = [{"q": "Hi", "long": {"text": 100_000 * "x"}}, {"q": "Hi", "short": {"text": "x"}}]
+    pool = load_pool(write(tmp_path / "pool.jsonl", rows), workspace=tmp_path, fields=FieldMap("custom", prompt=("q",)))
+    assert field_names(pool) == ["q", "long", "short", "short.text"]
+
+
 def test_a_sub_task_may_be_nested(tmp_path):
     pair = {"prompt": "Q", "chosen": "good", "rejected": "bad"}
     rows = [pair | {"meta": {"kind": kind}} for kind in ("a", "b", "b")]
