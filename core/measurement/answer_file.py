@@ -16,6 +16,7 @@ import pyarrow as pa
 from core.errors import PoolError
 from core.models.generation.answers import ANSWER_COLUMNS
 from core.pool.readers.bytestream import ByteStream
+from core.pool.readers.lines import LongRow, iter_lines
 from core.schema import IntArray, Progress, ignore_progress
 
 BLOCK_BYTES = 4 << 20
@@ -94,20 +95,19 @@ def _build_table(blocks: list[pa.Array], at: IntArray, answers: int) -> pa.Table
     return pa.table(columns | {"answers": pa.chunked_array(parts, ANSWER_COLUMNS["answers"])})
 
 
-def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, bytes]]]:
+def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, bytes | LongRow]]]:
     """Yield blocks of numbered lines, without blank ones. Lines end at \\n only, as in pools."""
-    number, rest = 1, b""
-    while block := stream.read(BLOCK_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        yield [(n, line) for n, line in enumerate(lines, number) if line.strip()]
+    number = 1
+    for lines in iter_lines(stream, BLOCK_BYTES):
+        yield [(n, line) for n, line in enumerate(lines, number) if isinstance(line, LongRow) or line.strip()]
         number += len(lines)
         progress(stream.done(), stream.total)
-    if rest.strip():
-        yield [(number, rest)]
 
 
-def _row(line: bytes, where: str) -> tuple[str, list[str | None]]:
+def _row(line: bytes | LongRow, where: str) -> tuple[str, list[str | None]]:
     """Return the id and the answers of a line. A whole number as id becomes its digits, as in pools."""
+    if isinstance(line, LongRow):
+        raise PoolError(f"{where}: {line.set_aside('this line').reason}. Shorten it or leave it out.")
     try:
         row: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:

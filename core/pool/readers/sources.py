@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from core.errors import PoolError
 from core.pool.readers.bytestream import ByteStream
 from core.pool.readers.csv_rows import read_csv
@@ -73,20 +75,34 @@ def open_source(
     path = local_path(source)
     if not header and (path is None or path.is_dir()):
         raise _no_csv_error(source)
-    if path is None:
-        yield open_hub(source, name=name, split=split, revision=revision)
-        return
-    if revision is not None or (name is not None and path.is_file()):
+    if path is not None and (revision is not None or (name is not None and path.is_file())):
         raise PoolError(f"{source} is no dataset of the hub, so it has no revision or configuration to choose.")
-    if path.is_dir():
-        yield open_folder(path, name=name, split=split, cache=cache)
-        return
-    room = shutil.disk_usage(cache.parent).free
-    with ByteStream(path, room) as stream:
-        rows = read_file(stream, cache, split=split, header=header)
-        if not header and not rows.fields:
-            raise _no_csv_error(source)
-        yield rows
+    with _reading_errors(source):
+        if path is None:
+            yield open_hub(source, name=name, split=split, revision=revision)
+        elif path.is_dir():
+            yield open_folder(path, name=name, split=split, cache=cache)
+        else:
+            with ByteStream(path, shutil.disk_usage(cache.parent).free) as stream:
+                rows = read_file(stream, cache, split=split, header=header)
+                if not header and not rows.fields:
+                    raise _no_csv_error(source)
+                yield rows
+
+
+@contextmanager
+def _reading_errors(source: str) -> Iterator[None]:
+    """Turn a lack of memory, and what Arrow cannot hold, into a PoolError of one sentence."""
+    try:
+        yield
+    except MemoryError as error:
+        raise PoolError(
+            f"{source}: there is too little memory to read its rows. Close other programs, or set WINNOW_MAX_ROW_MB to "
+            "less than 64, which sets longer rows aside."
+        ) from error
+    except pa.ArrowException as error:
+        why = str(error).split("\n")[0].rstrip(".")
+        raise PoolError(f"{source}: its rows cannot be stored ({why}). Save it as JSON Lines.") from error
 
 
 def _no_csv_error(source: str) -> PoolError:

@@ -95,3 +95,10 @@ def test_a_file_of_another_pool_an_empty_or_a_missing_one_is_refused(tmp_path):
 def test_the_table_has_the_stored_types(tmp_path):
     path = write(tmp_path / "a.jsonl", row("a", "x", "y"))
     assert read_answers(path, ["a"], 2).table.schema == pa.schema(dict(ANSWER_COLUMNS))
+
+
+def test_a_line_over_the_limit_is_refused_with_its_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("WINNOW_MAX_ROW_MB", "0.1")
+    path = write(tmp_path / "a.jsonl", row("a", "x"), row("b", "y" * 200_000))
+    with pytest.raises(PoolError, match=r"a\.jsonl, line 2: 0\.2 MB in this line; a row may have 0\.1 MB"):
+        read_answers(path, ["a", "b"], 1)

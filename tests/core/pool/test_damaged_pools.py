@@ -4,6 +4,7 @@ import codecs
 import gzip
 import json
 
+import pyarrow as pa
 import pytest
 
 from core.errors import PoolError
@@ -299,3 +300,18 @@ def test_calls_nested_too_deeply_set_their_row_aside(tmp_path):
     pool = load_pool(str(file), workspace=tmp_path)
     assert len(pool) == 1
     assert pool.set_aside.to_pylist()[0]["reason"] == "nested too deeply"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), pa.ArrowMemoryError("malloc"), pa.ArrowCapacityError("too long\nat 0")]
+)
+def test_a_lack_of_memory_is_one_sentence_and_leaves_nothing_behind(load, tmp_path, error):
+    def fail(done, total):
+        raise error
+
+    with pytest.raises(
+        PoolError, match=r"pool\.jsonl: (there is too little memory|its rows cannot be stored)"
+    ) as caught:
+        load(GOOD, on_progress=fail)
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "workspace" / "pools").iterdir()) == []
