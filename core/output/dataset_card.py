@@ -101,7 +101,7 @@ def _layout(manifest: Manifest) -> str:
     queue = ""
     if output.written_as == "annotation":
         queue = " It is a queue for people: every `response` is blank until someone fills it in."
-        queue += " Responses that the pool has are left out." * bool(manifest.pool.fields.get("response"))
+        queue += " Responses that the pool has are left out." * _has_responses(manifest.pool.fields)
     return f"They are in {schema}, in the order of the pool.{queue}{scores}"
 
 
@@ -186,8 +186,7 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     without a response.
     """
     output, fields = manifest.output, manifest.pool.fields
-    has_responses = fields["schema"] != "prompts_only" and (fields.get("turns") or fields.get("response"))
-    if output.written_as == "annotation" or not has_responses:
+    if output.written_as == "annotation" or not _has_responses(fields):
         return None
     converted = output.written_as != "original"
     about = _converted_entry(output.written_as, output.fields) if converted else _original_entry(fields)
@@ -196,6 +195,11 @@ def dataset_info_snippet(manifest: Manifest) -> str | None:
     files = [output.file] + ([output.held_out.file] if output.held_out else [])
     entry = {file.removesuffix(".jsonl"): {"file_name": file} | about for file in files}
     return orjson.dumps(entry, option=orjson.OPT_INDENT_2).decode()
+
+
+def _has_responses(fields: Mapping[str, Any]) -> bool:
+    """Return whether rows have responses; `fields` is a core.schema.FieldMap as data."""
+    return fields["schema"] != "prompts_only" and bool(fields.get("turns") or fields.get("response"))
 
 
 def _converted_entry(schema: str, fields: Sequence[str]) -> dict[str, Any]:

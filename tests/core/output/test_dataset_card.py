@@ -185,6 +185,13 @@ def test_there_is_no_llama_factory_entry_for_rows_it_cannot_read(tmp_path):
     assert llama_factory_entry(make_manifest(make_pool(rows, fields=choices), tmp_path)) is None
 
 
+def test_the_card_of_a_queue_says_that_responses_are_left_out(tmp_path):
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    pool = make_pool([{"messages": turns}] * 4, fields=FieldMap("messages", turns="messages"))
+    card = build_card(pool, make_manifest(pool, tmp_path, schema="annotation"))
+    assert "until someone fills it in. Responses that the pool has are left out." in card
+
+
 def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
     prompts = FieldMap("prompts_only", prompt=("prompt",))
     pool = make_pool([{"prompt": f"q{k}"} for k in range(4)], fields=prompts)
@@ -194,6 +201,7 @@ def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
         "They are in the annotation schema, in the order of the pool. "
         "It is a queue for people: every `response` is blank until someone fills it in."
     ) in card
+    assert "left out" not in card
     assert "2 of 4 rows (50.0%)" in card
     assert "nan" not in card.lower()
     assert manifest.output.fields == ["id", "prompt", "task", "response"]
