@@ -9,10 +9,21 @@
     ├── OutputError      a file that must not be written: an input, a device, a file that is not ours
     ├── WorkspaceError   disk full, no permission, a folder that is not ours
     │   └── DamagedFile  a stored file that is missing, or not as it was written
+    ├── OutOfMemory      the computer, or the limit of this process, has no memory left
     └── Cancelled        the user stopped the work; nothing finished is lost
 
 The command line and the pages catch `WinnowError`; any other exception is a bug and may surface.
 """
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NO_MEMORY = (
+    "There is not enough memory, or the limit of this process is reached. Nothing finished is lost. Close other "
+    "programs, raise the limit, lower the maximum length or choose a smaller model, and do the same again."
+)
+MEMORY_WORDS = ("allocate memory", "out of memory", "start new thread")  # in errors of libraries
 
 
 class WinnowError(Exception):
@@ -51,5 +62,26 @@ class DamagedFile(WorkspaceError):
     """A stored file is missing, or its bytes are not those that were written."""
 
 
+class OutOfMemory(WinnowError):
+    """There is no memory left."""
+
+
 class Cancelled(WinnowError):
     """The work was stopped on request."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out: Python's own, the system's, or a library's by its words."""
+    said = isinstance(error, (OSError, RuntimeError, ImportError)) and any(word in str(error) for word in MEMORY_WORDS)
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn what a lack of memory raises in the block into OutOfMemory."""
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(NO_MEMORY) from error

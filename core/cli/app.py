@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from core.cli import arguments, commands, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts
-from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError
+from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
 from core.measurement import recipe_inputs
 from core.methods import METHODS
 from core.methods.suggestions import with_suggestions
@@ -140,7 +140,8 @@ def _run(
         arguments.check_text(given)
         if job:
             report = _report_to_job(job)
-        facts = work(Workspace(workspace), report)
+        with memory_errors():
+            facts = work(Workspace(workspace), report)
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))

@@ -29,6 +29,7 @@ from core.selection.recipe import ExportPart, Recipe
 from core.selection.text_search import is_unicode
 from core.workspace.files import disk_errors, file_digest, sync
 from core.workspace.folder import FOLDERS
+from core.workspace.leftovers import sweep
 
 TEMPORARY = ".winnow-"  # how the names of temporary folders begin
 MAX_NAME_BYTES = 240  # of a file's name: 255 less what a temporary name adds
@@ -206,6 +207,7 @@ def stage_files(destinations: Paths) -> Iterator[dict[str, Path]]:
             if path.parent not in folders:
                 with disk_errors(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
+                    sweep(path.parent.glob(f"{TEMPORARY}????????"))  # what killed exports left
                     made = tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY)
                     folders[path.parent] = Path(stack.enter_context(made))
         staged = {role: folders[path.parent] / path.name for role, path in destinations.items()}

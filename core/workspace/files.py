@@ -37,6 +37,7 @@ _REASONS = {
     errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
     errno.EISDIR: "a folder stands where a file is needed; choose another name",
     errno.ENOENT: "it is not there",
+    errno.ENOMEM: "there is not enough memory; close other programs and run the same command again",
     errno.EFBIG: "the file would be larger than this disk or account allows; free some space or ask for more",
     errno.EEXIST: "a file stands where a folder is needed; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from core.workspace.files import disk_errors, make_folder
-from core.workspace.leftovers import DAY_S, sweep
+from core.workspace.leftovers import DAY_S, find_leftovers, sweep
 
 FORMAT = 1  # of all files in a workspace; part of every key, so that files of an older format are never misread
 FOLDERS = ("pools", "measurements", "models", "runs", "jobs", "exports", "selections", "locks")
@@ -54,7 +54,7 @@ class Workspace:
         if mark.exists() and time.time() - mark.stat().st_mtime < DAY_S:
             return
         with suppress(Timeout), lock.acquire(timeout=0):
-            sweep(self.root)
+            sweep(find_leftovers(self.root))
             mark.touch()
 
     @contextmanager

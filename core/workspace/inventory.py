@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from core.errors import WorkspaceError
+from core.workspace.checksums import unseal_json
 from core.workspace.folder import Workspace
 from core.workspace.leftovers import TEMPORARY, find_leftovers
 
@@ -184,7 +185,7 @@ def _read_about(file: Path) -> tuple[dict[str, Any], frozenset[str]]:
     """Return a JSON file's object and all keys in it; nothing of a file that is damaged, missing or large."""
     with suppress(OSError, orjson.JSONDecodeError):
         if file.stat().st_size <= MAX_ABOUT_BYTES:
-            data = file.read_bytes()
+            data = unseal_json(file.read_bytes()) or b"{}"
             about = orjson.loads(data)
             return (about if isinstance(about, dict) else {}), frozenset(key.decode() for key in _KEY.findall(data))
     return {}, frozenset()

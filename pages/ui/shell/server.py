@@ -25,8 +25,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
 
+from core.errors import NO_MEMORY, OutOfMemory, WinnowError, is_out_of_memory
 from pages.ui.shell.access import Access, describe_access, find_token
 from pages.ui.shell.visitor_cookie import VisitorCookie
+from pages.ui.words import escape_markdown
 
 ROUTE = "/download"
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
@@ -139,7 +141,11 @@ async def lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def show_script_error(fault: Exception) -> bool:
-    """Show the type of an unexpected exception, but not its message, which may contain data."""
+    """Show an error that the user can fix; of any other only the type, as its message may contain data."""
+    known = OutOfMemory(NO_MEMORY) if is_out_of_memory(fault) else fault
+    if isinstance(known, WinnowError):
+        st.error(escape_markdown(known), icon=":material/error:")
+        return True
     st.error(
         f"Something in Winnow itself failed ({type(fault).__name__}). Nothing finished is lost; reload the page to go "
         "on. The details are in the terminal that Winnow was started in.",
