@@ -23,7 +23,8 @@ NO_MEMORY = (
     "There is not enough memory, or the limit of this process is reached. Nothing finished is lost. Close other "
     "programs, raise the limit, lower the maximum length or choose a smaller model, and do the same again."
 )
-MEMORY_WORDS = ("allocate memory", "out of memory", "start new thread")  # in errors of libraries
+# in what libraries say when they get no memory
+MEMORY_WORDS = ("allocate memory", "out of memory", "start new thread", "failed to map segment")
 
 
 class WinnowError(Exception):

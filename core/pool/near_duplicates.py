@@ -18,7 +18,7 @@ from core.pool import minhash
 from core.pool.pools import iter_text
 from core.progress import Reporter, percent_callback
 from core.schema import IntArray, Pool
-from core.workspace.files import reading, remove_damaged, write_array
+from core.workspace.files import is_whole, reading, remove_damaged, write_array
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import plan_blocks
 from core.workspace.stages import Stages, as_column
@@ -32,8 +32,10 @@ def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, re
     stages = Stages(workspace, report)
     file_name = f"{near_duplicate_column(similarity).removeprefix(NEAR_DUPLICATES_PREFIX)}.npy"
     spec, plan = _spec(pool.fingerprint), plan_blocks(n, PART_ROWS)
+    file = stages.folder(spec) / file_name
+    if is_whole(file):
+        return _load(file)
     with stages.open(spec, plan, mapped=True, waiting="Another worker looks for the same.") as parts:
-        file = parts.folder / file_name
         remove_damaged([file])
         if not file.exists():
             for part, rows in stages.missing([parts], "Reading rows for near duplicates", np.ones(n, np.int64)):

@@ -28,13 +28,24 @@ from core.pool.readers.sources import identify, open_source
 from core.pool.schema_detection import mapped_fields
 from core.pool.validation import ROW_SCHEMA
 from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
-from core.workspace.files import LOG, atomic_folder, disk_errors, log_once, read_json, reading, write_atomic, write_json
+from core.workspace.files import (
+    LOG,
+    atomic_folder,
+    disk_errors,
+    is_whole,
+    log_once,
+    read_json,
+    reading,
+    write_atomic,
+    write_json,
+)
 from core.workspace.folder import content_key
 
 DEMO = "demo"
 READING_FORMAT = 2  # of sources; a change reads every source anew, and keeps measurements of the same rows
 COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
+FILES = ("rows.arrow", "ids.arrow", "set_aside.arrow", "pool.json")
 SLICE_ROWS = 1024  # read at a time
 SAMPLE_ROWS = 50  # searched for nested fields
 SAMPLE_BYTES = 100_000  # of such a row; longer ones are not searched
@@ -92,11 +103,13 @@ def load_stored(source: str, *, workspace: Path, fields: FieldMap | None = None,
 
 
 def _open_whole(folder: Path) -> Pool | None:
-    """Open a stored pool; None if it is not stored or damaged."""
+    """Open a stored pool; None if it is not stored, or a file of it is not as it was written."""
     try:
         return _open(folder)
     except DamagedFile as error:
         if folder.exists():
+            if all(is_whole(folder / name) for name in FILES):
+                raise  # of version 0.2, without checksums
             LOG.warning("%s The pool is imported again.", error)
         return None
 

@@ -23,7 +23,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.errors import DamagedFile, WorkspaceError
+from core.errors import NO_MEMORY, DamagedFile, OutOfMemory, WorkspaceError, is_out_of_memory
 from core.workspace import checksums
 
 LOG = logging.getLogger("winnow")
@@ -211,14 +211,12 @@ def reading(path: Path, *errors: type[Exception]) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DamagedFile(f"{path} is missing. {_remedy(path)}") from error
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, pa.ArrowException, ValueError, KeyError, EOFError, *errors) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(NO_MEMORY) from error
+        if isinstance(error, OSError) and error.errno is not None:  # Arrow's has none, for bytes it cannot read
             with disk_errors(path):
                 raise
-        raise _damaged(path, error) from error  # Arrow's, for bytes it cannot read
-    except (pa.ArrowException, ValueError, KeyError, EOFError, *errors) as error:
-        if isinstance(error, MemoryError):
-            raise
         raise _damaged(path, error) from error
     if path.suffix != ".json" and checksums.read_checksum(path) is None:
         with suppress(OSError):  # a workspace that cannot be written is read all the same
