@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import WinnowError, WorkspaceError
-from core.workspace.files import disk_errors
+from core.workspace.files import disk_errors, make_folder, sync
 from pages.ui.data import cached
 from pages.ui.shell.access import has_sign_in, is_shared
 
@@ -45,21 +45,34 @@ def load_secret() -> bytes:
 
 @cache
 def _load_secret(file: Path) -> bytes:
-    with cached.workspace().hold("visitors"), disk_errors(file):
-        if not file.exists():
-            file.parent.mkdir(exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 600
-            with os.fdopen(handle, "wb") as temporary:
-                temporary.write(secrets.token_bytes(SECRET_BYTES))
-                temporary.flush()
-                os.fsync(handle)
-            Path(name).replace(file)
-        secret = file.read_bytes()
-    if len(secret) != SECRET_BYTES:
+    if not file.exists():
+        _make_secret(file)
+    with disk_errors(file):
+        stored = file.read_bytes()
+    secret = stored[:SECRET_BYTES]
+    if len(secret) < SECRET_BYTES or stored != _with_checksum(secret):
         raise WorkspaceError(
             f"{file}: damaged. Put its backup back, or remove it: visitors who do not sign in then begin anew."
         )
     return secret
+
+
+def _make_secret(file: Path) -> None:
+    """Write a new secret, unless another server has just done so; whole or absent, with mode 600."""
+    with cached.workspace().hold("visitors"), disk_errors(file):
+        if file.exists():
+            return
+        make_folder(file.parent)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "wb") as temporary:
+            temporary.write(_with_checksum(secrets.token_bytes(SECRET_BYTES)))
+        sync(Path(name))
+        Path(name).replace(file)
+        sync(file.parent)
+
+
+def _with_checksum(secret: bytes) -> bytes:
+    return secret + hashlib.sha256(secret).digest()
 
 
 # The cookie

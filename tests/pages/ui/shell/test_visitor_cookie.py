@@ -89,9 +89,13 @@ def test_with_another_secret_no_old_cookie_is_accepted(workspace):
     assert read_cookie({cookie_name(): cookie}) is None
 
 
-def test_a_damaged_secret_signs_nothing(workspace):
+@pytest.mark.parametrize(
+    "damage", [lambda _: b"", lambda data: data[:32], lambda data: bytes([data[0] ^ 1]) + data[1:]]
+)
+def test_a_damaged_secret_signs_nothing(workspace, damage):
+    file = workspace.root / "visitors" / "secret"
     new_cookie()
-    (workspace.root / "visitors" / "secret").write_bytes(b"")
+    file.write_bytes(damage(file.read_bytes()))
     visitor_cookie._load_secret.cache_clear()
     with pytest.raises(WorkspaceError, match="damaged"):
         new_cookie()
