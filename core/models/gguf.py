@@ -15,13 +15,33 @@ from core.errors import ModelError
 from core.workspace.files import atomic_folder
 
 
+def read_header(file: Path) -> tuple[list[int], dict[str, int]]:
+    """Return the number of elements of every tensor of a GGUF file, and its integer settings by name.
+
+    Raises ModelError if the package `gguf` is not installed, and what it raises for a file it cannot read.
+    """
+    _require_package(file)
+    from gguf import GGUFReader, GGUFValueType
+
+    reader = GGUFReader(file)
+    no_numbers = (GGUFValueType.STRING, GGUFValueType.ARRAY, GGUFValueType.BOOL)
+    settings = {
+        name: field.parts[field.data[0]][0] for name, field in reader.fields.items() if field.types[0] not in no_numbers
+    }
+    return [int(t.n_elements) for t in reader.tensors], {name: int(value) for name, value in settings.items()}
+
+
+def _require_package(file: Path) -> None:
+    if find_spec("gguf") is None:
+        raise ModelError(f"{file.name}: GGUF files are read with the package gguf. Install it: pip install gguf.")
+
+
 def dequantise(file: Path, folder: Path) -> None:
     """Write the model of a GGUF file to `folder`, as config.json, model.safetensors and the tokenizer's files.
 
     Raises ModelError if the package `gguf` is not installed, and what transformers raises for a file it cannot read.
     """
-    if find_spec("gguf") is None:
-        raise ModelError(f"{file.name}: GGUF files are read with the package gguf. Install it: pip install gguf.")
+    _require_package(file)
     options = {"gguf_file": file.name, "trust_remote_code": False, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
     network = AutoModelForCausalLM.from_pretrained(

@@ -8,7 +8,7 @@ Weights are read from safetensors only, and code that comes with a model is neve
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -27,7 +27,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from core.errors import DamagedFile, ModelError
-from core.models.gguf import dequantise
+from core.models.gguf import dequantise, read_header
 from core.models.lora import load_adapter
 from core.models.reference import check_files, find_gguf, read_model_json, weight_files
 from core.schema import ModelRef
@@ -43,7 +43,9 @@ LOAD_ERRORS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError, ArithmeticError,
     AssertionError, MemoryError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
-COUNTS = re.compile(r"(?:.*_)?(?:layers?|blocks?|experts)")  # settings that say how many modules are built in a loop
+COUNTS = re.compile(
+    r"(?:.*[_.])?(?:layers?|blocks?|experts|(?:block|expert)_count)"
+)  # settings that say how many modules are built in a loop
 FEW = 1024  # modules that are built in no time
 PACKED = 8  # quantised weights may hold so many parameters in one number
 SPARE = 1 << 26  # numbers that a model computes when it is built, such as positions
@@ -107,34 +109,51 @@ def _tensor_sizes(folder: Path) -> list[int]:
 def check_config(ref: ModelRef, folder: Path, kind: Any = AutoModelForCausalLM) -> None:
     """Raise ModelError if config.json describes a model far larger than the weights in the folder.
 
-    Such a model would take hours or all memory to build, before any weight is found to be missing. So it is built
-    without memory for its parameters first, as a `kind`, a class of transformers.
+    Such a model would take hours or all memory to build, before any weight is found to be missing. `kind` is the class
+    of transformers that builds it.
     """
     if (folder / ADAPTER_CONFIG).exists():
         raise ModelError(f"Model {ref.name!r} is an adapter, or has one beside it. Merge it into its base first.")
-    held = sum(check_counts(ref, folder))
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    sizes = check_counts(ref, folder)
+    _check_size(ref, AutoConfig.from_pretrained(folder, trust_remote_code=False), sum(sizes), kind)
+
+
+def check_counts(ref: ModelRef, folder: Path) -> list[int]:
+    """Return the size of every tensor; ModelError if config.json counts more layers than there are tensors."""
+    sizes = _tensor_sizes(folder)
+    _compare_counts(ref, _integers(read_model_json(folder / "config.json")), len(sizes))
+    return sizes
+
+
+def _check_gguf(ref: ModelRef, file: Path) -> None:
+    """Check the settings of a GGUF file as `check_config` checks those of a folder."""
+    sizes, settings = read_header(file)
+    _compare_counts(ref, settings.items(), len(sizes))
+    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
+    _check_size(ref, config, sum(sizes), AutoModelForCausalLM)
+
+
+def _compare_counts(ref: ModelRef, settings: Iterable[tuple[str, int]], tensors: int) -> None:
+    """Raise ModelError for a setting that counts layers, and counts more than there are tensors."""
+    for name, value in settings:
+        if COUNTS.fullmatch(name) and value > max(tensors, FEW):
+            raise ModelError(
+                f"Model {ref.name!r}: its configuration has {name} {value:,}, but its files hold only {tensors:,} "
+                "tensors. Save or download the model again."
+            )
+
+
+def _check_size(ref: ModelRef, config: Any, held: int, kind: Any) -> None:
+    """Build the model without memory for its parameters; ModelError if it has far more than the files hold."""
     with torch.device("meta"):
         network = kind.from_config(config, trust_remote_code=False)
     described = sum(p.numel() for p in network.parameters())
     computed = sum(b.numel() for b in network.buffers())
     if described > PACKED * held or computed > PACKED * held + SPARE:
         raise ModelError(
-            f"Model {ref.name!r}: its config.json describes {max(described, computed):,} parameters, but its files "
+            f"Model {ref.name!r}: its configuration describes {max(described, computed):,} parameters, but its files "
             f"hold {held:,}. Save or download the model again."
         )
-
-
-def check_counts(ref: ModelRef, folder: Path) -> list[int]:
-    """Return the size of every tensor; ModelError if config.json counts more layers than there are tensors."""
-    sizes = _tensor_sizes(folder)
-    for name, value in _integers(read_model_json(folder / "config.json")):
-        if COUNTS.fullmatch(name) and value > max(len(sizes), FEW):
-            raise ModelError(
-                f"Model {ref.name!r}: its config.json has {name} {value:,}, but its files hold only {len(sizes):,} "
-                "tensors. Save or download the model again."
-            )
-    return sizes
 
 
 def _integers(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
@@ -255,6 +274,7 @@ def _make_folder(ref: ModelRef, folder: Path, file: Path | None) -> Path:
     if file is None:
         return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
     try:
+        _check_gguf(ref, file)
         with without_progress_bars():
             dequantise(file, folder)
     except (*LOAD_ERRORS, struct.error) as error:

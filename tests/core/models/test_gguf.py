@@ -81,3 +81,27 @@ def test_dequantised_weights_are_named_as_such():
     assert "4 bits" in str(describe_weights("smollm2"))
     assert "GGUF" in str(describe_weights("/models/x.gguf"))
     assert describe_weights("embedded") is describe_weights("Qwen/Qwen2.5-0.5B") is None
+
+
+@pytest.mark.parametrize(
+    ("blocks", "width", "sentence"),
+    [(10**6, 32, "has llama.block_count 1,000,000"), (2, 2**30, "but its files hold 9,600")],
+)
+def test_a_file_that_describes_a_far_larger_model_is_refused_before_it_is_built(tmp_path, blocks, width, sentence):
+    writer = pytest.importorskip("gguf").GGUFWriter(str(tmp_path / "model.gguf"), "llama")
+    writer.add_block_count(blocks)
+    writer.add_embedding_length(width)
+    for add, value in (
+        (writer.add_context_length, 64),
+        (writer.add_feed_forward_length, 64),
+        (writer.add_head_count, 4),
+    ):
+        add(value)
+    writer.add_tensor("token_embd.weight", np.zeros((300, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    ref = resolve_model(str(tmp_path / "model.gguf"), models=tmp_path / "models")
+    with pytest.raises(ModelError, match=sentence):
+        loading.fetch_model(ref)
