@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from core.cli import arguments, commands, reports, storage
 from core.cli.arguments import Facts
-from core.cli.terminal import format_facts
+from core.cli.terminal import format_facts, one_line
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
 from core.measurement import recipe_inputs
 from core.methods import METHODS
@@ -149,7 +149,7 @@ def _run(
         cancelled = isinstance(error, Cancelled)
         with suppress(WorkspaceError):  # the disk of the job is full: the sentence below is in its log
             _end(report, "cancelled" if cancelled else "failed", str(error))
-        echo(str(error), err=True)
+        echo(one_line(str(error)), err=True)
         raise Exit(130 if cancelled else 2) from error
 
 

@@ -31,6 +31,11 @@ def _grid(facts: Mapping[str, Any]) -> Table:
     return grid
 
 
+def one_line(text: str) -> str:
+    """Return a text on one line, without characters that a terminal obeys."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _render(value: Any) -> str | Table:
     if isinstance(value, Mapping) and any(map(_is_table, value.values())):
         return _grid(value)
@@ -57,7 +62,12 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_text(v)}" for k, v in value.items()) or "none"
     if isinstance(value, bool | str):
-        return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else _shown(value)
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _shown(text: str) -> str:
+    """Return a text without characters that a terminal obeys; a pool may hold any."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
