@@ -117,9 +117,9 @@ class PoolStages(Stages):
     @cached_property
     def device(self) -> str:
         """The device of the model; one name for each card, as jobs lock a device by name."""
-        from core.models.loading import pick_device
+        from core.models.loading import check_device
 
-        device = pick_device() if self.reading.device == "auto" else self.reading.device
+        device = check_device(self.reading.device)
         return "cuda:0" if device == "cuda" else device
 
     @cached_property

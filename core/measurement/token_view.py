@@ -10,7 +10,7 @@ from core.measurement.run_data import token_parts, trained_state
 from core.measurement.runs import Run
 from core.measurement.stages import Tokens
 from core.measurement.token_files import BASE, CALIBRATED, TokenView, read_view, token_file, write_view
-from core.models.loading import check_head, load_model, pick_device
+from core.models.loading import check_device, check_head, load_model
 from core.models.reference import resolve_model
 from core.models.row_tokens import read_row
 from core.progress import Reporter
@@ -45,7 +45,7 @@ def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stage
         of = "the calibrated model" if state else "the base model"
         parts = token_parts(stages.workspace, run)
         batch = Tokens(parts, sum(map(len, parts.plan))).batch(np.array(rows, np.int64))
-        place = pick_device() if device == "auto" else device
+        place = check_device(device)
         # An accelerator may have no memory for a second model, so jobs take turns; a CPU has.
         with nullcontext() if place == "cpu" else stages.on_device(place):
             ref = resolve_model(run.reading["model"], run.model["revision"], models=stages.workspace.models)

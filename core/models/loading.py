@@ -299,7 +299,7 @@ def check_device(device: str) -> str:
     """Return the device, for "auto" the one that `pick_device` returns; ModelError if it cannot be used."""
     device = pick_device() if device == "auto" else device
     try:
-        torch.empty(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"Device {device!r} cannot be used here ({first_line(error)}). Choose 'cpu' or 'auto'."
