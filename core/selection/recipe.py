@@ -5,6 +5,7 @@ threshold meet; the app, the command line and `replay` all use it.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -225,8 +226,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc]
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        repeated = next((key for key in keys if keys.count(key) > 1), None)
-        if repeated is not None:
+        repeated, times = next(iter(Counter(keys).most_common(1)), (None, 0))
+        if times > 1:
             raise yaml.constructor.ConstructorError(None, None, f"'{repeated}' is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
@@ -243,7 +244,9 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f"{path}: {error.strerror or error}.") from error
     except RecursionError as error:
         raise RecipeError(f"{path} holds too many lists in lists to be a recipe.") from error
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # of values with wrong tags
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # PyYAML lets them through
+        raise RecipeError(f"{path} is not a YAML file: it is no UTF-8, or a value does not fit its type.") from error
+    except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{path} holds no recipe: it must be a mapping with pool, method, budget.")

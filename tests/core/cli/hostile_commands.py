@@ -128,58 +128,94 @@ FIELDS = [
     *('{"schema": "messages", "turns": "instruction"}', '{"schema": "alpaca", "prompt": ["instruction"], "task": {}}'),
     *('{"schema": "alpaca", "prompt": "instruction", "response": "output"}', '{"a": 1}', '{"prompt": null}'),
 ]
-SETTINGS = [
-    *("gamma", "=", "gamma=", "gamma=x", "gamma=nan", "gamma=1e999", "seed=1", "name=longest", "a.b=1", "longest.x=1"),
-    *(
-        "members=[]",
-        "members=5",
-        'members=["combined","longest"]',
-        f"members={NESTED}",
-        'members=[{"name":"longest","params":5}]',
-    ),
-    *(
-        'members=["longest","random"]',
-        "weights=1,nan",
-        "rule=x",
-        "field=",
-        "field=id",
-        "field=a.b.c",
-        "per=task",
-        "per=nothing",
-    ),
-    *(
-        "source=server",
-        "base_url=http://127.0.0.1:1/v1",
-        "base_url=x",
-        "served_model=m",
-        "source=file",
-        "answers_file=/dev/zero",
-    ),
-    *(
-        "answers_file=pool.jsonl",
-        "answers_file=folder",
-        "answers_file=" + "a" * 5000,
-        "targets=",
-        "targets=x=pool.jsonl",
-    ),
-    *(
-        "targets=" + "a" * 5000,
-        "targets=/dev/zero",
-        "targets=folder",
+SETTINGS = {
+    "lowest_nll": ["gamma", "=", "gamma=", "seed=1", "a.b=1", "longest.x=1"],
+    "entropy_shift": [
+        *(
+            "gamma=x",
+            "gamma=nan",
+            "gamma=1e999",
+            "rounds=2",
+            "epochs=0",
+            "batch_size=0",
+            "learning_rate=1e30",
+            "per=task",
+        ),
+        *("per=nothing", "per=a.b.c", "beta=-1", "lora_rank=999999", "gamma= 0.5 ", "learning_rate=0"),
+    ],
+    "activation_coverage": ["share=1", "share=0", "tokens=x", "clusters=999999", "share=1e-300"],
+    "task_confidence": [
+        "tasks=derived",
+        "tasks=x",
+        "derived_tasks=9999",
         "embeddings=folder",
         "embeddings=a--b",
-        "batch_size=0",
-    ),
-    *(
-        "max_new_tokens=99999999999999999999",
-        "temperature=-1",
-        "bins=1e3",
-        "quota=x",
-        "rounds=2",
-        "epochs=0",
-        "share=1",
-    ),
-]
+        "confidence=x",
+    ],
+    "combined": [
+        *(
+            "members=[]",
+            "members=5",
+            'members=["combined","longest"]',
+            f"members={NESTED}",
+            'members=["longest","random"]',
+        ),
+        *(
+            'members=[{"name":"longest","params":5}]',
+            "weights=1,nan",
+            "weights=1e999,1",
+            "rule=x",
+            "keep=2",
+            "members={}",
+        ),
+        *(
+            'members=[{"name":["x"]}]',
+            'members=["longest","longest"]',
+            'members=[{"name":"imported","params":{"field":1}}]',
+        ),
+    ],
+    "imported": ["field=", "field=id", "field=a.b.c", "field=" + "x" * 5000, "field=.", "pick=x"],
+    "answer_divergence": [
+        *(
+            "source=server",
+            "base_url=http://127.0.0.1:1/v1",
+            "base_url=x",
+            "served_model=m",
+            "source=file",
+            "answers=2",
+        ),
+        *("answers_file=/dev/zero", "answers_file=pool.jsonl", "answers_file=folder", "answers_file=" + "a" * 5000),
+        *(
+            "max_new_tokens=99999999999999999999",
+            "temperature=-1",
+            "bins=1e3",
+            "quota=x",
+            "embeddings=folder",
+            "top_p=0",
+        ),
+    ],
+    "preference_influence": [
+        *(
+            "targets=",
+            "targets=x=pool.jsonl",
+            "targets=" + "a" * 5000,
+            "targets=/dev/zero",
+            "targets=folder",
+            "pairs=0",
+        ),
+        *("targets=a=demo;a=demo", "targets===", "subtask=x", "target=x", "targets=binary", "targets=empty"),
+    ],
+}
+OFTEN = {"run": 4, "replay": 4, "select": 4, "measure": 2, "demo": 0.3, "estimate": 0.5}
+SELDOM = {
+    "job": 0.2,
+    "revision": 0.3,
+    "name": 0.3,
+    "split": 0.3,
+    "pool_revision": 0.3,
+    "no_header": 0.2,
+    "workspace": 0.3,
+}
 BUDGETS = [
     "5",
     "50%",
@@ -370,12 +406,14 @@ def _become(words: list[str], place: Path, out: int, err: int) -> None:
 def command_line(rng: random.Random, place: Path, workspace: Path) -> list[str]:
     """Return the words of a command line: a plausible one, of which one to three values are hostile."""
     commands: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    name = rng.choice(sorted(commands))
+    name = rng.choices(sorted(commands), [OFTEN.get(c, 1.0) for c in sorted(commands)])[0]
     params = [p for p in commands[name].params if p.name != "help"]
-    hostile = {p.name for p in rng.sample(params, min(len(params), rng.choice((1, 1, 1, 2, 3))))}
+    order = sorted(params, key=lambda p: rng.random() ** (1 / SELDOM.get(p.name, 1.0)), reverse=True)
+    hostile = {p.name for p in order[: rng.choice((1, 1, 1, 2, 3))]}
+    usual = USUAL | _usual_method(rng)
     words = [name]
     for p in params:
-        given = list(_values(rng, name, p, place, workspace, hostile=p.name in hostile))
+        given = list(_values(rng, name, p, place, workspace, usual, hostile=p.name in hostile))
         if p.param_type_name == "argument":
             words[1:1] = given  # arguments first, in their order: there is one
         elif getattr(p, "is_flag", False):
@@ -387,7 +425,9 @@ def command_line(rng: random.Random, place: Path, workspace: Path) -> list[str]:
     return words
 
 
-def _values(rng: random.Random, command: str, p: Any, place: Path, workspace: Path, *, hostile: bool) -> Iterator[str]:
+def _values(
+    rng: random.Random, command: str, p: Any, place: Path, workspace: Path, usual: Any, *, hostile: bool
+) -> Iterator[str]:
     """Yield the values of one parameter: none to leave it out."""
     if p.name == "workspace":
         yield rng.choice(WORKSPACES) if hostile else str(workspace)
@@ -396,12 +436,12 @@ def _values(rng: random.Random, command: str, p: Any, place: Path, workspace: Pa
     elif p.name in ("recipe", "manifest") and rng.random() < 0.9:
         yield _plan_file(rng, p.name, place, hostile=hostile)
     elif getattr(p, "is_flag", False):
-        yield from [""] * (rng.random() < 0.3)
+        yield from [""] * hostile
     elif hostile:
         for _ in range(rng.choice((1, 1, 2)) if p.multiple else 1):
             yield rng.choice(_specific(p.name) if rng.random() < 0.6 else ODD)
     else:
-        yield from USUAL.get(p.name, ())
+        yield from usual.get(p.name, ())
 
 
 WORKSPACES = ("", "pool.jsonl", "/proc/x", "pool.jsonl/x", "a" * 300, "\udcff")
@@ -415,12 +455,20 @@ USUAL = {
 }
 
 
+def _usual_method(rng: random.Random) -> dict[str, list[str]]:
+    """Return the options of a method with hostile settings, now and then; else none."""
+    if rng.random() < 0.7:
+        return {}
+    method = rng.choice(sorted(SETTINGS))
+    return {"method": [method], "set_": rng.sample(SETTINGS[method], min(len(SETTINGS[method]), rng.choice((1, 1, 2))))}
+
+
 def _specific(name: str) -> list[str]:
     """Return values made for one parameter, which pass its first checks."""
     tables = {
         "filters": FILTERS,
         "fields": FIELDS,
-        "set_": SETTINGS,
+        "set_": [setting for own in SETTINGS.values() for setting in own],
         "budget": BUDGETS,
         "held_out": [*BUDGETS, "5%", "0.1"],
     }

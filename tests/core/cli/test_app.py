@@ -1,0 +1,105 @@
+"""What the command line says when it cannot do as asked: one sentence, exit code 2, and nothing else on stderr."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from core.__main__ import app
+
+RECIPE = {"pool": {"source": "pool.jsonl"}, "method": {"name": "longest"}}
+BOMB = "a: &a [x, x]\n" + "".join(
+    f"{k}: &{k} [{', '.join(['*' + p] * 9)}]\n" for p, k in zip("abcdefghi", "bcdefghij", strict=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"instruction": f"Question {k}?", "output": "Answer."} for k in range(4)]
+    Path("pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def refused(*words: str) -> str:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit), result.exception
+    assert result.stdout == "" and result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize("option", ["--filter", "--task", "--method", "--model", "--workspace", "--out"])
+def test_bytes_that_are_no_text_are_refused(option):
+    assert "holds bytes that are no UTF-8" in refused("select", "pool.jsonl", option, "x\udcff")
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", ".", "", "a" * 5000])
+def test_a_folder_that_holds_no_job_is_refused(folder):
+    said = refused("inspect", "pool.jsonl", "--job", folder) if folder else ""
+    assert not folder or "holds no job" in said or "too long" in said
+    assert not Path("progress.json").exists()
+
+
+@pytest.mark.parametrize("model", ["a" * 5000, "a/" * 2500, "~nobody-here/x", "a--b/c", "", "a b"])
+def test_a_model_name_that_can_be_none_is_refused(model):
+    said = refused("measure", "pool.jsonl", "--method", "lowest_nll", "--model", model)
+    assert "no such folder" in said and len(said) < 300
+
+
+@pytest.mark.parametrize("device", ["", "--", "meta", "cuda:-1", "CPU", "/etc"])
+def test_a_device_that_is_none_is_refused(device):
+    said = refused("measure", "pool.jsonl", "--method", "lowest_nll", "--device", device)
+    assert f"Device '{device}' cannot be used here" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("pool: " + "[" * 3000 + "]" * 3000, "too many lists in lists"),
+        (BOMB, "more than a recipe may"),
+        ("&a [*a]", "must be a mapping"),
+        ("pool: &a {source: *a}", "more than a recipe may"),
+        ("pool: !!int ''", "a value does not fit its type"),
+        ("pool: 2026-99-99", "a value does not fit its type"),
+        ("pool: !!python/object/apply:os.system [id]", "is not a YAML file"),
+        (yaml.safe_dump(RECIPE | {"seed": 2**64}), "a whole number of more than 63 bits"),
+        (yaml.safe_dump(RECIPE | {"threshold": float("nan")}), "threshold: Input should be a finite number"),
+        (yaml.safe_dump(RECIPE) + 'budget: "\\ud800"', "holds half a character"),
+    ],
+)
+def test_a_recipe_that_is_none_is_refused(text, sentence):
+    Path("odd.yaml").write_text(text)
+    assert sentence in refused("run", "odd.yaml")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "../x.jsonl", "a/b.jsonl", "a\0b"])
+@pytest.mark.parametrize("field", ["file", "rejected"])
+def test_a_manifest_whose_file_is_no_plain_name_is_refused(field, name):
+    runner = CliRunner()
+    assert runner.invoke(app, ["measure", "pool.jsonl", "--method", "longest"]).exit_code == 0
+    assert runner.invoke(app, ["select", "pool.jsonl", "--method", "longest", "--budget", "2"]).exit_code == 0
+    data = json.loads(Path("chosen.manifest.json").read_text())
+    data["output"][field] = name
+    Path("odd.manifest.json").write_text(json.dumps(data))
+    before = sorted(Path().rglob("*"))
+    assert "the name of a file, without a folder" in refused("replay", "odd.manifest.json")
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_file_of_another_process_is_blamed_for_its_own_error():
+    assert refused("inspect", "/proc/self/mem").startswith("/proc/self/mem: cannot be read")
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    said = refused("inspect", "\x1b[31mred\nline")
+    assert "\x1b" not in said and "[31mred line" in said
+
+
+def test_a_seed_has_63_bits():
+    assert CliRunner().invoke(app, ["measure", "pool.jsonl", "--method", "random", "--seed", str(2**63)]).exit_code == 2
+    assert (
+        CliRunner().invoke(app, ["measure", "pool.jsonl", "--method", "random", "--seed", str(2**63 - 1)]).exit_code
+        == 0
+    )
