@@ -5,6 +5,7 @@ Every failure to read is a PoolError that names the file.
 
 import gzip
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,12 +25,14 @@ class ByteStream:
         self.name = path.name
         self.line = 0  # blank lines dropped by `skip_blank`
         self._ahead, self._at = b"", 0  # bytes read ahead, and how many of them are consumed
-        try:
-            self.total = path.stat().st_size
-            self._file: BinaryIO = path.open("rb")
-        except OSError as error:
-            raise PoolError(f"{path}: cannot be read ({error.strerror}).") from error
-        self.gzip = self._file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
+        with ExitStack() as opened:  # closes the file if its first bytes cannot be read
+            try:
+                self.total = path.stat().st_size
+                self._file: BinaryIO = opened.enter_context(path.open("rb"))
+                self.gzip = self._file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
+            except OSError as error:
+                raise PoolError(f"{path}: cannot be read ({error.strerror}).") from error
+            opened.pop_all()
         self._bytes: Any = gzip.GzipFile(fileobj=self._file) if self.gzip else self._file
         self._unpacked, self._room = 0, room
 
