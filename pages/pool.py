@@ -10,8 +10,7 @@ pool = state.need_pool()
 title, ways = st.columns([3, 2], vertical_alignment="bottom")
 title.title(escape_markdown(show.pool_name(pool.name, pool.source)), anchor=False)
 with ways.container(horizontal=True, horizontal_alignment="right"):
-    with st.popover("Open another pool", icon=":material/folder_open:", key="open.panel"):
-        opening.panel()
+    opening.popover()
     if st.button("Score it", icon=":material/speed:", type="primary", key="to.score"):
         st.switch_page(show.PAGES["score"]["page"])
 

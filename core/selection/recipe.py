@@ -212,7 +212,8 @@ def parse_pool_part(data: Mapping[str, Any]) -> PoolPart:
     try:
         return PoolPart.model_validate(dict(data))
     except ValidationError as error:
-        raise RecipeError(f"The pool's {describe_invalid(error, 'description')}.") from error
+        invalid = describe_invalid(error, "description")
+        raise RecipeError(f"The pool's {invalid}. `inspect --json` shows the fields of a pool.") from error
 
 
 def describe_invalid(error: ValidationError, whole: str) -> str:

@@ -24,11 +24,21 @@ WAYS = {
 }
 UPLOADS = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz")
 MAX_RECENT = 8  # recent pools shown
+PANEL, CLOSING = "open.panel", "open.closing"  # keys of the popover, and of whether it is to close
 PATIENCE_S = 2.0  # before the progress of reading a pool is shown
 POLL_S = 1.0
 
 
-def panel() -> None:
+def popover() -> None:
+    """Draw the button behind which another pool is opened; it closes when one is."""
+    if state.session_value(CLOSING):
+        state.set_widget(CLOSING, False)
+        state.set_widget(PANEL, False, force=True)
+    with st.popover("Open another pool", icon=":material/folder_open:", key=PANEL, on_change="rerun"):
+        _panel()
+
+
+def _panel() -> None:
     """Draw the choice of ways, and the one chosen."""
     way = st.segmented_control(
         "Open from", list(WAYS), format_func=WAYS.get, default="recent", key="open.way", label_visibility="collapsed"
@@ -47,6 +57,7 @@ def open_source(source: str, **options: Any) -> None:
         with st.spinner("Reading the pool"):
             job = imports.wait(job, PATIENCE_S)
         if job.live or job.state == "done":
+            state.set_widget(CLOSING, True)
             st.rerun()
         imports.forget()
         show.error(job.message)
@@ -83,6 +94,7 @@ def _progress(job_id: str) -> None:
 
 def _open(fingerprint: str) -> NoReturn:
     state.open_pool(fingerprint)
+    state.set_widget(CLOSING, True)
     st.rerun()
 
 
@@ -103,6 +115,7 @@ def _recent_list() -> None:
 def _open_again(fingerprint: str) -> None:
     with state.failures_as_notices():
         state.open_pool(fingerprint)
+        state.set_widget(CLOSING, True)
 
 
 def _format_time(moment: str | None) -> str:

@@ -1,0 +1,62 @@
+"""Opening a pool in a real browser: the job reads it, the page answers, the server's memory stays as it is."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_journey import wait_until_idle
+
+MB = 10**6
+GOOD = json.dumps({"instruction": "Add 1 and 2", "output": "3"}).encode()
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+expect.set_options(timeout=60_000)
+
+
+def write_giant(path: Path, size: int) -> None:
+    """Write a gzip file of two rows around one of `size` MB."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(GOOD + b'\n{"instruction": "Repeat", "output": "')
+        for _ in range(size):
+            file.write(b"x" * MB)
+        file.write(b'"}\n' + GOOD)
+
+
+def open_path(page: Page, path: Path) -> None:
+    box = page.get_by_role("textbox", name="Path or hub id")
+    if not box.is_visible():
+        page.get_by_role("button", name="Open another pool").click()
+        page.get_by_text("Path or hub id").first.click()
+    box.fill(str(path))
+    page.get_by_role("button", name="Open", exact=True).last.click()
+
+
+def test_a_giant_row_is_read_beside_the_server(page, serve, tmp_path):
+    write_giant(tmp_path / "giant.jsonl.gz", 700)
+    (tmp_path / "small.jsonl").write_bytes(GOOD)
+    with serve(tmp_path / "workspace", WINNOW_DATA_ROOTS=str(tmp_path)) as (address, server):
+        memory = psutil.Process(server.pid).memory_info
+        page.goto(address)
+        expect(page.get_by_text("Demo pool").first).to_be_visible()
+        wait_until_idle(page)
+        before = memory().rss
+        open_path(page, tmp_path / "giant.jsonl.gz")
+        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+        expect(page.locator("h1")).to_have_text("Demo pool")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+        open_path(page, tmp_path / "giant.jsonl.gz")
+        peak = 0
+        while not re.match("giant", page.locator("h1").inner_text()):
+            peak = max(peak, memory().rss)
+            page.wait_for_timeout(100)
+        expect(page.get_by_text("700 MB in line 2").first).to_be_visible()
+        assert peak - before < 150 * MB
+        wait_until_idle(page)
+        open_path(page, tmp_path / "small.jsonl")
+        expect(page.locator("h1")).to_have_text("small.jsonl")
