@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,6 @@ class Item:
     files: int = 0
     used: float = 0.0  # seconds since 1970: when a file of it was last read or written, as the file system records it
     pool: str = ""  # fingerprint of the pool it belongs to; "" = unknown
-    source: str = ""  # of a pool
     needs: frozenset[str] = field(default_factory=frozenset)  # keys of stages and models that it was made from
 
 
@@ -79,28 +77,23 @@ class Inventory:
         """Return the size of the whole workspace."""
         return self.other_bytes + sum(item.bytes for item in self.items)
 
-    @cached_property
-    def pool_names(self) -> Mapping[str, str]:
-        """Return the display name of each pool by fingerprint."""
-        return {item.pool: item.name for item in self.items if item.kind == "pools"}
-
     def of_kind(self, kind: str) -> list[Item]:
         """Return the items of one kind."""
         return [item for item in self.items if item.kind == kind]
 
     def dependents(self, items: Sequence[Item]) -> list[Item]:
         """Return the runs that were made from these stages and models, or are on these pools, and are not of them."""
-        made = [item for item in items if item.kind in ("stages", "models")]
+        picked = set(items)
+        made = {item for item in picked if item.kind in ("stages", "models")}
         keys = {item.key for item in made}
-        pools = {item.pool for item in items if item.kind == "pools"}
-        pools -= {item.pool for item in self.of_kind("pools") if item not in items}  # imported twice: one is left
-        used = pools | {item.pool for item in made}
-        return [
-            run
-            for run in self.of_kind("runs")
-            if run not in items
-            and (run.needs & keys or run.pool in pools or (ANY_STAGE in run.needs and run.pool in used))
-        ]
+        pools = {item.pool for item in picked if item.kind == "pools"}
+        pools -= {item.pool for item in self.of_kind("pools") if item not in picked}  # imported twice: one is left
+        unnamed = {item.pool for item in made}
+
+        def depends(run: Item) -> bool:
+            return bool(run.needs & keys) or run.pool in pools or (ANY_STAGE in run.needs and run.pool in unnamed)
+
+        return [run for run in self.of_kind("runs") if run not in picked and depends(run)]
 
     def find(self, kind: str, keys: Sequence[str]) -> list[Item]:
         """Return items by kind and key, or the beginning of one; "all" is every item of the kind.
@@ -199,7 +192,7 @@ def _describe_pool(item: Item, about: dict[str, Any]) -> Item:
     rows = about.get("rows")
     counted = f", {rows:,} rows" if isinstance(rows, int) else ""
     name = f"{_text(about.get('name'))}{counted}" if about else "damaged or unfinished pool"
-    return replace(item, name=name, pool=_text(about.get("fingerprint")), source=_text(about.get("source")))
+    return replace(item, name=name, pool=_text(about.get("fingerprint")))
 
 
 def _describe_run(item: Item, about: dict[str, Any]) -> Item:

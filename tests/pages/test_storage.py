@@ -30,10 +30,6 @@ def tick(at, workspace, kind, *places):
     return at
 
 
-def test_every_kind_has_a_word():
-    assert list(storage.WORDS) == list(KINDS)
-
-
 def test_nothing_is_read_while_it_is_closed(run, app, monkeypatch):
     monkeypatch.setattr(storage, "take_inventory", lambda _: pytest.fail("read"))
     assert not app("pool").exception

@@ -11,25 +11,13 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.workspace.deletion import delete_items, explain_deletion, find_used
-from core.workspace.inventory import Inventory, Item, format_size, take_inventory
+from core.workspace.inventory import KINDS, Inventory, Item, format_size, take_inventory
 from pages.ui.data import cached
 from pages.ui.shell import show, state, visitors
 from pages.ui.words import escape_markdown
 
 MAX_LISTED = 1000  # items of a kind, the largest first
 HEIGHT = 320  # pixels of the table
-WORDS = {
-    "pools": "Pools",
-    "runs": "Runs",
-    "stages": "Stages",
-    "maps": "Maps",
-    "models": "Models",
-    "selections": "Selections",
-    "uploads": "Uploads",
-    "exports": "Exports",
-    "jobs": "Jobs",
-    "leftovers": "Leftovers",
-}
 
 
 def may_delete() -> bool:
@@ -56,12 +44,11 @@ def panel() -> None:
 
 def _listing(inventory: Inventory) -> None:
     """Draw the items of one kind, and what deleting the ticked ones means."""
-    kinds = {kind: label for kind, label in WORDS.items() if inventory.of_kind(kind)}
-    if not kinds:
+    sizes = {kind: format_size(sum(i.bytes for i in held)) for kind in KINDS if (held := inventory.of_kind(kind))}
+    if not sizes:
         st.caption("Nothing is stored yet.")
         return
-    sizes = {kind: format_size(sum(item.bytes for item in inventory.of_kind(kind))) for kind in kinds}
-    labels = {kind: f"{label} · {sizes[kind]}" for kind, label in kinds.items()}
+    labels = {kind: f"{kind.capitalize()} · {size}" for kind, size in sizes.items()}
     kind = show.choose("Kind", labels, "storage.kind", label_visibility="collapsed")
     items = inventory.of_kind(kind)[:MAX_LISTED]
     picked = _pick(items, kind)
@@ -85,7 +72,7 @@ def _pick(items: Sequence[Item], kind: str) -> list[Item]:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"storage.{kind}.{len(items)}",  # after a deletion nothing is ticked
-        alt=f"{WORDS[kind]} in the workspace",
+        alt=f"{kind.capitalize()} in the workspace",
         column_config={
             "what": st.column_config.TextColumn("What", width="large"),
             "size": st.column_config.NumberColumn("Size", format="bytes", width="small"),

@@ -12,7 +12,7 @@ from core.workspace.deletion import explain_deletion
 from core.workspace.files import write_json
 from core.workspace.inventory import KINDS, format_size, take_inventory
 
-POOL, OTHER = "a" * 32, "b" * 32
+POOL = "a" * 32
 TOKENS, BASE, MAP, STATE, RUN, OLD = (f"{n:016x}" for n in (1, 2, 3, 4, 5, 6))
 
 
