@@ -29,7 +29,7 @@ LABELS = {
     "template": "Prompt template",
     "answers": "Response",
     "max_length": "Longest row, in tokens",
-    "prompt_share": "Prompt keeps at least",
+    "prompt_share": "Prompt share",
     "dtype": "Arithmetic",
 }
 WORDS = {
@@ -190,7 +190,7 @@ def _number_steps(about: Mapping[str, Any], default: Any) -> dict[str, Any]:
 def reading() -> None:
     """Draw how the model reads a row, and the seed of every random choice."""
     now, hints = state.settings().reading, get_type_hints(Reading)
-    with st.grid(COLUMNS + 2, min_column_width=130):
+    with st.grid(COLUMNS + 2, min_column_width=130, vertical_alignment="bottom"):
         for name in ("template", "answers", "dtype"):
             _reading_choice(name, get_args(hints[name]), getattr(now, name))
         st.number_input(
