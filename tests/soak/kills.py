@@ -78,9 +78,11 @@ def trial(context: Context, seed: str) -> tuple[dict[str, int], str | None]:
 
 
 def age(folder: Path) -> None:
-    """Make what the kills left over look old."""
+    """Make what the kills left over look old, and the last sweep too."""
     old = time.time() - OLD_S
-    for path in leftovers(folder):
+    left = leftovers(folder)
+    inner = [path for top in left for path in top.rglob("*")]
+    for path in (*inner, *left, *(folder / "workspace/locks").glob("swept")):
         os.utime(path, (old, old))
 
 
@@ -88,7 +90,7 @@ def compare(expected: Undisturbed, folder: Path) -> str | None:
     """Return what differs from the undisturbed end; None if nothing does."""
     actual = state(folder)
     different = [name for name in differences(expected.state, actual) if name not in expected.varies]
-    left = [path for path in leftovers(folder / "workspace") if path.stat().st_mtime < time.time() - OLD_S / 2]
+    left = [path for path in leftovers(folder) if path.stat().st_mtime < time.time() - OLD_S / 2]
     if left:
         return f"{len(left)} leftovers are not swept, {left[0].relative_to(folder)} first"
     return f"{len(different)} values differ, {different[0]} first" if different else None
