@@ -24,7 +24,6 @@ MAX_PAIR_CHARS = 1 << 28  # of pairs in memory
 MAX_SET_ASIDE = 10_000  # stored for display; all are counted
 MAX_REASONS = 50  # counted apart; a reason may quote its row, so their number has no bound
 OTHER_REASONS = "other reasons"
-PEEK_BLOCKS = 8  # searched for a first row
 
 PairRecord = tuple[str, str, str, str | None, int]  # prompt as JSON, chosen, rejected, sub-task, line
 
@@ -35,7 +34,7 @@ class PairSource:
     def __init__(self, source: Source, subtask: str | None) -> None:
         self.name = source.name
         self._source, self._subtask = source, subtask
-        self._first, sample = peek_objects(source, PEEK_BLOCKS)
+        self._first, sample = peek_objects(source)
         if not sample:
             raise PoolError(
                 f"{source.name}: it does not begin with rows that are JSON objects, so it holds no pairs of answers."

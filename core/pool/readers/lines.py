@@ -54,7 +54,7 @@ class RowCollector:
 
 
 def iter_lines(stream: ByteStream, size: int = BLOCK) -> Iterator[list[bytes | LongRow]]:
-    """Yield the lines of a stream in blocks of about `size` bytes, without their ends.
+    """Yield the lines that end in each block of about `size` bytes, without their ends.
 
     Lines end at \\n alone: U+2028 and U+0085 occur inside the strings of real pools.
     """
@@ -66,5 +66,7 @@ def iter_lines(stream: ByteStream, size: int = BLOCK) -> Iterator[list[bytes | L
             *complete, rest = others
             yield [row.take(), *complete]
             row.add(rest)
+        else:
+            yield []  # for progress within a long line
     if row.size:
         yield [row.take()]

@@ -72,14 +72,14 @@ def read_object(raw: bytes | UnreadableRow) -> dict[str, Any]:
     return value
 
 
-def peek_objects(source: Source, n: int | None = None) -> tuple[list[Block], list[dict[str, Any]]]:
+def peek_objects(source: Source) -> tuple[list[Block], list[dict[str, Any]]]:
     """Read blocks up to the first that holds an object; return them and the objects at its beginning.
 
-    No objects: there are none in the first `n` blocks or MAX_PEEKED_BYTES.
+    No objects: there are none in the first MAX_PEEKED_BYTES.
     """
     blocks: list[Block] = []
     size = 0
-    for block in islice(source.blocks, n):
+    for block in source.blocks:
         blocks.append(block)
         if sample := list(islice(_objects(block[0]), SAMPLE_ROWS)):
             return blocks, sample
