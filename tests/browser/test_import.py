@@ -28,12 +28,14 @@ def write_giant(path: Path, size: int) -> None:
 
 
 def open_path(page: Page, path: Path) -> None:
+    wait_until_idle(page)
     box = page.get_by_role("textbox", name="Path or hub id")
+    page.get_by_role("button", name="Open another pool").click()
+    wait_until_idle(page)
     if not box.is_visible():
-        page.get_by_role("button", name="Open another pool").click()
         page.get_by_text("Path or hub id").first.click()
     box.fill(str(path))
-    page.get_by_role("button", name="Open", exact=True).last.click()
+    page.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Open", exact=True).click()
 
 
 def test_a_giant_row_is_read_beside_the_server(page, serve, tmp_path):
