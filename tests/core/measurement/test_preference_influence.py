@@ -246,8 +246,8 @@ def test_rows_with_the_prompt_of_a_pair_are_counted(pool_file, workspace, readin
 def test_a_set_without_a_usable_pair_is_refused(pool_file, workspace, reading, tmp_path):
     file = tmp_path / "same.jsonl"
     file.write_text(json.dumps({"prompt": "p", "chosen": "x " * 400 + "a", "rejected": "x " * 400 + "b"}) + "\n")
-    with pytest.raises(MethodError, match="no pair has two different answers within 16 tokens"):
-        run_on(pool_file, workspace, Reading(model=reading.model, max_length=16), method_of(file))
+    with pytest.raises(MethodError, match="no pair has two different answers within 128 tokens"):
+        run_on(pool_file, workspace, reading, method_of(file))
     with pytest.raises(PoolError):
         run_on(pool_file, workspace, reading, method_of(tmp_path / "absent.jsonl"))
 

@@ -191,7 +191,7 @@ def test_a_recipe_with_a_combination_runs_and_replays_to_the_same_bytes(pool_fil
             {
                 "pool": {"source": str(pool_file)},
                 "method": {"name": "combined", "params": {"members": json.dumps(members), "rule": "rank average"}},
-                "reading": {"model": str(tiny_model_dir), "max_length": 64},
+                "reading": {"model": str(tiny_model_dir), "max_length": 128},
                 "seed": 3,
                 "budget": "20%",
                 "export": {"with_scores": True},
@@ -211,9 +211,9 @@ def test_a_recipe_with_a_combination_runs_and_replays_to_the_same_bytes(pool_fil
 
 
 def test_the_measurements_of_its_members_suffice(pool_file, tiny_model_dir, tmp_path, workspace):
-    model = ("--model", tiny_model_dir, "--max-length", 64, "--workspace", workspace.root)
+    model = ("--model", tiny_model_dir, "--max-length", 128, "--workspace", workspace.root)
     cli("measure", pool_file, "--method", "lowest_nll", *model)
-    pool, reading = load_pool(str(pool_file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=64)
+    pool, reading = load_pool(str(pool_file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=128)
     method = Combined('["longest", "lowest_nll"]')
     run = find_run(workspace, pool, method, reading, 0)
     assert [member.id for member in run.members] == [list_runs(workspace, pool.fingerprint)[0].id] * 2

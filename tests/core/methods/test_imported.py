@@ -67,7 +67,7 @@ def test_it_is_measured_without_a_model_pass_and_found_by_its_field(tmp_path, ti
     file = tmp_path / "pool.jsonl"
     rows = [{"instruction": f"q {i}", "output": "a", "deita_score": i} for i in range(9)]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pool, reading = load_pool(str(file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=64)
+    pool, reading = load_pool(str(file), workspace=workspace.root), Reading(str(tiny_model_dir), max_length=128)
     method = build_method("imported", {"field": "deita_score"})
     run = measure(pool, method, reading, workspace, report=SilentReporter())
     assert load_measured(run).columns["imported"].tolist() == list(range(9))
