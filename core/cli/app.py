@@ -3,6 +3,7 @@
 Exit codes: 0 done, 2 user error (one sentence on stderr), 130 cancelled.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -144,13 +145,24 @@ def _run(
             facts = work(Workspace(workspace), report)
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
+        _print(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
         with suppress(WorkspaceError):  # the disk of the job is full: the sentence below is in its log
             _end(report, "cancelled" if cancelled else "failed", str(error))
         echo(one_line(str(error)), err=True)
         raise Exit(130 if cancelled else 2) from error
+
+
+def _print(text: str) -> None:
+    """Write the result to stdout; WorkspaceError if that cannot take it, unless its reader has gone."""
+    try:
+        echo(text)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  what is left there would fail again at the end
+        raise WorkspaceError(f"The result cannot be written to standard output: {error.strerror}.") from error
 
 
 def _report_to_job(folder: Path) -> JobReporter:

@@ -7,7 +7,6 @@
 Each is a separate stage: another embedding or number of bins samples no answer again.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from core.models.generation.openai_client import ServedModel
 from core.models.generation.server import ServerSampler
 from core.progress import percent_callback
 from core.schema import Columns, FloatArray, IntArray, Pool, Progress
-from core.workspace.files import disk_errors, reading, write_array
+from core.workspace.files import disk_errors, file_digest, reading, write_array
 from core.workspace.parts import Parts, plan_blocks, plan_by_work
 from core.workspace.stages import as_column
 
@@ -204,8 +203,10 @@ def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Part
     if not method.answers_file:
         raise MethodError("Answers from a file need the file: answers_file.")
     path = Path(method.answers_file)
-    with disk_errors(path), path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with disk_errors(path):
+        if path.is_char_device():  # which may have no end
+            raise MethodError(f"{path} is a device. Give a file of answers.")
+    digest = file_digest(path)
     plan = plan_blocks(len(stages.pool), FILE_PART_ROWS)
     spec = {"kind": "answers", "pool": stages.pool.fingerprint, "file": digest, "answers": method.answers}
     with stages.timed("answers"), stages.open(spec, plan) as parts:

@@ -169,6 +169,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 def read_manifest(path: Path) -> Manifest:
     """Read and check a manifest; RecipeError with the field if the file is not one."""
     with disk_errors(path):
+        if path.is_char_device():  # which may have no end
+            raise RecipeError(f"{path} is a device. Give the .manifest.json of an export.")
         data = path.read_bytes()
     try:
         return Manifest.model_validate(orjson.loads(data))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,8 @@ class Filter:
         subject = f"The filter on '{self.column}'"
         if all(c is None for c in (self.low, self.high, self.values, self.contains, self.matches)):
             raise RecipeError(f"{subject} says nothing: give low, high, values, contains or matches.")
-        if any(c is not None and isnan(c) for c in (self.low, self.high)):
-            raise RecipeError(f"{subject} has a limit that is no number.")
+        if any(c is not None and not isfinite(c) for c in (self.low, self.high)):
+            raise RecipeError(f"{subject} has a limit that is no finite number. Leave it out, or write: is missing.")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise RecipeError(f"{subject} lets nothing pass: low {self.low:g} is above high {self.high:g}.")
         texts = (self.column, self.contains, self.matches, *(self.values or ()))

@@ -1,12 +1,16 @@
 """What the command line says when it cannot do as asked: one sentence, exit code 2, and nothing else on stderr."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
+import core
 from core.__main__ import app
 
 RECIPE = {"pool": {"source": "pool.jsonl"}, "method": {"name": "longest"}}
@@ -90,6 +94,27 @@ def test_a_manifest_whose_file_is_no_plain_name_is_refused(field, name):
 
 def test_a_file_of_another_process_is_blamed_for_its_own_error():
     assert refused("inspect", "/proc/self/mem").startswith("/proc/self/mem: cannot be read")
+
+
+def test_a_device_without_end_is_not_read():
+    assert "is a device" in refused("replay", "/dev/zero")
+    assert "larger than a recipe may be" in refused("run", "/dev/zero")
+    divergence = ["--method", "answer_divergence", "--set", "source=file", "--set", "answers_file=/dev/zero"]
+    assert "is a device" in refused("measure", "pool.jsonl", *divergence)
+
+
+def test_a_limit_that_a_manifest_could_not_hold_is_refused():
+    said = refused("select", "pool.jsonl", "--method", "longest", "--filter", "response_tokens<=inf")
+    assert "no finite number" in said
+
+
+def test_a_result_that_cannot_be_printed_is_one_sentence(place):
+    environment = os.environ | {"PYTHONPATH": str(Path(core.__file__).parent.parent)}
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        command = [sys.executable, "-m", "core", "inspect", "pool.jsonl"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr == "The result cannot be written to standard output: No space left on device.\n"
 
 
 def test_control_characters_do_not_reach_the_terminal():
