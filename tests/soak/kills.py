@@ -61,7 +61,7 @@ def trial(context: Context, seed: str) -> tuple[dict[str, int], str | None]:
     expected = context.undisturbed(name)
     folder = context.stage.reset(START.get(name, "measured"))
     outcomes = {"killed": 0, "done before the kill": 0}
-    points, left = [], expected.events
+    points, left = [], max(expected.events, 1)
     for _ in range(PER_TRIAL):
         at, after = (rng.randint(1, left), 0.0) if rng.random() < 0.75 else (0, rng.uniform(0.001, expected.seconds))
         points.append(f"event {at}" if at else f"{after:.2f} s")

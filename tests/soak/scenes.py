@@ -41,6 +41,7 @@ OTHERS = {
     "map": ["project", "pool.jsonl", *method("entropy_shift"), "--layout", "pca"],
     "tokens": ["tokens", "pool.jsonl", *method("entropy_shift"), "--number", "3", "--json"],
     "select filtered": FILTERED,
+    "delete runs": ["workspace", "delete", "runs", "all", "--yes"],
     "replay": ["replay", "made/chosen.manifest.json", "--pool", "pool.jsonl", "--out", "out/chosen.jsonl"],
     "run": ["run", "made/chosen.recipe.yaml", "--out", "out/chosen.jsonl"],
 }
