@@ -7,8 +7,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import wraps
 from inspect import Signature
@@ -145,7 +145,8 @@ def _run(
             facts = work(Workspace(workspace), report)
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-        _print(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
+        with _output_errors():  # rich writes to stdout while it formats
+            echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
         with suppress(WorkspaceError):  # the disk of the job is full: the sentence below is in its log
@@ -154,10 +155,11 @@ def _run(
         raise Exit(130 if cancelled else 2) from error
 
 
-def _print(text: str) -> None:
-    """Write the result to stdout; WorkspaceError if that cannot take it, unless its reader has gone."""
+@contextmanager
+def _output_errors() -> Iterator[None]:
+    """Turn an OSError of stdout into a WorkspaceError, unless its reader has gone."""
     try:
-        echo(text)
+        yield
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise

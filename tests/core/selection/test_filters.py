@@ -107,7 +107,7 @@ def test_a_filter_does_not_change_the_columns():
     [
         ({"column": "nll"}, "says nothing"),
         ({"column": "nll", "low": 2, "high": 1}, "low 2 is above high 1"),
-        ({"column": "nll", "low": NAN}, "no number"),
+        ({"column": "nll", "low": NAN}, "no finite number"),
         ({"column": "task", "matches": "("}, r"pattern '\(' cannot be used: missing \)"),
     ],
 )
