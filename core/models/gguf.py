@@ -1,28 +1,24 @@
 """GGUF files: their weights are dequantised once, into a folder that is loaded like any other model.
 
 The numbers are those of the quantised file, rounded to bfloat16: 2 bytes a parameter. The tokenizer and its chat
-template come from the file too. Reading the format is transformers' work, which needs the package `gguf`.
+template come from the file too. Reading the format is transformers' work.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from gguf import GGUFReader, GGUFValueType
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.quantization_config import GgufConfig
 
-from core.errors import ModelError
 from core.workspace.files import atomic_folder
 
 
 def read_header(file: Path) -> tuple[list[int], dict[str, int]]:
     """Return the number of elements of every tensor of a GGUF file, and its integer settings by name.
 
-    Raises ModelError if the package `gguf` is not installed, and what it raises for a file it cannot read.
+    Raises what the package `gguf` raises for a file it cannot read.
     """
-    _require_package(file)
-    from gguf import GGUFReader, GGUFValueType
-
     reader = GGUFReader(file)
     no_numbers = (GGUFValueType.STRING, GGUFValueType.ARRAY, GGUFValueType.BOOL)
     settings = {
@@ -31,17 +27,11 @@ def read_header(file: Path) -> tuple[list[int], dict[str, int]]:
     return [int(t.n_elements) for t in reader.tensors], {name: int(value) for name, value in settings.items()}
 
 
-def _require_package(file: Path) -> None:
-    if find_spec("gguf") is None:
-        raise ModelError(f"{file.name}: GGUF files are read with the package gguf. Install it: pip install gguf.")
-
-
 def dequantise(file: Path, folder: Path) -> None:
     """Write the model of a GGUF file to `folder`, as config.json, model.safetensors and the tokenizer's files.
 
-    Raises ModelError if the package `gguf` is not installed, and what transformers raises for a file it cannot read.
+    Raises what transformers raises for a file it cannot read.
     """
-    _require_package(file)
     options = {"gguf_file": file.name, "trust_remote_code": False, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
     network = AutoModelForCausalLM.from_pretrained(

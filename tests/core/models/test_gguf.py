@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import ModelError
-from core.models import gguf, loading, reference
+from core.models import loading, reference
 from core.models.generation.greedy import continue_greedily
 from core.models.loading import load_model
 from core.models.reference import describe_weights, find_gguf, is_installed, resolve_model
@@ -69,12 +69,6 @@ def test_a_file_that_is_no_model_is_one_sentence_and_leaves_nothing(tmp_path, co
     with pytest.raises(ModelError, match=r"model\.gguf"):
         loading.fetch_model(ref)
     assert not list(tmp_path.glob("models/*"))
-
-
-def test_without_the_package_it_is_said_which_one_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(gguf, "find_spec", lambda _name: None)
-    with pytest.raises(ModelError, match="pip install gguf"):
-        gguf.dequantise(tmp_path / "model.gguf", tmp_path / "out")
 
 
 def test_dequantised_weights_are_named_as_such():
