@@ -14,7 +14,7 @@ HOSTILE = [
     "nll<=x", "prompt~(", "=", "a=b", "a=b=c", "epochs=x", "epochs=nan", "epochs=1e9", "targets=x=/dev/zero",
     "%", "-5%", "101%", "1e30%", "0ktok", "$HOME", "`id`", "http://[127.0.0.1]", "http://127.0.0.1:1",
     "file:///etc/passwd", "pool.jsonl", "workspace", "out", ".", "pool.jsonl/x", "embedded", "demo", "é",
-    "--help", "--out", "owner/model", "a/b/c", "cuda:99", "float8", "task=qa",
+    "--help", "--out", "owner/model", "a/b/c", "cuda:99", "float8", "task=qa", "7", "2",
 ]  # fmt: skip
 OPTIONS = {
     "pool": "--fields --task --name --split --pool-revision --workspace",
@@ -60,7 +60,7 @@ def draw(rng: random.Random) -> list[str]:
     if "recipe" in COMMANDS[command] and rng.random() < 0.7:
         name = rng.choice(list(LIGHT))
         argv += ["--method", name, "--max-length", "128", *(w for s in LIGHT[name] for w in ("--set", s))]
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
         option = rng.choice(OPTIONS[rng.choice(COMMANDS[command])].split())
         argv += [option, rng.choice(HOSTILE)]
     return argv
