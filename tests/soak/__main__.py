@@ -2,8 +2,8 @@
 
     kills      commands killed at random, then run again: the same bits as undisturbed, and nothing left over
     lines      damaged pool lines: each is a row, or set aside with a reason; none is lost
-    flips      one bit of a stored file flipped: the same result, or one sentence
-    commands   hostile command lines: done, or one sentence; the pool stays as it was
+    flips      one bit of a stored file flipped: the same results, or one sentence, and it is made again
+    commands   hostile command lines: done, or one sentence; no input is changed
 
 Every trial has a seed of its own, so one can be repeated: `python -m tests.soak kills --only 17`. Finished trials are
 kept in --folder; the same command goes on from there. `soak.json` there holds the summary.
