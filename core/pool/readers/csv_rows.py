@@ -38,7 +38,7 @@ class _LongRecord(Exception):
     """A record is over the limit; all its lines have been read."""
 
 
-class _Lines(Iterator[str]):
+class _Lines:
     """The lines that csv.reader asks for, in bounded memory, with facts about the record that they belong to."""
 
     def __init__(self, stream: ByteStream) -> None:
@@ -47,49 +47,76 @@ class _Lines(Iterator[str]):
         self.separator, self.separators = b",", 0  # of cells, and how many of them a row has
         self._lines = chain.from_iterable(iter_lines(stream))
         self._limit = max_row_bytes()
+        self._forget_inner()
         self.begin()
 
     def begin(self) -> None:
         """Begin a record with the next line."""
-        self.first = self.number + 1
-        self.size = self.quotes = 0
-        self.inner = self.wide = 0  # further lines, and those of them that are as wide as a row
-        self._line: bytes | LongRow = b""  # its first
+        self._line: bytes | LongRow | None = None  # its first
+        if self.inner:
+            self._forget_inner()
 
-    def __next__(self) -> str:
-        line = self._take()
-        if line is None:
-            raise StopIteration
-        if isinstance(line, LongRow) or self.size > self._limit:
-            while self.quotes % 2 and self._take() is not None:
-                pass
-            raise _LongRecord
-        return line.decode("utf-8", "surrogateescape") + "\n"
+    def _forget_inner(self) -> None:
+        self.inner = self.wide = 0  # further lines of the record, and those of them that are as wide as a row
+        self.size = self.inner_quotes = 0  # bytes and quotes in them
 
-    def _take(self) -> bytes | LongRow | None:
-        """Return the next line; None at the end."""
-        line = next(self._lines, None)
-        if line is None:
-            self.ended = True
-            return None
-        self.number += 1
-        if self.size:
-            self.inner += 1
-            self.wide += not isinstance(line, LongRow) and line.count(self.separator) == self.separators
-        else:
-            self._line = line
+    def texts(self) -> Iterator[str]:
+        """Yield lines with their ends. Raise _LongRecord at the end of a record over the limit; then begin anew."""
+        for line in self._lines:
+            self.number += 1
+            if self._line is None:
+                self._line = line
+            else:
+                self._add(line)
+            if isinstance(line, LongRow) or self.size > self._limit:
+                self._skip()
+                raise _LongRecord
+            yield line.decode("utf-8", "surrogateescape") + "\n"
+        self.ended = True
+
+    def _add(self, line: bytes | LongRow) -> None:
+        """Count a further line of the record."""
+        self.inner += 1
         if isinstance(line, LongRow):
             self.size += line.size
-            self.quotes += line.quotes
+            self.inner_quotes += line.quotes
         else:
             self.size += len(line) + 1
-            self.quotes += line.count(b'"')
-        return line
+            self.inner_quotes += line.count(b'"')
+            self.wide += line.count(self.separator) == self.separators
+
+    def _skip(self) -> None:
+        """Read the rest of a record."""
+        while self.quotes % 2:
+            line = next(self._lines, None)
+            if line is None:
+                self.ended = True
+                return
+            self.number += 1
+            self._add(line)
+
+    @property
+    def quotes(self) -> int:
+        """Return how many quotes the record has."""
+        line = self._line or b""
+        return self.inner_quotes + (line.quotes if isinstance(line, LongRow) else line.count(b'"'))
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of the record."""
+        line = self._line or b""
+        return self.size + (line.size if isinstance(line, LongRow) else len(line))
+
+    @property
+    def first(self) -> int:
+        """Return the number of the record's first line."""
+        return self.number - self.inner
 
     @property
     def beginning(self) -> str:
         """Return how the record begins."""
-        return self._line.text if isinstance(self._line, LongRow) else self._line[:SHOWN].decode("utf-8", "replace")
+        line = self._line or b""
+        return line.text if isinstance(line, LongRow) else line[:SHOWN].decode("utf-8", "replace")
 
     @property
     def span(self) -> str:
@@ -104,9 +131,9 @@ class _Table:
         csv.field_size_limit(2**31 - 1)  # the default refuses a cell of over 131,072 characters
         self.stream, self.header = stream, header
         self.lines = _Lines(stream)
-        separator = _find_separator(stream, header=header)
-        self.lines.separator = separator.encode()
-        self.reader = csv.reader(self.lines, delimiter=separator, strict=True)
+        self.separator = _find_separator(stream, header=header)
+        self.lines.separator = self.separator.encode()
+        self.records = self._read()
         self.lone_quotes: list[int] = []  # lines
         self.swallowed: list[str] = []  # places
         self.notices: list[str] = []
@@ -124,40 +151,52 @@ class _Table:
         return Source(self.stream.name, blocks, self.stream.total, self.notices, fields=_unnamed_fields(self.names))
 
     def _first_cells(self) -> list[str]:
-        while (cells := self._read()) is not None:
+        for cells in self.records:
             if isinstance(cells, UnreadableRow):
-                raise PoolError(
-                    f"{self.stream.name}, line {self.lines.first}: the first row cannot be read ({cells.reason})."
-                )
+                where = f"{self.stream.name}, line {self.lines.first}"
+                raise PoolError(f"{where}: the first row cannot be read ({cells.reason}). Mend it.")
             if any(cell.strip() for cell in cells):
                 return cells
         raise PoolError(f"{self.stream.name}: it holds no rows.")
 
     def _blocks(self, records: list[Record]) -> Blocks:
-        while (cells := self._read()) is not None:
+        lines = self.lines
+        for cells in self.records:
             if cells:
-                records.append((self.lines.first, cells if isinstance(cells, UnreadableRow) else self._row(cells)))
+                row = cells if isinstance(cells, UnreadableRow) else self._row(cells)
+                records.append((lines.number - lines.inner, row))
             if len(records) >= BLOCK_ROWS:
                 yield records, self.stream.done()
                 records = []
         self._report()
         yield records, self.stream.total
 
-    def _read(self) -> list[str] | UnreadableRow | None:
-        """Return the cells of the next record, the reason why it has none, or None at the end."""
-        self.lines.begin()
-        try:
-            return next(self.reader, None)
-        except (csv.Error, _LongRecord) as error:
-            if self.lines.ended:
-                raise PoolError(
-                    f"{self.stream.name}, line {self.lines.first}: a quote is opened in this row and never closed. "
-                    "Close it, or double it if it is part of the text."
-                ) from error
-            if isinstance(error, _LongRecord):
-                return LongRow(self.lines.size, 0, self.lines.beginning).set_aside(self.lines.span)
-            strayed = "expected after" in str(error)
-            return self._unreadable("text follows a closing quote" if strayed else f"not valid CSV ({error})")
+    def _read(self) -> Iterator[list[str] | UnreadableRow]:
+        """Yield the cells of each record, or the reason why it has none. `lines` has the facts about it meanwhile."""
+        while not self.lines.ended:
+            reader = csv.reader(self.lines.texts(), delimiter=self.separator, strict=True)
+            try:
+                for cells in reader:
+                    yield cells
+                    self.lines.begin()
+            except (csv.Error, _LongRecord) as error:
+                unreadable = self._explain(error)
+            else:
+                return
+            yield unreadable
+            self.lines.begin()
+
+    def _explain(self, error: Exception) -> UnreadableRow:
+        """Return the record for a row that is not valid CSV. Raise PoolError if it takes the rest of the file."""
+        if self.lines.ended:
+            raise PoolError(
+                f"{self.stream.name}, line {self.lines.first}: a quote is opened in this row and never closed. "
+                "Close it, or double it if it is part of the text."
+            ) from error
+        if isinstance(error, _LongRecord):
+            return LongRow(self.lines.bytes, 0, self.lines.beginning).set_aside(self.lines.span)
+        strayed = "expected after" in str(error)
+        return self._unreadable("text follows a closing quote" if strayed else f"not valid CSV ({error})")
 
     def _row(self, cells: list[str]) -> bytes | UnreadableRow:
         """Return the JSON text of a record, or the reason why it is no row."""
@@ -165,16 +204,17 @@ class _Table:
         if len(cells) != len(self.names):
             than = "the header" if self.header else "the first row"
             return self._unreadable(f"{'more' if len(cells) > len(self.names) else 'fewer'} cells than {than}")
-        if lines.quotes % 2:
+        try:
+            text = orjson.dumps(dict(zip(self.names, cells, strict=False)))
+        except orjson.JSONEncodeError:  # a surrogate: bytes that were not UTF-8
+            return self._unreadable("not UTF-8")
+        if b'\\"' in text and lines.quotes % 2:
             if lines.inner:
                 return self._unreadable("a quote has no partner")
             self.lone_quotes.append(lines.first)
-        if lines.wide >= MIN_INNER_LINES and lines.wide >= 0.9 * lines.inner and len(self.names) > 1:
+        if lines.inner and lines.wide >= MIN_INNER_LINES and lines.wide >= 0.9 * lines.inner and len(self.names) > 1:
             self.swallowed.append(lines.span)
-        try:
-            return orjson.dumps(dict(zip(self.names, cells, strict=True)))
-        except orjson.JSONEncodeError:  # a surrogate: bytes that were not UTF-8
-            return self._unreadable("not UTF-8")
+        return text
 
     def _unreadable(self, reason: str) -> UnreadableRow:
         read_as_one = f" ({self.lines.span} are read as one row)" if self.lines.inner else ""
