@@ -100,7 +100,8 @@ def check_destinations(
             _check_kind(path)
             for words, source in inputs:
                 if source.exists() and _is_part_of(path, folders, source):
-                    raise OutputError(f"{path}, for {WORDS[role]}, would overwrite {words}. Give another path.")
+                    harm = "be written into" if source.is_dir() else "overwrite"
+                    raise OutputError(f"{path}, for {WORDS[role]}, would {harm} {words}. Give another path.")
         other = taken.setdefault(_plain_path(path), role)
         if other != role:
             raise OutputError(f"{path} cannot be both {WORDS[other]} and {WORDS[role]}. Give one of them another path.")
