@@ -10,6 +10,7 @@ BENCHMARKS = {
     "row_gradients": "gradients of single rows, scored, against a plain batch backward and the releases' way",
     "planted_influence": "share of planted rows that preference influence finds, against LESS and chance",
     "pool_load": "reading a large JSONL against datasets.load_dataset",
+    "checksums": "checksums of stored files: their share of importing, opening and writing",
     "geometry": "dispersion and anisotropy of a million rows' answers, from a memory-mapped file",
     "coverage": "greedy coverage of 52,002 rows, its loss in parts, against plain numpy and apricot-select",
     "slider": "a budget move in the browser at 52,002 rows",
