@@ -14,6 +14,7 @@ from core.models.loading import check_device, check_head, load_model
 from core.models.reference import resolve_model
 from core.models.row_tokens import read_row
 from core.progress import Reporter
+from core.workspace.files import remove_damaged
 from core.workspace.folder import Workspace
 from core.workspace.stages import Stages
 
@@ -39,8 +40,9 @@ def view_rows(
 
 
 def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stages, device: str) -> list[TokenView]:
-    """Return token views under one model state (None: base); compute and store those that are missing."""
+    """Return token views under one model state (None: base); compute and store those that are missing or damaged."""
     files = [token_file(stages.workspace, run, row, state) for row in rows]
+    remove_damaged(files)
     if not all(file.exists() for file in files):
         of = "the calibrated model" if state else "the base model"
         parts = token_parts(stages.workspace, run)

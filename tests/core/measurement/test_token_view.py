@@ -109,6 +109,15 @@ def test_views_are_stored_and_loaded_without_a_model(run, place):
     assert read_view(token_file(place, run, 8, None)) is None
 
 
+def test_a_damaged_view_is_made_again(run, place):
+    (before,) = view(run, [9], place)[BASE]
+    file = token_file(place, run, 9, None)
+    file.write_bytes(file.read_bytes().replace(b"so", b"sO"))
+    (after,) = view(run, [9], place)[BASE]
+    assert after.texts == before.texts
+    assert read_view(file).texts == before.texts
+
+
 def test_a_run_names_its_base_pass_and_its_tokens(run, place, pool):
     columns = load_measured(run).columns
     np.testing.assert_array_equal(base_parts(place, run).column("nll", len(pool)), columns["nll"])
