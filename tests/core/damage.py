@@ -73,9 +73,7 @@ class Damage:
 class Outcome:
     """What many trials ended in."""
 
-    counts: Counter[str] = field(
-        default_factory=Counter
-    )  # the same, said (it was logged), sentences, made again ...
+    counts: Counter[str] = field(default_factory=Counter)  # the same, said (it was logged), sentences, made again ...
     faults: list[str] = field(default_factory=list)  # tracebacks, other results, what was not made again
 
 
