@@ -31,6 +31,7 @@ from core.schema import FieldMap, IntArray, Pool, Progress, Row, ignore_progress
 from core.workspace.files import (
     LOG,
     atomic_folder,
+    check_stored,
     disk_errors,
     is_whole,
     log_once,
@@ -79,6 +80,7 @@ def load_pool(
         if folder.exists():
             with disk_errors(folder):
                 shutil.rmtree(folder)
+        check_stored(Path(location))  # it may be an upload
         with atomic_folder(folder) as temporary:
             cache = temporary / "cache"
             with open_source(location, name=name, split=split, revision=revision, header=header, cache=cache) as rows:

@@ -49,6 +49,7 @@ _REMEDIES = {  # by the folder of the workspace
     "measurements": _MADE_AGAIN,
     "models": _MADE_AGAIN,
     "runs": _MADE_AGAIN,
+    "uploads": "Upload the file again.",
 }
 
 
@@ -167,6 +168,19 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, as hex digits."""
     with disk_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_stored(path: Path, data: bytes) -> None:
+    """Write a file of the workspace."""
+    with stored_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def check_stored(path: Path) -> None:
+    """Raise DamagedFile if a file has a checksum and is not as it was written."""
+    if checksums.read_checksum(path) is not None:
+        with reading(path):
+            pass
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:

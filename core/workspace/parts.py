@@ -13,7 +13,17 @@ import pyarrow.parquet as pq
 from core.errors import WorkspaceError
 from core.schema import IntArray
 from core.workspace import checksums
-from core.workspace.files import LOG, is_whole, reading, remove_damaged, remove_stored, stored_path, sync, write_json
+from core.workspace.files import (
+    LOG,
+    is_whole,
+    reading,
+    remove_damaged,
+    remove_stored,
+    stored_path,
+    sync,
+    write_json,
+    write_stored,
+)
 
 MAX_PART_ROWS = 16384
 PLAN = "plan.parquet"
@@ -121,8 +131,7 @@ def _write_plan(folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray])
             sync(folder)
             LOG.warning("%s: its plan is damaged, so all its %d parts are made again.", folder, len(stale))
     write_json(folder / "spec.json", spec)
-    with stored_path(folder / PLAN) as temporary:
-        temporary.write_bytes(content)
+    write_stored(folder / PLAN, content)
 
 
 def _to_numpy(column: pa.ChunkedArray) -> Any:

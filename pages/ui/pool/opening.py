@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.errors import PoolError
 from core.pool import pools
-from core.workspace.files import write_atomic
+from core.workspace.files import is_whole, write_stored
 from core.workspace.jobs import get_job
 from pages.ui.data import cached
 from pages.ui.shell import imports, recent, roots, show, state, visitors
@@ -172,8 +172,8 @@ def store_upload(name: str, data: bytes) -> Path:
     if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
         raise PoolError(f"{name}: not a kind of file that can be opened. Give one of {', '.join(UPLOADS)}.")
     target = visitors.home() / "uploads" / hashlib.sha256(data).hexdigest()[:16] / safe
-    if not target.exists():
-        write_atomic(target, data)
+    if not is_whole(target):
+        write_stored(target, data)
     return target
 
 

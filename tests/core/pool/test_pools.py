@@ -23,6 +23,7 @@ from core.pool.pools import (
     unread_fields,
 )
 from core.schema import FieldMap
+from core.workspace.files import write_stored
 
 ROWS = [
     {"id": "a", "instruction": "Name a fruit", "input": "", "output": "Apple", "kind": "list"},
@@ -251,6 +252,14 @@ class TestStorage:
             assert load_pool(pool.source, workspace=root).rows.to_pylist() == rows
             assert f"{folder / name} is " in caplog.text
             caplog.clear()
+
+    def test_a_damaged_upload_is_refused(self, root, tmp_path):
+        upload = tmp_path / "uploads" / "pool.jsonl"
+        write_stored(upload, b'{"instruction": "Add", "output": "2"}\n')
+        assert len(load_pool(str(upload), workspace=root)) == 1
+        upload.write_bytes(upload.read_bytes().replace(b"2", b"3"))
+        with pytest.raises(DamagedFile, match=r"pool\.jsonl is damaged: .* Upload the file again\."):
+            load_pool(str(upload), workspace=root)
 
     def test_the_error_of_a_damaged_pool_names_the_way_to_repair_it(self, load, root):
         pool = load(ROWS)

@@ -4,10 +4,13 @@ import asyncio
 import os
 import socket
 
+import pytest
+import streamlit as st
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from core.errors import NO_MEMORY, PoolError
 from pages.ui.shell import server
 
 
@@ -93,3 +96,19 @@ def test_a_job_does_not_inherit_the_port_of_the_server():
         server.disable_inheritance()
         assert not port.get_inheritable()
         assert os.get_inheritable(1)  # jobs can still write to them
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (PoolError("x.jsonl holds no rows."), "x.jsonl holds no rows."),
+        (MemoryError("secret text of a row"), NO_MEMORY),
+        (OSError(12, "Cannot allocate memory"), NO_MEMORY),
+        (ValueError("secret text of a row"), "Something in Winnow itself failed (ValueError)"),
+    ],
+)
+def test_an_error_that_ends_a_page_is_a_sentence_and_shows_no_data(monkeypatch, fault, sentence):
+    shown = []
+    monkeypatch.setattr(st, "error", lambda text, icon: shown.append(text))
+    assert server.show_script_error(fault)
+    assert [sentence in text.replace("\\", "") and "secret" not in text for text in shown] == [True]
