@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.errors import DamagedFile, WorkspaceError
 from core.schema import Reading
+from core.workspace.checksums import has_known_damage
 from core.workspace.files import is_whole, log_once, read_json, reading, stored_path, write_json
 from core.workspace.folder import Workspace
 
@@ -69,10 +70,14 @@ class Run:
         return columns
 
     def is_whole(self) -> bool:
-        """Return whether its columns are stored as they were written; a run that is not is logged."""
-        whole = is_whole(self.folder / COLUMNS)
+        """Return whether its columns are stored as they were written; a run that is not is logged.
+
+        Of its stages counts what this process has found damaged: they are too large to be verified for a question.
+        """
+        stages = [folder for name in self.kept if (folder := self.stage_folder(name))]
+        whole = is_whole(self.folder / COLUMNS) and not any(map(has_known_damage, stages))
         if not whole:
-            log_once(f"{self.folder / COLUMNS} is damaged or missing; measuring again makes it again.")
+            log_once(f"{self.folder}: a file of this run is damaged or missing; measuring again makes it again.")
         return whole
 
     def stage_folder(self, name: str) -> Path | None:

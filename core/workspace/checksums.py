@@ -74,6 +74,12 @@ def matches_checksum(path: Path) -> bool:
     return known[1]
 
 
+def has_known_damage(folder: Path) -> bool:
+    """Return whether a file below a folder was found damaged by this process, and still is. Nothing else is read."""
+    found = [path for path, (_, whole) in list(_verified.items()) if not whole and folder in path.parents]
+    return any(path.exists() and not matches_checksum(path) for path in found)
+
+
 def forget_verified() -> None:
     """Verify every file again when it is next read."""
     _verified.clear()

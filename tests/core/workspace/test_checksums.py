@@ -187,3 +187,15 @@ def test_every_file_of_a_folder_has_a_checksum(tmp_path):
 def test_checksums_are_those_of_xxh128sum(tmp_path):
     write_array(tmp_path / "a.npy", np.arange(5))
     subprocess.run(["xxh128sum", "--check", "--quiet", "a.npy.xxh128"], cwd=tmp_path, check=True)
+
+
+def test_damage_that_was_found_is_known_until_the_file_is_made_again(tmp_path):
+    path = tmp_path / "stage" / "a.npy"
+    write_array(path, np.arange(5))
+    damage(path, b"nonsense")
+    assert not checksums.has_known_damage(path.parent)
+    with pytest.raises(DamagedFile):
+        read(path)
+    assert checksums.has_known_damage(path.parent) and not checksums.has_known_damage(tmp_path / "other")
+    write_array(path, np.arange(5))
+    assert not checksums.has_known_damage(path.parent)
