@@ -165,7 +165,7 @@ def parse_member_specs(text: str) -> list[tuple[str, dict[str, Any]]]:
     """Return name and parameters of each member, as they were written."""
     try:
         specs = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise MethodError(f"{LABEL}: members is not JSON ({error}). {MEMBERS_HINT}") from error
     if not isinstance(specs, list) or len(specs) < 2:
         raise MethodError(f"{LABEL} needs at least two methods. {MEMBERS_HINT}")

@@ -58,6 +58,6 @@ def _read_list(text: str) -> list[tuple[str, str]]:
 def _read_json(text: str) -> list[tuple[str, object]]:
     try:
         value = json.loads(text, object_pairs_hook=list)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
         raise MethodError(f"group_weights is not JSON ({error}). {HINT}") from error
     return [(label, weight) for label, weight in value]

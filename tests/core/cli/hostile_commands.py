@@ -132,6 +132,12 @@ SETTINGS = {
     "lowest_nll": ["gamma", "=", "gamma=", "seed=1", "a.b=1", "longest.x=1"],
     "entropy_shift": [
         *(
+            "group_weights=" + '{"a":' * 3000,
+            'group_weights={"a":[1]}',
+            "group_weights=[" + "9" * 5000 + "]",
+            "group_weights=:",
+        ),
+        *(
             "gamma=x",
             "gamma=nan",
             "gamma=1e999",

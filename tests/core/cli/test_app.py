@@ -122,6 +122,18 @@ def test_control_characters_do_not_reach_the_terminal():
     assert "\x1b" not in said and "[31mred line" in said
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["combined", "--set", "members=" + "[" * 3000],
+        ["combined", "--set", f"members=[{'9' * 5000}]"],
+        ["entropy_shift", "--set", "group_weights=" + '{"a":' * 3000],
+    ],
+)
+def test_parameters_nested_too_deep_are_refused(options):
+    assert "is not JSON" in refused("measure", "pool.jsonl", "--method", *options)
+
+
 def test_a_seed_has_63_bits():
     assert CliRunner().invoke(app, ["measure", "pool.jsonl", "--method", "random", "--seed", str(2**63)]).exit_code == 2
     assert (
