@@ -133,7 +133,7 @@ def test_an_upload_is_stored_in_the_workspace_and_used(score, workspace):
     named(score)["Add the upload"].click().run()
     assert not score.exception
     assert sets(score) == ["sound", "mine"]
-    [stored] = workspace.root.glob("uploads/*/*")
+    [stored] = workspace.root.glob("uploads/*/*.jsonl")
     assert (stored.name, stored.read_bytes()) == ("mine.jsonl", data)
     assert f"mine={stored}" in command(score)
 
