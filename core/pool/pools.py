@@ -80,7 +80,8 @@ def load_pool(
         if folder.exists():
             with disk_errors(folder):
                 shutil.rmtree(folder)
-        check_stored(Path(location))  # it may be an upload
+        if "path" in identity and Path(identity["path"]).is_file():
+            check_stored(Path(identity["path"]))  # it may be an upload
         with atomic_folder(folder) as temporary:
             cache = temporary / "cache"
             with open_source(location, name=name, split=split, revision=revision, header=header, cache=cache) as rows:

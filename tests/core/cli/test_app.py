@@ -134,6 +134,11 @@ def test_parameters_nested_too_deep_are_refused(options):
     assert "is not JSON" in refused("measure", "pool.jsonl", "--method", *options)
 
 
+@pytest.mark.parametrize("folder", [".", "/"])
+def test_a_folder_that_holds_no_pool_is_refused(folder):
+    refused("inspect", folder)
+
+
 def test_a_seed_has_63_bits():
     assert CliRunner().invoke(app, ["measure", "pool.jsonl", "--method", "random", "--seed", str(2**63)]).exit_code == 2
     assert (
