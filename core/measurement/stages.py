@@ -132,7 +132,8 @@ class PoolStages(Stages):
     @cached_property
     def parameters(self) -> int:
         """The number of parameters of the model."""
-        from core.models.loading import count_parameters, fetch_model
+        from core.models.loading import fetch_model
+        from core.models.size_check import count_parameters
 
         return count_parameters(fetch_model(self.ref))
 

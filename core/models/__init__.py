@@ -3,6 +3,7 @@
 reference           Resolves a model name to files and a revision.
 gguf                Dequantises a GGUF file into a model folder.
 loading             Loads a model, its tokenizer, and its LM head on its own.
+size_check          Checks that a model is about as large as its files, before it is built.
 chat_layout         Lays a row out as text, by the chat template or in Alpaca's layout.
 chat_template       Renders chat templates in a process with limits.
 template_worker     Is the program of that process.

@@ -6,12 +6,10 @@
 Weights are read from safetensors only, and code that comes with a model is never run.
 """
 
-import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +18,29 @@ import torch
 from httpx2 import HTTPError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from core.errors import DamagedFile, ModelError
-from core.models.gguf import dequantise, read_header
+from core.models.gguf import dequantise
 from core.models.lora import load_adapter
-from core.models.reference import check_files, find_gguf, read_model_json, weight_files
+from core.models.reference import check_files, find_gguf
+from core.models.size_check import ADAPTER_CONFIG, check_config, check_counts, check_gguf, count_parameters
 from core.schema import ModelRef
 from core.workspace.files import damaged_files
 
 BFLOAT16_MIN_PARAMETERS = 100_000_000  # smaller models use float32 on a CPU
 DOWNLOAD_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 DOWNLOAD_EXCLUDES = ["*/*", "consolidated*"]
-ADAPTER_CONFIG = "adapter_config.json"  # in the folder of a trained state: a LoRA adapter
 WEIGHTS_FILE = "model.safetensors"  # in the folder of a trained state: all parameters
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 LOAD_ERRORS = (
     OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, RuntimeError, ArithmeticError,
     AssertionError, MemoryError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
-COUNTS = re.compile(
-    r"(?:.*[_.])?(?:layers?|blocks?|experts|(?:block|expert)_count)"
-)  # settings that say how many modules are built in a loop
-FEW = 1024  # modules that are built in no time
-PACKED = 8  # quantised weights may hold so many parameters in one number
-SPARE = 1 << 26  # numbers that a model computes when it is built, such as positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,83 +78,6 @@ def pick_dtype(device: str, parameters: int = BFLOAT16_MIN_PARAMETERS) -> str:
 def device_limit(limits: Mapping[str, int], device: str) -> int:
     """Return the limit of this kind of device; that of "cpu" for a kind without one."""
     return limits.get(torch.device(device).type, limits["cpu"])
-
-
-def count_parameters(folder: Path) -> int:
-    """Count the parameters of a model folder from its safetensors headers, without reading weights."""
-    return sum(_tensor_sizes(folder))
-
-
-def _tensor_sizes(folder: Path) -> list[int]:
-    """Return the number of elements of every tensor in a model folder, read from the headers of its weight files."""
-    sizes: list[int] = []
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, "pt") as file:
-                names = file.keys()  # it cannot be iterated itself
-                sizes += [prod(file.get_slice(name).get_shape()) for name in names]
-        except SafetensorError as error:
-            raise ModelError(f"{path} is not a whole safetensors file. Save or download the model again.") from error
-    return sizes
-
-
-def check_config(ref: ModelRef, folder: Path, kind: Any = AutoModelForCausalLM) -> None:
-    """Raise ModelError if config.json describes a model far larger than the weights in the folder.
-
-    Such a model would take hours or all memory to build, before any weight is found to be missing. `kind` is the class
-    of transformers that builds it.
-    """
-    if (folder / ADAPTER_CONFIG).exists():
-        raise ModelError(f"Model {ref.name!r} is an adapter, or has one beside it. Merge it into its base first.")
-    sizes = check_counts(ref, folder)
-    _check_size(ref, AutoConfig.from_pretrained(folder, trust_remote_code=False), sum(sizes), kind)
-
-
-def check_counts(ref: ModelRef, folder: Path) -> list[int]:
-    """Return the size of every tensor; ModelError if config.json counts more layers than there are tensors."""
-    sizes = _tensor_sizes(folder)
-    _compare_counts(ref, _integers(read_model_json(folder / "config.json")), len(sizes))
-    return sizes
-
-
-def _check_gguf(ref: ModelRef, file: Path) -> None:
-    """Check the settings of a GGUF file as `check_config` checks those of a folder."""
-    sizes, settings = read_header(file)
-    _compare_counts(ref, settings.items(), len(sizes))
-    config = AutoConfig.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
-    _check_size(ref, config, sum(sizes), AutoModelForCausalLM)
-
-
-def _compare_counts(ref: ModelRef, settings: Iterable[tuple[str, int]], tensors: int) -> None:
-    """Raise ModelError for a setting that counts layers, and counts more than there are tensors."""
-    for name, value in settings:
-        if COUNTS.fullmatch(name) and value > max(tensors, FEW):
-            raise ModelError(
-                f"Model {ref.name!r}: its configuration has {name} {value:,}, but its files hold only {tensors:,} "
-                "tensors. Save or download the model again."
-            )
-
-
-def _check_size(ref: ModelRef, config: Any, held: int, kind: Any) -> None:
-    """Build the model without memory for its parameters; ModelError if it has far more than the files hold."""
-    with torch.device("meta"):
-        network = kind.from_config(config, trust_remote_code=False)
-    described = sum(p.numel() for p in network.parameters())
-    computed = sum(b.numel() for b in network.buffers())
-    if described > PACKED * held or computed > PACKED * held + SPARE:
-        raise ModelError(
-            f"Model {ref.name!r}: its configuration describes {max(described, computed):,} parameters, but its files "
-            f"hold {held:,}. Save or download the model again."
-        )
-
-
-def _integers(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the name and value of every integer in JSON data."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from _integers(part, key)
-    elif isinstance(value, int):
-        yield name, value
 
 
 def load_tokenizer(ref: ModelRef) -> Any:
@@ -274,7 +189,7 @@ def _make_folder(ref: ModelRef, folder: Path, file: Path | None) -> Path:
     if file is None:
         return download_model(ref, ref.path, DOWNLOAD_EXCLUDES)
     try:
-        _check_gguf(ref, file)
+        check_gguf(ref, file)
         with without_progress_bars():
             dequantise(file, folder)
     except (*LOAD_ERRORS, struct.error) as error:

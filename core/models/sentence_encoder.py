@@ -17,6 +17,7 @@ from transformers import AutoModel
 from core.errors import ModelError
 from core.models import loading
 from core.models.reference import EMBEDDED, check_files, check_revision, resolve_model, weight_files
+from core.models.size_check import ADAPTER_CONFIG, check_config
 from core.schema import FloatArray, ModelRef
 
 MODULES_FILE = "modules.json"  # lists the modules of a sentence-transformers model
@@ -96,7 +97,7 @@ def _list_modules(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
             "part of one. "
             "Choose one that is, such as 'sentence-transformers/all-MiniLM-L6-v2', or go online to have it whole."
         )
-    if (folder / loading.ADAPTER_CONFIG).exists():
+    if (folder / ADAPTER_CONFIG).exists():
         raise ModelError(f"Model {ref.name!r} is an adapter. Merge it into its base first.")
     try:
         entries = json.loads((folder / MODULES_FILE).read_text(encoding="utf-8"))
@@ -138,7 +139,7 @@ def _load(ref: ModelRef, folder: Path) -> Any:
     """Load the network on the CPU; ModelError if any weight is missing from its files."""
     weights = {"use_safetensors": True, "dtype": torch.float32}
     try:
-        loading.check_config(ref, folder, AutoModel)
+        check_config(ref, folder, AutoModel)
         with loading.without_progress_bars():
             network = SentenceTransformer(
                 str(folder), device="cpu", trust_remote_code=False, local_files_only=True, model_kwargs=weights

@@ -13,13 +13,13 @@ from core.models.loading import (
     check_device,
     check_head,
     compute_logits,
-    count_parameters,
     load_model,
     load_tokenizer,
     pick_device,
     pick_dtype,
 )
 from core.models.reference import resolve_model
+from core.models.size_check import count_parameters
 from tests.core.models.families import FAMILIES, every_family, network_of
 
 
