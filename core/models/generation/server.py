@@ -92,10 +92,15 @@ class ServerSampler:
         return columns
 
     def _answer_rows(self, pool: ThreadPoolExecutor, prompts: Sequence[dict[str, Any]], seeds: NDArray[Any]) -> Any:
-        """Yield rows and their answers as they arrive; the first alone, to find out how to request the others."""
+        """Yield rows and their answers as they arrive; the first alone, to find out how to request the others.
+
+        Prompts are sent in the order of their text, so that those with the same beginning follow each other: servers
+        keep what they have computed of a beginning.
+        """
         if prompts:
             yield 0, self._answer_row(prompts[0], seeds[0].tolist())
-        waiting = {pool.submit(self._answer_row, prompts[i], seeds[i].tolist()): i for i in range(1, len(prompts))}
+        order = sorted(range(1, len(prompts)), key=lambda row: str(prompts[row]))
+        waiting = {pool.submit(self._answer_row, prompts[i], seeds[i].tolist()): i for i in order}
         for future in as_completed(waiting):
             yield waiting[future], future.result()
 

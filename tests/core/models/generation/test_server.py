@@ -129,6 +129,16 @@ def test_a_server_that_does_not_support_n_gets_k_requests_from_then_on(model, fa
         assert len(app.asked) == 15 + extra
 
 
+def test_prompts_with_the_same_beginning_follow_each_other(model):
+    app = AnswerApp(model)
+    questions = ["first", "b: two", "a: one", "b: one", "a: two"]
+    actual, _ = request_answers(app, batch(questions), concurrency=1)
+    asked = [body["messages"][0]["content"] for body in app.asked]
+    assert asked == ["first", "a: one", "a: two", "b: one", "b: two"]
+    alone, _ = request_answers(AnswerApp(model), batch(questions[3:4]))
+    assert actual["answers"][3] == alone["answers"][0]
+
+
 def test_a_server_that_samples_only_on_request_is_asked_to(model):
     app = AnswerApp(model, ignores_n=True, samples="on_request")
     actual, _ = request_answers(app, concurrency=1)
