@@ -56,6 +56,8 @@ def run(folder: Path, argv: list[str], *, kill_at: int = 0, kill_after: float = 
     log = folder / ".log"
     shutil.rmtree(log, ignore_errors=True)
     log.mkdir()
+    for name in ("out", "err"):
+        (log / name).touch()  # a command may be killed before it opens them
     pid = os.fork()
     if pid == 0:
         _be_command(folder, log, argv, kill_at)
