@@ -211,7 +211,7 @@ def test_an_upload_is_opened_and_stored_under_its_own_name(pool, app, workspace)
     at.file_uploader(key="open.upload").upload("../../mine.jsonl", data).run()
     at.button(key="open.uploaded").click().run()
     run_until(at, lambda: at.title[0].value == r"mine\.jsonl")
-    stored = list(workspace.root.glob("uploads/*/*"))
+    stored = list(workspace.root.glob("uploads/*/*.jsonl"))
     assert [one.name for one in stored] == ["mine.jsonl"]
 
 

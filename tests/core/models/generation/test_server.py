@@ -22,6 +22,7 @@ from core.measurement import answer_divergence
 from core.measurement.measure import measure
 from core.measurement.run_data import load_measured
 from core.methods import build_method
+from core.models.generation import server
 from core.models.generation.addresses import check_url
 from core.models.generation.answers import SamplingSettings, answer_table, count_answers
 from core.models.generation.openai_client import Endpoint, ServedModel
@@ -155,12 +156,13 @@ def test_a_server_that_refuses_to_be_asked_so_is_asked_as_before(model):
     assert all(len(set(answers)) == 1 for answers in actual["answers"])
 
 
-@pytest.mark.parametrize(("rows", "stops"), [(16, True), (15, False)])
-def test_a_server_that_never_samples_is_an_error_after_some_rows(model, rows, stops):
+@pytest.mark.parametrize(("rows", "stops"), [(4, True), (3, False)])
+def test_a_server_that_never_samples_is_an_error_after_some_rows(model, rows, stops, monkeypatch):
+    monkeypatch.setattr(server, "MAX_ROWS_ALIKE", 4)
     app = AnswerApp(model, ignores_n=True, samples="never")
     given = batch([f"{k}: say something." for k in range(rows)])
     if stops:
-        assert "3 answers that are word for word the same to each of the first 16" in error_text(app, given)
+        assert "3 answers that are word for word the same to each of the first 4" in error_text(app, given)
     else:
         request_answers(app, given)
 
