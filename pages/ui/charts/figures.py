@@ -117,7 +117,8 @@ def loss_figure(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
         colour = (theme.SELECTED, theme.BAND, theme.RANDOM)[number % 3]
         name = f"round {number + 1}" if len(rounds) > 1 else "loss"
         steps = np.arange(1, len(losses) + 1)
-        line = {"type": "scatter", "mode": "lines", "x": steps, "name": name}
+        mode = "lines" if len(losses) > 1 else "markers"  # a line through one step would not be seen
+        line = {"type": "scatter", "mode": mode, "x": steps, "name": name}
         raw = {"y": losses, "line": {"color": theme.faint(colour, 0.35), "width": 1}, "hoverinfo": "skip"}
         mean = {"y": running_mean(losses), "line": {"color": colour, "width": 2}, "hovertemplate": "%{y:.3f} nats"}
         data += [line | raw | {"showlegend": False}, line | mean | {"showlegend": len(rounds) > 1}]
