@@ -215,12 +215,14 @@ class PoolStages(Stages):
         """
         plan = plan_by_work(self.lengths, self.part_tokens)
         with self.timed("probe"), self.open(self.model_spec("probe") | {"state": None}, plan) as base:
-            if self.activations is not None:
-                remove_damaged_activations(self.activations_folder)
-            if self.activations is None or has_activations(self.activations_folder):
+            if self.activations is None:
                 self._read({"probe": base})
                 return base
+            remove_damaged_activations(self.activations_folder)
             with self.open(self._activations_spec, base.plan) as active:
+                if has_activations(self.activations_folder):
+                    self._read({"probe": base})
+                    return base
                 together = len(base.plan) == len(active.plan) and all(map(np.array_equal, base.plan, active.plan))
                 both = {"probe": base, ACTIVATIONS: active}
                 for stores in [both] if together else [{kind: store} for kind, store in both.items()]:

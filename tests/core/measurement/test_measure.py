@@ -27,8 +27,9 @@ from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
+from core.workspace.checksums import SUFFIX, forget_verified
 from core.workspace.folder import Workspace
-from core.workspace.parts import Parts, plan_by_work
+from core.workspace.parts import PLAN, Parts, plan_by_work
 
 WORDS = "the cat sat on a mat and saw 12 red birds fly over 7 green hills in May".split()  # noqa: SIM905
 
@@ -276,6 +277,17 @@ def test_the_stored_gains_are_those_of_the_greedy_order(pool_file, workspace, re
     order = COVER.order(measured, np.ones(240, bool), seed=0)
     np.testing.assert_array_equal(order.rows, greedy.rows)
     np.testing.assert_array_equal(measured.columns["coverage_gain"][order.rows], greedy.gains)
+
+
+def test_a_damaged_plan_of_gathered_activations_is_made_again(pool_file, workspace, reading):
+    pool = load_pool(str(pool_file), workspace=workspace.root)
+    run = run_on(pool_file, workspace, reading, COVER)
+    folder = workspace.folder("measurements", run.kept["states"])
+    (folder / f"{PLAN}{SUFFIX}").write_bytes(b"damaged")
+    forget_verified()
+    assert find_run(workspace, pool, COVER, reading, 0) is None
+    run_on(pool_file, workspace, reading, COVER)
+    assert find_run(workspace, pool, COVER, reading, 0) is not None
 
 
 def test_removed_activations_are_a_clear_error(pool_file, workspace, reading):
