@@ -340,8 +340,8 @@ def test_a_server_that_always_fails_is_an_error_after_all_attempts(model):
 
 
 def test_one_failure_ends_the_other_requests(model):
-    app = AnswerApp(model, behave=lambda number, body: 401 if "Question 7" in str(body) else None)
-    text = error_text(app, batch([f"Question {k}." for k in range(60)]), concurrency=2)
+    app = AnswerApp(model, behave=lambda number, body: 401 if "Question 07" in str(body) else None)
+    text = error_text(app, batch([f"Question {k:02}." for k in range(60)]), concurrency=2)
     assert "asks for a key (status 401)" in text and len(app.asked) < 30
 
 
