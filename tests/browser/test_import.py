@@ -3,11 +3,13 @@
 import gzip
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser.test_journey import wait_until_idle
 
@@ -48,12 +50,14 @@ def test_a_giant_row_is_read_beside_the_server(page, serve, tmp_path):
         wait_until_idle(page)
         before = memory().rss
         open_path(page, tmp_path / "giant.jsonl.gz")
-        expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-        expect(page.locator("h1")).to_have_text("Demo pool")
-        page.get_by_role("button", name="Cancel").click()
-        expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
-        open_path(page, tmp_path / "giant.jsonl.gz")
-        peak = 0
+        cancel, opened = page.get_by_role("button", name="Cancel"), page.locator("h1", has_text="giant")
+        expect(cancel.or_(opened).first).to_be_visible()
+        if cancel.is_visible():  # a fast machine has read the file before the page offers to cancel
+            with suppress(TooLate):
+                cancel.click(timeout=2_000)
+            expect(cancel).to_be_hidden()
+            open_path(page, tmp_path / "giant.jsonl.gz")
+        peak = memory().rss
         while not re.match("giant", page.locator("h1").inner_text()):
             peak = max(peak, memory().rss)
             page.wait_for_timeout(100)
