@@ -19,7 +19,7 @@ def compare() -> None:
     available_contenders = contenders.available(pool, runs)
     if not available_contenders:
         top.title("Compare", anchor=False)
-        show.empty_page("Nothing is measured yet", "Measure a method: random rows come with it.", page="score")
+        show.empty_page("Nothing is measured yet", "Measure a method: random rows come with it.", page="measure")
     current, panel = contenders.current_contenders(available_contenders), st.container(border=True)
     who, against, more = panel.columns([6, 2, 1], vertical_alignment="bottom")
     with who:

@@ -12,7 +12,7 @@ title.title(escape_markdown(show.pool_name(pool.name, pool.source)), anchor=Fals
 with ways.container(horizontal=True, horizontal_alignment="right"):
     opening.popover()
     if st.button("Score it", icon=":material/speed:", type="primary", key="to.score"):
-        st.switch_page(show.PAGES["score"]["page"])
+        st.switch_page(show.PAGES["measure"]["page"])
 
 opening.reading()
 contents.headline(pool)

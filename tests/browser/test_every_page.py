@@ -70,7 +70,7 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
         expect(page.locator("h1")).to_have_text("small.jsonl")
         expect(page.get_by_role("img", name="Lengths in characters")).to_be_visible()
 
-        go_to(page, "Score")
+        go_to(page, "Measure")
         expect(page.get_by_role("button", name="See the scores")).to_be_visible()
 
         go_to(page, "Explore")

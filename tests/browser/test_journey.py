@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("score", "explore", "select", "export")
+PAGES = ("measure", "explore", "select", "export")
 expect.set_options(timeout=30_000)
 MEASURE_TIMEOUT_MS = 600_000  # milliseconds; measuring the demo pool on a slow machine
 
@@ -131,6 +131,6 @@ def test_pool_text_is_shown_and_never_run_or_fetched(page, serve, tmp_path):
         wait_until_idle(page)
         expect(page.get_by_text("hostile.jsonl").first).to_be_visible()
         expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
-        for name in ("Score", "Pool"):
+        for name in ("Measure", "Pool"):
             go_to(page, name)
     assert {url.split("/")[2] for url in requested if url.startswith("http")} == {address.removeprefix("http://")}

@@ -12,7 +12,7 @@ from core.pool.pools import load_pool
 from core.workspace.files import read_json
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("pool", "score", "explore", "select", "export")
+PAGES = ("pool", "measure", "explore", "select", "export")
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_every_page_has_a_title_before_anything_is_measured(pool, app, page):
 def test_a_page_that_needs_scores_leads_to_measuring(pool, app):
     at = app("explore")
     assert "Entropy shift is not measured on this pool yet" in [s.value for s in at.subheader]
-    assert [b.label for b in at.main.button] == ["Go to Score"]
+    assert [b.label for b in at.main.button] == ["Go to Measure"]
     at.main.button[0].click().run()
-    assert at.title[0].value == "Score"
+    assert at.title[0].value == "Measure"
 
 
 def test_the_sidebar_shows_what_is_open(run, app):
-    at = app("score")
+    at = app("measure")
     assert [text.value for text in at.sidebar.get("text")] == [
         "small.jsonl",
         "Entropy shift",
@@ -83,15 +83,15 @@ def test_a_link_that_names_nothing_still_opens_the_app(pool, link):
 
 
 def test_settings_are_stored_in_the_workspace_per_pool(pool, app, saved, tmp_path, workspace):
-    app("score").radio(key="form.method").set_value("longest").run()
+    app("measure").radio(key="form.method").set_value("longest").run()
     assert read_json(saved)["method"] == "longest"
     (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
-    assert app("score").radio(key="form.method").value == "entropy_shift"
+    assert app("measure").radio(key="form.method").value == "entropy_shift"
 
 
 def test_a_change_in_one_tab_keeps_what_another_tab_has_changed(pool, app, saved):
-    this_tab, other_tab = app("score"), app("score")
+    this_tab, other_tab = app("measure"), app("measure")
     other_tab.number_input(key="form.seed").set_value(7).run()
     this_tab.radio(key="form.method").set_value("random").run()
     stored = read_json(saved)
@@ -109,7 +109,7 @@ def test_unreadable_settings_are_put_aside_with_a_notice(pool, app, saved, text)
 
 
 def test_stored_settings_are_plain_json_with_a_format_number(pool, app, saved):
-    app("score").radio(key="form.method").set_value("longest").run()
+    app("measure").radio(key="form.method").set_value("longest").run()
     assert orjson.loads(saved.read_bytes())["format"] == 1
 
 

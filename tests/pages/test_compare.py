@@ -280,7 +280,7 @@ def test_settings_of_an_older_version_still_load():
 
 def test_the_measure_page_accepts_a_combination_and_refuses_invalid_members(page):
     press(page, "compare.use")
-    page.switch_page("pages/score.py").run()
+    page.switch_page("pages/measure.py").run()
     assert not page.exception
     members = page.text_input(key="form.combined.members")
     assert json.loads(members.value)[0]["name"] == "entropy_shift"

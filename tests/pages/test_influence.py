@@ -326,7 +326,7 @@ def test_under_another_method_the_section_uses_the_measured_settings(influencing
 
 
 def test_the_score_page_describes_pairs_and_the_warm_up(influencing, app):
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     words = page_text(at)
     assert (

@@ -17,10 +17,10 @@ def open_page(grouped, app):
     """Return a function that opens a page with the grouped run in use."""
 
     def show(page, **params):
-        at = app("score")
+        at = app("measure")
         at.text_input(key="form.entropy_shift.per").set_value("category").run()
         assert not at.exception
-        if page != "score":
+        if page != "measure":
             at.switch_page(f"pages/{page}.py").run()
             assert not at.exception
         return at
@@ -35,7 +35,7 @@ def page_text(at) -> str:
 
 
 def test_the_form_offers_the_field_and_then_the_smallest_group(pool, app):
-    at = app("score")
+    at = app("measure")
     keys = {widget.key for widget in at.number_input}
     assert "form.entropy_shift.min_group" not in keys
     at.text_input(key="form.entropy_shift.per").set_value("metadata.source").run()
@@ -48,7 +48,7 @@ def test_the_form_offers_the_field_and_then_the_smallest_group(pool, app):
 
 
 def test_the_measure_page_lists_groups_and_says_what_it_started_from(open_page):
-    at = open_page("score")
+    at = open_page("measure")
     text = page_text(at)
     assert "3 groups of category, each calibrated by itself." in text
     assert "The warm-up started from a tuned model (its tokenizer has a chat template" in text

@@ -46,7 +46,7 @@ def written(tmp_path):
 @pytest.fixture
 def score(pool, app):
     """Open the Measure page with preference influence as the method."""
-    at = app("score")
+    at = app("measure")
     at.radio(key="form.method").set_value("preference_influence").run()
     assert not at.exception
     return at
@@ -70,7 +70,7 @@ def see(at, set_name=None):
 
 
 def test_other_methods_have_no_target_sets(pool, app):
-    assert "Target sets" not in texts(app("score"))
+    assert "Target sets" not in texts(app("measure"))
 
 
 def test_the_embedded_pairs_are_the_default_and_the_last_set_cannot_be_removed(score):

@@ -29,7 +29,7 @@ def test_the_tour_gives_the_number_of_planted_faults(demo, app):
 
 
 def test_one_button_measures_every_method(demo, app, workspace):
-    at = app("score")
+    at = app("measure")
     at.button(key="tour.all").click().run()
     assert not at.exception
     (job,) = list_jobs(workspace)

@@ -215,7 +215,7 @@ def job_texts(at: AppTest) -> str:
 def test_a_job_is_seen_by_all_and_cancelled_by_who_started_it(shared, run, pool, job):
     key = visitor_key("a")
     job({"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": key}, state="running")
-    a, b = (visit(user, "score", pool=pool.fingerprint) for user in "ab")
+    a, b = (visit(user, "measure", pool=pool.fingerprint) for user in "ab")
     assert any(button.label == "Cancel" for button in a.button)
     assert not any(button.label == "Cancel" for button in b.button)
     assert "A job" in [text.value for text in b.text]
@@ -224,8 +224,8 @@ def test_a_job_is_seen_by_all_and_cancelled_by_who_started_it(shared, run, pool,
 
 def test_the_title_of_a_job_on_the_upload_of_another_is_not_shown(shared, run, pool, job):
     job({"kind": "measure", "key": "k", "pool": "0" * 32, "visitor": visitor_key("a")}, state="running")
-    assert "A job of another visitor" in [text.value for text in visit("b", "score", pool=pool.fingerprint).text]
-    assert "A job" in [text.value for text in visit("a", "score", pool=pool.fingerprint).text]
+    assert "A job of another visitor" in [text.value for text in visit("b", "measure", pool=pool.fingerprint).text]
+    assert "A job" in [text.value for text in visit("a", "measure", pool=pool.fingerprint).text]
 
 
 def test_an_unreadable_job_whose_starter_is_unknown_is_nobodys_to_delete(shared, run, pool, job):
@@ -233,7 +233,7 @@ def test_an_unreadable_job_whose_starter_is_unknown_is_nobodys_to_delete(shared,
         {"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": visitor_key("a")}, state="failed"
     )
     (stopped.folder / "job.json").write_text("{}")
-    at = visit("a", "score", pool=pool.fingerprint)
+    at = visit("a", "measure", pool=pool.fingerprint)
     assert f"delete.{stopped.id}" not in {button.key for button in at.button}
     assert "damaged" not in " ".join(error.value for error in at.error)
 
@@ -242,7 +242,7 @@ def test_going_on_with_the_job_of_another_is_a_job_of_ones_own(shared, run, pool
     stopped = job(
         {"kind": "measure", "key": "k", "pool": pool.fingerprint, "visitor": visitor_key("a")}, state="cancelled"
     )
-    b = visit("b", "score", pool=pool.fingerprint)
+    b = visit("b", "measure", pool=pool.fingerprint)
     b.button(key=f"resume.{stopped.id}").click().run()
     own, before = list_jobs(workspace)
     assert before.about["visitor"] == visitor_key("a")

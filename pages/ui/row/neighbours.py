@@ -33,7 +33,7 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
         _draw_duplicates(pool, row, duplicates, kind, selection)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
     if run is None:
-        st.caption("A model that has read this pool would tell which rows are nearest: measure one on the Score page.")
+        st.caption("Nearest rows need embeddings from a model: measure one on the Measure page.")
         return
     heading, choice = st.columns([4, 1], vertical_alignment="bottom")
     columns = {n: label for n, label in EMBEDDINGS.items() if n != "response_embedding" or row.response is not None}

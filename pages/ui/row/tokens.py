@@ -50,7 +50,7 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
     """Draw the strip; until it exists, the button that starts its job, or the progress of that job."""
     source = find_source(pool, row.index)
     if source is None:
-        st.caption("No model has read this pool yet: measure one on the Score page.")
+        st.caption("No model has read this pool yet: measure one on the Measure page.")
         return
     if row.response is None:
         st.caption("There is no response to read token by token.")

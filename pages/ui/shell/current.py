@@ -74,7 +74,7 @@ def need_run() -> Run:
     if current is None:
         title = f"{METHODS[settings().method].label} is not measured on this pool yet"
         sentence = "A model has to read every row once; after that, every slider is free."
-        show.empty_page(title, sentence, page="score")
+        show.empty_page(title, sentence, page="measure")
     return current
 
 

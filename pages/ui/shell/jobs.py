@@ -124,7 +124,7 @@ def badge(live: Sequence[Job]) -> None:
     """Draw the number of live jobs as a link to them; nothing if there are none."""
     if live:
         label = "1 job at work" if len(live) == 1 else f"{len(live)} jobs at work"
-        st.page_link(show.PAGES["score"]["page"], label=label, icon=":material/progress_activity:")
+        st.page_link(show.PAGES["measure"]["page"], label=label, icon=":material/progress_activity:")
 
 
 def panel(job: Job) -> None:

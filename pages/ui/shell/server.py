@@ -31,6 +31,7 @@ from pages.ui.shell.visitor_cookie import VisitorCookie
 from pages.ui.words import escape_markdown
 
 ROUTE = "/download"
+MOVED = {"/pool": "/", "/score": "/measure"}  # the Pool page is the front page; the Measure page was called Score
 _SECRET = secrets.token_bytes(32)  # new in every process, so old links are invalid
 _OFFERED: dict[str, tuple[Path, str]] = {}
 
@@ -60,12 +61,10 @@ async def send_file(request: Request) -> Response:
     return FileResponse(path, filename=name, media_type="application/octet-stream")
 
 
-async def redirect_to_front(request: Request) -> Response:
-    """Redirect /pool to the front page, which is the Pool page.
-
-    Streamlit itself would report that there is no such page.
-    """
-    return RedirectResponse(f"{_base()}/" + (f"?{request.url.query}" if request.url.query else ""))
+async def redirect(request: Request) -> Response:
+    """Redirect an address in MOVED, with its query. Streamlit itself would report that there is no such page."""
+    target = MOVED[request.url.path.removeprefix(_base())]
+    return RedirectResponse(f"{_base()}{target}" + (f"?{request.url.query}" if request.url.query else ""))
 
 
 # Headers
@@ -165,7 +164,7 @@ def app_options() -> dict[str, Any]:
     return {
         "routes": [
             Route(f"{_base()}{ROUTE}/{{key}}", send_file, methods=["GET", "HEAD"]),
-            Route(f"{_base()}/pool", redirect_to_front),
+            *(Route(f"{_base()}{address}", redirect) for address in MOVED),
         ],
         "middleware": [Middleware(SecurityHeaders), Middleware(Access, token=token), Middleware(VisitorCookie)],
         "lifespan": lifespan,

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 LOGO, ICON = str(HERE / "logo.svg"), str(HERE / "icon.svg")
 _MENU = (  # name, icon, tooltip: in the order of the workflow
     ("pool", "inventory_2", "What is in the pool: rows, tasks, lengths, problems found. Open another one here."),
-    ("score", "speed", "Choose a method and a model, see what measuring costs, start it and watch it."),
+    ("measure", "speed", "Choose a method and a model, see what measuring costs, start it and watch it."),
     ("explore", "query_stats", "How the scores are distributed, what they follow, and the rows behind every bar."),
     ("compare", "compare_arrows", "Methods side by side: what they share, where they part, and one made of several."),
     ("select", "tune", "How much, and exactly which rows: budget, band, filters, pins, all live."),

@@ -36,7 +36,7 @@ STEPS = (
         "key is kept apart, so every method can be checked against it.",
     ),
     Step(
-        "score",
+        "measure",
         "Let a model measure every row, for all methods at once.",
         "The model that ships with Winnow takes some minutes on a laptop. Nothing is lost if you close the tab.",
     ),
@@ -77,7 +77,7 @@ def strip(page: str) -> None:
     with st.container(border=True, key="tour"), st.container(horizontal=True, vertical_alignment="center"):
         st.badge(f"First look · {number + 1} of {len(STEPS)}", icon=":material/explore:", color="blue")
         st.markdown(f"**{step.do}** {step.see}".format(**facts), width="stretch")
-        if step.page == "score":
+        if step.page == "measure":
             _measure_all(pool)
         _next_button(None if last else STEPS[number + 1].page)
 

@@ -71,10 +71,11 @@ def test_an_offered_file_that_was_deleted_is_reported(tmp_path):
     assert fetch(link)[0] == 404
 
 
-def test_the_name_of_the_front_page_redirects_to_it_with_its_query():
-    status, headers, _ = fetch("/pool", b"method=a%20b&row=%3Cb%3E")
-    assert (status, headers["location"]) == (307, "/?method=a%20b&row=%3Cb%3E")
-    assert fetch("/pool")[1]["location"] == "/"
+@pytest.mark.parametrize(("old", "new"), [("/pool", "/"), ("/score", "/measure")])
+def test_another_address_of_a_page_redirects_to_it_with_its_query(old, new):
+    status, headers, _ = fetch(old, b"method=a%20b&row=%3Cb%3E")
+    assert (status, headers["location"]) == (307, f"{new}?method=a%20b&row=%3Cb%3E")
+    assert fetch(old)[1]["location"] == new
 
 
 def test_every_response_forbids_loading_from_elsewhere():

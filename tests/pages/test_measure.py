@@ -45,14 +45,14 @@ def key(monkeypatch):
 
 
 def test_an_unmeasured_method_can_be_started_or_estimated(pool, app):
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert {"Start measuring", "What will it cost?"} <= set(named(at))
     assert "decisions about real training data choose a real model" in texts(at)
 
 
 def test_the_equivalent_command_is_shown(pool, app):
-    at = app("score")
+    at = app("measure")
     command = next(block.value for block in at.code if "core measure" in block.value)
     assert command.startswith("python -m core measure ")
     assert "--method entropy_shift" in command
@@ -60,18 +60,18 @@ def test_the_equivalent_command_is_shown(pool, app):
 
 
 def test_every_method_can_be_chosen_and_is_stored(pool, app):
-    at = app("score")
+    at = app("measure")
     for name in ("random", "longest", "lowest_nll", "highest_nll", "entropy_shift"):
         at.radio(key="form.method").set_value(name).run()
         assert not at.exception
         assert at.query_params["method"] == name
     at.switch_page("pages/pool.py").run()
-    at.switch_page("pages/score.py").run()
+    at.switch_page("pages/measure.py").run()
     assert at.radio(key="form.method").value == "entropy_shift"
 
 
 def test_every_measuring_parameter_has_a_widget_and_is_stored(pool, app):
-    at = app("score")
+    at = app("measure")
     names = {widget.key for widget in [*at.number_input, *at.selectbox]}
     wanted = ("alpha", "rounds", "beta", "learning_rate", "epochs", "batch_size", "lora_rank")
     assert {f"form.entropy_shift.{name}" for name in wanted} <= names
@@ -81,13 +81,13 @@ def test_every_measuring_parameter_has_a_widget_and_is_stored(pool, app):
 
 
 def test_suggestions_for_the_embedded_model_are_in_use_and_shown(pool, app):
-    at = app("score")
+    at = app("measure")
     assert at.number_input(key="form.entropy_shift.learning_rate").value == 5e-4
     assert "learning rate 0.0005" in texts(at).replace("\\", "")
 
 
 def test_another_model_has_the_papers_learning_rate(pool, app):
-    at = app("score")
+    at = app("measure")
     type_model(at, "Qwen/Qwen2.5-0.5B")
     assert not at.exception
     assert at.number_input(key="form.entropy_shift.learning_rate").value == 2e-5
@@ -96,7 +96,7 @@ def test_another_model_has_the_papers_learning_rate(pool, app):
 
 
 def test_a_model_folder_outside_the_allowed_ones_is_refused(pool, app):
-    at = app("score")
+    at = app("measure")
     type_model(at, "/etc")
     assert not at.exception
     assert "outside the folders" in at.warning[0].value
@@ -104,14 +104,14 @@ def test_a_model_folder_outside_the_allowed_ones_is_refused(pool, app):
 
 
 def test_an_estimate_is_shown_in_figures(pool, app, job, key):
-    app("score")
+    app("measure")
     result = {
         "rows": 240, "tokens": 5000, "passes": 2, "seconds": 200.0, "calibration_seconds": 65.0, "memory_bytes": 1.9e9,
         "disk_bytes": 5e6, "disk_free_bytes": 1e12, "trial_rows": 32, "trial_seconds": 1.0, "device": "cpu",
         "dtype": "float32",
     }  # fmt: skip
     job({"key": key(), "kind": "estimate"}, state="done", result=result)
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     shown = {metric.label: metric.value for metric in at.metric}
     assert shown["Time on this machine"] == "≈ 3 min 20 s"
@@ -120,7 +120,7 @@ def test_an_estimate_is_shown_in_figures(pool, app, job, key):
 
 
 def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(pool, app, job, key):
-    app("score")
+    app("measure")
     facts = {
         "stage": "Reading with the base model",
         "done": 9160,
@@ -130,7 +130,7 @@ def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(
         "eta": 840.0,
     }
     job({"key": key(), "kind": "measure"}, state="running", **facts)
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert "61% · 9,160 of 15,011 · 6.6 a second · 14 min left in this stage · safe to close this tab" in texts(at)
     assert at.get("progress")[0].proto.text == "Reading with the base model"
@@ -139,9 +139,9 @@ def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(
 
 
 def test_a_queued_job_shows_what_it_waits_for(pool, app, job, key):
-    app("score")
+    app("measure")
     job({"key": key(), "kind": "measure"}, state="queued", message="Another job uses this device.")
-    assert "Another job uses this device" in texts(app("score"))
+    assert "Another job uses this device" in texts(app("measure"))
 
 
 def test_a_running_job_is_seen_from_every_page(pool, app, job):
@@ -151,10 +151,10 @@ def test_a_running_job_is_seen_from_every_page(pool, app, job):
 
 
 def test_a_failed_job_shows_its_error_and_log_and_can_be_tried_again(pool, app, job, key):
-    app("score")
+    app("measure")
     made = job({"key": key(), "kind": "measure"}, state="failed", message="The model needs 9 GB; 4 GB are free.")
     (made.folder / "log.txt").write_text("loading\nout of memory ![x](http://evil)\n")
-    at = app("score")
+    at = app("measure")
     assert "The model needs 9 GB" in at.error[0].value
     assert any("out of memory ![x](http://evil)" in block.value for block in at.code)
     assert "Try again" in named(at)
@@ -162,22 +162,22 @@ def test_a_failed_job_shows_its_error_and_log_and_can_be_tried_again(pool, app, 
 
 @pytest.mark.parametrize("ended", ["cancelled", "running"])  # "running" without its process: it was killed
 def test_a_stopped_job_can_be_resumed(pool, app, job, key, ended):
-    app("score")
+    app("measure")
     made = job({"key": key(), "kind": "measure"}, state="cancelled")
     write_json(made.folder / "progress.json", {"state": ended})
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert "Resume" in named(at)
     assert "Start measuring" not in named(at)
 
 
 def test_an_unreadable_job_hides_no_other_and_can_be_deleted(pool, app, job, key, workspace):
-    app("score")
+    app("measure")
     damaged = workspace.folder("jobs", "20250101-000000-00000000")
     damaged.mkdir()
     (damaged / "job.json").write_text("{}")
     job({"key": key(), "kind": "measure"}, state="running", stage="Tokenising")
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert "Cancel" in named(at)
     assert ["is damaged" in e.value and "Delete this job" in e.value for e in at.error] == [True]
@@ -187,13 +187,13 @@ def test_an_unreadable_job_hides_no_other_and_can_be_deleted(pool, app, job, key
 
 def test_a_job_for_other_settings_does_not_block(pool, app, job):
     job({"key": "other", "kind": "measure"}, state="failed", message="no")
-    at = app("score")
+    at = app("measure")
     assert "Start measuring" in named(at)
     assert not at.error
 
 
 def test_a_measured_method_shows_its_results_and_leads_to_the_scores(run, app):
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert "4,321 tokens in 1 min 1 s with embedded (small)" in texts(at)
     assert "24 rows" in texts(at)
@@ -204,12 +204,12 @@ def test_a_measured_method_shows_its_results_and_leads_to_the_scores(run, app):
 
 def test_warnings_of_a_run_are_shown(measure, app):
     measure(warnings=["12 of 240 rows were longer than the model was allowed to read."])
-    at = app("score")
+    at = app("measure")
     assert "12 of 240 rows" in at.warning[0].value
 
 
 def test_unmeasured_settings_offer_the_measured_ones(run, app):
-    at = app("score")
+    at = app("measure")
     at.number_input(key="form.entropy_shift.epochs").set_value(5).run()
     assert "Start measuring" in named(at)
     named(at)["Use this one"].click().run()
@@ -218,10 +218,10 @@ def test_unmeasured_settings_offer_the_measured_ones(run, app):
 
 
 def test_settings_survive_a_new_visit(pool, app):
-    at = app("score")
+    at = app("measure")
     at.radio(key="form.method").set_value("lowest_nll").run()
     at.number_input(key="form.max_length").set_value(512).run()
-    second_visit = app("score")
+    second_visit = app("measure")
     assert second_visit.radio(key="form.method").value == "lowest_nll"
     assert second_visit.number_input(key="form.max_length").value == 512
 
@@ -229,7 +229,7 @@ def test_settings_survive_a_new_visit(pool, app):
 def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
     started = []
     monkeypatch.setattr(jobs, "start_job", lambda space, command, **about: started.append((command, about)))
-    at = app("score")
+    at = app("measure")
     named(at)["Start measuring"].click().run()
     command, about = started[0]
     assert shlex.join(["python", "-m", "core", *command]) in [block.value for block in at.code]
@@ -239,30 +239,30 @@ def test_start_runs_the_command_that_is_shown(pool, app, monkeypatch):
 
 def test_a_job_stopped_under_other_settings_of_this_pool_can_be_resumed(pool, app, job):
     job({"key": "other", "kind": "measure", "pool": "of another pool"}, state="cancelled", message="Cancelled.")
-    assert "Resume" not in named(app("score"))
+    assert "Resume" not in named(app("measure"))
     job({"key": "other", "kind": "measure", "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
-    at = app("score")
+    at = app("measure")
     assert {"Start measuring", "Resume"} <= set(named(at))
 
 
 @pytest.mark.parametrize("kind", ["map", "duplicates", "measure", "estimate"])
 def test_every_live_job_can_be_cancelled_where_the_sidebar_leads(pool, app, job, kind):
     made = job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="running")
-    at = app("score")
+    at = app("measure")
     assert not at.exception
     assert f"cancel.{made.id}" in {button.key for button in at.button}
     job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="done")
-    assert "Cancel" not in named(app("score"))
+    assert "Cancel" not in named(app("measure"))
 
 
 @pytest.mark.parametrize("kind", ["map", "duplicates", "estimate"])
 def test_a_stopped_job_of_another_kind_is_resumed_where_it_was_started(pool, app, job, kind):
     job({"key": "other", "kind": kind, "pool": pool.fingerprint}, state="cancelled", message="Cancelled.")
-    assert "Resume" not in named(app("score"))
+    assert "Resume" not in named(app("measure"))
 
 
 def test_several_methods_are_measured_at_once_and_are_named(pool, app):
-    at = app("score")
+    at = app("measure")
     named(at)["All at once"].click().run()
     assert not at.exception
     others = "activation coverage, task confidence, preference influence and answer divergence"
@@ -274,14 +274,14 @@ def test_several_methods_are_measured_at_once_and_are_named(pool, app):
 
 
 def test_one_unmeasured_method_of_several_can_still_be_started(run, app):
-    at = app("score")
+    at = app("measure")
     assert "Start measuring" not in named(at)
     at.get_by_key("form.also").set_value(["task_confidence"]).run()
     assert {"See the scores", "Start measuring"} <= set(named(at))
 
 
 def test_parameters_of_the_others_are_in_the_command(pool, app):
-    at = app("score")
+    at = app("measure")
     at.radio(key="form.method").set_value("task_confidence").run()
     at.number_input(key="form.task_confidence.new_tokens").set_value(8).run()
     at.radio(key="form.method").set_value("entropy_shift").run()
@@ -291,7 +291,7 @@ def test_parameters_of_the_others_are_in_the_command(pool, app):
 
 
 def test_embeddings_outside_the_allowed_folders_are_refused(pool, app):
-    at = app("score")
+    at = app("measure")
     at.radio(key="form.method").set_value("task_confidence").run()
     at.text_input(key="form.task_confidence.embeddings").set_value("/etc").run()
     assert "outside the folders" in at.warning[0].value
@@ -315,7 +315,7 @@ def test_the_source_of_tasks_is_shown(run, app, workspace, pool):
         summary={**run.summary, "asked": 64, "continued": 2000},
     )
     save_run(workspace, finished, columns)
-    at = app("score")
+    at = app("measure")
     at.radio(key="form.method").set_value("task_confidence").run()
     assert "1 task, from the labels: category. 64 prompts were continued by 2,000 tokens." in texts(at).replace(
         "\\", ""
@@ -324,10 +324,10 @@ def test_the_source_of_tasks_is_shown(run, app, workspace, pool):
 
 def test_a_pass_run_for_another_method_is_not_counted_twice(measure, app):
     measure(seconds={"coverage": 2.0})
-    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in texts(app("score"))
+    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in texts(app("measure"))
 
 
 def test_answers_of_little_use_are_counted(measure, app):
     measure(answers={"asked": 50, "missing": 2, "empty": 0, "refused": 3, "truncated": 1})
-    shown = texts(app("score")).replace("\\", "")
+    shown = texts(app("measure")).replace("\\", "")
     assert "48 answers; 2 missing, 3 refusals, by how they begin and 1 cut off." in shown

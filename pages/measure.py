@@ -6,7 +6,7 @@ from pages.ui.measure import forms, start
 from pages.ui.shell import jobs, state
 
 pool = state.need_pool()
-st.title("Score", anchor=False)
+st.title("Measure", anchor=False)
 st.caption("A model reads every row once. After that, choosing rows is arithmetic, and every slider is free.")
 
 choice, model = st.columns([3, 2], gap="large")
