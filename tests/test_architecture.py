@@ -32,7 +32,7 @@ CORE = {
     "api": ("analysis", "output"),
     "cli": ("analysis", "output"),
 }
-UI_LEAVES = {"words", "theme"}
+UI_LEAVES = {"words", "theme", "glossary"}
 UI = {
     "data": (),
     "charts": ("data",),

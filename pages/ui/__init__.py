@@ -14,5 +14,6 @@ compare     parts of the Compare page
 select      parts of the Select page
 export      parts of the Export page
 words       labels, units and meanings of columns; names for display
+glossary    definitions of terms, and `link("delta_entropy", "ΔH")`: markdown of a word that opens its entry
 theme       colours with a meaning
 """

@@ -13,6 +13,7 @@ visit          the first values of a session, and the view that a link names
 widgets        values of widgets, and a notice to show once
 show           text, messages, buttons, choices, files and formatted numbers on screen
 context        the sidebar
+term_dialog    the glossary as a dialog, opened by a button or by a word that links to its entry
 imports        pools that a job reads for a tab
 jobs           jobs on screen: plan, start, progress
 tour           the guided tour of the demo pool

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.methods import METHODS
 from pages.ui.data import cached
-from pages.ui.shell import jobs, show, sign_in, state, visitors
+from pages.ui.shell import jobs, show, sign_in, state, term_dialog, visitors
 from pages.ui.words import model_name
 
 
@@ -27,6 +27,7 @@ def bar(page: str) -> None:
             if page not in ("explore", "compare", "select"):
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
+        term_dialog.button()
         if name := sign_in.find_name():
             _entry("Signed in as", name)
             sign_in.sign_out_button()
