@@ -160,6 +160,7 @@ class Method(Protocol):
 
     name: ClassVar[str]  # stable id, written into recipes and manifests; never rename
     label: ClassVar[str]  # name on screen
+    paper: ClassVar[str]  # short name of the paper it is from; "" for baselines and what combines or imports
     summary: ClassVar[str]  # one sentence on screen: what it selects and why
 
     @property

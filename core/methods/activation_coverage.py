@@ -37,30 +37,38 @@ class ActivationCoverage(BaseMethod):
 
     name: ClassVar[str] = "activation_coverage"
     label: ClassVar[str] = "Activation coverage"
+    paper: ClassVar[str] = "MADS"
     summary: ClassVar[str] = (
-        "Keeps rows that together switch on as many different neurons of the model as possible, "
-        "and so repeat each other least."
+        "Selects rows that together activate as many different neurons of the model as possible, "
+        "so that they repeat each other least."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "activations")
     ranks_by: ClassVar[str] = "coverage_gain"  # in the greedy order
     prefer: ClassVar[Prefer] = "high"  # rows that added most come first
 
     share: float = measure_param(
-        number(0.01, 0.0001, 0.5, label="Neurons on per layer"),
-        "Of each layer's neurons, the share with the highest values that counts as on in a row.",
+        number(0.01, 0.0001, 0.5, label="Active neurons per layer"),
+        "Share of each layer's neurons that counts as active in a row: those with the highest values.",
     )
     tokens: Literal["response", "all"] = measure_param(
-        option("response"), "A neuron's value is its mean over these tokens. With all of them, rows need no response."
+        option("response", words={"response": "response tokens", "all": "all tokens"}),
+        "Tokens over which a neuron's value is averaged. With all tokens, rows need no response.",
     )
     growth: Literal["sqrt", "once", "capped"] = measure_param(
-        option("sqrt", label="Growth g"),
-        "What c rows with the same neuron count for: √c, or 1 however many (once), or c up to τ (capped).",
+        option("sqrt", label="Growth g", words={"sqrt": "√c", "once": "1 for any c", "capped": "c up to τ"}),
+        "Coverage g(c) of a neuron that is active in c selected rows.",
+        minor=True,
     )
     tau: int = measure_param(
-        number(8, 1, 1000, label="Cap τ"), "Rows with the same neuron that count in full. For capped only."
+        number(8, 1, 1000, label="Cap τ"),
+        "Number of rows with the same active neuron that count in full.",
+        minor=True,
+        used_if=lambda method: method.growth == "capped",
     )
     clusters: int = measure_param(
-        number(24, 2, 1000), "Groups of rows with like neurons on, by k-means. They change no order."
+        number(24, 2, 1000),
+        "Clusters of rows with similar activations (k-means). They do not affect the rank.",
+        minor=True,
     )
 
     def candidates(self, states: ActiveNeurons, measured: Measured) -> IntArray:
@@ -83,7 +91,7 @@ class ActivationCoverage(BaseMethod):
         return Order(rank_rows(gains, candidates, prefer=self.prefer), excluded, values)
 
     def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
-        """Return f of the selected rows and of the whole pool, and the share that they reach; None if f(pool) is 0."""
+        """Return f of the selected rows, f of the whole pool, and their ratio (None if f(pool) is 0)."""
         states: ActiveNeurons = measured.need("activations")
         part, whole = (total_coverage(states, some, g=self.growth, tau=self.tau) for some in (rows, None))
         return {"coverage": part, "coverage_of_pool": whole, "coverage_share": part / whole if whole else None}

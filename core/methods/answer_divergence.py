@@ -50,8 +50,9 @@ class AnswerDivergence(BaseMethod):
 
     name: ClassVar[str] = "answer_divergence"
     label: ClassVar[str] = "Answer divergence"
+    paper: ClassVar[str] = "ADG"
     summary: ClassVar[str] = (
-        "Keeps, among like instructions, those to which a model gives answers far apart and in several directions."
+        "Selects instructions whose generated answers differ most, within groups of similar instructions."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base", "answers")
     # Its own rank: quotas put a low score of one bin before a high one of another, so a threshold on the score would
@@ -61,64 +62,79 @@ class AnswerDivergence(BaseMethod):
 
     dispersion_weight: float = param(
         number(0.6, 0.0, 1.0, label="Weight of D"),
-        "Weight of D, how far apart answers lie; the rest is that of I, in how many directions.",
+        "Weight of dispersion D, how much the answers differ. Anisotropy I, in how many directions, has the rest.",
     )
     pick: Literal["top", "middle", "bottom"] = param(
-        option("top", label="Take scores from the"),
-        "Which scores to take first inside each bin. Middle and bottom are there to compare with.",
+        option("top", label="Preferred scores", words={"top": "highest", "bottom": "lowest"}),
+        "The scores that rank first inside each semantic bin. Middle and lowest are controls.",
     )
     bins: int = param(
-        number(0, 0, 2000, label="Semantic bins"),
-        "Semantic bins to take rows from: like ones are merged until so many are left. 0: all that were measured.",
+        number(0, 0, 2000, label="Semantic bins", zero="all measured"),
+        "Number of semantic bins that share the budget: the most similar bins are merged until this many remain.",
     )
     quota: Literal["webster", "release"] = param(
-        option("webster", label="Rows per bin"),
-        "Webster: bins give rows in proportion to their size, at every budget. Release: the rule of the authors' code.",
+        option("webster", label="Rows per bin", words={"webster": "by bin size", "release": "the authors' rule"}),
+        "How the bins share the budget: in proportion to their sizes (Webster seats), or as in the authors' code.",
     )
     released_rows: int = param(
-        number(10_000, 1, 10_000_000, label="Released rows B"),
-        "The budget B in rows that the release's rule is worked out for. For release only.",
+        number(10_000, 1, 10_000_000, label="Budget B of the authors' rule"),
+        "The budget, in rows, for which the authors' rule is computed.",
+        used_if=lambda method: method.quota == "release",
     )
     source: Literal["local", "server", "file"] = measure_param(
-        option("local", label="Answers from"),
-        "Who answers: the model itself, a server that speaks the OpenAI API, or a file of answers made elsewhere.",
-    )
-    answers: int = measure_param(number(5, 2, 20, label="Answers K"), "Answers drawn per instruction.")
-    temperature: float = measure_param(
-        number(1.4, 0.01, 5.0), "Of the draw: above 1 unlikely words come more often than the model thinks."
-    )
-    top_p: float = measure_param(
-        number(0.9, 0.01, 1.0, label="Top-p"),
-        "Each token is drawn from the likeliest that have this probability together.",
-    )
-    max_new_tokens: int = measure_param(number(256, 1, 8192), "Tokens of an answer, at most.")
-    prompt_limit: int = measure_param(
-        number(0, 0, 100_000), "Tokens of a prompt that are read, as the release does with 80. 0: all."
-    )
-    embeddings: str = measure_param(
-        option("", label="Embeddings by", names="model"),
-        "A sentence-transformer (id or folder) to embed answers with. Empty: the scoring model's own hidden states.",
-    )
-    weights: Literal["unicode", "release"] = measure_param(
-        option("unicode", label="Token weights"),
-        "Tokens without weight in an answer's embedding: Unicode's punctuation, or the list of the authors' code. For "
-        "the model's own hidden states only.",
-        later=True,
+        option("local", label="Answers from", words={"local": "the model", "server": "a server", "file": "a file"}),
+        "Source of the answers: the measuring model, a server with the OpenAI API, or a file of generated answers.",
     )
     base_url: str = measure_param(
         option("", label="Server address", names="server"),
-        "Where the server listens, with its /v1. It is sent messages; with the Alpaca template, text. For server only.",
+        "Address of the server, with its /v1. It receives chat messages, or plain text with the Alpaca template.",
+        used_if=lambda method: method.source == "server",
     )
     served_model: str = measure_param(
-        option("", label="Model on the server", names="word"), "What the server calls the model. For server only."
+        option("", label="Model on the server", names="word"),
+        "Name of the model on the server.",
+        used_if=lambda method: method.source == "server",
     )
     answers_file: str = measure_param(
         option("", label="File of answers", names="file"),
-        "JSONL with an id and generated_answers in each row. For file only.",
+        "JSONL with id and generated_answers in each row.",
+        used_if=lambda method: method.source == "file",
+    )
+    answers: int = measure_param(number(5, 2, 20, label="Answers K"), "Number of answers per instruction.")
+    temperature: float = measure_param(
+        number(1.4, 0.01, 5.0),
+        "Sampling temperature. Above 1, unlikely tokens are sampled more often than the model predicts.",
+        used_if=lambda method: method.source != "file",
+    )
+    top_p: float = measure_param(
+        number(0.9, 0.01, 1.0, label="Top-p"),
+        "Each token is sampled from the most likely tokens that together have this probability.",
+        used_if=lambda method: method.source != "file",
+    )
+    max_new_tokens: int = measure_param(
+        number(256, 1, 8192), "Maximum length of an answer, in tokens.", used_if=lambda method: method.source != "file"
+    )
+    prompt_limit: int = measure_param(
+        number(0, 0, 100_000, zero="all tokens"),
+        "Maximum number of prompt tokens that the model reads. The authors' code reads 80.",
+        minor=True,
+    )
+    embeddings: str = measure_param(
+        option("", label="Embedding model", names="model", words={"": "the measuring model"}),
+        "A sentence-transformer (id or folder) that embeds the answers. Empty: hidden states of the measuring model.",
+        minor=True,
+    )
+    weights: Literal["unicode", "release"] = measure_param(
+        option("unicode", label="Token weights", words={"unicode": "no punctuation", "release": "the authors' list"}),
+        "Tokens that do not count in an answer's embedding: punctuation by Unicode, or the list of the authors' code.",
+        later=True,
+        minor=True,
+        used_if=lambda method: method.embeddings == "",
     )
     bins_measured: int = measure_param(
-        number(0, 0, 2000),
-        "Semantic bins to find by k-means, of which the bins in use are made. 0: one for every 50 rows, 1000 at most.",
+        number(0, 0, 2000, label="Measured semantic bins", zero="automatic"),
+        "Number of clusters of instructions (k-means). Automatic is one for every 50 rows, at most 1,000.",
+        minor=True,
     )
 
     def scores(self, measured: Measured) -> dict[str, NDArray[Any]]:
@@ -166,12 +182,12 @@ class AnswerDivergence(BaseMethod):
 
 
 def describe_release(facts: Mapping[str, Any], budget: int) -> str:
-    """Return a sentence on `AnswerDivergence.facts`: how many rows the release's rule selected, and who the rest is."""
+    """Return a sentence on `AnswerDivergence.facts`: how many rows the authors' rule selected, and what the rest is."""
     kept, filled = facts["release_rows"], facts["filled_by_score"]
-    rest = f" The other {filled:,} are the next by score or pinned." if filled else ""
+    rest = f" The other {filled:,} have the next best scores or are always included." if filled else ""
     return (
-        f"The release's rule for B = {budget:,} selects {facts['release_selects']:,} rows; "
-        f"{kept:,} of the {kept + filled:,} rows here are among them.{rest}"
+        f"The authors' rule for B = {budget:,} selects {facts['release_selects']:,} rows; "
+        f"{kept:,} of the {kept + filled:,} selected rows are among them.{rest}"
     )
 
 

@@ -20,7 +20,7 @@ class Random(BaseMethod):
 
     name: ClassVar[str] = "random"
     label: ClassVar[str] = "Random"
-    summary: ClassVar[str] = "Takes rows at random: a method that does no better than this has chosen nothing."
+    summary: ClassVar[str] = "Selects rows at random. A method has to do better than this."
     needs: ClassVar[tuple[str, ...]] = ("tokens",)
     ranks_by: ClassVar[str] = "random.rank"  # its own rank: there is no score behind it
     prefer: ClassVar[Prefer] = "low"
@@ -59,7 +59,7 @@ class Longest(_ByColumn):
 
     name: ClassVar[str] = "longest"
     label: ClassVar[str] = "Longest response"
-    summary: ClassVar[str] = "Takes the longest responses first: shows how much of a score is mere length."
+    summary: ClassVar[str] = "Selects the longest responses first. Shows how much a score tracks response length."
     needs: ClassVar[tuple[str, ...]] = ("tokens",)
     ranks_by: ClassVar[str] = "response_tokens"
     prefer: ClassVar[Prefer] = "high"
@@ -71,7 +71,7 @@ class LowestNLL(_ByColumn):
 
     name: ClassVar[str] = "lowest_nll"
     label: ClassVar[str] = "Lowest NLL"
-    summary: ClassVar[str] = "Takes the responses first that the base model already predicts best."
+    summary: ClassVar[str] = "Selects first the responses that the base model predicts best."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
     ranks_by: ClassVar[str] = "nll"
     prefer: ClassVar[Prefer] = "low"
@@ -83,7 +83,7 @@ class HighestNLL(_ByColumn):
 
     name: ClassVar[str] = "highest_nll"
     label: ClassVar[str] = "Highest NLL"
-    summary: ClassVar[str] = "Takes the responses first that surprise the base model most: new knowledge, and noise."
+    summary: ClassVar[str] = "Selects first the responses that the base model predicts worst: new knowledge, and noise."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "base")
     ranks_by: ClassVar[str] = "nll"
     prefer: ClassVar[Prefer] = "high"

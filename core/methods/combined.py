@@ -44,28 +44,28 @@ class Combined(BaseMethod):
 
     name: ClassVar[str] = NAME
     label: ClassVar[str] = LABEL
-    summary: ClassVar[str] = (
-        "Puts rows in order by what several methods say of them together; made on the Compare page."
-    )
+    summary: ClassVar[str] = "Ranks rows by several methods together. Build one on the Compare page."
     ranks_by: ClassVar[str] = NAME
     prefer: ClassVar[Prefer] = "high"  # 1 is first for all members
 
     members: str = measure_param(
         option(DEFAULT, names="methods"),
-        "The methods, as a JSON list of names, or of objects with name and params. The first one decides ties.",
+        "The methods, as a JSON list of names, or of objects with name and params. The first one breaks ties.",
     )
     rule: Literal["rank average", "union", "intersection", "filtered"] = param(
         option("rank average"),
-        "By the mean place in all orders, the best place in any, the worst in all, or the first method's order over "
-        "rows that every other one has near its top.",
+        "A row's rank comes from its mean rank over all methods, its best rank (union), its worst rank (intersection), "
+        "or the first method's rank among the top rows of every other method (filtered).",
     )
     weights: str = param(
-        option("", names="word"),
-        "For rank average: one number for each method, with commas between. Empty: all count the same.",
+        option("", names="word", words={"": "equal"}),
+        "One number for each method, separated by commas. Empty: all methods weigh the same.",
+        used_if=lambda method: method.rule == "rank average",
     )
     keep: float = param(
         number(0.5, 0.0, 1.0, label="Top share of the others"),
-        "For filtered: the share of every other method's order that the first one may choose from.",
+        "Share of every other method's ranking that the first method selects from.",
+        used_if=lambda method: method.rule == "filtered",
     )
 
     def __post_init__(self) -> None:
@@ -150,7 +150,7 @@ class Combined(BaseMethod):
         if self.rule == "filtered":
             for part, order, place in list(zip(self.parts, orders, places, strict=True))[1:]:
                 top = int(len(order.rows) * self.keep + 1e-9)  # 1e-9: 0.29 of 100 is 28.99...
-                masks[f"not in the top {100 * self.keep:g} % of {part.label}"] = place >= top
+                masks[f"not in the top {100 * self.keep:g}% of {part.label}"] = place >= top
         return masks
 
 
@@ -177,7 +177,7 @@ def _member(member: object) -> tuple[str, dict[str, Any]]:
         raise MethodError(f"{LABEL}: a member is a method's name, or an object with name and params. {MEMBERS_HINT}")
     name, params = member["name"], member.get("params", {})
     if not isinstance(params, dict):
-        raise MethodError(f"{LABEL}: the params of {name} are no object. {MEMBERS_HINT}")
+        raise MethodError(f"{LABEL}: the params of {name} must be a JSON object. {MEMBERS_HINT}")
     if name == NAME:
         raise MethodError(f"{LABEL}: a member cannot be a combination itself. Name its members instead.")
     return name, params
@@ -199,7 +199,7 @@ def parse_weights(text: str, members: int) -> list[float]:
         weights = []
     if len(weights) != members or not all(isfinite(w) and w >= 0 for w in weights) or not any(weights):
         raise MethodError(
-            f"{LABEL}: weights must be {members} numbers of 0 or more, not all 0, with commas between, not '{text}'."
+            f"{LABEL}: weights must be {members} numbers of 0 or more, not all 0, separated by commas, not '{text}'."
         )
     return weights
 

@@ -41,7 +41,7 @@ from core.methods.params import BaseMethod, measure_param, number, option, param
 from core.methods.ranking import FILTERED, NO_RESPONSE, NOT_MEASURED, group_rows, rank_rows, split_eligible
 from core.schema import BoolArray, FloatArray, IntArray, Measured, Order, Prefer
 
-OUTSIDE_BAND = "outside the NLL band"
+OUTSIDE_BAND = "outside the ΔNLL band"
 NO_GROUP = "no group"
 GROUP_FACTS = ("group", "rows", "warm_up", "selected")
 
@@ -52,57 +52,65 @@ class EntropyShift(BaseMethod):
 
     name: ClassVar[str] = "entropy_shift"
     label: ClassVar[str] = "Entropy shift"
+    paper: ClassVar[str] = "InstructDiff"
     summary: ClassVar[str] = (
-        "Keeps rows on which the model grows less certain while it learns, "
-        "without those it learns unusually easily or not at all."
+        "Selects rows on which the model becomes less certain during a short training, "
+        "without rows that it learns too easily or not at all."
     )
     gamma: float = param(
-        number(0.1, 0.0, 0.45, label="NLL filter γ"),
-        "Share of rows left out at each end of ΔNLL: learnt too easily, or not at all. 0 leaves none out.",
+        number(0.1, 0.0, 0.45, label="ΔNLL filter γ", zero="off"),
+        "Share of rows excluded at each end of ΔNLL: rows that are learned too easily, or not at all.",
     )
     pick: Literal["lowest", "middle", "highest"] = param(
-        option("lowest", label="Take ΔH from the"),
-        "Which ΔH to take first. The paper takes the lowest; middle and highest are there to compare with.",
+        option("lowest", label="Preferred ΔH"),
+        "The ΔH that ranks first. The paper prefers the lowest; middle and highest are its controls.",
     )
     alpha: float = measure_param(
         number(0.1, 0.001, 1.0, label="Warm-up share α"),
-        "Share of the rows with a response, drawn at random, that the calibration model is trained on.",
+        "Share of the rows with a response that the warm-up trains on, sampled by seed.",
     )
     rounds: int = measure_param(
         number(1, 1, 3, label="Rounds K"),
-        "How often to calibrate. Each further round trains on the rows that the round before would choose.",
+        "Number of calibrations. Each further round trains on the rows that the previous round selects.",
+        minor=True,
     )
     beta: float = measure_param(
         number(0.1, 0.001, 1.0, label="Share for further rounds β"),
-        "Share of the pool that a further round trains on. Has no effect with one round.",
+        "Share of the pool that each round after the first trains on.",
+        minor=True,
+        used_if=lambda method: method.rounds > 1,
     )
     learning_rate: float = measure_param(
         number(2e-5, 1e-7, 1e-2),
-        "Of the warm-up training. The paper uses 5e-5 for mathematics, 2e-5 in general, 1e-5 for code.",
+        "Learning rate of the warm-up training. The paper uses 5e-5 for mathematics, 2e-5 in general, 1e-5 for code.",
     )
     epochs: int = measure_param(number(3, 1, 20), "Passes over the warm-up rows. The paper uses 3 to 10.")
-    batch_size: int = measure_param(number(16, 1, 512), "Rows per training step.")
+    batch_size: int = measure_param(number(16, 1, 512), "Rows per training step.", minor=True)
     lora_rank: int = measure_param(
-        number(0, 0, 256, label="LoRA rank"),
-        "0 trains every weight, as the paper does. Above 0 trains a LoRA adapter of that rank: for large models.",
+        number(0, 0, 256, label="LoRA rank", zero="off"),
+        "Rank of the adapter that is trained in place of all weights: for large models. Off trains all weights, as the "
+        "paper does.",
     )
     per: str = measure_param(
-        option("", label="Calibrate per", names="word"),
-        "A field whose groups of rows are each calibrated and ranked by themselves: task, or any other such as "
-        "metadata.source. Empty: the whole pool is one group.",
+        option("", label="Calibrate per", names="word", words={"": "the whole pool"}),
+        "A field, such as task or metadata.source. Each of its values is a group of rows with a calibration and a "
+        "ranking of its own. Empty: the whole pool is one group.",
         later=True,
     )
     min_group: int = measure_param(
-        number(0, 0, 1_000_000, label="Smallest group"),
-        "Groups with fewer responses than this are left out: they are not measured. 0: none is left out, and a group "
-        "that is too small to be calibrated is an error. For groups only.",
+        number(0, 0, 1_000_000, label="Smallest group", zero="no limit"),
+        "Groups with fewer responses than this are not measured. Without a limit, a group that is too small to "
+        "calibrate is an error.",
         later=True,
+        minor=True,
+        used_if=lambda method: method.per != "",
     )
     group_weights: str = param(
-        option("", label="Group weights", names="word"),
-        "What each group's share of the budget is proportional to. Empty: its rows. Or equal, or math:2,code:1, where "
-        "groups that are not named weigh 1. For groups only.",
+        option("", label="Group weights", names="word", words={"": "number of rows"}),
+        "What each group's share of the budget is proportional to: equal, or weights such as math:2,code:1, where "
+        "other groups weigh 1. Empty: its number of rows.",
         later=True,
+        used_if=lambda method: method.per != "",
     )
 
     def __post_init__(self) -> None:
@@ -197,7 +205,9 @@ def calibration_rows(candidates: IntArray, alpha: float, seed: int) -> IntArray:
     Seeded. Larger shares contain smaller ones. Raises MethodError without candidates.
     """
     if not len(candidates):
-        raise MethodError("No row of this pool has a response, so there is nothing to calibrate a model on.")
+        raise MethodError(
+            "No row of this pool has a response, so nothing can be trained on. Choose a method that needs no responses."
+        )
     shuffled = np.random.default_rng(seed).permutation(candidates)
     return np.sort(shuffled[: max(1, int(len(candidates) * alpha))])
 
@@ -210,7 +220,7 @@ def next_calibration_rows(measured: Measured, beta: float) -> IntArray:
     """
     rows = EntropyShift().order(measured, np.ones(len(measured), np.bool_), seed=0).rows
     if not len(rows):
-        raise MethodError("No row could be scored in this round, so there is nothing to calibrate the next one on.")
+        raise MethodError("No row was scored in this round, so the next round has no rows to train on. Set rounds=1.")
     return np.sort(rows[: max(1, int(len(measured) * beta))])
 
 

@@ -22,16 +22,17 @@ class Imported(BaseMethod):
 
     name: ClassVar[str] = "imported"
     label: ClassVar[str] = "Imported score"
-    summary: ClassVar[str] = "Puts rows in order by a number that they brought along: another tool's score."
+    summary: ClassVar[str] = "Ranks rows by a score that is already in your data, from another tool."
     needs: ClassVar[tuple[str, ...]] = ("tokens", "imported")
     ranks_by: ClassVar[str] = "imported"
 
     field: str = measure_param(
-        option("", names="word"),
-        "The field of the rows that holds the number, such as ifd_ppl; of a field in a field: metadata.score.",
+        option("", label="Score field", names="word"),
+        "The field of the rows that holds the score, such as ifd_ppl, or metadata.score for a nested field.",
     )
     end: Literal["high", "low", "middle"] = param(
-        option("high", label="Take first"), "Which end of the score is taken first."
+        option("high", label="Preferred end", words={"high": "highest", "low": "lowest"}),
+        "The end of the score that ranks first. Middle is a control.",
     )
 
     @property

@@ -4,13 +4,15 @@ A method is a frozen `BaseMethod`; each of its fields is declared with `param` o
 therefore one new line in one file: the form draws it, the recipe stores it, `BaseMethod` validates it.
 
 Metadata of every field: `label` and `help` (for people), `low` and `high` (both inclusive; None for choices and text),
-`stage`, `names` (what a text parameter names; None for the rest), `later` (added after runs had been stored).
+`stage`, `names` (what a text parameter names; None for the rest), `later` (added after runs had been stored), `words`
+(value -> what people read in its place, such as 0 -> "automatic"), `minor` (rarely changed: a form may fold it away),
+`used_if` (method -> whether the parameter has an effect, given the others; None: always).
 
     stage "order"     changes only the order: array arithmetic, a live slider
     stage "measure"   changes what has to be measured: part of the measurement's key, behind a button
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -25,23 +27,38 @@ Stage = Literal["order", "measure"]
 Names = Literal["model", "file", "server", "word", "targets", "target", "methods"]
 
 
-def number(default: float, low: float, high: float, *, label: str = "") -> dict[str, Any]:
-    """Describe a number for `param`. The type of `default` decides between whole numbers (1) and floats (1.0)."""
-    return {"default": default, "label": label, "low": low, "high": high, "names": None}
+def number(default: float, low: float, high: float, *, label: str = "", zero: str = "") -> dict[str, Any]:
+    """Describe a number for `param`. The type of `default` decides between whole numbers (1) and floats (1.0).
+
+    `zero` is what people read in place of 0 where it means something else, such as "automatic".
+    """
+    words = {0: zero} if zero else {}
+    return {"default": default, "label": label, "low": low, "high": high, "names": None, "words": words}
 
 
-def option(default: str, *, label: str = "", names: Names | None = None) -> dict[str, Any]:
-    """Describe a text for `param`, or a choice: a field annotated with a Literal."""
-    return {"default": default, "label": label, "low": None, "high": None, "names": names}
+def option(
+    default: str, *, label: str = "", names: Names | None = None, words: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Describe a text for `param`, or a choice: a field annotated with a Literal. `words` name its values."""
+    return {"default": default, "label": label, "low": None, "high": None, "names": names, "words": dict(words or {})}
 
 
-def param(value: dict[str, Any], help: str, *, stage: Stage = "order", later: bool = False) -> Any:
+def param(
+    value: dict[str, Any],
+    help: str,
+    *,
+    stage: Stage = "order",
+    later: bool = False,
+    minor: bool = False,
+    used_if: Callable[[Any], bool] | None = None,
+) -> Any:
     """Return a dataclass field for one parameter, described by `number` or `option`.
 
     A parameter that is added `later` has the default under which stored runs were measured: at it, keys and
     descriptions of methods omit it, and so remain as they were.
     """
-    return field(default=value["default"], metadata=value | {"help": help, "stage": stage, "later": later})
+    about = {"help": help, "stage": stage, "later": later, "minor": minor, "used_if": used_if}
+    return field(default=value["default"], metadata=value | about)
 
 
 measure_param = partial(param, stage="measure")
@@ -52,6 +69,23 @@ def list_choices(f: Field[Any]) -> tuple[str, ...]:
     return get_args(f.type)
 
 
+def name_param(f: Field[Any]) -> str:
+    """Return the label of a parameter: the declared one, or its name in words."""
+    return str(f.metadata["label"]) or f.name.replace("_", " ").capitalize()
+
+
+def value_in_words(f: Field[Any], value: Any) -> str:
+    """Return what people read in place of a value: its declared words ("automatic" for 0), or the value itself."""
+    words: str | None = f.metadata["words"].get(value)
+    return words or (f"{value:,}" if type(value) is int else f"{value:g}" if type(value) is float else str(value))
+
+
+def has_effect(method: Method, f: Field[Any]) -> bool:
+    """Return whether a parameter of a method has an effect, given the values of the others."""
+    used_if: Callable[[Any], bool] | None = f.metadata["used_if"]
+    return used_if is None or used_if(method)
+
+
 @dataclass(frozen=True)
 class BaseMethod:
     """Base class of methods: a frozen dataclass whose fields are parameters; MethodError for a value out of range.
@@ -60,6 +94,7 @@ class BaseMethod:
     """
 
     label: ClassVar[str]
+    paper: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -75,7 +110,7 @@ class BaseMethod:
         return {}
 
     def facts(self, measured: Measured, order: Order, rows: IntArray) -> dict[str, Any]:
-        """Return nothing: the rows themselves say it all."""
+        """Return no facts."""
         return {}
 
     def facts_in_words(self, facts: Mapping[str, Any]) -> list[str]:

@@ -47,10 +47,10 @@ def parse_targets(text: str) -> tuple[TargetSpec, ...]:
     targets = [_parse_target(part) for part in parts]
     names = [target.name for target in targets]
     if not targets:
-        raise MethodError(f"{LABEL} needs a target set: pairs of a preferred and a rejected answer. Give its path.")
+        raise MethodError(f"{LABEL} needs a target set: pairs of a chosen and a rejected answer. Give its path.")
     for name in names:
         if not NAME.fullmatch(name):
-            raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
+            raise MethodError(f"'{name}' is not a valid name for a target set: use letters, digits, '.', '_' and '-'.")
         if names.count(name) > 1:
             raise MethodError(f"Two target sets are called '{name}'. Give one of them another name: name=path.")
     return tuple(targets)
@@ -77,8 +77,9 @@ class PreferenceInfluence(BaseMethod):
 
     name: ClassVar[str] = "preference_influence"
     label: ClassVar[str] = LABEL
+    paper: ClassVar[str] = "ROSE, LESS"
     summary: ClassVar[str] = (
-        "Keeps rows whose training would move the model towards the preferred answers of a target set you give, "
+        "Selects rows whose training moves the model towards the chosen answers of your target set, "
         "and away from the rejected ones."
     )
     needs: ClassVar[tuple[str, ...]] = ("tokens", "influence")
@@ -86,44 +87,57 @@ class PreferenceInfluence(BaseMethod):
 
     targets: str = measure_param(
         option("sound=demo", label="Target sets", names="targets"),
-        "Target sets: name=path, several with ';' between. Pairs of a preferred and a rejected answer to one prompt.",
+        "Pairs of a chosen and a rejected answer to one prompt. Write name=path, and ';' between several sets.",
     )
     subtask: str = measure_param(
-        option("", label="Sub-task field", names="word"),
-        "Field of the pairs that names their sub-task. Empty: each set is one task.",
+        option("", label="Sub-task field", names="word", words={"": "none"}),
+        "Field of the pairs that names their sub-task. Empty: each target set is one task.",
+        minor=True,
     )
-    pairs: int = measure_param(number(0, 0, 10_000), "Pairs of each sub-task that are used, drawn by seed. 0: all.")
+    pairs: int = measure_param(
+        number(0, 0, 10_000, label="Pairs per sub-task", zero="all"),
+        "Maximum number of pairs of each sub-task, sampled by seed.",
+        minor=True,
+    )
     warmup: float = measure_param(
         number(0.05, 0.001, 1.0, label="Warm-up share"),
-        "Share of the pool that the LoRA warm-up trains on, drawn by seed; at least 256 rows where there are as many.",
+        "Share of the pool that the LoRA warm-up trains on, sampled by seed; at least 256 rows if the pool has them.",
     )
-    epochs: int = measure_param(number(4, 1, 20), "Passes over the warm-up rows; influence is measured after each.")
+    epochs: int = measure_param(number(4, 1, 20), "Passes over the warm-up rows. Influence is measured after each.")
     learning_rate: float = measure_param(
-        number(0.0, 0.0, 0.1),
-        "Highest learning rate of the warm-up. 0: by the model's size, from 5e-4 (tiny) to 2e-5 (3 B and more).",
+        number(0.0, 0.0, 0.1, zero="automatic"),
+        "Peak learning rate of the warm-up. Automatic depends on the model's size: 5e-4 (tiny) to 2e-5 (3 B and more).",
+        minor=True,
     )
     lora_rank: int = measure_param(
-        number(0, 0, 512, label="LoRA rank"),
-        "Rank of the adapter on the attention's projections. 0: by the model's size, from 8 to 128.",
+        number(0, 0, 512, label="LoRA rank", zero="automatic"),
+        "Rank of the adapter on the attention projections. Automatic depends on the model's size: 8 to 128.",
+        minor=True,
     )
     batch_size: int = measure_param(
-        number(0, 0, 4096), "Rows in one step of the warm-up. 0: a sixteenth of its rows, from 8 to 128."
+        number(0, 0, 4096, zero="automatic"),
+        "Rows per step of the warm-up. Automatic is a sixteenth of its rows, 8 to 128.",
+        minor=True,
     )
     form: Literal["adam", "release"] = measure_param(
-        option("adam", label="Adam form"),
-        "What Adam makes of a gradient: as in the papers (adam), or as their code computes it (release).",
+        option("adam", label="Adam update", words={"adam": "as in the papers", "release": "as in the authors' code"}),
+        "How the Adam update of a row's gradient is computed.",
+        minor=True,
     )
     momentum: Literal["on", "off"] = measure_param(
-        option("on"), "Off: a row's own gradient stands in place of the average that the optimizer had."
+        option("on"), "Off uses a row's own gradient in place of the optimizer's running average.", minor=True
     )
-    target: str = param(option("", names="target"), "Which target's score puts the rows in order. Empty: the first.")
+    target: str = param(option("", names="target", words={"": "the first"}), "The target set that rows are ranked for.")
     objective: Literal["preference", "sft"] = param(
-        option("preference", label="Loss"),
-        "The targets' loss: of preference pairs (ROSE), or of the chosen answers alone (sft: LESS, the control).",
+        option(
+            "preference", label="Loss", words={"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
+        ),
+        "The loss on the target set. LESS, which reads the chosen answers alone, is the papers' baseline.",
     )
     subtasks: Literal["max", "in turn"] = param(
-        option("max", label="Sub-tasks"),
-        "Several sub-tasks: a row's highest influence counts (max), or each takes its best row in turn.",
+        option("max", label="Sub-tasks", words={"max": "highest influence", "in turn": "one row each in turn"}),
+        "How several sub-tasks share the budget: a row counts by its highest influence, or each sub-task selects its "
+        "best row in turn.",
     )
 
     def __post_init__(self) -> None:

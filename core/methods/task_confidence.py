@@ -44,33 +44,52 @@ class TaskConfidence(BaseMethod):
 
     name: ClassVar[str] = "task_confidence"
     label: ClassVar[str] = "Task confidence"
+    paper: ClassVar[str] = "Weighted Task Diversity"
     summary: ClassVar[str] = (
-        "Gives each task rows in proportion to how unsure the model is of it; inside a task rows are random. "
+        "Selects more rows of the tasks on which the model is less confident, at random inside each task. "
         "Needs no responses."
     )
     ranks_by: ClassVar[str] = "task_confidence.rank"  # its own: rows inside a task are random, without a score
     prefer: ClassVar[Prefer] = "low"
 
     allocation: Literal["weighted", "even"] = param(
-        option("weighted", label="Rows per task"),
-        "Weighted: more rows for tasks of low confidence. Even: every task one row in turn.",
+        option("weighted", label="Rows per task", words={"weighted": "inverse to confidence", "even": "equal"}),
+        "How the budget is shared among the tasks: more rows for tasks of low confidence, or one row of each in turn.",
     )
     confidence: Literal["continuation", "response"] = measure_param(
-        option("continuation", label="Confidence of"),
-        "Of what the model itself goes on with after a prompt, or of the pool's response (exp −NLL, no further pass).",
+        option(
+            "continuation",
+            label="Confidence in",
+            words={"continuation": "the model's continuation", "response": "the pool's response"},
+        ),
+        "The text whose probability is the confidence. The pool's response (exp −NLL) needs no further pass.",
     )
-    prompts_per_task: int = measure_param(number(64, 2, 10_000), "Prompts of each task that the model continues.")
-    new_tokens: int = measure_param(number(32, 1, 1024), "Tokens it continues each by, at most.")
+    prompts_per_task: int = measure_param(
+        number(64, 2, 10_000),
+        "Maximum number of prompts per task that the model continues, sampled by seed.",
+        used_if=lambda method: method.confidence == "continuation",
+    )
+    new_tokens: int = measure_param(
+        number(32, 1, 1024, label="Max new tokens"),
+        "Maximum length of a continuation, in tokens.",
+        used_if=lambda method: method.confidence == "continuation",
+    )
     tasks: Literal["auto", "derived"] = measure_param(
-        option("auto"),
-        "The pool's own labels where it has any, else (or always) groups of like prompts, derived by k-means.",
+        option("auto", words={"auto": "automatic", "derived": "derived"}),
+        "Automatic uses the pool's task labels, and derives tasks if it has none. Derived tasks are clusters of "
+        "similar prompts (k-means).",
+        minor=True,
     )
     derived_tasks: int = measure_param(
-        number(0, 0, 1000), "How many tasks to derive, where they are derived. 0: as suits the pool's size."
+        number(0, 0, 1000, label="Number of derived tasks", zero="automatic"),
+        "Automatic depends on the pool's size. Has no effect on a pool's own labels.",
+        minor=True,
     )
     embeddings: str = measure_param(
-        option("", label="Embeddings by", names="model"),
-        "A sentence-transformer (id or folder) to derive tasks with. Empty: the scoring model's own hidden states.",
+        option("", label="Embedding model", names="model", words={"": "the measuring model"}),
+        "A sentence-transformer (id or folder) that derives tasks. Empty: hidden states of the measuring model. Has no "
+        "effect on a pool's own labels.",
+        minor=True,
     )
 
     @property

@@ -187,6 +187,6 @@ def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):
     assert not at.exception
     at.number_input(key="select.answer_divergence.released_rows").set_value(40).run()
     assert not at.exception
-    rule = re.compile(r"The release's rule for B = 40 selects (\d+) rows; 24 of the 24 rows here are among them\.")
+    rule = re.compile(r"The authors' rule for B = 40 selects (\d+) rows; 24 of the 24 selected rows are among them\.")
     assert rule.search(page_text(at))
     assert at.title[0].value == "24 of 240 rows, 10.0 %"

@@ -132,8 +132,8 @@ def test_the_rows_of_the_release_are_counted():
     order = method.order(THREE, ALL, seed=0)
     assert method.facts(THREE, order, order.rows[:5]) == {"release_rows": 3, "filled_by_score": 2, "release_selects": 3}
     assert method.facts_in_words(method.facts(THREE, order, order.rows[:5])) == [
-        "The release's rule for B = 5 selects 3 rows; 3 of the 5 rows here are among them. "
-        "The other 2 are the next by score or pinned."
+        "The authors' rule for B = 5 selects 3 rows; 3 of the 5 selected rows are among them. "
+        "The other 2 have the next best scores or are always included."
     ]
     assert method.facts(THREE, order, order.rows[:2])["release_rows"] == 2
     pinned = apply_pins(order, np.array([0]), np.array([6]))

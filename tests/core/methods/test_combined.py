@@ -60,9 +60,7 @@ def test_intersection_prefers_rows_that_all_rank_high():
 def test_filtered_keeps_the_first_order_over_the_top_of_the_others():
     result = order("filtered", keep=0.6)  # the first three by NLL are 1, 3, 0
     assert result.rows.tolist() == [0, 1, 3]
-    assert {why: rows.tolist() for why, rows in result.excluded.items()} == {
-        "not in the top 60 % of Lowest NLL": [2, 4]
-    }
+    assert {why: rows.tolist() for why, rows in result.excluded.items()} == {"not in the top 60% of Lowest NLL": [2, 4]}
     assert order("filtered", keep=0.0).rows.tolist() == []
     assert order("filtered", keep=1.0).rows.tolist() == [0, 1, 2, 3, 4]
 
@@ -128,7 +126,7 @@ def test_columns_are_renamed_only_if_they_differ():
         ('["longest"]', "at least two methods"),
         ('["longest", 3]', "a method's name"),
         ('["longest", {"name": "random", "gamma": 1}]', "a method's name"),
-        ('["longest", {"name": "random", "params": []}]', "no object"),
+        ('["longest", {"name": "random", "params": []}]', "must be a JSON object"),
         ('["longest", "combined"]', "cannot be a combination"),
         ('["longest", "oldest"]', "no method 'oldest'"),
         ('["longest", {"name": "entropy_shift", "params": {"gamma": 7}}]', "gamma must be"),

@@ -13,7 +13,7 @@ from core.algorithms.influences import Influences
 from core.errors import MethodError
 from core.measurement import all_signals
 from core.methods import METHODS, build_method, describe_method
-from core.methods.params import Names, list_choices, measure_params
+from core.methods.params import Names, has_effect, list_choices, measure_params
 from core.schema import Measured
 
 N = 60
@@ -233,6 +233,8 @@ def test_every_parameter_can_be_shown_as_a_widget(cls):
             assert about["low"] <= f.default <= about["high"]
             assert about["low"] < about["high"]
             assert type(f.default) in (int, float)
+        assert set(about["words"]) <= (set(choices) or {type(f.default)()})
+        assert has_effect(cls(), f) in (True, False)
 
 
 @every_method

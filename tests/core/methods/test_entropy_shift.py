@@ -63,7 +63,7 @@ def test_of_ten_rows_one_is_excluded_at_each_end_and_the_lowest_shift_comes_firs
     measured = shifted(TEN_NLL, TEN_ENTROPY)
     order = EntropyShift(gamma=0.1).order(measured, everything(measured), seed=0)
     assert order.rows.tolist() == [9, 6, 1, 5, 0, 3, 2, 8]
-    assert {reason: rows.tolist() for reason, rows in order.excluded.items()} == {"outside the NLL band": [4, 7]}
+    assert {reason: rows.tolist() for reason, rows in order.excluded.items()} == {"outside the ΔNLL band": [4, 7]}
 
 
 def test_without_the_filter_the_outliers_lead():
@@ -130,7 +130,7 @@ def test_rows_without_a_value_are_neither_counted_nor_ordered():
     assert {reason: rows.tolist() for reason, rows in order.excluded.items()} == {
         "not measured": [10, 11],
         "no response": [12],
-        "outside the NLL band": [4, 7],
+        "outside the ΔNLL band": [4, 7],
     }
 
 
@@ -187,7 +187,7 @@ def test_a_further_round_trains_on_the_head_of_the_order():
 
 
 def test_no_round_can_follow_one_without_scores():
-    with pytest.raises(MethodError, match="No row could be scored"):
+    with pytest.raises(MethodError, match="No row was scored"):
         next_calibration_rows(shifted([NAN, NAN], [NAN, NAN]), 0.5)
 
 

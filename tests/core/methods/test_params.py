@@ -1,14 +1,26 @@
 """Parameters: read from text, and refused if a method cannot use them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import pytest
 
 from core.errors import MethodError
 from core.methods import build_method, describe_method
+from core.methods.answer_divergence import AnswerDivergence
 from core.methods.entropy_shift import EntropyShift
-from core.methods.params import BaseMethod, later_defaults, measure_param, measure_params, number, written_params
+from core.methods.params import (
+    BaseMethod,
+    has_effect,
+    later_defaults,
+    measure_param,
+    measure_params,
+    name_param,
+    number,
+    value_in_words,
+    written_params,
+)
+from core.methods.preference_influence import PreferenceInfluence
 
 
 def test_text_from_the_command_line_becomes_the_type_of_the_field():
@@ -54,6 +66,33 @@ def test_a_parameter_added_later_is_written_only_where_it_is_not_at_its_default(
     assert written_params(Grown()) == {"first": 1}
     assert written_params(Grown(second=2)) == {"first": 1, "second": 2}
     assert measure_params(Grown()) == {"first": 1, "second": 0}
+
+
+def test_a_value_that_stands_for_something_else_is_shown_in_words():
+    shift, influence = ({f.name: f for f in fields(cls)} for cls in (EntropyShift, PreferenceInfluence))
+    assert value_in_words(shift["lora_rank"], 0) == "off"
+    assert value_in_words(shift["lora_rank"], 8) == "8"
+    assert value_in_words(shift["gamma"], 0.0) == "off"
+    assert value_in_words(shift["min_group"], 1000) == "1,000"
+    assert value_in_words(shift["per"], "") == "the whole pool"
+    assert value_in_words(shift["learning_rate"], 2e-5) == "2e-05"
+    assert value_in_words(influence["learning_rate"], 0.0) == "automatic"
+    assert value_in_words(influence["objective"], "sft") == "chosen answers (LESS)"
+    assert value_in_words(influence["subtask"], "kind") == "kind"
+
+
+def test_a_parameter_is_named_by_its_label_or_else_by_its_name():
+    shift = {f.name: f for f in fields(EntropyShift)}
+    assert name_param(shift["gamma"]) == "ΔNLL filter γ"
+    assert name_param(shift["batch_size"]) == "Batch size"
+
+
+def test_a_parameter_has_no_effect_where_the_others_do_not_use_it():
+    answers = {f.name: f for f in fields(AnswerDivergence)}
+    used = {source: AnswerDivergence(source=source) for source in ("local", "server", "file")}
+    assert [has_effect(method, answers["base_url"]) for method in used.values()] == [False, True, False]
+    assert [has_effect(method, answers["temperature"]) for method in used.values()] == [True, True, False]
+    assert all(has_effect(method, answers["answers"]) for method in used.values())
 
 
 def test_an_unknown_method_is_refused_with_the_choices():

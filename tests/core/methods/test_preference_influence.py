@@ -80,7 +80,7 @@ def test_one_set_written_two_ways_is_one_method():
         ("", "needs a target set"),
         ("a=x; a=y", "Two target sets are called 'a'"),
         ("/data/x.jsonl; /other/x.csv", "Two target sets are called 'x'"),
-        ("...", "is no name for a target"),
+        ("...", "is not a valid name for a target"),
     ],
 )
 def test_text_that_names_no_targets_is_refused(text, words):

@@ -49,8 +49,8 @@ def test_the_rows_of_the_release_are_counted_everywhere(pool, run, tmp_path):
     expected = {"release_rows": 30, "filled_by_score": 20, "release_selects": 30}
     written = curate(recipe(quota="release", released_rows=50), pool, run, tmp_path / "chosen.jsonl")
     assert written.facts == read_manifest(written.manifest).facts == expected
-    sentence = "- **Reached**: The release's rule for B = 50 selects 30 rows; 30 of the 50 rows here are among them."
-    assert f"{sentence} The other 20 are the next by score or pinned.\n" in written.card.read_text()
+    sentence = "- **Reached**: The authors' rule for B = 50 selects 30 rows; 30 of the 50 selected rows are among them."
+    assert f"{sentence} The other 20 have the next best scores or are always included.\n" in written.card.read_text()
     facts = curate_run(recipe(quota="release", released_rows=50), pool, run, tmp_path / "again.jsonl")
     assert facts["facts"] == expected
 

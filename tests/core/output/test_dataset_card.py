@@ -89,7 +89,7 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
         "    python -m core replay chosen.manifest.json",
     ]:
         assert line in card.splitlines()
-    assert "- **Method**: Entropy shift. Keeps rows" in card
+    assert "- **Method**: Entropy shift. Selects rows" in card
     assert "- **Parameters**: gamma 0.2, pick lowest, alpha 0.1, rounds 1" in card  # defaults too
     assert "3 rows of its source could not be read and were set aside" in card
 
