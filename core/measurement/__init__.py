@@ -21,6 +21,7 @@ lookup                the finished run that serves a method
 run_data              what a run was made from: stages, trained state, columns
 recipe_inputs         the pool, runs and near-duplicates that a recipe names
 cost, trial           estimates, scaled up from a trial on a few rows
+stage_times           time by stage: of a run, and of one to come
 activation_files      active neurons on disk
 answer_file           generated answers from a file
 token_view            a few rows token by token

@@ -1,7 +1,7 @@
 """Cost of a measurement on this machine: the work its methods state, times the rates of a trial on a few rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import psutil
 from core.measurement import measurement_of
 from core.measurement.measure import activation_options
 from core.measurement.measurement import TrialBatch
+from core.measurement.stage_times import TOKENISED_ROWS_PER_SECOND
 from core.measurement.stages import ACTIVATIONS, PASS_GIVES
 from core.measurement.trial import Rates, run_trial
 from core.models.encoder import Encoder
@@ -22,7 +23,6 @@ from core.workspace.folder import Workspace
 
 TRIAL_ROWS = 32
 BYTES_PER_TOKEN = 3  # of an answer's text, compressed
-TOKENISED_ROWS_PER_SECOND = 4000  # order of magnitude
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Estimate:
     trial_seconds: float
     device: str
     dtype: str
+    rates: dict[str, Any]  # of the trial: core.measurement.trial.Rates
 
 
 def estimate(
@@ -108,6 +109,7 @@ def estimate(
         trial_seconds=rates.seconds,
         device=rates.device,
         dtype=rates.dtype,
+        rates=asdict(rates),
     )
 
 

@@ -6,6 +6,7 @@ of its measurement.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from core.measurement.lookup import combine_runs, file_facts, find_run, find_sig
 from core.measurement.measurement import Measurement, Result
 from core.measurement.run_data import damaged_data
 from core.measurement.runs import Run, describe_outdated, save_run
+from core.measurement.stage_times import OTHER
 from core.measurement.stages import ActivationOptions, PoolStages
 from core.methods import describe_method
 from core.methods.combined import expand_combinations, parts_of
@@ -52,7 +54,7 @@ def measure_all(
     servers  for methods from a file: host or host:port of servers that may be sent prompts, besides those on this
              computer; RecipeError for any other, before it is asked. None: the user gave the addresses
     """
-    single = expand_combinations(methods)
+    began, single = monotonic(), expand_combinations(methods)
     ref = _find_model(pool, single, reading, workspace)
     reading = replace(reading, revision=ref.revision)
     stored = {method: _find_whole_run(pool, method, reading, workspace, seed) for method in single}
@@ -75,7 +77,10 @@ def measure_all(
             return stages
         return PoolStages(pool, reading, ref, workspace, report, activations=own)
 
-    runs = {method: run or _measure_one(stages_for(method), method, seed) for method, run in stored.items()}
+    runs: dict[Method, Run] = {}
+    for method, run in stored.items():
+        runs[method] = run or _measure_one(stages_for(method), method, seed, began)
+        began = monotonic()
     return [combine_runs(m, [runs[part] for part in parts_of(m)]) if parts_of(m) else runs[m] for m in methods]
 
 
@@ -131,18 +136,21 @@ def activation_options(methods: Sequence[Method]) -> ActivationOptions | None:
     return next((each for each in options if each is not None), None)
 
 
-def _measure_one(stages: PoolStages, method: Method, seed: int) -> Run:
+def _measure_one(stages: PoolStages, method: Method, seed: int, began: float) -> Run:
+    """Measure one method. The run states the seconds since `began`, by kind of work."""
     pool, workspace = stages.pool, stages.workspace
     key = run_key(pool, method, stages.reading, stages.ref, seed)
+    stages.seconds.clear()
     with stages.locked(f"run-{key}"):
         run = _find_whole_run(pool, method, stages.reading, workspace, seed)
         if run is not None:
             return run
-        stages.seconds.clear()  # a run states only its own seconds
         measurement = measurement_of(method.name)
         columns, result = _run(stages, method, measurement, seed)
         given = file_facts(method)
         summary = result.summary | {"warnings": warnings_for(columns, measurement, result)}
+        other = monotonic() - began - sum(stages.seconds.values())
+        summary["seconds"] = stages.seconds | {OTHER: max(0.0, other)}
         return save_run(
             workspace,
             Run(
@@ -178,7 +186,7 @@ def _run(stages: PoolStages, method: Method, measurement: Measurement[Any], seed
         summary |= {"device": stages.device, "dtype": stages.dtype}
     else:
         result = measurement.run(stages, method, shared, seed)
-    summary |= result.summary | {"seconds": dict(stages.seconds)}
+    summary |= result.summary
     return shared | result.columns, replace(result, summary=summary, kept=kept | result.kept)
 
 

@@ -141,7 +141,8 @@ class PoolStages(Stages):
         """Load the base model, or a trained `state` of it."""
         from core.models.loading import load_model
 
-        return load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
+        with self.timed("loading"):
+            return load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
 
     # Tokens
 

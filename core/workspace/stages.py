@@ -6,7 +6,7 @@ stage that was killed and resumed has the same bits as one that was not.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -33,7 +33,9 @@ class Stages:
     @contextmanager
     def locked(self, key: str, waiting: str = WAITING) -> Iterator[None]:
         """Hold the lock on `key`; where another worker has it, report `waiting` and wait."""
-        with self.workspace.hold(key, lambda: self.report.waiting(waiting)):
+        with ExitStack() as lock:
+            with self.timed("queue"):
+                lock.enter_context(self.workspace.hold(key, lambda: self.report.waiting(waiting)))
             yield
 
     @contextmanager
@@ -44,10 +46,11 @@ class Stages:
 
     @contextmanager
     def timed(self, kind: str) -> Iterator[None]:
-        """Add the seconds that this block takes to `seconds[kind]`."""
-        began = monotonic()
+        """Add the seconds that this block takes to `seconds[kind]`, without those of timed blocks inside it."""
+        began, before = monotonic(), sum(self.seconds.values())
         yield
-        self.seconds[kind] = self.seconds.get(kind, 0.0) + monotonic() - began
+        inside = sum(self.seconds.values()) - before
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + monotonic() - began - inside
 
     def folder(self, spec: Mapping[str, Any]) -> Path:
         """Return the folder of the stage with this spec."""

@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pyarrow as pa
@@ -154,6 +155,24 @@ def test_seconds_of_the_same_kind_add_up(workspace):
         with stages.timed("squares"):
             pass
     assert set(stages.seconds) == {"squares"} and stages.seconds["squares"] > 0
+
+
+def test_kinds_of_work_inside_each_other_and_waiting_are_counted_once(workspace):
+    stages, held = Stages(workspace, SilentReporter()), threading.Event()
+
+    def hold():
+        with workspace.hold("device-cpu"):
+            held.set()
+            sleep(0.3)
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    began = monotonic()
+    with stages.timed("passes"), stages.on_device("cpu"), stages.timed("loading"):
+        sleep(0.1)
+    assert stages.seconds["queue"] >= 0.25
+    assert stages.seconds["loading"] >= 0.1
+    assert sum(stages.seconds.values()) <= monotonic() - began
 
 
 def test_a_plan_by_work_takes_the_most_first_and_every_row_once():
