@@ -2,83 +2,145 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp
 from typing import Any
 
 from core.errors import RecipeError
 
+LOW, HIGH = 1 / 3, 2 / 3  # percentiles that count as low and as high
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the sign of a value means, as phrases; "" where a sign means nothing by itself."""
+
+    negative: str = ""
+    zero: str = ""
+    positive: str = ""
+
+    def phrase(self, value: float) -> str:
+        """Return the phrase for the sign of `value`."""
+        return self.negative if value < 0 else self.positive if value > 0 else self.zero
+
 
 @dataclass(frozen=True)
 class Column:
-    """One column in words: its name, unit, and what its two ends mean."""
+    """One column in words: its name, unit, and what its values mean.
+
+    `low` and `high` are clauses that compare with other rows, so they hold wherever the values lie; "" where neither
+    end is better. `signs` and `exponential` hold for a value by itself.
+    """
 
     label: str
-    low: str = "low values"  # what a low value means
-    high: str = "high values"
+    low: str = ""
+    high: str = ""
     help: str = ""  # formula or source
     unit: str = ""
-    identifier: bool = False  # its numbers name groups and are no amounts
+    signs: Signs = Signs()
+    exponential: str = ""  # meaning of e to the value, with "{}" in its place
+    identifier: bool = False  # its numbers name groups: an identifier, not a quantity
 
     @property
     def title(self) -> str:
         """Label and unit, for an axis."""
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
+    def explain(self, value: float, lower: int, same: int, higher: int) -> str:
+        """Return what the value of one row means: by itself if it has a meaning of its own, and among all rows.
 
-def group_column(label: str, group: str, meaning: str) -> Column:
+        `lower`, `same`, `higher`: the number of other rows with such a value.
+        """
+        others = lower + same + higher
+        meaning = self.signs.phrase(value)
+        if self.exponential and not meaning:
+            meaning = self.exponential.format(_format_exponential(value))
+        if others and not meaning:
+            share = (lower + same / 2) / others
+            meaning = self.low if share <= LOW else self.high if share >= HIGH else ""
+        return "; ".join(part for part in (meaning, _describe_position(lower, same, higher)) if part)
+
+
+def _format_exponential(value: float) -> str:
+    if value > 15:
+        return f"e^{value:.1f}"
+    number = exp(value)
+    return f"{number:.1f}" if number < 100 else f"{number:,.0f}"
+
+
+def _describe_position(lower: int, same: int, higher: int) -> str:
+    """Return where a value lies among those of the other rows; a share is rounded down, so it is never overstated."""
+    others = lower + same + higher
+    if not others:
+        return "the only row with this score"
+    if same == others:
+        return "the same for all rows"
+    if not lower or not higher:
+        end = "highest" if lower else "lowest"
+        return f"the {end} value, shared by {same + 1:,} rows" if same else f"the {end} of all rows"
+    share = 100 * max(lower, same, higher) // others
+    if same > max(lower, higher):
+        return f"the same as {share}% of rows"
+    return f"{'higher' if lower >= higher else 'lower'} than {share}% of rows"
+
+
+def group_column(label: str, meaning: str) -> Column:
     """Return the column of numbers that name groups of rows, the largest 0."""
-    text = f"A number that names {meaning}, 0 = the largest: a label, no amount."
-    return Column(label, f"a large {group}", f"a small {group}", text, identifier=True)
+    text = f"The number of {meaning}, 0 for the largest: an identifier, not a quantity."
+    return Column(label, help=text, identifier=True)
 
 
 NATS = "nats per response token"
 Signals = Mapping[str, Mapping[str, Column]]  # what a method may need -> the columns that hold it
 
+PERPLEXITY = "perplexity {}"  # e to the mean negative log-likelihood
+ALTERNATIVES = "as uncertain as {} equally likely tokens"  # e to the mean entropy
+
 SHARED_SIGNALS: Signals = {
     "tokens": {  # from the tokenizer alone
         "prompt_tokens": Column(
             "Prompt length",
-            "short prompts",
-            "long prompts",
-            "Tokens before the response, template included, as the model reads them.",
+            help="Tokens before the response as the model reads them, template included.",
             unit="tokens",
         ),
         "response_tokens": Column(
-            "Response length",
-            "short responses",
-            "long responses",
-            "Tokens of the response, end of turn included, as the model reads it.",
-            unit="tokens",
+            "Response length", help="Tokens of the response as the model reads it, end of turn included.", unit="tokens"
         ),
         "prompt_cut": Column(
-            "Prompt cut",
-            "the whole prompt was read",
-            "much of the prompt did not fit and was not read",
-            "Tokens of the prompt that were not read, because the row is longer than the model reads.",
+            "Prompt truncation",
+            "less of the prompt is beyond the maximum sequence length",
+            "more of the prompt is beyond the maximum sequence length",
+            "Tokens of the prompt that the model does not read because the row exceeds the maximum sequence length.",
             unit="tokens",
+            signs=Signs(zero="the model reads the whole prompt", positive="the model does not read the whole prompt"),
         ),
         "response_cut": Column(
-            "Response cut",
-            "the whole response was read",
-            "much of the response did not fit and was not read",
-            "Tokens of the response that were not read, because the row is longer than the model reads.",
+            "Response truncation",
+            "less of the response is beyond the maximum sequence length",
+            "more of the response is beyond the maximum sequence length",
+            "Tokens of the response that the model does not read because the row exceeds the maximum sequence length.",
             unit="tokens",
+            signs=Signs(
+                zero="the model reads the whole response", positive="the model does not read the whole response"
+            ),
         ),
-        "truncated": Column("truncated"),
+        "truncated": Column("Truncated", help="Whether the row exceeds the maximum sequence length."),
     },
     "base": {  # from one forward pass of the base model
         "nll": Column(
             "NLL",
-            "the base model predicts these responses well",
-            "these responses surprise the base model: new knowledge, or noise",
+            "the base model predicts the response better",
+            "the response surprises the base model more: new knowledge, or noise",
             "Mean negative log-likelihood of the response under the base model.",
             unit=NATS,
+            exponential=PERPLEXITY,
         ),
         "entropy": Column(
             "H",
-            "the base model sees hardly any alternative at each token",
-            "the base model sees many alternatives at each token",
+            "the base model is more certain of the next token",
+            "the base model is less certain of the next token",
             "Mean entropy of the base model's next-token distribution over the response.",
             unit=NATS,
+            exponential=ALTERNATIVES,
         ),
     },
 }
@@ -108,7 +170,7 @@ MIN_SIMILARITY = 0.3  # below it almost any two rows count as near-duplicates
 def near_duplicate_column(similarity: float) -> str:
     """Return the column of near-duplicates from this similarity on, such as near_duplicate_of@0.8."""
     if not MIN_SIMILARITY <= similarity <= 1:
-        raise RecipeError(f"Near duplicates are alike from {MIN_SIMILARITY:g} to 1, not from {similarity:g}.")
+        raise RecipeError(f"The near-duplicate threshold is a number from {MIN_SIMILARITY:g} to 1, not {similarity:g}.")
     return f"{NEAR_DUPLICATES_PREFIX}{similarity:g}"
 
 
@@ -119,7 +181,7 @@ def near_duplicate_similarity(column: str) -> float | None:
     try:
         similarity = float(column.removeprefix(NEAR_DUPLICATES_PREFIX))
     except ValueError:
-        raise RecipeError(f"'{column}': behind the @ stands how alike rows are at least, such as 0.8.") from None
+        raise RecipeError(f"'{column}': write the near-duplicate threshold after the @, such as 0.8.") from None
     near_duplicate_column(similarity)
     return similarity
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from core.algorithms.activation_clusters import activation_clusters
-from core.columns import Column, Signals, group_column
+from core.columns import Column, Signals, Signs, group_column
 from core.errors import WorkspaceError
 from core.measurement.activation_files import has_activations, read_activations
 from core.measurement.measurement import Measurement, Result, Work
@@ -27,12 +27,12 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         "activations": {
             "coverage_gain": Column(
                 "Coverage gain",
-                "what these switch on was covered by rows chosen before them: repeats",
-                "these switched on most that the rows chosen before them had not: they add most variety",
-                "f of the rows up to and with this one less f without it, in the greedy order over the "
-                "model's neurons.",
+                "the row activates fewer neurons not yet covered by earlier picks",
+                "the row activates more neurons not yet covered by earlier picks",
+                "f of the rows up to this one, it included, minus f of the rows before it, in the greedy order.",
+                signs=Signs(zero="adds nothing to the coverage of earlier picks"),
             ),
-            "activation_cluster": group_column("Activation cluster", "cluster", "a group of rows with like neurons on"),
+            "activation_cluster": group_column("Activation cluster", "the group of rows with similar activations"),
         }
     }
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from core.algorithms.answer_geometry import CENTRE, answer_centres, compute_geometry, gram_matrices
 from core.algorithms.kmeans import centred_unit_vectors
 from core.algorithms.semantic_bins import build_bin_tree, default_bin_count
-from core.columns import Column, Signals, group_column
+from core.columns import Column, Signals, Signs, group_column
 from core.errors import MethodError
 from core.measurement.answer_file import read_answers
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
@@ -52,33 +52,32 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
     signals: ClassVar[Signals] = {
         "answers": {
             "dispersion": Column(
-                "D, how far apart",
-                "the model's answers to these are alike",
-                "the model's answers to these lie far apart",
-                "Dispersion: mean squared distance of a row's answers from their mean, as unit vectors.",
-                unit="0 = alike",
+                "D, dispersion",
+                "the generated answers are more similar",
+                "the generated answers differ more",
+                "Mean squared distance of a row's answers from their mean, as unit vectors.",
+                unit="0 = identical",
+                signs=Signs(zero="the generated answers do not differ"),
             ),
             "anisotropy": Column(
-                "I, directions",
-                "what differs between the answers to these lies on one line: there are two kinds, or one outlier",
-                "the answers to these differ in several directions: each in its own way",
-                "1 − λ₁ / Σ λ of the centred similarities of a row's answers; its most is 1 − 1/(K − 1).",
-                unit="0 = all on one line",
+                "I, anisotropy",
+                "the generated answers differ in fewer directions",
+                "the generated answers differ in more directions",
+                "1 − λ₁ / Σ λ of the centred similarities of a row's answers; at most 1 − 1/(K − 1).",
+                unit="0 = one direction",
+                signs=Signs(zero="the generated answers differ in one direction at most"),
             ),
             "answers_counted": Column(
-                "Answers there",
-                "some answers to these are missing: their figures are a little lower",
-                "all answers to these are there",
-                "How many answers of a row were there to be compared.",
+                "Number of answers", help="Generated answers of the row that D and I are computed from."
             ),
-            "semantic_bin": group_column("Semantic bin", "bin", "a group of rows with like instructions"),
+            "semantic_bin": group_column("Semantic bin", "the group of rows with similar instructions"),
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "divergence": Column(
             "Divergence",
-            "the model's answers to these are alike, or differ in one way only",
-            "the model's answers to these lie far apart, and in several directions",
+            "the generated answers differ less, or in fewer directions",
+            "the generated answers differ more, or in more directions",
             "w · D + (1 − w) · I of the row's answers; w is the weight of D.",
         )
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from core.columns import NATS, SHARED_SIGNALS, Column, Signals, group_column
+from core.columns import ALTERNATIVES, NATS, PERPLEXITY, SHARED_SIGNALS, Column, Signals, Signs, group_column
 from core.measurement.measurement import Measurement, Result, Work
 from core.measurement.runs import Run
 from core.measurement.shift_groups import TASK, find_groups, label_field, shorten
@@ -35,37 +35,49 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         "calibrated": {
             "nll_cal": Column(
                 "NLL after warm-up",
-                "well predicted after the warm-up",
-                "still a surprise after the warm-up",
+                "the calibrated model predicts the response better",
+                "the response surprises the calibrated model more",
                 "Mean negative log-likelihood of the response under the calibrated model.",
                 unit=NATS,
+                exponential=PERPLEXITY,
             ),
             "entropy_cal": Column(
                 "H after warm-up",
-                "few alternatives at each token after the warm-up",
-                "many alternatives at each token after the warm-up",
+                "the calibrated model is more certain of the next token",
+                "the calibrated model is less certain of the next token",
                 "Mean entropy of the calibrated model's next-token distribution over the response.",
                 unit=NATS,
+                exponential=ALTERNATIVES,
             ),
         },
         "shift_groups": {  # only where rows are calibrated per group
-            "shift_group": group_column("Group number", "group", "a group that is calibrated by itself")
+            "shift_group": group_column("Group number", "the group whose own model reads the row")
         },
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "delta_entropy": Column(
             "ΔH",
-            "the model grew less certain on these while it learned (expansion), or gained least certainty",
-            "the model grew more certain on these while it learned (compression)",
-            "Entropy of the base model minus entropy after the warm-up, mean over the response.",
+            "the model became less certain (expansion), or gained the least certainty",
+            "the model became more certain (compression), or lost the least certainty",
+            "Entropy of the base model minus entropy of the calibrated model, mean over the response.",
             unit=NATS,
+            signs=Signs(
+                "less certain after warm-up (expansion)",
+                "as certain after warm-up as before",
+                "more certain after warm-up (compression)",
+            ),
         ),
         "delta_nll": Column(
             "ΔNLL",
-            "the warm-up made these much easier to predict: learnt easily",
-            "the warm-up made these harder to predict: not learnt",
-            "NLL after the warm-up minus NLL of the base model, mean over the response.",
+            "warm-up helped most to predict the response",
+            "warm-up helped least to predict the response",
+            "NLL of the calibrated model minus NLL of the base model, mean over the response.",
             unit=NATS,
+            signs=Signs(
+                "easier to predict after warm-up",
+                "as predictable after warm-up as before",
+                "harder to predict after warm-up",
+            ),
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {

@@ -30,10 +30,7 @@ class ImportedMeasurement(Measurement[Imported]):
         "imported": {
             "imported": Column(
                 "Imported score",
-                "the other tool gave these a low number",
-                "the other tool gave these a high number",
-                "The number that the rows brought along; what it means, and which end is good, is the other "
-                "tool's to say.",
+                help="A number that the row already has; the tool that made it defines which end is better.",
             )
         }
     }

@@ -141,12 +141,11 @@ class SharedOnly(Measurement[Method]):
     signals = SHARED_SIGNALS
     scores: ClassVar[Mapping[str, Column]] = {
         "combined": Column(
-            "Combined place",
-            "the methods together place these low",
-            "the methods together place these high",
-            "1 − place / rows, where the place is the mean, best or worst one in the methods' orders, as the "
-            "rule says.",
-            unit="1 = first for all",
+            "Combined rank",
+            "the combined methods rank the row lower",
+            "the combined methods rank the row higher",
+            "1 − rank / rows, where rank is the mean, best or worst rank of the row under the combined methods.",
+            unit="1 = first in all",
         )
     }
 

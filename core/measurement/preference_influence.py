@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.algorithms.influences import Influences
-from core.columns import NATS, Column, Signals
+from core.columns import NATS, PERPLEXITY, Column, Signals, Signs
 from core.measurement.measurement import Measurement, Result, TrialBatch, Work
 from core.measurement.runs import Run
 from core.measurement.stages import PoolStages
@@ -65,29 +65,40 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
     signals: ClassVar[Signals] = {
         "influence": {
             "nll_adapted": Column(
-                "NLL after the adapter",
-                "well predicted after the LoRA warm-up",
-                "still a surprise after the LoRA warm-up",
+                "NLL after LoRA warm-up",
+                "the model with the adapter predicts the response better",
+                "the response surprises the model with the adapter more",
                 "Mean negative log-likelihood of the response under the model with the adapter of the last epoch.",
                 unit=NATS,
+                exponential=PERPLEXITY,
             )
         }
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "influence": Column(
             "Influence",
-            "training on these would move the model away from what the target set prefers",
-            "training on these would move the model towards what the target set prefers",
-            "Cosine of the row's step with the target's direction, mean over pairs, weighted over checkpoints; of "
-            "several sub-tasks the highest.",
+            "training helps the preferences of the target set least, or harms them most",
+            "training helps the preferences of the target set most, or harms them least",
+            "Cosine of the row's training step with the target's direction, mean over pairs, weighted over "
+            "checkpoints, highest of several sub-tasks.",
             unit="cosine",
+            signs=Signs(
+                "training on the row moves the model away from the preferences of the target set",
+                "training on the row does not change the preferences of the target set",
+                "training on the row moves the model towards the preferences of the target set",
+            ),
         ),
         "less": Column(
             "Influence on chosen answers (LESS)",
-            "training on these would make the target's chosen answers less likely",
-            "training on these would make the target's chosen answers more likely",
-            "As influence, but the target's loss is that of its chosen answers alone: the control.",
+            "training helps the chosen answers of the target set least, or harms them most",
+            "training helps the chosen answers of the target set most, or harms them least",
+            "As influence, but the loss of the target set is that of its chosen answers alone: the control.",
             unit="cosine",
+            signs=Signs(
+                "training on the row makes the chosen answers of the target set less likely",
+                "training on the row does not change the chosen answers of the target set",
+                "training on the row makes the chosen answers of the target set more likely",
+            ),
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {

@@ -35,36 +35,36 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
 
     signals: ClassVar[Signals] = {
         "tasks": {  # labels of the pool, or derived from embeddings of the prompts
-            "task_code": group_column("Task number", "task", "a task")
+            "task_code": group_column("Task number", "the row's task")
         },
         "confidence": {
             "confidence": Column(
                 "Confidence",
-                "the base model is unsure how to go on after these prompts",
-                "the base model goes on after these prompts without hesitation",
-                "exp of the mean log-likelihood of the base model's own greedy continuation, for the prompts "
-                "that were asked.",
+                "the base model is less certain how to continue the prompt",
+                "the base model is more certain how to continue the prompt",
+                "exp of the mean log-likelihood of the base model's own greedy continuation, for sampled prompts.",
             )
         },
     }
     scores: ClassVar[Mapping[str, Column]] = {
         "response_confidence": Column(
             "Response confidence",
-            "the base model would hardly have given these responses",
-            "the base model finds these responses likely",
-            "exp of minus the NLL of the pool's response under the base model.",
+            "the base model finds the response less likely",
+            "the base model finds the response more likely",
+            "exp of minus the NLL of the response under the base model.",
         ),
         "task_confidence": Column(
             "Task confidence",
-            "rows of tasks that the base model is unsure of: these get more rows",
-            "rows of tasks that the base model is sure of: these get fewer rows",
-            "Mean confidence over the prompts of the row's task that were asked; the same for all rows of a task.",
+            "the base model is less certain on the row's task, so the task gets more rows",
+            "the base model is more certain on the row's task, so the task gets fewer rows",
+            "Mean confidence over the sampled prompts of the row's task; the same for all rows of a task.",
         ),
         "task_weight": Column(
             "Task weight",
-            "rows of tasks that get a small share of the budget",
-            "rows of tasks that get a large share of the budget",
-            "1 / confidence of the row's task, over the sum for all tasks: its share, until it has no rows left.",
+            "the row's task gets a smaller share of the budget",
+            "the row's task gets a larger share of the budget",
+            "1 / confidence of the row's task, divided by the sum over all tasks: the share of the budget for the task "
+            "until it has no rows left.",
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {"confidence": "Some prompts of each task are continued, greedily."}

@@ -36,7 +36,7 @@ def meaning(name: str) -> Column:
 
 
 def is_identifier(name: str) -> bool:
-    """Return whether the numbers of a column name groups and are no amounts."""
+    """Return whether the numbers of a column name groups: identifiers, not quantities."""
     return meaning(name).identifier
 
 
@@ -54,11 +54,15 @@ def param_words(parameter: Field[Any]) -> dict[str, str]:
 def direction(column: str, prefer: Prefer) -> str:
     """Return a sentence about which end the method selects first, and what that end means."""
     about = meaning(column)
+    return f"{_selected_first(about, prefer)}."
+
+
+def _selected_first(about: Column, prefer: Prefer, where: str = "") -> str:
+    label = lower_first(about.label)
     if prefer == "middle":
-        return "The middle is taken first: a control, neither end."
-    if prefer == "low":
-        return f"Lower is taken first: {about.low}."
-    return f"Higher is taken first: {about.high}."
+        return f"The middle of {label} is selected first{where}: a control that prefers neither end"
+    first, clause = ("Highest", about.high) if prefer == "high" else ("Lowest", about.low)
+    return f"{first} {label} is selected first{where}" + (f": rows where {clause}" if clause else "")
 
 
 def display_column(method: Method) -> str:
@@ -78,17 +82,19 @@ def preferred_end(method: Method) -> Prefer:
 
 def direction_within_groups(column: str, method: Method) -> str:
     """Return a sentence about which end is selected first inside each group."""
-    about, end, noun = meaning(column), preferred_end(method), GROUP_NOUNS.get(method.name, "bin")
-    if end == "middle":
-        return f"Inside each {noun} the middle is taken first: a control, neither end."
-    first, what = ("Higher", about.high) if end == "high" else ("Lower", about.low)
-    return f"{first} is taken first inside each {noun}: {what}."
+    where = f" in each {GROUP_NOUNS.get(method.name, 'bin')}"
+    return f"{_selected_first(meaning(column), preferred_end(method), where)}."
 
 
 def describe_ends(column: str) -> str:
     """Return a sentence about both ends of a column that the method does not rank by."""
     about = meaning(column)
-    return f"Low: {about.low}. High: {about.high}."
+    return f"Low: {about.low}. High: {about.high}." if about.low else "Neither end is better."
+
+
+def lower_first(label: str) -> str:
+    """Return a label within a sentence: "task confidence"; abbreviations keep their capital: "NLL", "D, dispersion"."""
+    return label[:1].lower() + label[1:] if label[1:2].islower() else label
 
 
 def task_label(name: str | None) -> str:

@@ -51,7 +51,9 @@ class DigitMeasurement(Measurement[DigitShare]):
     """Share of digits among the characters of a response; NaN without a response."""
 
     signals: ClassVar[Signals] = {
-        "digits": {"digit_share": Column("Digits", "words", "numbers", "Digits over characters.", "share")}
+        "digits": {
+            "digit_share": Column("Digits", "digits are fewer", "digits are more", "Digits over characters.", "share")
+        }
     }
     uses_model: ClassVar[bool] = False
 
@@ -104,4 +106,6 @@ def test_it_is_in_the_list_of_scores_on_the_explore_page(pool, workspace, app):
     assert not at.exception
     box = at.selectbox(key="explore.column.digit_share")
     assert box.value == "digit_share" and "Digits" in box.options
-    assert "Higher is taken first: numbers." in "\n".join(str(part.value) for part in at.markdown)
+    assert "Highest digits is selected first: rows where digits are more." in "\n".join(
+        str(part.value) for part in at.markdown
+    )

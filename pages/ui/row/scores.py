@@ -18,8 +18,6 @@ from pages.ui.row.drawings import RankLine, ScoreLine
 from pages.ui.shell import show, state
 from pages.ui.words import display_column, is_identifier, meaning
 
-LOW, HIGH = 1 / 3, 2 / 3  # percentiles that count as low and as high
-MIDDLE = "about the middle of the pool"
 MeasuredMethod = tuple[Method, Run]
 
 
@@ -66,7 +64,7 @@ def _standings(measured: list[MeasuredMethod], row: int) -> list[ScoreLine]:
         for name, values in cached.measurements(run).columns.items():
             columns.setdefault(name, values)
     lines = (
-        _standing(name, values, row)
+        describe_score(name, values, row)
         for name, values in columns.items()
         if not is_identifier(name) and values.dtype.kind in "fiu" and values.any()
     )
@@ -79,12 +77,12 @@ def _own_first(method: Method, run: Run) -> dict[str, Values]:
     return {name: own[name] for name in sorted(own, key=lambda one: one != display_column(method))}
 
 
-def _standing(name: str, values: Values, row: int) -> ScoreLine:
+def describe_score(name: str, values: Values, row: int) -> ScoreLine:
+    """Return one score of a row with its percentile and its meaning."""
     about, (value, share) = meaning(name), percentile(values, row)
-    if share == 0.5 and not (np.isfinite(values) & (values != value)).any():
-        return ScoreLine(about.label, about.help, value, None, "nothing: it tells no row from another")
-    text = about.low if share <= LOW else about.high if share >= HIGH else MIDDLE
-    return ScoreLine(about.label, about.help, value, share, text)
+    lower, same, higher = (int(np.count_nonzero(mark)) for mark in (values < value, values == value, values > value))
+    text = about.explain(value, lower, max(same - 1, 0), higher)
+    return ScoreLine(about.label, about.help, value, share if lower or higher else None, text)
 
 
 # Ranks
