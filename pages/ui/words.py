@@ -15,7 +15,7 @@ CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
 # labels that differ from the value
 OPTION_LABELS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
-MODEL_NAMES = {"embedded": "embedded (small)", "smollm2": "SmolLM2-135M-Instruct (4 bits)"}
+MODEL_NAMES = {"embedded": "built-in model", "smollm2": "SmolLM2-135M-Instruct (4 bits)"}
 # methods that rank inside groups -> the score that decides inside a group
 DISPLAY_COLUMNS = {
     "entropy_shift": "delta_entropy",

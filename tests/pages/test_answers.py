@@ -99,10 +99,10 @@ def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
     everything = {"x": [-1, 2, 2, -1], "y": [-1, -1, 2, 2]}
     click(at, "explore.answers", lasso=[everything])
     words = page_text(at)
-    assert "**1** · 4 tokens · ended by itself" in words
+    assert "**1** · 4 tokens · complete" in words
     assert [f"Answer {k}" for k in range(5)] == [text[:8] for text in code(at) if text.startswith("Answer")]
-    assert at.subheader[-1].value == "Its answers: far apart, in several directions"
-    assert "higher than" in html(at) and "Map of 5 answers" in html(at) and "1 and 2" in html(at)
+    assert "the generated answers differ more; the highest value, shared by " in html(at)
+    assert "Map of 5 generated answers" in html(at) and "1 and 2" in html(at)
 
 
 @pytest.fixture
@@ -119,13 +119,13 @@ def opener(at, divergence_run):
 def test_a_missing_answer_is_reported(opener):
     at = opener(5)
     assert "**2** · missing" in page_text(at)
-    assert "Missing: answer 2 of 5." in page_text(at)
+    assert "Answer 2 of 5 is missing. D and I are computed from the others" in page_text(at)
 
 
 def test_a_single_answer_has_no_score(opener):
     at = opener(6)
-    assert at.subheader[-1].value == "Its answers: a single one, none to compare it with"
-    assert "Missing: answer 2, 3, 4 and 5 of 5." in page_text(at)
+    assert "Answers 2, 3, 4 and 5 of 5 are missing. D and I need two answers." in page_text(at)
+    assert "D, dispersion" not in html(at)
 
 
 def test_text_of_a_model_is_never_markdown(opener):
@@ -133,7 +133,7 @@ def test_text_of_a_model_is_never_markdown(opener):
     assert "![beacon](http://evil.example/x.png) **bold**" in code(at)
     texts = "\n".join([page_text(at), html(at)])
     assert "evil.example" not in texts and "beacon" not in texts
-    assert "Empty." in page_text(at) and "**3** · 6 tokens · cut at its longest" in page_text(at)
+    assert "Empty answer." in page_text(at) and "**3** · 6 tokens · hit the token limit" in page_text(at)
 
 
 def test_deleted_answers_are_reported(opener, workspace):
@@ -148,9 +148,9 @@ def test_a_row_opened_under_another_method_shows_its_answers_too(divergence_run,
     inside = figures(at)[0]["data"][0]
     bar = int(np.argmax(inside["y"]))
     click(at, "explore.histogram.delta_entropy", [{"customdata": [bar, ""]}])
-    assert "Its answers" not in [part.value for part in at.subheader]
+    assert "Map of 5" not in html(at)
     at.get_by_key("explore.bar.part").set_value("Answers").run()
-    assert "Its answers" in at.subheader[-1].value
+    assert "Map of 5 generated answers" in html(at)
     open_section(at, "Answers")
     assert at.title[0].value.startswith("Answers to the chosen rows lie ")
 
@@ -159,10 +159,13 @@ def test_the_score_section_shows_divergence_first(at):
     open_section(at, "Score")
     assert at.selectbox(key="explore.column.answer_divergence").value == "divergence"
     assert "semantic_bin" not in at.selectbox(key="explore.column.answer_divergence").options
-    assert "Higher is taken first inside each bin: the model's answers to these lie far apart" in page_text(at)
+    assert (
+        "Highest divergence is selected first in each bin: rows where the generated answers differ more"
+        in page_text(at)
+    )
     assert at.title[0].value == "Divergence says something of its own"  # D and I are its parts
     labels = next(f["data"][0]["y"] for f in figures(at) if "NLL" in f["data"][0].get("y", []))
-    assert {"Response length", "NLL", "D, how far apart, a part", "I, directions, a part"} <= set(labels)
+    assert {"Response length", "NLL", "D, dispersion, a part", "I, anisotropy, a part"} <= set(labels)
 
 
 def test_a_divergence_that_is_mostly_length_is_reported(divergence_run, workspace, app):

@@ -49,7 +49,7 @@ def test_the_sidebar_shows_what_is_open(run, app):
     assert [text.value for text in at.sidebar.get("text")] == [
         "small.jsonl",
         "Entropy shift",
-        "embedded (small)",
+        "built-in model",
         "10 %",
     ]
 
@@ -69,7 +69,7 @@ def test_a_link_opens_the_pool_method_and_budget_it_names(pool, tmp_path, worksp
     at.run()
     assert at.title[0].value == r"small\.jsonl"
     shown = [text.value for text in at.sidebar.get("text")]
-    assert shown == ["small.jsonl", "Longest response", "embedded (small)", "20,000 response tokens"]
+    assert shown == ["small.jsonl", "Longest response", "built-in model", "20,000 response tokens"]
 
 
 @pytest.mark.parametrize("link", [{"pool": "feedfeedfeed"}, {"budget": "many"}, {"method": "__class__"}])

@@ -45,7 +45,7 @@ def test_one_row_of_each_group_is_eligible(run, repeats, app):
     toggle = at.toggle(key="select.near_duplicate_of@0.8")
     tagged = int((repeats >= 0).sum())
     assert tagged == 21
-    assert toggle.label == f"Near duplicates once: {tagged} repeat a row, 0.8 alike"
+    assert toggle.label == f"Keep one of each near-duplicate (similarity ≥ 0.8): excludes {tagged} rows"
     toggle.set_value(True).run()
     assert not at.exception
     assert choices(at) == f"{240 - tagged} rows to choose from"
@@ -64,7 +64,7 @@ def test_a_row_shows_which_line_it_repeats(run, pool, repeats, app):
     at.get_by_key("select.view").set_value("Pinned").run()
     assert not at.exception
     shown = "".join(one.value for one in at.markdown).replace("\\", "")
-    assert f"nearly repeats line {repeats[near] + 1}" in shown
+    assert f"near-duplicate of line {repeats[near] + 1}" in shown
 
 
 def test_near_duplicates_are_found_in_the_background(run, pool, workspace, app):

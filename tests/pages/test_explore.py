@@ -49,7 +49,7 @@ def test_a_sound_score_is_described_with_its_direction(run, app):
     at = app("explore")
     assert not at.exception
     assert at.title[0].value == "ΔH says something of its own"
-    assert "Lower is taken first: the model grew less certain" in page_text(at)
+    assert "Lowest ΔH is selected first: rows where the model became less certain" in page_text(at)
     assert not at.warning
 
 
@@ -390,7 +390,7 @@ def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
     assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
-    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by embedded (small)." in page_text(at)
+    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by built-in model." in page_text(at)
     assert "How sure the model is of its derived tasks" in [part.value for part in at.subheader]
     click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
     assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}

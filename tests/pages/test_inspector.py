@@ -21,7 +21,7 @@ from core.selection.filters import Filter
 from core.selection.selection import Pin
 from core.workspace.jobs import list_jobs
 from core.workspace.parts import Parts
-from pages.ui.row import scores, tokens
+from pages.ui.row import tokens
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, page_text
@@ -86,7 +86,7 @@ def test_scores_are_open_at_once_with_percentile_and_meaning(run, confidence_run
     at = open_row(app("explore"), 11)
     columns = load_measured(run).columns
     below = round(100 * (columns["nll"] < columns["nll"][11]).mean())
-    assert "NLL" in shown(at) and f"{below} %" in shown(at)
+    assert "NLL" in shown(at) and f"{below}%" in shown(at)
     assert all(name in shown(at) for name in ("ΔH", "ΔNLL", "Response length", "Task confidence"))
     assert "Task number" not in shown(at)
 
@@ -94,23 +94,6 @@ def test_scores_are_open_at_once_with_percentile_and_meaning(run, confidence_run
 @pytest.fixture
 def at(read, app):
     return open_row(app("explore"), 11)
-
-
-def test_low_high_and_middle_differ_in_meaning(run):
-    values = load_measured(run).columns["nll"]
-    order = np.argsort(values)
-    words = {
-        0: "the base model predicts these responses well",
-        120: scores.MIDDLE,
-        239: "these responses surprise the base model: new knowledge, or noise",
-    }
-    for index, expected in words.items():
-        assert scores._standing("nll", values, int(order[index])).meaning == expected
-
-
-def test_a_constant_score_has_no_percentile():
-    one = scores._standing("nll", np.full(5, 2.0), 3)
-    assert one.share is None and "tells no row from another" in one.meaning
 
 
 # Ranks
@@ -125,14 +108,14 @@ def test_ranks_are_those_of_each_methods_order(read, confidence_run, app):
     for label in ("Entropy shift", "Task confidence", "Random", "Lowest NLL", "Highest NLL"):
         assert label in shown(at)
     assert "Answer divergence" not in shown(at)  # not measured
-    assert "At 10 %" in shown(at)
+    assert "At 10" in shown(at)
 
 
 def test_a_row_that_is_not_eligible_shows_the_reason(at, read):
     columns = load_measured(read).columns
     outside = int(np.argmax(columns["nll_cal"] - columns["nll"]))
     part(open_row(at, outside), "Ranks")
-    assert "not selected · not eligible: " in shown(at)
+    assert "unselected · excluded: " in shown(at)
 
 
 def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown(read, confidence_run, app):
@@ -140,25 +123,25 @@ def test_a_row_that_a_filter_excludes_and_a_filter_that_a_method_lacks_are_shown
     filters = (Filter("task", values=("words",)), Filter("delta_nll", high=9.0))
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], filters=filters)
     part(at.run(), "Ranks")  # of row 0, whose task is sums
-    assert "Entropy shift–not selected · not eligible: filtered out" in shown(at)
-    assert "Task confidence–not selected · filters: there is no column 'delta_nll'" in shown(at)
+    assert "Entropy shift–unselected · excluded: filtered out" in shown(at)
+    assert "Task confidence–unselected · filters: there is no column 'delta_nll'" in shown(at)
 
 
 def test_a_pinned_row_is_first_in_every_order(at):
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin("row-11", "in"),))
     part(open_row(at, 11), "Ranks")
     assert "Longest response1 of 240" in shown(at)
-    assert shown(at).count("selected · pinned in") >= 5
+    assert shown(at).count("selected · always included") >= 5
 
 
 # Neighbours
 
 
 def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
-    part(at, "Neighbours")
-    assert "No exact copies of this row" in page_text(at)
-    assert "**Nearest selected row: not a copy**" in page_text(at)
-    assert "Similarity of the responses 0.99" in page_text(at) or "Similarity of the responses 1.000" in page_text(at)
+    part(at, "Similar rows")
+    assert "No exact duplicates of this row" in page_text(at)
+    assert "**Most similar selected row: not a duplicate**" in page_text(at)
+    assert "Cosine similarity of the responses: 0.99" in page_text(at) or "of the responses: 1.000" in page_text(at)
     ids = [text.value for text in at.text if text.value.startswith("row-")]
     other = int(ids[-1].removeprefix("row-"))
     assert other % 4 == 11 % 4 and other != 11
@@ -170,17 +153,17 @@ def test_the_nearest_row_of_a_row_that_was_not_picked_is_found_on_request(read, 
     at = app("explore")
     at.get_by_key("explore.section").set_value("Entropy shift").run()
     click(at, "explore.shift", lasso=[{"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}])
-    part(at, "Neighbours")
-    assert "Nearest selected row" not in page_text(at)
+    part(at, "Similar rows")
+    assert "Most similar selected row" not in page_text(at)
     at.button(key="explore.shift.nearest").click().run()
-    assert not at.exception and "**Nearest selected row:" in page_text(at)
+    assert not at.exception and "**Most similar selected row:" in page_text(at)
     at.button(key="explore.shift.next").click().run()
-    assert "**Nearest selected row:" in page_text(at)
+    assert "**Most similar selected row:" in page_text(at)
 
 
 def test_duplicates_are_listed_with_whether_they_are_selected(at, pool):
-    part(open_row(at, 239), "Neighbours")  # repeats row 0
-    assert "**2 rows are exact copies**" in page_text(at)
+    part(open_row(at, 239), "Similar rows")  # repeats row 0
+    assert "**2 rows are exact duplicates**" in page_text(at)
     table = at.dataframe[-1].value
     assert table["Id"].tolist() == ["row-0", "again"]
     assert table["Which"].tolist() == ["", "this row"]
@@ -193,19 +176,19 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     pool = load_pool(str(file), workspace=workspace.root)
     entropy_shift_run(workspace, pool, dtype="float32")
-    at = part(app("pool"), "Neighbours")
-    assert "near copies" not in page_text(at)
+    at = part(app("pool"), "Similar rows")
+    assert "near-duplicates" not in page_text(at)
     find_near_duplicates(pool, workspace, 0.8, SilentReporter())
-    part(at, "Neighbours")
-    assert "No exact copies" in page_text(at)
-    assert "**2 rows are near copies, alike by 0.8 or more**" in page_text(at)
+    part(at, "Similar rows")
+    assert "No exact duplicates" in page_text(at)
+    assert "**2 rows are near-duplicates (similarity ≥ 0.8)**" in page_text(at)
     assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
 
 
 def test_missing_embeddings_show_one_sentence(at, workspace):
     for file in workspace.root.glob("measurements/*/plan.parquet"):
         file.unlink()
-    part(at, "Neighbours")
+    part(at, "Similar rows")
     assert "Measure again" in at.error[0].value.replace("\\", "")
 
 
@@ -215,24 +198,24 @@ def test_missing_embeddings_show_one_sentence(at, workspace):
 def test_tokens_are_drawn_as_stored_and_switch_to_entropy(at, read, workspace):
     view(workspace, read, 11, ["It", " is", " so", "."])
     part(at, "Tokens")
-    assert "surprise in nats" in shown(at) and "It is so." in shown(at)
-    assert "Mean NLL 2.000 → 1.000 after the warm-up" in page_text(at)
+    assert "NLL in nats" in shown(at) and "It is so." in shown(at)
+    assert "Mean NLL 2.000 → 1.000 after warm-up" in page_text(at)
     at.get_by_key("explore.shift.measure").set_value("entropy").run()
     assert not at.exception
-    assert "entropy in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in page_text(at)
+    assert "H in nats" in shown(at) and "Mean Entropy 2.000 → 1.000" in page_text(at)
     assert not list_jobs(workspace)
 
 
 def test_a_long_response_is_cut_with_a_note(at, read, workspace):
     view(workspace, read, 11, ["so "] * 700)
     part(at, "Tokens")
-    assert "the first 600 of 700 tokens are shown" in page_text(at)
+    assert "First 600 of 700 tokens shown" in page_text(at)
     assert shown(at).count("so ") == 600
 
 
 def test_reading_a_row_is_offered_and_does_not_start_by_itself(at, workspace):
     part(at, "Tokens")
-    assert "Read this row token by token" in [button.label for button in at.button]
+    assert "Compute token scores" in [button.label for button in at.button]
     assert not list_jobs(workspace)
 
 
@@ -249,13 +232,13 @@ def test_a_job_that_reads_this_row_is_shown(at, read, job, progress, words):
     part(at, "Tokens")
     bars = [bar.proto.text for bar in at.get("progress")]
     assert words in "\n".join([*bars, page_text(at), *(error.value.replace("\\", "") for error in at.error)])
-    assert (progress["state"] == "failed") == bool([b for b in at.button if b.label.startswith("Read this row")])
+    assert (progress["state"] == "failed") == bool([b for b in at.button if b.label == "Compute token scores"])
 
 
 def test_a_job_for_another_row_is_not_this_rows(at, read, job):
     job({"kind": tokens.KIND, "run": read.id, "rows": [12]}, state="running", stage="Starting")
     part(at, "Tokens")
-    assert "Read this row token by token" in [button.label for button in at.button]
+    assert "Compute token scores" in [button.label for button in at.button]
 
 
 @pytest.mark.slow
@@ -268,7 +251,7 @@ def test_a_row_is_read_by_a_job_and_its_means_are_its_scores(workspace, tmp_path
     at = app("pool")
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], method="lowest_nll")
     part(at.run(), "Tokens")
-    next(button for button in at.button if button.label.startswith("Read this row")).click().run()
+    next(button for button in at.button if button.label == "Compute token scores").click().run()
     deadline = time.monotonic() + 120
     while list_jobs(workspace)[0].live and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -292,7 +275,7 @@ def test_the_part_that_was_opened_stays_open_for_the_next_row_and_page(at, read)
     assert at.get_by_key("explore.shift.part").value == "Ranks"
     at.switch_page("pages/pool.py").run()
     assert not at.exception
-    assert "Longest response" in shown(at) and "At 10 %" in shown(at)
+    assert "Longest response" in shown(at) and "At 10" in shown(at)
 
 
 def test_the_pool_page_has_the_inspector_once_a_model_has_read_the_pool(pool, app):
@@ -346,7 +329,7 @@ def test_text_of_a_pool_stays_text_in_every_part(workspace, tmp_path, app):
     text = TokenView((HOSTILE, "<script>"), np.ones(2, np.float32), np.ones(2, np.float32), (0,))
     write_view(token_file(workspace, run, 0, None), text)
     at = app("pool")
-    for name in ("Scores", "Tokens", "Ranks", "Neighbours"):
+    for name in ("Scores", "Tokens", "Ranks", "Similar rows"):
         part(at, name)
         labels = [one.label for kind in ("button", "button_group", "expander") for one in at.get(kind)]
         interpreted = [

@@ -195,7 +195,7 @@ def test_a_job_for_other_settings_does_not_block(pool, app, job):
 def test_a_measured_method_shows_its_results_and_leads_to_the_scores(run, app):
     at = app("measure")
     assert not at.exception
-    assert "4,321 tokens in 1 min 1 s with embedded (small)" in texts(at)
+    assert "4,321 tokens in 1 min 1 s with built-in model" in texts(at)
     assert "24 rows" in texts(at)
     assert len(at.get("plotly_chart")) == 1
     assert "See the scores" in named(at)
@@ -324,7 +324,7 @@ def test_the_source_of_tasks_is_shown(run, app, workspace, pool):
 
 def test_a_pass_run_for_another_method_is_not_counted_twice(measure, app):
     measure(seconds={"coverage": 2.0})
-    assert "4,321 tokens read before, for another method; 2 s more, with embedded (small)" in texts(app("measure"))
+    assert "4,321 tokens read before, for another method; 2 s more, with built-in model" in texts(app("measure"))
 
 
 def test_answers_of_little_use_are_counted(measure, app):

@@ -99,4 +99,4 @@ def test_explore_shows_the_sign_by_group_and_no_common_band(open_page):
 
 def test_the_score_is_explained_within_groups(open_page):
     at = open_page("explore")
-    assert "Lower is taken first inside each group" in "\n".join(str(m.value) for m in at.markdown)
+    assert "Lowest ΔH is selected first in each group" in "\n".join(str(m.value) for m in at.markdown)

@@ -3,14 +3,13 @@
 As in `drawings`, they cost the browser next to nothing, so they are there whenever a row is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.data.bins import Values
-from pages.ui.row.drawings import position_bar
 from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
 
 SIDE = 220  # pixels of the map
@@ -31,7 +30,7 @@ def answer_map(places: Values) -> str:
         return ""
     half = max(float(np.abs(places[present]).max()), MIN_HALF_FRAME) / (1 - 2 * MARGIN)
     dots = "".join(_dot(places[group[0]] / half, group) for group in merge_dots(places[present] / half, present))
-    label = f"Map of {len(present)} answers: what is near is alike"
+    label = f"Map of {len(present)} generated answers: nearby answers are similar"
     return (
         f'<div role="img" aria-label="{label}" title="{label}" style="position:relative;width:{SIDE}px;height:{SIDE}px;'
         f'max-width:100%;border:1px solid {GRID};border-radius:6px;{FONT}">'
@@ -72,7 +71,7 @@ def similarity_table(gram: Values) -> str:
         f"<tr>{_cell(str(i + 1), head=True)}{''.join(_pair_cell(gram, i, j) for j in range(k))}</tr>" for i in range(k)
     )
     return (
-        f'<table aria-label="Similarity of each two answers" style="{FONT}{NUMBERS}border-collapse:separate;'
+        f'<table aria-label="Pairwise similarity of answers" style="{FONT}{NUMBERS}border-collapse:separate;'
         f'border-spacing:2px;border:0"><tr>{_cell("", head=True)}{head}</tr>{lines}</table>'
     )
 
@@ -94,20 +93,3 @@ def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool
         f'<{tag} title="{escape(title)}" style="border:0;padding:0;text-align:center;width:{CELL}px;'
         f'height:{CELL - 6}px;{quiet}background:{colour};border-radius:3px">{text}</{tag}>'
     )
-
-
-def percentile_bar(value: float, share: float, name: str) -> str:
-    """Draw a bar from 0 to 100 % with a mark at `share`, the share of the pool's rows that are lower."""
-    percent = int(100 * share)
-    return (
-        f'<div title="{escape(name)}: higher than {percent} % of the rows" style="display:flex;align-items:center;'
-        f'gap:12px;height:26px;{FONT}"><div style="flex:0 0 9.5em">{escape(name)}</div>'
-        f'<div style="flex:0 0 2.6em;text-align:right;{NUMBERS}">{value:.3f}</div>'
-        f'<div style="flex:1 1 auto">{position_bar(share)}</div>'
-        f'<div style="flex:0 0 8em;{QUIET}">higher than {percent} %</div></div>'
-    )
-
-
-def percentile_bars(scores: Mapping[str, tuple[float, float]]) -> str:
-    """Draw a bar for each score. `scores`: name -> value, and share of the rows below it."""
-    return "".join(percentile_bar(value, share, name) for name, (value, share) in scores.items())

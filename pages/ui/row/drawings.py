@@ -36,7 +36,7 @@ def token_strip(views: Mapping[str, TokenView], what: str, shown: int) -> str:
         ("<br>" if k in base.starts[1:] else "") + _token(text, what, views, k)
         for k, text in enumerate(base.texts[:shown])
     )
-    label = f"{WORDS[what]} of each token, fuller = higher" + ("; below it after the warm-up" if after else "")
+    label = f"{WORDS[what]} of each token: stronger colour is higher" + ("; bar: after warm-up" if after else "")
     return (
         f'<div role="group" aria-label="{escape(label)}" style="line-height:{2.0 if after else 1.7};'
         f'overflow-wrap:anywhere;white-space:pre-wrap">{cells}</div>'
@@ -60,7 +60,7 @@ def _token_title(text: str, base: TokenView, after: TokenView | None, k: int) ->
         f"{name} {value:.2f}" + (f" → {float(getattr(after, key)[k]):.2f}" if after else "")
         for name, value, key in pairs
     ]
-    return f"{text!r}: {', '.join(values)} nats" if text else f"part of a letter: {', '.join(values)} nats"
+    return f"{text!r}: {', '.join(values)} nats" if text else f"part of a character: {', '.join(values)} nats"
 
 
 def _heat(value: float) -> str:
@@ -69,12 +69,12 @@ def _heat(value: float) -> str:
 
 def token_legend(what: str, *, calibrated: bool) -> str:
     """Draw the legend: what opacity means, and what the bar below a token is."""
-    title = "surprise in nats" if what == "nll" else "entropy in nats"
+    title = f"{WORDS[what]} in nats"
     steps = "".join(
         f'<span style="background:{_heat(v)};padding:1px 9px;{NUMBERS}">{v}{"+" if v == STEPS[-1] else ""}</span>'
         for v in STEPS
     )
-    bar = f'<span style="border-bottom:5px solid {_heat(MAX_NATS)}">after the warm-up</span>' if calibrated else ""
+    bar = f'<span style="border-bottom:5px solid {_heat(MAX_NATS)}">after warm-up</span>' if calibrated else ""
     fill = f'<span style="background:{_heat(MAX_NATS)};padding:1px 6px">base model</span>' if calibrated else ""
     return (
         f'<div style="{FONT}display:flex;flex-wrap:wrap;gap:4px 14px;align-items:center">'
@@ -108,18 +108,18 @@ class RankLine:
 
 
 def score_table(lines: Sequence[ScoreLine]) -> str:
-    """Draw each score with its value, its percentile in the pool, and what that means."""
+    """Draw each score with its value, percentile and meaning."""
     body = [
         (
             f'<span title="{escape(one.help)}">{escape(one.label)}</span>',
             format_number(one.value),
             "" if one.share is None else position_bar(one.share),
-            "the same for all" if one.share is None else f"{100 * one.share:.0f} %",
+            "–" if one.share is None else f"{100 * one.share:.0f}%",
             escape(one.meaning),
         )
         for one in lines
     ]
-    return _table("Scores of this row", ("Score", "Value", "", "Higher than", "That says"), body, (12, 6, 14, 8, 34))
+    return _table("Scores of this row", ("Score", "Value", "", "Percentile", "Meaning"), body, (12, 6, 14, 8, 34))
 
 
 def rank_table(lines: Sequence[RankLine], budget: str) -> str:
@@ -130,15 +130,15 @@ def rank_table(lines: Sequence[RankLine], budget: str) -> str:
         if one.rank is not None:
             share = (one.rank + 1) / max(one.total, 1)
             cells = [f"{one.rank + 1:,} of {one.total:,}", position_bar(share), _format_share(share)]
-        selected = _dot(SELECTED, "selected") if one.selected else _dot(REST, "not selected")
+        selected = _dot(SELECTED, "selected") if one.selected else _dot(REST, "unselected")
         note = f'<span style="{QUIET}"> · {escape(one.reason)}</span>' if one.reason else ""
         body.append([escape(one.label), *cells, selected + note])
-    head = ("Method", "Place", "", "In the first", f"At {budget}")
-    return _table("Place of this row under every method", head, body, (14, 12, 14, 8, 26))
+    head = ("Method", "Rank", "", "Top", f"At {budget}")
+    return _table("Rank of this row under every method", head, body, (14, 12, 14, 8, 26))
 
 
 def _format_share(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+    return f"{100 * share:.1f}%" if share < 0.1 else f"{100 * share:.0f}%"
 
 
 def _dot(colour: str, label: str) -> str:

@@ -15,6 +15,7 @@ from core.schema import IntArray, Pool
 from core.workspace.jobs import get_job
 from pages.ui.data import cached
 from pages.ui.shell import jobs, show, state
+from pages.ui.words import format_rows
 
 JOB = "near.job"  # key of the job that this tab started
 
@@ -35,12 +36,12 @@ def duplicate_marks(pool: Pool, index: int) -> list[str]:
     lines = pool.rows["line"]
     exact = pool.rows[EXACT_DUPLICATES][index].as_py()
     if exact is not None:
-        return [f"repeats line {lines[exact].as_py():,}"]
+        return [f"duplicate of line {lines[exact].as_py():,}"]
     near = near_duplicate_columns(pool)
     if not near:
         return []
     repeats = int(near[duplicate_column(near)][index])
-    return [] if repeats < 0 else [f"nearly repeats line {lines[repeats].as_py():,}"]
+    return [] if repeats < 0 else [f"near-duplicate of line {lines[repeats].as_py():,}"]
 
 
 def count_words(pool: Pool) -> str | None:
@@ -49,15 +50,15 @@ def count_words(pool: Pool) -> str | None:
     if not near:
         return None
     column = duplicate_column(near)
-    return f"{int((near[column] >= 0).sum()):,} nearly, {column.removeprefix(NEAR_DUPLICATES_PREFIX)} alike"
+    return f"{int((near[column] >= 0).sum()):,} near-duplicates at {column.removeprefix(NEAR_DUPLICATES_PREFIX)}"
 
 
 def filter_labels(pool: Pool) -> dict[str, str]:
     """Return column -> label of its filter."""
     return {
         column: (
-            f"Near duplicates once: {int((repeats >= 0).sum()):,} repeat a row, "
-            f"{column.removeprefix(NEAR_DUPLICATES_PREFIX)} alike"
+            f"Keep one of each near-duplicate (similarity ≥ {column.removeprefix(NEAR_DUPLICATES_PREFIX)}): "
+            f"excludes {format_rows(int((repeats >= 0).sum()))}"
         )
         for column, repeats in near_duplicate_columns(pool).items()
     }
@@ -73,18 +74,18 @@ def finder(pool: Pool) -> None:
             return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         threshold = st.number_input(
-            "Near duplicates, alike from",
+            "Near-duplicate threshold",
             MIN_SIMILARITY,
             1.0,
             float(USUAL_NEAR_DUPLICATES.removeprefix(NEAR_DUPLICATES_PREFIX)),
             0.05,
             key="near.alike",
-            help="The share of pairs of neighbouring words that two rows have in common, of all that either has. "
-            "Of a group the earliest row is let in.",
+            help="Jaccard similarity of the word pairs of two rows: shared pairs divided by the pairs of either row. "
+            "Only the first row of each group is kept.",
         )
         stored = near_duplicate_column(threshold) in near_duplicate_columns(pool)
-        help = "In the background; no model is needed."
-        show.action("Find", "search", "near.find", _start_search, pool, disabled=stored, help=help)
+        help = "Runs in the background and needs no model."
+        show.action("Find near-duplicates", "search", "near.find", _start_search, pool, disabled=stored, help=help)
 
 
 def _start_search(pool: Pool) -> None:
@@ -95,4 +96,4 @@ def _start_search(pool: Pool) -> None:
     name = show.pool_name(pool.name, pool.source)
     about = {"kind": "duplicates", "key": near_duplicate_column(threshold), "pool": pool.fingerprint, "pool_name": name}
     with state.failures_as_notices():
-        state.set_widget(JOB, jobs.launch(command, title=f"Near duplicates of {name}", about=about).id)
+        state.set_widget(JOB, jobs.launch(command, title=f"Near-duplicates of {name}", about=about).id)

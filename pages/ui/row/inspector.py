@@ -13,7 +13,7 @@ from pages.ui.row import answers, neighbours, scores, tokens
 from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import show, state
 
-SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Neighbours", "Answers"
+SCORES, TOKENS, RANKS, NEAR, ANSWERS = "Scores", "Tokens", "Ranks", "Similar rows", "Answers"
 DEFAULT_PARTS = {"answer_divergence": ANSWERS}  # the part opened first, by method; others: scores
 OPENED_KEY = "row.opened"  # key of the part that the user opened in this tab
 
@@ -53,7 +53,7 @@ def inspect(
 def _choose_part(names: Sequence[str], key: str) -> str:
     part = state.session_value(OPENED_KEY) or DEFAULT_PARTS.get(state.settings().method, SCORES)
     bound = state.bind(f"{key}.part", part if part in names else SCORES, partial(state.set_widget, OPENED_KEY))
-    return str(st.segmented_control("About this row", names, required=True, label_visibility="collapsed", **bound))
+    return str(st.segmented_control("Row details", names, required=True, label_visibility="collapsed", **bound))
 
 
 def _present_selection(pool: Pool) -> Selection:

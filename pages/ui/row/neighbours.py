@@ -33,13 +33,13 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
         _draw_duplicates(pool, row, duplicates, kind, selection)
     run = find_signal(cached.workspace(), pool, "base", state.settings().reading)
     if run is None:
-        st.caption("Nearest rows need embeddings from a model: measure one on the Measure page.")
+        st.caption("Similar rows are found by a model's embeddings. Measure the pool on the Measure page.")
         return
     heading, choice = st.columns([4, 1], vertical_alignment="bottom")
     columns = {n: label for n, label in EMBEDDINGS.items() if n != "response_embedding" or row.response is not None}
     with choice:
-        by = show.choose("Nearest by", columns, f"{key}.by.{len(columns)}")
-    find = partial(heading.button, "Find the nearest selected row", icon=":material/search:", key=f"{key}.nearest")
+        by = show.choose("Similarity of", columns, f"{key}.by.{len(columns)}")
+    find = partial(heading.button, "Find the most similar selected row", icon=":material/search:", key=f"{key}.nearest")
     if not picked and not find():
         return
     similarity = row_similarities(pool, run, by, row.index)
@@ -52,7 +52,7 @@ def draw(pool: Pool, row: Row, selection: Selection, *, key: str, picked: bool) 
 # Nearest
 
 
-@cached.keep(MAX_ROWS, "Looking for the nearest rows")
+@cached.keep(MAX_ROWS, "Computing similarities")
 def row_similarities(pool: Pool, run: Run, column: str, row: int) -> FloatArray:
     """Return the cosine similarity of every row to this one, (N,), by base-pass embeddings, read part by part, once."""
     parts = base_parts(cached.workspace(), run)
@@ -81,14 +81,14 @@ def _describe_nearest(pool: Pool, row: Row, similarity: FloatArray, selection: S
     """Describe how the nearest selected row compares with this one. Return that row; None if there is none."""
     nearest = find_nearest(similarity, selection.rows, 1, exclude=row.index)
     if not len(nearest):
-        st.caption("No selected row to hold it against.")
+        st.caption("No other row is selected, so there is nothing to compare with.")
         return None
     other = read_rows(pool, nearest.tolist())[0]
     median = float(np.nanmedian(similarity[selection.rows]))
-    st.markdown(f"**Nearest selected row: {compare_texts(row, other)}**")
+    st.markdown(f"**Most similar selected row: {compare_texts(row, other)}**")
     st.caption(
-        f"Similarity of the {noun} {similarity[other.index]:.3f}, where 1 is alike; "
-        f"half of the selected rows have {median:.3f} or more. Cosine of the base model's mean states."
+        f"Cosine similarity of the {noun}: {similarity[other.index]:.3f} (1 = identical); median of the selected "
+        f"rows: {median:.3f}. Computed from the base model's mean hidden states."
     )
     return other
 
@@ -103,15 +103,15 @@ def _draw_pair(row: Row, other: Row) -> None:
 
 
 def compare_texts(row: Row, other: Row) -> str:
-    """Return in words whether one row is a copy of the other."""
+    """Return in words whether one row duplicates the other."""
     prompt, response = row.prompt == other.prompt, row.response == other.response
     if row.turns == other.turns:
-        return "an exact copy"
+        return "an exact duplicate"
     if prompt and not response:
-        return "the same prompt, another response"
+        return "same prompt, different response"
     if response and not prompt and row.response is not None:
-        return "the same response to another prompt"
-    return "not a copy"
+        return "same response, different prompt"
+    return "not a duplicate"
 
 
 # Duplicates
@@ -120,11 +120,11 @@ def compare_texts(row: Row, other: Row) -> str:
 def find_duplicates(pool: Pool, row: int) -> dict[str, IntArray]:
     """Return the exact duplicates of a row, itself included, and its near-duplicates where those are more."""
     exact = _group(cached.integer_column(pool, "duplicate_of"), row)
-    groups = {"exact copies": exact}
+    groups = {"exact duplicates": exact}
     for column, duplicate_of in load_near_duplicates(cached.workspace().root, pool.fingerprint).items():
         near = _group(duplicate_of, row)
         if len(near) > len(exact):
-            groups[f"near copies, alike by {near_duplicate_similarity(column):g} or more"] = near
+            groups[f"near-duplicates (similarity ≥ {near_duplicate_similarity(column):g})"] = near
     return groups
 
 
@@ -144,10 +144,10 @@ def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, sele
     table = {
         "Line": [one.line for one in shown],
         "Id": [one.id for one in shown],
-        "State": ["selected" if c else "not selected" for c in selected[:MAX_LISTED]],
+        "State": ["selected" if c else "unselected" for c in selected[:MAX_LISTED]],
         "Which": ["this row" if one.index == row.index else "" for one in shown],
     }
     styles = {"Line": st.column_config.NumberColumn(format="%d")}
     st.dataframe(table, hide_index=True, width="content", column_config=styles, alt=f"Rows that are {kind}")
     if len(duplicates) > MAX_LISTED:
-        st.caption(f"The first {MAX_LISTED} of {len(duplicates):,}.")
+        st.caption(f"First {MAX_LISTED} of {format_rows(len(duplicates))}.")

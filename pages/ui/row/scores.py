@@ -13,7 +13,6 @@ from core.schema import Method, Pool, Row
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.row import drawings
-from pages.ui.row.answers import percentile
 from pages.ui.row.drawings import RankLine, ScoreLine
 from pages.ui.shell import show, state
 from pages.ui.words import display_column, is_identifier, meaning
@@ -49,7 +48,7 @@ def draw_scores(pool: Pool, row: Row) -> None:
     if lines := score_lines(pool, row.index):
         st.html(drawings.score_table(lines))
     else:
-        st.caption("This row has no score yet.")
+        st.caption("This row has no scores yet.")
 
 
 def score_lines(pool: Pool, row: int) -> list[ScoreLine]:
@@ -79,10 +78,10 @@ def _own_first(method: Method, run: Run) -> dict[str, Values]:
 
 def describe_score(name: str, values: Values, row: int) -> ScoreLine:
     """Return one score of a row with its percentile and its meaning."""
-    about, (value, share) = meaning(name), percentile(values, row)
+    about, value = meaning(name), float(values[row])
     lower, same, higher = (int(np.count_nonzero(mark)) for mark in (values < value, values == value, values > value))
-    text = about.explain(value, lower, max(same - 1, 0), higher)
-    return ScoreLine(about.label, about.help, value, share if lower or higher else None, text)
+    share = (lower + same / 2) / (lower + same + higher) if lower or higher else None
+    return ScoreLine(about.label, about.help, value, share, about.explain(value, lower, max(same - 1, 0), higher))
 
 
 # Ranks
@@ -90,7 +89,7 @@ def describe_score(name: str, values: Values, row: int) -> ScoreLine:
 
 def draw_ranks(pool: Pool, row: Row) -> None:
     """Draw the row's rank under every method, at the present filters, pins and budget."""
-    with st.spinner("Putting the rows in order, once for each method"):
+    with st.spinner("Ranking the rows under each method"):
         lines = rank_lines(pool, row.index)
     st.html(drawings.rank_table(lines, show.format_budget(state.budget())))
 
@@ -111,8 +110,8 @@ def _rank_line(pool: Pool, method: Method, run: Run, row: int) -> RankLine:
     order, ranks = selection.order, np.flatnonzero(selection.order.rows == row)
     if not len(ranks):
         reasons = [reason for reason, rows in order.excluded.items() if row in rows]
-        reason = f"not eligible: {reasons[0] if reasons else 'it has no place in this order'}"
+        reason = f"excluded: {reasons[0]}" if reasons else "not ranked by this method"
         return RankLine(method.label, None, len(order.rows), False, reason)
     rank = int(ranks[0])
-    pin = "pinned in" if rank < selection.n_pinned else ""
+    pin = "always included" if rank < selection.n_pinned else ""
     return RankLine(method.label, rank, len(order.rows), rank < len(selection.rows), pin)

@@ -19,7 +19,7 @@ from pages.ui.data import cached
 from pages.ui.row import drawings
 from pages.ui.shell import show, state
 from pages.ui.shell.jobs import launch
-from pages.ui.words import escape_markdown
+from pages.ui.words import escape_markdown, format_rows
 
 KIND = "tokens"  # kind of the job
 ROWS_AHEAD = 7  # rows after this one that the same job reads
@@ -50,10 +50,10 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
     """Draw the strip; until it exists, the button that starts its job, or the progress of that job."""
     source = find_source(pool, row.index)
     if source is None:
-        st.caption("No model has read this pool yet: measure one on the Measure page.")
+        st.caption("No model has measured this pool yet. Measure it on the Measure page.")
         return
     if row.response is None:
-        st.caption("There is no response to read token by token.")
+        st.caption("This row has no response, so it has no token scores.")
         return
     views = load_views(source, row.index)
     if views is not None:
@@ -66,11 +66,11 @@ def draw(pool: Pool, row: Row, next_rows: Sequence[int], *, key: str) -> None:
         _show_progress(job.id)
         return
     if job is not None and job.state == "failed":
-        show.error(job.message or "It stopped without a word.")
+        show.error(job.message or "The job ended unexpectedly with no error message.")
     with st.container(horizontal=True, vertical_alignment="center"):
-        label, arguments = "Read this row token by token", (pool, source, [row.index, *next_rows[:ROWS_AHEAD]])
+        label, arguments = "Compute token scores", (pool, source, [row.index, *next_rows[:ROWS_AHEAD]])
         show.action(label, "segment", f"{key}.tokens", _start_reading, *arguments, type="primary")
-        st.caption("Which words surprise the model, and where it is unsure. Loading the model takes a few seconds.")
+        st.caption("NLL and entropy of every token. Loading the model takes a few seconds.")
 
 
 def load_views(source: Source, row: int) -> dict[str, TokenView] | None:
@@ -91,7 +91,7 @@ def _start_reading(pool: Pool, source: Source, rows: Sequence[int]) -> None:
     command = measure_arguments(recipe.model_copy(update={"pool": pool_part}), "tokens", cached.workspace())
     command += [word for row in rows for word in ("--number", str(row))]
     about = {"kind": KIND, "pool": pool.fingerprint, "run": source.run.id, "rows": list(rows)}
-    title = f"Tokens of {len(rows)} rows of {show.pool_name(pool.name, pool.source)}"
+    title = f"Token scores of {format_rows(len(rows))} of {show.pool_name(pool.name, pool.source)}"
     with state.failures_as_notices():
         launch(command, title=title, about=about)
 
@@ -108,7 +108,7 @@ def _show_progress(job_id: str) -> None:
     if not job.live:
         st.rerun()
     if job.state == "queued":
-        st.caption(f":material/schedule: {escape_markdown(job.message or 'Waiting for its turn.')}")
+        st.caption(f":material/schedule: {escape_markdown(job.message or 'Queued.')}")
         return
     stage = "Loading the model" if job.stage in ("", "Starting", "Reading the pool") else job.stage
     st.progress(min(max(job.fraction, 0.0), 1.0) if job.total else 0.0, text=escape_markdown(stage))
@@ -120,7 +120,7 @@ def _show_progress(job_id: str) -> None:
 def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: Mapping[str, int]) -> None:
     base = views[BASE]
     if not len(base):
-        st.caption("There is no response to read token by token.")
+        st.caption("This row has no response, so it has no token scores.")
         return
     left, right = st.columns([2, 5], vertical_alignment="center")
     with left:
@@ -134,11 +134,11 @@ def _draw_strip(views: Mapping[str, TokenView], key: str, *, cut: Mapping[str, i
 def summary(views: Mapping[str, TokenView], what: str, *, cut: Mapping[str, int]) -> str:
     """Return means, and what is not shown, in one line. `cut`: tokens of each side that the model did not read."""
     means = view_means({name: [view] for name, view in views.items()})[0]
-    after = f" → {means[f'{what}_cal']:.3f} after the warm-up" if CALIBRATED in views else ""
-    parts = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}: the row's score", "hover a token for its figures"]
+    after = f" → {means[f'{what}_cal']:.3f} after warm-up" if CALIBRATED in views else ""
+    parts = [f"Mean {QUANTITIES[what]} {means[what]:.3f}{after}", "Hover over a token for its values"]
     if len(views[BASE]) > MAX_TOKENS:
-        parts.append(f"the first {MAX_TOKENS} of {len(views[BASE]):,} tokens are shown")
+        parts.append(f"First {MAX_TOKENS} of {len(views[BASE]):,} tokens shown")
     parts += [
-        f"{tokens:,} tokens of the {side} did not fit and were not read" for side, tokens in cut.items() if tokens
+        f"{tokens:,} tokens of the {side} exceed the maximum sequence length" for side, tokens in cut.items() if tokens
     ]
-    return " · ".join(parts) + "."
+    return " · ".join(parts)

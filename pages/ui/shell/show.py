@@ -47,7 +47,7 @@ def text(content: str, *, height: int | None = None) -> None:
     """Show text of a row: wrapped, never interpreted."""
     st.code(content[:MAX_TURN_LENGTH], language=None, wrap_lines=True, height=height or "content")
     if len(content) > MAX_TURN_LENGTH:
-        st.caption(f"The first {MAX_TURN_LENGTH:,} of {len(content):,} characters. The export keeps all of them.")
+        st.caption(f"First {MAX_TURN_LENGTH:,} of {len(content):,} characters. The export contains all of them.")
 
 
 def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> None:
@@ -60,8 +60,8 @@ def row(opened: Row, *, task: str | None = None, marks: Sequence[str] = ()) -> N
         st.text(opened.id)
     turns(opened)
     if opened.response is None:
-        st.caption("No response: this row can be annotated, and is never selected by a method that reads responses.")
-    with st.expander("The row as it is in the file", icon=":material/data_object:"):
+        st.caption("No response. The row can be annotated; methods that read responses never select it.")
+    with st.expander("Raw JSON", icon=":material/data_object:"):
         text(opened.original)
 
 

@@ -46,7 +46,3 @@ def test_similarities_are_written_and_a_missing_answer_has_none():
 def test_a_similarity_keeps_two_digits(value, text):
     gram = np.array([[1, value], [value, 1]])
     assert f">{text}</td>" in answer_drawings.similarity_table(gram)
-
-
-def test_the_highest_row_is_not_higher_than_all():
-    assert "higher than 99 %" in answer_drawings.percentile_bars({"D": (0.7, 0.9998)})

@@ -111,14 +111,17 @@ def test_a_long_response_is_cut_and_answers_begin_on_a_line_of_their_own():
 def test_the_score_table_shows_value_percentile_and_meaning():
     scores = [ScoreLine("ΔH", "how", 0.25, 0.832, "surprising"), ScoreLine("K", "", 5, None, "nothing")]
     text = ParsedHtml(drawings.score_table(scores)).text
-    assert "ΔH0.2583 %surprising" in text and "K5the same for allnothing" in text
+    assert "ΔH0.2583%surprising" in text and "K5–nothing" in text
 
 
 def test_the_rank_table_shows_the_rank_or_why_there_is_none():
-    lines = [RankLine("One", 0, 2400, True, "pinned in"), RankLine("Two", None, 9, False, "not eligible: no response")]
+    lines = [
+        RankLine("One", 0, 2400, True, "always included"),
+        RankLine("Two", None, 9, False, "excluded: no response"),
+    ]
     text = ParsedHtml(drawings.rank_table(lines, "10 %")).text
-    assert "1 of 2,4000.0 %selected · pinned in" in text
-    assert "Two–not selected · not eligible: no response" in text
+    assert "1 of 2,4000.0%selected · always included" in text
+    assert "Two–unselected · excluded: no response" in text
 
 
 # Colours

@@ -18,5 +18,5 @@ from pages.ui.row.tokens import summary
 def test_what_the_model_did_not_read_of_either_side_is_told(cut, words):
     numbers = np.array([0.5, 1.5], np.float32)
     line = summary({BASE: TokenView(("It ", "is"), numbers, numbers, (0,))}, "nll", cut=cut)
-    assert line.startswith("Mean NLL 1.000: the row's score")
-    assert [part.split(" did not fit")[0] for part in line.split(" · ") if "not read" in part] == words
+    assert line.startswith("Mean NLL 1.000 · ")
+    assert [part.split(" exceed")[0] for part in line.split(" · ") if "maximum sequence length" in part] == words

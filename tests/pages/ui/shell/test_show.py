@@ -38,7 +38,7 @@ def test_data_in_a_label_stays_on_one_line():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("embedded", "embedded (small)"), ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("/models/mine/", "mine")],
+    [("embedded", "built-in model"), ("Qwen/Qwen2.5-0.5B", "Qwen2.5-0.5B"), ("/models/mine/", "mine")],
 )
 def test_a_model_is_shown_by_the_end_of_its_name(name, words):
     assert model_name(name) == words
