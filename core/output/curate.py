@@ -20,9 +20,10 @@ from core.output.destinations import SUFFIXES, check_destinations, list_inputs, 
 from core.output.manifest import TargetFacts, build_manifest, write_manifest
 from core.output.writer import ExportResult, sibling_path, write_scores, write_selection
 from core.schema import IntArray, Measured, Method, Order, Pool
+from core.selection.budget import Budget
 from core.selection.holdout import hold_out_rows
 from core.selection.recipe import Recipe, dump_recipe, make_selection, require_near_duplicates, score_columns
-from core.selection.selection import Selection
+from core.selection.selection import Selection, describe_shortfall
 from core.workspace.files import file_digest, write_atomic
 
 
@@ -37,6 +38,7 @@ class CurateResult:
     rejected: Path | None
     rows: int  # rows in `chosen`
     tokens: int  # response tokens of all selected rows, held out or not
+    shortfall: str | None  # one sentence if the budget is not filled (core.selection.selection.describe_shortfall)
     sha256: str
     excluded: Mapping[str, int]  # reason -> rows excluded from the order
     facts: Mapping[str, Any] | None  # what only the method knows of the selected rows (core.schema.Method)
@@ -128,6 +130,7 @@ def curate(
         rejected=paths.get("rejected"),
         rows=exported.rows,
         tokens=selection.tokens,
+        shortfall=describe_shortfall(selection, Budget.parse(recipe.budget), len(pool)),
         sha256=exported.sha256,
         excluded={reason: len(rows) for reason, rows in selection.order.excluded.items()},
         facts=facts or None,

@@ -75,6 +75,13 @@ def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArr
     return np.cumsum(response_tokens[order_rows], dtype=np.int64)
 
 
+def allowed_amount(budget: Budget, n_pool: int) -> int:
+    """Return how many rows, or response tokens, a budget allows in a pool of `n_pool` rows."""
+    if budget.unit == "percent":
+        return int(n_pool * budget.amount / 100 + 1e-9)  # 1e-9: 32.3 % of 1000 is 322.99...
+    return int(budget.amount)
+
+
 def prefix_length(
     order_rows: IntArray, budget: Budget, response_tokens: IntArray, n_pool: int, *, cumulative: IntArray | None = None
 ) -> int:
@@ -87,10 +94,8 @@ def prefix_length(
 
     `cumulative`: `cumulative_tokens` of the same order, so that a slider need not compute it again.
     """
-    if budget.unit == "rows":
-        return min(len(order_rows), int(budget.amount))
-    if budget.unit == "percent":
-        return min(len(order_rows), int(n_pool * budget.amount / 100 + 1e-9))  # 1e-9: 32.3 % of 1000 is 322.99...
+    if budget.unit != "tokens":
+        return min(len(order_rows), allowed_amount(budget, n_pool))
     if cumulative is None:
         cumulative = cumulative_tokens(order_rows, response_tokens)
     return int(np.searchsorted(cumulative, budget.amount, side="right"))

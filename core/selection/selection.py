@@ -11,7 +11,7 @@ import numpy as np
 
 from core.errors import RecipeError
 from core.schema import IntArray, Order
-from core.selection.budget import Budget, prefix_length
+from core.selection.budget import Budget, allowed_amount, prefix_length
 
 PINNED_OUT = "pinned out"
 
@@ -38,6 +38,7 @@ class Selection:
     n_pinned: int  # how many of them, from the start, are pinned in
     tokens: int  # response tokens of the rows, as the model reads them
     order: Order  # with pins
+    limited: bool = False  # whether a threshold ended it before the budget
 
 
 def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
@@ -78,10 +79,35 @@ def select_prefix(
     if budget.unit == "tokens":
         _check_tokens(order.rows, budget, response_tokens)
     length = prefix_length(order.rows, budget, response_tokens, len(response_tokens), cumulative=cumulative)
-    if limit is not None:
-        length = min(length, limit)
-    rows = order.rows[: max(length, n_pinned)]
-    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order)
+    allowed = length if limit is None else min(length, limit)
+    rows = order.rows[: max(allowed, n_pinned)]
+    return Selection(pool_id, rows, n_pinned, int(response_tokens[rows].sum()), order, limited=allowed < length)
+
+
+def describe_shortfall(selection: Selection, budget: Budget, n_pool: int) -> str | None:
+    """Return a sentence about a budget that is not filled: how much is selected and why not more; None if it is filled.
+
+    A budget in tokens is filled if the next row would exceed it.
+    """
+    in_tokens = budget.unit == "tokens"
+    selected, allowed = selection.tokens if in_tokens else len(selection.rows), allowed_amount(budget, n_pool)
+    eligible = len(selection.order.rows)
+    if selected >= allowed or not (selection.limited or len(selection.rows) == eligible):
+        return None
+    amount = f"{selected:,} of {allowed:,} {'response tokens' if in_tokens else 'rows'}"
+    if selection.limited:
+        return f"{amount}: only {_count(len(selection.rows))} within the score limit."
+    reasons = describe_excluded(selection.order)
+    return f"{amount}: only {_count(eligible)} eligible{f' ({reasons})' if reasons else ''}."
+
+
+def describe_excluded(order: Order) -> str:
+    """Return how many rows are excluded from an order for each reason, such as "3 no response, 5 filtered out"."""
+    return ", ".join(f"{len(rows):,} {reason}" for reason, rows in order.excluded.items())
+
+
+def _count(n: int) -> str:
+    return f"{n:,} row is" if n == 1 else f"{n:,} rows are"
 
 
 def _check_tokens(order_rows: IntArray, budget: Budget, response_tokens: IntArray) -> None:

@@ -102,3 +102,11 @@ def test_selected_rows_that_were_read_in_part_are_counted_by_side(place, pool, r
     assert line in written.card.read_text()
     whole = curate(recipe(), pool, run, tmp_path / "whole.jsonl")
     assert whole.cut is None and "Read in part" not in whole.card.read_text()
+
+
+def test_a_budget_that_cannot_be_filled_is_in_the_result(pool, run, tmp_path):
+    filters = [{"column": "prompt", "contains": "Question 12:"}]
+    plan = recipe().model_copy(update={"filters": parse_recipe(recipe().as_data() | {"filters": filters}, "t").filters})
+    facts = curate_run(plan, pool, run, tmp_path / "few.jsonl")
+    assert facts["shortfall"] == "1 of 50 rows: only 1 row is eligible (239 filtered out)."
+    assert "shortfall" not in curate_run(recipe(), pool, run, tmp_path / "chosen.jsonl")

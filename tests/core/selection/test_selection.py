@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.errors import RecipeError
 from core.schema import Order
 from core.selection.budget import Budget, cumulative_tokens, prefix_length, threshold_length
-from core.selection.selection import Pin, apply_pins, select_prefix
+from core.selection.selection import Pin, apply_pins, describe_shortfall, select_prefix
 
 NONE = np.empty(0, np.int64)
 
@@ -258,3 +258,44 @@ def test_a_budget_in_tokens_is_refused_if_a_filter_leaves_only_prompts():
     assert not len(select_prefix(Order(NONE), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p").rows)
     one_answered = Order(ints(0, 2, 1))
     assert len(select_prefix(one_answered, Budget.parse("98tok"), response_tokens=tokens, pool_id="p").rows) == 1
+
+
+def shortfall(order: Order, budget: str, **more) -> str | None:
+    selection = select_prefix(order, Budget.parse(budget), response_tokens=TOKENS, pool_id="p", **more)
+    return describe_shortfall(selection, Budget.parse(budget), len(TOKENS))
+
+
+@pytest.mark.parametrize("budget", ["4", "80%", "0", "80tok", "75tok", "0tok"])
+def test_a_budget_that_is_filled_needs_no_sentence(budget):
+    assert shortfall(Order(ints(3, 0, 4, 1), {"filtered out": ints(2)}), budget) is None
+
+
+@pytest.mark.parametrize(
+    ("order", "budget", "sentence"),
+    [
+        (
+            Order(ints(3, 0), {"filtered out": ints(1, 2, 4)}),
+            "5",
+            "2 of 5 rows: only 2 rows are eligible (3 filtered out).",
+        ),
+        (Order(ints(3), {"no response": ints(1)}), "60%", "1 of 3 rows: only 1 row is eligible (1 no response)."),
+        (Order(NONE), "2", "0 of 2 rows: only 0 rows are eligible."),
+    ],
+)
+def test_a_budget_that_cannot_be_filled_says_how_many_rows_are_eligible(order, budget, sentence):
+    assert shortfall(order, budget) == sentence
+
+
+def test_a_budget_in_tokens_is_not_filled_only_if_no_row_is_left():
+    order = Order(ints(3, 0))
+    tokens = int(TOKENS[[3, 0]].sum())
+    assert (
+        shortfall(order, f"{tokens + 500}tok")
+        == f"{tokens} of {tokens + 500} response tokens: only 2 rows are eligible."
+    )
+    assert shortfall(order, f"{tokens - 1}tok") is None  # the next row is too long
+
+
+def test_a_threshold_is_named_as_the_reason():
+    assert shortfall(Order(ORDER), "4", limit=2) == "2 of 4 rows: only 2 rows are within the score limit."
+    assert shortfall(Order(ORDER), "2", limit=2) is None
