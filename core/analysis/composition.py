@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.schema import BoolArray, FloatArray, IntArray
-from core.selection.budget import Budget, cumulative_tokens, prefix_length
 
 LENGTH_EDGES = (0, 1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)  # tokens; the last bin has no upper end
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -52,12 +51,9 @@ class PoolColumns:
             marked={name: int(mask[rows].sum()) for name, mask in self.marks.items()},
         )
 
-    def count_random(self, random_orders: "RandomOrders", budget: Budget) -> "RandomBand":
-        """Count every random selection at the budget, one per seed."""
-        n, counted = len(self.response_tokens), []
-        for order, sums in zip(random_orders.orders, random_orders.cumulative, strict=True):
-            length = prefix_length(order, budget, self.response_tokens, n, cumulative=sums)
-            counted.append(self.count(order[:length]))
+    def count_random(self, orders: Sequence[IntArray], size: int) -> "RandomBand":
+        """Count the first `size` rows of each random order."""
+        counted = [self.count(order[:size]) for order in orders]
         names = ("rows", "response_tokens", "prompt_tokens", "tasks", "lengths")
         return RandomBand(
             **{name: np.array([getattr(each, name) for each in counted]) for name in names},
@@ -79,26 +75,14 @@ def _quantiles(counts: IntArray, n: int) -> FloatArray:
     return np.asarray(np.searchsorted(np.cumsum(counts), positions), np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class RandomOrders:
-    """Random orders of the rows eligible for a method, with cumulative token sums.
-
-    Made once per method and reused at every budget.
-    """
-
-    orders: tuple[IntArray, ...]  # one per seed, each (M,)
-    cumulative: tuple[IntArray, ...]  # response tokens of the first 1 .. M rows of each
-
-    @classmethod
-    def from_orders(cls, orders: Sequence[IntArray], response_tokens: IntArray) -> "RandomOrders":
-        """Build from random `orders`, one per seed (20 for a band)."""
-        sums = tuple(cumulative_tokens(rows, response_tokens) for rows in orders)
-        return cls(tuple(orders), sums)
+def draw_random_orders(rows: IntArray, draws: int) -> tuple[IntArray, ...]:
+    """Return random orders of `rows` (M,), which depend on nothing but the rows: a prefix is a random selection."""
+    return tuple(np.random.default_rng(draw).permutation(np.sort(rows)) for draw in range(draws))
 
 
 @dataclass(frozen=True, eq=False)
 class RandomBand:
-    """Compositions of random selections at one budget: (S, ...) arrays, one entry per seed."""
+    """Compositions of S random selections of one size: (S, ...) arrays."""
 
     rows: IntArray  # (S,)
     response_tokens: IntArray  # (S,)

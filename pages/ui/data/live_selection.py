@@ -15,11 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.analysis.composition import Composition, PoolColumns, RandomBand, RandomOrders
+from core.analysis.composition import Composition, PoolColumns, RandomBand, draw_random_orders
 from core.measurement.runs import Run
-from core.methods import build_method
 from core.schema import BoolArray, IntArray, Method, Order, Pool
-from core.selection.budget import Budget
 from core.selection.recipe import Recipe, eligible_rows, select_from_order
 from core.selection.selection import Selection
 from pages.ui.data import cached
@@ -28,8 +26,8 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.words import is_identifier
 
 MAX_ORDERS = 24  # a slider of γ needs many
-RANDOM_SELECTIONS = 20  # random selections that a subset is compared with
-MAX_RANDOM_ROWS = 4_000_000  # of all random selections: at most 64 MB in memory; fewer for pools above 200,000 rows
+RANDOM_SELECTIONS = 39  # random selections that a selection is compared with: 38 of 40 are 95%
+MAX_RANDOM_ROWS = 4_000_000  # of all random selections: at most 32 MB in memory; fewer for pools above 100,000 rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,36 +151,32 @@ def length_column(run: Run) -> str:
 # Expected by chance
 
 
-def chance_band(pool: Pool, run: Run, recipe: Recipe, budget: Budget) -> RandomBand:
-    """Compute the band of random selections of eligible rows at a budget: 20 of them, fewer for huge pools."""
-    return _columns(pool, run).count_random(_random_orders(pool, run, recipe), budget)
+def chance_band(pool: Pool, run: Run, selection: Selection) -> RandomBand:
+    """Count random selections of the same size, from the same eligible rows.
+
+    The least and the greatest of RANDOM_SELECTIONS contain another one with a probability of 95%.
+    """
+    return _columns(pool, run).count_random(random_orders(run, selection.order), len(selection.rows))
 
 
-def random_orders(pool: Pool, run: Run, recipe: Recipe) -> tuple[IntArray, ...]:
-    """Return the random orders of the eligible rows that `chance_band` cuts at the budget."""
-    return _random_orders(pool, run, recipe).orders
-
-
-def _random_orders(pool: Pool, run: Run, recipe: Recipe) -> RandomOrders:
-    mask = eligible_mask(pool, run, recipe)
-    return _draw_random_orders(run, sha256(np.packbits(mask)).hexdigest(), mask)
+def random_orders(run: Run, order: Order) -> tuple[IntArray, ...]:
+    """Return random orders of the rows that an order ranks; fewer for huge pools."""
+    mask = np.zeros(len(cached.measurements(run)), np.bool_)
+    mask[order.rows] = True
+    return _draw_random_orders(sha256(np.packbits(mask)).hexdigest(), len(mask), order.rows)
 
 
 @cached.keep(2)
-def _draw_random_orders(run: Run, key: str, _mask: BoolArray) -> RandomOrders:
-    measured = cached.measurements(run)
-    draws = max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(len(_mask), 1)))
-    random = build_method("random", {})
-    orders = [random.order(measured, _mask, seed=seed).rows for seed in range(draws)]
-    return RandomOrders.from_orders(orders, measured.need("response_tokens"))
+def _draw_random_orders(key: str, n: int, _rows: IntArray) -> tuple[IntArray, ...]:
+    return draw_random_orders(_rows, max(2, min(RANDOM_SELECTIONS, MAX_RANDOM_ROWS // max(n, 1))))
 
 
-# Planted faults
+# Known bad rows
 
 
 @cached.keep(cached.MAX_POOLS)
 def fault_masks(pool: Pool) -> Mapping[str, BoolArray]:
-    """Return a mask of rows, (N,), for each kind of planted fault; empty for pools without an answer key."""
+    """Return a mask of rows, (N,), for each kind of known bad row; empty for pools without an answer key."""
     key = cached.answer_key(pool) or {}
     kinds = [key[i]["fault"] if i in key else None for i in pool.rows["id"].to_pylist()] if key else []
     faults = sorted({kind for kind in kinds if kind is not None})

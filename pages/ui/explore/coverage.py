@@ -11,6 +11,7 @@ from core.measurement.runs import Run
 from core.methods.ranking import rank_rows
 from core.schema import IntArray, Pool
 from core.selection.recipe import Recipe
+from core.selection.selection import Selection
 from pages.ui.charts import coverage, figures
 from pages.ui.charts.coverage import format_share
 from pages.ui.data import cached, live_selection
@@ -43,18 +44,17 @@ class CoverageCurves:
 
 def count_curves(pool: Pool, run: Run, coverage_run: Run, live: LiveSelection, recipe: Recipe) -> CoverageCurves:
     """Count coverage along the current, greedy and random orders; cached by order."""
-    return _curves(pool, run, coverage_run, live_selection.order_key(run, recipe), live, recipe)
+    return _curves(pool, run, coverage_run, live_selection.order_key(run, recipe), live)
 
 
 @cached.keep(MAX_CACHED_ORDERS, "Counting neurons along the orders")
-def _curves(pool: Pool, run: Run, coverage_run: Run, key: str, _live: LiveSelection, _recipe: Recipe) -> CoverageCurves:
+def _curves(pool: Pool, run: Run, coverage_run: Run, key: str, _live: LiveSelection) -> CoverageCurves:
     pool_coverage, rows = _pool_coverage(coverage_run), _live.selection.order.rows
     greedy = _greedy_curve(coverage_run)
     current = greedy if np.array_equal(greedy.rows, rows) else _trace_curve(pool_coverage, rows)
-    orders = live_selection.random_orders(pool, run, _recipe)
-    # pins may make the current order longer than the random ones
-    at = current.lengths[: np.searchsorted(current.lengths, len(orders[0]), side="right")]
-    return CoverageCurves(current, greedy, coverage_curve.random_curves(pool_coverage, orders, at), len(orders))
+    orders = live_selection.random_orders(run, _live.selection.order)
+    random = coverage_curve.random_curves(pool_coverage, orders, current.lengths)
+    return CoverageCurves(current, greedy, random, len(orders))
 
 
 @cached.keep(cached.MAX_POOLS)
@@ -155,6 +155,6 @@ def reading_help(curves: CoverageCurves, coverage_run: Run) -> str:
     return f"{counts} {band}{limit_note}."
 
 
-def random_selections(pool: Pool, run: Run, recipe: Recipe, k: int) -> list[IntArray]:
-    """Return the first k rows of each random order."""
-    return [rows[:k] for rows in live_selection.random_orders(pool, run, recipe)]
+def random_selections(run: Run, selection: Selection) -> list[IntArray]:
+    """Return random selections of the same size, from the same eligible rows."""
+    return [rows[: len(selection.rows)] for rows in live_selection.random_orders(run, selection.order)]

@@ -1,12 +1,8 @@
 """Composition of subsets, by hand, and of random selections."""
 
 import numpy as np
-import pytest
 
-from core.analysis.composition import LENGTH_EDGES, PoolColumns, RandomOrders
-from core.methods.baselines import Random
-from core.schema import Measured
-from core.selection.budget import Budget
+from core.analysis.composition import LENGTH_EDGES, PoolColumns, draw_random_orders
 
 NAMES = ("art", "code", "qa")
 CODES = np.array([2, 1, -1, 2, 0, 2])
@@ -67,16 +63,14 @@ def make_pool_columns(n: int = 300):
     tokens = rng.integers(1, 90, n)
     codes = rng.integers(-1, 4, n)
     columns = PoolColumns(tokens, tokens, codes, 4, {"odd": np.arange(n) % 2 == 1})
-    measured = Measured("p", {"response_tokens": tokens})
-    orders = [Random().order(measured, np.ones(n, bool), seed=s).rows for s in range(20)]
-    return columns, RandomOrders.from_orders(orders, tokens), orders
+    return columns, draw_random_orders(np.arange(n), 20)
 
 
-@pytest.mark.parametrize("budget", ["10%", "45", "3ktok"])
-def test_the_band_is_the_composition_of_each_random_selection(budget):
-    columns, random_orders, orders = make_pool_columns()
-    band = columns.count_random(random_orders, Budget.parse(budget))
-    seventh = columns.count(orders[7][: band.rows[7]])
+def test_the_band_is_the_composition_of_each_random_selection():
+    columns, orders = make_pool_columns()
+    band = columns.count_random(orders, 45)
+    seventh = columns.count(orders[7][:45])
+    assert band.rows.tolist() == [45] * 20
     assert band.response_tokens[7] == seventh.response_tokens
     assert band.tasks[7].tolist() == seventh.tasks.tolist()
     assert band.lengths[7].tolist() == seventh.lengths.tolist()
@@ -84,17 +78,17 @@ def test_the_band_is_the_composition_of_each_random_selection(budget):
     assert band.tasks.shape == (20, 4)
 
 
-def test_at_a_token_budget_no_random_selection_exceeds_it():
-    columns, random_orders, _ = make_pool_columns()
-    band = columns.count_random(random_orders, Budget(3000, "tokens"))
-    assert (band.response_tokens <= 3000).all()
-    assert (band.response_tokens > 3000 - 90).all()
-    assert len(set(band.rows.tolist())) > 1  # the number of rows within the budget differs between seeds
+def test_random_orders_depend_on_the_rows_alone_and_differ():
+    rows = np.array([9, 2, 7, 4, 1, 5])
+    first, second, *_ = draw_random_orders(rows, 4)
+    assert sorted(first.tolist()) == sorted(rows.tolist())
+    assert first.tolist() != second.tolist()
+    assert [one.tolist() for one in draw_random_orders(rows[::-1], 2)] == [first.tolist(), second.tolist()]
 
 
-def test_at_the_full_budget_every_random_selection_is_the_pool():
-    columns, random_orders, _ = make_pool_columns()
-    band = columns.count_random(random_orders, Budget(100, "percent"))
+def test_at_the_full_size_every_random_selection_is_the_pool():
+    columns, orders = make_pool_columns()
+    band = columns.count_random(orders, 300)
     whole = columns.count(np.arange(300))
     assert (band.tasks == whole.tasks).all()
     assert (band.response_tokens == whole.response_tokens).all()

@@ -10,7 +10,6 @@ from pages.ui.controls import budget
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import answer_bins, answers, coverage, picks, scores
 from pages.ui.row import answer_source
-from pages.ui.shell import state
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -23,7 +22,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     if scored.method is live.method:
         budget.live_parameters(run, scored.method)
     scores.draw_warnings(answers.check_score(scored).warnings)
-    random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
+    random = coverage.random_selections(run, live.selection)
     _draw_figures(pool, run, live, scored, random)
 
 

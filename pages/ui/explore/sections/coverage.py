@@ -21,7 +21,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     curves = coverage.count_curves(pool, run, coverage_run, live, recipe)
     point = coverage.coverage_at_budget(curves, len(live.selection.rows), len(pool))
     top.title(coverage.headline(point), anchor=False)
-    random = coverage.random_selections(pool, run, recipe, len(live.selection.rows))
+    random = coverage.random_selections(run, live.selection)
     _draw_figures(pool, run, live, coverage_run, curves, point, random)
 
 

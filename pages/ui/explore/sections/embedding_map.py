@@ -12,7 +12,6 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import coverage
 from pages.ui.map import colours as mapcolours
 from pages.ui.map import figure, job, lasso, picture, view
-from pages.ui.shell import state
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -25,7 +24,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
         return
     if layout == view.UMAP and map_layout.layout != "umap":
         job.draw_pending(pool, run, source, "umap")
-    random = coverage.random_selections(pool, run, state.recipe(pool), len(live.selection.rows))
+    random = coverage.random_selections(run, live.selection)
     top.title(view.headline(map_layout, live, random), anchor=False)
     _draw_figures(pool, run, live, source, map_layout)
 

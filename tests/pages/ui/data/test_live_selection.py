@@ -63,13 +63,22 @@ def test_pinned_rows_alone_have_no_cutoff(pool, run, recipe):
     assert live.cutoff is None
 
 
-def test_random_selections_have_the_same_budget_and_eligible_rows(pool, run, recipe):
-    filtered_recipe = recipe(budget="20", filters=MOVES["one task"]["filters"])
-    band = live_selection.chance_band(pool, run, filtered_recipe, live_selection.Budget.parse(filtered_recipe.budget))
+def test_random_selections_have_the_same_size_and_eligible_rows(pool, run, recipe):
+    filtered = live_selection.evaluate(pool, run, recipe(budget="20", filters=MOVES["one task"]["filters"]))
+    band = live_selection.chance_band(pool, run, filtered.selection)
     assert band.rows.tolist() == [20] * live_selection.RANDOM_SELECTIONS
     names, _ = cached.tasks(pool)
     assert (band.tasks[:, names.index("sums")] == 20).all()
     assert len({tuple(draw) for draw in band.lengths.tolist()}) > 1  # seeds differ
+
+
+@pytest.mark.parametrize("budget", ["100%", "9ktok"])
+def test_random_selections_obey_the_nll_band_and_the_pins(pool, run, recipe, budget):
+    selection = live_selection.evaluate(pool, run, recipe(budget=budget, pins=MOVES["pins"]["pins"])).selection
+    assert len(selection.order.rows) < 200  # 240, less 24 at each end of the band
+    for rows in live_selection.random_orders(run, selection.order):
+        assert sorted(rows.tolist()) == sorted(selection.order.rows.tolist())
+    assert set(live_selection.chance_band(pool, run, selection).rows.tolist()) == {len(selection.rows)}
 
 
 def test_the_composition_of_the_pool_counts_all_its_rows(pool, run):
