@@ -25,9 +25,9 @@ from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
-from pages.ui.words import meaning, option_label, param_words
+from pages.ui.words import escape_markdown, meaning, option_label, param_words
 
-UNITS = {"rows": "rows", "percent": "%", "tokens": "tokens"}
+UNITS = {"rows": "Rows", "percent": "%", "tokens": "Tokens"}
 FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
 THRESHOLD_STEPS = 200  # steps of the threshold slider
 MAX_LETTERS = 60  # in all choices together that still fit side by side
@@ -152,7 +152,7 @@ def _parameter(current: Any, f: Field[Any]) -> None:
 
 
 def _set_text(name: str, typed: str) -> None:
-    """Set a typed parameter if the method accepts it; else leave a notice."""
+    """Set a typed parameter if the method accepts it; otherwise leave a notice."""
     now = state.method()
     try:
         value = getattr(build_method(now.name, all_params(now) | {name: typed.strip()}), name)
@@ -173,7 +173,7 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
     maximum = {"rows": len(pool), "percent": 100.0, "tokens": total}[now.unit]
     unit, slider, exact = st.columns([1.5, 2.6, 1.1], vertical_alignment="bottom")
     unit.segmented_control(
-        "Budget in",
+        "Budget unit",
         units,
         format_func=UNITS.__getitem__,
         required=True,
@@ -184,13 +184,13 @@ def budget(pool: Pool, run: Run, selection: Selection) -> None:
     slider.slider(
         "Budget",
         step=0.1 if percent else 1,
-        format="%.1f %%" if percent else "%d",
-        help="Rows are taken from the top of the order until the budget is used up. Tokens are those of responses.",
+        format="%.1f%%" if percent else "%d",
+        help="The best-ranked rows are selected until the budget is used up. Tokens: response tokens.",
         **bounds,
         **state.bind(f"select.slider.{now.unit}", value, partial(_set_budget, now.unit)),
     )
     exact.number_input(
-        "Exactly",
+        "Exact budget",
         step={"percent": 0.1, "rows": 1, "tokens": 1000}[now.unit],
         format="%.2f" if percent else "%d",
         **bounds,
@@ -215,7 +215,7 @@ def _set_unit(unit: Any, selection: Selection, n: int) -> None:
 
 
 def threshold(run: Run, live: LiveSelection) -> None:
-    """Draw the threshold on the score; at its loosest value it is off."""
+    """Draw the threshold on the score; at its loosest value there is no limit."""
     current = live.method
     bounds = distribution.threshold_range(run, live) if current.prefer != "middle" else None
     if bounds is None:
@@ -224,14 +224,14 @@ def threshold(run: Run, live: LiveSelection) -> None:
     loosest = high if current.prefer == "low" else low
     now = state.settings().threshold
     value = loosest if now is None else type(low)(min(max(now, low), high))
-    word = "at most" if current.prefer == "low" else "at least"
+    word = "Maximum" if current.prefer == "low" else "Minimum"
     st.slider(
-        f"{meaning(current.ranks_by).label} {word}",
+        f"{word} {meaning(current.ranks_by).label}{' (no limit)' if now is None else ''}",
         min_value=low,
         max_value=high,
         step=1 if isinstance(low, int) else round((high - low) / THRESHOLD_STEPS, 6),
         format="%d" if isinstance(low, int) else "%.3f",
-        help=f"Rows beyond this score are not taken, whatever the budget. Now: {'off' if now is None else f'{now:g}'}.",
+        help="Rows beyond this score are not selected, even if the budget is not filled.",
         **state.bind(
             f"select.threshold.{current.ranks_by}.{current.prefer}",
             value,
@@ -252,22 +252,21 @@ def recovery_buttons(run: Run) -> None:
             show.action("Remove all filters", "filter_alt_off", "select.unfilter", partial(state.change, filters=()))
         if getattr(state.method(), "group_weights", ""):
             by_size = partial(state.set_param, "group_weights", "")
-            show.action("Weigh groups by their rows", "balance", "select.unweighted", by_size)
+            show.action("Weight groups by size", "balance", "select.unweighted", by_size)
         if state.budget().unit == "tokens" and not has_responses:
             take_share = partial(state.change, budget=FALLBACK_BUDGET)
-            show.action(f"Take {FALLBACK_BUDGET} of the rows", "percent", "select.percent", take_share)
+            show.action(f"Select {FALLBACK_BUDGET} of the rows", "percent", "select.percent", take_share)
 
 
 # Undo
 
 
 def undo_buttons(place: DeltaGenerator) -> DeltaGenerator:
-    """Draw the undo and redo buttons; return a container next to them."""
+    """Draw the undo and redo buttons, labelled with what they change; return a container next to them."""
     with place.container(horizontal=True, horizontal_alignment="right"):
-        can_undo, can_redo = state.can_undo(), state.can_redo()
-        help = "Takes back the last change of a slider, a filter or a pin."
-        show.action("Undo", "undo", "select.undo", _step_and_rerun, state.undo, disabled=not can_undo, help=help)
-        show.action("Redo", "redo", "select.redo", _step_and_rerun, state.redo, disabled=not can_redo)
+        for name, words, step in (("undo", state.undo_words(), state.undo), ("redo", state.redo_words(), state.redo)):
+            label = f"{name.capitalize()}: {escape_markdown(words)}" if words else name.capitalize()
+            show.action(label, name, f"select.{name}", _step_and_rerun, step, disabled=not words)
         return st.container(width="content")
 
 

@@ -40,7 +40,7 @@ def draw_actions(run: Run, live: LiveSelection, column: str, bars: tuple[int, in
         if bars and len(inside):
             _draw_filters(run, live, column, *bars, inside)
             _draw_cut(run, live, column, inside)
-        if state.can_undo() or state.can_redo():
+        if state.undo_words() or state.redo_words():
             budget.undo_buttons(st.container(width="content"))
 
 
@@ -57,8 +57,8 @@ def _draw_filters(run: Run, live: LiveSelection, column: str, first: int, last: 
     high = None if last == last_bin else float(values.max())
     if low is None and high is None:
         return
-    help = "As a filter: it decides who may be chosen at all. The Select page lists it."
-    for label, icon, name in (("Keep only these", "filter_alt", "only"), ("Leave these out", "block", "out")):
+    help = "Adds a filter, which determines the eligible rows. The Select page lists it."
+    for label, icon, name in (("Keep only these", "filter_alt", "only"), ("Exclude these", "block", "out")):
         new_filter = Filter(column, low, high, exclude=name == "out")
         options = {"disabled": new_filter in state.settings().filters, "help": help}
         show.action(f"{label} ({len(inside):,})", icon, f"drag.{name}", _add_filter, new_filter, **options)
@@ -80,7 +80,7 @@ def _draw_cut(run: Run, live: LiveSelection, column: str, inside: IntArray) -> N
         return
     values = live_selection.columns(run, live)[column][inside]
     worst = float(values.max() if method.prefer == "low" else values.min())
-    word = "at most" if method.prefer == "low" else "at least"
-    label, cut = f"Cut here: {word} {scales.format_number(worst)}", partial(_change, threshold=worst)
-    help = "No row beyond this score is taken, whatever the budget."
+    word = "maximum" if method.prefer == "low" else "minimum"
+    label, cut = f"Set {word}: {scales.format_number(worst)}", partial(_change, threshold=worst)
+    help = "Rows beyond this score are not selected, even if the budget is not filled."
     show.action(label, "content_cut", "drag.cut", cut, disabled=state.settings().threshold == worst, help=help)

@@ -111,6 +111,6 @@ def _draw_filters(pool: Pool, rows: IntArray) -> None:
 
 
 def _draw_undo() -> None:
-    if st.button("Undo", icon=":material/undo:", key="explore.map.undo", disabled=not state.can_undo()):
+    if st.button("Undo", icon=":material/undo:", key="explore.map.undo", disabled=not state.undo_words()):
         state.undo()
         st.rerun()

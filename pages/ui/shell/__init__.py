@@ -5,6 +5,7 @@ current        the open pool, and the run, method, budget and recipe of its sett
 visitors       who the visitor is, and the folder of their own files
 settings       the settings of a pool, and their file in the workspace
 changes        changes of the settings, pins, undo and redo
+differences    the difference between two settings in words, for undo
 saved          saving, loading, renaming and deleting selections under a name
 saved_files    the files of saved selections
 recent         the pools that the visitor may open, last opened first

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.selection.selection import Pin
 from pages.ui.shell.address import write_address
+from pages.ui.shell.differences import describe_change
 from pages.ui.shell.settings import FILE_STAMP, SETTINGS, VIEW, Settings, refresh_settings, settings, store_settings
 
 PAST, FUTURE = "winnow.past", "winnow.future"
@@ -113,14 +114,16 @@ def redo() -> None:
         _store(future[0])
 
 
-def can_undo() -> bool:
-    """Return whether there is a change to undo."""
-    return bool(st.session_state[PAST])
+def undo_words() -> str:
+    """Return what undo takes back, such as "budget 10% → 20%"; empty if there is nothing to undo."""
+    past = st.session_state[PAST]
+    return describe_change(past[-1], settings()) if past else ""
 
 
-def can_redo() -> bool:
-    """Return whether there is a change to redo."""
-    return bool(st.session_state[FUTURE])
+def redo_words() -> str:
+    """Return what redo applies again; empty if there is nothing to redo."""
+    future = st.session_state[FUTURE]
+    return describe_change(settings(), future[0]) if future else ""
 
 
 def previous_settings() -> Settings | None:

@@ -132,6 +132,13 @@ def warning(*sentences: str | None) -> None:
             st.warning(escape_markdown(sentence), icon=":material/warning:")
 
 
+def note(*sentences: str | None) -> None:
+    """Show each sentence as a remark; nothing for None."""
+    for sentence in sentences:
+        if sentence:
+            st.info(escape_markdown(sentence), icon=":material/info:")
+
+
 def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
     """Show what is missing and a button to the page that provides it; stops the page."""
     about = PAGES[page]
@@ -168,9 +175,9 @@ def download(label: str, path: Path, name: str | None = None, *, primary: bool =
 
 
 def format_budget(budget: Budget) -> str:
-    """Format a budget: 10 %, 500 rows, 200,000 response tokens."""
+    """Format a budget: 10%, 500 rows, 200,000 response tokens."""
     amount = f"{budget.amount:g}" if budget.amount < 10_000 else format_count(budget.amount)
-    return {"percent": f"{amount} %", "rows": f"{amount} rows", "tokens": f"{amount} response tokens"}[budget.unit]
+    return {"percent": f"{amount}%", "rows": f"{amount} rows", "tokens": f"{amount} response tokens"}[budget.unit]
 
 
 def pool_name(name: str, source: str) -> str:

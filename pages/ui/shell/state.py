@@ -9,15 +9,15 @@ Three lifetimes:
 from pages.ui.shell.changes import (
     add_pin,
     add_pins,
-    can_redo,
-    can_undo,
     change,
     previous_settings,
     redo,
+    redo_words,
     remove_pin,
     set_param,
     set_params,
     undo,
+    undo_words,
 )
 from pages.ui.shell.current import (
     budget,

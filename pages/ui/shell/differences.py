@@ -1,0 +1,99 @@
+"""The difference between two settings in words: what a step of undo takes back."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from core.methods import METHODS, build_method
+from core.methods.params import all_params
+from core.methods.suggestions import with_suggestions
+from core.selection.budget import Budget
+from core.selection.filters import Filter
+from core.selection.selection import Pin
+from pages.ui.shell import show
+from pages.ui.shell.settings import Settings
+from pages.ui.words import model_name, option_label, param_words, shorten
+
+MAX_LENGTH = 60  # characters of a description
+MAX_VALUE_LENGTH = 16  # characters of a text parameter that is shown
+NAMES = {"also": "methods to measure", "contenders": "compared methods", "reading": "prompt and tokenization settings"}
+
+
+def describe_change(before: Settings, after: Settings) -> str:
+    """Return what changed, such as "budget 10% → 20%"; the first change and how many more if there are several."""
+    changes = [
+        *_describe_method(before, after),
+        *_describe_budget(before, after),
+        *_describe_filters(before.filters, after.filters),
+        *_describe_pins(before.pins, after.pins),
+        *_describe_params(before, after),
+        *_describe_rest(before, after),
+    ]
+    if not changes:
+        return "nothing"
+    return shorten(changes[0], MAX_LENGTH) + (f" and {len(changes) - 1} more" if len(changes) > 1 else "")
+
+
+def _arrow(name: str, old: str, new: str) -> list[str]:
+    return [f"{name} {old} → {new}"] if old != new else []
+
+
+def _describe_method(before: Settings, after: Settings) -> list[str]:
+    changed = _arrow("method", METHODS[before.method].label, METHODS[after.method].label)
+    if changed:
+        return changed  # another method has another score, so the limit goes with it
+    return _arrow("score limit", *("none" if s.threshold is None else _format(s.threshold) for s in (before, after)))
+
+
+def _describe_budget(before: Settings, after: Settings) -> list[str]:
+    return _arrow("budget", *(show.format_budget(Budget.parse(s.budget)) for s in (before, after)))
+
+
+def _describe_filters(before: Sequence[Filter], after: Sequence[Filter]) -> list[str]:
+    added, removed = [f for f in after if f not in before], [f for f in before if f not in after]
+    if len(added) == len(removed) == 1:
+        return [f"filter {removed[0]} → {added[0]}"]
+    return [f"filter added: {f}" for f in added] + [f"filter removed: {f}" for f in removed]
+
+
+def _describe_pins(before: Sequence[Pin], after: Sequence[Pin]) -> list[str]:
+    ids = {pin.id for pin in after}
+    added, removed = [pin for pin in after if pin not in before], [pin for pin in before if pin.id not in ids]
+    words = [f"always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in added]
+    words += [f"no longer always {'include' if pin.side == 'in' else 'exclude'} {pin.id}" for pin in removed]
+    return words if len(words) < 2 else [f"always include or exclude {len(words):,} rows"]
+
+
+def _describe_params(before: Settings, after: Settings) -> list[str]:
+    changed = [name for name in METHODS if before.params.get(name, {}) != after.params.get(name, {})]
+    return [line for name in changed for line in _describe_params_of(name, before, after)]
+
+
+def _describe_params_of(name: str, before: Settings, after: Settings) -> list[str]:
+    old, new = (
+        all_params(build_method(name, with_suggestions(name, s.params.get(name, {}), s.reading.model)))
+        for s in (before, after)
+    )
+    labels = {f.name: param_words(f)["label"] for f in fields(METHODS[name])}  # type: ignore[arg-type]
+    return [line for key in new for line in _arrow_of_param(labels[key], old[key], new[key])]
+
+
+def _arrow_of_param(label: str, old: Any, new: Any) -> list[str]:
+    texts = _format(old), _format(new)
+    if max(map(len, texts)) > MAX_VALUE_LENGTH:
+        return [label] if old != new else []
+    return _arrow(label, *texts)
+
+
+def _format(value: Any) -> str:
+    if isinstance(value, str):
+        return option_label(value) or "none"
+    return f"{value:g}".replace("-", "−")
+
+
+def _describe_rest(before: Settings, after: Settings) -> list[str]:
+    model = _arrow("model", model_name(before.reading.model), model_name(after.reading.model))
+    if model:
+        return model
+    seed = _arrow("seed", str(before.seed), str(after.seed))
+    return seed + [words for name, words in NAMES.items() if getattr(before, name) != getattr(after, name)]
