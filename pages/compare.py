@@ -2,11 +2,10 @@
 
 import streamlit as st
 
-from core.selection.selection import Selection
 from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
 from pages.ui.controls import budget
-from pages.ui.data import cached
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown
 
 pool = state.need_pool()
 
@@ -15,11 +14,13 @@ pool = state.need_pool()
 def compare() -> None:
     """Draw the page; a new budget only cuts the cached orders at another place."""
     top = st.container()
+    top.title("Compare", anchor=False)
     runs = contenders.list_pool_runs(pool)
     available_contenders = contenders.available(pool, runs)
     if not available_contenders:
-        top.title("Compare", anchor=False)
-        show.empty_page("Nothing is measured yet", "Measure a method: random rows come with it.", page="measure")
+        show.empty_page(
+            "Nothing is measured yet", "Measure a method; the random baseline comes with it.", page="measure"
+        )
     current, panel = contenders.current_contenders(available_contenders), st.container(border=True)
     who, against, more = panel.columns([6, 2, 1], vertical_alignment="bottom")
     with who:
@@ -28,9 +29,8 @@ def compare() -> None:
         picker.add_panel(pool, runs, current)
     built, refused = entries.build_entries(pool, runs, current)
     if len(built) < 2:
-        top.title("Compare", anchor=False)
         show.warning(*refused)
-        st.info("Choose at least two to compare.", icon=":material/compare_arrows:")
+        st.info("Choose at least two methods to compare.", icon=":material/compare_arrows:")
         return
     with against:
         reference = picker.choose_reference(built)
@@ -39,33 +39,33 @@ def compare() -> None:
         _budget(comparison, reference)
         st.caption(overlap.comparison_terms(built))
     show.warning(*refused)
-    top.title(overlap.headline(comparison, reference), anchor=False)
-    top.markdown(overlap.summary(comparison, reference))
+    with top:
+        st.subheader(escape_markdown(overlap.headline(comparison, reference)), anchor=False)
+        st.markdown(overlap.summary(comparison, reference))
+        show.note(*overlap.shortfalls(comparison, len(pool)))
     _draw(comparison, reference)
 
 
 def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
     """Draw the budget that all pages share."""
     base = entries.base_entry(comparison.entries)
-    rows = comparison.rows(list(comparison.entries).index(reference))
-    tokens = cached.measurements(base.run).need("response_tokens")
-    budget.budget(pool, base.run, Selection(pool.fingerprint, rows, 0, int(tokens[rows].sum()), reference.order))
+    budget.budget(pool, base.run, comparison.selection(reference))
 
 
 def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
     looks = overlap.looks(comparison.entries)
+    overlap.pair_tables(comparison)
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        st.subheader("What they share, at every budget", anchor=False)
+        st.subheader("Overlap by budget", anchor=False)
         overlap.curves(pool, comparison, reference, looks)
     with right:
-        st.subheader("Who takes which rows", anchor=False)
+        st.subheader("Shared and exclusive rows", anchor=False)
         clicked_set = overlap.exclusive_sets(comparison, looks)
-    overlap.pair_tables(comparison)
-    compositions = difference.compute_compositions(pool, comparison)
+    read.section(pool, comparison, reference, clicked_set)
+    compositions = difference.compute_compositions(pool, comparison, reference)
     difference.section(pool, comparison, compositions)
     groups.section(pool, comparison, compositions, looks)
-    read.section(pool, comparison, reference, clicked_set)
     combine.panel(pool, comparison.entries)
 
 

@@ -27,8 +27,9 @@ def page(run, app):
     return at
 
 
-def title(at) -> str:
-    return at.title[0].value
+def verdict(at) -> str:
+    """Return the sentence below the heading."""
+    return at.subheader[0].value.replace("\\", "")
 
 
 def words(at) -> str:
@@ -73,7 +74,7 @@ def count_shared_rows(run, k: int) -> tuple[int, int]:
 
 def test_measured_methods_are_compared_with_random_and_longest(page):
     assert compared_names(page) == [SHIFT, "Random", "Longest response"]
-    assert title(page).startswith("At 10 %, Entropy shift")
+    assert verdict(page).startswith("At 10%, Entropy shift")
     assert "without pins" in words(page)
 
 
@@ -86,31 +87,31 @@ def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
 def test_the_matrix_has_the_overlap_that_sets_give(page, run):
     shared, k = count_shared_rows(run, 24)
     html = "".join(one.value for one in page.html)
-    assert f"Entropy shift and Longest response: overlap {100 * shared / (2 * k - shared):.1f} %" in html
+    assert f"Entropy shift and Longest response: overlap {100 * shared / (2 * k - shared):.1f}%" in html
 
 
 def test_the_curves_are_also_a_table(page, run):
     shares = next(one for one in tables(page) if "Budget" in one)
     shared, k = count_shared_rows(run, 120)
-    at_half = shares[shares["Budget"] == "50 %"]["Longest response"].iloc[0]
-    assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f} % (")
+    at_half = shares[shares["Budget"] == "50%"]["Longest response"].iloc[0]
+    assert at_half.startswith(f"{100 * shared / (2 * k - shared):.1f}% (")
 
 
 def test_the_legend_names_every_entry_but_the_reference(page):
-    (key,) = (one.value for one in page.html if "random subsets of the same sizes" in one.value)
+    key = next(one.value for one in page.html if "chance range" in one.value)
     assert [name in key for name in compared_names(page)] == [False, *[True] * (len(compared_names(page)) - 1)]
 
 
 def test_it_names_the_orders_that_leave_rows_out(page):
-    (caption,) = (one.value for one in page.caption if one.value.startswith("Overlap with"))
-    assert caption.endswith("Not every row has a place in Entropy shift.")
+    (caption,) = (one.value for one in page.caption if one.value.startswith("Jaccard overlap with"))
+    assert caption.endswith("Some rows are not eligible for Entropy shift.")
 
 
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):
-    before = title(page), subsets(page)
+    before = verdict(page), subsets(page)
     page.slider(key="select.slider.percent").set_value(50.0).run()
     assert not page.exception
-    assert title(page).startswith("At 50 %")
+    assert verdict(page).startswith("At 50%")
     assert subsets(page)["Rows"].tolist()[:3] == ["120", "120", "120"]
     assert before[1]["Rows"].tolist() == ["24", "24", "24", "24", "240"]
 
@@ -124,7 +125,7 @@ def test_a_budget_in_tokens_selects_as_many_rows_as_fit(page):
 def test_contenders_are_stored_and_can_be_undone(page):
     page.multiselect(key="compare.who").set_value([NLL, "Longest response"]).run()
     assert not page.exception
-    assert title(page).startswith(f"At 10 %, {NLL}")
+    assert verdict(page).startswith(f"At 10%, {NLL}")
     page.switch_page("pages/pool.py").run().switch_page("pages/compare.py").run()
     assert compared_names(page) == [NLL, "Longest response"]
 
@@ -137,7 +138,7 @@ def test_one_contender_is_no_comparison(page):
 
 def test_any_entry_can_be_the_reference(page):
     pick(page, find_by_prefix(page.selectbox, "compare.reference").key, "Longest response")
-    assert title(page).startswith("At 10 %, Longest response")
+    assert verdict(page).startswith("At 10%, Longest response")
 
 
 def test_a_stored_variant_is_compared_with_the_method_as_it_changes(page):
@@ -159,28 +160,28 @@ def test_filters_apply_to_all_and_pins_to_none(run, app):
     at.slider(key="select.slider.percent").set_value(100.0).run()
     assert not at.exception
     assert subsets(at)["Rows"].tolist()[:3] == ["65", "81", "81"]  # less int(81 * 0.1) at each end
-    assert "1 filter in force" in words(at)
+    assert "1 active filter" in words(at)
 
 
 def test_rows_selected_by_only_one_or_by_all_can_be_read(page, run):
     options = find_by_prefix(page.selectbox, "compare.rows").options
-    assert options[0] == "Where two part most"
-    assert options[1].startswith("All take · ")
+    assert options[0] == "Biggest disagreements"
+    assert options[1].startswith("Selected by all · ")
     alone = next(one for one in options if one.startswith("Only Entropy shift · "))
     pick(page, find_by_prefix(page.selectbox, "compare.rows").key, alone)
-    listed = tables(page)[-1]
+    listed = next(one for one in tables(page) if "State" in one)
     assert len(listed) == int(alone.split(" · ")[1].split()[0])
     assert set(listed["State"]) == {"selected"}
 
 
 def test_the_strongest_disagreements_are_shown_side_by_side(page, run):
-    high, low = tables(page)[-2:]
+    high, low = (one for one in tables(page) if SHIFT in one and "Prompt" in one)
     measured, eligible = load_measured(run), np.ones(240, bool)
     order = build_method("entropy_shift", {}).order(measured, eligible, seed=0)
-    name = f"In {SHIFT}"
-    assert high[name].iloc[0] < low[name].iloc[0]
+    assert high[SHIFT].iloc[0].startswith("top ") and low[SHIFT].iloc[0].startswith("bottom ")
+    assert high["Random"].iloc[0].startswith("bottom ") and low["Random"].iloc[0].startswith("top ")
     assert len(order.rows) == 192
-    assert high.columns[2:].tolist() == [name, "In Random"]
+    assert high.columns[2:].tolist() == [SHIFT, "Random"]
 
 
 def test_groups_are_drawn_and_listed_in_a_table(page, workspace, pool, app):
@@ -191,12 +192,12 @@ def test_groups_are_drawn_and_listed_in_a_table(page, workspace, pool, app):
     assert compared_names(at) == [SHIFT, "Activation coverage", "Task confidence", "Random", "Longest response"]
     first = subsets(at)
     assert first["Clusters"].iloc[-1] == "6"
-    assert first["Coverage"].iloc[-1] == "100.0 %"
+    assert first["Coverage"].iloc[-1] == "100.0%"
     for kind in ("Tasks", "Lengths", "Clusters"):
         pick(at, "compare.by", kind)
-        shares = next(one for one in tables(at) if "the pool" in one)
+        shares = next(one for one in tables(at) if "Pool" in one)
         assert shares[SHIFT].sum() == pytest.approx(100)
-        assert shares["the pool"].sum() == pytest.approx(100)
+        assert shares["Pool"].sum() == pytest.approx(100)
 
 
 def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool):
@@ -205,9 +206,9 @@ def test_a_combination_is_put_into_use_and_select_follows(page, workspace, pool)
     assert page.button(key="compare.use").disabled
     page.switch_page("pages/select.py").run()
     assert not page.exception
-    assert title(page) == "24 of 240 rows, 10.0 %"
+    assert verdict(page) == "24 of 240 rows are selected (10.0%)."
     pick(page, "select.combined.rule", "intersection")
-    assert title(page) == "24 of 240 rows, 10.0 %"
+    assert verdict(page) == "24 of 240 rows are selected (10.0%)."
     page.switch_page("pages/export.py").run()
     assert not page.exception
     page.button(key="export.write").click().run()
@@ -231,7 +232,7 @@ def test_invalid_weights_are_refused_where_they_are_typed(page):
 def test_a_combination_can_be_compared_with_its_members(page):
     pick(page, "compare.rule", "filtered")
     press(page, "compare.too")
-    assert compared_names(page)[-1] == "Entropy shift among the best of Random"
+    assert compared_names(page)[-1] == "Entropy shift among the top of Random"
     assert subsets(page)["Rows"].tolist()[3] == "24"
 
 
@@ -262,11 +263,11 @@ def test_imported_scores_are_added_without_a_model(workspace, tmp_path, app):
     at = app("compare")
     assert at.selectbox(key="compare.field").options == ["ifd_ppl"]
     press(at, "compare.import")
-    assert compared_names(at)[-1] == "ifd_ppl, high first"
+    assert compared_names(at)[-1] == "ifd_ppl (highest first)"
     run = next(run for run in list_runs(workspace, pool.fingerprint) if run.method["name"] == "imported")
     assert load_measured(run).columns["imported"].tolist() == [(i * 7) % 100 for i in range(100)]
-    pick(at, find_by_prefix(at.selectbox, "compare.reference").key, "ifd_ppl, high first")
-    assert title(at).startswith("At 10 %, ifd_ppl, high first")
+    pick(at, find_by_prefix(at.selectbox, "compare.reference").key, "ifd_ppl (highest first)")
+    assert verdict(at).startswith("At 10%, ifd_ppl (highest first)")
 
 
 def test_settings_of_an_older_version_still_load():
@@ -319,10 +320,11 @@ def test_members_name_only_what_a_browser_may_name(member, monkeypatch, tmp_path
 def test_nothing_and_everything_can_be_compared(page):
     page.slider(key="select.slider.percent").set_value(0.0).run()
     assert not page.exception
-    assert title(page) == "Entropy shift takes no row at this budget"
+    assert verdict(page) == "At 0%, Entropy shift selects no rows."
+    assert "Raise the budget" in words(page) and "overlaps" not in words(page)
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert not page.exception
-    assert "no more than by chance with Random and Longest response" in words(page)
+    assert "with Random and Longest response no more than chance" in words(page)
 
 
 def test_prompts_without_responses_are_compared_by_methods_that_need_none(workspace, prompts_only, app):
@@ -331,7 +333,7 @@ def test_prompts_without_responses_are_compared_by_methods_that_need_none(worksp
     assert not at.exception
     assert compared_names(at) == ["Task confidence", "Random", "Longest response"]
     assert subsets(at)["Rows"].tolist()[:3] == ["24", "24", "0"]
-    assert at.get_by_key("select.unit").options == ["rows", "%"]
+    assert at.get_by_key("select.unit").options == ["Rows", "%"]
 
 
 def test_a_filter_that_excludes_every_row_is_handled(run, app):
@@ -339,7 +341,7 @@ def test_a_filter_that_excludes_every_row_is_handled(run, app):
     at.text_input(key="select.contains").set_value("no row says this").run()
     at.switch_page("pages/compare.py").run()
     assert not at.exception
-    assert title(at) == "Entropy shift takes no row at this budget"
+    assert verdict(at) == "At 10%, Entropy shift selects no rows."
 
 
 def test_random_repeats_no_random_rows_of_another_method(workspace, pool, app):

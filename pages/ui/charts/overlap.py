@@ -4,7 +4,7 @@ A contender has the same colour, marker and dash in all of them; the random base
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class Look:
         """The name, escaped for Plotly."""
         return escape_label(self.name, MAX_NAME_LENGTH)
 
+    def grey(self) -> "Look":
+        """Return the same marker and dash without the colour, for what stays in the background."""
+        return replace(self, colour=faint(REST, 0.75))
+
 
 def looks(labels: Sequence[str], methods: Sequence[str]) -> list[Look]:
     """Return the style of each contender.
@@ -70,22 +74,22 @@ def overlap_curves(
 ) -> Figure:
     """Plot the overlap (G,) of each contender with the reference over budgets `x` (G,) in percent.
 
-    Random subsets of these sizes overlap by `low` to `high`; the current budget is marked. Overlaps in 0..1.
+    `low` to `high` is the chance range; the current budget is marked. Overlaps in 0..1.
     """
     around = [*x.tolist(), *x[::-1].tolist()], figures.nullable(100 * np.concatenate([high, low[::-1]]))
     look = {"fill": "toself", "fillcolor": faint(REST, 0.35), "line": {"width": 0}, "hoverinfo": "skip"}
     return figures.base_figure(
         [
-            figures.scatter("lines", *around, name="random subsets of the same sizes", **look),
+            figures.scatter("lines", *around, name="chance range", **look),
             *(_curve(look, x, y, place) for place, (look, y) in enumerate(lines)),
         ],
         HEIGHT,
-        xaxis=figures.fixed_axis(unit, range=[0, 100], ticksuffix=" %", dtick=20, hoverformat=".0f"),
-        yaxis=figures.fixed_axis("overlap", range=[0, 102], ticksuffix=" %", dtick=20),
+        xaxis=figures.fixed_axis(unit, range=[0, 100], ticksuffix="%", dtick=20, hoverformat=".0f"),
+        yaxis=figures.fixed_axis("Overlap", range=[0, 102], ticksuffix="%", dtick=20),
         hovermode="x unified",
         shapes=[figures.line_shape(x=at, color=WARNING, width=2)],
         annotations=[
-            figures.line_label(f"budget {at:.3g} %", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")
+            figures.line_label(f"budget {at:.3g}%", across=at / 100, x=at, y=1, yref="y domain", yanchor="top")
         ],
         margin={"l": 4, "r": 20, "t": 8, "b": 4},
         showlegend=False,
@@ -95,7 +99,7 @@ def overlap_curves(
 def _curve(look: Look, x: Values, y: Values, place: int) -> dict[str, Any]:
     sizes = [8 if k % 20 == 4 * (place % 5) else 0 for k in range(len(x))]
     style = {"name": look.label, "line": {"color": look.colour, "dash": look.dash, "width": 2}}
-    style |= {"marker": {"symbol": look.mark, "color": look.colour, "size": sizes}, "hovertemplate": "%{y:.1f} %"}
+    style |= {"marker": {"symbol": look.mark, "color": look.colour, "size": sizes}, "hovertemplate": "%{y:.1f}%"}
     return figures.scatter("lines+markers", x.tolist(), figures.nullable(np.round(100 * y, 2)), **style)
 
 
@@ -130,7 +134,7 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
             showgrid=False,
         ),
         yaxis2=figures.fixed_axis(
-            "rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"
+            "Rows", domain=[_below(contenders) + 0.04, 1], anchor="x", nticks=4, rangemode="tozero"
         ),
         showlegend=False,
         bargap=0.35,

@@ -33,18 +33,18 @@ ITEM = "display:inline-flex;align-items:center;gap:5px;white-space:nowrap"
 def overlap_table(names: Sequence[str], share: Values, chance: Values, low: Values, high: Values) -> str:
     """Draw the overlap (C, C) of each pair with the overlap expected by chance.
 
-    Blue above the range of random subsets of these sizes, red below it, grey inside.
+    Blue above the chance range, grey within it, red below it.
     """
 
     def cell(i: int, j: int) -> str:
         value, expected = float(share[i, j]), float(chance[i, j])
         colour = REST if low[i, j] <= value <= high[i, j] else SELECTED if value > expected else WARNING
         strength = 0.12 + 0.5 * value if colour == SELECTED else 0.2
-        text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f} %, by chance {100 * expected:.1f} %"
+        text = f"{names[i]} and {names[j]}: overlap {100 * value:.1f}%, expected by chance {100 * expected:.1f}%"
         html = f'{_percent(value)} <span style="{QUIET}">({_percent(expected)})</span>'
         return _cell(html, faint(colour, round(strength, 3)), text)
 
-    return _table(names, share, cell, "Overlap of each two, and by chance")
+    return _table(names, share, cell, "Overlap of each pair, and expected by chance")
 
 
 def correlation_table(names: Sequence[str], rho: Values) -> str:
@@ -56,7 +56,7 @@ def correlation_table(names: Sequence[str], rho: Values) -> str:
         html = f"{round(value, 2) + 0.0:+.2f}".replace("-", "−")
         return _cell(html, colour, f"{names[i]} and {names[j]}: {value:.3f}")
 
-    return _table(names, rho, cell, "Rank correlation of each two orders")
+    return _table(names, rho, cell, "Rank correlation of each pair")
 
 
 def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
@@ -109,15 +109,15 @@ def _percent(value: float) -> str:
 def group_shares(
     groups: Sequence[str], subsets: Sequence[tuple[Look, Values]], pool: Values, low: Values, high: Values, label: str
 ) -> str:
-    """Draw shares (T,) in 0..1 by group: subsets as marks, the pool as ticks, random subsets as pale bands."""
+    """Draw shares (T,) in 0..1 by group: selections as marks, the pool as ticks, chance ranges as pale bands."""
     top = 1.03 * max(float(np.max([pool, high, *(shares for _, shares in subsets)], initial=0.0)), 1e-6)
     lines = []
     for k, group in enumerate(groups):
         marks = "".join(_mark(look, float(shares[k]), top, c, len(subsets)) for c, (look, shares) in enumerate(subsets))
         band = box(low[k] / top, max((high[k] - low[k]) / top, 0.003), faint(RANDOM, 0.38), "top:3px;bottom:3px")
         tick = box(pool[k] / top, 0, REST, "top:0;bottom:0;width:2px;margin-left:-1px")
-        values = ", ".join(f"{look.name} {100 * shares[k]:.1f} %" for look, shares in subsets)
-        text = f"{group}: {values}, the pool {100 * pool[k]:.1f} %, random {100 * low[k]:.1f} to {100 * high[k]:.1f} %"
+        values = ", ".join(f"{look.name} {100 * shares[k]:.1f}%" for look, shares in subsets)
+        text = f"{group}: {values}, pool {100 * pool[k]:.1f}%, chance range {100 * low[k]:.1f}–{100 * high[k]:.1f}%"
         lines.append(
             f'<div title="{escape(text)}" style="display:flex;align-items:center;height:{LINE_HEIGHT}px;gap:8px">'
             f'<div style="flex:0 0 16%;text-align:right;overflow:hidden;white-space:nowrap;text-overflow:ellipsis">'
@@ -139,9 +139,8 @@ def swatch(colour: str, text: str) -> str:
     return f'<span style="display:inline-block;width:12px;height:10px;background:{colour}"></span> {escape(text)}'
 
 
-RANDOM_ROWS = swatch(faint(RANDOM, 0.38), "random subsets")
-POOL = f'<span style="color:{REST};font-weight:700">|</span> the pool'
-CHANCE = swatch(faint(REST, 0.35), "random subsets of the same sizes")
+CHANCE_RANGE = swatch(faint(RANDOM, 0.38), "chance range")
+POOL = f'<span style="color:{REST};font-weight:700">|</span> pool'
 
 
 def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
@@ -159,7 +158,7 @@ def _glyph(look: Look, more: str = "") -> str:
 def _axis(top: float) -> str:
     ticks = tick_values(np.array([0.0, 100 * top]), log=False)
     names = "".join(
-        f'<span style="position:absolute;left:{at / top:.2f}%;transform:translateX(-50%)">{escape(name)} %</span>'
+        f'<span style="position:absolute;left:{at / top:.2f}%;transform:translateX(-50%)">{escape(name)}%</span>'
         for at, name in ticks
     )
     return (

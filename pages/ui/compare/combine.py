@@ -16,12 +16,12 @@ from pages.ui.shell import show, state
 from pages.ui.shell.state import Contender
 
 RULES = {
-    "rank average": "Rank average: rows that all of them place high on the whole.",
-    "intersection": "Intersection: rows that every one of them places high; its first rows are what all take.",
-    "union": "Union: rows that any one of them places high; each gets its best rows in.",
-    "filtered": "Filtered: the first method's order, over rows that all others have near their top.",
+    "rank average": "Rank average: prefers rows with a good average rank.",
+    "intersection": "Intersection: prefers rows that every method ranks high, starting with those that all select.",
+    "union": "Union: prefers rows that any method ranks high; each method contributes its best rows.",
+    "filtered": "Filtered: follows the first method, over rows that all others rank near the top.",
 }
-WORDS = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the best of "}
+WORDS = {"rank average": " + ", "union": " or ", "intersection": " and ", "filtered": " among the top of "}
 RULE = "compare.rule"
 
 
@@ -30,13 +30,13 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
     by_label = {entry.label: entry for entry in entries if not entry.contender.saved and entry.method.name != NAME}
     if len(by_label) < 2:
         return
-    st.subheader("Combine them", anchor=False)
-    st.caption("A combination is a method like any other: tune it on Select, export it, replay it.")
+    st.subheader("Combination", anchor=False)
+    st.caption("A combination is a method: you can tune it on Select, export it and replay it.")
     measured = [name for name, entry in by_label.items() if entry.method.name not in BASELINES][:2]
     left, middle, right = st.columns([4, 3, 2], vertical_alignment="bottom")
     with left:
         names = st.multiselect(
-            "Methods, the first one decides ties",
+            "Methods (the first breaks ties)",
             list(by_label),
             default=measured if len(measured) == 2 else list(by_label)[:2],
             key=f"compare.combine.{contenders.names_digest(list(by_label))}",
@@ -55,7 +55,7 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
 
 
 def _rule_parameter(rule: str, members: int) -> dict[str, Any]:
-    """Return the parameter that the rule has, as typed by the user."""
+    """Draw the parameter of the rule; return it, as the user set it."""
     if rule == "rank average":
         typed = st.text_input("Weights", key="compare.weights", placeholder=", ".join("1" * max(members, 2)))
         return {"weights": typed.strip()}
@@ -69,13 +69,13 @@ def _buttons(combined: Combined, label: str, current: Sequence[Contender]) -> No
     params = asdict(combined)
     contender, in_use = Contender(NAME, params, label), state.method() == combined
     with st.container(horizontal=True):
-        use, icon = ("In use", "check") if in_use else ("Use it as the method", "merge")
+        use, icon = ("In use", "check") if in_use else ("Use as method", "merge")
         show.action(use, icon, "compare.use", _use_method, params, type="primary", disabled=in_use)
         compared = contender in current or len(current) >= MAX_CONTENDERS
         add = partial(state.change, contenders=(*current, contender))
-        show.action("Compare it too", "add", "compare.too", add, disabled=compared)
+        show.action("Add to comparison", "add", "compare.too", add, disabled=compared)
         if in_use:
-            st.page_link(show.PAGES["select"]["page"], label="Tune it on Select", icon=show.PAGES["select"]["icon"])
+            st.page_link(show.PAGES["select"]["page"], label="Tune on Select", icon=show.PAGES["select"]["icon"])
 
 
 def _use_method(params: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ def available(pool: Pool, runs: Sequence[Run]) -> list[Contender]:
 
 
 def default_contenders(candidates: Sequence[Contender]) -> list[Contender]:
-    """Return what is compared by default: the current method, all other measured ones, random and longest."""
+    """Return the default contenders: the current method, all other measured ones, random and longest."""
     now = state.settings().method
     names = [now, *(name for name in standalone_methods() if name not in OPTIONAL_BASELINES)]
     defaults = [Contender(name) for name in dict.fromkeys(names)]
@@ -86,7 +86,7 @@ def label(contender: Contender) -> str:
     if contender.label:
         return contender.label
     if contender.method == "imported" and contender.params:
-        return f"{contender.params['field']}, {contender.params.get('end', 'high')} first"
+        return f"{contender.params['field']} ({contender.params.get('end', 'high')}est first)"
     return METHODS[contender.method].label
 
 
@@ -96,7 +96,7 @@ def make_variant(method: Method) -> Contender:
     changed = {name: value for name, value in params.items() if value != defaults[name] and not isinstance(value, str)}
     changed |= {name: value for name, value in params.items() if value != defaults[name] and len(str(value)) < 16}
     changes = ", ".join(f"{name.replace('_', ' ')} {_format_value(value)}" for name, value in changed.items())
-    return Contender(method.name, params, f"{method.label} ({changes or 'as it comes'})")
+    return Contender(method.name, params, f"{method.label} ({changes or 'default settings'})")
 
 
 def _format_value(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""A table of what each subset is made of, next to the pool and to random subsets."""
+"""A table of the composition of each selection, the pool and random selections."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,50 +20,54 @@ from pages.ui.data import cached, live_selection
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
 from pages.ui.shell import show, state
+from pages.ui.words import escape_markdown
 
 QUICK_LIMITS = (8_000, 4_000_000)  # rows, activations: counted at every move in about 100 ms; beyond, on request
-RANDOM_SUBSETS = 5  # random subsets whose neurons, clusters and repeats are counted
+COVERAGE_SELECTIONS = 5  # random selections whose coverage is counted
 COVERAGE_KEY = "compare.coverage"
-MOVED_COLUMN = "{} moved"  # title of a column: distance from the pool
+SHIFT = "Shift: share of rows you would need to reassign to match the pool's distribution (total variation distance)."
 HELP = {
-    "Tokens": "Of the responses.",
-    "Lengths moved": "Share of the rows that would need another length for the subset to be made up as the pool is.",
-    "Clusters": "Groups of rows with like neurons on that the subset touches.",
-    "Coverage": "Of all that the pool's rows switch on in the model, how much these rows reach.",
-    "Repeats": "Rows that repeat another row of the same subset word for word.",
-    "Planted faults": "Rows of the demo pool that are known to be bad.",
+    "Tokens": "Response tokens.",
+    "Length shift": SHIFT,
+    "Clusters": "Clusters of similar activations that contain a selected row.",
+    "Coverage": "Share of the neurons the whole pool activates (weighted by f) that the selected rows cover. "
+    f"The range is that of {COVERAGE_SELECTIONS} random selections.",
+    "Duplicates": "Rows that repeat another row of the same selection word for word.",
+    "Bad rows": "Known bad rows of the demo pool.",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Compositions:
-    """Composition of every subset, of the pool and of random subsets."""
+    """Composition of every selection, of the pool and of random selections."""
 
-    base: Entry  # random rows pass its filters; tokens are those of its run
+    base: Entry  # tokens and tasks are those of its run
+    reference: Entry  # random selections have its size and its eligible rows
     subsets: Sequence[IntArray]
     of_subsets: Sequence[Composition]
     of_pool: Composition
     band: RandomBand
-    random_subsets: Sequence[IntArray]  # the first RANDOM_SUBSETS of them
+    random_subsets: Sequence[IntArray]  # the same random selections, as rows
 
     def of_each(self, compute: Callable[[IntArray], float]) -> tuple[list[float], list[float]]:
         """Return a figure of every subset, and of the random ones."""
         return [compute(rows) for rows in self.subsets], [compute(rows) for rows in self.random_subsets]
 
 
-def compute_compositions(pool: Pool, comparison: Comparison) -> Compositions:
-    """Compute the compositions at the budget in use."""
+def compute_compositions(pool: Pool, comparison: Comparison, reference: Entry) -> Compositions:
+    """Compute the compositions at the current budget."""
     base = entries.base_entry(comparison.entries)
     subsets = [comparison.rows(k) for k in range(len(comparison.entries))]
-    band = live_selection.chance_band(pool, base.run, base.recipe, comparison.budget)
-    orders = live_selection.random_orders(pool, base.run, base.recipe)[:RANDOM_SUBSETS]
+    selection = comparison.selection(reference)
+    orders = live_selection.random_orders(base.run, selection.order)
     return Compositions(
         base,
+        reference,
         subsets,
         live_selection.compositions_of(pool, base.run, subsets),
         live_selection.pool_composition(pool, base.run),
-        band,
-        [order[:size] for order, size in zip(orders, band.rows.tolist(), strict=False)],
+        live_selection.chance_band(pool, base.run, selection),
+        [order[: len(selection.rows)] for order in orders],
     )
 
 
@@ -71,26 +75,26 @@ def compute_compositions(pool: Pool, comparison: Comparison) -> Compositions:
 
 
 def figures_table(pool: Pool, comparison: Comparison, compositions: Compositions) -> pd.DataFrame:
-    """Return a line for each subset, for random ones and for the pool: sizes, and distance from the pool."""
+    """Return a line for each selection, for random ones and for the pool: sizes, and shift from the pool."""
     subsets, band, of_pool = compositions.of_subsets, compositions.band, compositions.of_pool
     tokens, medians = [m.response_tokens for m in subsets], [m.quantiles[2] for m in subsets]
     columns = {
         "Rows": _format_column([m.rows for m in subsets], band.rows, of_pool.rows),
         "Tokens": _format_column(tokens, band.response_tokens, of_pool.response_tokens),
         "Median length": _format_column(medians, _random_medians(compositions), of_pool.quantiles[2]),
-        "Lengths moved": _format_distances([m.lengths for m in subsets], band.lengths, of_pool.lengths),
+        "Length shift": _format_distances([m.lengths for m in subsets], band.lengths, of_pool.lengths),
     }
     if len(of_pool.tasks) > 1:
-        tasks = MOVED_COLUMN.format(find_grouping(pool, compositions.base.run).title)
+        tasks = f"{find_grouping(pool, compositions.base.run).title.removesuffix('s')} shift"
         columns[tasks] = _format_distances([m.tasks for m in subsets], band.tasks, of_pool.tasks)
     columns |= _activation_columns(pool, compositions)
     if cached.count_duplicates(pool):
         repeats, random_repeats = compositions.of_each(lambda rows: _count_repeats(pool, rows))
-        columns["Repeats"] = _format_column(repeats, random_repeats, cached.count_duplicates(pool))
+        columns["Duplicates"] = _format_column(repeats, random_repeats, cached.count_duplicates(pool))
     if band.marked:
         faults, random_faults = [sum(m.marked.values()) for m in subsets], sum(band.marked.values())
-        columns["Planted faults"] = _format_column(faults, random_faults, sum(of_pool.marked.values()))
-    return pd.DataFrame({"Subset": [*comparison.labels, f"random rows, {len(band.rows)} seeds", "the pool"]} | columns)
+        columns["Bad rows"] = _format_column(faults, random_faults, sum(of_pool.marked.values()))
+    return pd.DataFrame({"Selection": [*comparison.labels, "Chance range", "Pool"]} | columns)
 
 
 def _random_medians(compositions: Compositions) -> list[float]:
@@ -107,13 +111,13 @@ def _format_column(
     """Format one column: each subset, the least and greatest of the random ones, and the pool."""
     draws = np.asarray(random, np.float64)
     ends = [format_value(float(draws.min())), format_value(float(draws.max()))] if len(draws) else [""]
-    chance = ends[0] if len(set(ends)) == 1 else " to ".join(ends)
+    chance = ends[0] if len(set(ends)) == 1 else "–".join(ends)
     *finite, last = [format_value(float(value)) if np.isfinite(value) else "" for value in (*subsets, of_pool)]
     return [*finite, chance, last]
 
 
 def _format_share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}%"
 
 
 def _format_distances(subsets: Sequence[IntArray], random: IntArray, of_pool: IntArray) -> list[str]:
@@ -139,7 +143,8 @@ def _activation_columns(pool: Pool, compositions: Compositions) -> dict[str, lis
     columns = {"Clusters": _format_column(*touched, count)}
     if is_coverage_counted(pool, compositions):
         coverage = _load_coverage(source)
-        shares = compositions.of_each(lambda rows: coverage.share(coverage.active.counts(rows)))
+        few = replace(compositions, random_subsets=compositions.random_subsets[:COVERAGE_SELECTIONS])
+        shares = few.of_each(lambda rows: coverage.share(coverage.active.counts(rows)))
         columns["Coverage"] = _format_column(*shares, 1.0, _format_share)
     return columns
 
@@ -153,7 +158,7 @@ def _is_quick(pool: Pool, compositions: Compositions) -> bool:
     source = find_coverage_run(pool, compositions.base.run)
     if source is None:
         return True
-    rows = sum(map(len, (*compositions.subsets, *compositions.random_subsets)))
+    rows = sum(map(len, (*compositions.subsets, *compositions.random_subsets[:COVERAGE_SELECTIONS])))
     activations = rows * len(_load_coverage(source).active.indices) / len(pool)
     return rows <= QUICK_LIMITS[0] and activations <= QUICK_LIMITS[1]
 
@@ -171,11 +176,15 @@ def _load_coverage(source: Run) -> PoolCoverage:
 
 
 def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> None:
-    """Draw the table of all subsets."""
-    st.subheader("How each subset differs from the pool, and from chance", anchor=False)
+    """Draw the table of all selections."""
+    st.subheader("Composition", anchor=False)
     table = figures_table(pool, comparison, compositions)
     columns = {name: st.column_config.TextColumn(help=HELP.get(name)) for name in table.columns}
-    st.dataframe(table, hide_index=True, column_config=columns, height="content", alt="Figures of every subset")
-    st.caption("Moved: share of the rows that would have to change group for the subset to be made up as the pool is.")
+    st.dataframe(table, hide_index=True, column_config=columns, height="content", alt="Composition of every selection")
+    reference = escape_markdown(compositions.reference.label)
+    st.caption(
+        "Chance range: 95% range for random selections of the same size, from the same eligible rows, as "
+        f"{reference}. {SHIFT}"
+    )
     if not _is_quick(pool, compositions):
-        st.toggle("Count coverage too, which takes a moment at every move", key=COVERAGE_KEY, persist_state="session")
+        st.toggle("Show coverage (slows down every change)", key=COVERAGE_KEY, persist_state="session")

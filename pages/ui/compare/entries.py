@@ -15,6 +15,7 @@ from core.measurement.runs import Run
 from core.schema import IntArray, Method, Order, Pool
 from core.selection.budget import Budget, cumulative_tokens, prefix_length
 from core.selection.recipe import Recipe
+from core.selection.selection import Selection
 from pages.ui.compare.contenders import MAX_CONTENDERS, find_run_of, name_contenders, settings_of
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
@@ -100,6 +101,12 @@ class Comparison:
     def rows(self, k: int) -> IntArray:
         """Return the rows that entry `k` selects, best first."""
         return self.entries[k].order.rows[: self.sizes[k]]
+
+    def selection(self, entry: Entry) -> Selection:
+        """Return the selection of an entry."""
+        k = list(self.entries).index(entry)
+        tokens = int(entry.cumulative[self.sizes[k] - 1]) if self.sizes[k] else 0
+        return Selection(entry.run.pool_id, self.rows(k), 0, tokens, entry.order)
 
 
 def compare_entries(entries: Sequence[Entry], budget: Budget, n: int) -> Comparison:

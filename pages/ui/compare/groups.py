@@ -1,4 +1,4 @@
-"""Shares of each subset by task, length, activation cluster or planted fault, next to the pool's."""
+"""Shares of each selection by task, length, activation cluster or kind of known bad row, next to the pool's."""
 
 from collections.abc import Sequence
 
@@ -19,14 +19,14 @@ from pages.ui.shell import show
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
-CAPTION = "Share of each subset's rows in each group: a mark beyond the band of random subsets is the method's doing."
-LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Planted faults"
+CAPTION = "Share of each selection's rows by group. A mark outside the chance range is due to the method."
+LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Known bad rows"
 
 
 def section(pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look]) -> None:
-    """Draw the choice of a grouping, and the shares of every subset in each group."""
+    """Draw the choice of a grouping, and the shares of every selection by group."""
     kinds = available_groups(pool, compositions)
-    kind = show.choose("By", kinds, "compare.by", label_visibility="collapsed")
+    kind = show.choose("Group by", kinds, "compare.by")
     draw_groups(pool, comparison, compositions, looks, kind)
 
 
@@ -45,30 +45,27 @@ def available_groups(pool: Pool, compositions: Compositions) -> list[str]:
 def draw_groups(
     pool: Pool, comparison: Comparison, compositions: Compositions, looks: Sequence[Look], kind: str
 ) -> None:
-    """Draw the shares of every subset in each group: a picture, and the same as a table."""
+    """Draw the shares of every selection by group: a figure and a table."""
     names, subsets, of_pool, random = _count_groups(pool, compositions, kind)
     shares = [counts / max(m.rows, 1) for counts, m in zip(subsets, compositions.of_subsets, strict=True)]
-    sizes = compositions.band.rows
-    if kind == CLUSTERS:
-        sizes = np.array([len(rows) for rows in compositions.random_subsets])
     pool_shares = of_pool / max(compositions.of_pool.rows, 1)
-    chance = random / np.maximum(sizes, 1)[:, None] if len(random) else pool_shares[None]
-    label = f"Share of each subset's rows by {kind.lower()}, with the pool and random subsets"
-    st.html(overlap_tables.legend(looks, overlap_tables.RANDOM_ROWS, overlap_tables.POOL))
+    chance = random / np.maximum(compositions.band.rows, 1)[:, None]
+    label = f"Share of each selection's rows by {kind.lower()}, with the pool and the chance range"
+    st.html(overlap_tables.legend(looks, overlap_tables.CHANCE_RANGE, overlap_tables.POOL))
     marks = [(look, subset_shares[:MAX_GROUPS]) for look, subset_shares in zip(looks, shares, strict=True)]
     reference = (values[:MAX_GROUPS] for values in (pool_shares, chance.min(axis=0), chance.max(axis=0)))
     st.html(overlap_tables.group_shares(names[:MAX_GROUPS], marks, *reference, label=label))
-    largest = f" Drawn are the {MAX_GROUPS} largest of {len(names)}; the table has all."
+    largest = f" The figure shows the {MAX_GROUPS} largest of {len(names)} groups; the table lists all."
     st.caption(CAPTION + (largest if len(names) > MAX_GROUPS else ""))
-    with st.expander("The same as a table", icon=":material/table:"):
-        columns = dict(zip([*comparison.labels, "the pool"], [*shares, pool_shares], strict=True))
+    with st.expander("Show as table", icon=":material/table:"):
+        columns = dict(zip([*comparison.labels, "Pool"], [*shares, pool_shares], strict=True))
         table = pd.DataFrame({kind: names} | {name: 100 * values for name, values in columns.items()})
-        percent = st.column_config.NumberColumn(format="%.1f %%")
+        percent = st.column_config.NumberColumn(format="%.1f%%")
         st.dataframe(table, hide_index=True, column_config={n: percent for n in table.columns[1:]}, alt="Shares")
 
 
 def _count_groups(pool: Pool, compositions: Compositions, kind: str) -> GroupCounts:
-    """Return group names, and the rows in each group of every subset, of the pool and of random subsets."""
+    """Return group names, and the rows in each group of every selection, of the pool and of random selections."""
     if kind == LENGTHS:
         return subset.count_lengths(compositions.of_subsets, compositions.of_pool, compositions.band)
     if kind == FAULTS:
@@ -91,5 +88,5 @@ def _count_clusters(pool: Pool, compositions: Compositions) -> GroupCounts:
         return np.bincount(clusters[clusters >= 0], minlength=count)
 
     random = np.array([count_rows(rows) for rows in compositions.random_subsets]).reshape(-1, count)
-    names = [f"cluster {k + 1}" for k in range(count)]
+    names = [f"Cluster {k + 1}" for k in range(count)]
     return names, [count_rows(rows) for rows in compositions.subsets], count_rows(slice(None)), random

@@ -1,4 +1,4 @@
-"""What the contenders share: headline, overlap curves, tables of pairs, and sets of rows."""
+"""What the contenders share: verdict, overlap curves, tables of pairs, and sets of rows."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.analysis.comparison import Overlap, expected_overlap, jaccard
 from core.schema import Pool
+from core.selection.selection import describe_shortfall
 from pages.ui.charts import figures, overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare import contenders
@@ -17,6 +18,7 @@ from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, format_rows, join_words
 
 TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
+MAX_LIT = 3  # curves drawn in colour; the others are grey
 
 
 def looks(entries: Sequence[Entry]) -> list[Look]:
@@ -34,49 +36,69 @@ def overlaps_and_chance(comparison: Comparison) -> tuple[Values, Values, Values,
 
 
 def _overlaps_of(comparison: Comparison, first: Entry) -> tuple[list[Values], list[int]]:
-    """Return the overlaps of one entry and their chance, (C,) each; and the other entries with a defined overlap."""
+    """Return the overlaps of one entry and their chance, (C,) each; and the other entries that select rows."""
     reference = list(comparison.entries).index(first)
     values = [matrix[reference] for matrix in overlaps_and_chance(comparison)]
-    return values, [k for k in np.flatnonzero(np.isfinite(values[0])).tolist() if k != reference]
+    return values, [k for k in np.flatnonzero(comparison.sizes).tolist() if k != reference]
 
 
 def headline(comparison: Comparison, first: Entry) -> str:
-    """Return the heading: the contender closest to the reference, and the overlap expected by chance."""
+    """Return the verdict: the contender closest to the reference, and the overlap expected by chance."""
     (share, chance, _, high), others = _overlaps_of(comparison, first)
+    at = f"At {show.format_budget(comparison.budget)}"
+    if not comparison.selection(first).rows.size:
+        return f"{at}, {first.label} selects no rows."
     if not others:
-        return f"{first.label} takes no row at this budget"
+        return f"{at}, only {first.label} selects rows."
     nearest = max(others, key=lambda k: share[k] - chance[k])
-    other, alone = comparison.labels[nearest], len(others) == 1
-    budget = show.format_budget(comparison.budget)
-    actual, expected = _format_percent(share[nearest]), _format_percent(chance[nearest])
+    other, alone = comparison.labels[nearest], len(comparison.entries) == 2
+    actual, by_chance = _format_percent(share[nearest]), f"expected by chance: {_format_percent(chance[nearest])}"
     if share[nearest] > high[nearest]:
-        verb = "agrees with" if alone else "is closest to"
-        return f"At {budget}, {first.label} {verb} {other}: overlap {actual}, by chance {expected}"
-    whom = f"{other} no more" if alone else "no other more"
-    most = "overlap" if alone else "overlap at most"
-    return f"At {budget}, {first.label} agrees with {whom} than by chance: {most} {actual}, by chance {expected}"
+        verb = "overlaps with" if alone else "overlaps most with"
+        return f"{at}, {first.label} {verb} {other}: {actual} ({by_chance})."
+    if alone:
+        return f"{at}, {first.label} overlaps with {other} no more than chance: {actual} ({by_chance})."
+    return f"{at}, {first.label} overlaps with no other method more than chance: at most {actual} ({by_chance})."
 
 
 def _format_percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f}%" if share >= 0.0995 or share == 0 else f"{100 * share:.1f}%"
 
 
 def summary(comparison: Comparison, first: Entry) -> str:
     """Return, as markdown, how the reference overlaps with all others, and how many rows all of them select."""
+    if not comparison.selection(first).rows.size:
+        return "Raise the budget, or loosen the filters or settings of this method, to compare it."
     (share, _, low, high), others = _overlaps_of(comparison, first)
     groups = {
-        "more than by chance with": [k for k in others if share[k] > high[k]],
-        "no more than by chance with": [k for k in others if low[k] <= share[k] <= high[k]],
-        "less than by chance with": [k for k in others if share[k] < low[k]],
+        "more than chance": [k for k in others if share[k] > high[k]],
+        "no more than chance": [k for k in others if low[k] <= share[k] <= high[k]],
+        "less than chance": [k for k in others if share[k] < low[k]],
     }
-    parts = [
-        f"{words} {escape_markdown(join_words([comparison.labels[k] for k in places]))}"
-        for words, places in groups.items()
-        if places
-    ]
-    shared = int(comparison.patterns.counts[-1])
-    taken = f"{format_rows(shared)} {'is' if shared == 1 else 'are'}" if shared else "No row is"
-    return f"**{escape_markdown(first.label)}** agrees {'; '.join(parts)}. {taken} taken by all."
+    parts = [f"with {_names(comparison, places)} {words}" for words, places in groups.items() if places]
+    sentences = [f"**{escape_markdown(first.label)}** overlaps {'; '.join(parts)}."] if parts else []
+    empty = np.flatnonzero(comparison.sizes == 0).tolist()
+    if empty:
+        sentences += [f"{_names(comparison, empty)} {'selects' if len(empty) == 1 else 'select'} no rows."]
+    else:
+        shared = int(comparison.patterns.counts[-1])
+        rows = f"{format_rows(shared)} {'is' if shared == 1 else 'are'}" if shared else "No row is"
+        sentences += [f"{rows} selected by every method."]
+    return " ".join(sentences)
+
+
+def _names(comparison: Comparison, places: Sequence[int]) -> str:
+    return escape_markdown(join_words([comparison.labels[k] for k in places]))
+
+
+def shortfalls(comparison: Comparison, n: int) -> list[str]:
+    """Return a sentence for each entry that does not fill the budget; one for all of them if it is the same."""
+    sentences: dict[str, list[str]] = {}
+    for entry in comparison.entries:
+        sentence = describe_shortfall(comparison.selection(entry), comparison.budget, n)
+        if sentence is not None:
+            sentences.setdefault(sentence, []).append(entry.label)
+    return [f"{join_words(names)}: {sentence}" for sentence, names in sentences.items()]
 
 
 def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Look]) -> None:
@@ -84,7 +106,9 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
     tokens = comparison.tokens if comparison.budget.unit == "tokens" else None
     pairs = [(e, look) for e, look in zip(comparison.entries, styles, strict=True) if e is not first]
     overlaps = [overlap_curve(first, entry, tokens, len(pool)) for entry, _ in pairs]
-    st.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE))
+    lit = _choose_lit([entry for entry, _ in pairs])
+    pairs = [(entry, look if entry in lit else look.grey()) for entry, look in pairs]
+    st.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE_RANGE))
     st.plotly_chart(
         overlap.overlap_curves(
             SHARES,
@@ -92,20 +116,30 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
             np.nan_to_num(np.fmin.reduce([curve.low for curve in overlaps])),
             np.nan_to_num(np.fmax.reduce([curve.high for curve in overlaps])),
             at=min(_budget_percent(comparison, len(pool)), 100.0),
-            unit="budget, in rows of the pool" if tokens is None else "budget, in response tokens of the pool",
+            unit="Budget (% of rows)" if tokens is None else "Budget (% of response tokens)",
         ),
         key="compare.curves",
         config=figures.CONFIG,
-        alt=f"Overlap with {first.label} by budget, for each contender, with chance as a grey band",
+        alt=f"Overlap with {first.label} by budget, for each method, with the chance range in grey",
     )
     partial = [entry.label for entry in comparison.entries if len(entry.order.rows) < len(pool)]
     st.caption(
-        f"Overlap with {escape_markdown(first.label)} at every budget: of the rows that either takes, the share that "
-        "both take. In the grey band lie 95 % of random subsets of the same sizes, over all pairs drawn; the table "
-        "below has it for each pair."
-        + (f" Not every row has a place in {escape_markdown(join_words(partial))}." if partial else "")
+        f"Jaccard overlap with {escape_markdown(first.label)}. Grey: chance range, the 95% range for random selections "
+        "of the same sizes."
+        + (f" Some rows are not eligible for {escape_markdown(join_words(partial))}." if partial else "")
     )
     _curve_table({entry.label: curve for (entry, _), curve in zip(pairs, overlaps, strict=True)})
+
+
+def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
+    """Draw the choice of curves in colour, if there are too many; return these: at first methods, then baselines."""
+    if len(others) <= MAX_LIT:
+        return list(others)
+    by_label = {entry.label: entry for entry in others}
+    first = sorted(by_label, key=lambda name: by_label[name].method.name in contenders.BASELINES)[:MAX_LIT]
+    key = f"compare.lit.{contenders.names_digest(list(by_label))}"
+    names = st.multiselect("Highlighted curves", list(by_label), default=first, max_selections=MAX_LIT, key=key)
+    return [by_label[name] for name in names]
 
 
 def _budget_percent(comparison: Comparison, n: int) -> float:
@@ -116,30 +150,30 @@ def _budget_percent(comparison: Comparison, n: int) -> float:
 
 def _curve_table(overlaps: Mapping[str, Overlap]) -> None:
     """Draw the curves as a table, for readers who cannot hover over them."""
-    with st.expander("The same as a table", icon=":material/table:"):
+    with st.expander("Show as table", icon=":material/table:"):
         at = np.searchsorted(SHARES, TABLE_BUDGETS)
-        table: dict[str, list[str]] = {"Budget": [f"{share} %" for share in TABLE_BUDGETS]}
+        table: dict[str, list[str]] = {"Budget": [f"{share}%" for share in TABLE_BUDGETS]}
         table |= {name: [_format_overlap(curve, int(k)) for k in at] for name, curve in overlaps.items()}
         st.dataframe(pd.DataFrame(table), hide_index=True, height="content", alt="Overlap by budget")
-        st.caption("In brackets where 95 % of random subsets lie.")
+        st.caption("Brackets: chance range.")
 
 
 def _format_overlap(curve: Overlap, k: int) -> str:
     share, low, high = (100 * float(values[k]) for values in (curve.jaccard, curve.low, curve.high))
-    return f"{share:.1f} % ({low:.1f} to {high:.1f})" if np.isfinite(share) else ""
+    return f"{share:.1f}% ({low:.1f}–{high:.1f})" if np.isfinite(share) else ""
 
 
 def pair_tables(comparison: Comparison) -> None:
     """Draw two tables: overlap at the budget, and rank correlation of whole orders."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))}, in %**")
+        st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
         st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison)))
-        st.caption("In brackets what chance gives. Blue: more than chance; grey: no other than chance; red: less.")
+        st.caption("Brackets: expected by chance. Blue: above, grey: within, red: below the chance range.")
     with right:
-        st.markdown("**Rank correlation of whole orders**")
+        st.markdown("**Rank correlation**")
         st.html(overlap_tables.correlation_table(comparison.labels, order_correlations(comparison.entries)))
-        st.caption("Spearman over the rows that both can choose: 1 = the same order, 0 = unrelated, −1 = turned round.")
+        st.caption("Spearman correlation over the rows that both rank: 1 = same order, 0 = unrelated, −1 = reversed.")
 
 
 def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None:
@@ -150,21 +184,25 @@ def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None
         config=figures.CONFIG,
         on_select="rerun",
         selection_mode="points",
-        alt="Rows by exactly which contenders take them; the list below opens the same sets",
+        alt="Number of rows by the methods that select them; the list below opens the same sets",
     )
     count = len(comparison.patterns.pattern_counts())
-    rest = f" The {overlap.MAX_COMBINATIONS} largest of {count} sets." if count > overlap.MAX_COMBINATIONS else ""
-    st.caption(f"Each row counts once, above those that take it; blue: all do. Click a bar to read its rows.{rest}")
+    rest = (
+        f" The figure shows the {overlap.MAX_COMBINATIONS} largest of {count} sets."
+        if count > overlap.MAX_COMBINATIONS
+        else ""
+    )
+    st.caption(f"Each row counts once, in the set of methods that select it. Click a bar to list its rows.{rest}")
     clicked = [point["customdata"] for point in event["selection"]["points"] if point.get("customdata")]
     return int(clicked[0][0]) if clicked else None
 
 
 def comparison_terms(entries: Sequence[Entry]) -> str:
-    """Return one sentence on the filters and pins under which the orders are compared."""
+    """Return in words under which filters and pins the methods are compared."""
     filters = len(state.settings().filters)
-    words = f"under the {filters} filter{'s' if filters > 1 else ''} in force" if filters else "over the whole pool"
+    words = f"with {filters} active filter{'s' if filters > 1 else ''}" if filters else "over the whole pool"
     saved = any(entry.contender.saved for entry in entries)
-    more = " Saved selections keep their own filters and pins, cut at the same budget." if saved else ""
+    more = " Saved selections keep their own filters and pins, at the same budget." if saved else ""
     random = any(entry.contender.method == "random" for entry in entries)
-    more += " Random has a seed of its own, so that it repeats no other method's draws." if random else ""
-    return f"Orders are compared {words} and without pins.{more}"
+    more += " Random uses its own seed." if random else ""
+    return f"Methods are compared {words}, without pins.{more}"

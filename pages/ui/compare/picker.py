@@ -29,22 +29,22 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
         state.change(contenders=tuple(by_label[name] for name in names))
 
     st.multiselect(
-        "Compare",
+        "Methods",
         list(by_label),
         max_selections=MAX_CONTENDERS,
-        help="Methods as they are set, kept variants, imported scores and saved selections, of what is measured.",
+        help="Measured methods (current settings), saved variants, imported scores, saved selections.",
         **state.bind("compare.who", labels, set_contenders),
     )
 
 
 def choose_reference(entries: Sequence[Entry]) -> Entry:
-    """Return the contender that all others are compared with: the first, unless another was chosen in this tab."""
+    """Return the contender that the others are compared with: the first, unless another was chosen in this tab."""
     names = [entry.label for entry in entries]
     picked = st.selectbox(
-        "against",
+        "Reference",
         names,
         key=f"compare.reference.{contenders.names_digest(names)}",
-        help="The curves, the title and the strongest disagreements are about this one.",
+        help="The verdict, the curves, the chance range and the disagreements refer to this one.",
     )
     return entries[names.index(picked)]
 
@@ -55,10 +55,10 @@ _numeric_fields = cached.keep(cached.MAX_POOLS)(numeric_fields)
 
 
 def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
-    """Draw what can be added: the current method with its present parameters, or a score in the rows' own fields."""
+    """Draw what can be added: the current method with its parameters, or a numeric field of the rows."""
     with st.popover("Add", icon=":material/add:", width="stretch"):
         if len(current) >= MAX_CONTENDERS:
-            st.caption(f"{MAX_CONTENDERS} are compared already. Take one away first.")
+            st.caption(f"At most {MAX_CONTENDERS} can be compared. Remove one first.")
             return
         _variant_form(current)
         _import_form(pool, runs, current)
@@ -66,25 +66,25 @@ def add_panel(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> 
 
 def _variant_form(current: Sequence[Contender]) -> None:
     variant = contenders.make_variant(state.method())
-    st.markdown("**A method as it is set now**")
-    st.caption("It stays as it is when you go on tuning, so that the two can be compared.")
+    st.markdown("**Variant with the current settings**")
+    st.caption("The variant keeps these settings while you change the method, so that you can compare the two.")
     st.text(variant.label)
     keep = partial(state.change, contenders=(*current, variant))
-    show.action("Keep to compare", "bookmark_add", "compare.keep", keep, disabled=variant in current)
+    show.action("Add variant", "bookmark_add", "compare.keep", keep, disabled=variant in current)
 
 
 def _import_form(pool: Pool, runs: Sequence[Run], current: Sequence[Contender]) -> None:
-    st.markdown("**A score that the rows brought along**")
+    st.markdown("**Score column in your data**")
     fields = list(_numeric_fields(pool))
     reading = state.settings().reading
     measured = next((run for run in runs if reads_alike(run, reading)), None)
     if not fields or measured is None:
-        st.caption("No field of these rows holds numbers." if not fields else "Measure any method first.")
+        st.caption("The rows have no numeric field." if not fields else "Measure any method first.")
         return
     field = st.selectbox("Field", fields, key="compare.field")
-    end = show.choose("Take first", ["high", "low"], "compare.end")
+    end = show.choose("Prefer", {"high": "Highest", "low": "Lowest"}, "compare.end")
     arguments = (pool, measured, str(field), end, tuple(current))
-    show.action("Add this score", "input", "compare.import", _import_score, *arguments)
+    show.action("Add score", "input", "compare.import", _import_score, *arguments)
 
 
 def _import_score(pool: Pool, measured: Run, field: str, end: str, current: Sequence[Contender]) -> None:

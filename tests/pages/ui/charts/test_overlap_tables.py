@@ -29,7 +29,7 @@ def test_the_legend_shows_names_unchanged(looks):
 def test_the_budget_label_is_inside_the_plot(looks, at, side):
     x = np.array([0.0, 100.0])
     (name,) = overlap.overlap_curves(x, [(looks[0], x)], x, x, at=at, unit="rows")["layout"]["annotations"]
-    assert (name["text"], name["xanchor"]) == (f"budget {at} %", side)
+    assert (name["text"], name["xanchor"]) == (f"budget {at}%", side)
 
 
 def test_figures_show_names_unchanged(looks):
