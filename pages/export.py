@@ -4,13 +4,15 @@ import streamlit as st
 
 from core.errors import WinnowError
 from core.output.curate import resolve_recipe
+from core.selection.selection import describe_shortfall
 from pages.ui.data import live_selection
 from pages.ui.export import download
 from pages.ui.shell import show, state
+from pages.ui.words import format_rows
 
 pool = state.need_pool()
-title = st.empty()
-title.title("Export", anchor=False)
+st.title("Export", anchor=False)
+verdict = st.container()
 run = state.need_run()
 try:
     live = live_selection.evaluate(pool, run, state.recipe(pool))
@@ -19,12 +21,14 @@ except WinnowError as error:
     st.stop()
 rows = live.selection.rows
 if not len(rows):
-    show.empty_page("No row is chosen", "Raise the budget or loosen the filters first.", page="select")
-title.title(f"{len(rows):,} rows for your trainer", anchor=False)
-st.caption(
-    f"Of {len(pool):,}, as one file, with a manifest that gives exactly these rows again, "
-    "the recipe that chose them and a dataset card."
-)
+    show.empty_page("No rows are selected", "Raise the budget or loosen the filters first.", page="select")
+with verdict:
+    st.subheader(f"Export {len(rows):,} of {format_rows(len(pool))}", anchor=False)
+    st.caption(
+        "One file for your trainer, with a manifest that reproduces exactly this selection, its recipe and a "
+        "dataset card."
+    )
+    show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
 
 options, preview_column = st.columns(2, gap="large")
 with options:
@@ -34,14 +38,14 @@ with options:
     folder = download.export_folder(recipe, run)
     finished_export = download.find_export(folder)
     pressed = finished_export is None and st.button(
-        f"Write {len(rows):,} rows", type="primary", icon=":material/save:", key="export.write"
+        f"Write {format_rows(len(rows))}", type="primary", icon=":material/save:", key="export.write"
     )
 with preview_column:
-    st.caption("The first row of the file")
+    st.caption("Preview: the first row of the file")
     download.preview(pool, run, rows, requested)
 
 if pressed:
-    with show.errors(), st.spinner(f"Writing {len(rows):,} rows"):
+    with show.errors(), st.spinner(f"Writing {format_rows(len(rows))}"):
         finished_export = download.write_export(recipe, pool, run, folder)
 if finished_export is not None:
     download.files_panel(finished_export, live)

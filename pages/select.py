@@ -14,14 +14,13 @@ pool = state.need_pool()
 @st.fragment
 def what_if() -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
-    top, history_place = st.columns([5, 3], vertical_alignment="center")
+    top, history_place = st.columns([5, 4], vertical_alignment="top")
+    top.title("Select", anchor=False)
     saved_place = budget.undo_buttons(history_place)
     figures, panel = st.container(), st.container(border=True)
     choice, amount = panel.columns([1, 3], vertical_alignment="bottom")
     with choice:
         budget.method(pool)
-    if state.run(pool) is None:
-        top.title("Select", anchor=False)
     run, recipe = state.need_run(), state.recipe(pool)
     try:
         live = live_selection.evaluate(pool, run, recipe)
@@ -35,8 +34,8 @@ def what_if() -> None:
         budget.budget(pool, run, live.selection)
     with panel:
         budget.limits(pool, run, live)
-    band = live_selection.chance_band(pool, run, recipe, state.budget())
-    top.title(subset.headline(pool, live), anchor=False)
+    band = live_selection.chance_band(pool, run, live.selection)
+    top.subheader(subset.headline(pool, live), anchor=False)
     with figures:
         subset.metrics(pool, run, live, band)
     if not len(live.selection.rows):

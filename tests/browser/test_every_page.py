@@ -107,32 +107,32 @@ def check_map_lasso(page: Page) -> None:
 def check_compare(page: Page) -> None:
     """Combine two methods and use the combination."""
     go_to(page, "Compare")
-    expect(page.locator("h1")).to_have_text(re.compile("At 25 %"))
+    expect(page.locator("h3").first).to_have_text(re.compile("^At 25%"))
     expect_chart(page)
-    press(page, "Use it as the method")
+    press(page, "Use as method")
     expect(page.get_by_test_id("stSidebar").get_by_text("Combination")).to_be_visible()
 
 
 def check_select(page: Page) -> None:
     """Open a row, and save the selection under a name."""
     go_to(page, "Select")
-    expect(page.locator("h1")).to_have_text(re.compile("^30 of 120 rows"))
-    choose(page, re.compile("^First taken"))
+    expect(page.locator("h3").first).to_have_text(re.compile("^30 of 120 rows"))
+    choose(page, re.compile("^Top ranked"))
     for part in ("Ranks", "Scores"):
         choose(page, re.compile(f"^{part}$"))
         expect(page.get_by_text("Task confidence").last).to_be_visible()
-    press(page, "Saved")
-    page.get_by_role("textbox", name="Save the present selection as").fill("a mixture")
-    page.get_by_role("textbox", name="Save the present selection as").press("Enter")
+    press(page, "Saved selections")
+    page.get_by_role("textbox", name="Save the current selection as").fill("a mixture")
+    page.get_by_role("textbox", name="Save the current selection as").press("Enter")
     press(page, re.compile("Save$"))
     page.wait_for_url(re.compile("saved=a"))
     page.keyboard.press("Escape")
 
 
 def check_export(page: Page, workspace: Path, folder: Path) -> None:
-    """Export with held_out-out rows; reproduce the files on the command line and from the manifest."""
+    """Export with a validation split; reproduce the files on the command line and from the manifest."""
     go_to(page, "Export")
-    slider = page.get_by_role("slider", name="Held out of training")
+    slider = page.get_by_role("slider", name="Validation split")
     for _ in range(10):
         slider.press("ArrowRight")
     wait_until_idle(page)

@@ -31,9 +31,10 @@ def wait_until_idle(page: Page) -> None:
 
 
 def headline_rows(page: Page) -> int:
-    """Return the number of rows at the start of the Select page's heading."""
-    expect(page.locator("h1")).to_have_text(re.compile(r"^[\d,]+ of [\d,]+ rows"))
-    return int(page.locator("h1").inner_text().split()[0].replace(",", ""))
+    """Return the number of rows that the Select page's verdict begins with."""
+    verdict = page.locator("h3").first
+    expect(verdict).to_have_text(re.compile(r"^[\d,]+ of [\d,]+ rows are selected"))
+    return int(verdict.inner_text().split()[0].replace(",", ""))
 
 
 def download_file(page: Page, label: str, folder: Path) -> Path:
@@ -69,23 +70,23 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         expect(page.get_by_test_id("stPlotlyChart").first).to_be_visible()
 
         go_to(page, "Select")
-        assert headline_rows(page) == 240  # 10 % of 2,400
+        assert headline_rows(page) == 240  # 10% of 2,400
         slider = page.get_by_role("slider", name="Budget")
         slider.focus()
         for tenth in range(101, 111):
-            slider.press("ArrowRight")  # 0.1 % each
-            expect(page.locator("h1")).to_have_text(re.compile(f"^{2400 * tenth // 1000} of 2,400 rows"))
+            slider.press("ArrowRight")  # 0.1% each
+            expect(page.locator("h3").first).to_have_text(re.compile(f"^{2400 * tenth // 1000} of 2,400 rows"))
         wait_until_idle(page)
 
-        page.get_by_text(re.compile("^First taken")).click()
+        page.get_by_text(re.compile("^Top ranked")).click()
         page.get_by_placeholder("Why?").fill("read by hand")
         page.get_by_role("button", name="Pin out").click()
-        expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
+        expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
         assert headline_rows(page) == 264  # the next row of the order replaced it
 
         page.reload()
         wait_until_idle(page)
-        expect(page.get_by_text("0 pinned in, 1 pinned out")).to_be_visible()
+        expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
         assert headline_rows(page) == 264
 
         go_to(page, "Export")

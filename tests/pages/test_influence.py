@@ -260,7 +260,7 @@ def test_another_target_changes_the_score_and_clears_the_threshold(influencing, 
     target(at, "other")
     assert at.title[0].value == "24 of 240 rows, 10.0 %" and stored_settings(workspace, pool)["threshold"] is None
     assert "cut 0.076" in html(at)  # the score of row 24, because row 3 has none
-    at.get_by_key("select.view").set_value("First taken").run()
+    at.get_by_key("select.view").set_value("Top ranked").run()
     threshold_rows = [i for i in range(25) if i != 3]
     assert at.dataframe[0].value["Id"].tolist() == [f"row-{i}" for i in threshold_rows]
     at.slider(key="select.threshold.influence.high").set_value(0.09).run()

@@ -52,7 +52,7 @@ def budget(at, percent):
 
 
 def title(at):
-    return at.title[0].value
+    return at.subheader[0].value
 
 
 def texts(at):
@@ -101,9 +101,9 @@ def test_another_tab_sees_it_at_once_even_after_a_restart(page, app):
 
 def test_a_line_shows_its_rows_and_how_many_are_selected_now(page):
     save(page, "small")
-    assert "24 rows, chosen now" in texts(page)
+    assert "24 rows, the current selection" in texts(page)
     rerun_with_list_open(budget(page, 50.0))
-    assert "24 rows, 24 of them chosen now" in texts(page)
+    assert "24 rows, 24 of them in the current selection" in texts(page)
 
 
 def test_a_link_opens_exactly_the_saved_selection(page, pool):
@@ -117,7 +117,7 @@ def test_a_link_opens_exactly_the_saved_selection(page, pool):
     link.query_params["saved"] = "of 35 %"
     link.run()
     link.switch_page("pages/select.py").run()
-    assert title(link) == "84 of 240 rows, 35.0 %"
+    assert title(link) == "84 of 240 rows are selected (35.0%)."
 
 
 def test_a_link_to_a_deleted_selection_shows_a_notice(run, pool):
@@ -157,7 +157,7 @@ def test_renaming_keeps_the_settings_and_deleting_asks_first(page, pool):
     assert state.saved_selections(pool)
     press(page, "saved.new/../name.deleted")
     assert state.saved_selections(pool) == {}
-    assert title(page) == "24 of 240 rows, 10.0 %"
+    assert title(page) == "24 of 240 rows are selected (10.0%)."
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "a\nb"])

@@ -16,8 +16,10 @@ def page(run, app):
     return at
 
 
-def title(at) -> str:
-    return at.title[0].value
+def verdict(at) -> str:
+    """Return the sentence below the heading: how many rows are selected."""
+    assert at.title[0].value == "Select"
+    return at.subheader[0].value.replace("\\", "")
 
 
 def metric(at, label: str):
@@ -48,13 +50,12 @@ def view(at, name: str) -> str:
 
 
 def test_the_title_gives_the_number_of_rows(page):
-    assert title(page) == "24 of 240 rows, 10.0 %"
+    assert verdict(page) == "24 of 240 rows are selected (10.0%)."
 
 
 def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
     at = app("select")
     assert not at.exception
-    assert title(at) == "Select"
     assert "not measured" in at.subheader[0].value
     assert not at.slider
 
@@ -62,7 +63,7 @@ def test_without_a_measurement_it_leads_to_the_measure_page(pool, app):
 def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
     tokens, pictures = metric(page, "Response tokens").value, html_text(page)
     page.slider(key="select.slider.percent").set_value(20.0).run()
-    assert title(page) == "48 of 240 rows, 20.0 %"
+    assert verdict(page) == "48 of 240 rows are selected (20.0%)."
     assert metric(page, "Response tokens").value != tokens
     assert html_text(page) != pictures
     assert page.number_input(key="select.exact.percent").value == 20.0
@@ -70,53 +71,53 @@ def test_moving_the_budget_moves_rows_tokens_and_drawings(page):
 
 def test_the_exact_field_accepts_what_the_slider_cannot(page):
     page.number_input(key="select.exact.percent").set_value(12.92).run()
-    assert title(page).startswith("31 of 240")  # int(240 * 0.1292)
+    assert verdict(page).startswith("31 of 240")  # int(240 * 0.1292)
     assert page.slider(key="select.slider.percent").value == 12.92
 
 
 def test_another_unit_keeps_the_selection(page):
     page.get_by_key("select.unit").set_value("rows").run()
-    assert title(page).startswith("24 of 240")
+    assert verdict(page).startswith("24 of 240")
     assert page.slider(key="select.slider.rows").value == 24
     page.get_by_key("select.unit").set_value("tokens").run()
-    assert title(page).startswith("24 of 240")
+    assert verdict(page).startswith("24 of 240")
     assert page.slider(key="select.slider.tokens").value == int(metric(page, "Response tokens").value.replace(",", ""))
 
 
 def test_the_nll_filter_excludes_rows_at_both_ends(page):
-    assert metric(page, "ΔH at the cut").delta == "192 rows to choose from"  # 240 - 2 * int(240 * 0.1)
+    assert metric(page, "ΔH at the cutoff").delta == "192 eligible rows"  # 240 - 2 * int(240 * 0.1)
     page.slider(key="select.entropy_shift.gamma").set_value(0.2).run()
-    assert metric(page, "ΔH at the cut").delta == "144 rows to choose from"
+    assert metric(page, "ΔH at the cutoff").delta == "144 eligible rows"
 
 
 def test_highest_and_lowest_select_opposite_ends(page):
-    assert metric(page, "ΔH at the cut").value.startswith("−")
+    assert metric(page, "ΔH at the cutoff").value.startswith("−")
     page.get_by_key("select.entropy_shift.pick").set_value("highest").run()
-    assert not metric(page, "ΔH at the cut").value.startswith("−")
+    assert not metric(page, "ΔH at the cutoff").value.startswith("−")
 
 
 def test_a_score_limit_ends_the_selection_before_the_budget(page):
     page.slider(key="select.slider.percent").set_value(100.0).run()
-    assert title(page).startswith("192 of 240")
+    assert verdict(page).startswith("192 of 240")
     page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
-    assert 0 < int(title(page).split()[0]) < 192
+    assert 0 < int(verdict(page).split()[0]) < 192
     page.get_by_key("select.entropy_shift.pick").set_value("highest").run()  # the threshold applied to the other end
-    assert title(page).startswith("192 of 240")
+    assert verdict(page).startswith("192 of 240")
 
 
 def test_a_task_filter_decides_who_is_eligible(page):
     page.multiselect(key="select.task").set_value(["sums"]).run()
     assert in_force(page) == ["task is sums"]
     page.slider(key="select.slider.percent").set_value(100.0).run()
-    assert title(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
+    assert verdict(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
     page.get_by_key("select.task.side").set_value("not").run()
-    assert title(page).startswith("129 of 240")  # 159, less 15 at each end
+    assert verdict(page).startswith("129 of 240")  # 159, less 15 at each end
 
 
 def test_exact_duplicates_can_be_excluded(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     page.toggle(key="select.duplicate_of").set_value(True).run()
-    assert metric(page, "ΔH at the cut").delta == "239 rows to choose from"
+    assert metric(page, "ΔH at the cutoff").delta == "239 eligible rows"
 
 
 def add(at, column, kind=None, **values):
@@ -137,55 +138,55 @@ def test_several_filters_on_one_column_apply_together_and_each_can_be_removed(pa
     add(page, "prompt", "matches", matches=r"\d\?$")
     add(page, "prompt", "contains", contains="7")
     assert in_force(page) == ["prompt matches '^Question 1'", "prompt matches 'd?$'", "prompt contains '7'"]
-    assert metric(page, "ΔH at the cut").delta == "20 rows to choose from"  # 17, nineteen of 100 to 199
+    assert metric(page, "ΔH at the cutoff").delta == "20 eligible rows"  # 17, nineteen of 100 to 199
     press(page, "filter.remove.2")
-    assert metric(page, "ΔH at the cut").delta == "111 rows to choose from"  # 1, 10 to 19, 100 to 199
+    assert metric(page, "ΔH at the cutoff").delta == "111 eligible rows"  # 1, 10 to 19, 100 to 199
     press(page, "select.undo")
     assert len(in_force(page)) == 3
 
 
 def test_an_invalid_pattern_shows_one_sentence_and_changes_nothing(page):
-    before = title(page), page.session_state[state.SETTINGS]
+    before = verdict(page), page.session_state[state.SETTINGS]
     for pattern in ("(", "(?=x)", "(a{500}){900}"):
         add(page, "response", "matches", matches=pattern)
         assert len(page.error) == 1
-        assert (title(page), page.session_state[state.SETTINGS]) == before
+        assert (verdict(page), page.session_state[state.SETTINGS]) == before
     add(page, "nll", "range")
     assert "says nothing" in page.error[0].value
     add(page, "response", "matches", matches="(a+)+$")
-    assert not page.error and title(page).startswith("0 of 240")
+    assert not page.error and verdict(page).startswith("0 of 240")
 
 
 def test_any_score_can_be_filtered_by_a_range_or_its_complement(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     add(page, "nll", "range", high=2.0)
-    n_inside = int(metric(page, "ΔH at the cut").delta.split()[0])
+    n_inside = int(metric(page, "ΔH at the cutoff").delta.split()[0])
     press(page, "select.undo")
     page.toggle(key="filter.exclude").set_value(True)
     add(page, "nll", "range", high=2.0)
-    assert metric(page, "ΔH at the cut").delta == f"{240 - n_inside} rows to choose from"
+    assert metric(page, "ΔH at the cutoff").delta == f"{240 - n_inside} eligible rows"
 
 
 def test_the_methods_own_score_can_be_filtered_by(page):
     page.slider(key="select.entropy_shift.gamma").set_value(0.0).run()
     add(page, "delta_entropy", "range", high=0.0)
-    n_inside = int(metric(page, "ΔH at the cut").delta.split()[0])
+    n_inside = int(metric(page, "ΔH at the cutoff").delta.split()[0])
     assert 0 < n_inside < 240
     page.slider(key="select.slider.percent").set_value(100.0).run()
-    assert title(page).startswith(f"{n_inside} of 240")
+    assert verdict(page).startswith(f"{n_inside} of 240")
     page.selectbox(key="select.method").set_value("longest").run()  # has no such score
     assert "there is no column 'delta_entropy'" in page.error[0].value.replace("\\", "")
     press(page, "filter.remove.0")
-    assert title(page).startswith("240 of 240")
+    assert verdict(page).startswith("240 of 240")
 
 
 def test_an_empty_selection_shows_why_and_undo_restores_it(page):
     page.text_input(key="select.contains").set_value("no row says this").run()
-    assert title(page).startswith("0 of 240")
-    assert "No row is chosen" in page.warning[0].value
-    assert "filtered out 240" in page.warning[0].value
+    assert verdict(page).startswith("0 of 240")
+    assert "No rows are selected" in page.warning[0].value
+    assert "240 filtered out" in page.warning[0].value
     press(page, "select.undo")
-    assert title(page).startswith("24 of 240")
+    assert verdict(page).startswith("24 of 240")
     assert not page.warning
 
 
@@ -193,54 +194,54 @@ def test_undo_and_redo_move_the_slider_too(page):
     assert page.button(key="select.undo").disabled
     page.slider(key="select.slider.percent").set_value(30.0).run()
     press(page, "select.undo")
-    assert title(page).startswith("24 of 240")
+    assert verdict(page).startswith("24 of 240")
     assert page.slider(key="select.slider.percent").value == 10.0
     press(page, "select.redo")
-    assert title(page).startswith("72 of 240")
+    assert verdict(page).startswith("72 of 240")
 
 
 def test_rows_that_the_last_change_added_and_removed_can_be_read(page):
     page.slider(key="select.slider.percent").set_value(20.0).run()
-    assert view(page, "Entered") == "Entered · 24"
-    assert view(page, "Left") == "Left · 0"
+    assert view(page, "Newly added") == "Newly added · 24"
+    assert view(page, "Removed") == "Removed · 0"
     page.slider(key="select.slider.percent").set_value(15.0).run()
-    assert view(page, "Left") == "Left · 12"
+    assert view(page, "Removed") == "Removed · 12"
     assert len(page.dataframe[0].value) == 12
 
 
 def test_the_rows_at_the_cut_are_the_last_selected_and_the_next_in_order(page):
-    assert view(page, "At the cut") == "At the cut · 20"
+    assert view(page, "Near the cutoff") == "Near the cutoff · 20"
     table = page.dataframe[0].value
     assert table["State"].tolist() == ["selected"] * 10 + ["not selected"] * 10
     assert table["Score"].is_monotonic_increasing
 
 
 def test_a_row_pinned_out_is_replaced_by_the_next(page):
-    view(page, "First taken")
+    view(page, "Top ranked")
     best = page.dataframe[0].value["Id"][0]
     page.text_input[-1].set_value("too easy").run()
     press(page, "select.pin.out")
-    assert title(page).startswith("24 of 240")
+    assert verdict(page).startswith("24 of 240")
     assert best not in page.dataframe[0].value["Id"].tolist()
-    assert view(page, "Left") == "Left · 1"
+    assert view(page, "Removed") == "Removed · 1"
     assert view(page, "Pinned") == "Pinned · 1"
     assert page.dataframe[0].value["State"].tolist() == ["pinned out"]
     assert "too easy" in [text.value for text in page.get("text")]
     press(page, "select.unpin")
-    assert view(page, "First taken") == "First taken · 24"
+    assert view(page, "Top ranked") == "Top ranked · 24"
     assert page.dataframe[0].value["Id"][0] == best
 
 
 def test_a_row_pinned_in_counts_against_the_budget(page):
     page.slider(key="select.slider.percent").set_value(5.0).run()
-    view(page, "At the cut")
+    view(page, "Near the cutoff")
     outside = page.dataframe[0].value["Id"].tolist()[-1]
     page.session_state[state.SETTINGS] = replace(
         page.session_state[state.SETTINGS], pins=(Pin(outside, "in", "a good example"),)
     )
     page.run()
-    assert title(page).startswith("12 of 240")
-    view(page, "First taken")
+    assert verdict(page).startswith("12 of 240")
+    view(page, "Top ranked")
     assert page.dataframe[0].value["Id"][0] == outside
 
 
@@ -248,7 +249,7 @@ def test_every_method_that_is_measured_can_be_chosen(page):
     for name in ("random", "longest", "lowest_nll", "highest_nll"):
         page.selectbox(key="select.method").set_value(name).run()
         assert not page.exception
-        assert title(page) == "24 of 240 rows, 10.0 %"
+        assert verdict(page) == "24 of 240 rows are selected (10.0%)."
 
 
 def test_an_unmeasured_method_is_marked_and_another_can_be_chosen(run, app):
@@ -256,14 +257,14 @@ def test_an_unmeasured_method_is_marked_and_another_can_be_chosen(run, app):
     at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], seed=5)  # not the run's
     at.run()
     assert "Entropy shift (not measured)" in at.selectbox(key="select.method").options
-    assert title(at) == "Select"
+    assert "not measured" in verdict(at)
     at.selectbox(key="select.method").set_value("longest").run()
-    assert title(at) == "24 of 240 rows, 10.0 %"
+    assert verdict(at) == "24 of 240 rows are selected (10.0%)."
 
 
 def test_a_choice_survives_a_reload(run, app, page):
     page.slider(key="select.slider.percent").set_value(25.0).run()
-    assert title(app("select")).startswith("60 of 240")
+    assert verdict(app("select")).startswith("60 of 240")
 
 
 # Derived tasks, other orders, prompts without responses
@@ -295,9 +296,9 @@ def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace
     at.slider(key="select.slider.percent").set_value(100.0).run()
     at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
     assert not at.exception
-    assert title(at) == "80 of 240 rows, 33.3 %"
+    assert verdict(at) == "80 of 240 rows are selected (33.3%)."
     at.get_by_key("select.derived_task.side").set_value("not").run()
-    assert title(at) == "160 of 240 rows, 66.7 %"
+    assert verdict(at) == "160 of 240 rows are selected (66.7%)."
 
 
 def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, workspace, app):
@@ -308,33 +309,33 @@ def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, 
     choose(at, "entropy_shift")
     assert "there is no column 'derived_task'" in at.error[0].value.replace("\\", "")
     press(at, "select.unfilter")
-    assert title(at) == "24 of 240 rows, 10.0 %"
+    assert verdict(at) == "24 of 240 rows are selected (10.0%)."
 
 
 def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(run, coverage_run, app):
     at = choose(app("select"), "activation_coverage")
-    whole = metric(at, "Coverage gain at the cut").value
+    whole = metric(at, "Coverage gain at the cutoff").value
     at.multiselect(key="select.task").set_value(["sums"]).run()
     assert not at.exception
-    assert metric(at, "Coverage gain at the cut").value != whole
-    assert metric(at, "Coverage gain at the cut").delta == "81 rows to choose from"
+    assert metric(at, "Coverage gain at the cutoff").value != whole
+    assert metric(at, "Coverage gain at the cutoff").delta == "81 eligible rows"
     at.slider(key="select.slider.percent").set_value(100.0).run()
     limit = at.slider(key="select.threshold.coverage_gain.high")
     limit.set_value((limit.min + limit.max) / 2).run()
     assert not at.exception
-    assert 0 < int(title(at).split()[0]) < 81
+    assert 0 < int(verdict(at).split()[0]) < 81
 
 
 @pytest.mark.parametrize("method", ["task_confidence", "random"])
 def test_prompts_alone_are_counted_in_prompt_tokens(prompts_only, workspace, app, method):
     task_confidence_run(workspace, prompts_only)
     at = choose(app("select"), method)
-    assert title(at) == "24 of 240 rows, 10.0 %"
-    assert [one.label for one in at.metric] == ["Prompt tokens", "Median prompt", "Rows to choose from"]
-    assert "none" not in metric(at, "Median prompt").value
-    assert "**Prompt length, in tokens**" in [m.value for m in at.markdown]
-    assert at.get_by_key("select.unit").options == ["rows", "%"]
-    view(at, "First taken")
+    assert verdict(at) == "24 of 240 rows are selected (10.0%)."
+    assert [one.label for one in at.metric] == ["Prompt tokens", "Median prompt length", "Eligible rows"]
+    assert "none" not in metric(at, "Median prompt length").value
+    assert "**Prompt length (tokens)**" in [m.value for m in at.markdown]
+    assert at.get_by_key("select.unit").options == ["Rows", "%"]
+    view(at, "Top ranked")
     assert "Response" not in at.dataframe[0].value and at.dataframe[0].value["Tokens"].min() > 0
     if method == "task_confidence":
         assert set(at.dataframe[0].value["Task"]) == {"derived 1: so, it", "derived 2: plus", "derived 3: is"}
@@ -348,4 +349,4 @@ def test_a_budget_in_tokens_without_responses_is_refused_and_can_be_replaced(pro
     assert not at.exception
     assert "No row of this pool has a response" in at.error[0].value
     press(at, "select.percent")
-    assert title(at) == "24 of 240 rows, 10.0 %"
+    assert verdict(at) == "24 of 240 rows are selected (10.0%)."

@@ -60,6 +60,10 @@ def title(at: AppTest) -> str:
     return at.title[0].value.replace("\\", "")
 
 
+def verdict(at: AppTest) -> str:
+    return at.subheader[0].value
+
+
 def settings(at: AppTest) -> Settings:
     return at.session_state[SETTINGS]
 
@@ -83,14 +87,17 @@ def test_two_budgets_at_once_stay_apart(shared, run, tmp_path):
     assert [budget(a.run()), budget(b.run())] == ["12%", "88%"]
     again = [visit(user, "select") for user in "ab"]  # another tab, or another day
     assert [budget(at) for at in again] == ["12%", "88%"]
-    assert [title(at) for at in again] == ["28 of 240 rows, 11.7 %", "192 of 240 rows, 80.0 %"]
+    assert [verdict(at) for at in again] == [
+        "28 of 240 rows are selected (11.7%).",
+        "192 of 240 rows are selected (80.0%).",
+    ]
 
 
 def test_pins_and_undo_are_each_ones_own(shared, run, tmp_path):
     a, b = (open_path(visit(user), tmp_path / "small.jsonl") for user in "ab")
     for at in (a, b):
         at.switch_page("pages/select.py").run()
-        at.segmented_control(key="select.view").set_value("First taken").run()
+        at.segmented_control(key="select.view").set_value("Top ranked").run()
     a.button(key="select.pin.out").click().run()
     move(b, 50.0)
     assert [len(settings(at.run()).pins) for at in (a, b)] == [1, 0]
@@ -146,17 +153,17 @@ def test_a_pool_of_the_allowed_folders_and_its_measurements_are_shared(shared, r
     b.button(key=f"open.{pool.fingerprint}").click().run()
     assert title(b) == "small.jsonl"
     b.switch_page("pages/select.py").run()
-    assert title(b) == "24 of 240 rows, 10.0 %"
+    assert verdict(b) == "24 of 240 rows are selected (10.0%)."
     assert title(visit("b")) == "small.jsonl"
 
 
 def test_a_link_to_a_pool_is_not_where_the_next_visit_begins(shared, run, pool, workspace):
     a = visit("a", "select", pool=pool.fingerprint, budget="5")
-    assert title(a) == "5 of 240 rows, 2.1 %"
+    assert verdict(a) == "5 of 240 rows are selected (2.1%)."
     assert not list(workspace.root.glob("visitors/*/*"))
     assert title(visit("a")) == "Demo pool"
     a.button(key="view.keep").click().run()
-    assert title(visit("a", "select")) == "5 of 240 rows, 2.1 %"
+    assert verdict(visit("a", "select")) == "5 of 240 rows are selected (2.1%)."
 
 
 def test_each_has_the_tour_until_they_close_it(shared, workspace):

@@ -1,7 +1,7 @@
 """Filters of the Select page: which rows are eligible. The settings are the single source of truth, as in `forms`.
 
-Each common filter has a widget, which shows the first filter of its form; any other filter, and further ones on the
-same column, are added by the form below. All filters in force are listed on the page, each with a button to remove it.
+Each common filter has a widget, which shows the first filter of its form; other filters, and more of them on the same
+column, are added by the form below. The page lists all active filters, each with a button to remove it.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from pages.ui.words import escape_markdown, meaning
 MAX_BUTTON_LENGTH = 60  # characters of a filter shown on its button
 CONDITIONS = ("low", "high", "values", "contains", "matches")  # of a filter
 TEXT_KINDS = {"contains": "contains", "matches": "matches a pattern", "missing": "is missing"}
-NUMBER_KINDS = {"range": "from … to", "missing": "is missing"}
-NAMES = {"line": "Line in the file", "original": "Whole row as JSON", "id": "Id", EXACT_DUPLICATES: "Repeats row"}
+NUMBER_KINDS = {"range": "is between", "missing": "is missing"}
+NAMES = {"line": "Line number", "original": "Raw JSON", "id": "Id", EXACT_DUPLICATES: "Duplicate of row"}
 
 
 def panel(pool: Pool, run: Run) -> None:
@@ -35,12 +35,12 @@ def panel(pool: Pool, run: Run) -> None:
             _tasks(DERIVED_TASK, "Derived tasks", list(run.tasks.names))
         _length(run)
         _contains()
-        _switch("Exact duplicates once", EXACT_DUPLICATES, duplicates_filter(EXACT_DUPLICATES))
+        _switch("Keep one of each exact duplicate", EXACT_DUPLICATES, duplicates_filter(EXACT_DUPLICATES))
         for column, label in duplicates.filter_labels(pool).items():
             _switch(label, column, duplicates_filter(column))
         duplicates.finder(pool)
         if "truncated" in cached.measurements(run).columns:
-            _switch("No truncated rows", "truncated", Filter("truncated", low=1, exclude=True))
+            _switch("Exclude truncated rows", "truncated", Filter("truncated", low=1, exclude=True))
         _other_filter(pool, run)
 
 
@@ -83,7 +83,7 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
     st.segmented_control(
         label,
         ["only", "not"],
-        format_func={"only": f"Only these {label.lower()}", "not": "All but these"}.__getitem__,
+        format_func={"only": f"Only these {label.lower()}", "not": "All except these"}.__getitem__,
         required=True,
         key=side,
         on_change=take,
@@ -106,7 +106,7 @@ def _length(run: Run) -> None:
         _replace_filter(now, None if a is None and b is None else Filter("response_tokens", low=a, high=b))
 
     value = (min(max(first, low), high), max(min(last, high), low))
-    st.slider("Response length in tokens", low, high, **state.bind("select.length", value, take, force=True))
+    st.slider("Response length (tokens)", low, high, **state.bind("select.length", value, take, force=True))
 
 
 def _contains() -> None:
@@ -134,7 +134,7 @@ def _other_filter(pool: Pool, run: Run) -> None:
     columns = cached.columns(run, state.method())
     numbers = [name for name, values in columns.items() if values.dtype.kind in "fiub"]
     column = st.selectbox(
-        "Any other filter: rows whose",
+        "Custom filter: rows where",
         [*POOL_TEXTS, *POOL_NUMBERS, *numbers],
         format_func=lambda name: NAMES.get(name) or meaning(name).label,
         key="filter.column",
@@ -143,8 +143,8 @@ def _other_filter(pool: Pool, run: Run) -> None:
     key, kinds = ("filter.kind.text", TEXT_KINDS) if is_text else ("filter.kind.number", NUMBER_KINDS)
     condition = _condition(show.choose("Condition", kinds, key, label_visibility="collapsed"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        exclude = st.toggle("Leave these out", key="filter.exclude")
-        if st.button("Add this filter", icon=":material/add:", key="filter.add"):
+        exclude = st.toggle("Exclude these rows", key="filter.exclude")
+        if st.button("Add filter", icon=":material/add:", key="filter.add"):
             with show.errors():
                 _add(pool, run, Filter(column, exclude=exclude, **condition))
 
@@ -156,13 +156,13 @@ def _condition(kind: str) -> dict[str, Any]:
     if kind == "range":
         low, high = st.columns(2)
         return {
-            "low": low.number_input("At least", value=None, format="%g", key="filter.low", placeholder="any"),
-            "high": high.number_input("At most", value=None, format="%g", key="filter.high", placeholder="any"),
+            "low": low.number_input("Minimum", value=None, format="%g", key="filter.low", placeholder="none"),
+            "high": high.number_input("Maximum", value=None, format="%g", key="filter.high", placeholder="none"),
         }
     help = {
-        "contains": "Anywhere in the text; upper and lower case are alike.",
-        "matches": "A regular expression, in the syntax of RE2, found anywhere in the text: ^ is its beginning, $ its "
-        "end; (?i) at the front lets upper and lower case be alike.",
+        "contains": "Searches the whole text and ignores case.",
+        "matches": "A regular expression (RE2 syntax) that matches anywhere in the text: ^ is the start, $ the end; "
+        "(?i) at the front ignores case.",
     }[kind]
     text = st.text_input("Text" if kind == "contains" else "Pattern", key=f"filter.{kind}", help=help)
     return {kind: text or None}
@@ -178,7 +178,7 @@ def _add(pool: Pool, run: Run, wanted: Filter) -> None:
 
 
 def active_filters() -> None:
-    """Draw the filters and pins in force, each filter with a button to remove it; nothing if there are none."""
+    """Draw the active filters, each with a button to remove it, and the number of pins; nothing if there are none."""
     now = state.settings()
     if not now.filters and not now.pins:
         return
@@ -192,5 +192,5 @@ def active_filters() -> None:
             key = f"filter.remove.{place}"
             show.action(escape_markdown(text), "filter_alt_off", key, _replace_filter, one, None, help=help)
         if now.pins:
-            words = f"{inside:,} pinned in, {len(now.pins) - inside:,} pinned out"
+            words = f"{inside:,} always included, {len(now.pins) - inside:,} always excluded"
             st.badge(words, icon=":material/keep:", color="violet")

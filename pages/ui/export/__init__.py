@@ -1,4 +1,4 @@
 """Parts of the Export page.
 
-download    what is written and how, the finished files, and the commands that do the same
+download    what is written and how, the finished files, and the equivalent commands
 """

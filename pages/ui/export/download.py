@@ -1,4 +1,4 @@
-"""Writing the selection: what is written and how, the finished files, and the commands that do the same."""
+"""Writing the selection: what is written and how, the finished files, and the equivalent commands."""
 
 import shlex
 from dataclasses import dataclass
@@ -24,19 +24,22 @@ from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import duplicates
 from pages.ui.shell import show
+from pages.ui.words import format_rows
 
 SCHEMAS = {
-    "original": "as it came: every field untouched, so that it drops into the same trainer",
+    "original": "the pool's own schema with every field unchanged, for the same trainer as the pool",
     "alpaca": "instruction, input, output",
     "messages": "a list of role and content, for TRL",
     "sharegpt": "a list of from and value, for LLaMA-Factory",
-    "annotation": "annotation queue: prompt, task and a blank response, for people to fill in; responses are left out",
+    "annotation": "annotation queue: prompt, task and an empty response for annotators to fill in; existing responses "
+    "are omitted",
 }
 ROWS_FILE = "chosen.jsonl"
 MAX_HELD_OUT = 50  # percent
 APART_CAPTIONS = {
-    True: "Exact duplicates stay together. To keep near ones together as well, find them on the Select page (Filters).",
-    False: "Near duplicates, alike from {alike}, stay together.",
+    True: "Exact duplicates stay in the same file. To keep near-duplicates together as well, find them in the filters "
+    "of the Select page.",
+    False: "Near-duplicates (similarity {similarity} or more) stay in the same file.",
 }
 
 
@@ -57,35 +60,37 @@ class ExportFiles:
 
 
 def choose_export(pool: Pool) -> ExportPart:
-    """Draw the choice of schema, scores, rejected rows and share held out; return it as part of a recipe."""
+    """Draw the choice of schema, scores, unselected rows and validation split; return it as part of a recipe."""
     help = " ".join(f"{name}: {words}." for name, words in SCHEMAS.items())
-    schema = show.choose("Write rows as", list(SCHEMAS), "export.schema", persist_state="session", help=help)
+    schema = show.choose("Schema", list(SCHEMAS), "export.schema", persist_state="session", help=help)
     st.caption(SCHEMAS[schema][0].upper() + SCHEMAS[schema][1:] + ".")
     scores = st.toggle(
-        "With scores",
+        "Include scores",
         key="export.scores",
         persist_state="session",
-        help="Adds one field, `winnow`, an object with every score of the row and its place in the order.",
+        help="Adds one field, `winnow`: an object with every score of the row and its rank.",
     )
     rejected = st.toggle(
-        "Rows that were not chosen, too",
+        "Also export unselected rows",
         key="export.rejected",
         persist_state="session",
-        help="In a second file, in the pool's own schema.",
+        help="Writes them to a second file, in the pool's own schema.",
     )
     share = st.slider(
-        "Held out of training",
+        "Validation split",
         0,
         MAX_HELD_OUT,
-        format="%d %%",
+        format="%d%%",
         key="export.held_out",
         persist_state="session",
-        help="This share of the rows goes to a second file, to test on: drawn with the seed, from every task in "
-        "proportion. Rows that repeat each other are never in both files.",
+        help="Writes this share of the selected rows to a second file. The seed determines the draw, which is "
+        "proportional to tasks. Duplicates are never split between the two files.",
     )
     apart = duplicate_column(duplicates.near_duplicate_columns(pool))
     if share:
-        st.caption(APART_CAPTIONS[apart == EXACT_DUPLICATES].format(alike=apart.removeprefix(NEAR_DUPLICATES_PREFIX)))
+        st.caption(
+            APART_CAPTIONS[apart == EXACT_DUPLICATES].format(similarity=apart.removeprefix(NEAR_DUPLICATES_PREFIX))
+        )
     return ExportPart(schema=schema, with_scores=scores, rejected=rejected, held_out=share / 100, apart=apart)
 
 
@@ -123,19 +128,17 @@ def write_export(recipe: Recipe, pool: Pool, run: Run, folder: Path) -> ExportFi
 
 
 def files_panel(files: ExportFiles, live: LiveSelection) -> None:
-    """Draw the files to save, with the checksums that prove them complete."""
+    """Draw the files to download, with the checksums that prove them complete."""
     output = files.manifest.output
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("Written", icon=":material/check:", color="green")
             size = format_size(files.selected.stat().st_size)
-            held_out = f" + {output.held_out.rows:,} held out" if output.held_out else ""
-            st.text(
-                f"{output.rows:,} rows{held_out} · {show.format_count(live.selection.tokens)} response tokens · {size}",
-                width="stretch",
-            )
+            tokens = show.format_count(live.selection.tokens)
+            held_out = f" + {output.held_out.rows:,} in the validation split" if output.held_out else ""
+            st.text(f"{format_rows(output.rows)}{held_out} · {tokens} response tokens · {size}", width="stretch")
         with st.container(horizontal=True):
-            show.download(f"Save {files.selected.name}", files.selected, primary=True)
+            show.download(f"Download {files.selected.name}", files.selected, primary=True)
             if output.held_out:
                 show.download(output.held_out.file, files.folder / output.held_out.file)
             for suffix in (".manifest.json", ".recipe.yaml"):
@@ -143,7 +146,7 @@ def files_panel(files: ExportFiles, live: LiveSelection) -> None:
             show.download("README.md (dataset card)", sibling_path(files.selected, ".README.md"), "README.md")
             if output.rejected:
                 show.download(output.rejected, files.folder / output.rejected)
-        st.caption("Checksums (SHA-256), and where the files lie")
+        st.caption("SHA-256 and file location")
         sums = [f"{part.sha256}  {part.file}" for part in (output, output.held_out) if part]
         show.text("\n".join([*sums, _relative_path(files.folder)]))
 
@@ -155,16 +158,16 @@ def _relative_path(path: Path) -> str:
 
 
 def command_panel(folder: Path, recipe: Recipe) -> None:
-    """Draw the commands that do the same, and that verify it. `recipe`: as the page has it, not resolved."""
-    st.subheader("The same without the app", anchor=False)
-    st.caption("Measures what is missing, chooses, writes: the same bytes as above.")
+    """Draw the equivalent commands, and the one that verifies the export. `recipe`: the page's, not resolved."""
+    st.subheader("Command-line equivalent", anchor=False)
+    st.caption("Reproduces this file byte for byte, measuring first if needed.")
     file = _relative_path(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
     show.command(_command("run", file, "--out", ROWS_FILE))
     arguments = select_arguments(recipe, cached.workspace())
     if arguments is not None:
-        st.caption("The same choice spelled out, to change a part of it: from what is measured already.")
+        st.caption("The same selection as options, to edit; requires finished measurements.")
         show.command(shlex.join(["python", "-m", "core", *arguments, "--out", ROWS_FILE]))
-    st.caption("Checks pool, model and outcome against the manifest, or says what differs.")
+    st.caption("Verifies pool, model and result against the manifest, and reports any difference.")
     manifest = _relative_path(sibling_path(folder / ROWS_FILE, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", "again.jsonl"))
 

@@ -1,4 +1,4 @@
-"""What a selection is: its size, its make-up, and the rows that the last change moved."""
+"""What a selection is: its size, its composition, and the rows that the last change added or removed."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,6 +11,7 @@ from core.analysis.composition import LENGTH_EDGES, Composition, RandomBand
 from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
+from core.selection.selection import describe_excluded, describe_shortfall
 from pages.ui import theme
 from pages.ui.charts import html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection
@@ -19,34 +20,38 @@ from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.row import reader
 from pages.ui.shell import show, state
-from pages.ui.words import best_of_each_group, display_column, escape_markdown, meaning, task_label
+from pages.ui.words import best_of_each_group, display_column, escape_markdown, format_rows, meaning, task_label
 
 MAX_TASKS = 16  # tasks shown; the rest is one line
 CUTOFF_ROWS = 10  # rows shown on either side of the cutoff
 TOP_ROWS = 200  # best rows to look through
 UNSCORED = {  # methods that rank by no column
-    "random": "Random has no score: its order is drawn from the seed.",
-    "task_confidence": "Task confidence shares rows out over tasks; inside a task they are drawn from the seed.",
+    "random": "Random has no score: the seed determines the order.",
+    "task_confidence": "Task confidence distributes rows over tasks; within a task, the seed determines the order.",
 }
 LEGEND = {
-    "subset": theme.SELECTED,
-    "subset, no other than chance": theme.faint(theme.SELECTED, 0.45),
-    "random subsets of the same budget": theme.faint(theme.RANDOM, 0.38),
+    "selection": theme.SELECTED,
+    "selection, within the chance range": theme.faint(theme.SELECTED, 0.45),
+    "chance range": theme.faint(theme.RANDOM, 0.38),
     "pool": theme.REST,
 }
+CHANCE_HELP = "Chance range: 95% range for random selections of the same size, from the same eligible rows."
 
 
 # Size
 
 
 def headline(pool: Pool, live: LiveSelection) -> str:
-    """Return the heading: how many rows are selected."""
+    """Return the verdict: how many rows are selected."""
     n = len(live.selection.rows)
-    return f"{n:,} of {len(pool):,} rows, {100 * n / max(len(pool), 1):.1f} %"
+    are = "is" if n == 1 else "are"
+    return f"{n:,} of {format_rows(len(pool))} {are} selected ({100 * n / max(len(pool), 1):.1f}%)."
 
 
 def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
-    """Draw the size of the subset in figures, each next to that of random subsets or of the pool."""
+    """Draw the size of the selection in figures, each next to its chance range or to the pool's."""
+    if len(live.selection.rows):  # else `explain_empty` says why
+        show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
     of_pool, noun = live_selection.pool_composition(pool, run), length_noun(run)
     tokens = live.subset.response_tokens
     share = 100 * tokens / max(of_pool.response_tokens, 1)
@@ -54,18 +59,18 @@ def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None
         show.metric(
             f"{noun.capitalize()} tokens",
             show.format_count(tokens),
-            f"random {_format_range(band.response_tokens)}",
-            f"{share:.1f} % of the pool's {noun} tokens.",
+            f"chance range {_format_range(band.response_tokens)}",
+            f"{share:.1f}% of the pool's {noun} tokens. {CHANCE_HELP}",
         )
         median, median_of_pool = _format_median(live.subset), f"pool {_format_median(of_pool)}"
-        show.metric(f"Median {noun}", median, median_of_pool, f"Half of the {noun}s are shorter.")
+        show.metric(f"Median {noun} length", median, median_of_pool, f"Half of the selected {noun}s are shorter.")
         _cutoff_metric(live)
         if band.marked:
             show.metric(
-                "Planted faults kept",
+                "Bad rows kept",
                 f"{sum(live.subset.marked.values()):,} of {sum(of_pool.marked.values()):,}",
-                f"random {_format_range(sum(band.marked.values()))}",
-                "The demo pool holds known faults: swapped, truncated, gibberish, duplicates.",
+                f"chance range {_format_range(sum(band.marked.values()))}",
+                f"The demo pool contains known bad rows: swapped, truncated, gibberish, duplicates. {CHANCE_HELP}",
             )
     _fixed_rule_note(run, live)
     _group_note(run, live)
@@ -85,7 +90,7 @@ def _group_note(run: Run, live: LiveSelection) -> None:
         groups = live.method.facts(cached.measurements(run), live.selection.order, live.selection.rows)["groups"]
         words = [f"{escape_markdown(g['group'])} {g['selected']:,} of {g['rows']:,}" for g in groups[:MAX_TASKS]]
         more = f" and {len(groups) - MAX_TASKS:,} more" if len(groups) > MAX_TASKS else ""
-        st.caption(f"Rows of each group: {', '.join(words)}{more}.")
+        st.caption(f"Selected rows by group: {', '.join(words)}{more}.")
 
 
 def length_noun(run: Run) -> str:
@@ -96,23 +101,23 @@ def length_noun(run: Run) -> str:
 def _cutoff_metric(live: LiveSelection) -> None:
     """Draw the score of the last selected row, and how many rows were eligible."""
     about, eligible = meaning(live.method.ranks_by), f"{len(live.selection.order.rows):,}"
-    note = "Filters, pins and what the method needs decide which rows there are to choose from."
+    note = "Filters, pins and the method's own requirements determine the eligible rows."
     if live.cutoff is None:
         in_groups = display_column(live.method) != live.method.ranks_by
         comparison = best_of_each_group(live.method) if in_groups else "no score"
-        show.metric("Rows to choose from", eligible, comparison, note)
+        show.metric("Eligible rows", eligible, comparison, note)
         return
     show.metric(
-        f"{about.label} at the cut",
+        f"{about.label} at the cutoff",
         scales.format_number(live.cutoff),
-        f"{eligible} rows to choose from",
-        f"Of the last row taken, in {about.unit}. {about.help} {note}",
+        f"{eligible} eligible rows",
+        f"Score of the last selected row{f', in {about.unit}' if about.unit else ''}. {about.help} {note}",
     )
 
 
 def _format_range(draws: Any) -> str:
     low, high = show.format_count(draws.min()), show.format_count(draws.max())
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low}–{high}"
 
 
 def _format_median(composition: Composition) -> str:
@@ -120,7 +125,7 @@ def _format_median(composition: Composition) -> str:
     return "none" if np.isnan(median) else f"{median:,.0f} tokens"
 
 
-# Make-up
+# Composition
 
 
 def score_histogram(run: Run, live: LiveSelection) -> None:
@@ -130,8 +135,8 @@ def score_histogram(run: Run, live: LiveSelection) -> None:
         st.caption(escape_markdown(UNSCORED.get(live.method.name, f"{live.method.label} has no score.")))
         return
     by_score = column == live.method.ranks_by
-    rule = "beyond the cut none is taken" if by_score else f"{best_of_each_group(live.method)} are taken"
-    st.html(html_bars.legend(scales.LAYERS, f"Rows by score; {rule}."))
+    rule = "rows beyond the cutoff are not selected" if by_score else f"{best_of_each_group(live.method)} are selected"
+    st.html(html_bars.legend(scales.LAYERS, f"Histogram of scores; {rule}."))
     st.html(html_bars.histogram(**histogram_layers(run, live, column)))
 
 
@@ -155,19 +160,19 @@ def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, An
 
 
 def composition_panels(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None:
-    """Draw tasks, lengths and planted faults of the subset, next to the pool and to random subsets."""
-    st.html(html_bars.legend(LEGEND, "Share of the subset's rows."))
+    """Draw tasks, lengths and known bad rows of the selection, next to the pool and the chance range."""
+    st.html(html_bars.legend(LEGEND, "Share of rows."))
     groups, of_pool = find_grouping(pool, run), live_selection.pool_composition(pool, run)
-    length_title = f"{length_noun(run).capitalize()} length, in tokens"
+    length_title = f"{length_noun(run).capitalize()} length (tokens)"
     panels = {groups.title: _task_shares(groups.names, pool, run, live, band)} if len(groups.names) > 1 else {}
     panels[length_title] = _compute_shares(count_lengths([live.subset], of_pool, band), live, of_pool, band)
     if band.marked:
         faults = count_faults([live.subset], of_pool, band)
-        panels["Planted faults"] = _compute_shares(faults, live, of_pool, band)
+        panels["Known bad rows"] = _compute_shares(faults, live, of_pool, band)
     for column, (title, shares) in zip(st.columns(len(panels)), panels.items(), strict=True):
         with column:
             st.markdown(f"**{title}**")
-            st.html(html_bars.share_bars(*shares, label=f"{title}: share of the subset's rows"))
+            st.html(html_bars.share_bars(*shares, label=f"{title}: share of the selected rows"))
     if groups.origin:
         st.caption(groups.origin)
 
@@ -193,12 +198,12 @@ def count_lengths(subsets: Sequence[Composition], of_pool: Composition, band: Ra
 
 def length_labels() -> list[str]:
     """Return the label of each bin of lengths, in tokens."""
-    between = (f"{low:,} to {high - 1:,}" for low, high in pairwise(LENGTH_EDGES[1:]))
-    return ["none", *between, f"{LENGTH_EDGES[-1]:,} and more"]
+    between = (f"{low:,}–{high - 1:,}" for low, high in pairwise(LENGTH_EDGES[1:]))
+    return ["none", *between, f"{LENGTH_EDGES[-1]:,} or more"]
 
 
 def count_faults(subsets: Sequence[Composition], of_pool: Composition, band: RandomBand) -> GroupCounts:
-    """Count planted faults by kind."""
+    """Count known bad rows by kind."""
     kinds = list(of_pool.marked)
     of_each = [np.array([m.marked[k] for k in kinds]) for m in (*subsets, of_pool)]
     random = np.stack([band.marked[k] for k in kinds], axis=1)
@@ -217,21 +222,21 @@ def _compute_shares(counts: GroupCounts, live: LiveSelection, of_pool: Compositi
 
 
 def row_sets(pool: Pool, live: LiveSelection) -> Mapping[str, IntArray]:
-    """Return sets of rows worth reading, by name: at the cutoff, best, entered and left by the last change, pinned."""
+    """Return sets of rows worth reading, by label: near the cutoff, top ranked, added and removed, pinned."""
     selected, order = live.selection.rows, live.selection.order.rows
     k = len(selected)
     pins = {pin.id for pin in state.settings().pins}
-    sets = {"At the cut": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS], "First taken": selected[:TOP_ROWS]}
+    sets = {"Near the cutoff": order[max(0, k - CUTOFF_ROWS) : k + CUTOFF_ROWS], "Top ranked": selected[:TOP_ROWS]}
     change = last_change(pool, live)
     if change is not None:
-        sets["Entered"], sets["Left"] = change
+        sets["Newly added"], sets["Removed"] = change
     if pins:
         sets["Pinned"] = live_selection.rows_with_ids(pool, pins)
     return sets
 
 
 def last_change(pool: Pool, live: LiveSelection) -> tuple[IntArray, IntArray] | None:
-    """Return the rows that the last change selected and those it removed, best first; None before any change."""
+    """Return the rows that the last change added and those it removed, best first; None before any change."""
     before = state.previous_settings()
     run = state.run(pool, before) if before is not None else None
     if before is None or run is None:
@@ -245,11 +250,11 @@ def last_change(pool: Pool, live: LiveSelection) -> tuple[IntArray, IntArray] | 
 
 
 def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
-    """Draw the choice of rows to read, and those rows; at first none, which keeps the sliders quick."""
+    """Draw the choice of a set of rows, and its rows; at first none, which keeps the sliders quick."""
     sets = row_sets(pool, live)
-    st.subheader("Rows to read", anchor=False)
+    st.subheader("Rows", anchor=False)
     picked = st.segmented_control(
-        "Rows to read",
+        "Rows",
         list(sets),
         format_func=lambda name: f"{name} · {len(sets[name]):,}",
         key="select.view",
@@ -262,10 +267,9 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
 
 def explain_empty(live: LiveSelection) -> None:
     """Explain why no row is selected."""
-    excluded = live.selection.order.excluded
-    reasons = ", ".join(f"{reason} {len(rows):,}" for reason, rows in excluded.items())
+    reasons = describe_excluded(live.selection.order)
     st.warning(
-        "No row is chosen. Raise the budget, loosen the score limit or remove a filter; Undo takes back "
-        "the last change." + (f" Left out: {reasons}." if reasons else ""),
+        "No rows are selected. Raise the budget, loosen the score limit or remove a filter; Undo reverts the last "
+        "change." + (f" Excluded rows: {escape_markdown(reasons)}." if reasons else ""),
         icon=":material/filter_alt_off:",
     )
