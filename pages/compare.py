@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
 from pages.ui.controls import budget
-from pages.ui.shell import show, state
+from pages.ui.shell import running, show, state
 from pages.ui.words import escape_markdown
 
 pool = state.need_pool()
@@ -18,6 +18,8 @@ def compare() -> None:
     runs = contenders.list_pool_runs(pool)
     available_contenders = contenders.available(pool, runs)
     if not available_contenders:
+        for job in running.measuring(pool)[:1]:
+            running.wait_page(job, "The first method is being measured")
         show.empty_page(
             "Nothing is measured yet", "Measure a method; the random baseline comes with it.", page="measure"
         )

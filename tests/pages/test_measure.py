@@ -132,7 +132,8 @@ def test_a_running_job_shows_stage_rate_and_remaining_time_and_can_be_cancelled(
     job({"key": key(), "kind": "measure"}, state="running", **facts)
     at = app("measure")
     assert not at.exception
-    assert "61% · 9,160 of 15,011 · 6.6 a second · 14 min left in this stage · safe to close this tab" in texts(at)
+    assert "61% · 9,160 of 15,011 rows · 6.6 rows/s · 14 min left in this stage" in texts(at)
+    assert "You can close this tab" in texts(at)
     assert at.get("progress")[0].proto.text == "Reading with the base model"
     assert "Cancel" in named(at)
     assert "Start measuring" not in named(at)
@@ -147,7 +148,7 @@ def test_a_queued_job_shows_what_it_waits_for(pool, app, job, key):
 def test_a_running_job_is_seen_from_every_page(pool, app, job):
     job({"key": "other", "kind": "measure"}, state="running")
     at = app("pool")
-    assert "1 job at work" in [link.proto.label for link in at.sidebar.get("page_link")]
+    assert "1 job running" in [link.proto.label for link in at.sidebar.get("page_link")]
 
 
 def test_a_failed_job_shows_its_error_and_log_and_can_be_tried_again(pool, app, job, key):

@@ -231,7 +231,7 @@ def test_a_job_is_seen_by_all_and_cancelled_by_who_started_it(shared, run, pool,
 
 def test_the_title_of_a_job_on_the_upload_of_another_is_not_shown(shared, run, pool, job):
     job({"kind": "measure", "key": "k", "pool": "0" * 32, "visitor": visitor_key("a")}, state="running")
-    assert "A job of another visitor" in [text.value for text in visit("b", "measure", pool=pool.fingerprint).text]
+    assert "Job of another visitor" in [text.value for text in visit("b", "measure", pool=pool.fingerprint).text]
     assert "A job" in [text.value for text in visit("a", "measure", pool=pool.fingerprint).text]
 
 

@@ -16,7 +16,8 @@ show           text, messages, buttons, choices, files and formatted numbers on 
 context        the sidebar
 term_dialog    the glossary as a dialog, opened by a button or by a word that links to its entry
 imports        pools that a job reads for a tab
-jobs           jobs on screen: plan, start, progress
+running        measurements at work: their progress, for the pages that wait for them
+jobs           jobs on screen: plan, start, cancel, resume
 tour           the guided tour of the demo pool
 roots          files and servers that a browser may name
 sign_in        the OIDC login, where it is configured

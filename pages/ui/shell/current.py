@@ -14,8 +14,8 @@ from core.schema import Method, Pool
 from core.selection.budget import Budget
 from core.selection.recipe import Recipe, parse_recipe
 from pages.ui.data import cached
-from pages.ui.shell import recent, show
-from pages.ui.shell.changes import leave_view
+from pages.ui.shell import recent, running, show
+from pages.ui.shell.changes import change, leave_view
 from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings
 
 # The open pool
@@ -68,14 +68,36 @@ def need_pool() -> Pool:
 
 
 def need_run() -> Run:
-    """Return the run that the current method reads. Without one the page stops, with a button to the Measure page."""
+    """Return the run that the current method reads.
+
+    Without one the page stops: with the progress of the job that measures it, else with a button to the Measure page.
+    """
     pool = need_pool()
     current = run(pool)
-    if current is None:
-        title = f"{METHODS[settings().method].label} is not measured on this pool yet"
-        sentence = "A model has to read every row once; after that, every slider is free."
-        show.empty_page(title, sentence, page="measure")
-    return current
+    if current is not None:
+        return current
+    now, label = settings(), METHODS[settings().method].label
+    job = running.find(pool, method(now), now.reading, now.seed)
+    _offer_measured(pool)
+    if job is not None:
+        running.wait_page(job, f"{label} is being measured")
+    sentence = "Measuring runs the model once over every row. After that, all sliders respond instantly."
+    show.empty_page(f"{label} is not measured on this pool yet", sentence, page="measure")
+
+
+def _offer_measured(pool: Pool) -> None:
+    """Draw a button for each method of a paper that is measured already, to show it instead."""
+    now = settings()
+    measured = [name for name in METHODS if METHODS[name].paper and run(pool, replace(now, method=name))]
+    if measured:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("Measured already:", width="content")
+            for name in measured:
+                show.action(METHODS[name].label, "check", f"show.{name}", _show_method, name)
+
+
+def _show_method(name: str) -> None:
+    change(method=name, threshold=None)
 
 
 def run(pool: Pool, now: Settings | None = None) -> Run | None:

@@ -4,21 +4,21 @@ All state is in the workspace (core.workspace.jobs): a reload, a closed tab or a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from core.cli.arguments import measure_arguments
-from core.methods.params import measure_params
+from core.measurement.runs import list_runs
 from core.schema import Pool
 from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
-from pages.ui.shell import recent, show, state, visitors
+from pages.ui.shell import recent, running, show, state, visitors
+from pages.ui.shell.running import POLL_S
 from pages.ui.words import escape_markdown, model_name
 
-POLL_S = 2.0  # only while a job is live
 LOG_LINES = 30
 MAX_STOPPED = 3  # unfinished jobs of other settings that are shown
 
@@ -48,21 +48,14 @@ def plan(pool: Pool) -> Plan:
     """Plan the measurement that the current settings require."""
     now, recipe = state.settings(), state.recipe(pool)
     methods = [state.method(), *state.extra_methods()]
-    decisive = [measure_params(method) for method in methods]
-    spec = {
-        "pool": pool.fingerprint,
-        "tasks": pool.fields.task,
-        "needs": [list(method.needs) for method in methods],
-        "params": decisive,
-        "reading": asdict(now.reading),
-        "seed": now.seed if any(decisive) else 0,
-    }
-    key, model = content_key(spec), now.reading.model
+    measured = running.describe_methods(methods, now.reading, now.seed)
+    key = content_key({"pool": pool.fingerprint, "tasks": pool.fields.task, **measured})
+    model = now.reading.model
     names = ", ".join(method.label for method in methods)
     return Plan(
         key=key,
         title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(model)}",
-        about={"key": key, "pool": pool.fingerprint, "pool_name": pool.name, "method": now.method, "model": model},
+        about={"key": key, "pool": pool.fingerprint, "pool_name": pool.name, "model": model, **measured},
         measure=tuple(measure_arguments(recipe, "measure", cached.workspace(), methods[1:])),
         estimate=tuple(measure_arguments(recipe, "estimate", cached.workspace(), methods[1:])),
     )
@@ -96,7 +89,7 @@ def resume(job: Job) -> None:
 def _shown_title(job: Job) -> str:
     """Return the title of a job, unless it names a pool that only others may open."""
     known = is_own(job) or any(job.about.get("pool") == entry["fingerprint"] for entry in recent.recent_pools())
-    return job.title if known else "A job of another visitor"
+    return job.title if known else "Job of another visitor"
 
 
 def latest_job(job_plan: Plan, kind: str) -> Job | None:
@@ -123,8 +116,18 @@ def other_jobs(job_plan: Plan) -> list[Job]:
 def badge(live: Sequence[Job]) -> None:
     """Draw the number of live jobs as a link to them; nothing if there are none."""
     if live:
-        label = "1 job at work" if len(live) == 1 else f"{len(live)} jobs at work"
+        label = "1 job running" if len(live) == 1 else f"{len(live)} jobs running"
         st.page_link(show.PAGES["measure"]["page"], label=label, icon=":material/progress_activity:")
+
+
+def strip(page: str) -> None:
+    """Draw a line for each measurement of the open pool that is running, on a page that has other scores to show."""
+    pool = state.find_open_pool()
+    if pool is None or page not in ("explore", "compare", "select", "export"):
+        return
+    live = running.measuring(pool)
+    if live and (list_runs(cached.workspace(), pool.fingerprint) if page == "compare" else state.run(pool)):
+        running.strip(live)
 
 
 def panel(job: Job) -> None:
@@ -151,32 +154,19 @@ def _draw(job: Job) -> None:
             st.text(_shown_title(job), width="stretch")
             _buttons(job)
         if job.live:
-            _progress(job)
+            running.progress(job)
         elif job.state != "done":
             _outcome(job)
 
 
-def _progress(job: Job) -> None:
-    if job.state == "queued":
-        st.caption(f"{escape_markdown(job.message or 'Waiting for its turn.')} It starts by itself.")
-        return
-    st.progress(min(max(job.fraction, 0.0), 1.0), text=escape_markdown(job.stage or "Starting"))
-    facts = [f"{job.fraction:.0%}", f"{job.done:,} of {job.total:,}"] if job.total else []
-    if job.rate > 0:
-        facts.append(f"{show.format_count(job.rate) if job.rate >= 100 else f'{job.rate:.1f}'} a second")
-    if job.eta is not None:
-        facts.append(f"{show.format_duration(job.eta)} left in this stage")
-    st.caption(" · ".join([*facts, "safe to close this tab"]))
-
-
 def _outcome(job: Job) -> None:
     if job.state in ("failed", "unreadable"):
-        show.error(job.message or "It stopped without a word.")
+        show.error(job.message or "The job ended unexpectedly with no error message.")
     elif job.message:
         st.caption(escape_markdown(job.message))
     log = job.log_tail(LOG_LINES)
     if log:
-        with st.expander("The end of its log", icon=":material/receipt_long:", expanded=job.state == "interrupted"):
+        with st.expander("End of the log", icon=":material/receipt_long:", expanded=job.state == "interrupted"):
             show.text(log)
 
 
@@ -184,16 +174,18 @@ def _buttons(job: Job) -> None:
     if job.live and not is_own(job):
         st.caption("Started by another visitor", width="content")
     elif job.live:
-        if st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}", help="What is finished is kept."):
-            with st.spinner("Stopping at the next safe point"):
+        if st.button(
+            "Cancel", icon=":material/stop:", key=f"cancel.{job.id}", help="Stops the job. Finished parts are kept."
+        ):
+            with st.spinner("Stopping the job"):
                 cancel_job(cached.workspace(), job)
             st.rerun()
     elif job.state == "unreadable":
-        help = "Removes the record and the log of this job; what it measured stays."
+        help = "Deletes the record and the log of this job. Its measurements are kept."
         show.action("Delete", "delete", f"delete.{job.id}", _delete, job, help=help)
     elif job.state != "done":
         label, key = "Try again" if job.state == "failed" else "Resume", f"resume.{job.id}"
-        help = "The same command again: finished parts are not repeated."
+        help = "Runs the same command again. Finished parts are not repeated."
         if st.button(label, icon=":material/replay:", type="primary", key=key, help=help):
             resume(job)
             st.rerun()
