@@ -8,5 +8,6 @@ task_clusters        derived tasks: named clusters of prompts, for pools without
 semantic_bins        nested bins of similar instructions
 answer_geometry      dispersion and anisotropy of the generated answers to one instruction
 influences           influence of rows on the sub-tasks of targets
+paired_comparison    intervals and verdicts of models trained on different rows, over seeds
 kmeans               k-means with reproducible labels, numbered by size
 """
