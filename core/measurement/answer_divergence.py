@@ -110,8 +110,15 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
 
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
         """Return the most tokens that a model, or a server, generates for each row."""
-        generated = 0 if method.source == "file" else method.answers * method.max_new_tokens
-        return Work(base_pass="base" in method.needs, generated=generated)
+        tokens, by_server = method.answers * method.max_new_tokens, method.source == "server"
+        if method.source == "file":
+            return Work(base_pass="base" in method.needs, words="answers from a file")
+        return Work(
+            base_pass="base" in method.needs,
+            generated=0 if by_server else tokens,
+            served=tokens if by_server else 0,
+            words=f"{method.answers} × {method.max_new_tokens} tokens{' from a server' if by_server else ''}",
+        )
 
     def time_trial(self, model: "Model", method: AnswerDivergence, batch: TrialBatch) -> Mapping[str, float]:
         """Return seconds per generated token, from short answers to a few prompts; {} for other sources."""

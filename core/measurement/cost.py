@@ -11,7 +11,7 @@ import psutil
 from core.measurement import measurement_of
 from core.measurement.measure import activation_options
 from core.measurement.measurement import TrialBatch
-from core.measurement.stage_times import TOKENISED_ROWS_PER_SECOND
+from core.measurement.stage_times import StageTime, planned_times
 from core.measurement.stages import ACTIVATIONS, PASS_GIVES
 from core.measurement.trial import Rates, run_trial
 from core.models.encoder import Encoder
@@ -34,6 +34,7 @@ class Estimate:
     passes: int  # over the pool
     takes: str  # outputs of the base model's pass, in words
     seconds: float
+    stages: list[StageTime]  # parts of `seconds`
     trained_models: int  # that training writes; those of adapters are not counted
     calibration_seconds: float  # part of `seconds`: training
     epochs: int  # of warm-ups after which the gradient of every row is taken
@@ -71,7 +72,7 @@ def estimate(
     models = sum(work.trained_models for work in works.values())
     epochs = sum(work.gradient_passes for work in works.values())
     prompts = max(work.prompts for work in works.values())
-    generated = len(pool) * sum(work.generated for work in works.values())
+    generated = len(pool) * sum(work.generated + work.served for work in works.values())
     if base or prompts or epochs:
         last = sorted(methods, key=lambda method: works[method].gradient_passes)
         rates = run_trial(ref, reading, batch, last, report)
@@ -79,18 +80,18 @@ def estimate(
         rates = Rates.without_model()
 
     training = rates.seconds_per_token * tokens * sum(work.training for work in works.values())
-    loading = 2 * models * rates.seconds_to_load  # to train it, and to read with it
-    passes, prompting = trained + base, prompts * rates.seconds_per_prompt
-    generating = generated * rates.seconds_per_generated
-    reading_all = rates.seconds_per_token * tokens * passes + len(pool) / TOKENISED_ROWS_PER_SECOND
+    prompting, generating = prompts * rates.seconds_per_prompt, generated * rates.seconds_per_generated
+    timed = asdict(rates)
+    stages = planned_times(list(works.values()), base=base, rates=timed, rows=len(pool), tokens=tokens) or []
     gradients = rates.seconds_per_gradient * tokens * epochs
     kinds = ("probe", *([ACTIVATIONS] if activation_options(methods) else []))
     return Estimate(
         rows=len(pool),
         tokens=tokens,
-        passes=passes,
+        passes=trained + base,
         takes=", ".join(PASS_GIVES[kind] for kind in kinds) if base else "",
-        seconds=reading_all + training + gradients + prompting + generating + loading,
+        seconds=sum(stage.seconds for stage in stages),
+        stages=stages,
         trained_models=models,
         calibration_seconds=training,
         epochs=epochs,
@@ -109,7 +110,7 @@ def estimate(
         trial_seconds=rates.seconds,
         device=rates.device,
         dtype=rates.dtype,
-        rates=asdict(rates),
+        rates=timed,
     )
 
 

@@ -116,7 +116,9 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         shares = [method.alpha] + [method.beta] * (method.rounds - 1)
         training = TRAINING_COST * method.epochs * share * sum(shares)
         rounds = len(shares)
-        return Work(base_pass=True, trained_passes=rounds, trained_models=groups * rounds, training=training)
+        models = groups * rounds
+        words = "warm-up and 1 pass" if models == 1 else f"{models} warm-ups, {rounds} pass{'es' * (rounds > 1)}"
+        return Work(True, trained_passes=rounds, trained_models=models, training=training, words=words)
 
     def warnings(self, columns: Mapping[str, Any], result: Result) -> list[str]:
         """Warn about a warm-up that hardly changed the model, a tuned model on a mixed pool, and rows in no group."""

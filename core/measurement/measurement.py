@@ -44,6 +44,8 @@ class Work:
     gradient_passes: int = 0  # passes in which the gradient of every row is taken
     prompts: int = 0  # prompts continued greedily
     generated: int = 0  # tokens of generated answers, for each row
+    served: int = 0  # the same, of a server: their time is not known
+    words: str = ""  # the work besides the base pass, in a few words
 
 
 @dataclass(frozen=True)

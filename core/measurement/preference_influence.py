@@ -120,7 +120,12 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
     def cost(self, method: PreferenceInfluence, pool: Pool) -> Work:
         """Return the warm-up training, and a pass of gradients after each of its epochs."""
         training = TRAINING_COST * method.epochs * adapter_share(method, len(pool))
-        return Work(base_pass="base" in method.needs, training=training, gradient_passes=method.epochs)
+        return Work(
+            base_pass="base" in method.needs,
+            training=training,
+            gradient_passes=method.epochs,
+            words=f"warm-up, row gradients × {method.epochs}",
+        )
 
     def time_trial(self, model: "Model", method: PreferenceInfluence, batch: TrialBatch) -> Mapping[str, float]:
         """Return seconds per token for a row's gradient and its cosines. Adds an adapter to the model."""

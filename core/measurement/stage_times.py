@@ -4,14 +4,14 @@ A run states the seconds of every kind of work in `summary["seconds"]`, waiting 
 is the time that a user waited. Times to come are the work of each method times the rates of a trial.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 from core.measurement.measurement import Work
 from core.measurement.runs import Run
 
 OTHER = "other"  # kind of work: all that is timed by no stage
+GRADIENT, PROMPT, GENERATED = "seconds_per_gradient", "seconds_per_prompt", "seconds_per_generated"  # rates
 TOKENISED_ROWS_PER_SECOND = 4000  # order of magnitude
 STAGES = {  # kind of work -> stage, what it does
     "queue": ("Queue", "waiting for other jobs"),
@@ -52,21 +52,35 @@ def run_times(runs: Iterable[Run]) -> list[StageTime]:
     return [StageTime(*STAGES.get(kind, (kind.capitalize(), "")), totals[kind]) for kind in (*known, *unknown)]
 
 
-def estimated_times(estimate: Mapping[str, Any]) -> list[StageTime]:
-    """Return the stages of a `core.measurement.cost.Estimate`, given as a mapping; stages without work are left out."""
-    models, generated = estimate.get("trained_models", 1), estimate.get("generated", 0)
-    work = {
-        "warm-up": (f"{models:,} models" if models > 1 else "1 model", estimate["calibration_seconds"]),
-        "influence": (f"every row, after {estimate.get('epochs', 0)} epochs", estimate.get("gradient_seconds", 0.0)),
-        "confidence": (f"up to {estimate.get('asked', 0):,} prompts", estimate.get("asking_seconds", 0.0)),
-        "answers": (f"up to {generated:,} tokens", estimate.get("answering_seconds", 0.0)),
+def planned_times(
+    works: Sequence[Work], *, base: bool, rates: Mapping[str, float], rows: int, tokens: int
+) -> list[StageTime] | None:
+    """Return the stages of measurements to come, by the rates of a trial; None if it did not time such work.
+
+    base    whether the base model has to read the pool, which it does once for all of them
+    tokens  of the pool
+    """
+    total = Work(**{f.name: sum(getattr(work, f.name) for work in works) for f in fields(Work) if f.name != "words"})
+    own = work_seconds(total, rates, rows, tokens)
+    passes, models, epochs = base + total.trained_passes, total.trained_models, total.gradient_passes
+    load, token = rates.get("seconds_to_load", 0.0), rates.get("seconds_per_token", 0.0)
+    if own is None or (base and not token):
+        return None
+    loads = 1 + 2 * models if own or base else 0
+    lines = {
+        "loading": (_count(loads, "time"), loads * load),
+        "tokens": (_count(rows, "row"), rows / TOKENISED_ROWS_PER_SECOND),
+        "probe": (f"{passes:,} × {tokens:,} tokens", passes * tokens * token),
+        "warm-up": (f"of {_count(models, 'model')}" if models else "of an adapter", total.training * tokens * token),
+        "influence": (f"every row, after {_count(epochs, 'epoch')}", epochs * tokens * rates.get(GRADIENT, 0.0)),
+        "confidence": (f"up to {_count(total.prompts, 'prompt')}", total.prompts * rates.get(PROMPT, 0.0)),
+        "answers": (f"up to {rows * total.generated:,} tokens", rows * total.generated * rates.get(GENERATED, 0.0)),
     }
-    passes = estimate["passes"]
-    read = f"{estimate['tokens']:,} tokens{f' × {passes}' if passes > 1 else ''}" if passes else "every row"
-    rest = estimate["seconds"] - sum(seconds for _, seconds in work.values())
-    stage = "Forward passes" if passes else "Tokenization"
-    first = StageTime(f"{stage} and loading" if passes else stage, read, max(rest, 0.0))
-    return [first, *(StageTime(STAGES[kind][0], what, seconds) for kind, (what, seconds) in work.items() if seconds)]
+    return [StageTime(STAGES[kind][0], what, seconds) for kind, (what, seconds) in lines.items() if seconds]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def pass_seconds(rates: Mapping[str, float], rows: int, tokens: int) -> float:
@@ -79,9 +93,9 @@ def work_seconds(work: Work, rates: Mapping[str, float], rows: int, tokens: int)
     units = {
         "seconds_to_load": 2 * work.trained_models,  # to train it, and to read with it
         "seconds_per_token": tokens * (work.training + work.trained_passes),
-        "seconds_per_gradient": tokens * work.gradient_passes,
-        "seconds_per_prompt": work.prompts,
-        "seconds_per_generated": rows * work.generated,
+        GRADIENT: tokens * work.gradient_passes,
+        PROMPT: work.prompts,
+        GENERATED: rows * work.generated,
     }
     if any(count and not rates.get(name) for name, count in units.items()):
         return None

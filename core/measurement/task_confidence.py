@@ -85,9 +85,11 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
             return Work(base_pass=base)
         if derived:
             count = method.derived_tasks or default_task_count(len(pool))
-            return Work(base_pass=base, prompts=min(len(pool), method.prompts_per_task * count))
-        sizes = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
-        return Work(base_pass=base, prompts=int(np.minimum(sizes, method.prompts_per_task).sum()))
+            prompts = min(len(pool), method.prompts_per_task * count)
+        else:
+            sizes = pc.value_counts(pool.rows["task"]).field("counts").to_numpy()
+            prompts = int(np.minimum(sizes, method.prompts_per_task).sum())
+        return Work(base_pass=base, prompts=prompts, words=f"{prompts:,} prompts × {method.new_tokens} tokens")
 
     def time_trial(self, model: "Model", method: TaskConfidence, batch: TrialBatch) -> Mapping[str, float]:
         """Return the seconds that continuing a prompt takes."""

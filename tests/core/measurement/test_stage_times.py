@@ -10,7 +10,7 @@ from core.measurement import measurement_of
 from core.measurement.cost import estimate
 from core.measurement.measure import measure_all
 from core.measurement.measurement import Work
-from core.measurement.stage_times import STAGES, estimated_times, pass_seconds, run_times, work_seconds
+from core.measurement.stage_times import STAGES, pass_seconds, planned_times, run_times, work_seconds
 from core.methods import build_method
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
@@ -54,19 +54,22 @@ def test_the_stages_of_all_runs_add_up_to_the_time_waited(tried):
 
 def test_the_stages_of_an_estimate_add_up_to_its_time(tried):
     *_, cost = tried
-    times = estimated_times(cost)
-    assert [time.stage for time in times][1:] == [
-        "Warm-up training", "Row gradients", "Continuations", "Generated answers"
+    assert [stage["stage"] for stage in cost["stages"]] == [
+        "Loading", "Tokenization", "Forward passes", "Warm-up training", "Row gradients", "Continuations",
+        "Generated answers",
     ]  # fmt: skip
-    assert sum(time.seconds for time in times) == pytest.approx(cost["seconds"])
-    assert times[-1].what == "up to 160 tokens"  # 40 rows, 2 answers of 2 tokens
+    assert cost["seconds"] == pytest.approx(sum(stage["seconds"] for stage in cost["stages"]))
+    assert cost["stages"][-1]["what"] == "up to 160 tokens"  # 40 rows, 2 answers of 2 tokens
+    parts = ("calibration_seconds", "gradient_seconds", "asking_seconds", "answering_seconds")
+    assert [stage["seconds"] for stage in cost["stages"]][3:] == pytest.approx([cost[part] for part in parts])
 
 
 def test_the_rates_of_a_trial_price_each_method(tried):
     *_, methods, pool, cost = tried
     works = [measurement_of(method.name).cost(method, pool) for method in methods]
     each = [work_seconds(work, cost["rates"], len(pool), cost["tokens"]) for work in works]
-    whole = pass_seconds(cost["rates"], len(pool), cost["tokens"]) + sum(each)
+    loading = cost["rates"]["seconds_to_load"]
+    whole = pass_seconds(cost["rates"], len(pool), cost["tokens"]) + sum(each) + loading
     assert whole == pytest.approx(cost["seconds"])
 
 
@@ -75,3 +78,6 @@ def test_work_that_no_trial_timed_has_no_price():
     assert work_seconds(Work(base_pass=True), rates, 10, 100) == 0
     assert work_seconds(Work(trained_passes=1), rates, 10, 100) == pytest.approx(0.1)
     assert work_seconds(Work(generated=5), rates, 10, 100) is None
+    assert work_seconds(Work(served=5), rates, 10, 100) == 0  # a server's time is not this machine's
+    assert planned_times([Work(generated=5)], base=True, rates=rates, rows=10, tokens=100) is None
+    assert planned_times([Work()], base=True, rates={}, rows=10, tokens=100) is None
