@@ -15,12 +15,13 @@ from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.charts.scales import tick_values
 from pages.ui.data.bins import Values
 from pages.ui.theme import GRID, REST, SELECTED, faint
+from pages.ui.words import format_rows
 
 BINS = 48
-HEIGHT = 186  # height of the histogram in pixels
+HEIGHT = 250  # height of the histogram in pixels
 MIN_TICKS = 3  # with fewer ticks than this the axis gets even steps instead
 MAX_TICKS = 7  # with more ticks than this only 1, 10, 100, ... are labelled
-MAX_TASKS = 12  # more tasks are combined into the last bar
+MAX_TASKS = 15  # drawn; the others are counted below them
 
 
 def length_histogram(prompt: IntArray, response: IntArray) -> str:
@@ -104,20 +105,21 @@ def _ticks(edges: Values) -> str:
 
 
 def task_bars(names: Sequence[str | None], counts: IntArray) -> str:
-    """Draw rows per task in the given order, largest first; tasks beyond the limit share the last bar."""
+    """Draw rows per task in the given order, largest first; tasks beyond the limit are one line without a bar."""
     shown = [("no task" if name is None else name, int(n)) for name, n in zip(names, counts, strict=True)]
-    if len(shown) > MAX_TASKS:
-        rest = sum(n for _, n in shown[MAX_TASKS - 1 :])
-        shown = [*shown[: MAX_TASKS - 1], (f"{len(names) - MAX_TASKS + 1:,} more tasks", rest)]
     top = max(1, *(n for _, n in shown))
-    lines = "".join(_task(name, n, n / top) for name, n in shown)
+    lines = "".join(_task(name, n, n / top) for name, n in shown[:MAX_TASKS])
+    rest = shown[MAX_TASKS:]
+    if rest:
+        lines += _task(f"{len(rest):,} more {'task' if len(rest) == 1 else 'tasks'}", sum(n for _, n in rest), 0)
     return f'<div role="table" aria-label="Rows per task" style="{FONT}">{lines}</div>'
 
 
 def _task(name: str, rows: int, share: float) -> str:
     bar = f"height:14px;width:{100 * share:.2f}%;background:{SELECTED}"
+    hover = escape(f"{name}: {format_rows(rows)}")
     return (
-        f'<div role="row" title="{escape(name)}: {rows:,} rows" style="display:flex;align-items:center;height:21px;'
+        f'<div role="row" title="{hover}" style="display:flex;align-items:center;height:21px;'
         f'gap:8px"><div role="rowheader" style="flex:0 0 36%;text-align:right;overflow:hidden;white-space:nowrap;'
         f'text-overflow:ellipsis">{escape(name)}</div><div style="flex:1 1 auto"><div style="{bar}"></div></div>'
         f'<div role="cell" style="flex:0 0 4.5em;text-align:right;{NUMBERS}">{rows:,}</div></div>'

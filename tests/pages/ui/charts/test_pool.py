@@ -88,10 +88,13 @@ def test_tasks_keep_their_order_and_their_share_of_the_largest():
     assert re.findall(r"width:([\d.]+)%", html) == ["100.00", "50.00", "25.00"]
 
 
-def test_tasks_beyond_the_limit_share_one_bar():
-    bars = rows(pool.task_bars([f"t{k}" for k in range(20)], np.arange(20, 0, -1)))
-    assert len(bars) == pool.MAX_TASKS
-    assert bars[-1] == ("9 more tasks", "45")  # 9 + 8 + ... + 1
+def test_tasks_beyond_the_limit_are_counted_and_have_no_bar():
+    html = pool.task_bars([f"t{k}" for k in range(20)], np.arange(20, 0, -1))
+    assert len(rows(html)) == pool.MAX_TASKS + 1
+    assert rows(html)[-1] == ("5 more tasks", "15")  # 5 + 4 + 3 + 2 + 1
+    widths = [float(width) for width in re.findall(r"width:([\d.]+)%", html)]
+    assert widths[0] == max(widths) == 100 and widths[-1] == 0
+    assert rows(pool.task_bars([f"t{k}" for k in range(16)], np.full(16, 2)))[-1] == ("1 more task", "2")
 
 
 def tags(html):

@@ -1,0 +1,32 @@
+"""Home, on top of the Pool page: what Winnow does, why, how far the visitor is, and ways to open a pool."""
+
+import streamlit as st
+
+from core.schema import Pool
+from pages.ui.pool import opening
+from pages.ui.shell import road, show
+
+WHAT = "Find the part of your instruction data that is worth training on"
+WHY = (
+    "A language model reads every row once; then you rank, compare and select rows without waiting. In published "
+    "experiments, the right 10% to 15% of a pool trained better models than the whole pool."
+)
+
+
+def draw(pool: Pool | None) -> None:
+    """Draw what Winnow does and why, the road with the next step, and the ways to open a pool."""
+    st.header(WHAT, anchor=False)
+    st.markdown(WHY)
+    if pool is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            road.draw(pool)
+            _next_step(pool)
+    opening.panel()
+    opening.reading()
+
+
+def _next_step(pool: Pool) -> None:
+    """Draw the button to the first page that has something to show."""
+    page, label = ("explore", "See the scores") if road.measured_methods(pool) else ("measure", "Measure this pool")
+    if st.button(label, icon=show.PAGES[page]["icon"], type="primary", key=f"to.{page}"):
+        st.switch_page(show.PAGES[page]["page"])
