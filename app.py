@@ -7,7 +7,7 @@ every visit.
 import streamlit as st
 
 from core.errors import WinnowError
-from pages.ui.shell import address, context, jobs, server, show, sign_in, tour, visit, widgets
+from pages.ui.shell import address, context, jobs, server, show, sign_in, visit, widgets
 
 if __name__ == "__main__":
     st.set_page_config("Winnow", show.ICON, layout="wide", initial_sidebar_state=230)
@@ -25,7 +25,6 @@ if __name__ == "__main__":
     show.warning(widgets.take_notice())
     visit.view_strip()
     jobs.strip(page.url_path)
-    tour.strip(page.url_path)
     page.run()
 else:
     sign_in.check()

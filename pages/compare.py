@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui.compare import combine, contenders, difference, entries, groups, overlap, picker, read
 from pages.ui.controls import budget
-from pages.ui.shell import running, show, state
+from pages.ui.shell import hints, running, show, state
 from pages.ui.words import escape_markdown
 
 pool = state.need_pool()
@@ -45,6 +45,7 @@ def compare() -> None:
         st.subheader(escape_markdown(overlap.headline(comparison, reference)), anchor=False)
         st.markdown(overlap.summary(comparison, reference))
         show.note(*overlap.shortfalls(comparison, len(pool)))
+        hints.draw("compare")
     _draw(comparison, reference)
 
 

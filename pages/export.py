@@ -7,7 +7,7 @@ from core.output.curate import resolve_recipe
 from core.selection.selection import describe_shortfall
 from pages.ui.data import live_selection
 from pages.ui.export import download
-from pages.ui.shell import show, state
+from pages.ui.shell import hints, show, state
 from pages.ui.words import format_rows
 
 pool = state.need_pool()
@@ -29,6 +29,7 @@ with verdict:
         "dataset card."
     )
     show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
+    hints.draw("export")
 
 options, preview_column = st.columns(2, gap="large")
 with options:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from core.methods import METHODS
 from pages.ui.data import cached
-from pages.ui.shell import jobs, show, sign_in, state, term_dialog, visitors
+from pages.ui.shell import hints, jobs, show, sign_in, state, term_dialog, visitors
 from pages.ui.words import model_name
 
 
@@ -28,11 +28,12 @@ def bar(page: str) -> None:
                 _entry("Budget", show.format_budget(state.budget()))
         jobs.badge(cached.live_jobs())
         term_dialog.button()
+        hints.recall_button()
         if name := sign_in.find_name():
             _entry("Signed in as", name)
             sign_in.sign_out_button()
         if not visitors.is_known():
-            st.caption("This browser keeps no cookies: your settings and uploads are found again in this tab only.")
+            st.caption("This browser keeps no cookies, so your settings and uploads are available in this tab only.")
 
 
 def _entry(label: str, value: str, note: str = "") -> None:

@@ -35,7 +35,7 @@ def view_pool(fingerprint: str) -> None:
 
 
 def find_open_pool() -> Pool | None:
-    """Return the open pool for the sidebar and the tour; None if there is none or it cannot be read."""
+    """Return the open pool for the sidebar and Home; None if there is none or it cannot be read."""
     fingerprint = st.session_state.get(POOL)
     try:
         return recent.load(fingerprint) if fingerprint else None

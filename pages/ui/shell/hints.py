@@ -22,8 +22,8 @@ def draw(page: str) -> None:
     """Draw the hint of a page; nothing once it was dismissed."""
     if page in _dismissed():
         return
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"hint.{page}"):
-        st.markdown(f":blue[:material/arrow_upward:] {HINTS[page]}", width="stretch")
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"hint.{page}"):
+        st.markdown(f":small[:blue[:material/arrow_upward:] {HINTS[page]}]", width="stretch")
         show.action("", "close", f"hint.close.{page}", _dismiss, page, type="tertiary", help="Dismiss this hint")
 
 
@@ -39,14 +39,14 @@ def _dismiss(page: str) -> None:
 
 def _store(pages: list[str]) -> None:
     with state.failures_as_notices():
-        write_json(_file(), pages)
+        write_json(_file(), {"dismissed": pages})
 
 
 def _dismissed() -> list[str]:
     """Return the pages whose hints the visitor has dismissed; none if their file is missing or damaged."""
     try:
-        return [page for page in read_json(_file()) if page in HINTS]
-    except (WinnowError, TypeError):
+        return [page for page in read_json(_file())["dismissed"] if page in HINTS]
+    except (WinnowError, KeyError, TypeError):
         return []
 
 

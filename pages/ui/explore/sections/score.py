@@ -8,6 +8,7 @@ from core.measurement.runs import Run
 from core.schema import Pool
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
+from pages.ui.shell import hints
 
 
 def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
@@ -16,6 +17,8 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     with chooser:
         column = scores.choose_column(run, live.method)
     top.title(scores.verdict(run, live, column), anchor=False)
+    with top:
+        hints.draw("explore")
     text.markdown(f"**{scores.describe_direction(live, column)}**")
     if column != "response_tokens":  # length itself
         scores.draw_warnings(scores.check_score(run, live.method, column).warnings)
