@@ -1,6 +1,6 @@
 """One script per page; what they share is in `ui`.
 
-pool       what is in the dataset
+pool       what Winnow does, how far the visitor is, and what is in the pool
 measure    what to measure, and what it costs
 explore    how scores are distributed, and the rows behind them
 compare    how far methods agree

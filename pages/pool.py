@@ -1,20 +1,13 @@
-"""Pool page: what is in the dataset."""
+"""Pool page: what Winnow does, how far the visitor is, and what is in the open pool."""
 
 import streamlit as st
 
-from pages.ui.pool import contents, opening, storage
-from pages.ui.shell import show, state
-from pages.ui.words import escape_markdown
+from pages.ui.pool import contents, home, storage
+from pages.ui.shell import state
 
+st.title("Pool", anchor=False)
+home.draw(state.find_open_pool())
 pool = state.need_pool()
-title, ways = st.columns([3, 2], vertical_alignment="bottom")
-title.title(escape_markdown(show.pool_name(pool.name, pool.source)), anchor=False)
-with ways.container(horizontal=True, horizontal_alignment="right"):
-    opening.popover()
-    if st.button("Score it", icon=":material/speed:", type="primary", key="to.score"):
-        st.switch_page(show.PAGES["measure"]["page"])
-
-opening.reading()
 contents.headline(pool)
 contents.pictures(pool)
 contents.problems(pool)

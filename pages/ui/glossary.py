@@ -1,6 +1,7 @@
 """The glossary: terms of the pages, and markdown links from a word to its entry.
 
-`link("delta_entropy", "ΔH")` works in captions, markdown, help texts and labels; `shell.term_dialog` opens the entry.
+`link("delta_entropy", "ΔH")` works in markdown, help texts and labels; `shell.term_dialog` opens the entry. Small print
+with a link is `st.markdown(f":small[... {link(...)} ...]")`: st.caption fades links until they are hard to read.
 """
 
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ GROUPS: dict[str, dict[str, Term]] = {
         ),
         "near_duplicate": Term(
             "Near-duplicate",
-            "A row that shares almost all word sequences with another row. Similarity is the share of sequences that "
+            "A row that is almost the same as another row. Similarity is the share of pairs of neighbouring words that "
             "both rows have.",
             r"\text{similarity} = |A \cap B| \,/\, |A \cup B|",
             see=("exact_duplicate", "overlap"),

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest, app_test
+from streamlit.testing.v1.element_tree import Selectbox
 
 from core.algorithms.active_neurons import ActiveNeurons
 from core.algorithms.answer_geometry import compute_geometry, gram_matrices
@@ -52,6 +54,21 @@ def write_rows(path: Path, rows: int = ROWS) -> Path:
     data.append({**data[0], "id": "again"})
     path.write_text("".join(json.dumps(row) + "\n" for row in data))
     return path
+
+
+def opened(at: AppTest) -> str:
+    """Return the name of the open pool, as the Pool page shows it."""
+    return str(at.header[1].value)
+
+
+def choose_pool(at: AppTest, source: object, *, header: bool = True) -> None:
+    """Choose a fingerprint, or type a path or hub id, on the Pool page, and open it."""
+    count = at.session_state.get("open.count", 0)
+    at.session_state[f"open.choice.{count}"] = str(source)
+    at.checkbox(key="open.no_header").set_value(not header)
+    at.run()
+    at.button(key="open.open").click().run()
+    assert not at.exception
 
 
 def run_until(at: AppTest, done: Callable[[], Any], seconds: float = 90) -> None:
@@ -344,6 +361,20 @@ def through_the_router(monkeypatch: pytest.MonkeyPatch) -> None:
         return PagesManager(*args, **options)
 
     monkeypatch.setattr(app_test, "PagesManager", manager)
+
+
+@pytest.fixture(autouse=True)
+def typed_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let AppTest send what is typed into a selectbox that accepts it, as a browser does."""
+    send_option = Selectbox._widget_state.fget
+
+    def send(box: Selectbox[Any]) -> WidgetState:
+        try:
+            return send_option(box)
+        except ValueError:  # none of its options
+            return WidgetState(id=box.id, string_value=str(box.value))
+
+    monkeypatch.setattr(Selectbox, "_widget_state", property(send))
 
 
 @pytest.fixture

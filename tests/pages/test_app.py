@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.pool.pools import load_pool
 from core.workspace.files import read_json
+from tests.pages.conftest import opened
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("pool", "measure", "explore", "select", "export")
@@ -62,7 +63,7 @@ def test_a_link_opens_the_pool_method_and_budget_it_names(pool, tmp_path, worksp
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     at.query_params.update({"pool": pool.fingerprint[:12], "method": "longest", "budget": "20ktok"})
     at.run()
-    assert at.title[0].value == r"small\.jsonl"
+    assert opened(at) == r"small\.jsonl"
     shown = [text.value for text in at.sidebar.get("text")]
     assert shown == ["small.jsonl", "Longest response", "built-in model", "20,000 response tokens"]
 
@@ -73,7 +74,7 @@ def test_a_link_that_names_nothing_still_opens_the_app(pool, link):
     at.query_params.update(link)
     at.run()
     assert not at.exception
-    assert at.title[0].value == r"small\.jsonl"
+    assert opened(at) == r"small\.jsonl"
     assert bool(at.warning) == ("pool" in link)
 
 

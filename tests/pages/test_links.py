@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from core.pool.pools import load_pool
 from core.workspace.folder import Workspace
 from pages.ui.shell import state
-from tests.pages.conftest import ROOT
+from tests.pages.conftest import ROOT, choose_pool, opened
 
 SENTENCE = "These settings came with a link. Changes to them last as long as this tab."
 
@@ -77,9 +77,9 @@ def test_a_link_to_another_pool_does_not_make_it_the_next_to_open(own, workspace
     (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
     before = stored(workspace)
-    assert follow(pool=pool.fingerprint[:12], budget="5").title[0].value == r"small\.jsonl"
+    assert opened(follow(pool=pool.fingerprint[:12], budget="5")) == r"small\.jsonl"
     assert stored(workspace) == before
-    assert follow().title[0].value == r"later\.jsonl"
+    assert opened(follow()) == r"later\.jsonl"
 
 
 def test_a_link_to_what_is_set_already_is_no_view(own):
@@ -134,7 +134,7 @@ def test_another_pool_ends_the_view(own, workspace, tmp_path, pool):
     at = follow(budget="50%")
     (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     later = load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
-    press(at.run(), f"open.{later.fingerprint}")
+    choose_pool(at.run(), later.fingerprint)
     assert not is_view(at)
     assert shown(at) == ("entropy_shift", "10%")
 

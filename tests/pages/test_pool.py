@@ -9,7 +9,7 @@ from core.errors import PoolError
 from core.pool.pools import load_pool
 from core.workspace.jobs import list_jobs
 from pages.ui.pool import opening
-from tests.pages.conftest import run_until, write_rows
+from tests.pages.conftest import choose_pool, opened, run_until, write_rows
 
 
 def labels(at) -> dict[str, str]:
@@ -31,16 +31,16 @@ def search(at, words):
 def test_the_pool_opened_last_is_open_at_once(pool, app):
     at = app("pool")
     assert not at.exception
-    assert at.title[0].value == r"small\.jsonl"
-    assert labels(at) == {"Rows": "240", "Characters": "12,345", "Tasks": "3", "Repeated": "1", "Set aside": "0"} | {
-        "Characters": labels(at)["Characters"]
-    }
+    assert opened(at) == r"small\.jsonl"
+    assert labels(at)["Characters"].count(",") == 1
+    counts = {"Rows": "240", "Tasks": "3", "Exact duplicates": "1", "Skipped rows": "0"}
+    assert labels(at) | counts == labels(at)
 
 
 def test_on_a_new_machine_the_demo_pool_is_open(workspace, app):
     at = app("pool")
     assert not at.exception
-    assert at.title[0].value == "Demo pool"
+    assert opened(at) == "Demo pool"
     assert int(labels(at)["Rows"].replace(",", "")) > 0
 
 
@@ -68,7 +68,7 @@ def test_another_mapping_opens_another_pool(pool, app):
     at.multiselect(key=f"{form}.prompt").set_value(["output"])
     at.selectbox(key=f"{form}.response").set_value("instruction")
     at.selectbox(key=f"{form}.schema").set_value("custom")
-    button(at, "Read the pool this way").click().run()
+    button(at, "Apply mapping").click().run()
     run_until(at, lambda: at.query_params["pool"] != pool.fingerprint[:12])
 
 
@@ -78,9 +78,9 @@ def test_skipped_rows_are_counted_by_reason_and_offered_as_a_file(workspace, tmp
     path.write_text("\n".join([*lines, "{broken", '{"instruction": "", "output": ""}', *lines]))
     load_pool(str(path), workspace=workspace.root)
     at = app("pool")
-    assert labels(at)["Set aside"] == "2"
-    expander = next(e for e in at.expander if "set aside" in e.label)
-    assert expander.label.startswith("2 rows set aside")
+    assert labels(at)["Skipped rows"] == "2"
+    expander = next(e for e in at.expander if "skipped" in e.label)
+    assert expander.label.startswith("2 skipped rows: ")
 
 
 def test_a_search_shows_matching_rows_only(pool, app):
@@ -90,7 +90,7 @@ def test_a_search_shows_matching_rows_only(pool, app):
     shown = at.dataframe[0].value
     assert shown["prompt"].tolist() == ["Question 17: what is 17 plus 17?"]
     search(at, "no such words")
-    assert "No row matches" in text_of(at)
+    assert "No rows match" in text_of(at)
 
 
 def test_the_longest_response_can_come_first(pool, app):
@@ -122,26 +122,15 @@ def test_the_open_row_is_shown_as_text(workspace, tmp_path, app):
 
 def test_a_path_outside_the_allowed_folders_shows_one_sentence(pool, app):
     at = app("pool")
-    at.segmented_control(key="open.way").set_value("source").run()
-    at.text_input(key="open.typed").set_value("/etc/passwd")
-    button(at, "Open").click().run()
-    assert not at.exception
+    choose_pool(at, "/etc/passwd")
     assert "outside the folders" in at.error[0].value
-
-
-def open_path(at, path, *, header=True):
-    at.segmented_control(key="open.way").set_value("source").run()
-    at.text_input(key="open.typed").set_value(str(path))
-    at.checkbox(key="open.no_header").set_value(not header)
-    next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
-    assert not at.exception
 
 
 def test_a_path_inside_is_opened(pool, app, tmp_path, workspace):
     (tmp_path / "other.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     at = app("pool")
-    open_path(at, tmp_path / "other.jsonl")
-    run_until(at, lambda: at.title[0].value == r"other\.jsonl")
+    choose_pool(at, tmp_path / "other.jsonl")
+    run_until(at, lambda: opened(at) == r"other\.jsonl")
     assert list_jobs(workspace) == []  # the job has done its duty
 
 
@@ -149,8 +138,8 @@ def test_a_pool_that_is_stored_opens_without_a_job(pool, app, tmp_path, workspac
     other = load_pool(str(write_rows(tmp_path / "other.jsonl", rows=30)), workspace=workspace.root)
     os.utime(next(workspace.root.glob("pools/*/pool.json")), (0, 0))
     at = app("pool")
-    open_path(at, tmp_path / "other.jsonl")
-    assert at.title[0].value == r"other\.jsonl"
+    choose_pool(at, tmp_path / "other.jsonl")
+    assert opened(at) == r"other\.jsonl"
     assert at.query_params["pool"] == other.fingerprint[:12]
     assert not list(workspace.root.glob("jobs/*"))
 
@@ -158,20 +147,20 @@ def test_a_pool_that_is_stored_opens_without_a_job(pool, app, tmp_path, workspac
 def test_a_long_import_shows_its_progress_and_opens_at_its_end(pool, app, tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "PATIENCE_S", 0)
     at = app("pool")
-    open_path(at, write_rows(tmp_path / "other.jsonl", rows=30))
-    assert at.title[0].value == r"small\.jsonl"
+    choose_pool(at, write_rows(tmp_path / "other.jsonl", rows=30))
+    assert opened(at) == r"small\.jsonl"
     assert at.button(key="open.cancel").label == "Cancel"
-    run_until(at, lambda: at.title[0].value == r"other\.jsonl")
+    run_until(at, lambda: opened(at) == r"other\.jsonl")
     assert not [b for b in at.button if b.key == "open.cancel"]
 
 
 def test_a_cancelled_import_leaves_the_open_pool_and_nothing_behind(pool, app, tmp_path, monkeypatch, workspace):
     monkeypatch.setattr(opening, "PATIENCE_S", 0)
     at = app("pool")
-    open_path(at, write_rows(tmp_path / "other.jsonl", rows=100_000))
+    choose_pool(at, write_rows(tmp_path / "other.jsonl", rows=100_000))
     at.button(key="open.cancel").click().run()
     assert not at.exception
-    assert at.title[0].value == r"small\.jsonl"
+    assert opened(at) == r"small\.jsonl"
     assert list_jobs(workspace) == []
     assert len(list(workspace.root.glob("pools/*"))) == 1
 
@@ -181,7 +170,7 @@ def test_an_import_that_fails_shows_its_one_sentence(pool, app, tmp_path, monkey
     monkeypatch.setattr(opening, "PATIENCE_S", patience)
     (tmp_path / "p.csv").write_text('prompt,completion\na,"b\nc,d\n')
     at = app("pool")
-    open_path(at, tmp_path / "p.csv")
+    choose_pool(at, tmp_path / "p.csv")
     run_until(at, lambda: at.error)
     assert at.error[0].value.replace("\\", "").startswith("p.csv, line 2: a quote is opened in this row and never")
     if not patience:
@@ -193,38 +182,36 @@ def test_an_import_that_fails_shows_its_one_sentence(pool, app, tmp_path, monkey
 def test_a_table_without_a_header_is_opened_by_a_switch(pool, app, tmp_path):
     (tmp_path / "p.csv").write_text("What is 1 + 1?,2,x\nWhat is 2 + 2?,4,y\n")
     at = app("pool")
-    open_path(at, tmp_path / "p.csv", header=False)
-    run_until(at, lambda: at.title[0].value == r"p\.csv")
+    choose_pool(at, tmp_path / "p.csv", header=False)
+    run_until(at, lambda: opened(at) == r"p\.csv")
     assert labels(at)["Rows"] == "2"
     assert "1 → prompt, 2 → response" in text_of(at)
-    assert "These fields are not read: 3." in text_of(at)
+    assert "Fields that are not read: 3." in text_of(at)
     at.selectbox(key=f"map.{at.query_params['pool'][:8]}.response").set_value("3")
-    button(at, "Read the pool this way").click().run()
+    button(at, "Apply mapping").click().run()
     run_until(at, lambda: "3 → response" in text_of(at))
     assert labels(at)["Rows"] == "2"
 
 
 def test_an_upload_is_opened_and_stored_under_its_own_name(pool, app, workspace):
     at = app("pool")
-    at.segmented_control(key="open.way").set_value("upload").run()
     data = b'{"question": "a", "answer": "b"}\n' * 4
-    at.file_uploader(key="open.upload").upload("../../mine.jsonl", data).run()
-    at.button(key="open.uploaded").click().run()
-    run_until(at, lambda: at.title[0].value == r"mine\.jsonl")
+    at.file_uploader(key="open.upload.0").upload("../../mine.jsonl", data).run()
+    run_until(at, lambda: opened(at) == r"mine\.jsonl")
     stored = list(workspace.root.glob("uploads/*/*.jsonl"))
     assert [one.name for one in stored] == ["mine.jsonl"]
 
 
 @pytest.mark.parametrize("name", ["x.exe", "x.pkl", "noending"])
 def test_an_upload_of_another_kind_is_refused_on_the_server(workspace, name):
-    with pytest.raises(PoolError, match="not a kind of file"):
+    with pytest.raises(PoolError, match="cannot be opened"):
         opening.store_upload(name, b"x")
 
 
-def test_a_recent_pool_opens_with_one_click(workspace, tmp_path, pool, app):
+def test_a_recent_pool_opens_by_its_entry(workspace, tmp_path, pool, app):
     (tmp_path / "later.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 3)
     load_pool(str(tmp_path / "later.jsonl"), workspace=workspace.root)
     at = app("pool")
-    assert at.title[0].value == r"later\.jsonl"
-    at.button(key=f"open.{pool.fingerprint}").click().run()
-    assert at.title[0].value == r"small\.jsonl"
+    assert opened(at) == r"later\.jsonl"
+    choose_pool(at, pool.fingerprint)
+    assert opened(at) == r"small\.jsonl"

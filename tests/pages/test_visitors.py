@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from core.workspace.jobs import list_jobs
 from pages.ui.shell import visitors
 from pages.ui.shell.state import SETTINGS, Settings
-from tests.pages.conftest import ROOT, run_until
+from tests.pages.conftest import ROOT, choose_pool, opened, run_until
 
 USER_HEADER = {"X-Forwarded-Email": "email"}
 
@@ -40,24 +40,25 @@ def visit(user: str | None, page: str = "pool", **link: str) -> AppTest:
 
 
 def open_path(at: AppTest, path) -> AppTest:
-    at.segmented_control(key="open.way").set_value("source").run()
-    at.text_input(key="open.typed").set_value(str(path))
-    next(b for b in at.button if b.label == "Open" and "FormSubmitter" in (b.key or "")).click().run()
+    choose_pool(at, path)
     run_until(at, lambda: at.error or title(at) == Path(path).name)
     return at
 
 
 def upload(at: AppTest, name: str, rows: int = 4) -> AppTest:
-    at.segmented_control(key="open.way").set_value("upload").run()
     data = b"".join(b'{"question": "q %d", "answer": "b"}\n' % i for i in range(rows))
-    at.file_uploader(key="open.upload").upload(name, data).run()
-    at.button(key="open.uploaded").click().run()
+    at.file_uploader(key="open.upload.0").upload(name, data).run()
     run_until(at, lambda: at.error or title(at) == name.replace(" ", "_"))
     return at
 
 
+def pools_offered(at: AppTest) -> list[str]:
+    return at.selectbox(key="open.choice.0").options
+
+
 def title(at: AppTest) -> str:
-    return at.title[0].value.replace("\\", "")
+    """Return the title of a page; on the Pool page, the name of the open pool."""
+    return (opened(at) if at.title[0].value == "Pool" else at.title[0].value).replace("\\", "")
 
 
 def verdict(at: AppTest) -> str:
@@ -113,7 +114,7 @@ def test_the_next_visitor_does_not_land_on_what_another_has_uploaded(shared, poo
     assert title(visit("a")) == "mine.jsonl"  # its owner finds it again
     b = visit("b")
     assert title(b) == "Demo pool"
-    assert "mine.jsonl" not in [text.value for text in b.text]
+    assert not [label for label in pools_offered(b) if "mine.jsonl" in label]
 
 
 def test_an_upload_is_not_opened_by_a_link_or_a_path_of_another(shared, pool, workspace, monkeypatch):
@@ -123,11 +124,8 @@ def test_an_upload_is_not_opened_by_a_link_or_a_path_of_another(shared, pool, wo
     assert title(b) == "Demo pool"
     assert "The link names a pool that is not in this workspace" in b.warning[0].value
     (file,) = workspace.root.glob("visitors/*/uploads/*/mine.jsonl")
-    b.segmented_control(key="open.way").set_value("source").run()
     for path in (file, workspace.root / "visitors" / "secret"):
-        b.text_input(key="open.typed").set_value(str(path))
-        next(x for x in b.button if x.label == "Open" and "FormSubmitter" in (x.key or "")).click().run()
-        assert not b.exception
+        choose_pool(b, path)
         assert "files of another visitor" in b.error[0].value
 
 
@@ -147,10 +145,8 @@ def test_the_same_content_uploaded_twice_is_a_pool_of_each(shared, pool):
 
 def test_a_pool_of_the_allowed_folders_and_its_measurements_are_shared(shared, run, pool):
     b = visit("b")
-    opened = [text.value for text in b.text]
-    assert "small.jsonl" in opened
-    assert "opened by others" in " ".join(caption.value for caption in b.caption)
-    b.button(key=f"open.{pool.fingerprint}").click().run()
+    assert "small.jsonl · 240 rows · opened by others" in pools_offered(b)
+    choose_pool(b, pool.fingerprint)
     assert title(b) == "small.jsonl"
     b.switch_page("pages/select.py").run()
     assert verdict(b) == "24 of 240 rows are selected (10.0%)."
@@ -166,18 +162,18 @@ def test_a_link_to_a_pool_is_not_where_the_next_visit_begins(shared, run, pool, 
     assert verdict(visit("a", "select")) == "5 of 240 rows are selected (2.1%)."
 
 
-def test_each_has_the_tour_until_they_close_it(shared, workspace):
-    a = visit("a")
-    a.button(key="tour.close").click().run()
-    assert "tour.close" not in {b.key for b in visit("a").button}
-    assert "tour.close" in {b.key for b in visit("b").button}
+def test_each_has_the_hints_until_they_dismiss_them(shared, run, pool):
+    link = {"pool": pool.fingerprint}
+    visit("a", "export", **link).button(key="hint.close.export").click().run()
+    assert "hint.close.export" not in {b.key for b in visit("a", "export", **link).button}
+    assert "hint.close.export" in {b.key for b in visit("b", "export", **link).button}
 
 
 def test_a_browser_without_cookies_is_nobody_else(shared, run, pool):
     first, second = visit(None), visit(None)
     for at in (first, second):
         assert "keeps no cookies" in " ".join(caption.value for caption in at.sidebar.caption)
-        at.button(key=f"open.{pool.fingerprint}").click().run()
+        choose_pool(at, pool.fingerprint)
         at.switch_page("pages/select.py").run()
     move(first, 30.0)
     assert (budget(first.run()), budget(second.run())) == ("30%", "10%")
@@ -194,7 +190,7 @@ def test_what_was_stored_before_is_found_on_this_computer_and_by_nobody_on_a_sha
     request.getfixturevalue("shared")
     a = visit("a")
     assert "from_before.jsonl" not in [text.value for text in a.text]
-    a.button(key=f"open.{pool.fingerprint}").click().run()
+    choose_pool(a, pool.fingerprint)
     assert budget(a) == "10%"
 
 

@@ -1,6 +1,7 @@
-"""Parts of the Pool page: what is in the open pool, and ways to open another.
+"""Parts of the Pool page: Home, what is in the open pool, and ways to open another.
 
-contents    headline, lengths and tasks, rows set aside, mapping, and a table of rows
-opening     open the demo, a path or hub id, an upload, or a recent pool
+home        what Winnow does, why, how far the visitor is, and the next step
+opening     drop a file, or choose a recent pool, a file in the allowed folders, a path or a hub id
+contents    headline, lengths and tasks, skipped rows, mapping, and a table of rows
 storage     what the workspace holds, and its deletion
 """

@@ -1,4 +1,4 @@
-"""What is in a pool: headline, lengths and tasks, rows set aside, mapping, and a table of rows."""
+"""What is in a pool: headline, lengths and tasks, skipped rows, mapping, and a table of rows."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,6 +18,7 @@ from core.pool.schema_detection import SCHEMAS
 from core.schema import FieldMap, IntArray, Pool, Row
 from core.workspace.files import atomic_path
 from core.workspace.folder import content_key
+from pages.ui import glossary
 from pages.ui.charts import pool as pooldrawn
 from pages.ui.data import cached
 from pages.ui.pool import opening
@@ -32,7 +33,10 @@ HEIGHT = 520  # pixels of the table and of the open row
 
 
 def headline(pool: Pool) -> None:
-    """Draw what the pool has: rows, tokens or characters, tasks, duplicates, rows set aside; and its source."""
+    """Draw the name of the pool, its rows, tokens or characters, tasks, duplicates, skipped rows, and its source."""
+    st.header(escape_markdown(show.pool_name(pool.name, pool.source)), anchor=False)
+    if pool.source == pools.DEMO:
+        st.markdown(f":small[{_describe_demo(pool)}]")
     names, _ = cached.tasks(pool)
     named = len([name for name in names if name is not None])
     prompt, response = cached.column_total(pool, "prompt_chars"), cached.column_total(pool, "response_chars")
@@ -40,27 +44,36 @@ def headline(pool: Pool) -> None:
         show.metric("Rows", show.format_count(len(pool)))
         tokens = _count_tokens(pool)
         if tokens is None:
-            help = f"Prompts {prompt:,}, responses {response:,}. Tokens are counted when a model reads the pool."
+            help = f"Prompts have {prompt:,}, responses {response:,}. Measuring counts tokens."
             show.metric("Characters", show.format_count(prompt + response), help=help)
         else:
-            help = f"As counted for {tokens[1]}. Characters: {prompt + response:,}."
+            help = f"Tokens of {tokens[1]}. Prompts and responses have {prompt + response:,} characters."
             show.metric("Response tokens", show.format_count(tokens[0]), help=help)
         show.metric("Tasks", show.format_count(named) if named else "none")
         show.metric(
-            "Repeated",
+            "Exact duplicates",
             show.format_count(cached.count_duplicates(pool)),
             duplicates.count_words(pool),
-            help="Rows with the same prompt and response as an earlier one: tagged, not removed.",
+            help="Rows with the same prompt and response as an earlier row. They stay in the pool.",
         )
         show.metric(
-            "Set aside",
+            "Skipped rows",
             show.format_count(pool.set_aside.num_rows),
-            help="Lines that are no usable row. They are listed below with their reason.",
+            help="Lines that cannot be used. They are listed below with the reason.",
         )
     schema, source = escape_markdown(pool.fields.schema), escape_markdown(pool.source)
     st.caption(f"{schema} schema · fingerprint {pool.fingerprint[:12]} · {source}")
     for notice in pool.notices:
         st.caption(f":material/info: {escape_markdown(notice)}")
+
+
+def _describe_demo(pool: Pool) -> str:
+    tasks, bad = len(cached.tasks(pool)[0]), len(cached.answer_key(pool) or ())
+    words = glossary.link("known_bad_rows", "known bad rows")
+    return (
+        f"The demo pool has short examples from {tasks} tasks. {bad} of them are {words}, planted on purpose: swapped "
+        "or truncated responses, gibberish, duplicates. So you can see which methods discard them."
+    )
 
 
 def _count_tokens(pool: Pool) -> tuple[int, str] | None:
@@ -81,7 +94,7 @@ def pictures(pool: Pool) -> None:
         st.markdown("**Tasks** by number of rows")
         names, codes = cached.tasks(pool)
         if names == (None,):
-            st.caption("No field is mapped as the task label. Any field can be: see the mapping below.")
+            st.caption("No field is mapped to the task. You can choose one under Mapping.")
             return
         st.html(pooldrawn.task_bars(names, np.bincount(codes, minlength=len(names))))
 
@@ -93,15 +106,16 @@ def _length_histogram(pool: Pool) -> str:
 
 
 def problems(pool: Pool) -> None:
-    """Draw the rows set aside: how many for each reason, which they are, and all of them as a file."""
+    """Draw the skipped rows: how many for each reason, which they are, and all of them as a file."""
     if not pool.set_aside.num_rows:
-        st.caption(":material/check_circle: Every line of the source is a usable row; nothing was set aside.")
+        st.caption(":material/check_circle: All lines were read; no rows were skipped.")
         return
     counted = pc.value_counts(pool.set_aside["reason"]).to_pylist()
     ranked = sorted(counted, key=lambda one: (-one["counts"], one["values"]))
     words = ", ".join(f"{one['counts']:,} × {escape_markdown(one['values'])}" for one in ranked[:4])
     more = f" and {len(ranked) - 4} more reasons" if len(ranked) > 4 else ""
-    label = f"{pool.set_aside.num_rows:,} rows set aside: {words}{more}"
+    number = pool.set_aside.num_rows
+    label = f"{number:,} skipped {'row' if number == 1 else 'rows'}: {words}{more}"
     opened = st.expander(label, icon=":material/report:", key="set.aside", on_change="rerun")
     if opened.open:
         with opened:
@@ -109,21 +123,21 @@ def problems(pool: Pool) -> None:
                 pool.set_aside.slice(0, PAGE).to_pandas(),
                 hide_index=True,
                 key="set.aside.table",
-                alt="Rows set aside, with the reason",
+                alt="Skipped rows, with the reason",
                 column_config={
                     "line": st.column_config.NumberColumn("line", format="%d", width="small"),
                     "reason": st.column_config.TextColumn("reason", width="medium"),
-                    "text": st.column_config.TextColumn("how it begins", width="large"),
+                    "text": st.column_config.TextColumn("beginning", width="large"),
                 },
             )
             if pool.set_aside.num_rows > PAGE:
-                st.caption(f"The first {PAGE} of {pool.set_aside.num_rows:,}; the file has all.")
-            show.download("Rows set aside, as JSONL", set_aside_file(pool), f"{pool.name}.set-aside.jsonl")
+                st.caption(f"The table shows the first {PAGE} of {number:,}; the file has all.")
+            show.download("Skipped rows (JSONL)", skipped_rows_file(pool), f"{pool.name}.skipped.jsonl")
 
 
-def set_aside_file(pool: Pool) -> Path:
-    """Write all rows set aside as JSONL, once, and return the file."""
-    path = cached.workspace().folder("exports", pool.fingerprint) / "set-aside.jsonl"
+def skipped_rows_file(pool: Pool) -> Path:
+    """Write all skipped rows as JSONL, once, and return the file."""
+    path = cached.workspace().folder("exports", pool.fingerprint) / "skipped.jsonl"
     if not path.exists():
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             for batch in pool.set_aside.to_batches(max_chunksize=10_000):
@@ -139,11 +153,11 @@ def mapping(pool: Pool) -> None:
     label = f"Mapping: {escape_markdown(describe_mapping(pool.fields))}"
     with st.expander(label, icon=":material/schema:"), st.form("mapping", border=False):
         mapped = _mapping_form(pool.fields, pools.field_names(pool), f"map.{pool.fingerprint[:8]}")
-        if st.form_submit_button("Read the pool this way", icon=":material/refresh:"):
+        if st.form_submit_button("Apply mapping", icon=":material/refresh:"):
             opening.open_source(pool.source, fields=mapped, **pools.source_options(pool))
     not_read = pools.unread_fields(pool)
     if not_read:
-        st.caption(f"These fields are not read: {escape_markdown(', '.join(not_read))}.")
+        st.caption(f"Fields that are not read: {escape_markdown(', '.join(not_read))}.")
 
 
 def describe_mapping(mapped: FieldMap) -> str:
@@ -162,7 +176,8 @@ def _mapping_form(mapped: FieldMap, names: list[str], key: str) -> FieldMap:
     names = list(dict.fromkeys([*names, *mapped.prompt, *in_use]))
     first, second, third = st.columns(3)
     schema = first.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key=f"{key}.schema")
-    prompt = second.multiselect("Prompt: joined in this order", names, default=list(mapped.prompt), key=f"{key}.prompt")
+    label = "Prompt (joined in this order)"
+    prompt = second.multiselect(label, names, default=list(mapped.prompt), key=f"{key}.prompt")
     others = ("turns", "system", "history", "tools", "task", "id")
     places = {"response": third, **dict(zip(others, st.columns(6), strict=True))}
     picked = {name: _field_choice(place, names, now[name], name, key) for name, place in places.items()}
@@ -179,17 +194,17 @@ def _field_choice(place: DeltaGenerator, names: list[str], value: str | None, na
 # Table
 
 SORTS = {
-    "file": ("as in the file", None, False),
-    "longest": ("longest response first", "response_chars", True),
-    "shortest": ("shortest response first", "response_chars", False),
-    "long_prompt": ("longest prompt first", "prompt_chars", True),
-    "short_prompt": ("shortest prompt first", "prompt_chars", False),
+    "file": ("file order", None, False),
+    "longest": ("longest responses first", "response_chars", True),
+    "shortest": ("shortest responses first", "response_chars", False),
+    "long_prompt": ("longest prompts first", "prompt_chars", True),
+    "short_prompt": ("shortest prompts first", "prompt_chars", False),
 }
 
 
 @st.fragment
 def table(pool: Pool) -> None:
-    """Draw all rows, a page at a time, and the ticked one next to them."""
+    """Draw all rows, a page at a time, and the selected one next to them."""
     names, _ = cached.tasks(pool)
     prefix = f"browse.{pool.fingerprint[:8]}"  # another pool starts afresh
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -208,7 +223,7 @@ def table(pool: Pool) -> None:
         show.error(error)
         return
     if not len(rows):
-        st.caption("No row matches. Loosen the search.")
+        st.caption("No rows match. Change the search or the task.")
         return
     pages = -(-len(rows) // PAGE)
     view = f"{prefix}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view starts on page 1
@@ -219,8 +234,8 @@ def table(pool: Pool) -> None:
         row = opened[_pick_row(opened, f"{view}.{start}")]
     with right, st.container(height=HEIGHT, border=True):
         show.row(row, marks=duplicates.duplicate_marks(pool, row.index))
-    limit = f"; a search gives at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
-    st.caption(f"{start + 1:,} to {start + len(opened):,} of {len(rows):,} rows{limit}. Tick a row to read it.")
+    limit = f"; a search finds at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
+    st.caption(f"Rows {start + 1:,}–{start + len(opened):,} of {len(rows):,}{limit}. Tick a row to open it.")
     run = state.run(pool)
     if run is not None:
         inspector.inspect(pool, run, row, key=prefix)

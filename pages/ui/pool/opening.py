@@ -1,7 +1,8 @@
-"""Ways to open another pool: the demo, a path or hub id, an upload, or a recent pool."""
+"""Ways to open another pool: drop a file, or choose a recent pool, a file in the allowed folders, a path or hub id."""
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,41 +14,112 @@ from core.pool import pools
 from core.workspace.files import is_whole, write_stored
 from core.workspace.jobs import get_job
 from pages.ui.data import cached
-from pages.ui.shell import imports, recent, roots, show, state, visitors
-from pages.ui.words import escape_markdown
+from pages.ui.shell import data_files, imports, recent, roots, show, state, visitors
+from pages.ui.words import escape_markdown, format_rows
 
-WAYS = {
-    "recent": ":material/history: Recent",
-    "source": ":material/folder_open: Path or hub id",
-    "upload": ":material/upload: Upload",
-    "demo": ":material/science: Demo",
-}
 UPLOADS = ("jsonl", "json", "ndjson", "csv", "tsv", "parquet", "gz")
-MAX_RECENT = 8  # recent pools shown
-PANEL, CLOSING = "open.panel", "open.closing"  # keys of the popover, and of whether it is to close
+MAX_RECENT = 8  # recent pools offered
+DEMO_LABEL = "Demo pool"
+UPLOADED = "open.uploaded"  # whether a file was dropped since the last run
+OPENED = "open.count"  # pools opened in this tab; the widgets of each are new, so they are empty again
 PATIENCE_S = 2.0  # before the progress of reading a pool is shown
 POLL_S = 1.0
+HUB_OPTIONS = {"name": "Configuration", "split": "Split", "revision": "Revision"}
 
 
-def popover() -> None:
-    """Draw the button behind which another pool is opened; it closes when one is."""
-    if state.session_value(CLOSING):
-        state.set_widget(CLOSING, False)
-        state.set_widget(PANEL, False, force=True)
-    with st.popover("Open another pool", icon=":material/folder_open:", key=PANEL, on_change="rerun"):
-        _panel()
+def panel() -> None:
+    """Draw the place to drop a file, and the choice of a pool, side by side."""
+    left, right = st.container(border=True).columns(2, gap="large")
+    with right:
+        header = _choose_pool()
+    with left:
+        _drop_file(header)
 
 
-def _panel() -> None:
-    """Draw the choice of ways, and the one chosen."""
-    way = st.segmented_control(
-        "Open from", list(WAYS), format_func=WAYS.get, default="recent", key="open.way", label_visibility="collapsed"
+def _drop_file(header: Mapping[str, bool]) -> None:
+    """Draw the place to drop a file; a file that is dropped is opened."""
+    upload = st.file_uploader(
+        "**Use my data:** drop a file here",
+        type=list(UPLOADS),
+        key=f"open.upload.{_count()}",
+        on_change=state.set_widget,
+        args=(UPLOADED, True),
+        help="The file is stored in the workspace. Open a large file by its path instead.",
     )
-    {"recent": _recent_list, "source": _source_form, "upload": _upload_form, "demo": _demo_button}[way or "recent"]()
+    if state.session_value(UPLOADED) and upload is not None:
+        state.set_widget(UPLOADED, False)
+        with show.errors():
+            open_source(str(store_upload(upload.name, upload.getvalue())), **header)
+
+
+def _choose_pool() -> dict[str, bool]:
+    """Draw the choice of a pool and its button. Return the options of reading a file."""
+    options = list_choices()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        choice = st.selectbox(
+            "Or choose a pool, or type a path or a hub id",
+            list(options),
+            index=None,
+            format_func=lambda one: options.get(one, one),
+            accept_new_options=True,
+            placeholder="databricks/databricks-dolly-15k",
+            key=f"open.choice.{_count()}",
+        )
+        pressed = st.button("Open", key="open.open", disabled=choice is None)
+    header, hub = _options()
+    if pressed and choice:
+        _open_choice(choice, header, hub)
+    return header
+
+
+def _count() -> int:
+    return state.session_value(OPENED) or 0
+
+
+def list_choices() -> dict[str, str]:
+    """Return what can be chosen: fingerprints of recent pools, "demo" and paths of files, with their labels."""
+    entries = recent.recent_pools()
+    shown = {
+        entry["fingerprint"]: f"{show.pool_name(entry['name'], entry['source'])} · {format_rows(entry['rows'])} · "
+        + ("open now" if state.is_open(entry["fingerprint"]) else _format_time(entry["opened"]))
+        for entry in entries[:MAX_RECENT]
+    }
+    if not any(entry["source"] == pools.DEMO for entry in entries[:MAX_RECENT]):
+        shown[pools.DEMO] = DEMO_LABEL
+    return shown | {str(file): str(file) for file in data_files.find_files()}
+
+
+def _format_time(moment: str | None) -> str:
+    if moment is None:
+        return "opened by others"
+    return f"opened {datetime.fromisoformat(moment).astimezone():%d %b %Y, %H:%M}"
+
+
+def _options() -> tuple[dict[str, bool], dict[str, str]]:
+    """Draw the options of reading a source. Return those of a file, and those of a hub id."""
+    with st.popover("Options", icon=":material/tune:", type="tertiary", key="open.options"):
+        text = "The first row of the CSV or TSV file is data. Its columns are called 1, 2, 3."
+        header = {"header": False} if st.checkbox("No header row", key="open.no_header", help=text) else {}
+        typed = {name: st.text_input(f"{label} (hub)", key=f"open.{name}") for name, label in HUB_OPTIONS.items()}
+        folders = ", ".join(escape_markdown(root) for root in roots.allowed_folders())
+        st.caption(
+            "Winnow reads JSONL, JSON arrays, CSV and Parquet, also as .gz, and folders written by save_to_disk. "
+            f"Paths must be in: {folders}"
+        )
+    return header, {name: value.strip() for name, value in typed.items() if value.strip()}
+
+
+def _open_choice(choice: str, header: Mapping[str, bool], hub: Mapping[str, str]) -> None:
+    """Open a stored pool by its fingerprint, or any source."""
+    with show.errors():
+        if any(choice == entry["fingerprint"] for entry in recent.recent_pools()):
+            _open(choice)
+        source = roots.check_source(choice)
+        open_source(source, **header, **(hub if roots.is_hub_id(source) and source != pools.DEMO else {}))
 
 
 def open_source(source: str, **options: Any) -> None:
-    """Open a pool: at once if it is stored, else as soon as a job has read it. Show a failure in its own words."""
+    """Open a pool: at once if it is stored, else as soon as a job has read it. Show why if it cannot be opened."""
     with show.errors():
         load = pools.load_pool if source == pools.DEMO else pools.load_stored
         pool = load(source, workspace=cached.workspace().root, **options)
@@ -57,14 +129,13 @@ def open_source(source: str, **options: Any) -> None:
         with st.spinner("Reading the pool"):
             job = imports.wait(job, PATIENCE_S)
         if job.live or job.state == "done":
-            state.set_widget(CLOSING, True)
             st.rerun()
         imports.forget()
         show.error(job.message)
 
 
 def reading() -> None:
-    """Draw the progress of the pool that is being read; open it when it is read, or say why it cannot be opened."""
+    """Draw the progress of the pool that is being read; open it when it is read, or show why it cannot be opened."""
     job = imports.current()
     if job is None:
         return
@@ -94,94 +165,16 @@ def _progress(job_id: str) -> None:
 
 def _open(fingerprint: str) -> NoReturn:
     state.open_pool(fingerprint)
-    state.set_widget(CLOSING, True)
+    state.set_widget(OPENED, _count() + 1)
     st.rerun()
-
-
-def _recent_list() -> None:
-    stored = recent.recent_pools()[:MAX_RECENT]
-    for one in stored:
-        opened = state.is_open(one["fingerprint"])
-        with st.container(horizontal=True, vertical_alignment="center"):
-            key, args = f"open.{one['fingerprint']}", (one["fingerprint"],)
-            st.button("Open", key=key, on_click=_open_again, args=args, disabled=opened)
-            st.text(show.pool_name(one["name"], one["source"]))
-            moment = "open now" if opened else _format_time(one["opened"])
-            st.caption(f"{one['rows']:,} rows · {escape_markdown(one['schema'])} · {moment}")
-    if not stored:
-        st.caption("Nothing has been opened yet.")
-
-
-def _open_again(fingerprint: str) -> None:
-    with state.failures_as_notices():
-        state.open_pool(fingerprint)
-        state.set_widget(CLOSING, True)
-
-
-def _format_time(moment: str | None) -> str:
-    if moment is None:
-        return "opened by others"
-    return f"{datetime.fromisoformat(moment).astimezone():%d %b %Y, %H:%M}"
-
-
-def _source_form() -> None:
-    with st.form("open.source", border=False):
-        typed = st.text_input(
-            "Path or hub id", placeholder="~/data/pool.jsonl.gz or databricks/databricks-dolly-15k", key="open.typed"
-        )
-        words = {"name": "Configuration", "split": "Split", "revision": "Revision"}
-        hub = {
-            name: column.text_input(f"{words[name]} (hub only)", key=f"open.{name}").strip() or None
-            for name, column in zip(words, st.columns(3), strict=True)
-        }
-        header = _header_choice("open.no_header")
-        st.caption(
-            "JSONL, JSON array, CSV or Parquet, also .gz, or a save_to_disk folder. Files in: "
-            + ", ".join(escape_markdown(root) for root in roots.allowed_folders())
-        )
-        submitted = st.form_submit_button("Open", type="primary")
-    if submitted:
-        with show.errors():
-            source = roots.check_source(typed)
-            options = {name: value for name, value in hub.items() if value}
-            open_source(source, **header, **(options if roots.is_hub_id(source) and source != "demo" else {}))
-
-
-def _header_choice(key: str) -> dict[str, bool]:
-    """Draw the choice of reading the first row of a CSV file as data; return the option for it, if any."""
-    text = "For a CSV or TSV whose first row is data. Its columns are called 1, 2, 3."
-    return {"header": False} if st.checkbox("No header", key=key, help=text) else {}
-
-
-def _upload_form() -> None:
-    upload = st.file_uploader(
-        "A small pool from this computer",
-        type=list(UPLOADS),
-        key="open.upload",
-        help="Kept in the workspace. For anything large give its path instead.",
-    )
-    header = _header_choice("open.upload.no_header")
-    if upload is not None and st.button("Open the upload", type="primary", key="open.uploaded"):
-        with show.errors():
-            open_source(str(store_upload(upload.name, upload.getvalue())), **header)
 
 
 def store_upload(name: str, data: bytes) -> Path:
     """Store an upload in the visitor's folder, under its own name in a folder named after its content."""
     safe = re.sub(r"[^\w.-]+", "_", Path(name.replace("\\", "/")).name).lstrip(".") or "upload"
     if safe.rsplit(".", 1)[-1].lower() not in UPLOADS:
-        raise PoolError(f"{name}: not a kind of file that can be opened. Give one of {', '.join(UPLOADS)}.")
+        raise PoolError(f"{name}: this kind of file cannot be opened. Choose one of {', '.join(UPLOADS)}.")
     target = visitors.home() / "uploads" / hashlib.sha256(data).hexdigest()[:16] / safe
     if not is_whole(target):
         write_stored(target, data)
     return target
-
-
-def _demo_button() -> None:
-    st.caption(
-        "About 2,400 short rows of a dozen task families, made by a generator, with faults planted on purpose: "
-        "swapped and truncated responses, gibberish, duplicates. The answer key is kept apart, so you can see what "
-        "each method does with known faults."
-    )
-    if st.button("Open the demo pool", type="primary", key="open.demo"):
-        open_source("demo")

@@ -18,7 +18,9 @@ term_dialog    the glossary as a dialog, opened by a button or by a word that li
 imports        pools that a job reads for a tab
 running        measurements at work: their progress, for the pages that wait for them
 jobs           jobs on screen: plan, start, cancel, resume
-tour           the guided tour of the demo pool
+road           the steps from a pool to an export, with their status
+hints          three hints beside what they explain, until they are dismissed
+data_files     files in the allowed folders that are offered for choice
 roots          files and servers that a browser may name
 sign_in        the OIDC login, where it is configured
 visitor_cookie the signed cookie of visitors who do not sign in

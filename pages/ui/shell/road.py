@@ -14,7 +14,7 @@ from core.methods.params import measure_params
 from core.schema import Pool
 from core.workspace.files import read_json
 from pages.ui.data import cached, live_selection
-from pages.ui.shell import show, state
+from pages.ui.shell import running, show, state
 from pages.ui.words import format_rows
 
 MANIFESTS = "exports/*/*.manifest.json"  # in the workspace; the folder of an export is named after its recipe and run
@@ -35,13 +35,13 @@ def find_steps(pool: Pool) -> list[Step]:
     """Return the steps with their status for the open pool and its current settings."""
     methods, selected = len(measured_methods(pool)), _count_selected(pool)
     measured = {0: "not measured", 1: "1 method"}.get(methods, f"{methods} methods")
-    if any(job.about.get("kind") == "measure" and job.about["pool"] == pool.fingerprint for job in cached.live_jobs()):
+    if running.measuring(pool):
         measured = "running"
     exported = bool(selected) and _is_exported(pool)
     return [
         Step("pool", format_rows(len(pool)), done=True),
         Step("measure", measured, done=methods > 0),
-        Step("select", "no scores" if selected is None else format_rows(selected), done=False),
+        Step("select", "needs scores" if selected is None else format_rows(selected), done=False),
         Step("export", "exported" if exported else "not exported", done=exported),
     ]
 
