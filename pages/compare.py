@@ -42,11 +42,15 @@ def compare() -> None:
         st.caption(overlap.comparison_terms(built))
     show.warning(*refused)
     with top:
-        st.subheader(escape_markdown(overlap.headline(comparison, reference)), anchor=False)
-        st.markdown(overlap.summary(comparison, reference))
-        show.note(*overlap.shortfalls(comparison, len(pool)))
-        hints.draw("compare")
+        _verdict(comparison, reference)
     _draw(comparison, reference)
+
+
+def _verdict(comparison: entries.Comparison, reference: entries.Entry) -> None:
+    st.subheader(escape_markdown(overlap.headline(comparison, reference)), anchor=False)
+    hints.draw("compare")
+    st.markdown(overlap.summary(comparison, reference))
+    show.note(*overlap.shortfalls(comparison, len(pool)))
 
 
 def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:

@@ -47,7 +47,7 @@ def test_a_page_that_needs_scores_leads_to_measuring(pool, app):
 
 def test_the_sidebar_shows_what_is_open(run, app):
     at = app("measure")
-    assert [text.value for text in at.sidebar.get("text")] == ["small.jsonl", "Entropy shift", "built-in model", "10 %"]
+    assert [text.value for text in at.sidebar.get("text")] == ["small.jsonl", "Entropy shift", "built-in model", "10%"]
 
 
 def test_one_row_is_singular(workspace, tmp_path):
