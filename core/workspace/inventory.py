@@ -222,8 +222,8 @@ def _describe_job(item: Item, about: dict[str, Any]) -> Item:
 
 
 def _describe_selections(item: Item, about: dict[str, Any]) -> Item:
-    saved = len(list((item.path / "saved").glob("*.json")))
-    return replace(item, name=f"settings and {saved} saved", pool=item.path.name)
+    saved, linked = (len(list((item.path / folder).glob("*.json"))) for folder in ("saved", "links"))
+    return replace(item, name=f"settings, {saved} saved, {linked} in links", pool=item.path.name)
 
 
 def _describe_files(item: Item, about: dict[str, Any]) -> Item:

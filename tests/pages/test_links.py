@@ -1,11 +1,13 @@
 """A link opens a view of its own: nothing that is saved changes until the visitor keeps it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.pool.pools import load_pool
+from core.selection.selection import Pin
 from core.workspace.folder import Workspace
 from pages.ui.shell import state
 from tests.pages.conftest import ROOT, choose_pool, opened
@@ -99,6 +101,51 @@ def test_a_link_to_a_saved_selection_changes_nothing_either(own, app, workspace)
     assert shown(link) == ("entropy_shift", "20%")
     assert is_view(link)
     assert stored(workspace) == before
+
+
+def test_a_link_carries_parameters_filters_and_pins(own, app, workspace):
+    at = app("select")
+    at.text_input(key="select.contains").set_value("1").run()
+    at.slider(key="select.entropy_shift.gamma").set_value(0.2).run()
+    at.session_state[state.SETTINGS] = replace(at.session_state[state.SETTINGS], pins=(Pin("row-6", "in", "good"),))
+    move(at, 30.0)
+    link, wanted = dict(at.query_params), at.session_state[state.SETTINGS]
+    at.session_state[state.SETTINGS] = state.Settings()
+    move(at, 5.0)
+    before = stored(workspace)
+    opened = follow(**link)
+    assert opened.session_state[state.SETTINGS] == wanted
+    assert is_view(opened) and not opened.warning
+    assert stored(workspace) == before
+    assert dict(opened.query_params) == link
+
+
+@pytest.mark.parametrize(
+    ("link", "sentence"),
+    [
+        ({"pool": "feedfeedfeed", "method": "longest"}, "a pool that is not in this workspace"),
+        ({"method": "__class__", "budget": "5"}, "an unknown method, '__class__'"),
+        ({"budget": "many"}, "The budget 'many' cannot be read"),
+        ({"settings": "0123456789abcdef", "budget": "5"}, "settings that are not stored in this workspace"),
+        ({"gamma": "0.3", "budget": "5"}, "an unknown part, 'gamma'"),
+    ],
+)
+def test_what_a_link_names_and_is_unknown_is_said_and_nothing_else_is_opened(own, workspace, link, sentence):
+    at = follow(**link)
+    (warning,) = (one.value.replace("\\", "") for one in at.warning)
+    assert sentence in warning and warning.endswith("Your own settings are shown.")
+    assert shown(at) == ("entropy_shift", "20%") and not is_view(at)
+    assert stored(workspace) == own
+
+
+def test_the_address_of_a_changed_view_is_kept_or_said_to_be_unknown(own):
+    at = select(follow(budget="50%"))
+    at.text_input(key="select.contains").set_value("1").run()
+    changed = dict(at.query_params)
+    assert "not stored in this workspace" in follow(**changed).warning[0].value
+    press(at, "view.keep")
+    assert dict(at.query_params) == changed
+    assert not follow(**changed).warning
 
 
 def test_changes_in_a_view_stay_in_it_with_their_own_undo(own, workspace):

@@ -153,6 +153,25 @@ def test_a_pool_of_the_allowed_folders_and_its_measurements_are_shared(shared, r
     assert title(visit("b")) == "small.jsonl"
 
 
+def test_a_link_opens_the_settings_of_another_and_a_saved_selection_by_its_content(shared, run, pool, workspace):
+    a = visit("a", "select", pool=pool.fingerprint)
+    a.text_input(key="select.contains").set_value("1").run()
+    for _ in range(2):  # AppTest does not send back that a popover is open
+        a.session_state["saved.panel"] = True
+        a.run()
+    a.session_state["saved.panel"] = True
+    a.text_input(key="saved.name").set_value("ones").run()
+    a.session_state["saved.panel"] = True
+    a.button(key="saved.save").click().run()
+    link = dict(a.query_params)
+    assert link["saved"] == "ones"
+    before = {file: file.read_bytes() for file in workspace.root.rglob("*.json")}
+    b = visit("b", **link)
+    assert not b.warning and settings(b) == settings(a)
+    assert "saved" not in b.query_params  # the name is a's own
+    assert {file: file.read_bytes() for file in workspace.root.rglob("*.json")} == before
+
+
 def test_a_link_to_a_pool_is_not_where_the_next_visit_begins(shared, run, pool, workspace):
     a = visit("a", "select", pool=pool.fingerprint, budget="5")
     assert verdict(a) == "5 of 240 rows are selected (2.1%)."

@@ -1,14 +1,13 @@
-"""Address bar: pool, method, budget, and the name of a saved selection while it is unchanged.
+"""Address bar: pool, method, budget, the hash of all other settings, and the name of an unchanged saved selection.
 
 A link or a reload opens the same view.
 """
 
 import streamlit as st
 
+from pages.ui.shell.links import address_of, store_settings_of_link
 from pages.ui.shell.saved_files import saved_name
-from pages.ui.shell.settings import POOL, settings
-
-ADDRESS_DIGITS = 12  # digits of the fingerprint in the address bar
+from pages.ui.shell.settings import POOL, VIEW, settings
 
 
 def restore_address() -> None:
@@ -18,9 +17,11 @@ def restore_address() -> None:
 
 
 def write_address() -> None:
-    """Write pool, method, budget and the saved selection into the address bar, where they differ."""
-    now = settings()
-    wanted = {"pool": st.session_state[POOL][:ADDRESS_DIGITS], "method": now.method, "budget": now.budget}
+    """Write the address of the current settings into the address bar, where it differs."""
+    fingerprint, now = st.session_state[POOL], settings()
+    if not st.session_state[VIEW]:
+        store_settings_of_link(fingerprint, now)
+    wanted = address_of(fingerprint, now)
     name_of_saved = saved_name()
     if name_of_saved is not None:
         wanted["saved"] = name_of_saved

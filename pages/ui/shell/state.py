@@ -2,7 +2,7 @@
 
 Three lifetimes:
   on disk    pools, runs, jobs; per pool the current settings (`settings`) and the saved selections (`saved_files`)
-  address    pool, method, budget, and the name of a saved selection (`address`): a link opens the same view (`visit`)
+  address    pool, method, budget and the hash of all other settings (`links`): a link opens the same view (`visit`)
   session    the open pool (`current`), undo and redo steps (`changes`), values of widgets (`widgets`)
 """
 

@@ -1,17 +1,18 @@
 """Start of a visit: initial values of the session, and the view that a link names."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
-from core.errors import WinnowError
-from core.methods import METHODS
-from core.selection.budget import Budget
-from pages.ui.shell import recent, show, visitors
+from core.errors import PoolError, RecipeError, WinnowError
+from pages.ui.shell import links, recent, show, visitors
 from pages.ui.shell.changes import FUTURE, PAST, is_view, keep_view, leave_view, open_view
 from pages.ui.shell.current import view_pool
 from pages.ui.shell.saved import load_saved
-from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, VIEW, Settings
+from pages.ui.shell.settings import FILE_STAMP, POOL, SETTINGS, VIEW, Settings, settings
 from pages.ui.shell.visitors import VISITOR
 from pages.ui.shell.widgets import NOTICE, WIDGET_PAGES, leave_notice
+from pages.ui.words import shorten
 
 
 def init() -> None:
@@ -25,26 +26,31 @@ def init() -> None:
     initial |= {PAST: (), FUTURE: (), NOTICE: None, WIDGET_PAGES: {}}
     for key, value in initial.items():
         st.session_state[key] = value
-    link = dict(st.query_params)
-    view_pool(_pool_of_link(link.get("pool")))
-    if link.get("saved") and load_saved(link["saved"], open_view):
-        return
-    valid = {}
-    if link.get("method") in METHODS:
-        valid["method"] = link["method"]
-    if _is_budget(link.get("budget", "")):
-        valid["budget"] = link["budget"]
-    open_view(**valid)
+    _open_link(dict(st.query_params))
 
 
-def _pool_of_link(prefix: str | None) -> str:
-    """Return the fingerprint of the pool that a link names, else of the last one opened, else of the demo pool."""
-    for entry in recent.recent_pools() if prefix else ():
-        if entry["fingerprint"].startswith(prefix):
-            return str(entry["fingerprint"])
-    if prefix:
-        leave_notice("The link names a pool that is not in this workspace. Open it by its path or id.")
-    return recent.last_pool()
+def _open_link(link: Mapping[str, str]) -> None:
+    """Open what a link names, as a view. If something in it is unknown, open one's own and leave a notice instead."""
+    prefix = link.get("pool")
+    fingerprint = _find_pool(prefix) if prefix else recent.last_pool()
+    view_pool(fingerprint or recent.last_pool())
+    try:
+        if unknown := sorted(link.keys() - set(links.NAMES)):
+            raise RecipeError(f"The link has an unknown part, '{shorten(unknown[0], 40)}'.")
+        if fingerprint is None:
+            raise PoolError("The link names a pool that is not in this workspace. Open it by its path or id.")
+        if "saved" in link and "settings" not in link:
+            load_saved(link["saved"], open_view)
+        else:
+            open_view(**vars(links.read_link(fingerprint, link, settings())))
+    except WinnowError as error:
+        leave_notice(f"{error} Your own settings are shown.")
+
+
+def _find_pool(prefix: str) -> str | None:
+    """Return the fingerprint of a pool that the visitor may open, by its beginning; None if there is none."""
+    fingerprints = (str(entry["fingerprint"]) for entry in recent.recent_pools())
+    return next((one for one in fingerprints if one.startswith(prefix)), None)
 
 
 def view_strip() -> None:
@@ -56,11 +62,3 @@ def view_strip() -> None:
         st.markdown("These settings came with a link. Changes to them last as long as this tab.", width="stretch")
         show.action("Keep these settings", "check", "view.keep", keep_view)
         show.action("Back to my settings", "undo", "view.leave", leave_view, type="tertiary")
-
-
-def _is_budget(text: str) -> bool:
-    try:
-        Budget.parse(text)
-    except WinnowError:
-        return False
-    return True

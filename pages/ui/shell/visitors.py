@@ -72,8 +72,7 @@ def may_open(source: str) -> bool:
 
     The path tells, not the folder that it is in: a workspace that was moved keeps the paths of before.
     """
-    upload = UPLOAD.search(source)
-    return upload is None or current() in ("", upload[1])
+    return all(current() in ("", upload[1]) for upload in UPLOAD.finditer(source))
 
 
 def check_path(path: P) -> P:
