@@ -48,7 +48,7 @@ class LoadedPool(Pool):
     part: PoolPart
 
     def __repr__(self) -> str:
-        return f"<Pool {self.name}: {len(self):,} rows, {self.set_aside.num_rows:,} set aside, {self.fields.schema}>"
+        return f"<Pool {self.name}: {len(self):,} rows, {self.set_aside.num_rows:,} skipped, {self.fields.schema}>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -338,7 +338,7 @@ def compare(candidates: Sequence[MethodRun | RowSelection], budget: str | int = 
     pools = {each.run.pool.fingerprint: each.run.pool for each in selections}
     if len(pools) > 1:
         names = " and ".join(pool.name for pool in pools.values())
-        raise PoolError(f"These are of different pools: {names}. Compare what is measured on one pool.")
+        raise PoolError(f"These selections are of different pools: {names}. Compare selections of one pool.")
     labels = _labels([each.run.recipe.method.name for each in selections])
     ranks = [each.selection.order.rank(len(each.run.pool)) for each in selections]
     pairs = []

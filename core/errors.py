@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 NO_MEMORY = (
-    "There is not enough memory, or the limit of this process is reached. Nothing finished is lost. Close other "
-    "programs, raise the limit, lower the maximum length or choose a smaller model, and do the same again."
+    "There is not enough memory, or this process has reached its limit. Finished parts are kept. Close other "
+    "programs, raise the limit, lower the maximum sequence length or choose a smaller model, then try again."
 )
 # in what libraries say when they get no memory
 MEMORY_WORDS = ("allocate memory", "out of memory", "start new thread", "failed to map segment")

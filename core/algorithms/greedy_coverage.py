@@ -185,8 +185,8 @@ class _Search:
         sizes = np.diff(states.indptr)
         if len(sizes) and sizes.max() >= MAX_ACTIVE:
             raise MethodError(
-                f"Coverage: a row has {sizes.max():,} neurons on, and at most {MAX_ACTIVE - 1:,} can be "
-                "counted exactly. Choose a smaller share of neurons."
+                f"Coverage: a row has {sizes.max():,} active neurons, and at most {MAX_ACTIVE - 1:,} can be "
+                "counted exactly. Lower the share of active neurons."
             )
         self._states, self._step = states, np.append(step, 0.0)
         self._count = np.zeros(states.neurons, np.int64)

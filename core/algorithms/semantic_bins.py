@@ -33,7 +33,9 @@ class BinTree:
 
     def __post_init__(self) -> None:
         if int(self.fine.max(initial=-1)) > len(self.merges):
-            raise MethodError(f"There are {len(self.merges)} merges for {self.fine.max() + 1} bins; it takes one less.")
+            raise MethodError(
+                f"There are {len(self.merges)} merges for {self.fine.max() + 1} bins, and one less is needed."
+            )
 
     def cut(self, bins: int) -> IntArray:
         """Return (N,) the bin of each row at this number of bins, 0 = the largest; −1 stays −1.

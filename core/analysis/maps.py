@@ -102,7 +102,7 @@ def need_source(workspace: Workspace, pool: Pool, reading: Reading, kind: str) -
     if source is None:
         method = MEASURED_BY.get(kind, "entropy_shift")
         raise RecipeError(
-            f"No {kind} embeddings of this pool are measured with this model. First run measure, for example with "
+            f"This model has not measured the {kind} embeddings of this pool. First run measure, for example with "
             f"--method {method}."
         )
     return source
@@ -144,7 +144,9 @@ def make_map(
     files = [folder / f"{name}.npy" for name in LAYOUTS[: LAYOUTS.index(layout) + 1]]
     if all(map(is_whole, (folder / ABOUT, *files))):
         return folder
-    with Stages(workspace, report).locked(f"map-{folder.name}-{layout}", "Another worker makes the same map."):
+    with Stages(workspace, report).locked(
+        f"map-{folder.name}-{layout}", "Waiting for another job that computes the same map."
+    ):
         remove_damaged((folder / ABOUT, *files))
         rows, placed, axes = project_source(source, seed, report)
         write_json(folder / "spec.json", _spec(source, seed))
@@ -152,7 +154,7 @@ def make_map(
         write_json(folder / ABOUT, {"share": axes.share[:2].tolist()} | facts)
         _save_layout(folder / "pca.npy", source.rows, rows, projection.first_two_axes(placed))
         if not files[-1].exists():  # UMAP: the PCA map is there
-            report.stage("Laying out the map (UMAP)", rows=0, work=100)
+            report.stage("Computing the map (UMAP)", rows=0, work=100)
             xy = projection.umap_layout(placed, seed=seed, on_step=percent_callback(report))
             _save_layout(folder / "umap.npy", source.rows, rows, xy)
     return folder
@@ -172,14 +174,12 @@ def project_source(source: EmbeddingSource, seed: int, report: Reporter) -> tupl
 
     In memory: the sample that axes are fitted to, one part of the embeddings, and K · WIDTH numbers.
     """
-    report.stage("Reading the embeddings", rows=0, work=100)
+    report.stage("Loading the embeddings", rows=0, work=100)
     if source.kind == ACTIVATIONS:
         neurons = read_activations(source.folder)
         rows = np.flatnonzero(np.diff(neurons.indptr))
         if not len(rows):
-            raise WorkspaceError(
-                f"{source.folder}: no row of this pool has a neuron on, so there is nothing to lay out."
-            )
+            raise WorkspaceError(f"{source.folder}: no row of this pool has an active neuron, so there is no map.")
         projected = project_active_neurons(neurons, rows, seed, percent_callback(report))
         axes = projection.fit_axes(projected, seed=seed)
         return rows, axes.project(projected), axes
@@ -213,5 +213,7 @@ class _Blocks:
         rows, vectors = (np.concatenate(v) for v in zip(*blocks, strict=True))
         present = np.isfinite(vectors).all(axis=1)
         if not present.any():
-            raise WorkspaceError(f"{self.source.folder}: no row has a {self.source.kind} embedding to lay out.")
+            raise WorkspaceError(
+                f"{self.source.folder}: no row has a {self.source.kind} embedding, so there is no map."
+            )
         return np.asarray(vectors[present][np.argsort(rows[present])])

@@ -48,15 +48,15 @@ def _warnings(rho: float, missing: int, n: int, constant: bool, top_share: float
     if missing == n:
         return ("No row has this score.",)
     if missing:
-        warnings.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be chosen by it.")
+        warnings.append(f"{missing:,} of {n:,} rows ({missing / n:.1%}) have no score and cannot be selected by it.")
     if constant:
-        warnings.append("Every row has the same score: it orders nothing.")
+        warnings.append("Every row has the same score, so it ranks nothing.")
     elif top_share > SATURATED:
-        warnings.append(f"{top_share:.0%} of the scored rows share one value: among them the order is the pool's.")
+        warnings.append(f"{top_share:.0%} of the scored rows share one value and rank in the pool's order.")
     if abs(rho) >= MOSTLY_LENGTH:  # False for NaN
         longer = "longer" if rho > 0 else "shorter"
         warnings.append(
-            f"This is mostly length: it is higher the {longer} the response "
-            f"(Spearman {rho:.2f}). Compare with Longest response before you trust it."
+            f"This score mostly tracks length: {longer} responses score higher (Spearman {rho:.2f}). Check it "
+            'against the "Longest response" baseline.'
         )
     return tuple(warnings)

@@ -43,47 +43,53 @@ app = Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Winnow: see, tune and export the part of an instruction pool worth fine-tuning on.",
+    help="Measure instruction pools with language models, and select the rows worth fine-tuning on.",
 )
 
 PoolArg = Annotated[str, Argument(metavar="POOL", help="A file, a folder, a hub id, or 'demo'.")]
 MethodOpt = Annotated[str, Option("--method", help=f"One of {', '.join(METHODS)}.")]
 ModelOpt = Annotated[str, Option("--model", help="'embedded', 'smollm2', a folder, a GGUF file or a hub id.")]
-SetOpt = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="A method parameter; repeatable.")]
-WorkspaceOpt = Annotated[Path, Option("--workspace", help="Where measurements are kept.")]
-SeedOpt = Annotated[int, Option("--seed", min=0, max=MAX_SEED, help="Decides every random choice.")]
-JsonOpt = Annotated[bool, Option("--json", help="Machine-readable output on stdout.")]
+SetOpt = Annotated[
+    list[str] | None,
+    Option("--set", metavar="KEY=VALUE", help="A parameter of the method (docs/methods.md lists them); repeatable."),
+]
+WorkspaceOpt = Annotated[Path, Option("--workspace", help="Folder of stored measurements.")]
+SeedOpt = Annotated[int, Option("--seed", min=0, max=MAX_SEED, help="Seed of every random choice.")]
+JsonOpt = Annotated[bool, Option("--json", help="Print JSON on stdout.")]
 JobOpt = Annotated[Path | None, Option("--job", hidden=True)]
-TaskOpt = Annotated[str | None, Option("--task", help="The field that holds the task label; a.b is field b in a.")]
+TaskOpt = Annotated[str | None, Option("--task", help="Field with the task label; a.b is field b of a.")]
 FieldsOpt = Annotated[
-    str | None, Option("--fields", metavar="JSON", help="A whole mapping, as `inspect --json` shows it.")
+    str | None, Option("--fields", metavar="JSON", help="A complete field mapping, as `inspect --json` prints it.")
 ]
-TemplateOpt = Annotated[str, Option("--template", help="auto, chat or alpaca.")]
-AnswersOpt = Annotated[str, Option("--answers", help="Which assistant turns count: last or all.")]
-LengthOpt = Annotated[int, Option("--max-length", help="Tokens that are read of a row, at most.")]
+TemplateOpt = Annotated[str, Option("--template", help="Prompt template: auto, chat or alpaca.")]
+AnswersOpt = Annotated[str, Option("--answers", help="Assistant turns that are the response: last or all.")]
+LengthOpt = Annotated[int, Option("--max-length", help="Maximum sequence length, in tokens.")]
 ShareOpt = Annotated[
-    float, Option("--prompt-share", help="Share of it that a prompt keeps at least, if the row is longer: 0 to 0.9.")
+    float,
+    Option("--prompt-share", help="Minimum share of the maximum length for the prompt of a longer row: 0 to 0.9."),
 ]
-DtypeOpt = Annotated[str, Option("--dtype", help="auto, float32 or bfloat16.")]
-DeviceOpt = Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub data set.")]
-SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub data set.")]
+DtypeOpt = Annotated[str, Option("--dtype", help="Numeric precision: auto, float32 or bfloat16.")]
+DeviceOpt = Annotated[str, Option("--device", help="Device: auto, cpu, cuda, cuda:1, ...")]
+NameOpt = Annotated[str | None, Option("--name", help="Configuration of a hub dataset.")]
+SplitOpt = Annotated[str | None, Option("--split", help="Split of a hub dataset.")]
 NoHeaderOpt = Annotated[
-    bool, Option("--no-header", help="The first row of a CSV or TSV is data; its columns are called 1, 2, 3.")
+    bool, Option("--no-header", help="The first row of a CSV or TSV file is data; the columns are named 1, 2, 3.")
 ]
-PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub data set.")]
+PoolRevisionOpt = Annotated[str | None, Option("--pool-revision", help="Commit of a hub dataset.")]
 RevisionOpt = Annotated[str | None, Option("--revision", help="Commit of a hub model.")]
-OutOpt = Annotated[Path, Option("--out", help="The JSONL to write; its manifest and card go beside it.")]
+OutOpt = Annotated[
+    Path, Option("--out", help="JSONL file to write; its manifest and dataset card are written next to it.")
+]
 AlsoOpt = Annotated[
     list[str] | None,
-    Option("--also", help="Another method to measure for, in the same pass; repeatable; `all` for every one."),
+    Option("--also", help="Another method to measure in the same run; repeatable; `all` for every method."),
 ]
 FilterOpt = Annotated[
     list[str] | None,
     Option(
         "--filter",
         metavar="FILTER",
-        help="Who may be chosen at all; repeatable: 'nll<=2', 'response_tokens in 10..200', 'task=qa|code', "
+        help="Condition for eligible rows; repeatable: 'nll<=2', 'response_tokens in 10..200', 'task=qa|code', "
         "'task!=qa', 'prompt contains text', 'prompt~pattern', 'duplicates once'.",
     ),
 ]
@@ -92,13 +98,15 @@ ServersOpt = Annotated[
     Option(
         "--allow-server",
         metavar="HOST[:PORT]",
-        help="A server that the file names and that may be sent prompts; repeatable. Those of this computer may.",
+        help="A server in the file that may receive prompts; repeatable. Servers on this computer always may.",
     ),
 ]
 OverwriteOpt = Annotated[
-    bool, Option("--overwrite", help="Replace files that no earlier export wrote, too; never the pool or other inputs.")
+    bool, Option("--overwrite", help="Also replace files that no earlier export wrote; never the pool or other inputs.")
 ]
-ScoreOpt = Annotated[Path | None, Option("--scores", help="Also write ids and every score column: .parquet or .jsonl.")]
+ScoreOpt = Annotated[
+    Path | None, Option("--scores", help="Also write ids and every score column, as .parquet or .jsonl.")
+]
 
 
 @dataclass
@@ -170,7 +178,7 @@ def _output_errors() -> Iterator[None]:
 def _report_to_job(folder: Path) -> JobReporter:
     with disk_errors(folder):
         if not (folder / "job.json").is_file():
-            raise WorkspaceError(f"{folder} holds no job. Only the app gives the option --job.")
+            raise WorkspaceError(f"{folder} holds no job. The option --job is for the app only.")
     return JobReporter(folder)
 
 
@@ -184,7 +192,7 @@ def _end(report: JobReporter | TerminalReporter, state: str, message: str, facts
 def _cancel(_number: int, _frame: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # ignore further signals, so that the clean-up is not interrupted
-    raise Cancelled("Cancelled. The same command goes on from the last finished part.")
+    raise Cancelled("Cancelled. The same command continues from the last finished part.")
 
 
 def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = False) -> Callable[..., Any]:
@@ -254,7 +262,7 @@ def _collect_pool_options(
     try:
         mapping = orjson.loads(fields) if fields else None
     except orjson.JSONDecodeError as error:
-        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` shows a mapping to start from.") from error
+        raise RecipeError(f"--fields: not JSON ({error}). `inspect --json` prints a mapping to start from.") from error
     part = {"source": pool, "name": name, "split": split, "revision": pool_revision, "header": not no_header}
     return part | {"fields": mapping}
 
@@ -274,7 +282,8 @@ def duplicates(
     session: _Session,
     *,
     threshold: Annotated[
-        float, Option("--threshold", help="How alike two rows are at least: shared pairs of words, 0.3 to 1.")
+        float,
+        Option("--threshold", help="Minimum similarity of near-duplicates: share of word pairs in common, 0.3 to 1."),
     ] = 0.8,
 ) -> Facts:
     """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
@@ -301,9 +310,9 @@ def estimate(session: _Session, *, also: AlsoOpt = None) -> Facts:
 def tokens(
     session: _Session,
     *,
-    row: Annotated[list[str] | None, Option("--row", metavar="ID", help="Its id; repeatable.")] = None,
+    row: Annotated[list[str] | None, Option("--row", metavar="ID", help="Id of a row; repeatable.")] = None,
     number: Annotated[
-        list[int] | None, Option("--number", metavar="N", help="Or its number, counted from 0; repeatable.")
+        list[int] | None, Option("--number", metavar="N", help="Number of a row, counted from 0; repeatable.")
     ] = None,
 ) -> Facts:
     """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
@@ -316,8 +325,10 @@ def tokens(
 def project(
     session: _Session,
     *,
-    of: Annotated[str, Option("--of", help="prompt, response, answers or activations.")] = "prompt",
-    layout: Annotated[str, Option("--layout", help="pca, or umap: a minute at 50,000 rows.")] = "umap",
+    of: Annotated[
+        str, Option("--of", help="What the map compares: prompt, response, answers or activations.")
+    ] = "prompt",
+    layout: Annotated[str, Option("--layout", help="pca, or umap (1 min at 50,000 rows).")] = "umap",
 ) -> Facts:
     """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
     recipe, pool = session.build_recipe()
@@ -328,17 +339,28 @@ def project(
 def select(
     session: _Session,
     *,
-    budget: Annotated[str, Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    budget: Annotated[
+        str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
+    ] = "10%",
     filters: FilterOpt = None,
     threshold: Annotated[
-        float | None, Option("--threshold", help="No row with a worse score, whatever the budget.")
+        float | None, Option("--threshold", help="Score cutoff: no row with a worse score is selected.")
     ] = None,
     out: OutOpt = Path("chosen.jsonl"),
-    schema: Annotated[str, Option("--schema", help="original, alpaca, messages, sharegpt or annotation.")] = "original",
-    with_scores: Annotated[bool, Option("--with-scores", help="Add one object column.")] = False,
-    rejected: Annotated[bool, Option("--rejected", help="Also write the rows not chosen.")] = False,
+    schema: Annotated[
+        str, Option("--schema", help="Schema of the file: original, alpaca, messages, sharegpt or annotation.")
+    ] = "original",
+    with_scores: Annotated[
+        bool, Option("--with-scores", help="Add a field `winnow` with the scores of each row.")
+    ] = False,
+    rejected: Annotated[bool, Option("--rejected", help="Also write the unselected rows.")] = False,
     held_out: Annotated[
-        str, Option("--held-out", metavar="SHARE", help="Chosen rows kept from training, in a second file: 5%.")
+        str,
+        Option(
+            "--held-out",
+            metavar="SHARE",
+            help="Share of the selected rows for a validation split, in a second file: 5%.",
+        ),
     ] = "0%",
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
@@ -380,7 +402,10 @@ def workspace(
     *,
     words: Annotated[
         list[str] | None,
-        Argument(metavar="[delete KIND KEY...]", help="Delete these; the beginning of a key will do, `all` is all."),
+        Argument(
+            metavar="[delete KIND KEY...]",
+            help="Items to delete, by kind and key; the beginning of a key is enough, `all` means all.",
+        ),
     ] = None,
     yes: Annotated[bool, Option("--yes", help="Delete without asking.")] = False,
 ) -> Facts:
@@ -401,10 +426,12 @@ def replay(
     session: _Session,
     *,
     manifest: Annotated[Path, Argument(metavar="CHOSEN.manifest.json")],
-    out: Annotated[Path | None, Option("--out", help="Default: where the manifest says, beside it.")] = None,
-    pool: Annotated[str | None, Option("--pool", help="Where the pool lies now.")] = None,
+    out: Annotated[
+        Path | None, Option("--out", help="File to write. Default: the name in the manifest, next to it.")
+    ] = None,
+    pool: Annotated[str | None, Option("--pool", help="Path or hub id of the pool, if it has moved.")] = None,
     rows_only: Annotated[
-        bool, Option("--rows-only", help="Trust the manifest's list of rows; do not measure again.")
+        bool, Option("--rows-only", help="Write the rows that the manifest lists, without measuring them again.")
     ] = False,
     overwrite: OverwriteOpt = False,
     allow_server: ServersOpt = None,
@@ -420,8 +447,10 @@ def replay(
 def demo(
     session: _Session,
     *,
-    out: Annotated[Path, Option("--out", help="Folder for the curated files.")] = Path("demo"),
-    budget: Annotated[str, Option("--budget", help="500, 10% or 200ktok.")] = "10%",
+    out: Annotated[Path, Option("--out", help="Folder for the exported files.")] = Path("demo"),
+    budget: Annotated[
+        str, Option("--budget", help="Rows (500), a share of the pool (10%) or response tokens (200ktok).")
+    ] = "10%",
     overwrite: OverwriteOpt = False,
 ) -> Facts:
     """Embedded pool, embedded model, every method: what does each do with the planted faults?"""

@@ -28,7 +28,7 @@ def check_text(options: Facts) -> None:
         for word in value if isinstance(value, list) else [value]:
             if isinstance(word, str | Path) and not is_unicode(str(word)):
                 shown = os.fsencode(str(word)).decode("utf-8", "replace")
-                raise RecipeError(f"'{shown}' holds bytes that are no UTF-8. Write it in UTF-8.")
+                raise RecipeError(f"'{shown}' contains bytes that are not UTF-8. Write it in UTF-8.")
 
 
 def read_settings(settings: Sequence[str], also: Sequence[str] = ()) -> dict[str, dict[str, str]]:

@@ -54,7 +54,9 @@ def view_tokens(
     own_base_pass = own is not None and "base" in signals_of(own) and not own.members
     run = own if own_base_pass else find_signal(workspace, pool, "base", reading)
     if run is None:
-        raise RecipeError(f"No model has read this pool in this way. First run: {measure_command(recipe, workspace)}")
+        raise RecipeError(
+            f"No model has measured this pool with these settings. First run: {measure_command(recipe, workspace)}"
+        )
     views = view_rows(run, rows, workspace, calibrated=own_base_pass, device=reading.device, report=report)
     ids = [pool.rows["id"][row].as_py() for row in rows]
     means = [{"id": name} | own for name, own in zip(ids, view_means(views), strict=True)]
@@ -81,9 +83,9 @@ def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[in
     places = [*(pc.index(pool.rows["id"], name).as_py() for name in ids), *numbers]
     for name, place in zip([*ids, *numbers], places, strict=True):
         if not 0 <= place < len(pool):
-            raise RecipeError(f"{pool.name} has no row '{name}'. Its {len(pool):,} rows are counted from 0.")
+            raise RecipeError(f"{pool.name} has no row '{name}'. It has {len(pool):,} rows, counted from 0.")
     if not places:
-        raise RecipeError("No row is named. Give --row ID or --number N.")
+        raise RecipeError("No row is given. Add --row ID or --number N.")
     return list(dict.fromkeys(places))
 
 

@@ -20,12 +20,12 @@ def list_workspace(workspace: Workspace, *, every: bool) -> Facts:
         kinds = {kind: {"items": len(items), "bytes": sum(i.bytes for i in items)} for kind, items in held.items()}
         facts = [_item_facts(item) for item in inventory.items]
         return {"workspace": str(workspace.root), "bytes": inventory.bytes, "kinds": kinds, "items": facts}
-    shown: Facts = {"workspace": str(workspace.root), "in all": format_size(inventory.bytes)}
+    shown: Facts = {"workspace": str(workspace.root), "total": format_size(inventory.bytes)}
     for kind, items in held.items():
         shown[kind] = [_line(item) for item in items[:MAX_LISTED]]
         if rest := items[MAX_LISTED:]:
             more = format_size(sum(item.bytes for item in rest))
-            shown[f"more {kind}"] = f"{len(rest):,} smaller ones, {more} in all; --json lists them"
+            shown[f"more {kind}"] = f"{len(rest):,} smaller ones, {more} in total; --json lists them"
     return shown
 
 
@@ -51,7 +51,7 @@ def delete_from_workspace(workspace: Workspace, words: Sequence[str], agree: Cal
     """
     action, kind, *keys = (*words, "", "")[: max(2, len(words))]
     if action != "delete" or not kind or not keys:
-        raise RecipeError("Write `workspace` to list what it holds, or `workspace delete KIND KEY...`.")
+        raise RecipeError("Write `workspace` to list its contents, or `workspace delete KIND KEY...` to delete some.")
     inventory = take_inventory(workspace)
     items = inventory.find(kind, keys)
     meaning = explain_deletion(inventory, items)

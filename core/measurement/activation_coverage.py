@@ -53,13 +53,13 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         gain, cluster = self.signals["activations"]
         n = len(stages.pool)
         _, gains = stages.once(
-            greedy, n, gain, "Putting rows in order by coverage", lambda _, on: method.gains(neurons, rows, on_pick=on)
+            greedy, n, gain, "Ranking rows by coverage", lambda _, on: method.gains(neurons, rows, on_pick=on)
         )
         _, codes = stages.once(
             clusters,
             n,
             cluster,
-            "Grouping rows by activations",
+            "Clustering activations",
             lambda _, on: activation_clusters(neurons, rows, method.clusters, seed=seed, on_part=on),
         )
         return Result({gain: gains, cluster: codes}, {STAGE: folder.name})
@@ -74,5 +74,5 @@ class CoverageMeasurement(Measurement[ActivationCoverage]):
         if folder is None:
             return {}
         if not has_activations(folder):
-            raise WorkspaceError(f"{folder}: the activation states of this run are gone. Measure again.")
+            raise WorkspaceError(f"{folder}: the activations of this run are missing. Measure again.")
         return {"activations": read_activations(folder)}

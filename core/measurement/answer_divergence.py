@@ -82,7 +82,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         )
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "answers": "Several answers are drawn to each prompt, and embedded: this takes longest."
+        "answers": "Several answers to each prompt are sampled and embedded. This takes longest."
     }
 
     def run(self, stages: PoolStages, method: AnswerDivergence, columns: Columns, seed: int) -> Result:
@@ -104,8 +104,9 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
             return []
         k = counts.asked // counts.rows
         return [
-            f"Of {counts.rows:,} rows {counts.blank_rows:,} have a blank answer and {counts.short_rows:,} fewer than "
-            f"{k} answers: they are scored by the answers they have, a little lower, and without two not at all."
+            f"Of {counts.rows:,} rows, {counts.blank_rows:,} have a blank answer and {counts.short_rows:,} have "
+            f"fewer than {k} answers. Their scores use the answers they have and are a little lower; rows with "
+            "fewer than two answers have no score."
         ]
 
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:
@@ -184,7 +185,9 @@ def _sample(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
 def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Parts:
     """Sample answers from a server. It receives text with the Alpaca template, else messages."""
     if not method.base_url or not method.served_model:
-        raise MethodError("Answers from a server need its address and the model's name there: base_url, served_model.")
+        raise MethodError(
+            "Answers from a server need its address (base_url) and the model's name there (served_model)."
+        )
     form: Literal["chat", "completions"] = "completions" if stages.reading.template == "alpaca" else "chat"
     served = ServedModel(method.base_url, method.served_model, form)
     settings = sampling_settings(method, seed)
@@ -195,7 +198,7 @@ def _ask_server(stages: PoolStages, method: AnswerDivergence, seed: int) -> Part
         def ask(rows: IntArray) -> pa.Table:
             return answer_table(server(_prompt_columns(stages.pool, rows)))
 
-        return stages.fill(spec, plan, "Asking the server for answers", lambda: ask)
+        return stages.fill(spec, plan, "Requesting answers from the server", lambda: ask)
 
 
 def _prompt_columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:
@@ -207,7 +210,7 @@ def _prompt_columns(pool: Pool, rows: IntArray) -> dict[str, list[Any]]:
 def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Parts:
     """Read answers from a file, joined by id. The SHA-256 of the file is part of the stage's key."""
     if not method.answers_file:
-        raise MethodError("Answers from a file need the file: answers_file.")
+        raise MethodError("Answers from a file need its path (answers_file).")
     path = Path(method.answers_file)
     with disk_errors(path):
         if path.is_char_device():  # which may have no end
@@ -217,13 +220,14 @@ def _read_file(stages: PoolStages, method: AnswerDivergence, _seed: int) -> Part
     spec = {"kind": "answers", "pool": stages.pool.fingerprint, "file": digest, "answers": method.answers}
     with stages.timed("answers"), stages.open(spec, plan) as parts:
         if missing := parts.missing():
-            stages.report.stage("Reading the answers", rows=0, work=100)
+            stages.report.stage("Loading the answers", rows=0, work=100)
             ids = stages.pool.rows["id"].to_pylist()
             answers = read_answers(path, ids, method.answers, percent_callback(stages.report))
             for part in missing:
                 parts.write(part, answers.table.slice(int(plan[part][0]), len(plan[part])))
             stages.report.note(
-                f"{answers.matched} rows have answers, {answers.missing} have none; {answers.unknown} unknown ids."
+                f"{answers.matched:,} rows have answers, {answers.missing:,} have none. {answers.unknown:,} "
+                "answers have an unknown id."
             )
     return parts
 
@@ -293,7 +297,7 @@ def _find_bins(stages: PoolStages, method: AnswerDivergence, seed: int) -> tuple
         return tree.fine
 
     spec = {"kind": "bins", "embeddings": made_of, "bins": count, "seed": seed}
-    title = "Grouping instructions into bins"
+    title = "Clustering instructions into semantic bins"
     folder, bins = stages.once(spec, len(stages.pool), "semantic_bin", title, make, percent=False, files=[MERGES])
     return bins, folder.name
 

@@ -60,8 +60,8 @@ def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progres
                     continue
                 if line_of[row]:
                     raise PoolError(
-                        f"{path.name}, line {number}: the id {_short(name)} is in line {line_of[row]} already. Leave "
-                        "one of the two out."
+                        f"{path.name}, line {number}: the id {_short(name)} is already in line {line_of[row]}. "
+                        "Remove one of the two."
                     )
                 line_of[row], at[row] = number, matched
                 matched += 1
@@ -72,8 +72,8 @@ def read_answers(path: Path, ids: Sequence[str], answers: int, progress: Progres
             blocks.append(pa.array(texts, WIDE))
     if not matched:
         raise PoolError(
-            f"{path.name}: none of its {counts['unknown']} rows has an id of this pool. See that its field '{ID}' "
-            "holds the pool's own ids."
+            f"{path.name}: none of its {counts['unknown']:,} rows has an id of this pool. Write the pool's own ids "
+            f"in its field '{ID}'."
         )
     table = _build_table(blocks, at, answers)
     return AnswerFile(table, matched, len(ids) - matched, **counts)
@@ -107,11 +107,11 @@ def _blocks(stream: ByteStream, progress: Progress) -> Iterator[list[tuple[int, 
 def _row(line: bytes | LongRow, where: str) -> tuple[str, list[str | None]]:
     """Return the id and the answers of a line. A whole number as id becomes its digits, as in pools."""
     if isinstance(line, LongRow):
-        raise PoolError(f"{where}: {line.set_aside('this line').reason}. Shorten it or leave it out.")
+        raise PoolError(f"{where}: {line.set_aside('this line').reason}. Shorten or remove it.")
     try:
         row: Any = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise PoolError(f"{where}: not valid JSON ({error.msg}). Mend the line or leave it out.") from error
+        raise PoolError(f"{where}: not valid JSON ({error.msg}). Correct or remove the line.") from error
     name, given = (row.get(ID), row.get(ANSWERS)) if isinstance(row, dict) else (None, None)
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise PoolError(f"{where}: no '{ID}' that is text or a whole number. Each line needs the id of its row.")

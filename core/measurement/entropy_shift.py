@@ -81,8 +81,8 @@ class ShiftMeasurement(Measurement[EntropyShift]):
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "calibrated": "Warm-up training and a second pass give NLL and entropy after it.",
-        "shift_groups": "Each group has a warm-up and a model of its own.",
+        "calibrated": "Warm-up training and a second pass measure NLL and entropy after it.",
+        "shift_groups": "Each group has its own warm-up training and model.",
     }
 
     def run(self, stages: PoolStages, method: EntropyShift, columns: Columns, seed: int) -> Result:
@@ -167,7 +167,7 @@ def _calibrate(
         parts = [part for part in (of, f"round {number} of {method.rounds}" if method.rounds > 1 else "") if part]
         note = f" ({', '.join(parts)})" if parts else ""
         folder, losses = train_stored(stages, trained, train_spec(method, seed), f"Warm-up training{note}")
-        after = stages.calibrated(f"Reading with the calibrated model{note}", folder / "state", rows)
+        after = stages.calibrated(f"Measuring with the calibrated model{note}", folder / "state", rows)
         calibrated = {f"{name}_cal": values for name, values in after.items()}
         rounds.append({"rows": len(trained), "state": folder.name} | losses)
         if number < method.rounds:
@@ -179,10 +179,7 @@ def _calibrate(
 def _warn_ungrouped(summary: Mapping[str, Any], outside: int, rows: int) -> list[str]:
     """Warn about the rows that are in no group."""
     small = summary["left_out"]
-    parts = {
-        f"have no label in '{summary['field']}'": outside - small,
-        "are in groups that min_group leaves out": small,
-    }
+    parts = {f"have no label in '{summary['field']}'": outside - small, "are in groups smaller than min_group": small}
     words = " and ".join(f"{count:,} {why}" for why, count in parts.items() if count)
     return [f"{outside:,} of {rows:,} rows are not measured and cannot be selected: {words}."] if outside else []
 
@@ -196,8 +193,8 @@ def _warn_unchanged(means: Mapping[str, float]) -> list[str]:
     more = f" and {len(still) - MAX_NAMED:,} more groups" if len(still) > MAX_NAMED else ""
     whose = f" of {names}{more}" if names else ""
     return [
-        f"Warm-up{whose} hardly changed the model (mean |ΔNLL| {max(still.values()):.1e} nats). "
-        "Raise the learning rate or the epochs before you trust the order."
+        f"Warm-up{whose} hardly changed the model (mean |ΔNLL| {max(still.values()):.1e} nats). Raise the learning "
+        "rate or the number of epochs before you trust the ranks."
     ]
 
 

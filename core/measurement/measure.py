@@ -61,7 +61,7 @@ def measure_all(
     to_measure = [method for method, run in stored.items() if run is None]
     if servers is not None:
         _check_servers(to_measure, servers)
-    note = describe_outdated(workspace, pool.fingerprint) if to_measure else "Already measured: nothing to do."
+    note = describe_outdated(workspace, pool.fingerprint) if to_measure else "Already measured."
     if note:
         report.note(note)
     for method in to_measure:
@@ -90,8 +90,8 @@ def _check_servers(methods: Sequence[Method], allowed: Collection[str]) -> None:
         for url in map(check_url, measurement_of(method.name).servers(method)):
             if not is_loopback(url) and not is_named(url, allowed):
                 raise RecipeError(
-                    f"The prompts of this pool would go to the server {url}, which the file names. Nothing was sent. "
-                    f"If you trust it, add --allow-server {host_and_port(url)} (in Python, allow_servers)."
+                    f"This recipe would send the pool's prompts to the server {url}. Nothing was sent. If you "
+                    f"trust it, add --allow-server {host_and_port(url)} (in Python, allow_servers)."
                 )
 
 
@@ -110,7 +110,7 @@ def _find_counts(pool: Pool, reading: Reading, workspace: Workspace) -> Run | No
 def _is_damaged(workspace: Workspace, run: Run) -> bool:
     damaged = damaged_data(workspace, run)
     for file in damaged:
-        log_once(f"{file} is damaged or missing; it is made again.")
+        log_once(f"{file} is damaged or missing, and is computed again.")
         if not file.exists():
             remove_stored(file)  # what is left of it; a file that a killed worker was removing is not needed
     return bool(damaged)
@@ -196,7 +196,7 @@ def warnings_for(columns: Columns, measurement: Measurement[Any], result: Result
     cut = count_cut(columns)
     if cut["rows"]:
         rows = f"{cut['rows']:,} of {len(columns['truncated']):,} rows"
-        warnings.append(f"{rows} were longer than the model was allowed to read: {cut_in_words(cut)}.")
+        warnings.append(f"{rows} exceed the maximum sequence length: {cut_in_words(cut)}.")
     empty = int((columns["response_tokens"] == 0).sum())
     if empty:
         warnings.append(f"{empty:,} rows have no response to measure.")
@@ -213,7 +213,7 @@ def describe_constant_columns(columns: Columns) -> list[str]:
             about = find_column(name.partition(".")[0])
             label, value = about.label if about else name, distinct[counts.argmax()]
             sentences.append(
-                f"{label}: {counts.max():,} of {len(measured):,} measured rows have the same value, {value:.4g}, so it "
-                "hardly ranks them."
+                f"{label}: {counts.max():,} of {len(measured):,} measured rows have the same value, {value:.4g}, "
+                "so this score hardly ranks them."
             )
     return sentences

@@ -102,8 +102,8 @@ class InfluenceMeasurement(Measurement[PreferenceInfluence]):
         ),
     }
     work_in_words: ClassVar[Mapping[str, str]] = {
-        "influence": "A LoRA warm-up; after each of its epochs every row's gradient is held against those of the "
-        "target sets. Nothing is stored of a gradient."
+        "influence": "After each epoch of a LoRA warm-up, every row's gradient is compared with those of the "
+        "target sets. Gradients are not stored."
     }
 
     def run(self, stages: PoolStages, method: PreferenceInfluence, columns: Columns, seed: int) -> Result:
@@ -215,7 +215,7 @@ def _at_checkpoint(
     plan = plan_by_work(stages.lengths, max(1024, stages.part_tokens // GRADIENT_COST))
     about = state_spec(stages, checkpoint) | {"form": method.form, "momentum": method.momentum}
     unique = {pairs.targets.fingerprint: pairs for pairs in sets.values()}  # two names may refer to the same pairs
-    title = f"Influence of each row after epoch {checkpoint.epoch} of {of}"
+    title = f"Row gradients after epoch {checkpoint.epoch} of {of}"
     with ExitStack() as locks, stages.timed("influence"):
         # every worker takes locks in the same order
         stores = {p: locks.enter_context(stages.open(about | {"pairs": p}, plan)) for p in sorted(unique)}

@@ -25,7 +25,7 @@ def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *,
     The source may also be the fingerprint of a pool opened in this workspace before.
     """
     plan = parse_pool_part(part)
-    report.stage("Reading the pool", rows=0, work=100)
+    report.stage("Loading the pool", rows=0, work=100)
 
     def load(fields: FieldMap | None) -> Pool:
         if FINGERPRINT.fullmatch(plan.source) and not Path(plan.source).exists():
@@ -46,8 +46,8 @@ def open_source(part: dict[str, Any], workspace: Workspace, report: Reporter, *,
         pool = load(replace(pool.fields, task=task or None))
     if plan.fingerprint not in (None, pool.fingerprint):
         raise RecipeError(
-            f"{plan.source} is not the pool that the recipe was made on: its fingerprint is {pool.fingerprint}, "
-            f"the recipe says {plan.fingerprint}. Remove pool.fingerprint from the recipe to use it all the same."
+            f"{plan.source} is not the pool of this recipe: its fingerprint is {pool.fingerprint}, in the recipe "
+            f"{plan.fingerprint}. To use it anyway, remove pool.fingerprint from the recipe."
         )
     return pool
 

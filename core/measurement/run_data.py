@@ -15,7 +15,7 @@ from core.workspace.parts import PLAN, Parts
 
 def base_parts(workspace: Workspace, run: Run) -> Parts:
     """Open the NLL, entropy and embeddings of the base pass, in parts; WorkspaceError if they were removed."""
-    return _open(workspace, run, "base", "what the base pass of this run left is", mapped=False)
+    return _open(workspace, run, "base", "the base pass of this run is", mapped=False)
 
 
 def token_parts(workspace: Workspace, run: Run) -> Parts:
@@ -26,7 +26,7 @@ def token_parts(workspace: Workspace, run: Run) -> Parts:
 def _open(workspace: Workspace, run: Run, name: str, what: str, *, mapped: bool) -> Parts:
     folder = workspace.folder("measurements", run.kept.get(name, "?"))
     if not (folder / PLAN).exists():
-        raise WorkspaceError(f"{folder}: {what} gone. Measure again.")
+        raise WorkspaceError(f"{folder}: {what} missing. Measure again.")
     return Parts.stored(folder, mapped=mapped)
 
 

@@ -77,7 +77,7 @@ class Run:
         stages = [folder for name in self.kept if (folder := self.stage_folder(name))]
         whole = is_whole(self.folder / COLUMNS) and not any(map(has_known_damage, stages))
         if not whole:
-            log_once(f"{self.folder}: a file of this run is damaged or missing; measuring again makes it again.")
+            log_once(f"{self.folder}: a file of this run is damaged or missing. Measure again to restore it.")
         return whole
 
     def stage_folder(self, name: str) -> Path | None:
@@ -115,7 +115,7 @@ def describe_outdated(workspace: Workspace, pool_id: str) -> str:
     """Return a sentence on the outdated runs on one pool; "" if there are none."""
     count = sum(run.outdated for run in _runs_on(workspace, pool_id))
     which = "1 measurement of this pool was" if count == 1 else f"{count:,} measurements of this pool were"
-    sentence = f"{which} made by an earlier version, which read long rows in another way. Measure again."
+    sentence = f"{which} made by an earlier version, which shortened long rows differently. Measure again."
     return sentence if count else ""
 
 

@@ -59,17 +59,17 @@ def _check_groups(method: EntropyShift, groups: RowGroups, counts: IntArray) -> 
         raise MethodError(f"{per}: no group has min_group={method.min_group:,} responses. Lower min_group.")
     if len(counts) > MAX_GROUPS:
         raise MethodError(
-            f"{per} makes {len(counts):,} groups: as many warm-up trainings and stored models. At most {MAX_GROUPS} "
-            "are calibrated: name a field with fewer labels, or leave small groups out with min_group."
+            f"{per} makes {len(counts):,} groups: each needs a warm-up training and a stored model, and at most "
+            f"{MAX_GROUPS} are possible. Name a field with fewer labels, or exclude small groups with min_group."
         )
     small = np.flatnonzero((counts * method.alpha).astype(np.int64) < MIN_WARM_UP)
     if len(small):
         others, needed = len(small) - 1, ceil(MIN_WARM_UP / method.alpha)
         raise MethodError(
-            f"{per}: the group '{shorten(groups.names[small[0]])}' ({counts[small[0]]:,} responses)"
-            f"{f' and {others:,} more groups are' if others else ' is'} too small to be calibrated: at alpha "
-            f"{method.alpha:g} a group needs {needed:,} responses, so that {MIN_WARM_UP} are trained on. Raise alpha, "
-            f"name a field with larger groups, or leave such groups out with min_group={needed}."
+            f"{per}: the group '{shorten(groups.names[small[0]])}' ({counts[small[0]]:,} "
+            f"responses){f' and {others:,} more groups are' if others else ' is'} too small to calibrate: at alpha "
+            f"{method.alpha:g} a group needs {needed:,} responses, so that {MIN_WARM_UP} are trained on. Raise "
+            f"alpha, name a field with larger groups, or exclude such groups with min_group={needed}."
         )
 
 

@@ -247,7 +247,7 @@ class PoolStages(Stages):
         from core.models.forward_pass import ForwardPass
 
         stores = {kind: store for kind, store in stores.items() if store.missing()} or stores
-        title = f"Reading with the base model: {', '.join(PASS_GIVES[kind] for kind in stores)}"
+        title = f"Measuring with the base model: {', '.join(PASS_GIVES[kind] for kind in stores)}"
         forward: ForwardPass | None = None
         for part, rows in self.missing(list(stores.values()), title, self.lengths):
             if forward is None:

@@ -14,9 +14,9 @@ from core.schema import Pool
 
 BASE, TUNED = "base", "tuned"
 MIXED_POOL = (
-    "The start model counts as instruction-tuned, because it has a chat template, and the pool mixes {tasks:,} tasks: "
-    "the sign of ΔH may be the opposite of the paper's, which starts from a base model with one domain at a time. "
-    "per=task calibrates each task by itself."
+    "The start model seems instruction-tuned (it has a chat template) and the pool mixes {tasks:,} tasks. The "
+    "paper starts from a base model, with one domain at a time, so ΔH may have the opposite sign here. Use "
+    "per=task to calibrate each task separately."
 )
 
 
@@ -41,15 +41,15 @@ def describe_start_model(run: Run) -> dict[str, str]:
         return {}
     kind = run.summary["start_model"]["kind"]
     if kind == TUNED:
-        evidence = "its tokenizer has a chat template, as that of some base models has too"
+        evidence = "its tokenizer has a chat template, which some base models have too"
     else:
         embedded = run.reading["model"] == "embedded"
-        evidence = "as its card says" if embedded else "its tokenizer has no chat template"
+        evidence = "according to its card" if embedded else "its tokenizer has no chat template"
     return {"kind": kind, "evidence": evidence, "paper": "a base model, one domain at a time"}
 
 
 def start_model_sentence(run: Run) -> str:
     """Return what `describe_start_model` returns as a sentence; empty if the kind is not known."""
     about = describe_start_model(run)
-    sentence = "The warm-up started from a {kind} model ({evidence}); the paper used {paper}."
+    sentence = "The warm-up started from a {kind} model ({evidence}); the paper uses {paper}."
     return sentence.format(**about) if about else ""

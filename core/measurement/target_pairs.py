@@ -97,7 +97,7 @@ def measure_likelihoods(
             return pa.table({name: log_likelihoods(model, side) for name, side in sides.items()})
 
         spec = state_spec(stages, checkpoint) | {"likelihoods": pairs.targets.fingerprint}
-        parts = stages.fill(spec, [np.arange(n)], "Reading the target's pairs", lambda: read, work)
+        parts = stages.fill(spec, [np.arange(n)], "Measuring the target pairs", lambda: read, work)
         return np.stack([parts.column(name, n) for name in sides], axis=1)
 
     return [measure(checkpoint) for checkpoint in (None, *checkpoints)]
@@ -144,16 +144,16 @@ def target_warnings(targets: Sequence[Mapping[str, Any]]) -> list[str]:
             longer = "longer" if one["chosen_longer"] > 0.5 else "shorter"
             warnings.append(
                 f"{one['name']}: the chosen answer is the {longer} one in {share:.0%} of the pairs, and summed "
-                "log-probabilities see length. Hold the influence against response length."
+                "log-probabilities depend on length. Compare the influence with response length."
             )
         if one["shared_rows"]:
             warnings.append(
-                f"{one['name']}: {one['shared_rows']:,} rows of the pool ask the same as {one['shared_pairs']:,} pairs."
+                f"{one['name']}: {one['shared_rows']:,} rows of the pool have the same prompt as "
+                f"{one['shared_pairs']:,} pairs."
             )
         if one["prompt_cut"] or one["answer_cut"]:
             warnings.append(
-                f"{one['name']}: some pairs were longer than the model was allowed to read. {one['prompt_cut']:,} "
-                f"prompts lost words, the same before both answers; {one['answer_cut']:,} pairs lost the end of an "
-                "answer."
+                f"{one['name']}: some pairs exceed the maximum sequence length. {one['prompt_cut']:,} prompts were "
+                f"shortened, equally for both answers; {one['answer_cut']:,} pairs lost the end of an answer."
             )
     return warnings

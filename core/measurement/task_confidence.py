@@ -67,7 +67,9 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
             "until it has no rows left.",
         ),
     }
-    work_in_words: ClassVar[Mapping[str, str]] = {"confidence": "Some prompts of each task are continued, greedily."}
+    work_in_words: ClassVar[Mapping[str, str]] = {
+        "confidence": "The model continues a sample of prompts per task (greedy decoding)."
+    }
 
     def run(self, stages: PoolStages, method: TaskConfidence, columns: Columns, seed: int) -> Result:
         """Find the task of each row; then continue prompts, unless the confidence of responses is used."""
@@ -107,7 +109,11 @@ class ConfidenceMeasurement(Measurement[TaskConfidence]):
             return []
         _, _, counts = mean_by_task(columns["confidence"], columns["task_code"], len(result.tasks.names))
         few, tasks = int((counts < 2).sum()), len(result.tasks.names)
-        return [f"{few} of {tasks} tasks have fewer than two prompts, so their confidence has no error."] if few else []
+        return (
+            [f"{few:,} of {tasks:,} tasks have fewer than two prompts, so their confidence has no standard error."]
+            if few
+            else []
+        )
 
     def key(self, method: TaskConfidence, pool: Pool) -> dict[str, Any]:
         """Return the source of tasks."""

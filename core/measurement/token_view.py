@@ -53,6 +53,6 @@ def _view_state(state: Path | None, run: Run, rows: Sequence[int], stages: Stage
             ref = resolve_model(run.reading["model"], run.model["revision"], models=stages.workspace.models)
             model = load_model(ref, dtype=run.summary["dtype"], device=device, state=state)
             check_head(model.network, model.device)
-            for k in stages.missing_files(files, f"Reading token by token with {of}"):
+            for k in stages.missing_files(files, f"Measuring tokens with {of}"):
                 write_view(files[k], TokenView(*read_row(model, batch["tokens"][k], batch["spans"][k])))
     return [view for file in files if (view := read_view(file)) is not None]

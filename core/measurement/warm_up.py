@@ -21,7 +21,7 @@ def train_stored(stages: PoolStages, rows: IntArray, spec: "TrainSpec", title: s
     folder = stages.workspace.folder("models", key)
     steps = -(-len(rows) // spec.batch_size) * spec.epochs
     stages.report.stage(title, rows=steps, work=steps)
-    with stages.timed("warm-up"), stages.locked(f"model-{key}", "Another worker trains the same."):
+    with stages.timed("warm-up"), stages.locked(f"model-{key}", "Waiting for another job that runs the same training."):
         batch = stages.tokens.batch(rows)
         result = train(
             stages.ref,

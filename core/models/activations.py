@@ -75,8 +75,8 @@ class ActivationObserver:
     def _record(self, record: BatchRecord, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
         if name in record.on:
             raise ModelError(
-                f"{name} of this model runs more than once in a pass, so its neurons have no one value for a token. "
-                "Choose a model whose layers run once each."
+                f"{name} of this model runs more than once in a pass, so its neurons have several values per "
+                "token. Choose a model whose layers run once each."
             )
         means = token_means(args[0], record.weights)
         record.damaged[name] = ~means.isfinite().all(dim=1)
@@ -86,7 +86,7 @@ class ActivationObserver:
         """Return active_neurons, (B, K) uint32."""
         if not_run := [name for name in self._on if name not in seen.on]:
             raise ModelError(
-                f"{not_run[0]} of this model did not run, so its neurons were not seen. Choose another model."
+                f"{not_run[0]} of this model did not run, so its neurons were not measured. Choose another model."
             )
         missing = torch.stack(list(seen.damaged.values())).any(dim=0).cpu().numpy()
         places = {name: seen.on[name].nonzero()[:, 1].reshape(-1, k).cpu().numpy() for name, k in self._on.items()}

@@ -130,8 +130,8 @@ def check_lengths(lengths: IntArray, model: Model) -> None:
     longest = lengths.max(initial=0)
     if longest > model.max_length:
         raise ModelError(
-            f"A row has {longest} tokens, and model {model.ref.name!r} reads at most "
-            f"{model.max_length}. Set max_length to {model.max_length} or less."
+            f"A row has {longest:,} tokens, and model {model.ref.name!r} reads at most {model.max_length:,}. Set "
+            f"max_length to {model.max_length} or less."
         )
 
 
@@ -139,7 +139,9 @@ def read_prompts(tokens: Ragged, room: int) -> list[IntArray]:
     """Return prompts as integers; ModelError if one has more than `room` tokens."""
     longest = max(map(len, tokens), default=0)
     if longest > room:
-        raise ModelError(f"A prompt has {longest} tokens, and beside what is generated there is room for {room}.")
+        raise ModelError(
+            f"A prompt has {longest:,} tokens, and with the tokens to generate there is room for {room:,}."
+        )
     return [np.asarray(prompt, np.int64) for prompt in tokens]
 
 

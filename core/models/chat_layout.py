@@ -123,8 +123,8 @@ class ChatLayout:
             return self._lay_out(simplify_turns(guarded))
         except TemplateError as error:
             raise ModelError(
-                f"The chat template refuses a conversation ({error}) that begins {turns[0].content[:60]!r}. "
-                "Choose template 'alpaca', or leave such rows out."
+                f"The chat template refuses a conversation ({error}) that begins {turns[0].content[:60]!r}. Choose "
+                "template 'alpaca', or remove such rows."
             ) from error
 
     def _lay_out(self, turns: Sequence[Turn]) -> list[Piece]:
@@ -167,9 +167,8 @@ class ChatLayout:
         fits = start <= stop and whole.startswith(parts[0]) and whole.endswith(parts[-1])
         if len(parts) != 2 or not fits:
             raise ModelError(
-                "The chat template does not print an answer in one place of its own, so the response of the "
-                f"conversation that begins {turns[0].content[:60]!r} cannot be told from the rest. "
-                "Choose template 'alpaca'."
+                "The chat template does not print an answer in one separate place, so the response cannot be "
+                f"located in the conversation that begins {turns[0].content[:60]!r}. Choose template 'alpaca'."
             )
         return start, stop
 

@@ -33,8 +33,8 @@ class ChatTemplate:
     def __init__(self, text: Any, values: Mapping[str, Any]) -> None:
         if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
             raise ModelError(
-                f"The chat template of this model is no text of at most {MAX_CHARACTERS:,} characters. "
-                "Choose template 'alpaca', or download the model again."
+                f"The chat template of this model is not a text of at most {MAX_CHARACTERS:,} characters. Choose "
+                "template 'alpaca', or download the model again."
             )
         self.text = text
         self.values = dict(values)

@@ -127,8 +127,8 @@ class Encoder:
         prompt = shorten(row.context, row.prompt, room, lay_out)
         if count_tokens(prompt) > limit:
             raise ModelError(
-                f"The template alone takes {count_tokens(prompt)} tokens, and of max_length {self.max_length} only "
-                f"{limit} are left for a prompt. Raise max_length, generate fewer tokens, or choose a model that reads "
+                f"The template alone has {count_tokens(prompt)} tokens, and max_length {self.max_length} leaves "
+                f"only {limit} for a prompt. Raise max_length, generate fewer tokens, or choose a model that reads "
                 "more."
             )
         return prompt

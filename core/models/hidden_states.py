@@ -197,8 +197,8 @@ def find_last_blocks(model: Model) -> list[nn.Module]:
     layers = int(network.config.get_text_config().num_hidden_layers)
     if layers < 2:
         raise ModelError(
-            f"Model {model.ref.name!r} has {layers} layer, and below its last one nothing but embeddings. Choose a "
-            "model of at least 2 layers, or a sentence-transformer."
+            f"Model {model.ref.name!r} has only {layers} layer, so there are no hidden states below the last one. "
+            "Choose a model of at least 2 layers, or a sentence-transformer."
         )
     lists = [m for m in network.base_model.modules() if isinstance(m, nn.ModuleList) and len(m) == layers]
     blocks = list(lists[0])[LAYERS.start + 1 :] if lists else []
@@ -218,7 +218,7 @@ def find_last_blocks(model: Model) -> list[nn.Module]:
 
 def _unsupported(network: Any) -> ModelError:
     return ModelError(
-        f"{type(network).__name__} keeps its hidden states in a way that is not known here. Choose another model, or a "
+        f"The architecture {type(network).__name__} is not supported for hidden states. Choose another model, or a "
         "sentence-transformer."
     )
 

@@ -262,15 +262,15 @@ def check_head(network: Any, device: str) -> None:
     tolerance = 1e-4 if network.dtype == torch.float32 else 0.05
     if ours.shape != whole.shape or not torch.allclose(ours, whole, rtol=tolerance, atol=tolerance):
         raise ModelError(
-            f"{type(network).__name__} does something to its logits that is not known here, so its likelihoods "
-            "would be wrong. Choose another model."
+            f"The architecture {type(network).__name__} transforms its logits in an unsupported way, so its "
+            "likelihoods would be wrong. Choose another model."
         )
 
 
 def _apply_state(network: Any, state: Path) -> Any:
     """Return the network in a trained state: with an adapter added, or with all weights replaced."""
     for damaged in damaged_files(state):
-        raise DamagedFile(f"{damaged} is damaged or missing. Measure again; the training is repeated.")
+        raise DamagedFile(f"{damaged} is damaged or missing. Measure again to repeat the training.")
     try:
         if (state / ADAPTER_CONFIG).exists():
             return load_adapter(network, state)

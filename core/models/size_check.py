@@ -41,7 +41,7 @@ def _tensor_sizes(folder: Path) -> list[int]:
                 names = file.keys()  # it cannot be iterated itself
                 sizes += [prod(file.get_slice(name).get_shape()) for name in names]
         except SafetensorError as error:
-            raise ModelError(f"{path} is not a whole safetensors file. Save or download the model again.") from error
+            raise ModelError(f"{path} is not a complete safetensors file. Save or download the model again.") from error
     return sizes
 
 
@@ -51,7 +51,7 @@ def check_config(ref: ModelRef, folder: Path, kind: Any = AutoModelForCausalLM) 
     `kind` is the class of transformers that builds it.
     """
     if (folder / ADAPTER_CONFIG).exists():
-        raise ModelError(f"Model {ref.name!r} is an adapter, or has one beside it. Merge it into its base first.")
+        raise ModelError(f"Model {ref.name!r} is an adapter, or its folder has one. Merge it into its base first.")
     sizes = check_counts(ref, folder)
     _check_size(ref, AutoConfig.from_pretrained(folder, trust_remote_code=False), sum(sizes), kind)
 

@@ -65,32 +65,31 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
     method = _method(manifest)
     stem, rows = output.file.removesuffix(".jsonl"), _rows(manifest)
     return [
-        f"# {rows:,} rows chosen from {_code(pool.name)}\n",
-        f"{rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}), chosen with "
-        f"Winnow {manifest.tool.version}. {_layout(manifest)}\n",
+        f"# {rows:,} rows selected from {_code(pool.name)}\n",
+        f"{rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}), selected with Winnow {manifest.tool.version}. "
+        f"{_layout(manifest)}\n",
         f"- **Method**: {method.label}. {method.summary}",
         f"- **Parameters**: {_format_values(all_params(method))}",
         f"- **Model**: {_model(manifest)}",
         *_calibration(manifest.facts),
         *_cut(manifest.cut),
         f"- **Budget**: {_budget(recipe)}",
-        *(f"- **Reached**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
+        *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         f"- **Seed**: {recipe['seed']}",
         *_manual_choices(recipe),
         *_held_out(manifest),
         f"- **Pool**: {_source(pool)}",
-        f"- **Licence**: {license or 'that of the pool, which Winnow does not know'}\n",
-        "## The same rows again\n",
-        f"{_code(stem + '.manifest.json')} names every row and what it takes to choose it again. "
-        "With the pool and the model at hand,\n",
+        f"- **License**: {license or 'that of the pool (unknown to Winnow)'}\n",
+        "## Reproduce this selection\n",
+        f"{_code(stem + '.manifest.json')} lists every row and all settings. With the pool and the model,\n",
         f"    python -m core replay {stem}.manifest.json\n",
-        "writes the same bytes, or says why that cannot be done.",
+        "writes the same bytes, or states why it cannot.",
     ]
 
 
 def _source(pool: Pool) -> str:
     bad = pool.set_aside.num_rows
-    skipped = f"; {bad:,} rows of its source could not be read and were set aside" if bad else ""
+    skipped = f"; {bad:,} rows of its source were skipped, because they could not be read" if bad else ""
     return f"fingerprint {_code(pool.fingerprint)}{skipped}"
 
 
@@ -100,15 +99,15 @@ def _layout(manifest: Manifest) -> str:
     scores = " A field `winnow` holds each row's scores." if output.with_scores else ""
     queue = ""
     if output.written_as == "annotation":
-        queue = " It is a queue for people: every `response` is blank until someone fills it in."
-        queue += " Responses that the pool has are left out." * _has_responses(manifest.pool.fields)
+        queue = " This is an annotation queue: every `response` is blank until an annotator fills it in."
+        queue += " The pool's own responses are not in the file." * _has_responses(manifest.pool.fields)
     return f"They are in {schema}, in the order of the pool.{queue}{scores}"
 
 
 def _model(manifest: Manifest) -> str:
     model, reading = manifest.model, manifest.recipe.get("reading", {})
     if model is None:
-        return "none: the method needs none"
+        return "none (the method needs no model)"
     how = _format_values({k: reading[k] for k in ("template", "answers", "max_length", "prompt_share") if k in reading})
     weights = f", {model.weights}" if model.weights else ""
     return f"{_code(model.name)}, revision {_code(model.revision)}{weights} ({how})"
@@ -118,25 +117,29 @@ def _calibration(facts: Mapping[str, Any]) -> list[str]:
     """Return lines on the model that calibration started from and on groups calibrated by themselves, if any."""
     start, groups = facts.get("start_model"), facts.get("groups", ())
     lines = (
-        [f"- **Start model**: {start['kind']}, {start['evidence']}; the paper used {start['paper']}"] if start else []
+        [f"- **Start model**: {start['kind']}, {start['evidence']}; the paper uses {start['paper']}"] if start else []
     )
     if groups:
         lines.append("- **Groups**, each calibrated and ranked by itself:")
     return lines + [
-        f"  - {_code(each['group'])}: {each['selected']:,} of {each['rows']:,} rows selected; its model was "
-        f"warmed up on {each['warm_up']:,}"
+        f"  - {_code(each['group'])}: {each['selected']:,} of {each['rows']:,} rows selected; warm-up training on "
+        f"{each['warm_up']:,} rows"
         for each in groups
     ]
 
 
 def _cut(cut: Mapping[str, int]) -> list[str]:
     """Return a line on selected rows that the model did not read whole; empty if it read all of them."""
-    return [f"- **Read in part**: {cut['rows']:,} of these rows; {cut_in_words(cut)}"] if cut.get("rows") else []
+    return (
+        [f"- **Shortened rows**: {cut['rows']:,} of these rows exceed the maximum sequence length; {cut_in_words(cut)}"]
+        if cut.get("rows")
+        else []
+    )
 
 
 def _budget(recipe: Mapping[str, Any]) -> str:
     threshold = recipe.get("threshold")
-    return str(recipe["budget"]) + (f", score threshold {threshold:g}" if threshold is not None else "")
+    return str(recipe["budget"]) + (f", score cutoff {threshold:g}" if threshold is not None else "")
 
 
 def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
@@ -159,10 +162,12 @@ def _held_out(manifest: Manifest) -> list[str]:
         return []
     column = str(manifest.recipe["export"]["apart"])
     limit = column.removeprefix(NEAR_DUPLICATES_PREFIX)
-    kind = f"near duplicates (alike from {limit})" if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
+    kind = (
+        (f"near-duplicates (similarity ≥ {limit})") if column.startswith(NEAR_DUPLICATES_PREFIX) else "exact duplicates"
+    )
     return [
-        f"- **Held out**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; drawn with the "
-        f"seed, from every task in proportion. No row has its {kind} in the other file."
+        f"- **Validation split**: {second.rows:,} of the {_rows(manifest):,} rows, in {_code(second.file)}; "
+        f"sampled by seed from every task in proportion. No row has its {kind} in the other file."
     ]
 
 

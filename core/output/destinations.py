@@ -42,8 +42,8 @@ SUFFIXES = {  # of the files beside the selected rows, by role
 }
 WORDS = {  # for each role, in sentences
     "chosen": "the selected rows",
-    "held_out": "the held-out rows",
-    "rejected": "the rows not selected",
+    "held_out": "the validation split",
+    "rejected": "the unselected rows",
     "recipe": "the recipe of the export",
     "card": "the dataset card",
     "manifest": "the manifest",
@@ -68,7 +68,7 @@ def plan_destinations(out: Path, part: ExportPart, scores: Path | None = None) -
 
 def list_inputs(recipe: Recipe, pool: Pool, workspace: Path, plan: Path | None = None) -> list[tuple[str, Path]]:
     """Return the files and folders that a command reads for this recipe; `plan`: the file that the recipe is from."""
-    inputs = [("the file that says what to do", plan)]
+    inputs = [("the recipe or manifest that was given", plan)]
     inputs += [("the pool", source_file(pool)), ("the answer key of the pool", answer_key_file(pool))]
     names = [recipe.reading.model]
     for method in expand_combinations([recipe.method.build()]):
@@ -112,11 +112,11 @@ def check_destinations(
 def _check_name(path: Path) -> None:
     name = os.fsencode(path.name)
     if not path.name or path.name == "..":
-        raise OutputError(f"'{path}' names no file to write. Give a file name, such as chosen.jsonl.")
+        raise OutputError(f"'{path}' is not a file name. Give one, such as chosen.jsonl.")
     if b"\0" in name or not is_unicode(str(path)):
-        raise OutputError(f"{str(path)!r} is no name of a file that can be written everywhere. Give a plain one.")
+        raise OutputError(f"{str(path)!r} is not a file name that every system accepts. Give a plain one.")
     if len(name) > MAX_NAME_BYTES:
-        raise OutputError(f"{path.name[:40]}… has {len(name)} bytes, too many for a file's name. Give a shorter one.")
+        raise OutputError(f"{path.name[:40]}… has {len(name)} bytes, too many for a file name. Give a shorter one.")
 
 
 def _check_folder(path: Path) -> list[os.stat_result]:
@@ -171,8 +171,8 @@ def _check_recorded(destinations: Paths, known: Collection[str]) -> None:
         digest = file_digest(path)
         if digest not in known and (path.name, digest) not in records:
             raise OutputError(
-                f"{path} is there already, and is not as an earlier export left it. Move it, give another path, or "
-                "allow replacing it with --overwrite (in Python, overwrite=True)."
+                f"{path} already exists, and no export wrote it or it has changed since. Move it, give another "
+                "path, or replace it with --overwrite (in Python, overwrite=True)."
             )
 
 

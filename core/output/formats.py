@@ -113,7 +113,7 @@ def _call(row: Row, text: str) -> str:
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise _cannot(row, "sharegpt", "it calls a tool in words that are not JSON") from None
+        raise _cannot(row, "sharegpt", "it calls a tool with text that is not JSON") from None
     calls = parsed if isinstance(parsed, list) else [parsed]
     wrapped = [call["function"] for call in calls if isinstance(call, dict) and "function" in call]
     if wrapped:
@@ -153,7 +153,7 @@ def _annotation(conversation: _Conversation, fields: FieldMap | None) -> dict[st
     row = conversation.row
     turns = prompt_turns(row)
     if not turns or turns[-1]["role"] == "assistant":
-        raise _cannot(row, "annotation", "it ends with a turn of the assistant and so asks nothing")
+        raise _cannot(row, "annotation", "it ends with an assistant turn, so there is no question")
     plain = [turn["role"] for turn in turns] == ["user"]
     converted: dict[str, Any] = {"id": row.id, "prompt": row.prompt, "task": row.task}
     return converted | ({} if plain else {TURNS_FIELD: turns}) | {"response": ""}
@@ -169,12 +169,13 @@ def _require_response(conversation: _Conversation, schema: str) -> None:
         instead = "the original schema, messages or annotation"
         raise _cannot(conversation.row, schema, "it has no response", instead=instead)
     if conversation.turns[-1]["role"] != "assistant":
-        raise _cannot(conversation.row, schema, f"it ends with a turn of {conversation.turns[-1]['role']}")
+        raise _cannot(conversation.row, schema, f"its last turn is from {conversation.turns[-1]['role']}")
 
 
 def _cannot(row: Row, schema: str, why: str, *, instead: str = "the original schema or messages") -> RecipeError:
     return RecipeError(
-        f"Row '{row.id}' (line {row.line}) cannot be written as {schema}: {why}. Export {instead}, or pin this row out."
+        f"Row '{row.id}' (line {row.line}) cannot be written as {schema}: {why}. Export {instead}, or always "
+        "exclude this row."
     )
 
 

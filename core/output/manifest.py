@@ -61,7 +61,7 @@ class TargetFacts(StrictModel):
 
 def _check_plain_name(name: str) -> str:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise ValueError("it must be the name of a file, without a folder")
+        raise ValueError("it must be a file name, without a folder")
     return name
 
 
@@ -178,7 +178,7 @@ def read_manifest(path: Path) -> Manifest:
         raise RecipeError(f"{path} is not JSON ({error}). Give the .manifest.json of an export.") from error
     except ValidationError as error:
         invalid = describe_invalid(error, "the file")
-        raise RecipeError(f"{path} is no manifest of this version: {invalid}.") from error
+        raise RecipeError(f"{path} is not a manifest of this version: {invalid}.") from error
 
 
 def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
@@ -192,14 +192,14 @@ def verify_rows(pool: Pool, manifest: Manifest) -> tuple[IntArray, IntArray]:
     mismatch = _describe_mismatch(pool, all_rows, found_rows)
     made_from = manifest.pool
     if pool.fingerprint != made_from.fingerprint:
-        fate = mismatch or f"The {len(all_rows):,} chosen rows are all in it unchanged; others differ."
+        fate = mismatch or f"It holds all {len(all_rows):,} selected rows unchanged; other rows differ."
         raise ReplayError(
-            f"This is not the pool that the rows were chosen from: '{made_from.name}' had fingerprint "
+            f"This is not the pool that the rows were selected from: '{made_from.name}' had fingerprint "
             f"{made_from.fingerprint} ({made_from.rows:,} rows), '{pool.name}' has {pool.fingerprint} "
             f"({len(pool):,} rows). {fate}"
         )
     if mismatch:
-        raise ReplayError(f"The pool '{pool.name}' does not give the manifest's rows. {mismatch}")
+        raise ReplayError(f"The pool '{pool.name}' does not hold the manifest's rows. {mismatch}")
     return np.sort(found_rows), found_rows[len(manifest.rows) :]
 
 
@@ -214,12 +214,12 @@ def _describe_mismatch(pool: Pool, rows: Sequence[RowKey], places: IntArray) -> 
     """Describe the first row that is missing or changed; empty if there is none."""
     missing = np.flatnonzero(places < 0)
     if len(missing):
-        return f"Row '{rows[missing[0]].id}' is not in it ({len(missing):,} of {len(places):,} are not)."
+        return f"Row '{rows[missing[0]].id}' is not in it ({len(missing):,} of {len(places):,} are missing)."
     hashes = pool.rows["hash"].take(pa.array(places)).to_pylist()
     for place, row, found_hash in zip(places, rows, hashes, strict=True):
         if row.hash != found_hash:
             line = pool.rows["line"][int(place)].as_py()
-            return f"Row '{row.id}' (line {line}) has other content than when it was chosen."
+            return f"Row '{row.id}' (line {line}) has changed since it was selected."
     return ""
 
 

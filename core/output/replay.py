@@ -84,7 +84,7 @@ def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None,
     if run is None:
         if recipe.export.with_scores or (recipe.export.format == "annotation" and recipe.method.name == QUEUE_METHOD):
             raise ReplayError(
-                "This file holds scores or derived tasks, so its rows alone do not make it. Replay without --rows-only."
+                "This file holds scores or derived tasks, which have to be measured. Replay without --rows-only."
             )
         selection = Selection(pool.fingerprint, expected, 0, 0, Order(expected))
         measured = Measured(pool.fingerprint, {})
@@ -106,8 +106,8 @@ def _check_targets(now: Sequence[TargetFacts], then: Sequence[TargetFacts]) -> N
     for target in then:
         if prints.get(target.name) != target.fingerprint:
             raise ReplayError(
-                f"The target set '{target.name}' ({target.source}) does not hold the pairs that the rows were chosen "
-                "by. Put the pairs back, or write the manifest's own rows with --rows-only."
+                f"The target set '{target.name}' ({target.source}) does not hold the pairs that the rows were "
+                "selected with. Restore the pairs, or write the manifest's own rows with --rows-only."
             )
 
 
@@ -116,9 +116,9 @@ def _check_bytes(exported: ExportResult, manifest: Manifest) -> None:
     for new, other in zip(written, expected, strict=True):
         if new is not None and other is not None and new.sha256 != other.sha256:
             raise ReplayError(
-                f"The rows are the same, but the file {other.file} is not: sha256 {new.sha256}, the manifest says "
-                f"{other.sha256}. The scores column differs in its last digits, or the file was made by "
-                f"another version ({manifest.tool.version}; this is {__version__})."
+                f"The rows are the same, but the file {other.file} is not: its SHA-256 is {new.sha256}, in the "
+                f"manifest {other.sha256}. The scores differ in their last digits, or another version wrote the "
+                f"file ({manifest.tool.version}; this is {__version__})."
             )
 
 
@@ -128,7 +128,7 @@ def _check_rows(selected: IntArray, expected: IntArray, pool: Pool) -> None:
     if len(new) or len(missing):
         example = pool.rows["id"][int((missing if len(missing) else new)[0])].as_py()
         raise ReplayError(
-            f"The recipe chooses other rows here: {len(new)} new, {len(missing)} missing (for example '{example}'). "
-            "Measured on another device, rows with almost equal scores can change places; --rows-only writes the "
-            "manifest's own rows."
+            f"The recipe selects other rows here: {len(new)} new, {len(missing)} missing (for example "
+            f"'{example}'). On another device, rows with almost equal scores can swap ranks; --rows-only writes "
+            "the manifest's own rows."
         )

@@ -106,7 +106,7 @@ def write_selection(
     WorkspaceError if the disk fails. After either, no file has changed.
     """
     if not len(rows):
-        raise RecipeError("No row is chosen, so there is nothing to write. Raise the budget or loosen the filters.")
+        raise RecipeError("No row is selected, so there is nothing to write. Raise the budget or relax the filters.")
     check_schema(schema)
     if tasks is not None and len(tasks) != len(pool):
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")
@@ -202,7 +202,7 @@ def _converted_lines(
             fields_seen.update(dict.fromkeys(converted))
             yield orjson.dumps(converted, option=orjson.OPT_SERIALIZE_NUMPY)
     if len(refused) > 1:
-        raise RecipeError(f"{refused[0]} The same goes for {len(refused) - 1:,} more of the {len(rows):,} rows.")
+        raise RecipeError(f"{refused[0]} The same applies to {len(refused) - 1:,} more of the {len(rows):,} rows.")
     if refused:
         raise refused[0]
 
@@ -229,8 +229,8 @@ def _with_field(text: str, added: Mapping[str, Any]) -> bytes:
     line = one_line(text)
     if SCORES_FIELD in orjson.loads(line):
         raise RecipeError(
-            f"The pool's rows have a field '{SCORES_FIELD}' already, and an export never overwrites one. "
-            f"Export without scores, or rename that field."
+            f"The pool's rows already have a field '{SCORES_FIELD}', and an export never overwrites a field. "
+            "Export without scores, or rename that field."
         )
     value = orjson.dumps(added, option=orjson.OPT_SERIALIZE_NUMPY)
     return line[:-1].rstrip().encode() + b', "' + SCORES_FIELD.encode() + b'": ' + value + b"}"

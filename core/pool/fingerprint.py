@@ -58,14 +58,14 @@ def assign_ids(own: pa.ChunkedArray, hashes: pa.ChunkedArray, field: str | None)
     if field is None:
         return _hash_ids(hashes), None
     if own.null_count:
-        why = f"Field '{field}' is missing, or no number or text, in {own.null_count:,} of {len(own):,} rows"
-        return _hash_ids(hashes), f"{why}; rows are named by a hash of their content."
+        why = f"Field '{field}' is missing, or is neither number nor text, in {own.null_count:,} of {len(own):,} rows"
+        return _hash_ids(hashes), f"{why}. The id of a row is a hash of its content."
     counts = pc.value_counts(own)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     if not len(repeated):
         return own, None
     why = f"Field '{field}' is not unique ({len(repeated):,} values repeat, as {repeated[0]['values'].as_py()!r} does)"
-    return _hash_ids(hashes), f"{why}; rows are named by a hash of their content."
+    return _hash_ids(hashes), f"{why}. The id of a row is a hash of its content."
 
 
 def _codes(values: pa.ChunkedArray) -> IntArray:

@@ -72,7 +72,7 @@ def _no_objects(blocks: Sequence[Block]) -> str:
     if not records:
         return "it holds no rows"
     if isinstance(records[0], UnreadableRow):
-        return f"it begins with no row that can be read ({records[0].reason})"
+        return f"its first row cannot be read ({records[0].reason})"
     return f"none of its first {len(records):,} lines or elements is a JSON object"
 
 
@@ -84,7 +84,9 @@ def _detect(source: Source, sample: Sequence[dict[str, Any]]) -> FieldMap:
         except PoolError as error:
             raise PoolError(f"{source.name}: {source.unknown or error}") from error
     response = ", column 2 as the response" if source.fields.response else ""
-    source.notices.append(f"Without a header, column 1 is read as the prompt{response}. Map them if that is wrong.")
+    source.notices.append(
+        f"Without a header, column 1 is read as the prompt{response}. Map the fields if that is wrong."
+    )
     return source.fields
 
 

@@ -35,14 +35,16 @@ def find_near_duplicates(pool: Pool, workspace: Workspace, similarity: float, re
     file = stages.folder(spec) / file_name
     if is_whole(file):
         return _load(file)
-    with stages.open(spec, plan, mapped=True, waiting="Another worker looks for the same.") as parts:
+    with stages.open(
+        spec, plan, mapped=True, waiting="Waiting for another job that finds the same near-duplicates."
+    ) as parts:
         remove_damaged([file])
         if not file.exists():
-            for part, rows in stages.missing([parts], "Reading rows for near duplicates", np.ones(n, np.int64)):
+            for part, rows in stages.missing([parts], "Hashing rows for near-duplicates", np.ones(n, np.int64)):
                 block = next(iter_text(pool, int(rows[0]), int(rows[-1]) + 1, size=len(rows)))
                 texts = list(map(_full_text, *block.values()))
                 parts.write(part, pa.table({"signature": as_column(minhash.compute_signatures(texts))}))
-            report.stage("Comparing rows that may be near duplicates", rows=0, work=100)
+            report.stage("Comparing candidate near-duplicates", rows=0, work=100)
             first = minhash.group_near_duplicates(
                 parts.column("signature", n), lambda row: _text(pool, row), similarity, percent_callback(report)
             )

@@ -203,7 +203,7 @@ def open_pool(fingerprint: str, *, workspace: Path) -> Pool:
     for entry in recent_pools(workspace):
         if entry["fingerprint"] == fingerprint:
             return open_stored(entry["key"], workspace=workspace)
-    raise PoolError(f"No pool with fingerprint {fingerprint} was opened in {workspace}. Open its file again.")
+    raise PoolError(f"{workspace} has no pool with fingerprint {fingerprint}. Open its file again.")
 
 
 def open_stored(key: str, *, workspace: Path) -> Pool:
@@ -241,7 +241,7 @@ def read_rows(pool: Pool, indices: Sequence[int]) -> list[Row]:
 
 def _row(pool: Pool, cells: dict[str, pa.ChunkedArray], index: int) -> Row:
     if not 0 <= index < len(pool):
-        raise PoolError(f"{pool.name} has no row {index}; its {len(pool):,} rows are counted from 0.")
+        raise PoolError(f"{pool.name} has no row {index}. It has {len(pool):,} rows, counted from 0.")
     values = {name: column[index].as_py() for name, column in cells.items()}
     turns = values.pop("turns")
     conversation = orjson.loads(turns) if turns else [{"role": "user", "content": values["prompt"]}]

@@ -23,11 +23,11 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 # Notices about the pool, for what happened to some of its rows.
 REMARKS = {
-    "nan": "NaN or Infinity, which JSON does not have, stands in {n}; read and written as null.",
-    "number": "A number or true/false stands where text belongs in {n}; read as its JSON text.",
-    "first": "Several answers are given in {n}; the first is read as the response.",
-    "instance": "Several instances are given in {n}; the first is read.",
-    "unanswered": "Turns after the last answer are left out in {n}.",
+    "nan": "NaN or Infinity, which JSON does not have, in {n}. It is read and written as null.",
+    "number": "A number or true/false in place of text in {n}. It is read as its JSON text.",
+    "first": "Several answers in {n}. The first is the response.",
+    "instance": "Several instances in {n}. The first is read.",
+    "unanswered": "Turns after the last answer in {n}. They are not read.",
 }
 
 
@@ -167,7 +167,7 @@ class RowReader:
         name = str(self.fields.response)
         instances = parse_list(row.get(name))
         if instances is None or not all(isinstance(i, dict) for i in instances):
-            raise UnusableRow(f"'{name}' is no list of instances")
+            raise UnusableRow(f"'{name}' is not a list of instances")
         self.remarks["instance"] += len(instances) > 1
         first = instances[0] if instances else {}
         prompts = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]

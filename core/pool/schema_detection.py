@@ -123,8 +123,8 @@ def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
     if rule is None:
         names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
         raise PoolError(
-            f"This is no instruction pool that is known here: found {names}. "
-            "Map the prompt and response fields on the Pool page."
+            f"The format of these rows is unknown: found {names}. Map the prompt and response fields on the Pool "
+            "page, or with --fields."
         )
     optional: dict[str, Any] = {part: summary.filled_of(names) for part, names in OPTIONAL_FIELDS.items()}
     fields = FieldMap(rule.schema, **summary.mapping(rule), **optional, id=summary.id_field())
@@ -145,9 +145,9 @@ def check_fields(fields: FieldMap, sample: Sequence[Mapping[str, Any]]) -> None:
     if fields.schema not in SCHEMAS:
         raise PoolError(f"There is no schema '{fields.schema}'. Choose one of {', '.join(SCHEMAS)}.")
     if fields.turns and (fields.prompt or fields.response):
-        raise PoolError("A field of turns holds prompt and response, so map either the one or the others.")
+        raise PoolError("A field of turns contains prompt and response. Map either the turns, or prompt and response.")
     if not fields.turns and not fields.prompt:
-        raise PoolError("No field is mapped to the prompt. Name one or more, or one that holds a list of turns.")
+        raise PoolError("No field is mapped to the prompt. Map one or more, or a field with a list of turns.")
     for wanted in ((fields.turns,), fields.prompt, (fields.response,)):
         named = [name for name in wanted if name]
         if named and all(get_field(row, name, ABSENT) is ABSENT for row in sample for name in named):
@@ -162,7 +162,7 @@ def check_fields_exist(fields: FieldMap, names: Sequence[str]) -> None:
 
 
 def _missing_field(name: str, names: Iterable[str]) -> PoolError:
-    return PoolError(f"No row has a field '{name}'. Found {', '.join(sorted(names)) or 'none'}.")
+    return PoolError(f"No row has a field '{name}'. The fields are {', '.join(sorted(names)) or 'none'}.")
 
 
 def late_fields(fields: FieldMap, names_found: Sequence[str]) -> list[str]:

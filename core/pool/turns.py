@@ -41,7 +41,7 @@ def read_text(value: Any, name: str) -> str:
         return orjson.dumps(value).decode()
     if isinstance(value, list):
         return "\n".join(_part(part, name) for part in value)
-    raise UnusableRow(f"'{name}' holds an object, not text")
+    raise UnusableRow(f"'{name}' is an object, not text")
 
 
 def _part(part: Any, name: str) -> str:
@@ -52,8 +52,8 @@ def _part(part: Any, name: str) -> str:
         for key in ("text", "value", "content"):
             if isinstance(part.get(key), str):
                 return str(part[key])
-        raise UnusableRow(f"'{name}' holds a part without text ({part.get('type', 'no type')})")
-    raise UnusableRow(f"'{name}' holds a list of something else than text")
+        raise UnusableRow(f"'{name}' has a part without text ({part.get('type', 'no type')})")
+    raise UnusableRow(f"'{name}' is a list, not of text")
 
 
 def is_turn(value: Any) -> bool:
@@ -64,11 +64,11 @@ def is_turn(value: Any) -> bool:
 def read_turn(value: Any, name: str) -> Turn:
     """Return one turn of either format. Raise UnusableRow for an unknown speaker."""
     if not is_turn(value):
-        raise UnusableRow(f"'{name}' holds something that is no turn (no 'role' and no 'from')")
+        raise UnusableRow(f"'{name}' has an element that is not a turn (no 'role' and no 'from')")
     speaker = value.get("role", value.get("from"))
     role = ROLES.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise UnusableRow(f"'{name}' holds a turn of an unknown speaker")
+        raise UnusableRow(f"'{name}' has a turn of an unknown speaker")
     content = value.get("content", value.get("value", value.get("text")))
     text = read_text(content, name)
     calls = value.get("tool_calls")
@@ -84,7 +84,7 @@ def read_turns(value: Any, name: str) -> list[Turn]:
         return transcript
     turns = list_turns(value)
     if turns is None:
-        raise UnusableRow(f"'{name}' holds no list of turns")
+        raise UnusableRow(f"'{name}' is not a list of turns")
     if turns and all(isinstance(turn, str) for turn in turns):  # questions in sequence
         return [{"role": "user", "content": turn} for turn in turns]
     return [read_turn(turn, name) for turn in turns]
@@ -119,6 +119,6 @@ def read_history(value: Any, name: str) -> list[Turn]:
         return []
     pairs = parse_list(value)
     if pairs is None or not all(isinstance(p, list) and len(p) == 2 for p in pairs):
-        raise UnusableRow(f"'{name}' is no list of [question, answer] pairs")
+        raise UnusableRow(f"'{name}' is not a list of [question, answer] pairs")
     turns = [turn for question, answer in pairs for turn in (("user", question), ("assistant", answer))]
     return [{"role": role, "content": read_text(text, name)} for role, text in turns]

@@ -116,23 +116,25 @@ class RowValidator:
         sentences = [remark.format(n=_count(counts[key])) for key, remark in REMARKS.items() if counts[key]]
         if self._garbled:
             sentences.append(
-                f"Wrongly decoded text (such as Ã© for é) seems to stand in {_count(len(self._garbled))}, "
-                f"first in line {self._garbled[0]:,}; loaded as it is."
+                f"Possibly wrongly decoded text (such as Ã© for é) in {_count(len(self._garbled))}, first in line "
+                f"{self._garbled[0]:,}. It is loaded unchanged."
             )
         late = late_fields(self.fields, list(self.field_names))
         if late:
-            sentences.append(f"Not read, since the first rows do not have it: {', '.join(late)}. Map it if it matters.")
+            sentences.append(
+                f"Fields that the first rows do not have are not read: {', '.join(late)}. Map them if you need them."
+            )
         if self.fields.schema == "preference" and self.fields.response in RIVAL_RESPONSES:
-            sentences.append(f"Two answers are compared; '{self.fields.response}' is read as the response.")
+            sentences.append(f"Each row compares two answers. '{self.fields.response}' is the response.")
         return sentences
 
     def empty_message(self) -> str:
         """Return the error message for a source without one usable row."""
         [(reason, count)] = self._reasons.most_common(1)
         return (
-            f"none of {self.set_aside:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
-            f"as mapped ({reason}: {count:,}; line {self._first_aside:,} is the first). "
-            "Change the mapping on the Pool page."
+            f"none of the {self.set_aside:,} rows can be used with {', '.join(sorted(mapped_fields(self.fields)))} "
+            f"as mapped ({reason}: {count:,}; line {self._first_aside:,} is the first). Change the mapping on the "
+            "Pool page."
         )
 
 

@@ -45,8 +45,8 @@ class Budget:
         match = _BUDGET.fullmatch(text.strip())
         if match is None:
             raise RecipeError(
-                f"The budget '{text}' cannot be read. Write rows (500), a share of the pool (10%) "
-                f"or response tokens (200ktok, 1.5Mtok)."
+                f"The budget '{text}' is not valid. Write rows (500), a share of the pool (10%) or response tokens "
+                "(200ktok, 1.5Mtok)."
             )
         factor, unit = _UNITS.get((match[2] or "rows").lower(), (1, "rows"))
         return cls(float(Decimal(re.sub("[,_]", "", match[1])) * factor), unit)
@@ -111,8 +111,8 @@ def threshold_length(
     """
     if prefer == "middle":
         raise RecipeError(
-            "A threshold needs a method that takes one end of its score; "
-            "'middle' starts at the median. Use a budget instead."
+            "A score cutoff needs a method that prefers one end of its score, and 'middle' prefers the median. "
+            "Use a budget instead."
         )
     in_order = values[order_rows]
     passes = in_order >= threshold if prefer == "high" else in_order <= threshold

@@ -57,8 +57,8 @@ def parse_filter(line: str) -> Filter:
             exclude = bool(negation) != bool(parts.pop("no", None))
             return Filter(parts.pop("column"), exclude=exclude, **_condition(parts))
     if re.match(r"[\w.@-]+\s*[<>]\s*[^=]", body):
-        raise RecipeError(f"The filter '{line}': a range includes its ends. Write <= or >=.")
-    raise RecipeError(f"The filter '{line}' cannot be read. {SYNTAX_HINT}.")
+        raise RecipeError(f"The filter '{line}' excludes its limit, and a range includes its ends. Write <= or >=.")
+    raise RecipeError(f"The filter '{line}' is not valid. {SYNTAX_HINT}.")
 
 
 def _condition(parts: dict[str, str]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _read_json(text: str) -> Filter:
     try:
         return FilterPart.model_validate(orjson.loads(text)).filter()
     except orjson.JSONDecodeError as error:
-        raise RecipeError(f"The filter '{text}' is no JSON object: {error}.") from error
+        raise RecipeError(f"The filter '{text}' is not a JSON object: {error}.") from error
     except ValidationError as error:
         names = ", ".join(FilterPart.model_fields)
         invalid = describe_invalid(error, "the filter")

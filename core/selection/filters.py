@@ -39,22 +39,25 @@ class Filter:
             object.__setattr__(self, "values", tuple(self.values))
         subject = f"The filter on '{self.column}'"
         if all(c is None for c in (self.low, self.high, self.values, self.contains, self.matches)):
-            raise RecipeError(f"{subject} says nothing: give low, high, values, contains or matches.")
+            raise RecipeError(f"{subject} has no condition: give low, high, values, contains or matches.")
         if any(c is not None and not isfinite(c) for c in (self.low, self.high)):
-            raise RecipeError(f"{subject} has a limit that is no finite number. Leave it out, or write: is missing.")
+            raise RecipeError(f"{subject} has a limit that is not a finite number. Remove it, or write: is missing.")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise RecipeError(f"{subject} lets nothing pass: low {self.low:g} is above high {self.high:g}.")
+            raise RecipeError(f"{subject} excludes every row: low {self.low:g} is above high {self.high:g}.")
         texts = (self.column, self.contains, self.matches, *(self.values or ()))
         if not is_unicode("".join(text for text in texts if isinstance(text, str))):
-            raise RecipeError(f"{subject} holds half a character, which is no text. Write it anew.")
+            raise RecipeError(f"{subject} contains half a character, which is not valid text. Write it again.")
         if self.matches is not None:
             check_pattern(self.matches)
 
     def __str__(self) -> str:
         """Describe the filter: 'nll from 0.5 to 2', 'except task is closed_qa', 'exact duplicates once'."""
         if self == duplicates_filter(self.column):
-            near = f"near duplicates once (alike from {self.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
-            return "exact duplicates once" if self.column == EXACT_DUPLICATES else near
+            near = (
+                "one row of each near-duplicate group (similarity ≥ "
+                f"{self.column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
+            )
+            return "one row of each exact duplicate" if self.column == EXACT_DUPLICATES else near
         clauses = []
         if self.low is not None and self.high is not None:
             clauses.append(f"from {self.low:g} to {self.high:g}")

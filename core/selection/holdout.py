@@ -23,8 +23,8 @@ def hold_out_rows(rows: IntArray, groups: IntArray, tasks: IntArray, share: floa
     _, first, unit, sizes = np.unique(groups[rows], return_index=True, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise RecipeError(
-            f"None of the {len(rows):,} chosen rows can be held out: they are all duplicates of each other, "
-            "which belong on one side. Choose more rows."
+            f"None of the {len(rows):,} selected rows can go to a validation split: they are all duplicates of "
+            "each other, which belong in one file. Select more rows."
         )
     _, task_of_row, in_task = np.unique(tasks[rows], return_inverse=True, return_counts=True)
     task = task_of_row[first]  # the task of a unit is that of its earliest row

@@ -64,12 +64,12 @@ class PoolPart(StrictModel):
             return None
         unknown = sorted(self.fields.keys() - {field.name for field in fields(FieldMap)})
         if unknown:
-            raise RecipeError(f"pool.fields: a mapping has no '{unknown[0]}'. `inspect --json` shows one.")
+            raise RecipeError(f"pool.fields: a mapping has no '{unknown[0]}'. `inspect --json` prints one.")
         try:
             return _FIELD_MAP.validate_python(self.fields)
         except ValidationError as error:
             invalid = describe_invalid(error, "the mapping")
-            raise RecipeError(f"pool.fields, {invalid}. `inspect --json` shows a mapping.") from error
+            raise RecipeError(f"pool.fields, {invalid}. `inspect --json` prints a mapping.") from error
 
 
 class MethodPart(StrictModel):
@@ -148,7 +148,7 @@ class ExportPart(StrictModel):
         column = normalise_duplicates(column)
         if column != EXACT_DUPLICATES and not column.startswith(NEAR_DUPLICATES_PREFIX):
             raise ValueError(
-                f"'{column}' is no column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
+                f"'{column}' is not a column of duplicates; there are {EXACT_DUPLICATES} and {USUAL_NEAR_DUPLICATES}"
             )
         return column
 
@@ -196,13 +196,15 @@ def _check_values(data: Any, where: str) -> None:
         value, depth = values.pop()
         count += 1
         if count > MAX_VALUES or depth > MAX_DEPTH:
-            raise RecipeError(f"{where} holds more than a recipe may: lists in lists, or too many values. Shorten it.")
+            raise RecipeError(f"{where} is nested too deeply or has too many values for a recipe. Shorten it.")
         if isinstance(value, Mapping):
             values += [(part, depth + 1) for pair in value.items() for part in pair]
         elif isinstance(value, list | tuple | set):
             values += [(part, depth + 1) for part in value]
         elif isinstance(value, str) and not is_unicode(value):
-            raise RecipeError(f"{where}: {value[:60]!r} holds half a character, which is no text. Write it anew.")
+            raise RecipeError(
+                f"{where}: {value[:60]!r} contains half a character, which is not valid text. Write it again."
+            )
         elif isinstance(value, int) and abs(value) > MAX_SEED:
             raise RecipeError(f"{where} holds a whole number of more than 63 bits.")
 
@@ -229,7 +231,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc]
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         repeated, times = next(iter(Counter(keys).most_common(1)), (None, 0))
         if times > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"'{repeated}' is given twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"'{repeated}' appears twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -244,13 +246,13 @@ def load_recipe(path: Path) -> Recipe:
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror or error}.") from error
     except RecursionError as error:
-        raise RecipeError(f"{path} holds too many lists in lists to be a recipe.") from error
+        raise RecipeError(f"{path} is nested too deeply for a recipe.") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # PyYAML lets them through
-        raise RecipeError(f"{path} is not a YAML file: it is no UTF-8, or a value does not fit its type.") from error
+        raise RecipeError(f"{path} is not a YAML file: it is not UTF-8, or a value does not fit its type.") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not a YAML file: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
-        raise RecipeError(f"{path} holds no recipe: it must be a mapping with pool, method, budget.")
+        raise RecipeError(f"{path} is not a recipe: it must be a mapping with pool, method, budget.")
     return parse_recipe(data, str(path))
 
 
@@ -289,7 +291,9 @@ def select_from_order(recipe: Recipe, pool: Pool, measured: Measured, method: Me
     if recipe.threshold is not None:
         values = pinned.values if pinned.values is not None else score_columns(method, measured).get(method.ranks_by)
         if values is None:
-            raise RecipeError(f"threshold: {method.label} has no score to compare with {recipe.threshold:g}.")
+            raise RecipeError(
+                f"threshold: {method.label} has no score to compare with {recipe.threshold:g}. Remove the threshold."
+            )
         limit = n + threshold_length(pinned.rows[n:], values, method.prefer, recipe.threshold)
     budget, tokens = Budget.parse(recipe.budget), measured.need("response_tokens")
     return select_prefix(pinned, budget, response_tokens=tokens, pool_id=pool.fingerprint, n_pinned=n, limit=limit)
@@ -304,7 +308,7 @@ def require_near_duplicates(name: str, pool: Pool, measured: Measured) -> IntArr
     """Return (N,) the row that each row nearly repeats, -1: none; RecipeError with the command if not measured."""
     if name not in measured.artifacts.get("near_duplicates", {}):
         raise RecipeError(
-            f"Near duplicates are not known yet for '{name}'. First run: python -m core duplicates "
+            f"Near-duplicates are not computed yet for '{name}'. First run: python -m core duplicates "
             f"{pool.source} --threshold {name.removeprefix(NEAR_DUPLICATES_PREFIX)}"
         )
     repeats: IntArray = measured.artifacts["near_duplicates"][name]
@@ -352,6 +356,8 @@ def locate_pins(pool: Pool, pins: Sequence[Pin]) -> tuple[IntArray, IntArray]:
     places = dict(zip(ids.take(pa.array(rows)).to_pylist(), rows.tolist(), strict=True))
     missing = [pin_id for pin_id in side_of_pin if pin_id not in places]
     if missing:
-        raise RecipeError(f"pins: the pool has no row with id '{missing[0]}'. Remove the pin or open its pool.")
+        raise RecipeError(
+            f"pins: the pool has no row with id '{missing[0]}'. Remove this pin, or open the pool it belongs to."
+        )
     sides = {side: [places[i] for i, s in side_of_pin.items() if s == side] for side in ("in", "out")}
     return np.array(sides["in"], np.int64), np.array(sides["out"], np.int64)

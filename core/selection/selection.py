@@ -13,7 +13,7 @@ from core.errors import RecipeError
 from core.schema import IntArray, Order
 from core.selection.budget import Budget, allowed_amount, prefix_length
 
-PINNED_OUT = "pinned out"
+PINNED_OUT = "always excluded"
 
 
 @dataclass(frozen=True)
@@ -117,10 +117,10 @@ def _check_tokens(order_rows: IntArray, budget: Budget, response_tokens: IntArra
     if not response_tokens.any():
         whose = "No row of this pool"
     elif len(order_rows):
-        whose = "No row that is left to choose from"
+        whose = "No eligible row"
     else:
         return  # nothing to select, whatever the budget
     raise RecipeError(
-        f"{whose} has a response, so a budget in response tokens ({budget}) says nothing. "
-        f"Give rows (500) or a share of the pool (10%)."
+        f"{whose} has a response, so a budget in response tokens ({budget}) cannot be used. Give rows (500) or a "
+        "share of the pool (10%)."
     )

@@ -65,16 +65,16 @@ def check_pattern(pattern: str) -> None:
     counted = sum(int(high or low) for low, high in _COUNTED.findall(pattern))
     if len(pattern) * counted > MAX_REPETITION:
         raise RecipeError(
-            f"The pattern '{pattern}' repeats too much by count ({counted:,} times in all) to be searched for quickly. "
-            "Use * or + instead of {n}."
+            f"The pattern '{pattern}' repeats too often ({counted:,} times in total) for a fast search. Use * or + "
+            "instead of {n}."
         )
     try:
         pc.match_substring_regex(pa.array([""]), pattern)
     except pa.ArrowInvalid as error:
         reason = str(error).removeprefix("Invalid regular expression: ")
         raise RecipeError(
-            f"The pattern '{pattern}' cannot be used: {reason}. "
-            "Look-ahead and back-references are not known; a \\ makes . ( [ { * + ? | ^ $ plain characters."
+            f"The pattern '{pattern}' is not valid: {reason}. Look-ahead and back-references are not supported; a "
+            "\\ makes . ( [ { * + ? | ^ $ plain characters."
         ) from error
 
 
@@ -85,8 +85,8 @@ def _in_blocks(texts: pa.ChunkedArray, find: Callable[[pa.ChunkedArray], Any], w
     while start < len(texts):
         if (now := monotonic()) - began > limit_s:
             raise RecipeError(
-                f"{what} takes more than {limit_s:g} s on these {len(texts):,} texts. Nothing was changed; "
-                "search for something simpler."
+                f"{what} takes more than {limit_s:g} s on these {len(texts):,} texts. Nothing has changed; use a "
+                "simpler search."
             )
         mask[start : start + size] = pc.fill_null(find(texts.slice(start, size)), False)
         start += size

@@ -37,12 +37,12 @@ def find_used(workspace: Workspace, inventory: Inventory, items: Sequence[Item])
     for item in items:
         if item.kind == "jobs":
             if any(job.id == item.key for job in live):
-                reasons[item.key] = "it is at work; cancel it first"
+                reasons[item.key] = "it is running; cancel it first"
         elif item.kind == "leftovers":
             if time.time() - item.used < RECENT_S:
                 reasons[item.key] = "it was written to in the last ten minutes"
         elif item.kind not in BY_HAND and (everything or item.pool in pools or (pools and not item.pool)):
-            reasons[item.key] = "a worker is at work on it; wait for it or cancel it"
+            reasons[item.key] = "a job is using it; wait for the job or cancel it"
     return reasons
 
 
@@ -88,7 +88,7 @@ def delete_items(workspace: Workspace, inventory: Inventory, items: Sequence[Ite
     used = find_used(workspace, inventory, items)
     if used:
         key, reason = next(iter(used.items()))
-        more = f" The same goes for {len(used) - 1:,} more." if len(used) > 1 else ""
+        more = f" The same applies to {len(used) - 1:,} more." if len(used) > 1 else ""
         raise WorkspaceError(f"{key} cannot be deleted now: {reason}.{more} Nothing was deleted.")
     with ExitStack() as locks:
         for item in items:
@@ -100,7 +100,7 @@ def delete_items(workspace: Workspace, inventory: Inventory, items: Sequence[Ite
 
 
 def _refuse() -> None:
-    raise WorkspaceError("A worker has just begun to use what was to be deleted. Nothing was deleted.")
+    raise WorkspaceError("A job has just begun to use these items. Nothing was deleted.")
 
 
 def _delete(workspace: Workspace, item: Item) -> None:

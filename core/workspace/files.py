@@ -34,18 +34,18 @@ _REASONS = {
     errno.EACCES: "permission is denied; choose another folder or change its rights",
     errno.EPERM: "permission is denied; choose another folder or change its rights",
     errno.EROFS: "the disk is read-only; choose another folder",
-    errno.ENOTDIR: "a file stands where a folder is needed; choose another folder",
-    errno.EISDIR: "a folder stands where a file is needed; choose another name",
-    errno.ENOENT: "it is not there",
+    errno.ENOTDIR: "it is a file, and a folder is needed; choose another folder",
+    errno.EISDIR: "it is a folder, and a file is needed; choose another name",
+    errno.ENOENT: "it does not exist",
     errno.ENOMEM: "there is not enough memory; close other programs and run the same command again",
     errno.EFBIG: "the file would be larger than this disk or account allows; free some space or ask for more",
-    errno.EEXIST: "a file stands where a folder is needed; choose another folder",
+    errno.EEXIST: "it is a file, and a folder is needed; choose another folder",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
-_CHANGED = "its bytes are not those that were written"
-_MADE_AGAIN = "Run the command that made it again; only what is damaged is made again."
+_CHANGED = "its content has changed since it was written"
+_MADE_AGAIN = "Run the command that made it again; only damaged parts are computed again."
 _REMEDIES = {  # by the folder of the workspace
-    "pools": "Open the pool's file again; it is imported anew.",
+    "pools": "Open the pool's file again to import it again.",
     "measurements": _MADE_AGAIN,
     "models": _MADE_AGAIN,
     "runs": _MADE_AGAIN,
@@ -264,7 +264,7 @@ def remove_damaged(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
     if damaged:
         files = "file is" if len(damaged) == 1 else "files are"
-        LOG.warning("%s: %d damaged %s made again.", damaged[0].parent, len(damaged), files)
+        LOG.warning("%s: %d damaged %s computed again.", damaged[0].parent, len(damaged), files)
 
 
 @cache

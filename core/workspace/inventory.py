@@ -31,21 +31,21 @@ from core.workspace.folder import Workspace
 from core.workspace.leftovers import TEMPORARY, find_leftovers
 
 KINDS: dict[str, str] = {  # kind -> what deleting it means
-    "pools": "A pool is imported again from its source, if that is still there; until then its runs cannot be opened.",
-    "runs": "A run is put together again from its stages in seconds, as long as these stay.",
-    "stages": "Stages are measured again by a model, which is the slow part. Runs made from them keep their scores, "
-    "but may not open without what else the stages hold.",
-    "maps": "A map is made again when it is next opened.",
-    "models": "A state is trained again, or weights are unpacked again, when a measurement needs it.",
-    "selections": "Saved selections are made by hand: nothing brings them back.",
-    "uploads": "An uploaded file is stored here alone: nothing brings it back. Pools imported from it stay.",
+    "pools": "The pool has to be imported again from its source. Until then its runs cannot be opened.",
+    "runs": "A run is rebuilt from its stages in seconds, if the stages are kept.",
+    "stages": "A model has to measure the stages again, which is the slow part. Runs made from them keep their "
+    "scores, but may not open completely.",
+    "maps": "A map is computed again when it is next opened.",
+    "models": "A trained state is trained again, and weights are unpacked again, when a measurement needs them.",
+    "selections": "Saved selections are made by hand and cannot be restored.",
+    "uploads": "An uploaded file is stored only here and cannot be restored. Pools imported from it are kept.",
     "exports": "An export is written again from its run.",
-    "jobs": "The record and the log of a job are lost; what it measured stays.",
-    "leftovers": "Leftovers are of no use to anybody.",
+    "jobs": "The record and the log of the job are lost; its measurements are kept.",
+    "leftovers": "Leftovers are incomplete files that nothing uses.",
 }
 ABOUT = {"pools": "pool.json", "runs": "run.json", "measurements": "spec.json", "jobs": "job.json"}
 ANY_STAGE = "*"  # needed by a run that does not name all its stages: those before version 0.2
-STAGE_NAMES = {"probe": "pass of the model", "geometry": "geometry of answers", "bins": "semantic bins"}
+STAGE_NAMES = {"probe": "forward pass", "geometry": "answer geometry", "bins": "semantic bins"}
 MAX_ABOUT_BYTES = 4 << 20  # of a JSON file that is read for the listing
 _KEY = re.compile(rb'"([0-9a-f]{16})"')
 

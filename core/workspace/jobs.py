@@ -168,7 +168,7 @@ def _read_job(folder: Path) -> Job:
     state = progress.pop("state", "running")
     if state in LIVE and not alive:
         state = "interrupted"
-        progress["message"] = "The worker stopped without a word. Resume repeats at most one part."
+        progress["message"] = "The job ended unexpectedly, with no error message. Resume repeats at most one part."
     started = process.started if process else task.created
     return Job(folder.name, folder, task.title, task.about, tuple(task.command), state, started=started, **progress)
 
@@ -179,7 +179,7 @@ def _read(file: Path, record: type[_R]) -> _R:
         return record.model_validate(read_json(file))
     except (ValidationError, WorkspaceError) as error:
         raise WorkspaceError(
-            f"{file} is damaged. Delete this job and start it again; what it finished is kept."
+            f"{file} is damaged. Delete this job and start it again; finished parts are kept."
         ) from error
 
 
@@ -201,7 +201,7 @@ def cancel_job(workspace: Workspace, job: Job) -> Job:
     _stop(job.folder)
     now = get_job(workspace, job.id)
     if now.state not in ("done", "failed"):
-        JobReporter(job.folder).finish("cancelled", "Cancelled. Resume goes on from the last finished part.")
+        JobReporter(job.folder).finish("cancelled", "Cancelled. Resume continues from the last finished part.")
     return get_job(workspace, job.id)
 
 

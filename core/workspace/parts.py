@@ -129,7 +129,7 @@ def _write_plan(folder: Path, spec: Mapping[str, Any], plan: Sequence[IntArray])
             remove_stored(file)
         if stale:
             sync(folder)
-            LOG.warning("%s: its plan is damaged, so all its %d parts are made again.", folder, len(stale))
+            LOG.warning("%s: its plan is damaged, so all its %d parts are computed again.", folder, len(stale))
     write_json(folder / "spec.json", spec)
     write_stored(folder / PLAN, content)
 

@@ -20,7 +20,7 @@ from core.workspace.files import remove_damaged
 from core.workspace.folder import Workspace, content_key
 from core.workspace.parts import Parts
 
-WAITING = "Another worker measures the same."
+WAITING = "Waiting for another job that measures the same."
 
 
 class Stages:
@@ -41,7 +41,7 @@ class Stages:
     @contextmanager
     def on_device(self, device: str) -> Iterator[None]:
         """Hold the lock on a device: one job at a time runs a model there."""
-        with self.locked(f"device-{device.replace(':', '-')}", "Another job uses this device."):
+        with self.locked(f"device-{device.replace(':', '-')}", "Queued: another job uses this device."):
             yield
 
     @contextmanager

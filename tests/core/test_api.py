@@ -114,7 +114,7 @@ def test_filters_pins_and_threshold_apply(run):
     tasks = {row["task"] for row in winnow.select(run, ROWS, filters="task!=story|recipe").rows}
     assert not tasks & {"story", "recipe"} and len(tasks) > 5
     selection = winnow.select(run, ROWS, threshold=40, pins={"row-3": "in", "row-4": "out"})
-    assert selection.ids[0] == "row-3" and selection.excluded == {"pinned out": ["row-4"]}
+    assert selection.ids[0] == "row-3" and selection.excluded == {"always excluded": ["row-4"]}
     assert (selection.scores.loc[selection.ids[1:], "response_tokens"] >= 40).all()
 
 
@@ -208,13 +208,13 @@ def test_progress_is_a_bar_or_nothing_or_a_reporter(tmp_path, capfd, monkeypatch
     stages = Stages()
     pool = winnow.load_pool("small.jsonl", workspace=tmp_path / "b", report=stages)
     winnow.measure(pool, "longest", report=stages)
-    assert stages.names == ["Reading the pool", "Tokenising"] and capfd.readouterr() == ("", "")
+    assert stages.names == ["Loading the pool", "Tokenising"] and capfd.readouterr() == ("", "")
     winnow.load_pool("half.jsonl", workspace=tmp_path / "b")
     assert capfd.readouterr() == ("", "")  # no terminal, and over before a line is due
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     winnow.load_pool("half.jsonl", workspace=tmp_path / "c")
     out, err = capfd.readouterr()
-    assert out == "" and "Reading the pool: 100%" in err
+    assert out == "" and "Loading the pool: 100%" in err
 
 
 def test_suggestions_for_the_embedded_model_are_the_command_lines(pool):

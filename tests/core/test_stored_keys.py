@@ -237,7 +237,7 @@ def find_run(*words: str | Path) -> str:
     """Return the run of a stored measurement; fail if the command does more work than opening the pool."""
     result = CliRunner().invoke(app, ["measure", *map(str, words), "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert set(re.findall(r"([A-Z][^:\r\n|]*):", result.stderr)) <= {"Reading the pool"}
+    assert set(re.findall(r"([A-Z][^:\r\n|]*):", result.stderr)) <= {"Loading the pool"}
     run: str = json.loads(result.stdout)["run"]
     return run
 

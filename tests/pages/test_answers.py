@@ -140,7 +140,7 @@ def test_deleted_answers_are_reported(opener, workspace):
     for file in workspace.root.glob("measurements/answers000000000/*"):
         file.unlink()
     at = opener(5)
-    assert "the answers of this run are gone. Measure again" in at.error[0].value.replace("\\", "")
+    assert "the answers of this run are missing. Measure again" in at.error[0].value.replace("\\", "")
 
 
 def test_a_row_opened_under_another_method_shows_its_answers_too(divergence_run, run, app):

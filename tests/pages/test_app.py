@@ -114,7 +114,7 @@ def test_an_unwritable_workspace_shows_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("WINNOW_WORKSPACE", str(tmp_path / "file" / "workspace"))
     at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     assert not at.exception
-    assert "a file stands where a folder is needed" in at.error[0].value
+    assert "it is a file, and a folder is needed" in at.error[0].value
 
 
 def test_no_page_brings_torch_into_the_web_process(run):

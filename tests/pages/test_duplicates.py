@@ -49,7 +49,9 @@ def test_one_row_of_each_group_is_eligible(run, repeats, app):
     toggle.set_value(True).run()
     assert not at.exception
     assert choices(at) == f"{240 - tagged} rows to choose from"
-    assert [b.label for b in at.button if b.key == "filter.remove.0"] == [r"near duplicates once \(alike from 0\.8\)"]
+    assert [b.label for b in at.button if b.key == "filter.remove.0"] == [
+        r"one row of each near\-duplicate group \(similarity ≥ 0\.8\)"
+    ]
     at.button(key="filter.remove.0").click().run()
     assert choices(at) == "240 rows to choose from"
     assert not at.toggle(key="select.near_duplicate_of@0.8").value

@@ -72,7 +72,7 @@ def test_a_score_that_is_mostly_length_is_reported(run, app, remeasure):
     remeasure(entropy_cal=columns["entropy"] - columns["response_tokens"].astype(np.float32) / 100)
     at = app("explore")
     assert at.title[0].value == "ΔH is mostly length"
-    assert "Compare with Longest response before you trust it" in at.warning[0].value.replace("\\", "")
+    assert 'Check it against the "Longest response" baseline' in at.warning[0].value.replace("\\", "")
 
 
 def test_a_score_that_follows_another_one_is_reported(run, app, remeasure):

@@ -216,7 +216,7 @@ def test_a_queue_of_rows_with_responses_leaves_them_out(run, app, folder):
     assert not at.error
     rows = [orjson.loads(line) for line in (folder() / "chosen.jsonl").read_bytes().splitlines()]
     assert len(rows) == 24 and all(row["prompt"] and row["response"] == "" for row in rows)
-    assert "Responses that the pool has are left out." in (folder() / "chosen.README.md").read_text()
+    assert "The pool's own responses are not in the file." in (folder() / "chosen.README.md").read_text()
 
 
 def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, app):

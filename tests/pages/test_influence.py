@@ -236,7 +236,7 @@ def test_the_pairs_can_be_read(at):
 
 def test_the_run_s_warnings_about_the_current_target_are_shown(at):
     assert [one.value.replace("\\", "") for one in at.warning] == [
-        "1 of 240 rows (0.4%) have no score and cannot be chosen by it.",
+        "1 of 240 rows (0.4%) have no score and cannot be selected by it.",
         "good: the chosen answer is the longer one in 90% of the pairs.",
     ]
 
@@ -248,7 +248,7 @@ def test_influence_that_follows_length_is_reported(at):
     assert not at.exception
     assert at.title[0].value == "Influence on other's chosen answers (LESS) mostly follows response length"
     assert "**mostly: it is higher the longer the response**" in page_text(at)
-    assert any("This is mostly length" in one.value for one in at.warning)
+    assert any("This score mostly tracks length" in one.value for one in at.warning)
 
 
 def test_another_target_changes_the_score_and_clears_the_threshold(influencing, app, workspace, pool):

@@ -52,7 +52,7 @@ def test_the_measure_page_lists_groups_and_says_what_it_started_from(open_page):
     text = page_text(at)
     assert "3 groups of category, each calibrated by itself." in text
     assert "The warm-up started from a tuned model (its tokenizer has a chat template" in text
-    assert "the paper used a base model, one domain at a time" in text
+    assert "the paper uses a base model, one domain at a time" in text
     table = at.dataframe[0].value
     assert table["Rows"].tolist() == [78, 78, 78]
     assert table["Warm-up rows"].tolist() == [8, 8, 8]

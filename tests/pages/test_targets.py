@@ -99,7 +99,7 @@ def test_a_set_is_added_under_a_given_name(score, written):
 @pytest.mark.parametrize(
     ("rows", "name", "sentence"),
     [
-        ([{"instruction": "Add", "output": "3"}], "", "no preference set: found instruction, output"),
+        ([{"instruction": "Add", "output": "3"}], "", "not a target set: found instruction, output"),
         ([pair()], "sound", "Two target sets are called 'sound'"),
         ([pair()], "a b", "'a b' is no name for a target"),
         ([pair(chosen="No")], "", "none of its rows gives a pair"),

@@ -20,11 +20,11 @@ def check_url(url: str) -> str:
         raise ModelError("The server's address is not a URL. Give one like http://127.0.0.1:8000/v1.") from None
     if parts.userinfo or parts.query or parts.fragment:
         raise ModelError(
-            "The server's address holds a name, password or question. Give it plain, like http://127.0.0.1:8000/v1, "
-            f"and a key in the environment variable {KEY_VARIABLE}."
+            "The server's address contains a user name, password or query. Give only the address, like "
+            f"http://127.0.0.1:8000/v1, and put the key in the environment variable {KEY_VARIABLE}."
         )
     if parts.scheme not in _PORTS or not parts.host:
-        raise ModelError(f"{url!r} is no server's address. Give one like http://127.0.0.1:8000/v1.")
+        raise ModelError(f"{url!r} is not a server address. Give one like http://127.0.0.1:8000/v1.")
     return str(parts).rstrip("/") + ("" if parts.path.strip("/") else "/v1")
 
 
@@ -65,5 +65,5 @@ def _parse_entry(entry: str) -> tuple[bytes, int | None]:
     except InvalidURL:
         parts = URL("")
     if not parts.raw_host or parts.userinfo or parts.raw_path != b"/" or parts.fragment:
-        raise ModelError(f"{entry!r} names no server. Write its host, or host:port, such as 127.0.0.1:8000.")
+        raise ModelError(f"{entry!r} is not a server. Write its host, or host:port, such as 127.0.0.1:8000.")
     return parts.raw_host, parts.port

@@ -40,8 +40,8 @@ class GreedyContinuation:
         self.room = model.max_length - new_tokens  # tokens that a prompt may have
         if new_tokens < 1 or self.room < MIN_PROMPT_TOKENS:
             raise ModelError(
-                f"A continuation of {new_tokens} tokens is asked for, and model {model.ref.name!r} reads at most "
-                f"{model.max_length} with its prompt. Set new_tokens to between 1 and "
+                f"A continuation of {new_tokens:,} tokens does not fit: model {model.ref.name!r} reads at most "
+                f"{model.max_length:,} tokens, prompt included. Set new_tokens to between 1 and "
                 f"{model.max_length - MIN_PROMPT_TOKENS}."
             )
         self.model = model

@@ -102,8 +102,8 @@ class Endpoint:
             if attempt + 1 < self._served.tries and self.stop.wait(min(wait, MAX_RETRY_AFTER)):
                 break
         raise ModelError(
-            f"Server {self.url} {failure}, {attempt + 1} times in a row. See that it runs and what its log says, ask "
-            "it for less at once, and run the same command again: what is finished is kept."
+            f"Server {self.url} {failure}, {attempt + 1} times in a row. Check that it runs, and its log; then run "
+            "the same command again, with fewer requests at once. Finished parts are kept."
         )
 
     def _retry_after(self, response: Response) -> float:
@@ -111,8 +111,8 @@ class Endpoint:
         seconds = _seconds(response.headers.get("Retry-After", ""))
         if seconds > MAX_RETRY_AFTER:
             raise ModelError(
-                f"Server {self.url} asks to be left alone for {seconds:.0f} seconds (status {response.status_code}). "
-                "Run the same command again then: what is finished is kept."
+                f"Server {self.url} asks for a pause of {seconds:.0f} seconds (status {response.status_code}). Run "
+                "the same command again after that. Finished parts are kept."
             )
         return seconds
 
@@ -121,26 +121,35 @@ class Endpoint:
         if status in (401, 403):
             host = host_and_port(self.url)
             raise ModelError(
-                f"Server {self.url} does not accept the key (status {status}). See that {KEY_VARIABLE} holds it."
+                f"Server {self.url} does not accept the key (status {status}). Check {KEY_VARIABLE}."
                 if self._sends_key
-                else f"Server {self.url} asks for a key (status {status}) and was sent none. Put the key into the "
-                f"environment variable {KEY_VARIABLE} and {host} into {HOSTS_VARIABLE}: it is sent to no other host."
+                else f"Server {self.url} requires a key (status {status}), and none was sent. Put the key in the "
+                f"environment variable {KEY_VARIABLE}, and {host} in {HOSTS_VARIABLE}: only these hosts "
+                "receive it."
             )
         reply = _json(response)
         if status == 404 or _error_code(reply) == "model_not_found":
             offered = ", ".join(self.models()[:MAX_NAMED_MODELS])
             raise ModelError(
-                f"Server {self.url} has no model {body.get('model')!r}, or nothing at this address (status {status}). "
-                + (f"It has {offered}." if offered else "See that the address ends as its manual says, often in /v1.")
+                (
+                    f"Server {self.url} has no model {body.get('model')!r}, or serves nothing at this address "
+                    f"(status {status}). "
+                )
+                + (
+                    (f"Its models: {offered}.")
+                    if offered
+                    else "Check that the address ends as its manual says, often in /v1."
+                )
             )
         if status in (400, 422):
             raise RequestRefusedError(
-                f"Server {self.url} refuses the request (status {status}). See whether model {body.get('model')!r} "
-                "takes messages or plain prompts, reads prompts this long, and what the server's log says."
+                f"Server {self.url} refuses the request (status {status}). Check whether model "
+                f"{body.get('model')!r} takes messages or plain prompts, and prompts this long; and check the "
+                "server's log."
             )
         if not response.is_success or not isinstance(reply, dict):
             raise ModelError(
-                f"Server {self.url} answers with status {status} and no JSON object. See that it is an "
+                f"Server {self.url} answers with status {status} and no JSON object. Check that it is an "
                 "OpenAI-compatible server and that the address ends as its manual says, often in /v1."
             )
         return reply
@@ -150,7 +159,9 @@ def _find_key(url: str) -> str:
     """Return the key for this address; "" if there is none, or if it is not for this host."""
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ModelError(f"The environment variable {KEY_VARIABLE} holds no key: only plain letters may be in one.")
+        raise ModelError(
+            f"The environment variable {KEY_VARIABLE} is not a valid key: a key has plain characters only."
+        )
     hosts = [host for host in os.environ.get(HOSTS_VARIABLE, "").split(",") if host.strip()]
     return key if key and is_named(url, hosts, standard_port=True) else ""
 

@@ -40,8 +40,8 @@ class Sampler:
         self.room = model.max_length - settings.max_new_tokens  # tokens that a prompt may have
         if self.room < greedy.MIN_PROMPT_TOKENS:
             raise ModelError(
-                f"Answers of {settings.max_new_tokens} tokens are asked for, and model {model.ref.name!r} reads at "
-                f"most {model.max_length} with the prompt. Set max_new_tokens to "
+                f"Answers of {settings.max_new_tokens:,} tokens do not fit: model {model.ref.name!r} reads at most "
+                f"{model.max_length:,} tokens, prompt included. Set max_new_tokens to "
                 f"{model.max_length - greedy.MIN_PROMPT_TOKENS} or less."
             )
         self.model, self.settings = model, settings

@@ -46,9 +46,9 @@ class ServerSampler:
 
     def __init__(self, served: ServedModel, settings: SamplingSettings, *, back_off: float = 1.0) -> None:
         if served.form not in PATHS:
-            raise ModelError(f"A server is asked for {' or '.join(PATHS)}, not for {served.form!r}.")
+            raise ModelError(f"The form of a server's requests must be {' or '.join(PATHS)}, not {served.form!r}.")
         if settings.prompt_tokens is not None:
-            raise ModelError("A server reads prompts whole: prompt_tokens is for models that run here. Leave it out.")
+            raise ModelError("A server reads whole prompts, and prompt_limit is for local models. Set prompt_limit=0.")
         if served.concurrency < 1 or served.tries < 1 or served.timeout <= 0:
             raise ModelError("Concurrency, tries and time-out of a server must be above 0.")
         self.served, self.settings = served, settings
@@ -126,9 +126,9 @@ class ServerSampler:
         self.answered_rows += 1
         if not self._samples and self.answered_rows >= MAX_ROWS_ALIKE:
             raise ModelError(
-                f"Server {self.endpoint.url} gives {len(seeds)} answers that are word for word the same to each of the "
-                f"first {self.answered_rows} prompts: it does not sample. See that its model's generation config says "
-                "do_sample, and that the server respects temperature and seed."
+                f"Server {self.endpoint.url} gives {len(seeds)} identical answers to each of the first "
+                f"{self.answered_rows} prompts, so it does not sample. Check that its model's generation config "
+                "sets do_sample, and that the server uses temperature and seed."
             )
         return answers
 
@@ -176,8 +176,8 @@ class ServerSampler:
         answers = [answer for answer in map(_parse_choice, choices) if answer]
         if not answers or len(answers) < len(choices):
             raise ModelError(
-                f"Server {self.endpoint.url} answers with JSON that holds no answer where one is expected. See that it "
-                "is an OpenAI-compatible server, and whether its model takes messages or plain prompts."
+                f"Server {self.endpoint.url} answers with JSON that has no answer in the expected place. Check "
+                "that it is an OpenAI-compatible server, and whether its model takes messages or plain prompts."
             )
         usage = reply.get("usage")
         tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None

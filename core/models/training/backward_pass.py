@@ -128,12 +128,12 @@ class _GradientHook(torch.autograd.Function):
 def _hook_output(run: _Pass, name: str, _module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
     if name in run.seen and not run.backward:
         raise ModelError(
-            f"{name} of this model runs more than once in a pass, so its gradients cannot be told apart. "
+            f"{name} of this model runs more than once in a pass, so its gradients cannot be separated by row. "
             "Choose a model whose layers run once each."
         )
     if out.numel() != run.positions * out.shape[-1]:
         raise ModelError(
-            f"{name} of this model does not run on every token, so its gradients cannot be told apart. "
+            f"{name} of this model does not run on every token, so its gradients cannot be separated by row. "
             "Choose a model without experts."
         )
     run.seen.add(name)

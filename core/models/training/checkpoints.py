@@ -110,7 +110,7 @@ def remove_damaged_training(folder: Path) -> None:
 
 def _remove_if_damaged(folder: Path, damaged: Sequence[Path]) -> bool:
     if damaged:
-        LOG.warning("%s is damaged or missing; the training is repeated.", damaged[0])
+        LOG.warning("%s is damaged or missing, and the training is repeated.", damaged[0])
         with disk_errors(folder):
             shutil.rmtree(folder)
     return bool(damaged)
@@ -129,7 +129,7 @@ def _weight_errors(folder: Path) -> Iterator[None]:
     except SafetensorError as error:
         raise WorkspaceError(
             f"{folder.parent}: weights cannot be written ({error}). Free some space and run the same command "
-            "again; it goes on from the last checkpoint."
+            "again; it continues from the last checkpoint."
         ) from error
 
 
@@ -178,7 +178,7 @@ def check_epochs(folder: Path, finished: int, key: str) -> None:
 def load_epoch_checkpoints(folder: Path) -> tuple[EpochCheckpoint, ...]:
     """Return one checkpoint for each epoch of the finished training in `folder`; WorkspaceError if any is missing."""
     if not (folder / "loss.json").exists():
-        raise WorkspaceError(f"{folder} holds no finished training. Run the training again; it goes on where it was.")
+        raise WorkspaceError(f"{folder} has no finished training. Run the training again to continue it.")
     about = read_json(folder / "loss.json")
     if not about["spec"].get("epoch_checkpoints", False):
         raise WorkspaceError(f"{folder}: this training kept none of its epochs. Train again with epoch_checkpoints.")
@@ -190,7 +190,7 @@ def _checkpoint(place: Path, key: str) -> EpochCheckpoint:
     folder = place.parent.parent
     state, moments, about = place / "state", place / "moments.safetensors", place / "epoch.json"
     if not (state.is_dir() and moments.exists() and about.exists()):
-        raise WorkspaceError(f"{place} is not there or not whole any more. Remove {folder} and train again.")
+        raise WorkspaceError(f"{place} is missing or incomplete. Remove {folder} and train again.")
     record = read_json(about)
     check_key(folder, record["key"], key)
     return EpochCheckpoint(record["epoch"], state, moments, record["steps"], record["learning_rate"])

@@ -131,7 +131,7 @@ def train(
         )
     rows = [(t, s) for t, s in zip(tokens, spans, strict=True) if count_predicted_tokens(s)]
     if not rows:
-        raise ModelError("None of the rows to train on has a response. Choose others, or a larger share.")
+        raise ModelError("None of the rows to train on has a response. Choose other rows, or a larger share.")
     device = loading.check_device(device)
     dtype = loading.resolve_dtype(ref, dtype, device)
     key = _key(ref, rows, spec, dtype)
@@ -223,7 +223,7 @@ def _update(run: _Run) -> None:
         if not is_out_of_memory(error):
             raise
         raise ModelError(
-            f"AdamW's averages do not fit into the memory of {run.device} beside the model. Train a LoRA adapter "
+            f"AdamW's averages do not fit into the memory of {run.device} next to the model. Train a LoRA adapter "
             "(lora_rank 8), or choose a smaller model."
         ) from error
 

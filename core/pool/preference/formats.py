@@ -79,11 +79,11 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
         fields = FieldMap("custom")
     if fields.schema != "preference":
         hint = "" if fields.schema == "custom" else f", as in the pool format '{fields.schema}'"
-        raise PoolError(f"no preference set: found {listed}{hint}. {EXPECTED_FIELDS}")
+        raise PoolError(f"not a target set: found {listed}{hint}. {EXPECTED_FIELDS}")
     first = normalize_field_name(fields.turns or fields.response or "")
     if first in ("sft_target", "responses"):
         if "pairs" not in names:
-            raise PoolError(f"no preference set: found {listed}, so several answers but no 'pairs' of [better, worse].")
+            raise PoolError(f"not a target set: found {listed}, so several answers but no 'pairs' of [better, worse].")
         fields = replace(fields, response=names["responses"])
         return Shape("answers", fields, names["responses"], names["pairs"])
     chosen, rejected = names[first], names[REJECTED_FIELDS.get(first) or RIVAL_RESPONSES[first]]
@@ -94,7 +94,8 @@ def detect_shape(sample: Sequence[Mapping[str, Any]]) -> Shape:
             return Shape("labels", fields, chosen, rejected, (label,))
         if not votes:
             raise PoolError(
-                f"no preference set: found {listed}, so two answers but no votes (annotator1, …) and no label for one."
+                f"not a target set: found {listed}, so two answers but no votes (annotator1, …) and no label "
+                "for one of them."
             )
         return Shape("votes", fields, chosen, rejected, votes)
     shapes = Counter(_suggest_shape(row[chosen]) for row in sample if row.get(chosen) not in (None, "", []))
@@ -159,7 +160,7 @@ class PairReader:
         prompt = self._prompt(row)
         responses = self._unpad(row, *(read_text(answer, self.shape.chosen) for answer in texts))
         if not all(_is_pair(pair, len(responses)) for pair in index_pairs):
-            raise UnusableRow(f"'{self.shape.rejected}' holds something else than pairs of numbers of answers, from 0")
+            raise UnusableRow(f"'{self.shape.rejected}' must hold pairs of answer numbers, counted from 0")
         for better, worse in dict.fromkeys(map(tuple, index_pairs)):
             yield _pair(prompt, responses[better], responses[worse])
 

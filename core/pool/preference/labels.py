@@ -16,7 +16,7 @@ from core.errors import PoolError
 from core.pool.turns import UnusableRow
 
 NO_LABEL = "no label"
-TIED = "the label says that the answers are equally good"
+TIED = "the label marks the answers as equally good"
 NAMES_NEITHER = "the label names neither answer"
 TIES = ("tie", "tied", "draw", "equal", "same", "both", "neither", "none")
 _ENDING = re.compile(r"(?:[a-z]+[\s_-])?([a-z]|\d)|[a-z]+(\d)")

@@ -37,7 +37,8 @@ class PairSource:
         self._first, sample = peek_objects(source)
         if not sample:
             raise PoolError(
-                f"{source.name}: it does not begin with rows that are JSON objects, so it holds no pairs of answers."
+                f"{source.name}: its first rows are not JSON objects, so it has no pairs of answers. Give a "
+                "file of pairs."
             )
         try:
             self.shape = detect_shape(sample)
@@ -63,7 +64,9 @@ class PairSource:
             raise PoolError(f"{self.name}: {error}") from error
         if self._subtask is not None and not self._labelled:
             names = ", ".join(self._field_names)
-            raise PoolError(f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Found {names}.")
+            raise PoolError(
+                f"{self.name}: no row with pairs has a sub-task in '{self._subtask}'. Its fields are {names}."
+            )
 
     def _row(self, reader: PairReader, line: int, raw: bytes | UnreadableRow) -> tuple[dict[str, Any], list[Pair]]:
         row: dict[str, Any] = {}
@@ -102,7 +105,9 @@ class PairSource:
         """Return sentences on how the rows were read, for display."""
         sentences = list(self._source.notices)
         if self._unlabelled:
-            sentences.append(f"Rows without '{self._subtask}': {self._unlabelled:,}. They are a sub-task of their own.")
+            sentences.append(
+                f"Rows without '{self._subtask}': {self._unlabelled:,}. They form a sub-task of their own."
+            )
         return sentences
 
     def empty_message(self) -> str:
@@ -111,7 +116,7 @@ class PairSource:
         fields = f"{self.shape.chosen} and {self.shape.rejected}"
         return (
             f"{self.name}: none of its rows gives a pair from {fields}, read as {self.shape.name} ({reason}: "
-            f"{count:,}; line {self._aside[0][0]:,} is the first). Mend the rows, or give another file."
+            f"{count:,}; line {self._aside[0][0]:,} is the first). Correct the rows, or give another file."
         )
 
 

@@ -94,7 +94,7 @@ def load_target_set(
     alone; a larger limit only adds to them. Raise PoolError with the fields found if the source holds no pairs.
     """
     if limit is not None and limit < 1:
-        raise MethodError(f"{limit} pairs of each sub-task are asked for. Ask for 1 or more, or set no limit.")
+        raise MethodError(f"The limit of {limit} pairs per sub-task is too low. Set it to 1 or more, or set no limit.")
     identity = source_identity(source)
     with tempfile.TemporaryDirectory() as cache:
         location = str(write_pairs(Path(cache))) if source == DEMO else source
@@ -126,8 +126,8 @@ def _fill(sampler: PairSampler, reader: PairSource, on_progress: Progress) -> No
         sampler.add(line, pairs, label)
         if sampler.chars > MAX_PAIR_CHARS:
             raise PoolError(
-                f"{reader.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. "
-                "Set a limit of pairs, or name a field of fewer sub-tasks."
+                f"{reader.name}: over {MAX_PAIR_CHARS:,} characters of pairs, more than a target set can hold. Set "
+                "a limit of pairs, or choose a field with fewer sub-tasks."
             )
     if not sampler.available:
         raise PoolError(reader.empty_message())
@@ -143,7 +143,7 @@ def _fingerprint(pairs: Iterable[PairRecord]) -> str:
 def _repeats(pairs: list[PairRecord]) -> list[str]:
     """Return a sentence on pairs that occur more than once in the set; each occurrence counts."""
     repeats = len(pairs) - len({pair[:4] for pair in pairs})
-    return [f"Pairs that repeat an earlier one: {repeats:,}. Each counts."] if repeats else []
+    return [f"Pairs that repeat an earlier one: {repeats:,}. Each of them counts."] if repeats else []
 
 
 def compare_lengths(targets: TargetSet) -> LengthComparison:

@@ -61,7 +61,7 @@ class ByteStream:
             data = bytes(self._bytes.read(size))
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise PoolError(
-                f"{self.name} is damaged or cut short and cannot be unpacked ({error}). Download it again."
+                f"{self.name} is damaged or incomplete and cannot be unpacked ({error}). Download it again."
             ) from error
         except OSError as error:
             raise PoolError(f"{self.path}: cannot be read ({error.strerror or error}).") from error
@@ -74,14 +74,14 @@ class ByteStream:
         """Raise PoolError if more was unpacked than the limits allow."""
         if self._room is not None and self._unpacked > self._room:
             raise PoolError(
-                f"{self.name} unpacks to over {self._room / GB:,.2f} GB, which is all that the workspace's disk has "
+                f"{self.name} unpacks to over {self._room / GB:,.2f} GB, and the workspace's disk has no more "
                 "free. Free some space."
             )
         limit = max_unpacked_bytes(self.total)
         if self._unpacked > limit:
             raise PoolError(
-                f"{self.name}, of {self.total / MB:,.3g} MB, unpacks to over {limit / GB:,.3g} GB. If that is right, "
-                "unpack it first, or set WINNOW_MAX_UNPACKED_GB."
+                f"{self.name}, of {self.total / MB:,.3g} MB, unpacks to over {limit / GB:,.3g} GB. If that is "
+                "correct, unpack it first, or set WINNOW_MAX_UNPACKED_GB."
             )
 
     def head(self, size: int = BLOCK) -> bytes:

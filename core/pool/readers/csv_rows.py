@@ -143,7 +143,9 @@ class _Table:
         first = self._first_cells()
         self.names = first if self.header else [str(number) for number in range(1, len(first) + 1)]
         if len(set(self.names)) < len(first) and not _looks_like_data(first):
-            raise PoolError(f"{self.stream.name}: the header names a column twice ({', '.join(first)}).")
+            raise PoolError(
+                f"{self.stream.name}: the header repeats a column name ({', '.join(first)}). Rename one of them."
+            )
         self.lines.separators = len(first) - 1
         blocks = self._blocks([] if self.header else [(self.lines.first, self._row(first))])
         if self.header:
@@ -154,7 +156,7 @@ class _Table:
         for cells in self.records:
             if isinstance(cells, UnreadableRow):
                 where = f"{self.stream.name}, line {self.lines.first}"
-                raise PoolError(f"{where}: the first row cannot be read ({cells.reason}). Mend it.")
+                raise PoolError(f"{where}: the first row cannot be read ({cells.reason}). Correct it.")
             if any(cell.strip() for cell in cells):
                 return cells
         raise PoolError(f"{self.stream.name}: it holds no rows.")
@@ -210,7 +212,7 @@ class _Table:
             return self._unreadable("not UTF-8")
         if b'\\"' in text and lines.quotes % 2:
             if lines.inner:
-                return self._unreadable("a quote has no partner")
+                return self._unreadable("a quote is unmatched")
             self.lone_quotes.append(lines.first)
         if lines.inner and lines.wide >= MIN_INNER_LINES and lines.wide >= 0.9 * lines.inner and len(self.names) > 1:
             self.swallowed.append(lines.span)
@@ -225,13 +227,13 @@ class _Table:
         if self.lone_quotes:
             rows = f"{len(self.lone_quotes):,} rows" if len(self.lone_quotes) > 1 else "1 row"
             self.notices.append(
-                f"A quote without a partner stands in {rows}, first in line {self.lone_quotes[0]:,}; read as it is."
+                f"Unmatched quote in {rows}, first in line {self.lone_quotes[0]:,}. It is read as text."
             )
         if self.swallowed:
-            more = f", and {len(self.swallowed) - 1:,} other rows are like it" if len(self.swallowed) > 1 else ""
+            more = f" (and {len(self.swallowed) - 1:,} more such rows)" if len(self.swallowed) > 1 else ""
             self.notices.append(
-                f"{self.swallowed[0].capitalize()} are one row, though they look like several{more}. See that no quote "
-                "is missing there."
+                f"{self.swallowed[0].capitalize()} are read as one row but look like several{more}. Check for a "
+                "missing quote."
             )
 
 
@@ -255,10 +257,10 @@ def _unknown(header: list[str]) -> str:
     if _looks_like_data(header):
         return (
             "its first row looks like data, so it may have no header. Open it with --no-header (on the Pool page: "
-            "No header), which calls the columns 1, 2, 3."
+            "No header); the columns are then named 1, 2, 3."
         )
     return (
-        f"no column is known here as a prompt: found {', '.join(header)}. Name the fields with --fields or, if the "
+        f"no column is a known prompt field: found {', '.join(header)}. Map the fields with --fields or, if the "
         "first row is data, open it with --no-header (on the Pool page: No header)."
     )
 

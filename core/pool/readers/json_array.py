@@ -172,5 +172,6 @@ class _Elements:
     def fail(self, reason: str) -> None:
         """Raise PoolError for the current element."""
         raise PoolError(
-            f"{self.name}, line {self._start:,}: not valid JSON from here on ({reason}). Mend it or download it again."
+            f"{self.name}, line {self._start:,}: not valid JSON from here on ({reason}). Correct it or "
+            "download it again."
         )

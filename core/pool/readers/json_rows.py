@@ -59,7 +59,7 @@ def read_lines_or_object(stream: ByteStream, split: str | None) -> Source:
 
 def no_split_error(file: str, split: str) -> PoolError:
     """Return the error for a split requested from a file without splits."""
-    return PoolError(f"{file} is one list of rows, so there is no split '{split}' to open. Leave the split out.")
+    return PoolError(f"{file} is one list of rows, without splits. Remove the split '{split}'.")
 
 
 def _first_line(stream: ByteStream, limit: int) -> bytes:
@@ -121,13 +121,15 @@ def _keyed_rows(file: str, whole: dict[str, Any], split: str | None) -> Source |
     lists = {k: v for k, v in whole.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
     if lists:
         key = _select_key(file, list(lists), split)
-        return Source(file, list_blocks(lists[key]), len(lists[key]), [f"The rows stand under '{key}' in one object."])
+        return Source(
+            file, list_blocks(lists[key]), len(lists[key]), [f"The file is one object; its rows are under '{key}'."]
+        )
     if len(whole) < 2 or not all(isinstance(row, dict) for row in whole.values()):
         return None
     keys_are_ids = any(name in row for row in whole.values() for name in ("prompt", "instruction", "question"))
     name = "id" if keys_are_ids else "prompt"
     rows = [{name: key} | row for key, row in whole.items()]
-    notice = f"The rows stand under keys in one object; each key is kept as '{name}'."
+    notice = f"The file is one object; its rows are under keys. Each row's key is in its field '{name}'."
     return Source(file, list_blocks(rows), len(rows), [notice])
 
 
@@ -141,7 +143,7 @@ def _is_row(whole: dict[str, Any]) -> bool:
 
 def _select_key(file: str, keys: list[str], split: str | None) -> str:
     if split is not None and split not in keys:
-        raise PoolError(f"{file} holds no '{split}'. It holds {', '.join(keys)}.")
+        raise PoolError(f"{file} has no split '{split}'. It has {', '.join(keys)}.")
     if split is None and len(keys) > 1 and "train" not in keys:
-        raise PoolError(f"{file} holds rows under {', '.join(keys)}. Name one of them as the split.")
+        raise PoolError(f"{file} has rows under {', '.join(keys)}. Give one of them as the split.")
     return split or ("train" if "train" in keys else keys[0])

@@ -44,14 +44,14 @@ def identify(source: str) -> dict[str, Any]:
     except OSError as error:
         raise PoolError(f"{source}: cannot be read ({error.strerror}).") from error
     if len(files) > MAX_FILES:
-        raise PoolError(f"{source} holds over {MAX_FILES:,} files. Name the folder of one dataset.")
+        raise PoolError(f"{source} contains over {MAX_FILES:,} files. Give the folder of one dataset.")
     return {"path": str(path.resolve()), "files": stamps}
 
 
 def local_path(source: str) -> Path | None:
     """Return the file or folder named by `source`; None for a hub id. Raise PoolError if it is neither."""
     if not source.strip():
-        raise PoolError("No pool is named. Give a path, or a hub id of the form owner/name.")
+        raise PoolError("No pool is given. Give a path, or a hub id of the form owner/name.")
     try:
         path = Path(source).expanduser()
         if path.is_file() or path.is_dir():
@@ -76,7 +76,7 @@ def open_source(
     if not header and (path is None or path.is_dir()):
         raise _no_csv_error(source)
     if path is not None and (revision is not None or (name is not None and path.is_file())):
-        raise PoolError(f"{source} is no dataset of the hub, so it has no revision or configuration to choose.")
+        raise PoolError(f"{source} is not a hub dataset, so it has no revision or configuration. Remove these options.")
     with _reading_errors(source):
         if path is None:
             yield open_hub(source, name=name, split=split, revision=revision)
@@ -97,8 +97,8 @@ def _reading_errors(source: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise PoolError(
-            f"{source}: there is too little memory to read its rows. Close other programs, or set WINNOW_MAX_ROW_MB to "
-            "less than 64, which sets longer rows aside."
+            f"{source}: there is too little memory to read its rows. Close other programs, or set "
+            "WINNOW_MAX_ROW_MB below 64 to skip longer rows."
         ) from error
     except pa.ArrowException as error:
         why = str(error).split("\n")[0].rstrip(".")
@@ -106,7 +106,7 @@ def _reading_errors(source: str) -> Iterator[None]:
 
 
 def _no_csv_error(source: str) -> PoolError:
-    return PoolError(f"{source} is no CSV or TSV file, so it has no header to miss. Leave out --no-header.")
+    return PoolError(f"{source} is not a CSV or TSV file. Remove --no-header.")
 
 
 def read_file(stream: ByteStream, cache: Path, *, split: str | None = None, header: bool = True) -> Source:
@@ -127,13 +127,15 @@ def read_file(stream: ByteStream, cache: Path, *, split: str | None = None, head
     if head.startswith(b"PAR1"):
         return read_parquet(stream, cache)
     if b"\0" in head:
-        raise PoolError(f"{stream.name} is a binary file and no Parquet; it holds no rows that can be read.")
+        raise PoolError(
+            f"{stream.name} is a binary file and not Parquet, so it has no readable rows. Save it as JSON Lines."
+        )
     if Path(stream.name.lower().removesuffix(".gz")).suffix in (".csv", ".tsv"):
         return read_csv(stream, header=header)
     beginning = head[:60].decode("utf-8", "replace").split("\n")[0].strip()
     raise PoolError(
-        f"{stream.name} holds no rows that can be read: it begins with {beginning!r}. "
-        "Winnow reads JSON Lines, a JSON array, CSV (.csv, .tsv), Parquet, and .gz of these."
+        f"{stream.name} has no readable rows: it begins with {beginning!r}. Winnow reads JSON Lines, a JSON array, "
+        "CSV (.csv, .tsv), Parquet, and .gz of these."
     )
 
 
@@ -142,4 +144,4 @@ def _refuse_archive(name: str, head: bytes) -> None:
         raise PoolError(f"{name} is UTF-16 text. Save it as UTF-8.")
     for magic, kind in UNSUPPORTED_ARCHIVES.items():
         if head.startswith(magic):
-            raise PoolError(f"{name} is a {kind} file. Unpack it first; only gzip is read as it is.")
+            raise PoolError(f"{name} is a {kind} file. Unpack it first; only gzip is unpacked automatically.")

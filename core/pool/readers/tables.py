@@ -50,10 +50,10 @@ def table_blocks(name: str, tables: Iterable[pa.Table], schema: pa.Schema) -> Bl
     """
     repeated = [column for column, count in Counter(schema.names).items() if count > 1]
     if repeated:
-        raise PoolError(f"{name}: there are two columns '{repeated[0]}'. Rename or drop one of them.")
+        raise PoolError(f"{name}: two columns are named '{repeated[0]}'. Rename or drop one of them.")
     for column in schema:
         if _holds_bytes(column.type):
-            raise PoolError(f"{name}: column '{column.name}' holds binary data. Save the pool without it.")
+            raise PoolError(f"{name}: column '{column.name}' contains binary data. Save the pool without it.")
     done = 0
     try:
         for table in tables:
@@ -112,8 +112,8 @@ def _load(source: str, load: Callable[[], Any]) -> Any:
         cause = error.__cause__ or error
         reason = (str(cause).strip() or type(cause).__name__).split("\n")[0].rstrip(".")
         raise PoolError(
-            f"{source} cannot be opened as a dataset: {reason}. "
-            "Check the name, split and revision, and for a hub id the way to the hub."
+            f"{source} cannot be opened as a dataset: {reason}. Check the name, split and revision, and for a hub "
+            "id the connection to the hub."
         ) from error
 
 
@@ -123,10 +123,10 @@ def _source(name: str, data: Any, split: str | None) -> Source:
     if isinstance(data, dict):
         selected = _select_split(name, list(data), split)
         if split is None and len(data) > 1:
-            notices.append(f"Split '{selected}' is open; there are {', '.join(data)}.")
+            notices.append(f"The split is '{selected}'. The dataset has {', '.join(data)}.")
         data = data[selected]
     elif split is not None and str(data.split) != split:
-        raise PoolError(f"{name} holds one split ({data.split or 'without a name'}), and no '{split}'.")
+        raise PoolError(f"{name} has one split ({data.split or 'without a name'}), not '{split}'.")
     tables = data.with_format("arrow").iter(batch_size=BLOCK_ROWS)
     return Source(name, table_blocks(name, tables, data.features.arrow_schema), len(data), notices)
 
@@ -136,5 +136,5 @@ def _select_split(name: str, splits: list[str], split: str | None) -> str:
         return str(split)
     if split is None and (len(splits) == 1 or "train" in splits):
         return "train" if "train" in splits else splits[0]
-    problem = f"holds no split '{split}'" if split else "holds several splits"
-    raise PoolError(f"{name} {problem}. Name one of {', '.join(splits)}.")
+    problem = f"has no split '{split}'" if split else "has several splits"
+    raise PoolError(f"{name} {problem}. Choose one of {', '.join(splits)}.")

@@ -248,7 +248,7 @@ def test_an_unknown_growth_is_refused(g, tau, words):
 
 def test_a_row_too_large_to_count_exactly_is_refused(monkeypatch):
     monkeypatch.setattr(greedy_coverage, "MAX_ACTIVE", 3)
-    with pytest.raises(MethodError, match="a row has 3 neurons on, and at most 2"):
+    with pytest.raises(MethodError, match="a row has 3 active neurons, and at most 2"):
         coverage_order(HAND)
 
 

@@ -18,13 +18,13 @@ def test_a_score_independent_of_length_gets_no_warning():
 def test_an_increasing_function_of_length_is_mostly_length():
     check = assess_score(np.log(LENGTHS), LENGTHS)
     assert check.length_rho == pytest.approx(1.0)
-    assert "higher the longer the response (Spearman 1.00)" in check.warnings[0]
+    assert "longer responses score higher (Spearman 1.00)" in check.warnings[0]
 
 
 def test_a_decreasing_function_of_length_is_mostly_length():
     check = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
     assert check.length_rho == pytest.approx(-1.0)
-    assert "higher the shorter the response (Spearman -1.00)" in check.warnings[0]
+    assert "shorter responses score higher (Spearman -1.00)" in check.warnings[0]
 
 
 def test_tied_ranks_are_averaged():
@@ -36,7 +36,7 @@ def test_a_constant_score_ranks_nothing_and_has_no_correlation():
     check = assess_score(np.ones(100), LENGTHS)
     assert check.constant
     assert np.isnan(check.length_rho)
-    assert check.warnings == ("Every row has the same score: it orders nothing.",)
+    assert check.warnings == ("Every row has the same score, so it ranks nothing.",)
 
 
 def test_a_saturated_score_is_named_with_its_share():
@@ -54,7 +54,7 @@ def test_missing_scores_are_counted_and_otherwise_ignored():
     check = assess_score(values, LENGTHS)
     assert check.missing == 25
     assert check.length_rho == pytest.approx(1.0)
-    assert check.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be chosen by it."
+    assert check.warnings[0] == "25 of 100 rows (25.0%) have no score and cannot be selected by it."
 
 
 def test_a_score_missing_everywhere_gives_one_sentence():

@@ -36,7 +36,7 @@ def refused(*words: str) -> str:
 
 @pytest.mark.parametrize("option", ["--filter", "--task", "--method", "--model", "--workspace", "--out"])
 def test_bytes_that_are_no_text_are_refused(option):
-    assert "holds bytes that are no UTF-8" in refused("select", "pool.jsonl", option, "x\udcff")
+    assert "contains bytes that are not UTF-8" in refused("select", "pool.jsonl", option, "x\udcff")
 
 
 @pytest.mark.parametrize("folder", ["/proc/x", ".", "", "a" * 5000])
@@ -61,16 +61,16 @@ def test_a_device_that_is_none_is_refused(device):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("pool: " + "[" * 3000 + "]" * 3000, "too many lists in lists"),
-        (BOMB, "more than a recipe may"),
+        ("pool: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
+        (BOMB, "too many values for a recipe"),
         ("&a [*a]", "must be a mapping"),
-        ("pool: &a {source: *a}", "more than a recipe may"),
+        ("pool: &a {source: *a}", "too many values for a recipe"),
         ("pool: !!int ''", "a value does not fit its type"),
         ("pool: 2026-99-99", "a value does not fit its type"),
         ("pool: !!python/object/apply:os.system [id]", "is not a YAML file"),
         (yaml.safe_dump(RECIPE | {"seed": 2**64}), "a whole number of more than 63 bits"),
         (yaml.safe_dump(RECIPE | {"threshold": float("nan")}), "threshold: Input should be a finite number"),
-        (yaml.safe_dump(RECIPE) + 'budget: "\\ud800"', "holds half a character"),
+        (yaml.safe_dump(RECIPE) + 'budget: "\\ud800"', "contains half a character"),
     ],
 )
 def test_a_recipe_that_is_none_is_refused(text, sentence):
@@ -88,7 +88,7 @@ def test_a_manifest_whose_file_is_no_plain_name_is_refused(field, name):
     data["output"][field] = name
     Path("odd.manifest.json").write_text(json.dumps(data))
     before = sorted(Path().rglob("*"))
-    assert "the name of a file, without a folder" in refused("replay", "odd.manifest.json")
+    assert "a file name, without a folder" in refused("replay", "odd.manifest.json")
     assert sorted(Path().rglob("*")) == before
 
 

@@ -16,7 +16,7 @@ def test_hostile_command_lines_end_in_one_sentence_and_change_no_input(seed, tmp
     ("status", "memory", "said", "what"),
     [
         (0, 0, "", ""),
-        (2, 0, "The budget 'x' cannot be read.\n", ""),
+        (2, 0, "The budget 'x' is not valid.\n", ""),
         (1, 0, "Traceback (most recent call last):", "exit code 1"),
         (-11, 0, "", "exit code -11"),
         (-9, 0, "", "no end within 120 s"),

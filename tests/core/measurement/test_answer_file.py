@@ -67,13 +67,13 @@ def test_a_number_as_id_matches_its_digits(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"id": "b"', r"a\.jsonl, line 2: not valid JSON \(.*\)\. Mend the line or leave it out"),
+        ('{"id": "b"', r"a\.jsonl, line 2: not valid JSON \(.*\)\. Correct or remove the line"),
         ("[1]", "line 2: no 'id' that is text or a whole number"),
         ({"generated_answers": ["x"]}, "line 2: no 'id'"),
         ({"id": True, "generated_answers": ["x"]}, "line 2: no 'id'"),
         ({"id": "b", "answers": ["x"]}, "line 2: 'generated_answers' is not a list of texts"),
         (row("b", 3), "line 2: 'generated_answers' is not a list of texts"),
-        (row("a", "again"), "line 2: the id 'a' is in line 1 already"),
+        (row("a", "again"), "line 2: the id 'a' is already in line 1"),
     ],
 )
 def test_an_invalid_line_is_refused_with_its_number(tmp_path, line, words):

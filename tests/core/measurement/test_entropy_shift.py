@@ -139,14 +139,14 @@ def test_groups_left_out_are_counted(measured_as, open_rows, rows):
     run = measured_as(few, per="task", min_group=10)
     assert [group["name"] for group in run.summary["groups"]] == list(TASKS)
     assert (
-        "3 of 43 rows are not measured and cannot be selected: 3 are in groups that min_group leaves out."
+        "3 of 43 rows are not measured and cannot be selected: 3 are in groups smaller than min_group."
         in (run.summary["warnings"])
     )
 
 
 def test_a_killed_measurement_goes_on_with_the_groups_that_are_left(measured_as, pool):
     titles = [f"{what} ('{task}', {k} of 2)" for k, task in enumerate(TASKS, 1)
-              for what in ("Warm-up training", "Reading with the calibrated model")]  # fmt: skip
+              for what in ("Warm-up training", "Measuring with the calibrated model")]  # fmt: skip
     with pytest.raises(KeyboardInterrupt):
         measured_as(pool, Recorder(stop_at=titles[2]), per="task", alpha=0.6)
     report = Recorder()
@@ -166,7 +166,7 @@ def test_the_report_says_groups_and_the_start_model(run, measured_as, open_rows,
 
 def test_a_small_group_is_refused_before_anything_is_measured(measured_as, pool):
     report = Recorder()
-    with pytest.raises(MethodError, match="too small to be calibrated"):
+    with pytest.raises(MethodError, match="too small to calibrate"):
         measured_as(pool, report, per="task", alpha=0.1)
     assert report.titles == []
 

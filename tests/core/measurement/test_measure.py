@@ -110,7 +110,7 @@ def test_a_new_calibration_reuses_tokens_and_base(pool_file, workspace, reading)
     again = run_on(pool_file, workspace, reading, method=replace(SHIFT, alpha=0.3), report=report)
     assert again.id != first.id
     reused = [(name, done) for name, _, done in report.stages if done]
-    assert reused == [("Tokenising", 240), ("Reading with the base model: NLL, entropy, embeddings", 240)]
+    assert reused == [("Tokenising", 240), ("Measuring with the base model: NLL, entropy, embeddings", 240)]
 
 
 def test_another_seed_calibrates_on_other_rows(pool_file, workspace, reading):
@@ -239,8 +239,8 @@ def test_several_methods_are_measured_in_one_pass(pool_file, workspace, reading)
     pool = load_pool(str(pool_file), workspace=workspace.root)
     report = Recorder()
     runs = measure_all(pool, [SHIFT, COVER, ASK], reading, workspace, report=report)
-    passes = [name for name, _, _ in report.stages if name.startswith("Reading with the base model")]
-    assert passes == ["Reading with the base model: NLL, entropy, embeddings, activations"]
+    passes = [name for name, _, _ in report.stages if name.startswith("Measuring with the base model")]
+    assert passes == ["Measuring with the base model: NLL, entropy, embeddings, activations"]
     assert [run.method["name"] for run in runs] == ["entropy_shift", "activation_coverage", "task_confidence"]
     assert [fits(run, method, pool, 0) for run, method in zip(runs, [SHIFT, COVER, ASK], strict=True)] == [True] * 3
 
@@ -257,7 +257,7 @@ def test_after_a_pass_without_activations_another_collects_only_them(pool_file, 
     base = {path: path.stat().st_mtime_ns for path in workspace.root.glob("measurements/*/part-*")}
     report = Recorder()
     run_on(pool_file, workspace, reading, COVER, report=report)
-    assert ("Reading with the base model: activations", 240, 0) in report.stages
+    assert ("Measuring with the base model: activations", 240, 0) in report.stages
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in base.items())
 
 
@@ -442,7 +442,9 @@ def test_blank_and_missing_answers_of_a_file_are_told(pool_file, workspace, read
     facts = run_facts(run)
     assert facts["answers"]["blank_rows"] == 2
     assert facts["answers"]["short_rows"] == 1 + 1 + 6
-    sentence = "Of 240 rows 2 have a blank answer and 8 fewer than 3 answers: they are scored by the answers they have"
+    sentence = (
+        "Of 240 rows, 2 have a blank answer and 8 have fewer than 3 answers. Their scores use the answers they have"
+    )
     assert any(warning.startswith(sentence) for warning in facts["warnings"])
 
 

@@ -179,11 +179,11 @@ def test_an_interrupted_measurement_resumes_with_the_same_bits(pool_file, worksp
     other = type(workspace)(tmp_path / "other")
     for place in ("after epoch 1", "after epoch 2"):
         with pytest.raises(Cancelled):
-            run_on(pool_file, other, reading, method, StageRecorder(f"Influence of each row {place}"))
+            run_on(pool_file, other, reading, method, StageRecorder(f"Row gradients {place}"))
     report = StageRecorder()
     again = load_measured(run_on(pool_file, other, reading, method, report)).need("influences")
     np.testing.assert_array_equal(again.preference, whole.preference)
-    assert ("Influence of each row after epoch 1 of 2", 0) not in report.begun  # complete, so it does not begin again
+    assert ("Row gradients after epoch 1 of 2", 0) not in report.begun  # complete, so it does not begin again
 
 
 def test_another_target_repeats_no_work_of_the_first(pool_file, workspace, reading, targets):
@@ -240,7 +240,7 @@ def test_rows_with_the_prompt_of_a_pair_are_counted(pool_file, workspace, readin
     run = run_on(pool_file, workspace, reading, method_of(targets[0]))
     (target,) = run.summary["targets"]
     assert (target["shared_rows"], target["shared_pairs"]) == (1, 1)
-    assert any("1 rows of the pool ask the same as 1 pairs" in warning for warning in run.summary["warnings"])
+    assert any("1 rows of the pool have the same prompt as 1 pairs" in warning for warning in run.summary["warnings"])
 
 
 def test_a_set_without_a_usable_pair_is_refused(pool_file, workspace, reading, tmp_path):

@@ -54,7 +54,9 @@ def test_measuring_says_so_and_so_does_a_selection_without_a_run(workspace, pool
     method, notes = build_method("longest", {}), []
     assert find_run(workspace, pool, method, Reading(), 0) is None
     recipe = parse_recipe({"pool": {"source": "p"}, "method": {"name": "longest"}, "budget": "5"}, "test")
-    with pytest.raises(RecipeError, match=r"an earlier version, which read long rows in another way\. .* First run: "):
+    with pytest.raises(
+        RecipeError, match=r"an earlier version, which shortened long rows differently\. .* First run: "
+    ):
         require_run(recipe, pool, workspace)
 
     class Recorder(SilentReporter):

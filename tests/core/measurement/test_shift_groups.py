@@ -75,7 +75,7 @@ def test_leaving_out_groups_keeps_the_numbers_of_the_others_in_order(open_rows):
 
 def test_more_groups_than_one_would_train_are_refused_with_the_cost(open_rows):
     pool = open_rows([{"task": f"t{i // 8}"} for i in range(8 * 65)])
-    with pytest.raises(MethodError, match="makes 65 groups: as many warm-up trainings and stored models"):
+    with pytest.raises(MethodError, match="makes 65 groups: each needs a warm-up training and a stored model"):
         find(pool, alpha=1)
 
 

@@ -50,7 +50,7 @@ def test_pairs_that_were_cut_are_counted_by_side(tmp_path, embedded_reading):
     assert (pairs.prompt_cut, pairs.answer_cut) == (2, 2)
     facts = {"name": "wanted", "chosen_longer": 0.5, "shared_rows": 0, "prompt_cut": 2, "answer_cut": 2}
     (warning,) = target_warnings([facts])
-    assert "2 prompts lost words, the same before both answers; 2 pairs lost the end of an answer." in warning
+    assert "2 prompts were shortened, equally for both answers; 2 pairs lost the end of an answer." in warning
     assert target_warnings([facts | {"prompt_cut": 0, "answer_cut": 0}]) == []
 
 

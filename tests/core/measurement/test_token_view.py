@@ -136,7 +136,7 @@ def test_removed_stages_are_a_clear_error(run, place, tmp_path):
     with pytest.raises(WorkspaceError, match="the tokens of this run are gone"):
         view(run, [12], copy)
     shutil.rmtree(base_parts(copy, run).folder)
-    with pytest.raises(WorkspaceError, match="base pass of this run left is gone"):
+    with pytest.raises(WorkspaceError, match="base pass of this run is missing"):
         base_parts(copy, run)
 
 

@@ -134,5 +134,5 @@ def test_no_worker_outlives_the_process_that_started_it():
 
 @pytest.mark.parametrize("text", [7, ["x"], "x" * 1_000_001])
 def test_a_template_that_is_no_text_is_refused(text):
-    with pytest.raises(ModelError, match="no text of at most 1,000,000 characters"):
+    with pytest.raises(ModelError, match="not a text of at most 1,000,000 characters"):
         ChatTemplate(text, {})

@@ -178,7 +178,7 @@ def test_the_response_is_located_if_a_template_rewrites_history_and_opens_a_thou
 @pytest.mark.parametrize("template", ["{{ messages[0].content }}", "{{ messages[-1].content * 2 }}"])
 def test_a_template_that_hides_or_repeats_the_response_is_refused(tokenizer, template):
     tokenizer.chat_template = template
-    with pytest.raises(ModelError, match="does not print an answer in one place"):
+    with pytest.raises(ModelError, match="does not print an answer in one separate place"):
         encode(Encoder(tokenizer, Reading()))
 
 
@@ -290,7 +290,7 @@ def test_a_prompt_of_any_length_is_the_whole_layout_of_a_shorter_conversation(to
         assert tokenizer.decode(row["tokens"]) in allowed
         assert length - 35 < len(row["tokens"]) <= length  # a word of up to 16 characters from both turns
         assert (row["prompt_cut"], row["response_cut"]) == (len(whole["tokens"]) - len(row["tokens"]), 0)
-    with pytest.raises(ModelError, match=r"template alone takes \d+ tokens, and of max_length 12 only 11 are left"):
+    with pytest.raises(ModelError, match=r"template alone has \d+ tokens, and max_length 12 leaves only 11"):
         encode(Encoder(tokenizer, Reading(max_length=12)), response="fine", turns=turns)
 
 
@@ -381,7 +381,7 @@ def test_a_prompt_that_fits_is_that_of_its_row(chat_tokenizer):
 
 
 def test_a_template_that_leaves_no_room_for_what_is_generated_is_an_error(tokenizer):
-    with pytest.raises(ModelError, match=r"only 20 are left for a prompt\. Raise max_length, generate fewer"):
+    with pytest.raises(ModelError, match=r"leaves only 20 for a prompt\. Raise max_length, generate fewer"):
         Encoder(tokenizer, Reading()).encode_prompts({"prompt": ["a b"], "response": [None], "turns": [None]}, 20)
 
 

@@ -91,7 +91,7 @@ def test_a_folder_s_revision_covers_everything_that_affects_its_vectors(copy, sm
     assert SentenceEncoder(str(copy), device="cpu").revision == revision
     dense = next(copy.glob("2_*")) / "model.safetensors"
     save_file({name: tensor * 2 for name, tensor in load_file(dense).items()}, dense)
-    with pytest.raises(ModelError, match=rf"revision [0-9a-f]{{32}}, not {revision} as asked; they have changed\."):
+    with pytest.raises(ModelError, match=rf"revision [0-9a-f]{{32}}, not the requested {revision}\. They have changed"):
         SentenceEncoder(str(copy), device="cpu", revision=revision)
 
 
@@ -120,7 +120,7 @@ def test_an_incomplete_cached_hub_model_is_a_clear_error(copy, tmp_path, monkeyp
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("c" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(ModelError, match=r"'someone/small' has no modules\.json.* or only a part of one"):
+    with pytest.raises(ModelError, match=r"'someone/small' has no modules\.json.* or an incomplete one"):
         SentenceEncoder("someone/small", device="cpu")
 
 
@@ -192,7 +192,7 @@ def test_missing_weights_are_not_initialised_at_random(copy):
 
 def test_damaged_weights_are_a_clear_error(copy):
     (copy / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(ModelError, match="is not a whole safetensors file"):
+    with pytest.raises(ModelError, match="is not a complete safetensors file"):
         SentenceEncoder(str(copy), device="cpu")
 
 

@@ -49,7 +49,7 @@ def test_the_rows_of_the_release_are_counted_everywhere(pool, run, tmp_path):
     expected = {"release_rows": 30, "filled_by_score": 20, "release_selects": 30}
     written = curate(recipe(quota="release", released_rows=50), pool, run, tmp_path / "chosen.jsonl")
     assert written.facts == read_manifest(written.manifest).facts == expected
-    sentence = "- **Reached**: The authors' rule for B = 50 selects 30 rows; 30 of the 50 selected rows are among them."
+    sentence = "- **Result**: The authors' rule for B = 50 selects 30 rows; 30 of the 50 selected rows are among them."
     assert f"{sentence} The other 20 have the next best scores or are always included.\n" in written.card.read_text()
     facts = curate_run(recipe(quota="release", released_rows=50), pool, run, tmp_path / "again.jsonl")
     assert facts["facts"] == expected
@@ -83,7 +83,7 @@ def test_groups_and_the_start_model_stand_in_result_manifest_and_card(pool, grou
     assert written.facts["start_model"]["kind"] == "tuned"
     assert read_manifest(written.manifest).facts == written.facts
     card = written.card.read_text()
-    assert "  - `a`: 16 of 160 rows selected; its model was warmed up on 16\n" in card
+    assert "  - `a`: 16 of 160 rows selected; warm-up training on 16 rows\n" in card
     assert "  - `b *c*`: 6 of 60 rows selected" in card
     assert "**Start model**: tuned, its tokenizer has a chat template" in card
 
@@ -98,7 +98,10 @@ def test_selected_rows_that_were_read_in_part_are_counted_by_side(place, pool, r
     written = curate(recipe(), pool, cut, tmp_path / "chosen.jsonl")
     expected = {"rows": 2, "prompts": 2, "prompt_tokens": 60, "responses": 1, "response_tokens": 5}
     assert written.cut == read_manifest(written.manifest).cut == expected
-    line = "- **Read in part**: 2 of these rows; 2 prompts lost 60 tokens and 1 response lost 5 tokens\n"
+    line = (
+        "- **Shortened rows**: 2 of these rows exceed the maximum sequence length; "
+        "2 prompts lost 60 tokens and 1 response lost 5 tokens\n"
+    )
     assert line in written.card.read_text()
     whole = curate(recipe(), pool, run, tmp_path / "whole.jsonl")
     assert whole.cut is None and "Read in part" not in whole.card.read_text()

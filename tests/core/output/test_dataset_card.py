@@ -61,10 +61,10 @@ def test_the_front_matter_is_what_a_hub_reads(tmp_path):
     }
 
 
-def test_an_unknown_licence_is_not_claimed(tmp_path):
+def test_an_unknown_license_is_not_claimed(tmp_path):
     card = make_card(tmp_path)
     assert "license" not in front_matter(card)
-    assert "that of the pool, which Winnow does not know" in card
+    assert "that of the pool (unknown to Winnow)" in card
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_a_path_is_not_a_hub_id_and_stays_out_of_the_card(tmp_path, source):
 def test_it_describes_how_the_rows_were_selected(tmp_path):
     card = make_card(tmp_path)
     for line in [
-        "# 2 rows chosen from `hand.jsonl`",
-        f"2 of 4 rows (50.0%), chosen with Winnow {__version__}. "
+        "# 2 rows selected from `hand.jsonl`",
+        f"2 of 4 rows (50.0%), selected with Winnow {__version__}. "
         "They are in their original schema, in the order of the pool.",
         "- **Model**: `some/model`, revision `c0ffee` (template auto, answers last, max_length 2048)",
         "- **Budget**: 50%",
@@ -91,7 +91,7 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
         assert line in card.splitlines()
     assert "- **Method**: Entropy shift. Selects rows" in card
     assert "- **Parameters**: gamma 0.2, pick lowest, alpha 0.1, rounds 1" in card  # defaults too
-    assert "3 rows of its source could not be read and were set aside" in card
+    assert "3 rows of its source were skipped, because they could not be read" in card
 
 
 def test_user_input_is_shown_as_plain_text(tmp_path):
@@ -105,8 +105,8 @@ def test_scores_a_threshold_and_no_model_are_described(tmp_path):
     scores = {"nll": np.zeros(4, np.float32)}
     card = make_card(tmp_path, scores=scores, model=False, threshold=0.25, filters=[], pins=[])
     assert "A field `winnow` holds each row's scores." in card
-    assert "- **Budget**: 50%, score threshold 0.25" in card
-    assert "- **Model**: none: the method needs none" in card
+    assert "- **Budget**: 50%, score cutoff 0.25" in card
+    assert "- **Model**: none (the method needs no model)" in card
     assert "Pinned" not in card
     assert "Filters" not in card
 
@@ -189,7 +189,7 @@ def test_the_card_of_a_queue_says_that_responses_are_left_out(tmp_path):
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     pool = make_pool([{"messages": turns}] * 4, fields=FieldMap("messages", turns="messages"))
     card = build_card(pool, make_manifest(pool, tmp_path, schema="annotation"))
-    assert "until someone fills it in. Responses that the pool has are left out." in card
+    assert "until an annotator fills it in. The pool's own responses are not in the file." in card
 
 
 def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
@@ -199,7 +199,7 @@ def test_the_card_of_a_queue_asks_people_to_fill_it_in(tmp_path):
     card = build_card(pool, manifest)
     assert (
         "They are in the annotation schema, in the order of the pool. "
-        "It is a queue for people: every `response` is blank until someone fills it in."
+        "This is an annotation queue: every `response` is blank until an annotator fills it in."
     ) in card
     assert "left out" not in card
     assert "2 of 4 rows (50.0%)" in card

@@ -170,7 +170,7 @@ def test_a_recipe_is_never_overwritten_by_its_own_run(place, role):
     if role == "recipe":  # `run chosen.recipe.yaml --out chosen.jsonl` is the way to change a budget by hand
         assert code == 0 and (place / "out" / ROLES["manifest"]).exists()
     else:
-        assert code == 2 and "would overwrite the file that says what to do" in said
+        assert code == 2 and "would overwrite the recipe or manifest that was given" in said
 
 
 @pytest.mark.parametrize("role", REPLAYED)
@@ -181,7 +181,7 @@ def test_no_output_of_replay_is_its_manifest_or_the_pool(place, role):
     (place / "out" / ROLES["manifest"]).rename(at)
     before = contents(place)
     code, said = winnow_says(place, "replay", at, "--out", out, "--overwrite")
-    assert code == 2 and "would overwrite the file that says what to do" in said
+    assert code == 2 and "would overwrite the recipe or manifest that was given" in said
     assert contents(place) == before
     manifest = at.rename(place / "manifest.json")
     os.link(place / "pool.jsonl", at)
@@ -251,11 +251,11 @@ def test_no_output_is_a_folder_a_device_a_pipe_a_socket_or_a_link(place, role, k
 @pytest.mark.parametrize(
     ("out", "sentence"),
     [
-        ("", "names no file"),
-        ("..", "names no file"),
+        ("", "is not a file name"),
+        ("..", "is not a file name"),
         ("pool.jsonl/x.jsonl", "is a file, not a folder"),
         ("/proc/x.jsonl", "cannot be written"),
-        ("a" * 250 + ".jsonl", "too many for a file's name"),
+        ("a" * 250 + ".jsonl", "too many for a file name"),
         ("workspace/runs/x.jsonl", "would be written into the workspace"),
     ],
 )
@@ -273,7 +273,7 @@ def test_a_file_that_no_export_wrote_is_kept_unless_it_may_be_overwritten(place,
     at = place / "out" / ROLES[role]
     at.write_text("mine")
     code, said = select(place, place / "pool.jsonl")
-    assert code == 2 and "is there already" in said and "--overwrite" in said
+    assert code == 2 and "already exists" in said and "--overwrite" in said
     assert contents(place / "out") == {at: b"mine"}
     assert select(place, place / "pool.jsonl", "--overwrite")[0] == 0
     assert at.read_bytes() != b"mine"
@@ -296,7 +296,7 @@ def test_a_file_that_was_edited_since_is_kept(place, role):
     at.write_bytes(at.read_bytes() + b"edited")
     before = contents(place / "out")
     code, said = select(place, place / "pool.jsonl", "--budget", "6")
-    assert code == 2 and f"{at} is there already" in said
+    assert code == 2 and f"{at} already exists" in said
     assert contents(place / "out") == before
 
 
@@ -308,7 +308,7 @@ def test_replay_writes_over_what_it_wrote_and_not_over_another_file(place):
         assert winnow_says(place, "replay", manifest)[0] == 0
     again.write_text("mine")
     code, said = winnow_says(place, "replay", manifest, "--out", again)
-    assert code == 2 and "is there already" in said and again.read_text() == "mine"
+    assert code == 2 and "already exists" in said and again.read_text() == "mine"
 
 
 @pytest.mark.parametrize("moved", range(len(ROLES)))
@@ -339,7 +339,7 @@ def test_demo_keeps_a_file_that_it_did_not_write_and_says_so_before_measuring(pl
     (place / "demo").mkdir()
     (place / "demo" / "random.README.md").write_text("mine")
     code, said = winnow_says(place, "demo", "--out", place / "demo")
-    assert code == 2 and "random.README.md is there already" in said
+    assert code == 2 and "random.README.md already exists" in said
     assert [path.name for path in (place / "demo").iterdir()] == ["random.README.md"]
 
 

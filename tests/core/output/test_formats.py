@@ -125,15 +125,15 @@ def test_an_unmapped_field_called_tools_is_ignored():
 CANNOT = [
     ("alpaca", [ASKED], {}, "it has no response"),
     ("sharegpt", [ASKED], {}, "it has no response"),
-    ("alpaca", [ASKED, SAID, ("user", "And?")], {}, "it ends with a turn of user"),
-    ("sharegpt", [ASKED, SAID, ("user", "And?")], {}, "it ends with a turn of user"),
+    ("alpaca", [ASKED, SAID, ("user", "And?")], {}, "its last turn is from user"),
+    ("sharegpt", [ASKED, SAID, ("user", "And?")], {}, "its last turn is from user"),
     ("alpaca", [ASKED, ("assistant", CALL), ("tool", "4"), SAID], {}, "its turns are not user and assistant in turn"),
     ("alpaca", [ASKED, SAID], {"tools": TOOLS}, "it has tools"),
     ("alpaca", [SAID], {}, "its turns are not user and assistant in turn"),
     ("sharegpt", [("user", "Hi"), ASKED, SAID], {}, "must alternate, and turn 2 does not"),
     ("sharegpt", [SAID], {}, "must alternate, and turn 1 does not"),
     ("sharegpt", [ASKED, ("system", "Stop."), SAID], {}, "must alternate, and turn 2 does not"),
-    ("sharegpt", [ASKED, ("assistant", "Let me see."), ("tool", "4"), SAID], {}, "words that are not JSON"),
+    ("sharegpt", [ASKED, ("assistant", "Let me see."), ("tool", "4"), SAID], {}, "text that is not JSON"),
     ("sharegpt", [ASKED, ("assistant", '{"a": 1}'), ("tool", "4"), SAID], {}, "a tool without a name"),
 ]
 
@@ -198,14 +198,16 @@ def test_a_prompt_that_ends_with_the_assistant_asks_nothing():
     with pytest.raises(RecipeError) as refused:
         convert_row(replace(make_row(ASKED, SAID), response=None), "annotation")
     assert str(refused.value) == (
-        "Row 'r0' (line 1) cannot be written as annotation: it ends with a turn of the assistant and so asks nothing. "
-        "Export the original schema or messages, or pin this row out."
+        "Row 'r0' (line 1) cannot be written as annotation: it ends with an assistant turn, so there is no question. "
+        "Export the original schema or messages, or always exclude this row."
     )
 
 
 @pytest.mark.parametrize("schema", ["alpaca", "sharegpt"])
 def test_for_a_prompt_alone_the_error_names_schemas_that_can_express_it(schema):
-    with pytest.raises(RecipeError, match=r"no response\. Export the original schema, messages or annotation, or pin"):
+    with pytest.raises(
+        RecipeError, match=r"no response\. Export the original schema, messages or annotation, or always"
+    ):
         convert_row(make_row(ASKED), schema)
 
 

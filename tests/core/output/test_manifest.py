@@ -76,13 +76,13 @@ def test_another_pool_is_refused_with_both_names_and_the_missing_row(tmp_path):
 
 def test_a_selected_row_with_other_content_is_named_with_its_line(tmp_path):
     manifest = make_manifest(make_answer_pool(), tmp_path)
-    with pytest.raises(ReplayError, match=r"Row 'row-3' \(line 4\) has other content than when it was chosen"):
+    with pytest.raises(ReplayError, match=r"Row 'row-3' \(line 4\) has changed since it was selected"):
         verify_rows(make_answer_pool((3, "changed")), manifest)
 
 
 def test_a_change_in_an_unselected_row_is_refused_too(tmp_path):
     manifest = make_manifest(make_answer_pool(), tmp_path)
-    with pytest.raises(ReplayError, match="The 2 chosen rows are all in it unchanged; others differ"):
+    with pytest.raises(ReplayError, match="It holds all 2 selected rows unchanged; other rows differ"):
         verify_rows(make_answer_pool((0, "changed")), manifest)
 
 
@@ -90,7 +90,7 @@ def test_rows_are_checked_one_by_one_even_if_the_fingerprint_matches(tmp_path):
     pool = make_answer_pool()
     manifest = make_manifest(pool, tmp_path)
     forged = [manifest.rows[0].model_copy(update={"hash": "0" * 32}), manifest.rows[1]]
-    with pytest.raises(ReplayError, match=r"'hand.jsonl' does not give the manifest's rows. Row 'row-1' \(line 2\)"):
+    with pytest.raises(ReplayError, match=r"'hand.jsonl' does not hold the manifest's rows. Row 'row-1' \(line 2\)"):
         verify_rows(pool, manifest.model_copy(update={"rows": forged}))
     lost = [manifest.rows[0].model_copy(update={"id": "row-9"}), manifest.rows[1]]
     with pytest.raises(ReplayError, match="Row 'row-9' is not in it"):
@@ -99,7 +99,7 @@ def test_rows_are_checked_one_by_one_even_if_the_fingerprint_matches(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("{", "is not JSON"), ("[]", "is no manifest"), ('{"format": 2}', "is no manifest of this version")],
+    [("{", "is not JSON"), ("[]", "is not a manifest"), ('{"format": 2}', "is not a manifest of this version")],
 )
 def test_a_file_that_is_not_a_manifest_is_refused(tmp_path, text, reason):
     path = tmp_path / "odd.json"

@@ -92,7 +92,7 @@ def test_a_users_own_field_is_never_overwritten(out):
     write_selection(pool, ints(0, 4), out)  # without scores there is no conflict
     out.unlink()
     scores = {"nll": np.zeros(5, np.float32)}
-    with pytest.raises(RecipeError, match="have a field 'winnow' already"):
+    with pytest.raises(RecipeError, match="already have a field 'winnow'"):
         write_selection(pool, ints(0, 4), out, scores=scores)
     assert list(out.parent.iterdir()) == []
 
@@ -137,7 +137,7 @@ def test_a_row_that_cannot_be_converted_is_named_and_no_file_is_left(pool, out):
 
 def test_all_rows_that_cannot_be_converted_are_counted(out):
     pool = make_pool([{"instruction": f"q{k}", "output": None if k % 3 else "a"} for k in range(10)])
-    with pytest.raises(RecipeError, match=r"Row 'r1' .* The same goes for 5 more of the 10 rows\."):
+    with pytest.raises(RecipeError, match=r"Row 'r1' .* The same applies to 5 more of the 10 rows\."):
         write_selection(pool, np.arange(10), out, schema="sharegpt")
 
 
@@ -267,7 +267,7 @@ def test_rows_that_ask_nothing_are_counted_and_leave_no_file(out, workspace):
     source = out.with_name("source.jsonl")
     source.write_text("".join(json.dumps({"messages": TALK[:3]}) + "\n" for _ in range(3)))
     pool = load_pool(str(source), workspace=workspace.root, fields=FieldMap("prompts_only", turns="messages"))
-    with pytest.raises(RecipeError, match=r"asks nothing\. .* The same goes for 2 more of the 3 rows\."):
+    with pytest.raises(RecipeError, match=r"there is no question\. .* The same applies to 2 more of the 3 rows\."):
         write_selection(pool, np.arange(3), out, schema="annotation")
     assert not list(out.parent.glob("*chosen*"))
 
@@ -354,7 +354,7 @@ def test_if_all_rows_are_selected_the_file_of_rejected_rows_is_empty(pool, out):
 
 
 def test_an_empty_selection_is_refused(pool, out):
-    with pytest.raises(RecipeError, match="No row is chosen"):
+    with pytest.raises(RecipeError, match="No row is selected"):
         write_selection(pool, ints(), out)
     assert not out.exists()
 
@@ -380,14 +380,14 @@ def test_an_older_export_stays_when_the_new_one_fails(pool, out):
 
 def test_a_folder_where_the_file_should_be_is_one_sentence(pool, out):
     out.mkdir()
-    with pytest.raises(WorkspaceError, match="a folder stands where a file is needed"):
+    with pytest.raises(WorkspaceError, match="it is a folder, and a file is needed"):
         write_selection(pool, ints(0), out)
     assert [p.name for p in out.parent.iterdir()] == ["chosen.jsonl"]
 
 
 def test_a_file_where_the_folder_should_be_is_one_sentence(pool, out):
     out.write_text("")
-    with pytest.raises(WorkspaceError, match=r"a file stands where a folder is needed"):
+    with pytest.raises(WorkspaceError, match=r"it is a file, and a folder is needed"):
         write_selection(pool, ints(0), out / "deeper.jsonl")
 
 

@@ -41,10 +41,7 @@ SET_ASIDE = {
     "null for a response": (b'{"instruction": "Add", "output": null}', "empty response"),
     "an empty instruction": (b'{"instruction": " ", "output": "3"}', "empty prompt"),
     "other fields": (b'{"question": "1 + 2?", "answer": "3"}', "empty prompt"),
-    "an object for a response": (
-        b'{"instruction": "Add", "output": {"text": "3"}}',
-        "'output' holds an object, not text",
-    ),
+    "an object for a response": (b'{"instruction": "Add", "output": {"text": "3"}}', "'output' is an object, not text"),
     "400 levels": (
         b'{"instruction": "Add", "output": "3", "x": ' + b"[" * 400 + b"]" * 400 + b"}",
         "nested too deeply",
@@ -69,14 +66,14 @@ def test_a_bad_line_is_set_aside_and_its_neighbours_stay(load, line, reason, pla
 def test_a_number_for_a_response_is_read_as_text_and_reported(load):
     pool = load(b'{"instruction": "Add", "output": 3}\n' + GOOD)
     assert pool.rows["response"].to_pylist() == ["3", "3"]
-    assert pool.notices == ("A number or true/false stands where text belongs in 1 row; read as its JSON text.",)
+    assert pool.notices == ("A number or true/false in place of text in 1 row. It is read as its JSON text.",)
 
 
 def test_nan_is_read_and_written_as_null_and_reported(load):
     line = b'{"instruction": "Add", "output": "3", "score": NaN, "range": [-Infinity, 1e999]}'
     pool = load(line + b"\n" + GOOD)
     assert json.loads(read_rows(pool, [0])[0].original) == json.loads(GOOD) | {"score": None, "range": [None, None]}
-    assert pool.notices[0].startswith("NaN or Infinity, which JSON does not have, stands in 1 row;")
+    assert pool.notices[0].startswith("NaN or Infinity, which JSON does not have, in 1 row.")
 
 
 def test_a_pool_whose_every_row_holds_nan_opens(load):
@@ -171,7 +168,7 @@ UNDER_A_KEY = {
     "data": (b'{"data": [%s, %s]}', "under 'data'"),
     "data with more beside it": (b'{"version": 1, "data": [%s, %s], "tags": ["x"]}', "under 'data'"),
     "a split": (b'{"test": [{"instruction": "a", "output": "b"}], "train": [%s, %s]}', "under 'train'"),
-    "an id": (b'{"q1": %s, "q2": %s}', "each key is kept as 'id'"),
+    "an id": (b'{"q1": %s, "q2": %s}', "Each row's key is in its field 'id'"),
     "pretty": (b'{\n  "data": [\n%s,\n%s\n]\n}\n', "under 'data'"),
 }
 
@@ -193,9 +190,9 @@ def test_a_key_that_is_the_prompt_is_kept_as_the_prompt(load):
 def test_one_of_several_lists_can_be_named(load):
     data = b'{"dev": [%s], "test": [%s, %s]}' % (GOOD, GOOD, GOOD)
     assert len(load(data, split="test")) == 2
-    with pytest.raises(PoolError, match=r"rows under dev, test. Name one of them as the split"):
+    with pytest.raises(PoolError, match=r"rows under dev, test. Give one of them as the split"):
         load(data)
-    with pytest.raises(PoolError, match=r"holds no 'train'. It holds dev, test"):
+    with pytest.raises(PoolError, match=r"has no split 'train'. It has dev, test"):
         load(data, split="train")
 
 
@@ -227,13 +224,13 @@ REFUSED = {
     "empty": (b"", "pool.jsonl is empty."),
     "blank": (b" \n\r\n\t", "pool.jsonl is empty."),
     "only a byte order mark": (codecs.BOM_UTF8, "pool.jsonl is empty."),
-    "prose": (b"Dear all,\nplease find attached", "holds no rows that can be read: it begins with 'Dear all,'"),
+    "prose": (b"Dear all,\nplease find attached", "has no readable rows: it begins with 'Dear all,'"),
     "HTML": (b"<!DOCTYPE html><html></html>", "it begins with '<!DOCTYPE html>"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a binary file"),
     "UTF-16": ('{"instruction": "Add"}'.encode("utf-16"), "is UTF-16 text. Save it as UTF-8."),
     "zip": (b"PK\x03\x04\x14\0\0\0", "is a zip file"),
     "damaged Parquet": (b"PAR1\x15\x04\x15", "is damaged and cannot be read as Parquet"),
-    "damaged gzip": (gzip.compress(GOOD * 1000)[:40], "is damaged or cut short"),
+    "damaged gzip": (gzip.compress(GOOD * 1000)[:40], "is damaged or incomplete"),
     "gzip of nothing": (gzip.compress(b""), "is empty."),
     "an empty array": (b"[]", "it holds no rows"),
     "an array of numbers": (b"[1, 2]", "none of its first 2 lines or elements is a JSON object"),
@@ -249,9 +246,9 @@ REFUSED = {
         "neither JSON Lines (one object on each line)",
     ),
     "an object cut off": (GOOD[:20], "neither JSON Lines (one object on each line)"),
-    "a log": (b'{"time": 1, "level": "info"}\n', "This is no instruction pool that is known here: found level, time"),
-    "settings": (b'{"lr": 1, "model": {"layers": 2}}', "no instruction pool that is known here: found lr, model"),
-    "no usable row": (b'{"prompt": "", "completion": ""}\n' * 3, "known here: found completion, prompt"),
+    "a log": (b'{"time": 1, "level": "info"}\n', "The format of these rows is unknown: found level, time"),
+    "settings": (b'{"lr": 1, "model": {"layers": 2}}', "format of these rows is unknown: found lr, model"),
+    "no usable row": (b'{"prompt": "", "completion": ""}\n' * 3, "unknown: found completion, prompt"),
 }
 
 
@@ -282,13 +279,13 @@ def test_no_path_at_all_is_refused(tmp_path):
 @pytest.mark.parametrize("option", ["name", "revision"])
 def test_options_of_the_hub_are_refused_for_a_file(tmp_path, option):
     (tmp_path / "pool.jsonl").write_bytes(GOOD)
-    with pytest.raises(PoolError, match="is no dataset of the hub"):
+    with pytest.raises(PoolError, match="is not a hub dataset"):
         load_pool(str(tmp_path / "pool.jsonl"), workspace=tmp_path / "workspace", **{option: "main"})
 
 
 @pytest.mark.parametrize("data", [GOOD, GOOD + b"\n" + GOOD, b"[" + GOOD + b"]"])
 def test_a_split_is_refused_where_there_is_none(load, data):
-    with pytest.raises(PoolError, match="is one list of rows, so there is no split 'test' to open"):
+    with pytest.raises(PoolError, match=r"is one list of rows, without splits\. Remove the split 'test'"):
         load(data, split="test")
 
 

@@ -115,7 +115,7 @@ def test_a_filter_names_its_similarity_in_one_form_only():
 
 def test_a_filter_on_near_duplicates_applies_once_they_are_stored(pool, place, tmp_path):
     run, plan = entropy_shift_run(place, pool), recipe("near_duplicate_of@0.6").model_copy(update={"budget": "240"})
-    with pytest.raises(RecipeError, match=r"not known yet .*python -m core duplicates .* --threshold 0\.6"):
+    with pytest.raises(RecipeError, match=r"not computed yet .*python -m core duplicates .* --threshold 0\.6"):
         curate(plan, pool, run, tmp_path / "chosen.jsonl")
     find_recipe_duplicates(plan, pool, place, SilentReporter())
     facts = duplicates_facts(pool, place, 0.6, SilentReporter())
@@ -123,5 +123,5 @@ def test_a_filter_on_near_duplicates_applies_once_they_are_stored(pool, place, t
     written = curate(plan, pool, run, tmp_path / "chosen.jsonl")
     assert written.rows == 240 - 21
     assert facts["exact_duplicates"] == 1
-    assert "near duplicates once (alike from 0.6)" in (tmp_path / "chosen.README.md").read_text()
+    assert "one row of each near-duplicate group (similarity ≥ 0.6)" in (tmp_path / "chosen.README.md").read_text()
     assert "near_duplicate_of@0.6" in (tmp_path / "chosen.manifest.json").read_text()

@@ -112,7 +112,7 @@ def test_a_field_whose_name_holds_a_dot_still_works(tmp_path):
 @pytest.mark.parametrize("part", ["prompt", "task"])
 def test_a_nested_field_that_no_row_has_is_refused_by_name(source, tmp_path, part):
     fields = FieldMap("custom", **{"prompt": ("data.q",)} | {part: ("data.b",) if part == "prompt" else "data.b"})
-    with pytest.raises(PoolError, match=r"No row has a field 'data\.b'\. Found .*data"):
+    with pytest.raises(PoolError, match=r"No row has a field 'data\.b'\. The fields are .*data"):
         load_pool(source, workspace=tmp_path, fields=fields)
 
 
@@ -134,5 +134,5 @@ def test_a_sub_task_may_be_nested(tmp_path):
     rows = [pair | {"meta": {"kind": kind}} for kind in ("a", "b", "b")]
     targets = load_target_set(write(tmp_path / "pairs.jsonl", rows), subtask="meta.kind")
     assert targets.subtasks() == {"a": 1, "b": 2}
-    with pytest.raises(PoolError, match=r"sub-task in 'meta\.sort'. Found .*meta\.kind"):
+    with pytest.raises(PoolError, match=r"sub-task in 'meta\.sort'. Its fields are .*meta\.kind"):
         load_target_set(str(tmp_path / "pairs.jsonl"), subtask="meta.sort")

@@ -115,7 +115,7 @@ class TestIds:
     def test_one_that_is_missing_makes_all_of_them_hashes_and_is_reported(self, load):
         pool = load([{"prompt": "a", "completion": "x", "id": "1"}, {"prompt": "b", "completion": "x"}])
         assert self.ids(pool) == [h[:16] for h in pool.rows["hash"].to_pylist()]
-        assert any("'id' is missing, or no number or text, in 1 of 2 rows" in n for n in pool.notices)
+        assert any("'id' is missing, or is neither number nor text, in 1 of 2 rows" in n for n in pool.notices)
 
     def test_a_row_set_aside_does_not_spoil_them(self, load):
         rows = [{"prompt": "a", "completion": "x", "id": 1}, {"prompt": "b", "completion": "", "id": 1}]
@@ -158,18 +158,18 @@ class TestMapping:
         assert unread_fields(nested) == ["ground_truth", "id"]
 
     def test_a_field_that_no_row_has_is_refused_even_if_it_need_not_be_in_all(self, load):
-        with pytest.raises(PoolError, match=r"pool\.jsonl: No row has a field 'topic'\. Found id, input"):
+        with pytest.raises(PoolError, match=r"pool\.jsonl: No row has a field 'topic'\. The fields are id, input"):
             load(ROWS, fields=FieldMap("alpaca", ("instruction",), "output", task="topic"))
 
     def test_a_mapping_that_fits_no_row_is_refused_and_leaves_nothing_behind(self, load, root):
-        with pytest.raises(PoolError, match=r"none of 2 rows can be used with a, b as mapped \(empty response: 2;"):
+        with pytest.raises(PoolError, match=r"none of the 2 rows can be used with a, b as mapped \(empty response: 2;"):
             load([{"a": "x", "b": ""}] * 2, fields=FieldMap("custom", ("a",), "b"))
         assert list((root / "pools").iterdir()) == []
 
     def test_a_field_that_first_appears_late_is_reported(self, load):
         rows = [{"instruction": f"Add {k}", "output": "3"} for k in range(1500)]
         pool = load([*rows, {"instruction": "And", "output": "4", "input": "this", "system": "Be brief"}])
-        assert any("Not read, since the first rows do not have it: input, system" in n for n in pool.notices)
+        assert any("Fields that the first rows do not have are not read: input, system" in n for n in pool.notices)
 
     def test_task_and_id_do_not_change_what_the_pool_is_but_the_prompt_does(self, load):
         plain = FieldMap("alpaca", ("instruction",), "output")
@@ -201,7 +201,7 @@ class TestStorage:
 
     def test_an_unknown_fingerprint_is_refused(self, load, root):
         load(ROWS)
-        with pytest.raises(PoolError, match="No pool with fingerprint 0000"):
+        with pytest.raises(PoolError, match="no pool with fingerprint 0000"):
             open_pool("0000", workspace=root)
 
     def test_recent_pools_are_listed_last_opened_first(self, load, root):
@@ -239,7 +239,7 @@ class TestStorage:
     def test_a_workspace_that_cannot_be_written_is_one_sentence(self, load, root):
         root.mkdir()
         (root / "pools").write_text("a file in the way")
-        with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
+        with pytest.raises(WorkspaceError, match="it is a file, and a folder is needed"):
             load(ROWS)
 
     @pytest.mark.parametrize("name", ["rows.arrow", "ids.arrow", "set_aside.arrow", "pool.json"])
@@ -265,7 +265,7 @@ class TestStorage:
         pool = load(ROWS)
         (folder,) = (root / "pools").iterdir()
         os.truncate(folder / "rows.arrow", 100)
-        with pytest.raises(DamagedFile, match=r"rows\.arrow is damaged: .* Open the pool's file again; it is imported"):
+        with pytest.raises(DamagedFile, match=r"rows\.arrow is damaged: .* Open the pool's file again to import"):
             open_pool(pool.fingerprint, workspace=root)
 
 
@@ -303,7 +303,7 @@ class TestReading:
 
     @pytest.mark.parametrize("index", [-1, 9000])
     def test_a_row_that_is_not_there_is_refused(self, many, index):
-        with pytest.raises(PoolError, match=f"has no row {index}; its 9,000 rows are counted from 0"):
+        with pytest.raises(PoolError, match=rf"has no row {index}\. It has 9,000 rows, counted from 0"):
             read_rows(many, [index])
 
     def test_text_is_read_a_slice_at_a_time(self, many):

@@ -47,9 +47,9 @@ def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
         ({"a": "Add"}, "empty response"),
         ({"a": "", "b": "3"}, "empty prompt"),
         ({"b": "3"}, "empty prompt"),
-        ({"a": "Add", "b": {"x": 1}}, "'b' holds an object, not text"),
-        ({"a": {"x": 1}, "b": "3"}, "'a' holds an object, not text"),
-        ({"a": "Add", "b": [["x"]]}, "'b' holds a list of something else than text"),
+        ({"a": "Add", "b": {"x": 1}}, "'b' is an object, not text"),
+        ({"a": {"x": 1}, "b": "3"}, "'a' is an object, not text"),
+        ({"a": "Add", "b": [["x"]]}, "'b' is a list, not of text"),
     ],
 )
 def test_a_row_without_text_is_refused_with_the_reason(row, reason):
@@ -97,9 +97,9 @@ def test_turns_after_the_last_answer_are_not_read_and_are_counted():
         ([("assistant", "Hello")], "empty prompt"),
         ([("user", ""), ("assistant", "Hello")], "empty prompt"),
         ([], "empty prompt"),
-        ([("narrator", "Once"), ("assistant", "Hello")], "'messages' holds a turn of an unknown speaker"),
-        ([(None, "Once"), ("assistant", "Hello")], "'messages' holds a turn of an unknown speaker"),
-        ([("user", 1), ("assistant", {"a": 1})], "'messages' holds an object, not text"),
+        ([("narrator", "Once"), ("assistant", "Hello")], "'messages' has a turn of an unknown speaker"),
+        ([(None, "Once"), ("assistant", "Hello")], "'messages' has a turn of an unknown speaker"),
+        ([("user", 1), ("assistant", {"a": 1})], "'messages' is an object, not text"),
     ],
 )
 def test_a_conversation_without_text_is_refused_with_the_reason(turns, reason):

@@ -206,11 +206,11 @@ class TestId:
     [
         (FieldMap("nonsense", ("a",)), "There is no schema 'nonsense'. Choose one of alpaca,"),
         (FieldMap("custom"), "No field is mapped to the prompt"),
-        (FieldMap("custom", ("a",), turns="a"), "map either the one or the others"),
-        (FieldMap("custom", response="b", turns="a"), "map either the one or the others"),
-        (FieldMap("custom", ("c",), "b"), "No row has a field 'c'. Found a, b."),
-        (FieldMap("custom", ("a",), "c"), "No row has a field 'c'. Found a, b."),
-        (FieldMap("custom", turns="c"), "No row has a field 'c'. Found a, b."),
+        (FieldMap("custom", ("a",), turns="a"), "Map either the turns, or prompt and response"),
+        (FieldMap("custom", response="b", turns="a"), "Map either the turns, or prompt and response"),
+        (FieldMap("custom", ("c",), "b"), "No row has a field 'c'. The fields are a, b."),
+        (FieldMap("custom", ("a",), "c"), "No row has a field 'c'. The fields are a, b."),
+        (FieldMap("custom", turns="c"), "No row has a field 'c'. The fields are a, b."),
     ],
 )
 def test_a_mapping_that_cannot_work_is_refused(fields, sentence):

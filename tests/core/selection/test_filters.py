@@ -105,10 +105,10 @@ def test_a_filter_does_not_change_the_columns():
 @pytest.mark.parametrize(
     ("about", "reason"),
     [
-        ({"column": "nll"}, "says nothing"),
+        ({"column": "nll"}, "has no condition"),
         ({"column": "nll", "low": 2, "high": 1}, "low 2 is above high 1"),
-        ({"column": "nll", "low": NAN}, "no finite number"),
-        ({"column": "task", "matches": "("}, r"pattern '\(' cannot be used: missing \)"),
+        ({"column": "nll", "low": NAN}, "not a finite number"),
+        ({"column": "task", "matches": "("}, r"pattern '\(' is not valid: missing \)"),
     ],
 )
 def test_a_meaningless_filter_is_refused(about, reason):
@@ -140,8 +140,8 @@ def test_a_filter_that_does_not_fit_its_column_is_refused(filter, reason):
         (Filter("task", values=("qa", None)), "task is qa or missing"),
         (Filter("prompt", contains="sum"), "prompt contains 'sum'"),
         (Filter("prompt", matches="^a", exclude=True), "except prompt matches '^a'"),
-        (duplicates_filter("duplicate_of"), "exact duplicates once"),
-        (duplicates_filter("near_duplicate_of@0.75"), "near duplicates once (alike from 0.75)"),
+        (duplicates_filter("duplicate_of"), "one row of each exact duplicate"),
+        (duplicates_filter("near_duplicate_of@0.75"), "one row of each near-duplicate group (similarity ≥ 0.75)"),
     ],
 )
 def test_a_filter_describes_itself(filter, words):

@@ -71,7 +71,7 @@ def test_if_the_share_is_below_every_group_the_smallest_is_held_out():
 
 
 def test_one_group_cannot_be_split():
-    with pytest.raises(RecipeError, match="None of the 4 chosen rows can be held out"):
+    with pytest.raises(RecipeError, match="None of the 4 selected rows can go to a validation split"):
         hold_out_rows(alone(4), one_task(4), one_task(4), 0.5, seed=0)
 
 
@@ -142,9 +142,9 @@ def test_the_card_and_the_trainers_entry_list_the_held_out_file(written, pool):
         {"split": "train", "path": "chosen.jsonl"},
         {"split": "test", "path": "chosen.heldout.jsonl"},
     ]
-    assert "# 144 rows chosen" in card
+    assert "# 144 rows selected" in card
     assert "29 of the 144 rows, in `chosen.heldout.jsonl`" in card
-    assert "near duplicates (alike from 0.8)" in card
+    assert "near-duplicates (similarity ≥ 0.8)" in card
     entry = json.loads(dataset_info_snippet(read_manifest(written.manifest)))
     assert {name: about["file_name"] for name, about in entry.items()} == {
         "chosen": "chosen.jsonl",
@@ -175,7 +175,7 @@ def test_another_split_is_refused_and_leaves_nothing(written, pool, run, tmp_pat
     manifest = read_manifest(written.manifest)
     other = load_recipe(written.recipe)
     other = other.model_copy(update={"export": other.export.model_copy(update={"held_out": 0.1})})
-    with pytest.raises(ReplayError, match="The recipe chooses other rows here"):
+    with pytest.raises(ReplayError, match="The recipe selects other rows here"):
         replay_rows(manifest, other, pool, run, tmp_path / "again" / "chosen.jsonl")
     assert not (tmp_path / "again").exists()
 
@@ -192,7 +192,7 @@ def test_without_a_share_nothing_is_held_out(pool, run, tmp_path):
     [
         ({"held_out": "a few"}, "held_out: Input should be a valid number"),
         ({"held_out": 0.9}, "held_out: Input should be less than or equal to 0.5"),
-        ({"held_out": 0.1, "apart": "nll"}, "'nll' is no column of duplicates"),
+        ({"held_out": 0.1, "apart": "nll"}, "'nll' is not a column of duplicates"),
     ],
 )
 def test_an_impossible_share_gives_one_sentence(export, reason):

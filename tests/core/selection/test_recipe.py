@@ -96,7 +96,7 @@ def test_a_written_recipe_reads_back_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("- a\n- b", "holds no recipe"),
+        ("- a\n- b", "is not a recipe"),
         ("pool: {source: x", "is not a YAML file"),
         ("pool: {source: x}\nmethod: {name: random}\nbudgt: 5", "budgt: Extra inputs are not permitted"),
         ("pool: {source: x}", "method: Field required"),
@@ -143,5 +143,5 @@ def test_a_mapping_that_is_none_is_refused_with_its_member(fields, sentence):
 @pytest.mark.parametrize("text", ["seed: 1\nseed: 2\n", "pool: {source: a, source: b}\n"])
 def test_a_key_given_twice_is_refused_with_its_line(tmp_path, text):
     (tmp_path / "r.yaml").write_text("# twice\n" + text)
-    with pytest.raises(RecipeError, match=r"r\.yaml is not a YAML file: '\w+' is given twice in .*line 2"):
+    with pytest.raises(RecipeError, match=r"r\.yaml is not a YAML file: '\w+' appears twice in .*line 2"):
         load_recipe(tmp_path / "r.yaml")

@@ -41,13 +41,13 @@ def test_a_budget_is_parsed_as_written(text, amount, unit):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "cannot be read"),
-        ("ten", "cannot be read"),
-        ("-5", "cannot be read"),
-        ("10 %%", "cannot be read"),
-        ("1,5", "cannot be read"),  # a comma groups thousands; 1,5 could mean 1.5
-        ("5 GB", "cannot be read"),
-        ("nan", "cannot be read"),
+        ("", "is not valid"),
+        ("ten", "is not valid"),
+        ("-5", "is not valid"),
+        ("10 %%", "is not valid"),
+        ("1,5", "is not valid"),  # a comma groups thousands; 1,5 could mean 1.5
+        ("5 GB", "is not valid"),
+        ("nan", "is not valid"),
         ("0.5", "not a whole number.*write a percentage"),
         ("0.5tok", "not a whole number"),
         ("101%", "more than the whole pool"),
@@ -160,7 +160,7 @@ def test_pinned_rows_lead_the_order_as_listed_or_leave_it():
     assert {reason: rows.tolist() for reason, rows in pinned.excluded.items()} == {
         "filtered out": [2],
         "no response": [5, 7],
-        "pinned out": [0],
+        "always excluded": [0],
     }
 
 
@@ -174,7 +174,7 @@ def test_an_excluded_row_that_is_pinned_out_counts_as_pinned_out():
     pinned = apply_pins(an_order(), NONE, ints(5))
     assert pinned.rows.tolist() == an_order().rows.tolist()
     assert pinned.excluded["no response"].tolist() == [7]
-    assert pinned.excluded["pinned out"].tolist() == [5]
+    assert pinned.excluded["always excluded"].tolist() == [5]
 
 
 def test_no_pins_change_nothing():
@@ -234,7 +234,7 @@ def test_selections_nest_as_the_budget_grows(rows, small, large, pinned):
     assert other[: len(one)] == one
 
 
-NO_TOKENS = "has a response, so a budget in response tokens \\(200ktok\\) says nothing. Give rows"
+NO_TOKENS = "has a response, so a budget in response tokens \\(200ktok\\) cannot be used. Give rows"
 
 
 @pytest.mark.parametrize("order", [Order(ORDER), Order(NONE), apply_pins(Order(ORDER), ints(1), NONE)])
@@ -253,7 +253,7 @@ def test_a_budget_in_tokens_is_refused_for_a_pool_of_prompts(order):
 
 def test_a_budget_in_tokens_is_refused_if_a_filter_leaves_only_prompts():
     tokens = ints(0, 0, 99, 0, 0)
-    with pytest.raises(RecipeError, match="^No row that is left to choose from " + NO_TOKENS):
+    with pytest.raises(RecipeError, match="^No eligible row " + NO_TOKENS):
         select_prefix(Order(ORDER), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p")
     assert not len(select_prefix(Order(NONE), Budget.parse("200ktok"), response_tokens=tokens, pool_id="p").rows)
     one_answered = Order(ints(0, 2, 1))

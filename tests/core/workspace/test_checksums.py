@@ -76,7 +76,9 @@ def test_every_flipped_bit_is_found(stored):
         changed[bit // 8] ^= 1 << bit % 8
         damage(stored, changed)
         assert not is_whole(stored), bit
-        with pytest.raises(DamagedFile, match=f"^{stored} is damaged: its bytes are not those that were written. Rem"):
+        with pytest.raises(
+            DamagedFile, match=f"^{stored} is damaged: its content has changed since it was written. Rem"
+        ):
             read(stored)
     damage(stored, data)
     assert is_whole(stored)
@@ -162,7 +164,7 @@ def test_damaged_files_are_removed_and_counted(tmp_path, caplog):
     write_array(paths[2], np.arange(5))
     remove_damaged([*paths, tmp_path / "none.npy"])
     assert [path.exists() for path in paths] == [False, False, True]
-    assert caplog.messages == [f"{tmp_path}: 2 damaged files are made again."]
+    assert caplog.messages == [f"{tmp_path}: 2 damaged files are computed again."]
 
 
 def test_every_file_of_a_folder_has_a_checksum(tmp_path):

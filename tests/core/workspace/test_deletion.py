@@ -84,9 +84,9 @@ def test_what_a_live_job_works_on_stays(filled, worker):
     write(filled.root / "pools" / "7777" / "pool.json", {"fingerprint": "c" * 32, "name": "other", "rows": 1})
     before = keys(filled)
     for kind, key in (("pools", "1111"), ("runs", RUN), ("stages", TOKENS), ("models", STATE), ("uploads", "all")):
-        with pytest.raises(WorkspaceError, match="a worker is at work on it; wait for it or cancel it"):
+        with pytest.raises(WorkspaceError, match="a job is using it; wait for the job or cancel it"):
             delete(filled, kind, key)
-    with pytest.raises(WorkspaceError, match="4444 cannot be deleted now: it is at work; cancel it first"):
+    with pytest.raises(WorkspaceError, match="4444 cannot be deleted now: it is running; cancel it first"):
         delete(filled, "jobs", "4444")
     assert keys(filled) == before and worker.poll() is None
     delete(filled, "pools", "7777")  # of another pool
@@ -127,7 +127,7 @@ def test_a_worker_without_a_job_is_known_by_its_lock(filled, lock):
     try:
         process.stdout.readline()
         for kind, key in (("pools", "1111"), ("stages", TOKENS), ("runs", RUN)):
-            with pytest.raises(WorkspaceError, match="a worker is at work on it"):
+            with pytest.raises(WorkspaceError, match="a job is using it"):
                 delete(filled, kind, key)
     finally:
         process.kill()
@@ -179,7 +179,7 @@ def test_the_command_lists_what_is_there(filled):
 def test_many_items_are_cut_on_the_terminal_only(workspace):
     for n in range(25):
         write(workspace.root / "exports" / f"{n:04d}" / "chosen.jsonl", size=n + 1)
-    assert "5 smaller ones, 15 B in all; --json lists them" in run(workspace).stdout
+    assert "5 smaller ones, 15 B in total; --json lists them" in run(workspace).stdout
     assert len(json.loads(run(workspace, "--json").stdout)["items"]) == 25
 
 
@@ -204,7 +204,7 @@ def test_at_a_terminal_it_asks(filled, monkeypatch, answer, gone):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["delete"], "Write `workspace` to list what it holds, or `workspace delete KIND KEY...`."),
+        (["delete"], "Write `workspace` to list its contents, or `workspace delete KIND KEY...` to delete some."),
         (["delete", "pools"], "Write `workspace` to list"),
         (["remove", "pools", "1111"], "Write `workspace` to list"),
         (["delete", "things", "1"], "A workspace holds no 'things'"),

@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "a file stands")]
+    ("number", "words"), [(28, "disk is full"), (13, "permission is denied"), (30, "read-only"), (20, "it is a file")]
 )
 def test_each_disk_error_is_one_sentence_with_the_path(number, words):
     with pytest.raises(WorkspaceError, match=rf"^/some/where: .*{words}.*\.$"), disk_errors(Path("/some/where")):
@@ -43,13 +43,13 @@ def test_each_disk_error_is_one_sentence_with_the_path(number, words):
 
 def test_a_workspace_path_blocked_by_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(WorkspaceError, match="a file stands where a folder is needed"):
+    with pytest.raises(WorkspaceError, match="it is a file, and a folder is needed"):
         Workspace(tmp_path / "file" / "workspace")
 
 
 def test_a_file_that_is_not_json_is_named(tmp_path):
     write_atomic(tmp_path / "run.json", b"{half")
-    with pytest.raises(WorkspaceError, match=r"run\.json is damaged: its bytes are not those that were written"):
+    with pytest.raises(WorkspaceError, match=r"run\.json is damaged: its content has changed since it was written"):
         read_json(tmp_path / "run.json")
 
 

@@ -73,7 +73,7 @@ def test_every_kind_is_listed_once_with_its_pool(filled):
 def test_names_say_what_an_item_is(filled):
     names = {item.key: item.name for item in take_inventory(filled).items}
     assert names["1111"] == "rows.jsonl, 1,200 rows"
-    assert names[BASE] == "pass of the model, rows.jsonl"
+    assert names[BASE] == "forward pass, rows.jsonl"
     assert names[MAP] == "map of prompt, rows.jsonl"
     assert names[RUN] == "entropy shift by embedded, rows.jsonl"
     assert names["visitors/v1/uploads/2222"] == "mine.jsonl"

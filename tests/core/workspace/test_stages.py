@@ -137,7 +137,7 @@ def test_a_second_worker_waits_then_finds_the_work_done(workspace):
         for part, rows in enumerate(parts.plan):
             parts.write(part, pa.table({"square": pa.array(rows**2)}))
     thread.join()
-    assert recorder.waits == ["Another worker measures the same."]
+    assert recorder.waits == ["Waiting for another job that measures the same."]
     assert (results[0].tolist(), recorder.done) == ([i**2 for i in range(10)], [])
 
 
@@ -215,7 +215,7 @@ def test_a_damaged_part_is_made_again_and_the_others_are_not(workspace, caplog):
     with pytest.raises(DamagedFile, match=r"part-00001.parquet is damaged: .* Run the command that made it again"):
         first.read(1)
     again, calls = squares(workspace)
-    assert (len(calls), caplog.messages) == (1, [f"{first.folder}: 1 damaged file is made again."])
+    assert (len(calls), caplog.messages) == (1, [f"{first.folder}: 1 damaged file is computed again."])
     assert again.column("square", 10).tolist() == [k * k for k in range(10)]
 
 
@@ -233,7 +233,7 @@ def test_parts_cut_by_a_plan_that_is_lost_are_made_again(workspace, caplog):
     again, calls = squares(workspace, size=5)
     assert len(calls) == 2
     assert again.column("square", 10).tolist() == [k * k for k in range(10)]
-    assert caplog.messages == [f"{first.folder}: its plan is damaged, so all its 3 parts are made again."]
+    assert caplog.messages == [f"{first.folder}: its plan is damaged, so all its 3 parts are computed again."]
 
 
 @pytest.mark.parametrize("change", [damage, Path.unlink])

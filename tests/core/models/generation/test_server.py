@@ -162,7 +162,7 @@ def test_a_server_that_never_samples_is_an_error_after_some_rows(model, rows, st
     app = AnswerApp(model, ignores_n=True, samples="never")
     given = batch([f"{k}: say something." for k in range(rows)])
     if stops:
-        assert "3 answers that are word for word the same to each of the first 4" in error_text(app, given)
+        assert "3 identical answers to each of the first 4" in error_text(app, given)
     else:
         request_answers(app, given)
 
@@ -212,7 +212,7 @@ def test_the_key_is_sent_and_appears_nowhere_else(model, monkeypatch, caplog):
             assert set(app.keys) == {f"Bearer {KEY}"}
             app.behave = lambda number, body: 401
             with pytest.raises(
-                ModelError, match=r"does not accept the key \(status 401\)\. See that WINNOW_API_KEY"
+                ModelError, match=r"does not accept the key \(status 401\)\. Check WINNOW_API_KEY"
             ) as caught:
                 server(batch())
     endpoint = server.endpoint
@@ -240,7 +240,7 @@ def test_the_key_is_sent_to_no_host_that_it_is_not_for_and_the_error_says_so(mod
         with ServerSampler(served_model(url), QUICK) as server, pytest.raises(ModelError) as caught:
             server(batch(QUESTIONS[:1]))
     assert app.keys == [None]
-    assert "asks for a key (status 403) and was sent none. Put the key into the environment" in str(caught.value)
+    assert "requires a key (status 403), and none was sent. Put the key in the environment" in str(caught.value)
     assert f"{host_of(url)} into WINNOW_API_HOST" in str(caught.value)
 
 
@@ -320,7 +320,7 @@ def test_retry_after_is_respected(model):
     request_answers(AnswerApp(model, behave=lambda number, body: busy if number == 1 else None), batch(QUESTIONS[:1]))
     assert time.monotonic() - began >= 1
     later = Response(status_code=429, headers={"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})
-    assert "asks to be left alone for " in error_text(AnswerApp(model, behave=lambda number, body: later))
+    assert "asks for a pause of " in error_text(AnswerApp(model, behave=lambda number, body: later))
 
 
 def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
@@ -335,7 +335,7 @@ def test_a_wait_ends_when_the_work_is_stopped_and_nothing_more_is_sent(model):
 
 def test_a_server_that_always_fails_is_an_error_after_all_attempts(model):
     app = AnswerApp(model, behave=lambda number, body: 500)
-    assert "answers with status 500, 3 times in a row. See that it runs" in error_text(app)
+    assert "answers with status 500, 3 times in a row. Check that it runs" in error_text(app)
     assert len(app.asked) == 3  # only the first row: no other has started
 
 
@@ -356,7 +356,7 @@ def test_a_rejected_row_has_no_answers_while_others_do(model):
 def test_a_server_that_rejects_all_rows_is_an_error(model, rows, asked):
     app = AnswerApp(model, behave=lambda number, body: 422)
     text = error_text(app, batch(QUESTIONS[:rows]), concurrency=1)
-    assert "refuses the request (status 422). See whether model 'embedded'" in text
+    assert "refuses the request (status 422). Check whether model 'embedded'" in text
     assert asked <= len(app.asked) <= asked + 2  # the next row may have started when the third failed
 
 
@@ -398,7 +398,7 @@ def test_a_slow_or_missing_server_is_a_clear_error(model):
 )
 def test_json_of_another_shape_is_an_error(model, text):
     message = error_text(AnswerApp(model, behave=lambda number, body: PlainTextResponse(text)))
-    assert "no JSON object" in message or "JSON that holds no answer" in message
+    assert "no JSON object" in message or "JSON that has no answer" in message
 
 
 def test_an_unknown_model_is_named_with_the_available_ones(model):
@@ -432,7 +432,7 @@ def test_missing_content_is_an_empty_answer_refusals_are_text_and_extra_answers_
     [
         ({"form": "text"}, QUICK, "chat or completions"),
         ({"concurrency": 0}, QUICK, "above 0"),
-        ({}, SamplingSettings(prompt_tokens=80), "prompt_tokens is for models that run here"),
+        ({}, SamplingSettings(prompt_tokens=80), "prompt_limit is for local models"),
     ],
 )
 def test_unsupported_settings_are_refused_at_once(more, settings, words):

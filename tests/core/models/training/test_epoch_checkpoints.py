@@ -197,7 +197,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_no_partial_epoch(ref, data, uni
 
 def test_an_unfinished_training_has_no_epochs_to_load(ref, data, tmp_path):
     interrupt(ref, data, tmp_path, 7)
-    with pytest.raises(WorkspaceError, match=r"holds no finished training. Run the training again"):
+    with pytest.raises(WorkspaceError, match=r"has no finished training. Run the training again"):
         load_epoch_checkpoints(tmp_path)
 
 
@@ -212,14 +212,14 @@ def test_a_removed_epoch_is_a_clear_error(uninterrupted, tmp_path, part):
     folder = shutil.copytree(uninterrupted, tmp_path / "t")
     place = folder / "epochs" / "2" / part
     shutil.rmtree(place) if place.is_dir() else place.unlink()
-    with pytest.raises(WorkspaceError, match=r"epochs/2 is not .* any more. Remove .*/t and train again"):
+    with pytest.raises(WorkspaceError, match=r"epochs/2 is missing or incomplete. Remove .*/t and train again"):
         load_epoch_checkpoints(folder)
 
 
 def test_a_training_does_not_resume_if_an_epoch_is_missing(ref, data, tmp_path):
     interrupt(ref, data, tmp_path, 7, checkpoint_steps=7)
     shutil.rmtree(tmp_path / "epochs" / "1")
-    with pytest.raises(WorkspaceError, match=r"epochs/1 is not .* any more. Remove .* and train again"):
+    with pytest.raises(WorkspaceError, match=r"epochs/1 is missing or incomplete. Remove .* and train again"):
         train(ref, **data, spec=SPEC, folder=tmp_path)
 
 

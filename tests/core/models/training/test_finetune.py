@@ -295,9 +295,9 @@ def test_a_model_without_layers_known_by_name_is_refused():
         if hasattr(module, "dense"):
             module.oddly_named = module.dense
             del module.dense
-    with pytest.raises(ModelError, match="no attention or feed-forward layers known by name"):
+    with pytest.raises(ModelError, match="no known attention or feed-forward layers"):
         find_adapter_layers(network)
-    with pytest.raises(ModelError, match="no attention layers known by name"):
+    with pytest.raises(ModelError, match="no known attention layers"):
         find_adapter_layers(network, "attention")
 
 

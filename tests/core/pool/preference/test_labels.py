@@ -120,4 +120,4 @@ def test_an_ambiguous_file_is_refused_in_one_sentence(written):
 def test_a_pool_of_two_outputs_reads_the_first_and_says_so(written, tmp_path):
     pool = load_pool(written(*[OUTPUTS | {"label": 2}] * 2), workspace=tmp_path)
     assert (pool.fields.schema, pool.rows["response"][0].as_py()) == ("preference", "Hello")
-    assert "Two answers are compared; 'output_1' is read as the response." in pool.notices
+    assert "Each row compares two answers. 'output_1' is the response." in pool.notices

@@ -217,7 +217,7 @@ def test_every_other_public_pool_is_refused(shared_data):
     others = [p for p in files if p.relative_to(shared_data).as_posix() not in PREFERENCES]
     assert len(others) > 20
     for path in others:
-        with pytest.raises(PoolError, match=rf"^{path.name}: no preference set: found .* Each row needs a chosen"):
+        with pytest.raises(PoolError, match=rf"^{path.name}: not a target set: found .* Each row needs a chosen"):
             load_target_set(str(path))
 
 
@@ -244,7 +244,7 @@ class TestProblems:
             4: NO_REJECTED,
             6: "not an object",
             7: "empty prompt",
-            8: "'rejected' holds an object, not text",
+            8: "'rejected' is an object, not text",
             9: NO_REJECTED,
         }
         assert targets.problems[NO_REJECTED] == 2
@@ -270,7 +270,7 @@ class TestProblems:
             (
                 {"conversations": [human("Hi")], "chosen": gpt("Hello"), "rejected": gpt("No")},
                 {"conversations": [human("Hi")], "chosen": gpt("Hello"), "rejected": {"from": "owl", "value": "No"}},
-                "'rejected' holds a turn of an unknown speaker",
+                "'rejected' has a turn of an unknown speaker",
             ),
             (
                 {"prompt": "Hi", "responses": ["a", "b"], "pairs": [[0, 1]]},
@@ -320,7 +320,7 @@ class TestProblems:
     def test_repeated_pairs_are_reported_and_kept(self, written):
         targets = load_target_set(written(STANDARD, STANDARD | {"note": "again"}))
         assert len(targets) == 2
-        assert targets.notices == ("Pairs that repeat an earlier one: 1. Each counts.",)
+        assert targets.notices == ("Pairs that repeat an earlier one: 1. Each of them counts.",)
 
 
 class TestRefused:
@@ -328,7 +328,7 @@ class TestRefused:
         with pytest.raises(PoolError) as error:
             load_target_set(written({"instruction": "Add", "output": "3"}, name="sums.jsonl"))
         assert str(error.value) == (
-            "sums.jsonl: no preference set: found instruction, output, as in the pool format 'alpaca'. Each row needs "
+            "sums.jsonl: not a target set: found instruction, output, as in the pool format 'alpaca'. Each row needs "
             "a chosen and a rejected answer to one prompt: prompt, chosen and rejected (text, turns or whole "
             "conversations), responses and pairs, response1, response2 and annotator1, or output_1, output_2 and label."
         )
@@ -336,16 +336,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("row", "sentence"),
         [
-            ({"level": "info"}, "no preference set: found level. Each row needs"),
-            ({"chosen": "Hello", "rejected": "No"}, "no preference set: found chosen, rejected. Each row needs"),
-            ({"prompt": "Hi", "chosen": "Hello"}, "no preference set: found chosen, prompt"),
+            ({"level": "info"}, "not a target set: found level. Each row needs"),
+            ({"chosen": "Hello", "rejected": "No"}, "not a target set: found chosen, rejected. Each row needs"),
+            ({"prompt": "Hi", "chosen": "Hello"}, "not a target set: found chosen, prompt"),
             ({"prompt": "Hi", "responses": ["a", "b"]}, "several answers but no 'pairs'"),
             (RIVALS, "two answers but no votes"),
             (
                 STANDARD | {"chosen": "Go away"},
                 f"none of its rows gives a pair from chosen and rejected, read as standard ({SAME_RESPONSE}: 1;",
             ),
-            ("[1, 2, 3]", "it does not begin with rows that are JSON objects"),
+            ("[1, 2, 3]", "its first rows are not JSON objects"),
             ("", "is empty"),
         ],
     )
@@ -356,7 +356,7 @@ class TestRefused:
         assert str(error.value).startswith("pairs.jsonl")
 
     def test_a_limit_below_one(self, written):
-        with pytest.raises(MethodError, match="0 pairs of each sub-task"):
+        with pytest.raises(MethodError, match="limit of 0 pairs per sub-task"):
             load_target_set(written(STANDARD), limit=0)
 
     def test_a_sub_task_that_no_row_has(self, written):
@@ -471,7 +471,7 @@ class TestSampling:
             written(*(STANDARD | {"prompt": f"Q{n}", "tone": tone} for n, tone in enumerate(tones))), subtask="tone"
         )
         assert targets.subtasks() == {"a": 1, None: 3, "true": 1, "3": 1}
-        assert targets.notices == ("Rows without 'tone': 3. They are a sub-task of their own.",)
+        assert targets.notices == ("Rows without 'tone': 3. They form a sub-task of their own.",)
 
 
 def test_the_length_ratio_is_characters_of_chosen_over_rejected(written):

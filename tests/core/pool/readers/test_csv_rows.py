@@ -114,13 +114,13 @@ def test_two_quotes_that_make_one_cell_of_many_rows_are_reported(load):
     rows[9], rows[60] = 'q 9,"a 9', 'q 60,a 60"'
     pool = load(("prompt,completion\n" + "\n".join(rows) + "\n").encode())
     assert len(pool) == 49
-    assert "Lines 11 to 62 are one row, though they look like several." in pool.notices[0]
+    assert "Lines 11 to 62 are read as one row but look like several." in pool.notices[0]
 
 
 def test_a_lone_quote_inside_a_cell_is_kept_and_reported(load):
     pool = load(b'prompt,completion\na 5" pipe,b\nc,d\n')
     assert pool.rows["prompt"].to_pylist() == ['a 5" pipe', "c"]
-    assert pool.notices == ("A quote without a partner stands in 1 row, first in line 2; read as it is.",)
+    assert pool.notices == ("Unmatched quote in 1 row, first in line 2. It is read as text.",)
 
 
 def test_blank_lines_before_the_header_are_counted(load):
@@ -176,5 +176,5 @@ class TestWithoutHeader:
 
     @pytest.mark.parametrize("name", ["p.jsonl", "p.json"])
     def test_other_files_have_no_header_to_miss(self, load, name):
-        with pytest.raises(PoolError, match=r"is no CSV or TSV file, so it has no header to miss"):
+        with pytest.raises(PoolError, match=r"is not a CSV or TSV file. Remove --no-header"):
             load(b'{"prompt": "a", "completion": "b"}', name, header=False)

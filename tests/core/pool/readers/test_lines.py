@@ -79,7 +79,7 @@ def test_a_giant_row_is_set_aside_in_little_memory(tmp_path, one_megabyte, shape
     tracemalloc.start()
     try:
         if shape == "the only line":
-            with pytest.raises(PoolError, match=r"begins with no row that can be read \(300 MB in line 1;"):
+            with pytest.raises(PoolError, match=r"its first row cannot be read \(300 MB in line 1;"):
                 load_pool(str(path), workspace=tmp_path / "workspace")
         else:
             pool = load_pool(str(path), workspace=tmp_path / "workspace")

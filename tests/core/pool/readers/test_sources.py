@@ -64,7 +64,7 @@ class TestCsv:
             load("p.csv", b'instruction,output\na,b\n"c,d\ne,f\ng,h\n')
 
     def test_a_column_named_twice_is_refused(self, load):
-        with pytest.raises(PoolError, match=r"p\.csv: the header names a column twice \(a, a\)"):
+        with pytest.raises(PoolError, match=r"p\.csv: the header repeats a column name \(a, a\)"):
             load("p.csv", b"a,a\n1,2\n")
 
     def test_a_header_alone_is_no_pool(self, load):
@@ -106,13 +106,13 @@ class TestParquet:
     def test_a_column_of_bytes_is_refused_by_name(self, load, tmp_path, kind):
         table = pa.table({"prompt": ["a"], "image": pa.array([None], kind)})
         pq.write_table(table, tmp_path / "p.parquet")
-        with pytest.raises(PoolError, match=r"column 'image' holds binary data"):
+        with pytest.raises(PoolError, match=r"column 'image' contains binary data"):
             load("p.parquet")
 
     def test_two_columns_of_one_name_are_refused(self, load, tmp_path):
         table = pa.table([["a"], ["b"], ["c"]], names=["prompt", "output", "output"])
         pq.write_table(table, tmp_path / "p.parquet")
-        with pytest.raises(PoolError, match=r"p\.parquet: there are two columns 'output'. Rename or drop one"):
+        with pytest.raises(PoolError, match=r"p\.parquet: two columns are named 'output'. Rename or drop one"):
             load("p.parquet")
 
     def test_a_date_after_the_year_9999_sets_its_row_aside(self, load, tmp_path):
@@ -165,9 +165,9 @@ class TestFolders:
         splits = {name: self.datasets.Dataset.from_list(rows) for name, rows in both.items()}
         self.datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
         pool = load("saved")
-        assert (len(pool), pool.notices) == (3, ("Split 'train' is open; there are test, train.",))
+        assert (len(pool), pool.notices) == (3, ("The split is 'train'. The dataset has test, train.",))
         assert len(load("saved", split="test")) == 2
-        with pytest.raises(PoolError, match=r"saved holds no split 'dev'. Name one of test, train."):
+        with pytest.raises(PoolError, match=r"saved has no split 'dev'. Choose one of test, train."):
             load("saved", split="dev")
 
     def test_a_folder_of_json_lines_is_a_dataset(self, load, tmp_path, root):
