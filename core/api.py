@@ -161,7 +161,7 @@ def load_pool(
 
     >>> import core as winnow
     >>> winnow.load_pool("demo")
-    <Pool demo.jsonl: 2,400 rows, 0 set aside, alpaca>
+    <Pool demo.jsonl: 2,400 rows, 0 skipped, alpaca>
     """
     place = _workspace(workspace)
     mapping = dict(fields) if fields is not None else None

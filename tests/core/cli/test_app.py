@@ -105,7 +105,7 @@ def test_a_device_without_end_is_not_read():
 
 def test_a_limit_that_a_manifest_could_not_hold_is_refused():
     said = refused("select", "pool.jsonl", "--method", "longest", "--filter", "response_tokens<=inf")
-    assert "no finite number" in said
+    assert "not a finite number" in said
 
 
 def test_a_result_that_cannot_be_printed_is_one_sentence(place):

@@ -71,7 +71,7 @@ def test_another_pool_is_refused_with_both_names_and_the_missing_row(tmp_path):
     message = str(refused.value)
     assert f"'hand.jsonl' had fingerprint {make_answer_pool().fingerprint} (5 rows)" in message
     assert f"'other.jsonl' has {shorter.fingerprint} (3 rows)" in message
-    assert "Row 'row-3' is not in it (1 of 2 are not)." in message
+    assert "Row 'row-3' is not in it (1 of 2 are missing)." in message
 
 
 def test_a_selected_row_with_other_content_is_named_with_its_line(tmp_path):

@@ -168,7 +168,7 @@ def run(workspace, *words, input=None):
 def test_the_command_lists_what_is_there(filled):
     result = run(filled)
     assert result.exit_code == 0, result.output
-    assert "rows.jsonl, 1,200 rows" in result.stdout and "in all" in result.stdout
+    assert "rows.jsonl, 1,200 rows" in result.stdout and "total" in result.stdout
     facts = json.loads(run(filled, "--json").stdout)
     assert facts["kinds"]["runs"]["items"] == 2
     assert facts["bytes"] > 14_000
