@@ -62,14 +62,10 @@ def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:
 def _draw(comparison: entries.Comparison, reference: entries.Entry) -> None:
     looks = overlap.looks(comparison.entries)
     overlap.pair_tables(comparison)
-    left, right = st.columns([11, 9], gap="medium")
-    with left:
-        st.subheader("Overlap by budget", anchor=False)
-        overlap.curves(pool, comparison, reference, looks)
-    with right:
-        st.subheader("Shared and exclusive rows", anchor=False)
-        clicked_set = overlap.exclusive_sets(comparison, looks)
-    read.section(pool, comparison, reference, clicked_set)
+    st.subheader("Overlap by budget", anchor=False)
+    overlap.curves(pool, comparison, reference, looks)
+    st.subheader("Shared and exclusive rows", anchor=False)
+    read.section(pool, comparison, reference, overlap.exclusive_sets(comparison, looks))
     compositions = difference.compute_compositions(pool, comparison, reference)
     difference.section(pool, comparison, compositions)
     groups.section(pool, comparison, compositions, looks)

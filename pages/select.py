@@ -14,7 +14,7 @@ pool = state.need_pool()
 @st.fragment
 def what_if() -> None:
     """Draw all that a control changes, computed from arrays sorted once; a few kB reach the browser."""
-    top, history_place = st.columns([5, 4], vertical_alignment="top")
+    top, history_place = st.columns(2)
     top.title("Select", anchor=False)
     saved_place = budget.undo_buttons(history_place)
     figures, panel = st.container(), st.container(border=True)

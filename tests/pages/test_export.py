@@ -226,4 +226,4 @@ def test_a_budget_in_tokens_of_prompts_shows_one_sentence(workspace, tmp_path, a
     at.session_state[state.SETTINGS] = settings
     at.switch_page("pages/export.py").run()
     assert not at.exception
-    assert "a budget in response tokens (2ktok) says nothing" in at.error[0].value.replace("\\", "")
+    assert "a budget in response tokens (2ktok) cannot be used" in at.error[0].value.replace("\\", "")

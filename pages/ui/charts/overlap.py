@@ -77,7 +77,7 @@ def overlap_curves(
     `low` to `high` is the chance range; the current budget is marked. Overlaps in 0..1.
     """
     around = [*x.tolist(), *x[::-1].tolist()], figures.nullable(100 * np.concatenate([high, low[::-1]]))
-    look = {"fill": "toself", "fillcolor": faint(REST, 0.35), "line": {"width": 0}, "hoverinfo": "skip"}
+    look = {"fill": "toself", "fillcolor": faint(RANDOM, 0.38), "line": {"width": 0}, "hoverinfo": "skip"}
     return figures.base_figure(
         [
             figures.scatter("lines", *around, name="chance range", **look),
@@ -117,6 +117,7 @@ def exclusive_sets(membership: Membership, contenders: Sequence[Look]) -> Figure
     names = [" + ".join(contenders[c].label for c in membership.members(code)) for code in codes]
     colours = [SELECTED if code == shared_by_all else REST for code in codes]
     look = {"text": [f"{count:,}" for count in counts], "textposition": "outside", "cliponaxis": False}
+    look |= {"constraintext": "none", "textangle": 0}
     look |= {"customdata": [[code, label] for code, label in zip(codes, names, strict=True)]}
     look |= {"hovertemplate": "%{y:,} rows: %{customdata[1]}<extra></extra>"}
     return figures.base_figure(

@@ -106,10 +106,14 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
     tokens = comparison.tokens if comparison.budget.unit == "tokens" else None
     pairs = [(e, look) for e, look in zip(comparison.entries, styles, strict=True) if e is not first]
     overlaps = [overlap_curve(first, entry, tokens, len(pool)) for entry, _ in pairs]
-    lit = _choose_lit([entry for entry, _ in pairs])
+    left, right = st.columns([13, 7], gap="medium")
+    with right:
+        lit = _choose_lit([entry for entry, _ in pairs])
+        _explain_curves(comparison, first, len(pool))
+        _curve_table({entry.label: curve for (entry, _), curve in zip(pairs, overlaps, strict=True)})
     pairs = [(entry, look if entry in lit else look.grey()) for entry, look in pairs]
-    st.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE_RANGE))
-    st.plotly_chart(
+    left.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE_RANGE))
+    left.plotly_chart(
         overlap.overlap_curves(
             SHARES,
             [(look, curve.jaccard) for (_, look), curve in zip(pairs, overlaps, strict=True)],
@@ -120,15 +124,16 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
         ),
         key="compare.curves",
         config=figures.CONFIG,
-        alt=f"Overlap with {first.label} by budget, for each method, with the chance range in grey",
+        alt=f"Overlap with {first.label} by budget, for each method, with the chance range",
     )
-    partial = [entry.label for entry in comparison.entries if len(entry.order.rows) < len(pool)]
+
+
+def _explain_curves(comparison: Comparison, first: Entry, n: int) -> None:
+    partial = [entry.label for entry in comparison.entries if len(entry.order.rows) < n]
     st.caption(
-        f"Jaccard overlap with {escape_markdown(first.label)}. Grey: chance range, the 95% range for random selections "
-        "of the same sizes."
-        + (f" Some rows are not eligible for {escape_markdown(join_words(partial))}." if partial else "")
+        f"Jaccard overlap with {escape_markdown(first.label)}. Chance range: 95% range for random selections of the "
+        "same sizes." + (f" Some rows are not eligible for {escape_markdown(join_words(partial))}." if partial else "")
     )
-    _curve_table({entry.label: curve for (entry, _), curve in zip(pairs, overlaps, strict=True)})
 
 
 def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
@@ -178,6 +183,9 @@ def pair_tables(comparison: Comparison) -> None:
 
 def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None:
     """Draw the number of rows by exactly who selects them. Return the code of the combination that is clicked."""
+    if not comparison.sizes.any():
+        st.caption("No rows are selected.")
+        return None
     event = st.plotly_chart(
         overlap.exclusive_sets(comparison.patterns, styles),
         key=f"compare.sets.{contenders.names_digest(comparison.labels)}",

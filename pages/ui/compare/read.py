@@ -87,15 +87,16 @@ def _draw_side(pool: Pool, rows: IntArray, pair: Sequence[Entry], *, key: str) -
             "Prompt": [shorten(row.prompt, CELL_LENGTH) for row in opened],
             "Response": [shorten(row.response or "", CELL_LENGTH) for row in opened],
         }
-        | {entry.label: [_format_position(entry, row) for row in rows] for entry in pair}
+        | {"Ranks": [" · ".join(_format_position(entry, row) for entry in pair) for row in rows]}
     )
-    styles: dict[str, Any] = {name: st.column_config.TextColumn(width=120) for name in table.columns[:2]}
-    position = st.column_config.TextColumn(width=105, help="Position of the row in this method's order.")
+    styles: dict[str, Any] = {name: st.column_config.TextColumn(width=125) for name in table.columns[:2]}
+    help = f"Position in the order of {pair[0].label} · {pair[1].label}"
+    styles["Ranks"] = st.column_config.TextColumn(width=150, help=escape_markdown(help))
     ticked = show.pick_row(
         table,
         key=f"{key}.{contenders.names_digest([entry.key for entry in pair])}",
         height=HEIGHT,
-        column_config=styles | {name: position for name in table.columns[2:]},
+        column_config=styles,
         alt="Rows on which two orders disagree most",
     )
     with st.container(height=HEIGHT + 60, border=True):

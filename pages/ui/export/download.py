@@ -62,7 +62,7 @@ class ExportFiles:
 def choose_export(pool: Pool) -> ExportPart:
     """Draw the choice of schema, scores, unselected rows and validation split; return it as part of a recipe."""
     help = " ".join(f"{name}: {words}." for name, words in SCHEMAS.items())
-    schema = show.choose("Schema", list(SCHEMAS), "export.schema", persist_state="session", help=help)
+    schema = st.selectbox("Schema", list(SCHEMAS), key="export.schema", persist_state="session", help=help)
     st.caption(SCHEMAS[schema][0].upper() + SCHEMAS[schema][1:] + ".")
     scores = st.toggle(
         "Include scores",

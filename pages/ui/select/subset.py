@@ -55,7 +55,7 @@ def metrics(pool: Pool, run: Run, live: LiveSelection, band: RandomBand) -> None
     of_pool, noun = live_selection.pool_composition(pool, run), length_noun(run)
     tokens = live.subset.response_tokens
     share = 100 * tokens / max(of_pool.response_tokens, 1)
-    with st.grid(3 + bool(band.marked), min_column_width=150):
+    with st.grid(3 + bool(band.marked), min_column_width=200):
         show.metric(
             f"{noun.capitalize()} tokens",
             show.format_count(tokens),
@@ -269,7 +269,7 @@ def explain_empty(live: LiveSelection) -> None:
     """Explain why no row is selected."""
     reasons = describe_excluded(live.selection.order)
     st.warning(
-        "No rows are selected. Raise the budget, loosen the score limit or remove a filter; Undo reverts the last "
-        "change." + (f" Excluded rows: {escape_markdown(reasons)}." if reasons else ""),
+        "No rows are selected. Raise the budget, loosen the score limit or remove a filter."
+        + (f" Excluded rows: {escape_markdown(reasons)}." if reasons else ""),
         icon=":material/filter_alt_off:",
     )

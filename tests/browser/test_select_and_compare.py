@@ -1,0 +1,62 @@
+"""Select and Compare in a real browser: what a click shows is seen where it is clicked, and no control is clipped."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core.pool.pools import load_pool
+from tests.browser.test_journey import wait_until_idle
+from tests.pages.conftest import activation_coverage_run, entropy_shift_run, write_rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+CLIPPED = """() => [...document.querySelectorAll('[data-testid=stMain] :is(button, label, p)')]
+    .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline')
+    .map(e => e.innerText)"""
+
+
+@pytest.fixture
+def workspace(workspace, tmp_path):
+    """Return a workspace with a pool that is measured for two methods."""
+    pool = load_pool(str(write_rows(tmp_path / "small.jsonl")), workspace=workspace.root)
+    entropy_shift_run(workspace, pool)
+    activation_coverage_run(workspace, pool)
+    return workspace
+
+
+def open_page(page: Page, address: str) -> None:
+    page.goto(address)
+    wait_until_idle(page)
+    expect(page.locator("h3").first).to_be_visible()
+
+
+def test_a_click_on_a_set_of_rows_lists_them_below_the_figure(page, serve, workspace):
+    with serve(workspace.root) as (address, _):
+        open_page(page, f"{address}/compare")
+        figure = page.get_by_test_id("stPlotlyChart").filter(has_text="Rows").last
+        figure.scroll_into_view_if_needed()
+        bar = figure.locator(".bars .point path").first
+        rows = figure.locator(".bars .point text").first.text_content()
+        box = bar.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] - 4)
+        wait_until_idle(page)
+        listed = page.get_by_role("combobox", name="Rows", exact=True)
+        expect(listed).to_have_value(re.compile(rf"^Only .* · {rows} rows"))
+        picture, place = figure.bounding_box(), listed.bounding_box()
+        assert 0 <= place["y"] - (picture["y"] + picture["height"]) < 120
+        assert place["y"] - box["y"] < 500  # on the same screen as the bar
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_control_of_select_is_clipped_at_1280(chromium, serve, workspace, theme):
+    page = chromium.new_context(viewport={"width": 1280, "height": 800}, color_scheme=theme).new_page()
+    page.set_default_timeout(60_000)
+    with serve(workspace.root) as (address, _):
+        open_page(page, f"{address}/select")
+        assert page.evaluate(CLIPPED) == []
+        page.get_by_role("spinbutton", name="Exact budget").fill("29.8")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("button", name="Undo: budget 10% → 29.8%")).to_be_visible()
+        wait_until_idle(page)
+        assert page.evaluate(CLIPPED) == []
+    page.context.close()
