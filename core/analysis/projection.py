@@ -216,13 +216,17 @@ Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
 
 def bounding_frame(xy: FloatArray, *, margin: float = 0.03) -> Frame:
-    """Return the frame around all finite points of (N, 2), with a margin on each side; −1 to 1 if there are none."""
+    """Return the square around all finite points of (N, 2), with a margin on each side; −1 to 1 if there are none.
+
+    Both sides are equally long, so distances keep their proportions.
+    """
     finite = xy[np.isfinite(xy).all(axis=1)].astype(np.float64)
     if not len(finite):
         return -1.0, 1.0, -1.0, 1.0
     low, high = finite.min(axis=0), finite.max(axis=0)
-    padding = np.where(high > low, margin * (high - low), 1.0)
-    (left, bottom), (right, top) = low - padding, high + padding
+    longest = float((high - low).max())
+    reach = (0.5 + margin) * longest or 1.0
+    (left, bottom), (right, top) = (low + high) / 2 - reach, (low + high) / 2 + reach
     return float(left), float(right), float(bottom), float(top)
 
 

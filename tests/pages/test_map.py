@@ -1,5 +1,6 @@
 """Map: figure, lasso, and actions for the rows inside it."""
 
+import re
 from base64 import b64decode
 from collections import Counter
 from dataclasses import replace
@@ -17,7 +18,7 @@ from core.selection.selection import Pin
 from core.workspace.jobs import cancel_job, list_jobs
 from core.workspace.parts import Parts
 from pages.ui.charts import raster
-from pages.ui.charts.raster import HEIGHT, SIDE, WIDTH, Layer
+from pages.ui.charts.raster import PIXELS, SIDE, Layer
 from pages.ui.map import dots as mapdots
 from pages.ui.map import lasso_compare, picture
 from pages.ui.map.colours import CATEGORY_COLOURS, CategoricalColours, ContinuousColours
@@ -26,7 +27,7 @@ from pages.ui.map.picture import Outline, update_outline
 from pages.ui.shell import state
 from pages.ui.theme import REST
 from tests.pages.conftest import entropy_shift_run
-from tests.pages.test_explore import click, figures, open_section, page_text
+from tests.pages.test_explore import click, figures, open_section, page_text, verdict
 
 CORNERS = np.float32([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])  # embeddings, one for each of the three tasks
 PLACES = np.float32([[0, 0], [10, 0], [0, 10]])  # positions on the hand-made map, one for each task
@@ -82,8 +83,8 @@ def test_the_map_needs_embeddings(run, app):
     assert "Map" not in app("explore").get_by_key("explore.section").options
 
 
-def test_the_title_compares_the_selection_with_random_rows(at):
-    assert at.title[0].value.startswith("The chosen rows reach 1") or "of the map, random rows" in at.title[0].value
+def test_the_verdict_compares_the_selection_with_random_rows(at):
+    assert re.fullmatch(r"The selection reaches \d+% of the map; random selections reach [\d to]+%\.", verdict(at))
     assert "All 240 rows shown" in page_text(at)
     assert at.get_by_key("explore.map.of").options == ["Prompts", "Responses"]
 
@@ -109,18 +110,16 @@ def test_hover_text_is_shortened_to_the_byte_limit(monkeypatch):
 
 
 def test_pca_reports_its_share_of_the_variance(at):
-    assert "near rows are alike" in page_text(at)
+    assert "nearby points are similar" in page_text(at)
     at.get_by_key("explore.map.layout").set_value("PCA").run()
     assert not at.exception
-    assert "the two directions in which they differ most, 100 % of all difference" in page_text(
-        at
-    )  # three points span it
+    assert "first two principal components, 100% of variance" in page_text(at)  # three points span it
 
 
 def test_a_sample_of_rows_is_reported_and_includes_pinned_rows(embedded, app, monkeypatch):
     monkeypatch.setattr(picture, "MAX_DOTS", 30)
     at = open_section(app("explore"), "Map")
-    assert "30 of 240 rows shown over the density of all" in page_text(at)
+    assert "30 of 240 rows shown over the density of all rows" in page_text(at)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     assert "**80 rows** inside" in page_text(at)  # all rows, sent to the browser or not
     sent = set(chart(at)["data"][1]["text"])
@@ -160,7 +159,7 @@ def test_a_lasso_stays_when_colours_change(at):
 
 def test_an_empty_lasso_is_reported(at):
     click(at, CHART, lasso=[square(0.9 * SIDE, 0.9 * SIDE, 0.05 * SIDE)])
-    assert "No row lies inside what you drew" in page_text(at)
+    assert "No row lies inside the lasso." in page_text(at)
 
 
 def test_rows_are_pinned_with_one_reason_and_unpinned_by_one_undo(at):
@@ -188,20 +187,24 @@ def test_rows_become_a_filter(at, pool):
 def test_too_many_rows_can_not_be_pinned_by_hand(at, monkeypatch):
     monkeypatch.setattr("pages.ui.map.lasso.MAX_BY_HAND", 50)
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
-    assert "At most 50 rows are pinned" in page_text(do(at, "Pin"))
+    assert "At most 50 rows can be pinned" in page_text(do(at, "Pin"))
 
 
 def test_the_rows_inside_are_compared_with_the_rest(at, embedded):
     click(at, CHART, lasso=[square(0.97 * SIDE, 0.03 * SIDE)])
     do(at, "Compare")
     scores, tasks = (table.value for table in at.dataframe)
-    assert "No word is more in these rows than in the rest." in page_text(at)  # all prompts have the same words
-    assert tasks["Task"].tolist()[0] == "words" and tasks["here"].tolist()[0] == 100 and tasks["rest"].tolist()[0] == 0
+    assert "No word is more frequent inside the lasso." in page_text(at)  # all prompts have the same words
+    assert (
+        tasks["Task"].tolist()[0] == "words"
+        and tasks["Inside"].tolist()[0] == 100
+        and tasks["Outside"].tolist()[0] == 0
+    )
     columns = load_measured(embedded).columns
     nll, inside = columns["nll"].astype(float), np.arange(240) % 3 == 1
     row = scores.set_index("Score").loc["NLL"]
-    assert row["here"] == pytest.approx(nll[inside].mean()) and row["rest"] == pytest.approx(nll[~inside].mean())
-    assert row["difference"] == pytest.approx((nll[inside].mean() - nll[~inside].mean()) / nll.std())
+    assert row["Inside"] == pytest.approx(nll[inside].mean()) and row["Outside"] == pytest.approx(nll[~inside].mean())
+    assert row["Difference"] == pytest.approx((nll[inside].mean() - nll[~inside].mean()) / nll.std())
 
 
 # Layout
@@ -224,14 +227,14 @@ def test_while_umap_is_laid_out_pca_is_shown(unmade, workspace, pool, job, app):
     progress = {"state": "running", "stage": "Laying out the map (UMAP)", "fraction": 0.4}
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, **progress)
     at = open_section(app("explore"), "Map")
-    assert "the two directions in which they differ most" in page_text(at)
+    assert "first two principal components" in page_text(at)
     assert len(chart(at)["data"][1]["text"]) == 240
 
 
 def test_a_failed_map_states_the_reason_and_can_be_retried(unmade, workspace, pool, job, app):
     job({"key": key_of(workspace, pool, unmade), "kind": "map"}, state="failed", message="The disk is full.")
     at = open_section(app("explore"), "Map")
-    assert "The map was not made: The disk is full." in page_text(at)
+    assert "The map job did not finish: The disk is full." in page_text(at)
     assert at.button(key="explore.map.begin").label == "Try again"
 
 
@@ -249,7 +252,7 @@ def test_large_embeddings_are_left_to_a_job(unmade, workspace, app, monkeypatch)
     at = open_section(app("explore"), "Map")
     (begun,) = list_jobs(workspace)
     cancel_job(workspace, begun)
-    assert at.title[0].value == "The map is not made yet" and begun.command[-2:] == ("--layout", "pca")
+    assert verdict(at) == "The map is being computed." and begun.command[-2:] == ("--layout", "pca")
 
 
 # Units
@@ -295,9 +298,9 @@ def test_the_image_is_a_png_that_is_transparent_between_dots():
     address = raster.encode_png([Layer(middle, middle, ["#102030"], np.array([0]), 0.5, 0.5)])
     assert address.startswith("data:image/png;base64,")
     image = np.asarray(Image.open(BytesIO(b64decode(address.split(",")[1]))).convert("RGBA"))
-    assert image.shape == (HEIGHT, WIDTH, 4)
+    assert image.shape == (PIXELS, PIXELS, 4)
     ((y, x),) = np.argwhere(image[:, :, 3])
-    assert image[y, x].tolist() == [0x10, 0x20, 0x30, 128] and (x, y) == pytest.approx((WIDTH / 2, HEIGHT / 2), abs=1)
+    assert image[y, x].tolist() == [0x10, 0x20, 0x30, 128] and (x, y) == pytest.approx((PIXELS / 2, PIXELS / 2), abs=1)
 
 
 def five(codes, bright=(1, 1, 1, 1, 1)):

@@ -15,7 +15,7 @@ from PIL import Image, ImageColor
 
 from core.schema import IntArray
 
-WIDTH, HEIGHT = 1400, 1100  # pixels: about two per screen pixel
+PIXELS = 1240  # per side of the square image: about two per screen pixel
 SIDE = 65535  # positions are integers from 0 to this on both axes: two bytes each, finer than any screen
 Places = NDArray[np.uint16]
 
@@ -35,7 +35,7 @@ class Layer:
 
 def encode_png(layers: Sequence[Layer]) -> str:
     """Encode the layers on a transparent background as a PNG data URL."""
-    canvas = np.zeros((HEIGHT, WIDTH), np.uint8)  # 0: transparent
+    canvas = np.zeros((PIXELS, PIXELS), np.uint8)  # 0: transparent
     palette, alpha = [0, 0, 0], [0]
     for layer in layers:
         first = len(alpha)

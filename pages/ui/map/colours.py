@@ -21,7 +21,7 @@ from pages.ui.words import meaning
 # common colour-vision deficiencies simulated after Machado et al. 2009; visible on white and on the dark background.
 CATEGORY_COLOURS = ("#6F86FF", "#FF967D", "#2C6544", "#D0BD37", "#3DD7FF", "#9D199B", "#7C1CF4", "#886A00")
 OTHERS = "others"
-SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selected or not", "rank", "task", "cluster", "bin", "planted fault"
+SELECTION, RANK, TASK, CLUSTER, BIN, FAULT = "selection", "rank", "task", "cluster", "bin", "known bad row"
 COLUMN = "column."  # prefix of score columns
 
 
@@ -47,9 +47,9 @@ Colours = ContinuousColours | CategoricalColours
 def colour_choices(pool: Pool, run: Run, live: LiveSelection) -> dict[str, str]:
     """Return what rows can be coloured by, with labels."""
     groups = find_grouping(pool, run)
-    labels = {SELECTION: "Selected or not", RANK: f"Rank by {live.method.label}"}
+    labels = {SELECTION: "Selection", RANK: f"Rank by {live.method.label}"}
     if live_selection.fault_masks(pool):
-        labels[FAULT] = "Planted fault"
+        labels[FAULT] = "Known bad rows"
     if len(groups.names) > 1:
         labels[TASK] = groups.noun.capitalize()
     if find_coverage_run(pool, run) is not None:
@@ -65,7 +65,7 @@ def colour_rows(by: str, pool: Pool, run: Run, live: LiveSelection) -> Colours:
         name = by.removeprefix(COLUMN)
         return ContinuousColours(meaning(name).title, live_selection.columns(run, live)[name])
     if by == RANK:
-        return ContinuousColours("rank, 1 = first taken", ranks(live, len(pool)))
+        return ContinuousColours("rank (1 = first)", ranks(live, len(pool)))
     if by == FAULT:
         return _colour_by_fault(pool)
     if by == TASK:
@@ -80,7 +80,7 @@ def colour_by_selection(live: LiveSelection, n: int) -> CategoricalColours:
     """Colour rows by whether they are selected."""
     codes = np.ones(n, np.int64)
     codes[live.selection.rows] = 0
-    return CategoricalColours({"selected": SELECTED, "not selected": REST}, codes)
+    return CategoricalColours({"selected": SELECTED, "unselected": REST}, codes)
 
 
 def ranks(live: LiveSelection, n: int) -> Values:
@@ -117,5 +117,5 @@ def _colour_by_number(by: str, pool: Pool, run: Run) -> CategoricalColours:
 
 
 def find_pinned_rows(pool: Pool) -> IntArray:
-    """Return the rows pinned in or out, ascending."""
+    """Return the rows that are always included or always excluded, ascending."""
     return live_selection.rows_with_ids(pool, {pin.id for pin in state.settings().pins})

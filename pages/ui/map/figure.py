@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from core.schema import BoolArray, IntArray
 from pages.ui.charts.figures import Figure, base_figure, escape_label, scatter
-from pages.ui.charts.raster import SIDE, encode_png
+from pages.ui.charts.raster import SIDE, Places, encode_png
 from pages.ui.charts.scales import format_number
 from pages.ui.data import bins
 from pages.ui.data.bins import Values
@@ -21,8 +21,16 @@ from pages.ui.map.colours import Colours, ContinuousColours
 from pages.ui.map.dots import SCALE, Dots, dot_layers, pin_rings, scale_limits
 from pages.ui.theme import REST, SELECTED, WARNING, faint
 
-HEIGHT = 620
-CONFIG = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"]}
+HEIGHT = 640
+TOOL_BAR = 34  # pixels above the map for the tool bar
+TOOL_COLOUR = "#727C88"  # at least 4 to 1 on both backgrounds
+CONFIG = {
+    "displayModeBar": True,
+    "displaylogo": False,
+    "scrollZoom": True,
+    "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoom2d"],
+}
+MARGIN = 0.02  # of SIDE, around the rows
 BLUR = 1.0  # of the density, in cells
 Polygon = tuple[list[float], list[float]]  # x and y of the corners, 0..SIDE
 
@@ -36,21 +44,27 @@ def build_figure(
     """
     marker = _scale(colours) if isinstance(colours, ContinuousColours) else {}
     traces = [_density(density), _hover_text(dots), _empty_marker(marker)]
-    side = {"range": [0, SIDE], "visible": False}
     return base_figure(
         traces,
         HEIGHT,
-        xaxis=side,
-        yaxis=side,
+        xaxis={"range": _reach(dots.x), "visible": False},
+        yaxis={"range": _reach(dots.y), "visible": False, "scaleanchor": "x"},  # one scale: circles stay circles
         images=[_dots(dots, colours, coloured, pinned)],
         dragmode="lasso",
         newselection={"line": {"color": WARNING, "width": 2, "dash": "dot"}},
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": REST, "activecolor": SELECTED},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": TOOL_COLOUR, "activecolor": SELECTED},
         hoverdistance=12,
         showlegend=False,
         shapes=[] if outline is None else [_outline(outline)],
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        margin={"l": 0, "r": 0, "t": TOOL_BAR, "b": 0},
     )
+
+
+def _reach(places: Places) -> list[float]:
+    """Return the range of an axis around these positions."""
+    if not len(places):
+        return [0, SIDE]
+    return [float(places.min()) - MARGIN * SIDE, float(places.max()) + MARGIN * SIDE]
 
 
 def _density(counts: IntArray) -> Figure:
@@ -75,7 +89,7 @@ def _scale(colours: ContinuousColours) -> dict[str, Any]:
     low, high = scale_limits(colours.values)
     ticks = np.linspace(low, high, 5) if high > low else np.array([low])
     bar = {"tickvals": ticks.tolist(), "ticktext": [format_number(float(tick)) for tick in ticks], "outlinewidth": 0}
-    bar |= {"thickness": 12, "len": 0.88, "y": 0, "yanchor": "bottom"}
+    bar |= {"thickness": 12, "len": 1, "y": 0, "yanchor": "bottom"}
     bar |= {"title": {"text": escape_label(colours.title, 40), "side": "right"}}
     scale = [[k / (len(SCALE) - 1), colour] for k, colour in enumerate(SCALE)]
     limits = {"cmin": low, "cmax": high if high > low else low + 1}

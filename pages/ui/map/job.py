@@ -60,9 +60,9 @@ def draw_pending(pool: Pool, run: Run, source: EmbeddingSource, layout: str) -> 
         _draw_progress(job.id, layout)
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption("PCA is shown." if job is None or job.state == "done" else _describe_end(job))
-        label = "Lay out with UMAP" if job is None else "Try again"
-        text = "In the background; about a minute for 50,000 rows, some minutes for a million."
+        st.caption("The map shows PCA." if job is None or job.state == "done" else _describe_end(job))
+        label = "Compute UMAP" if job is None else "Try again"
+        text = "Runs in the background: about 1 min for 50,000 rows."
         start = partial(_start_or_restart, job, pool, run, source, layout)
         st.button(label, icon=":material/scatter_plot:", key="explore.map.begin", help=text, on_click=start)
 
@@ -75,7 +75,7 @@ def _start_or_restart(job: Job | None, pool: Pool, run: Run, source: EmbeddingSo
 
 
 def _describe_end(job: Job) -> str:
-    return f"The map was not made: {escape_markdown(job.message or job.state)}"
+    return f"The map job did not finish: {escape_markdown(job.message or job.state)}"
 
 
 @st.fragment(run_every=POLL_S)
@@ -84,7 +84,7 @@ def _draw_progress(job_id: str, layout: str) -> None:
     if not job.live:
         st.rerun()
     with st.container(horizontal=True, vertical_alignment="center"):
-        more = ". PCA is shown until it is done" if layout == "umap" else ""
+        more = ". The map shows PCA until UMAP is ready" if layout == "umap" else ""
         text = escape_markdown(job.stage or "Starting") + more
         st.progress(min(max(job.fraction, 0.0), 1.0), text=text, width="stretch")
         if jobs.is_own(job) and st.button("Cancel", icon=":material/stop:", key=f"cancel.{job.id}"):

@@ -27,11 +27,11 @@ def choose_action(live: LiveSelection, rows: IntArray, *, clear: Callable[[], No
     """Count the rows inside the lasso and let the user choose an action."""
     selected = int(np.isin(rows, live.selection.rows).sum())
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{format_rows(len(rows))}** inside · {selected:,} selected, {len(rows) - selected:,} not")
-        text = "So does a double click beside it. A click on it lets you move it, and its corners."
+        st.markdown(f"**{format_rows(len(rows))}** inside · {selected:,} selected, {len(rows) - selected:,} unselected")
+        text = "Double-click outside to clear. Click the outline to move it or drag its corners."
         st.button("Clear", icon=":material/close:", key="explore.map.clear", on_click=clear, help=text)
     actions, look = (READ, PIN, FILTER, COMPARE), {"label_visibility": "collapsed", "persist_state": "session"}
-    return show.choose("Do", actions, "explore.map.do", **look)
+    return show.choose("Action", actions, "explore.map.do", **look)
 
 
 def draw_action(
@@ -39,7 +39,7 @@ def draw_action(
 ) -> None:
     """Draw the chosen action."""
     if not len(rows):
-        st.caption("No row lies inside what you drew.")
+        st.caption("No row lies inside the lasso.")
     elif action == READ:
         _draw_reader(pool, run, live, rows)
     elif action == COMPARE:
@@ -47,8 +47,8 @@ def draw_action(
         lasso_compare.draw_comparison(pool, rows, columns, find_grouping(pool, run), text_of=_text_of(source))
     elif len(rows) > MAX_BY_HAND:
         st.caption(
-            f"At most {MAX_BY_HAND:,} rows are pinned or filtered by hand, as each is in the recipe by its id. "
-            "Draw around fewer, or compare them with the rest to find a task, a score or a word to filter by on the "
+            f"At most {MAX_BY_HAND:,} rows can be pinned or filtered at once, because the recipe lists each id. "
+            "Lasso fewer rows, or compare them with the rest to find a task, a score or a word to filter by on the "
             "Select page."
         )
     elif action == PIN:
@@ -69,7 +69,7 @@ def _draw_reader(pool: Pool, run: Run, live: LiveSelection, rows: IntArray) -> N
     values = live_selection.columns(run, live).get(column)
     if values is not None:
         rows = bins.sort_by_value(rows, -values if preferred_end(live.method) == "high" else values)
-    note = f"By {escape_markdown(meaning(column).label)}, the end that is taken first."
+    note = f"Sorted by {escape_markdown(meaning(column).label)}, best first."
     reader.reader(pool, run, rows, key="explore.map", method=live.method, selection=live.selection, note=note)
 
 
@@ -82,13 +82,14 @@ def row_ids(pool: Pool, rows: IntArray) -> list[str]:
 def _draw_pins(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that pin all rows with one reason, as one undo step."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        look = {"placeholder": "Why? Kept with every pin, and in the manifest.", "label_visibility": "collapsed"}
+        look = {"placeholder": "Reason (optional, saved in the manifest)", "label_visibility": "collapsed"}
         st.text_input("Reason", key=REASON_KEY, on_change="ignore", **look)
         for side, icon, description in (
-            ("in", ":material/keep:", "Always chosen, first in line."),
-            ("out", ":material/block:", "Never chosen."),
+            ("in", ":material/keep:", "Selected first, whatever their rank. They count towards the budget."),
+            ("out", ":material/block:", "Never selected."),
         ):
-            if st.button(f"Pin {len(rows):,} {side}", icon=icon, key=f"explore.map.all.{side}", help=description):
+            label = f"Always {'include' if side == 'in' else 'exclude'} ({len(rows):,})"
+            if st.button(label, icon=icon, key=f"explore.map.all.{side}", help=description):
                 state.add_pins([Pin(i, side, state.widget_value(REASON_KEY).strip()) for i in row_ids(pool, rows)])  # type: ignore[arg-type]
                 st.rerun()
         _draw_undo()
@@ -98,8 +99,8 @@ def _draw_filters(pool: Pool, rows: IntArray) -> None:
     """Draw buttons that filter by id, replacing an earlier filter by id."""
     with st.container(horizontal=True, vertical_alignment="center"):
         for label, exclude, description in (
-            ("Keep only these", False, "Every other row is left out before rows are put in order."),
-            ("Leave these out", True, "They are left out before rows are put in order."),
+            ("Keep only these", False, "Excludes every other row before rows are ranked."),
+            ("Exclude these", True, "Excludes these rows before rows are ranked."),
         ):
             if st.button(label, icon=":material/filter_alt:", key=f"explore.map.filter.{exclude}", help=description):
                 other_filters = [existing for existing in state.settings().filters if existing.column != "id"]
@@ -107,7 +108,7 @@ def _draw_filters(pool: Pool, rows: IntArray) -> None:
                 st.rerun()
         _draw_undo()
         if any(existing.column == "id" for existing in state.settings().filters):
-            st.caption("There is a filter by id now; this replaces it.")
+            st.caption("This replaces the current filter by id.")
 
 
 def _draw_undo() -> None:

@@ -25,6 +25,7 @@ from pages.ui.words import meaning
 
 SAMPLE_ROWS = 1_000  # rows per side whose words are counted, a fixed sample
 TOP = 10
+SIDES = ("Inside", "Outside")
 PRIOR = 10.0  # weight of the prior, in rows
 Difference = tuple[str, float, float, float]  # name, value of the set, value of the rest, and how different these are
 
@@ -72,24 +73,24 @@ def draw_comparison(
     """Draw tables of scores, tasks and words. `rows` ascending; the rest is every other row of the pool."""
     rest = np.setdiff1d(np.arange(len(pool)), rows, assume_unique=True)
     if not len(rest):
-        st.caption("These are all rows: there is no rest to compare them with.")
+        st.caption("The lasso contains all rows, so there are no others to compare them with.")
         return
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
-        st.markdown("**Scores** that differ most")
+        st.markdown("**Scores** with the largest difference")
         _draw_scores(score_differences(columns, rows, rest))
     with middle:
-        st.markdown(f"**{groups.title}** that are more or less in it")
+        st.markdown(f"**{groups.title}** with the largest difference")
         _draw_tasks(groups, rows, rest)
     with right:
-        st.markdown("**Words** that tell it from the rest")
+        st.markdown("**Words** more frequent inside")
         samples = [read_rows(pool, bins.sample_rows(side, SAMPLE_ROWS).tolist()) for side in (rows, rest)]
         sides = ((count_words([text_of(row) for row in sample]), len(sample)) for sample in samples)
         (inside, n), (outside, m) = sides
         _draw_words(find_distinctive_words(inside, n, outside, m))
     st.caption(
-        "Difference: between the two means, in standard deviations. Words: from a fixed sample of up to "
-        f"{SAMPLE_ROWS:,} rows on either side, the surest first (log-odds of a row holding the word)."
+        "Difference: between the two means, in standard deviations (SD). Words: from a sample of up to "
+        f"{SAMPLE_ROWS:,} rows on each side, sorted by the z-score of the log-odds."
     )
 
 
@@ -99,28 +100,28 @@ def _draw_table(table: pd.DataFrame, looks: Mapping[str, Any], alt: str) -> None
 
 def _draw_shares(table: pd.DataFrame, alt: str) -> None:
     column = st.column_config.NumberColumn
-    _draw_table(table, {name: column(name, format="%.1f %%", width=66) for name in ("here", "rest")}, alt)
+    _draw_table(table, {name: column(name, format="%.1f%%", width=74) for name in SIDES}, alt)
 
 
 def _draw_scores(differences: list[Difference]) -> None:
     rows = [(meaning(name).label, *values) for name, *values in differences[:TOP]]
-    table = pd.DataFrame(rows, columns=["Score", "here", "rest", "difference"])
-    looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in ("here", "rest")}
-    looks["difference"] = st.column_config.NumberColumn(width=80, format="%+.2f sd")
-    _draw_table(table, looks, "Scores of the rows drawn around against the rest")
+    table = pd.DataFrame(rows, columns=["Score", *SIDES, "Difference"])
+    looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in SIDES}
+    looks["Difference"] = st.column_config.NumberColumn(width=85, format="%+.2f SD")
+    _draw_table(table, looks, "Scores of the rows inside the lasso and of the others")
 
 
 def _draw_tasks(groups: Grouping, rows: IntArray, rest: IntArray) -> None:
     inside, outside = shares(groups.codes, rows, rest, len(groups.names))
     order = np.argsort(-np.abs(inside - outside), kind="stable")[:TOP]
     table = {groups.noun.capitalize(): [groups.labels[k] for k in order]}
-    table |= {"here": 100 * inside[order], "rest": 100 * outside[order]}
-    _draw_shares(pd.DataFrame(table), "Tasks of the rows drawn around")
+    table |= dict(zip(SIDES, (100 * inside[order], 100 * outside[order]), strict=True))
+    _draw_shares(pd.DataFrame(table), "Tasks of the rows inside the lasso and of the others")
 
 
 def _draw_words(distinctive: list[Difference]) -> None:
     if not distinctive:
-        st.caption("No word is more in these rows than in the rest.")
+        st.caption("No word is more frequent inside the lasso.")
         return
     rows = [(word, 100 * a, 100 * b) for word, a, b, _ in distinctive]
-    _draw_shares(pd.DataFrame(rows, columns=["Word", "here", "rest"]), "Words of the rows drawn around")
+    _draw_shares(pd.DataFrame(rows, columns=["Word", *SIDES]), "Words of the rows inside the lasso and of the others")

@@ -39,10 +39,14 @@ def choose_colours(pool: Pool, run: Run, live: LiveSelection) -> tuple[mapcolour
     keep = {"persist_state": "session"}
     by = st.selectbox("Colour by", list(choices), format_func=choices.__getitem__, key="explore.map.colour", **keep)
     plain = by == mapcolours.SELECTION
-    grey = st.toggle("Grey what is not selected", value=True, key="explore.map.grey", disabled=plain, **keep)
+    grey = st.toggle("Dim unselected rows", value=True, key="explore.map.grey", disabled=plain, **keep)
     colours = mapcolours.colour_rows(by, pool, run, live)
     if isinstance(colours, mapcolours.CategoricalColours):
-        st.html(html_bars.legend({**colours.colours, **({"pinned by hand": PINNED} if state.settings().pins else {})}))
+        st.html(
+            html_bars.legend(
+                {**colours.colours, **({"always included or excluded": PINNED} if state.settings().pins else {})}
+            )
+        )
     coloured = np.full(len(pool), plain or not grey, np.bool_)
     coloured[live.selection.rows] = True
     return colours, coloured
@@ -83,7 +87,7 @@ def draw(
     state.set_widget(OUTLINE_KEY, outline)
     drawn_outline = None if outline is None or outline.figure is not None else outline.polygon
     figure = _figure(stamp, drawn_outline, (map_layout.density, dots, colours, coloured, pinned))
-    alt = "Map of the rows, alike ones near each other; draw around some to read, pin, filter or compare them"
+    alt = "Map of the rows, with similar rows near each other; lasso rows to read, pin, filter or compare them"
     events = {"on_select": "rerun", "selection_mode": ("lasso", "box")}
     st.plotly_chart(figure, key=chart, config=mapcharts.CONFIG, alt=alt, **events)
     return None if outline is None else outline.polygon

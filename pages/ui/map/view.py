@@ -60,8 +60,8 @@ def choose_map(available: dict[str, EmbeddingSource]) -> tuple[EmbeddingSource, 
         )  # fmt: skip
     with right:
         layout = st.segmented_control(
-            "Laid out by", (UMAP, PCA), default=UMAP, required=True, key="explore.map.layout", persist_state="session",
-            help="UMAP keeps neighbours together. PCA shows the two directions in which rows differ most; at once.",
+            "Projection", (UMAP, PCA), default=UMAP, required=True, key="explore.map.layout", persist_state="session",
+            help="UMAP keeps similar rows together. PCA shows the first two principal components and needs no waiting.",
         )  # fmt: skip
     return available.get(str(of), next(iter(available.values()))), str(layout)
 
@@ -77,7 +77,7 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
     if not is_whole(folder / "pca.npy"):
         if source.size() > MAX_PAGE_BYTES:
             return None
-        with st.spinner("Laying out the map by PCA"):
+        with st.spinner("Computing the PCA map"):
             maps.make_map(cached.workspace(), source, "pca", job.SEED)
     return _load_layout(str(folder), "pca", source)
 
@@ -86,7 +86,7 @@ def load_layout(source: EmbeddingSource, layout: str) -> MapLayout | None:
 def _load_layout(folder: str, layout: str, _source: EmbeddingSource) -> MapLayout:
     xy = maps.load_map(cached.workspace(), _source, layout, job.SEED)
     if xy is None:
-        raise WorkspaceError(f"{folder}: the map is gone. Open this page again.")
+        raise WorkspaceError(f"{folder}: the map was deleted. Reload the page to compute it again.")
     about = maps.load_map_facts(cached.workspace(), _source, job.SEED)
     left, right, low, high = bounding_frame(xy)
     scaled = SIDE * (xy - np.float32([left, low])) / np.float32([right - left, high - low])
@@ -103,15 +103,15 @@ def _load_layout(folder: str, layout: str, _source: EmbeddingSource) -> MapLayou
 
 
 def headline(map_layout: MapLayout, live: LiveSelection, random: list[IntArray]) -> str:
-    """Compare the share of the map that the selection reaches with random rows, as a title."""
+    """Compare the share of the map that the selection reaches with random selections, as a sentence."""
     if not len(live.selection.rows):
-        return "No row is chosen"
+        return "No row is selected."
     share = share_of_cells(map_layout.cell, live.selection.rows)
-    text = f"The chosen rows reach {100 * share:.0f} % of the map"
+    text = f"The selection reaches {100 * share:.0f}% of the map"
     if not random:
-        return text
+        return f"{text}."
     shares = [100 * share_of_cells(map_layout.cell, rows) for rows in random]
-    return f"{text}, random rows {join_range(f'{min(shares):.0f}', f'{max(shares):.0f}')} %"
+    return f"{text}; random selections reach {join_range(f'{min(shares):.0f}', f'{max(shares):.0f}')}%."
 
 
 def share_of_cells(cell: IntArray, rows: IntArray) -> float:
@@ -123,12 +123,17 @@ def share_of_cells(cell: IntArray, rows: IntArray) -> float:
 def describe(map_layout: MapLayout, source: EmbeddingSource, sent_rows: int, pool: Pool) -> str:
     """Explain what the map shows and how many rows are sent."""
     by = escape_markdown(model_name(source.model))
-    how = f"the two directions in which they differ most, {100 * sum(map_layout.share):.0f} % of all difference"
-    how = "near rows are alike, how far apart groups lie says little" if map_layout.layout == "umap" else how
-    text = f"Each dot is a row, placed by the embedding that {by} has of its {job.NAMES[source.kind].lower()}: {how}."
+    how = f"first two principal components, {100 * sum(map_layout.share):.0f}% of variance"
+    how = (
+        "nearby points are similar; distances between clusters are not meaningful"
+        if map_layout.layout == "umap"
+        else how
+    )
+    text = f"Embeddings of {job.NAMES[source.kind].lower()} by {by}: {how}."
     n = len(map_layout.rows)
-    sent = f"{sent_rows:,} of {n:,} rows shown over the density of all" if sent_rows < n else f"All {n:,} rows shown"
+    sent = (
+        f"{sent_rows:,} of {n:,} rows shown over the density of all rows" if sent_rows < n else f"All {n:,} rows shown"
+    )
     lacking = len(pool) - n
-    sent += f"; {lacking:,} have no embedding and are not on the map." if lacking else "."
-    reach = f"of the cells of a {COARSE} × {COARSE} grid with rows in them, those with a chosen one"
-    return f"{text} {sent} Reach: {reach}."
+    sent += f"; {lacking:,} rows without an embedding are not on the map." if lacking else "."
+    return f"{text} {sent} Reach: share of occupied cells ({COARSE}×{COARSE} grid) that contain a selected row."

@@ -193,9 +193,10 @@ def test_cell_counts_by_hand():
     assert count_in_cells(xy, (0, 2, 0, 2), 2).tolist() == [[2, 1], [1, 1]]
 
 
-def test_a_frame_contains_every_finite_point():
+def test_a_frame_is_a_square_around_every_finite_point():
     xy = np.float32([[0, 5], [10, 5], [np.nan, 99]])
-    assert bounding_frame(xy, margin=0.1) == (-1, 11, 4, 6)  # height 0: a margin of 1 above and below
+    assert bounding_frame(xy, margin=0.1) == (-1, 11, -1, 11)  # as high as it is wide
+    assert bounding_frame(xy[:1]) == (-1, 1, 4, 6)  # one point: 1 on each side
     assert bounding_frame(np.full((2, 2), np.nan, np.float32)) == (-1, 1, -1, 1)
     assert count_in_cells(xy, bounding_frame(xy), 8).sum() == 2
 
