@@ -13,13 +13,13 @@ pool = state.need_pool()
 
 @st.fragment
 def explore() -> None:
-    """Draw everything that depends on the budget: the title and one section."""
-    top, section_choice = st.container(), st.container()
+    """Draw everything that depends on the budget: the verdict and one section."""
+    heading = st.container(horizontal=True, vertical_alignment="center")
+    heading.title("Explore", anchor=False, width="stretch")
+    section_choice, verdict = heading.container(width="content"), st.container()
     left, right = st.container(border=True).columns([1, 3], vertical_alignment="bottom")
     with left:
         budget.method(pool)
-    if state.run(pool) is None:
-        top.title("Explore", anchor=False)
     run = state.need_run()
     try:
         live = live_selection.evaluate(pool, run, state.recipe(pool))
@@ -28,7 +28,7 @@ def explore() -> None:
             budget.budget(pool, run, live.selection)
         with section_choice:
             section = catalogue.choose_section(available, live.method)
-        catalogue.DRAW_SECTION[section](top, pool, run, live)
+        catalogue.DRAW_SECTION[section](verdict, pool, run, live)
     except WinnowError as error:
         show.error(error)
         budget.recovery_buttons(run)

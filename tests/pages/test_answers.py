@@ -9,7 +9,7 @@ import pytest
 
 from core.measurement.run_data import load_measured
 from core.measurement.runs import save_run
-from tests.pages.test_explore import choose, click, figures, open_section, page_text
+from tests.pages.test_explore import choose, click, figures, open_section, page_text, verdict
 
 
 @pytest.fixture
@@ -32,16 +32,17 @@ def code(at):
 
 def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
     # selected: only rows whose answers all differ, D = 0.8 and I = 3/4; the median of all has similar answers
-    title = at.title[0].value
-    assert title.startswith("Answers to the chosen rows lie 0.80 apart, in 4.0 directions; to all rows 0.")
-    assert "0.8 = unrelated" in page_text(at) and "4 at most" in page_text(at)
+    words = verdict(at)
+    assert words.startswith("Answers to selected rows vary ") and "× as much (0.80, compared with 0." in words
+    assert ", in 4.0 directions (all rows: " in words
+    assert "0.8 = unrelated" in page_text(at) and "4 = the maximum" in page_text(at)
 
 
 def test_missing_empty_refused_and_truncated_answers_are_counted(at):
     words = page_text(at)
-    assert "1,200 answers to 240 rows · 5 missing (0.4 %) · 1 empty (under 0.1 %)" in words
-    assert "1 begin like a refusal" in words and "1 cut at their longest" in words
-    assert "2 rows with fewer than 5 answers" in words and "1 row with fewer than two: no score" in words
+    assert "1,200 answers to 240 rows · 5 missing (0.4%) · 1 empty (under 0.1%)" in words
+    assert "1 begin like a refusal" in words and "1 hit the token limit" in words
+    assert "2 rows with fewer than 5 answers" in words and "1 row with fewer than two answers: no score" in words
 
 
 def test_lines_of_equal_score_turn_with_the_weight(at):
@@ -59,7 +60,9 @@ def test_lines_of_equal_score_turn_with_the_weight(at):
 def test_a_lasso_lists_all_rows_inside_it_highest_score_first(at):
     square = {"x": [0.4, 0.9, 0.9, 0.4], "y": [-0.1, -0.1, 0.9, 0.9]}
     click(at, "explore.answers", lasso=[square])
-    assert "**119 rows** · inside what you drew" in page_text(at)  # half of 240, minus one row with a single answer
+    assert "**119 rows** · inside the lasso, highest divergence first" in page_text(
+        at
+    )  # half of 240, minus one row with a single answer
     scores = at.dataframe[0].value["Score"]
     assert scores.is_monotonic_decreasing and scores.max() == pytest.approx(0.6 * 0.8 + 0.4 * 0.75)
 
@@ -77,16 +80,16 @@ def test_a_bin_and_a_lasso_are_combined(at, divergence_run):
     click(at, "explore.answers", lasso=[square])
     columns = load_measured(divergence_run).columns
     both = int(((columns["semantic_bin"] == 0) & (columns["dispersion"] > 0.4)).sum())
-    assert f"**{both} rows** · inside what you drew, highest divergence first · bin 1" in page_text(at)
+    assert f"**{both} rows** · inside the lasso, highest divergence first · bin 1" in page_text(at)
 
 
 def test_bins_without_a_selected_row_are_counted(at):
-    assert "The subset takes from **6 of 6** bins" in page_text(at)
+    assert "The selection has rows from **6 of 6** bins" in page_text(at)
     at.get_by_key("select.unit").set_value("rows").run()
     at.number_input(key="select.exact.rows").set_value(2).run()
     assert not at.exception
-    assert "The subset takes from **2 of 6** bins" in page_text(at)
-    assert "Untouched: **4**, with " in page_text(at)
+    assert "The selection has rows from **2 of 6** bins" in page_text(at)
+    assert "The other **4** hold " in page_text(at)
 
 
 def test_the_number_of_bins_can_be_reduced_live(at):
@@ -152,7 +155,7 @@ def test_a_row_opened_under_another_method_shows_its_answers_too(divergence_run,
     at.get_by_key("explore.bar.part").set_value("Answers").run()
     assert "Map of 5 generated answers" in html(at)
     open_section(at, "Answers")
-    assert at.title[0].value.startswith("Answers to the chosen rows lie ")
+    assert verdict(at).startswith("Answers to selected rows vary ")
 
 
 def test_the_score_section_shows_divergence_first(at):
@@ -163,7 +166,7 @@ def test_the_score_section_shows_divergence_first(at):
         "Highest divergence is selected first in each bin: rows where the generated answers differ more"
         in page_text(at)
     )
-    assert at.title[0].value == "Divergence says something of its own"  # D and I are its parts
+    assert verdict(at).startswith("Divergence adds information: ")  # D and I are its parts
     labels = next(f["data"][0]["y"] for f in figures(at) if "NLL" in f["data"][0].get("y", []))
     assert {"Response length", "NLL", "D, dispersion, a part", "I, anisotropy, a part"} <= set(labels)
 
@@ -176,7 +179,7 @@ def test_a_divergence_that_is_mostly_length_is_reported(divergence_run, workspac
     save_run(workspace, other, {**measured, "dispersion": longer.astype(np.float32)})
     at = choose(app("explore"), "answer_divergence")
     assert any("mostly length" in warning.value for warning in at.warning)
-    assert open_section(at, "Score").title[0].value == "Divergence is mostly length"
+    assert verdict(open_section(at, "Score")).startswith("Divergence mostly tracks response length (ρ = +")
 
 
 def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):

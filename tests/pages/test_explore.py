@@ -22,6 +22,12 @@ def page_text(at) -> str:
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
+def verdict(at) -> str:
+    """Return the sentence under the heading of the Explore page."""
+    assert at.title[0].value == "Explore"
+    return str(at.main.subheader[0].value).replace("\\", "")
+
+
 def figures(at) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
 
@@ -48,44 +54,43 @@ def test_without_a_measurement_it_says_where_to_get_one(pool, app):
 def test_a_sound_score_is_described_with_its_direction(run, app):
     at = app("explore")
     assert not at.exception
-    assert at.title[0].value == "ΔH says something of its own"
+    assert verdict(at).startswith("ΔH adds information: its strongest correlation is with ")
     assert "Lowest ΔH is selected first: rows where the model became less certain" in page_text(at)
     assert not at.warning
 
 
 def test_every_row_of_the_pool_is_in_the_histogram_once(run, app):
     layers = {trace["name"]: sum(trace["y"]) for trace in figures(app("explore"))[0]["data"]}
-    assert layers == {"selected": 24, "not selected": 168, "not eligible": 48}
+    assert layers == {"selected": 24, "unselected": 168, "excluded": 48}
 
 
 def test_missing_and_excluded_rows_are_counted(run, app, remeasure):
     entropy = load_measured(run).columns["entropy"].copy()
     entropy[:5] = np.nan
     remeasure(entropy=entropy)
-    assert "235 rows have this score · 5 have none · 5 left out: not measured · 46 left out" in page_text(
-        app("explore")
-    )
+    words = page_text(app("explore"))
+    assert "235 rows scored; 5 without a score; 5 excluded: not measured; 46 excluded: outside" in words
 
 
 def test_a_score_that_is_mostly_length_is_reported(run, app, remeasure):
     columns = load_measured(run).columns
     remeasure(entropy_cal=columns["entropy"] - columns["response_tokens"].astype(np.float32) / 100)
     at = app("explore")
-    assert at.title[0].value == "ΔH is mostly length"
+    assert verdict(at).startswith("ΔH mostly tracks response length (ρ = +1.00)")
     assert 'Check it against the "Longest response" baseline' in at.warning[0].value.replace("\\", "")
 
 
 def test_a_score_that_follows_another_one_is_reported(run, app, remeasure):
     columns = load_measured(run).columns
     remeasure(entropy_cal=columns["entropy"] - columns["nll"])  # delta_entropy is the NLL itself
-    assert app("explore").title[0].value == "ΔH mostly follows NLL"
+    assert verdict(app("explore")) == "ΔH mostly tracks NLL (ρ = +1.00)."
 
 
-def test_a_constant_score_orders_nothing(run, app, remeasure):
+def test_a_constant_score_ranks_nothing(run, app, remeasure):
     remeasure(entropy_cal=load_measured(run).columns["entropy"])
     at = app("explore")
     assert not at.exception
-    assert at.title[0].value == "ΔH orders nothing"
+    assert verdict(at) == "ΔH has one value for all rows, so it ranks nothing."
 
 
 def test_a_pool_without_responses_shows_no_response_columns(run, app, remeasure):
@@ -94,14 +99,14 @@ def test_a_pool_without_responses_shows_no_response_columns(run, app, remeasure)
     remeasure(**states, response_tokens=np.zeros(240, np.int64))
     at = app("explore")
     assert not at.exception
-    assert "0 rows have this score · 240 have none · 240 left out: no response" in page_text(at)
+    assert "0 rows scored; 240 without a score; 240 excluded: no response" in page_text(at)
     assert "No row has this score" in page_text(at)
     at.switch_page("pages/select.py").run()
     assert not at.exception
-    assert at.title[0].value == "0 of 240 rows, 0.0 %"
+    assert at.subheader[0].value == "0 of 240 rows are selected (0.0%)."
     at.switch_page("pages/export.py").run()
     assert not at.exception
-    assert [button.label for button in at.button] == ["Go to Select"]
+    assert "Go to Select" in [button.label for button in at.button]
 
 
 def open_section(at, section):
@@ -115,9 +120,9 @@ def test_expansion_and_compression_are_counted_in_the_pool_and_among_the_selecte
     below = int((columns["entropy"] - columns["entropy_cal"] < 0).sum())
     at = open_section(app("explore"), "Entropy shift")
     words = page_text(at)
-    assert at.title[0].value == f"100 % of the selected rows expand, {100 * below / 240:.0f} % of all"
-    assert f"All rows: {100 * below / 240:.0f} % expand ({below:,})" in words
-    assert "Selected: 100 % expand (24), 0 % compress (0)" in words
+    assert verdict(at) == f"100% of selected rows expand, compared with {100 * below / 240:.0f}% of all rows."
+    assert f"All rows: {100 * below / 240:.0f}% expand ({below:,})" in words
+    assert "Selected rows: 100% expand (24), 0% compress (0)" in words
 
 
 def test_any_score_column_can_be_shown(run, app):
@@ -147,7 +152,7 @@ def click(at, key, points=(), lasso=()):
 
 def test_a_clicked_bar_lists_its_rows_lowest_score_first(run, app):
     at = app("explore")
-    inside = next(trace for trace in figures(at)[0]["data"] if trace["name"] == "not selected")
+    inside = next(trace for trace in figures(at)[0]["data"] if trace["name"] == "unselected")
     fullest = int(np.argmax(inside["y"]))
     click(at, "explore.histogram.delta_entropy", [{"customdata": [fullest, ""]}])
     table = at.dataframe[0].value
@@ -161,20 +166,19 @@ def test_a_lasso_selects_all_rows_inside_it_not_only_the_dots(run, app):
     at = open_section(app("explore"), "Entropy shift")
     everything = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 9.0, 9.0]}
     click(at, "explore.shift", lasso=[everything])
-    assert "**240 rows** · inside what you drew" in page_text(at)
+    assert "**240 rows** · inside the lasso, lowest ΔH first" in page_text(at)
 
 
 def test_if_almost_no_row_expands_the_spread_replaces_the_shares(run, app, remeasure):
     columns = load_measured(run).columns
-    assert (
-        open_section(app("explore"), "Entropy shift").get_by_key(f"explore.view.{run.id}").value == "Share that expands"
-    )
+    at = open_section(app("explore"), "Entropy shift")
+    assert at.get_by_key(f"explore.view.{run.id}").value == "Share expanding"
     other = remeasure(entropy_cal=columns["entropy_cal"] - 5)  # all compress
     at = open_section(app("explore"), "Entropy shift")
-    assert at.title[0].value.startswith("Median ΔH of the selected rows is ")
+    assert verdict(at).startswith("The median ΔH of selected rows is ")
     assert not at.exception
-    assert at.get_by_key(f"explore.view.{other.id}").value == "Spread of ΔH"
-    assert "All rows: 0 % expand (0), 100 % compress (240)" in page_text(at)
+    assert at.get_by_key(f"explore.view.{other.id}").value == "Quantiles of ΔH"
+    assert "All rows: 0% expand (0), 100% compress (240)" in page_text(at)
     click(at, "explore.spread", [{"curve_number": 0, "point_index": 1}])
     assert len(at.dataframe[0].value["Task"].unique()) == 1
     assert "**80 rows**" in page_text(at) or "**81 rows**" in page_text(at)
@@ -185,7 +189,7 @@ def test_a_lasso_and_a_clicked_task_are_combined(run, app):
     below = {"x": [-9.0, 9.0, 9.0, -9.0], "y": [-9.0, -9.0, 0.0, 0.0]}
     click(at, "explore.shift", lasso=[below])
     click(at, "explore.tasks", [{"curve_number": 1, "point_index": 0}])  # compression: above 0
-    assert "**0 rows** · inside what you drew" in page_text(at)
+    assert "**0 rows** · inside the lasso" in page_text(at)
     click(at, "explore.tasks", [{"curve_number": 0, "point_index": 0}])
     task = at.dataframe[0].value["Task"].unique().tolist()
     assert len(task) == 1
@@ -215,10 +219,8 @@ def sections(at):
 def test_only_measured_topics_have_a_section_and_one_line_suggests_more(run, app):
     at = app("explore")
     assert sections(at) == ["Score", "Entropy shift", "Tasks"]
-    more = next(line for line in page_text(at).splitlines() if line.startswith("To see more here, measure "))
-    assert "Activation coverage for the coverage of neurons" in more
-    assert "Answer divergence for the model's own answers" in more
-    assert "Preference influence for what helps towards a target set" in more
+    methods = "Activation coverage, Answer divergence, Preference influence"
+    assert f"More sections appear after you measure: {methods}." in page_text(at)
 
 
 def test_measurements_are_shown_under_every_method(run, coverage_run, confidence_run, divergence_run, app):
@@ -230,8 +232,8 @@ def test_measurements_are_shown_under_every_method(run, coverage_run, confidence
         assert {"Score", "Coverage", "Tasks", "Answers"} <= set(sections(at)), method
         for section in sections(at):
             open_section(at, section)
-            assert at.title[0].value, (method, section)
-    assert "Answer divergence for" not in page_text(at)
+            assert verdict(at).endswith("."), (method, section)
+    assert "after you measure: Preference influence." in page_text(at)
 
 
 def test_the_default_section_follows_the_method_until_the_user_opens_one(run, coverage_run, confidence_run, app):
@@ -267,17 +269,17 @@ def traces(at, which=0):
     return {trace.get("name", i): trace for i, trace in enumerate(figures(at)[which]["data"])}
 
 
-def test_the_title_states_the_coverage_at_the_budget_as_the_curve_does(coverage, coverage_run):
+def test_the_verdict_states_the_coverage_at_the_budget_as_the_curve_does(coverage, coverage_run):
     measured = load_measured(coverage_run)
     order = np.argsort(-measured.columns["coverage_gain"], kind="stable")
     coverage_of_pool = PoolCoverage.of(measured.need("activations"), "sqrt", 1)
     share = trace_curve(coverage_of_pool, order, np.array([24])).shares[0]
-    assert coverage.title[0].value.startswith("10 % of the rows reach ")
-    assert coverage.title[0].value.endswith(" of what the whole pool switches on")
+    assert verdict(coverage).startswith("10% of the rows cover ")
+    assert verdict(coverage).endswith(" of the neurons that the pool activates.")
     mark = figures(coverage)[0]["data"][-1]
     assert (mark["x"], mark["y"]) == ([10], [pytest.approx(100 * share, abs=1e-3)])
-    assert "More than chance: random rows reach" in page_text(coverage)
-    assert "Band: 20 random orders." in page_text(coverage)
+    assert "This is above the [chance range](#glossary-chance_range), **" in page_text(coverage)
+    assert "The band is the chance range, from 39 random orders." in page_text(coverage)
 
 
 def test_the_current_order_is_drawn_with_greedy_search_if_they_differ(coverage):
@@ -294,10 +296,10 @@ def test_the_slider_moves_the_mark_but_no_curve(coverage):
     before = traces(coverage)["Activation coverage"]
     coverage.slider(key="select.slider.percent").set_value(50.0).run()
     assert not coverage.exception
-    assert coverage.title[0].value.startswith("50 % of the rows reach ")
+    assert verdict(coverage).startswith("50% of the rows cover ")
     assert traces(coverage)["Activation coverage"] == before
     coverage.slider(key="select.slider.percent").set_value(0.0).run()
-    assert coverage.title[0].value == "No row is chosen"
+    assert verdict(coverage) == "No row is selected."
 
 
 def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(coverage, coverage_run, pool):
@@ -312,7 +314,7 @@ def test_under_a_filter_greedy_search_runs_again_and_the_cut_uses_its_gains(cove
     assert own["x"][-1] == pytest.approx(100 * 81 / 240, abs=1e-3)
     open_section(at, "Score")
     histogram = figures(at)[0]
-    assert "81 rows have this score" in page_text(at)
+    assert "81 rows scored" in page_text(at)
     cut = next(line["x0"] for line in histogram["layout"]["shapes"] if line["line"]["width"] == 2)
     gains = METHODS["activation_coverage"]().gains(
         load_measured(coverage_run).need("activations"),
@@ -326,7 +328,7 @@ def test_a_filter_that_excludes_every_row_draws_no_curve(coverage):
         coverage.session_state[state.SETTINGS], filters=(Filter("prompt", contains="no row says this"),)
     )
     for section in sections(coverage.run()):
-        assert open_section(coverage, section).title[0].value
+        assert verdict(open_section(coverage, section)).endswith(".")
 
 
 def test_a_clicked_cluster_lists_its_rows(coverage, coverage_run):
@@ -346,17 +348,22 @@ def tasks(run, confidence_run, app):
     return choose(app("explore"), "task_confidence")
 
 
-def test_the_title_names_the_tasks_of_lowest_and_highest_confidence(tasks, pool):
+def test_the_verdict_names_the_tasks_of_lowest_and_highest_confidence(tasks, pool):
     names = cached.tasks(pool)[0]  # confidence 0.5, 0.25, 0.8
-    assert tasks.title[0].value.replace("\\", "") == f"Least sure of {names[1]} (0.25), surest of {names[2]} (0.80)"
+    least, most = f"least confident on {names[1]} (0.25)", f"most confident on {names[2]} (0.80)"
+    assert verdict(tasks) == f"The model is {least} and {most}."
 
 
 def test_tasks_are_sorted_by_confidence_and_one_prompt_has_no_error(tasks, pool):
     names = cached.tasks(pool)[0]
     chart = figures(tasks)[0]
-    assert chart["layout"]["yaxis"]["ticktext"] == [f"{names[1]} · 8", f"{names[0]} · 8", f"{names[2]} · 1, no error"]
+    assert chart["layout"]["yaxis"]["ticktext"] == [
+        f"{names[1]} · 8",
+        f"{names[0]} · 8",
+        f"{names[2]} · 1, no error bar",
+    ]
     assert [bool(e) for e in chart["data"][1]["error_x"]["array"]] == [True, True, False]
-    assert "Weights are 1 / confidence" in page_text(tasks)
+    assert "are 1 / confidence: " in page_text(tasks)
     assert "derived" not in page_text(tasks).lower()
 
 
@@ -381,17 +388,19 @@ def test_allocation_bands_add_up_to_the_method_s_allocation(tasks):
 
 def test_without_confidence_the_allocation_is_still_drawn(run, app):
     at = open_section(app("explore"), "Tasks")
-    assert "% of the subset" in at.title[0].value
-    assert "Measure Task confidence to see how sure the model is of each task." in page_text(at)
+    assert "% of the selection, " in verdict(at)
+    assert "Measure Task confidence to see the model's confidence for each task." in page_text(at)
     assert len(at.get("plotly_chart")) == 1
 
 
 def test_derived_tasks_are_labelled_as_derived(unlabelled, workspace, app):
     task_confidence_run(workspace, unlabelled)
     at = choose(app("explore"), "task_confidence")
-    assert at.title[0].value == "Least sure of derived 2 (0.25), surest of derived 3 (0.80)"
-    assert "Tasks are derived: groups of like prompts, by k-means over embeddings by built-in model." in page_text(at)
-    assert "How sure the model is of its derived tasks" in [part.value for part in at.subheader]
+    assert "least confident on derived 2 (0.25) and most confident on derived 3 (0.80)" in verdict(at)
+    assert "Tasks are derived: clusters of similar prompts, by k-means over embeddings by built-in model." in page_text(
+        at
+    )
+    assert "Confidence by derived task" in [part.value for part in at.subheader]
     click(at, "explore.confidence", [{"point_index": 0, "curve_number": 0}])
     assert set(at.dataframe[0].value["Task"]) == {"derived 2: plus"}
 
@@ -401,9 +410,9 @@ def test_derived_tasks_are_shown_under_a_method_measured_earlier(unlabelled, wor
     entropy_shift_run(workspace, unlabelled)
     at = open_section(app("explore"), "Tasks")
     assert at.selectbox(key="select.method").value == "entropy_shift"
-    assert "Least sure of derived 2" in at.title[0].value
+    assert "least confident on derived 2" in verdict(at)
     open_section(at, "Entropy shift")
-    assert "Expansion and compression by derived task" in [part.value for part in at.subheader]
+    assert "ΔH by derived task" in [part.value for part in at.subheader]
 
 
 def test_a_pool_of_prompts_is_explored_without_mention_of_responses(prompts_only, workspace, app):

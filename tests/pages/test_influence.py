@@ -19,7 +19,7 @@ from core.workspace.parts import Parts
 from pages.ui.shell import state
 from tests.pages.conftest import store_run
 from tests.pages.test_answers import chart_figure, html
-from tests.pages.test_explore import choose, click, open_section, page_text, sections
+from tests.pages.test_explore import choose, click, open_section, page_text, sections, verdict
 
 EVIL = "![i](http://evil.example/x.png) <b>y</b>"
 ROWS = np.arange(240)
@@ -126,10 +126,9 @@ def target(at, name):
 
 
 def test_the_title_states_how_many_rows_help(at):
-    assert at.title[0].value == "Influence on good: 75 % of rows help"  # 179 of 239
-    assert "towards what the target set prefers" in page_text(at) and "1 row without a response: no score" in page_text(
-        at
-    )
+    assert verdict(at) == 'Influence on "good": 75% of rows help.'  # 179 of 239
+    assert "training helps the preferences of the target" in page_text(at)
+    assert "Rows without a response have no score (1)." in page_text(at)
 
 
 def test_each_target_has_a_histogram_and_only_the_current_one_a_cut(at):
@@ -139,7 +138,7 @@ def test_each_target_has_a_histogram_and_only_the_current_one_a_cut(at):
         row_counts[trace["yaxis"]] = row_counts.get(trace["yaxis"], 0) + sum(trace["y"])
     assert row_counts == {"y": 239, "y2": 239}
     words = [note["text"] for note in figure["layout"]["annotations"]]
-    assert words == ["<b>good</b> · 75 % help, median 0.06", "cut 0.156", "<b>other</b> · 41 % help, median −0.02"]
+    assert words == ["<b>good</b> · 75% help, median 0.06", "cutoff 0.156", "<b>other</b> · 41% help, median −0.02"]
 
 
 def test_selected_rows_are_highlighted_in_every_target(at):
@@ -162,7 +161,7 @@ def test_a_clicked_bar_lists_its_rows_most_helpful_first(at):
 def test_a_lasso_in_the_length_plane_lists_all_rows_inside_it(at):
     square = {"x": [-1, 9, 9, -1], "y": [0.1495, 0.1495, 9, 9]}
     click(at, "explore.influence.length", lasso=[square])
-    assert "**30 rows** · inside what you drew, most helpful first" in page_text(at)  # rows 210 to 239
+    assert "**30 rows** · inside the lasso, most helpful first" in page_text(at)  # rows 210 to 239
     assert at.dataframe[0].value["Id"].tolist()[0] == "again"
 
 
@@ -172,7 +171,7 @@ def test_both_ends_are_shown_side_by_side_row_by_row(at):
 
     assert [one.value for one in at.subheader if one.value.startswith("Most")] == ["Most helpful", "Most harmful"]
     assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # the last row repeats the first
-    badges = ("influence 0.179", "influence −0.06", "highest for x", "selected", "not selected")
+    badges = ("influence 0.179", "influence −0.06", "highest for x", "selected", "unselected")
     assert all(f"-badge[{words}]" in page_text(at) for words in badges)
     at.button(key="explore.influence.best.next").click().run()
     assert not at.exception
@@ -189,12 +188,12 @@ def test_a_row_can_be_pinned_where_it_is_read(at, workspace, pool):
 
 def test_agreement_is_described_for_targets_for_less_and_for_subtasks(at):
     words = page_text(at)
-    apart = "Spearman **−1.00**; of their top 24 rows they share **0** (overlap 0 %, by chance 5 %)."
+    apart = "Spearman **−1.00**; their top 24 rows share **0** (overlap 0%, expected by chance 5%)."
     assert f"good and other: {apart}" in words
-    assert "ROSE and LESS: Spearman **1.00**; of their top 24 rows they share **24** (overlap 100 %" in words
-    assert "The rejected answers change next to nothing here." in words
+    assert "ROSE and LESS: Spearman **1.00**; their top 24 rows share **24** (overlap 100%" in words
+    assert "The rejected answers change almost nothing here." in words
     assert f"x and {EVIL}: {apart}" in words.replace("\u2060", "")  # which ends what would become a link
-    assert "Overlap of their top 24 rows" in words
+    assert " of the top 24 rows, in %" in words
 
 
 def test_subtask_names_are_escaped(at):
@@ -214,13 +213,16 @@ def test_a_single_target_has_no_agreement_and_no_choice(workspace, pool, source,
     influencing_run(workspace, pool, source, other="")
     at = app("explore")
     assert not at.exception
-    assert "One target was measured, good: there is no other to agree with." in page_text(at)
+    assert "Only one target was measured: good." in page_text(at)
     assert "ROSE and LESS: Spearman **1.00**" in page_text(at)
     assert "select.preference_influence.target" not in {one.key for one in at.get("button_group")}
 
 
 def test_pair_accuracy_is_described_before_and_after_the_warm_up(at):
-    assert "likelier than the rejected one in 50 % of 10 pairs before the warm-up, 70 % after." in page_text(at)
+    assert (
+        "prefers the chosen answer to the rejected one in 50% of 10 pairs before warm-up training, 70% after."
+        in page_text(at)
+    )
     figure = chart_figure(at, "explore.influence.accuracy")
     solid, dashed = figure["data"][:2]
     assert solid["y"] == [50, 60, 70] and solid["x"] == [0, 1, 2]
@@ -242,12 +244,14 @@ def test_the_run_s_warnings_about_the_current_target_are_shown(at):
 
 
 def test_influence_that_follows_length_is_reported(at):
-    assert "Follows length **hardly at all**" in page_text(at)
+    assert "Influence **barely tracks response length**" in page_text(at)
     target(at, "other")
     at.get_by_key("select.preference_influence.objective").set_value("sft").run()
     assert not at.exception
-    assert at.title[0].value == "Influence on other's chosen answers (LESS) mostly follows response length"
-    assert "**mostly: it is higher the longer the response**" in page_text(at)
+    assert verdict(at).startswith(
+        'Influence on "other" (chosen answers only, LESS) mostly tracks response length (ρ = +'
+    )
+    assert "Influence **mostly tracks response length** (ρ = +1.00), longer responses score higher." in page_text(at)
     assert any("This score mostly tracks length" in one.value for one in at.warning)
 
 
@@ -256,10 +260,10 @@ def test_another_target_changes_the_score_and_clears_the_threshold(influencing, 
     assert not at.exception
     at.slider(key="select.threshold.influence.high").set_value(0.17).run()
     assert at.title[0].value == "10 of 240 rows, 4.2 %" and stored_settings(workspace, pool)["threshold"] == 0.17
-    assert "cut 0.17" in html(at)
+    assert "cutoff 0.17" in html(at)
     target(at, "other")
     assert at.title[0].value == "24 of 240 rows, 10.0 %" and stored_settings(workspace, pool)["threshold"] is None
-    assert "cut 0.076" in html(at)  # the score of row 24, because row 3 has none
+    assert "cutoff 0.076" in html(at)  # the score of row 24, because row 3 has none
     at.get_by_key("select.view").set_value("Top ranked").run()
     threshold_rows = [i for i in range(25) if i != 3]
     assert at.dataframe[0].value["Id"].tolist() == [f"row-{i}" for i in threshold_rows]
@@ -278,7 +282,7 @@ def test_long_target_names_are_shown_as_a_list(workspace, pool, source, app):
     at.selectbox(key="select.preference_influence.target").set_value(name).run()
     assert not at.exception
     assert stored_settings(workspace, pool)["params"]["preference_influence"]["target"] == name
-    assert "cut 0.076" in html(at)
+    assert "cutoff 0.076" in html(at)
 
 
 def test_the_recipe_of_a_target_selects_the_rows_shown(influencing, app, pool):
@@ -309,7 +313,7 @@ def test_subtasks_in_turn_select_the_best_of_each(influencing, app):
 
 def test_the_score_section_treats_influences_as_related(at):
     open_section(at, "Score")
-    assert at.title[0].value == "Influence says something of its own"
+    assert verdict(at).startswith("Influence ")
     labels = chart_figure(at, "explore.follows")["data"][0]["y"]
     assert "Influence: other" in labels and "Influence: good" not in labels  # the score itself
 
@@ -318,10 +322,10 @@ def test_under_another_method_the_section_uses_the_measured_settings(influencing
     at = choose(app("explore"), "entropy_shift")
     assert "Influence" in sections(at)
     open_section(at, "Influence")
-    assert at.title[0].value == "Influence on good: 75 % of rows help"
+    assert verdict(at) == 'Influence on "good": 75% of rows help.'
     at.selectbox(key=f"explore.influence.{influencing.id}").set_value("other").run()
     assert not at.exception
-    assert at.title[0].value == "Influence on other: 41 % of rows help"
+    assert verdict(at) == 'Influence on "other": 41% of rows help.'
     assert "cut" not in json.dumps(chart_figure(at, "explore.influence.ridges")["layout"]["annotations"])
 
 

@@ -281,7 +281,7 @@ def test_derived_tasks_replace_labels_and_are_named_so(unlabelled, workspace, ap
     at = choose(app("select"), "task_confidence")
     assert "**Derived tasks**" in [m.value for m in at.markdown]
     assert "derived 1: so, it" in html_text(at)
-    assert any(part.value.startswith("Tasks are derived: groups of like prompts") for part in at.caption)
+    assert any(part.value.startswith("Tasks are derived: clusters of similar prompts") for part in at.caption)
 
 
 def test_labels_are_never_called_derived(run, confidence_run, app):

@@ -20,17 +20,19 @@ MIN_LINE_LENGTH = 0.25  # of a side of the frame; shorter lines only cut off a c
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 TEXT_ROOM = 0.09  # of the frame, added above and below for the corner texts
 CORNERS = {  # position in the plane, and a description of answers there
-    (0.01, 0.01): "answers alike",
+    (0.01, 0.01): "similar answers",
     (0.99, 0.01): "far apart, all on one line",
     (0.99, 0.99): "far apart, in several directions",
 }
+OUTSIDE, WITHIN, NONE_SELECTED = "outside the chance range", "within the chance range", "no row selected"
+CHANCE_RANGE = "chance range"
 BIN_COLOURS = {
-    "more or less than chance": SELECTED,
-    "no other than chance": CHANCE_COLOUR,
-    "none taken": faint(REST, 0.9),
-    "95 of 100 random subsets": faint(RANDOM, 0.25),
+    OUTSIDE: SELECTED,
+    WITHIN: CHANCE_COLOUR,
+    NONE_SELECTED: faint(REST, 0.9),
+    CHANCE_RANGE: faint(RANDOM, 0.25),
 }
-SIGMAS = 1.96  # half-width of a 95 % interval in standard deviations
+SIGMAS = 1.96  # half-width of a 95% interval in standard deviations
 Point = tuple[float, float]
 Frame = tuple[float, float, float, float]  # x low, x high, y low, y high
 
@@ -109,27 +111,27 @@ def _line_label(text: str, end: Point, frame: Frame) -> Figure:
 def bin_shares(sizes: IntArray, counts: IntArray, names: Sequence[str], *, share: float) -> Figure:
     """Plot the share selected from each bin (y) by bin size (x, logarithmic), with the range expected by chance.
 
-    All arrays (B,), any number of bins; the horizontal line is `share`, that of all rows. The band holds about 95 % of
-    random subsets: share ± 1.96 √(share (1 − share) / size). It is approximate, as small bins change in steps of a row.
+    All arrays (B,), any number of bins; the horizontal line is `share`, that of all rows. The band holds about 95% of
+    random selections: share ± 1.96 √(share (1 − share) / size). It is approximate: small bins change in steps of a row.
     """
     x_low, x_high = 0.8 * float(sizes.min()), 1.25 * float(sizes.max())
     dots = []
     for name, members in _groups(sizes, counts, share).items():
         x, y = sizes[members].tolist(), (100 * counts[members] / sizes[members]).round(3).tolist()
-        symbol, outline = ("circle-open", 2) if name == "none taken" else ("circle", 0)
+        symbol, outline = ("circle-open", 2) if name == NONE_SELECTED else ("circle", 0)
         marker = {"size": 8, "opacity": 0.85, "color": BIN_COLOURS[name], "symbol": symbol, "line": {"width": outline}}
         look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
-        look |= figures.hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows taken" for k in members])
+        look |= figures.hover_texts([f"{names[k]}: {counts[k]:,} of {sizes[k]:,} rows selected" for k in members])
         dots.append(figures.scatter("markers", x, y, customdata=members.tolist(), **look))
     usual = share + SIGMAS * np.sqrt(share * (1 - share) / np.median(sizes))  # upper end of the band at the median size
     top = 100 * float(np.max(counts / np.maximum(sizes, 1), initial=usual))
     return figures.base_figure(
         [*_funnel(share, x_low, x_high), *dots],
         BINS_HEIGHT,
-        xaxis=figures.fixed_axis("rows of the bin", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
+        xaxis=figures.fixed_axis("bin size (rows)", type="log", range=[float(np.log10(x_low)), float(np.log10(x_high))],
                     **_decades(x_low, x_high)),
         yaxis=figures.fixed_axis(
-            "taken of them", ticksuffix=" %", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6
+            "selected share", ticksuffix="%", range=[-0.06 * top - 0.1, min(106.0, 1.1 * top + 0.1)], nticks=6
         ),
         shapes=[figures.line_shape(y=100 * share, color=WARNING, width=2) | {"layer": "below"}],
         showlegend=False,
@@ -142,8 +144,8 @@ def _groups(sizes: IntArray, counts: IntArray, share: float) -> dict[str, IntArr
     """Group the bins by name (a key of the bin colours)."""
     unusual = np.abs(counts - share * sizes) > SIGMAS * np.sqrt(share * (1 - share) * sizes) + 0.5  # half a row
     touched = counts > 0
-    masks = {"no other than chance": touched & ~unusual, "more or less than chance": touched & unusual}
-    return {n: np.flatnonzero(mask & (sizes > 0)) for n, mask in (masks | {"none taken": ~touched}).items()}
+    masks = {WITHIN: touched & ~unusual, OUTSIDE: touched & unusual}
+    return {n: np.flatnonzero(mask & (sizes > 0)) for n, mask in (masks | {NONE_SELECTED: ~touched}).items()}
 
 
 def _funnel(share: float, low: float, high: float) -> list[Figure]:
@@ -155,7 +157,7 @@ def _funnel(share: float, low: float, high: float) -> list[Figure]:
         )
         for y in (share - half_width, share + half_width)
     )
-    return [bottom, top | {"fill": "tonexty", "fillcolor": BIN_COLOURS["95 of 100 random subsets"]}]
+    return [bottom, top | {"fill": "tonexty", "fillcolor": BIN_COLOURS[CHANCE_RANGE]}]
 
 
 def _decades(low: float, high: float) -> dict[str, list[float] | list[str]]:

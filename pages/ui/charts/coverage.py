@@ -14,13 +14,14 @@ from pages.ui.theme import RANDOM, REST, SELECTED, WARNING, faint
 
 HEIGHT = 380
 CLUSTERS_HEIGHT = 360
-GREEDY = "greedy search: about the most there is to reach"
-RANDOM_ROWS = "random rows"
+GREEDY = "greedy search (near the maximum)"
+RANDOM_ROWS = "chance range of random selections"
+RANDOM_RANGE = "chance range"
 CHANCE_COLOUR = "#86A3BE"  # a pale SELECTED, for light and dark backgrounds
 CLUSTER_COLOURS = {
-    "taken from the cluster": SELECTED,
-    "no other than chance": CHANCE_COLOUR,
-    "random subsets of the same size": faint(RANDOM, 0.38),
+    "selected, outside the chance range": SELECTED,
+    "selected, within the chance range": CHANCE_COLOUR,
+    RANDOM_RANGE: faint(RANDOM, 0.38),
     "of all rows": WARNING,
 }
 
@@ -46,13 +47,13 @@ def coverage_curves(
         traces.append(_line(lines["greedy"], {"color": REST, "width": 2, "dash": "dash"}))
     traces.append(_line(lines["own"], {"color": SELECTED, "width": 3}))
     traces.append(_mark(budget, reached))
-    reached_title = "reached of what the whole pool switches on"
+    coverage_title = "coverage of the pool's neurons"
     label_place = {"x": 100 * budget, "y": 0, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
     return figures.base_figure(
         traces,
         HEIGHT,
-        xaxis=figures.fixed_axis("share of the pool's rows", range=[0, 100], ticksuffix=" %", dtick=20),
-        yaxis=figures.fixed_axis(reached_title, range=[0, 102], ticksuffix=" %", dtick=20),
+        xaxis=figures.fixed_axis("budget (share of the pool's rows)", range=[0, 100], ticksuffix="%", dtick=20),
+        yaxis=figures.fixed_axis(coverage_title, range=[0, 102], ticksuffix="%", dtick=20),
         shapes=[figures.line_shape(x=100 * budget, color=WARNING, width=2)],
         annotations=[figures.line_label(f"budget {format_share(budget)}", across=budget, **label_place)],
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
@@ -63,12 +64,12 @@ def coverage_curves(
 def format_share(share: float) -> str:
     """Format a share in 0..1 as a percentage; small values get one decimal."""
     value = 100 * share
-    return f"{value:.1f} %" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f} %"
+    return f"{value:.1f}%" if 0 < value < 9.95 and abs(value - round(value)) > 0.049 else f"{value:.0f}%"
 
 
 def _line(curve: Line, style: dict[str, Any]) -> dict[str, Any]:
     look = {"name": escape_label(curve.name, 60), "line": style | {"shape": "spline", "smoothing": 0.6}}
-    hover = "%{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
+    hover = "%{x:.3g}% of the rows cover %{y:.1f}%<extra></extra>"
     return figures.scatter("lines", _from_zero(curve.x), _from_zero(curve.y), hovertemplate=hover, **look)
 
 
@@ -85,7 +86,7 @@ def _band(x: Values, low: Values, high: Values) -> list[dict[str, Any]]:
 def _mark(budget: float, reached: float) -> dict[str, Any]:
     x, y = [round(100 * budget, 3)], figures.nullable(np.array([round(100 * reached, 3)]))
     marker = {"color": SELECTED, "size": 11, "line": {"color": "white", "width": 2}}
-    hover = "now: %{x:.3g} % of the rows reach %{y:.1f} %<extra></extra>"
+    hover = "current: %{x:.3g}% of the rows cover %{y:.1f}%<extra></extra>"
     return figures.scatter("markers", x, y, marker=marker, showlegend=False, hovertemplate=hover)
 
 
@@ -117,12 +118,12 @@ def cluster_shares(
     more = [f"<br>{escape_label(text, 60)}" for text in hover] or [""] * len(names)
     texts = figures.hover_texts(
         [
-            f"cluster {escape_label(name)}: {n:,} of {size:,} rows taken<br>random subsets take {a:,} to {b:,}{m}"
+            f"cluster {escape_label(name)}: {n:,} of {size:,} rows selected<br>random selections: {a:,} to {b:,}{m}"
             for name, n, size, a, b, m in zip(names, selected, sizes, low, high, more, strict=True)
         ]
     )
     colours = [CHANCE_COLOUR if a <= n <= b else SELECTED for n, a, b in zip(selected, low, high, strict=True)]
-    band, band_colour = _percent(np.maximum(high - low, 0) / whole), CLUSTER_COLOURS["random subsets of the same size"]
+    band, band_colour = _percent(np.maximum(high - low, 0) / whole), CLUSTER_COLOURS[RANDOM_RANGE]
     traces = [
         figures.bars(places, band, band_colour, base=_percent(low / whole), width=0.96, **texts),
         figures.bars(places, _percent(selected / whole), colours, width=0.5, **texts),
@@ -131,7 +132,7 @@ def cluster_shares(
     top = 100 * max(float(np.max(np.maximum(selected, high) / whole, initial=0.0)), share)
     font = {"size": 11 if len(names) <= 30 else 9}
     x_ticks = {"tickvals": places, "ticktext": [escape_label(name) for name in names], "tickfont": font}
-    y_range, y_look = [0, 1.12 * top], {"ticksuffix": " %", "rangemode": "tozero"}
+    y_range, y_look = [0, 1.12 * top], {"ticksuffix": "%", "rangemode": "tozero"}
     return figures.base_figure(
         traces,
         CLUSTERS_HEIGHT,
@@ -140,7 +141,7 @@ def cluster_shares(
         xaxis=figures.fixed_axis(
             "activation cluster, largest first", **x_ticks, tickangle=0, anchor="y2", showgrid=False
         ),
-        yaxis=figures.fixed_axis("taken of its rows", domain=[0.34, 1], nticks=5, range=y_range, **y_look),
+        yaxis=figures.fixed_axis("selected share", domain=[0.34, 1], nticks=5, range=y_range, **y_look),
         yaxis2=figures.fixed_axis("rows", domain=[0, 0.26], nticks=3, rangemode="tozero"),
         shapes=[figures.line_shape(y=100 * share, color=WARNING, width=2)],
         margin={"l": 4, "r": 8, "t": 10, "b": 4},

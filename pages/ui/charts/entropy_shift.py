@@ -12,11 +12,6 @@ from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.data.bins import Grid, Values
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
 
-LASSO_CONFIG = {
-    "displaylogo": False,
-    "scrollZoom": False,
-    "modeBarButtonsToRemove": ["toImage", "autoScale2d", "zoomIn2d", "zoomOut2d"],
-}
 TASKS_HEIGHT = 340  # of a figure with one line per task
 DIAMOND = {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}}
 
@@ -53,11 +48,11 @@ def plane(
     if band is not None:
         shapes.insert(0, _band(max(band[0], x_low), min(band[1], x_high)))
         place = {"x": max(band[0], x_low), "xanchor": "left", "xshift": 3, "y": 1, "yref": "y domain", "yanchor": "top"}
-        notes.append(figures.annotation("kept band", font={"size": 12, "color": BAND}, **place))
+        notes.append(figures.annotation("ΔNLL band", font={"size": 12, "color": BAND}, **place))
     if cut is not None and y_low <= cut <= y_high:
         shapes.append(figures.line_shape(y=cut, color=WARNING, width=2))
         notes.append(
-            figures.line_label(f"cut {format_number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2)
+            figures.line_label(f"cutoff {format_number(cut)}", y=cut, x=0, xref="x domain", yanchor="bottom", yshift=2)
         )
     return figures.base_figure(
         [heat, *dots],
@@ -67,19 +62,17 @@ def plane(
         shapes=shapes,
         annotations=notes,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
-        dragmode="lasso",
-        hovermode="closest",
-        clickmode="event+select",
     )
 
 
 def _dots(name: str, x: Values, y: Values, rows: IntArray) -> dict[str, Any]:
     size, opacity = (5, 0.9) if name == "selected" else (4, 0.7)
     marker = {"size": size, "color": LAYERS[name], "opacity": opacity}
-    look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.15}}}
+    look = {"name": name, "marker": marker, "unselected": {"marker": {"opacity": 0.3}}}
+    look["selected"] = {"marker": {"opacity": 1, "size": 8}}
     places = (np.round(side.astype(np.float64), 5).tolist() for side in (x, y))
-    hover = f"%{{x:.3g}}, %{{y:.3g}}<br>{name}<extra></extra>"
-    return figures.scatter("markers", *places, customdata=rows.tolist(), hovertemplate=hover, **look)
+    hover = [f"{format_number(a)}, {format_number(b)}<br>{name}" for a, b in zip(x.tolist(), y.tolist(), strict=True)]
+    return figures.scatter("markers", *places, customdata=rows.tolist(), **figures.hover_texts(hover), **look)
 
 
 def _band(low: float, high: float) -> dict[str, Any]:
@@ -90,7 +83,7 @@ def _band(low: float, high: float) -> dict[str, Any]:
 # One line per task
 
 
-PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion among the selected": SELECTED}
+PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion, selected rows": SELECTED}
 
 
 def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: Values) -> Figure:
@@ -101,7 +94,7 @@ def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: 
     places = list(range(len(names)))
     labels = _count_labels(names, counts)
     percent, among = np.round(100 * shares, 1), figures.nullable(np.round(100 * selected, 1))
-    text = {"text": [f"{p:.0f} %" if np.isfinite(p) else "" for p in percent], "textangle": 0}
+    text = {"text": [f"{p:.0f}%" if np.isfinite(p) else "" for p in percent], "textangle": 0}
     look = {"orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
     expand, compress, selection = PART_COLOURS.values()
     traces = [
@@ -110,9 +103,9 @@ def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: 
         figures.scatter("markers", among, places, marker=DIAMOND | {"color": selection}, cliponaxis=False),
     ]
     for name, trace in zip(PART_COLOURS, traces, strict=True):
-        hover = f"%{{hovertext}}<br>%{{x:.1f}} % {name}<extra></extra>"
+        hover = f"%{{hovertext}}<br>%{{x:.1f}}% {name}<extra></extra>"
         trace |= {"name": name, "hovertext": labels, "hovertemplate": hover}
-    return _task_figure(traces, labels, xaxis=figures.fixed_axis(ticksuffix=" %", nticks=6, range=[0, 100]))
+    return _task_figure(traces, labels, xaxis=figures.fixed_axis(ticksuffix="%", nticks=6, range=[0, 100]))
 
 
 def _count_labels(names: Sequence[str], counts: IntArray) -> list[str]:
@@ -126,11 +119,11 @@ def _task_figure(traces: list[dict[str, Any]], labels: list[str], **more: Any) -
     )
 
 
-SPREAD_COLOURS = {"middle half of the rows": faint(EXTRA[1], 0.6), "median": REST, "median of the selected": SELECTED}
+SPREAD_COLOURS = {"25–75% of rows": faint(EXTRA[1], 0.6), "median": REST, "median, selected rows": SELECTED}
 
 
 def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntArray, selected: Values) -> Figure:
-    """Plot ΔH per task: 25 % to 75 % quantile as a bar, 5 % to 95 % as a line, medians as marks.
+    """Plot ΔH per task: 25% to 75% quantile as a bar, 5% to 95% as a line, medians as marks.
 
     quantiles (5, T); shares (T,) of rows that expand, for the hover text; selected (T,) medians of the selected rows.
     NaN: none.
@@ -140,7 +133,7 @@ def spread(names: Sequence[str], quantiles: Values, shares: Values, counts: IntA
     low, first, middle, third, high = quantiles
     hover = figures.hover_texts(
         [
-            f"{label}<br>median {format_number(m)}, {100 * share:.1f} % expand"
+            f"{label}<br>median {format_number(m)}, {100 * share:.1f}% expand"
             for label, m, share in zip(labels, middle, shares, strict=True)
         ]
     )

@@ -44,7 +44,7 @@ def histogram(
         shapes.append(figures.line_shape(x=x, color=WARNING, width=2))
         across = (x - low) / (high - low)
         notes.append(
-            figures.line_label(f"cut {format_number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top")
+            figures.line_label(f"cutoff {format_number(cut)}", across=across, x=x, y=1, yref="y domain", yanchor="top")
         )
     return figures.base_figure(
         figures.layer_bars(layers, places, data, "%{customdata[1]}"),
@@ -54,6 +54,7 @@ def histogram(
         bargap=0.04,
         shapes=shapes,
         annotations=notes,
+        selectdirection="h",
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.1, "yanchor": "bottom", "traceorder": "normal"},
         margin={"l": 4, "r": 8, "t": 44, "b": 4},
@@ -85,7 +86,7 @@ def correlations(names: Sequence[str], values: Values, *, strong: float = 0.6, e
     """
     quiet = expected or [False] * len(names)
     colours = [WARNING if abs(v) >= strong and not q else REST for v, q in zip(values, quiet, strict=True)]
-    text = [f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "not measured" for v in values]
+    text = [f"{v:+.2f}".replace("-", "−") if np.isfinite(v) else "undefined" for v in values]
     look = {"text": text, "textposition": "outside", "cliponaxis": False, "hoverinfo": "skip"}
     traces = [figures.bars(figures.nullable(np.round(values, 3)), list(names), colours, orientation="h", **look)]
     lines = {-strong: faint(REST, 0.3), 0.0: faint(REST, 0.9), strong: faint(REST, 0.3)}

@@ -40,8 +40,8 @@ def share_bars(names: Sequence[str], subset: Values, pool: Values, low: Values, 
 def _line(name: str, subset: float, pool: float, low: float, high: float, top: float) -> str:
     colour = faint(SELECTED, 0.45) if low - 1e-12 <= subset <= high + 1e-12 else SELECTED
     hover = (
-        f"{name}: {100 * subset:.1f} % of the subset, {100 * pool:.1f} % of the pool, "
-        f"random {100 * low:.1f} to {100 * high:.1f} %"
+        f"{name}: {100 * subset:.1f}% of the selection, {100 * pool:.1f}% of the pool, "
+        f"random selections {100 * low:.1f} to {100 * high:.1f}%"
     )
     band = box(low / top, max((high - low) / top, 0.004), faint(RANDOM, 0.38), "top:0;height:100%")
     bar = box(0, subset / top, colour, "top:22%;height:56%")
@@ -56,7 +56,7 @@ def _line(name: str, subset: float, pool: float, low: float, high: float, top: f
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %" if value else f'<span style="{QUIET}">0 %</span>'
+    return f"{100 * value:.1f}%" if value else f'<span style="{QUIET}">0%</span>'
 
 
 def box(left: float, width: float, colour: str, more: str) -> str:
@@ -135,7 +135,7 @@ def _cut(left: float, value: float) -> str:
         f'<div data-cut="{left:.2f}" style="position:absolute;left:{left:.2f}%;margin-left:-1px;top:0;height:100%;'
         f'width:2px;background:{WARNING}"></div>'
         f'<div style="position:absolute;{side};top:0;background:{WARNING};color:#fff;padding:0 4px;'
-        f'border-radius:3px;font-weight:600">cut {format_number(value)}</div>'
+        f'border-radius:3px;font-weight:600">cutoff {format_number(value)}</div>'
     )
 
 
@@ -146,7 +146,7 @@ def axis_tick(left: float, text: str) -> str:
 
 def _describe(layers: Mapping[str, IntArray], title: str, cut: float | None) -> str:
     parts = ", ".join(f"{int(counts.sum()):,} {name}" for name, counts in layers.items())
-    return f"{title}: {parts}" + ("" if cut is None else f"; cut at {format_number(cut)}")
+    return f"{title}: {parts}" + ("" if cut is None else f"; cutoff at {format_number(cut)}")
 
 
 def legend(names: Mapping[str, str], lead: str = "") -> str:

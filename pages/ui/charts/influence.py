@@ -21,8 +21,8 @@ LENGTH_HEIGHT = 400  # height; also the minimum height of the histograms next to
 ACCURACY_HEIGHT = 210
 GAP = 0.05  # of the width, between two plots
 SIGMAS = 1.96
-LINE_COLOURS = {"chosen likelier than rejected": SELECTED, "gained on rejected": EXTRA[1]}
-GUESSING_COLOURS = {"95 of 100 who guess": faint(RANDOM, 0.3)}
+LINE_COLOURS = {"chosen answer preferred": SELECTED, "margin increased": EXTRA[1]}
+GUESSING_COLOURS = {"95% range of random guessing": faint(RANDOM, 0.3)}
 
 
 # Every target
@@ -58,7 +58,7 @@ def ridges(edges: Values, targets: Sequence[Ridge], *, title: str) -> Figure:
             x = float(np.clip(target.cut, edges[0], edges[-1]))
             shapes.append(figures.line_shape(x=x, color=WARNING, width=2) | {"yref": f"{axis} domain"})
             place = {"across": (x - edges[0]) / (edges[-1] - edges[0]), "x": x, "y": 1, "yref": f"{axis} domain"}
-            notes.append(figures.line_label(f"cut {format_number(target.cut)}", **place, yanchor="top"))
+            notes.append(figures.line_label(f"cutoff {format_number(target.cut)}", **place, yanchor="top"))
     ticks = tick_values(edges, False)
     look = {"range": [float(edges[0]), float(edges[-1])], "showgrid": False, "anchor": "free", "position": 0}
     look |= {"tickvals": [value for value, _ in ticks], "ticktext": [name for _, name in ticks]}
@@ -85,16 +85,16 @@ def _name(name: str, summary: str, *, x: float, y: float) -> dict[str, Any]:
 
 def length_plane(density: Grid, points: Points, *, cut: float | None) -> Figure:
     """Plot influence (y) against log10 of the response tokens (x); `density` and `points` use the same units."""
-    figure = plane(density, points, band=None, cut=cut, titles=("response tokens", "influence"),
-                   ends=("away from the target ↓", "towards it ↑"), height=LENGTH_HEIGHT)  # fmt: skip
+    figure = plane(density, points, band=None, cut=cut, titles=("response length (tokens)", "influence"),
+                   ends=("away from the target ↓", "towards the target ↑"), height=LENGTH_HEIGHT)  # fmt: skip
     layout = figure["layout"]
     layout["shapes"] = [shape for shape in layout["shapes"] if shape["y0"] == shape["y1"]]
     low, high = (10.0**x for x in density.frame[:2])
     ticks = tick_values(np.array([low, high]), True)
     layout["xaxis"] |= {"tickvals": [np.log10(v) for v, _ in ticks], "ticktext": [name for _, name in ticks]}
     for dots in figure["data"][1:]:
-        dots["text"] = [f"{10**x:,.0f} tokens" for x in dots["x"]]
-        dots["hovertemplate"] = f"influence %{{y:.3g}}, %{{text}}<br>{dots['name']}<extra></extra>"
+        both = zip(dots["x"], dots["y"], strict=True)
+        dots["hovertext"] = [f"influence {format_number(y)}, {10**x:,.0f} tokens<br>{dots['name']}" for x, y in both]
     return figure
 
 
@@ -112,7 +112,7 @@ class PairAccuracy:
 
 
 def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
-    """Plot the pair accuracy of each target side by side, in percent; 50 % is guessing."""
+    """Plot the pair accuracy of each target side by side, in percent; 50% is guessing."""
     wide = (1 - GAP * (len(targets) - 1)) / len(targets)
     shapes, notes = [figures.line_shape(y=50, color=WARNING, width=2) | {"xref": "paper"}], []
     traces, axes = [], {}
@@ -120,7 +120,7 @@ def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
         axis, left = f"x{k + 1}" if k else "x", k * (wide + GAP)
         place = {"domain": [round(left, 4), round(left + wide, 4)], "range": [-0.3, len(target.accuracy) - 0.7]}
         look = {"dtick": 1, "showgrid": False, "anchor": "y"}
-        axes[f"xaxis{k + 1}" if k else "xaxis"] = figures.fixed_axis("epochs of the warm-up", **place, **look)
+        axes[f"xaxis{k + 1}" if k else "xaxis"] = figures.fixed_axis("epochs of warm-up training", **place, **look)
         traces += _lines(axis, target)
         shapes.insert(0, _guessing(axis, target.pairs))
         notes.append(_name(target.name, f"{target.pairs:,} pairs", x=left, y=1))
@@ -128,7 +128,7 @@ def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
         traces,
         ACCURACY_HEIGHT,
         **axes,
-        yaxis=figures.fixed_axis(range=[0, 103], ticksuffix=" %", dtick=25),
+        yaxis=figures.fixed_axis(range=[0, 103], ticksuffix="%", dtick=25),
         shapes=shapes,
         annotations=notes,
         showlegend=False,
@@ -139,7 +139,7 @@ def accuracy_lines(targets: Sequence[PairAccuracy]) -> Figure:
 def _guessing(axis: str, pairs: int) -> dict[str, Any]:
     reach = 100 * SIGMAS * np.sqrt(0.25 / max(pairs, 1))
     place = {"xref": f"{axis} domain", "x0": 0, "x1": 1, "y0": max(50 - reach, 0), "y1": min(50 + reach, 100)}
-    look = {"layer": "below", "line": {"width": 0}, "fillcolor": GUESSING_COLOURS["95 of 100 who guess"]}
+    look = {"layer": "below", "line": {"width": 0}, "fillcolor": GUESSING_COLOURS["95% range of random guessing"]}
     return {"type": "rect"} | place | look
 
 
@@ -149,7 +149,7 @@ def _lines(axis: str, target: PairAccuracy) -> list[dict[str, Any]]:
     for (name, colour), (x, y, dash, mark) in zip(LINE_COLOURS.items(), both, strict=True):
         look = {"line": {"color": colour, "width": 2, "dash": dash}}
         look |= {"marker": {"color": colour, "symbol": mark, "size": 7}}
-        hover = f"{about}, after epoch %{{x}}<br>%{{y:.0f}} % {name}<extra></extra>"
+        hover = f"{about}, after epoch %{{x}}<br>%{{y:.0f}}% {name}<extra></extra>"
         y = figures.nullable(np.round(100 * y, 1))
         traces.append(
             figures.scatter("lines+markers", x.tolist(), y, name=name, xaxis=axis, hovertemplate=hover, **look)

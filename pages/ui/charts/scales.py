@@ -7,7 +7,7 @@ import numpy as np
 from pages.ui.data.bins import Values
 from pages.ui.theme import REST, SELECTED, faint
 
-LAYERS = {"selected": SELECTED, "not selected": faint(REST, 0.75), "not eligible": faint(REST, 0.28)}
+LAYERS = {"selected": SELECTED, "unselected": faint(REST, 0.75), "excluded": faint(REST, 0.28)}
 LABEL_ROOM = 0.05  # of the width; room for the name of a quantile
 
 

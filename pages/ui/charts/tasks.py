@@ -15,7 +15,7 @@ from pages.ui.theme import REST, WARNING, faint
 
 LINE_HEIGHT = 24  # pixels per task
 HEIGHT = 420
-MIN_BAND = 0.045  # share of the subset from which a band has room for its name
+MIN_BAND = 0.045  # share of the selection from which a band has room for its name
 NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # candidate positions of names, as shares of the width
 # From dark to light: lightness alone distinguishes bands, for every colour vision and background.
 RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
@@ -31,7 +31,7 @@ def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntAr
     """
     places = list(range(len(names)))
     labels = [
-        f"{escape_label(name, 40)} · {n:,}{'' if n > 1 else ', no error'}"
+        f"{escape_label(name, 40)} · {n:,}{'' if n > 1 else ', no error bar'}"
         for name, n in zip(names, prompts, strict=True)
     ]
     hover = [_hover(label, *values) for label, *values in zip(names, mean, error, prompts, strict=True)]
@@ -41,7 +41,7 @@ def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntAr
     whole_line |= {"selected": {"marker": {"color": faint(REST, 0.25), "opacity": 1}}}
     marker = {"color": list(colours), "size": 12, "opacity": 1, "line": {"width": 1, "color": "white"}}
     whisker = {"type": "data", "array": figures.nullable(np.round(error, 4)), "color": REST, "thickness": 2, "width": 5}
-    text = {"text": [f"{m:.2f}" if np.isfinite(m) else "not asked" for m in mean], "textposition": "middle left"}
+    text = {"text": [f"{m:.2f}" if np.isfinite(m) else "not measured" for m in mean], "textposition": "middle left"}
     text |= {"unselected": {"textfont": {"color": REST}}, "hoverinfo": "skip"}
     mean_places = figures.nullable(np.round(mean, 4))
     traces = [
@@ -52,7 +52,7 @@ def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntAr
     return figures.base_figure(
         traces,
         50 + LINE_HEIGHT * max(len(names), 3),
-        xaxis=figures.fixed_axis("mean confidence (1 = sure)", range=[low, high], nticks=6),
+        xaxis=figures.fixed_axis("mean confidence (0 to 1)", range=[low, high], nticks=6),
         yaxis=figures.task_axis(places, labels),
         showlegend=False,
         margin={"l": 4, "r": 10, "t": 4, "b": 4},
@@ -72,11 +72,11 @@ def _frame(mean: Values, error: Values) -> tuple[float, float]:
 
 def _hover(name: str, mean: float, error: float, prompts: int) -> str:
     if not np.isfinite(mean):
-        return f"{escape_label(name, 60)}<br>no prompt was asked"
+        return f"{escape_label(name, 60)}<br>not measured"
     text = f"{escape_label(name, 60)}<br>{mean:.3f}"
     if np.isfinite(error):
         return f"{text} ± {error:.3f}, from {prompts:,} prompts"
-    return f"{text} from {prompts} prompt: no error known"
+    return f"{text} from {prompts} prompt, without a standard error"
 
 
 def allocation(
@@ -102,9 +102,9 @@ def allocation(
         [*areas, *touch],
         HEIGHT,
         xaxis=figures.fixed_axis(
-            "budget in % of the pool's rows", range=[0, end], ticksuffix=" %", dtick=20, showgrid=False
+            "budget (share of the pool's rows)", range=[0, end], ticksuffix="%", dtick=20, showgrid=False
         ),
-        yaxis=figures.fixed_axis("share of the subset", range=[0, 100], ticksuffix=" %", dtick=20, showgrid=False),
+        yaxis=figures.fixed_axis("share of the selection", range=[0, 100], ticksuffix="%", dtick=20, showgrid=False),
         shapes=[
             figures.line_shape(x=percent, color="#FFFFFF", width=4),
             figures.line_shape(x=percent, color=WARNING, width=2),
@@ -121,8 +121,8 @@ def _hover_bars(name: str, counts: IntArray, share: Values, x: Values) -> dict[s
     edges = np.concatenate([[0.0], (x[1:] + x[:-1]) / 2, x[-1:]])
     middles, widths = np.round((edges[1:] + edges[:-1]) / 2, 3).tolist(), np.round(np.diff(edges), 3).tolist()
     data = [[int(n), float(p)] for n, p in zip(counts, x, strict=True)]
-    text = f"<b>{escape_label(name, 60)}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}} % of the subset"
-    hover = {"hovertemplate": f"{text}<br>at a budget of %{{customdata[1]:.3g}} %<extra></extra>"}
+    text = f"<b>{escape_label(name, 60)}</b><br>%{{customdata[0]:,}} rows, %{{y:.1f}}% of the selection"
+    hover = {"hovertemplate": f"{text}<br>at a budget of %{{customdata[1]:.3g}}%<extra></extra>"}
     hover |= {"customdata": data, "hoverlabel": {"namelength": 0}}
     return figures.bars(middles, figures.nullable(share), TRANSPARENT, width=widths, **hover)
 

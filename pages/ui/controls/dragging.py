@@ -16,12 +16,10 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
 from pages.ui.words import meaning
 
-DRAG_LAYOUT = {"dragmode": "select", "selectdirection": "h"}
 
-
-def marked_bars(event: Any) -> tuple[int, int] | None:
+def marked_bars(selection: Any) -> tuple[int, int] | None:
     """Return the first and last bar that are clicked or dragged over; None if there is none."""
-    numbers = [point["customdata"][0] for point in event["selection"]["points"]]
+    numbers = [point["customdata"][0] for point in selection["points"]]
     return (min(numbers), max(numbers)) if numbers else None
 
 

@@ -38,8 +38,10 @@ class Grouping:
     def origin(self) -> str:
         """Return one sentence of markdown about how these were made; empty for the pool's own tasks."""
         if self.field:
-            return f"Each group was calibrated by itself: rows of one label in {escape_markdown(self.field)}."
-        made = f"Tasks are derived: groups of like prompts, by k-means over embeddings by {escape_markdown(self.by)}."
+            return f"Each group was calibrated separately; groups are the labels of {escape_markdown(self.field)}."
+        made = (
+            f"Tasks are derived: clusters of similar prompts, by k-means over embeddings by {escape_markdown(self.by)}."
+        )
         return "" if self.by is None else made
 
 

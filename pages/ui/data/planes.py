@@ -13,11 +13,11 @@ Points = dict[str, tuple[Values, Values, IntArray]]
 
 
 def split_by_layer(live: LiveSelection, dots: IntArray, x: Values, y: Values) -> Points:
-    """Split `dots` by layer (of LAYERS) into x, y and row numbers: selected, not selected, not eligible."""
+    """Split `dots` by layer (of LAYERS) into x, y and row numbers: selected, unselected, excluded."""
     selected, order = live.selection.rows, live.selection.order.rows
-    sets = {"selected": selected, "not selected": order[len(selected) :]}
+    sets = {"selected": selected, "unselected": order[len(selected) :]}
     layers = {name: dots[np.isin(dots, rows)] for name, rows in sets.items()}
-    layers["not eligible"] = np.setdiff1d(dots, np.concatenate(list(layers.values())))
+    layers["excluded"] = np.setdiff1d(dots, np.concatenate(list(layers.values())))
     return {name: (x[rows], y[rows], rows) for name, rows in layers.items()}
 
 

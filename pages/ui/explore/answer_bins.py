@@ -17,7 +17,7 @@ from pages.ui.charts import answer_divergence, html_bars
 from pages.ui.data import bins, cached
 from pages.ui.explore.answers import SCORE, ScoredAnswers
 from pages.ui.explore.picks import Pick, clicked_points
-from pages.ui.words import join_range
+from pages.ui.words import format_rows, join_range
 
 BACKGROUND_ROWS = 1000  # rows of the whole pool that a bin's words are compared with
 
@@ -62,22 +62,28 @@ def count_by_bin(bin_of: IntArray, rows: IntArray, random: Sequence[IntArray]) -
 def describe(counts: BinCounts) -> str:
     """Compare the number of bins with random rows and count the rows of bins without a selected row, in markdown."""
     touched_bins, all_bins = int((counts.subset > 0).sum()), len(counts.sizes)
-    text = f"The subset takes from **{touched_bins:,} of {all_bins:,}** bins"
+    text = f"The selection has rows from **{touched_bins:,} of {all_bins:,}** bins"
     if counts.random:
-        text += f"; random rows touch {join_range(f'{min(counts.random):,}', f'{max(counts.random):,}')}"
+        text += f"; random selections have rows from {join_range(f'{min(counts.random):,}', f'{max(counts.random):,}')}"
     if touched_bins < all_bins:
-        text += f". Untouched: **{all_bins - touched_bins:,}**, with {counts.sizes[counts.untouched].sum():,} rows"
+        text += (
+            f". The other **{all_bins - touched_bins:,}** hold {format_rows(int(counts.sizes[counts.untouched].sum()))}"
+        )
     return text + "."
 
 
 def draw_bins(counts: BinCounts, pool: Pool, scored: ScoredAnswers) -> Pick | None:
     """Draw the bins; return the rows of a clicked one, highest score first, with a description."""
-    entries = [name for name in answer_divergence.BIN_COLOURS if name != "none taken" or len(counts.untouched)]
+    entries = [
+        name
+        for name in answer_divergence.BIN_COLOURS
+        if name != answer_divergence.NONE_SELECTED or len(counts.untouched)
+    ]
     legend = {name: answer_divergence.BIN_COLOURS[name] for name in entries}
-    st.html(html_bars.legend(legend | {f"{100 * counts.share:.1f} % of all rows": theme.WARNING}))
+    st.html(html_bars.legend(legend | {f"{100 * counts.share:.1f}% of all rows": theme.WARNING}))
     names = [f"bin {k + 1:,}" for k in range(len(counts.sizes))]
     figure = answer_divergence.bin_shares(counts.sizes, counts.subset, names, share=counts.share)
-    alt = "Share taken of each semantic bin by its size; click a dot to read its rows"
+    alt = "Selected share of each semantic bin by its size; click a dot to list its rows"
     points = clicked_points(figure, "explore.bins", alt)
     number = next((int(point["customdata"]) for point in points if "customdata" in point), None)
     if number is None:

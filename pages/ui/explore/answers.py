@@ -11,12 +11,13 @@ from core.methods import build_method
 from core.methods.answer_divergence import AnswerDivergence
 from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
+from pages.ui import glossary
 from pages.ui.charts import answer_divergence
 from pages.ui.data import distribution, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
-from pages.ui.explore.picks import Pick, best_marked_rows
+from pages.ui.explore.picks import DOTS_HELP, Pick, best_marked_rows
 from pages.ui.explore.scores import Scored
 from pages.ui.row.answer_source import answer_counts
 from pages.ui.words import format_rows, meaning
@@ -51,16 +52,17 @@ def effective_directions(anisotropy: Values) -> Values:
 
 
 def headline(scored: ScoredAnswers, live: LiveSelection) -> str:
-    """Return the section's result as a title."""
+    """Return the section's result as a sentence."""
     selected, everything = (medians(scored, rows) for rows in (live.selection.rows, None))
     if everything is None:
-        return "No row has two answers to compare"
+        return "No row has two answers to compare."
     if selected is None:
-        return "No row with answers is chosen" if len(live.selection.rows) else "No row is chosen"
+        return "No selected row has two answers to compare." if len(live.selection.rows) else "No row is selected."
     (spread, ways), (all_spread, all_ways) = selected, everything
+    times = f" {spread / all_spread:.2g}× as much" if all_spread > 0 else ""
     return (
-        f"Answers to the chosen rows lie {spread:.2f} apart, in {ways:.1f} directions; "
-        f"to all rows {all_spread:.2f}, in {all_ways:.1f}"
+        f"Answers to selected rows vary{times} ({spread:.2f}, compared with {all_spread:.2f} for all rows), "
+        f"in {ways:.1f} directions (all rows: {all_ways:.1f})."
     )
 
 
@@ -73,12 +75,12 @@ def medians(scored: ScoredAnswers, rows: IntArray | None = None) -> tuple[float,
 
 
 def reading_help(scored: ScoredAnswers) -> str:
-    """Explain the two numbers in the title."""
+    """Explain the two numbers in the headline, in markdown."""
     k = scored.run.method["params"]["answers"]
     return (
-        f"Medians over rows. Apart: D, mean squared distance of a row's answers from their mean; 0 = alike, "
-        f"{1 - 1 / k:.2g} = unrelated. Directions: 1 / (1 − I), over how many the same spread would lie evenly; "
-        f"1 = all on one line, {k - 1} at most."
+        f"Medians over rows. {glossary.link('dispersion')}: mean squared distance of a row's answers from their mean; "
+        f"0 = identical, {1 - 1 / k:.2g} = unrelated. Directions: 1 / (1 − {glossary.link('anisotropy', 'I')}); "
+        f"1 = all answers on one line, {k - 1} = the maximum."
     )
 
 
@@ -88,22 +90,22 @@ def describe_answer_counts(counts: AnswerCounts, k: int) -> str:
         "missing": counts.missing,
         "empty": counts.empty,
         "begin like a refusal": counts.refused,
-        "cut at their longest": counts.truncated,
+        "hit the token limit": counts.truncated,
     }
     problems = [f"{n:,} {name} ({_share(n, counts.asked)})" for name, n in parts.items() if n]
     clauses = [f"{counts.asked:,} answers to {format_rows(counts.rows)}"]
-    clauses += problems or ["none missing, empty, refused or cut"]
+    clauses += problems or ["none missing, empty, refused or at the token limit"]
     if counts.short_rows:
-        scored = "scored by those that are there, a little lower"
+        scored = "scored from the answers present, slightly too low"
         clauses.append(f"{format_rows(counts.short_rows)} with fewer than {k} answers: {scored}")
     if counts.lone_rows:
-        clauses.append(f"{format_rows(counts.lone_rows)} with fewer than two: no score")
+        clauses.append(f"{format_rows(counts.lone_rows)} with fewer than two answers: no score")
     return " · ".join(clauses) + "."
 
 
 def _share(n: int, of: int) -> str:
     share = 100 * n / max(of, 1)
-    return "under 0.1 %" if share < 0.1 else f"{share:.1f} %"
+    return "under 0.1%" if share < 0.1 else f"{share:.1f}%"
 
 
 def describe_counts(scored: ScoredAnswers) -> str:
@@ -132,17 +134,16 @@ def draw_plane(scored: ScoredAnswers, live: LiveSelection) -> Pick | None:
         score=(float(low), float(high)),
         titles=(meaning(PLANE[0]).title, meaning(PLANE[1]).title),
     )
-    alt = "How far apart answers lie against in how many directions, the chosen rows lit"
-    return best_marked_rows(figure, "explore.answers", alt, x, y, scored.columns[SCORE], "highest divergence")
+    alt = "Dispersion against anisotropy of generated answers, with selected rows in colour"
+    return best_marked_rows(
+        figure, describe_plane(scored), "explore.answers", alt, x, y, scored.columns[SCORE], "highest divergence"
+    )
 
 
 def describe_plane(scored: ScoredAnswers) -> str:
     """Explain the lines of equal score and the dots, in markdown."""
     w = scored.method.dispersion_weight
-    return (
-        f"Dotted: equal score {w:.2g} · D + {1 - w:.2g} · I. Shade: all rows; dots: a fixed sample. "
-        "Click a dot or draw around some to read the rows there."
-    )
+    return f"Dotted lines: equal {glossary.link('divergence', 'score')} {w:.2g} · D + {1 - w:.2g} · I. {DOTS_HELP}"
 
 
 # Correlations
@@ -152,9 +153,8 @@ def draw_correlations(scored: ScoredAnswers) -> None:
     """Draw the Spearman correlations of the score and name the part that decides alone, if one does."""
     correlations = dict(zip(*scores.rank_correlations(scored.run, scored.method, SCORE), strict=True))
     compared = {name: value for name, value in correlations.items() if name in (*COMPARED_COLUMNS, *PLANE)}
-    meaning_of_one = "Rank correlation (Spearman) of the score: near ±1 it says nothing of its own."
-    st.caption(f"{meaning_of_one} {describe_dominant_part(correlations)}")
-    values, alt = np.array(list(compared.values())), "Spearman correlations of the divergence"
+    st.caption(f"{scores.CORRELATION_HELP} {describe_dominant_part(correlations)}")
+    values, alt = np.array(list(compared.values())), "Spearman correlations of divergence with other columns"
     scores.plot_correlations(list(compared), values, SCORE, "explore.answers.follows", alt)
 
 
@@ -163,7 +163,7 @@ def describe_dominant_part(correlations: Mapping[str, float]) -> str:
     for part, other in (PLANE, PLANE[::-1]):
         if correlations.get(part, 0.0) >= DOMINANT and not abs(correlations.get(other, 1.0)) >= scores.STRONG:
             name, other_name = (meaning(column).label[0] for column in (part, other))
-            return f"**Here it is {name} nearly alone**: {other_name} differs too little between rows to weigh."
+            return f"**{name} alone decides the score here**: {other_name} differs too little between rows."
     return ""
 
 

@@ -56,15 +56,15 @@ def count_by_cluster(labels: IntArray, rows: IntArray, random: Sequence[IntArray
 def describe(counts: ClusterCounts) -> str:
     """Compare the number of clusters and their evenness with random subsets, in markdown."""
     touched_clusters, subset_evenness = counts.touched
-    text = f"The subset touches **{touched_clusters} of {counts.clusters}** clusters"
+    text = f"The selection has rows from **{touched_clusters} of {counts.clusters}** clusters"
     if not np.isfinite(subset_evenness):
         return text + "."
-    text += f", evenness **{subset_evenness:.2f}**"
+    text += f" (evenness **{subset_evenness:.2f}**)"
     if not len(counts.random_touched):
         return text + "."
     (least, low), (most, high) = counts.random_touched.min(axis=0), counts.random_touched.max(axis=0)
     numbers, evenness = join_range(f"{least:.0f}", f"{most:.0f}"), join_range(f"{low:.2f}", f"{high:.2f}")
-    return f"{text}; random rows touch {numbers}, evenness {evenness}."
+    return f"{text}; random selections have rows from {numbers} (evenness {evenness})."
 
 
 def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping) -> Pick | None:
@@ -76,14 +76,14 @@ def draw_bars(run: Run, counts: ClusterCounts, tasks: Grouping) -> Pick | None:
     figure = coverage.cluster_shares(
         counts.names, counts.sizes, counts.subset, counts.random_low, counts.random_high, share=share, hover=hover
     )
-    alt = "Share of each activation cluster that the subset takes; click a bar to read its rows"
+    alt = "Selected share of each activation cluster; click a bar to list its rows"
     points = clicked_points(figure, "explore.clusters", alt)
     if not points:
         return None
     place = points[0]["point_index"]
     rows = np.flatnonzero(counts.codes == place)
     gains = cached.measurements(run).need("coverage_gain")
-    return bins.sort_by_value(rows, -gains), f"activation cluster {counts.names[place]}, most coverage gain first"
+    return bins.sort_by_value(rows, -gains), f"activation cluster {counts.names[place]}, highest coverage gain first"
 
 
 def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:
@@ -94,4 +94,4 @@ def main_tasks(codes: IntArray, tasks: Grouping) -> list[str]:
     np.add.at(both, (codes[inside], tasks.codes[inside]), 1)
     most = both.argmax(axis=1)
     share = both.max(axis=1) / np.maximum(both.sum(axis=1), 1)
-    return [f"{100 * s:.0f} % {tasks.labels[k]}" for s, k in zip(share, most, strict=True)]
+    return [f"{100 * s:.0f}% {tasks.labels[k]}" for s, k in zip(share, most, strict=True)]

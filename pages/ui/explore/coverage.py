@@ -12,6 +12,7 @@ from core.methods.ranking import rank_rows
 from core.schema import IntArray, Pool
 from core.selection.recipe import Recipe
 from core.selection.selection import Selection
+from pages.ui import glossary
 from pages.ui.charts import coverage, figures
 from pages.ui.charts.coverage import format_share
 from pages.ui.data import cached, live_selection
@@ -22,9 +23,9 @@ from pages.ui.words import join_range
 NEAR_CHANCE = 0.01  # to the range of random rows: within it, the share gets one more digit
 MAX_CACHED_ORDERS = 3  # cached orders with their counts, shared by all visitors: up to about 40 MB each
 GROWTH_HELP = {
-    "sqrt": "A neuron that is on in c of the rows counts √c.",
-    "once": "A neuron counts once, in however many rows it is on.",
-    "capped": "A neuron counts in up to {tau} rows.",
+    "sqrt": "a neuron that c selected rows activate counts √c",
+    "once": "a neuron counts once, however many selected rows activate it",
+    "capped": "a neuron counts once for each selected row that activates it, up to {tau} rows",
 }
 
 
@@ -100,35 +101,37 @@ def coverage_at_budget(curves: CoverageCurves, budget: int, rows: int) -> Covera
 
 
 def headline(point: CoverageAtBudget) -> str:
-    """Return the section's result as a title."""
+    """Return the section's result as a sentence."""
     if not point.budget:
-        return "No row is chosen"
+        return "No row is selected."
     low, high = point.random
     near_chance = low - NEAR_CHANCE <= point.reached <= high + NEAR_CHANCE
     reached = format_tenths(point.reached) if near_chance else format_share(point.reached)
-    return f"{format_share(point.budget)} of the rows reach {reached} of what the whole pool switches on"
+    return f"{format_share(point.budget)} of the rows cover {reached} of the neurons that the pool activates."
 
 
 def describe(point: CoverageAtBudget, curves: CoverageCurves) -> str:
     """Compare the selection with random rows and with greedy search, in markdown."""
     if not point.budget:
-        return "Raise the budget to see how far it reaches."
+        return "Raise the budget to see the coverage of a selection."
     low, high = point.random
     clauses = []
     if np.isfinite(low):
-        verdict = "More" if point.reached > high else "Less" if point.reached < low else "No more"
+        place = "above" if point.reached > high else "below" if point.reached < low else "within"
         reach = join_range(f"{100 * low:.1f}", f"{100 * high:.1f}")
-        clauses.append(f"{verdict} than chance: random rows reach **{reach} %**")
+        clauses.append(f"This is {place} the {glossary.link('chance_range', 'chance range')}, **{reach}%**.")
     if np.isfinite(point.random_budget) and point.reached > high:
-        clauses[-1] += f" and need **{format_share(point.random_budget)}** of the pool to reach as much"
+        clauses.append(
+            f"Random selections need **{format_share(point.random_budget)}** of the pool for the same coverage."
+        )
     if curves.greedy is not curves.current:
-        clauses.append(f"greedy search over the whole pool reaches **{format_tenths(point.greedy)}**")
-    return "; ".join(clauses) + "."
+        clauses.append(f"Greedy search over the whole pool covers **{format_tenths(point.greedy)}**.")
+    return " ".join(clauses)
 
 
 def format_tenths(share: float) -> str:
     """Format a share in 0..1 as a percentage with one decimal."""
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}%"
 
 
 # Figures
@@ -142,17 +145,18 @@ def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, label: str, rows
     band = curves.random if len(curves.random) else np.empty((1, 0))
     low, high, x = band.min(axis=0), band.max(axis=0), curves.current.lengths[: band.shape[1]] / rows
     figure = coverage.coverage_curves(lines, low, high, x, budget=point.budget, reached=point.reached)
-    alt = "Share of the pool's coverage reached, by share of rows, against random rows and greedy search"
+    alt = "Coverage by budget, compared with random selections and greedy search"
     st.plotly_chart(figure, key="explore.coverage", config=figures.CONFIG, alt=alt)
 
 
 def reading_help(curves: CoverageCurves, coverage_run: Run) -> str:
-    """Explain how f counts a neuron and how many random orders form the band."""
+    """Explain how f counts a neuron and how many random orders form the band, in markdown."""
     params = coverage_run.method["params"]
     counts = GROWTH_HELP[params["growth"]].format(tau=params["tau"])
-    band = f"Band: {len(curves.random)} random orders" if len(curves.random) else "There are no rows to draw from"
-    limit_note = " only, as the pool is large" if 0 < len(curves.random) < curves.available else ""
-    return f"{counts} {band}{limit_note}."
+    n = len(curves.random)
+    band = f"The band is the chance range, from {n} random orders" if n else "No row is eligible for a random order"
+    limit_note = ", fewer than usual because the pool is large" if 0 < n < curves.available else ""
+    return f"{glossary.link('coverage')} is weighted: {counts}. {band}{limit_note}."
 
 
 def random_selections(run: Run, selection: Selection) -> list[IntArray]:

@@ -12,11 +12,12 @@ from core.measurement.preference_influence import INFLUENCES
 from core.measurement.runs import Run
 from core.methods.preference_influence import PreferenceInfluence
 from core.schema import Pool, Reading
+from pages.ui import glossary
 from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.scores import Scored
-from pages.ui.words import escape_markdown, format_rows, meaning
+from pages.ui.words import escape_markdown, meaning
 
 SCORE = "influence"
 COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> prefix of its columns
@@ -80,32 +81,35 @@ def choose_target(scored: ScoredInfluence) -> ScoredInfluence:
 
 def format_score_name(scored: ScoredInfluence) -> str:
     """Name the current score, in markdown."""
-    return f"Influence on {escape_markdown(scored.target)}" + (
-        "" if scored.method.objective == "preference" else "'s chosen answers (LESS)"
+    return f'Influence on "{escape_markdown(scored.target)}"' + (
+        "" if scored.method.objective == "preference" else " (chosen answers only, LESS)"
     )
 
 
 def headline(scored: ScoredInfluence) -> str:
-    """Return the section's result as a title, in markdown."""
+    """Return the section's result as a sentence of markdown."""
     trust, values = check_score(scored), scored.columns[SCORE]
     finite = values[np.isfinite(values)]
     if not len(finite):
-        return f"{format_score_name(scored)}: no row has one"
+        return f"{format_score_name(scored)}: no row has a score."
     if trust.constant or trust.top_share > SATURATED:
-        return f"{format_score_name(scored)} orders nothing"
+        return f"{format_score_name(scored)} ranks few rows: {trust.top_share:.0%} of them share one value."
     if abs(trust.length_rho) >= MOSTLY_LENGTH:
-        return f"{format_score_name(scored)} mostly follows response length"
-    return f"{format_score_name(scored)}: {100 * (finite > 0).mean():.0f} % of rows help"
+        return f"{format_score_name(scored)} mostly tracks response length (ρ = {scores.format_rho(trust.length_rho)})."
+    return f"{format_score_name(scored)}: {100 * (finite > 0).mean():.0f}% of rows help."
 
 
 def reading_help(scored: ScoredInfluence) -> str:
-    """Explain the score and its two ends, and count the rows without it."""
+    """Explain the score and its two ends, and count the rows without it, in markdown."""
     about = meaning(f"{COLUMN_PREFIX[scored.method.objective]}.{scored.target}")
     missing = int((~np.isfinite(scored.columns[SCORE])).sum())
-    none = f" {format_rows(missing)} without a response: no score." if missing else ""
+    none = f" Rows without a response have no score ({missing:,})." if missing else ""
     several = len(scored.subtasks[scored.target]) > 1
-    most = f" Of several sub-tasks the highest {'counts' if scored.ranks_rows else 'is drawn'}." if several else ""
-    return f"A cosine, −1 to 1. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
+    most = (
+        f" With several sub-tasks the highest value {'counts' if scored.ranks_rows else 'is shown'}." if several else ""
+    )
+    cosine = f"{glossary.link('influence')} is a cosine from −1 to 1"
+    return f"{cosine}. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
 
 
 def check_score(scored: ScoredInfluence) -> ScoreCheck:

@@ -12,6 +12,7 @@ from core.measurement.runs import Run
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.methods.ranking import rank_rows
 from core.schema import IntArray, Order, Pool
+from pages.ui import glossary
 from pages.ui.charts import figures, influence, overlap_tables
 from pages.ui.charts.html_bars import legend
 from pages.ui.charts.influence import PairAccuracy
@@ -40,7 +41,7 @@ class Agreement:
         return Membership.from_subsets([order[:k] for order in self.orders], self.pool)
 
     def expected_overlap(self, k: int) -> tuple[float, float, float]:
-        """Return the expected overlap of two random sets of k of these rows, and its 95 % range."""
+        """Return the expected overlap of two random sets of k of these rows, and its 95% range."""
         m, sizes = len(self.orders[0]), np.array([k], np.int64)
         mean, low, high = expected_overlap(m, m, m, sizes, sizes)
         return float(mean[0]), float(low[0]), float(high[0])
@@ -84,9 +85,9 @@ def _by_subtask(run: Run, method: PreferenceInfluence) -> dict[str, Values]:
 
 def draw_agreement(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Draw how far targets agree, how ROSE and LESS differ, or how far sub-tasks agree."""
-    st.subheader("Do targets agree?", anchor=False)
+    st.subheader("Agreement of targets", anchor=False)
     _compare_targets(pool, scored, live)
-    st.markdown(f"**{escape_markdown(scored.target)}, preference pairs against its chosen answers alone**")
+    st.markdown(f"**{escape_markdown(scored.target)}: preference pairs compared with chosen answers only**")
     _compare_losses(pool, scored, live)
     if len(scored.subtasks[scored.target]) > 1:
         _compare_subtasks(pool, scored, live)
@@ -95,7 +96,7 @@ def draw_agreement(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> 
 def _compare_targets(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the targets with each other."""
     if len(scored.subtasks) == 1:
-        st.caption(f"One target was measured, {escape_markdown(scored.target)}: there is no other to agree with.")
+        st.caption(f"Only one target was measured: {escape_markdown(scored.target)}.")
         return
     prefix = COLUMN_PREFIX[scored.method.objective]
     _draw_tables(compare_orders(pool, scored, live, {name: f"{prefix}.{name}" for name in scored.targets}), live)
@@ -113,14 +114,16 @@ def _describe_difference(rho: float) -> str:
     if np.isnan(rho):
         return ""
     if rho >= 0.9:
-        return "The rejected answers change next to nothing here."
-    return "So the rejected answers count." if rho < 0.6 else "The rejected answers change some of it."
+        return "The rejected answers change almost nothing here."
+    return (
+        "The rejected answers change the ranking." if rho < 0.6 else "The rejected answers change part of the ranking."
+    )
 
 
 def _compare_subtasks(pool: Pool, scored: ScoredInfluence, live: LiveSelection) -> None:
     """Compare the sub-tasks of the current target."""
     names = scored.subtasks[scored.target]
-    limit = f", the first {MAX_TARGETS} of {len(names):,}" if len(names) > MAX_TARGETS else ""
+    limit = f" (the first {MAX_TARGETS} of {len(names):,})" if len(names) > MAX_TARGETS else ""
     st.caption(f"Sub-tasks of {escape_markdown(scored.target)}{limit}.")
     columns = {name: f"subtask.{s}" for s, name in enumerate(names[:MAX_TARGETS])}
     _draw_tables(compare_orders(pool, scored, live, columns), live)
@@ -136,14 +139,14 @@ def _draw_tables(agreement: Agreement, live: LiveSelection) -> None:
     off_diagonal = agreement.rho + 2 * np.eye(len(agreement.names))
     if not np.isnan(off_diagonal).all():
         i, j = sorted(int(at) for at in np.unravel_index(np.nanargmin(off_diagonal), off_diagonal.shape))
-        lead = "" if len(agreement.names) == 2 else "Least alike: "
+        lead = "" if len(agreement.names) == 2 else "Lowest agreement: "
         st.markdown(lead + describe(agreement, (i, j), k))
     left, right = st.columns(2, gap="medium")
     with left:
-        st.caption("Rank correlation (Spearman)")
+        st.caption(glossary.link("rank_correlation", "Spearman correlation"))
         st.html(overlap_tables.correlation_table(agreement.names, agreement.rho))
     with right:
-        st.caption(f"Overlap of their top {format_rows(k)}, in %; in brackets by chance")
+        st.caption(f"{glossary.link('overlap')} of the top {format_rows(k)}, in %. Brackets: expected by chance.")
         mean, low, high = (np.full(agreement.rho.shape, value) for value in agreement.expected_overlap(k))
         st.html(overlap_tables.overlap_table(agreement.names, agreement.top(k).jaccard(), mean, low, high))
 
@@ -153,13 +156,13 @@ def describe(agreement: Agreement, pair: tuple[int, int], k: int) -> str:
     i, j = pair
     a, b = (escape_markdown(agreement.names[at]) for at in pair)
     rho = float(agreement.rho[i, j])
-    correlation = "no rank correlation" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
+    correlation = "rank correlation undefined" if np.isnan(rho) else f"Spearman **{rho + 0.0:.2f}**".replace("-", "−")
     if not k:
         return f"{a} and {b}: {correlation}."
     shared, overlap = int(agreement.top(k).shared()[i, j]), float(agreement.top(k).jaccard()[i, j])
     return (
-        f"{a} and {b}: {correlation}; of their top {format_rows(k)} they share **{shared:,}** "
-        f"(overlap {100 * overlap:.0f} %, by chance {100 * agreement.expected_overlap(k)[0]:.0f} %)."
+        f"{a} and {b}: {correlation}; their top {format_rows(k)} share **{shared:,}** "
+        f"(overlap {100 * overlap:.0f}%, expected by chance {100 * agreement.expected_overlap(k)[0]:.0f}%)."
     )
 
 
@@ -176,15 +179,15 @@ def draw_accuracy(scored: ScoredInfluence) -> None:
     """Draw the pair accuracy of each target before the warm-up and after each of its epochs."""
     summaries = target_summaries(scored)
     if not summaries:
-        st.caption("This run does not tell how the model takes the pairs.")
+        st.caption("Pair accuracy was not recorded for this run.")
         return
     current = next((summary for summary in summaries if summary["name"] == scored.target), summaries[0])
-    st.subheader("Pair accuracy around the warm-up", anchor=False)
+    st.subheader("Pair accuracy during warm-up training", anchor=False)
     st.markdown(describe_accuracy(current))
     lines = influence.LINE_COLOURS | influence.GUESSING_COLOURS
-    st.html(legend(lines, "Share of pairs; the red line: guessing."))
+    st.html(legend(lines, "Share of pairs. Red line: random guessing."))
     figure = influence.accuracy_lines([_pair_accuracy(summary) for summary in summaries])
-    alt = "Pair accuracy of each target before the warm-up and after each epoch"
+    alt = "Pair accuracy of each target before warm-up training and after each epoch"
     st.plotly_chart(figure, key="explore.influence.accuracy", config=figures.CONFIG, alt=alt)
 
 
@@ -197,12 +200,12 @@ def _pair_accuracy(summary: Mapping[str, Any]) -> PairAccuracy:
 def describe_accuracy(summary: Mapping[str, Any]) -> str:
     """Describe the pair accuracy of one target before and after the warm-up, in markdown."""
     target = _pair_accuracy(summary)
-    ends = [f"{100 * value:.0f} %" for value in target.accuracy[[0, -1]]]
+    ends = [f"{100 * value:.0f}%" for value in target.accuracy[[0, -1]]]
     after = f", {ends[1]} after" if ends[1] != ends[0] else " and after"
     return (
-        f"**{escape_markdown(target.name)}**: the model finds the chosen answer likelier than the rejected one in "
-        f"{ends[0]} of {target.pairs:,} pairs before the warm-up{after}. The warm-up trains on rows of the pool, not "
-        "on pairs: it need not rise."
+        f"**{escape_markdown(target.name)}**: the model prefers the chosen answer to the rejected one in {ends[0]} of "
+        f"{target.pairs:,} pairs before warm-up training{after}. Warm-up training uses rows of the pool and not the "
+        "pairs, so no increase is expected."
     )
 
 

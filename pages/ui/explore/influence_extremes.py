@@ -48,7 +48,7 @@ def _draw_end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: In
     """Draw one row of an end, with buttons for the previous and next one."""
     if not len(rows):
         st.subheader(title, anchor=False)
-        st.caption("No row.")
+        st.caption("No row has a score.")
         return
     key = f"explore.influence.{side}"
     at = min(_open_index(scored, key), len(rows) - 1)
@@ -89,4 +89,4 @@ def _list_marks(scored: ScoredInfluence, live: LiveSelection, row: int) -> list[
     if len(subtasks) > 1:
         by_subtask = cached.measurements(scored.run).need("influences").of(scored.target, method.objective)[row]
         marks.append(f"highest for {subtasks[int(np.argmax(by_subtask))]}")
-    return [*marks, "selected" if row in live.selection.rows else "not selected"]
+    return [*marks, "selected" if row in live.selection.rows else "unselected"]

@@ -15,7 +15,7 @@ from pages.ui.data.bins import Binned, Grid, Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.influence import COLUMN_PREFIX, SCORE, ScoredInfluence, check_score
-from pages.ui.explore.picks import Pick, best_marked_rows, clicked_points
+from pages.ui.explore.picks import DOTS_HELP, Pick, best_marked_rows, clicked_points
 from pages.ui.words import escape_markdown, meaning
 
 NEGLIGIBLE_RHO = 0.2  # |Spearman| with length that counts as no correlation
@@ -62,15 +62,15 @@ def draw_ridges(scored: ScoredInfluence, live: LiveSelection) -> Pick | None:
     targets = []
     for place, name, helping, median in zip(spread.place, scored.targets, spread.helping, spread.median, strict=True):
         binned = Binned(spread.edges, place, log=False)
-        layers = {"selected": binned.counts(selected), "not selected": binned.counts(order[len(selected) :])}
-        layers["not eligible"] = binned.counts() - layers["selected"] - layers["not selected"]
+        layers = {"selected": binned.counts(selected), "unselected": binned.counts(order[len(selected) :])}
+        layers["excluded"] = binned.counts() - layers["selected"] - layers["unselected"]
         is_ranking = name == scored.target and scored.ranks_rows and scored.method is live.method
-        summary = f"{100 * helping:.0f} % help, median {format_number(float(median))}"
-        summary = "no row scored" if np.isnan(helping) else summary
+        summary = f"{100 * helping:.0f}% help, median {format_number(float(median))}"
+        summary = "no row has a score" if np.isnan(helping) else summary
         targets.append(Ridge(name, summary, layers, live.cutoff if is_ranking else None))
     prefix = COLUMN_PREFIX[scored.method.objective]
     figure = influence.ridges(spread.edges, targets, title=meaning(prefix).title)
-    alt = "Rows by influence, for each target, the chosen ones lit; click a bar to read its rows"
+    alt = "Histogram of influence for each target, with selected rows in colour; click a bar to list its rows"
     points = clicked_points(figure, "explore.influence.ridges", alt)
     if not points:
         return None
@@ -89,8 +89,9 @@ def draw_length_plane(scored: ScoredInfluence, live: LiveSelection) -> Pick | No
     grid, dots = _density_and_sample(scored.run, scored.method)
     cut = live.cutoff if scored.ranks_rows and scored.method is live.method else None
     figure = influence.length_plane(grid, planes.split_by_layer(live, dots, x, y), cut=cut)
-    alt = "Influence against response length, the chosen rows lit"
-    return best_marked_rows(figure, "explore.influence.length", alt, x, y, y, "most helpful")
+    alt = "Influence against response length, with selected rows in colour"
+    caption = f"{describe_length_correlation(scored)} {DOTS_HELP}"
+    return best_marked_rows(figure, caption, "explore.influence.length", alt, x, y, y, "most helpful")
 
 
 @cached.keep()
@@ -111,15 +112,14 @@ def describe_length_correlation(scored: ScoredInfluence) -> str:
     """Describe the rank correlation with response length, in markdown."""
     rho = check_score(scored).length_rho
     if np.isnan(rho):
-        return "No rank correlation with length: too few rows, or all alike."
-    direction = f"it is higher the {'longer' if rho > 0 else 'shorter'} the response"
-    degree = "mostly: " if abs(rho) >= MOSTLY_LENGTH else "in part: "
-    strength = "hardly at all" if abs(rho) < NEGLIGIBLE_RHO else degree + direction
+        return "The rank correlation with response length is undefined: too few rows, or equal values."
+    degree = "barely" if abs(rho) < NEGLIGIBLE_RHO else "mostly" if abs(rho) >= MOSTLY_LENGTH else "partly"
+    direction = f", {'longer' if rho > 0 else 'shorter'} responses score higher" if degree != "barely" else ""
     values = zip(scored.targets, compute_spread(scored).rho, strict=True)
     other_targets = [f"{escape_markdown(name)} {_signed(value)}" for name, value in values if name != scored.target]
     others_text = f" Other targets: {', '.join(other_targets)}." if other_targets else ""
-    return f"Follows length **{strength}** (Spearman {_signed(rho)}).{others_text}"
+    return f"Influence **{degree} tracks response length** (ρ = {_signed(rho)}){direction}.{others_text}"
 
 
 def _signed(value: float) -> str:
-    return "none" if np.isnan(value) else f"{value:+.2f}".replace("-", "−")
+    return "undefined" if np.isnan(value) else f"{value:+.2f}".replace("-", "−")

@@ -12,12 +12,13 @@ from core.analysis.score_checks import MOSTLY_LENGTH, SATURATED, ScoreCheck, ass
 from core.measurement.runs import Run
 from core.methods import build_method
 from core.schema import Method, Pool
+from pages.ui import glossary
 from pages.ui.charts import figures, histogram
 from pages.ui.controls import dragging
 from pages.ui.data import bins, cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import Pick
+from pages.ui.explore.picks import RANGE, Pick, clicked_or_dragged
 from pages.ui.row import reader
 from pages.ui.select import subset
 from pages.ui.words import (
@@ -47,9 +48,13 @@ COMPARED_COLUMNS = (
     "anisotropy",
 )
 PARTS = {"divergence": ("dispersion", "anisotropy")}  # correlated by construction
-HEIGHT = 330  # of the histogram
+HEIGHT = 310  # of the histogram
 MAX_CORRELATED_ROWS = 200_000  # rows for a rank correlation; its error is then about 0.002
 STRONG = MOSTLY_LENGTH  # |Spearman| that is highlighted
+CORRELATION_HELP = (
+    f"{glossary.link('rank_correlation', 'Spearman correlation')} with other columns. Near ±1 the score is redundant "
+    "with that column."
+)
 
 
 M = TypeVar("M", bound=Method)
@@ -90,18 +95,31 @@ def choose_column(run: Run, method: Method) -> str:
 
 
 def verdict(run: Run, live: LiveSelection, column: str) -> str:
-    """Return whether the score adds information, as a short title."""
+    """Return whether the score adds information, as a sentence."""
     label, checks = meaning(column).label, check_score(run, live.method, column)
     if checks.constant:
-        return f"{label} orders nothing"
+        return f"{label} has one value for all rows, so it ranks nothing."
     if checks.top_share > SATURATED:
-        return f"{label} is mostly one value"
+        return f"{label} has one value for {checks.top_share:.0%} of rows, so it ranks few rows."
     if abs(checks.length_rho) >= MOSTLY_LENGTH and column != "response_tokens":
-        return f"{label} is mostly length"
-    names, values = rank_correlations(run, live.method, column)
-    others = [n for n, v in zip(names, values, strict=True) if abs(v) >= STRONG and not are_related(n, column)]
-    strong = [meaning(name).label for name in others]
-    return f"{label} mostly follows {join_words(strong)}" if strong else f"{label} says something of its own"
+        return f"{label} mostly tracks response length (ρ = {format_rho(checks.length_rho)})."
+    others = {n: v for n, v in zip(*rank_correlations(run, live.method, column), strict=True) if np.isfinite(v)}
+    others = {n: v for n, v in others.items() if not are_related(n, column)}
+    strong = [f"{meaning(n).label} (ρ = {format_rho(v)})" for n, v in others.items() if abs(v) >= STRONG]
+    if strong or not others:
+        return (
+            f"{label} mostly tracks {join_words(strong)}." if strong else f"{label} has no other score to compare with."
+        )
+    nearest = max(others, key=lambda name: abs(others[name]))
+    return (
+        f"{label} adds information: its strongest correlation is with {meaning(nearest).label} "
+        f"(ρ = {format_rho(others[nearest])})."
+    )
+
+
+def format_rho(rho: float) -> str:
+    """Format a rank correlation with its sign: +0.48, −0.64."""
+    return f"{rho:+.2f}".replace("-", "−")
 
 
 def are_related(a: str, b: str) -> bool:
@@ -124,11 +142,12 @@ def describe_counts(run: Run, live: LiveSelection, column: str) -> str:
     """Count rows with the score, without it and excluded ones, in one line."""
     values = live_selection.columns(run, live)[column]
     missing = int((~np.isfinite(values)).sum())
-    clauses = [f"{len(values) - missing:,} rows have this score"]
-    clauses += [f"{missing:,} have none"] if missing else []
-    excluded = live.selection.order.excluded
-    clauses += [f"{len(rows):,} left out: {why}" for why, rows in excluded.items()]
-    return " · ".join(clauses) + "."
+    clauses = [f"{format_rows(len(values) - missing)} scored"]
+    clauses += [f"{missing:,} without a score"] if missing else []
+    clauses += [
+        f"{len(rows):,} excluded: {escape_markdown(why)}" for why, rows in live.selection.order.excluded.items()
+    ]
+    return "; ".join(clauses) + "."
 
 
 def draw_warnings(warnings: Iterable[str]) -> None:
@@ -147,16 +166,10 @@ def check_score(run: Run, method: Method, column: str) -> ScoreCheck:
 def draw_histogram(run: Run, live: LiveSelection, column: str) -> Pick | None:
     """Draw the histogram; return the rows of the bars clicked or dragged over with a description."""
     figure = histogram.histogram(**subset.histogram_layers(run, live, column), height=HEIGHT)
-    figure["layout"] |= dragging.DRAG_LAYOUT
-    event = st.plotly_chart(
-        figure,
-        key=f"explore.histogram.{column}",
-        config=figures.CONFIG,
-        on_select="rerun",
-        selection_mode=("points", "box"),
-        alt="Rows by score, the chosen ones lit; click a bar or drag over several to read their rows",
-    )
-    bars = dragging.marked_bars(event)
+    line = " Red line: selection cutoff." if column == live.method.ranks_by else ""
+    caption = f"Histogram of scores. Dotted lines: {glossary.link('quantile', 'quantiles')}.{line}"
+    alt = "Histogram of scores, with selected rows in colour; click a bar, or drag over several, to list their rows"
+    bars = dragging.marked_bars(clicked_or_dragged(figure, RANGE, caption, f"explore.histogram.{column}", alt))
     dragging.draw_actions(run, live, column, bars)
     return None if bars is None else dragging.rows_in_bars(run, live, column, *bars)
 
@@ -177,10 +190,12 @@ def draw_correlations(run: Run, method: Method, column: str) -> None:
     others, values = rank_correlations(run, method, column)
     if not others:
         return
-    st.caption("Rank correlation (Spearman): near ±1 the score says nothing of its own.")
-    plot_correlations(others, values, column, "explore.follows", "Spearman correlations of the score")
+    st.caption(CORRELATION_HELP)
+    plot_correlations(
+        others, values, column, "explore.follows", "Spearman correlations of the score with other columns"
+    )
     if len(cached.columns(run, method)[column]) > MAX_CORRELATED_ROWS:
-        st.caption(f"From a fixed sample of {MAX_CORRELATED_ROWS:,} rows.")
+        st.caption(f"Computed from a sample of {MAX_CORRELATED_ROWS:,} rows.")
 
 
 def plot_correlations(others: Sequence[str], values: Values, column: str, key: str, alt: str) -> None:

@@ -13,13 +13,13 @@ from pages.ui.data import bins, cached, distribution, live_selection, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
-from pages.ui.explore.picks import Pick, clicked_points, marked_rows
+from pages.ui.explore.picks import DOTS_HELP, Pick, clicked_points, marked_rows
 from pages.ui.shell import state
 from pages.ui.words import meaning
 
 SHIFT_COLUMNS = ("delta_nll", "delta_entropy")
 MAX_TASKS = 16  # more tasks are combined into the last line
-VIEWS = ("Share that expands", "Spread of ΔH")
+VIEWS = ("Share expanding", "Quantiles of ΔH")
 SPREAD = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEW = 0.02  # share of rows up to which expansion (or compression) is an exception
 
@@ -36,9 +36,10 @@ def draw_plane(pool: Pool, run: Run, live: LiveSelection) -> Pick | None:
     """Draw both shifts; return the rows of a clicked dot or a lasso with a description."""
     columns = cached.columns(run, live.method)
     x, y = (columns[name] for name in SHIFT_COLUMNS)
-    alt = "ΔNLL against ΔH, the kept band shaded and the chosen rows lit"
-    rows = marked_rows(_figure(pool, run, live, x, y), "explore.shift", alt, x, y)
-    return (bins.sort_by_value(rows, y), "inside what you drew") if len(rows) else None
+    alt = "ΔNLL against ΔH, with the ΔNLL band shaded and selected rows in colour"
+    rows = marked_rows(_figure(pool, run, live, x, y), DOTS_HELP, "explore.shift", alt, x, y)
+    description = "inside the lasso, lowest ΔH first" if len(rows) > 1 else "the clicked row"
+    return (bins.sort_by_value(rows, y), description) if len(rows) else None
 
 
 def _figure(pool: Pool, run: Run, live: LiveSelection, x: Values, y: Values) -> entropy_shift.Figure:
@@ -113,7 +114,9 @@ def _shares(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | N
     names = [shift.labels[i] for i in order]
     st.html(html_bars.legend(entropy_shift.PART_COLOURS))
     figure = entropy_shift.expansion(names, shift.expand[order], shift.counts[order], among[order])
-    points = _clicked_points(figure, "explore.tasks", "Share of rows that expand, per task")
+    points = _clicked_points(
+        figure, "explore.tasks", "Share of rows that expand, by task; click a bar to list its rows"
+    )
     if not points:
         return None
     task, compress = order[points[0]["point_index"]], points[0]["curve_number"] == 1
@@ -129,7 +132,7 @@ def _spread(shift: ShiftByTask, shifted: Values, selected: IntArray) -> Pick | N
     figure = entropy_shift.spread(
         names, shift.spread[:, order], shift.expand[order], shift.counts[order], middle[order]
     )
-    points = _clicked_points(figure, "explore.spread", "ΔH of each task: its middle half and its median")
+    points = _clicked_points(figure, "explore.spread", "Quantiles of ΔH by task; click a bar to list its rows")
     if not points:
         return None
     task = order[points[0]["point_index"]]
@@ -149,26 +152,26 @@ def count_expanding(codes: IntArray, shifted: Values, n: int) -> tuple[IntArray,
 
 
 def headline(run: Run, live: LiveSelection) -> str:
-    """Return the section's result as a title."""
+    """Return the section's result as a sentence."""
     shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
     selected, everything = (v[np.isfinite(v)] for v in (shifted[live.selection.rows], shifted))
     if not len(selected):
-        return "No row is chosen"
+        return "No row is selected."
     below, all_below = float((selected < 0).mean()), float((everything < 0).mean())
     if FEW <= all_below <= 1 - FEW:
-        return f"{100 * below:.0f} % of the selected rows expand, {100 * all_below:.0f} % of all"
+        return f"{100 * below:.0f}% of selected rows expand, compared with {100 * all_below:.0f}% of all rows."
     middle, of_all = (scales.format_number(float(np.median(v))) for v in (selected, everything))
-    return f"Median ΔH of the selected rows is {middle}, of all {of_all}"
+    return f"The median ΔH of selected rows is {middle}, compared with {of_all} for all rows."
 
 
 def describe(run: Run, live: LiveSelection) -> str:
     """Count expanding and compressing rows among all rows and among the selected ones."""
     shifted = cached.columns(run, live.method)[SHIFT_COLUMNS[1]]
     parts = []
-    for name, values in (("All rows", shifted), ("Selected", shifted[live.selection.rows])):
+    for name, values in (("All rows", shifted), ("Selected rows", shifted[live.selection.rows])):
         values = values[np.isfinite(values)]
         if len(values):
             below = int((values < 0).sum())
-            parts.append(f"{name}: {100 * below / len(values):.0f} % expand ({below:,}), "
-                         f"{100 - 100 * below / len(values):.0f} % compress ({len(values) - below:,})")  # fmt: skip
-    return ". ".join(parts) + "." if parts else "No row has a ΔH."
+            parts.append(f"{name}: {100 * below / len(values):.0f}% expand ({below:,}), "
+                         f"{100 - 100 * below / len(values):.0f}% compress ({len(values) - below:,})")  # fmt: skip
+    return ". ".join(parts) + "." if parts else "No row has ΔH."

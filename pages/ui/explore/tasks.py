@@ -12,6 +12,7 @@ from core.measurement.runs import Run
 from core.methods import build_method
 from core.methods.task_confidence import TaskConfidence
 from core.schema import IntArray, Pool, Reading
+from pages.ui import glossary
 from pages.ui.charts import figures, tasks
 from pages.ui.data import bins, cached
 from pages.ui.data.bins import Values
@@ -22,6 +23,7 @@ from pages.ui.words import escape_markdown
 
 MAX_TASKS = 60  # tasks in the figure, lowest confidence first
 MIN_STANDARD_ERRORS = 2  # standard errors by which two means must differ to count as different; NaN never passes
+CLICK_HELP = "Click a line to list its rows."
 MAX_HEIGHT = 640  # pixels; a taller figure scrolls in a box of this height
 
 
@@ -61,20 +63,24 @@ def _align_confidence(run: Run, tasks: str, _groups: Grouping) -> ConfidenceByTa
 
 
 def headline(groups: Grouping, confidences: ConfidenceByTask | None, live: LiveSelection, rows: int) -> str:
-    """Return the section's result as a title, in markdown."""
+    """Return the section's result as a sentence of markdown."""
     if confidences is not None and np.isfinite(confidences.mean).sum() > 1:
         ends = [int(np.nanargmin(confidences.mean)), int(np.nanargmax(confidences.mean))]
         (low, high), (lowest, highest) = confidences.mean[ends], (_name(groups, k) for k in ends)
         if high - low <= MIN_STANDARD_ERRORS * np.hypot(*confidences.error[ends]):
-            return f"About as sure of one {groups.noun} as of another ({low:.2f} to {high:.2f})"
-        return f"Least sure of {lowest} ({low:.2f}), surest of {highest} ({high:.2f})"
+            return f"The model is about equally confident on every {groups.noun} ({low:.2f} to {high:.2f})."
+        return f"The model is least confident on {lowest} ({low:.2f}) and most confident on {highest} ({high:.2f})."
     n = len(live.selection.rows)
     if not n:
-        return "No row is chosen"
+        return "No row is selected."
     share = np.bincount(groups.codes[live.selection.rows], minlength=len(groups.names)) / n
     pool = np.bincount(groups.codes, minlength=len(groups.names)) / max(rows, 1)
     task = int(np.argmax(np.abs(share - pool)))
-    return f"{_name(groups, task)} is {100 * share[task]:.0f} % of the subset, {100 * pool[task]:.0f} % of the pool"
+    side = "over" if share[task] > pool[task] else "under"
+    return (
+        f"{_name(groups, task)} is {side}-represented: {100 * share[task]:.0f}% of the selection, "
+        f"{100 * pool[task]:.0f}% of the pool."
+    )
 
 
 def _name(groups: Grouping, task: int) -> str:
@@ -89,14 +95,14 @@ def describe_weights(groups: Grouping, confidences: ConfidenceByTask, live: Live
     if not isinstance(method, TaskConfidence):
         return ""
     if method.allocation == "even":
-        return "Even: every task gets one row in turn, until it has no more."
+        return "The allocation is even: each task gets one row in turn until it has no rows left."
     weight = 1 / confidences.mean
     weight /= np.nansum(weight)
     least, most = int(np.nanargmin(weight)), int(np.nanargmax(weight))
     return (
-        f"Weights are 1 / confidence: {_name(groups, most)} is due {100 * weight[most]:.1f} % of the rows, "
-        f"{_name(groups, least)} {100 * weight[least]:.1f} %; even would be "
-        f"{100 / np.isfinite(weight).sum():.1f} %. A task that has no rows left leaves its part to the others."
+        f"{glossary.link('task_weight', 'Task weights')} are 1 / confidence: {_name(groups, most)} gets "
+        f"{100 * weight[most]:.1f}% of the rows, {_name(groups, least)} {100 * weight[least]:.1f}%; an even split "
+        f"gives {100 / np.isfinite(weight).sum():.1f}%. A task without rows left passes its share to the others."
     )
 
 
@@ -111,11 +117,11 @@ def draw_confidence(groups: Grouping, confidences: ConfidenceByTask, bands: Band
     measured = (values[order] for values in (confidences.mean, confidences.error, confidences.prompts))
     figure = tasks.confidence(labels, *measured, [colour.get(label, tasks.REST) for label in labels])
     tall = figure["layout"]["height"] > MAX_HEIGHT
-    alt = "Mean confidence of the base model per task with its standard error; click a bar to read its rows"
+    alt = "Mean confidence of the base model by task, with standard errors; click a line to list its rows"
     with st.container(height=MAX_HEIGHT if tall else "content", border=False):
         points = clicked_points(figure, "explore.confidence", alt)
     if len(groups.names) > MAX_TASKS:
-        st.caption(f"The {MAX_TASKS} least sure of {len(groups.names):,} tasks.")
+        st.caption(f"The {MAX_TASKS} tasks with the lowest confidence, of {len(groups.names):,}.")
     if not points:
         return None
     place = points[0]["point_index"]
@@ -131,7 +137,7 @@ def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     allocated = allocation.count_allocation(order, bands.codes, n, lengths)
     colours, budget = tasks.band_colours(n, bands.ranked), len(live.selection.rows)
     figure = tasks.allocation(bands.names, lengths, allocated.counts, allocated.shares, colours, rows, budget)
-    alt = "Share of the subset that each task has, over all budgets"
+    alt = "Share of the selection that each task has, at every budget"
     st.plotly_chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
 
 
@@ -148,8 +154,8 @@ def count_tasks(groups: Grouping) -> int:
 def describe_prompts(confidences: ConfidenceByTask) -> str:
     """Describe how many prompts or rows the confidence is based on."""
     if confidences.method.confidence == "response":
-        return f"Mean likelihood of the responses of {confidences.prompts.sum():,} rows, ± its standard error."
+        return f"Mean likelihood of the responses of {confidences.prompts.sum():,} rows, ± standard error. {CLICK_HELP}"
     return (
-        f"From {confidences.prompts.sum():,} prompts that the model continued, ± standard error; "
-        "beside each name how many."
+        f"Mean {glossary.link('confidence')} over {confidences.prompts.sum():,} continued prompts, ± standard error; "
+        f"the count of each task follows its name. {CLICK_HELP}"
     )

@@ -146,9 +146,9 @@ def histogram_layers(run: Run, live: LiveSelection, column: str) -> dict[str, An
     selected = live.selection.rows
     counts = {
         "selected": binned.counts(selected),
-        "not selected": binned.counts(live.selection.order.rows[len(selected) :]),
+        "unselected": binned.counts(live.selection.order.rows[len(selected) :]),
     }
-    counts["not eligible"] = binned.counts() - counts["selected"] - counts["not selected"]
+    counts["excluded"] = binned.counts() - counts["selected"] - counts["unselected"]
     return {
         "edges": binned.edges,
         "layers": counts,

@@ -1,7 +1,7 @@
 """Sections of the Explore page, each drawn by the `draw` of its module.
 
-A section sets the page's title as soon as its result is known. Clickable figures are in a fragment of their own, so a
-click redraws nothing else.
+A section writes its verdict under the page's heading as soon as it is known. Clickable figures are in a fragment of
+their own, so a click redraws nothing else.
 
 answers          dispersion and directions of generated answers, and semantic bins
 catalogue        available sections, the open one, and the function that draws each

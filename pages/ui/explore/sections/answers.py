@@ -1,4 +1,4 @@
-"""Answers: how far apart generated answers are, and the rows selected from each semantic bin."""
+"""Answers: how much the generated answers to a row vary, and the rows selected from each semantic bin."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from pages.ui.explore import answer_bins, answers, coverage, picks, scores
 from pages.ui.row import answer_source
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw how far apart generated answers are, in how many directions, and the rows selected from each bin."""
     source = answer_source.find_answers_run(pool, run)
     assert source is not None
     scored = answers.score_answers(source, live)
-    top.title(answers.headline(scored, live), anchor=False)
+    verdict.subheader(answers.headline(scored, live), anchor=False)
     st.caption(answers.reading_help(scored))
     if scored.method is live.method:
         budget.live_parameters(run, scored.method)
@@ -31,12 +31,11 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: answers.Sco
     """Draw the plane and the bins; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 5], gap="medium")
     with left:
-        st.subheader("How far apart, in how many directions", anchor=False)
-        st.caption(answers.describe_plane(scored))
+        st.subheader("Dispersion and directions", anchor=False)
         in_lasso = answers.draw_plane(scored, live)
     counts = answer_bins.count_by_bin(answer_bins.assign_bins(scored), live.selection.rows, random)
     with right:
-        st.subheader("What is taken from each semantic bin", anchor=False)
+        st.subheader("Selected share by semantic bin", anchor=False)
         st.markdown(answer_bins.describe(counts))
         in_bin = answer_bins.draw_bins(counts, pool, scored)
         answers.draw_correlations(scored)

@@ -17,7 +17,6 @@ from pages.ui.explore.tasks import count_tasks
 from pages.ui.map.view import find_sources
 from pages.ui.row.answer_source import find_answers_run
 from pages.ui.shell import state
-from pages.ui.words import join_words
 
 SCORE, SHIFT, COVERAGE, TASKS, ANSWERS = "Score", "Entropy shift", "Coverage", "Tasks", "Answers"
 INFLUENCE, MAP = "Influence", "Map"
@@ -51,7 +50,7 @@ def choose_section(available: Mapping[str, bool], method: Method) -> str:
     preferred = state.session_value(OPENED_KEY) or METHOD_SECTIONS.get(method.name, SCORE)
     key = state.set_widget("explore.section", preferred if preferred in names else SCORE)
     st.segmented_control(
-        "Show",
+        "Section",
         names,
         required=True,
         key=key,
@@ -64,13 +63,13 @@ def choose_section(available: Mapping[str, bool], method: Method) -> str:
 def suggest_measurements(available: Mapping[str, bool]) -> str:
     """Return a sentence naming methods to measure for more sections; empty if all are available."""
     suggestions = {
-        COVERAGE: "Activation coverage for the coverage of neurons",
-        TASKS: "Task confidence for tasks",
-        ANSWERS: "Answer divergence for the model's own answers",
-        INFLUENCE: "Preference influence for what helps towards a target set",
+        COVERAGE: "Activation coverage",
+        TASKS: "Task confidence",
+        ANSWERS: "Answer divergence",
+        INFLUENCE: "Preference influence",
     }
     methods = [method for name, method in suggestions.items() if not available[name]]
-    return f"To see more here, measure {join_words(methods)}." if methods else ""
+    return f"More sections appear after you measure: {', '.join(methods)}." if methods else ""
 
 
 DRAW_SECTION: dict[str, Callable[[Any, Pool, Run, LiveSelection], None]] = {

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.measurement.runs import Run
 from core.schema import Pool
+from pages.ui import glossary
 from pages.ui.data import cached
 from pages.ui.data.cached import find_coverage_run
 from pages.ui.data.grouping import find_grouping
@@ -14,13 +15,13 @@ from pages.ui.explore import clusters, coverage, scores
 from pages.ui.shell import state
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw how much the selection covers and how many rows of each cluster it contains."""
     coverage_run, recipe = find_coverage_run(pool, run), state.recipe(pool)
     assert coverage_run is not None
     curves = coverage.count_curves(pool, run, coverage_run, live, recipe)
     point = coverage.coverage_at_budget(curves, len(live.selection.rows), len(pool))
-    top.title(coverage.headline(point), anchor=False)
+    verdict.subheader(coverage.headline(point), anchor=False)
     random = coverage.random_selections(run, live.selection)
     _draw_figures(pool, run, live, coverage_run, curves, point, random)
 
@@ -37,15 +38,16 @@ def _draw_figures(
 ) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("How far it reaches", anchor=False)
+        st.subheader("Coverage by budget", anchor=False)
         st.markdown(coverage.describe(point, curves))
         coverage.draw_curve(curves, point, live.method.label, len(pool))
         st.caption(coverage.reading_help(curves, coverage_run))
     labels = cached.measurements(coverage_run).need("activation_cluster")
     counts = clusters.count_by_cluster(labels, live.selection.rows, random)
     with right:
-        st.subheader("Rows with like neurons on", anchor=False)
+        st.subheader("Clusters of similar activations", anchor=False)
         st.markdown(clusters.describe(counts))
         clicked = clusters.draw_bars(coverage_run, counts, find_grouping(pool, run))
-        st.caption("Activation clusters: k-means over which neurons are on. Click a bar to read its rows.")
+        link = glossary.link("activation_cluster", "Activation clusters")
+        st.caption(f"{link}: k-means over active neurons. Click a bar to list its rows.")
     scores.draw_rows(pool, run, live, clicked, key="cluster")

@@ -14,18 +14,18 @@ from pages.ui.map import colours as mapcolours
 from pages.ui.map import figure, job, lasso, picture, view
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the map of the rows, with the selected ones highlighted."""
     source, layout = view.choose_map(view.find_sources(pool, run))
     map_layout = view.load_layout(source, layout)
     if map_layout is None:
-        top.title("The map is not made yet", anchor=False)
+        verdict.subheader("The map is being computed.", anchor=False)
         job.draw_pending(pool, run, source, "pca")
         return
     if layout == view.UMAP and map_layout.layout != "umap":
         job.draw_pending(pool, run, source, "umap")
     random = coverage.random_selections(run, live.selection)
-    top.title(view.headline(map_layout, live, random), anchor=False)
+    verdict.subheader(view.headline(map_layout, live, random), anchor=False)
     _draw_figures(pool, run, live, source, map_layout)
 
 
@@ -42,7 +42,9 @@ def _draw_figures(
     with left:
         polygon = picture.draw(pool, map_layout, dots, colours, bright)
     if polygon is None:
-        right.caption("Draw around some rows to read, pin, filter or compare them; point at one for its first words.")
+        right.caption(
+            "Lasso rows to read, pin, filter or compare them. Hover over a dot to see the start of its prompt."
+        )
         return
     rows = figure.rows_inside(polygon, map_layout.x, map_layout.y)
     with right:

@@ -7,14 +7,15 @@ import streamlit as st
 from core.measurement.runs import Run
 from core.measurement.start_model import start_model_sentence
 from core.schema import Pool
+from pages.ui import glossary
 from pages.ui.data.grouping import find_shift_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import picks, scores, shifts
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both shifts against each other, and by task."""
-    top.title(shifts.headline(run, live), anchor=False)
+    verdict.subheader(shifts.headline(run, live), anchor=False)
     st.caption(f"{shifts.describe(run, live)} {start_model_sentence(run)}")
     _draw_figures(pool, run, live)
 
@@ -24,13 +25,12 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw both figures; with a pick in each, show the rows in both."""
     left, right = st.columns([6, 4])
     with left:
-        st.subheader("What the warm-up changed", anchor=False)
-        st.caption("Shade: all rows; dots: a fixed sample. Click a dot or draw around some to read the rows there.")
+        st.subheader("ΔNLL and ΔH by row", anchor=False)
         in_lasso = shifts.draw_plane(pool, run, live)
     groups = find_shift_grouping(pool, run)
     with right:
-        st.subheader(f"Expansion and compression by {groups.noun}", anchor=False)
-        less = "ΔH below 0 is expansion: the model grew less certain."
-        st.caption(f"{less} Click a bar to read its rows. {groups.origin}")
+        st.subheader(f"ΔH by {groups.noun}", anchor=False)
+        less = f"{glossary.link('delta_entropy')} below 0 is expansion: the model became less certain."
+        st.caption(f"{less} Click a bar to list its rows. {groups.origin}")
         clicked = shifts.draw_tasks(pool, run, live)
     scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="shift")

@@ -11,7 +11,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import influence, influence_agreement, influence_extremes, influence_spread, picks, scores
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw influence on each target, its relation to length, agreement between targets, and pair accuracy."""
     source = influence.find_influence_run(pool, run)
     assert source is not None
@@ -20,7 +20,7 @@ def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
         budget.live_parameters(run, scored.method)
     else:
         scored = influence.choose_target(scored)
-    top.title(influence.headline(scored), anchor=False)
+    verdict.subheader(influence.headline(scored), anchor=False)
     st.caption(influence.reading_help(scored))
     scores.draw_warnings(influence.collect_warnings(scored))
     _draw_figures(pool, run, live, scored)
@@ -38,11 +38,10 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.S
     """Draw histograms and lengths; with a pick in each, show the rows in both."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Rows by influence", anchor=False)
-        st.caption("Right of the line: training on the row helps. Click a bar to read its rows.")
+        st.subheader("Distribution of influence", anchor=False)
+        st.caption("Above 0: training on the row helps. Click a bar to list its rows.")
         clicked = influence_spread.draw_ridges(scored, live)
     with right:
-        st.subheader("Beside response length", anchor=False)
-        st.caption(f"{influence_spread.describe_length_correlation(scored)} Draw around dots to read the rows there.")
+        st.subheader("Influence and response length", anchor=False)
         in_lasso = influence_spread.draw_length_plane(scored, live)
     scores.draw_rows(pool, run, live, picks.intersect(in_lasso, clicked), key="influence")

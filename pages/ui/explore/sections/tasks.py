@@ -12,12 +12,13 @@ from pages.ui.explore import scores, tasks
 from pages.ui.words import escape_markdown
 
 
-def draw(top: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
+def draw(verdict: Any, pool: Pool, run: Run, live: LiveSelection) -> None:
     """Draw the model's confidence by task and the allocation of the budget."""
     groups, confidences = find_grouping(pool, run), tasks.find_confidence(pool, run)
-    top.title(tasks.headline(groups, confidences, live, len(pool)), anchor=False)
+    verdict.subheader(tasks.headline(groups, confidences, live, len(pool)), anchor=False)
     sentences = [groups.origin, "" if confidences is None else tasks.describe_weights(groups, confidences, live)]
-    st.markdown(" ".join(sentences))
+    if any(sentences):
+        st.caption(" ".join(sentences))
     _draw_figures(pool, run, live, confidences)
 
 
@@ -27,14 +28,14 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, confidences: tasks.
     bands, clicked = tasks.stack_tasks(groups, confidences), None
     left, right = st.columns([5, 6], gap="medium")
     with left:
-        st.subheader(f"How sure the model is of its {groups.noun}s", anchor=False)
+        st.subheader(f"Confidence by {groups.noun}", anchor=False)
         if confidences is None:
-            st.caption("Measure Task confidence to see how sure the model is of each task.")
+            st.caption("Measure Task confidence to see the model's confidence for each task.")
         else:
             st.caption(tasks.describe_prompts(confidences))
             clicked = tasks.draw_confidence(groups, confidences, bands)
     with right:
-        st.subheader("What each gets as the budget grows", anchor=False)
-        st.caption(f"In the order of {escape_markdown(live.method.label)}, with filters and pins as they are.")
+        st.subheader(f"{groups.noun.capitalize()} mix by budget", anchor=False)
+        st.caption(f"Rows ranked by {escape_markdown(live.method.label)}, with the current filters and pins.")
         tasks.draw_allocation(live, bands, len(pool))
     scores.draw_rows(pool, run, live, clicked, key="task")

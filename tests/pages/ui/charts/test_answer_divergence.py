@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pages.ui.charts import answer_divergence
-from pages.ui.charts.answer_divergence import clip_score_line
+from pages.ui.charts.answer_divergence import NONE_SELECTED, OUTSIDE, WITHIN, clip_score_line
 from pages.ui.data import bins, planes
 
 SQUARE = (0.0, 1.0, 0.0, 1.0)
@@ -63,7 +63,7 @@ def test_each_line_and_each_corner_is_labelled():
     figure = plane(0.5)
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert len(lines(figure)) == len(texts) - 3 >= 3
-    assert {"answers alike", "far apart, all on one line", "far apart, in several directions"} <= set(texts)
+    assert {"similar answers", "far apart, all on one line", "far apart, in several directions"} <= set(texts)
 
 
 def test_a_plane_of_one_score_has_at_most_one_line():
@@ -81,11 +81,11 @@ def dots(figure):
 def test_unexpected_and_untouched_bins_have_their_own_markers():
     sizes, bin_traces = np.array([1000, 100, 100, 100, 4]), np.array([100, 10, 40, 0, 0])
     chord = dots(answer_divergence.bin_shares(sizes, bin_traces, list("abcde"), share=0.1))
-    assert chord["no other than chance"]["customdata"] == [0, 1]
-    assert chord["more or less than chance"]["customdata"] == [2]
-    assert chord["none taken"]["customdata"] == [3, 4]
-    assert chord["more or less than chance"]["y"] == [40.0]
-    assert chord["no other than chance"]["hovertext"][0] == "a: 100 of 1,000 rows taken"
+    assert chord[WITHIN]["customdata"] == [0, 1]
+    assert chord[OUTSIDE]["customdata"] == [2]
+    assert chord[NONE_SELECTED]["customdata"] == [3, 4]
+    assert chord[OUTSIDE]["y"] == [40.0]
+    assert chord[WITHIN]["hovertext"][0] == "a: 100 of 1,000 rows selected"
 
 
 def test_the_figure_size_is_independent_of_the_number_of_bins():
@@ -100,11 +100,8 @@ def test_the_figure_size_is_independent_of_the_number_of_bins():
 
 def test_all_or_no_rows_can_be_selected():
     sizes = np.array([5, 3])
-    assert dots(answer_divergence.bin_shares(sizes, sizes, ["a", "b"], share=1.0))["no other than chance"]["y"] == [
-        100,
-        100,
-    ]
-    assert dots(answer_divergence.bin_shares(sizes, 0 * sizes, ["a", "b"], share=0.0))["none taken"]["y"] == [0, 0]
+    assert dots(answer_divergence.bin_shares(sizes, sizes, ["a", "b"], share=1.0))[WITHIN]["y"] == [100, 100]
+    assert dots(answer_divergence.bin_shares(sizes, 0 * sizes, ["a", "b"], share=0.0))[NONE_SELECTED]["y"] == [0, 0]
 
 
 def test_a_lasso_includes_rows_without_a_dot_and_a_click_only_the_dot():

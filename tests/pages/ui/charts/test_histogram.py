@@ -17,7 +17,7 @@ ORDER = np.arange(8)  # lowest first
 
 def scores(selected: int = 3, cut: float | None = 0.3, **more):
     binned = bins.bin_values(VALUES, bins=4)
-    layers = {"selected": binned.counts(ORDER[:selected]), "not selected": binned.counts(ORDER[selected:])}
+    layers = {"selected": binned.counts(ORDER[:selected]), "unselected": binned.counts(ORDER[selected:])}
     return histogram.histogram(binned.edges, layers, title="ΔH", cut=cut, **more)
 
 
@@ -56,7 +56,7 @@ def test_a_cut_beyond_the_frame_is_drawn_at_its_edge():
 def test_bars_have_the_counts_of_their_layer():
     figure = scores(3)
     heights = {trace["name"]: sum(trace["y"]) for trace in figure["data"]}
-    assert heights == {"selected": 3, "not selected": 5}
+    assert heights == {"selected": 3, "unselected": 5}
     assert figure["layout"]["barmode"] == "stack"
 
 
@@ -75,7 +75,7 @@ def test_quantiles_are_marked_and_the_median_keeps_its_label_if_they_are_close()
 @pytest.mark.parametrize(("cut", "side"), [(0.11, "left"), (0.3, "left"), (0.79, "right")])
 def test_the_cut_label_is_inside_the_plot(cut, side):
     (name,) = scores(cut=cut)["layout"]["annotations"]
-    assert name["text"] == f"cut {cut}" and name["xanchor"] == side
+    assert name["text"] == f"cutoff {cut}" and name["xanchor"] == side
     assert name["xshift"] == (5 if side == "left" else -5)
 
 
@@ -91,7 +91,7 @@ def test_numbers_keep_three_digits(value, words):
 
 def shift(**more):
     x, y = np.random.default_rng(0).normal(size=(2, 200))
-    dots = {"selected": (x[:5], y[:5], np.arange(5)), "not eligible": (x[5:9], y[5:9], np.arange(5, 9))}
+    dots = {"selected": (x[:5], y[:5], np.arange(5)), "excluded": (x[5:9], y[5:9], np.arange(5, 9))}
     given = {"band": (-0.5, 0.5), "cut": -1.0, "titles": ("ΔNLL", "ΔH")} | more
     return entropy_shift.plane(bins.count_grid(x, y), dots, **given)
 
@@ -114,10 +114,7 @@ def test_without_a_band_nothing_is_shaded():
 def test_dots_carry_their_row_numbers_and_the_selected_ones_are_drawn_last():
     figure = shift()
     dots = [trace for trace in figure["data"] if trace["type"] == "scatter"]
-    assert [(d["name"], d["customdata"]) for d in dots] == [
-        ("not eligible", [5, 6, 7, 8]),
-        ("selected", [0, 1, 2, 3, 4]),
-    ]
+    assert [(d["name"], d["customdata"]) for d in dots] == [("excluded", [5, 6, 7, 8]), ("selected", [0, 1, 2, 3, 4])]
 
 
 def test_empty_cells_of_the_density_are_left_blank():

@@ -26,7 +26,7 @@ def boxes(html, colour):
 def scores(cut=0.3, marks=None, log=False, values=VALUES, selected=3):
     binned = bins.bin_values(values, bins=4, log=log)
     rows = np.arange(len(values))
-    layers = {"selected": binned.counts(rows[:selected]), "not selected": binned.counts(rows[selected:])}
+    layers = {"selected": binned.counts(rows[:selected]), "unselected": binned.counts(rows[selected:])}
     return html_bars.histogram(binned.edges, layers, title="score", marks=marks or {}, cut=cut, log=log)
 
 
@@ -57,7 +57,7 @@ class Tags(HTMLParser):
 def test_bars_are_as_long_as_their_share_of_the_longest():
     html = shares((0.4, 0.1), pool=(0.2, 0.2), low=(0.1, 0.3), high=(0.3, 0.4))
     assert boxes(html, theme.SELECTED) == [(0, 100), (0, 25)]
-    assert "40.0 %" in html and "10.0 %" in html
+    assert "40.0%" in html and "10.0%" in html
 
 
 def test_a_bar_is_pale_where_random_subsets_reach_as_far():
@@ -73,7 +73,7 @@ def test_the_pool_tick_and_the_random_band_are_at_their_shares():
 
 
 def test_an_empty_subset_is_drawn_too():
-    assert "0 %" in shares((0.0, 0.0))
+    assert "0%" in shares((0.0, 0.0))
     assert html_bars.share_bars([], *[np.zeros(0)] * 4, label="none")
 
 
@@ -103,7 +103,7 @@ def test_layers_are_stacked_to_the_height_of_their_counts():
 
 
 def test_a_histogram_has_a_text_description():
-    assert 'aria-label="score: 3 selected, 5 not selected; cut at 0.3"' in scores()
+    assert 'aria-label="score: 3 selected, 5 unselected; cutoff at 0.3"' in scores()
 
 
 HOSTILE = '<img src=x onerror=alert(1)> "quoted" & more'

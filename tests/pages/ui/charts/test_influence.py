@@ -66,7 +66,11 @@ def test_lengths_are_labelled_in_tokens_on_a_logarithmic_axis():
     figure = influence.length_plane(bins.count_grid(x, y), {"selected": (x, y, rows)}, cut=0.05)
     axis = figure["layout"]["xaxis"]
     assert dict(zip(axis["ticktext"], axis["tickvals"], strict=True))["100"] == pytest.approx(2)
-    assert figure["data"][1]["text"] == ["10 tokens", "100 tokens", "1,000 tokens"]
+    assert figure["data"][1]["hovertext"] == [
+        "influence 0.1, 10 tokens<br>selected",
+        "influence −0.1, 100 tokens<br>selected",
+        "influence 0, 1,000 tokens<br>selected",
+    ]
     assert {shape["y0"] for shape in figure["layout"]["shapes"]} == {0, 0.05}  # without a line at one token
 
 

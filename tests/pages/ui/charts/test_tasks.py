@@ -74,12 +74,12 @@ def test_tasks_without_an_error_or_a_value_are_marked():
     touch, dots, figures = confidence_figure()["data"]
     assert dots["x"] == [0.2, 0.5, None]
     assert dots["error_x"]["array"] == [0.05, None, None]
-    assert figures["text"] == ["0.20", "0.50", "not asked"]
-    assert confidence_figure()["layout"]["yaxis"]["ticktext"] == ["a · 9", "b · 1, no error", "c · 0, no error"]
+    assert figures["text"] == ["0.20", "0.50", "not measured"]
+    assert confidence_figure()["layout"]["yaxis"]["ticktext"] == ["a · 9", "b · 1, no error bar", "c · 0, no error bar"]
     assert touch["hovertext"] == [
         "a<br>0.200 ± 0.050, from 9 prompts",
-        "b<br>0.500 from 1 prompt: no error known",
-        "c<br>no prompt was asked",
+        "b<br>0.500 from 1 prompt, without a standard error",
+        "c<br>not measured",
     ]
 
 
@@ -104,7 +104,7 @@ def test_only_bands_with_room_are_labelled():
     figure = tasks.allocation(
         ["thick", "thin"], np.array([10, 50, 100]), thin, thin / 100, tasks.band_colours(2, 2), rows=100, budget=10
     )
-    assert [note["text"] for note in figure["layout"]["annotations"]] == ["budget 10 %", "thick"]
+    assert [note["text"] for note in figure["layout"]["annotations"]] == ["budget 10%", "thick"]
 
 
 @pytest.mark.parametrize(("budget", "side"), [(10, "left"), (95, "right")])

@@ -20,9 +20,9 @@ def event(*marked):
 
 
 def test_the_bars_of_all_layers_are_one_range():
-    assert marked_bars(event(7, 5, 6)) == (5, 7)
-    assert marked_bars(event(3)) == (3, 3)
-    assert marked_bars(event()) is None
+    assert marked_bars(event(7, 5, 6)["selection"]) == (5, 7)
+    assert marked_bars(event(3)["selection"]) == (3, 3)
+    assert marked_bars(event()["selection"]) is None
 
 
 def test_a_range_is_open_at_the_last_bar():

@@ -17,7 +17,10 @@ def test_rows_are_counted_by_cluster_with_the_range_of_random_subsets():
     assert counts.random_low.tolist() == [0, 0, 0] and counts.random_high.tolist() == [2, 1, 1]
     assert counts.touched == (2, pytest.approx(np.log(2) / np.log(3)))
     words = clusters.describe(counts)
-    assert "**2 of 3** clusters, evenness **0.63**; random rows touch 1 to 2, evenness 0.00 to 0.63." in words
+    assert (
+        "**2 of 3** clusters (evenness **0.63**); random selections have rows from 1 to 2 (evenness 0.00 to 0.63)."
+        in words
+    )
 
 
 def test_small_clusters_are_combined_in_the_figure_but_counted_separately():
@@ -31,9 +34,9 @@ def test_small_clusters_are_combined_in_the_figure_but_counted_separately():
 
 def test_an_empty_subset_touches_nothing():
     counts = clusters.count_by_cluster(LABELS, np.empty(0, np.int64), [np.empty(0, np.int64)])
-    assert clusters.describe(counts) == "The subset touches **0 of 3** clusters."
+    assert clusters.describe(counts) == "The selection has rows from **0 of 3** clusters."
 
 
 def test_a_cluster_is_described_by_its_most_frequent_task():
     tasks = Grouping("k", ("sums", None), np.array([0, 0, 0, 1, 1, 1, 0, 0]))
-    assert clusters.main_tasks(LABELS, tasks) == ["75 % sums", "100 % no task", "100 % sums"]
+    assert clusters.main_tasks(LABELS, tasks) == ["75% sums", "100% no task", "100% sums"]
