@@ -63,7 +63,7 @@ def serve_app(workspace: Path, *options: str, **environment: str) -> Iterator[tu
         server.wait(30)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[tuple[str, subprocess.Popen[bytes]]]]:
     return serve_app
 
