@@ -119,6 +119,18 @@ def show_progress() -> TerminalReporter:
     return BarReporter() if sys.stderr.isatty() or "ipykernel" in sys.modules else LineReporter()
 
 
+def format_duration(seconds: float) -> str:
+    """Format seconds: < 0.1 s, 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if 0 < seconds < 0.05:
+        return "< 0.1 s"
+    rounded = round(seconds)
+    for large, small, big, little in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
+        if rounded >= large:
+            rest = rounded % large // small
+            return f"{rounded // large} {big}" + (f" {rest} {little}" if rest else "")
+    return f"{seconds:.1f} s" if seconds < 10 and seconds != rounded else f"{rounded} s"
+
+
 def _count_text(done: int, total: int) -> str:
     return f"{done:,} of {total:,}" if total else ""
 

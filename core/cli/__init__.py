@@ -1,9 +1,10 @@
 """Command line of Winnow.
 
 app        the typer commands
-commands   what they do, without the terminal: recipe in, facts out
+commands   their work, without the terminal: recipe in, facts out
 arguments  conversion between options and recipes
-reports    facts about pools, runs and planted faults
-storage    what a workspace holds, and its deletion
-terminal   tables
+reports    facts about pools, runs and known bad rows
+display    the same facts for people: labels, units, tables
+storage    contents of a workspace, and their deletion
+terminal   lines and tables on a terminal
 """

@@ -22,7 +22,7 @@ from typer import Argument, Exit, Option, Typer, confirm, echo
 # torch reads this on import; next to other work, spinning threads slow everything down
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from core.cli import arguments, commands, reports, storage
+from core.cli import arguments, commands, display, reports, storage
 from core.cli.arguments import Facts
 from core.cli.terminal import format_facts, one_line
 from core.errors import Cancelled, RecipeError, WinnowError, WorkspaceError, memory_errors
@@ -132,6 +132,7 @@ class _Session:
 
 
 def _run(
+    command: str,
     work: Callable[[Workspace, Reporter], Facts],
     given: Facts,
     workspace: WorkspaceOpt = arguments.DEFAULT_WORKSPACE,
@@ -154,7 +155,8 @@ def _run(
         _end(report, "done", "", facts)
         options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
         with _output_errors():  # rich writes to stdout while it formats
-            echo(orjson.dumps(facts, option=options).decode() if as_json else format_facts(facts))
+            text = orjson.dumps(facts, option=options).decode() if as_json else None
+            echo(text or format_facts(display.in_words(command, facts)))
     except WinnowError as error:
         cancelled = isinstance(error, Cancelled)
         with suppress(WorkspaceError):  # the disk of the job is full: the sentence below is in its log
@@ -201,7 +203,7 @@ def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = Fal
     The command has the function's own options, those of `collect` (the result is `session.shared`) and those of `_run`.
     """
     shared, general = inspect_signature(collect).parameters, dict(inspect_signature(_run).parameters)
-    del general["work"], general["given"]
+    del general["command"], general["work"], general["given"]
 
     def decorate(function: Callable[..., Facts]) -> Callable[..., None]:
         own = {k: p for k, p in inspect_signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY}
@@ -213,7 +215,7 @@ def _command(collect: Callable[..., Facts] = lambda: {}, *, own_last: bool = Fal
                 session = _Session(workspace, report, options["as_json"], collected)
                 return function(session, **{k: options[k] for k in own})
 
-            _run(work, options, **{k: options[k] for k in general})
+            _run(function.__name__, work, options, **{k: options[k] for k in general})
 
         common = (*shared.values(), *general.values())
         listed = (*common, *own.values()) if own_last else (*own.values(), *common)
@@ -273,7 +275,7 @@ _recipe_command = _command(_collect_recipe_options, own_last=True)
 
 @_pool_command
 def inspect(session: _Session, *, task: TaskOpt = None) -> Facts:
-    """Say what is in a pool: format, rows, rows set aside, tasks, lengths."""
+    """Describe a pool: format, rows, skipped rows, tasks, lengths."""
     return reports.pool_facts(recipe_inputs.open_source(session.shared, session.workspace, session.report, task=task))
 
 
@@ -286,22 +288,23 @@ def duplicates(
         Option("--threshold", help="Minimum similarity of near-duplicates: share of word pairs in common, 0.3 to 1."),
     ] = 0.8,
 ) -> Facts:
-    """Find rows that nearly repeat an earlier one. No model; once per pool, then a filter knows them."""
+    """Find near-duplicates, for filters. Runs no model; the result is stored."""
     opened = recipe_inputs.open_source(session.shared, session.workspace, session.report)
     return commands.duplicates_facts(opened, session.workspace, threshold, session.report)
 
 
 @_recipe_command
 def measure(session: _Session, *, also: AlsoOpt = None) -> Facts:
-    """Measure every row: the slow part. Resumable; safe to kill."""
+    """Measure every row with a model: the slow part. To resume it, run the same command again."""
     recipe, pool = session.build_recipe(also=also or ())
-    others = session.build_others(also)
-    return reports.runs_facts(recipe_inputs.measure_methods(recipe, pool, session.workspace, session.report, others))
+    others = [other for other in session.build_others(also) if other.name != recipe.method.name]
+    runs = recipe_inputs.measure_methods(recipe, pool, session.workspace, session.report, others)
+    return reports.runs_facts(runs, others)
 
 
 @_recipe_command
 def estimate(session: _Session, *, also: AlsoOpt = None) -> Facts:
-    """Say what `measure` would cost here: tokens, time from a trial of 32 rows, memory, disk."""
+    """Estimate the time, memory and disk of `measure`, from a trial on 32 rows."""
     recipe, pool = session.build_recipe(also=also or ())
     return commands.estimate_cost(recipe, pool, session.workspace, session.report, session.build_others(also))
 
@@ -315,7 +318,7 @@ def tokens(
         list[int] | None, Option("--number", metavar="N", help="Number of a row, counted from 0; repeatable.")
     ] = None,
 ) -> Facts:
-    """Say of each token of a row how much it surprises the model (NLL), and how unsure that is there (entropy)."""
+    """Show NLL and entropy of single rows; with --json, of each of their tokens."""
     recipe, pool = session.build_recipe()
     rows = commands.find_rows(pool, row or (), number or ())
     return commands.view_tokens(recipe, pool, session.workspace, session.report, rows, strips=session.as_json)
@@ -330,7 +333,7 @@ def project(
     ] = "prompt",
     layout: Annotated[str, Option("--layout", help="pca, or umap (1 min at 50,000 rows).")] = "umap",
 ) -> Facts:
-    """Lay the rows out as a map of what is measured: near rows are alike. Made once, then found."""
+    """Compute a map of the rows, in which similar rows are near each other. The result is stored."""
     recipe, pool = session.build_recipe()
     return commands.project_pool(recipe, pool, session.workspace, session.report, of, layout)
 
@@ -365,7 +368,7 @@ def select(
     scores: ScoreOpt = None,
     overwrite: OverwriteOpt = False,
 ) -> Facts:
-    """Choose rows from what is measured, and write them with their manifest."""
+    """Select rows by a stored measurement, and write them with a manifest."""
     export = {"schema": schema, "with_scores": with_scores, "rejected": rejected, "held_out": held_out}
     conditions = [asdict(parse_filter(line)) for line in filters or ()]
     recipe, pool = session.build_recipe(budget=budget, filters=conditions, threshold=threshold, export=export)
@@ -385,7 +388,7 @@ def run(
     overwrite: OverwriteOpt = False,
     allow_server: ServersOpt = None,
 ) -> Facts:
-    """Measure, choose and write, all from one file."""
+    """Measure, select and write, as a recipe file describes."""
     plan = load_recipe(recipe)
     pool = recipe_inputs.open_recipe_pool(plan, session.workspace, session.report)
     options: Facts = {"scores": scores, "source": recipe, "overwrite": overwrite}
@@ -409,7 +412,7 @@ def workspace(
     ] = None,
     yes: Annotated[bool, Option("--yes", help="Delete without asking.")] = False,
 ) -> Facts:
-    """List what the workspace holds, or delete what is picked: never what a worker uses."""
+    """List the contents of the workspace, or delete some. What a job uses is never deleted."""
     if not words:
         return storage.list_workspace(session.workspace, every=session.as_json)
 
@@ -436,7 +439,7 @@ def replay(
     overwrite: OverwriteOpt = False,
     allow_server: ServersOpt = None,
 ) -> Facts:
-    """Check a manifest against pool and model, and write the same bytes again."""
+    """Check a manifest against the pool and the model, and write the same bytes again."""
     options: Facts = {"out": out, "pool_source": pool, "rows_only": rows_only, "overwrite": overwrite}
     options |= {"allow_servers": allow_server or ()}
     file = replay_manifest(manifest, session.workspace, session.report, **options)
@@ -453,5 +456,5 @@ def demo(
     ] = "10%",
     overwrite: OverwriteOpt = False,
 ) -> Facts:
-    """Embedded pool, embedded model, every method: what does each do with the planted faults?"""
+    """Run every method on the demo pool, and count the known bad rows that each selects."""
     return commands.run_demo(session.workspace, session.report, out, budget, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Reports: facts about pools, runs and planted faults as plain data, for the terminal or as JSON."""
+"""Reports: facts about pools, runs and known bad rows as plain data, for the terminal or as JSON."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,13 +14,12 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.measurement.shift_groups import describe_groups
 from core.measurement.start_model import describe_start_model
-from core.methods import METHODS
 from core.pool.pools import load_answer_key, unread_fields
-from core.schema import Pool
+from core.schema import Method, Pool
 
 
 def count_faults(pool: Pool, rows: Any) -> dict[str, int]:
-    """Count planted faults among these rows, by kind; every kind of the answer key is listed."""
+    """Count known bad rows among these rows, by kind; every kind of the answer key is listed."""
     key = load_answer_key(pool) or {}
     counts = Counter(key[i]["fault"] for i in pool.rows["id"].take(rows).to_pylist() if i in key)
     return {kind: counts[kind] for kind in sorted({fault["fault"] for fault in key.values()})}
@@ -57,10 +56,10 @@ def _spread(values: Any) -> Facts:
     return {"p5": int(low), "median": int(middle), "p95": int(high), "max": int(values.max())}
 
 
-def runs_facts(runs: Sequence[Run]) -> Facts:
-    """Summarise the first run, and list the others."""
-    others = [{"also": METHODS[run.method["name"]].label, "run": run.id} for run in runs[1:] if run.id != runs[0].id]
-    return run_facts(runs[0]) | ({"others": others} if others else {})
+def runs_facts(runs: Sequence[Run], others: Sequence[Method]) -> Facts:
+    """Summarise the first run, and list those of the other methods; methods that measure the same share a run."""
+    listed = [{"also": method.label, "run": run.id} for method, run in zip(others, runs[1:], strict=True)]
+    return run_facts(runs[0]) | ({"others": listed} if listed else {})
 
 
 def run_facts(run: Run) -> Facts:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import streamlit as st
 
 from core.errors import WinnowError
+from core.progress import format_duration as format_duration
 from core.schema import Row
 from core.selection.budget import Budget
 from pages.ui.shell import server
@@ -191,13 +192,3 @@ def format_count(n: float) -> str:
         return f"{n:,.0f}"
     size, unit = next(((size, unit) for size, unit in ((1e12, "T"), (1e9, "G")) if abs(n) >= size), (1e6, "M"))
     return f"{n / size:.3g} {unit}"
-
-
-def format_duration(seconds: float) -> str:
-    """Format seconds: 8 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
-    rounded = round(seconds)
-    for large, small, big, little in ((86400, 3600, "d", "h"), (3600, 60, "h", "min"), (60, 1, "min", "s")):
-        if rounded >= large:
-            rest = rounded % large // small
-            return f"{rounded // large} {big}" + (f" {rest} {little}" if rest else "")
-    return f"{seconds:.1f} s" if seconds < 10 and seconds != rounded else f"{rounded} s"

@@ -6,22 +6,6 @@ from pages.ui.shell import show
 from pages.ui.words import escape_markdown, model_name
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.4, "0.4 s"),
-        (8, "8 s"),
-        (59.6, "1 min"),
-        (200, "3 min 20 s"),
-        (3600, "1 h"),
-        (7500, "2 h 5 min"),
-        (90_000, "1 d 1 h"),
-    ],
-)
-def test_durations(seconds, words):
-    assert show.format_duration(seconds) == words
-
-
 @pytest.mark.parametrize(("n", "words"), [(0, "0"), (15_011, "15,011"), (999_999, "999,999"), (1_234_567, "1.23 M")])
 def test_counts(n, words):
     assert show.format_count(n) == words

@@ -1,0 +1,158 @@
+"""Facts as people read them: labels in place of keys, units, and tables. Programs get the facts unchanged (--json)."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from core.cli.arguments import Facts
+from core.columns import cut_in_words
+from core.measurement import find_column
+from core.measurement.stage_times import STAGES
+from core.progress import format_duration
+from core.workspace.inventory import format_size
+
+LABELS = {
+    "coverage": "coverage f(S)",
+    "coverage_of_pool": "coverage f(pool)",
+    "coverage_share": "share of f(pool)",
+    "cut": "truncated rows",
+    "duplicates": "exact duplicates",
+    "fields_not_read": "unread fields",
+    "filled_by_score": "rows filled by score",
+    "held_out": "validation split",
+    "held_out_rows": "rows of the validation split",
+    "planted": "known bad rows",
+    "prompt_chars": "prompt length (characters)",
+    "rejected": "unselected rows",
+    "release_rows": "rows by the authors' rule",
+    "release_selects": "rows that the authors' rule selects",
+    "response_chars": "response length (characters)",
+    "set_aside": "skipped rows",
+    "sha256": "SHA-256",
+    "without": "rows without a position",
+    "without_response": "rows without a response",
+}
+ANSWER_PROBLEMS = {
+    "missing": "missing",
+    "empty": "empty",
+    "refused": "seem to be refusals",
+    "truncated": "hit the token limit",
+}
+
+
+def in_words(command: str, facts: Facts) -> Facts:
+    """Return the facts of a command with labels, units and tables for people."""
+    shown = COMMANDS[command](facts) if command in COMMANDS else facts
+    return {LABELS.get(name, name): value for name, value in shown.items()}
+
+
+def _inspect(facts: Facts) -> Facts:
+    fields = {name: " + ".join(v) if isinstance(v, tuple) else v for name, v in facts["fields"].items()}
+    skipped = [f"{n:,} × {reason}" for reason, n in facts["set_aside"].items()] or "none"
+    unread = ", ".join(facts["fields_not_read"]) or "none"
+    return facts | {"set_aside": skipped, "fields": fields, "fields_not_read": unread}
+
+
+def _duplicates(facts: Facts) -> Facts:
+    return {
+        "pool": facts["pool"],
+        "rows": facts["rows"],
+        "exact duplicates": facts["exact_duplicates"],
+        "near-duplicates": f"{facts['near_duplicates']:,} (column {facts['column']})",
+        "groups": f"{facts['groups']:,}, the largest of {facts['largest_group']:,} rows",
+    }
+
+
+def _measure(facts: Facts) -> Facts:
+    shown: Facts = {"run": facts["run"], "rows": facts["rows"], "tokens read": facts["tokens"]}
+    shown["model"] = f"{facts['model']['name']}, revision {facts['model']['revision']}"
+    if "start_model" in facts:
+        shown["start model"] = _start_model(facts["start_model"])
+    if "groups" in facts:
+        shown["groups"] = [each | {"expand": _percent(each["expand"])} for each in facts["groups"]]
+    if "tasks" in facts:
+        names = facts["tasks"]["names"]
+        shown["tasks"] = f"{len(names):,} from {facts['tasks']['source']} ({', '.join(names)})"
+    if "answers" in facts:
+        shown["answers"] = _answers(facts["answers"])
+    columns = facts["columns"].items()
+    shown["columns"] = [{"column": name, "meaning": _column_label(name)} | about for name, about in columns]
+    cut = facts["cut"]
+    shown["truncated rows"] = f"{cut['rows']:,}: {cut_in_words(cut)}" if cut["rows"] else 0
+    shown["time"] = _times([(*STAGES.get(kind, (kind, "")), seconds) for kind, seconds in facts["seconds"].items()])
+    shown["total time"] = format_duration(sum(facts["seconds"].values()))
+    if "others" in facts:
+        shown["other methods"] = [{"method": other["also"], "run": other["run"]} for other in facts["others"]]
+    return shown | {"warnings": facts["warnings"]}
+
+
+def _estimate(facts: Facts) -> Facts:
+    shown: Facts = {"rows": facts["rows"], "tokens": f"{facts['tokens']:,}"}
+    if facts["takes"]:
+        shown["base model measures"] = facts["takes"]
+    shown["stages"] = _times([(each["stage"], each["what"], each["seconds"]) for each in facts["stages"]])
+    shown["total time"] = format_duration(facts["seconds"])
+    shown["peak memory"] = format_size(facts["memory_bytes"])
+    shown["disk"] = f"{format_size(facts['disk_bytes'])} of {format_size(facts['disk_free_bytes'])} free"
+    if facts["generated"] and not facts["answering_seconds"]:
+        shown["server"] = f"generates up to {facts['generated']:,} tokens; its time is not included"
+    trial = f"{facts['trial_rows']:,} rows in {format_duration(facts['trial_seconds'])}"
+    return shown | {"trial": f"{trial} on {facts['device']} ({facts['dtype']})"}
+
+
+def _select(facts: Facts) -> Facts:
+    keys = {"chosen": "file", "tokens": "response tokens"}
+    shown = {keys.get(name, name): value for name, value in facts.items()}
+    shown["excluded"] = _counts(facts["excluded"])
+    if "cut" in facts:
+        shown["cut"] = f"{facts['cut']['rows']:,}: {cut_in_words(facts['cut'])}" if facts["cut"]["rows"] else 0
+    if not facts["held_out_rows"]:
+        del shown["held_out_rows"]
+    own = dict(facts.get("facts", {}))
+    if "start_model" in own:
+        shown["start model"] = _start_model(own.pop("start_model"))
+    return {name: value for name, value in shown.items() if name != "facts"} | own
+
+
+def _replay(facts: Facts) -> Facts:
+    return {"file": facts["chosen"], "rows": facts["rows"], "SHA-256": facts["sha256"], "identical bytes": True}
+
+
+def _workspace(facts: Facts) -> Facts:
+    return facts | ({"freed": format_size(facts["freed"])} if "freed" in facts else {})
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items()) or "none"
+
+
+def _start_model(about: Mapping[str, str]) -> str:
+    return f"{about['kind']}, {about['evidence']}; the paper uses {about['paper']}"
+
+
+def _answers(counts: Mapping[str, int]) -> str:
+    problems = [f"{counts[name]:,} {words}" for name, words in ANSWER_PROBLEMS.items() if counts[name]]
+    return f"{counts['asked']:,} requested" + "".join(f", {problem}" for problem in problems)
+
+
+def _column_label(name: str) -> str:
+    column = find_column(name)
+    return column.label if column else ""
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.0%}"
+
+
+def _times(lines: Sequence[tuple[str, str, float]]) -> list[Facts]:
+    return [{"stage": stage, "what": what, "time": format_duration(seconds)} for stage, what, seconds in lines]
+
+
+COMMANDS: dict[str, Callable[[Facts], Facts]] = {
+    "inspect": _inspect,
+    "duplicates": _duplicates,
+    "measure": _measure,
+    "estimate": _estimate,
+    "select": _select,
+    "run": _select,
+    "replay": _replay,
+    "workspace": _workspace,
+}
