@@ -28,8 +28,8 @@ with verdict:
         "One file for your trainer, with a manifest that reproduces exactly this selection, its recipe and a "
         "dataset card."
     )
-    show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
     hints.draw("export")
+    show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
 
 options, preview_column = st.columns(2, gap="large")
 with options:

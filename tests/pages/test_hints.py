@@ -12,14 +12,14 @@ def measured(run, workspace, pool):
 
 
 def has_hint(at) -> bool:
-    return bool([block for block in at.markdown if block.value.endswith(tuple(f"{hint}]" for hint in HINTS.values()))])
+    return bool([block for block in at.caption if block.value.endswith(tuple(HINTS.values()))])
 
 
 @pytest.mark.parametrize("page", HINTS)
 def test_a_page_shows_its_hint_until_it_is_dismissed(measured, app, page):
     at = app(page)
     assert not at.exception
-    assert [block.value for block in at.markdown if HINTS[page] in block.value]
+    assert [block.value for block in at.caption if block.value.endswith(HINTS[page])]
     at.button(key=f"hint.close.{page}").click().run()
     assert not has_hint(at)
     assert not has_hint(app(page))

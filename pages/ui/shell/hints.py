@@ -23,8 +23,8 @@ def draw(page: str) -> None:
     if page in _dismissed():
         return
     with st.container(horizontal=True, wrap=False, vertical_alignment="center", key=f"hint.{page}"):
-        st.markdown(f":small[:blue[:material/arrow_upward:] {HINTS[page]}]", width="stretch")
-        show.action("", "close", f"hint.close.{page}", _dismiss, page, type="tertiary", help="Dismiss this hint")
+        st.caption(f":material/arrow_upward: {HINTS[page]}", width="stretch")
+        st.button("Dismiss", key=f"hint.close.{page}", on_click=_dismiss, args=(page,), type="tertiary")
 
 
 def recall_button() -> None:
