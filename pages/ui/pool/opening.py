@@ -77,12 +77,13 @@ def _count() -> int:
 
 
 def list_choices() -> dict[str, str]:
-    """Return what can be chosen: fingerprints of recent pools, "demo" and paths of files, with their labels."""
+    """Return what can be chosen besides the open pool, with labels: fingerprints of recent pools, "demo", paths."""
     entries = recent.recent_pools()
     shown = {
         entry["fingerprint"]: f"{show.pool_name(entry['name'], entry['source'])} · {format_rows(entry['rows'])} · "
-        + ("open now" if state.is_open(entry["fingerprint"]) else _format_time(entry["opened"]))
+        + _format_time(entry["opened"])
         for entry in entries[:MAX_RECENT]
+        if not state.is_open(entry["fingerprint"])
     }
     if not any(entry["source"] == pools.DEMO for entry in entries[:MAX_RECENT]):
         shown[pools.DEMO] = DEMO_LABEL

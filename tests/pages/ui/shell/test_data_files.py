@@ -40,6 +40,12 @@ def test_the_workspace_is_not_listed(folder, workspace):
     assert data_files.find_files() == []
 
 
+def test_the_app_itself_is_not_listed(folder, monkeypatch):
+    monkeypatch.setenv("WINNOW_DATA_ROOTS", str(data_files.ROOT))
+    assert (data_files.ROOT / "core" / "demo" / "model" / "tokenizer.json").exists()
+    assert not [file for file in data_files.find_files() if file.is_relative_to(data_files.ROOT / "core")]
+
+
 def test_links_lead_nowhere(folder, tmp_path_factory):
     outside = put(tmp_path_factory.mktemp("outside") / "secret.jsonl")
     (folder / "link.jsonl").symlink_to(outside)
