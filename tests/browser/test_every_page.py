@@ -67,7 +67,7 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
     workspace, _ = measured_workspace
     with serve(workspace) as (address, _process):
         page.goto(address)
-        expect(page.locator("h1")).to_have_text("small.jsonl")
+        expect(page.get_by_role("heading", name="small.jsonl")).to_be_visible()
         expect(page.get_by_role("img", name="Lengths in characters")).to_be_visible()
 
         go_to(page, "Measure")

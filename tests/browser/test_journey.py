@@ -30,6 +30,16 @@ def wait_until_idle(page: Page) -> None:
     assert page.get_by_test_id("stException").count() == 0
 
 
+def choose_pool(page: Page, source: str) -> None:
+    """Choose a pool by its label, or type a path or hub id, and open it."""
+    box = page.get_by_role("combobox", name="Or choose a pool, or type a path or a hub id")
+    box.click()
+    box.fill(source)
+    page.get_by_role("option").filter(has_text=source).last.click()
+    wait_until_idle(page)
+    page.locator(".st-key-open-open button").click()
+
+
 def headline_rows(page: Page) -> int:
     """Return the number of rows that the Select page's verdict begins with."""
     verdict = page.locator("h3").first
@@ -59,7 +69,7 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         expect(page.get_by_text("Demo pool").first).to_be_visible()
         wait_until_idle(page)
 
-        page.get_by_role("button", name="Score it").click()
+        page.get_by_role("button", name="Measure this pool").click()
         page.get_by_role("button", name="Start measuring").click()
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
         page.reload()  # the job does not belong to the page

@@ -11,7 +11,7 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 
 from core.pool.pools import load_pool
 from tests.browser.oidc_provider import CLIENT_ID, CLIENT_SECRET, serve_provider
-from tests.browser.test_journey import go_to, wait_until_idle
+from tests.browser.test_journey import choose_pool, go_to, wait_until_idle
 from tests.pages.conftest import entropy_shift_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -41,8 +41,7 @@ def open_app(page: Page, address: str) -> Page:
 
 
 def open_shared_pool(page: Page) -> None:
-    page.get_by_role("button", name="Open another pool").click()
-    page.get_by_test_id("stPopoverBody").locator("[data-testid=stBaseButton-secondary]:enabled").click()
+    choose_pool(page, "shared.jsonl")
     expect(page.get_by_role("heading", name="shared.jsonl")).to_be_visible()
     wait_until_idle(page)
 
@@ -75,14 +74,14 @@ def test_two_browsers_are_two_visitors_and_a_forged_cookie_is_a_third(chromium, 
         assert visitor_cookie(b)["value"] != cookie["value"]
         assert cookie["value"] not in a.evaluate("document.cookie")
         for page, steps in ((a, 3), (b, 7)):
-            expect(page.locator("h1")).to_have_text("Demo pool")
+            expect(page.get_by_role("heading", name="Demo pool")).to_be_visible()
             open_shared_pool(page)
             set_budget(page, steps)
         assert budget_of(a) != budget_of(b)
 
         again = a.context.new_page()
         open_app(again, address)
-        expect(again.locator("h1")).to_have_text("shared.jsonl")
+        expect(again.get_by_role("heading", name="shared.jsonl")).to_be_visible()
         assert budget_of(again) == budget_of(a)
 
         again.context.clear_cookies()
@@ -95,7 +94,7 @@ def test_two_browsers_are_two_visitors_and_a_forged_cookie_is_a_third(chromium, 
         last = cookie["value"][-1]
         forged.context.add_cookies([cookie | {"value": cookie["value"][:-1] + ("1" if last == "0" else "0")}])
         open_app(forged, address)
-        expect(forged.locator("h1")).to_have_text("Demo pool")
+        expect(forged.get_by_role("heading", name="Demo pool")).to_be_visible()
         assert visitor_cookie(forged)["value"].split(".")[0] != cookie["value"].split(".")[0]
         for page in (a, b, forged):
             page.context.close()
@@ -135,20 +134,20 @@ def test_people_who_sign_in_find_their_own_on_any_browser(chromium, serve, works
     with serve(workspace.root, *sign_in_options) as (address, _):
         ada, grace = (sign_in(new_visitor(chromium), address, name) for name in ("Ada", "Grace"))
         for page, steps in ((ada, 3), (grace, 7)):
-            expect(page.locator("h1")).to_have_text("Demo pool")
+            expect(page.get_by_role("heading", name="Demo pool")).to_be_visible()
             open_shared_pool(page)
             set_budget(page, steps)
         assert budget_of(ada) != budget_of(grace)
         assert not [one for one in ada.context.cookies() if one["name"].startswith("winnow_visitor_")]
 
         elsewhere = sign_in(new_visitor(chromium), address, "Ada")
-        expect(elsewhere.locator("h1")).to_have_text("shared.jsonl")
+        expect(elsewhere.get_by_role("heading", name="shared.jsonl")).to_be_visible()
         assert budget_of(elsewhere) == budget_of(ada)
 
         elsewhere.get_by_role("button", name="Sign out").click()
         expect(elsewhere.locator("h1")).to_have_text("Sign in")
         sign_in(elsewhere, address, "Grace")
-        expect(elsewhere.locator("h1")).to_have_text("shared.jsonl")
+        expect(elsewhere.get_by_role("heading", name="shared.jsonl")).to_be_visible()
         assert budget_of(elsewhere) == budget_of(grace)
         for page in (ada, grace, elsewhere):
             page.context.close()
