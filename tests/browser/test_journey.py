@@ -89,8 +89,8 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         wait_until_idle(page)
 
         page.get_by_text(re.compile("^Top ranked")).click()
-        page.get_by_placeholder("Why?").fill("read by hand")
-        page.get_by_role("button", name="Pin out").click()
+        page.get_by_placeholder("Reason").fill("read by hand")
+        page.get_by_role("button", name="Always exclude").click()
         expect(page.get_by_text("0 always included, 1 always excluded")).to_be_visible()
         assert headline_rows(page) == 264  # the next row of the order replaced it
 

@@ -26,8 +26,8 @@ def chart_figure(at, key):
     return next(json.loads(c.proto.spec) for c in at.get("plotly_chart") if c.proto.id.endswith(f"-{key}"))
 
 
-def code(at):
-    return [block.value for block in at.code]
+def texts(at):
+    return [block.value for block in at.text]
 
 
 def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
@@ -103,7 +103,7 @@ def test_a_row_shows_its_answers_their_ends_and_what_is_missing(at):
     click(at, "explore.answers", lasso=[everything])
     words = page_text(at)
     assert "**1** · 4 tokens · complete" in words
-    assert [f"Answer {k}" for k in range(5)] == [text[:8] for text in code(at) if text.startswith("Answer")]
+    assert [f"Answer {k}" for k in range(5)] == [text[:8] for text in texts(at) if text.startswith("Answer")]
     assert "the generated answers differ more; the highest value, shared by " in html(at)
     assert "Map of 5 generated answers" in html(at) and "1 and 2" in html(at)
 
@@ -133,9 +133,9 @@ def test_a_single_answer_has_no_score(opener):
 
 def test_text_of_a_model_is_never_markdown(opener):
     at = opener(9)
-    assert "![beacon](http://evil.example/x.png) **bold**" in code(at)
-    texts = "\n".join([page_text(at), html(at)])
-    assert "evil.example" not in texts and "beacon" not in texts
+    assert "![beacon](http://evil.example/x.png) **bold**" in texts(at)
+    interpreted = "\n".join([*(one.value for kind in (at.markdown, at.caption) for one in kind), html(at)])
+    assert "evil.example" not in interpreted and "beacon" not in interpreted
     assert "Empty answer." in page_text(at) and "**3** · 6 tokens · hit the token limit" in page_text(at)
 
 

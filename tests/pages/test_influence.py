@@ -167,7 +167,7 @@ def test_a_lasso_in_the_length_plane_lists_all_rows_inside_it(at):
 
 def test_both_ends_are_shown_side_by_side_row_by_row(at):
     def texts():
-        return [block.value for block in at.code if block.value.startswith("Question")]
+        return [block.value for block in at.text if block.value.startswith("Question")]
 
     assert [one.value for one in at.subheader if one.value.startswith("Most")] == ["Most helpful", "Most harmful"]
     assert [text.split(":")[0] for text in texts()] == ["Question 0", "Question 0"]  # the last row repeats the first
@@ -233,7 +233,7 @@ def test_the_pairs_can_be_read(at):
     at.session_state["targets.pairs"] = True
     at.run()
     assert not at.exception
-    assert {"A good answer", "No"} <= {block.value for block in at.code}
+    assert {"A good answer", "No"} <= {block.value for block in at.text}
 
 
 def test_the_run_s_warnings_about_the_current_target_are_shown(at):

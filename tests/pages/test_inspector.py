@@ -22,6 +22,7 @@ from core.selection.selection import Pin
 from core.workspace.jobs import list_jobs
 from core.workspace.parts import Parts
 from pages.ui.row import tokens
+from pages.ui.row.place import Place
 from pages.ui.shell import state
 from tests.pages.conftest import entropy_shift_run
 from tests.pages.test_explore import click, page_text
@@ -145,8 +146,8 @@ def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
     ids = [text.value for text in at.text if text.value.startswith("row-")]
     other = int(ids[-1].removeprefix("row-"))
     assert other % 4 == 11 % 4 and other != 11
-    code = [block.value for block in at.code]
-    assert pool.rows["prompt"][other].as_py() in code and pool.rows["response"][other].as_py() in code
+    texts = [block.value for block in at.text]
+    assert pool.rows["prompt"][other].as_py() in texts and pool.rows["response"][other].as_py() in texts
 
 
 def test_the_nearest_row_of_a_row_that_was_not_picked_is_found_on_request(read, app):
@@ -294,19 +295,81 @@ def test_buttons_step_from_row_to_row_and_over_the_end_of_a_page(read, app):
 
     ids = at.dataframe[0].value["Id"].tolist()
     assert opened() == ids[0]
+    assert selected_cells(at) == [(0, "Prompt")]
     assert at.button(key="explore.shift.previous").disabled
     at.button(key="explore.shift.next").click().run()
     at.button(key="explore.shift.next").click().run()
     assert not at.exception and opened() == ids[2]
     at.button(key="explore.shift.previous").click().run()
     assert opened() == ids[1]
-    at.session_state[at.dataframe[0].key] = {"selection": {"rows": [99], "columns": [], "cells": []}}
+    at.session_state["explore.shift.place"] = Place(int(ids[99].removeprefix("row-")), 99, None)
     at.run()
     at.button(key="explore.shift.next").click().run()
     second = at.dataframe[0].value["Id"].tolist()
     assert second != ids and opened() == second[0]
     at.button(key="explore.shift.previous").click().run()
     assert opened() == ids[99]
+
+
+def selected_cells(at):
+    return at.session_state[at.dataframe[0].key]["selection"]["cells"]
+
+
+def open_id(at):
+    return next(text.value for text in at.text if text.value.startswith(("row-", "again")))
+
+
+@pytest.fixture
+def first_ranked(run, app):
+    """Return the Select page with the fourth of the rows that rank first open."""
+    at = app("select")
+    at.get_by_key("select.view").set_value("First taken").run()
+    for _ in range(3):
+        at.button(key="select.next").click().run()
+    return at
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_a_pin_keeps_the_reader_at_its_row(first_ranked, side):
+    at, ids = first_ranked, first_ranked.dataframe[0].value["Id"].tolist()
+    assert open_id(at) == ids[3]
+    at.button(key=f"select.pin.{side}").click().run()
+    assert not at.exception and open_id(at) == ids[3]
+    listed = at.dataframe[0].value["Id"].tolist()
+    assert listed[:4] == ([ids[3], *ids[:3]] if side == "in" else [*ids[:3], ids[4]])  # first, or gone
+    assert selected_cells(at) == ([(0, "Prompt")] if side == "in" else [])
+    assert ("The open row left the list." in page_text(at)) == (side == "out")
+    assert at.button(key="select.undo.pin").label.replace("\\", "") == f"Undo: always {side}clude {ids[3]}"
+    at.button(key="select.undo.pin").click().run()
+    assert at.dataframe[0].value["Id"].tolist() == ids
+    assert open_id(at) == ids[3] and selected_cells(at) == [(3, "Prompt")]
+
+
+def test_after_a_row_left_the_list_the_next_one_is_that_which_took_its_place(first_ranked):
+    at, ids = first_ranked, first_ranked.dataframe[0].value["Id"].tolist()
+    at.button(key="select.pin.out").click().run()
+    at.button(key="select.next").click().run()
+    assert open_id(at) == ids[4]
+    at.button(key="select.previous").click().run()
+    assert open_id(at) == ids[2]
+
+
+def test_a_pinned_row_can_go_to_the_other_side_with_its_reason(first_ranked):
+    at = first_ranked
+    row = open_id(at)
+    at.text_input[-1].set_value("too easy").run()
+    for side, label in (("out", "always excluded"), ("in", "always included")):
+        at.button(key=f"select.pin.{side}").click().run()
+        assert at.session_state[state.SETTINGS].pins == (Pin(row, side, "too easy"),)
+        assert at.button(key="select.unpin").label == "Remove pin" and label in page_text(at).lower()
+    at.button(key="select.unpin").click().run()
+    assert at.session_state[state.SETTINGS].pins == () and open_id(at) == row
+
+
+def test_another_list_opens_at_its_first_row(first_ranked):
+    at = first_ranked
+    at.get_by_key("select.view").set_value("At the cut").run()
+    assert open_id(at) == at.dataframe[0].value["Id"][0]
 
 
 # Hostile text

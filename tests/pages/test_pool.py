@@ -115,7 +115,7 @@ def test_the_open_row_is_shown_as_text(workspace, tmp_path, app):
     load_pool(str(path), workspace=workspace.root)
     at = app("pool")
     assert not at.exception
-    assert evil in [block.value for block in at.code]
+    assert evil in [block.value for block in at.text]
     for element in [*at.markdown, *at.caption, *at.title, *at.get("badge")]:
         assert "![x](" not in element.value
 

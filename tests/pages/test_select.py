@@ -212,7 +212,7 @@ def test_rows_that_the_last_change_added_and_removed_can_be_read(page):
 def test_the_rows_at_the_cut_are_the_last_selected_and_the_next_in_order(page):
     assert view(page, "Near the cutoff") == "Near the cutoff · 20"
     table = page.dataframe[0].value
-    assert table["State"].tolist() == ["selected"] * 10 + ["not selected"] * 10
+    assert table["State"].tolist() == ["selected"] * 10 + ["unselected"] * 10
     assert table["Score"].is_monotonic_increasing
 
 
@@ -225,7 +225,7 @@ def test_a_row_pinned_out_is_replaced_by_the_next(page):
     assert best not in page.dataframe[0].value["Id"].tolist()
     assert view(page, "Removed") == "Removed · 1"
     assert view(page, "Pinned") == "Pinned · 1"
-    assert page.dataframe[0].value["State"].tolist() == ["pinned out"]
+    assert page.dataframe[0].value["State"].tolist() == ["always excluded"]
     assert "too easy" in [text.value for text in page.get("text")]
     press(page, "select.unpin")
     assert view(page, "Top ranked") == "Top ranked · 24"

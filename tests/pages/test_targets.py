@@ -211,7 +211,7 @@ def test_pairs_are_shown_side_by_side_and_skipped_rows_with_their_reason(score, 
     assert pairs["prompt"].tolist() == ["Ask 0", "Ask 2"]
     assert pairs["line"].tolist() == [1, 3]
     assert aside[["line", "reason"]].to_numpy().tolist() == [[2, "chosen holds no answer"]]
-    assert {"Ask 0", "Yes, and why", "No"} <= {block.value for block in score.code}
+    assert {"Ask 0", "Yes, and why", "No"} <= {block.value for block in score.text}
 
 
 def test_the_pairs_of_any_set_in_use_can_be_seen(score, written):
@@ -231,7 +231,7 @@ def test_hostile_text_is_shown_as_text(score, written):
     score.button(key="targets.remove.sound").click().run()
     score.text_input(key="form.preference_influence.subtask").set_value("tone").run()
     see(score)
-    assert [block.value for block in score.code][:3] == [EVIL, EVIL + "!", EVIL]
+    assert [one.value for one in score.text if EVIL in one.value][:3] == [EVIL, EVIL + "!", EVIL]
     for element in [*score.markdown, *score.caption, *score.title, *score.warning, *score.get("badge")]:
         assert "![x](" not in element.value
 

@@ -13,7 +13,7 @@ from pages.ui.data import cached
 from pages.ui.data.grouping import find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.influence import SCORE, ScoredInfluence
-from pages.ui.row import reader
+from pages.ui.row.pins import pin_controls
 from pages.ui.shell import show, state
 
 ROWS_PER_END = 50  # rows of each end
@@ -62,7 +62,7 @@ def _draw_end(pool: Pool, scored: ScoredInfluence, live: LiveSelection, rows: In
     row = read_rows(pool, [int(rows[at])])[0]
     groups = find_grouping(pool, scored.run)
     with st.container(height=HEIGHT, border=True):
-        reader.pin_controls(row, key)
+        pin_controls(row, key)
         show.row(row, task=groups.names[groups.codes[row.index]], marks=_list_marks(scored, live, row.index))
 
 

@@ -1,6 +1,8 @@
 """Rows to look through, and the details of the open one.
 
 reader             a table of rows, one of them open, with its pin
+place              the reader's place, kept while lists change
+pins               buttons that include or exclude a row always
 inspector          the parts below an open row, one of them drawn
 scores             percentile of each score, and rank under every measured method
 tokens             one row token by token, read by a job

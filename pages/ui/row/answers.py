@@ -70,6 +70,7 @@ def _draw_text(number: int, text: str | None, tokens: int | None, ended: str | N
     length = [] if tokens is None else [f"{tokens:,} tokens"]
     st.caption(" · ".join([f"**{number}**", *length, ENDED.get(ended or "", "unknown end")]))
     if text.strip():
-        show.text(text, height=HEIGHT)
+        with st.container(height=HEIGHT, border=True):
+            show.prose(text)
     else:
         st.caption("Empty answer.")

@@ -1,7 +1,8 @@
-"""A list of rows to look through; each one opens to be read, and can be pinned in or out."""
+"""A list of rows to look through; each one opens to be read, and can be included or excluded always."""
 
-import zlib
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,26 @@ import streamlit as st
 from core.measurement.runs import Run
 from core.pool.pools import read_rows
 from core.schema import IntArray, Method, Pool, Row
-from core.selection.selection import Pin, Selection
+from core.selection.selection import Selection
 from pages.ui.charts.scales import format_number
 from pages.ui.data import live_selection
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.row import duplicates, inspector
+from pages.ui.row.pins import SIDES, pin_controls, undo_button
+from pages.ui.row.place import Place, checksum, find_place, keep_place, place_of
 from pages.ui.shell import show, state
-from pages.ui.words import display_column, format_rows, meaning, shorten
+from pages.ui.words import display_column, meaning, shorten
 
 PAGE = 100  # rows in the table at once
-HEIGHT = 440
+HEIGHT = 480
 ROW_HEIGHT = 34  # pixels of a line
-SIDES = {"in": "pinned in", "out": "pinned out"}
+NOTHING: dict[str, Any] = {"selection": {"cells": []}}
 
 
 def reader(
     pool: Pool, run: Run, rows: IntArray, *, key: str, method: Method, selection: Selection, note: str = ""
 ) -> None:
-    """Draw a table of `rows` in the order given, one page at a time, and the ticked row in full.
+    """Draw a table of `rows` in the order given, one page at a time, and the open row in full.
 
     `note`: a description of these rows. `run`: gives their scores and tasks, and the answers to the open row.
     """
@@ -37,56 +40,76 @@ def reader(
         return
     if note:
         st.caption(note)
+    place, listed = find_place(rows, place_of(key))
+    keep_place(key, place)
     groups, columns = find_grouping(pool, run), live_selection.columns_by(run, method, selection.order)
-    start = PAGE * show.choose_page(-(-len(rows) // PAGE), key=_page_key(rows, key))
-    shown = rows[start : start + PAGE]
+    page = min(place.position, len(rows) - 1) // PAGE
+    shown = rows[PAGE * page : PAGE * (page + 1)]
+    _choose_page(rows, page, key)
     opened = read_rows(pool, shown.tolist())
-    left, right = st.columns([7, 5])
+    left, right = st.columns([11, 9])
     with left:
-        ticked = show.pick_row(
+        line = place.position - PAGE * page if listed else None
+        show.pick_row(
             _table(opened, shown, method, selection, columns, groups),
-            key=_table_key(shown, key),
+            **_bind_table(rows, PAGE * page, line, key),
             height=min(HEIGHT, ROW_HEIGHT * (len(shown) + 1) + 3),
             row_height=ROW_HEIGHT,
             column_config=_column_styles(method, groups),
             alt="Rows, one per line",
         )
-    position, row = start + (ticked or 0), opened[ticked or 0]
+    row = opened[line] if line is not None else read_rows(pool, [place.row])[0]
+    stay = partial(keep_place, key, replace(place, rows=None, picked=True))
     with right, st.container(height=HEIGHT, border=True):
-        pin_controls(row, key)
+        pin_controls(row, key, before=stay)
         marks = [*_list_marks(row.index, method, selection, columns), *duplicates.duplicate_marks(pool, row.index)]
         show.row(row, task=groups.names[groups.codes[row.index]], marks=marks)
     with st.container(horizontal=True, vertical_alignment="center"):
-        caption = f"{start + 1:,} to {start + len(shown):,} of {format_rows(len(rows))}. Tick a row to read it."
-        st.caption(caption, width="stretch")
-        _step_buttons(rows, position, key)
-    next_rows, picked = rows[position + 1 : start + PAGE].tolist(), ticked is not None or len(rows) == 1
+        first, last, gone = PAGE * page + 1, PAGE * page + len(shown), "" if listed else " The open row left the list."
+        st.caption(f"Rows {first:,}–{last:,} of {len(rows):,}. Click a row to open it.{gone}", width="stretch")
+        undo_button(key, stay)
+        _step_buttons(rows, place.position, key, listed=listed)
+    next_rows, picked = rows[place.position + listed : last].tolist(), place.picked or len(rows) == 1
     inspector.inspect(pool, run, row, key=key, selection=selection, next_rows=next_rows, picked=picked)
 
 
-def _step_buttons(rows: IntArray, position: int, key: str) -> None:
+def _step_buttons(rows: IntArray, position: int, key: str, *, listed: bool) -> None:
     """Draw the buttons for the previous and the next row; K and J press them."""
-    for name, way, shortcut, target in (("Previous", "up", "K", position - 1), ("Next", "down", "J", position + 1)):
+    steps = (("Previous", "up", "K", position - 1), ("Next", "down", "J", position + listed))
+    for name, way, shortcut, target in steps:
         icon, options = f"keyboard_arrow_{way}", {"shortcut": shortcut, "disabled": not 0 <= target < len(rows)}
         show.action(f"{name} row", icon, f"{key}.{name.lower()}", _open_row, rows, target, key, **options)
 
 
 def _open_row(rows: IntArray, position: int, key: str) -> None:
-    """Tick the row at this position of the list, on whichever page it is."""
-    page, line = divmod(position, PAGE)
-    if len(rows) > PAGE:
-        state.set_widget(_page_key(rows, key), page + 1)
-    ticked = {"selection": {"rows": [line], "columns": [], "cells": []}}
-    state.set_widget(_table_key(rows[PAGE * page : PAGE * (page + 1)], key), ticked)
+    """Open the row at this position of the list, on whichever page it is."""
+    keep_place(key, Place(int(rows[position]), position, checksum(rows)))
 
 
-def _table_key(shown: IntArray, key: str) -> str:
-    """Return a key that changes with the rows, so that a table of other rows has none ticked."""
-    return f"{key}.rows.{zlib.crc32(np.ascontiguousarray(shown).tobytes())}"
+def _choose_page(rows: IntArray, page: int, key: str) -> None:
+    """Draw the choice of a page, if there are several; another page opens at its first row."""
+    pages = -(-len(rows) // PAGE)
+
+    def turn(chosen: int) -> None:
+        _open_row(rows, PAGE * (chosen - 1), key)
+
+    if pages > 1:
+        show.choose_page(pages, **state.bind(f"{key}.page.{pages}", page + 1, turn))
 
 
-def _page_key(rows: IntArray, key: str) -> str:
-    return f"{key}.page.{-(-len(rows) // PAGE)}"
+def _bind_table(rows: IntArray, start: int, line: int | None, key: str) -> dict[str, Any]:
+    """Select the open line of the table. Return the arguments of its widget: a click on another line opens it."""
+    table = f"{key}.rows"
+    cells = (state.session_value(table) or NOTHING)["selection"]["cells"]
+    if [cell[0] for cell in cells] != ([] if line is None else [line]):
+        cells = [] if line is None else [(line, "Prompt")]
+
+    def open_line(event: Any) -> None:
+        if event["selection"]["cells"]:
+            _open_row(rows, start + event["selection"]["cells"][0][0], key)
+
+    bound = state.bind(table, {"selection": {"rows": [], "columns": [], "cells": cells}}, open_line)
+    return {"key": bound["key"], "on_select": bound["on_change"]}
 
 
 def _table(
@@ -100,7 +123,7 @@ def _table(
     selected = np.isin(shown, selection.rows)
     pins = {pin.id: pin for pin in state.settings().pins}
     scores, has_responses = columns.get(display_column(method)), columns["response_tokens"].any()
-    states = ["selected" if is_selected else "not selected" for is_selected in selected]
+    states = ["selected" if is_selected else "unselected" for is_selected in selected]
     table: dict[str, Any] = {
         "State": [SIDES[pins[row.id].side] if row.id in pins else s for row, s in zip(opened, states, strict=True)],
         "Score": scores[shown] if scores is not None else None,
@@ -118,7 +141,7 @@ def _table(
 
 
 def _column_styles(method: Method, groups: Grouping) -> dict[str, Any]:
-    about, tokens_help = meaning(display_column(method)), "Of the response; of the prompt, where no row has one"
+    about, tokens_help = meaning(display_column(method)), "Of the response, or of the prompt if no row has a response"
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     return {
         "State": text(width=90),
@@ -138,40 +161,10 @@ def _list_marks(index: int, method: Method, selection: Selection, columns: Mappi
     """Return in words the row's rank in the order, or why it has none, and its scores."""
     ranks = np.flatnonzero(selection.order.rows == index)
     if len(ranks):
-        marks = [f"place {ranks[0] + 1:,} of {len(selection.order.rows):,}"]
+        marks = [f"rank {ranks[0] + 1:,} of {len(selection.order.rows):,} eligible"]
     else:
         marks = [why for why, rows in selection.order.excluded.items() if index in rows]
     for name in dict.fromkeys((display_column(method), "delta_nll", "nll", "entropy", "confidence")):
         if name in columns and np.isfinite(columns[name][index]):
             marks.append(f"{meaning(name).label} {format_number(float(columns[name][index]))}")
     return marks
-
-
-def pin_controls(row: Row, key: str) -> None:
-    """Draw the buttons that pin this row in or out, with a reason, or that remove its pin."""
-    pinned = next((pin for pin in state.settings().pins if pin.id == row.id), None)
-    if pinned is not None:
-        _draw_pin(pinned, key)
-        return
-    reason = f"{key}.reason.{row.index}"
-    st.text_input(
-        "Reason for a pin",
-        key=reason,
-        placeholder="Why? Kept with the pin, and in the manifest.",
-        label_visibility="collapsed",
-        on_change="ignore",
-    )
-    with st.container(horizontal=True):
-        for side, icon, help in (("in", "keep", "Always chosen, first in line."), ("out", "block", "Never chosen.")):
-            show.action(f"Pin {side}", icon, f"{key}.pin.{side}", _add_pin, row.id, side, reason, help=help)
-
-
-def _draw_pin(pin: Pin, key: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(SIDES[pin.side], icon=":material/keep:", color="violet")
-        st.text(pin.reason or "no reason given", width="stretch")
-        show.action("Remove the pin", "keep_off", f"{key}.unpin", state.remove_pin, pin.id)
-
-
-def _add_pin(row_id: str, side: str, reason: str) -> None:
-    state.add_pin(row_id, side, state.widget_value(reason).strip())

@@ -1,7 +1,7 @@
 """Helpers that show text, messages, buttons, choices, files and numbers.
 
-Text of rows goes through `text`, `row` or table cells only: in twenty other elements the reader's browser would fetch
-a markdown image inside it.
+Text of rows goes through `prose`, `text`, `row` or table cells only: in twenty other elements the reader's browser
+would fetch a markdown image inside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,14 +39,51 @@ ROLES = {
     "tool": ":material/build:",
 }
 MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
+FENCES = ("```", "~~~")  # of code in text
 
 
 # Data as text
 
 
 def text(content: str, *, height: int | None = None) -> None:
-    """Show text of a row: wrapped, never interpreted."""
+    """Show text such as JSON or a log: in a monospaced font, wrapped, never interpreted."""
     st.code(content[:MAX_TURN_LENGTH], language=None, wrap_lines=True, height=height or "content")
+    _say_shortened(content)
+
+
+def prose(content: str) -> None:
+    """Show text of a row: wrapped as prose, code between fences as code, never interpreted."""
+    for is_code, part in split_code(content[:MAX_TURN_LENGTH]):
+        if is_code:
+            st.code(part, language=None, wrap_lines=True)
+        else:
+            st.text(part, width="stretch")
+    _say_shortened(content)
+
+
+def split_code(content: str) -> list[tuple[bool, str]]:
+    """Split text at its code fences. Return its parts in order, each with whether it is code.
+
+    Fences and blank lines next to them are left out; a fence that is never closed is part of the prose.
+    """
+    parts: list[tuple[bool, list[str]]] = [(False, [])]
+    for line in content.split("\n"):
+        is_code, lines = parts[-1]
+        mark = line.strip()
+        if is_code and mark.startswith(lines[0].strip()[:3]) and not mark.strip("`~"):
+            parts.append((False, []))
+        elif not is_code and mark.startswith(FENCES):
+            parts.append((True, [line]))
+        else:
+            lines.append(line)
+    if parts[-1][0]:  # never closed
+        unclosed = parts.pop()[1]
+        parts[-1][1].extend(unclosed)
+    texts = [(is_code, "\n".join(lines[is_code:]).strip("\n")) for is_code, lines in parts]
+    return [(is_code, text) for is_code, text in texts if text.strip()]
+
+
+def _say_shortened(content: str) -> None:
     if len(content) > MAX_TURN_LENGTH:
         st.caption(f"First {MAX_TURN_LENGTH:,} of {len(content):,} characters. The export contains all of them.")
 
@@ -70,7 +107,7 @@ def turns(opened: Row) -> None:
     """Show the turns of a row, each under its role."""
     for turn in opened.turns:
         heading(turn["role"], turn["content"])
-        text(turn["content"])
+        prose(turn["content"])
 
 
 def heading(role: str, content: str, icon: str | None = None) -> None:
@@ -83,10 +120,10 @@ def heading(role: str, content: str, icon: str | None = None) -> None:
 
 
 def pick_row(table: Any, **options: Any) -> int | None:
-    """Show a table whose lines can be ticked, one at a time. Return the position of the ticked one; None if none is."""
-    event = st.dataframe(table, hide_index=True, on_select="rerun", selection_mode="single-row", **options)
-    ticked = event["selection"]["rows"]
-    return int(ticked[0]) if ticked and ticked[0] < len(table) else None
+    """Show a table with a cursor: a click or an arrow key moves it. Return its line; None if it is nowhere."""
+    widget: dict[str, Any] = {"on_select": "rerun", "selection_mode": "single-cell", **options}
+    cells = st.dataframe(table, hide_index=True, **widget)["selection"]["cells"]
+    return int(cells[0][0]) if cells and cells[0][0] < len(table) else None
 
 
 def action(label: str, icon: str, key: str, call: Callable[..., object], *args: Any, **more: Any) -> None:
@@ -101,12 +138,12 @@ def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **m
     return str(st.segmented_control(label, list(labels), required=True, key=key, **options_of_widget))
 
 
-def choose_page(pages: int, *, key: str) -> int:
+def choose_page(pages: int, **options: Any) -> int:
     """Draw the choice of a page, if there are several. Return its number, from 0."""
     if pages == 1:
         return 0
     with st.container(horizontal_alignment="right"):
-        return int(st.pagination(pages, key=key)) - 1
+        return int(st.pagination(pages, **options)) - 1
 
 
 # States of a page

@@ -1,7 +1,7 @@
 """The pairs of target sets: a table of one set's pairs, and one pair in full, as text."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import streamlit as st
@@ -91,11 +91,16 @@ def _draw_pair(pair: dict[str, Any]) -> None:
     with prompt:
         for turn in pair["prompt"]:
             show.heading(turn["role"], turn["content"])
-            show.text(turn["content"], height=TEXT_HEIGHT if len(pair["prompt"]) == 1 else None)
+            _draw_text(turn["content"], TEXT_HEIGHT if len(pair["prompt"]) == 1 else "content")
     for place, icon, side in ((chosen, "thumb_up", "chosen"), (rejected, "thumb_down", "rejected")):
         with place:
             show.heading(side, pair[side], f":material/{icon}:")
-            show.text(pair[side], height=TEXT_HEIGHT)
+            _draw_text(pair[side], TEXT_HEIGHT)
+
+
+def _draw_text(text: str, height: int | Literal["content"]) -> None:
+    with st.container(height=height, border=True):
+        show.prose(text)
 
 
 def _draw_set_aside(targets: TargetSet) -> None:
