@@ -323,7 +323,7 @@ def open_id(at):
 def first_ranked(run, app):
     """Return the Select page with the fourth of the rows that rank first open."""
     at = app("select")
-    at.get_by_key("select.view").set_value("First taken").run()
+    at.get_by_key("select.view").set_value("Top ranked").run()
     for _ in range(3):
         at.button(key="select.next").click().run()
     return at
@@ -368,7 +368,7 @@ def test_a_pinned_row_can_go_to_the_other_side_with_its_reason(first_ranked):
 
 def test_another_list_opens_at_its_first_row(first_ranked):
     at = first_ranked
-    at.get_by_key("select.view").set_value("At the cut").run()
+    at.get_by_key("select.view").set_value("Near the cutoff").run()
     assert open_id(at) == at.dataframe[0].value["Id"][0]
 
 
