@@ -329,8 +329,8 @@ def first_ranked(run, app):
     return at
 
 
-@pytest.mark.parametrize("side", ["in", "out"])
-def test_a_pin_keeps_the_reader_at_its_row(first_ranked, side):
+@pytest.mark.parametrize(("side", "words"), [("in", "include"), ("out", "exclude")])
+def test_a_pin_keeps_the_reader_at_its_row(first_ranked, side, words):
     at, ids = first_ranked, first_ranked.dataframe[0].value["Id"].tolist()
     assert open_id(at) == ids[3]
     at.button(key=f"select.pin.{side}").click().run()
@@ -339,7 +339,7 @@ def test_a_pin_keeps_the_reader_at_its_row(first_ranked, side):
     assert listed[:4] == ([ids[3], *ids[:3]] if side == "in" else [*ids[:3], ids[4]])  # first, or gone
     assert selected_cells(at) == ([(0, "Prompt")] if side == "in" else [])
     assert ("The open row left the list." in page_text(at)) == (side == "out")
-    assert at.button(key="select.undo.pin").label.replace("\\", "") == f"Undo: always {side}clude {ids[3]}"
+    assert at.button(key="select.undo.pin").label.replace("\\", "") == f"Undo: always {words} {ids[3]}"
     at.button(key="select.undo.pin").click().run()
     assert at.dataframe[0].value["Id"].tolist() == ids
     assert open_id(at) == ids[3] and selected_cells(at) == [(3, "Prompt")]
