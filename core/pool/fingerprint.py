@@ -7,20 +7,29 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from core.pool.row_view import RowView
 from core.schema import FieldMap, IntArray
 
 FINGERPRINT_FORMAT = 1  # of hashes and fingerprints; a change invalidates every stored measurement
+DIGEST_BYTES = 16
 ID_DIGITS = 16
 
 
-def content_hash(row: dict[str, Any]) -> str:
-    """Return 32 hex digits of a row's content, independent of the order of its keys.
+def content_digest(row: dict[str, Any]) -> bytes:
+    """Return 16 bytes of a row's content, independent of the order of its keys.
 
     Raise TypeError (orjson's JSONEncodeError) if it is nested more than 254 levels deep.
     """
-    return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
+    return hashlib.sha256(orjson.dumps(row, option=orjson.OPT_SORT_KEYS)).digest()[:DIGEST_BYTES]
+
+
+def hex_digits(digests: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """Return digests (n,) as text of 32 hex digits each."""
+    digits = bytes(digests.buffers()[1])[: len(digests) * DIGEST_BYTES].hex().encode() if len(digests) else b""
+    ends = np.arange(0, len(digits) + 1, 2 * DIGEST_BYTES, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(digests), pa.py_buffer(ends), pa.py_buffer(digits))
 
 
 class Fingerprint:
@@ -30,18 +39,18 @@ class Fingerprint:
         about = {"format": FINGERPRINT_FORMAT, "fields": fields.content_fields()}
         self._sha = hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS))
 
-    def add(self, hashes: list[str]) -> None:
-        """Add the hashes of further rows."""
-        self._sha.update("".join(hashes).encode())
+    def add(self, hashes: pa.StringArray) -> None:
+        """Add the hashes of further rows, as `hex_digits` returns them."""
+        self._sha.update(hashes.buffers()[2])
 
     def __str__(self) -> str:
         return self._sha.hexdigest()[:32]
 
 
-def text_digest(view: RowView) -> bytes:
-    """Return 16 bytes that are equal for rows with equal text."""
-    text = "\x00".join((view.prompt, view.response or "", view.turns or ""))
-    return hashlib.sha256(text.encode()).digest()[:16]
+def text_digest(view: RowView, seed: int) -> bytes:
+    """Return 16 bytes that are equal for rows with equal text, under the same seed. They are not stored."""
+    prompt, response, turns = view
+    return xxhash.xxh3_128_digest(f"{prompt}\0{response or ''}\0{turns or ''}".encode(), seed)
 
 
 def find_duplicates(digests: pa.ChunkedArray) -> pa.Array:

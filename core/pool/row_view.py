@@ -1,13 +1,13 @@
 """View of an original row as models and people read it: prompt, response, turns.
 
-`RowReader` is built once from a FieldMap and called for every row. It returns a view whose prompt is not blank,
+`RowReader` is built once from a FieldMap and reads every row. It returns a view whose prompt is not blank,
 and whose response is not blank if the pool has responses, or raises `UnusableRow` with the reason for setting
 the row aside.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -31,12 +31,11 @@ REMARKS = {
 }
 
 
-class RowView(NamedTuple):
-    """One row as read. `turns` is null for one user turn and at most one assistant turn."""
-
-    prompt: str  # the question; earlier turns with speaker names, without system turns
-    response: str | None  # the last assistant turn; None in a pool without responses
-    turns: str | None  # JSON; ends in the response where there is one
+# One row as read: (prompt, response, turns). A plain tuple, as a million of them are made.
+#   prompt     the question; earlier turns with speaker names, without system turns
+#   response   the last assistant turn; None in a pool without responses
+#   turns      JSON that ends in the response where there is one; None for one user turn and at most one assistant turn
+RowView = tuple[str, str | None, str | None]
 
 
 class RowReader:
@@ -46,12 +45,10 @@ class RowReader:
         self.fields = fields
         self.remarks: Counter[str] = Counter()
         self.has_responses = fields.schema != "prompts_only" and bool(fields.turns or fields.response)
-        self.read = self._select_reader()
-        self._nested = nested_among(mapped_fields(fields))
-
-    def __call__(self, row: dict[str, Any]) -> RowView:
-        """Return the view of one row. Raise UnusableRow with the reason if it has none."""
-        return self.read(lift_fields(row, self._nested) if self._nested else row)
+        self._answer = fields.response if self.has_responses else None
+        nested, read = nested_among(mapped_fields(fields)), self._select_reader()
+        # Return the view of one row. Raise UnusableRow with the reason if it has none.
+        self.read = (lambda row: read(lift_fields(row, nested))) if nested else read
 
     def _select_reader(self) -> Callable[[dict[str, Any]], RowView]:
         fields = self.fields
@@ -73,12 +70,18 @@ class RowReader:
                 if isinstance(value, list):  # TRL's conversational prompt
                     return self._read_mixed(row)
                 value = self._text(value, name)
-            parts.append(value)
-        return RowView(_join_prompt(parts), self._response(row), None)
+            if value and not value.isspace():
+                parts.append(value)
+        if not parts:
+            raise UnusableRow(EMPTY_PROMPT)
+        response = row.get(self._answer) if self._answer else None
+        if type(response) is not str or not response or response.isspace():
+            response = self._response(row)
+        return "\n".join(parts), response, None
 
     def _response(self, row: dict[str, Any]) -> str | None:
-        name = self.fields.response
-        if name is None or not self.has_responses:
+        name = self._answer
+        if name is None:
             return None
         value = row.get(name)
         return _not_blank(value if type(value) is str else self._response_text(value, name, row), EMPTY_RESPONSE)
@@ -153,14 +156,14 @@ class RowReader:
     def _compose(self, turns: list[Turn]) -> RowView:
         turns = [t for t in turns if t["role"] != "system" or t["content"].strip()]
         if not self.has_responses:
-            return RowView(_join_turns(turns), None, _turns_json(turns))
+            return _join_turns(turns), None, _turns_json(turns)
         last = max((i for i, t in enumerate(turns) if t["role"] == "assistant"), default=-1)
         prompt = _join_turns(turns[:last] if last >= 0 else turns)
         if last < 0 or not turns[last]["content"].strip():
             raise UnusableRow(EMPTY_RESPONSE)
         self.remarks["unanswered"] += last + 1 < len(turns)
         turns = turns[: last + 1]
-        return RowView(prompt, turns[last]["content"], _turns_json(turns))
+        return prompt, turns[last]["content"], _turns_json(turns)
 
     def _read_instance(self, row: dict[str, Any]) -> RowView:
         """Read a row of Self-Instruct: {"instruction", "instances": [{"input", "output"}]}."""
@@ -172,15 +175,15 @@ class RowReader:
         first = instances[0] if instances else {}
         prompts = [self._text(row.get(n), n) for n in self.fields.prompt if n != name]
         prompt = _join_prompt([*prompts, self._text(first.get("input"), "input")])
-        return RowView(prompt, _not_blank(self._text(first.get("output"), "output"), EMPTY_RESPONSE), None)
+        return prompt, _not_blank(self._text(first.get("output"), "output"), EMPTY_RESPONSE), None
 
     def _read_choice(self, row: dict[str, Any]) -> RowView:
         """Read a question with lettered choices; an answer given as a number becomes its letter."""
         prompt = _join_prompt([line for name in self.fields.prompt for line in _lettered_lines(row.get(name), name)])
         answer = row.get(self.fields.response or "")
         if type(answer) is int and 0 <= answer < len(LETTERS):
-            return RowView(prompt, LETTERS[answer], None)
-        return RowView(prompt, self._response(row), None)
+            return prompt, LETTERS[answer], None
+        return prompt, self._response(row), None
 
 
 def _join_prompt(texts: list[str]) -> str:

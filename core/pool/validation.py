@@ -6,14 +6,16 @@ stay in memory.
 
 import json
 import re
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from core.pool.fingerprint import Fingerprint, content_hash, text_digest
+from core.pool.fingerprint import Fingerprint, content_digest, hex_digits, text_digest
 from core.pool.nested_fields import ABSENT, get_field, nested_among
 from core.pool.readers.records import Record, UnreadableRow, from_json
 from core.pool.row_view import REMARKS, RowReader
@@ -26,8 +28,13 @@ MAX_REASONS = 1000  # counted apart; a reason may name its row, so their number 
 
 _TEXTS, _COUNTS = ("hash", "prompt", "response", "task", "turns", "original"), ("prompt_chars", "response_chars")
 ROW_SCHEMA = pa.schema({"line": pa.int64(), **dict.fromkeys(_TEXTS, pa.string()), **dict.fromkeys(_COUNTS, pa.int32())})
+_DIGEST = pa.binary(16)
+_READ_SCHEMA = pa.schema(  # of a row as it is read
+    {"line": pa.int64(), **dict.fromkeys(("prompt", "response", "turns", "task", "own", "original"), pa.string())}
+    | {"hash": _DIGEST, "text": _DIGEST}
+)
 # Needed of all rows together, after the last one: hash, text digest, the user's own id.
-KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", pa.binary(16)), ("own", pa.string())])
+KEY_SCHEMA = pa.schema([("hash", pa.string()), ("text", _DIGEST), ("own", pa.string())])
 SET_ASIDE_SCHEMA = pa.schema([("line", pa.int64()), ("reason", pa.string()), ("text", pa.string())])
 
 # UTF-8 read as Windows-1252 or Latin-1: é as Ã©, a curly quote as â€™
@@ -41,8 +48,10 @@ class RowValidator:
         self.fields = fields
         self.reader = RowReader(fields)
         self.field_names: dict[str, None] = {}  # every field seen, in order of appearance
+        self._known: set[str] = set()  # the same, to compare with fast
         self._unseen = set(nested_among(mapped_fields(fields)))  # names of nested fields that no row had yet
         self.fingerprint = Fingerprint(fields)
+        self._seed = secrets.randbits(64)  # so that no pool can be made whose texts collide
         self._keys: list[pa.RecordBatch] = []
         self._reasons: Counter[str] = Counter()  # of rows set aside; the first MAX_REASONS
         self._first_aside = 0  # line
@@ -59,10 +68,19 @@ class RowValidator:
             except UnusableRow as reason:
                 aside.append((line, str(reason), set_aside_text(raw)))
         self._count_aside(aside)
-        block = rows_to_batch(usable, pa.schema([*ROW_SCHEMA, *(KEY_SCHEMA.field(name) for name in ("text", "own"))]))
-        self.fingerprint.add([row[1] for row in usable])
-        self._keys.append(block.select(KEY_SCHEMA.names))
-        return block.select(ROW_SCHEMA.names), rows_to_batch(aside, SET_ASIDE_SCHEMA)
+        self._garbled += [line for line, prompt, response, *_ in usable if _is_garbled(prompt, response)]
+        return self._store(usable), rows_to_batch(aside, SET_ASIDE_SCHEMA)
+
+    def _store(self, usable: list[tuple[Any, ...]]) -> pa.RecordBatch:
+        """Return rows, as `_row` gives them, in columns (schema ROW_SCHEMA), and keep what is needed of all rows."""
+        read = rows_to_batch(usable, _READ_SCHEMA)
+        columns = dict(zip(read.schema.names, read.columns, strict=True))
+        columns["hash"] = hex_digits(columns["hash"])
+        for name in ("prompt", "response"):
+            columns[f"{name}_chars"] = pc.fill_null(pc.utf8_length(columns[name]), 0)
+        self.fingerprint.add(columns["hash"])
+        self._keys.append(_select(columns, KEY_SCHEMA))
+        return _select(columns, ROW_SCHEMA)
 
     def _count_aside(self, aside: list[tuple[int, str, str]]) -> None:
         self._first_aside = self._first_aside or (aside[0][0] if aside else 0)
@@ -72,33 +90,29 @@ class RowValidator:
         )
 
     def _row(self, line: int, raw: bytes | UnreadableRow) -> tuple[Any, ...]:
-        """Return one row in the order of ROW_SCHEMA, then text digest and own id."""
-        if isinstance(raw, UnreadableRow):
-            raise UnusableRow(raw.reason)
+        """Return one row in the order of _READ_SCHEMA. Kept short, as a million rows go through it."""
         try:
-            row, changed = from_json(raw)
-        except orjson.JSONDecodeError as error:
-            raise UnusableRow(_why_not_json(raw, error)) from error
+            row, changed = orjson.loads(raw), False  # type: ignore[arg-type]
+        except orjson.JSONDecodeError:
+            row, changed = _read_laxly(raw)
         if type(row) is not dict:
             raise UnusableRow("not an object")
-        if not row.keys() <= self.field_names.keys():
+        if not self._known.issuperset(row):
             self.field_names |= dict.fromkeys(row)
+            self._known.update(row)
         if self._unseen:
             self._see_nested(row)
         try:
-            view = self.reader(row)
-            content = content_hash(row)
+            view = self.reader.read(row)
+            digest = content_digest(row)
         except orjson.JSONEncodeError as error:
             raise UnusableRow("nested too deeply") from error
-        prompt, response, turns = view
-        if any(text and not text.isascii() and _MOJIBAKE.search(text) for text in (prompt, response)):
-            self._garbled.append(line)
-        self.reader.remarks["nan"] += changed
+        if changed:
+            self.reader.remarks["nan"] += 1
         original = orjson.dumps(row) if changed or b"\n" in raw else raw  # an array may spread a row over lines
         task = label_text(get_field(row, self.fields.task)) if self.fields.task else None
         own = label_text(get_field(row, self.fields.id)) if self.fields.id else None
-        chars = (len(prompt), len(response or ""))
-        return (line, content, prompt, response, task, turns, original, *chars, text_digest(view), own)
+        return (line, *view, task, own, original, digest, text_digest(view, self._seed))
 
     def _see_nested(self, row: dict[str, Any]) -> None:
         """Record the nested fields of the mapping that occur in the row."""
@@ -153,15 +167,34 @@ def rows_to_batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Reco
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _select(columns: Mapping[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _is_garbled(prompt: str, response: str | None) -> bool:
+    """Return whether text of a row seems to be wrongly decoded."""
+    return any(text and not text.isascii() and _MOJIBAKE.search(text) for text in (prompt, response))
+
+
 def _count(n: int) -> str:
     return "1 row" if n == 1 else f"{n:,} rows"
 
 
 def label_text(value: Any) -> str | None:
     """Return a label or id as text; None for anything but text, numbers and true/false."""
-    if isinstance(value, str):
-        return value if value.strip() else None
+    if type(value) is str:
+        return value if value and not value.isspace() else None
     return orjson.dumps(value).decode() if isinstance(value, (int, float)) else None
+
+
+def _read_laxly(raw: bytes | UnreadableRow) -> tuple[Any, bool]:
+    """Return what `from_json` reads of a row that is not JSON. Raise UnusableRow with the reason if that is nothing."""
+    if isinstance(raw, UnreadableRow):
+        raise UnusableRow(raw.reason)
+    try:
+        return from_json(raw)
+    except orjson.JSONDecodeError as error:
+        raise UnusableRow(_why_not_json(raw, error)) from error
 
 
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> str:

@@ -115,7 +115,7 @@ class PairReader:
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
-        self._view = RowReader(shape.fields)
+        self._view = RowReader(shape.fields).read
         self._labels = LabelReader("".join(shape.votes[:1]), (shape.chosen, shape.rejected))
         readers = {"standard": self._read_texts, "answers": self._read_index_pairs}
         readers |= {"votes": self._read_votes, "labels": self._read_labelled}
@@ -178,8 +178,8 @@ class PairReader:
         """Return the turns before the response: from the prompt's fields, or `before` if a side repeats them all."""
         placeholder = PLACEHOLDER if before is None else [*before, {"role": "assistant", "content": PLACEHOLDER}]
         name = self.shape.fields.turns or self.shape.chosen
-        view = self._view(row | {name: placeholder})
-        return orjson.loads(view.turns)[:-1] if view.turns else [{"role": "user", "content": view.prompt}]
+        prompt, _, turns = self._view(row | {name: placeholder})
+        return orjson.loads(turns)[:-1] if turns else [{"role": "user", "content": prompt}]
 
     def _unpad(self, row: dict[str, Any], *responses: str) -> list[str]:
         """Return responses without the space that a transcript puts after "Assistant:", if the prompt is one."""

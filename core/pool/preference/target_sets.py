@@ -159,7 +159,9 @@ def find_prompt_overlap(targets: TargetSet, pool: Pool) -> PromptOverlap:
     All turns before the response are compared, without system turns, as in the pool's column `prompt`.
     """
     reader = RowReader(FieldMap("prompts_only", turns="prompt"))
-    digests = [_digest(reader({"prompt": orjson.loads(turns)}).prompt) for turns in targets.pairs["prompt"].to_pylist()]
+    digests = [
+        _digest(reader.read({"prompt": orjson.loads(turns)})[0]) for turns in targets.pairs["prompt"].to_pylist()
+    ]
     pair_digests = set(digests)
     prompts = chain.from_iterable(block["prompt"] for block in iter_text(pool))
     shared = {row: digest for row, digest in enumerate(map(_digest, prompts)) if digest in pair_digests}

@@ -1,18 +1,26 @@
 """What is read of a row under a field map: prompt, response, turns."""
 
+from typing import NamedTuple
+
 import orjson
 import pytest
 
-from core.pool.row_view import RowReader, RowView
+from core.pool.row_view import RowReader
 from core.pool.turns import UnusableRow, read_transcript
 from core.schema import FieldMap
 
 
-def view(row, schema="custom", prompt=(), response=None, **fields) -> RowView:
-    return RowReader(FieldMap(schema, tuple(prompt), response, **fields))(row)
+class View(NamedTuple):
+    prompt: str
+    response: str | None
+    turns: str | None
 
 
-def turns_of(result: RowView) -> list[tuple[str, str]]:
+def view(row, schema="custom", prompt=(), response=None, **fields) -> View:
+    return View(*RowReader(FieldMap(schema, tuple(prompt), response, **fields)).read(row))
+
+
+def turns_of(result: View) -> list[tuple[str, str]]:
     return [(t["role"], t["content"]) for t in orjson.loads(result.turns or "[]")]
 
 
@@ -33,8 +41,8 @@ def test_text_keeps_every_space():
 
 def test_numbers_and_truth_values_are_read_as_their_json_text_and_counted():
     viewer = RowReader(FieldMap("custom", ("a",), "b"))
-    assert viewer({"a": "Is it?", "b": True}) == ("Is it?", "true", None)
-    assert viewer({"a": 7, "b": 4.5}) == ("7", "4.5", None)
+    assert viewer.read({"a": "Is it?", "b": True}) == ("Is it?", "true", None)
+    assert viewer.read({"a": 7, "b": 4.5}) == ("7", "4.5", None)
     assert viewer.remarks["number"] == 3
 
 
@@ -84,7 +92,7 @@ def test_a_system_turn_is_read_but_is_not_the_question():
 
 def test_turns_after_the_last_answer_are_not_read_and_are_counted():
     viewer = RowReader(FieldMap("messages", turns="messages"))
-    result = viewer(chat(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?")))
+    result = View(*viewer.read(chat(("user", "Hi"), ("assistant", "Hello"), ("user", "Still there?"))))
     assert result == ("Hi", "Hello", None)
     assert viewer.remarks["unanswered"] == 1
 
@@ -254,7 +262,7 @@ class TestSelfInstruct:
     def test_the_first_instance_is_read_and_further_ones_are_counted(self):
         viewer = RowReader(FieldMap("self_instruct", ("instruction", "instances"), "instances"))
         row = {"instruction": "Add", "instances": [{"input": "1 2", "output": "3"}, {"input": "2 2", "output": "4"}]}
-        assert viewer(row) == ("Add\n1 2", "3", None)
+        assert viewer.read(row) == ("Add\n1 2", "3", None)
         assert viewer.remarks["instance"] == 1
 
     @pytest.mark.parametrize("instances", [None, "none", [1], [], [{"input": "1", "output": ""}]])
