@@ -184,7 +184,7 @@ def test_a_divergence_that_is_mostly_length_is_reported(divergence_run, workspac
 
 def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):
     at = choose(app("select"), "answer_divergence")
-    assert "the best of each bin are taken" in html(at)
+    assert "the best of each bin are selected" in html(at)
     keys = {one.key for kind in ("slider", "number_input") for one in at.get(kind)}
     live = {"dispersion_weight", "bins"}
     assert {f"select.answer_divergence.{name}" for name in live} <= keys
@@ -195,4 +195,4 @@ def test_select_shows_the_best_rows_of_each_bin(divergence_run, app):
     assert not at.exception
     rule = re.compile(r"The authors' rule for B = 40 selects (\d+) rows; 24 of the 24 selected rows are among them\.")
     assert rule.search(page_text(at))
-    assert at.title[0].value == "24 of 240 rows, 10.0 %"
+    assert at.subheader[0].value == "24 of 240 rows are selected (10.0%)."

@@ -36,7 +36,7 @@ def repeats(pool, workspace):
 
 
 def choices(at) -> str:
-    return next(one for one in at.metric if one.label == "ΔH at the cut").delta
+    return next(one for one in at.metric if one.label == "ΔH at the cutoff").delta
 
 
 def test_one_row_of_each_group_is_eligible(run, repeats, app):
@@ -48,12 +48,12 @@ def test_one_row_of_each_group_is_eligible(run, repeats, app):
     assert toggle.label == f"Keep one of each near-duplicate (similarity ≥ 0.8): excludes {tagged} rows"
     toggle.set_value(True).run()
     assert not at.exception
-    assert choices(at) == f"{240 - tagged} rows to choose from"
+    assert choices(at) == f"{240 - tagged} eligible rows"
     assert [b.label for b in at.button if b.key == "filter.remove.0"] == [
         r"one row of each near\-duplicate group \(similarity ≥ 0\.8\)"
     ]
     at.button(key="filter.remove.0").click().run()
-    assert choices(at) == "240 rows to choose from"
+    assert choices(at) == "240 eligible rows"
     assert not at.toggle(key="select.near_duplicate_of@0.8").value
 
 

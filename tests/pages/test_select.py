@@ -152,7 +152,7 @@ def test_an_invalid_pattern_shows_one_sentence_and_changes_nothing(page):
         assert len(page.error) == 1
         assert (verdict(page), page.session_state[state.SETTINGS]) == before
     add(page, "nll", "range")
-    assert "says nothing" in page.error[0].value
+    assert "has no condition" in page.error[0].value
     add(page, "response", "matches", matches="(a+)+$")
     assert not page.error and verdict(page).startswith("0 of 240")
 

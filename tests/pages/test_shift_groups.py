@@ -61,7 +61,7 @@ def test_the_measure_page_lists_groups_and_says_what_it_started_from(open_page):
 
 def test_the_select_page_counts_seats_and_takes_weights(open_page):
     at = open_page("select")
-    assert "Rows of each group: sums 8 of 78, " in page_text(at)
+    assert "Selected rows by group: sums 8 of 78, " in page_text(at)
     assert not [caption for caption in at.caption if "](http" in caption.value]  # escaped: no image
     at.text_input(key="select.entropy_shift.group_weights").set_value("facts:4").run()
     assert not at.exception

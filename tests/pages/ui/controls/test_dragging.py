@@ -84,7 +84,7 @@ def test_a_range_from_the_first_bar_has_no_lower_limit(draw):
 def test_a_cut_on_the_ranking_score_can_be_undone(draw):
     assert "drag.cut" not in labels(draw("nll", (10, 30)))
     at = draw("delta_entropy", (10, 30))
-    assert labels(at)["drag.cut"].startswith("Cut here: at most")
+    assert labels(at)["drag.cut"].startswith("Set maximum: ")
     threshold = press(at, "drag.cut").threshold
     assert threshold is not None
     assert press(at, "select.undo").threshold is None
