@@ -259,10 +259,16 @@ def test_another_target_changes_the_score_and_clears_the_threshold(influencing, 
     at = app("select")
     assert not at.exception
     at.slider(key="select.threshold.influence.high").set_value(0.17).run()
-    assert at.subheader[0].value == "10 of 240 rows are selected (4.2%)." and stored_settings(workspace, pool)["threshold"] == 0.17
+    assert (
+        at.subheader[0].value == "10 of 240 rows are selected (4.2%)."
+        and stored_settings(workspace, pool)["threshold"] == 0.17
+    )
     assert "cutoff 0.17" in html(at)
     target(at, "other")
-    assert at.subheader[0].value == "24 of 240 rows are selected (10.0%)." and stored_settings(workspace, pool)["threshold"] is None
+    assert (
+        at.subheader[0].value == "24 of 240 rows are selected (10.0%)."
+        and stored_settings(workspace, pool)["threshold"] is None
+    )
     assert "cutoff 0.076" in html(at)  # the score of row 24, because row 3 has none
     at.get_by_key("select.view").set_value("Top ranked").run()
     threshold_rows = [i for i in range(25) if i != 3]
@@ -272,7 +278,10 @@ def test_another_target_changes_the_score_and_clears_the_threshold(influencing, 
     at.button(key="select.undo").click().run()
     at.button(key="select.undo").click().run()
     assert not at.exception
-    assert at.subheader[0].value == "10 of 240 rows are selected (4.2%)." and stored_settings(workspace, pool)["threshold"] == 0.17
+    assert (
+        at.subheader[0].value == "10 of 240 rows are selected (4.2%)."
+        and stored_settings(workspace, pool)["threshold"] == 0.17
+    )
 
 
 def test_long_target_names_are_shown_as_a_list(workspace, pool, source, app):
