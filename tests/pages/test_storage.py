@@ -19,7 +19,7 @@ def opened(app, kind=None):
 
 
 def text_of(at) -> str:
-    return "\n".join([*(c.value for c in at.caption), *(t.value for t in at.text)])
+    return "\n".join([element.value for element in (*at.caption, *at.markdown, *at.text)])
 
 
 def tick(at, workspace, kind, *places):
@@ -37,7 +37,7 @@ def test_nothing_is_read_while_it_is_closed(run, app, monkeypatch):
 
 def test_it_lists_pools_and_runs_with_sizes(pool, run, app):
     at = opened(app)
-    assert "in all. Measurements stay until they are deleted here." in text_of(at)
+    assert "Measurements stay until you delete them here." in text_of(at)
     assert at.dataframe[-1].value["what"].tolist() == ["small.jsonl, 240 rows"]
     at = opened(app, "runs")
     assert at.dataframe[-1].value["what"].tolist() == ["entropy shift by embedded, small.jsonl"]
@@ -56,7 +56,7 @@ def test_a_ticked_run_is_deleted_after_its_meaning_was_read(pool, run, app, work
 def test_the_open_pool_stays(pool, run, app, workspace):
     at = tick(opened(app, "pools"), workspace, "pools", 0)
     assert "1 stored run depends on this" in text_of(at)
-    assert "The pool that is open here stays: open another one first" in text_of(at).replace("\\", "")
+    assert "The open pool cannot be deleted. Open another pool first" in text_of(at).replace("\\", "")
 
 
 def test_on_a_shared_server_it_is_offered_only_if_the_setting_allows_it(pool, run, app, monkeypatch):
@@ -68,5 +68,5 @@ def test_on_a_shared_server_it_is_offered_only_if_the_setting_allows_it(pool, ru
     monkeypatch.setenv("WINNOW_ALLOW_DELETE", "yes")
     assert not storage.may_delete()
     at = opened(app)
-    assert "This server is shared, so nothing is listed or deleted here." in text_of(at)
+    assert "This server is shared, so stored items are not listed here." in text_of(at)
     assert "storage.kind" not in {one.key for one in at.get("segmented_control")}

@@ -1,4 +1,4 @@
-"""What the workspace holds, and its deletion: by tick, after a sentence on what it means.
+"""What the workspace stores, and its deletion: by tick, after a sentence on what it means.
 
 On a shared server the listing would name what others have opened, so both are offered only where the server is one
 person's own, or where WINNOW_ALLOW_DELETE is 1.
@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.workspace.deletion import delete_items, explain_deletion, find_used
 from core.workspace.inventory import KINDS, Inventory, Item, format_size, take_inventory
+from pages.ui import glossary
 from pages.ui.data import cached
 from pages.ui.shell import show, state, visitors
 from pages.ui.words import escape_markdown
@@ -27,16 +28,17 @@ def may_delete() -> bool:
 
 def panel() -> None:
     """Draw the section; the workspace is read only while it is open."""
-    section = st.expander("Stored in the workspace", icon=":material/storage:", key="storage", on_change="rerun")
+    section = st.expander("Workspace storage", icon=":material/storage:", key="storage", on_change="rerun")
     if not section.open:
         return
     with section:
         inventory = take_inventory(cached.workspace())
-        st.caption(f"{format_size(inventory.bytes)} in all. Measurements stay until they are deleted here.")
+        used, workspace = format_size(inventory.bytes), glossary.link("workspace", "workspace")
+        st.markdown(f":small[The {workspace} uses {used}. Measurements stay until you delete them here.]")
         if not may_delete():
             st.caption(
-                "This server is shared, so nothing is listed or deleted here. Whoever runs it does so with "
-                "`python -m core workspace`, or allows it here with `WINNOW_ALLOW_DELETE=1`."
+                "This server is shared, so stored items are not listed here. Its administrator can list and delete "
+                "them with `python -m core workspace`, or allow it here with `WINNOW_ALLOW_DELETE=1`."
             )
             return
         _listing(inventory)
@@ -53,11 +55,11 @@ def _listing(inventory: Inventory) -> None:
     items = inventory.of_kind(kind)[:MAX_LISTED]
     picked = _pick(items, kind)
     if len(items) == MAX_LISTED:
-        st.caption(f"The {MAX_LISTED:,} largest are listed; the command line lists all.")
+        st.caption(f"The table shows the {MAX_LISTED:,} largest items; the command line lists all of them.")
     if picked:
         _confirm(inventory, picked)
     else:
-        st.caption("Tick what is no longer needed.")
+        st.caption("Tick the items to delete.")
 
 
 def _pick(items: Sequence[Item], kind: str) -> list[Item]:
@@ -74,7 +76,7 @@ def _pick(items: Sequence[Item], kind: str) -> list[Item]:
         key=f"storage.{kind}.{len(items)}",  # after a deletion nothing is ticked
         alt=f"{kind.capitalize()} in the workspace",
         column_config={
-            "what": st.column_config.TextColumn("What", width="large"),
+            "what": st.column_config.TextColumn("Item", width="large"),
             "size": st.column_config.NumberColumn("Size", format="bytes", width="small"),
             "last used": st.column_config.DatetimeColumn("Last used", format="localized", width="medium"),
             "key": st.column_config.TextColumn("Key", width="medium"),
@@ -91,7 +93,7 @@ def _confirm(inventory: Inventory, picked: Sequence[Item]) -> None:
     if reason:
         st.caption(f":material/lock: {escape_markdown(reason)}")
     with st.popover("Delete", icon=":material/delete:", disabled=bool(reason)):
-        st.text(f"This frees {format_size(sum(item.bytes for item in picked))} and cannot be taken back.")
+        st.text(f"This frees {format_size(sum(item.bytes for item in picked))} and cannot be undone.")
         label = f"Delete {len(picked):,} {'item' if len(picked) == 1 else 'items'}"
         show.action(label, "delete", "storage.delete", _delete, inventory, picked, type="primary")
 
@@ -99,7 +101,7 @@ def _confirm(inventory: Inventory, picked: Sequence[Item]) -> None:
 def _reason_to_wait(inventory: Inventory, picked: Sequence[Item]) -> str:
     """Return why the ticked items cannot be deleted now; "" if they can."""
     if any(item.kind == "pools" and state.is_open(item.pool) for item in picked):
-        return "The pool that is open here stays: open another one first."
+        return "The open pool cannot be deleted. Open another pool first."
     used = find_used(cached.workspace(), inventory, picked)
     key, reason = next(iter(used.items()), ("", ""))
     return f"{key}: {reason}." if used else ""

@@ -21,12 +21,12 @@ from pages.ui.words import escape_markdown
 HERE = Path(__file__).parent
 LOGO, ICON = str(HERE / "logo.svg"), str(HERE / "icon.svg")
 _MENU = (  # name, icon, tooltip: in the order of the workflow
-    ("pool", "inventory_2", "What is in the pool: rows, tasks, lengths, problems found. Open another one here."),
-    ("measure", "speed", "Choose a method and a model, see what measuring costs, start it and watch it."),
-    ("explore", "query_stats", "How the scores are distributed, what they follow, and the rows behind every bar."),
-    ("compare", "compare_arrows", "Methods side by side: what they share, where they part, and one made of several."),
-    ("select", "tune", "How much, and exactly which rows: budget, band, filters, pins, all live."),
-    ("export", "download", "The chosen rows as a file for a trainer, with a manifest that gives them again."),
+    ("pool", "inventory_2", "What Winnow does, how far you are, and what is in the pool. Open your own data here."),
+    ("measure", "speed", "Choose methods and a model, see the cost, and start measuring."),
+    ("explore", "query_stats", "How scores are distributed, what they correlate with, and the rows behind every bar."),
+    ("compare", "compare_arrows", "How far methods agree, how their selections differ, and the rows of each."),
+    ("select", "tune", "How many rows are selected, and which: budget, filters and pins."),
+    ("export", "download", "The selection as a file for your trainer, with a manifest that reproduces it."),
 )
 PAGES = {
     name: {"page": f"pages/{name}.py", "title": name.capitalize(), "icon": f":material/{icon}:", "help": tooltip}

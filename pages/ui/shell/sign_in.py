@@ -22,9 +22,9 @@ def require() -> None:
     if not has_sign_in() or st.user.get("is_logged_in"):
         return
     st.title("Sign in", anchor=False)
-    st.caption("This server keeps everyone's settings and uploads apart, so it asks who you are.")
+    st.caption("This server keeps settings and uploads separate for each person.")
     if st.query_params:
-        st.caption("You followed a link. Open it again after you have signed in.")
+        st.caption("Open your link again after you have signed in.")
     for name in find_providers():
         label = "Sign in" if name == DEFAULT else f"Sign in with {escape_markdown(name)}"
         show.action(label, "login", f"sign-in.{name}", st.login, name, type="primary")
