@@ -2,35 +2,24 @@
 
 import streamlit as st
 
-from pages.ui.measure import forms, start
+from pages.ui.measure import costs, forms, methods, results, start, status
 from pages.ui.shell import jobs, state
 
 pool = state.need_pool()
 st.title("Measure", anchor=False)
-st.caption("A model reads every row once. After that, choosing rows is arithmetic, and every slider is free.")
+st.caption("Measuring runs the model once over every row. After that, all sliders respond instantly.")
 
-choice, model = st.columns([3, 2], gap="large")
+plan, statuses, prices = jobs.plan(pool), status.find_statuses(pool), costs.find_prices(pool)
+choice, action = st.columns([3, 2], gap="large")
 with choice:
-    forms.choose_method()
-    forms.choose_others()
-with model:
+    methods.choose_methods(statuses, prices)
+with action:
     forms.choose_model(start.models_used(pool))
     start.about_model()
-forms.target_sets(pool)
-if forms.has_params("measure"):
-    with st.expander(f"How {state.method().label.lower()} is measured", icon=":material/model_training:"):
-        forms.params("measure")
-        forms.suggestions()
-with st.expander("How a row is read", icon=":material/tune:"):
+    start.panel(pool, statuses, prices, plan)
+results.panels(pool, statuses)
+forms.method_settings(pool, statuses)
+with st.expander("Prompt and tokenization settings", icon=":material/tune:"):
     forms.reading()
-
-plan = jobs.plan(pool)
-run = state.run(pool)
-st.subheader("Measure", anchor=False)
-start.describe_work(pool)
-if run is not None:
-    start.result_panel(run)
-if run is None or start.unmeasured_methods(pool):
-    start.start_panel(plan)
 start.command_panel(plan)
-start.other_work(pool, plan, run)
+results.other_work(pool, plan, statuses)

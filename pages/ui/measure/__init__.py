@@ -1,5 +1,9 @@
 """Parts of the Measure page.
 
-forms    widgets for methods, their parameters, the model and how it reads a row
-start    what a measurement costs, its job, its result, and other measurements
+status   every method: measured, running, or what it would take
+costs    costs of methods by earlier trials, and the table of an estimate
+methods  the list of methods to tick
+forms    widgets for the parameters of the ticked methods, the model and how it reads a row
+start    the button that measures, and its progress
+results  what was measured
 """

@@ -56,10 +56,10 @@ def is_view() -> bool:
     return bool(st.session_state[VIEW])
 
 
-def set_params(params: Mapping[str, Any], **changed: Any) -> None:
-    """Change parameters of the current method, and in the same step other settings."""
-    now = settings()
-    change(params={**now.params, now.method: {**now.params.get(now.method, {}), **params}}, **changed)
+def set_params(params: Mapping[str, Any], *, of: str = "", **changed: Any) -> None:
+    """Change parameters of a method ("": the current one), and in the same step other settings."""
+    now, name = settings(), of or settings().method
+    change(params={**now.params, name: {**now.params.get(name, {}), **params}}, **changed)
 
 
 def set_param(name: str, value: Any, **changed: Any) -> None:

@@ -112,6 +112,11 @@ def method(now: Settings | None = None) -> Method:
     return build_method(now.method, with_suggestions(now.method, now.params.get(now.method, {}), now.reading.model))
 
 
+def method_of(name: str) -> Method:
+    """Build a method with the parameters of the current settings, as `method` does."""
+    return method(replace(settings(), method=name))
+
+
 def extra_methods() -> list[Method]:
     """Return the other methods to measure in the same pass, with their parameters."""
     now = settings()

@@ -37,8 +37,13 @@ def describe_methods(methods: Sequence[Method], reading: Reading, seed: int) -> 
     return {
         "methods": {method.name: measurement_key(method, reading, seed) for method in methods},
         "signals": sorted({signal for method in methods for signal in method.needs}),
-        "reading": content_key(asdict(reading)),
+        "reading": reading_key(reading),
     }
+
+
+def reading_key(reading: Reading) -> str:
+    """Return a key of the model and of how it reads a row."""
+    return content_key(asdict(reading))
 
 
 def measuring(pool: Pool) -> list[Job]:
@@ -60,7 +65,7 @@ def _gives(about: Mapping[str, Any], method: Method, reading: Reading, seed: int
     if about.get("methods", {}).get(method.name) == measurement_key(method, reading, seed):
         return True
     shared = not measure_params(method) and set(method.needs) <= set(about.get("signals", ()))
-    return shared and about.get("reading") == content_key(asdict(reading))
+    return shared and about.get("reading") == reading_key(reading)
 
 
 # On screen

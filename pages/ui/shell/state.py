@@ -25,6 +25,7 @@ from pages.ui.shell.current import (
     find_open_pool,
     is_open,
     method,
+    method_of,
     need_pool,
     need_run,
     open_pool,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from core.methods.preference_influence import PreferenceInfluence
 from core.pool.preference.formats import SHAPES
 from core.pool.preference.target_sets import (
     LengthComparison,
@@ -44,7 +45,7 @@ def load_pairs(source: str) -> TargetSet:
 
 def _pair_options() -> tuple[str | None, int | None, int]:
     """Return sub-task field, limit of pairs and seed; the seed is 0 without a limit, since nothing is sampled."""
-    method: Any = state.method()
+    method: Any = state.method_of(PreferenceInfluence.name)
     return method.subtask or None, method.pairs or None, state.settings().seed if method.pairs else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import MethodError
-from core.methods.preference_influence import NAME, TargetSpec, format_targets, parse_targets
+from core.methods.preference_influence import NAME, PreferenceInfluence, TargetSpec, format_targets, parse_targets
 from core.pool.preference.formats import SHAPES
 from core.pool.preference.target_sets import DEMO
 from core.schema import Pool
@@ -36,9 +36,12 @@ def show_sets(pool: Pool) -> None:
 
 
 def current_sets() -> tuple[TargetSpec, ...]:
-    """Return the target sets of the current method."""
-    method: Any = state.method()
-    return parse_targets(method.targets)
+    """Return the target sets in use."""
+    return parse_targets(_method().targets)
+
+
+def _method() -> Any:
+    return state.method_of(PreferenceInfluence.name)
 
 
 # One set
@@ -70,8 +73,9 @@ def _remove_set(name: str) -> None:
 
 def _use_sets(sets: Sequence[TargetSpec]) -> None:
     """Change the settings to these sets; if the set that is ranked by is gone, rank by the first."""
-    removed = getattr(state.method(), "target", "") not in ("", *(one.name for one in sets))
-    state.set_params({"targets": format_targets(sets)} | ({"target": ""} if removed else {}))
+    removed = _method().target not in ("", *(one.name for one in sets))
+    params = {"targets": format_targets(sets)} | ({"target": ""} if removed else {})
+    state.set_params(params, of=PreferenceInfluence.name)
 
 
 # Another one
