@@ -70,7 +70,7 @@ def test_from_the_demo_pool_to_a_file_that_the_command_line_writes_too(page, ser
         wait_until_idle(page)
 
         page.get_by_role("button", name="Measure this pool").click()
-        page.get_by_role("button", name="Start measuring").click()
+        page.get_by_role("button", name="Measure 1 method").click()
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()
         page.reload()  # the job does not belong to the page
         expect(page.get_by_role("button", name="Cancel")).to_be_visible()

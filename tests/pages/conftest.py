@@ -81,6 +81,25 @@ def run_until(at: AppTest, done: Callable[[], Any], seconds: float = 90) -> None
         at.run()
 
 
+def tick(at: AppTest, *names: str, ticked: bool = True) -> None:
+    """Tick or untick methods on the Measure page."""
+    for name in names:
+        at.checkbox(key=f"measure.tick.{name}").set_value(ticked).run()
+        assert not at.exception
+
+
+def choose_only(at: AppTest, name: str) -> None:
+    """Tick one method alone, which makes it the current one."""
+    tick(at, name)
+    others = [box.key.removeprefix("measure.tick.") for box in at.checkbox if box.value]
+    tick(at, *(other for other in others if other != name), ticked=False)
+
+
+def ticked(at: AppTest) -> list[str]:
+    """Return the methods that are ticked on the Measure page."""
+    return [box.key.removeprefix("measure.tick.") for box in at.checkbox if box.value]
+
+
 def write_near_duplicates(path: Path, pairs: int) -> Path:
     """Write the rows of `write_rows`, where row 100 + k nearly repeats row k for k below `pairs`."""
     rows = [json.loads(line) for line in write_rows(path).read_text().splitlines()]

@@ -16,7 +16,7 @@ from core.pool.pools import load_pool
 from pages.ui.measure.forms import CHECKS
 from pages.ui.shell import state
 from pages.ui.shell.settings import FORMAT, settings_from_json
-from tests.pages.conftest import activation_coverage_run, entropy_shift_run, task_confidence_run
+from tests.pages.conftest import activation_coverage_run, choose_only, entropy_shift_run, task_confidence_run
 
 SHIFT, NLL = "Entropy shift", "Lowest NLL"
 
@@ -291,7 +291,7 @@ def test_the_measure_page_accepts_a_combination_and_refuses_invalid_members(page
     page.text_input(key="form.combined.members").set_value('["longest", "lowest_nll"]').run()
     assert not page.exception
     assert not page.warning
-    page.radio(key="form.method").set_value("imported").run()
+    choose_only(page, "imported")
     assert not page.exception
     page.switch_page("pages/explore.py").run()
     assert not page.exception

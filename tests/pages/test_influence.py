@@ -343,9 +343,9 @@ def test_the_score_page_describes_pairs_and_the_warm_up(influencing, app):
     assert not at.exception
     words = page_text(at)
     assert (
-        "Target good: 10 of 40 pairs used; left out: 2 × chosen equals rejected and 1 × nothing different to read; the "
-        "chosen answer is the likelier one in 50 % before the warm-up, in 70 % after it; prompts that the pool asks "
-        "too: 3." in words
+        "Target good: 10 of 40 pairs used; skipped: 2 × chosen equals rejected and 1 × no difference within the "
+        "maximum length; the model prefers the chosen answer in 50% of the pairs before the warm-up, in 70% after it; "
+        "prompts that are also in the pool: 3." in words
     )
-    assert "rank 8 on 24 rows, 6 steps of 8 rows in 2 epochs, learning rate up to 0.0005" in words
-    assert chart_figure(at, "loss")["data"][0]["y"] == [3.0, 2.9, 2.8, 2.8, 2.7, 2.6]
+    assert "rank 8 on 24 rows: 6 steps of 8 rows, 2 epochs, peak learning rate 0.0005" in words
+    assert chart_figure(at, "Preference influence")["data"][0]["y"] == [3.0, 2.9, 2.8, 2.8, 2.7, 2.6]

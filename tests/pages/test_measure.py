@@ -14,6 +14,7 @@ from core.methods import build_method, describe_method
 from core.workspace.files import write_json
 from core.workspace.jobs import birth_mark
 from pages.ui.shell import jobs
+from tests.pages.conftest import choose_only, tick, ticked
 
 
 def texts(at) -> str:
@@ -23,23 +24,6 @@ def texts(at) -> str:
 
 def named(at) -> dict[str, object]:
     return {button.label: button for button in at.button}
-
-
-def tick(at, *names, ticked=True):
-    for name in names:
-        at.checkbox(key=f"measure.tick.{name}").set_value(ticked).run()
-        assert not at.exception
-
-
-def choose_only(at, name):
-    """Tick one method alone, which makes it the current one."""
-    tick(at, name)
-    others = [box.key.removeprefix("measure.tick.") for box in at.checkbox if box.value]
-    tick(at, *(other for other in others if other != name), ticked=False)
-
-
-def ticked(at) -> list[str]:
-    return [box.key.removeprefix("measure.tick.") for box in at.checkbox if box.value]
 
 
 def command(at) -> str:
@@ -128,13 +112,14 @@ def test_methods_are_in_three_groups_and_a_combination_only_where_one_is_used(po
 
 def test_a_line_has_the_state_or_the_work_of_its_method(run, app, job, pool):
     at = app("measure")
-    assert texts(at).count("Measured") >= 3  # entropy shift, random, longest
+    badges = [mark.value for mark in at.markdown if "badge" in mark.value]
+    assert badges.count(":green-badge[:material/check: Measured]") == 5  # entropy shift, four baselines
     tick(at, "answer_divergence")
     shown = texts(at)
     assert "5 × 32 tokens" in shown  # as suggested for the built-in model
     assert "tokenizer only" not in shown  # random and longest have been measured with entropy shift
     assert "Set the score field first." not in shown
-    assert "Needs settings" in shown
+    assert ":orange-badge[:material/error: Needs settings]" in badges
 
 
 def test_an_imported_score_needs_its_field_before_it_can_be_measured(pool, app):

@@ -50,7 +50,7 @@ def test_the_form_offers_the_field_and_then_the_smallest_group(pool, app):
 def test_the_measure_page_lists_groups_and_says_what_it_started_from(open_page):
     at = open_page("measure")
     text = page_text(at)
-    assert "3 groups of category, each calibrated by itself." in text
+    assert "3 groups of category, each calibrated separately." in text
     assert "The warm-up started from a tuned model (its tokenizer has a chat template" in text
     assert "the paper uses a base model, one domain at a time" in text
     table = at.dataframe[0].value

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from core.workspace.files import read_json, write_json
+from tests.pages.conftest import choose_only
 
 EVIL = "![x](http://evil/x.png) <img src=x onerror=alert(1)> $$x$$"
 
@@ -47,7 +48,7 @@ def written(tmp_path):
 def score(pool, app):
     """Open the Measure page with preference influence as the method."""
     at = app("measure")
-    at.radio(key="form.method").set_value("preference_influence").run()
+    choose_only(at, "preference_influence")
     assert not at.exception
     return at
 
@@ -183,7 +184,7 @@ def test_a_sub_task_field_and_a_limit_apply_to_every_set(score):
 def test_a_sub_task_field_that_a_set_lacks_is_shown_with_the_set(score):
     score.text_input(key="form.preference_influence.subtask").set_value("tone").run()
     assert not score.exception
-    assert "no row with pairs has a sub-task in 'tone'. Found chosen, fault, prompt, rejected." in texts(score)
+    assert "no row with pairs has a sub-task in 'tone'. Its fields are chosen, fault, prompt, rejected." in texts(score)
     score.text_input(key="form.preference_influence.subtask").set_value("").run()
     assert not score.error
 

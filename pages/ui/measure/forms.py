@@ -73,7 +73,7 @@ def method_settings(pool: Pool, statuses: Sequence[Status]) -> None:
     for status in ticked:
         with st.container(border=True, key=f"settings-{status.method.name}"):
             st.markdown(f"**{status.method.label} settings**")
-            show.warning(status.problem)
+            show.warning(status.problem if status.run is None else None)
             if isinstance(status.method, PreferenceInfluence):
                 _target_sets(pool)
             _parameters(status.method)

@@ -128,9 +128,7 @@ def _draw_warm_up(rounds: list[Mapping[str, Any]], key: str) -> None:
 def _draw_groups(run: Run, key: str) -> None:
     """Draw the groups that were calibrated each by itself."""
     groups = describe_groups(run, cached.measurements(run).columns)
-    st.caption(
-        f"{len(groups):,} groups of {escape_markdown(run.summary['field'])}, each with a calibration of its own."
-    )
+    st.caption(f"{len(groups):,} groups of {escape_markdown(run.summary['field'])}, each calibrated separately.")
     columns = {
         "Group": [group["group"] for group in groups],
         "Rows": [group["rows"] for group in groups],
