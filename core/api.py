@@ -130,7 +130,7 @@ class RowSelection:
 class Comparison:
     """Selections of one pool, compared in pairs.
 
-    overlap           one row per pair: rows in both, Jaccard overlap, Jaccard expected by chance and its 95 % range
+    overlap           one row per pair: rows in both, Jaccard overlap, Jaccard expected by chance and its 95% range
     rank_correlation  Spearman correlations of the orders: 1 = the same order, −1 = reversed
     """
 

@@ -30,7 +30,7 @@ class Overlap:
     shared: IntArray  # rows in both subsets
     jaccard: Shares  # NaN where both subsets are empty
     expected: Shares  # Jaccard expected by chance, for random subsets of these sizes
-    low: Shares  # lower and upper limit of the 95 % range
+    low: Shares  # lower and upper limit of the 95% range
     high: Shares
 
 
@@ -54,7 +54,7 @@ def jaccard(shared: Shares | IntArray, sizes_a: IntArray, sizes_b: IntArray) -> 
 
 
 def expected_overlap(common: Any, n_a: Any, n_b: Any, a: IntArray, b: IntArray) -> tuple[Shares, Shares, Shares]:
-    """Return the Jaccard overlap expected by chance, and the limits of its 95 % range.
+    """Return the Jaccard overlap expected by chance, and the limits of its 95% range.
 
     A is a random subset of `a` out of n_a rows, B of `b` out of n_b; `common` rows can be in both. Integers or arrays
     that broadcast.

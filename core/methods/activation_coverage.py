@@ -11,7 +11,7 @@ Greedy search repeatedly takes the row with the highest gain; no subset of k row
 is by itself: the method favours variety, not quality.
 
 Source: MADS, https://arxiv.org/abs/2605.30857. Its abstract fixes "activation states", "coverage-based" selection and
-a core set of 15 %. The mean over response tokens, k = 1 % of a layer and g = √ are this project's reading.
+a core set of 15%. The mean over response tokens, k = 1% of a layer and g = √ are this project's reading.
 
 The gains of the whole pool are measured once, with the active neurons; under a filter the search runs again over the
 eligible rows, because other rows give another order.

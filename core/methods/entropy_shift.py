@@ -24,7 +24,7 @@ differ, and what we do:
 - Warm-up on alpha * N random rows, alpha = 0.1. The paper's learning rates: 5e-5 mathematics, 2e-5 general and
   medical, 1e-5 code; 3 to 10 epochs; full-parameter. Beta 0.1, for code 0.2.
 
-`pick` "highest" and "middle" are the paper's baselines: the highest 10 % by delta_entropy was its worst selection in
+`pick` "highest" and "middle" are the paper's baselines: the highest 10% by delta_entropy was its worst selection in
 every domain it tried. Disabling the NLL filter (gamma 0) cost 2.6 to 5.6 points there.
 """
 

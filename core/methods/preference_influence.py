@@ -10,7 +10,7 @@ paper, needs no new measurement.
 
 A summed log-probability favours the longer of two answers: where preferred answers are longer, so does the score.
 
-Sources: ROSE, https://arxiv.org/abs/2412.00631, which selects 5 % of a pool; LESS, https://arxiv.org/abs/2402.04333.
+Sources: ROSE, https://arxiv.org/abs/2412.00631, which selects 5% of a pool; LESS, https://arxiv.org/abs/2402.04333.
 Their releases project and store gradients; here nothing is projected or stored, and a row's cosines are exact
 (core/models/training/row_gradients.py).
 """

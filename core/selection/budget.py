@@ -78,7 +78,7 @@ def cumulative_tokens(order_rows: IntArray, response_tokens: IntArray) -> IntArr
 def allowed_amount(budget: Budget, n_pool: int) -> int:
     """Return how many rows, or response tokens, a budget allows in a pool of `n_pool` rows."""
     if budget.unit == "percent":
-        return int(n_pool * budget.amount / 100 + 1e-9)  # 1e-9: 32.3 % of 1000 is 322.99...
+        return int(n_pool * budget.amount / 100 + 1e-9)  # 1e-9: 32.3% of 1000 is 322.99...
     return int(budget.amount)
 
 
