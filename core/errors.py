@@ -73,8 +73,10 @@ class Cancelled(WinnowError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out: Python's own, the system's, or a library's by its words."""
-    said = isinstance(error, (OSError, RuntimeError, ImportError)) and any(word in str(error) for word in MEMORY_WORDS)
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
+    worded = isinstance(error, (OSError, RuntimeError, ImportError)) and any(
+        word in str(error) for word in MEMORY_WORDS
+    )
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or worded
 
 
 @contextmanager

@@ -207,6 +207,6 @@ class Reading:
     template: Literal["auto", "chat", "alpaca"] = "auto"
     answers: Literal["last", "all"] = "last"  # which assistant turns count as the response
     max_length: int = 2048  # tokens; a longer row is cut (core.models.encoder)
-    prompt_share: float = 0.5  # of max_length, that a prompt may take beside a response that does not fit
+    prompt_share: float = 0.5  # of max_length, that a prompt has at least where the response does not fit
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"

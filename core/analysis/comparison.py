@@ -145,7 +145,7 @@ def normalised_ranks(ranks: IntArray) -> Shares:
 def disagreements(a: IntArray, b: IntArray, most: int) -> IntArray:
     """Return up to `most` rows ranked higher in A than in B, the largest difference first, ties to the earlier row.
 
-    Ranks are (N,) and compared as `normalised_ranks`; rows unranked in either are left out.
+    Ranks are (N,) and compared as `normalised_ranks`; rows unranked in either are excluded.
     """
     difference = normalised_ranks(a) - normalised_ranks(b)
     rows = np.flatnonzero(difference > 0)  # False for NaN

@@ -123,7 +123,7 @@ def curate_run(recipe: Recipe, pool: Pool, run: Run, out: Path, **options: Any) 
 
 
 def run_demo(workspace: Workspace, report: Reporter, out: Path, budget: str, *, overwrite: bool = False) -> Facts:
-    """Run every method on the demo pool and count the planted faults each selects."""
+    """Run every method on the demo pool and count the known bad rows that each selects."""
     recipes = {name: _demo_recipe(name, budget) for name in standalone_methods()}
     pool = open_recipe_pool(recipes["random"], workspace, report)
     for name, recipe in recipes.items():

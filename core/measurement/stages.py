@@ -268,7 +268,7 @@ class PoolStages(Stages):
                     store.write(part, tables[kind])
 
     def _embed_prompts(self, model: "Model", rows: IntArray, spans: Sequence[Any], out: dict[str, Any]) -> None:
-        """Embed prompts by themselves that were read in another form: cut, or with earlier answers left out."""
+        """Embed prompts by themselves that were read in another form: cut, or without earlier answers."""
         from core.models.forward_pass import ForwardPass
 
         several = np.array([len(edges) > 2 for edges in spans], np.bool_)

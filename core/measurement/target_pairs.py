@@ -32,7 +32,7 @@ class Pairs:
     chosen: Sides  # columns tokens and spans
     rejected: Sides
     subtasks: list[str]  # of each pair
-    prompt_cut: int  # pairs whose prompt was shortened, for both answers alike
+    prompt_cut: int  # pairs whose prompt was shortened, equally for both answers
     answer_cut: int  # pairs with an answer that lost its end
 
     @property

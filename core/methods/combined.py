@@ -14,7 +14,7 @@ Ties are broken by the first member's rank, then by the second's. A row without 
 excluded, for that member's reason; by union only a row without any rank.
 
 Ranks are combined and not scores: scores of different methods have no common unit, and a budget cuts by rank.
-Under a filter every member orders the eligible rows anew.
+Under a filter every member orders the eligible rows again.
 """
 
 import json

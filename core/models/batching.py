@@ -31,7 +31,7 @@ class BatchCost:
 
     launch: int  # tokens that take as long as starting one pass
     capacity: int  # padded tokens that fit into memory
-    row: int = 0  # tokens that take as much memory as a row does beside its own
+    row: int = 0  # tokens that take as much memory as a row does in addition to its own
 
 
 def batch_cost(network: Any, device: str, work: Work, cpu_tokens: int, capacity: int | None = None) -> BatchCost:

@@ -27,7 +27,7 @@ MAX_CHARACTERS = 1_000_000  # of a template
 class ChatTemplate:
     """A chat template with its values: the names of special tokens, and settings.
 
-    Raises ModelError if it is no text or too long.
+    Raises ModelError if it is not a text, or too long.
     """
 
     def __init__(self, text: Any, values: Mapping[str, Any]) -> None:

@@ -130,12 +130,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _indexed_files(index: Path) -> list[str]:
-    """Return the names of the weight files that an index lists, sorted; each is a file beside the index."""
+    """Return the names of the weight files that an index lists, sorted; each is a file next to the index."""
     weight_map = read_model_json(index).get("weight_map", {})
     names = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else {str(weight_map)[:60]}
     for name in names:
         if not re.fullmatch(r"[\w.-]+\.safetensors", name):
-            raise ModelError(f"{index}: {name!r} is not the name of a safetensors file beside it. Download it again.")
+            raise ModelError(f"{index}: {name!r} is not the name of a safetensors file next to it. Download it again.")
     return sorted(names)
 
 

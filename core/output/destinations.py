@@ -1,7 +1,7 @@
 """Destinations: where the files of one export go. Checked before a model runs, and again before anything is written.
 
 A destination is no input of the command, no other destination, and no device, pipe, folder or link. A file that is
-there already is replaced only if an earlier export wrote it and it has not changed since: the manifest beside it
+there already is replaced only if an earlier export wrote it and it has not changed since: the manifest next to it
 records the SHA-256 of every file of its export. All files are written to temporary folders, then moved into place, the
 manifest last, so that after a kill in between the manifest still left in a temporary folder records the others.
 """
@@ -33,7 +33,7 @@ from core.workspace.leftovers import sweep
 
 TEMPORARY = ".winnow-"  # how the names of temporary folders begin
 MAX_NAME_BYTES = 240  # of a file's name: 255 less what a temporary name adds
-SUFFIXES = {  # of the files beside the selected rows, by role
+SUFFIXES = {  # of the files next to the selected rows, by role
     "held_out": ".heldout.jsonl",
     "rejected": ".rejected.jsonl",
     "recipe": ".recipe.yaml",
@@ -177,7 +177,7 @@ def _check_recorded(destinations: Paths, known: Collection[str]) -> None:
 
 
 def _find_manifests(destinations: Paths) -> list[Path]:
-    """Return the manifests that may record these files: the one beside them, and those of exports cut short."""
+    """Return the manifests that may record these files: the one next to them, and those of exports cut short."""
     beside = sibling_path(destinations["chosen"], SUFFIXES["manifest"])
     return [beside, *beside.parent.glob(f"{TEMPORARY}*/{escape(beside.name)}")]
 

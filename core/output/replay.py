@@ -78,7 +78,7 @@ def _plan(out: Path, recipe: Recipe) -> dict[str, Path]:
 def replay_rows(manifest: Manifest, recipe: Recipe, pool: Pool, run: Run | None, out: Path) -> ExportResult:
     """Write the manifest's file to `out`, only if it is identical byte for byte; ReplayError describes any difference.
 
-    With a run, the rows are selected anew and must equal the manifest's; without one, its list of rows is trusted.
+    With a run, the rows are selected again and must equal the manifest's; without one, its list of rows is trusted.
     """
     expected, held_out_rows = verify_rows(pool, manifest)
     if run is None:

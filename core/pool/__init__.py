@@ -6,7 +6,7 @@
     row_view          read prompt, response and turns from an original row
     nested_fields     look up fields by name, also within objects
     turns             read field values as text or as turns of a conversation
-    validation        separate usable rows from rows set aside
+    validation        separate usable rows from skipped rows
     fingerprint       name rows and pools by their content
     near_duplicates   compute and store the near-duplicates of a pool
     minhash           MinHash signatures and groups of similar texts

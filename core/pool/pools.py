@@ -43,7 +43,7 @@ from core.workspace.files import (
 from core.workspace.folder import content_key
 
 DEMO = "demo"
-READING_FORMAT = 2  # of sources; a change reads every source anew, and keeps measurements of the same rows
+READING_FORMAT = 2  # of sources; a change reads every source again, and keeps measurements of the same rows
 COLUMNS = ("id", *ROW_SCHEMA.names, "duplicate_of")
 ROW_COLUMNS = ("id", "line", "prompt", "response", "task", "turns", "original")  # of a Row
 FILES = ("rows.arrow", "ids.arrow", "set_aside.arrow", "pool.json")

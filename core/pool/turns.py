@@ -28,7 +28,7 @@ _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 
 
 class UnusableRow(PoolError):
-    """A row that cannot be read as mapped; it is set aside with this message as the reason."""
+    """A row that cannot be read as mapped; it is skipped with this message as the reason."""
 
 
 def read_text(value: Any, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Validation of rows: records in, columns out; unusable rows are set aside with the reason.
+"""Validation of rows: records in, columns out; unusable rows are skipped with the reason.
 
 One `RowValidator` reads one source, a block at a time. After its block, only a row's hash, id and text digest
 stay in memory.
@@ -23,7 +23,7 @@ from core.pool.schema_detection import RIVAL_RESPONSES, late_fields, mapped_fiel
 from core.pool.turns import UnusableRow
 from core.schema import FieldMap
 
-MAX_SET_ASIDE_CHARS = 400  # stored of the text of a row set aside
+MAX_SET_ASIDE_CHARS = 400  # stored of the text of a skipped row
 MAX_REASONS = 1000  # counted apart; a reason may name its row, so their number has no bound
 
 _TEXTS, _COUNTS = ("hash", "prompt", "response", "task", "turns", "original"), ("prompt_chars", "response_chars")
@@ -53,13 +53,13 @@ class RowValidator:
         self.fingerprint = Fingerprint(fields)
         self._seed = secrets.randbits(64)  # so that no pool can be made whose texts collide
         self._keys: list[pa.RecordBatch] = []
-        self._reasons: Counter[str] = Counter()  # of rows set aside; the first MAX_REASONS
+        self._reasons: Counter[str] = Counter()  # of skipped rows; the first MAX_REASONS
         self._first_aside = 0  # line
         self.set_aside = 0  # rows
         self._garbled: list[int] = []  # lines
 
     def read_block(self, records: list[Record]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """Return the usable rows of a block (schema ROW_SCHEMA) and those set aside (schema SET_ASIDE_SCHEMA)."""
+        """Return the usable rows of a block (schema ROW_SCHEMA) and the skipped ones (schema SET_ASIDE_SCHEMA)."""
         usable: list[tuple[Any, ...]] = []
         aside: list[tuple[int, str, str]] = []
         for line, raw in records:
@@ -153,7 +153,7 @@ class RowValidator:
 
 
 def set_aside_text(raw: bytes | UnreadableRow) -> str:
-    """Return the stored text of a row set aside: its first MAX_SET_ASIDE_CHARS characters."""
+    """Return the stored text of a skipped row: its first MAX_SET_ASIDE_CHARS characters."""
     if isinstance(raw, UnreadableRow):
         return raw.text[:MAX_SET_ASIDE_CHARS]
     # a character has at most 4 bytes

@@ -44,7 +44,7 @@ class Selection:
 def apply_pins(order: Order, pinned_in: IntArray, pinned_out: IntArray) -> Order:
     """Move rows pinned in to the head of the order, as listed, and exclude rows pinned out.
 
-    A pin overrides everything: it includes rows that a filter, the NLL band or a missing score excluded, and moves
+    A pin overrides everything: it includes rows that a filter, the ΔNLL band or a missing score excluded, and moves
     nothing else. RecipeError for a row pinned both ways.
     """
     both = np.intersect1d(pinned_in, pinned_out)

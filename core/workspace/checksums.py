@@ -1,6 +1,6 @@
 """Checksums of stored files, so that what is read is what was written.
 
-    NAME.xxh128          beside a file: the XXH3-128 of its bytes and its name, as `xxh128sum --check` reads them
+    NAME.xxh128          next to a file: the XXH3-128 of its bytes and its name, as `xxh128sum --check` reads them
     {"checksum": "…",    the first field of a JSON file: the XXH3-128 of the file without this field
 
 A checksum is stored before its file gets its name, so a crash in between leaves no file that seems damaged and is not.

@@ -1,4 +1,4 @@
-"""Leftovers of killed workers: temporary files and folders, `.NAME.xxxxxxxx`, beside the file they were to become."""
+"""Leftovers of killed workers: temporary files and folders, `.NAME.xxxxxxxx`, next to the file they were to become."""
 
 import os
 import re

@@ -4,7 +4,7 @@ A prompt is sent as messages, or with `form` "completions" as text in Alpaca's l
 template. All K answers are requested at once (`n`). If the server rejects `n` or returns fewer, answers are requested
 one at a time from then on. Each request has its own seed, derived from the row's id, which the server may ignore.
 
-Answers of one row that are all alike are requested again in the words that `transformers serve` needs to sample: it
+Identical answers of one row are requested again in the words that `transformers serve` needs to sample: it
 ignores the temperature unless the model's generation config says so. A server that samples neither way is an error.
 httpx2 is enough for two kinds of request; the openai package would repeat prompts in its errors.
 """
@@ -26,7 +26,7 @@ from core.schema import Progress, ignore_progress
 
 SEED_SHIFT = np.uint64(33)  # of 64 bits: servers accept seeds of 31 bits
 MAX_REFUSALS_AT_START = 3  # after this many rejected rows and no answer, the request itself is at fault
-MAX_ROWS_ALIKE = 16  # rows with answers all alike, and none that differ, after which the server does not sample
+MAX_ROWS_ALIKE = 16  # rows with identical answers, and none with others, after which the server does not sample
 SAMPLE = {"generation_config": '{"do_sample": true}'}  # field of a request to `transformers serve`
 PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 
@@ -133,7 +133,7 @@ class ServerSampler:
         return answers
 
     def _sampled_answers(self, prompt: dict[str, Any], seeds: Sequence[int]) -> list[ServerAnswer]:
-        """Request K answers to one prompt; once more with SAMPLE if they are alike, as all rows' were so far."""
+        """Request K answers to one prompt; once more with SAMPLE if they are identical, as in all rows so far."""
         answers = self._request_answers(prompt, seeds, self._more)
         if not self._samples and not _differ(answers):
             with suppress(RequestRefusedError):  # other servers may reject the field

@@ -1,6 +1,6 @@
-"""Reader of preference pairs: unusable rows are set aside, and `limit` pairs of each sub-task are sampled.
+"""Reader of preference pairs: unusable rows are skipped, and `limit` pairs of each sub-task are sampled.
 
-After its block, nothing of a row stays in memory but the pairs that may still be sampled and the text set aside.
+After its block, nothing of a row stays in memory but the pairs that may still be sampled and the text of skipped rows.
 """
 
 import hashlib

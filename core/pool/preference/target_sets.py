@@ -50,7 +50,7 @@ class TargetSet:
     shape: str  # how the pairs are written, one of core.pool.preference.formats.SHAPES
     pairs: pa.Table  # P rows of PAIR_SCHEMA
     set_aside: pa.Table  # line, reason, text of each unusable row or pair
-    problems: Mapping[str, int]  # reason -> number of rows and pairs set aside
+    problems: Mapping[str, int]  # reason -> number of skipped rows and pairs
     available: int  # usable pairs in the source, from which P were sampled
     fingerprint: str  # 32 hex digits of the pairs and their sub-tasks, in order; not of name or line
     notices: tuple[str, ...] = ()  # sentences about the whole set, for display

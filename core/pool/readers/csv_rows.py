@@ -61,7 +61,7 @@ class _Lines:
         self.size = self.inner_quotes = 0  # bytes and quotes in them
 
     def texts(self) -> Iterator[str]:
-        """Yield lines with their ends. Raise _LongRecord at the end of a record over the limit; then begin anew."""
+        """Yield lines with their ends. Raise _LongRecord at the end of a record over the limit; then begin again."""
         for line in self._lines:
             self.number += 1
             if self._line is None:

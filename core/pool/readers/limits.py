@@ -15,12 +15,12 @@ MB, GB = 10**6, 10**9
 
 
 def max_row_bytes() -> int:
-    """Return the bytes that one row may have. Raise PoolError if the setting is no number."""
+    """Return the bytes that one row may have. Raise PoolError if the setting is not a number."""
     return int(MB * _setting("WINNOW_MAX_ROW_MB", MAX_ROW_MB))
 
 
 def max_unpacked_bytes(packed: int) -> int:
-    """Return the bytes that a packed file of this size may unpack to. Raise PoolError if the setting is no number."""
+    """Return the bytes that a packed file of this size may unpack to. PoolError if the setting is not a number."""
     return int(GB * _setting("WINNOW_MAX_UNPACKED_GB", max(MAX_UNPACKED_GB, MAX_RATIO * packed / GB)))
 
 

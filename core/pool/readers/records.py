@@ -20,7 +20,7 @@ RECORD_BYTES = 200  # of a record in memory, besides its text
 
 
 class UnreadableRow(NamedTuple):
-    """A row that cannot be read as JSON; set aside with the reason."""
+    """A row that cannot be read as JSON; it is skipped with the reason."""
 
     reason: str
     text: str
