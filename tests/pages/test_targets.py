@@ -1,4 +1,4 @@
-"""Target sets on the Measure page: the embedded pairs, a user's own by path or upload, and facts about them."""
+"""Target sets on the Measure page: the built-in pairs, a user's own by path or upload, and facts about them."""
 
 import json
 
@@ -77,9 +77,9 @@ def test_other_methods_have_no_target_sets(pool, app):
 def test_the_embedded_pairs_are_the_default_and_the_last_set_cannot_be_removed(score):
     assert sets(score) == ["sound"]
     assert "24 pairs: prompt, chosen and rejected as text." in texts(score)
-    assert "None of its prompts is in the pool." in texts(score)
+    assert "No prompt overlaps with the pool." in texts(score)
     assert score.button(key="targets.remove.sound").disabled
-    assert "Use the embedded pairs" not in named(score)
+    assert "Use the built-in pairs" not in named(score)
     assert not [box for box in score.text_input if box.key == "form.preference_influence.targets"]
 
 
@@ -102,7 +102,7 @@ def test_a_set_is_added_under_a_given_name(score, written):
     [
         ([{"instruction": "Add", "output": "3"}], "", "not a target set: found instruction, output"),
         ([pair()], "sound", "Two target sets are called 'sound'"),
-        ([pair()], "a b", "'a b' is no name for a target"),
+        ([pair()], "a b", "'a b' is not a valid name for a target set"),
         ([pair(chosen="No")], "", "none of its rows gives a pair"),
     ],
 )
@@ -123,7 +123,7 @@ def test_only_the_allowed_folders_are_opened(score, path, sentence):
 
 def test_a_file_whose_name_would_be_read_as_two_sets_is_refused(score, written):
     add(score, written(pair(), name="a;b.jsonl"))
-    assert "without ';'" in score.error[0].value.replace("\\", "")
+    assert "contains ';'" in score.error[0].value.replace("\\", "")
     assert sets(score) == ["sound"]
 
 
@@ -143,7 +143,7 @@ def test_a_set_is_removed_and_the_embedded_pairs_come_back(score, written):
     add(score, written(pair()))
     score.button(key="targets.remove.sound").click().run()
     assert sets(score) == ["pairs"]
-    named(score)["Use the embedded pairs"].click().run()
+    named(score)["Use the built-in pairs"].click().run()
     assert not score.exception
     assert sets(score) == ["pairs", "sound"]
     score.button(key="targets.remove.pairs").click().run()
@@ -167,17 +167,17 @@ def test_problems_lengths_and_prompts_shared_with_the_pool_are_shown(score, writ
     add(score, written(*rows))
     shown = texts(score)
     assert "2 pairs" in shown
-    assert "Set aside: 1 × chosen equals rejected, 1 × rejected holds no answer." in shown
-    assert "Chosen answers are 6.00 times as long as rejected ones (median); longer in 100%." in shown
-    assert "The chosen answer is the longer one in 100% of the pairs. Summed log-probabilities favour" in shown
-    assert "1 of its 2 prompts are also asked in the pool, by 1 row." in shown
+    assert "Skipped: 1 × chosen equals rejected, 1 × rejected holds no answer." in shown
+    assert "Chosen answers are 6.00× as long as rejected ones (median), and longer in 100%." in shown
+    assert "The chosen answer is the longer one in 100% of the pairs. Influence may track response length" in shown
+    assert "1 of its 2 prompts are also in the pool, in 1 row." in shown
 
 
 def test_a_sub_task_field_and_a_limit_apply_to_every_set(score):
     score.text_input(key="form.preference_influence.subtask").set_value("fault").run()
     assert "Sub-tasks: 8 × gibberish, 8 × swapped, 8 × truncated." in texts(score)
     score.number_input(key="form.preference_influence.pairs").set_value(2).run()
-    assert "6 pairs of 24, drawn by the seed" in texts(score)
+    assert "6 pairs of 24, sampled by seed" in texts(score)
     assert "Sub-tasks: 2 × gibberish, 2 × swapped, 2 × truncated." in texts(score)
 
 
@@ -221,7 +221,7 @@ def test_the_pairs_of_any_set_in_use_can_be_seen(score, written):
     assert len(score.dataframe[0].value) == 24
     see(score, set_name=1)
     assert len(score.dataframe[0].value) == 100
-    assert "1 to 100 of 130 pairs" in texts(score)
+    assert "Pairs 1–100 of 130" in texts(score)
 
 
 def test_hostile_text_is_shown_as_text(score, written):
@@ -232,7 +232,8 @@ def test_hostile_text_is_shown_as_text(score, written):
     score.button(key="targets.remove.sound").click().run()
     score.text_input(key="form.preference_influence.subtask").set_value("tone").run()
     see(score)
-    assert [one.value for one in score.text if EVIL in one.value][:3] == [EVIL, EVIL + "!", EVIL]
+    shown = [one.value for one in score.text if EVIL in one.value]
+    assert shown == [EVIL, EVIL, EVIL + "!", EVIL]  # sub-task, prompt, chosen, rejected
     for element in [*score.markdown, *score.caption, *score.title, *score.warning, *score.get("badge")]:
         assert "![x](" not in element.value
 

@@ -77,18 +77,18 @@ def _compute_facts(
 
 
 def describe(facts: Facts) -> str:
-    """Describe a set: how many pairs, how they are written, what was set aside, and how long the responses are."""
-    sampled = f" of {facts.available:,}, drawn by the seed" if facts.pairs < facts.available else ""
+    """Describe a set: how many pairs, their form, what was skipped, and how long the responses are."""
+    sampled = f" of {facts.available:,}, sampled by seed" if facts.pairs < facts.available else ""
     pairs = "1 pair" if facts.pairs == 1 else f"{facts.pairs:,} pairs"
     sentences = [f"{pairs}{sampled}: {SHAPES[facts.shape]}."]
     if set(facts.subtasks) != {None}:
         sentences.append(f"Sub-tasks: {_format_counts((name or 'none', n) for name, n in facts.subtasks.items())}.")
     if facts.problems:
-        sentences.append(f"Set aside: {_format_counts(facts.problems.items())}.")
+        sentences.append(f"Skipped: {_format_counts(facts.problems.items())}.")
     ratio, longer = facts.lengths
-    sentences.append(f"Chosen answers are {ratio:.2f} times as long as rejected ones (median); longer in {longer:.0%}.")
+    sentences.append(f"Chosen answers are {ratio:.2f}× as long as rejected ones (median), and longer in {longer:.0%}.")
     if not facts.shared_pairs:
-        sentences.append("None of its prompts is in the pool.")
+        sentences.append("No prompt overlaps with the pool.")
     return " ".join([*sentences, *facts.notices])
 
 
@@ -106,13 +106,13 @@ def list_warnings(facts: Facts) -> list[str]:
     sentences = []
     if facts.lengths.chosen_longer >= LONGER_SHARE:
         sentences.append(
-            f"The chosen answer is the longer one in {facts.lengths.chosen_longer:.0%} of the pairs. Summed "
-            "log-probabilities favour the longer answer, so influence may follow length: look at it beside length."
+            f"The chosen answer is the longer one in {facts.lengths.chosen_longer:.0%} of the pairs. Influence may "
+            "track response length, because the loss sums over tokens. Compare it with length on Explore."
         )
     if facts.shared_pairs:
         rows = "1 row" if facts.shared_rows == 1 else f"{facts.shared_rows:,} rows"
         sentences.append(
-            f"{facts.shared_pairs:,} of its {facts.pairs:,} prompts are also asked in the pool, by {rows}. Such rows "
-            "may stand high for that alone."
+            f"{facts.shared_pairs:,} of its {facts.pairs:,} prompts are also in the pool, in {rows}. These rows may "
+            "rank high for that reason alone."
         )
     return sentences

@@ -11,7 +11,7 @@ from core.pool.preference.target_sets import TargetSet
 from pages.ui.shell import show
 from pages.ui.words import escape_markdown, shorten
 
-PAGE = 100  # pairs, or rows set aside, in a table at once
+PAGE = 100  # pairs, or skipped ones, in a table at once
 TABLE_HEIGHT, TEXT_HEIGHT = 280, 260  # pixels
 ROW_HEIGHT = 34  # pixels of a line
 
@@ -19,7 +19,7 @@ ROW_HEIGHT = 34  # pixels of a line
 @st.fragment
 def reader(sets: Sequence[TargetSpec], load: Callable[[str], TargetSet]) -> None:
     """Draw the pairs of the sets in use, read by `load` when the user opens them."""
-    opened = st.expander("See the pairs", icon=":material/compare:", key="targets.pairs", on_change="rerun")
+    opened = st.expander("Show the pairs", icon=":material/compare:", key="targets.pairs", on_change="rerun")
     if not opened.open:
         return
     with opened:
@@ -27,7 +27,7 @@ def reader(sets: Sequence[TargetSpec], load: Callable[[str], TargetSet]) -> None
         with show.errors():
             targets = load(one.source)
             _draw_pairs(targets)
-            _draw_set_aside(targets)
+            _draw_skipped(targets)
 
 
 def _choose_set(sets: Sequence[TargetSpec]) -> TargetSpec:
@@ -51,7 +51,7 @@ def _draw_pairs(targets: TargetSet) -> None:
     for pair in shown:
         pair["prompt"] = orjson.loads(pair["prompt"])
     position = _pick_pair(shown, f"{prefix}.{start}")
-    st.caption(f"{start + 1:,} to {start + len(shown):,} of {len(targets):,} pairs. Tick one to read it.")
+    st.caption(f"Pairs {start + 1:,}–{start + len(shown):,} of {len(targets):,}. Select one to read it.")
     _draw_pair(shown[position])
 
 
@@ -103,24 +103,24 @@ def _draw_text(text: str, height: int | Literal["content"]) -> None:
         show.prose(text)
 
 
-def _draw_set_aside(targets: TargetSet) -> None:
-    """Draw what was not usable, with its line and the reason."""
+def _draw_skipped(targets: TargetSet) -> None:
+    """Draw the skipped rows and pairs, with line and reason."""
     count = sum(targets.problems.values())
     if not count:
-        st.caption(":material/check_circle: Nothing was set aside.")
+        st.caption(":material/check_circle: No pairs were skipped.")
         return
-    more = f"; the first {PAGE} are shown" if count > PAGE else ""
-    st.caption(f":material/report: {count:,} set aside{more}.")
+    more = f"; the first {PAGE} are listed" if count > PAGE else ""
+    st.caption(f":material/report: {count:,} skipped{more}.")
     st.dataframe(
         targets.set_aside.slice(0, PAGE).to_pandas(),
         hide_index=True,
         key=f"targets.aside.{targets.fingerprint[:12]}",
-        alt="Rows and pairs set aside, with the reason",
+        alt="Skipped rows and pairs, with the reason",
         height=min(TABLE_HEIGHT, ROW_HEIGHT * (min(count, PAGE) + 1) + 3),
         row_height=ROW_HEIGHT,
         column_config={
             "line": st.column_config.NumberColumn("Line", format="%d", width=60),
             "reason": st.column_config.TextColumn("Reason", width=300),
-            "text": st.column_config.TextColumn("How it begins", width=900),
+            "text": st.column_config.TextColumn("Start of the text", width=900),
         },
     )

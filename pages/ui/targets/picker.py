@@ -22,8 +22,8 @@ from pages.ui.words import escape_markdown, join_words
 
 WAYS = {"source": ":material/folder_open: Path or hub id", "upload": ":material/upload: Upload"}
 ABOUT_DEMO = (
-    "24 pairs to questions like those of the demo pool: a sound answer against a faulty one. Their field 'fault' names "
-    "the sub-task: swapped, truncated or gibberish."
+    "24 built-in pairs of a sound and a faulty answer to questions like those of the demo pool. Their field 'fault' "
+    "names the sub-task: swapped, truncated or gibberish."
 )
 
 
@@ -52,7 +52,7 @@ def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
         st.badge(escape_markdown(one.name), icon=":material/adjust:", color="gray")
         about = ABOUT_DEMO if one.source == DEMO else escape_markdown(one.source)
         st.text(_set_title(one.source), width="stretch", help=about)
-        options = {"disabled": alone, "help": "The only one: add another first." if alone else None}
+        options = {"disabled": alone, "help": "Add another target set first." if alone else None}
         key = f"targets.remove.{one.name}"
         show.action("Remove", "close", key, _remove_set, one.name, type="tertiary", **options)
     with show.errors():
@@ -63,7 +63,7 @@ def _draw_set(pool: Pool, one: TargetSpec, *, alone: bool) -> None:
 
 def _set_title(source: str) -> str:
     if source == DEMO:
-        return "the embedded pairs"
+        return "built-in pairs"
     return source if roots.is_hub_id(source) else Path(source).name
 
 
@@ -82,7 +82,7 @@ def _use_sets(sets: Sequence[TargetSpec]) -> None:
 
 
 def add_panel(pool: Pool) -> None:
-    """Draw the ways to add a set: a path or hub id, an upload, the embedded pairs."""
+    """Draw the ways to add a set: a path or hub id, an upload, the built-in pairs."""
     sets = current_sets()
     way = st.segmented_control(
         "Add a target set", list(WAYS), format_func=WAYS.get, default="source", key="targets.way"
@@ -90,7 +90,7 @@ def add_panel(pool: Pool) -> None:
     key = f"targets.{len(sets)}"  # changes when a set is added, which empties the form
     {"source": _source_form, "upload": _upload_form}[way or "source"](pool, key)
     if DEMO not in [one.source for one in sets]:
-        pressed = st.button("Use the embedded pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
+        pressed = st.button("Use the built-in pairs", icon=":material/science:", key="targets.demo", help=ABOUT_DEMO)
         if pressed:
             with show.errors():
                 _add_set(pool, "sound" if "sound" not in [one.name for one in sets] else DEMO, DEMO)
@@ -104,12 +104,12 @@ def _source_form(pool: Pool, key: str) -> None:
                 "Path or hub id",
                 placeholder="~/pairs.jsonl or owner/name",
                 key=f"{key}.typed",
-                help=f"Rows may be written in {len(SHAPES)} ways: {'; '.join(SHAPES.values())}.",
+                help=f"{len(SHAPES)} formats are read: {'; '.join(SHAPES.values())}.",
             )
         with right:
             name = _name_input(key)
         folders = join_words([escape_markdown(root) for root in roots.allowed_folders()])
-        st.caption(f"A preferred and a rejected answer to each prompt. Files in {folders}.")
+        st.caption(f"Each pair is a chosen and a rejected answer to one prompt. Files must be in {folders}.")
         if not st.form_submit_button("Add", icon=":material/add:"):
             return
     with show.errors():
@@ -118,7 +118,10 @@ def _source_form(pool: Pool, key: str) -> None:
 
 def _upload_form(pool: Pool, key: str) -> None:
     upload = st.file_uploader(
-        "Pairs from this computer", type=list(opening.UPLOADS), key=f"{key}.upload", help="Kept in the workspace."
+        "Pairs from this computer",
+        type=list(opening.UPLOADS),
+        key=f"{key}.upload",
+        help="The file is stored in the workspace.",
     )
     name = _name_input(key)
     if upload is None or not st.button("Add the upload", icon=":material/add:", key=f"{key}.uploaded"):
@@ -128,13 +131,13 @@ def _upload_form(pool: Pool, key: str) -> None:
 
 
 def _name_input(key: str) -> str:
-    typed: str = st.text_input("Name (optional)", key=f"{key}.name", placeholder="that of the file")
+    typed: str = st.text_input("Name (optional)", key=f"{key}.name", placeholder="the file name")
     return typed.strip()
 
 
 def _build_target(name: str, source: str) -> TargetSpec:
     if name and not NAME.fullmatch(name):
-        raise MethodError(f"'{name}' is no name for a target: use letters, digits, '.', '_' and '-'.")
+        raise MethodError(f"'{name}' is not a valid name for a target set: use letters, digits, '.', '_' and '-'.")
     return TargetSpec(name or parse_targets(source)[0].name, source)
 
 
@@ -142,7 +145,7 @@ def _add_set(pool: Pool, name: str, source: str) -> None:
     """Put one more set in use. Raise WinnowError if its pairs cannot be read with the present settings."""
     sets = (*current_sets(), _build_target(name, source))
     if parse_targets(format_targets(sets)) != sets:
-        raise MethodError(f"{source} cannot be named among target sets. Rename the file, without ';'.")
+        raise MethodError(f"{source} cannot be a target set because its name contains ';'. Rename the file.")
     facts.load_facts(pool, source)
     _use_sets(sets)
     st.rerun()
