@@ -5,6 +5,7 @@ import streamlit as st
 from core.errors import WinnowError
 from core.output.curate import resolve_recipe
 from core.selection.selection import describe_shortfall
+from pages.ui import glossary
 from pages.ui.data import live_selection
 from pages.ui.export import download
 from pages.ui.shell import hints, show, state
@@ -24,10 +25,8 @@ if not len(rows):
     show.empty_page("No rows are selected", "Raise the budget or loosen the filters first.", page="select")
 with verdict:
     st.subheader(f"Export {len(rows):,} of {format_rows(len(pool))}", anchor=False)
-    st.caption(
-        "One file for your trainer, with a manifest that reproduces exactly this selection, its recipe and a "
-        "dataset card."
-    )
+    manifest, recipe = glossary.link("manifest", "manifest"), glossary.link("recipe", "recipe")
+    st.markdown(f":small[Written as one file, with a {manifest}, a {recipe} and a dataset card.]")
     hints.draw("export")
     show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
 

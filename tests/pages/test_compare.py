@@ -104,8 +104,8 @@ def test_the_legend_names_every_entry_but_the_reference(page):
 
 
 def test_it_names_the_orders_that_leave_rows_out(page):
-    (caption,) = (one.value for one in page.caption if one.value.startswith("Jaccard overlap with"))
-    assert caption.endswith("Some rows are not eligible for Entropy shift.")
+    (caption,) = (one.value for one in page.markdown if "[Jaccard overlap]" in one.value)
+    assert caption.endswith("Some rows are not [eligible](#glossary-eligible) for Entropy shift.]")
 
 
 def test_moving_the_budget_moves_the_answer_and_the_figures(page):

@@ -40,6 +40,7 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
             list(by_label),
             default=measured if len(measured) == 2 else list(by_label)[:2],
             key=f"compare.combine.{contenders.names_digest(list(by_label))}",
+            wrap=True,
         )
     with middle:
         rule = st.selectbox("Rule", list(RULES), format_func=str.capitalize, key=RULE, persist_state="session")

@@ -14,6 +14,7 @@ from core.analysis.composition import Composition, RandomBand
 from core.analysis.coverage_curve import PoolCoverage
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
+from pages.ui import glossary
 from pages.ui.compare import entries
 from pages.ui.compare.entries import Comparison, Entry
 from pages.ui.data import cached, live_selection
@@ -25,10 +26,10 @@ from pages.ui.words import escape_markdown
 QUICK_LIMITS = (8_000, 4_000_000)  # rows, activations: counted at every move in about 100 ms; beyond, on request
 COVERAGE_SELECTIONS = 5  # random selections whose coverage is counted
 COVERAGE_KEY = "compare.coverage"
-SHIFT = "Shift: share of rows you would need to reassign to match the pool's distribution (total variation distance)."
+SHIFT = "share of rows you would need to reassign to match the pool's distribution (total variation distance)."
 HELP = {
     "Tokens": "Response tokens.",
-    "Length shift": SHIFT,
+    "Length shift": SHIFT.capitalize(),
     "Clusters": "Clusters of similar activations that contain a selected row.",
     "Coverage": "Share of the neurons the whole pool activates (weighted by f) that the selected rows cover. "
     f"The range is that of {COVERAGE_SELECTIONS} random selections.",
@@ -181,10 +182,10 @@ def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> N
     table = figures_table(pool, comparison, compositions)
     columns = {name: st.column_config.TextColumn(help=HELP.get(name)) for name in table.columns}
     st.dataframe(table, hide_index=True, column_config=columns, height="content", alt="Composition of every selection")
-    reference = escape_markdown(compositions.reference.label)
-    st.caption(
-        "Chance range: 95% range for random selections of the same size, from the same eligible rows, as "
-        f"{reference}. {SHIFT}"
+    chance_range, shift = glossary.link("chance_range"), glossary.link("shift")
+    st.markdown(
+        f":small[{chance_range}: 95% range for random selections of the same size, from the same eligible rows, as "
+        f"{escape_markdown(compositions.reference.label)}. {shift}: {SHIFT}]"
     )
     if not _is_quick(pool, compositions):
         st.toggle("Show coverage (slows down every change)", key=COVERAGE_KEY, persist_state="session")

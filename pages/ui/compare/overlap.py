@@ -9,6 +9,7 @@ import streamlit as st
 from core.analysis.comparison import Overlap, expected_overlap, jaccard
 from core.schema import Pool
 from core.selection.selection import describe_shortfall
+from pages.ui import glossary
 from pages.ui.charts import figures, overlap, overlap_tables
 from pages.ui.charts.overlap import Look
 from pages.ui.compare import contenders
@@ -130,10 +131,18 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
 
 def _explain_curves(comparison: Comparison, first: Entry, n: int) -> None:
     partial = [entry.label for entry in comparison.entries if len(entry.order.rows) < n]
-    st.caption(
-        f"Jaccard overlap with {escape_markdown(first.label)}. Chance range: 95% range for random selections of the "
-        "same sizes." + (f" Some rows are not eligible for {escape_markdown(join_words(partial))}." if partial else "")
-    )
+    sentences = [
+        f"{glossary.link('overlap', 'Jaccard overlap')} with {escape_markdown(first.label)}.",
+        f"The {_chance_range()} is that of random selections of the same sizes.",
+    ]
+    if partial:
+        eligible = glossary.link("eligible", "eligible")
+        sentences.append(f"Some rows are not {eligible} for {escape_markdown(join_words(partial))}.")
+    st.markdown(f":small[{' '.join(sentences)}]")
+
+
+def _chance_range() -> str:
+    return glossary.link("chance_range", "chance range")
 
 
 def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
@@ -143,7 +152,8 @@ def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
     by_label = {entry.label: entry for entry in others}
     first = sorted(by_label, key=lambda name: by_label[name].method.name in contenders.BASELINES)[:MAX_LIT]
     key = f"compare.lit.{contenders.names_digest(list(by_label))}"
-    names = st.multiselect("Highlighted curves", list(by_label), default=first, max_selections=MAX_LIT, key=key)
+    words = "Highlighted curves"
+    names = st.multiselect(words, list(by_label), default=first, max_selections=MAX_LIT, key=key, wrap=True)
     return [by_label[name] for name in names]
 
 
@@ -174,11 +184,15 @@ def pair_tables(comparison: Comparison) -> None:
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
         st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison)))
-        st.caption("Brackets: expected by chance. Blue: above, grey: within, red: below the chance range.")
+        by_chance, chance_range = glossary.link("expected_by_chance", "expected by chance"), _chance_range()
+        st.markdown(f":small[Brackets: {by_chance}. Blue: above, grey: within, red: below the {chance_range}.]")
     with right:
         st.markdown("**Rank correlation**")
         st.html(overlap_tables.correlation_table(comparison.labels, order_correlations(comparison.entries)))
-        st.caption("Spearman correlation over the rows that both rank: 1 = same order, 0 = unrelated, −1 = reversed.")
+        correlation = glossary.link("rank_correlation", "Spearman correlation")
+        st.markdown(
+            f":small[{correlation} over the rows that both rank: 1 = same order, 0 = unrelated, −1 = reversed.]"
+        )
 
 
 def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None:

@@ -32,6 +32,7 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
         "Methods",
         list(by_label),
         max_selections=MAX_CONTENDERS,
+        wrap=True,
         help="Measured methods (current settings), saved variants, imported scores, saved selections.",
         **state.bind("compare.who", labels, set_contenders),
     )

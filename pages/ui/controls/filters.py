@@ -89,7 +89,8 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
         on_change=take,
     )
     placeholder = f"All {label.lower()}"
-    st.multiselect(label, names, key=key, on_change=take, label_visibility="collapsed", placeholder=placeholder)
+    hidden: dict[str, Any] = {"label_visibility": "collapsed", "placeholder": placeholder}
+    st.multiselect(label, names, key=key, on_change=take, wrap=True, **hidden)
 
 
 def _length(run: Run) -> None:

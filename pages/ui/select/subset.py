@@ -12,7 +12,7 @@ from core.errors import WinnowError
 from core.measurement.runs import Run
 from core.schema import IntArray, Pool
 from core.selection.selection import describe_excluded, describe_shortfall
-from pages.ui import theme
+from pages.ui import glossary, theme
 from pages.ui.charts import html_bars, scales
 from pages.ui.data import bins, cached, distribution, live_selection
 from pages.ui.data.bins import Values
@@ -35,7 +35,9 @@ LEGEND = {
     "chance range": theme.faint(theme.RANDOM, 0.38),
     "pool": theme.REST,
 }
-CHANCE_HELP = "Chance range: 95% range for random selections of the same size, from the same eligible rows."
+CHANCE_HELP = (
+    f"{glossary.link('chance_range')}: 95% range for random selections of the same size, from the same eligible rows."
+)
 
 
 # Size
@@ -101,17 +103,19 @@ def length_noun(run: Run) -> str:
 def _cutoff_metric(live: LiveSelection) -> None:
     """Draw the score of the last selected row, and how many rows were eligible."""
     about, eligible = meaning(live.method.ranks_by), f"{len(live.selection.order.rows):,}"
-    note = "Filters, pins and the method's own requirements determine the eligible rows."
+    eligible_rows = glossary.link("eligible", "eligible rows")
+    note = f"Filters, pins and the method's own requirements determine the {eligible_rows}."
     if live.cutoff is None:
         in_groups = display_column(live.method) != live.method.ranks_by
         comparison = best_of_each_group(live.method) if in_groups else "no score"
         show.metric("Eligible rows", eligible, comparison, note)
         return
+    unit = f", in {about.unit}" if about.unit else ""
     show.metric(
         f"{about.label} at the cutoff",
         scales.format_number(live.cutoff),
         f"{eligible} eligible rows",
-        f"Score of the last selected row{f', in {about.unit}' if about.unit else ''}. {about.help} {note}",
+        f"{glossary.link('cutoff')}: score of the last selected row{unit}. {about.help} {note}",
     )
 
 
@@ -258,6 +262,7 @@ def rows_section(pool: Pool, run: Run, live: LiveSelection) -> None:
         list(sets),
         format_func=lambda name: f"{name} · {len(sets[name]):,}",
         key="select.view",
+        wrap=True,
         label_visibility="collapsed",
         persist_state="session",
     )

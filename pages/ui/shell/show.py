@@ -134,7 +134,8 @@ def action(label: str, icon: str, key: str, call: Callable[..., object], *args: 
 def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **more: Any) -> str:
     """Draw a choice of one, at first the first. `options`: values, or value -> label. Return the chosen value."""
     labels = options if isinstance(options, Mapping) else {value: value for value in options}
-    options_of_widget: dict[str, Any] = {"default": next(iter(labels)), "format_func": labels.__getitem__, **more}
+    look = {"default": next(iter(labels)), "format_func": labels.__getitem__, "wrap": True}
+    options_of_widget: dict[str, Any] = look | more
     return str(st.segmented_control(label, list(labels), required=True, key=key, **options_of_widget))
 
 
