@@ -1,7 +1,7 @@
 """Home: the road with its state, and the button to the next step."""
 
 from pages.ui.shell import road
-from tests.pages.conftest import activation_coverage_run, store_run
+from tests.pages.conftest import activation_coverage_run, choose_pool, opened, store_run
 
 
 def steps(at) -> dict[str, str]:
@@ -63,3 +63,24 @@ def test_a_damaged_manifest_is_no_export(run, app, workspace):
     file.parent.mkdir(parents=True)
     file.write_text("{broken")
     assert steps(app("pool"))["Export"] == "not exported"
+
+
+def test_a_pool_that_breaks_leaves_the_ways_to_open_another(pool, app, workspace):
+    at = app("pool")
+    for file in workspace.root.glob("pools/*/pool.json"):
+        file.unlink()
+    at.run()
+    assert not at.exception
+    assert at.error
+    assert not [button for button in at.main.button if button.label == "Go to Pool"]
+    choose_pool(at, "demo")
+    assert opened(at) == "Demo pool"
+
+
+def test_a_visit_to_a_damaged_pool_begins_with_the_demo_pool_and_a_notice(pool, app, workspace):
+    (file,) = workspace.root.glob("pools/*/rows.arrow")
+    file.unlink()
+    at = app("pool")
+    assert not at.exception
+    assert opened(at) == "Demo pool"
+    assert at.warning[0].value.endswith("The demo pool is shown instead\\.")

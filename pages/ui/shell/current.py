@@ -17,6 +17,7 @@ from pages.ui.data import cached
 from pages.ui.shell import recent, running, show
 from pages.ui.shell.changes import change, leave_view
 from pages.ui.shell.settings import POOL, Settings, refresh_settings, settings
+from pages.ui.shell.widgets import is_page
 
 # The open pool
 
@@ -59,7 +60,9 @@ def need_pool() -> Pool:
         pool = recent.load(fingerprint)
     except WinnowError as error:
         show.error(error)
-        show.empty_page("This pool cannot be opened", "Open another one.", page="pool")
+        if is_page("pool"):
+            st.stop()
+        show.empty_page("This pool cannot be opened", "Open another pool.", page="pool")
     refresh_settings()
     return pool
 

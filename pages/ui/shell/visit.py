@@ -30,10 +30,18 @@ def init() -> None:
 
 
 def _open_link(link: Mapping[str, str]) -> None:
-    """Open what a link names, as a view. If something in it is unknown, open one's own and leave a notice instead."""
+    """Open what a link names, as a view. If something in it is unknown, open one's own and leave a notice instead.
+
+    A pool that cannot be read gives way to the demo pool, with a notice.
+    """
     prefix = link.get("pool")
     fingerprint = _find_pool(prefix) if prefix else recent.last_pool()
-    view_pool(fingerprint or recent.last_pool())
+    try:
+        view_pool(fingerprint or recent.last_pool())
+    except WinnowError as error:  # a damaged pool; the demo pool lets the visitor open another
+        view_pool(recent.demo_pool())
+        leave_notice(f"{error} The demo pool is shown instead.")
+        return
     try:
         if unknown := sorted(link.keys() - set(links.NAMES)):
             raise RecipeError(f"The link has an unknown part, '{shorten(unknown[0], 40)}'.")

@@ -18,6 +18,11 @@ def set_page(path: str) -> None:
     st.session_state[PAGE] = path
 
 
+def is_page(name: str) -> bool:
+    """Return whether this page is drawn; the path of the Pool page, which is the front page, is empty."""
+    return str(st.session_state.get(PAGE)) == ("" if name == "pool" else name)
+
+
 def set_widget(key: str, value: Any, *, force: bool = False) -> str:
     """Set the value of a widget before it is drawn, and return its key. So undo moves sliders.
 
