@@ -14,7 +14,7 @@ from pages.ui.shell import show, state, visitors
 HINTS = {  # page -> what the element above the hint tells
     "explore": "This sentence tells you if the score adds information or just tracks length.",
     "compare": "Overlap within the chance range means that two methods do not agree.",
-    "export": "The manifest reproduces exactly this selection, also on the command line.",
+    "export": "Keep the manifest: the command line writes the same rows again from it.",
 }
 
 
