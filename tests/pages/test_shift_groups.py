@@ -93,7 +93,7 @@ def test_explore_shows_the_sign_by_group_and_no_common_band(open_page):
     assert "Each group was calibrated separately; groups are the labels of category." in text
     assert "The warm-up started from a tuned model" in text
     plane, bars = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")][:2]
-    assert not [note for note in plane["layout"]["annotations"] if note["text"] == "ΔNLL band"]
+    assert "ΔNLL band" not in [trace.get("name") for trace in plane["data"]]
     assert sum("sums" in label for label in bars["layout"]["yaxis"]["ticktext"]) == 1
 
 

@@ -12,6 +12,7 @@ from pages.ui.charts.scales import LAYERS, format_number
 from pages.ui.data.bins import Grid, Values
 from pages.ui.theme import BAND, EXTRA, REST, SELECTED, WARNING, faint
 
+BAND_NAME = "ΔNLL band"
 TASKS_HEIGHT = 340  # of a figure with one line per task
 DIAMOND = {"symbol": "diamond", "size": 9, "line": {"width": 1, "color": "white"}}
 
@@ -47,8 +48,8 @@ def plane(
     ]
     if band is not None:
         shapes.insert(0, _band(max(band[0], x_low), min(band[1], x_high)))
-        place = {"x": max(band[0], x_low), "xanchor": "left", "xshift": 3, "y": 1, "yref": "y domain", "yanchor": "top"}
-        notes.append(figures.annotation("ΔNLL band", font={"size": 12, "color": BAND}, **place))
+        square = {"symbol": "square", "size": 10, "color": faint(BAND, 0.5)}
+        dots.insert(0, figures.scatter("markers", [None], [None], name=BAND_NAME, marker=square))  # for the legend
     if cut is not None and y_low <= cut <= y_high:
         shapes.append(figures.line_shape(y=cut, color=WARNING, width=2))
         notes.append(
@@ -61,7 +62,14 @@ def plane(
         yaxis=figures.fixed_axis(titles[1], range=[y_low, y_high], fixedrange=False),
         shapes=shapes,
         annotations=notes,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "reversed"},
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "traceorder": "reversed",
+            "itemsizing": "constant",
+        },
     )
 
 

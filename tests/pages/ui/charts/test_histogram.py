@@ -99,6 +99,7 @@ def shift(**more):
 def test_the_selected_band_is_shaded_from_its_lowest_to_its_highest_value():
     (band,) = [s for s in shift()["layout"]["shapes"] if s["type"] == "rect"]
     assert (band["x0"], band["x1"]) == (-0.5, 0.5)
+    assert entropy_shift.BAND_NAME in [trace.get("name") for trace in shift()["data"]]
 
 
 def test_a_band_wider_than_the_frame_is_drawn_to_its_edges():
@@ -109,11 +110,12 @@ def test_a_band_wider_than_the_frame_is_drawn_to_its_edges():
 
 def test_without_a_band_nothing_is_shaded():
     assert not [s for s in shift(band=None)["layout"]["shapes"] if s["type"] == "rect"]
+    assert entropy_shift.BAND_NAME not in [trace.get("name") for trace in shift(band=None)["data"]]
 
 
 def test_dots_carry_their_row_numbers_and_the_selected_ones_are_drawn_last():
     figure = shift()
-    dots = [trace for trace in figure["data"] if trace["type"] == "scatter"]
+    dots = [trace for trace in figure["data"] if "customdata" in trace]
     assert [(d["name"], d["customdata"]) for d in dots] == [("excluded", [5, 6, 7, 8]), ("selected", [0, 1, 2, 3, 4])]
 
 
