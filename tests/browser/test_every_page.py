@@ -45,10 +45,6 @@ def measured_workspace(tmp_path_factory) -> tuple[Path, str]:
     return workspace, pool.fingerprint
 
 
-def heading_text(page: Page) -> str:
-    return page.locator("h1").inner_text()
-
-
 def press(page: Page, name: str | re.Pattern[str]) -> None:
     page.get_by_role("button", name=name).first.click()
     wait_until_idle(page)

@@ -33,7 +33,7 @@ def texts(at):
 def test_the_title_states_both_medians_of_the_selected_rows_and_of_all(at):
     # selected: only rows whose answers all differ, D = 0.8 and I = 3/4; the median of all has similar answers
     words = verdict(at)
-    assert words.startswith("Answers to selected rows vary ") and "× as much (0.80, compared with 0." in words
+    assert words.startswith("Answers to selected rows vary ") and "× as much (0.8, compared with 0." in words
     assert ", in 4.0 directions (all rows: " in words
     assert "0.8 = unrelated" in page_text(at) and "4 = the maximum" in page_text(at)
 
@@ -178,7 +178,7 @@ def test_a_divergence_that_is_mostly_length_is_reported(divergence_run, workspac
     other = replace(divergence_run, id=key, folder=workspace.folder("runs", key))
     save_run(workspace, other, {**measured, "dispersion": longer.astype(np.float32)})
     at = choose(app("explore"), "answer_divergence")
-    assert any("mostly length" in warning.value for warning in at.warning)
+    assert any("mostly tracks length" in warning.value for warning in at.warning)
     assert verdict(open_section(at, "Score")).startswith("Divergence mostly tracks response length (ρ = +")
 
 

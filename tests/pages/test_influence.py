@@ -127,7 +127,7 @@ def target(at, name):
 
 def test_the_title_states_how_many_rows_help(at):
     assert verdict(at) == 'Influence on "good": 75% of rows help.'  # 179 of 239
-    assert "training helps the preferences of the target" in page_text(at)
+    assert "above 0, training on the row helps the target" in page_text(at)
     assert "Rows without a response have no score (1)." in page_text(at)
 
 

@@ -13,6 +13,7 @@ from core.models.generation.answers import AnswerCounts
 from core.schema import IntArray, Method
 from pages.ui import glossary
 from pages.ui.charts import answer_divergence
+from pages.ui.charts.scales import format_number
 from pages.ui.data import distribution, planes
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
@@ -59,11 +60,9 @@ def headline(scored: ScoredAnswers, live: LiveSelection) -> str:
     if selected is None:
         return "No selected row has two answers to compare." if len(live.selection.rows) else "No row is selected."
     (spread, ways), (all_spread, all_ways) = selected, everything
-    times = f" {spread / all_spread:.2g}× as much" if all_spread > 0 else ""
-    return (
-        f"Answers to selected rows vary{times} ({spread:.2f}, compared with {all_spread:.2f} for all rows), "
-        f"in {ways:.1f} directions (all rows: {all_ways:.1f})."
-    )
+    times = f" {spread / all_spread:.2f}× as much" if all_spread > 0 else ""
+    numbers = f"{format_number(spread)}, compared with {format_number(all_spread)} for all rows"
+    return f"Answers to selected rows vary{times} ({numbers}), in {ways:.1f} directions (all rows: {all_ways:.1f})."
 
 
 def medians(scored: ScoredAnswers, rows: IntArray | None = None) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from pages.ui.data import cached
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore import scores
 from pages.ui.explore.scores import Scored
-from pages.ui.words import escape_markdown, meaning
+from pages.ui.words import escape_markdown
 
 SCORE = "influence"
 COLUMN_PREFIX = {"preference": "influence", "sft": "less"}  # loss -> prefix of its columns
@@ -101,15 +101,14 @@ def headline(scored: ScoredInfluence) -> str:
 
 def reading_help(scored: ScoredInfluence) -> str:
     """Explain the score and its two ends, and count the rows without it, in markdown."""
-    about = meaning(f"{COLUMN_PREFIX[scored.method.objective]}.{scored.target}")
     missing = int((~np.isfinite(scored.columns[SCORE])).sum())
     none = f" Rows without a response have no score ({missing:,})." if missing else ""
     several = len(scored.subtasks[scored.target]) > 1
     most = (
         f" With several sub-tasks the highest value {'counts' if scored.ranks_rows else 'is shown'}." if several else ""
     )
-    cosine = f"{glossary.link('influence')} is a cosine from −1 to 1"
-    return f"{cosine}. Above 0: {about.high}. Below 0: {about.low}.{most}{none}"
+    above = "above 0, training on the row helps the target; below 0, it harms it"
+    return f"{glossary.link('influence')} is a cosine from −1 to 1: {above}.{most}{none}"
 
 
 def check_score(scored: ScoredInfluence) -> ScoreCheck:

@@ -155,7 +155,8 @@ def describe_prompts(confidences: ConfidenceByTask) -> str:
     """Describe how many prompts or rows the confidence is based on."""
     if confidences.method.confidence == "response":
         return f"Mean likelihood of the responses of {confidences.prompts.sum():,} rows, ± standard error. {CLICK_HELP}"
+    link = glossary.link("confidence", "confidence")
     return (
-        f"Mean {glossary.link('confidence')} over {confidences.prompts.sum():,} continued prompts, ± standard error; "
-        f"the count of each task follows its name. {CLICK_HELP}"
+        f"Mean {link} over {confidences.prompts.sum():,} continued prompts, ± standard error; the count of each task "
+        f"follows its name. {CLICK_HELP}"
     )

@@ -39,7 +39,7 @@ def _draw_figures(pool: Pool, run: Run, live: LiveSelection, scored: influence.S
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Distribution of influence", anchor=False)
-        st.caption("Above 0: training on the row helps. Click a bar to list its rows.")
+        st.caption("Click a bar to list its rows.")
         clicked = influence_spread.draw_ridges(scored, live)
     with right:
         st.subheader("Influence and response length", anchor=False)
