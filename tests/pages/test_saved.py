@@ -125,7 +125,7 @@ def test_a_link_to_a_deleted_selection_shows_a_notice(run, pool):
     link.query_params["saved"] = "gone"
     link.run()
     assert not link.exception
-    assert "There is no saved selection 'gone'" in texts(link)
+    assert "This pool has no saved selection named 'gone'" in texts(link)
 
 
 def test_an_existing_name_is_replaced_only_by_saving(page, pool):
@@ -138,7 +138,7 @@ def test_an_existing_name_is_replaced_only_by_saving(page, pool):
     page.text_input(key="saved.two.other").set_value("one")
     page.session_state["saved.panel"] = True
     page.button(key="saved.two.renamed").click().run()
-    assert "There is a saved selection 'one' already" in texts(page)
+    assert "A saved selection named 'one' exists already" in texts(page)
     assert state.saved_selections(pool) == with_two
     save(page, "one")
     assert [one.budget for one in state.saved_selections(pool).values()] == ["20%", "20%"]

@@ -350,3 +350,25 @@ def test_a_budget_in_tokens_without_responses_is_refused_and_can_be_replaced(pro
     assert "No row of this pool has a response" in at.error[0].value
     press(at, "select.percent")
     assert verdict(at) == "24 of 240 rows are selected (10.0%)."
+
+
+def test_a_budget_that_cannot_be_filled_says_so_on_every_page(page):
+    assert not page.info
+    page.text_input(key="select.contains").set_value("Question 12").run()
+    sentence = "9 of 24 rows: only 9 rows are eligible (229 filtered out, 2 outside the ΔNLL band)."
+    assert page.info[0].value.replace("\\", "") == sentence
+    assert metric(page, "Response tokens").delta.split()[-1].count("–") == 0  # all random selections are these rows
+    page.switch_page("pages/export.py").run()
+    assert page.info[0].value.replace("\\", "") == sentence
+    page.switch_page("pages/compare.py").run()
+    notes = [one.value.replace("\\", "") for one in page.info]
+    assert f"Entropy shift: {sentence}" in notes
+    assert "Random and Longest response: 11 of 24 rows: only 11 rows are eligible (229 filtered out)." in notes
+    page.slider(key="select.slider.percent").set_value(2.0).run()
+    assert not page.info
+
+
+def test_a_score_limit_that_leaves_the_budget_unfilled_is_named(page):
+    page.slider(key="select.slider.percent").set_value(70.0).run()
+    page.slider(key="select.threshold.delta_entropy.low").set_value(-0.2).run()
+    assert page.info[0].value.endswith("are within the score limit\\.")

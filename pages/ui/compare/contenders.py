@@ -1,7 +1,7 @@
 """Contenders of the Compare page: which exist, which are compared, and how each is labelled.
 
-A contender is a method with its present settings, a method with parameters of its own, or a saved selection. The first
-two order the rows under the present filters and without pins; a saved selection keeps its own filters and pins.
+A contender is a method with its current settings, a method with parameters of its own, or a saved selection. The first
+two order the rows under the current filters and without pins; a saved selection keeps its own filters and pins.
 """
 
 import zlib
@@ -91,7 +91,7 @@ def label(contender: Contender) -> str:
 
 
 def make_variant(method: Method) -> Contender:
-    """Return a contender with the method's present parameters, labelled by those that differ from the defaults."""
+    """Return a contender with the method's current parameters, labelled by those that differ from the defaults."""
     params, defaults = all_params(method), all_params(build_method(method.name, {}))
     changed = {name: value for name, value in params.items() if value != defaults[name] and not isinstance(value, str)}
     changed |= {name: value for name, value in params.items() if value != defaults[name] and len(str(value)) < 16}

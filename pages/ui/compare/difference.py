@@ -51,7 +51,7 @@ class Compositions:
     random_subsets: Sequence[IntArray]  # the same random selections, as rows
 
     def of_each(self, compute: Callable[[IntArray], float]) -> tuple[list[float], list[float]]:
-        """Return a figure of every subset, and of the random ones."""
+        """Return a figure of every selection, and of the random ones."""
         return [compute(rows) for rows in self.subsets], [compute(rows) for rows in self.random_subsets]
 
 
@@ -109,7 +109,7 @@ def _format_column(
     of_pool: float = np.nan,
     format_value: Callable[[float], str] = show.format_count,
 ) -> list[str]:
-    """Format one column: each subset, the least and greatest of the random ones, and the pool."""
+    """Format one column: each selection, the chance range, and the pool."""
     draws = np.asarray(random, np.float64)
     ends = [format_value(float(draws.min())), format_value(float(draws.max()))] if len(draws) else [""]
     chance = ends[0] if len(set(ends)) == 1 else "–".join(ends)
@@ -128,7 +128,7 @@ def _format_distances(subsets: Sequence[IntArray], random: IntArray, of_pool: In
 
 
 def _count_repeats(pool: Pool, rows: IntArray) -> int:
-    """Count the rows that repeat another row of the same subset."""
+    """Count the rows that repeat another row of the same selection."""
     duplicate_of = cached.integer_column(pool, "duplicate_of")[rows]
     return len(rows) - len(np.unique(np.where(duplicate_of < 0, rows, duplicate_of)))
 
@@ -151,7 +151,7 @@ def _activation_columns(pool: Pool, compositions: Compositions) -> dict[str, lis
 
 
 def is_coverage_counted(pool: Pool, compositions: Compositions) -> bool:
-    """Return whether the coverage of each subset is counted: by itself if that is quick, else on request."""
+    """Return whether the coverage of each selection is counted: if that is quick, or on request."""
     return _is_quick(pool, compositions) or bool(state.session_value(COVERAGE_KEY))
 
 

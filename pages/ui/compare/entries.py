@@ -148,7 +148,7 @@ def _compute_curve(keys: tuple[str, ...], tokens: int | None, n: int, _one: Entr
 
 
 def base_entry(entries: Sequence[Entry]) -> Entry:
-    """Return the first entry under the present filters; a saved selection has filters of its own."""
+    """Return the first entry under the current filters; a saved selection has filters of its own."""
     return next((entry for entry in entries if not entry.contender.saved), entries[0])
 
 

@@ -244,7 +244,7 @@ def threshold(run: Run, live: LiveSelection) -> None:
 
 
 def recovery_buttons(run: Run) -> None:
-    """Draw the filters in force and buttons that undo settings that could not be applied."""
+    """Draw the active filters and buttons that change settings that could not be applied."""
     filters.active_filters()
     has_responses = cached.measurements(run).need("response_tokens").any()
     with st.container(horizontal=True):

@@ -1,5 +1,5 @@
 """Parts of the Select page.
 
-subset    size and make-up of the selection, and rows to read
+subset    size and composition of the selection, and its rows
 saved     selections saved under a name
 """

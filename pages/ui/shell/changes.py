@@ -115,7 +115,7 @@ def redo() -> None:
 
 
 def undo_words() -> str:
-    """Return what undo takes back, such as "budget 10% → 20%"; empty if there is nothing to undo."""
+    """Return what undo reverts, such as "budget 10% → 20%"; empty if there is nothing to undo."""
     past = st.session_state[PAST]
     return describe_change(past[-1], settings()) if past else ""
 

@@ -1,4 +1,4 @@
-"""The difference between two settings in words: what a step of undo takes back."""
+"""The difference between two settings in words: what a step of undo reverts."""
 
 from collections.abc import Sequence
 from dataclasses import fields

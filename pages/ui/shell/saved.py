@@ -26,7 +26,7 @@ def load_saved(name: str, apply: Callable[..., None] = change) -> bool:
     """
     wanted = load_all(st.session_state[POOL]).get(name)
     if wanted is None:
-        leave_notice(f"There is no saved selection '{name}' of this pool (any more).")
+        leave_notice(f"This pool has no saved selection named '{name}'.")
         return False
     apply(**{f.name: getattr(wanted, f.name) for f in fields(Settings) if f.name != "contenders"})
     return True
@@ -36,9 +36,9 @@ def rename_saved(name: str, new_name: str) -> None:
     """Rename a saved selection. Raises RecipeError if the new name is bad or in use, or the old one is gone."""
     existing, new_name = load_all(st.session_state[POOL]), new_name.strip()
     if name not in existing:
-        raise RecipeError(f"There is no saved selection '{name}' of this pool any more.")
+        raise RecipeError(f"This pool has no saved selection named '{name}'.")
     if new_name in existing and new_name != name:
-        raise RecipeError(f"There is a saved selection '{new_name}' already. Choose another name.")
+        raise RecipeError(f"A saved selection named '{new_name}' exists already. Choose another name.")
     write_saved(new_name, existing[name])
     write_address()
     if new_name != name:

@@ -39,7 +39,7 @@ def load_all(fingerprint: str) -> dict[str, Settings]:
         except (WinnowError, TypeError, KeyError, AttributeError) as error:
             aside = file.with_suffix(".unreadable")
             file.replace(aside)
-            leave_notice(f"A saved selection could not be read ({error}). It is kept as {aside.name}.")
+            leave_notice(f"A saved selection could not be read ({error}). The file is kept as {aside.name}.")
     return dict(sorted(selections.items(), key=lambda item: (item[0].casefold(), item[0])))
 
 

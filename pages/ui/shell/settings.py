@@ -97,7 +97,7 @@ def refresh_settings() -> None:
         aside = file.with_name("unreadable.json")
         file.replace(aside)
         stamp = 0
-        leave_notice(f"The saved selection of this pool could not be read ({error}). It is kept as {aside.name}.")
+        leave_notice(f"The settings of this pool could not be read ({error}). The file is kept as {aside.name}.")
     st.session_state[FILE_STAMP] = stamp
 
 

@@ -67,6 +67,6 @@ def view_strip() -> None:
         return
     with st.container(border=True, key="view"), st.container(horizontal=True, vertical_alignment="center"):
         st.badge("From a link", icon=":material/link:", color="blue")
-        st.markdown("These settings came with a link. Changes to them last as long as this tab.", width="stretch")
+        st.markdown("These settings came with a link. Changes last until you close this tab.", width="stretch")
         show.action("Keep these settings", "check", "view.keep", keep_view)
         show.action("Back to my settings", "undo", "view.leave", leave_view, type="tertiary")

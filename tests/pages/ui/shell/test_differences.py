@@ -1,4 +1,4 @@
-"""What a step of undo takes back, in words."""
+"""What a step of undo reverts, in words."""
 
 from dataclasses import fields, replace
 
@@ -10,7 +10,7 @@ from core.selection.filters import Filter
 from core.selection.selection import Pin
 from pages.ui.shell.differences import MAX_LENGTH, describe_change
 from pages.ui.shell.settings import Contender, Settings
-from pages.ui.words import param_words
+from pages.ui.words import model_name, param_words
 
 PLAIN = Settings()
 SUMS, WORDS = Filter("task", values=("sums",)), Filter("task", values=("words",))
@@ -32,7 +32,7 @@ IN, OUT = Pin("row-1", "in"), Pin("row-2", "out")
         ({"pins": (OUT,)}, {"pins": ()}, "no longer always exclude row-2"),
         ({}, {"pins": (IN, OUT)}, "always include or exclude 2 rows"),
         ({}, {"seed": 3}, "seed 0 → 3"),
-        ({}, {"reading": Reading(model="org/small")}, "model embedded (small) → small"),
+        ({}, {"reading": Reading(model="org/small")}, f"model {model_name('embedded')} → small"),
         ({}, {"contenders": (Contender("random"),)}, "compared methods"),
         ({}, {"budget": "20%", "seed": 1}, "budget 10% → 20% and 1 more"),
     ],
