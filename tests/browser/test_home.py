@@ -87,6 +87,13 @@ def test_a_hint_moves_the_page_by_less_than_60_pixels(page, address, width):
         assert 0 < moved <= MAX_MOVE, (name, moved)
 
 
+def test_a_word_opens_its_entry_on_a_phone(page, address):
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit(page, f"{address}/explore")
+    page.get_by_role("link", name="quantiles").click()
+    expect(page.get_by_role("dialog").get_by_text("The 50% quantile is the median.")).to_be_visible()
+
+
 def test_a_word_opens_its_entry_by_mouse_and_keyboard_and_the_page_stays_as_it_is(page, address):
     visit(page, address)
     page.get_by_label("Search prompts and responses").fill("Question 17:")

@@ -229,13 +229,13 @@ def table(pool: Pool) -> None:
     view = f"{prefix}.{content_key({'text': text, 'task': task, 'sort': sort})}"  # another view starts on page 1
     start = PAGE * (number.number_input("Page", 1, pages, key=f"{view}.page", disabled=pages == 1) - 1)
     opened = pools.read_rows(pool, rows[start : start + PAGE].tolist())
-    left, right = st.columns([7, 5])
+    left, right = st.columns([11, 9])
     with left:
         row = opened[_pick_row(opened, f"{view}.{start}")]
     with right, st.container(height=HEIGHT, border=True):
         show.row(row, marks=duplicates.duplicate_marks(pool, row.index))
     limit = f"; a search finds at most {MAX_MATCHES:,}" if text.strip() and len(rows) == MAX_MATCHES else ""
-    st.caption(f"Rows {start + 1:,}–{start + len(opened):,} of {len(rows):,}{limit}. Tick a row to open it.")
+    st.caption(f"Rows {start + 1:,}–{start + len(opened):,} of {len(rows):,}{limit}. Click a row to open it.")
     run = state.run(pool)
     if run is not None:
         inspector.inspect(pool, run, row, key=prefix)
@@ -251,7 +251,7 @@ def matching_rows(pool: Pool, text: str, task: Any, sort: str) -> IntArray:
 
 
 def _pick_row(rows: Sequence[Row], key: str) -> int:
-    """Draw one page of rows as a table. Return the position of the ticked row, else of the first."""
+    """Draw one page of rows as a table. Return the position of the clicked row, else of the first."""
     text, number = st.column_config.TextColumn, st.column_config.NumberColumn
     table = [
         {
@@ -263,7 +263,7 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
         }
         for row in rows
     ]
-    ticked = show.pick_row(
+    clicked = show.pick_row(
         table,
         alt="Rows of the pool",
         height=HEIGHT,
@@ -278,4 +278,4 @@ def _pick_row(rows: Sequence[Row], key: str) -> int:
             "characters": number(format="localized", width=80),
         },
     )
-    return ticked or 0
+    return clicked or 0
