@@ -28,7 +28,7 @@ STAGES = {  # kind of work -> stage, what it does
     "answers": ("Generated answers", "several for each prompt"),
     "geometry": ("Answer geometry", "embeddings of the answers"),
     "bins": ("Semantic bins", "k-means on the prompts"),
-    OTHER: ("Other", "saving, and work between the stages"),
+    OTHER: ("Other", "starting, saving, and work between the stages"),
 }
 
 

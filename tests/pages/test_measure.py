@@ -19,7 +19,7 @@ from tests.pages.conftest import choose_only, tick, ticked
 
 def texts(at) -> str:
     parts = [*at.caption, *at.text, *at.title, *at.subheader, *at.error, *at.warning, *at.code, *at.get("badge")]
-    return "\n".join(str(part.value) for part in parts)
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
 def named(at) -> dict[str, object]:
@@ -221,7 +221,8 @@ def trial(pool, job, plan):
 
 
 def stage_table(at):
-    return {row["Stage"]: (row["What"], row["Time"]) for _, row in at.table[0].value.iterrows()}
+    lines = at.table[0].value.to_dict("records")
+    return {line["Stage"]: (line["What"], line["Time"].replace("\u00a0", " ")) for line in lines}
 
 
 def test_an_estimate_is_a_table_by_stage_with_its_sum(pool, app, trial):

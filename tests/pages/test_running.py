@@ -99,5 +99,6 @@ def test_the_page_is_drawn_with_the_scores_when_the_job_has_ended(pool, app, mea
 def test_the_end_of_a_job_is_said_in_its_line(run, app, measuring):
     started = measuring("answer_divergence")
     assert running.describe(started).startswith("Measuring Answer divergence: 61%")
+    assert running.describe(started, ["answer_divergence"]).startswith("Measuring a method: 61%")
     assert running.describe(replace(started, state="done")) == "Answer divergence: measured."
     assert running.describe(replace(started, state="queued")) == "Queued: Answer divergence."

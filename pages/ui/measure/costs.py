@@ -101,7 +101,7 @@ def table(stages: Sequence[StageTime], *, estimated: bool) -> None:
 
 
 def _format(seconds: float, sign: str) -> str:
-    return sign + show.format_duration(seconds) if seconds == seconds else NOT_KNOWN
+    return (sign + show.format_duration(seconds)).replace(" ", "\u00a0") if seconds == seconds else NOT_KNOWN
 
 
 def about_trial(trial: Mapping[str, Any]) -> None:

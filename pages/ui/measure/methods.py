@@ -9,6 +9,7 @@ from pages.ui.measure import costs, status
 from pages.ui.measure.costs import Prices
 from pages.ui.measure.status import Status
 from pages.ui.shell import state
+from pages.ui.words import escape_markdown
 
 NOTES = {
     status.BASELINES: "They need no training and no generation. Every method should beat them.",
@@ -42,6 +43,6 @@ def _line(one: Status, cost: str) -> None:
         elif one.problem:
             st.badge("Needs settings", icon=":material/error:", color="orange", help=one.problem)
         else:
-            st.caption(cost, width="content")
+            st.caption(escape_markdown(cost), width="content")
     if one.method.paper:
         st.caption(f"{one.method.summary} ({one.method.paper})")

@@ -54,10 +54,11 @@ def panel(pool: Pool, statuses: Sequence[Status], prices: Prices, plan: jobs.Pla
 
 
 def _start(waiting: Sequence[Status], prices: Prices, plan: jobs.Plan) -> None:
-    st.caption(_describe_work(waiting, prices))
     trial = jobs.latest_job(plan, "estimate")
     stages = costs.stages_to_come(waiting, prices, cached.live_jobs())
-    if stages is not None:
+    if stages is None:
+        st.caption(_describe_work(waiting, prices))
+    else:
         costs.table(stages, estimated=True)
     if trial is not None and trial.state == "done":
         costs.about_trial(trial.result)

@@ -10,14 +10,16 @@ from typing import Any
 import streamlit as st
 
 from core.cli.arguments import measure_arguments
+from core.measurement.lookup import pick_run
 from core.measurement.runs import list_runs
+from core.methods import METHODS
 from core.schema import Pool
 from core.workspace.folder import content_key
 from core.workspace.jobs import Job, cancel_job, delete_job, get_job, list_jobs, restart_job, start_job
 from pages.ui.data import cached
 from pages.ui.shell import recent, running, show, state, visitors
 from pages.ui.shell.running import POLL_S
-from pages.ui.words import escape_markdown, model_name
+from pages.ui.words import escape_markdown, join_words, model_name
 
 LOG_LINES = 30
 MAX_STOPPED = 3  # unfinished jobs of other settings that are shown
@@ -51,7 +53,7 @@ def plan(pool: Pool) -> Plan:
     measured = running.describe_methods(methods, now.reading, now.seed)
     key = content_key({"pool": pool.fingerprint, "tasks": pool.fields.task, **measured})
     model = now.reading.model
-    names = ", ".join(method.label for method in methods)
+    names = join_words([method.label for method in methods]) if len(methods) < 4 else f"{len(methods)} methods"
     return Plan(
         key=key,
         title=f"{names} on {show.pool_name(pool.name, pool.source)} with {model_name(model)}",
@@ -126,8 +128,13 @@ def strip(page: str) -> None:
     if pool is None or page not in ("explore", "compare", "select", "export"):
         return
     live = running.measuring(pool)
-    if live and (list_runs(cached.workspace(), pool.fingerprint) if page == "compare" else state.run(pool)):
-        running.strip(live)
+    runs = list_runs(cached.workspace(), pool.fingerprint) if live else []
+    if not runs or (page != "compare" and state.run(pool) is None):
+        return
+    now = state.settings()
+    measured = [m for m in METHODS if pick_run(runs, pool, state.method_of(m), now.reading, now.seed)]
+    for job in live:
+        running.line(job.id, tuple(measured))
 
 
 def panel(job: Job) -> None:

@@ -105,23 +105,19 @@ def _watch(job_id: str) -> None:
     progress(job)
 
 
-def strip(live: Sequence[Job]) -> None:
-    """Draw a line for each of these jobs."""
-    for job in live:
-        _line(job.id)
-
-
 @st.fragment(run_every=STRIP_POLL_S)
-def _line(job_id: str) -> None:
+def line(job_id: str, measured: Sequence[str]) -> None:
+    """Draw a line about a running measurement. It does not name the methods that are measured already."""
     job = get_job(cached.workspace(), job_id)
     with st.container(horizontal=True, vertical_alignment="center", key=f"running-{job_id}"):
-        st.caption(f":material/progress_activity: {describe(job)}", width="content")
+        st.caption(f":material/progress_activity: {describe(job, measured)}", width="content")
         st.page_link(show.PAGES["measure"]["page"], label="Show on Measure")
 
 
-def describe(job: Job) -> str:
-    """Return a sentence on a measurement: its methods, and how far it is or how it ended."""
-    names = [METHODS[name].label for name in job.about.get("methods", ()) if name in METHODS]
+def describe(job: Job, measured: Sequence[str] = ()) -> str:
+    """Return a sentence on a measurement: its methods without those measured, and how far it is or how it ended."""
+    methods = [name for name in job.about.get("methods", ()) if name in METHODS]
+    names = [METHODS[name].label for name in methods if name not in measured or not job.live]
     what = join_words(names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]) or "a method"
     if job.state == "queued":
         return f"Queued: {what}."
