@@ -38,7 +38,7 @@ with options:
     folder = download.export_folder(recipe, run)
     finished_export = download.find_export(folder)
     pressed = finished_export is None and st.button(
-        f"Write {format_rows(len(rows))}", type="primary", icon=":material/save:", key="export.write"
+        show.on_primary(f"Write {format_rows(len(rows))}"), type="primary", icon=":material/save:", key="export.write"
     )
 with preview_column:
     st.caption("Preview: the first row of the file")

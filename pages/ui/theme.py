@@ -17,6 +17,18 @@ EXTRA = ("#5B5BD6", "#4E9AA8")  # further series without a meaning of their own
 GRID = "rgba(128, 138, 150, 0.22)"  # axis and grid lines on either background
 
 
+def contrast(one: str, other: str) -> float:
+    """Return the contrast (WCAG 2.2) of two colours, 1 to 21."""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
 def faint(colour: str, opacity: float) -> str:
     """Return the colour with an opacity, for bands and areas behind other marks."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))

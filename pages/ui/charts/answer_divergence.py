@@ -102,7 +102,7 @@ def _length(a: Point, b: Point, frame: Frame) -> float:
 def _line_label(text: str, end: Point, frame: Frame) -> Figure:
     """Label a line with its score inside the frame, next to its upper left end."""
     look = {"xshift": 4, "yanchor": "bottom"} if end[0] == frame[0] else {"xshift": 16, "yanchor": "top"}
-    return figures.annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12, "color": EXTRA[1]}, **look)
+    return figures.annotation(text, x=end[0], y=end[1], xanchor="left", font={"size": 12}, **look)
 
 
 # Bins

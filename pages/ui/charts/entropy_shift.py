@@ -91,6 +91,7 @@ def _band(low: float, high: float) -> dict[str, Any]:
 # One line per task
 
 
+INSIDE = {"color": "#16202B"}  # of text on the bars
 PART_COLOURS = {"expansion": EXTRA[1], "compression": faint(REST, 0.35), "expansion, selected rows": SELECTED}
 
 
@@ -103,7 +104,7 @@ def expansion(names: Sequence[str], shares: Values, counts: IntArray, selected: 
     labels = _count_labels(names, counts)
     percent, among = np.round(100 * shares, 1), figures.nullable(np.round(100 * selected, 1))
     text = {"text": [f"{p:.0f}%" if np.isfinite(p) else "" for p in percent], "textangle": 0}
-    look = {"orientation": "h", "textposition": "inside", "insidetextanchor": "start"}
+    look = {"orientation": "h", "textposition": "inside", "insidetextanchor": "start", "insidetextfont": INSIDE}
     expand, compress, selection = PART_COLOURS.values()
     traces = [
         figures.bars(figures.nullable(percent), places, expand, **look, **text),

@@ -140,7 +140,7 @@ def swatch(colour: str, text: str) -> str:
 
 
 CHANCE_RANGE = swatch(faint(RANDOM, 0.38), "chance range")
-POOL = f'<span style="color:{REST};font-weight:700">|</span> pool'
+POOL = f'<span aria-hidden="true" style="color:{REST};font-weight:700">|</span> pool'
 
 
 def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
@@ -152,7 +152,9 @@ def _mark(look: Look, share: float, top: float, place: int, count: int) -> str:
 
 def _glyph(look: Look, more: str = "") -> str:
     letter, size = GLYPHS[look.mark]
-    return f'<span style="color:{look.colour};font-size:{size}px;line-height:1;{more}">{letter}</span>'
+    return (
+        f'<span aria-hidden="true" style="color:{look.colour};font-size:{size}px;line-height:1;{more}">{letter}</span>'
+    )
 
 
 def _axis(top: float) -> str:

@@ -11,7 +11,7 @@ from pages.ui.charts.coverage import format_share
 from pages.ui.charts.figures import Figure, escape_label
 from pages.ui.charts.scales import mix_colours
 from pages.ui.data.bins import Values
-from pages.ui.theme import REST, WARNING, faint
+from pages.ui.theme import REST, WARNING, contrast, faint
 
 LINE_HEIGHT = 24  # pixels per task
 HEIGHT = 420
@@ -20,7 +20,7 @@ NAME_PLACES = (0.8, 0.7, 0.6, 0.5, 0.4)  # candidate positions of names, as shar
 # From dark to light: lightness alone distinguishes bands, for every colour vision and background.
 RAMP = ("#34518F", "#22708F", "#3C9690", "#7DBB8C", "#C9DE9E")
 TRANSPARENT = "rgba(0, 0, 0, 0)"
-TEXT_COLOURS = ("#FFFFFF", "#16202B")  # of text on a dark and on a light band
+TEXT_COLOURS = ("#FFFFFF", "#000000")  # of text on a dark and on a light band
 
 
 def confidence(names: Sequence[str], mean: Values, error: Values, prompts: IntArray, colours: Sequence[str]) -> Figure:
@@ -158,5 +158,4 @@ def band_colours(tasks: int, ranked: int) -> list[str]:
 
 def text_colour(colour: str) -> str:
     """Return the text colour with the better contrast on this colour."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return TEXT_COLOURS[0] if 0.299 * red + 0.587 * green + 0.114 * blue < 118 else TEXT_COLOURS[1]
+    return max(TEXT_COLOURS, key=lambda text: contrast(text, colour))

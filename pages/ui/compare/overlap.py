@@ -114,19 +114,20 @@ def curves(pool: Pool, comparison: Comparison, first: Entry, styles: Sequence[Lo
         _curve_table({entry.label: curve for (entry, _), curve in zip(pairs, overlaps, strict=True)})
     pairs = [(entry, look if entry in lit else look.grey()) for entry, look in pairs]
     left.html(overlap_tables.legend([look for _, look in pairs], overlap_tables.CHANCE_RANGE))
-    left.plotly_chart(
-        overlap.overlap_curves(
-            SHARES,
-            [(look, curve.jaccard) for (_, look), curve in zip(pairs, overlaps, strict=True)],
-            np.nan_to_num(np.fmin.reduce([curve.low for curve in overlaps])),
-            np.nan_to_num(np.fmax.reduce([curve.high for curve in overlaps])),
-            at=min(_budget_percent(comparison, len(pool)), 100.0),
-            unit="Budget (% of rows)" if tokens is None else "Budget (% of response tokens)",
-        ),
-        key="compare.curves",
-        config=figures.CONFIG,
-        alt=f"Overlap with {first.label} by budget, for each method, with the chance range",
-    )
+    with left:
+        show.chart(
+            overlap.overlap_curves(
+                SHARES,
+                [(look, curve.jaccard) for (_, look), curve in zip(pairs, overlaps, strict=True)],
+                np.nan_to_num(np.fmin.reduce([curve.low for curve in overlaps])),
+                np.nan_to_num(np.fmax.reduce([curve.high for curve in overlaps])),
+                at=min(_budget_percent(comparison, len(pool)), 100.0),
+                unit="Budget (% of rows)" if tokens is None else "Budget (% of response tokens)",
+            ),
+            key="compare.curves",
+            config=figures.CONFIG,
+            alt=f"Overlap with {first.label} by budget, for each method, with the chance range",
+        )
 
 
 def _explain_curves(comparison: Comparison, first: Entry, n: int) -> None:
@@ -200,7 +201,7 @@ def exclusive_sets(comparison: Comparison, styles: Sequence[Look]) -> int | None
     if not comparison.sizes.any():
         st.caption("No rows are selected.")
         return None
-    event = st.plotly_chart(
+    event = show.chart(
         overlap.exclusive_sets(comparison.patterns, styles),
         key=f"compare.sets.{contenders.names_digest(comparison.labels)}",
         config=figures.CONFIG,

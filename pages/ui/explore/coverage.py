@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 
 from core.analysis import coverage_curve
 from core.analysis.coverage_curve import CoverageCurve, PoolCoverage
@@ -18,6 +17,7 @@ from pages.ui.charts.coverage import format_share
 from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
+from pages.ui.shell import show
 from pages.ui.words import join_range
 
 NEAR_CHANCE = 0.01  # to the range of random rows: within it, the share gets one more digit
@@ -146,7 +146,7 @@ def draw_curve(curves: CoverageCurves, point: CoverageAtBudget, label: str, rows
     low, high, x = band.min(axis=0), band.max(axis=0), curves.current.lengths[: band.shape[1]] / rows
     figure = coverage.coverage_curves(lines, low, high, x, budget=point.budget, reached=point.reached)
     alt = "Coverage by budget, compared with random selections and greedy search"
-    st.plotly_chart(figure, key="explore.coverage", config=figures.CONFIG, alt=alt)
+    show.chart(figure, key="explore.coverage", config=figures.CONFIG, alt=alt)
 
 
 def reading_help(curves: CoverageCurves, coverage_run: Run) -> str:

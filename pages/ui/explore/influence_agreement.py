@@ -20,7 +20,7 @@ from pages.ui.data import cached, live_selection
 from pages.ui.data.bins import Values
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.influence import COLUMN_PREFIX, MAX_TARGETS, SCORE, ScoredInfluence
-from pages.ui.shell import state, visitors
+from pages.ui.shell import show, state, visitors
 from pages.ui.targets import pairs
 from pages.ui.words import escape_markdown, format_rows
 
@@ -188,7 +188,7 @@ def draw_accuracy(scored: ScoredInfluence) -> None:
     st.html(legend(lines, "Share of pairs. Red line: random guessing."))
     figure = influence.accuracy_lines([_pair_accuracy(summary) for summary in summaries])
     alt = "Pair accuracy of each target before warm-up training and after each epoch"
-    st.plotly_chart(figure, key="explore.influence.accuracy", config=figures.CONFIG, alt=alt)
+    show.chart(figure, key="explore.influence.accuracy", config=figures.CONFIG, alt=alt)
 
 
 def _pair_accuracy(summary: Mapping[str, Any]) -> PairAccuracy:

@@ -21,7 +21,7 @@ DRAG_MODES = {RANGE: "select", LASSO: "lasso"}
 
 def clicked_points(figure: Figure, key: str, alt: str) -> list[Any]:
     """Draw a figure of bars or dots; return the clicked ones."""
-    event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
+    event = show.chart(figure, key=key, config=figures.CONFIG, on_select="rerun", selection_mode="points", alt=alt)
     return list(event["selection"]["points"])
 
 
@@ -38,7 +38,7 @@ def clicked_or_dragged(figure: Figure, drag: str, caption: str, key: str, alt: s
             "Pick rows by", labels, f"{key}.gesture", label_visibility="collapsed", persist_state="session"
         )
     figure["layout"]["dragmode"] = DRAG_MODES.get(gesture, "zoom")
-    event = st.plotly_chart(figure, key=key, config=figures.CONFIG, on_select="rerun", alt=alt)
+    event = show.chart(figure, key=key, config=figures.CONFIG, on_select="rerun", alt=alt)
     return event["selection"]
 
 

@@ -21,6 +21,7 @@ from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.picks import RANGE, Pick, clicked_or_dragged
 from pages.ui.row import reader
 from pages.ui.select import subset
+from pages.ui.shell import show
 from pages.ui.words import (
     PER_TARGET,
     describe_ends,
@@ -203,7 +204,7 @@ def plot_correlations(others: Sequence[str], values: Values, column: str, key: s
     labels = [meaning(name).label + (", a part" if name in PARTS.get(column, ()) else "") for name in others]
     expected = [are_related(name, column) for name in others]
     figure = histogram.correlations(labels, values, strong=STRONG, expected=expected)
-    st.plotly_chart(figure, key=key, config=figures.CONFIG, alt=alt)
+    show.chart(figure, key=key, config=figures.CONFIG, alt=alt)
 
 
 @cached.keep()

@@ -19,6 +19,7 @@ from pages.ui.data.bins import Values
 from pages.ui.data.grouping import Grouping, find_grouping
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.explore.picks import Pick, clicked_points
+from pages.ui.shell import show
 from pages.ui.words import escape_markdown
 
 MAX_TASKS = 60  # tasks in the figure, lowest confidence first
@@ -138,7 +139,7 @@ def draw_allocation(live: LiveSelection, bands: Bands, rows: int) -> None:
     colours, budget = tasks.band_colours(n, bands.ranked), len(live.selection.rows)
     figure = tasks.allocation(bands.names, lengths, allocated.counts, allocated.shares, colours, rows, budget)
     alt = "Share of the selection that each task has, at every budget"
-    st.plotly_chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
+    show.chart(figure, key="explore.allocation", config=figures.CONFIG, alt=alt)
 
 
 def stack_tasks(groups: Grouping, confidences: ConfidenceByTask | None) -> Bands:

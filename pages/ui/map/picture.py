@@ -23,7 +23,7 @@ from pages.ui.map import job
 from pages.ui.map.dots import Dots
 from pages.ui.map.figure import Polygon
 from pages.ui.map.view import MapLayout
-from pages.ui.shell import state
+from pages.ui.shell import show, state
 from pages.ui.theme import PINNED
 
 MAX_DOTS = 50_000  # dots that are sent to the browser
@@ -89,7 +89,7 @@ def draw(
     figure = _figure(stamp, drawn_outline, (map_layout.density, dots, colours, coloured, pinned))
     alt = "Map of the rows, with similar rows near each other; lasso rows to read, pin, filter or compare them"
     events = {"on_select": "rerun", "selection_mode": ("lasso", "box")}
-    st.plotly_chart(figure, key=chart, config=mapcharts.CONFIG, alt=alt, **events)
+    show.chart(figure, key=chart, config=mapcharts.CONFIG, alt=alt, **events)
     return None if outline is None else outline.polygon
 
 

@@ -143,7 +143,7 @@ def _draw_groups(run: Run, key: str) -> None:
 
 def _draw_loss(losses: list[list[float]], key: str) -> None:
     alt = "Warm-up loss by training step"
-    st.plotly_chart(figures.loss_figure(losses), key=f"loss-{key}", config=figures.CONFIG, alt=alt)
+    show.chart(figures.loss_figure(losses), key=f"loss-{key}", config=figures.CONFIG, alt=alt)
 
 
 def other_work(pool: Pool, plan: jobs.Plan, statuses: Sequence[Status]) -> None:

@@ -48,8 +48,12 @@ def panel(pool: Pool, statuses: Sequence[Status], prices: Prices, plan: jobs.Pla
     if waiting and not unfinished and not all(status.job for status in waiting):
         _start(waiting, prices, plan)
     if any(status.run and status.ticked for status in statuses):
-        kind = "secondary" if waiting else "primary"
-        if st.button("See the scores", type=kind, icon=":material/query_stats:", key="to.explore"):  # type: ignore[arg-type]
+        if waiting:
+            pressed = st.button("See the scores", icon=":material/query_stats:", key="to.explore")
+        else:
+            label = show.on_primary("See the scores")
+            pressed = st.button(label, type="primary", icon=":material/query_stats:", key="to.explore")
+        if pressed:
             st.switch_page(show.PAGES["explore"]["page"])
 
 

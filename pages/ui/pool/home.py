@@ -28,5 +28,5 @@ def draw(pool: Pool | None) -> None:
 def _next_step(pool: Pool) -> None:
     """Draw the button to the first page that has something to show."""
     page, label = ("explore", "See the scores") if road.measured_methods(pool) else ("measure", "Measure this pool")
-    if st.button(label, icon=show.PAGES[page]["icon"], type="primary", key=f"to.{page}"):
+    if st.button(show.on_primary(label), icon=show.PAGES[page]["icon"], type="primary", key=f"to.{page}"):
         st.switch_page(show.PAGES[page]["page"])

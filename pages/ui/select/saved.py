@@ -105,7 +105,7 @@ def _rename_form(name: str, key: str) -> None:
 def _delete_form(name: str, key: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text("Delete this selection permanently?", width="stretch")
-        if st.button("Delete", key=f"{key}.deleted", type="primary"):
+        if st.button(show.on_primary("Delete"), key=f"{key}.deleted", type="primary"):
             _apply(lambda: state.delete_saved(name))
         if st.button("Cancel", key=f"{key}.kept"):
             _apply(lambda: None)

@@ -193,7 +193,7 @@ def _buttons(job: Job) -> None:
     elif job.state != "done":
         label, key = "Try again" if job.state == "failed" else "Resume", f"resume.{job.id}"
         help = "Runs the same command again. Finished parts are not repeated."
-        if st.button(label, icon=":material/replay:", type="primary", key=key, help=help):
+        if st.button(show.on_primary(label), icon=":material/replay:", type="primary", key=key, help=help):
             resume(job)
             st.rerun()
 

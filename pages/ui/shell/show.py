@@ -39,6 +39,8 @@ ROLES = {
     "tool": ":material/build:",
 }
 MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
+CHART_TEXT = "#5A636E"  # on white; Streamlit's grey has a contrast of 3.7
+ON_PRIMARY = "#0B1117"  # text on primary buttons of the dark theme
 FENCES = ("```", "~~~")  # of code in text
 
 
@@ -128,7 +130,14 @@ def pick_row(table: Any, **options: Any) -> int | None:
 
 def action(label: str, icon: str, key: str, call: Callable[..., object], *args: Any, **more: Any) -> None:
     """Draw a button that calls `call(*args)` before the page is drawn again. `icon`: the name of a Material symbol."""
+    if more.get("type") == "primary" and not more.get("disabled"):
+        label = on_primary(label)
     st.button(label, icon=f":material/{icon}:", key=key, on_click=call, args=args, **more)
+
+
+def on_primary(label: str) -> str:
+    """Return the label of a primary button, dark in the dark theme: white is too faint on its light blue."""
+    return f':color[{label}]{{foreground="{ON_PRIMARY}"}}' if st.context.theme.type == "dark" else label
 
 
 def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **more: Any) -> str:
@@ -185,13 +194,31 @@ def empty_page(title: str, sentence: str, *, page: str) -> NoReturn:
         st.space("small")
         st.subheader(title, text_alignment="center", anchor=False)
         st.caption(sentence, text_alignment="center")
-        if st.button(f"Go to {about['title']}", icon=about["icon"], type="primary", key=f"nothing.{page}"):
+        if st.button(on_primary(f"Go to {about['title']}"), icon=about["icon"], type="primary", key=f"nothing.{page}"):
             st.switch_page(about["page"])
         st.space("small")
     st.stop()
 
 
 # Figures, commands and files
+
+
+def chart(figure: Mapping[str, Any], **options: Any) -> Any:
+    """Show a Plotly figure, in the light theme with darker text than Streamlit's. Return its event, if it has any."""
+    return st.plotly_chart(figure if st.context.theme.type == "dark" else _darken_text(figure), **options)
+
+
+def _darken_text(figure: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a figure whose text is CHART_TEXT where it has no colour of its own."""
+
+    def dark(part: Mapping[str, Any], name: str) -> dict[str, Any]:
+        return {**part, name: {"color": CHART_TEXT, **part.get(name, {})}}
+
+    layout = dark(figure["layout"], "font")
+    layout["legend"] = dark(layout.get("legend", {}), "font")
+    for name in [name for name in layout if name.startswith(("xaxis", "yaxis"))]:
+        layout[name] = dark(layout[name], "tickfont") | {"title": dark(layout[name].get("title", {}), "font")}
+    return {**figure, "layout": layout}
 
 
 def metric(label: str, value: str, comparison: str | None = None, help: str | None = None) -> None:
@@ -206,7 +233,7 @@ def command(line: str) -> None:
 
 def download(label: str, path: Path, name: str | None = None, *, primary: bool = False) -> None:
     """Show a download button; the file is served from disk, so its size costs no memory."""
-    kind = "primary" if primary else "secondary"
+    kind, label = ("primary", on_primary(label)) if primary else ("secondary", label)
     st.link_button(label, server.download_url(path, name), icon=":material/download:", type=kind)
 
 
