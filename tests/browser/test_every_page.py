@@ -13,6 +13,7 @@ from core.demo.pool import clean_rows
 from core.pool.pools import load_pool
 from core.schema import Reading
 from core.workspace.files import write_json
+from tests.browser.contrast import faint_texts
 from tests.browser.test_journey import download_file, go_to, run_core, wait_until_idle
 
 ROWS = 120
@@ -82,6 +83,38 @@ def test_every_method_on_every_page(page, serve, measured_workspace, tmp_path):
         check_compare(page)
         check_select(page)
         check_export(page, workspace, tmp_path)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, theme):
+    workspace, _ = measured_workspace
+    context = chromium.new_context(viewport={"width": 1280, "height": 4000}, color_scheme=theme)  # no part is scrolled
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    found = {}
+
+    def look(name: str) -> None:
+        wait_until_idle(page)
+        page.wait_for_timeout(1000)  # charts fade in
+        found[name] = faint_texts(page)
+
+    with serve(workspace) as (address, _process):
+        page.goto(address)
+        look("Pool")
+        assert page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme") == theme
+        for name in ("Measure", "Compare", "Export", "Select"):
+            go_to(page, name)
+            look(name)
+        choose(page, re.compile("^Top ranked"))
+        for part in ("Scores", "Tokens", "Ranks", "Similar rows"):
+            choose(page, re.compile(f"^{part}$"))
+            look(f"Select, {part}")
+        go_to(page, "Explore")
+        for section in SECTIONS:
+            page.get_by_test_id("stButtonGroup").first.get_by_text(section, exact=True).click()
+            look(f"Explore, {section}")
+    context.close()
+    assert {name: texts for name, texts in found.items() if texts} == {}
 
 
 def check_map_lasso(page: Page) -> None:
