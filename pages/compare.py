@@ -50,7 +50,7 @@ def _verdict(comparison: entries.Comparison, reference: entries.Entry) -> None:
     st.subheader(escape_markdown(overlap.headline(comparison, reference)), anchor=False)
     hints.draw("compare")
     st.markdown(overlap.summary(comparison, reference))
-    show.note(*overlap.shortfalls(comparison, len(pool)))
+    show.note(" ".join(overlap.shortfalls(comparison, len(pool))))
 
 
 def _budget(comparison: entries.Comparison, reference: entries.Entry) -> None:

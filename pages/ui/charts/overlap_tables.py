@@ -75,8 +75,8 @@ def _table(names: Sequence[str], values: Values, cell: Cell, label: str) -> str:
         for i, name in enumerate(names)
     )
     return (
-        f'<table aria-label="{escape(label)}" style="{FONT}{NUMBERS}border-collapse:separate;border-spacing:2px;'
-        f'border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>{lines}</table>'
+        f'<div style="overflow-x:auto"><table aria-label="{escape(label)}" style="{FONT}{NUMBERS}border-spacing:2px;'
+        f'border-collapse:separate;border:0;width:100%"><tr><th style="border:0"></th>{head}</tr>{lines}</table></div>'
     )
 
 

@@ -19,6 +19,7 @@ from pages.ui.shell import show, state
 from pages.ui.words import escape_markdown, format_rows, join_words
 
 TABLE_BUDGETS = (1, 2, 5, 10, 20, 30, 50, 75)  # percent: budgets of the table
+MAX_NARROW = 5  # entries of a table of pairs that fits into half of the page
 MAX_LIT = 3  # curves drawn in colour; the others are grey
 
 
@@ -181,7 +182,8 @@ def _format_overlap(curve: Overlap, k: int) -> str:
 
 def pair_tables(comparison: Comparison) -> None:
     """Draw two tables: overlap at the budget, and rank correlation of whole orders."""
-    left, right = st.columns(2, gap="medium")
+    wide = len(comparison.entries) > MAX_NARROW
+    left, right = (st.container(), st.container()) if wide else st.columns(2, gap="medium")
     with left:
         st.markdown(f"**Overlap at {escape_markdown(show.format_budget(comparison.budget))} (%)**")
         st.html(overlap_tables.overlap_table(comparison.labels, *overlaps_and_chance(comparison)))
