@@ -486,6 +486,13 @@ def test_the_time_of_a_run_is_what_was_waited_and_a_table_by_stage(measure, app,
         assert list(stage_table(at)) == ["Queue", "Loading", "Forward passes", "Warm-up training", "Other", "**Total**"]
 
 
+def test_a_run_that_serves_several_methods_is_one_result(run, app):
+    at = app("measure")
+    tick(at, "random", "longest", "lowest_nll")
+    results = [expander.label for expander in at.expander if "240 rows" in expander.label]
+    assert results == ["Entropy shift · 240 rows · 1 min 1 s of computing"]  # the baselines have no time of their own
+
+
 def test_answers_of_little_use_are_counted(measure, app):
     measure(answers={"asked": 50, "missing": 2, "empty": 0, "refused": 3, "truncated": 1})
     shown = texts(app("measure")).replace("\\", "")

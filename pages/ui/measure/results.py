@@ -20,13 +20,14 @@ from pages.ui.words import escape_markdown, format_rows, join_words, model_name
 
 
 def panels(pool: Pool, statuses: Sequence[Status]) -> None:
-    """Draw the result of every ticked method that is measured; the warnings of all stand above them."""
-    done = [(status.method.label, status.run) for status in statuses if status.ticked and status.run is not None]
+    """Draw every run that ticked methods use, once, under the method it was made for; all warnings stand above them."""
+    done = {status.run.id: status.run for status in statuses if status.ticked and status.run is not None}
     if not done:
         return
     st.subheader("Results", anchor=False)
-    show.warning(*dict.fromkeys(sentence for _, run in done for sentence in run.summary.get("warnings", ())))
-    for label, run in done:
+    show.warning(*dict.fromkeys(sentence for run in done.values() for sentence in run.summary.get("warnings", ())))
+    for run in done.values():
+        label = METHODS[run.method["name"]].label
         title = f"{label} · {format_rows(len(pool))} · {_describe_time(run)}"
         key, expanded = f"result-{run.id}-{label}", len(done) == 1
         opened = st.expander(title, expanded, key=key, icon=":material/check:", on_change="rerun")
