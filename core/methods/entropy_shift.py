@@ -154,7 +154,7 @@ class EntropyShift(BaseMethod):
         return {"delta_nll": delta_nll, "delta_entropy": delta_entropy, "in_nll_band": in_band}
 
     def order(self, measured: Measured, eligible: BoolArray, *, seed: int) -> Order:
-        """Order rows inside the ΔNLL band of their group by delta_entropy; `seed` is unused, the measurement used it."""
+        """Order rows in the ΔNLL band by delta_entropy; `seed` is unused, the measurement used it."""
         delta_nll, delta_entropy = _shifts(measured)
         excluded_by = {FILTERED: ~eligible, NO_RESPONSE: measured.need("response_tokens") == 0}
         if self.per:
