@@ -7,14 +7,13 @@ from typing import Any, Literal
 
 from core.columns import Column
 from core.measurement import find_column
+from core.methods.params import name_param
 from core.schema import Method
 
 Prefer = Literal["high", "low", "middle"]
 
 CELL_LENGTH = 160  # characters of a text in a table cell
 PER_TARGET = ("influence", "less")  # one column for each target: <word>.<target>
-# labels that differ from the value
-OPTION_LABELS = {"preference": "preference pairs (ROSE)", "sft": "chosen answers (LESS)"}
 MODEL_NAMES = {"embedded": "built-in model", "smollm2": "SmolLM2-135M-Instruct (4 bits)"}
 # methods that rank inside groups -> the score that decides inside a group
 DISPLAY_COLUMNS = {
@@ -40,15 +39,9 @@ def is_identifier(name: str) -> bool:
     return meaning(name).identifier
 
 
-def option_label(name: str) -> str:
-    """Return the label of a parameter's choice."""
-    return OPTION_LABELS.get(name, name)
-
-
 def param_words(parameter: Field[Any]) -> dict[str, str]:
     """Return the label and the help of a method's parameter, as arguments of its widget."""
-    about = parameter.metadata
-    return {"label": about["label"] or parameter.name.replace("_", " ").capitalize(), "help": about["help"]}
+    return {"label": name_param(parameter), "help": parameter.metadata["help"]}
 
 
 def direction(column: str, prefer: Prefer) -> str:

@@ -16,7 +16,7 @@ from core.errors import WinnowError
 from core.measurement.lookup import pick_run
 from core.measurement.runs import Run, list_runs
 from core.methods import METHODS, build_method
-from core.methods.params import all_params, list_choices
+from core.methods.params import all_params, has_effect, list_choices, value_in_words
 from core.methods.preference_influence import PreferenceInfluence, parse_targets
 from core.schema import Method, Pool
 from core.selection.budget import Budget
@@ -25,7 +25,7 @@ from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
-from pages.ui.words import escape_markdown, meaning, option_label, param_words
+from pages.ui.words import escape_markdown, meaning, param_words
 
 UNITS = {"rows": "Rows", "percent": "%", "tokens": "Tokens"}
 FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
@@ -33,12 +33,6 @@ THRESHOLD_STEPS = 200  # steps of the threshold slider
 MAX_LETTERS = 60  # in all choices together that still fit side by side
 MAX_WIDTH = 5.0  # width of choices, at most
 MAX_SLIDER_STEPS = 1000  # of a slider, at most; beyond it the number is typed
-ONLY_WITH: dict[str, Callable[[Any], bool]] = {  # parameter -> whether a method uses it, given its others
-    "released_rows": lambda method: method.quota == "release",
-    "weights": lambda method: method.rule == "rank average",
-    "keep": lambda method: method.rule == "filtered",
-    "group_weights": lambda method: method.per != "",
-}
 
 
 # Method
@@ -90,7 +84,7 @@ def live_parameters(run: Run, current: Method) -> None:
 def _live(run: Run, current: Method, more: list[float]) -> list[Any]:
     """Draw a widget for each live parameter; return the columns after them, of the widths `more`."""
     declared: Any = type(current)
-    own_fields = [f for f in fields(declared) if f.metadata["stage"] == "order" and _has_effect(run, current, f.name)]
+    own_fields = [f for f in fields(declared) if f.metadata["stage"] == "order" and _has_effect(run, current, f)]
     places = st.columns([*(_width(current, f) for f in own_fields), *more], vertical_alignment="bottom")
     for f, place in zip(own_fields, places, strict=False):
         with place:
@@ -109,7 +103,7 @@ def _width(current: Method, f: Field[Any]) -> float:
     """Return the width of a widget: choices by their letters; a number to type takes less than a slider."""
     choices = _choices(current, f)
     if choices:
-        return min(sum(0.125 * len(option_label(name)) + 0.3 for name in choices), MAX_WIDTH)
+        return min(sum(0.125 * len(value_in_words(f, name)) + 0.3 for name in choices), MAX_WIDTH)
     return 2.2 if not isinstance(f.default, str) and _slides(f) else 1.7
 
 
@@ -121,13 +115,14 @@ def _step(f: Field[Any]) -> float:
     return 1 if isinstance(f.default, int) else 0.01
 
 
-def _has_effect(run: Run, current: Method, name: str) -> bool:
-    """Return whether a parameter has an effect, given the others."""
+def _has_effect(run: Run, current: Method, f: Field[Any]) -> bool:
+    """Return whether a parameter has an effect, given the others and what is measured."""
+    name = f.name
     if isinstance(current, PreferenceInfluence) and name in ("target", "subtasks"):
         subtasks = cached.measurements(run).need("influences").subtasks
         several = len(subtasks) > 1 if name == "target" else len(subtasks.get(current.ranking_target, ())) > 1
         return several or (name, current.subtasks) == ("subtasks", "in turn")
-    return name not in ONLY_WITH or ONLY_WITH[name](current)
+    return has_effect(current, f)
 
 
 def _parameter(current: Any, f: Field[Any]) -> None:
@@ -137,8 +132,8 @@ def _parameter(current: Any, f: Field[Any]) -> None:
     if choices:
         # a threshold depends on the end and the score that are ranked by, so the change clears it
         bound = state.bind(key, value, partial(state.set_param, f.name, threshold=None))
-        common = {"options": choices, "format_func": option_label, **param_words(f), **bound}
-        if len("".join(choices)) > MAX_LETTERS:
+        common = {"options": choices, "format_func": partial(value_in_words, f), **param_words(f), **bound}
+        if len("".join(value_in_words(f, name) for name in choices)) > MAX_LETTERS:
             st.selectbox(**common)
         else:
             st.segmented_control(required=True, **common)

@@ -1,18 +1,18 @@
 """The difference between two settings in words: what a step of undo reverts."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 from core.methods import METHODS, build_method
-from core.methods.params import all_params
+from core.methods.params import all_params, value_in_words
 from core.methods.suggestions import with_suggestions
 from core.selection.budget import Budget
 from core.selection.filters import Filter
 from core.selection.selection import Pin
 from pages.ui.shell import show
 from pages.ui.shell.settings import Settings
-from pages.ui.words import model_name, option_label, param_words, shorten
+from pages.ui.words import model_name, param_words, shorten
 
 MAX_LENGTH = 60  # characters of a description
 MAX_VALUE_LENGTH = 16  # characters of a text parameter that is shown
@@ -74,21 +74,21 @@ def _describe_params_of(name: str, before: Settings, after: Settings) -> list[st
         all_params(build_method(name, with_suggestions(name, s.params.get(name, {}), s.reading.model)))
         for s in (before, after)
     )
-    labels = {f.name: param_words(f)["label"] for f in fields(METHODS[name])}  # type: ignore[arg-type]
-    return [line for key in new for line in _arrow_of_param(labels[key], old[key], new[key])]
+    declared: Any = METHODS[name]
+    return [line for f in fields(declared) for line in _arrow_of_param(f, old[f.name], new[f.name])]
 
 
-def _arrow_of_param(label: str, old: Any, new: Any) -> list[str]:
-    texts = _format(old), _format(new)
+def _arrow_of_param(f: Field[Any], old: Any, new: Any) -> list[str]:
+    label = param_words(f)["label"]
+    texts = _format(f, old), _format(f, new)
     if max(map(len, texts)) > MAX_VALUE_LENGTH:
         return [label] if old != new else []
     return _arrow(label, *texts)
 
 
-def _format(value: Any) -> str:
-    if isinstance(value, str):
-        return option_label(value) or "none"
-    return f"{value:g}".replace("-", "−")
+def _format(f: Field[Any], value: Any) -> str:
+    words = value_in_words(f, value)
+    return words or "none" if isinstance(value, str) else words.replace("-", "−")
 
 
 def _describe_rest(before: Settings, after: Settings) -> list[str]:
