@@ -59,12 +59,10 @@ def read_numbers(pool: Pool, field: str) -> NDArray[np.float64]:
             values[place] = _to_number(get_field(row, field))
     if not np.isfinite(values).any():
         names = list(numeric_fields(pool))
-        there = (
-            (f"Its fields with numbers are {', '.join(names[:MAX_NAMED])}.")
-            if names
-            else "No field of it holds numbers."
+        there = f"Its fields with numbers: {', '.join(names[:MAX_NAMED]) or 'none'}."
+        what = (
+            f"No row of this pool has a number in '{field}'." if field else "Give the field of the score (field=...)."
         )
-        what = f"No row of this pool has a number in '{field}'." if field else "Which field holds the score?"
         raise MethodError(f"{what} {there}")
     return values
 

@@ -99,7 +99,7 @@ class ChatLayout:
             template = tokenizer.get_chat_template()
         except ValueError as error:
             raise ModelError(
-                f"{tokenizer.name_or_path}: this tokenizer has no chat template. Choose template 'alpaca' or 'auto'."
+                f"The tokenizer in {tokenizer.name_or_path} has no chat template. Choose template 'alpaca' or 'auto'."
             ) from error
         fixed = FIXED_DATE_MACRO if isinstance(template, str) and "strftime_now" in template else ""
         self._template = ChatTemplate(fixed + template if fixed else template, tokenizer.special_tokens_map | SETTINGS)

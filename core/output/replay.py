@@ -61,7 +61,7 @@ def replay_manifest(
     if pool.fingerprint != manifest.pool.fingerprint:  # before any slow work
         raise ReplayError(
             f"{pool.source} is not the pool of this manifest: its fingerprint is {pool.fingerprint}, "
-            f"the manifest's is {manifest.pool.fingerprint}. Give the right one with --pool."
+            f"in the manifest {manifest.pool.fingerprint}. Give the right one with --pool."
         )
     run = measure_methods(recipe, pool, workspace, report, servers=allow_servers)[0]
     find_recipe_duplicates(recipe, pool, workspace, report)

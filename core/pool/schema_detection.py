@@ -123,7 +123,7 @@ def detect_schema(sample: Sequence[Mapping[str, Any]]) -> FieldMap:
     if rule is None:
         names = ", ".join(sorted(summary.names.values())[:30]) or "no fields"
         raise PoolError(
-            f"The format of these rows is unknown: found {names}. Map the prompt and response fields on the Pool "
+            f"its rows have an unknown format: found {names}. Map the prompt and response fields on the Pool "
             "page, or with --fields."
         )
     optional: dict[str, Any] = {part: summary.filled_of(names) for part, names in OPTIONAL_FIELDS.items()}

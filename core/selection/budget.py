@@ -31,7 +31,7 @@ class Budget:
         if not isfinite(self.amount) or self.amount < 0:
             raise RecipeError(f"A budget cannot be {self.amount} {self.unit}.")
         if self.unit == "percent" and self.amount > 100:
-            raise RecipeError(f"A budget of {self.amount:g}% is more than the whole pool.")
+            raise RecipeError(f"A budget of {self.amount:g}% is more than the whole pool. Write 100% or less.")
         if self.unit != "percent" and self.amount != int(self.amount):
             raise RecipeError(
                 f"A budget of {self.amount:g} {self.unit} is not a whole number. "

@@ -215,13 +215,18 @@ def parse_pool_part(data: Mapping[str, Any]) -> PoolPart:
         return PoolPart.model_validate(dict(data))
     except ValidationError as error:
         invalid = describe_invalid(error, "description")
-        raise RecipeError(f"The pool's {invalid}. `inspect --json` shows the fields of a pool.") from error
+        raise RecipeError(f"The pool's {invalid}. `inspect --json` prints the fields of a pool.") from error
 
 
 def describe_invalid(error: ValidationError, whole: str) -> str:
     """Return the first invalid field and what it must be; `whole` names the data if it is all of it."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"
+    name, message = ".".join(map(str, first["loc"])) or whole, str(first["msg"])
+    words = {"Field required": "is missing", "Extra inputs are not permitted": "is unknown"}
+    if message in words:
+        return f"{name} {words[message]}"
+    must = message.removeprefix("Input should ")
+    return f"{name}: {message}" if must == message else f"{name} must {must}"
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):  # type: ignore[misc]
@@ -244,7 +249,7 @@ def load_recipe(path: Path) -> Recipe:
             raise RecipeError(f"{path} is larger than a recipe may be ({MAX_BYTES >> 20} MB).")
         data = yaml.load(text.decode(), _UniqueKeyLoader)
     except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror or error}.") from error
+        raise RecipeError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
     except RecursionError as error:
         raise RecipeError(f"{path} is nested too deeply for a recipe.") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # PyYAML lets them through

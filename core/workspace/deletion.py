@@ -71,7 +71,7 @@ def explain_deletion(inventory: Inventory, items: Sequence[Item]) -> list[str]:
     """Return in sentences what deleting these items frees, and what would have to be made again."""
     counts = Counter(item.kind for item in items)
     listed = ", ".join(f"{count:,} {kind if count > 1 else kind.removesuffix('s')}" for kind, count in counts.items())
-    sentences = [f"{listed}: frees {format_size(sum(item.bytes for item in items))}."]
+    sentences = [f"This deletes {listed} and frees {format_size(sum(item.bytes for item in items))}."]
     sentences += [KINDS[kind] for kind in counts]
     runs = inventory.dependents(items)
     if runs:

@@ -36,7 +36,7 @@ _REASONS = {
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.ENOTDIR: "it is a file, and a folder is needed; choose another folder",
     errno.EISDIR: "it is a folder, and a file is needed; choose another name",
-    errno.ENOENT: "it does not exist",
+    errno.ENOENT: "it does not exist; check the path",
     errno.ENOMEM: "there is not enough memory; close other programs and run the same command again",
     errno.EFBIG: "the file would be larger than this disk or account allows; free some space or ask for more",
     errno.EEXIST: "it is a file, and a folder is needed; choose another folder",

@@ -101,7 +101,7 @@ class Inventory:
         Raise WorkspaceError for a kind or key that does not exist, or is the beginning of several.
         """
         if kind not in KINDS:
-            raise WorkspaceError(f"A workspace holds no '{kind}'. It holds {', '.join(KINDS)}.")
+            raise WorkspaceError(f"There is no kind '{kind}'. The kinds are {', '.join(KINDS)}.")
         found: dict[str, Item] = {}
         for key in keys:
             matches = [item for item in self.of_kind(kind) if key in ("all", item.key)]

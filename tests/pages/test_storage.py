@@ -46,7 +46,7 @@ def test_it_lists_pools_and_runs_with_sizes(pool, run, app):
 
 def test_a_ticked_run_is_deleted_after_its_meaning_was_read(pool, run, app, workspace):
     at = tick(opened(app, "runs"), workspace, "runs", 0)
-    assert "1 run: frees " in text_of(at) and KINDS["runs"] in text_of(at)
+    assert "This deletes 1 run and frees " in text_of(at) and KINDS["runs"] in text_of(at)
     assert run.folder.exists()
     at.button(key="storage.delete").click().run()
     assert not at.exception and not run.folder.exists()

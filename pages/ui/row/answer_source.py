@@ -81,7 +81,7 @@ def _index_parts(run: Run, kind: str, n: int) -> PartIndex | None:
 def open_parts(folder: Path) -> Parts:
     """Open the parts of a finished measurement. Raise WorkspaceError if their files are gone."""
     if not (folder / PLAN).exists():
-        raise WorkspaceError(f"{folder}: the answers of this run are gone. Measure again.")
+        raise WorkspaceError(f"{folder}: the answers of this run are missing. Measure again.")
     return Parts.stored(folder)
 
 

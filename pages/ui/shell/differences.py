@@ -80,15 +80,19 @@ def _describe_params_of(name: str, before: Settings, after: Settings) -> list[st
 
 def _arrow_of_param(f: Field[Any], old: Any, new: Any) -> list[str]:
     label = param_words(f)["label"]
-    texts = _format(f, old), _format(f, new)
+    texts = _format_param(f, old), _format_param(f, new)
     if max(map(len, texts)) > MAX_VALUE_LENGTH:
         return [label] if old != new else []
     return _arrow(label, *texts)
 
 
-def _format(f: Field[Any], value: Any) -> str:
+def _format_param(f: Field[Any], value: Any) -> str:
     words = value_in_words(f, value)
     return words or "none" if isinstance(value, str) else words.replace("-", "−")
+
+
+def _format(value: Any) -> str:
+    return value or "none" if isinstance(value, str) else f"{value:g}".replace("-", "−")
 
 
 def _describe_rest(before: Settings, after: Settings) -> list[str]:

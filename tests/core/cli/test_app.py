@@ -69,7 +69,7 @@ def test_a_device_that_is_none_is_refused(device):
         ("pool: 2026-99-99", "a value does not fit its type"),
         ("pool: !!python/object/apply:os.system [id]", "is not a YAML file"),
         (yaml.safe_dump(RECIPE | {"seed": 2**64}), "a whole number of more than 63 bits"),
-        (yaml.safe_dump(RECIPE | {"threshold": float("nan")}), "threshold: Input should be a finite number"),
+        (yaml.safe_dump(RECIPE | {"threshold": float("nan")}), "threshold must be a finite number"),
         (yaml.safe_dump(RECIPE) + 'budget: "\\ud800"', "contains half a character"),
     ],
 )

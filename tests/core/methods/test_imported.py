@@ -45,9 +45,9 @@ def test_without_numbers_the_error_lists_the_fields_that_have_some(pool, field):
 
 
 def test_without_a_field_the_error_asks_for_one(pool):
-    with pytest.raises(MethodError, match=r"Which field.*ifd_ppl"):
+    with pytest.raises(MethodError, match=r"Give the field.*ifd_ppl"):
         read_numbers(pool, "")
-    with pytest.raises(MethodError, match="No field of it holds numbers"):
+    with pytest.raises(MethodError, match="Its fields with numbers: none"):
         read_numbers(make_pool([{"instruction": "a", "output": "b"}]), "quality")
 
 

@@ -246,9 +246,9 @@ REFUSED = {
         "neither JSON Lines (one object on each line)",
     ),
     "an object cut off": (GOOD[:20], "neither JSON Lines (one object on each line)"),
-    "a log": (b'{"time": 1, "level": "info"}\n', "The format of these rows is unknown: found level, time"),
-    "settings": (b'{"lr": 1, "model": {"layers": 2}}', "format of these rows is unknown: found lr, model"),
-    "no usable row": (b'{"prompt": "", "completion": ""}\n' * 3, "unknown: found completion, prompt"),
+    "a log": (b'{"time": 1, "level": "info"}\n', "its rows have an unknown format: found level, time"),
+    "settings": (b'{"lr": 1, "model": {"layers": 2}}', "its rows have an unknown format: found lr, model"),
+    "no usable row": (b'{"prompt": "", "completion": ""}\n' * 3, "unknown format: found completion, prompt"),
 }
 
 
@@ -272,7 +272,7 @@ def test_a_path_that_leads_nowhere_is_refused(tmp_path, source):
 
 
 def test_no_path_at_all_is_refused(tmp_path):
-    with pytest.raises(PoolError, match="No pool is named"):
+    with pytest.raises(PoolError, match="No pool is given"):
         load_pool(" ", workspace=tmp_path)
 
 

@@ -190,8 +190,8 @@ def test_without_a_share_nothing_is_held_out(pool, run, tmp_path):
 @pytest.mark.parametrize(
     ("export", "reason"),
     [
-        ({"held_out": "a few"}, "held_out: Input should be a valid number"),
-        ({"held_out": 0.9}, "held_out: Input should be less than or equal to 0.5"),
+        ({"held_out": "a few"}, "held_out must be a valid number"),
+        ({"held_out": 0.9}, "held_out must be less than or equal to 0.5"),
         ({"held_out": 0.1, "apart": "nll"}, "'nll' is not a column of duplicates"),
     ],
 )

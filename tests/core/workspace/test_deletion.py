@@ -207,7 +207,7 @@ def test_at_a_terminal_it_asks(filled, monkeypatch, answer, gone):
         (["delete"], "Write `workspace` to list its contents, or `workspace delete KIND KEY...` to delete some."),
         (["delete", "pools"], "Write `workspace` to list"),
         (["remove", "pools", "1111"], "Write `workspace` to list"),
-        (["delete", "things", "1"], "A workspace holds no 'things'"),
+        (["delete", "things", "1"], "There is no kind 'things'"),
         (["delete", "runs", "zzzz"], "There is no 'zzzz' among the runs"),
         (["delete", "runs", "../pools"], "There is no '../pools' among the runs"),
     ],

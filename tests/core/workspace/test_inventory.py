@@ -124,11 +124,11 @@ def test_a_pool_that_is_imported_twice_leaves_its_runs_when_one_goes(filled):
 def test_what_a_deletion_means_is_said(filled):
     inventory = take_inventory(filled)
     sentences = explain_deletion(inventory, inventory.find("pools", ["1111"]))
-    assert sentences[0].startswith("1 pool: frees 5.")
+    assert sentences[0].startswith("This deletes 1 pool and frees 5.")
     assert sentences[1] == KINDS["pools"]
     assert sentences[2].startswith("2 stored runs depend on this: ") and RUN in sentences[2]
     both = explain_deletion(inventory, [*inventory.find("selections", ["all"]), *inventory.find("jobs", ["44"])])
-    assert both[0].startswith("2 selections, 1 job: frees ")
+    assert both[0].startswith("This deletes 2 selections, 1 job and frees ")
     assert both[1:] == [KINDS["selections"], KINDS["jobs"]]
 
 
@@ -144,7 +144,7 @@ def test_items_are_found_by_the_beginning_of_a_key(filled):
     ):
         with pytest.raises(WorkspaceError, match=words):
             inventory.find("stages", keys)
-    with pytest.raises(WorkspaceError, match=r"holds no 'pool'\. It holds pools, runs, stages"):
+    with pytest.raises(WorkspaceError, match=r"no kind 'pool'\. The kinds are pools, runs, stages"):
         inventory.find("pool", ["x"])
 
 

@@ -53,7 +53,7 @@ def test_an_entry_names_a_host_with_one_port_or_all_and_the_key_needs_the_port_u
 
 @pytest.mark.parametrize("entry", ["", "http://api.example", "api.example/v1", "me@api.example", "h:x", "::1"])
 def test_an_entry_of_another_form_is_refused(entry):
-    with pytest.raises(ModelError, match="names no server"):
+    with pytest.raises(ModelError, match="is not a server"):
         is_named("https://api.example/v1", [entry])
 
 

@@ -241,7 +241,7 @@ def test_the_key_is_sent_to_no_host_that_it_is_not_for_and_the_error_says_so(mod
             server(batch(QUESTIONS[:1]))
     assert app.keys == [None]
     assert "requires a key (status 403), and none was sent. Put the key in the environment" in str(caught.value)
-    assert f"{host_of(url)} into WINNOW_API_HOST" in str(caught.value)
+    assert f"{host_of(url)} in WINNOW_API_HOST" in str(caught.value)
 
 
 def test_without_a_key_none_is_sent_and_what_is_no_key_is_refused(model, monkeypatch):
@@ -249,7 +249,7 @@ def test_without_a_key_none_is_sent_and_what_is_no_key_is_refused(model, monkeyp
     request_answers(app, batch(QUESTIONS[:1]))
     assert app.keys == [None]
     monkeypatch.setenv("WINNOW_API_KEY", "sk-one\nsk-two")
-    with pytest.raises(ModelError, match="WINNOW_API_KEY holds no key") as caught:
+    with pytest.raises(ModelError, match="WINNOW_API_KEY is not a valid key") as caught:
         Endpoint(ServedModel("http://127.0.0.1:1/v1", "m"))
     assert "sk-" not in str(caught.value)
 
@@ -342,7 +342,7 @@ def test_a_server_that_always_fails_is_an_error_after_all_attempts(model):
 def test_one_failure_ends_the_other_requests(model):
     app = AnswerApp(model, behave=lambda number, body: 401 if "Question 07" in str(body) else None)
     text = error_text(app, batch([f"Question {k:02}." for k in range(60)]), concurrency=2)
-    assert "asks for a key (status 401)" in text and len(app.asked) < 30
+    assert "requires a key (status 401)" in text and len(app.asked) < 30
 
 
 def test_a_rejected_row_has_no_answers_while_others_do(model):
@@ -403,7 +403,9 @@ def test_json_of_another_shape_is_an_error(model, text):
 
 def test_an_unknown_model_is_named_with_the_available_ones(model):
     with serving(AnswerApp(model)) as url, ServerSampler(ServedModel(url, "other"), QUICK) as server:
-        with pytest.raises(ModelError, match=r"has no model 'other', .* \(status 404\)\. It has embedded\.") as caught:
+        with pytest.raises(
+            ModelError, match=r"has no model 'other', .* \(status 404\)\. Its models: embedded\."
+        ) as caught:
             server(batch())
         assert "SECRET" not in str(caught.value)
 
