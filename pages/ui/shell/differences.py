@@ -42,7 +42,8 @@ def _describe_method(before: Settings, after: Settings) -> list[str]:
     changed = _arrow("method", METHODS[before.method].label, METHODS[after.method].label)
     if changed:
         return changed  # another method has another score, so the limit goes with it
-    return _arrow("score limit", *("none" if s.threshold is None else _format(s.threshold) for s in (before, after)))
+    limits = ("none" if s.threshold is None else f"{s.threshold:g}".replace("-", "−") for s in (before, after))
+    return _arrow("score limit", *limits)
 
 
 def _describe_budget(before: Settings, after: Settings) -> list[str]:
@@ -80,19 +81,15 @@ def _describe_params_of(name: str, before: Settings, after: Settings) -> list[st
 
 def _arrow_of_param(f: Field[Any], old: Any, new: Any) -> list[str]:
     label = param_words(f)["label"]
-    texts = _format_param(f, old), _format_param(f, new)
+    texts = _format(f, old), _format(f, new)
     if max(map(len, texts)) > MAX_VALUE_LENGTH:
         return [label] if old != new else []
     return _arrow(label, *texts)
 
 
-def _format_param(f: Field[Any], value: Any) -> str:
+def _format(f: Field[Any], value: Any) -> str:
     words = value_in_words(f, value)
     return words or "none" if isinstance(value, str) else words.replace("-", "−")
-
-
-def _format(value: Any) -> str:
-    return value or "none" if isinstance(value, str) else f"{value:g}".replace("-", "−")
 
 
 def _describe_rest(before: Settings, after: Settings) -> list[str]:
