@@ -89,7 +89,7 @@ def draw_comparison(
         (inside, n), (outside, m) = sides
         _draw_words(find_distinctive_words(inside, n, outside, m))
     st.caption(
-        "Difference: between the two means, in standard deviations (SD). Words: from a sample of up to "
+        "Difference: between the two means, in standard deviations. Words: from a sample of up to "
         f"{SAMPLE_ROWS:,} rows on each side, sorted by the z-score of the log-odds."
     )
 
@@ -100,14 +100,14 @@ def _draw_table(table: pd.DataFrame, looks: Mapping[str, Any], alt: str) -> None
 
 def _draw_shares(table: pd.DataFrame, alt: str) -> None:
     column = st.column_config.NumberColumn
-    _draw_table(table, {name: column(name, format="%.1f%%", width=74) for name in SIDES}, alt)
+    _draw_table(table, {name: column(name, format="%.1f%%", width=60) for name in SIDES}, alt)
 
 
 def _draw_scores(differences: list[Difference]) -> None:
     rows = [(meaning(name).label, *values) for name, *values in differences[:TOP]]
     table = pd.DataFrame(rows, columns=["Score", *SIDES, "Difference"])
-    looks = {name: st.column_config.NumberColumn(width=70, format="%.4g") for name in SIDES}
-    looks["Difference"] = st.column_config.NumberColumn(width=85, format="%+.2f SD")
+    looks = {name: st.column_config.NumberColumn(width=60, format="%.3g") for name in SIDES}
+    looks["Difference"] = st.column_config.NumberColumn(width=75, format="%+.2f")
     _draw_table(table, looks, "Scores of the rows inside the lasso and of the others")
 
 

@@ -1,12 +1,10 @@
-"""Descriptions of generated answers: of a pool, of bins, of one row."""
+"""Descriptions of generated answers: of a pool and of bins."""
 
 import numpy as np
 import pytest
 
 from core.models.generation.answers import AnswerCounts
 from pages.ui.explore import answer_bins, answers
-from pages.ui.row import answers as answerrow
-from pages.ui.row.answer_source import RowAnswers
 
 
 @pytest.mark.parametrize(("shape", "ways"), [(0, 1), (0.5, 2), (2 / 3, 3), (0.75, 4)])
@@ -53,41 +51,3 @@ def test_bins_are_compared_with_random_rows():
 def test_untouched_bins_are_omitted_if_there_are_none():
     counts = answer_bins.count_by_bin(np.array([0, 0]), np.array([1]), [])
     assert answer_bins.describe(counts) == "The selection has rows from **1 of 1** bins."
-
-
-# One row
-
-
-def row(*texts):
-    k = len(texts)
-    return RowAnswers(texts, (1,) * k, ("stop",) * k, np.eye(k))
-
-
-@pytest.mark.parametrize(
-    ("apart", "shape", "words"),
-    [
-        ((0.5, 0.9), (0.7, 0.9), "far apart, in several directions"),
-        ((0.5, 0.9), (0.1, 0.1), "far apart, all on one line"),
-        ((0.5, 0.9), (0.3, 0.5), "far apart, in few directions"),
-        ((0.3, 0.5), (0.7, 0.9), "some way apart, in several directions"),
-        ((0.1, 0.1), (0.7, 0.9), "nearly alike"),
-        ((0.0, 0.5), (0.0, 0.5), "all alike"),
-    ],
-)
-def test_the_score_is_described(apart, shape, words):
-    assert answerrow.verdict(row("a", "b", "c"), apart, shape) == words
-
-
-def test_too_few_answers_are_described():
-    nothing = (float("nan"), float("nan"))
-    assert answerrow.verdict(row(None, None), nothing, nothing) == "none to compare"
-    assert answerrow.verdict(row("a", None), nothing, nothing) == "a single one, none to compare it with"
-    assert answerrow.verdict(row("a", "b", None), (0.4, 0.9), (0, 0.1)) == "far apart"  # two are always on a line
-
-
-def test_a_row_is_ranked_among_rows_with_a_value_and_ties_count_half():
-    values = np.array([0.1, 0.2, 0.2, 0.4, np.nan])
-    assert answerrow.percentile(values, 0) == (0.1, pytest.approx(1 / 8))
-    assert answerrow.percentile(values, 1) == (0.2, pytest.approx(1 / 2))
-    assert answerrow.percentile(values, 3) == (0.4, pytest.approx(7 / 8))
-    assert np.isnan(answerrow.percentile(values, 4)).all()
