@@ -106,7 +106,7 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
             go_to(page, name)
             look(name)
         choose(page, re.compile("^Top ranked"))
-        for part in ("Scores", "Tokens", "Ranks", "Similar rows"):
+        for part in ("Scores", "Tokens", "Ranks", "Similar rows", "Answers"):
             choose(page, re.compile(f"^{part}$"))
             look(f"Select, {part}")
         go_to(page, "Explore")

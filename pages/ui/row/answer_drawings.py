@@ -10,10 +10,10 @@ import numpy as np
 
 from pages.ui.charts.html_bars import FONT, NUMBERS, QUIET
 from pages.ui.data.bins import Values
-from pages.ui.theme import EXTRA, GRID, REST, SELECTED, faint
+from pages.ui.theme import EXTRA, GRID, REST, faint
 
 SIDE = 220  # pixels of the map
-DOT = 20
+DOT, DOT_COLOUR = 20, "#2569A8"  # dark enough for the white numbers on it
 MARGIN = 0.12  # share of the frame on each side, so that dots stay inside
 MERGE_DISTANCE = 0.045  # share of the frame: closer dots are merged
 MIN_HALF_FRAME = 0.1  # least half frame: answers that hardly differ are not magnified
@@ -59,7 +59,7 @@ def _dot(at: Values, group: Sequence[int]) -> str:
         f'<div style="position:absolute;left:{x:.2f}%;top:{y:.2f}%;transform:translate(-50%,-50%);'
         f"min-width:{DOT}px;height:{DOT}px;line-height:{DOT}px;border-radius:{DOT}px;padding:0 4px;"
         f"box-sizing:border-box;text-align:center;white-space:nowrap;color:white;font-weight:600;"
-        f'background:{SELECTED}">{names}</div>'
+        f'background:{DOT_COLOUR}">{names}</div>'
     )
 
 

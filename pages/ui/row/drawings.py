@@ -165,11 +165,13 @@ def _table(label: str, head: Sequence[str], lines: Sequence[Sequence[str]], widt
 
 
 def _table_line(cells: Sequence[str], widths: Sequence[int], style: str, role: str) -> str:
+    """Draw one line; where it is too narrow for all cells, the last go below the first."""
     styles = {1: f"text-align:right;{NUMBERS}", 3: NUMBERS}
     content = "".join(
-        f'<div role="{role}" style="flex:{width} 1 0;min-width:0;overflow-wrap:anywhere;{styles.get(k, "")}">'
-        f"{cell}</div>"
+        f'<div role="{role}" style="flex:{width} 1 {width / 2.4:.1f}em;min-width:0;{styles.get(k, "")}">{cell}</div>'
         for k, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
-    style = f"display:flex;align-items:center;gap:14px;padding:5px 0;{style}border-bottom:1px solid {GRID};"
+    style += (
+        f"display:flex;flex-wrap:wrap;align-items:center;gap:2px 14px;padding:5px 0;border-bottom:1px solid {GRID};"
+    )
     return f'<div role="row" style="{style}">{content}</div>'
