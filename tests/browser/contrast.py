@@ -1,8 +1,9 @@
 """Contrast of all text of a page with what is really behind it: a picture of the page without its text.
 
 Text drawn on a canvas (the cells of tables) is no node of the page and is not measured. Icons and the markers of charts
-are not text; disabled controls are exempt (WCAG 2.2, 1.4.3). Streamlit paints the tags of a multiselect white on the primary colour, which is
-also that of slider values on the background: in the dark no colour gives both LEAST, so tags need LEAST_OF_TAGS.
+are not text; disabled controls are exempt (WCAG 2.2, 1.4.3). Streamlit paints the tags of a multiselect white on the
+primary colour, which is also that of slider values on the background: in the dark no colour gives both LEAST, so tags
+need LEAST_OF_TAGS.
 """
 
 import io
