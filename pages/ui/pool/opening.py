@@ -87,7 +87,7 @@ def list_choices() -> dict[str, str]:
     }
     if not any(entry["source"] == pools.DEMO for entry in entries[:MAX_RECENT]):
         shown[pools.DEMO] = DEMO_LABEL
-    return shown | {str(file): str(file) for file in data_files.find_files()}
+    return shown | {str(file): f"{file.name} · {file.parent}" for file in data_files.find_files()}
 
 
 def _format_time(moment: str | None) -> str:

@@ -54,7 +54,7 @@ def _dialog() -> None:
             st.markdown("See also: " + ", ".join(map(glossary.link, TERMS[chosen].see)))
         return
     for group, terms in GROUPS.items():
-        st.header(group, anchor=False)
+        st.header(group, anchor=False, divider="gray")
         for key in terms:
             _entry(key)
 
