@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.columns import EXACT_DUPLICATES, SHARED_SIGNALS, count_cut
+from core.measurement.measure import describe_constant_columns
 from core.measurement.run_data import load_measured
 from core.measurement.runs import Run
 from core.output.dataset_card import build_card
@@ -114,6 +115,7 @@ def curate(
             encoder=run.encoder,
             facts=facts,
             cut=cut,
+            constant=describe_constant_columns(measured.columns),
         )
         write_atomic(staged["card"], build_card(pool, manifest).encode("utf-8"))
         if "recipe" in staged:

@@ -73,6 +73,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
         f"- **Model**: {_model(manifest)}",
         *_calibration(manifest.facts),
         *_cut(manifest.cut),
+        *(f"- **Constant score**: {sentence}" for sentence in manifest.constant),
         f"- **Budget**: {_budget(recipe)}",
         *(f"- **Result**: {sentence}" for sentence in method.facts_in_words(manifest.facts)),
         f"- **Seed**: {recipe['seed']}",

@@ -111,6 +111,7 @@ class Manifest(StrictModel):
     held_out: list[RowKey] = Field(default_factory=list)  # rows of the second file
     facts: dict[str, Any] = Field(default_factory=dict)  # what only the method knows of the rows (core.schema.Method)
     cut: dict[str, int] = Field(default_factory=dict)  # of these rows, what was not read (core.columns.count_cut)
+    constant: list[str] = Field(default_factory=list)  # sentences on measured columns of nearly one value
     files: dict[str, str] = Field(default_factory=dict)  # name -> SHA-256 of every file of the export but this one
 
 
@@ -126,6 +127,7 @@ def build_manifest(
     targets: Sequence[TargetFacts] = (),
     facts: Mapping[str, Any] | None = None,
     cut: Mapping[str, int] | None = None,
+    constant: Sequence[str] = (),
 ) -> Manifest:
     """Build the manifest of `exported`, which contains `rows` (row numbers, any order) of the pool, some held out."""
     held_out_rows = np.empty(0, np.int64) if held_out is None else np.sort(held_out)
@@ -153,6 +155,7 @@ def build_manifest(
         held_out=_row_keys(pool, held_out_rows),
         facts=dict(facts or {}),
         cut=dict(cut or {}),
+        constant=list(constant),
     )
 
 

@@ -62,6 +62,17 @@ def test_a_method_that_knows_no_more_says_no_more(pool, run, tmp_path):
     assert "facts" not in curate_run(recipe(), pool, run, tmp_path / "again.jsonl")
 
 
+def test_the_card_says_which_measurement_is_constant(place, pool, run, tmp_path):
+    """Of 240 rows 236 have the same D."""
+    columns = run.load_columns(run.columns)
+    columns["dispersion"] = np.where(np.arange(240) < 4, columns["dispersion"], np.float32(0.25))
+    run = save_run(place, replace(run, id="abcd000011113333", folder=place.folder("runs", "abcd000011113333")), columns)
+    written = curate(recipe(), pool, run, tmp_path / "chosen.jsonl")
+    [sentence] = read_manifest(written.manifest).constant
+    assert "236 of 240 measured rows have the same value, 0.25" in sentence
+    assert f"- **Constant score**: {sentence}\n" in written.card.read_text()
+
+
 @pytest.fixture
 def grouped(place, pool):
     """Return a run of entropy shift per task: 160 rows of `a`, 60 of `b|c`, 20 in no group."""
