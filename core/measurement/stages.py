@@ -8,7 +8,7 @@ Torch is imported only where a model runs, so that stored stages can be read wit
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -138,11 +138,13 @@ class PoolStages(Stages):
         return count_parameters(fetch_model(self.ref))
 
     def model(self, state: Path | None = None) -> "Model":
-        """Load the base model, or a trained `state` of it."""
+        """Load the base model, or a trained `state` of it, to run in the batches that the open stage has begun with."""
+        from core.models.batching import planned_memory
         from core.models.loading import load_model
 
         with self.timed("loading"):
-            return load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
+            model = load_model(self.ref, dtype=self.dtype, device=self.device, state=state)
+        return replace(model, memory=planned_memory(self.opened[0], model.device)) if self.opened else model
 
     # Tokens
 

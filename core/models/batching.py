@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from core.errors import ModelError
 from core.models.loading import Model
 from core.schema import IntArray
+from core.workspace.files import is_whole, read_json, write_json
 
 Result = TypeVar("Result")
 Ragged = Sequence[NDArray[Any]]  # one array for each row
 Work = Literal["pass", "training", "generation"]
 LAUNCH_SECONDS = {"cpu": 5e-4, "cuda": 2e-3}  # starting the kernels of one layer, Python included
 FLOPS = {"cpu": 2e11, "cuda": 2e14}  # order of magnitude that a pass reaches
+PLANNED_MEMORY = "memory.json"  # of a stage
 MEMORY_SHARE = 0.6  # of the memory that is free when a model is loaded; the rest is for what is not counted here
 LOGIT_COPIES = 6  # float32 copies of a row's next-token logits while a token is sampled
 
@@ -34,12 +37,15 @@ class BatchCost:
     row: int = 0  # tokens that take as much memory as a row does in addition to its own
 
 
-def batch_cost(network: Any, device: str, work: Work, cpu_tokens: int, capacity: int | None = None) -> BatchCost:
+def batch_cost(
+    network: Any, device: str, work: Work, cpu_tokens: int, capacity: int | None = None, *, memory: int | None = None
+) -> BatchCost:
     """Return the cost of batches of a loaded model by kind of device: what a layer takes to start, and free memory.
 
     `cpu_tokens`: the capacity on a processor, where caches are the limit. On a GPU a token of a "pass" holds the states
     of one layer, in "training" those of all layers, and in "generation" the keys and values of all layers; a row that
     is generated also holds the logits of its next token. `capacity`: replaces what this gives.
+    `memory`: bytes of a GPU to plan for, as `planned_memory` returns them; None: those that are free now.
     """
     kind = "cuda" if torch.device(device).type == "cuda" else "cpu"
     config = network.config.get_text_config()
@@ -55,13 +61,27 @@ def batch_cost(network: Any, device: str, work: Work, cpu_tokens: int, capacity:
     numbers = {"pass": states, "training": states * layers, "generation": states + cached}[work]
     size = numbers * network.dtype.itemsize
     row = LOGIT_COPIES * 4 * config.vocab_size if work == "generation" else 0
-    return BatchCost(launch, max(1, int(MEMORY_SHARE * free_memory(device)) // size), -(-row // size))
+    return BatchCost(launch, max(1, int(MEMORY_SHARE * (memory or free_memory(device))) // size), -(-row // size))
 
 
 def free_memory(device: str) -> int:
     """Return the bytes of a GPU that are free, or held by PyTorch for tensors to come."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def planned_memory(folder: Path, device: str) -> int | None:
+    """Return the bytes of a GPU that batches of the stage in `folder` are planned for; None on a processor.
+
+    They are those that were free when its first worker asked, and are stored there: a worker that resumes the stage, or
+    shares it, has the same batches.
+    """
+    if torch.device(device).type != "cuda":
+        return None
+    file = folder / PLANNED_MEMORY
+    if not is_whole(file):
+        write_json(file, {"bytes": free_memory(device)})
+    return int(read_json(file)["bytes"])
 
 
 def plan_batches(lengths: IntArray, cost: BatchCost, *, passes: int = 1) -> list[IntArray]:

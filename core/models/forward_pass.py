@@ -74,7 +74,7 @@ class ForwardPass:
     ) -> None:
         check_head(model.network, model.device)
         self.model = model
-        self._cost = batch_cost(model.network, model.device, "pass", CPU_TOKENS, batch_tokens)
+        self._cost = batch_cost(model.network, model.device, "pass", CPU_TOKENS, batch_tokens, memory=model.memory)
         self._observers = tuple(observers)
         self._shares = not any(r.every_token for r in observers) and can_share_prefix(model.network, model.device)
         vector = pa.list_(pa.float32(), model.hidden)

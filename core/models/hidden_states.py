@@ -77,7 +77,9 @@ class HiddenStateSums:
 
     def __init__(self, model: Model, *, batch_tokens: int | None = None) -> None:
         self.model = model
-        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
+        self._cost = batch_cost(
+            model.network, model.device, "generation", CPU_TOKENS, batch_tokens, memory=model.memory
+        )
         self._blocks = find_last_blocks(model)
         self.shares_prefix = self._can_share()
 

@@ -56,6 +56,7 @@ class Model:
     hidden: int  # d, the width of a hidden state
     vocabulary: int  # V, the width of the logits
     max_length: int  # context length in tokens
+    memory: int | None = None  # bytes of a GPU that batches are planned for (core.models.batching.planned_memory)
 
 
 def pick_device() -> str:

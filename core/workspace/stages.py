@@ -28,6 +28,7 @@ class Stages:
 
     def __init__(self, workspace: Workspace, report: Reporter) -> None:
         self.workspace, self.report = workspace, report
+        self.opened: list[Path] = []  # folders of the stages that are open, the outermost first
         self.seconds: dict[str, float] = {}  # kind of work -> seconds spent on it here
 
     @contextmanager
@@ -63,7 +64,11 @@ class Stages:
         """Open the parts of one stage under its lock. A stage that has begun keeps its own plan instead of `plan`."""
         folder = self.folder(spec)
         with self.locked(f"measurement-{folder.name}", waiting):
-            yield Parts.open(folder, spec, plan, mapped=mapped)
+            self.opened.append(folder)
+            try:
+                yield Parts.open(folder, spec, plan, mapped=mapped)
+            finally:
+                self.opened.pop()
 
     def missing(self, stores: Sequence[Parts], title: str, work: IntArray) -> Iterator[tuple[int, IntArray]]:
         """Yield each part that is missing in any of `stores`, with its rows; it counts as done at the next iteration.

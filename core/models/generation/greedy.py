@@ -47,7 +47,9 @@ class GreedyContinuation:
         self.model = model
         self.ends = end_tokens(model)
         self.columns: dict[str, pa.DataType] = {"confidence": pa.float32(), "continued": pa.int64()}
-        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
+        self._cost = batch_cost(
+            model.network, model.device, "generation", CPU_TOKENS, batch_tokens, memory=model.memory
+        )
         self._new_tokens = new_tokens
         self._network = strip_generation_config(model.network, self.ends)
         self.can_batch = can_batch_rows(model.network, model.device)

@@ -46,7 +46,9 @@ class Sampler:
             )
         self.model, self.settings = model, settings
         self.ends = greedy.end_tokens(model)
-        self._cost = batch_cost(model.network, model.device, "generation", CPU_TOKENS, batch_tokens)
+        self._cost = batch_cost(
+            model.network, model.device, "generation", CPU_TOKENS, batch_tokens, memory=model.memory
+        )
         self._network = greedy.strip_generation_config(model.network, self.ends)
         self.can_batch = greedy.can_batch_rows(model.network, model.device)
         self.shares_prefix = self.can_batch and can_share_prompts(model.network, model.device)

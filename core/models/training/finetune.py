@@ -24,7 +24,15 @@ from torch.utils.checkpoint import checkpoint
 
 from core.errors import ModelError
 from core.models import loading
-from core.models.batching import BatchCost, Ragged, batch_cost, count_predicted_tokens, is_out_of_memory, plan_batches
+from core.models.batching import (
+    BatchCost,
+    Ragged,
+    batch_cost,
+    count_predicted_tokens,
+    is_out_of_memory,
+    plan_batches,
+    planned_memory,
+)
 from core.models.forward_pass import LOGIT_BYTES, logit_rows, pad_rows
 from core.models.lora import LayerChoice, add_adapter, base_network
 from core.models.training import checkpoints
@@ -139,7 +147,7 @@ def train(
     if (folder / "state").exists():
         return _load_result(folder, key)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        run = _start(ref, rows, spec, device, dtype, key)
+        run = _start(ref, rows, spec, device, dtype, key, folder)
         run.losses = checkpoints.restore_checkpoint(folder / "checkpoint", key, run.parameters, run.optimizer)
         if spec.epoch_checkpoints:
             checkpoints.check_epochs(folder, len(run.losses) // run.per_epoch, key)
@@ -158,7 +166,7 @@ def learning_rate(spec: TrainSpec, step: int, steps: int) -> float:
     return spec.learning_rate * left
 
 
-def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str) -> _Run:
+def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: str, key: str, folder: Path) -> _Run:
     torch.manual_seed(spec.seed)  # for the random initialisation of a LoRA adapter
     network = loading.load_network(ref, dtype if spec.lora_rank else "float32")
     network = loading.move_to_device(network, device, ref)
@@ -174,7 +182,8 @@ def _start(ref: ModelRef, rows: list[Any], spec: TrainSpec, device: str, dtype: 
     optimizer = torch.optim.AdamW(
         [g for g in groups if g["params"]], lr=spec.learning_rate, fused=device.startswith("cuda")
     )
-    cost = batch_cost(base_network(network), device, "training", CPU_TOKENS)
+    memory = planned_memory(folder, device)
+    cost = batch_cost(base_network(network), device, "training", CPU_TOKENS, memory=memory)
     return _Run(spec, network, device, dtype, rows, key, parameters, optimizer, cost)
 
 

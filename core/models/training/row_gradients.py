@@ -49,7 +49,7 @@ class RowGradients:
         self._run = BackwardPass(model, checkpointing=checkpointing)
         self.model = model
         self.shapes = self._run.shapes  # name -> (o, i) of every matrix
-        self._cost = batch_cost(model.network, model.device, "training", CPU_TOKENS, batch_tokens)
+        self._cost = batch_cost(model.network, model.device, "training", CPU_TOKENS, batch_tokens, memory=model.memory)
         numbers = sum(o * i for o, i in self.shapes.values())
         self._max_gradients = max(1, device_limit(GRADIENT_BYTES, model.device) // (4 * numbers))
 

@@ -24,6 +24,7 @@ from core.measurement.run_data import load_measured
 from core.measurement.runs import Run, list_runs
 from core.measurement.task_confidence import code_labels
 from core.methods import build_method
+from core.models import batching, forward_pass
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
@@ -183,6 +184,31 @@ def holds_activations(folder: Path) -> bool:
 
 
 @pytest.mark.slow
+def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
+    pool_file, tmp_path, reading, monkeypatch
+):
+    free, planned, write = [8e9, 80e9, 80e9], [], Parts.write
+    plan, cost = batching.planned_memory, forward_pass.batch_cost
+
+    def stop(parts, part, table):
+        write(parts, part, table)
+        if "probe" in (parts.folder / "spec.json").read_text():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(batching, "free_memory", lambda _device: free.pop(0))
+    monkeypatch.setattr(batching, "planned_memory", lambda folder, _device: plan(folder, "cuda"))
+    monkeypatch.setattr(
+        forward_pass, "batch_cost", lambda *about, memory=None: planned.append(memory) or cost(*about, memory=memory)
+    )
+    monkeypatch.setattr(passes.PoolStages, "part_tokens", 1024)
+    baseline = build_method("lowest_nll")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Parts, "write", stop)
+        run_on(pool_file, Workspace(tmp_path), reading, baseline)
+    run_on(pool_file, Workspace(tmp_path), reading, baseline)
+    assert planned == [8e9, 8e9]
+
+
 def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = measure_slow_methods(pool_file, Workspace(tmp_path / "whole"), reading)

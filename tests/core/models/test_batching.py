@@ -78,14 +78,14 @@ def test_on_a_processor_little_is_padding():
 def on_gpu(monkeypatch):
     """Return the cost of a model of 135 M parameters on a GPU that has this much memory free."""
 
-    def cost(work: batching.Work, free: float = 70e9, **changes: int) -> BatchCost:
+    def cost(work: batching.Work, free: float = 70e9, memory: int | None = None, **changes: int) -> BatchCost:
         monkeypatch.setattr(batching, "free_memory", lambda _device: free)
         shape = {"num_hidden_layers": 30, "hidden_size": 576, "num_attention_heads": 9, "num_key_value_heads": 3}
         config = SimpleNamespace(**shape | {"intermediate_size": 1536, "head_dim": 64, "vocab_size": 49152} | changes)
         config.get_text_config = lambda: config
         weights = torch.empty(1, device="meta").expand(134_515_008)
         network = SimpleNamespace(config=config, parameters=lambda: [weights], dtype=torch.bfloat16)
-        return batch_cost(network, "cuda", work, cpu_tokens=1)
+        return batch_cost(network, "cuda", work, cpu_tokens=1, memory=memory)
 
     return cost
 
@@ -111,6 +111,15 @@ def test_on_a_gpu_the_capacity_follows_the_free_memory(on_gpu, work):
     small, large = on_gpu(work, 8e9), on_gpu(work, 80e9)
     assert large.capacity == pytest.approx(10 * small.capacity, rel=1e-3)
     assert small.launch == large.launch
+
+
+def test_a_stage_keeps_the_plan_of_the_memory_that_was_free_at_first(on_gpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(batching, "free_memory", lambda _device: 70e9)
+    memory = batching.planned_memory(tmp_path, "cuda")
+    first = on_gpu("pass", memory=memory)
+    assert on_gpu("pass", 8e9, memory=batching.planned_memory(tmp_path, "cuda")) == first
+    assert on_gpu("pass", 8e9) != first
+    assert batching.planned_memory(tmp_path / "on a processor", "cpu") is None
 
 
 def test_keys_values_and_logits_are_counted(on_gpu):
