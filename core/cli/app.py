@@ -304,7 +304,7 @@ def measure(session: _Session, *, also: AlsoOpt = None) -> Facts:
 
 @_recipe_command
 def estimate(session: _Session, *, also: AlsoOpt = None) -> Facts:
-    """Estimate the time, memory and disk of `measure`, from a trial on 32 rows."""
+    """Estimate the time, memory and disk of `measure`, from a trial on some rows."""
     recipe, pool = session.build_recipe(also=also or ())
     return commands.estimate_cost(recipe, pool, session.workspace, session.report, session.build_others(also))
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SERVED_PART_ROWS = 64
 FILE_PART_ROWS = 4096
-TRIAL_ROWS, TRIAL_TOKENS = 4, 32  # of the trial answers; longer ones cost in proportion
+TRIAL_SHARE, TRIAL_TOKENS = 8, 32  # one row in so many is answered in a trial; longer answers cost in proportion
 MERGES = "merges.npy"
 Embed = Callable[[Sequence[str], "AnswerLists"], FloatArray]  # instructions, their answers -> (n, K, d) unit vectors
 
@@ -129,7 +129,7 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
             return {}
         settings = sampling_settings(method, 0)
         sampler = Sampler(model, replace(settings, max_new_tokens=min(TRIAL_TOKENS, settings.max_new_tokens)))
-        out, seconds = batch.prompts(sampler.room).time(sampler, rows=TRIAL_ROWS)
+        out, seconds = batch.prompts(sampler.room).time(sampler, rows=-(-batch.rows // TRIAL_SHARE))
         return {"seconds_per_generated": seconds / max(1, sum(n or 0 for row in out["answer_tokens"] for n in row))}
 
     def files(self, method: AnswerDivergence) -> list[Path]:

@@ -58,12 +58,19 @@ def estimate(
 ) -> Estimate:
     """Time `TRIAL_ROWS` rows, spread over the pool's lengths, and scale up the work that the methods state.
 
+    On a GPU more rows are timed, so many that a batch is filled (core.measurement.trial.rows_to_fill).
+
     The base pass is counted once for all methods.
     """
     ref = resolve_model(reading.model, reading.revision, models=workspace.models)
     chars = pool.rows["prompt_chars"].to_numpy() + pool.rows["response_chars"].to_numpy().astype(np.int64)
+    encoder = Encoder(load_tokenizer(ref), reading)
+
+    def draw(count: int) -> TrialBatch:
+        return _encode(encoder, pool, spread_rows(chars, count))
+
     sample = spread_rows(chars, TRIAL_ROWS)
-    batch = _encode(Encoder(load_tokenizer(ref), reading), pool, sample)
+    batch = draw(TRIAL_ROWS)
     tokens = int(sum(map(len, batch.columns["tokens"])) / max(1, chars[sample].sum()) * chars.sum())
 
     works = {method: measurement_of(method.name).cost(method, pool) for method in methods}
@@ -75,7 +82,7 @@ def estimate(
     generated = len(pool) * sum(work.generated + work.served for work in works.values())
     if base or prompts or epochs:
         last = sorted(methods, key=lambda method: works[method].gradient_passes)
-        rates = run_trial(ref, reading, batch, last, report)
+        rates = run_trial(ref, reading, batch, draw, last, report)
     else:
         rates = Rates.without_model()
 
@@ -106,7 +113,7 @@ def estimate(
         + len(pool) * (4 * rates.width * base + 4 * rates.active + 64)
         + 4 * rates.parameters * models,
         disk_free_bytes=psutil.disk_usage(str(workspace.root)).free,
-        trial_rows=len(sample),
+        trial_rows=rates.rows or len(sample),
         trial_seconds=rates.seconds,
         device=rates.device,
         dtype=rates.dtype,

@@ -1,6 +1,6 @@
 """A trial on a few rows: rates at which this machine runs a model, for an estimate to scale up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
@@ -12,10 +12,13 @@ from core.measurement.activation_files import COLUMN
 from core.measurement.measure import activation_options
 from core.measurement.measurement import TrialBatch
 from core.models.activations import ActivationObserver
-from core.models.forward_pass import ForwardPass
+from core.models.batching import BatchCost, batch_cost
+from core.models.forward_pass import CPU_TOKENS, ForwardPass
 from core.models.loading import load_model, peak_memory
 from core.progress import Reporter
 from core.schema import Method, ModelRef, Reading
+
+FILLED = 8  # times the tokens that take as long as starting a pass
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Rates:
     seconds_per_prompt: float = 0.0  # to continue it
     seconds_per_generated: float = 0.0  # per token of a generated answer
     seconds: float = 0.0  # of the whole trial
+    rows: int = 0  # of the trial
     width: int = 0  # of an embedding
     active: int = 0  # neurons that a row activates
     parameters: int = 0
@@ -41,12 +45,34 @@ class Rates:
         return cls(peak_bytes=psutil.Process().memory_info().rss)
 
 
-def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Sequence[Method], report: Reporter) -> Rates:
-    """Load the model and time the work of these methods; those that change the model must be last."""
+def rows_to_fill(cost: BatchCost, batch: TrialBatch) -> int:
+    """Return how many rows like those of `batch` fill a batch: starting it is a small part of its time.
+
+    At least as many as there are, and no more than the memory holds. On a processor starting takes no time to speak of.
+    """
+    return max(batch.rows, int(min(FILLED * cost.launch, cost.capacity) * batch.rows / batch.tokens))
+
+
+def run_trial(
+    ref: ModelRef,
+    reading: Reading,
+    batch: TrialBatch,
+    draw: Callable[[int], TrialBatch],
+    methods: Sequence[Method],
+    report: Reporter,
+) -> Rates:
+    """Load the model and time the work of these methods on `batch`; those that change the model must be last.
+
+    `draw` returns a trial of so many rows, or all of a smaller pool: it takes the place of a `batch` that is too small
+    to fill one of the device's.
+    """
     report.stage("Loading the model", rows=0, work=1)
     began = monotonic()
     model = load_model(ref, dtype=reading.dtype, device=reading.device)
     loaded = monotonic()
+    wanted = rows_to_fill(batch_cost(model.network, model.device, "pass", CPU_TOKENS), batch)
+    if wanted > batch.rows:
+        batch = draw(wanted)
     options = activation_options(methods)
     forward = ForwardPass(model, observers=[ActivationObserver(model, **asdict(options))] if options else [])
     report.stage("Trial", rows=batch.rows, work=1)
@@ -54,6 +80,7 @@ def run_trial(ref: ModelRef, reading: Reading, batch: TrialBatch, methods: Seque
     rates = Rates(
         seconds_to_load=loaded - began,
         seconds_per_token=seconds / batch.tokens,
+        rows=batch.rows,
         width=out["prompt_embedding"].shape[1],
         active=out[COLUMN].shape[1] if options else 0,
         parameters=model.parameters,

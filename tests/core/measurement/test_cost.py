@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from core.measurement import measurement_of
+from core.measurement import measurement_of, trial
 from core.measurement.cost import estimate
+from core.measurement.measurement import TrialBatch
 from core.measurement.preference_influence import adapter_share
+from core.measurement.trial import rows_to_fill
 from core.measurement.warm_up import TRAINING_COST
 from core.methods import METHODS, build_method
+from core.models.batching import BatchCost
 from core.pool.pools import load_pool
 from core.progress import SilentReporter
 from core.schema import Reading
@@ -92,3 +95,20 @@ def test_gradients_of_every_row_are_counted_once_per_epoch(cost, pool):
 
 def test_a_warm_up_trains_on_its_share_of_a_large_pool():
     assert adapter_share(build_method("preference_influence", {"warmup": 0.5}), 10_000) == 0.5
+
+
+def test_the_trial_fills_a_batch_where_starting_one_is_dear(cost, monkeypatch):
+    """All 43 rows instead of 32: a pass takes as long to start as over 4,000 tokens."""
+    method = build_method("lowest_nll", {})
+    assert cost(method).trial_rows == 32
+    monkeypatch.setattr(trial, "batch_cost", lambda *_: BatchCost(launch=4000, capacity=10**9))
+    assert cost(method).trial_rows == 43
+    monkeypatch.setattr(trial, "batch_cost", lambda *_: BatchCost(launch=4000, capacity=100))
+    assert cost(method).trial_rows == 32
+
+
+def test_a_filled_batch_is_mostly_work_and_fits_into_memory():
+    batch = TrialBatch({"tokens": [range(100)] * 32}, lambda _room: [])
+    assert rows_to_fill(BatchCost(launch=44_000, capacity=10**7), batch) == 8 * 440
+    assert rows_to_fill(BatchCost(launch=44_000, capacity=10**5), batch) == 1000
+    assert rows_to_fill(BatchCost(launch=50, capacity=2048), batch) == 32
