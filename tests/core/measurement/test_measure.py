@@ -183,7 +183,6 @@ def holds_activations(folder: Path) -> bool:
     return spec.exists() and json.loads(spec.read_text())["kind"] == "activations"
 
 
-@pytest.mark.slow
 def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
     pool_file, tmp_path, reading, monkeypatch
 ):
@@ -201,14 +200,16 @@ def test_a_resumed_pass_plans_its_batches_for_the_memory_that_was_free_at_first(
         forward_pass, "batch_cost", lambda *about, memory=None: planned.append(memory) or cost(*about, memory=memory)
     )
     monkeypatch.setattr(passes.PoolStages, "part_tokens", 1024)
-    baseline = build_method("lowest_nll")
+    baseline = build_method("lowest_nll", {})
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
         killed.setattr(Parts, "write", stop)
         run_on(pool_file, Workspace(tmp_path), reading, baseline)
     run_on(pool_file, Workspace(tmp_path), reading, baseline)
-    assert planned == [8e9, 8e9]
+    assert set(planned) == {8e9}
+    assert len(free) == 2  # asked once
 
 
+@pytest.mark.slow
 def test_killed_twenty_times_it_ends_with_the_same_bits_and_repeats_no_part(pool_file, tmp_path, reading, monkeypatch):
     monkeypatch.setattr(passes, "PART_SECONDS", 1e-5)
     whole = measure_slow_methods(pool_file, Workspace(tmp_path / "whole"), reading)
@@ -291,7 +292,7 @@ def test_another_growth_or_number_of_clusters_runs_no_model(pool_file, workspace
     first = load_measured(run_on(pool_file, workspace, reading, COVER))
     report = Recorder()
     other = run_on(pool_file, workspace, reading, replace(COVER, growth="once", clusters=6), report=report)
-    assert [done for name, _, done in report.stages if name.startswith("Reading")] == [240]
+    assert [done for name, _, done in report.stages if name.startswith("Measuring with the base model")] == [240]
     second = load_measured(other)
     assert (second.columns["coverage_gain"] != first.columns["coverage_gain"]).any()
     assert len(set(second.columns["activation_cluster"])) == 6
