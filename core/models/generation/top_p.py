@@ -11,7 +11,8 @@ differs slightly between batches, so changes a token about as rarely as it chang
 sampling, one change would shift all later tokens.
 
 No sort is needed: if the winner over all tokens is outside the nucleus (about one draw in ten at 0.9), it and all
-tokens that are no likelier are removed, and the race is run again. Its winner is the winner within the nucleus.
+tokens that are no likelier are removed, and the race is run again. Its winner is the winner within the nucleus. A sort
+takes five times as long on a processor. Rows are sampled in blocks that stay in its cache.
 """
 
 import numpy as np
@@ -19,8 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.models.forward_pass import logit_rows
 from core.models.generation.answers import SamplingSettings
 
+BLOCK_BYTES = {"cpu": 512 << 10, "cuda": 512 << 20}  # logits of the rows that are sampled at once, as float32
 # SplitMix64 (Steele, Lea, Flood 2014): the i-th number of stream s is mix(s + i·GAMMA), for direct access.
 GAMMA = 0x9E3779B97F4A7C15
 MIX_ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))  # shift, then factor
@@ -38,8 +41,14 @@ class TopPProcessor:
 
     def __call__(self, input_ids: Tensor | None, scores: Tensor) -> Tensor:
         """Map logits (B, V) to (B, V): 0 for the sampled token, −∞ elsewhere."""
-        noise = gumbel_noise(step_seeds(self._streams, self._step), scores.shape[1], scores.device)
-        token, probability = sample_top_p(scores.float(), noise, self._settings.temperature, self._settings.top_p)
+        seeds, size = step_seeds(self._streams, self._step), scores.shape[1]
+        block = logit_rows(BLOCK_BYTES, str(scores.device), size)
+        parts = []
+        for start in range(0, len(scores), block):
+            rows = slice(start, start + block)
+            noise = gumbel_noise(seeds[rows], size, scores.device)
+            parts.append(sample_top_p(scores[rows].float(), noise, self._settings.temperature, self._settings.top_p))
+        token, probability = (torch.cat(part) for part in zip(*parts, strict=True))
         self._step += 1
         self.probabilities.append(probability)
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)
@@ -50,9 +59,9 @@ def sample_top_p(logits: Tensor, noise: Tensor, temperature: float, top_p: float
 
     The probability is that of the whole distribution, before restriction to the nucleus.
     """
-    z = (logits - logits.amax(dim=1, keepdim=True)) / temperature
+    z = (logits - logits.amax(dim=1, keepdim=True)).div_(temperature)
     p = z.softmax(dim=1)
-    race = z + noise
+    race = z.add_(noise)
     token = race.argmax(dim=1)
     rows = torch.arange(len(p) if top_p < 1 else 0, device=p.device)  # rows whose winner is yet to be checked
     while len(rows):
@@ -67,10 +76,10 @@ def sample_top_p(logits: Tensor, noise: Tensor, temperature: float, top_p: float
 def gumbel_noise(seeds: NDArray[np.uint64], size: int, device: torch.device | str) -> Tensor:
     """Return Gumbel noise (B, size) float32, the same for the same seeds (B,) on any device, up to its logarithm."""
     places = torch.arange(1, size + 1, device=device) * _signed(GAMMA)
-    bits = _mix(torch.from_numpy(seeds.view(np.int64)).to(device)[:, None] + places)
-    u = ((bits >> 32) & 0xFFFFFFFF).float().add_(0.5).mul_(2.0**-32)  # finest near 0, where winners come from
-    wait = -torch.log1p(-u.clamp_(max=1 - 2.0**-24))  # exponential: the smallest wins
-    return -wait.log()
+    bits = _mix_in_place(torch.from_numpy(seeds.view(np.int64)).to(device)[:, None] + places)
+    u = bits.bitwise_right_shift_(32).bitwise_and_(0xFFFFFFFF).float()  # finest near 0, where winners come from
+    u.add_(0.5).mul_(2.0**-32).clamp_(max=1 - 2.0**-24)
+    return u.neg_().log1p_().neg_().log_().neg_()  # −log of an exponential, −log1p(−u): the smallest wins
 
 
 def step_seeds(streams: NDArray[np.uint64], step: int) -> NDArray[np.uint64]:
@@ -81,11 +90,12 @@ def step_seeds(streams: NDArray[np.uint64], step: int) -> NDArray[np.uint64]:
     return x
 
 
-def _mix(x: Tensor) -> Tensor:
+def _mix_in_place(x: Tensor) -> Tensor:
     """Apply the same mix in int64, whose right shifts extend the sign, which is masked off."""
+    shifted = torch.empty_like(x)
     for shift, factor in MIX_ROUNDS:
-        x = x ^ ((x >> shift) & ((1 << (BITS - shift)) - 1))
-        x = x * _signed(factor)
+        torch.bitwise_right_shift(x, shift, out=shifted)
+        x.bitwise_xor_(shifted.bitwise_and_((1 << (BITS - shift)) - 1)).mul_(_signed(factor))
     return x
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import chisquare, kstest
 
+from core.models.generation import top_p
 from core.models.generation.answers import SamplingSettings
 from core.models.generation.top_p import TopPProcessor, gumbel_noise, sample_top_p, step_seeds
 
@@ -103,3 +104,16 @@ def test_excluded_tokens_are_never_sampled_and_nan_logits_give_nan():
         noise = gumbel_noise(step_seeds(np.arange(2, dtype=np.uint64), step), 3, "cpu")
         token, chance = sample_top_p(logits, noise, 1.4, 0.9)
         assert token[0] != 1 and chance[0] == 0.5 and chance[1].isnan()
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch):
+    keys, logits = (
+        streams(0, [str(i) for i in range(7)]),
+        torch.randn(7, 50, generator=torch.Generator().manual_seed(0)),
+    )
+    whole = TopPProcessor(keys, SamplingSettings())
+    expected = whole(None, logits)
+    monkeypatch.setattr(top_p, "BLOCK_BYTES", {"cpu": 3 * 4 * 50})
+    parts = TopPProcessor(keys, SamplingSettings())
+    assert torch.equal(parts(None, logits), expected)
+    assert torch.equal(parts.probabilities[0], whole.probabilities[0])
