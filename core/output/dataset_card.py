@@ -148,10 +148,10 @@ def _manual_choices(recipe: Mapping[str, Any]) -> list[str]:
     filters = [_code(str(Filter(**data))) for data in recipe.get("filters", ())]
     lines = [f"- **Filters**: {'; '.join(filters)}"] if filters else []
     pins: Sequence[Mapping[str, str]] = recipe.get("pins", ())
-    for side in ("in", "out"):
+    for side, words in (("in", "Always included"), ("out", "Always excluded")):
         pinned = [pin for pin in pins if pin["side"] == side]
         if pinned:
-            lines.append(f"- **Pinned {side}** by hand: {len(pinned):,} {'row' if len(pinned) == 1 else 'rows'}")
+            lines.append(f"- **{words}**: {len(pinned):,} {'row' if len(pinned) == 1 else 'rows'}")
             lines += [f"  - {_code(p['id'])}" + (f": {_code(p['reason'])}" if p.get("reason") else "") for p in pinned]
     return lines
 

@@ -115,7 +115,7 @@ def test_selected_rows_that_were_read_in_part_are_counted_by_side(place, pool, r
     )
     assert line in written.card.read_text()
     whole = curate(recipe(), pool, run, tmp_path / "whole.jsonl")
-    assert whole.cut is None and "Read in part" not in whole.card.read_text()
+    assert whole.cut is None and "Shortened rows" not in whole.card.read_text()
 
 
 def test_a_budget_that_cannot_be_filled_is_in_the_result(pool, run, tmp_path):

@@ -96,7 +96,7 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
 
 def test_user_input_is_shown_as_plain_text(tmp_path):
     lines = make_card(tmp_path).splitlines()
-    place = lines.index("- **Pinned in** by hand: 1 row")
+    place = lines.index("- **Always included**: 1 row")
     assert lines[place + 1] == "  - `b`: `a good # example`"
     assert lines[place + 3] == "  - `c`"
 
@@ -107,7 +107,7 @@ def test_scores_a_threshold_and_no_model_are_described(tmp_path):
     assert "A field `winnow` holds each row's scores." in card
     assert "- **Budget**: 50%, score cutoff 0.25" in card
     assert "- **Model**: none (the method needs no model)" in card
-    assert "Pinned" not in card
+    assert "Always" not in card
     assert "Filters" not in card
 
 
