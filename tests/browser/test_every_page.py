@@ -94,6 +94,7 @@ def test_all_text_of_every_page_is_legible(chromium, serve, measured_workspace, 
     found = {}
 
     def look(name: str) -> None:
+        page.mouse.move(2, 2)  # nothing is hovered over
         wait_until_idle(page)
         page.wait_for_timeout(1000)  # charts fade in
         found[name] = faint_texts(page)
