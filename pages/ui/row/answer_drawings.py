@@ -84,7 +84,7 @@ def _pair_cell(gram: Values, i: int, j: int) -> str:
         return _cell("–", title=f"{i + 1} and {j + 1}: one is missing")
     text = f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
     words = f"{i + 1} and {j + 1}: {float(gram[i, j]):.4f}"
-    return _cell(text, colour=faint(EXTRA[1], round(0.75 * min(max(value, 0.0), 1.0) ** 2, 3)), title=words)
+    return _cell(text, colour=faint(EXTRA[1], round(0.6 * min(max(value, 0.0), 1.0) ** 2, 3)), title=words)
 
 
 def _cell(text: str, *, colour: str = "transparent", title: str = "", head: bool = False) -> str:
