@@ -43,7 +43,7 @@ QUIET_MS = 350  # the page is settled after so long without a change
 WATCH = """
 () => {
   const main = document.querySelector('[data-testid=stMain]');
-  const words = () => main.querySelector('h1').innerText;
+  const words = () => main.querySelector('h3')?.innerText;  // the verdict
   const move = window.winnow = {start: null, answered: null, last: null, before: words()};
   const note = () => {
     if (move.start === null) return;
@@ -163,7 +163,7 @@ def time_moves(address: str, chromium: str, count: int) -> np.ndarray[Any, Any]:
 
 def time_key_press(page: Any, slider: Any, *, back: bool) -> list[float]:
     """Press one arrow key on the slider; return milliseconds until it is answered and until the page is settled."""
-    page.locator("[data-testid=stMain] h1").first.wait_for()  # a page that is still being drawn has no title yet
+    page.locator("[data-testid=stMain] h3").first.wait_for()  # a page that is still being drawn has no verdict yet
     slider.focus()
     page.evaluate(WATCH)
     page.keyboard.press("ArrowLeft" if back else "ArrowRight")
