@@ -1,9 +1,7 @@
 """Contrast of all text of a page with what is really behind it: a picture of the page without its text.
 
 Text drawn on a canvas (the cells of tables) is no node of the page and is not measured. Icons and the markers of charts
-are not text; disabled controls are exempt (WCAG 2.2, 1.4.3). Streamlit paints the tags of a multiselect white on the
-primary colour, which is also that of slider values on the background: in the dark no colour gives both LEAST, so tags
-need LEAST_OF_TAGS.
+are not text; disabled controls are exempt (WCAG 2.2, 1.4.3).
 """
 
 import io
@@ -15,7 +13,6 @@ from PIL import Image
 from playwright.sync_api import Page
 
 LEAST = 4.5  # to 1, for text of every size
-LEAST_OF_TAGS = 3.0
 SHARE = 0.15  # of a text's area; a colour behind less of it is a line or an edge
 Colours = NDArray[np.float64]  # (..., 3) sRGB from 0 to 255
 
@@ -80,8 +77,7 @@ def faint_texts(page: Page) -> list[Faint]:
         behind = _colours_behind(picture, piece["boxes"])
         text = piece["alpha"] * np.array(piece["colour"], np.float64) + (1 - piece["alpha"]) * behind
         ratios = contrast(text, behind)
-        least = LEAST_OF_TAGS if piece["where"] == "stMultiSelectTagsContainer" else LEAST
-        if len(behind) and ratios.min() < least:
+        if len(behind) and ratios.min() < LEAST:
             worst = int(ratios.argmin())
             colours = f"{_name(text[worst])} on {_name(behind[worst])}"
             found.append(Faint(round(float(ratios[worst]), 2), piece["words"], piece["where"], colours))

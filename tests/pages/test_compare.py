@@ -62,7 +62,7 @@ def press(at, key: str):
 
 
 def compared_names(at) -> list[str]:
-    return list(at.multiselect(key="compare.who").value)
+    return list(at.pills(key="compare.who").value)
 
 
 def count_shared_rows(run, k: int) -> tuple[int, int]:
@@ -124,7 +124,7 @@ def test_a_budget_in_tokens_selects_as_many_rows_as_fit(page):
 
 
 def test_contenders_are_stored_and_can_be_undone(page):
-    page.multiselect(key="compare.who").set_value([NLL, "Longest response"]).run()
+    page.pills(key="compare.who").set_value([NLL, "Longest response"]).run()
     assert not page.exception
     assert verdict(page).startswith(f"At 10%, {NLL}")
     page.switch_page("pages/pool.py").run().switch_page("pages/compare.py").run()
@@ -132,7 +132,7 @@ def test_contenders_are_stored_and_can_be_undone(page):
 
 
 def test_one_contender_is_no_comparison(page):
-    page.multiselect(key="compare.who").set_value([NLL]).run()
+    page.pills(key="compare.who").set_value([NLL]).run()
     assert not page.exception
     assert "at least two" in page.info[0].value
 
@@ -149,14 +149,14 @@ def test_a_stored_variant_is_compared_with_the_method_as_it_changes(page):
     page.switch_page("pages/select.py").run()
     page.slider(key="select.entropy_shift.gamma").set_value(0.3).run()
     page.switch_page("pages/compare.py").run()
-    page.multiselect(key="compare.who").set_value([SHIFT, stored]).run()
+    page.pills(key="compare.who").set_value([SHIFT, stored]).run()
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert subsets(page)["Rows"].tolist()[:2] == ["96", "192"]  # 240 less 2 · 72, less 2 · 24
 
 
 def test_filters_apply_to_all_and_pins_to_none(run, app):
     at = app("select")
-    at.multiselect(key="select.task").set_value(["sums"]).run()
+    at.pills(key="select.task").set_value(["sums"]).run()
     at.switch_page("pages/compare.py").run()
     at.slider(key="select.slider.percent").set_value(100.0).run()
     assert not at.exception
@@ -238,16 +238,16 @@ def test_a_combination_can_be_compared_with_its_members(page):
 
 def test_a_saved_selection_keeps_its_own_filters(run, app):
     at = app("select")
-    at.multiselect(key="select.task").set_value(["words"]).run()
+    at.pills(key="select.task").set_value(["words"]).run()
     for _ in range(2):  # AppTest does not send back that a popover is open
         at.session_state["saved.panel"] = True
         at.run()
     at.session_state["saved.panel"] = True
     at.text_input(key="saved.name").set_value("words only")
     press(at, "saved.save")
-    at.multiselect(key="select.task").set_value([]).run()
+    at.pills(key="select.task").set_value([]).run()
     at.switch_page("pages/compare.py").run()
-    at.multiselect(key="compare.who").set_value([SHIFT, "saved: words only"]).run()
+    at.pills(key="compare.who").set_value([SHIFT, "saved: words only"]).run()
     at.slider(key="select.slider.percent").set_value(100.0).run()
     assert not at.exception
     assert subsets(at)["Rows"].tolist()[:2] == ["192", "64"]  # 80 words, less 8 at each end

@@ -125,7 +125,7 @@ def test_scores_and_rejected_rows_come_on_request(pool, run, app, folder):
 
 def test_a_share_is_held_out_and_is_in_the_command(pool, run, app, folder, workspace):
     at = app("select")
-    at.multiselect(key="select.task").set_value(["words", "sums"]).run()
+    at.pills(key="select.task").set_value(["words", "sums"]).run()
     at.switch_page("pages/export.py").run()
     at.slider(key="export.held_out").set_value(25).run()
     assert "Exact duplicates stay in the same file" in texts(at)
@@ -145,7 +145,7 @@ def test_a_share_is_held_out_and_is_in_the_command(pool, run, app, folder, works
 
 def test_pins_and_filters_reach_the_manifest(run, app, folder):
     at = app("select")
-    at.multiselect(key="select.task").set_value(["words"]).run()
+    at.pills(key="select.task").set_value(["words"]).run()
     at.session_state[state.SETTINGS] = replace(
         at.session_state[state.SETTINGS], pins=(Pin("row-6", "in", "kept by hand"),)
     )

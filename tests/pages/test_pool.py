@@ -65,7 +65,7 @@ def test_the_mapping_is_described(pool, app):
 def test_another_mapping_opens_another_pool(pool, app):
     at = app("pool")
     form = f"map.{pool.fingerprint[:8]}"
-    at.multiselect(key=f"{form}.prompt").set_value(["output"])
+    at.pills(key=f"{form}.prompt").set_value(["output"])
     at.selectbox(key=f"{form}.response").set_value("instruction")
     at.selectbox(key=f"{form}.schema").set_value("custom")
     button(at, "Apply mapping").click().run()

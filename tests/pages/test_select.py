@@ -106,7 +106,7 @@ def test_a_score_limit_ends_the_selection_before_the_budget(page):
 
 
 def test_a_task_filter_decides_who_is_eligible(page):
-    page.multiselect(key="select.task").set_value(["sums"]).run()
+    page.pills(key="select.task").set_value(["sums"]).run()
     assert in_force(page) == ["task is sums"]
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert verdict(page).startswith("65 of 240")  # 81 rows, less int(81 * 0.1) at each end
@@ -294,7 +294,7 @@ def test_a_filter_on_derived_tasks_decides_who_is_eligible(unlabelled, workspace
     task_confidence_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
     at.slider(key="select.slider.percent").set_value(100.0).run()
-    at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
+    at.pills(key="select.derived_task").set_value(["derived 2: plus"]).run()
     assert not at.exception
     assert verdict(at) == "80 of 240 rows are selected (33.3%)."
     at.get_by_key("select.derived_task.side").set_value("not").run()
@@ -305,7 +305,7 @@ def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, 
     task_confidence_run(workspace, unlabelled)
     entropy_shift_run(workspace, unlabelled)
     at = choose(app("select"), "task_confidence")
-    at.multiselect(key="select.derived_task").set_value(["derived 2: plus"]).run()
+    at.pills(key="select.derived_task").set_value(["derived 2: plus"]).run()
     choose(at, "entropy_shift")
     assert "there is no column 'derived_task'" in at.error[0].value.replace("\\", "")
     press(at, "select.unfilter")
@@ -315,7 +315,7 @@ def test_a_filter_on_a_column_that_another_run_lacks_can_be_removed(unlabelled, 
 def test_under_a_filter_cutoff_and_threshold_use_the_gains_of_the_eligible_rows(run, coverage_run, app):
     at = choose(app("select"), "activation_coverage")
     whole = metric(at, "Coverage gain at the cutoff").value
-    at.multiselect(key="select.task").set_value(["sums"]).run()
+    at.pills(key="select.task").set_value(["sums"]).run()
     assert not at.exception
     assert metric(at, "Coverage gain at the cutoff").value != whole
     assert metric(at, "Coverage gain at the cutoff").delta == "81 eligible rows"

@@ -35,12 +35,11 @@ def panel(pool: Pool, entries: Sequence[Entry]) -> None:
     measured = [name for name, entry in by_label.items() if entry.method.name not in BASELINES][:2]
     left, middle, right = st.columns([4, 3, 2], vertical_alignment="bottom")
     with left:
-        names = st.multiselect(
-            "Methods (the first breaks ties)",
+        names = show.choose_many(
+            "Methods (the first picked breaks ties)",
             list(by_label),
+            f"compare.combine.{contenders.names_digest(list(by_label))}",
             default=measured if len(measured) == 2 else list(by_label)[:2],
-            key=f"compare.combine.{contenders.names_digest(list(by_label))}",
-            wrap=True,
         )
     with middle:
         rule = st.selectbox("Rule", list(RULES), format_func=str.capitalize, key=RULE, persist_state="session")

@@ -154,9 +154,9 @@ def _choose_lit(others: Sequence[Entry]) -> list[Entry]:
     by_label = {entry.label: entry for entry in others}
     first = sorted(by_label, key=lambda name: by_label[name].method.name in contenders.BASELINES)[:MAX_LIT]
     key = f"compare.lit.{contenders.names_digest(list(by_label))}"
-    words = "Highlighted curves"
-    names = st.multiselect(words, list(by_label), default=first, max_selections=MAX_LIT, key=key, wrap=True)
-    return [by_label[name] for name in names]
+    words = f"Highlighted curves (at most {MAX_LIT})"
+    names = show.choose_many(words, list(by_label), key, default=first)
+    return [by_label[name] for name in names[-MAX_LIT:]]
 
 
 def _budget_percent(comparison: Comparison, n: int) -> float:

@@ -26,13 +26,13 @@ def choose_contenders(candidates: Sequence[Contender], current: Sequence[Contend
     labels = [next(name for name, contender in by_label.items() if contender == picked) for picked in current]
 
     def set_contenders(names: Sequence[str]) -> None:
-        state.change(contenders=tuple(by_label[name] for name in names))
+        if len(names) > MAX_CONTENDERS:
+            state.leave_notice(f"At most {MAX_CONTENDERS} can be compared. Remove one first.")
+        state.change(contenders=tuple(by_label[name] for name in names[:MAX_CONTENDERS]))
 
-    st.multiselect(
+    show.choose_many(
         "Methods",
         list(by_label),
-        max_selections=MAX_CONTENDERS,
-        wrap=True,
         help="Measured methods (current settings), saved variants, imported scores, saved selections.",
         **state.bind("compare.who", labels, set_contenders),
     )

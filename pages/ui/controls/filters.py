@@ -88,9 +88,7 @@ def _tasks(column: str, label: str, names: Sequence[str]) -> None:
         key=side,
         on_change=take,
     )
-    placeholder = f"All {label.lower()}"
-    hidden: dict[str, Any] = {"label_visibility": "collapsed", "placeholder": placeholder}
-    st.multiselect(label, names, key=key, on_change=take, wrap=True, **hidden)
+    show.choose_many(label, names, key, on_change=take, label_visibility="collapsed")
 
 
 def _length(run: Run) -> None:

@@ -176,8 +176,9 @@ def _mapping_form(mapped: FieldMap, names: list[str], key: str) -> FieldMap:
     names = list(dict.fromkeys([*names, *mapped.prompt, *in_use]))
     first, second, third = st.columns(3)
     schema = first.selectbox("Schema", list(SCHEMAS), index=list(SCHEMAS).index(mapped.schema), key=f"{key}.schema")
-    label = "Prompt (joined in this order)"
-    prompt = second.multiselect(label, names, default=list(mapped.prompt), key=f"{key}.prompt")
+    with second:
+        label = "Prompt (joined in the order picked)"
+        prompt = show.choose_many(label, names, f"{key}.prompt", default=list(mapped.prompt))
     others = ("turns", "system", "history", "tools", "task", "id")
     places = {"response": third, **dict(zip(others, st.columns(6), strict=True))}
     picked = {name: _field_choice(place, names, now[name], name, key) for name, place in places.items()}

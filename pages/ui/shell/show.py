@@ -38,6 +38,7 @@ ROLES = {
     "assistant": ":material/smart_toy:",
     "tool": ":material/build:",
 }
+MANY, MANY_HEIGHT = 40, 190  # choices of one widget that get a box which scrolls, and its height in pixels
 MAX_TURN_LENGTH = 20_000  # characters of one turn shown at once
 CHART_TEXT = "#5A636E"  # on white; Streamlit's grey has a contrast of 3.7
 ON_PRIMARY = "#0B1117"  # text on primary buttons of the dark theme
@@ -146,6 +147,15 @@ def choose(label: str, options: Mapping[str, str] | Sequence[str], key: str, **m
     look = {"default": next(iter(labels)), "format_func": labels.__getitem__, "wrap": True}
     options_of_widget: dict[str, Any] = look | more
     return str(st.segmented_control(label, list(labels), required=True, key=key, **options_of_widget))
+
+
+def choose_many(label: str, options: Sequence[str], key: str, **more: Any) -> list[str]:
+    """Draw a choice of several, in a box that scrolls if they are many. Return them in the order picked.
+
+    Not `st.multiselect`: it writes white on the theme's colour, which cannot be read in the dark.
+    """
+    with st.container(height=MANY_HEIGHT if len(options) > MANY else "content", border=len(options) > MANY):
+        return list(st.pills(label, options, selection_mode="multi", key=key, wrap=True, **more) or ())
 
 
 def choose_page(pages: int, **options: Any) -> int:
