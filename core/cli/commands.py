@@ -81,9 +81,12 @@ def project_pool(recipe: Recipe, pool: Pool, workspace: Workspace, report: Repor
 def find_rows(pool: Pool, ids: Sequence[str], numbers: Sequence[int]) -> list[int]:
     """Return rows by id and by number, each once; RecipeError for one that the pool does not have."""
     places = [*(pc.index(pool.rows["id"], name).as_py() for name in ids), *numbers]
-    for name, place in zip([*ids, *numbers], places, strict=True):
-        if not 0 <= place < len(pool):
-            raise RecipeError(f"{pool.name} has no row '{name}'. It has {len(pool):,} rows, counted from 0.")
+    for name, place in zip(ids, places, strict=False):
+        if place < 0:
+            raise RecipeError(f"{pool.name} has no row with the id '{name}'.")
+    for number in numbers:
+        if not 0 <= number < len(pool):
+            raise RecipeError(f"{pool.name} has no row number {number}. It has {len(pool):,} rows, counted from 0.")
     if not places:
         raise RecipeError("No row is given. Add --row ID or --number N.")
     return list(dict.fromkeys(places))

@@ -26,6 +26,7 @@ LABELS = {
     "release_selects": "rows that the authors' rule selects",
     "response_chars": "response length (characters)",
     "set_aside": "skipped rows",
+    "shortfall": "unfilled budget",
     "sha256": "SHA-256",
     "without": "rows without a position",
     "without_response": "rows without a response",
@@ -57,7 +58,7 @@ def _duplicates(facts: Facts) -> Facts:
         "rows": facts["rows"],
         "exact duplicates": facts["exact_duplicates"],
         "near-duplicates": f"{facts['near_duplicates']:,} (column {facts['column']})",
-        "groups": f"{facts['groups']:,}, the largest of {facts['largest_group']:,} rows",
+        "groups": f"{facts['groups']:,}, the largest of {facts['largest_group']:,} rows" if facts["groups"] else "none",
     }
 
 
@@ -109,6 +110,8 @@ def _select(facts: Facts) -> Facts:
     own = dict(facts.get("facts", {}))
     if "start_model" in own:
         shown["start model"] = _start_model(own.pop("start_model"))
+    if "coverage_share" in own:
+        own["coverage_share"] = _percent(own["coverage_share"])
     return {name: value for name, value in shown.items() if name != "facts"} | own
 
 

@@ -102,11 +102,14 @@ class DivergenceMeasurement(Measurement[AnswerDivergence]):
         counts = AnswerCounts(**result.summary["answers"])
         if not counts.blank_rows and not counts.short_rows:
             return []
-        k = counts.asked // counts.rows
+        words = {
+            "a blank answer": counts.blank_rows,
+            f"fewer than {counts.asked // counts.rows} answers": counts.short_rows,
+        }
+        found = " and ".join(f"{n:,} {'has' if n == 1 else 'have'} {what}" for what, n in words.items() if n)
         return [
-            f"Of {counts.rows:,} rows, {counts.blank_rows:,} have a blank answer and {counts.short_rows:,} have "
-            f"fewer than {k} answers. Their scores use the answers they have and are a little lower; rows with "
-            "fewer than two answers have no score."
+            f"Of {counts.rows:,} rows, {found}. Their scores use the answers they have and are a little lower; rows "
+            "with fewer than two answers have no score."
         ]
 
     def cost(self, method: AnswerDivergence, pool: Pool) -> Work:

@@ -106,7 +106,9 @@ def write_selection(
     WorkspaceError if the disk fails. After either, no file has changed.
     """
     if not len(rows):
-        raise RecipeError("No row is selected, so there is nothing to write. Raise the budget or relax the filters.")
+        raise RecipeError(
+            "No row is selected, so there is nothing to write. Raise the budget, or relax the score cutoff or filters."
+        )
     check_schema(schema)
     if tasks is not None and len(tasks) != len(pool):
         raise RecipeError(f"There are {len(tasks):,} task names for {len(pool):,} rows. Give one name or null per row.")

@@ -69,5 +69,16 @@ def test_a_selection_says_which_rows_are_excluded_and_what_the_method_knows_of_i
         "response tokens": 116,
         "SHA-256": "e",
         "excluded": "1,037 filtered out, 1 no response",
-        "share of f(pool)": 0.5,
+        "share of f(pool)": "50%",
     }
+
+
+def test_groups_of_near_duplicates_are_counted_or_none():
+    facts = {"pool": "p", "rows": 40, "exact_duplicates": 0, "near_duplicates": 0, "column": "near_duplicate_of@0.8"}
+    assert in_words("duplicates", facts | {"groups": 0, "largest_group": 1})["groups"] == "none"
+    assert in_words("duplicates", facts | {"groups": 2, "largest_group": 3})["groups"] == "2, the largest of 3 rows"
+
+
+def test_the_budget_that_is_not_filled_has_a_label_for_people():
+    facts = {"chosen": "c.jsonl", "excluded": {}, "held_out_rows": 0, "shortfall": "1 of 2 rows: why."}
+    assert in_words("select", facts)["unfilled budget"] == "1 of 2 rows: why."

@@ -153,7 +153,7 @@ def test_the_command_takes_rows_by_id_and_by_number(pool):
     for ids, numbers in ((["r99"], []), ([], [24]), ([], [-1])):
         with pytest.raises(RecipeError, match="has no row"):
             commands.find_rows(pool, ids, numbers)
-    with pytest.raises(RecipeError, match="No row is named"):
+    with pytest.raises(RecipeError, match="No row is given"):
         commands.find_rows(pool, [], [])
 
 
