@@ -205,6 +205,8 @@ def _describe_run(item: Item, about: dict[str, Any]) -> Item:
 
 
 def _describe_stage(item: Item, about: dict[str, Any]) -> Item:
+    if not about and any(item.path.glob("[0-9]*.json")):
+        return replace(item, kind="stages", name="token scores of single rows")
     what = _text(about.get("kind")) or "unknown"
     if what == "map":
         return replace(item, kind="maps", name=f"map of {_text(about.get('of')) or 'rows'}")

@@ -202,3 +202,8 @@ def test_a_gigabyte_in_thousands_of_files_is_listed_in_a_second(workspace):
 )
 def test_sizes_are_formatted(n, words):
     assert format_size(n) == words
+
+
+def test_token_scores_of_single_rows_are_named_without_a_specification(workspace):
+    write(workspace.root / "measurements" / TOKENS / "00000003.json", {"nll": [1.0]})
+    assert [item.name for item in take_inventory(workspace).items] == ["token scores of single rows"]
