@@ -54,9 +54,9 @@ def _warnings(rho: float, missing: int, n: int, constant: bool, top_share: float
     elif top_share > SATURATED:
         warnings.append(f"{top_share:.0%} of the scored rows share one value and rank in the pool's order.")
     if abs(rho) >= MOSTLY_LENGTH:  # False for NaN
-        longer = "longer" if rho > 0 else "shorter"
+        longer, shown = "longer" if rho > 0 else "shorter", f"{rho:.2f}".replace("-", "−")
         warnings.append(
-            f"This score mostly tracks length: {longer} responses score higher (Spearman {rho:.2f}). Check it "
+            f"This score mostly tracks length: {longer} responses score higher (Spearman {shown}). Check it "
             'against the "Longest response" baseline.'
         )
     return tuple(warnings)

@@ -24,7 +24,7 @@ def test_an_increasing_function_of_length_is_mostly_length():
 def test_a_decreasing_function_of_length_is_mostly_length():
     check = assess_score(-(LENGTHS.astype(float) ** 2), LENGTHS)
     assert check.length_rho == pytest.approx(-1.0)
-    assert "shorter responses score higher (Spearman -1.00)" in check.warnings[0]
+    assert "shorter responses score higher (Spearman −1.00)" in check.warnings[0]
 
 
 def test_tied_ranks_are_averaged():
