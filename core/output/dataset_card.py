@@ -66,7 +66,7 @@ def _words(pool: Pool, manifest: Manifest, license: str | None) -> list[str]:
     stem, rows = output.file.removesuffix(".jsonl"), _rows(manifest)
     return [
         f"# {rows:,} rows selected from {_code(pool.name)}\n",
-        f"{rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}), selected with Winnow {manifest.tool.version}. "
+        f"Winnow {manifest.tool.version} selected {rows:,} of {len(pool):,} rows ({rows / len(pool):.1%}). "
         f"{_layout(manifest)}\n",
         f"- **Method**: {method.label}. {method.summary}",
         f"- **Parameters**: {_format_values(all_params(method))}",

@@ -80,7 +80,7 @@ def test_it_describes_how_the_rows_were_selected(tmp_path):
     card = make_card(tmp_path)
     for line in [
         "# 2 rows selected from `hand.jsonl`",
-        f"2 of 4 rows (50.0%), selected with Winnow {__version__}. "
+        f"Winnow {__version__} selected 2 of 4 rows (50.0%). "
         "They are in their original schema, in the order of the pool.",
         "- **Model**: `some/model`, revision `c0ffee` (template auto, answers last, max_length 2048)",
         "- **Budget**: 50%",
