@@ -321,10 +321,12 @@ def test_nothing_and_everything_can_be_compared(page):
     page.slider(key="select.slider.percent").set_value(0.0).run()
     assert not page.exception
     assert verdict(page) == "At 0%, Entropy shift selects no rows."
-    assert "Raise the budget" in words(page) and "overlaps" not in words(page)
+    assert "Raise the budget" in words(page) and "The overlap of" not in words(page)
     page.slider(key="select.slider.percent").set_value(100.0).run()
     assert not page.exception
-    assert "with Random and Longest response no more than chance" in words(page)
+    assert "The overlap of **Entropy shift** is within the chance range with Random and Longest response." in words(
+        page
+    )
 
 
 def test_prompts_without_responses_are_compared_by_methods_that_need_none(workspace, prompts_only, app):

@@ -184,8 +184,8 @@ def section(pool: Pool, comparison: Comparison, compositions: Compositions) -> N
     st.dataframe(table, hide_index=True, column_config=columns, height="content", alt="Composition of every selection")
     chance_range, shift = glossary.link("chance_range"), glossary.link("shift")
     st.markdown(
-        f":small[{chance_range}: 95% range for random selections of the same size, from the same eligible rows, as "
-        f"{escape_markdown(compositions.reference.label)}. {shift}: {SHIFT}]"
+        f":small[{chance_range}: 95% range for random selections of the same size, drawn from the rows that are "
+        f"eligible for {escape_markdown(compositions.reference.label)}. {shift}: {SHIFT}]"
     )
     if not _is_quick(pool, compositions):
         st.toggle("Show coverage (slows down every change)", key=COVERAGE_KEY, persist_state="session")

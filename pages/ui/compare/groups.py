@@ -19,7 +19,7 @@ from pages.ui.shell import show
 from pages.ui.words import task_label
 
 MAX_GROUPS = 16  # largest groups in the figure; the table has all
-CAPTION = "Share of each selection's rows by group. A mark outside the chance range is due to the method."
+CAPTION = "Share of each selection's rows by group. A mark outside the chance range is rarely due to chance."
 LENGTHS, CLUSTERS, FAULTS = "Lengths", "Clusters", "Known bad rows"
 
 

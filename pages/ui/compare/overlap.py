@@ -73,12 +73,13 @@ def summary(comparison: Comparison, first: Entry) -> str:
         return "Raise the budget, or loosen the filters or settings of this method, to compare it."
     (share, _, low, high), others = _overlaps_of(comparison, first)
     groups = {
-        "more than chance": [k for k in others if share[k] > high[k]],
-        "no more than chance": [k for k in others if low[k] <= share[k] <= high[k]],
-        "less than chance": [k for k in others if share[k] < low[k]],
+        "above": [k for k in others if share[k] > high[k]],
+        "within": [k for k in others if low[k] <= share[k] <= high[k]],
+        "below": [k for k in others if share[k] < low[k]],
     }
-    parts = [f"with {_names(comparison, places)} {words}" for words, places in groups.items() if places]
-    sentences = [f"**{escape_markdown(first.label)}** overlaps {'; '.join(parts)}."] if parts else []
+    present = [(where, _names(comparison, places)) for where, places in groups.items() if places]
+    parts = [f"{where} {'it' if k else 'the chance range'} with {names}" for k, (where, names) in enumerate(present)]
+    sentences = [f"The overlap of **{escape_markdown(first.label)}** is {'; '.join(parts)}."] if parts else []
     empty = np.flatnonzero(comparison.sizes == 0).tolist()
     if empty:
         sentences += [f"{_names(comparison, empty)} {'selects' if len(empty) == 1 else 'select'} no rows."]
