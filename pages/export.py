@@ -26,7 +26,7 @@ if not len(rows):
 with verdict:
     st.subheader(f"Export {len(rows):,} of {format_rows(len(pool))}", anchor=False)
     manifest, recipe = glossary.link("manifest", "manifest"), glossary.link("recipe", "recipe")
-    st.markdown(f":small[Written as one file, with a {manifest}, a {recipe} and a dataset card.]")
+    st.markdown(f":small[The rows are written with a {manifest}, a {recipe} and a dataset card.]")
     hints.draw("export")
     show.note(describe_shortfall(live.selection, state.budget(), len(pool)))
 

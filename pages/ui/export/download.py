@@ -160,14 +160,16 @@ def _relative_path(path: Path) -> str:
 def command_panel(folder: Path, recipe: Recipe) -> None:
     """Draw the equivalent commands, and the one that verifies the export. `recipe`: the page's, not resolved."""
     st.subheader("Command-line equivalent", anchor=False)
-    st.caption("Reproduces this file byte for byte, measuring first if needed.")
+    st.caption("This command reproduces the file byte for byte and measures first if needed.")
     file = _relative_path(sibling_path(folder / ROWS_FILE, ".recipe.yaml"))
     show.command(_command("run", file, "--out", ROWS_FILE))
     arguments = select_arguments(recipe, cached.workspace())
     if arguments is not None:
-        st.caption("The same selection as options, to edit; requires finished measurements.")
+        st.caption(
+            "This command makes the same selection from options, which you can edit. It needs finished measurements."
+        )
         show.command(shlex.join(["python", "-m", "core", *arguments, "--out", ROWS_FILE]))
-    st.caption("Verifies pool, model and result against the manifest, and reports any difference.")
+    st.caption("This command checks pool, model and result against the manifest and reports any difference.")
     manifest = _relative_path(sibling_path(folder / ROWS_FILE, ".manifest.json"))
     show.command(_command("replay", manifest, "--out", "again.jsonl"))
 
