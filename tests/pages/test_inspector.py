@@ -140,7 +140,7 @@ def test_a_pinned_row_is_first_in_every_order(at):
 
 def test_the_nearest_selected_row_is_shown_with_its_similarity(at, read, pool):
     part(at, "Similar rows")
-    assert "No exact duplicates of this row" in page_text(at)
+    assert "The pool has no exact duplicates of this row" in page_text(at)
     assert "**Most similar selected row: not a duplicate**" in page_text(at)
     assert "Cosine similarity of the responses: 0.99" in page_text(at) or "of the responses: 1.000" in page_text(at)
     ids = [text.value for text in at.text if text.value.startswith("row-")]
@@ -181,8 +181,8 @@ def test_near_duplicates_are_listed_once_they_are_found(workspace, tmp_path, app
     assert "near-duplicates" not in page_text(at)
     find_near_duplicates(pool, workspace, 0.8, SilentReporter())
     part(at, "Similar rows")
-    assert "No exact duplicates" in page_text(at)
-    assert "**2 rows are near-duplicates (similarity ≥ 0.8)**" in page_text(at)
+    assert "no exact duplicates" in page_text(at)
+    assert "**2 rows are near-duplicates (similarity ≥ 0.8)** of each other; " in page_text(at)
     assert at.dataframe[-1].value["Which"].tolist() == ["this row", ""]
 
 

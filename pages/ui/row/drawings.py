@@ -114,7 +114,7 @@ def score_table(lines: Sequence[ScoreLine]) -> str:
             f'<span title="{escape(one.help)}">{escape(one.label)}</span>',
             format_number(one.value),
             "" if one.share is None else position_bar(one.share),
-            "–" if one.share is None else f"{100 * one.share:.0f}%",
+            "–" if one.share is None else f"{int(100 * one.share + 1e-9)}%",  # rounded down, like the meaning
             escape(one.meaning),
         )
         for one in lines

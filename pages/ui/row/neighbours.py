@@ -136,10 +136,11 @@ def _group(duplicate_of: IntArray, row: int) -> IntArray:
 
 def _draw_duplicates(pool: Pool, row: Row, duplicates: IntArray, kind: str, selection: Selection) -> None:
     if len(duplicates) < 2:
-        st.caption(f":material/check: No {kind} of this row in the pool.")
+        st.caption(f":material/check: The pool has no {kind} of this row.")
         return
     selected = np.isin(duplicates, selection.rows)
-    st.markdown(f"**{format_rows(len(duplicates))} are {kind}**; {int(selected.sum()):,} of them selected")
+    n, are = int(selected.sum()), "is" if selected.sum() == 1 else "are"
+    st.markdown(f"**{format_rows(len(duplicates))} are {kind}** of each other; {n:,} of them {are} selected.")
     shown = read_rows(pool, duplicates[:MAX_LISTED].tolist())
     table = {
         "Line": [one.line for one in shown],

@@ -107,7 +107,7 @@ def _cutoff_metric(live: LiveSelection) -> None:
     note = f"Filters, pins and the method's own requirements determine the {eligible_rows}."
     if live.cutoff is None:
         in_groups = display_column(live.method) != live.method.ranks_by
-        comparison = best_of_each_group(live.method) if in_groups else "no score"
+        comparison = best_of_each_group(live.method) if in_groups else "no cutoff"
         show.metric("Eligible rows", eligible, comparison, note)
         return
     unit = f", in {about.unit}" if about.unit else ""

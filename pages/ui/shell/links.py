@@ -78,7 +78,7 @@ def _load(fingerprint: str, key: str) -> dict[str, Any]:
     if not _KEY.fullmatch(key) or not file.exists():
         raise RecipeError(
             f"The link names settings that are not stored in this workspace ('{shorten(key, 16)}'): they belong to "
-            "another workspace, or were changed in a view and not kept."
+            "another workspace, or were never saved."
         )
     try:
         stored = settings_from_json(read_json(file))

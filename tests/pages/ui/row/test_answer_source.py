@@ -50,6 +50,6 @@ def test_answer_counts_are_those_of_the_run(divergence_run):
 
 
 def test_missing_parts_are_an_error(tmp_path):
-    with pytest.raises(WorkspaceError, match=r"are gone\. Measure again"):
+    with pytest.raises(WorkspaceError, match=r"are missing\. Measure again"):
         answer_source.open_parts(tmp_path)
     assert not list(tmp_path.iterdir())  # the search creates no files

@@ -109,7 +109,7 @@ def test_a_long_response_is_cut_and_answers_begin_on_a_line_of_their_own():
 
 
 def test_the_score_table_shows_value_percentile_and_meaning():
-    scores = [ScoreLine("ΔH", "how", 0.25, 0.832, "surprising"), ScoreLine("K", "", 5, None, "nothing")]
+    scores = [ScoreLine("ΔH", "how", 0.25, 0.838, "surprising"), ScoreLine("K", "", 5, None, "nothing")]
     text = ParsedHtml(drawings.score_table(scores)).text
     assert "ΔH0.2583%surprising" in text and "K5–nothing" in text
 
