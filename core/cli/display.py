@@ -86,7 +86,7 @@ def _measure(facts: Facts) -> Facts:
 
 
 def _estimate(facts: Facts) -> Facts:
-    shown: Facts = {"rows": facts["rows"], "tokens": f"{facts['tokens']:,}"}
+    shown: Facts = {"rows": facts["rows"], "tokens": f"about {facts['tokens']:,}"}
     if facts["takes"]:
         shown["base model measures"] = facts["takes"]
     shown["stages"] = _times([(each["stage"], each["what"], each["seconds"]) for each in facts["stages"]])

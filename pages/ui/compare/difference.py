@@ -29,6 +29,7 @@ COVERAGE_KEY = "compare.coverage"
 SHIFT = "share of rows you would need to reassign to match the pool's distribution (total variation distance)."
 HELP = {
     "Tokens": "Response tokens.",
+    "Median length": "In tokens.",
     "Length shift": SHIFT.capitalize(),
     "Clusters": "Clusters of similar activations that contain a selected row.",
     "Coverage": "Share of the neurons the whole pool activates (weighted by f) that the selected rows cover. "

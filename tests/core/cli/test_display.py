@@ -34,7 +34,7 @@ def test_an_estimate_is_a_table_by_stage():
         {"stage": "Loading", "what": "", "time": "< 0.1 s"},
         {"stage": "Row", "what": "", "time": "1 min"},
     ]
-    assert (shown["total time"], shown["tokens"]) == ("2 min 10 s", "4,815")
+    assert (shown["total time"], shown["tokens"]) == ("2 min 10 s", "about 4,815")
     assert (shown["peak memory"], shown["disk"]) == ("862 MB", "2 kB of 64.5 GB free")
     assert shown["server"] == "generates up to 1,640 tokens; its time is not included"
     assert "server" not in in_words("estimate", facts | {"answering_seconds": 1.0})
