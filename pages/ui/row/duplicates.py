@@ -50,7 +50,8 @@ def count_words(pool: Pool) -> str | None:
     if not near:
         return None
     column = duplicate_column(near)
-    return f"{int((near[column] >= 0).sum()):,} near-duplicates (similarity ≥ {column.removeprefix(NEAR_DUPLICATES_PREFIX)})"
+    similarity = column.removeprefix(NEAR_DUPLICATES_PREFIX)
+    return f"{int((near[column] >= 0).sum()):,} near-duplicates (similarity ≥ {similarity})"
 
 
 def filter_labels(pool: Pool) -> dict[str, str]:
