@@ -47,6 +47,8 @@ with preview_column:
 if pressed:
     with show.errors(), st.spinner(f"Writing {format_rows(len(rows))}"):
         finished_export = download.write_export(recipe, pool, run, folder)
+    if finished_export is not None:
+        st.rerun()  # without the button
 if finished_export is not None:
     download.files_panel(finished_export, live)
     download.trainer_entry(finished_export)

@@ -25,7 +25,7 @@ from pages.ui.controls import filters
 from pages.ui.data import cached, distribution, live_selection
 from pages.ui.data.live_selection import LiveSelection
 from pages.ui.shell import show, state
-from pages.ui.words import escape_markdown, meaning, param_words
+from pages.ui.words import escape_markdown, lower_first, meaning, param_words
 
 UNITS = {"rows": "Rows", "percent": "%", "tokens": "Tokens"}
 FALLBACK_BUDGET = "10%"  # a budget that is valid for any pool
@@ -221,7 +221,7 @@ def threshold(run: Run, live: LiveSelection) -> None:
     value = loosest if now is None else type(low)(min(max(now, low), high))
     word = "Maximum" if current.prefer == "low" else "Minimum"
     st.slider(
-        f"{word} {meaning(current.ranks_by).label}{' (no limit)' if now is None else ''}",
+        f"{word} {lower_first(meaning(current.ranks_by).label)}{' (no limit)' if now is None else ''}",
         min_value=low,
         max_value=high,
         step=1 if isinstance(low, int) else round((high - low) / THRESHOLD_STEPS, 6),
